@@ -1,0 +1,2 @@
+//! Lodestore.
+fn main() {}
