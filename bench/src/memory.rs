@@ -1,0 +1,110 @@
+//! Resident bytes per item: fill, and divide the growth of resident memory by the number of items.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use crate::blocking::Client;
+use crate::measure::Plan;
+use crate::process::{Server, Setup};
+use crate::report::{Section, Tables, number};
+use crate::scenario::{Entrant, Field};
+use crate::workload::{key_name, push_request};
+
+/// A kind of item.
+struct Shape {
+    id: &'static str,
+    title: &'static str,
+    value_len: usize,
+    volatile: bool,
+}
+
+const SHAPES: &[Shape] = &[
+    Shape {
+        id: "memory-string8",
+        title: "string of 8 bytes",
+        value_len: 8,
+        volatile: false,
+    },
+    Shape {
+        id: "memory-string32",
+        title: "string of 32 bytes",
+        value_len: 32,
+        volatile: false,
+    },
+    Shape {
+        id: "memory-string100",
+        title: "string of 100 bytes",
+        value_len: 100,
+        volatile: false,
+    },
+    Shape {
+        id: "memory-string32-ttl",
+        title: "string of 32 bytes, with a deadline",
+        value_len: 32,
+        volatile: true,
+    },
+];
+
+/// The ids of the rows, for listing.
+pub(crate) fn ids() -> impl Iterator<Item = &'static str> {
+    SHAPES.iter().map(|shape| shape.id)
+}
+
+/// Measures the selected rows. Tables that double in size make bytes per item depend on the number of
+/// items, so the full profile measures two numbers.
+pub(crate) fn run(field: &Field, plan: &Plan, tables: &mut Tables) -> Result<()> {
+    let counts: &[u64] = if plan.quick {
+        &[1_000_000]
+    } else {
+        &[1_000_000, 3_000_000]
+    };
+    let entrants = field.entrants(Setup::PLAIN);
+    for shape in SHAPES.iter().filter(|shape| plan.selects(shape.id, true)) {
+        for &count in counts {
+            eprintln!("measuring {} with {count} items", shape.id);
+            let bytes: Vec<f64> = entrants
+                .iter()
+                .map(|entrant| bytes_per_item(entrant, shape, count, plan))
+                .collect::<Result<_>>()?;
+            for (entrant, theirs) in entrants.iter().zip(&bytes).skip(1) {
+                let cells = [
+                    number(bytes[0]),
+                    number(*theirs),
+                    format!("{:.2}", bytes[0] / theirs),
+                ];
+                let mut line = vec![
+                    shape.title.to_owned(),
+                    count.to_string(),
+                    entrant.label.clone(),
+                ];
+                line.extend(cells);
+                tables.add(Section::Memory, line);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn bytes_per_item(entrant: &Entrant, shape: &Shape, count: u64, plan: &Plan) -> Result<f64> {
+    let cpus = plan.cpus.arrange(true)?;
+    let server = Server::start(&entrant.program, &entrant.setup, cpus, &plan.scratch)?;
+    let mut client = Client::connect(server.address)?;
+    // Buffers of the connection and lazily created structures are not counted as data.
+    client.fill(1000, |_, bytes| push_request(bytes, &[b"PING"]))?;
+    let before = server.resident()?;
+    let value = vec![b'v'; shape.value_len];
+    client
+        .fill(count, |index, bytes| {
+            let key = key_name(index);
+            // Far deadlines, all different.
+            let seconds = (1_000_000 + index).to_string();
+            let words: [&[u8]; 5] = [b"SET", key.as_bytes(), &value, b"EX", seconds.as_bytes()];
+            push_request(bytes, if shape.volatile { &words } else { &words[..3] });
+        })
+        .with_context(|| format!("filling {}", entrant.label))?;
+    // Incremental resizing and background frees come to rest.
+    std::thread::sleep(Duration::from_millis(500));
+    let grown = server.resident()?.saturating_sub(before);
+    Ok(grown as f64 / count as f64)
+}

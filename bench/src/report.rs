@@ -1,0 +1,288 @@
+//! Tables in Markdown, and their places in a results file.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+
+/// A table of the report.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Section {
+    Environment,
+    Requests,
+    Pipelines,
+    Values,
+    Keys,
+    Aof,
+    Workers,
+    Loops,
+    Memory,
+    Growth,
+    Expiry,
+}
+
+const LOAD_COLUMNS: &[&str] = &[
+    "load",
+    "against",
+    "CPU µs per request",
+    "theirs",
+    "CPU ratio (spread)",
+    "thousand requests/s",
+    "theirs",
+    "throughput ratio (spread)",
+    "client busy %, ours / theirs",
+];
+
+impl Section {
+    /// Every section, in the order of the report.
+    pub(crate) const ALL: &[Section] = &[
+        Section::Environment,
+        Section::Requests,
+        Section::Pipelines,
+        Section::Values,
+        Section::Keys,
+        Section::Aof,
+        Section::Workers,
+        Section::Loops,
+        Section::Memory,
+        Section::Growth,
+        Section::Expiry,
+    ];
+
+    /// The name in markers and row ids.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Section::Environment => "environment",
+            Section::Requests => "requests",
+            Section::Pipelines => "pipelines",
+            Section::Values => "values",
+            Section::Keys => "keys",
+            Section::Aof => "aof",
+            Section::Workers => "workers",
+            Section::Loops => "loops",
+            Section::Memory => "memory",
+            Section::Growth => "growth",
+            Section::Expiry => "expiry",
+        }
+    }
+
+    fn title(self) -> &'static str {
+        match self {
+            Section::Environment => "Where and when",
+            Section::Requests => "One request at a time",
+            Section::Pipelines => "Pipelines",
+            Section::Values => "Sizes of values",
+            Section::Keys => "Many keys",
+            Section::Aof => "Append-only file",
+            Section::Workers => "Workers",
+            Section::Loops => "Against bare event loops",
+            Section::Memory => "Resident bytes per item",
+            Section::Growth => "Longest stall while growing",
+            Section::Expiry => "Lag of expiry",
+        }
+    }
+
+    fn note(self) -> &'static str {
+        match self {
+            Section::Environment => "",
+            Section::Requests | Section::Pipelines => {
+                "One worker, server and client pinned to a CPU each, a million random keys, values of 64 bytes, \
+                 append-only file off. Ratios are ours divided by theirs, round by round: for CPU less is better, \
+                 for throughput more."
+            }
+            Section::Values => "As above, with other sizes of values.",
+            Section::Keys => "As above, with ten million random keys.",
+            Section::Aof => {
+                "As above, with the append-only file on. The file lies in the system's temporary directory."
+            }
+            Section::Workers => {
+                "Nothing is pinned: server and client share all CPUs, as on a small machine."
+            }
+            Section::Loops => {
+                "GET against servers that only count requests and send a fixed reply of the same size: what an event \
+                 loop costs before it does any work."
+            }
+            Section::Memory => {
+                "Growth of resident memory by filling, divided by the number of items. Keys of 16 bytes."
+            }
+            Section::Growth => {
+                "One connection fills, in batches of 32; another asks PING without a pause. What the client sees \
+                 includes the scheduling of the machine: the bare loop shows how much that is."
+            }
+            Section::Expiry => {
+                "20,000 keys expire evenly over ten seconds among a million keys with far deadlines. DBSIZE is polled; \
+                 the keys that should be gone but are counted still, divided by the rate, are the lag."
+            }
+        }
+    }
+
+    fn columns(self) -> &'static [&'static str] {
+        match self {
+            Section::Environment => &["what", "value"],
+            Section::Memory => &[
+                "item",
+                "items",
+                "against",
+                "bytes per item",
+                "theirs",
+                "ratio",
+            ],
+            Section::Growth => &[
+                "keys",
+                "server",
+                "PING µs, median",
+                "p99.9",
+                "p99.99",
+                "longest",
+                "longest batch",
+            ],
+            Section::Expiry => &[
+                "server",
+                "lag ms, median",
+                "p99",
+                "longest",
+                "left 5 s after the last deadline",
+            ],
+            _ => LOAD_COLUMNS,
+        }
+    }
+}
+
+/// The tables of a run.
+#[derive(Default)]
+pub(crate) struct Tables(BTreeMap<Section, Vec<Vec<String>>>);
+
+impl Tables {
+    /// Adds a line to the table of `section`.
+    pub(crate) fn add(&mut self, section: Section, cells: Vec<String>) {
+        debug_assert_eq!(cells.len(), section.columns().len());
+        self.0.entry(section).or_default().push(cells);
+    }
+
+    /// All tables with headings.
+    pub(crate) fn to_markdown(&self) -> String {
+        self.0
+            .keys()
+            .map(|&section| format!("## {}\n\n{}\n", section.title(), self.body(section)))
+            .collect()
+    }
+
+    /// Writes the tables into the file at `path`, each between its markers; tables that were not measured
+    /// stay as they are. A missing file, or a missing section, is created.
+    pub(crate) fn write_into(&self, path: &Path) -> Result<()> {
+        let mut text = match fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => empty_report(),
+            Err(error) => return Err(error).with_context(|| format!("reading {}", path.display())),
+        };
+        for &section in self.0.keys() {
+            replace(&mut text, section, &self.body(section));
+        }
+        fs::write(path, text).with_context(|| format!("writing {}", path.display()))
+    }
+
+    fn body(&self, section: Section) -> String {
+        let mut text = String::new();
+        if !section.note().is_empty() {
+            let _ = writeln!(text, "{}\n", section.note());
+        }
+        let columns = section.columns();
+        let _ = writeln!(text, "| {} |", columns.join(" | "));
+        let _ = writeln!(text, "|{}", " --- |".repeat(columns.len()));
+        for line in self.0.get(&section).into_iter().flatten() {
+            let _ = writeln!(text, "| {} |", line.join(" | "));
+        }
+        text
+    }
+}
+
+const HEADER: &str = "# Results\n\nWritten by `cargo xtask bench -- --write bench/RESULTS.md`; what stands between the \
+                      markers is replaced.\nA spread is the lowest and the highest value of all rounds.\n";
+
+/// A results file with all sections in their order, so that runs of a few rows find their places.
+fn empty_report() -> String {
+    let mut text = HEADER.to_owned();
+    for &section in Section::ALL {
+        replace(&mut text, section, "Not measured yet.\n");
+    }
+    text
+}
+
+fn replace(text: &mut String, section: Section, body: &str) {
+    let begin = format!("<!-- bench:{} -->\n", section.name());
+    let end = format!("<!-- /bench:{} -->\n", section.name());
+    let place = text.find(&begin).map(|at| at + begin.len());
+    let place = place.and_then(|from| text[from..].find(&end).map(|length| from..from + length));
+    match place {
+        Some(place) => text.replace_range(place, body),
+        None => *text += &format!("\n## {}\n\n{begin}{body}{end}", section.title()),
+    }
+}
+
+/// The median, not a number when there are no values.
+pub(crate) fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    match values.len() {
+        0 => f64::NAN,
+        length if length % 2 == 1 => values[length / 2],
+        length => f64::midpoint(values[length / 2 - 1], values[length / 2]),
+    }
+}
+
+/// "median (lowest-highest)".
+pub(crate) fn spread(values: impl Iterator<Item = f64>) -> String {
+    let values: Vec<f64> = values.collect();
+    let lowest = values.iter().copied().fold(f64::INFINITY, f64::min);
+    let highest = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    format!(
+        "{:.2} ({lowest:.2}-{highest:.2})",
+        median(values.into_iter())
+    )
+}
+
+/// A number with three significant digits or all of its integer part.
+pub(crate) fn number(value: f64) -> String {
+    let digits = if value >= 100.0 {
+        0
+    } else if value >= 10.0 {
+        1
+    } else {
+        2
+    };
+    format!("{value:.digits$}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_section_is_replaced_and_the_rest_stays() {
+        let mut text = "a\n<!-- bench:aof -->\nold\n<!-- /bench:aof -->\nb\n".to_owned();
+        replace(&mut text, Section::Aof, "new\n");
+        assert_eq!(text, "a\n<!-- bench:aof -->\nnew\n<!-- /bench:aof -->\nb\n");
+        replace(&mut text, Section::Keys, "more\n");
+        assert!(
+            text.ends_with("## Many keys\n\n<!-- bench:keys -->\nmore\n<!-- /bench:keys -->\n")
+        );
+    }
+
+    #[test]
+    fn median_and_spread() {
+        assert!((median([3.0, 1.0, 2.0].into_iter()) - 2.0).abs() < 1e-9);
+        assert!((median([1.0, 2.0].into_iter()) - 1.5).abs() < 1e-9);
+        assert_eq!(spread([1.0, 3.0, 2.0].into_iter()), "2.00 (1.00-3.00)");
+        assert_eq!(number(3.456), "3.46");
+    }
+
+    #[test]
+    fn section_names_are_unique() {
+        let mut names: Vec<_> = Section::ALL.iter().map(|section| section.name()).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), Section::ALL.len());
+    }
+}

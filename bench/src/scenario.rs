@@ -1,0 +1,277 @@
+//! The list of what is measured: which programs, set up how, holding what, under which loads.
+
+use crate::process::{Aof, Flavor, Program, Setup};
+use crate::report::Section;
+use crate::workload::{Operation, Workload};
+
+const MILLION: u64 = 1_000_000;
+
+/// One program in one setup.
+pub(crate) struct Entrant {
+    /// What tables call it.
+    pub(crate) label: String,
+    pub(crate) program: Program,
+    pub(crate) setup: Setup,
+}
+
+/// One line of a table: a load that every entrant of the scenario gets.
+pub(crate) struct Row {
+    pub(crate) section: Section,
+    /// What `--rows` selects by.
+    pub(crate) id: String,
+    pub(crate) title: String,
+    pub(crate) workload: Workload,
+    /// Whether the quick profile contains it.
+    pub(crate) quick: bool,
+}
+
+/// Entrants that run side by side on the same data.
+pub(crate) struct Scenario {
+    /// The first one is compared with each of the others.
+    pub(crate) entrants: Vec<Entrant>,
+    /// Number of keys that are set before measuring.
+    pub(crate) keys: u64,
+    /// Length of their values in bytes.
+    pub(crate) value_len: usize,
+    /// Servers on one CPU and the client on another, or everybody everywhere.
+    pub(crate) pinned: bool,
+    pub(crate) rows: Vec<Row>,
+}
+
+/// The programs a run compares.
+pub(crate) struct Field {
+    pub(crate) subject: Program,
+    pub(crate) peers: Vec<Program>,
+    pub(crate) loops: Vec<Program>,
+}
+
+/// Every scenario, in the order of the report.
+pub(crate) fn all(field: &Field) -> Vec<Scenario> {
+    let mut scenarios = vec![base(field)];
+    scenarios.extend([8, 1024, 100_000].map(|value_len| values(field, value_len)));
+    scenarios.push(many_keys(field));
+    scenarios.push(append_only(field, Aof::Everysec));
+    scenarios.push(append_only(field, Aof::Always));
+    scenarios.push(workers(field));
+    scenarios.push(loops(field));
+    scenarios
+}
+
+impl Field {
+    /// The subject and its peers, all in the same setup.
+    pub(crate) fn entrants(&self, setup: Setup) -> Vec<Entrant> {
+        let programs = std::iter::once(&self.subject).chain(&self.peers);
+        programs
+            .map(|program| Entrant {
+                label: program.name.clone(),
+                program: program.clone(),
+                setup,
+            })
+            .collect()
+    }
+
+    fn subject_as(&self, what: &str, setup: Setup) -> Entrant {
+        Entrant {
+            label: format!("{}, {what}", self.subject.name),
+            program: self.subject.clone(),
+            setup,
+        }
+    }
+}
+
+/// A row of 64-byte values on a million keys that the quick profile contains.
+fn row(section: Section, operation: Operation, connections: usize, pipeline: usize) -> Row {
+    let (name, verb) = match operation {
+        Operation::Get => ("get".to_owned(), "GET".to_owned()),
+        Operation::Set => ("set".to_owned(), "SET".to_owned()),
+        Operation::Incr => ("incr".to_owned(), "INCR".to_owned()),
+        Operation::MultiGet(keys) => (format!("mget{keys}"), format!("MGET of {keys}")),
+        Operation::MultiSet(keys) => (format!("mset{keys}"), format!("MSET of {keys}")),
+    };
+    let depth = if pipeline == 1 {
+        String::new()
+    } else {
+        format!(", pipeline {pipeline}")
+    };
+    Row {
+        section,
+        id: format!("{}-{name}-c{connections}-p{pipeline}", section.name()),
+        title: format!("{verb}, {connections} clients{depth}"),
+        workload: Workload {
+            operation,
+            connections,
+            pipeline,
+            keys: MILLION,
+            value_len: 64,
+        },
+        quick: true,
+    }
+}
+
+fn base(field: &Field) -> Scenario {
+    use Operation::{Get, Incr, MultiGet, MultiSet, Set};
+    let requests = |operation, connections| row(Section::Requests, operation, connections, 1);
+    let pipelines = |operation, depth| row(Section::Pipelines, operation, 50, depth);
+    let mut rows = vec![requests(Get, 50), requests(Set, 50), requests(Incr, 50)];
+    rows.extend([requests(Get, 500), requests(Set, 500)]);
+    rows.extend([10, 100].map(|keys| requests(MultiGet(keys), 50)));
+    rows.extend([10, 100].map(|keys| requests(MultiSet(keys), 50)));
+    for depth in [16, 64] {
+        rows.extend([Get, Set, Incr].map(|operation| pipelines(operation, depth)));
+    }
+    Scenario {
+        entrants: field.entrants(Setup::PLAIN),
+        keys: MILLION,
+        value_len: 64,
+        pinned: true,
+        rows,
+    }
+}
+
+fn values(field: &Field, value_len: usize) -> Scenario {
+    // At most about 100 MB per server, so that machines with little memory can take part.
+    let keys = (100_000_000 / value_len as u64).min(MILLION);
+    let pipeline = if value_len > 10_000 { 1 } else { 16 };
+    let rows = [Operation::Get, Operation::Set].map(|operation| {
+        let row = row(Section::Values, operation, 50, pipeline);
+        Row {
+            id: format!("{}-v{value_len}", row.id),
+            title: format!("{}, values of {value_len} bytes", row.title),
+            workload: Workload {
+                keys,
+                value_len,
+                ..row.workload
+            },
+            ..row
+        }
+    });
+    Scenario {
+        entrants: field.entrants(Setup::PLAIN),
+        keys,
+        value_len,
+        pinned: true,
+        rows: rows.into(),
+    }
+}
+
+fn many_keys(field: &Field) -> Scenario {
+    let keys = 10 * MILLION;
+    let rows = [
+        (Operation::Get, 1),
+        (Operation::Get, 16),
+        (Operation::Set, 16),
+    ]
+    .map(|(operation, pipeline)| {
+        let row = row(Section::Keys, operation, 50, pipeline);
+        Row {
+            title: format!("{}, 10 million keys", row.title),
+            workload: Workload {
+                keys,
+                ..row.workload
+            },
+            quick: false,
+            ..row
+        }
+    });
+    Scenario {
+        entrants: field.entrants(Setup::PLAIN),
+        keys,
+        value_len: 64,
+        pinned: true,
+        rows: rows.into(),
+    }
+}
+
+fn append_only(field: &Field, aof: Aof) -> Scenario {
+    let mut entrants = field.entrants(Setup {
+        aof,
+        ..Setup::PLAIN
+    });
+    let name = if aof == Aof::Always {
+        "always"
+    } else {
+        "everysec"
+    };
+    if aof == Aof::Always {
+        entrants.push(field.subject_as(
+            "everysec",
+            Setup {
+                aof: Aof::Everysec,
+                ..Setup::PLAIN
+            },
+        ));
+    } else {
+        entrants.push(field.subject_as("AOF off", Setup::PLAIN));
+    }
+    let rows = [1, 16].map(|pipeline| {
+        let row = row(Section::Aof, Operation::Set, 50, pipeline);
+        Row {
+            id: format!("{}-{name}", row.id),
+            title: format!("{}, appendfsync {name}", row.title),
+            ..row
+        }
+    });
+    Scenario {
+        entrants,
+        keys: MILLION,
+        value_len: 64,
+        pinned: true,
+        rows: rows.into(),
+    }
+}
+
+fn workers(field: &Field) -> Scenario {
+    let threads = |threads| Setup {
+        threads,
+        ..Setup::PLAIN
+    };
+    let mut entrants = vec![field.subject_as("2 workers", threads(Some(2)))];
+    entrants.push(field.subject_as("1 worker", threads(Some(1))));
+    entrants.push(field.subject_as("default workers", threads(None)));
+    for (count, what) in [(1, "1 thread"), (2, "2 I/O threads")] {
+        entrants.extend(field.peers.iter().map(|peer| Entrant {
+            label: format!("{}, {what}", peer.name),
+            program: peer.clone(),
+            setup: threads(Some(count)),
+        }));
+    }
+    let rows = [1, 16].map(|depth| {
+        [Operation::Get, Operation::Set].map(|op| row(Section::Workers, op, 50, depth))
+    });
+    let rows = rows.into_iter().flatten().collect();
+    Scenario {
+        entrants,
+        keys: MILLION,
+        value_len: 64,
+        pinned: false,
+        rows,
+    }
+}
+
+fn loops(field: &Field) -> Scenario {
+    let mut entrants = field.entrants(Setup::PLAIN);
+    // The peers are measured elsewhere; here only the cost above a bare loop matters.
+    entrants.truncate(1);
+    entrants.extend(field.loops.iter().map(|program| Entrant {
+        label: program.name.clone(),
+        program: program.clone(),
+        setup: Setup::PLAIN,
+    }));
+    let rows = [(50, 1), (500, 1), (50, 16), (50, 64)];
+    let rows =
+        rows.map(|(connections, depth)| row(Section::Loops, Operation::Get, connections, depth));
+    Scenario {
+        entrants,
+        keys: MILLION,
+        value_len: 64,
+        pinned: true,
+        rows: rows.into(),
+    }
+}
+
+impl Entrant {
+    /// Whether the program keeps data; the echo loops do not.
+    pub(crate) fn keeps_data(&self) -> bool {
+        !matches!(self.program.flavor, Flavor::Loop(_))
+    }
+}

@@ -1,0 +1,166 @@
+//! What is asked of a server: operations, keys and values, and the bytes of their requests.
+
+/// Keys are 16 bytes: a prefix of four and twelve digits.
+const KEY_DIGITS: usize = 12;
+
+/// What a request does.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Operation {
+    Get,
+    Set,
+    Incr,
+    /// MGET with this many keys.
+    MultiGet(usize),
+    /// MSET with this many keys.
+    MultiSet(usize),
+}
+
+/// One kind of load: random keys out of `keys`, closed loop on every connection.
+#[derive(Clone, Copy)]
+pub(crate) struct Workload {
+    pub(crate) operation: Operation,
+    pub(crate) connections: usize,
+    /// Requests sent together by one connection before it waits for all their replies.
+    pub(crate) pipeline: usize,
+    /// Number of different keys.
+    pub(crate) keys: u64,
+    /// Length of written values in bytes.
+    pub(crate) value_len: usize,
+}
+
+/// A batch of requests as bytes, in which only the digits of the keys change.
+#[derive(Clone)]
+pub(crate) struct Batch {
+    bytes: Vec<u8>,
+    /// Where the digits of each key begin.
+    key_offsets: Vec<usize>,
+}
+
+impl Batch {
+    /// The batch that one connection of `workload` sends at a time.
+    pub(crate) fn new(workload: &Workload) -> Batch {
+        let mut batch = Batch {
+            bytes: Vec::new(),
+            key_offsets: Vec::new(),
+        };
+        let value = vec![b'v'; workload.value_len];
+        for _ in 0..workload.pipeline {
+            batch.push_request(workload.operation, &value);
+        }
+        batch
+    }
+
+    /// Gives every key new digits from `next_key` and returns the bytes to send.
+    pub(crate) fn renew(&mut self, mut next_key: impl FnMut() -> u64) -> &[u8] {
+        for &offset in &self.key_offsets {
+            write_digits(&mut self.bytes[offset..offset + KEY_DIGITS], next_key());
+        }
+        &self.bytes
+    }
+
+    fn push_request(&mut self, operation: Operation, value: &[u8]) {
+        match operation {
+            Operation::Get => self.push_words(&[b"GET"], 1, "key:", None),
+            Operation::Set => self.push_words(&[b"SET"], 1, "key:", Some(value)),
+            // Counters live beside the other keys, because those hold text.
+            Operation::Incr => self.push_words(&[b"INCR"], 1, "cnt:", None),
+            Operation::MultiGet(keys) => self.push_words(&[b"MGET"], keys, "key:", None),
+            Operation::MultiSet(keys) => self.push_words(&[b"MSET"], keys, "key:", Some(value)),
+        }
+    }
+
+    fn push_words(&mut self, name: &[&[u8]], keys: usize, prefix: &str, value: Option<&[u8]>) {
+        let per_key = 1 + usize::from(value.is_some());
+        push_array(&mut self.bytes, name.len() + keys * per_key);
+        for word in name {
+            push_bulk(&mut self.bytes, word);
+        }
+        for _ in 0..keys {
+            push_bulk(&mut self.bytes, format!("{prefix}{:012}", 0).as_bytes());
+            self.key_offsets.push(self.bytes.len() - 2 - KEY_DIGITS);
+            if let Some(value) = value {
+                push_bulk(&mut self.bytes, value);
+            }
+        }
+    }
+}
+
+/// Appends one request made of `words`.
+pub(crate) fn push_request(bytes: &mut Vec<u8>, words: &[&[u8]]) {
+    push_array(bytes, words.len());
+    for word in words {
+        push_bulk(bytes, word);
+    }
+}
+
+/// The name of key number `index`, as the `Get` and `Set` operations use it.
+pub(crate) fn key_name(index: u64) -> String {
+    format!("key:{index:012}")
+}
+
+fn push_array(bytes: &mut Vec<u8>, length: usize) {
+    bytes.extend_from_slice(format!("*{length}\r\n").as_bytes());
+}
+
+fn push_bulk(bytes: &mut Vec<u8>, word: &[u8]) {
+    bytes.extend_from_slice(format!("${}\r\n", word.len()).as_bytes());
+    bytes.extend_from_slice(word);
+    bytes.extend_from_slice(b"\r\n");
+}
+
+fn write_digits(place: &mut [u8], mut number: u64) {
+    for digit in place.iter_mut().rev() {
+        *digit = b'0' + (number % 10) as u8;
+        number /= 10;
+    }
+}
+
+/// xorshift64*: fast, repeatable, good enough to pick keys.
+pub(crate) struct Random(u64);
+
+impl Random {
+    /// A generator whose sequence depends on `seed` only.
+    pub(crate) fn new(seed: u64) -> Random {
+        Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
+    }
+
+    /// A number below `limit`.
+    pub(crate) fn below(&mut self, limit: u64) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        let bits = self.0.wrapping_mul(0x2545_F491_4F6C_DD1D);
+        // The high half of the product scales the bits to the range without a division.
+        ((u128::from(bits) * u128::from(limit)) >> 64) as u64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_carries_fresh_keys() {
+        let workload = Workload {
+            operation: Operation::MultiSet(2),
+            connections: 1,
+            pipeline: 1,
+            keys: 10,
+            value_len: 1,
+        };
+        let mut next = 0;
+        let mut batch = Batch::new(&workload);
+        let bytes = batch.renew(|| {
+            next += 1;
+            next
+        });
+        let expected = "*5\r\n$4\r\nMSET\r\n$16\r\nkey:000000000001\r\n$1\r\nv\r\n$16\r\nkey:000000000002\r\n$1\r\nv\r\n";
+        assert_eq!(String::from_utf8_lossy(bytes), expected);
+    }
+
+    #[test]
+    fn random_numbers_stay_below_their_limit() {
+        let mut random = Random::new(7);
+        assert!((0..1000).all(|_| random.below(10) < 10));
+    }
+}
