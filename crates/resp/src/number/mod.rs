@@ -1,0 +1,15 @@
+//! Numbers as Redis clients write and read them.
+//!
+//! Integers are strict, so that a number has exactly one text. Doubles are printed as Valkey prints them, which
+//! is not always the shortest text; see [`format_f64`]. INCRBYFLOAT calculates with 80 bits: [`F80`].
+
+mod binary;
+mod decimal;
+mod double;
+mod f80;
+mod grisu;
+mod integer;
+
+pub use double::{F64_BYTES_MAX, format_f64, parse_f64};
+pub use f80::{F80, F80_TEXT_BYTES_MAX};
+pub use integer::{I64_BYTES_MAX, format_i64, parse_i64, parse_memory, parse_u64};

@@ -1,0 +1,361 @@
+//! What waits to be sent to a client.
+//!
+//! Most replies are small and are appended to one byte vector. A large value is not copied: it stays in its
+//! shared allocation and is remembered as a piece that stands between two bytes of the vector. Sending walks
+//! both in order:
+//!
+//! ```text
+//! bytes   $3\r\nfoo\r\n$100000\r\n | \r\n:1\r\n
+//!         ^start                   ^ piece 0 is sent here
+//! ```
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::io::IoSlice;
+use std::sync::Arc;
+
+/// Bytes that replies and values share.
+pub type SharedBytes = Arc<dyn AsRef<[u8]> + Send + Sync>;
+
+/// A shared value shorter than this is copied into a reply: a separate piece costs more than the copy.
+pub const SHARED_MIN_BYTES: usize = 16 * 1024;
+
+/// Moving more than this to insert a length in front of it costs more than a piece of its own.
+const INSERT_MOVE_MAX: usize = 8 * 1024;
+
+/// An idle output keeps at most this much memory, in bytes.
+const IDLE_KEEP: usize = 16 * 1024;
+
+/// The kernel takes at most this many slices in one call (IOV_MAX of Linux and macOS).
+const SLICES_MAX: usize = 1024;
+
+/// The bytes and shared pieces that wait to be sent.
+#[derive(Default)]
+pub struct Output {
+    /// Sent bytes up to `start`, then waiting ones.
+    bytes: Vec<u8>,
+    /// Offset in `bytes` of the first byte not sent. <= bytes.len().
+    start: usize,
+    /// Stream position of `bytes[0]`: positions of pieces and marks survive the dropping of sent bytes.
+    base: u64,
+    /// In the order of sending: positions never fall.
+    pieces: VecDeque<Piece>,
+    /// How many pieces have been sent completely.
+    pieces_sent: u64,
+    /// Unsent bytes of all pieces.
+    shared_len: usize,
+    /// Deferred lengths that are not filled in.
+    deferred: u32,
+}
+
+/// Shared bytes that are sent in front of the byte at `position`.
+struct Piece {
+    /// Stream position: `base` plus an offset in `bytes`, which may be its end.
+    position: u64,
+    data: SharedBytes,
+    /// Bytes of `data` already sent. < its length.
+    sent: usize,
+}
+
+impl Piece {
+    fn rest(&self) -> &[u8] {
+        (*self.data).as_ref().get(self.sent..).unwrap_or_default()
+    }
+}
+
+/// A place in an [`Output`], to go back to. Valid until the output is cleared or truncated to an earlier one.
+#[derive(Clone, Copy, Debug)]
+pub struct Mark {
+    position: u64,
+    pieces: u64,
+    deferred: u32,
+}
+
+impl Output {
+    /// Nothing to send.
+    pub const fn new() -> Output {
+        Output {
+            bytes: Vec::new(),
+            start: 0,
+            base: 0,
+            pieces: VecDeque::new(),
+            pieces_sent: 0,
+            shared_len: 0,
+            deferred: 0,
+        }
+    }
+
+    /// Bytes that wait to be sent, those of shared pieces included.
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.bytes.len() - self.start + self.shared_len
+    }
+
+    /// Whether nothing waits.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.start == self.bytes.len() && self.pieces.is_empty()
+    }
+
+    /// Waiting bytes that belong to shared pieces and not to this output alone.
+    pub fn shared_len(&self) -> usize {
+        self.shared_len
+    }
+
+    /// Heap memory of this output alone, in bytes, without the shared pieces.
+    pub fn memory_usage(&self) -> usize {
+        self.bytes.capacity() + self.pieces.capacity() * size_of::<Piece>()
+    }
+
+    /// Appends bytes as they are.
+    #[inline]
+    pub fn raw(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    /// Makes room for `additional` bytes.
+    #[inline]
+    pub fn reserve(&mut self, additional: usize) {
+        self.bytes.reserve(additional);
+    }
+
+    /// Appends shared bytes: without a copy from [`SHARED_MIN_BYTES`] on.
+    pub fn shared(&mut self, data: SharedBytes) {
+        let bytes = (*data).as_ref();
+        if bytes.len() < SHARED_MIN_BYTES {
+            self.bytes.extend_from_slice(bytes);
+            return;
+        }
+        self.shared_len += bytes.len();
+        let position = self.end();
+        self.pieces.push_back(Piece {
+            position,
+            data,
+            sent: 0,
+        });
+    }
+
+    /// Moves everything that waits in `other` behind what waits here.
+    pub fn append(&mut self, other: &mut Output) {
+        if self.bytes.len() == self.start && self.pieces.is_empty() && self.deferred == 0 {
+            std::mem::swap(self, other);
+            other.clear();
+            return;
+        }
+        let end = self.end();
+        let first = other.base + other.start as u64;
+        self.bytes
+            .extend_from_slice(other.bytes.get(other.start..).unwrap_or_default());
+        self.shared_len += other.shared_len;
+        self.pieces
+            .extend(other.pieces.drain(..).map(|piece| Piece {
+                position: piece.position - first + end,
+                ..piece
+            }));
+        other.clear();
+    }
+
+    /// Stream position behind the last byte.
+    #[inline]
+    fn end(&self) -> u64 {
+        self.base + self.bytes.len() as u64
+    }
+
+    /// Offset in `bytes` of a stream position; places already dropped become the first waiting byte.
+    fn offset(&self, position: u64) -> usize {
+        let offset = usize::try_from(position.saturating_sub(self.base)).unwrap_or(usize::MAX);
+        offset.clamp(self.start, self.bytes.len())
+    }
+
+    /// The slices to send, in order, for one vectored write: at most as many as the kernel takes.
+    pub fn io_slices(&self) -> impl Iterator<Item = IoSlice<'_>> {
+        let mut from = self.start;
+        let tail = self.bytes.get(self.last_offset()..).unwrap_or_default();
+        self.pieces
+            .iter()
+            .flat_map(move |piece| {
+                let to = self.offset(piece.position);
+                let before = self.bytes.get(from..to).unwrap_or_default();
+                from = to;
+                [before, piece.rest()]
+            })
+            .chain(std::iter::once(tail))
+            .filter(|slice| !slice.is_empty())
+            .take(SLICES_MAX)
+            .map(IoSlice::new)
+    }
+
+    /// Offset in `bytes` of what is sent behind the last piece.
+    fn last_offset(&self) -> usize {
+        self.pieces
+            .back()
+            .map_or(self.start, |piece| self.offset(piece.position))
+    }
+
+    /// Adds the slices to send to `slices`; see [`Output::io_slices`].
+    pub fn as_io_slices<'a>(&'a self, slices: &mut impl Extend<IoSlice<'a>>) {
+        slices.extend(self.io_slices());
+    }
+
+    /// All that waits as one slice, if no shared piece stands in between.
+    #[inline]
+    pub fn as_contiguous(&self) -> Option<&[u8]> {
+        if self.pieces.is_empty() {
+            self.bytes.get(self.start..)
+        } else {
+            None
+        }
+    }
+
+    /// A copy of all that waits.
+    pub fn to_vec(&self) -> Vec<u8> {
+        let mut all = Vec::with_capacity(self.len());
+        let mut from = self.start;
+        for piece in &self.pieces {
+            let to = self.offset(piece.position);
+            all.extend_from_slice(self.bytes.get(from..to).unwrap_or_default());
+            all.extend_from_slice(piece.rest());
+            from = to;
+        }
+        all.extend_from_slice(self.bytes.get(from..).unwrap_or_default());
+        all
+    }
+
+    /// Drops the first `count` bytes because they have been sent.
+    pub fn consume(&mut self, mut count: usize) {
+        while count > 0 {
+            let next = self
+                .pieces
+                .front()
+                .map_or(self.bytes.len(), |piece| self.offset(piece.position));
+            let plain = count.min(next - self.start);
+            self.start += plain;
+            count -= plain;
+            let Some(piece) = self.pieces.front_mut().filter(|_| count > 0) else {
+                break;
+            };
+            let shared = count.min(piece.rest().len());
+            piece.sent += shared;
+            self.shared_len -= shared;
+            count -= shared;
+            if piece.rest().is_empty() {
+                self.pieces.pop_front();
+                self.pieces_sent += 1;
+            }
+        }
+        debug_assert_eq!(count, 0, "consumed more than there was");
+        self.drop_sent();
+    }
+
+    /// Gives the room of sent bytes back, in steps that keep the cost per byte constant.
+    fn drop_sent(&mut self) {
+        if self.start == self.bytes.len() {
+            self.base += self.start as u64;
+            self.bytes.clear();
+            self.start = 0;
+        } else if self.start >= IDLE_KEEP && self.start >= self.bytes.len() / 2 {
+            self.base += self.start as u64;
+            self.bytes.drain(..self.start);
+            self.start = 0;
+        }
+    }
+
+    /// Drops all that waits.
+    pub fn clear(&mut self) {
+        self.base += self.bytes.len() as u64;
+        self.bytes.clear();
+        self.start = 0;
+        self.pieces_sent += self.pieces.len() as u64;
+        self.pieces.clear();
+        self.shared_len = 0;
+        self.deferred = 0;
+    }
+
+    /// Gives memory back when nothing waits and a past burst left a lot of it.
+    pub fn shrink_if_idle(&mut self) {
+        if self.is_empty() && (self.bytes.capacity() > IDLE_KEEP || self.pieces.capacity() > 64) {
+            self.clear();
+            self.bytes = Vec::new();
+            self.pieces = VecDeque::new();
+        }
+    }
+
+    /// The present end, to come back to with [`Output::truncate_to`].
+    #[inline]
+    pub fn mark(&self) -> Mark {
+        Mark {
+            position: self.end(),
+            pieces: self.pieces_sent + self.pieces.len() as u64,
+            deferred: self.deferred,
+        }
+    }
+
+    /// Bytes that were appended since `mark` and are not sent.
+    pub fn len_since(&self, mark: &Mark) -> usize {
+        let pieces = self.pieces.iter().skip(self.piece_index(mark));
+        self.bytes.len() - self.offset(mark.position)
+            + pieces.map(|piece| piece.rest().len()).sum::<usize>()
+    }
+
+    /// Drops what was appended since `mark`, as far as it has not been sent.
+    pub fn truncate_to(&mut self, mark: Mark) {
+        self.bytes.truncate(self.offset(mark.position));
+        let keep = self.piece_index(&mark);
+        for piece in self.pieces.drain(keep..) {
+            self.shared_len -= piece.rest().len();
+        }
+        self.deferred = mark.deferred;
+    }
+
+    /// Index of the first piece behind `mark`.
+    fn piece_index(&self, mark: &Mark) -> usize {
+        let index =
+            usize::try_from(mark.pieces.saturating_sub(self.pieces_sent)).unwrap_or(usize::MAX);
+        index.min(self.pieces.len())
+    }
+
+    /// Marks the present end as a place where [`Output::insert_at`] will put something.
+    pub(crate) fn defer(&mut self) -> Mark {
+        self.deferred += 1;
+        self.mark()
+    }
+
+    /// Inserts `bytes` at a place from [`Output::defer`]. The place deferred last is filled in first.
+    pub(crate) fn insert_at(&mut self, mark: Mark, bytes: &[u8]) {
+        debug_assert_eq!(mark.deferred, self.deferred, "deferred lengths nest");
+        self.deferred = mark.deferred.saturating_sub(1);
+        let at = self.offset(mark.position);
+        let index = self.piece_index(&mark);
+        let tail = self.bytes.len() - at;
+        if tail > INSERT_MOVE_MAX {
+            // Pieces at the same position that were there before the mark stay in front.
+            self.shared_len += bytes.len();
+            let data: SharedBytes = Arc::new(bytes.to_vec());
+            self.pieces.insert(
+                index,
+                Piece {
+                    position: self.base + at as u64,
+                    data,
+                    sent: 0,
+                },
+            );
+            return;
+        }
+        self.bytes.extend_from_slice(bytes);
+        if let Some(tail) = self.bytes.get_mut(at..) {
+            tail.rotate_right(bytes.len());
+        }
+        for piece in self.pieces.iter_mut().skip(index) {
+            piece.position += bytes.len() as u64;
+        }
+    }
+}
+
+impl fmt::Debug for Output {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Output")
+            .field("len", &self.len())
+            .field("pieces", &self.pieces.len())
+            .finish_non_exhaustive()
+    }
+}

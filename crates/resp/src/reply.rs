@@ -1,0 +1,310 @@
+//! Replies in RESP2 or RESP3.
+//!
+//! Handlers say what a reply is; a type that RESP2 lacks is written as the one that RESP2 clients know
+//! for it: a map as a flat array, a set and a push as an array, a double, big number and verbatim string as a
+//! bulk string, a boolean as 0 or 1. Attributes have no such form and are left out.
+
+use std::fmt::{Display, Write};
+
+use smallvec::SmallVec;
+
+use crate::number::{self, F64_BYTES_MAX, F80, I64_BYTES_MAX};
+use crate::output::{Mark, Output, SharedBytes};
+
+/// The protocol version that a client chose with HELLO.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Protocol {
+    /// What every client speaks at first.
+    #[default]
+    Resp2,
+    /// With maps, sets, doubles, pushes and the rest.
+    Resp3,
+}
+
+/// Writes replies to the end of an output.
+#[derive(Debug)]
+pub struct Reply<'a> {
+    /// Where the bytes go.
+    pub out: &'a mut Output,
+    /// The client's protocol version.
+    pub protocol: Protocol,
+}
+
+/// The place of a length that is not known yet: see [`Reply::defer`].
+#[derive(Debug)]
+#[must_use = "an aggregate without its length breaks the reply"]
+pub struct Deferred(Mark);
+
+impl<'a> Reply<'a> {
+    /// Replies of `protocol` into `out`.
+    pub fn new(out: &'a mut Output, protocol: Protocol) -> Reply<'a> {
+        Reply { out, protocol }
+    }
+
+    #[inline]
+    fn is_resp3(&self) -> bool {
+        self.protocol == Protocol::Resp3
+    }
+
+    /// `+OK`.
+    #[inline]
+    pub fn ok(&mut self) {
+        self.out.raw(b"+OK\r\n");
+    }
+
+    /// A status line. Line breaks in it become spaces.
+    pub fn simple(&mut self, text: &str) {
+        self.line(b'+', text.as_bytes());
+    }
+
+    /// An error: its code and text, as in `ERR syntax error`, without the minus sign. Line breaks at the
+    /// ends are dropped, others become spaces.
+    pub fn error(&mut self, text: impl AsRef<[u8]>) {
+        let mut text = text.as_ref();
+        while let [b'\r' | b'\n', rest @ ..] | [rest @ .., b'\r' | b'\n'] = text {
+            text = rest;
+        }
+        self.line(b'-', text);
+    }
+
+    fn line(&mut self, prefix: u8, text: &[u8]) {
+        self.out.reserve(text.len() + 3);
+        self.out.raw(&[prefix]);
+        for (index, part) in text.split(|byte| matches!(byte, b'\r' | b'\n')).enumerate() {
+            if index > 0 {
+                self.out.raw(b" ");
+            }
+            self.out.raw(part);
+        }
+        self.out.raw(b"\r\n");
+    }
+
+    /// An integer.
+    #[inline]
+    pub fn integer(&mut self, value: i64) {
+        self.number_line(b':', value);
+    }
+
+    /// A prefix, a number and a line end, with one append.
+    #[inline]
+    fn number_line(&mut self, prefix: u8, value: i64) {
+        if let digit @ 0..=9 = value {
+            self.out.raw(&[prefix, b'0' + digit as u8, b'\r', b'\n']);
+            return;
+        }
+        let mut line = [prefix; I64_BYTES_MAX + 3];
+        let mut digits = [0; I64_BYTES_MAX];
+        let digits = number::format_i64(value, &mut digits);
+        line[1..=digits.len()].copy_from_slice(digits);
+        line[digits.len() + 1..digits.len() + 3].copy_from_slice(b"\r\n");
+        self.out.raw(&line[..digits.len() + 3]);
+    }
+
+    #[inline]
+    fn length_line(&mut self, prefix: u8, len: usize) {
+        self.number_line(prefix, i64::try_from(len).unwrap_or(i64::MAX));
+    }
+
+    /// A bulk string.
+    #[inline]
+    pub fn bulk(&mut self, bytes: &[u8]) {
+        self.out.reserve(bytes.len() + I64_BYTES_MAX + 5);
+        self.length_line(b'$', bytes.len());
+        self.out.raw(bytes);
+        self.out.raw(b"\r\n");
+    }
+
+    /// A bulk string that is not copied when it is large.
+    pub fn bulk_shared(&mut self, data: SharedBytes) {
+        self.length_line(b'$', (*data).as_ref().len());
+        self.out.shared(data);
+        self.out.raw(b"\r\n");
+    }
+
+    /// What `value` displays, as a bulk string.
+    pub fn bulk_display(&mut self, value: impl Display) {
+        let mut text = Text::default();
+        // Writing to memory does not fail, and a `Display` that claims to fail has no error reply here.
+        let _ = write!(text, "{value}");
+        self.bulk(&text.0);
+    }
+
+    /// An integer as a bulk string.
+    pub fn integer_bulk(&mut self, value: i64) {
+        self.bulk(number::format_i64(value, &mut [0; I64_BYTES_MAX]));
+    }
+
+    /// Nothing, where a string or number would stand.
+    pub fn null(&mut self) {
+        self.out.raw(if self.is_resp3() {
+            b"_\r\n"
+        } else {
+            b"$-1\r\n"
+        });
+    }
+
+    /// Nothing, where an array would stand.
+    pub fn null_array(&mut self) {
+        self.out.raw(if self.is_resp3() {
+            b"_\r\n"
+        } else {
+            b"*-1\r\n"
+        });
+    }
+
+    /// The head of an array: `len` replies follow.
+    #[inline]
+    pub fn array(&mut self, len: usize) {
+        self.length_line(b'*', len);
+    }
+
+    /// An array of no elements.
+    pub fn empty_array(&mut self) {
+        self.out.raw(b"*0\r\n");
+    }
+
+    /// The head of a map: `len` pairs of replies follow.
+    pub fn map(&mut self, len: usize) {
+        let (prefix, len) = self.map_head(len);
+        self.length_line(prefix, len);
+    }
+
+    /// The head of a set: `len` replies follow.
+    pub fn set(&mut self, len: usize) {
+        let prefix = self.set_prefix();
+        self.length_line(prefix, len);
+    }
+
+    /// The head of a message that answers no request: `len` replies follow.
+    pub fn push(&mut self, len: usize) {
+        self.length_line(if self.is_resp3() { b'>' } else { b'*' }, len);
+    }
+
+    /// The head of an attribute of the next reply: `len` pairs of replies follow, if this returns true. For
+    /// a RESP2 client it writes nothing and returns false.
+    #[must_use = "the pairs may follow only if this is true"]
+    pub fn attribute(&mut self, len: usize) -> bool {
+        if self.is_resp3() {
+            self.length_line(b'|', len);
+        }
+        self.is_resp3()
+    }
+
+    fn map_head(&self, len: usize) -> (u8, usize) {
+        if self.is_resp3() {
+            (b'%', len)
+        } else {
+            (b'*', len.saturating_mul(2))
+        }
+    }
+
+    fn set_prefix(&self) -> u8 {
+        if self.is_resp3() { b'~' } else { b'*' }
+    }
+
+    /// A floating-point number, as [`number::format_f64`] prints it.
+    pub fn double(&mut self, value: f64) {
+        let mut buffer = [0; F64_BYTES_MAX];
+        let text = number::format_f64(value, &mut buffer);
+        self.double_text(text);
+    }
+
+    /// An 80-bit number in plain notation.
+    pub fn long_double(&mut self, value: &F80) {
+        self.double_text(value.to_string().as_bytes());
+    }
+
+    fn double_text(&mut self, text: &[u8]) {
+        if self.is_resp3() {
+            self.line(b',', text);
+        } else {
+            self.bulk(text);
+        }
+    }
+
+    /// A truth value.
+    pub fn boolean(&mut self, value: bool) {
+        self.out.raw(match (self.protocol, value) {
+            (Protocol::Resp2, false) => b":0\r\n",
+            (Protocol::Resp2, true) => b":1\r\n",
+            (Protocol::Resp3, false) => b"#f\r\n",
+            (Protocol::Resp3, true) => b"#t\r\n",
+        });
+    }
+
+    /// An integer of any size, as decimal digits.
+    pub fn big_number(&mut self, digits: &str) {
+        if self.is_resp3() {
+            self.line(b'(', digits.as_bytes());
+        } else {
+            self.bulk(digits.as_bytes());
+        }
+    }
+
+    /// Text with a format of three letters such as `txt`; a shorter one is filled up with spaces.
+    pub fn verbatim(&mut self, format: &str, bytes: &[u8]) {
+        if !self.is_resp3() {
+            return self.bulk(bytes);
+        }
+        let mut head = *b"   :";
+        for (to, from) in head.iter_mut().take(3).zip(format.bytes()) {
+            *to = from;
+        }
+        self.length_line(b'=', bytes.len().saturating_add(head.len()));
+        self.out.raw(&head);
+        self.out.raw(bytes);
+        self.out.raw(b"\r\n");
+    }
+
+    /// Bytes that are a reply already.
+    pub fn raw(&mut self, bytes: &[u8]) {
+        self.out.raw(bytes);
+    }
+
+    /// Leaves the length of an aggregate open. The elements follow, then one of the `finish` functions; the
+    /// aggregate opened last is finished first.
+    pub fn defer(&mut self) -> Deferred {
+        Deferred(self.out.defer())
+    }
+
+    /// Makes what was written since `deferred` an array of `len` elements.
+    pub fn finish_array(&mut self, deferred: Deferred, len: usize) {
+        self.finish(deferred, b'*', len);
+    }
+
+    /// Makes what was written since `deferred` a map of `len` pairs.
+    pub fn finish_map(&mut self, deferred: Deferred, len: usize) {
+        let (prefix, len) = self.map_head(len);
+        self.finish(deferred, prefix, len);
+    }
+
+    /// Makes what was written since `deferred` a set of `len` elements.
+    pub fn finish_set(&mut self, deferred: Deferred, len: usize) {
+        self.finish(deferred, self.set_prefix(), len);
+    }
+
+    /// Makes what was written since `deferred` a push of `len` elements.
+    pub fn finish_push(&mut self, deferred: Deferred, len: usize) {
+        self.finish(deferred, if self.is_resp3() { b'>' } else { b'*' }, len);
+    }
+
+    fn finish(&mut self, deferred: Deferred, prefix: u8, len: usize) {
+        let mut line: SmallVec<[u8; 24]> = SmallVec::new();
+        line.push(prefix);
+        let len = i64::try_from(len).unwrap_or(i64::MAX);
+        line.extend_from_slice(number::format_i64(len, &mut [0; I64_BYTES_MAX]));
+        line.extend_from_slice(b"\r\n");
+        self.out.insert_at(deferred.0, &line);
+    }
+}
+
+/// Text that is put together on the stack as long as it is short.
+#[derive(Default)]
+struct Text(SmallVec<[u8; 128]>);
+
+impl Write for Text {
+    fn write_str(&mut self, text: &str) -> std::fmt::Result {
+        self.0.extend_from_slice(text.as_bytes());
+        Ok(())
+    }
+}
