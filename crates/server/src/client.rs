@@ -1,0 +1,329 @@
+//! Clients: what the whole server may know of one, and what only its worker knows.
+//!
+//! [`ClientShared`] is what CLIENT LIST, CLIENT KILL, MONITOR and blocked operations of other
+//! workers see: identity, published figures, and an outbox. [`Session`] is the state that commands
+//! of the client itself read and change; it lives in the connection and needs no lock.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use resp::{Output, OwnedArgs, Protocol};
+use smallvec::SmallVec;
+
+use crate::table::Entry;
+use crate::watch::WatchFlag;
+
+/// Strings of a client that change rarely.
+#[derive(Debug, Clone, Default)]
+pub struct Details {
+    /// CLIENT SETNAME.
+    pub name: Vec<u8>,
+    /// CLIENT SETINFO LIB-NAME.
+    pub lib_name: Vec<u8>,
+    /// CLIENT SETINFO LIB-VER.
+    pub lib_ver: Vec<u8>,
+    /// ACL user.
+    pub user: String,
+}
+
+/// Published flags of a client, as bits of [`ClientShared::flags`].
+pub mod flag {
+    /// In MONITOR mode.
+    pub const MONITOR: u32 = 1 << 0;
+    /// In a MULTI block.
+    pub const MULTI: u32 = 1 << 1;
+    /// Waiting in a blocking operation.
+    pub const BLOCKED: u32 = 1 << 2;
+    /// Closes after its reply was sent.
+    pub const CLOSE_AFTER_REPLY: u32 = 1 << 3;
+    /// Closes as soon as possible.
+    pub const CLOSE_ASAP: u32 = 1 << 4;
+    /// Connected through a Unix socket.
+    pub const UNIX_SOCKET: u32 = 1 << 5;
+    /// Never evicted because of client memory.
+    pub const NO_EVICT: u32 = 1 << 6;
+    /// Does not touch LRU/LFU.
+    pub const NO_TOUCH: u32 = 1 << 7;
+    /// A watched key was changed.
+    pub const DIRTY_CAS: u32 = 1 << 8;
+    /// Subscribed to channels.
+    pub const PUBSUB: u32 = 1 << 9;
+}
+
+/// Figures that a worker publishes about its client once per loop turn.
+#[derive(Debug, Default)]
+#[expect(missing_docs, reason = "the names are the fields of CLIENT LIST")]
+pub struct Figures {
+    pub last_active_ms: AtomicU64,
+    pub db: AtomicU32,
+    pub protocol: AtomicU32,
+    pub flags: AtomicU32,
+    /// Id of the last command's entry + 1; 0: none yet.
+    pub last_command: AtomicUsize,
+    pub qbuf: AtomicUsize,
+    pub qbuf_free: AtomicUsize,
+    /// Commands queued by MULTI; -1 outside.
+    pub multi: AtomicI64,
+    pub multi_mem: AtomicUsize,
+    pub watch: AtomicUsize,
+    pub argv_mem: AtomicUsize,
+    pub output_bytes: AtomicUsize,
+    pub output_pieces: AtomicUsize,
+    pub output_mem: AtomicUsize,
+    pub output_capacity: AtomicUsize,
+    pub net_in: AtomicU64,
+    pub net_out: AtomicU64,
+    pub commands: AtomicU64,
+}
+
+/// What every thread may know of a client.
+#[derive(Debug)]
+pub struct ClientShared {
+    /// Unique, growing.
+    pub id: u64,
+    /// `ip:port`, or the socket path with `:0`.
+    pub addr: String,
+    /// Local address.
+    pub laddr: String,
+    /// File descriptor, for CLIENT LIST only.
+    pub fd: i32,
+    /// When it connected, Unix milliseconds.
+    pub created_ms: u64,
+    /// The worker that owns the connection now.
+    pub worker: AtomicUsize,
+    /// Published by the worker.
+    pub figures: Figures,
+    /// Names.
+    pub details: Mutex<Details>,
+    /// Bytes that others want this client to get (MONITOR lines, pushes).
+    pub outbox: Mutex<Output>,
+    /// True while the outbox has been announced to the worker and not yet collected.
+    pub outbox_announced: AtomicBool,
+    /// Someone asked for the connection to be closed.
+    pub kill: AtomicBool,
+}
+
+impl ClientShared {
+    /// A client that has just connected (or an internal one with `fd` -1).
+    pub fn new(id: u64, addr: String, laddr: String, fd: i32, now_ms: u64, worker: usize) -> Self {
+        let figures = Figures::default();
+        figures.last_active_ms.store(now_ms, Ordering::Relaxed);
+        figures.multi.store(-1, Ordering::Relaxed);
+        figures.protocol.store(2, Ordering::Relaxed);
+        Self {
+            id,
+            addr,
+            laddr,
+            fd,
+            created_ms: now_ms,
+            worker: AtomicUsize::new(worker),
+            figures,
+            details: Mutex::new(Details {
+                user: "default".to_owned(),
+                ..Details::default()
+            }),
+            outbox: Mutex::new(Output::default()),
+            outbox_announced: AtomicBool::new(false),
+            kill: AtomicBool::new(false),
+        }
+    }
+
+    /// A copy of the names.
+    pub fn details(&self) -> Details {
+        self.lock_details().clone()
+    }
+
+    /// The names, for a change.
+    pub fn lock_details(&self) -> std::sync::MutexGuard<'_, Details> {
+        self.details.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Published flags.
+    pub fn flags(&self) -> u32 {
+        self.figures.flags.load(Ordering::Relaxed)
+    }
+}
+
+/// All connected clients by id (ids grow, so iteration is in order of arrival).
+#[derive(Default)]
+pub struct ClientRegistry {
+    clients: Mutex<BTreeMap<u64, Arc<ClientShared>>>,
+    next_id: AtomicU64,
+    count: AtomicUsize,
+}
+
+impl ClientRegistry {
+    /// The id of the next client; ids begin at 1.
+    pub fn next_id(&self) -> u64 {
+        self.next_id.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// Adds a client.
+    pub fn add(&self, client: Arc<ClientShared>) {
+        self.lock().insert(client.id, client);
+        self.count.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Removes a client.
+    pub fn remove(&self, id: u64) {
+        if self.lock().remove(&id).is_some() {
+            self.count.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Number of connected clients.
+    pub fn count(&self) -> usize {
+        self.count.load(Ordering::Relaxed)
+    }
+
+    /// One client.
+    pub fn get(&self, id: u64) -> Option<Arc<ClientShared>> {
+        self.lock().get(&id).cloned()
+    }
+
+    /// All clients in order of arrival.
+    pub fn all(&self) -> Vec<Arc<ClientShared>> {
+        self.lock().values().cloned().collect()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<u64, Arc<ClientShared>>> {
+        self.clients.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Who is behind a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// A connection.
+    Client,
+    /// The append-only file at start: no checks, no propagation, keys do not expire.
+    Replay,
+}
+
+/// CLIENT REPLY.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReplyMode {
+    /// Replies are sent.
+    On,
+    /// No replies until CLIENT REPLY ON.
+    Off,
+    /// CLIENT REPLY SKIP was just run: the next command gets no reply.
+    SkipNext,
+    /// The current command gets no reply.
+    Skip,
+}
+
+/// One command queued by MULTI.
+#[derive(Debug)]
+pub struct Queued {
+    /// The command.
+    pub entry: &'static Entry,
+    /// Its arguments.
+    pub args: OwnedArgs,
+}
+
+/// A MULTI block in the making.
+#[derive(Debug, Default)]
+pub struct Multi {
+    /// Commands so far.
+    pub queue: Vec<Queued>,
+    /// A queued command was refused: EXEC answers EXECABORT.
+    pub aborted: bool,
+    /// Bytes held by the queue.
+    pub bytes: usize,
+}
+
+/// A watched key.
+#[derive(Debug, Clone)]
+pub struct WatchedKey {
+    /// Its database.
+    pub db: u32,
+    /// The key.
+    pub key: Vec<u8>,
+    /// It was expired already when WATCH looked at it.
+    pub expired: bool,
+}
+
+/// What commands of a client read and change.
+pub struct Session {
+    /// The public side.
+    pub shared: Arc<ClientShared>,
+    /// Who is behind it.
+    pub origin: Origin,
+    /// Selected database.
+    pub db: u32,
+    /// Version of the protocol.
+    pub protocol: Protocol,
+    /// AUTH succeeded, or none is needed.
+    pub authenticated: bool,
+    /// CLIENT REPLY.
+    pub reply_mode: ReplyMode,
+    /// In a MULTI block.
+    pub multi: Option<Box<Multi>>,
+    /// Watched keys.
+    pub watched: Vec<WatchedKey>,
+    /// Shared with the watch tables.
+    pub watch_flag: Arc<WatchFlag>,
+    /// CLIENT NO-EVICT.
+    pub no_evict: bool,
+    /// CLIENT NO-TOUCH.
+    pub no_touch: bool,
+    /// In MONITOR mode.
+    pub monitor: bool,
+    /// The connection closes once the reply is sent.
+    pub close_after_reply: bool,
+    /// Log offset after the last write of this client, for WAIT and WAITAOF.
+    pub last_write_offset: u64,
+    /// What the client waits for, while it is blocked.
+    pub blocked: Option<crate::blocking::Block>,
+    /// Import mode source (CLIENT IMPORT-SOURCE).
+    pub import_source: bool,
+    /// CLIENT CAPA words.
+    pub capabilities: SmallVec<[u8; 4]>,
+}
+
+impl Session {
+    /// The session of a new client.
+    pub fn new(shared: Arc<ClientShared>, origin: Origin, authenticated: bool) -> Self {
+        Self {
+            shared,
+            origin,
+            db: 0,
+            protocol: Protocol::Resp2,
+            authenticated,
+            reply_mode: ReplyMode::On,
+            multi: None,
+            watched: Vec::new(),
+            watch_flag: Arc::default(),
+            no_evict: false,
+            no_touch: false,
+            monitor: false,
+            close_after_reply: false,
+            last_write_offset: 0,
+            blocked: None,
+            import_source: false,
+            capabilities: SmallVec::new(),
+        }
+    }
+
+    /// Commands may be executed without AUTH, or it happened.
+    #[inline]
+    pub fn is_authenticated(&self) -> bool {
+        self.authenticated
+    }
+
+    /// Published form of the state that other threads may ask for.
+    pub fn flag_bits(&self) -> u32 {
+        let mut bits = 0;
+        let mut set = |on: bool, bit: u32| bits |= if on { bit } else { 0 };
+        set(self.monitor, flag::MONITOR);
+        set(self.multi.is_some(), flag::MULTI);
+        set(self.blocked.is_some(), flag::BLOCKED);
+        set(self.close_after_reply, flag::CLOSE_AFTER_REPLY);
+        set(self.no_evict, flag::NO_EVICT);
+        set(self.no_touch, flag::NO_TOUCH);
+        set(self.watch_flag.is_dirty(), flag::DIRTY_CAS);
+        bits
+    }
+}

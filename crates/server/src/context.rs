@@ -1,0 +1,464 @@
+//! What a handler may touch.
+//!
+//! A handler sees its arguments, the locked part of the keyspace, its client's session, a cached
+//! clock and random numbers; it writes a reply and effects. It never sees a socket, a file or the
+//! wall clock. The data side stands in a field of its own ([`Data`]), so that a value borrowed from the
+//! keyspace can be written into the reply without a copy.
+
+use keyspace::{EntryMut, EntryRef, KeyHash, Locked, NewValue, Shard, StringRef, Type};
+use resp::{Args, Reply};
+
+use crate::client::{Origin, Session};
+use crate::command::Flags;
+use crate::effects::Effects;
+use crate::lru::AccessNow;
+use crate::error::CommandError;
+use crate::server::Server;
+use crate::stats::WorkerStats;
+use crate::table::{Entry, KeyPosition};
+use crate::watch::ShardTables;
+
+/// A key of the request with its hash.
+#[derive(Clone, Copy, Debug)]
+pub struct Key<'a> {
+    /// The key.
+    pub bytes: &'a [u8],
+    /// Its hash, computed once per request.
+    pub hash: KeyHash,
+}
+
+/// A key found among the arguments, before the command runs.
+#[derive(Clone, Copy, Debug)]
+pub struct LocatedKey {
+    /// Where it stands.
+    pub position: KeyPosition,
+    /// Its hash.
+    pub hash: KeyHash,
+}
+
+/// What a write does with the deadline of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expiry {
+    /// The key keeps the deadline it has.
+    Keep,
+    /// The key lives for ever.
+    Clear,
+    /// Absolute Unix milliseconds.
+    At(u64),
+}
+
+/// Class of a keyspace event, as the letters of `notify-keyspace-events`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names are the classes of notify-keyspace-events")]
+pub enum EventClass {
+    Generic,
+    String,
+    List,
+    Set,
+    Hash,
+    ZSet,
+    Expired,
+    Evicted,
+    Stream,
+    Module,
+    New,
+    KeyMiss,
+}
+
+/// Everything that one execution of a command may touch.
+pub struct Context<'c, 'k> {
+    /// The request, command name first.
+    pub args: Args<'c>,
+    /// Where the reply goes.
+    pub reply: Reply<'c>,
+    /// The data set.
+    pub data: Data<'c, 'k>,
+    /// The client's own state.
+    pub session: &'c mut Session,
+    /// What the whole server shares.
+    pub server: &'k Server,
+    /// The command being executed.
+    pub entry: &'static Entry,
+    /// Keys of the request, in order of their position; empty for commands without key positions.
+    pub located: &'c [LocatedKey],
+    /// Runs inside EXEC: blocking is not possible.
+    pub in_transaction: bool,
+    /// Number of the worker that runs it.
+    pub worker: usize,
+}
+
+impl<'c, 'k> Context<'c, 'k> {
+    /// The argument at `index`; empty when there is none (arity has been checked already).
+    #[inline]
+    pub fn arg(&self, index: usize) -> &'c [u8] {
+        self.args.arg(index)
+    }
+
+    /// The key at argument `index`.
+    #[inline]
+    pub fn key(&self, index: usize) -> Key<'c> {
+        let bytes = self.args.arg(index);
+        let hash = match self.located.first() {
+            Some(first) if first.position.index == index => first.hash,
+            _ => self
+                .located
+                .binary_search_by_key(&index, |key| key.position.index)
+                .ok()
+                .and_then(|at| self.located.get(at))
+                .map_or_else(|| self.server.keyspace.hash(bytes), |key| key.hash),
+        };
+        Key { bytes, hash }
+    }
+
+    /// A signed integer argument.
+    pub fn integer(&self, index: usize) -> Result<i64, CommandError> {
+        resp::number::parse_i64(self.args.arg(index)).ok_or(CommandError::NotInteger)
+    }
+
+    /// A double argument (NaN is refused).
+    pub fn float(&self, index: usize) -> Result<f64, CommandError> {
+        resp::number::parse_f64(self.args.arg(index))
+            .filter(|value| !value.is_nan())
+            .ok_or(CommandError::NotFloat)
+    }
+
+    /// True when the argument at `index` is `word`, in any case.
+    pub fn is_word(&self, index: usize, word: &str) -> bool {
+        self.args.arg(index).eq_ignore_ascii_case(word.as_bytes())
+    }
+
+    /// Logs `argv` instead of the command as it was sent. May be called several times.
+    pub fn propagate(&mut self, argv: &[&[u8]]) {
+        self.data.effects.replace(self.data.db, argv);
+    }
+
+    /// Logs nothing for this command although it changed something that is logged elsewhere.
+    pub fn suppress_propagation(&mut self) {
+        self.data.effects.suppress();
+    }
+
+    /// The error for an unknown subcommand or wrong number of its arguments.
+    pub fn subcommand_error(&self) -> CommandError {
+        CommandError::Bytes(crate::dispatch::unknown_subcommand(
+            self.entry.parent.unwrap_or(self.entry.command.name),
+            self.args.arg(1),
+        ))
+    }
+
+    /// Writes the reply of a HELP subcommand: `lines` between the usual first and last lines.
+    pub fn help(&mut self, lines: &[&str]) {
+        let name = self
+            .entry
+            .parent
+            .unwrap_or(self.entry.command.name)
+            .to_ascii_uppercase();
+        self.reply.array(lines.len() + 3);
+        self.reply.simple(&format!(
+            "{name} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:"
+        ));
+        for line in lines {
+            self.reply.simple(line);
+        }
+        self.reply.simple("HELP");
+        self.reply.simple("    Print this help.");
+    }
+}
+
+/// The locked part of the keyspace, seen from one database.
+pub struct Data<'c, 'k> {
+    /// Locked shards.
+    pub locked: &'c mut Locked<'k>,
+    /// What is logged.
+    pub effects: &'c mut Effects,
+    /// Statistics of this worker.
+    pub stats: &'c WorkerStats,
+    /// What the whole server shares.
+    pub server: &'k Server,
+    /// Selected database.
+    pub db: u32,
+    /// Unix milliseconds, the same for the whole command or transaction.
+    pub now_ms: u64,
+    /// False for clients with NO-TOUCH.
+    pub touch: bool,
+    /// Who runs the command.
+    pub origin: Origin,
+    /// True while a command that only reads runs: statistics of hits are for those.
+    pub reads: bool,
+    /// Keys that got elements somebody may wait for, in order.
+    pub ready: &'c mut Vec<(u32, Vec<u8>)>,
+    /// Random numbers of this worker.
+    pub random: &'c mut Random,
+}
+
+impl<'c, 'k> Data<'c, 'k> {
+    /// A key that is not an argument of the request (its shard must be locked).
+    pub fn key<'a>(&self, bytes: &'a [u8]) -> Key<'a> {
+        Key {
+            bytes,
+            hash: self.server.keyspace.hash(bytes),
+        }
+    }
+
+    #[inline]
+    fn shard(&mut self, key: Key<'_>) -> Option<&mut Shard> {
+        debug_assert!(
+            self.locked.shard(key.hash).is_some(),
+            "a handler touched a key whose shard the dispatcher did not lock"
+        );
+        self.locked.shard_mut(key.hash)
+    }
+
+    // Only LFU spends a random number per access.
+    #[inline]
+    fn random_for(&mut self, clock: AccessNow) -> u64 {
+        if clock.is_lfu() { self.random.next_u64() } else { 0 }
+    }
+
+    /// The key for reading: counts a hit or a miss, touches LRU/LFU.
+    #[inline]
+    pub fn lookup(&mut self, key: Key<'_>) -> Option<EntryRef<'_>> {
+        if !self.expire_if_due(key) {
+            self.stats.keyspace_misses.add(1);
+            self.notify_miss(key);
+            return None;
+        }
+        self.stats.keyspace_hits.add(1);
+        let db = self.db;
+        let touch = self.touch;
+        let clock = self.server.lru.now();
+        let random = self.random_for(clock);
+        let shard = self.shard(key)?;
+        if touch {
+            shard.find_touch(db, key.hash, key.bytes, |lru| clock.touch(lru, random))
+        } else {
+            shard.find(db, key.hash, key.bytes)
+        }
+    }
+
+    /// The key for reading, without statistics and without touching it.
+    pub fn peek(&mut self, key: Key<'_>) -> Option<EntryRef<'_>> {
+        if !self.expire_if_due(key) {
+            return None;
+        }
+        let db = self.db;
+        self.shard(key)?.find(db, key.hash, key.bytes)
+    }
+
+    /// The key for changing its value; touches LRU/LFU.
+    pub fn lookup_mut(&mut self, key: Key<'_>) -> Option<EntryMut<'_>> {
+        if !self.expire_if_due(key) {
+            return None;
+        }
+        let db = self.db;
+        let touch = self.touch;
+        let clock = self.server.lru.now();
+        let random = self.random_for(clock);
+        let shard = self.shard(key)?;
+        let mut entry = shard.find_mut(db, key.hash, key.bytes)?;
+        if touch {
+            let lru = clock.touch(entry.lru(), random);
+            entry.set_lru(lru);
+        }
+        Some(entry)
+    }
+
+    /// The string at `key` for reading.
+    #[inline]
+    pub fn string(&mut self, key: Key<'_>) -> Result<Option<StringRef<'_>>, CommandError> {
+        match self.lookup(key) {
+            None => Ok(None),
+            Some(entry) => entry.string().map(Some).ok_or(CommandError::WrongType),
+        }
+    }
+
+    /// True when the key exists (and is not expired); no statistics.
+    pub fn exists(&mut self, key: Key<'_>) -> bool {
+        self.expire_if_due(key)
+    }
+
+    /// Type of the key.
+    pub fn type_of(&mut self, key: Key<'_>) -> Option<Type> {
+        self.peek(key).map(|entry| entry.value_type())
+    }
+
+    /// Absolute deadline of an existing key.
+    pub fn deadline(&mut self, key: Key<'_>) -> Option<u64> {
+        self.peek(key).and_then(|entry| entry.deadline())
+    }
+
+    /// Writes a value, over whatever was there. Not yet a change: call [`Data::changed`].
+    pub fn set(&mut self, key: Key<'_>, value: NewValue<'_>, expiry: Expiry) {
+        let db = self.db;
+        let deadline = match expiry {
+            Expiry::Clear => None,
+            Expiry::At(at) => Some(at),
+            Expiry::Keep => self.deadline(key),
+        };
+        if let Some(at) = deadline {
+            self.server.note_deadline(at);
+        }
+        let lru = self.server.lru.now().initial();
+        let Some(shard) = self.shard(key) else { return };
+        let old = shard.put(db, key.hash, key.bytes, value, deadline, lru);
+        if let Some(old) = old {
+            self.server.lazy.free(Box::new(old));
+        }
+    }
+
+    /// Removes a key; its value is freed here or, when big, in the background. True when it existed.
+    /// Not yet a change: call [`Data::changed`].
+    pub fn remove(&mut self, key: Key<'_>) -> bool {
+        self.expire_if_due(key) && self.take(key).map(|old| self.free(old)).is_some()
+    }
+
+    /// Takes a key out with its value.
+    pub fn take(&mut self, key: Key<'_>) -> Option<keyspace::Removed> {
+        let db = self.db;
+        self.shard(key)?.remove(db, key.hash, key.bytes)
+    }
+
+    /// Frees a value that was taken out.
+    pub fn free(&self, old: keyspace::Removed) {
+        if old.is_big() {
+            self.server.lazy.free(Box::new(old));
+        }
+    }
+
+    /// Sets or clears the deadline of an existing key. False when there is no such key.
+    pub fn set_deadline(&mut self, key: Key<'_>, deadline: Option<u64>) -> bool {
+        if let Some(at) = deadline {
+            self.server.note_deadline(at);
+        }
+        let db = self.db;
+        self.shard(key)
+            .is_some_and(|shard| shard.set_deadline(db, key.hash, key.bytes, deadline))
+    }
+
+    /// A key was changed: watchers, the change counter and the keyspace event.
+    #[inline]
+    pub fn changed(&mut self, key: Key<'_>, class: EventClass, event: &'static str) {
+        self.effects.add_dirty(1);
+        self.touch_watchers(key);
+        self.notify(class, event, key);
+    }
+
+    /// Watchers of the key, as if it had been changed, without counting a change.
+    pub fn touch_watchers(&mut self, key: Key<'_>) {
+        let db = self.db;
+        if let Some(tables) = self.tables(key)
+            && !tables.watched.is_empty()
+        {
+            tables.watched.touch(db, key.bytes);
+        }
+    }
+
+    /// What the server keeps beside the shard of `key`.
+    pub fn tables(&mut self, key: Key<'_>) -> Option<&mut ShardTables> {
+        self.shard(key)?.attachment_mut::<ShardTables>()
+    }
+
+    /// Tells the server that somebody who waits for `key` may be served now.
+    pub fn signal_ready(&mut self, key: Key<'_>) {
+        let db = self.db;
+        let waits = self
+            .tables(key)
+            .is_some_and(|tables| tables.waiting.has(db, key.bytes));
+        if waits {
+            self.ready.push((db, key.bytes.to_vec()));
+        }
+    }
+
+    /// A keyspace event.
+    #[inline]
+    pub fn notify(&mut self, class: EventClass, event: &'static str, key: Key<'_>) {
+        self.server.events.publish(class, event, self.db, key.bytes);
+    }
+
+    fn notify_miss(&mut self, key: Key<'_>) {
+        if self.reads {
+            self.notify(EventClass::KeyMiss, "keymiss", key);
+        }
+    }
+
+    /// True when the key exists and lives. A key whose time is over is removed here, with everything
+    /// that follows from it, so that nobody ever sees it.
+    #[inline]
+    pub fn expire_if_due(&mut self, key: Key<'_>) -> bool {
+        let db = self.db;
+        let now_ms = self.now_ms;
+        let Some(shard) = self.shard(key) else {
+            return false;
+        };
+        let Some(entry) = shard.find(db, key.hash, key.bytes) else {
+            return false;
+        };
+        match entry.deadline() {
+            Some(deadline) if deadline <= now_ms => self.expired(key),
+            _ => true,
+        }
+    }
+
+    /// The key's time is over. Returns whether it is still visible (only while replaying the log,
+    /// which says itself when keys went).
+    #[cold]
+    fn expired(&mut self, key: Key<'_>) -> bool {
+        if self.origin == Origin::Replay {
+            return true;
+        }
+        if self.server.pause.stops_expiry(self.now_ms) {
+            return false;
+        }
+        if let Some(old) = self.take(key) {
+            self.free(old);
+        }
+        self.note_expired(key);
+        false
+    }
+
+    /// What follows from the expiry of a key that has just been removed.
+    pub fn note_expired(&mut self, key: Key<'_>) {
+        self.stats.expired_keys.add(1);
+        let word: &[u8] = if self.server.lazy_expire() {
+            b"UNLINK"
+        } else {
+            b"DEL"
+        };
+        self.effects.push(self.db, &[word, key.bytes]);
+        self.touch_watchers(key);
+        self.notify(EventClass::Expired, "expired", key);
+    }
+}
+
+/// A small generator (xorshift64*) for sampling; seeded from the operating system, never used for
+/// anything secret.
+#[derive(Debug, Clone)]
+pub struct Random(u64);
+
+impl Random {
+    /// A generator with a seed; zero is replaced.
+    pub fn new(seed: u64) -> Self {
+        Self(if seed == 0 { 0x9E37_79B9_7F4A_7C15 } else { seed })
+    }
+
+    /// The next number.
+    #[inline]
+    pub fn next_u64(&mut self) -> u64 {
+        let mut x = self.0;
+        x ^= x >> 12;
+        x ^= x << 25;
+        x ^= x >> 27;
+        self.0 = x;
+        x.wrapping_mul(0x2545_F491_4F6C_DD1D)
+    }
+
+    /// A number below `bound` (0 for 0).
+    #[inline]
+    pub fn below(&mut self, bound: u64) -> u64 {
+        ((u128::from(self.next_u64()) * u128::from(bound)) >> 64) as u64
+    }
+}
+
+/// True when the flags say that a command only reads.
+pub fn only_reads(flags: Flags) -> bool {
+    flags.has(Flags::READONLY)
+}

@@ -1,0 +1,627 @@
+//! The one way a request goes: look-up, checks, locks, handler, log, key events, unlock.
+//!
+//! Requests of sockets, of the log at start, of transactions and (served) blocked clients all pass
+//! through [`run`] or [`execute`], so there is one place where a rule holds or does not.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use keyspace::{KeyHash, Locked};
+use resp::{Args, Output, Reply};
+
+use crate::client::{Multi, Origin, Queued, ReplyMode, Session};
+use crate::command::{Flags, Locks, Outcome};
+use crate::context::{Context, Data, LocatedKey, Random};
+use crate::effects::Effects;
+use crate::error::CommandError;
+use crate::server::Server;
+use crate::stats::WorkerStats;
+use crate::table::{Entry, KeyPlan, KeyPosition, key_positions};
+
+/// How a request ended.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The reply stands in the output.
+    Done,
+    /// The client waits; no further request of it is run.
+    Blocked,
+    /// The request was not run because of CLIENT PAUSE; it must be offered again.
+    Postponed,
+}
+
+/// What a thread needs to execute commands, reused from one to the next.
+pub struct Executor {
+    /// The server.
+    pub server: Arc<Server>,
+    /// Number of the worker; also picks its statistics.
+    pub worker: usize,
+    /// Effects of the command being executed.
+    pub effects: Effects,
+    /// Keys that blocked clients may be served from.
+    pub ready: Vec<(u32, Vec<u8>)>,
+    /// Random numbers.
+    pub random: Random,
+    /// Unix milliseconds, refreshed per loop turn and after slow commands.
+    pub now_ms: u64,
+    /// Monotonic nanoseconds at the end of the previous command.
+    pub now_ns: u64,
+    /// Log offset that must be flushed before the replies written so far may leave.
+    pub reply_offset: u64,
+    located: Vec<LocatedKey>,
+    shards: Vec<usize>,
+}
+
+impl Executor {
+    /// An executor for one thread.
+    pub fn new(server: Arc<Server>, worker: usize) -> Self {
+        let now_ms = server.now_ms();
+        let now_ns = server.clock.monotonic_ns();
+        let seed = now_ms.wrapping_mul(0x9E37_79B9) ^ ((worker as u64) << 48) ^ now_ns;
+        Self {
+            server,
+            worker,
+            effects: Effects::default(),
+            ready: Vec::new(),
+            random: Random::new(seed),
+            now_ms,
+            now_ns,
+            reply_offset: 0,
+            located: Vec::new(),
+            shards: Vec::new(),
+        }
+    }
+
+    /// Reads the clocks again.
+    pub fn refresh_clock(&mut self) {
+        self.now_ms = self.server.now_ms();
+        self.now_ns = self.server.clock.monotonic_ns();
+    }
+}
+
+/// A request that has been looked up.
+#[derive(Clone, Copy)]
+pub struct Request<'a> {
+    /// Its arguments.
+    pub args: Args<'a>,
+    /// The command; `Err` holds the container of an unknown subcommand.
+    pub entry: Result<Option<&'static Entry>, &'static Entry>,
+    /// Hash of its key, when the command has exactly one and it was computed already.
+    pub hash: Option<KeyHash>,
+}
+
+impl<'a> Request<'a> {
+    /// Looks a request up.
+    pub fn new(server: &Server, args: Args<'a>) -> Self {
+        Self {
+            args,
+            entry: server.commands.resolve(args),
+            hash: None,
+        }
+    }
+}
+
+/// Runs one request of a client.
+pub fn run(
+    exec: &mut Executor,
+    session: &mut Session,
+    request: Request<'_>,
+    out: &mut Output,
+) -> Verdict {
+    let server = Arc::clone(&exec.server);
+    let silent = matches!(session.reply_mode, ReplyMode::Off | ReplyMode::Skip);
+    let mark = out.mark();
+    let verdict = match check(exec, &server, session, request) {
+        Ok(Admission::Run(entry)) => start(exec, &server, session, entry, request, out),
+        Ok(Admission::Queue(entry)) => {
+            queue(session, entry, request.args);
+            out.raw(b"+QUEUED\r\n");
+            Verdict::Done
+        }
+        Ok(Admission::Postpone) => return Verdict::Postponed,
+        Err(error) => {
+            reject(exec, &server, session, request, &error, out);
+            Verdict::Done
+        }
+    };
+    if silent {
+        out.truncate_to(mark);
+    }
+    session.reply_mode = match session.reply_mode {
+        ReplyMode::SkipNext => ReplyMode::Skip,
+        ReplyMode::Skip => ReplyMode::On,
+        other => other,
+    };
+    verdict
+}
+
+enum Admission {
+    Run(&'static Entry),
+    Queue(&'static Entry),
+    Postpone,
+}
+
+/// All checks before execution, in Redis's order (the order decides which error a client sees).
+fn check(
+    exec: &mut Executor,
+    server: &Server,
+    session: &Session,
+    request: Request<'_>,
+) -> Result<Admission, CommandError> {
+    let entry = admit_command(session, request)?;
+    let flags = entry.command.flags;
+    if session.multi.is_some() && flags.has(Flags::NO_MULTI) {
+        return Err(CommandError::owned(format!(
+            "ERR Command '{}' not allowed inside a transaction",
+            entry.full_name
+        )));
+    }
+    if session.origin == Origin::Replay {
+        return Ok(Admission::Run(entry));
+    }
+    if flags.has(Flags::PROTECTED) {
+        crate::commands::check_protected(server, session, entry)?;
+    }
+    let combined = combined_flags(session, entry);
+    check_memory(exec, server, combined)?;
+    check_disk(server, entry, combined)?;
+    if server.loading.is_active() && !loading_allowed(session, entry) {
+        return Err(CommandError::line(
+            "LOADING Lodestore is loading the dataset in memory",
+        ));
+    }
+    if server.pause.until_ms() != 0
+        && server.pause.is_active(exec.now_ms)
+        && (server.pause.is_all() || combined.any(Flags::WRITE.or(Flags::MAY_REPLICATE)))
+    {
+        return Ok(Admission::Postpone);
+    }
+    if session.multi.is_some() && !runs_inside_multi(entry) {
+        return Ok(Admission::Queue(entry));
+    }
+    Ok(Admission::Run(entry))
+}
+
+/// The command exists, its arity fits and the client may use it.
+fn admit_command(session: &Session, request: Request<'_>) -> Result<&'static Entry, CommandError> {
+    if !session.is_authenticated() {
+        let open = match request.entry {
+            Ok(Some(entry)) => entry.command.flags.has(Flags::NO_AUTH),
+            _ => false,
+        };
+        if !open {
+            return Err(CommandError::line("NOAUTH Authentication required."));
+        }
+    }
+    let entry = match request.entry {
+        Ok(Some(entry)) => entry,
+        Ok(None) => return Err(CommandError::Bytes(unknown_command(request.args))),
+        Err(container) => {
+            return Err(CommandError::Bytes(unknown_subcommand(
+                container.command.name,
+                request.args.arg(1),
+            )));
+        }
+    };
+    if !entry.command.arity_fits(request.args.len()) {
+        return Err(CommandError::Arity(entry.full_name.into()));
+    }
+    Ok(entry)
+}
+
+fn is_exec(entry: &Entry) -> bool {
+    entry.command.name == "exec"
+}
+
+/// The flags of a command; of EXEC also those of everything it will run.
+fn combined_flags(session: &Session, entry: &Entry) -> Flags {
+    let mut flags = entry.command.flags;
+    if let Some(multi) = &session.multi
+        && is_exec(entry)
+    {
+        for queued in &multi.queue {
+            flags = flags.or(queued.entry.command.flags);
+        }
+    }
+    flags
+}
+
+fn check_memory(exec: &mut Executor, server: &Server, flags: Flags) -> Result<(), CommandError> {
+    if server.switches.max_memory.load(Ordering::Relaxed) == 0 {
+        return Ok(());
+    }
+    let full = !crate::evict::make_room(exec);
+    if full && flags.has(Flags::DENYOOM) {
+        stats(server, exec.worker).oom_rejected.add(1);
+        return Err(CommandError::line(
+            "OOM command not allowed when used memory > 'maxmemory'.",
+        ));
+    }
+    Ok(())
+}
+
+fn check_disk(server: &Server, entry: &Entry, flags: Flags) -> Result<(), CommandError> {
+    if !server.switches.log_broken.load(Ordering::Relaxed)
+        || !(flags.has(Flags::WRITE) || entry.command.name == "ping")
+    {
+        return Ok(());
+    }
+    Err(crate::durability::misconf(server))
+}
+
+fn loading_allowed(session: &Session, entry: &Entry) -> bool {
+    let allowed = |entry: &Entry| entry.command.flags.has(Flags::LOADING);
+    match &session.multi {
+        Some(multi) if is_exec(entry) => multi.queue.iter().all(|queued| allowed(queued.entry)),
+        _ => allowed(entry),
+    }
+}
+
+fn runs_inside_multi(entry: &Entry) -> bool {
+    matches!(
+        entry.command.name,
+        "exec" | "discard" | "multi" | "watch" | "quit" | "reset"
+    ) && entry.parent.is_none()
+}
+
+fn queue(session: &mut Session, entry: &'static Entry, args: Args<'_>) {
+    if let Some(multi) = &mut session.multi
+        && !multi.aborted
+        && !session.watch_flag.is_dirty()
+    {
+        multi.bytes += args.byte_len() + args.len() * size_of::<usize>() * 2;
+        multi.queue.push(Queued {
+            entry,
+            args: args.to_owned(),
+        });
+    }
+}
+
+/// A request that was refused before it ran.
+fn reject(
+    exec: &mut Executor,
+    server: &Server,
+    session: &mut Session,
+    request: Request<'_>,
+    error: &CommandError,
+    out: &mut Output,
+) {
+    let entry = request.entry.ok().flatten();
+    if let Some(entry) = entry {
+        if let Some(command) = stats(server, exec.worker).commands.get(entry.id) {
+            command.rejected.add(1);
+        }
+    }
+    match (&mut session.multi, entry) {
+        // EXEC itself was refused: the transaction is over, and the client must be told so.
+        (Some(_), Some(entry)) if is_exec(entry) => {
+            crate::commands::transactions::discard(server, session);
+            let mut line = b"EXECABORT Transaction discarded because of: ".to_vec();
+            let text = error.text();
+            let text = text.strip_prefix(b"ERR ").unwrap_or(&text);
+            line.extend_from_slice(text);
+            write_error(exec, server, session, &CommandError::Bytes(line), out);
+            return;
+        }
+        (Some(multi), _) => multi.aborted = true,
+        _ => {}
+    }
+    write_error(exec, server, session, error, out);
+}
+
+fn write_error(
+    exec: &Executor,
+    server: &Server,
+    session: &Session,
+    error: &CommandError,
+    out: &mut Output,
+) {
+    let text = error.text();
+    server.errors.record(&text);
+    stats(server, exec.worker).error_replies.add(1);
+    Reply::new(out, session.protocol).error(text.as_ref());
+}
+
+fn stats(server: &Server, worker: usize) -> &WorkerStats {
+    // Threads beyond the workers (loading) count with the first one; there is always one.
+    let handle = server.workers.get(worker).or(server.workers.first());
+    match handle {
+        Some(handle) => &handle.stats,
+        None => &NO_STATS,
+    }
+}
+
+static NO_STATS: std::sync::LazyLock<WorkerStats> = std::sync::LazyLock::new(WorkerStats::default);
+
+/// Locks what the command needs, runs it, logs its effects and serves who waited for them.
+fn start(
+    exec: &mut Executor,
+    server: &Server,
+    session: &mut Session,
+    entry: &'static Entry,
+    request: Request<'_>,
+    out: &mut Output,
+) -> Verdict {
+    let began_ns = exec.now_ns;
+    let mark = out.mark();
+    crate::monitor::feed(exec, server, session, entry, request.args);
+    let located = std::mem::take(&mut exec.located);
+    let mut located = locate_keys(server, entry, request, located);
+    let mut locked = lock(exec, server, entry, &located);
+    exec.effects.reset(session.origin == Origin::Client && server.is_logging());
+    let outcome = execute(
+        exec, server, session, entry, request.args, &located, &mut locked, out, false,
+    );
+    located.clear();
+    exec.located = located;
+    let verdict = match &outcome {
+        Ok(Outcome::Block(block)) => {
+            crate::blocking::block(exec, server, session, entry, request.args, block, &mut locked);
+            Verdict::Blocked
+        }
+        _ => Verdict::Done,
+    };
+    commit(exec, server, session, &mut locked);
+    if !exec.ready.is_empty() {
+        crate::blocking::serve(exec, server, locked);
+    } else {
+        drop(locked);
+    }
+    exec.now_ns = server.clock.monotonic_ns();
+    account(exec, server, session, entry, request.args, began_ns, out.len_since(&mark));
+    verdict
+}
+
+/// Finds and hashes the keys of a request, in order of their position.
+fn locate_keys(
+    server: &Server,
+    entry: &Entry,
+    request: Request<'_>,
+    mut located: Vec<LocatedKey>,
+) -> Vec<LocatedKey> {
+    match entry.plan {
+        KeyPlan::None => {}
+        KeyPlan::One(index) => {
+            if let Some(key) = request.args.get(index) {
+                let hash = request
+                    .hash
+                    .unwrap_or_else(|| server.keyspace.hash(key));
+                located.push(LocatedKey {
+                    position: KeyPosition { index, flags: 0 },
+                    hash,
+                });
+            }
+        }
+        KeyPlan::Specs => {
+            let positions = key_positions(entry.command, request.args);
+            located.extend(positions.iter().map(|position| LocatedKey {
+                position: *position,
+                hash: server.keyspace.hash(request.args.arg(position.index)),
+            }));
+            located.sort_unstable_by_key(|key| key.position.index);
+        }
+    }
+    located
+}
+
+fn lock<'k>(
+    exec: &mut Executor,
+    server: &'k Server,
+    entry: &Entry,
+    located: &[LocatedKey],
+) -> Locked<'k> {
+    let keyspace = &server.keyspace;
+    match (entry.command.locks, located) {
+        (Locks::All, _) => keyspace.lock_all(),
+        (Locks::Own, _) | (Locks::Keys, []) => keyspace.lock_many(&[]),
+        (Locks::Keys, [one]) => keyspace.lock_one(keyspace.shard_of(one.hash)),
+        (Locks::Keys, many) => {
+            exec.shards.clear();
+            exec.shards
+                .extend(many.iter().map(|key| keyspace.shard_of(key.hash)));
+            exec.shards.sort_unstable();
+            exec.shards.dedup();
+            keyspace.lock_many(&exec.shards)
+        }
+    }
+}
+
+/// Shards that the keys of a request live in.
+pub fn shards_of(server: &Server, entry: &Entry, args: Args<'_>, into: &mut Vec<usize>) {
+    for position in key_positions(entry.command, args) {
+        let hash = server.keyspace.hash(args.arg(position.index));
+        into.push(server.keyspace.shard_of(hash));
+    }
+}
+
+/// Runs the handler under locks that are held already; the error of a failed command stands in the
+/// output afterwards.
+#[expect(clippy::too_many_arguments, reason = "the parts of one execution, borrowed apart")]
+pub fn execute(
+    exec: &mut Executor,
+    server: &Server,
+    session: &mut Session,
+    entry: &'static Entry,
+    args: Args<'_>,
+    located: &[LocatedKey],
+    locked: &mut Locked<'_>,
+    out: &mut Output,
+    in_transaction: bool,
+) -> Result<Outcome, CommandError> {
+    let mark = out.mark();
+    let dirty_before = exec.effects.dirty();
+    exec.effects.next_command();
+    let stats = stats(server, exec.worker);
+    let db = session.db;
+    let touch = !session.no_touch || entry.command.name == "touch";
+    let protocol = session.protocol;
+    let origin = session.origin;
+    let mut context = Context {
+        args,
+        reply: Reply::new(out, protocol),
+        data: Data {
+            locked,
+            effects: &mut exec.effects,
+            stats,
+            server,
+            db,
+            now_ms: exec.now_ms,
+            touch,
+            origin,
+            reads: entry.command.flags.has(Flags::READONLY),
+            ready: &mut exec.ready,
+            random: &mut exec.random,
+        },
+        session,
+        server,
+        entry,
+        located,
+        in_transaction,
+        worker: exec.worker,
+    };
+    let handler = entry.command.handler;
+    let result = catch_unwind(AssertUnwindSafe(|| handler(&mut context)))
+        .unwrap_or_else(|panic| Err(panicked(server, entry, panic.as_ref())));
+    let failed = result.is_err();
+    if let Err(error) = &result {
+        out.truncate_to(mark);
+        write_error(exec, server, session, error, out);
+    }
+    if let Some(command) = stats.commands.get(entry.id)
+        && failed
+    {
+        command.failed.add(1);
+    }
+    let changed = exec.effects.dirty() > dirty_before;
+    if changed && entry.command.flags.has(Flags::WRITE) && !exec.effects.is_replaced() {
+        exec.effects.push_args(db, args);
+    }
+    result
+}
+
+/// A handler panicked: a defect. The client gets an error, the log gets the story, and nothing that
+/// the handler may have left half-changed goes unsaid.
+#[cold]
+fn panicked(server: &Server, entry: &Entry, panic: &(dyn std::any::Any + Send)) -> CommandError {
+    let text = panic
+        .downcast_ref::<&str>()
+        .map(|text| (*text).to_owned())
+        .or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_default();
+    log::error!(
+        "The handler of '{}' panicked: {text}\n{}",
+        entry.full_name,
+        std::backtrace::Backtrace::force_capture()
+    );
+    if entry.command.flags.has(Flags::WRITE) {
+        server.switches.half_changed.store(true, Ordering::Release);
+    }
+    CommandError::owned(format!(
+        "ERR internal error in '{}', see the log of the server",
+        entry.full_name
+    ))
+}
+
+/// Appends the effects to the log while the locks are held, and remembers what the replies depend on.
+pub fn commit(exec: &mut Executor, server: &Server, session: &mut Session, locked: &mut Locked<'_>) {
+    let dirty = exec.effects.dirty();
+    if dirty > 0 {
+        stats(server, exec.worker).dirty.add(dirty);
+        server.dirty_since_save.fetch_add(dirty, Ordering::Relaxed);
+    }
+    if session.origin == Origin::Replay {
+        return;
+    }
+    let log = server.log.load();
+    let Some(log) = log.as_ref() else { return };
+    if let Some((db, bytes)) = exec.effects.take() {
+        let offset = log.append(db, bytes, exec.now_ms);
+        locked
+            .shards_mut()
+            .for_each(|shard| shard.last_log_offset = offset);
+        session.last_write_offset = offset;
+        exec.reply_offset = exec.reply_offset.max(offset);
+    } else {
+        // A read must not show what a crash could still take back.
+        let seen = locked
+            .shards()
+            .map(|shard| shard.last_log_offset)
+            .max()
+            .unwrap_or(0);
+        exec.reply_offset = exec.reply_offset.max(seen);
+    }
+}
+
+/// Statistics of one execution.
+pub fn account(
+    exec: &mut Executor,
+    server: &Server,
+    session: &Session,
+    entry: &'static Entry,
+    args: Args<'_>,
+    began_ns: u64,
+    reply_bytes: usize,
+) {
+    let nanos = exec.now_ns.saturating_sub(began_ns);
+    let worker = stats(server, exec.worker);
+    worker.commands_processed.add(1);
+    worker.command_nanos.add(nanos);
+    if let Some(command) = worker.commands.get(entry.id) {
+        command.record(nanos, server.switches.latency_tracking.load(Ordering::Relaxed));
+    }
+    if session.origin == Origin::Client {
+        server
+            .commandlog
+            .record(exec.now_ms, session, entry, args, nanos, reply_bytes);
+        if nanos >= 1_000_000 {
+            slow(exec, server, entry, nanos);
+        }
+    }
+}
+
+#[cold]
+fn slow(exec: &mut Executor, server: &Server, entry: &Entry, nanos: u64) {
+    exec.now_ms = server.now_ms();
+    let event = if entry.command.flags.has(Flags::FAST) {
+        "fast-command"
+    } else {
+        "command"
+    };
+    server.latency.record(event, exec.now_ms, nanos / 1_000_000);
+}
+
+/// `ERR unknown command ...` with the beginning of the arguments, bounded as Redis bounds it.
+pub fn unknown_command(args: Args<'_>) -> Vec<u8> {
+    const SHOWN_MAX: usize = 128;
+    let name = args.arg(0);
+    let mut line = b"ERR unknown command '".to_vec();
+    line.extend_from_slice(name.get(..SHOWN_MAX).unwrap_or(name));
+    line.extend_from_slice(b"', with args beginning with: ");
+    let mut shown = 0;
+    for arg in args.skip(1).iter() {
+        if shown >= SHOWN_MAX {
+            break;
+        }
+        let part = arg.get(..SHOWN_MAX - shown).unwrap_or(arg);
+        line.push(b'\'');
+        line.extend_from_slice(part);
+        line.extend_from_slice(b"' ");
+        shown += part.len() + 3;
+    }
+    line
+}
+
+/// `ERR unknown subcommand ...`.
+pub fn unknown_subcommand(container: &str, name: &[u8]) -> Vec<u8> {
+    let mut line = b"ERR unknown subcommand '".to_vec();
+    line.extend_from_slice(name.get(..128).unwrap_or(name));
+    line.extend_from_slice(b"'. Try ");
+    line.extend_from_slice(container.to_ascii_uppercase().as_bytes());
+    line.extend_from_slice(b" HELP.");
+    line
+}
+
+/// A fresh MULTI block.
+pub fn new_multi() -> Box<Multi> {
+    Box::default()
+}

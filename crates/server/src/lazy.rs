@@ -1,0 +1,99 @@
+//! Freeing in the background: big values and whole databases.
+
+use std::any::Any;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+
+enum Job {
+    Free(Box<dyn Any + Send>, u64),
+    Run(Box<dyn FnOnce() + Send>),
+}
+
+/// The queue of the background thread.
+pub struct Background {
+    sender: Mutex<Sender<Job>>,
+    receiver: Mutex<Option<Receiver<Job>>>,
+    pending: AtomicU64,
+    freed: AtomicU64,
+}
+
+impl Default for Background {
+    fn default() -> Self {
+        let (sender, receiver) = channel();
+        Self {
+            sender: Mutex::new(sender),
+            receiver: Mutex::new(Some(receiver)),
+            pending: AtomicU64::new(0),
+            freed: AtomicU64::new(0),
+        }
+    }
+}
+
+impl Background {
+    /// Frees one object elsewhere.
+    pub fn free(&self, object: Box<dyn Any + Send>) {
+        self.free_many(object, 1);
+    }
+
+    /// Frees something that holds `objects` keys elsewhere.
+    pub fn free_many(&self, object: Box<dyn Any + Send>, objects: u64) {
+        self.pending.fetch_add(objects, Ordering::Relaxed);
+        self.send(Job::Free(object, objects));
+    }
+
+    /// Runs something slow elsewhere.
+    pub fn run(&self, job: impl FnOnce() + Send + 'static) {
+        self.send(Job::Run(Box::new(job)));
+    }
+
+    fn send(&self, job: Job) {
+        let sender = self.sender.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Err(refused) = sender.send(job) {
+            // The thread is gone (shutdown): do it here.
+            self.perform(refused.0);
+        }
+    }
+
+    fn perform(&self, job: Job) {
+        match job {
+            Job::Free(object, objects) => {
+                drop(object);
+                self.pending.fetch_sub(objects, Ordering::Relaxed);
+                self.freed.fetch_add(objects, Ordering::Relaxed);
+            }
+            Job::Run(run) => run(),
+        }
+        keyspace::memory::publish();
+    }
+
+    /// Objects waiting to be freed.
+    pub fn pending(&self) -> u64 {
+        self.pending.load(Ordering::Relaxed)
+    }
+
+    /// Objects freed so far.
+    pub fn freed(&self) -> u64 {
+        self.freed.load(Ordering::Relaxed)
+    }
+
+    /// CONFIG RESETSTAT.
+    pub fn reset_freed(&self) {
+        self.freed.store(0, Ordering::Relaxed);
+    }
+
+    /// The body of the background thread: works until the queue is closed.
+    pub fn work(&self) {
+        let receiver = self
+            .receiver
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(receiver) = receiver {
+            for job in receiver {
+                self.perform(job);
+            }
+        }
+    }
+}

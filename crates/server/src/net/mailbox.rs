@@ -1,0 +1,83 @@
+//! What one thread may ask of a worker.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+use resp::Output;
+
+use super::connection::Connection;
+
+/// A request to a worker. Clients are named by id: a connection may have moved or gone meanwhile.
+pub enum Message {
+    /// A connection that this worker owns from now on.
+    Adopt(Box<Connection>),
+    /// The outbox of a client holds something.
+    Deliver(u64),
+    /// A blocked client was served: here is its reply; it may not leave before the log is at `offset`.
+    Served {
+        /// The client.
+        client: u64,
+        /// Its reply.
+        reply: Output,
+        /// Log offset that must be flushed (and synced, when the policy says so) before it leaves.
+        offset: u64,
+    },
+    /// CLIENT UNBLOCK; `error` asks for -UNBLOCKED instead of the time-out reply.
+    Unblock {
+        /// The client.
+        client: u64,
+        /// Which reply it gets.
+        error: bool,
+    },
+    /// CLIENT KILL.
+    Kill(u64),
+    /// The log is durable up to a new offset.
+    Synced,
+    /// The pause ended or changed, or a parameter that loops cache changed.
+    Refresh,
+    /// The process is about to end: flush replies and close.
+    Stop,
+}
+
+/// Inbox of a worker, with the waker of its poll.
+#[derive(Default)]
+pub struct Mailbox {
+    queue: Mutex<Vec<Message>>,
+    filled: AtomicBool,
+    waker: OnceLock<mio::Waker>,
+}
+
+impl Mailbox {
+    /// Attaches the waker, once, when the worker starts.
+    pub fn attach(&self, waker: mio::Waker) {
+        // A second attach would mean two loops on one mailbox; the first stays.
+        let _ = self.waker.set(waker);
+    }
+
+    /// Sends a message and wakes the worker.
+    pub fn send(&self, message: Message) {
+        self.queue
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(message);
+        if !self.filled.swap(true, Ordering::AcqRel) {
+            self.wake();
+        }
+    }
+
+    /// Wakes the worker without a message.
+    pub fn wake(&self) {
+        if let Some(waker) = self.waker.get()
+            && let Err(error) = waker.wake()
+        {
+            log::warn!("Waking a worker failed: {error}");
+        }
+    }
+
+    /// Takes all messages.
+    pub fn drain(&self, into: &mut Vec<Message>) {
+        if self.filled.swap(false, Ordering::AcqRel) {
+            into.append(&mut self.queue.lock().unwrap_or_else(PoisonError::into_inner));
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! CLIENT PAUSE.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+/// The pause that is in force, if any. Times are Unix milliseconds; 0 means no pause.
+#[derive(Debug, Default)]
+pub struct Pause {
+    until_ms: AtomicU64,
+    all: AtomicBool,
+}
+
+impl Pause {
+    /// Starts or extends a pause. As in Redis, a longer one wins, and a pause of all commands is not
+    /// weakened by one of writes only.
+    pub fn start(&self, until_ms: u64, all: bool, now_ms: u64) {
+        let active = self.is_active(now_ms);
+        let was_all = active && self.all.load(Ordering::Relaxed);
+        let until = if active {
+            until_ms.max(self.until_ms.load(Ordering::Relaxed))
+        } else {
+            until_ms
+        };
+        self.all.store(all || was_all, Ordering::Relaxed);
+        self.until_ms.store(until, Ordering::Release);
+    }
+
+    /// Ends the pause.
+    pub fn end(&self) {
+        self.until_ms.store(0, Ordering::Release);
+        self.all.store(false, Ordering::Relaxed);
+    }
+
+    /// When the pause ends; 0 without one.
+    #[inline]
+    pub fn until_ms(&self) -> u64 {
+        self.until_ms.load(Ordering::Acquire)
+    }
+
+    /// True while a pause is in force.
+    #[inline]
+    pub fn is_active(&self, now_ms: u64) -> bool {
+        let until = self.until_ms();
+        until != 0 && now_ms < until
+    }
+
+    /// True when every command waits, not only writes.
+    pub fn is_all(&self) -> bool {
+        self.all.load(Ordering::Relaxed)
+    }
+
+    /// Keys do not expire while writes are paused: a pause must leave the data set as it is.
+    #[inline]
+    pub fn stops_expiry(&self, now_ms: u64) -> bool {
+        self.is_active(now_ms)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longer_and_stricter_pause_wins() {
+        let pause = Pause::default();
+        pause.start(1_000, true, 0);
+        pause.start(500, false, 0);
+        assert_eq!(pause.until_ms(), 1_000);
+        assert!(pause.is_all());
+        assert!(!pause.is_active(1_000));
+        pause.start(2_000, false, 1_500);
+        assert!(!pause.is_all());
+        pause.end();
+        assert!(!pause.is_active(1_600));
+    }
+}

@@ -1,0 +1,271 @@
+//! What the threads of one server share.
+
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::ArcSwapOption;
+use crossbeam_utils::CachePadded;
+use keyspace::Keyspace;
+use persist::Log;
+
+use crate::client::{ClientRegistry, ClientShared};
+use crate::clock::Clock;
+use crate::commandlog::CommandLogs;
+use crate::config::Config;
+use crate::events::Events;
+use crate::latency::LatencyMonitor;
+use crate::lazy::Background;
+use crate::loading::Loading;
+use crate::lru::AccessClock;
+use crate::monitor::Monitors;
+use crate::net::mailbox::{Mailbox, Message};
+use crate::pause::Pause;
+use crate::stats::{Totals, WorkerStats};
+use crate::table::CommandTable;
+
+/// A worker as the others see it.
+pub struct WorkerHandle {
+    /// Its inbox.
+    pub mailbox: Mailbox,
+    /// Its counters.
+    pub stats: CachePadded<WorkerStats>,
+}
+
+/// Who this process is.
+#[derive(Debug, Clone)]
+pub struct Identity {
+    /// 40 hexadecimal digits, new at each start.
+    pub run_id: String,
+    /// Unix milliseconds of the start.
+    pub started_ms: u64,
+    /// Path of the executable.
+    pub executable: String,
+    /// Absolute path of the configuration file; empty without one.
+    pub config_file: String,
+    /// Process id.
+    pub pid: u32,
+}
+
+/// Errors by their code, for INFO errorstats. Redis stops counting new codes at 128, because a script
+/// that makes up codes would fill the memory.
+#[derive(Default)]
+pub struct ErrorStats {
+    counts: Mutex<std::collections::BTreeMap<String, u64>>,
+}
+
+/// Most error codes that are counted apart.
+pub const ERROR_CODES_MAX: usize = 128;
+
+impl ErrorStats {
+    /// Counts an error line (code first).
+    pub fn record(&self, line: &[u8]) {
+        let code = line.split(|byte| *byte == b' ').next().unwrap_or_default();
+        let code = String::from_utf8_lossy(code);
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = counts.get_mut(code.as_ref()) {
+            *count += 1;
+        } else if counts.len() < ERROR_CODES_MAX {
+            counts.insert(code.into_owned(), 1);
+        }
+    }
+
+    /// A copy of the counts.
+    pub fn snapshot(&self) -> Vec<(String, u64)> {
+        self.counts
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .iter()
+            .map(|(code, count)| (code.clone(), *count))
+            .collect()
+    }
+
+    /// Forgets everything.
+    pub fn reset(&self) {
+        self.counts
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clear();
+    }
+}
+
+/// How far a shutdown has come.
+#[derive(Debug, Default)]
+pub struct Shutdown {
+    requested: AtomicBool,
+    exit_code: AtomicI32,
+}
+
+impl Shutdown {
+    /// Asks for the end of the process.
+    pub fn request(&self, exit_code: i32) {
+        self.exit_code.store(exit_code, Ordering::Relaxed);
+        self.requested.store(true, Ordering::Release);
+    }
+
+    /// True once it was asked for.
+    #[inline]
+    pub fn is_requested(&self) -> bool {
+        self.requested.load(Ordering::Acquire)
+    }
+
+    /// The exit code to end with.
+    pub fn exit_code(&self) -> i32 {
+        self.exit_code.load(Ordering::Relaxed)
+    }
+}
+
+/// Everything shared.
+pub struct Server {
+    /// Parameters.
+    pub config: Config,
+    /// The data set.
+    pub keyspace: Keyspace,
+    /// Commands.
+    pub commands: CommandTable,
+    /// Connected clients.
+    pub clients: ClientRegistry,
+    /// Workers, in order of their number.
+    pub workers: Vec<WorkerHandle>,
+    /// The log, while something reads it.
+    pub log: ArcSwapOption<Log>,
+    /// Time.
+    pub clock: Clock,
+    /// LRU and LFU.
+    pub lru: AccessClock,
+    /// CLIENT PAUSE.
+    pub pause: Pause,
+    /// Background thread.
+    pub lazy: Background,
+    /// Keyspace events.
+    pub events: Events,
+    /// MONITOR.
+    pub monitors: Monitors,
+    /// SLOWLOG and COMMANDLOG.
+    pub commandlog: CommandLogs,
+    /// LATENCY.
+    pub latency: LatencyMonitor,
+    /// INFO errorstats.
+    pub errors: ErrorStats,
+    /// State of loading.
+    pub loading: Loading,
+    /// State of shutting down.
+    pub shutdown: Shutdown,
+    /// Who we are.
+    pub identity: Identity,
+    /// Small switches that change at run time.
+    pub switches: Switches,
+    /// Number of clients that wait in a blocking command.
+    pub blocked_clients: AtomicU64,
+    /// Clients with CLIENT PAUSE postponed commands or a MULTI with watched keys, for INFO.
+    pub watching_clients: AtomicU64,
+    /// Highest memory use seen, in bytes.
+    pub peak_memory: AtomicU64,
+    /// Changes since the last save, for INFO.
+    pub dirty_since_save: AtomicU64,
+    /// When data was last saved, Unix seconds.
+    pub last_save_s: AtomicU64,
+    /// Next wake-up of the expiry loop, Unix milliseconds.
+    pub next_expiry_ms: AtomicU64,
+}
+
+/// Switches that commands flip.
+#[derive(Debug)]
+pub struct Switches {
+    /// DEBUG SET-ACTIVE-EXPIRE.
+    pub active_expire: AtomicBool,
+    /// DEBUG PAUSE-CRON.
+    pub pause_cron: AtomicBool,
+    /// A cached copy of `maxmemory` (0: no limit).
+    pub max_memory: AtomicU64,
+    /// Cached `lazyfree-lazy-expire`.
+    pub lazy_expire: AtomicBool,
+    /// Cached `latency-tracking`.
+    pub latency_tracking: AtomicBool,
+    /// Cached: passwords are required of the default user.
+    pub needs_password: AtomicBool,
+    /// The log cannot be written: writes are refused with this in mind.
+    pub log_broken: AtomicBool,
+    /// A write handler panicked: its keys may be half-changed, so further writes are refused.
+    pub half_changed: AtomicBool,
+}
+
+impl Default for Switches {
+    fn default() -> Self {
+        Self {
+            active_expire: AtomicBool::new(true),
+            pause_cron: AtomicBool::new(false),
+            max_memory: AtomicU64::new(0),
+            lazy_expire: AtomicBool::new(true),
+            latency_tracking: AtomicBool::new(true),
+            needs_password: AtomicBool::new(false),
+            log_broken: AtomicBool::new(false),
+            half_changed: AtomicBool::new(false),
+        }
+    }
+}
+
+impl Server {
+    /// Unix milliseconds.
+    #[inline]
+    pub fn now_ms(&self) -> u64 {
+        self.clock.unix_ms()
+    }
+
+    /// A deadline was set: the expiry loop sleeps no longer than until then.
+    #[inline]
+    pub fn note_deadline(&self, deadline_ms: u64) {
+        if deadline_ms < self.next_expiry_ms.load(Ordering::Relaxed) {
+            self.wake_for(deadline_ms);
+        }
+    }
+
+    #[cold]
+    fn wake_for(&self, deadline_ms: u64) {
+        let before = self.next_expiry_ms.fetch_min(deadline_ms, Ordering::AcqRel);
+        if deadline_ms < before
+            && let Some(worker) = self.workers.first()
+        {
+            worker.mailbox.wake();
+        }
+    }
+
+    /// Expired keys are logged as UNLINK rather than DEL.
+    #[inline]
+    pub fn lazy_expire(&self) -> bool {
+        self.switches.lazy_expire.load(Ordering::Relaxed)
+    }
+
+    /// Sums of the workers' counters.
+    pub fn totals(&self) -> Totals {
+        Totals::of(self.workers.iter().map(|worker| &*worker.stats))
+    }
+
+    /// True when changes have to be encoded for the log.
+    #[inline]
+    pub fn is_logging(&self) -> bool {
+        self.log.load().is_some()
+    }
+
+    /// Sends a message to the worker that owns a client now.
+    pub fn send_to(&self, client: &ClientShared, message: Message) {
+        let worker = client.worker.load(Ordering::Acquire);
+        if let Some(worker) = self.workers.get(worker) {
+            worker.mailbox.send(message);
+        }
+    }
+
+    /// Puts bytes into the outbox of a client and tells its worker.
+    pub fn deliver(&self, client: &Arc<ClientShared>, write: impl FnOnce(&mut resp::Output)) {
+        write(&mut client.outbox.lock().unwrap_or_else(PoisonError::into_inner));
+        if !client.outbox_announced.swap(true, Ordering::AcqRel) {
+            self.send_to(client, Message::Deliver(client.id));
+        }
+    }
+
+    /// Sends a message to every worker.
+    pub fn broadcast(&self, mut message: impl FnMut() -> Message) {
+        for worker in &self.workers {
+            worker.mailbox.send(message());
+        }
+    }
+}

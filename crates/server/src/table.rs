@@ -1,0 +1,361 @@
+//! The command table at run time: names to entries, entries to statistics.
+
+use std::collections::HashMap;
+
+use smallvec::SmallVec;
+
+use crate::command::{BeginSearch, Command, FindKeys, Flags, KeySpec, Locks};
+use resp::Args;
+
+/// A command or subcommand as the running server knows it.
+pub struct Entry {
+    /// Dense index: statistics of all workers are arrays indexed by it.
+    pub id: usize,
+    /// What it is.
+    pub command: &'static Command,
+    /// `get`, or `config|get` for a subcommand.
+    pub full_name: &'static str,
+    /// Entries of the subcommands.
+    pub subcommands: Vec<&'static Entry>,
+    /// The container of a subcommand.
+    pub parent: Option<&'static str>,
+    /// How keys are found on the hot path.
+    pub plan: KeyPlan,
+}
+
+impl std::fmt::Debug for Entry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.full_name)
+    }
+}
+
+impl PartialEq for Entry {
+    fn eq(&self, other: &Self) -> bool {
+        self.id == other.id
+    }
+}
+impl Eq for Entry {}
+
+impl Entry {
+    /// The subcommand called `name`, in any case.
+    pub fn subcommand(&self, name: &[u8]) -> Option<&'static Entry> {
+        self.subcommands
+            .iter()
+            .find(|entry| entry.command.name.as_bytes().eq_ignore_ascii_case(name))
+            .copied()
+    }
+
+    /// True when keys cannot be told by position alone (COMMAND's `movablekeys`).
+    pub fn has_movable_keys(&self) -> bool {
+        self.command.keys.iter().any(|spec| {
+            !matches!(
+                (spec.begin, spec.find),
+                (BeginSearch::Index(_), FindKeys::Range { .. })
+            ) || spec.flags.0 & crate::command::KeyFlags::INCOMPLETE.0 != 0
+        })
+    }
+
+    /// First key, last key and step of the legacy COMMAND reply; zeros without keys by position.
+    pub fn legacy_range(&self) -> (i64, i64, i64) {
+        let mut first = 0i64;
+        let mut last = 0i64;
+        let mut step = 0i64;
+        for spec in self.command.keys {
+            let (BeginSearch::Index(begin), FindKeys::Range { last: l, step: s, .. }) =
+                (spec.begin, spec.find)
+            else {
+                continue;
+            };
+            let begin = i64::from(begin);
+            let end = if l >= 0 { begin + i64::from(l) } else { i64::from(l) };
+            if first == 0 {
+                (first, last, step) = (begin, end, i64::from(s));
+            } else {
+                first = first.min(begin);
+                if last >= 0 && (end < 0 || end > last) {
+                    last = end;
+                }
+                step = 1;
+            }
+        }
+        (first, last, step)
+    }
+}
+
+/// How the keys of a command are found, decided once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyPlan {
+    /// It has none.
+    None,
+    /// Exactly one, at this index.
+    One(usize),
+    /// All specifications have to be looked at.
+    Specs,
+}
+
+/// Runtime table; lives as long as the process.
+pub struct CommandTable {
+    entries: Vec<&'static Entry>,
+    by_name: HashMap<Vec<u8>, &'static Entry, foldhash::fast::RandomState>,
+}
+
+/// Longest command name looked up; longer ones cannot exist.
+const NAME_MAX: usize = 64;
+
+impl CommandTable {
+    /// Builds the table from the groups' constants. `rename` holds (old, new) pairs of
+    /// `rename-command`; an empty new name removes the command.
+    pub fn new(
+        groups: &[&[&'static Command]],
+        rename: &[(String, String)],
+    ) -> Result<Self, String> {
+        let mut table = Self {
+            entries: Vec::new(),
+            by_name: HashMap::default(),
+        };
+        for command in groups.iter().flat_map(|group| group.iter()) {
+            let entry = table.add(command, None);
+            table
+                .by_name
+                .insert(command.name.as_bytes().to_vec(), entry);
+        }
+        for (old, new) in rename {
+            table.rename(old, new)?;
+        }
+        Ok(table)
+    }
+
+    fn rename(&mut self, old: &str, new: &str) -> Result<(), String> {
+        let entry = self
+            .by_name
+            .remove(old.to_ascii_lowercase().as_bytes())
+            .ok_or_else(|| "No such command in rename-command".to_owned())?;
+        if new.is_empty() {
+            return Ok(());
+        }
+        let new = new.to_ascii_lowercase().into_bytes();
+        if self.by_name.insert(new, entry).is_some() {
+            return Err("Target command name already exists".to_owned());
+        }
+        Ok(())
+    }
+
+    // Entries are never freed: they are part of the process, like the constants they come from, and
+    // `&'static` keeps them out of every hot path's reference counting.
+    fn add(&mut self, command: &'static Command, parent: Option<&'static str>) -> &'static Entry {
+        let full_name: &'static str = match parent {
+            None => command.name,
+            Some(parent) => Box::leak(format!("{parent}|{}", command.name).into_boxed_str()),
+        };
+        let subcommands = command
+            .subcommands
+            .iter()
+            .map(|sub| self.add(sub, Some(command.name)))
+            .collect();
+        let entry: &'static Entry = Box::leak(Box::new(Entry {
+            id: self.entries.len(),
+            command,
+            full_name,
+            subcommands,
+            parent,
+            plan: plan(command),
+        }));
+        self.entries.push(entry);
+        entry
+    }
+
+    /// All entries, subcommands included, in the order of their ids.
+    pub fn entries(&self) -> &[&'static Entry] {
+        &self.entries
+    }
+
+    /// Commands by their current names (renamed ones under the new name), in no order.
+    pub fn commands(&self) -> impl Iterator<Item = &'static Entry> + '_ {
+        self.by_name.values().copied()
+    }
+
+    /// Number of commands (subcommands not counted).
+    pub fn len(&self) -> usize {
+        self.by_name.len()
+    }
+
+    /// True for a table without commands.
+    pub fn is_empty(&self) -> bool {
+        self.by_name.is_empty()
+    }
+
+    /// The command called `name`, in any case.
+    #[inline]
+    pub fn lookup(&self, name: &[u8]) -> Option<&'static Entry> {
+        if name.len() > NAME_MAX {
+            return None;
+        }
+        let mut lower: SmallVec<[u8; NAME_MAX]> = SmallVec::from_slice(name);
+        lower.make_ascii_lowercase();
+        self.by_name.get(lower.as_slice()).copied()
+    }
+
+    /// The command or, for a container, the subcommand that a request names. `Err` holds the
+    /// container when the subcommand is unknown.
+    #[inline]
+    pub fn resolve(&self, args: Args<'_>) -> Result<Option<&'static Entry>, &'static Entry> {
+        let Some(entry) = self.lookup(args.arg(0)) else {
+            return Ok(None);
+        };
+        if entry.subcommands.is_empty() || args.len() < 2 {
+            return Ok(Some(entry));
+        }
+        match entry.subcommand(args.arg(1)) {
+            Some(sub) => Ok(Some(sub)),
+            None => Err(entry),
+        }
+    }
+
+    /// The entry called `name`: `get`, or `config|get` for a subcommand.
+    pub fn lookup_full(&self, name: &[u8]) -> Option<&'static Entry> {
+        match name.iter().position(|byte| *byte == b'|') {
+            None => self.lookup(name),
+            Some(at) => {
+                let (container, sub) = name.split_at(at);
+                self.lookup(container)?.subcommand(sub.get(1..)?)
+            }
+        }
+    }
+}
+
+fn plan(command: &'static Command) -> KeyPlan {
+    if command.locks != Locks::Keys && command.keys.is_empty() {
+        return KeyPlan::None;
+    }
+    match command.keys {
+        [] => KeyPlan::None,
+        [
+            KeySpec {
+                begin: BeginSearch::Index(index),
+                find: FindKeys::Range { last: 0, .. },
+                ..
+            },
+        ] => KeyPlan::One(usize::try_from(*index).unwrap_or(1)),
+        _ => KeyPlan::Specs,
+    }
+}
+
+/// One key of a request: its argument index and the flags of its specification.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeyPosition {
+    /// Argument index.
+    pub index: usize,
+    /// Flags of the specification it came from.
+    pub flags: u16,
+}
+
+/// Positions of all keys of a request; a missing or malformed part yields fewer keys, never an error.
+pub fn key_positions(command: &Command, args: Args<'_>) -> SmallVec<[KeyPosition; 8]> {
+    let mut found = SmallVec::new();
+    for spec in command.keys {
+        positions_of(spec, args, &mut found);
+    }
+    found
+}
+
+fn positions_of(spec: &KeySpec, args: Args<'_>, found: &mut SmallVec<[KeyPosition; 8]>) {
+    let Some(begin) = begin_of(spec, args) else {
+        return;
+    };
+    let argc = args.len() as i64;
+    let (first, last, step) = match spec.find {
+        FindKeys::Range { last, step, limit } => {
+            let end = if last >= 0 {
+                begin + i64::from(last)
+            } else if limit <= 1 {
+                argc + i64::from(last)
+            } else {
+                // Redis's rule for XREAD: with `limit` n only 1/n of the rest are keys.
+                begin + (argc - begin) / i64::from(limit) + i64::from(last)
+            };
+            (begin, end, i64::from(step))
+        }
+        FindKeys::KeyNum { count, first, step } => {
+            let Some(n) = usize::try_from(begin + i64::from(count))
+                .ok()
+                .and_then(|at| args.get(at))
+                .and_then(resp::number::parse_i64)
+                .filter(|n| *n > 0 && *n <= argc)
+            else {
+                return;
+            };
+            let first = begin + i64::from(first);
+            (first, first + (n - 1) * i64::from(step), i64::from(step))
+        }
+        FindKeys::Unknown => return,
+    };
+    let mut at = first;
+    while at <= last && at < argc && step > 0 {
+        if let Ok(index) = usize::try_from(at) {
+            found.push(KeyPosition {
+                index,
+                flags: spec.flags.0,
+            });
+        }
+        at += step;
+    }
+}
+
+fn begin_of(spec: &KeySpec, args: Args<'_>) -> Option<i64> {
+    match spec.begin {
+        BeginSearch::Index(index) => Some(i64::from(index)).filter(|at| *at < args.len() as i64),
+        BeginSearch::Keyword { keyword, start } => {
+            let argc = args.len() as i64;
+            let backwards = start < 0;
+            let mut at = if backwards {
+                argc + i64::from(start)
+            } else {
+                i64::from(start)
+            };
+            while at > 0 && at < argc {
+                let word = args.arg(usize::try_from(at).ok()?);
+                if word.eq_ignore_ascii_case(keyword.as_bytes()) {
+                    return Some(at + 1);
+                }
+                at += if backwards { -1 } else { 1 };
+            }
+            None
+        }
+        BeginSearch::Unknown => None,
+    }
+}
+
+/// Names of the flags COMMAND shows, in Redis's order.
+pub fn flag_names(entry: &Entry) -> Vec<&'static str> {
+    const NAMES: [(Flags, &str); 17] = [
+        (Flags::WRITE, "write"),
+        (Flags::READONLY, "readonly"),
+        (Flags::DENYOOM, "denyoom"),
+        (Flags::ADMIN, "admin"),
+        (Flags::PUBSUB, "pubsub"),
+        (Flags::NOSCRIPT, "noscript"),
+        (Flags::BLOCKING, "blocking"),
+        (Flags::LOADING, "loading"),
+        (Flags::STALE, "stale"),
+        (Flags::SKIP_MONITOR, "skip_monitor"),
+        (Flags::SKIP_COMMANDLOG, "skip_commandlog"),
+        (Flags::ASKING, "asking"),
+        (Flags::FAST, "fast"),
+        (Flags::NO_AUTH, "no_auth"),
+        (Flags::MAY_REPLICATE, "may_replicate"),
+        (Flags::NO_ASYNC_LOADING, "no_async_loading"),
+        (Flags::NO_MULTI, "no_multi"),
+    ];
+    let mut names: Vec<&'static str> = NAMES
+        .iter()
+        .filter(|(flag, _)| entry.command.flags.has(*flag))
+        .map(|(_, name)| *name)
+        .collect();
+    if entry.has_movable_keys() {
+        names.push("movablekeys");
+    }
+    if entry.command.flags.has(Flags::ALLOW_BUSY) {
+        names.push("allow_busy");
+    }
+    names
+}
