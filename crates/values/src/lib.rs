@@ -1,1 +1,3 @@
-//! Lodestore.
+//! What a key can hold, and the table that finds it.
+
+pub mod table;
