@@ -45,24 +45,36 @@ pub(crate) fn run(field: &Field, plan: &Plan, tables: &mut Tables) -> Result<()>
         eprintln!("growing {} to {keys} keys", entrant.label);
         let cpus = plan.cpus.arrange(true)?;
         let server = Server::start(&entrant.program, &entrant.setup, cpus, &plan.scratch)?;
-        let (pings, batches) =
-            grow(&server, keys).with_context(|| format!("growing {}", entrant.label))?;
+        let seen = grow(&server, keys).with_context(|| format!("growing {}", entrant.label))?;
         let mut line = vec![keys.to_string(), entrant.label.clone()];
-        line.extend([0.5, 0.999, 0.9999].map(|quantile| number(pings.quantile_us(quantile))));
-        line.extend([number(pings.longest_us()), number(batches.longest_us())]);
+        line.extend([0.5, 0.999, 0.9999].map(|quantile| number(seen.pings.quantile_us(quantile))));
+        let longest = [&seen.pings, &seen.batches, &seen.executions].map(Histogram::longest_us);
+        line.extend(longest.map(number));
         tables.add(Section::Growth, line);
     }
     Ok(())
 }
 
-/// Latencies of the probe's PINGs and of the filler's batches.
-fn grow(server: &Server, keys: u64) -> Result<(Histogram, Histogram)> {
+/// What was seen while one server grew.
+struct Observation {
+    /// Latencies of the probe.
+    pings: Histogram,
+    /// Latencies of the filler's batches.
+    batches: Histogram,
+    /// CPU time of the whole server between sending a batch and its last reply: what remains of a stall
+    /// when the scheduling of the machine is taken away.
+    executions: Histogram,
+}
+
+fn grow(server: &Server, keys: u64) -> Result<Observation> {
     let poll = Poll::new()?;
     let mut filler = Lane::open(server, &poll, Token(0))?;
     let mut probe = Lane::open(server, &poll, Token(1))?;
     let mut poll = poll;
     let mut events = Events::with_capacity(8);
+    let mut executions = Histogram::new();
     let mut next_key = 0;
+    let mut cpu_ns = server.cpu_ns()?;
     filler.send(BATCH, |bytes| push_next_key(bytes, &mut next_key))?;
     probe.send(1, |bytes| push_request(bytes, &[b"PING"]))?;
     while next_key < keys || filler.awaited > 0 {
@@ -75,7 +87,12 @@ fn grow(server: &Server, keys: u64) -> Result<(Histogram, Histogram)> {
         }
         for event in &events {
             if event.token() == Token(0) {
-                if filler.receive()? && next_key < keys {
+                if !filler.receive()? {
+                    continue;
+                }
+                let cpu_before = std::mem::replace(&mut cpu_ns, server.cpu_ns()?);
+                executions.record(Duration::from_nanos(cpu_ns - cpu_before));
+                if next_key < keys {
                     filler.send(BATCH, |bytes| push_next_key(bytes, &mut next_key))?;
                 }
             } else if probe.receive()? {
@@ -83,7 +100,11 @@ fn grow(server: &Server, keys: u64) -> Result<(Histogram, Histogram)> {
             }
         }
     }
-    Ok((probe.latencies, filler.latencies))
+    Ok(Observation {
+        pings: probe.latencies,
+        batches: filler.latencies,
+        executions,
+    })
 }
 
 fn push_next_key(bytes: &mut Vec<u8>, next_key: &mut u64) {

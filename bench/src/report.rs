@@ -109,7 +109,8 @@ impl Section {
             }
             Section::Growth => {
                 "One connection fills, in batches of 32; another asks PING without a pause. What the client sees \
-                 includes the scheduling of the machine: the bare loop shows how much that is."
+                 includes the scheduling of the machine: the bare loop shows how much that is. The last column is free of \
+                 it: the longest CPU time of the server between a batch and its last reply."
             }
             Section::Expiry => {
                 "20,000 keys expire evenly over ten seconds among a million keys with far deadlines. DBSIZE is polled; \
@@ -136,7 +137,8 @@ impl Section {
                 "p99.9",
                 "p99.99",
                 "longest",
-                "longest batch",
+                "longest batch µs",
+                "server CPU in a batch µs, longest",
             ],
             Section::Expiry => &[
                 "server",
