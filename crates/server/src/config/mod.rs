@@ -1,0 +1,316 @@
+//! Configuration: one table of parameters ([`table`]), where values come from ([`args`], [`file`], the environment,
+//! CONFIG SET), and where they go (CONFIG GET, CONFIG REWRITE and the rest of the server).
+//!
+//! A later source wins over an earlier one: defaults, the configuration file, standard input (`-`), environment
+//! variables `LODESTORE_<NAME>` with underscores for dashes, and the command line. `save` is the exception Redis
+//! makes: the first `save` of a start replaces the default points, each further one adds to them, and an empty one
+//! removes them all.
+//!
+//! Reading a parameter is one relaxed atomic load for numbers, and a short lock for texts. Whoever keeps something
+//! derived from the configuration compares [`Config::generation`] once per loop turn and rebuilds it when it moved.
+
+pub mod args;
+mod check;
+mod choices;
+mod file;
+mod get;
+mod multi;
+mod pattern;
+mod rewrite;
+mod set;
+mod table;
+#[cfg(test)]
+mod tests;
+mod value;
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+pub use check::Check;
+pub use choices::{
+    AclPubsubDefault, AppendFsync, Choice, ClusterConfigSave, ClusterEndpoint, LogFormat, LogLevel,
+    LogTimestamp, MaxmemoryPolicy, OomScoreAdj, PropagationError, ProtectedAction, RdbVersionCheck,
+    ReplDisklessLoad, SYSLOG_FACILITIES, SanitizeDump, Supervised, TlsAuthClients,
+    TlsAuthClientsUser, Word, shutdown,
+};
+pub use file::{LoadError, Location, Rename, Sources, UserLine};
+pub use multi::{
+    OomScores, OutputLimit, OutputLimits, SavePoint, events, format_percentiles, format_save,
+    parse_percentiles, parse_save,
+};
+pub use rewrite::RewriteError;
+pub use set::{Apply, ConfigError, SetContext};
+pub use table::{Flags, Kind, P, PARAMETERS, Parameter, Unit};
+
+use value::Value;
+
+/// Everything that can be configured, shared by all threads.
+pub struct Config {
+    /// By `P as usize`; meaningful where the kind is a number.
+    numbers: Box<[AtomicI64]>,
+    /// By `P as usize`; meaningful where the kind is not a number.
+    texts: Box<[RwLock<Arc<[u8]>>]>,
+    /// Moves with every change that took effect.
+    generation: AtomicU64,
+    /// By `P as usize`; whether the notice about a parameter without effect was given.
+    noticed: Box<[AtomicBool]>,
+    /// Held by whoever changes or rewrites the configuration, so that a set is all or nothing for others that set.
+    changing: Mutex<()>,
+    origin: Origin,
+}
+
+/// What a start leaves behind besides values of parameters.
+#[derive(Debug, Default)]
+struct Origin {
+    /// The configuration file as an absolute path.
+    file: Option<PathBuf>,
+    from_stdin: bool,
+    renames: Vec<Rename>,
+    users: Vec<UserLine>,
+    notices: Vec<String>,
+}
+
+impl Default for Config {
+    /// The defaults of the table, with `dir` the directory the process is in.
+    fn default() -> Config {
+        let defaults: Vec<Value> = PARAMETERS.iter().map(Parameter::default_value).collect();
+        let number = |value: &Value| match value {
+            Value::Number(number) => AtomicI64::new(*number),
+            Value::Text(_) => AtomicI64::new(0),
+        };
+        let text = |value: &Value| match value {
+            Value::Number(_) => RwLock::new(Arc::from([])),
+            Value::Text(text) => RwLock::new(Arc::clone(text)),
+        };
+        Config {
+            numbers: defaults.iter().map(number).collect(),
+            texts: defaults.iter().map(text).collect(),
+            generation: AtomicU64::new(1),
+            noticed: PARAMETERS.iter().map(|_| AtomicBool::new(false)).collect(),
+            changing: Mutex::new(()),
+            origin: Origin::default(),
+        }
+    }
+}
+
+impl std::fmt::Debug for Config {
+    /// Only what is safe to log: no values, some are secrets.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Config")
+            .field("origin", &self.origin.file)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Config {
+    /// The number a parameter is set to: the integer, the bytes, the bits, 1 or 0 for yes or no.
+    #[inline]
+    #[must_use]
+    pub fn int(&self, id: P) -> i64 {
+        debug_assert!(
+            id.parameter().kind.is_number(),
+            "{} is not a number",
+            id.name()
+        );
+        self.numbers[id as usize].load(Ordering::Relaxed)
+    }
+
+    /// The number as a size or a count; 0 when it is negative.
+    #[inline]
+    #[must_use]
+    pub fn size(&self, id: P) -> usize {
+        usize::try_from(self.int(id)).unwrap_or(0)
+    }
+
+    /// Whether a yes-or-no parameter says yes.
+    #[inline]
+    #[must_use]
+    pub fn bool(&self, id: P) -> bool {
+        self.int(id) != 0
+    }
+
+    /// The variant a parameter with a list of words is set to.
+    #[inline]
+    #[must_use]
+    pub fn choice<T: Choice>(&self, id: P) -> T {
+        T::from_number(self.int(id))
+    }
+
+    /// The bytes of a text parameter.
+    #[must_use]
+    pub fn bytes(&self, id: P) -> Arc<[u8]> {
+        debug_assert!(
+            !id.parameter().kind.is_number(),
+            "{} is a number",
+            id.name()
+        );
+        let text = self.texts[id as usize]
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(&text)
+    }
+
+    /// A text parameter as a string; bytes that are not UTF-8 are replaced, so secrets are compared with `bytes`.
+    #[must_use]
+    pub fn text(&self, id: P) -> String {
+        String::from_utf8_lossy(&self.bytes(id)).into_owned()
+    }
+
+    /// A text parameter that names a file, relative to `dir` as long as it is not absolute; nothing when it is empty.
+    #[must_use]
+    pub fn path(&self, id: P) -> Option<PathBuf> {
+        let name = self.bytes(id);
+        (!name.is_empty()).then(|| self.dir().join(OsStr::from_bytes(&name)))
+    }
+
+    /// The working directory, absolute.
+    #[must_use]
+    pub fn dir(&self) -> PathBuf {
+        PathBuf::from(OsStr::from_bytes(&self.bytes(P::Dir)))
+    }
+
+    /// Moves with every change that took effect.
+    #[inline]
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    /// The configuration file the server was started with, absolute.
+    #[must_use]
+    pub fn file(&self) -> Option<&Path> {
+        self.origin.file.as_deref()
+    }
+
+    /// The `rename-command` directives of the start, in order.
+    #[must_use]
+    pub fn renames(&self) -> &[Rename] {
+        &self.origin.renames
+    }
+
+    /// The `user` directives of the start, in order.
+    #[must_use]
+    pub fn users(&self) -> &[UserLine] {
+        &self.origin.users
+    }
+
+    /// What the log should tell about the configuration: parameters without effect and ignored variables. Collected
+    /// while loading, when there is no log yet.
+    #[must_use]
+    pub fn notices(&self) -> &[String] {
+        &self.origin.notices
+    }
+
+    /// The limits of `client-output-buffer-limit`.
+    #[must_use]
+    pub fn output_limits(&self) -> OutputLimits {
+        value::output_limits(&self.bytes(P::ClientOutputBufferLimit))
+    }
+
+    /// The addresses of `bind` in order, with their `-` of optional ones.
+    #[must_use]
+    pub fn bind_addresses(&self) -> Vec<String> {
+        let text = self.text(P::Bind);
+        text.split_ascii_whitespace().map(str::to_owned).collect()
+    }
+
+    /// The points of `save`.
+    #[must_use]
+    pub fn save_points(&self) -> Vec<SavePoint> {
+        self.parsed(P::Save, |args| parse_save(args))
+            .unwrap_or_default()
+    }
+
+    /// The percentiles of `latency-tracking-info-percentiles`.
+    #[must_use]
+    pub fn percentiles(&self) -> Vec<f64> {
+        self.parsed(P::LatencyTrackingInfoPercentiles, |args| {
+            parse_percentiles(args)
+        })
+        .unwrap_or_default()
+    }
+
+    /// The scores of `oom-score-adj-values`.
+    #[must_use]
+    pub fn oom_scores(&self) -> OomScores {
+        let none = OomScores {
+            primary: 0,
+            replica: 0,
+            child: 0,
+        };
+        self.parsed(P::OomScoreAdjValues, OomScores::parse)
+            .unwrap_or(none)
+    }
+
+    /// Whether a client may do what `id`, one of the `enable-...` parameters, guards.
+    #[must_use]
+    pub fn allows(&self, id: P, client_is_local: bool) -> bool {
+        match self.choice(id) {
+            ProtectedAction::No => false,
+            ProtectedAction::Yes => true,
+            ProtectedAction::Local => client_is_local,
+        }
+    }
+
+    /// Whether the parameter is set to what it is without anybody setting it.
+    #[must_use]
+    pub fn is_default(&self, id: P) -> bool {
+        self.value(id) == id.parameter().default_value()
+    }
+
+    fn parsed<T>(&self, id: P, parse: impl Fn(&[&[u8]]) -> Result<T, String>) -> Option<T> {
+        let text = self.bytes(id);
+        let args: Vec<&[u8]> = multi::words(&text).collect();
+        parse(&args).ok()
+    }
+
+    fn value(&self, id: P) -> Value {
+        if id.parameter().kind.is_number() {
+            Value::Number(self.int(id))
+        } else {
+            Value::Text(self.bytes(id))
+        }
+    }
+
+    /// Sets a value without telling anybody; `changed` follows once all of a set is in.
+    fn put(&self, id: P, value: &Value) {
+        match value {
+            Value::Number(number) => self.numbers[id as usize].store(*number, Ordering::Relaxed),
+            Value::Text(text) => {
+                let mut slot = self.texts[id as usize]
+                    .write()
+                    .unwrap_or_else(PoisonError::into_inner);
+                *slot = Arc::clone(text);
+            }
+        }
+    }
+
+    fn changed(&self) {
+        self.generation.fetch_add(1, Ordering::Release);
+    }
+
+    fn lock_changes(&self) -> MutexGuard<'_, ()> {
+        self.changing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The notice that setting `id` has no effect, the first time it is set to something else than the default.
+    fn notice_without_effect(&self, id: P) -> Option<String> {
+        let Parameter { name, flags, .. } = id.parameter();
+        let reason = match () {
+            () if flags.has(Flags::INERT) => {
+                "is accepted for compatibility and has no meaning in Lodestore"
+            }
+            () if flags.has(Flags::LATER) => {
+                "is stored, but what it steers is not part of this version of Lodestore"
+            }
+            () => return None,
+        };
+        if self.is_default(id) || self.noticed[id as usize].swap(true, Ordering::Relaxed) {
+            return None;
+        }
+        Some(format!("The configuration parameter '{name}' {reason}"))
+    }
+}
