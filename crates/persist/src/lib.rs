@@ -1,1 +1,26 @@
-//! Lodestore.
+//! The append-only log of Lodestore: its files, and the storage under them.
+//!
+//! [`Log`] takes the records of everything that changes data and brings them to the disk; it writes
+//! the multi-part layout of Redis 7 and later, which Redis and Valkey load. [`load`] reads it back.
+//! [`Storage`] is the seam to the disk.
+
+mod annotation;
+mod chunk;
+mod directory;
+mod load;
+mod log;
+mod manifest;
+mod options;
+mod reader;
+mod status;
+pub mod storage;
+mod sync;
+mod writer;
+
+pub use crate::directory::DirectoryError;
+pub use crate::load::{LoadError, LoadReport, OnCommand, OnProgress, Truncated, load};
+pub use crate::log::Log;
+pub use crate::manifest::{FileInfo, Manifest, ManifestError};
+pub use crate::options::{FsyncPolicy, LogOptions};
+pub use crate::status::{Admission, Cause, LogError, Status, Trouble};
+pub use crate::storage::{Disk, Storage};

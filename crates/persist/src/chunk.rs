@@ -1,0 +1,195 @@
+//! Pieces of the stream on their way to the disk.
+
+use std::collections::VecDeque;
+use std::io::Write as _;
+
+/// Segments up to this size are filled by copying; larger chunks are kept as they come.
+const SEGMENT_BYTES: usize = 64 << 10;
+/// Buffers above this capacity are given back to the allocator instead of being used again.
+const KEEP_CAPACITY: usize = 1 << 20;
+
+/// Whole records, and time stamps between them, that belong together in a file.
+#[derive(Debug, Default)]
+pub(crate) struct Chunk {
+    pub(crate) bytes: Vec<u8>,
+    /// Stream offset before the first record.
+    pub(crate) start: u64,
+    /// Stream offset after the last record; larger than `start` when there are records. The
+    /// difference is smaller than `bytes.len()` when there are time stamps.
+    pub(crate) end: u64,
+    /// Database that is selected before the first record and after the last one.
+    pub(crate) db_before: Option<u32>,
+    pub(crate) db_after: Option<u32>,
+}
+
+/// What appenders add to. Its mutex is held for a copy of the bytes, never during a write.
+#[derive(Debug, Default)]
+pub(crate) struct Buffer {
+    pub(crate) chunk: Chunk,
+    /// Second of the last time stamp.
+    stamp: u64,
+    /// Whether bytes are kept. Otherwise only the offset goes on.
+    pub(crate) keeping: bool,
+}
+
+impl Buffer {
+    /// Adds records; returns how many bytes of file they take.
+    pub(crate) fn append(
+        &mut self,
+        db: u32,
+        records: &[u8],
+        now_ms: u64,
+        timestamps: bool,
+    ) -> usize {
+        let chunk = &mut self.chunk;
+        let before = chunk.bytes.len();
+        if self.keeping && timestamps && now_ms / 1000 > self.stamp {
+            self.stamp = now_ms / 1000;
+            push(&mut chunk.bytes, format_args!("#TS:{}\r\n", self.stamp));
+        }
+        if chunk.db_after != Some(db) {
+            chunk.db_after = Some(db);
+            let at = chunk.bytes.len();
+            push_select(&mut chunk.bytes, db);
+            chunk.end += (chunk.bytes.len() - at) as u64;
+        }
+        chunk.end += records.len() as u64;
+        if self.keeping {
+            chunk.bytes.extend_from_slice(records);
+            chunk.bytes.len() - before
+        } else {
+            chunk.bytes.truncate(before);
+            chunk.start = chunk.end;
+            0
+        }
+    }
+
+    /// Takes everything, leaving `spare` to be filled.
+    pub(crate) fn take(&mut self, spare: Vec<u8>) -> Chunk {
+        let (end, db) = (self.chunk.end, self.chunk.db_after);
+        let next = Chunk {
+            bytes: spare,
+            start: end,
+            end,
+            db_before: db,
+            db_after: db,
+        };
+        std::mem::replace(&mut self.chunk, next)
+    }
+
+    /// Forgets the bytes and goes on at this offset, in a file that has selected no database.
+    pub(crate) fn restart(&mut self, offset: u64, keeping: bool) {
+        self.chunk = Chunk {
+            start: offset,
+            end: offset,
+            ..Chunk::default()
+        };
+        self.keeping = keeping;
+        self.stamp = 0;
+    }
+}
+
+fn push(bytes: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
+    // Writing into a vector cannot fail.
+    let _ = bytes.write_fmt(text);
+}
+
+/// Adds the record that selects a database.
+pub(crate) fn push_select(bytes: &mut Vec<u8>, db: u32) {
+    let digits = db.checked_ilog10().unwrap_or(0) + 1;
+    push(
+        bytes,
+        format_args!("*2\r\n$6\r\nSELECT\r\n${digits}\r\n{db}\r\n"),
+    );
+}
+
+/// Empties a buffer for the next use, unless it has grown too large to be kept.
+pub(crate) fn recycle(mut bytes: Vec<u8>) -> Vec<u8> {
+    bytes.clear();
+    if bytes.capacity() > KEEP_CAPACITY {
+        Vec::new()
+    } else {
+        bytes
+    }
+}
+
+/// Written chunks kept until they are synced, so that they can be written again.
+///
+/// The segments are adjacent and end at the written offset. What lies before `gap_end` is not kept.
+#[derive(Debug, Default)]
+pub(crate) struct Unsynced {
+    segments: VecDeque<Chunk>,
+    bytes: usize,
+    gap_end: u64,
+    /// The last segment must not grow: a sync of it is under way.
+    sealed: bool,
+    spare: Vec<u8>,
+}
+
+impl Unsynced {
+    /// Keeps a chunk if all together stay within `limit` bytes; otherwise forgets everything.
+    /// Returns a buffer to be used again.
+    pub(crate) fn push(&mut self, chunk: Chunk, limit: usize) -> Vec<u8> {
+        if self.bytes + chunk.bytes.len() > limit {
+            self.forget(chunk.end);
+            return recycle(chunk.bytes);
+        }
+        self.bytes += chunk.bytes.len();
+        let len = chunk.bytes.len();
+        if let Some(last) = self.segments.back_mut()
+            && !self.sealed
+            && last.bytes.len() + len <= SEGMENT_BYTES
+        {
+            last.bytes.extend_from_slice(&chunk.bytes);
+            last.end = chunk.end;
+            last.db_after = chunk.db_after;
+            return recycle(chunk.bytes);
+        }
+        self.sealed = false;
+        if len > SEGMENT_BYTES / 2 {
+            self.segments.push_back(chunk);
+            return Vec::new();
+        }
+        let mut bytes = std::mem::take(&mut self.spare);
+        bytes.extend_from_slice(&chunk.bytes);
+        self.segments.push_back(Chunk { bytes, ..chunk });
+        recycle(chunk.bytes)
+    }
+
+    /// Keeps nothing up to this offset.
+    pub(crate) fn forget(&mut self, offset: u64) {
+        self.segments.clear();
+        self.bytes = 0;
+        self.gap_end = self.gap_end.max(offset);
+    }
+
+    /// Everything written so far is being synced: what comes now is kept apart from it.
+    pub(crate) fn seal(&mut self) {
+        self.sealed = true;
+    }
+
+    /// Everything up to this offset is durable.
+    pub(crate) fn release(&mut self, offset: u64) {
+        while let Some(first) = self.segments.front()
+            && first.end <= offset
+        {
+            self.bytes -= first.bytes.len();
+            if let Some(first) = self.segments.pop_front() {
+                self.spare = recycle(first.bytes);
+            }
+        }
+    }
+
+    /// Whether everything from this offset on is here.
+    pub(crate) fn reaches_back_to(&self, offset: u64) -> bool {
+        self.gap_end <= offset
+    }
+
+    pub(crate) fn segments(&self) -> impl Iterator<Item = &Chunk> {
+        self.segments.iter()
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+}

@@ -1,0 +1,241 @@
+//! The directory of the log: its lock, its manifest, and how both change safely.
+
+use crate::manifest::{FileInfo, Manifest, ManifestError};
+use crate::options::LogOptions;
+use crate::storage::{LockGuard, OpenMode, Storage, append_all, errno_text, read_full};
+use std::ffi::OsStr;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use thiserror::Error;
+
+/// File that the server using the directory keeps locked.
+const LOCK_FILE: &str = "lodestore.lock";
+/// A manifest line takes some tens of bytes; a longer file is not a manifest.
+const MANIFEST_MAX: usize = 1 << 20;
+
+/// Why the directory cannot be used.
+#[derive(Debug, Error)]
+pub enum DirectoryError {
+    /// Another process has it.
+    #[error("The AOF directory {0} is in use by another server (its file {LOCK_FILE} is locked)")]
+    Locked(String),
+    /// The manifest is damaged.
+    #[error("Fatal AOF manifest file error in {0}: {1}")]
+    Manifest(String, ManifestError),
+    /// A file operation failed: what was tried, and the system's error.
+    #[error("{0}: {text}", text = errno_text(.1))]
+    Io(String, #[source] io::Error),
+}
+
+/// Why a new manifest is not in force.
+#[derive(Debug)]
+pub(crate) enum CommitError {
+    /// Nothing changed.
+    NotDone(io::Error),
+    /// The new manifest is what anybody reads now, but a power cut may bring the old one back.
+    NotDurable(io::Error),
+}
+
+/// An `appenddirname` directory. The lock is held as long as this lives, when there is one.
+pub(crate) struct Directory {
+    pub(crate) storage: Arc<dyn Storage>,
+    /// `dir`, where a log of Redis 6 or older stands.
+    parent: PathBuf,
+    pub(crate) path: PathBuf,
+    pub(crate) filename: String,
+    _lock: Option<Box<dyn LockGuard>>,
+}
+
+impl Directory {
+    /// The directory for reading only: nothing is made, locked or changed.
+    pub(crate) fn read_only(storage: Arc<dyn Storage>, options: &LogOptions) -> Self {
+        Self {
+            storage,
+            parent: options.dir.clone(),
+            path: options.dir.join(&options.appenddirname),
+            filename: options.appendfilename.clone(),
+            _lock: None,
+        }
+    }
+
+    /// Makes the directory when it is not there and locks it.
+    pub(crate) fn open(
+        storage: Arc<dyn Storage>,
+        options: &LogOptions,
+    ) -> Result<Self, DirectoryError> {
+        let mut directory = Self::read_only(storage, options);
+        let shown = directory.path.display().to_string();
+        let make = |error| {
+            DirectoryError::Io(
+                format!("Can't open or create append-only dir {shown}"),
+                error,
+            )
+        };
+        directory.storage.make_dir(&directory.path).map_err(make)?;
+        directory
+            .storage
+            .sync_dir(&directory.parent)
+            .map_err(make)?;
+        match directory.storage.lock(&directory.path.join(LOCK_FILE)) {
+            Ok(lock) => directory._lock = Some(lock),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                return Err(DirectoryError::Locked(shown));
+            }
+            Err(error) => {
+                return Err(DirectoryError::Io(
+                    format!("Can't lock the append-only dir {shown}"),
+                    error,
+                ));
+            }
+        }
+        Ok(directory)
+    }
+
+    pub(crate) fn path_of(&self, name: impl AsRef<OsStr>) -> PathBuf {
+        self.path.join(name.as_ref())
+    }
+
+    fn manifest_name(&self) -> String {
+        format!("{}.manifest", self.filename)
+    }
+
+    /// Reads the manifest; an empty one when there is none.
+    pub(crate) fn manifest(&self) -> Result<Manifest, DirectoryError> {
+        let name = self.manifest_name();
+        let unreadable = |error| {
+            let what = format!("Fatal error: can't open the AOF manifest file {name} for reading");
+            DirectoryError::Io(what, error)
+        };
+        let file = match self.storage.open(&self.path_of(&name), OpenMode::Read) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Manifest::default()),
+            result => result.map_err(unreadable)?,
+        };
+        let len = usize::try_from(file.len().map_err(unreadable)?).unwrap_or(usize::MAX);
+        if len > MANIFEST_MAX {
+            let reason = "The AOF manifest file contains too long line";
+            return Err(DirectoryError::Manifest(
+                name,
+                ManifestError { line: None, reason },
+            ));
+        }
+        let mut text = vec![0; len];
+        let read = read_full(&*file, 0, &mut text).map_err(unreadable)?;
+        text.truncate(read);
+        Manifest::parse(&text).map_err(|error| DirectoryError::Manifest(name, error))
+    }
+
+    /// Puts a new manifest in force. Names of new files become durable with it.
+    pub(crate) fn commit(&self, manifest: &Manifest) -> Result<(), CommitError> {
+        let name = self.manifest_name();
+        let temp = self.path_of(format!("temp-{name}"));
+        self.write_file(&temp, &manifest.to_text())
+            .and_then(|()| self.storage.rename(&temp, &self.path_of(&name)))
+            .map_err(CommitError::NotDone)?;
+        self.storage
+            .sync_dir(&self.path)
+            .map_err(CommitError::NotDurable)
+    }
+
+    fn write_file(&self, path: &std::path::Path, bytes: &[u8]) -> io::Result<()> {
+        let file = self.storage.open(path, OpenMode::Create)?;
+        append_all(&*file, bytes).map_err(|(_, error)| error)?;
+        file.sync_data()
+    }
+
+    /// Takes over the single file of Redis 6 and older as the base, as Redis 7 does: first the
+    /// manifest, then the move, so that a crash between both is found and finished by the next start.
+    pub(crate) fn upgrade(&self, manifest: &mut Manifest) -> Result<(), DirectoryError> {
+        let old = self.parent.join(&self.filename);
+        if !self.exists(&old) || !self.awaits_upgrade(manifest) {
+            return Ok(());
+        }
+        manifest.base = Some(FileInfo::new(self.filename.clone(), 1));
+        let failed = |what: &str, error| {
+            let (from, to) = (&self.filename, self.path.display());
+            DirectoryError::Io(
+                format!("{what} the old AOF file {from} into dir {to}"),
+                error,
+            )
+        };
+        self.commit(manifest).map_err(|error| {
+            let (CommitError::NotDone(error) | CommitError::NotDurable(error)) = error;
+            failed("Error writing the manifest for", error)
+        })?;
+        self.storage
+            .rename(&old, &self.path_of(&self.filename))
+            .and_then(|()| self.storage.sync_dir(&self.path))
+            .and_then(|()| self.storage.sync_dir(&self.parent))
+            .map_err(|error| failed("Error trying to move", error))?;
+        log::info!(
+            "Successfully migrated an old-style AOF file ({}) into the AOF directory ({}).",
+            self.filename,
+            self.path.display()
+        );
+        Ok(())
+    }
+
+    fn awaits_upgrade(&self, manifest: &Manifest) -> bool {
+        let half_done = |base: &FileInfo| {
+            base.name == OsStr::new(&self.filename)
+                && manifest.incr.is_empty()
+                && !self.exists(&self.path_of(base))
+        };
+        manifest
+            .base
+            .as_ref()
+            .map_or(manifest.incr.is_empty(), half_done)
+    }
+
+    fn exists(&self, path: &std::path::Path) -> bool {
+        self.storage.open(path, OpenMode::Read).is_ok()
+    }
+
+    /// Finishes what the manifest in force has decided: removes history, cuts closed files. Failing
+    /// does no harm, the manifest keeps saying it; so errors are only logged.
+    pub(crate) fn tidy(&self, manifest: &mut Manifest) {
+        for info in &manifest.incr {
+            if let Some(length) = info.length
+                && let Err(error) = self.cut(info, length)
+            {
+                log::warn!(
+                    "Error cutting the AOF file {}: {}",
+                    info.display(),
+                    errno_text(&error)
+                );
+            }
+        }
+        if manifest.history.is_empty() {
+            return;
+        }
+        let history = std::mem::take(&mut manifest.history);
+        for info in history {
+            log::info!("Removing the history file {}", info.display());
+            match self.storage.remove(&self.path_of(&info)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    log::warn!("Error removing {}: {}", info.display(), errno_text(&error));
+                    manifest.history.push(info);
+                }
+                _ => {}
+            }
+        }
+        if let Err(CommitError::NotDone(error) | CommitError::NotDurable(error)) =
+            self.commit(manifest)
+        {
+            log::warn!(
+                "Error writing the AOF manifest without history: {}",
+                errno_text(&error)
+            );
+        }
+    }
+
+    fn cut(&self, info: &FileInfo, length: u64) -> io::Result<()> {
+        let path = self.path_of(info);
+        if self.storage.open(&path, OpenMode::Read)?.len()? > length {
+            self.storage
+                .open(&path, OpenMode::Append)?
+                .truncate(length)?;
+        }
+        Ok(())
+    }
+}

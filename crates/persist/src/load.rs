@@ -1,0 +1,633 @@
+//! Reading the log back.
+//!
+//! Files are read in pieces, commands handed out one by one, in the order of the stream. Three
+//! things can stand at the end of the last file after a crash and are cut there: half a record, a
+//! transaction without its EXEC, and zeros (blocks a file system allocated but never filled).
+//! Anything else that is wrong is an error that names file and offset.
+
+use crate::annotation::{Annotation, Checksum};
+use crate::directory::{Directory, DirectoryError};
+use crate::manifest::{FileInfo, Manifest};
+use crate::options::LogOptions;
+use crate::reader::{Reader, Scan};
+use crate::storage::{OpenMode, Storage, errno_text};
+use resp::{Args, Limits, OwnedArgs, Progress, RequestParser, Span};
+use std::io;
+use std::sync::Arc;
+use std::time::Instant;
+use thiserror::Error;
+
+/// Longest annotation line Valkey's loader reads, in bytes; longer lines of others are refused.
+const FOREIGN_ANNOTATION_MAX: usize = 1024;
+/// Spans kept between two commands, in elements.
+const SPANS_KEPT: usize = 1024;
+
+/// Runs one command; the error text ends the loading.
+pub type OnCommand<'a> = dyn FnMut(Args<'_>) -> Result<(), String> + 'a;
+
+/// Told how far loading is: bytes loaded and bytes in all.
+pub type OnProgress<'a> = dyn FnMut(u64, u64) + 'a;
+
+/// What was loaded.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LoadReport {
+    /// Files loaded, the empty ones included; 0 when there was no log.
+    pub files: usize,
+    /// Commands run, not counting MULTI and EXEC.
+    pub commands: u64,
+    /// Size of all files that count, in bytes, after cutting.
+    pub bytes: u64,
+    /// Size of the base, in bytes.
+    pub base_bytes: u64,
+    /// Stream offset after the last command.
+    pub offset: u64,
+    /// What was cut off the end of the last file.
+    pub truncated: Option<Truncated>,
+}
+
+/// The end of the last file was incomplete.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Truncated {
+    /// Name of the file.
+    pub file: String,
+    /// Its length now, in bytes.
+    pub offset: u64,
+    /// Bytes that were cut off.
+    pub dropped: u64,
+    /// Whether a transaction without EXEC was among them.
+    pub transaction: bool,
+}
+
+/// Why the log cannot be loaded.
+#[derive(Debug, Error)]
+pub enum LoadError {
+    /// The directory or its manifest.
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
+    /// A file cannot be opened, measured, read or cut.
+    #[error("{what} {file}: {text}", text = errno_text(.source))]
+    Io {
+        /// What was tried.
+        what: &'static str,
+        /// The file.
+        file: String,
+        /// The system's error.
+        #[source]
+        source: io::Error,
+    },
+    /// Something that is neither a command nor an annotation.
+    #[error(
+        "Bad file format reading the append only file {file}: make a backup of your AOF file, then \
+         use ./redis-check-aof --fix <filename.manifest> (at offset {offset}: {detail})"
+    )]
+    Format {
+        /// The file.
+        file: String,
+        /// Where the record starts.
+        offset: u64,
+        /// What is wrong with it.
+        detail: String,
+    },
+    /// The last file ends in the middle of a record, and cutting it is not allowed.
+    #[error(
+        "Unexpected end of file reading the append only file {file}. You can: 1) Make a backup of \
+         your AOF file, then use ./redis-check-aof --fix <filename.manifest>. 2) Alternatively you \
+         can set the 'aof-load-truncated' configuration option to yes and restart the server. \
+         (the last whole record ends at offset {offset})"
+    )]
+    UnexpectedEnd {
+        /// The file.
+        file: String,
+        /// End of what is whole.
+        offset: u64,
+    },
+    /// A file before the last one ends in the middle of a record.
+    #[error("Fatal error: the truncated file is not the last file ({file}, at offset {offset})")]
+    TruncatedNotLast {
+        /// The file.
+        file: String,
+        /// End of what is whole.
+        offset: u64,
+    },
+    /// A checksum line does not fit the bytes before it.
+    #[error(
+        "Bad checksum in the append only file {file}: the bytes from offset {from} to {offset} are \
+         not those that were written"
+    )]
+    Checksum {
+        /// The file.
+        file: String,
+        /// Start of the range.
+        from: u64,
+        /// End of the range: where the checksum line starts.
+        offset: u64,
+    },
+    /// Checksums fit, but records are missing or doubled before this place.
+    #[error(
+        "Records are missing or repeated in the append only file {file} before offset {offset}: \
+         stream offset {found} where {expected} was expected"
+    )]
+    StreamOffset {
+        /// The file.
+        file: String,
+        /// Where the checksum line starts.
+        offset: u64,
+        /// The stream offset counted.
+        expected: u64,
+        /// The one the line gives.
+        found: u64,
+    },
+    /// A closed file is shorter than the manifest says.
+    #[error("The append only file {file} has {found} bytes, but the manifest says {expected}")]
+    TooShort {
+        /// The file.
+        file: String,
+        /// Its length.
+        found: u64,
+        /// What the manifest says.
+        expected: u64,
+    },
+    /// A file in RDB form.
+    #[error("Error reading the append only file {file}: RDB base files are not supported yet")]
+    Rdb {
+        /// The file.
+        file: String,
+    },
+    /// A command that failed.
+    #[error("Error reading the append only file {file}, error: {text} (at offset {offset})")]
+    Command {
+        /// The file.
+        file: String,
+        /// Where the command ends.
+        offset: u64,
+        /// What the command said.
+        text: String,
+    },
+}
+
+/// Loads the log in `options.dir`, cutting a torn end when the options allow it. The directory is
+/// made when it is missing, and locked meanwhile. To go on writing use [`crate::Log::load`].
+///
+/// # Errors
+/// See [`LoadError`]. Commands before the damage have been handed out by then.
+pub fn load(
+    storage: Arc<dyn Storage>,
+    options: &LogOptions,
+    on_command: &mut OnCommand<'_>,
+    progress: &mut OnProgress<'_>,
+) -> Result<LoadReport, LoadError> {
+    let directory = Directory::open(storage, options)?;
+    let mut manifest = directory.manifest()?;
+    directory.upgrade(&mut manifest)?;
+    let (report, _) = load_files(&directory, &manifest, options, on_command, progress)?;
+    Ok(report)
+}
+
+/// Where the last file ends, for going on there.
+pub(crate) struct Tail {
+    pub(crate) len: u64,
+    pub(crate) checksum: Checksum,
+}
+
+/// Loads what the manifest names. There is a tail when it names any increment.
+pub(crate) fn load_files(
+    directory: &Directory,
+    manifest: &Manifest,
+    options: &LogOptions,
+    on_command: &mut OnCommand<'_>,
+    progress: &mut OnProgress<'_>,
+) -> Result<(LoadReport, Option<Tail>), LoadError> {
+    let mut sizes = Vec::new();
+    for info in manifest.live() {
+        sizes.push(size_of(directory, info)?);
+    }
+    let mut report = LoadReport {
+        files: sizes.len(),
+        bytes: sizes.iter().sum(),
+        ..LoadReport::default()
+    };
+    let mut session = Session {
+        options,
+        on_command,
+        progress,
+        total: report.bytes,
+        done: 0,
+        commands: 0,
+        offset: 0,
+        offset_known: false,
+        other_db: false,
+    };
+    let mut tail = None;
+    for (index, (info, &size)) in manifest.live().zip(&sizes).enumerate() {
+        let role = if index == 0 && manifest.base.is_some() {
+            Role::Base
+        } else {
+            Role::Increment
+        };
+        let last = index + 1 == sizes.len();
+        let started = Instant::now();
+        let end = session.load_file(directory, info, role, size, last)?;
+        let kind = if role == Role::Base { "base" } else { "incr" };
+        let seconds = started.elapsed().as_secs_f64();
+        log::info!(
+            "DB loaded from {kind} file {}: {seconds:.3} seconds",
+            info.display()
+        );
+        if role == Role::Base {
+            report.base_bytes = end.tail.len;
+        } else {
+            tail = Some(end.tail);
+        }
+        if let Some(truncated) = end.truncated {
+            report.bytes -= truncated.dropped;
+            report.truncated = Some(truncated);
+        }
+    }
+    report.commands = session.commands;
+    report.offset = session.offset;
+    Ok((report, tail))
+}
+
+/// Bytes of a file that count.
+fn size_of(directory: &Directory, info: &FileInfo) -> Result<u64, LoadError> {
+    let failed = |source| LoadError::Io {
+        what: "Unable to obtain the length of the AOF file",
+        file: info.display(),
+        source,
+    };
+    let file = directory
+        .storage
+        .open(&directory.path_of(info), OpenMode::Read)
+        .map_err(failed)?;
+    let found = file.len().map_err(failed)?;
+    match info.length {
+        Some(expected) if expected > found => Err(LoadError::TooShort {
+            file: info.display(),
+            found,
+            expected,
+        }),
+        Some(expected) => Ok(expected),
+        None => Ok(found),
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Role {
+    Base,
+    Increment,
+}
+
+/// What goes on from file to file.
+struct Session<'a, 'b> {
+    options: &'a LogOptions,
+    on_command: &'a mut OnCommand<'b>,
+    progress: &'a mut OnProgress<'b>,
+    total: u64,
+    /// Bytes of the files before the current one.
+    done: u64,
+    commands: u64,
+    offset: u64,
+    /// Whether a checksum line told the offset; before that it counts from 0.
+    offset_known: bool,
+    /// Whether a database other than 0 is selected. Every file starts in database 0.
+    other_db: bool,
+}
+
+struct FileEnd {
+    tail: Tail,
+    truncated: Option<Truncated>,
+}
+
+/// One file while it is read.
+struct FileLoad {
+    name: String,
+    role: Role,
+    reader: Reader,
+    checksum: Checksum,
+    /// File offset where the range of `checksum` starts.
+    checked_from: u64,
+    /// Stream offset at the start of the file, until a checksum line has been read.
+    first_offset: Option<u64>,
+    transaction: Option<Transaction>,
+}
+
+/// A transaction whose EXEC has not come yet, and where everything stood before its MULTI.
+struct Transaction {
+    commands: Vec<OwnedArgs>,
+    position: u64,
+    checksum: Checksum,
+    offset: u64,
+}
+
+/// How the reading of a file ended, other than by an error.
+enum Ended {
+    Whole,
+    /// In the middle of the record that starts at the reader's position, or of a transaction.
+    Torn,
+}
+
+impl Session<'_, '_> {
+    fn load_file(
+        &mut self,
+        directory: &Directory,
+        info: &FileInfo,
+        role: Role,
+        size: u64,
+        last: bool,
+    ) -> Result<FileEnd, LoadError> {
+        if self.other_db {
+            self.run(
+                &info.display(),
+                0,
+                OwnedArgs::from_slices(&[b"SELECT", b"0"]).as_args(),
+            )?;
+        }
+        let path = directory.path_of(info);
+        let file = directory
+            .storage
+            .open(&path, OpenMode::Read)
+            .map_err(|source| {
+                let what = "Fatal error: can't open for reading the append log file";
+                LoadError::Io {
+                    what,
+                    file: info.display(),
+                    source,
+                }
+            })?;
+        let mut load = FileLoad {
+            name: info.display(),
+            role,
+            reader: Reader::new(file, size),
+            checksum: Checksum::new(),
+            checked_from: 0,
+            first_offset: Some(self.offset),
+            transaction: None,
+        };
+        if load
+            .reader
+            .starts_with_any(&[b"REDIS0", b"VALKEY"])
+            .map_err(|e| load.io(e))?
+        {
+            return Err(LoadError::Rdb { file: load.name });
+        }
+        // Zeros at the end of a closed file are damage, not a torn end.
+        let zeros = if last {
+            load.reader.drop_trailing_zeros().map_err(|e| load.io(e))?
+        } else {
+            0
+        };
+        let ended = self.read_records(&mut load)?;
+        self.done += size;
+        (self.progress)(self.done, self.total);
+        match ended {
+            Ended::Whole if load.transaction.is_none() && zeros == 0 => {
+                let tail = Tail {
+                    len: size,
+                    checksum: load.checksum,
+                };
+                Ok(FileEnd {
+                    tail,
+                    truncated: None,
+                })
+            }
+            _ => self.cut(directory, info, load, size, last),
+        }
+    }
+
+    fn read_records(&mut self, load: &mut FileLoad) -> Result<Ended, LoadError> {
+        let limits = Limits {
+            max_bulk: self.options.max_bulk,
+            ..Limits::default()
+        };
+        let mut parser = RequestParser::default();
+        let mut spans: Vec<Span> = Vec::new();
+        loop {
+            let before = load.reader.position();
+            let step = match load.reader.available().first() {
+                None => Scan::More(1),
+                Some(b'#') => self.annotation(load)?,
+                Some(b'*') => self.record(load, &mut parser, &limits, &mut spans)?,
+                Some(&byte) => return Err(load.format(format!("expected '*', got {byte:#04x}"))),
+            };
+            let Scan::More(bytes) = step else { continue };
+            match load.reader.fill(bytes).map_err(|e| load.io(e))? {
+                true => (self.progress)(self.done + before, self.total),
+                false if load.reader.available().is_empty() => return Ok(Ended::Whole),
+                false => {
+                    load.refuse_hidden_damage(self.offset)?;
+                    return Ok(Ended::Torn);
+                }
+            }
+        }
+    }
+
+    /// Reads one annotation line.
+    fn annotation(&mut self, load: &mut FileLoad) -> Result<Scan, LoadError> {
+        let input = load.reader.available();
+        let window = &input[..input.len().min(FOREIGN_ANNOTATION_MAX)];
+        let Some(end) = window.iter().position(|&byte| byte == b'\n') else {
+            if window.len() == FOREIGN_ANNOTATION_MAX {
+                return Err(load.format("annotation line too long".to_owned()));
+            }
+            return Ok(Scan::More(1));
+        };
+        match Annotation::parse(&window[..end]) {
+            Annotation::Other => load.checksum.update(&window[..=end]),
+            Annotation::Damaged => {
+                return Err(load.format("damaged checksum line".to_owned()));
+            }
+            Annotation::Checksum { crc, offset } => {
+                load.verify(crc)?;
+                self.meet_offset(load, offset)?;
+                load.checksum = Checksum::new();
+                load.checked_from = load.reader.position() + end as u64 + 1;
+            }
+        }
+        load.reader.consume(end + 1);
+        Ok(Scan::Done)
+    }
+
+    /// Compares the stream offset of a checksum line with the one counted, or learns it.
+    fn meet_offset(&mut self, load: &mut FileLoad, found: u64) -> Result<(), LoadError> {
+        // The head of a file may repeat a SELECT that is not counted; then the offset is still the
+        // one at the start of the file.
+        let at_head = load.first_offset.take() == Some(found);
+        let expected = self.offset;
+        if load.role == Role::Increment && self.offset_known && found != expected && !at_head {
+            let (file, offset) = (load.name.clone(), load.reader.position());
+            return Err(LoadError::StreamOffset {
+                file,
+                offset,
+                expected,
+                found,
+            });
+        }
+        self.offset = found;
+        self.offset_known = true;
+        Ok(())
+    }
+
+    /// Reads one record and runs it, or queues it when inside a transaction.
+    fn record(
+        &mut self,
+        load: &mut FileLoad,
+        parser: &mut RequestParser,
+        limits: &Limits,
+        spans: &mut Vec<Span>,
+    ) -> Result<Scan, LoadError> {
+        spans.clear();
+        spans.shrink_to(SPANS_KEPT);
+        let input = load.reader.available();
+        let consumed = match parser.parse(input, limits, spans) {
+            Ok(Progress::Request { consumed, .. }) => consumed,
+            Ok(Progress::NeedMore { hint }) => return Ok(Scan::More(hint.max(1))),
+            Ok(Progress::Empty { .. } | Progress::Inline { .. }) => {
+                return Err(load.format("a record without a command".to_owned()));
+            }
+            Err(error) => return Err(load.format(error.to_string())),
+        };
+        let args = Args::new(input, spans);
+        let name = args.arg(0);
+        if name.eq_ignore_ascii_case(b"multi") {
+            if load.transaction.is_some() {
+                return Err(load.format("MULTI inside a transaction".to_owned()));
+            }
+            load.transaction = Some(Transaction {
+                commands: Vec::new(),
+                position: load.reader.position(),
+                checksum: load.checksum,
+                offset: self.offset,
+            });
+        } else if name.eq_ignore_ascii_case(b"exec") {
+            let Some(transaction) = load.transaction.take() else {
+                return Err(load.format("EXEC without MULTI".to_owned()));
+            };
+            for command in &transaction.commands {
+                self.run(&load.name, load.reader.position(), command.as_args())?;
+            }
+        } else if let Some(transaction) = &mut load.transaction {
+            transaction.commands.push(args.to_owned());
+        } else {
+            self.run(&load.name, load.reader.position(), args)?;
+        }
+        load.checksum.update(&input[..consumed]);
+        if load.role == Role::Increment {
+            self.offset += consumed as u64;
+        }
+        load.reader.consume(consumed);
+        Ok(Scan::Done)
+    }
+
+    fn run(&mut self, file: &str, offset: u64, args: Args<'_>) -> Result<(), LoadError> {
+        if args.arg(0).eq_ignore_ascii_case(b"select") {
+            self.other_db = args.arg(1) != b"0";
+        }
+        self.commands += 1;
+        (self.on_command)(args).map_err(|text| LoadError::Command {
+            file: file.to_owned(),
+            offset,
+            text,
+        })
+    }
+
+    /// Deals with a file that is not whole: cuts it when it is the last one and that is allowed.
+    fn cut(
+        &mut self,
+        directory: &Directory,
+        info: &FileInfo,
+        mut load: FileLoad,
+        size: u64,
+        last: bool,
+    ) -> Result<FileEnd, LoadError> {
+        let file = load.name.clone();
+        let mut offset = load.reader.position();
+        let transaction = load.transaction.take();
+        let reverted = transaction.is_some();
+        if let Some(before) = transaction {
+            log::warn!("Revert incomplete MULTI/EXEC transaction in AOF file {file}");
+            offset = before.position;
+            load.checksum = before.checksum;
+            self.offset = before.offset;
+        }
+        if !last {
+            return Err(LoadError::TruncatedNotLast { file, offset });
+        }
+        if !self.options.load_truncated {
+            return Err(LoadError::UnexpectedEnd { file, offset });
+        }
+        log::warn!("!!! Warning: short read while loading the AOF file {file}!!!");
+        log::warn!("!!! Truncating the AOF {file} at offset {offset} !!!");
+        directory
+            .storage
+            .open(&directory.path_of(info), OpenMode::Append)
+            .and_then(|handle| handle.truncate(offset).and_then(|()| handle.sync_data()))
+            .map_err(|source| LoadError::Io {
+                what: "Error truncating the AOF file",
+                file: file.clone(),
+                source,
+            })?;
+        log::warn!("AOF {file} loaded anyway because aof-load-truncated is enabled");
+        let tail = Tail {
+            len: offset,
+            checksum: load.checksum,
+        };
+        let dropped = size - offset;
+        let truncated = Some(Truncated {
+            file,
+            offset,
+            dropped,
+            transaction: reverted,
+        });
+        Ok(FileEnd { tail, truncated })
+    }
+}
+
+impl FileLoad {
+    fn io(&self, source: io::Error) -> LoadError {
+        let what = "Unrecoverable error reading the append only file";
+        LoadError::Io {
+            what,
+            file: self.name.clone(),
+            source,
+        }
+    }
+
+    fn format(&self, detail: String) -> LoadError {
+        LoadError::Format {
+            file: self.name.clone(),
+            offset: self.reader.position(),
+            detail,
+        }
+    }
+
+    fn verify(&self, crc: u64) -> Result<(), LoadError> {
+        if self.checksum.value() == crc {
+            return Ok(());
+        }
+        Err(LoadError::Checksum {
+            file: self.name.clone(),
+            from: self.checked_from,
+            offset: self.reader.position(),
+        })
+    }
+
+    /// A damaged length can make a record reach beyond the end of the file, and everything after it
+    /// look like a torn end. A checksum line inside the supposed record gives that away. A value may
+    /// hold the text of such a line too; refusing the file is the safe mistake then.
+    fn refuse_hidden_damage(&mut self, counted: u64) -> Result<(), LoadError> {
+        let position = self.reader.position();
+        let plausible = counted..=counted + self.reader.remaining();
+        let hidden = self.reader.find_line(b"#CRC:", |line| {
+            matches!(Annotation::parse(line),
+                     Annotation::Checksum { offset, .. } if plausible.contains(&offset))
+        });
+        match hidden.map_err(|e| self.io(e))? {
+            None => Ok(()),
+            Some(offset) => Err(LoadError::Checksum {
+                file: self.name.clone(),
+                from: self.checked_from.min(position),
+                offset,
+            }),
+        }
+    }
+}

@@ -1,0 +1,825 @@
+//! The one log: what changes data goes through here, in the order of the locks.
+//!
+//! ```text
+//! append   under shard locks: copies into the buffer                  buffer mutex, short
+//! flush    whoever comes first writes everybody's bytes, one write    file mutex
+//! service  the log thread: syncs, checksum lines, retries             file mutex, not during a sync
+//!
+//!     synced <= written <= appended        offsets of one stream, atomics
+//! ```
+//!
+//! The stream is what a replica would get: records and the SELECTs between them. Annotation lines
+//! and the heads of files are not part of it. A log that is not enabled still counts offsets.
+//!
+//! Lock order: file mutex, then buffer mutex, then the small ones. Appending takes only the second,
+//! so it never waits for the disk.
+
+use crate::chunk::{Buffer, Chunk};
+use crate::directory::Directory;
+use crate::load::{LoadError, LoadReport, OnCommand, OnProgress, load_files};
+use crate::options::{FsyncPolicy, LogOptions};
+use crate::status::{Admission, Cause, LogError, Status, Trouble};
+use crate::storage::{Storage, errno_text};
+use crate::sync::lock;
+use crate::writer::Writer;
+use std::io::{self, Write};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// Time between two tries to mend a broken log, and between two syncs of `everysec`.
+const SECOND_MS: u64 = 1000;
+/// A sync that takes longer counts as delayed when records were written meanwhile, as in Redis.
+const DELAYED_FSYNC: Duration = Duration::from_secs(2);
+/// Repeated errors are logged once in this time.
+const ERROR_LOG_INTERVAL: Duration = Duration::from_secs(30);
+
+type Observer = Arc<dyn Fn(u64) + Send + Sync>;
+
+/// The append-only log, shared by all threads. See the module's head for how it works.
+pub struct Log {
+    shared: Arc<Shared>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+struct Shared {
+    storage: Arc<dyn Storage>,
+    options: LogOptions,
+    buffer: Mutex<Buffer>,
+    /// `None` while the log is not enabled.
+    writer: Mutex<Option<Writer>>,
+    /// Held during a sync: a second one must not succeed where the first one failed.
+    sync_turn: Mutex<()>,
+    schedule: Mutex<Schedule>,
+    observers: Mutex<Vec<Observer>>,
+    wake: Mutex<Wake>,
+    woken: Condvar,
+
+    appended: AtomicU64,
+    written: AtomicU64,
+    synced: AtomicU64,
+    /// Bytes in the buffer and in the writer's unwritten chunk.
+    pending: AtomicUsize,
+    unsynced: AtomicUsize,
+    enabled: AtomicBool,
+    policy: AtomicU8,
+    timestamps: AtomicBool,
+    /// Whether `report.trouble` is there.
+    broken: AtomicBool,
+    current_size: AtomicU64,
+    report: Mutex<Report>,
+}
+
+/// What only [`Status`] tells.
+#[derive(Default)]
+struct Report {
+    trouble: Option<Trouble>,
+    trouble_logged: Option<Instant>,
+    last_fsync_error: Option<String>,
+    sync_started: Option<(Instant, u64)>,
+    delayed_fsync: u64,
+    fsyncs: u64,
+    base_size: u64,
+    rewrites: u64,
+    last_rewrite_failed: bool,
+    last_rewrite_seconds: Option<u64>,
+}
+
+/// When the log thread has what to do, on the clock of [`Log::service`].
+#[derive(Default)]
+struct Schedule {
+    last_second_ms: u64,
+    retry_ms: u64,
+}
+
+#[derive(Default)]
+struct Wake {
+    stop: bool,
+    pending: bool,
+}
+
+impl Log {
+    /// A log that is not enabled: nothing on the disk is touched. [`Log::load`] or
+    /// [`Log::start_new_base`] enable it, [`Log::start`] gives it its thread.
+    #[must_use]
+    pub fn new(storage: Arc<dyn Storage>, options: LogOptions) -> Self {
+        let shared = Shared {
+            storage,
+            buffer: Mutex::default(),
+            writer: Mutex::default(),
+            sync_turn: Mutex::default(),
+            schedule: Mutex::default(),
+            observers: Mutex::default(),
+            wake: Mutex::default(),
+            woken: Condvar::new(),
+            appended: AtomicU64::new(0),
+            written: AtomicU64::new(0),
+            synced: AtomicU64::new(0),
+            pending: AtomicUsize::new(0),
+            unsynced: AtomicUsize::new(0),
+            enabled: AtomicBool::new(false),
+            policy: AtomicU8::new(policy_code(options.fsync)),
+            timestamps: AtomicBool::new(options.timestamps),
+            broken: AtomicBool::new(false),
+            current_size: AtomicU64::new(0),
+            report: Mutex::default(),
+            options,
+        };
+        Self {
+            shared: Arc::new(shared),
+            thread: Mutex::default(),
+        }
+    }
+
+    /// Loads the log of the directory, then opens it for appending; makes one when there is none.
+    /// Nothing may be appended meanwhile, and [`Log::append`] is not to be called for what
+    /// `on_command` does.
+    ///
+    /// # Errors
+    /// See [`LoadError`]; the log is not enabled then.
+    pub fn load(
+        &self,
+        on_command: &mut OnCommand<'_>,
+        progress: &mut OnProgress<'_>,
+    ) -> Result<LoadReport, LoadError> {
+        let shared = &*self.shared;
+        let mut slot = lock(&shared.writer);
+        let directory = Directory::open(shared.storage.clone(), &shared.options)?;
+        let mut manifest = directory.manifest()?;
+        directory.upgrade(&mut manifest)?;
+        let (report, tail) =
+            load_files(&directory, &manifest, &shared.options, on_command, progress)?;
+        let writer = Writer::resume(directory, manifest, tail, &report, shared.options.checksums)
+            .map_err(|source| LoadError::Io {
+            what: "Can't open the append-only file",
+            file: shared.options.appendfilename.clone(),
+            source,
+        })?;
+        shared.adopt(&mut slot, writer, report.offset);
+        lock(&shared.report).base_size = report.base_bytes;
+        Ok(report)
+    }
+
+    /// Gives the log its thread, which syncs, retries, and writes what nobody flushes.
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    pub fn start(&self) -> io::Result<()> {
+        let mut thread = lock(&self.thread);
+        if thread.is_none() {
+            lock(&self.shared.wake).stop = false;
+            let shared = self.shared.clone();
+            let builder = std::thread::Builder::new().name("log".to_owned());
+            *thread = Some(builder.spawn(move || shared.run_thread())?);
+        }
+        Ok(())
+    }
+
+    /// Adds records (whole RESP commands; a transaction with its MULTI and EXEC in one call) for a
+    /// database, and returns the stream offset after them. Never waits for the disk. Called under
+    /// the locks of the data that the records change.
+    pub fn append(&self, db: u32, commands: &[u8], now_ms: u64) -> u64 {
+        let shared = &*self.shared;
+        let timestamps = shared.timestamps.load(Ordering::Relaxed);
+        let mut buffer = lock(&shared.buffer);
+        let bytes = buffer.append(db, commands, now_ms, timestamps);
+        let offset = buffer.chunk.end;
+        let waiting = shared.pending.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        let most = shared.options.max_pending.saturating_mul(2);
+        if waiting > most && shared.broken.load(Ordering::Relaxed) {
+            shared.overflow(&mut buffer);
+        }
+        shared.appended.store(offset, Ordering::Release);
+        if !shared.enabled.load(Ordering::Relaxed) {
+            shared.written.store(offset, Ordering::Release);
+            shared.synced.store(offset, Ordering::Release);
+        }
+        offset
+    }
+
+    /// Writes everything that was appended before the call, for everybody, with one write; returns
+    /// the offset written. At once when somebody else has written it.
+    ///
+    /// # Errors
+    /// [`LogError::Broken`]: the records are kept and written later.
+    pub fn flush(&self) -> Result<u64, LogError> {
+        self.shared.flush()
+    }
+
+    /// Stream offset after the last record appended.
+    #[must_use]
+    pub fn appended(&self) -> u64 {
+        self.shared.appended.load(Ordering::Acquire)
+    }
+
+    /// Stream offset up to which records are written: kill -9 leaves them.
+    #[must_use]
+    pub fn written(&self) -> u64 {
+        self.shared.written.load(Ordering::Acquire)
+    }
+
+    /// Stream offset up to which records are durable: a power cut leaves them.
+    #[must_use]
+    pub fn synced(&self) -> u64 {
+        self.shared.synced.load(Ordering::Acquire)
+    }
+
+    /// Stream offset up to which replies may leave: [`Log::synced`] with [`FsyncPolicy::Always`],
+    /// else [`Log::written`].
+    #[must_use]
+    pub fn acknowledged(&self) -> u64 {
+        self.shared.acknowledged()
+    }
+
+    /// Adds a function that is called whenever [`Log::acknowledged`] has moved by a sync or by a
+    /// change of policy or files, with its new value; from the log thread or from the caller of what
+    /// changed it, and without any lock of the log held. It must not call [`Log::close`].
+    pub fn on_synced(&self, observer: Box<dyn Fn(u64) + Send + Sync>) {
+        lock(&self.shared.observers).push(Arc::from(observer));
+    }
+
+    /// Whether records are kept. Changes only under the locks that [`Log::append`] is called under.
+    #[must_use]
+    pub fn is_enabled(&self) -> bool {
+        self.shared.enabled.load(Ordering::Acquire)
+    }
+
+    /// Whether a command that writes may run now. Two atomic reads.
+    #[must_use]
+    pub fn admission(&self) -> Admission {
+        let (pending, max) = (
+            self.shared.pending.load(Ordering::Relaxed),
+            self.shared.options.max_pending,
+        );
+        if self.shared.broken.load(Ordering::Relaxed) || pending >= max {
+            Admission::Refuse
+        } else if pending >= max / 2 {
+            Admission::Slow
+        } else {
+            Admission::Open
+        }
+    }
+
+    /// What is wrong, when something is.
+    #[must_use]
+    pub fn trouble(&self) -> Option<Trouble> {
+        lock(&self.shared.report).trouble.clone()
+    }
+
+    /// The policy in force.
+    #[must_use]
+    pub fn policy(&self) -> FsyncPolicy {
+        self.shared.policy()
+    }
+
+    /// Changes the policy. Observers are told, since other replies may leave now.
+    pub fn set_policy(&self, policy: FsyncPolicy) {
+        self.shared
+            .policy
+            .store(policy_code(policy), Ordering::SeqCst);
+        self.shared.wake_thread();
+        self.shared.notify();
+    }
+
+    /// Switches time stamps on or off (`aof-timestamp-enabled`).
+    pub fn set_timestamps(&self, on: bool) {
+        self.shared.timestamps.store(on, Ordering::Relaxed);
+    }
+
+    /// Writes a new base with the data as it is now and goes on in a fresh increment; enables the
+    /// log when it is not. The caller holds the locks of all data, and `write` writes RESP commands
+    /// that make the data anew, starting in database 0. A crash at any step leaves the old state or
+    /// the new one. It also mends a log whose trouble says `needs_base`.
+    ///
+    /// # Errors
+    /// The log is as it was, files included.
+    pub fn start_new_base(
+        &self,
+        write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+    ) -> Result<(), LogError> {
+        let started = Instant::now();
+        let result = self.shared.start_new_base(write);
+        let mut report = lock(&self.shared.report);
+        report.last_rewrite_failed = result.is_err();
+        if result.is_ok() {
+            report.rewrites += 1;
+            report.last_rewrite_seconds = Some(started.elapsed().as_secs());
+            report.base_size = self.shared.current_size.load(Ordering::Relaxed);
+        }
+        drop(report);
+        self.shared.notify();
+        result
+    }
+
+    /// Stops keeping records: flushes, syncs and lets go of the directory. Offsets go on. The caller
+    /// holds the locks of all data. Errors are logged, as Redis does: the user wants no log any more.
+    pub fn disable(&self) {
+        if let Err(error) = self.shared.finish() {
+            log::warn!("Fail to fsync the AOF file: {error}");
+        }
+        self.shared.detach();
+        self.shared.notify();
+    }
+
+    /// Stops the thread, flushes, syncs, and lets go of the directory.
+    ///
+    /// # Errors
+    /// When not everything could be written and synced; the directory is let go of all the same.
+    pub fn close(&self) -> Result<(), LogError> {
+        self.stop_thread();
+        let result = self.shared.finish();
+        self.shared.detach();
+        result
+    }
+
+    fn stop_thread(&self) {
+        let Some(thread) = lock(&self.thread).take() else {
+            return;
+        };
+        lock(&self.shared.wake).stop = true;
+        self.shared.woken.notify_all();
+        if thread.join().is_err() {
+            log::error!("The log thread has panicked");
+        }
+    }
+
+    /// Does what is due: one turn of the log thread, for callers that run it themselves. `now_ms` is
+    /// any clock that does not go back; the result is how long nothing will be due, in milliseconds.
+    pub fn service(&self, now_ms: u64) -> u64 {
+        self.shared.service(now_ms)
+    }
+
+    /// How the log is doing. Does not wait for the disk.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        self.shared.status()
+    }
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        if let Err(error) = self.close() {
+            log::warn!("The log was not closed cleanly: {error}");
+        }
+    }
+}
+
+impl Shared {
+    fn flush(&self) -> Result<u64, LogError> {
+        let target = self.appended.load(Ordering::Acquire);
+        let written = self.written.load(Ordering::Acquire);
+        if written >= target {
+            return Ok(written);
+        }
+        if self.broken.load(Ordering::Acquire) {
+            return Err(self.broken_error());
+        }
+        let mut slot = lock(&self.writer);
+        let written = self.written.load(Ordering::Acquire);
+        match slot.as_mut() {
+            Some(writer) if written < target => self.write_pending(writer, false),
+            _ => Ok(written),
+        }
+    }
+
+    /// Writes what waits. `close` adds a checksum line, also when nothing waits.
+    fn write_pending(&self, writer: &mut Writer, close: bool) -> Result<u64, LogError> {
+        if self.broken.load(Ordering::Acquire) {
+            return Err(self.broken_error());
+        }
+        self.write_all(writer, close)
+            .map_err(|error| self.break_down(Cause::Write, &error, false))
+    }
+
+    fn write_all(&self, writer: &mut Writer, close: bool) -> io::Result<u64> {
+        if let Some(chunk) = writer.unwritten.take() {
+            self.write_chunk(writer, chunk, false)?;
+        }
+        let spare = std::mem::take(&mut writer.spare);
+        let chunk = lock(&self.buffer).take(spare);
+        let checksum_only = close && writer.wants_closing();
+        if chunk.bytes.is_empty() && !checksum_only {
+            writer.spare = chunk.bytes;
+        } else {
+            self.write_chunk(writer, chunk, close)?;
+        }
+        Ok(self.written.load(Ordering::Acquire))
+    }
+
+    fn write_chunk(&self, writer: &mut Writer, chunk: Chunk, close: bool) -> io::Result<()> {
+        let (bytes, end) = (chunk.bytes.len(), chunk.end);
+        let policy = self.policy();
+        let keep = if policy == FsyncPolicy::No {
+            0
+        } else {
+            self.options.max_unsynced
+        };
+        writer.write(chunk, close, keep)?;
+        self.pending.fetch_sub(bytes, Ordering::Relaxed);
+        self.publish_sizes(writer);
+        self.written.store(end, Ordering::Release);
+        let early = writer.unsynced.bytes() > self.options.max_unsynced / 2;
+        if policy == FsyncPolicy::Always || early {
+            self.wake_thread();
+        }
+        Ok(())
+    }
+
+    fn publish_sizes(&self, writer: &Writer) {
+        self.current_size
+            .store(writer.others_len + writer.len, Ordering::Relaxed);
+        self.unsynced
+            .store(writer.unsynced.bytes(), Ordering::Relaxed);
+    }
+
+    /// Too much waits to be kept: the records are dropped, and the log is broken until there is a
+    /// new base. Called with the buffer locked.
+    fn overflow(&self, buffer: &mut Buffer) {
+        let dropped = buffer.chunk.bytes.len();
+        let offset = buffer.chunk.end;
+        buffer.restart(offset, false);
+        self.pending.fetch_sub(dropped, Ordering::Relaxed);
+        let mut report = lock(&self.report);
+        let mut trouble = report.trouble.clone().unwrap_or_else(|| {
+            Trouble::new(
+                Cause::Overflow,
+                &io::Error::from_raw_os_error(libc::ENOBUFS),
+            )
+        });
+        trouble.needs_base = true;
+        log::error!("AOF: {dropped} bytes that could not be written were dropped: {trouble}");
+        report.trouble = Some(trouble);
+        self.broken.store(true, Ordering::Release);
+    }
+
+    fn break_down(&self, cause: Cause, error: &io::Error, needs_base: bool) -> LogError {
+        let mut trouble = Trouble::new(cause, error);
+        let mut report = lock(&self.report);
+        trouble.needs_base =
+            needs_base || report.trouble.as_ref().is_some_and(|old| old.needs_base);
+        let logged = report
+            .trouble_logged
+            .is_some_and(|at| at.elapsed() < ERROR_LOG_INTERVAL);
+        if !logged || report.trouble.as_ref().map(|old| old.cause) != Some(cause) {
+            report.trouble_logged = Some(Instant::now());
+            match cause {
+                Cause::Fsync => log::warn!("Fail to fsync the AOF file: {}", trouble.text),
+                _ => log::warn!("Error writing to the AOF file: {}", trouble.text),
+            }
+        }
+        report.trouble = Some(trouble.clone());
+        self.broken.store(true, Ordering::Release);
+        LogError::Broken(trouble)
+    }
+
+    fn broken_error(&self) -> LogError {
+        let trouble = lock(&self.report).trouble.clone();
+        LogError::Broken(trouble.unwrap_or_else(|| {
+            // Mended between the look at the flag and the look at the reason.
+            Trouble::new(Cause::Write, &io::Error::from_raw_os_error(libc::EAGAIN))
+        }))
+    }
+
+    /// Tries to get a broken log going again.
+    fn recover(&self) {
+        let mut slot = lock(&self.writer);
+        let needs_base = lock(&self.report)
+            .trouble
+            .as_ref()
+            .is_some_and(|old| old.needs_base);
+        let Some(writer) = slot.as_mut().filter(|_| !needs_base) else {
+            return;
+        };
+        match self.mend(writer) {
+            Ok(()) => {
+                log::info!("AOF write error looks solved. The server can write again.");
+                self.clear_trouble();
+            }
+            Err((cause, error)) => {
+                self.break_down(cause, &error, false);
+            }
+        }
+        self.publish_sizes(writer);
+    }
+
+    fn mend(&self, writer: &mut Writer) -> Result<(), (Cause, io::Error)> {
+        if writer.manifest_pending {
+            writer
+                .commit_again()
+                .map_err(|error| (Cause::Manifest, error))?;
+        }
+        if writer.sync_failed {
+            let (synced, written) = (
+                self.synced.load(Ordering::Acquire),
+                self.written.load(Ordering::Acquire),
+            );
+            let durable = writer
+                .roll(synced, written)
+                .map_err(|error| (Cause::Fsync, error))?;
+            if durable {
+                self.synced.fetch_max(written, Ordering::AcqRel);
+                lock(&self.report).last_fsync_error = None;
+            } else {
+                let error = io::Error::from_raw_os_error(libc::EIO);
+                return Err((Cause::Manifest, error));
+            }
+        }
+        self.write_all(writer, false)
+            .map_err(|error| (Cause::Write, error))?;
+        Ok(())
+    }
+
+    fn clear_trouble(&self) {
+        let mut report = lock(&self.report);
+        report.trouble = None;
+        self.broken.store(false, Ordering::Release);
+    }
+
+    /// Makes everything written so far durable; returns the synced offset.
+    fn sync(&self) -> Result<u64, LogError> {
+        let turn = lock(&self.sync_turn);
+        let (file, generation, len, offset) = {
+            let mut slot = lock(&self.writer);
+            let Some(writer) = slot.as_mut() else {
+                return Ok(self.synced.load(Ordering::Acquire));
+            };
+            if self.broken.load(Ordering::Acquire) {
+                return Err(self.broken_error());
+            }
+            writer.unsynced.seal();
+            (
+                writer.file(),
+                writer.generation,
+                writer.len,
+                self.written.load(Ordering::Acquire),
+            )
+        };
+        lock(&self.report).sync_started = Some((Instant::now(), offset));
+        let result = file.sync_data();
+        let mut slot = lock(&self.writer);
+        self.sync_ended(result.as_ref().err());
+        if let Some(writer) = slot
+            .as_mut()
+            .filter(|writer| writer.generation == generation)
+        {
+            match result {
+                Ok(()) => {
+                    writer.synced_len = len;
+                    writer.unsynced.release(offset);
+                    self.synced.fetch_max(offset, Ordering::AcqRel);
+                    self.publish_sizes(writer);
+                }
+                Err(error) => {
+                    writer.sync_failed = true;
+                    let kept = writer
+                        .unsynced
+                        .reaches_back_to(self.synced.load(Ordering::Acquire));
+                    return Err(self.break_down(Cause::Fsync, &error, !kept));
+                }
+            }
+        }
+        drop(slot);
+        drop(turn);
+        self.notify();
+        Ok(self.synced.load(Ordering::Acquire))
+    }
+
+    fn sync_ended(&self, error: Option<&io::Error>) {
+        let written = self.written.load(Ordering::Acquire);
+        let mut report = lock(&self.report);
+        report.fsyncs += 1;
+        report.last_fsync_error = error.map(errno_text);
+        if let Some(started) = report.sync_started.take()
+            && is_delayed(started, written)
+        {
+            report.delayed_fsync += 1;
+        }
+    }
+
+    /// Flushes and syncs, with a last try to mend what is broken.
+    fn finish(&self) -> Result<(), LogError> {
+        if self.broken.load(Ordering::Acquire) {
+            self.recover();
+        }
+        if let Some(writer) = lock(&self.writer).as_mut() {
+            self.write_pending(writer, true)?;
+        }
+        self.sync().map(|_| ())
+    }
+
+    /// Lets go of the files; records are only counted from now on.
+    fn detach(&self) {
+        let mut slot = lock(&self.writer);
+        let mut buffer = lock(&self.buffer);
+        let offset = buffer.chunk.end;
+        buffer.restart(offset, false);
+        self.enabled.store(false, Ordering::Release);
+        self.settle(offset);
+        self.pending.store(0, Ordering::Relaxed);
+        self.unsynced.store(0, Ordering::Relaxed);
+        self.current_size.store(0, Ordering::Relaxed);
+        *slot = None;
+        drop(buffer);
+        self.clear_trouble();
+        let mut report = lock(&self.report);
+        (report.base_size, report.last_fsync_error) = (0, None);
+    }
+
+    fn settle(&self, offset: u64) {
+        self.synced.store(offset, Ordering::Release);
+        self.written.store(offset, Ordering::Release);
+    }
+
+    /// Starts appending with a writer at this offset.
+    fn adopt(&self, slot: &mut Option<Writer>, writer: Writer, offset: u64) {
+        let mut buffer = lock(&self.buffer);
+        buffer.restart(offset, true);
+        self.pending.store(0, Ordering::Relaxed);
+        self.appended.store(offset, Ordering::Release);
+        self.settle(offset);
+        self.publish_sizes(&writer);
+        *slot = Some(writer);
+        self.enabled.store(true, Ordering::Release);
+    }
+
+    fn start_new_base(
+        &self,
+        write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+    ) -> Result<(), LogError> {
+        // No sync may be under way while the files change hands.
+        let _turn = lock(&self.sync_turn);
+        let mut slot = lock(&self.writer);
+        let offset = lock(&self.buffer).chunk.end;
+        let checksums = self.options.checksums;
+        let writer = match slot.take() {
+            Some(mut writer) => match writer.rebase(offset, write) {
+                Ok(()) => writer,
+                Err(error) => {
+                    *slot = Some(writer);
+                    return Err(LogError::Base(error));
+                }
+            },
+            None => {
+                let directory = Directory::open(self.storage.clone(), &self.options)?;
+                let manifest = directory.manifest()?;
+                Writer::first_base(directory, &manifest, offset, checksums, write)
+                    .map_err(LogError::Base)?
+            }
+        };
+        debug_assert_eq!(
+            lock(&self.buffer).chunk.end,
+            offset,
+            "appended while a base was written"
+        );
+        let pending = writer.manifest_pending;
+        // What waited to be written is in the base.
+        self.clear_trouble();
+        self.adopt(&mut slot, writer, offset);
+        if pending {
+            let error = io::Error::from_raw_os_error(libc::EIO);
+            self.break_down(Cause::Manifest, &error, false);
+        }
+        Ok(())
+    }
+
+    fn service(&self, now_ms: u64) -> u64 {
+        if !self.enabled.load(Ordering::Acquire) {
+            return SECOND_MS;
+        }
+        if self.broken.load(Ordering::Acquire) {
+            return self.service_broken(now_ms);
+        }
+        let mut schedule = lock(&self.schedule);
+        let second = now_ms.saturating_sub(schedule.last_second_ms) >= SECOND_MS;
+        if second {
+            schedule.last_second_ms = now_ms;
+            if let Some(writer) = lock(&self.writer).as_mut() {
+                // The error is in the trouble report, and the next turn tries to mend it.
+                let _ = self.write_pending(writer, true);
+            }
+        }
+        let waiting = self.written.load(Ordering::Acquire) > self.synced.load(Ordering::Acquire);
+        let early = self.unsynced.load(Ordering::Relaxed) > self.options.max_unsynced / 2;
+        let due = match self.policy() {
+            FsyncPolicy::Always => waiting,
+            FsyncPolicy::EverySecond => waiting && (second || early),
+            FsyncPolicy::No => false,
+        };
+        if due {
+            let _ = self.sync();
+        }
+        let waits = self.broken.load(Ordering::Acquire)
+            || (self.policy() == FsyncPolicy::Always
+                && self.written.load(Ordering::Acquire) > self.synced.load(Ordering::Acquire));
+        if waits {
+            0
+        } else {
+            (schedule.last_second_ms + SECOND_MS)
+                .saturating_sub(now_ms)
+                .max(1)
+        }
+    }
+
+    fn service_broken(&self, now_ms: u64) -> u64 {
+        let mut schedule = lock(&self.schedule);
+        if now_ms >= schedule.retry_ms {
+            schedule.retry_ms = now_ms + SECOND_MS;
+            self.recover();
+            self.notify();
+        }
+        schedule.retry_ms.saturating_sub(now_ms).max(1)
+    }
+
+    fn run_thread(&self) {
+        let start = Instant::now();
+        loop {
+            // Begins one second in: the first turn does what a second brings.
+            let now_ms = start.elapsed().as_millis() as u64 + SECOND_MS;
+            let idle_ms = self.service(now_ms);
+            let mut wake = lock(&self.wake);
+            if wake.stop {
+                return;
+            }
+            if !wake.pending && idle_ms > 0 {
+                let wait = self
+                    .woken
+                    .wait_timeout(wake, Duration::from_millis(idle_ms));
+                wake = wait.unwrap_or_else(PoisonError::into_inner).0;
+            }
+            wake.pending = false;
+        }
+    }
+
+    fn wake_thread(&self) {
+        lock(&self.wake).pending = true;
+        self.woken.notify_one();
+    }
+
+    fn notify(&self) {
+        let observers = lock(&self.observers).clone();
+        let offset = self.acknowledged();
+        for observer in observers {
+            observer(offset);
+        }
+    }
+
+    fn acknowledged(&self) -> u64 {
+        match self.policy() {
+            FsyncPolicy::Always => self.synced.load(Ordering::Acquire),
+            _ => self.written.load(Ordering::Acquire),
+        }
+    }
+
+    fn policy(&self) -> FsyncPolicy {
+        match self.policy.load(Ordering::Relaxed) {
+            0 => FsyncPolicy::Always,
+            1 => FsyncPolicy::EverySecond,
+            _ => FsyncPolicy::No,
+        }
+    }
+
+    fn status(&self) -> Status {
+        let (synced, written, appended) = (
+            self.synced.load(Ordering::Acquire),
+            self.written.load(Ordering::Acquire),
+            self.appended.load(Ordering::Acquire),
+        );
+        let report = lock(&self.report);
+        let late = report
+            .sync_started
+            .is_some_and(|started| is_delayed(started, written));
+        Status {
+            enabled: self.enabled.load(Ordering::Acquire),
+            policy: self.policy(),
+            current_size: self.current_size.load(Ordering::Relaxed),
+            base_size: report.base_size,
+            buffer_length: self.pending.load(Ordering::Relaxed),
+            unsynced_length: self.unsynced.load(Ordering::Relaxed),
+            pending_fsync: report.sync_started.is_some(),
+            delayed_fsync: report.delayed_fsync + u64::from(late),
+            fsyncs: report.fsyncs,
+            trouble: report.trouble.clone(),
+            last_fsync_error: report.last_fsync_error.clone(),
+            rewrites: report.rewrites,
+            last_rewrite_ok: !report.last_rewrite_failed,
+            last_rewrite_seconds: report.last_rewrite_seconds,
+            appended,
+            written,
+            synced,
+        }
+    }
+}
+
+/// Whether a sync that started then, at that written offset, holds others up.
+fn is_delayed((started, offset): (Instant, u64), written: u64) -> bool {
+    written > offset && started.elapsed() >= DELAYED_FSYNC
+}
+
+fn policy_code(policy: FsyncPolicy) -> u8 {
+    match policy {
+        FsyncPolicy::Always => 0,
+        FsyncPolicy::EverySecond => 1,
+        FsyncPolicy::No => 2,
+    }
+}

@@ -1,0 +1,349 @@
+//! The manifest: which files make up the append-only log, and in which order.
+//!
+//! The text format is that of Redis 7 and later, one file per line:
+//!
+//! ```text
+//! file appendonly.aof.2.base.rdb seq 2 type b
+//! file appendonly.aof.1.incr.aof seq 1 type h
+//! file appendonly.aof.4.incr.aof seq 4 type i length 81920
+//! file appendonly.aof.5.incr.aof seq 5 type i
+//! ```
+//!
+//! Types: `b` the base (at most one), `h` history (superseded, to be removed), `i` increments in
+//! ascending order. Further pairs are allowed and ignored by every reader; ours is `length`: only
+//! the first so many bytes of the file count. It is written for a file whose tail could not be
+//! synced and stands again in the next file, so that renaming the manifest switches both at once.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use thiserror::Error;
+
+/// Longest line a reader accepts, in bytes, with its line end.
+const LINE_MAX: usize = 1024;
+
+/// One file of the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileInfo {
+    /// Name inside the directory; never a path.
+    pub name: OsString,
+    /// Sequence number, counted separately for bases and increments; from 1.
+    pub seq: u64,
+    /// Number of bytes that count, when it is not all of them.
+    pub length: Option<u64>,
+}
+
+/// The files of the log.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Manifest {
+    /// The data set at some moment.
+    pub base: Option<FileInfo>,
+    /// Superseded files that have not been removed yet.
+    pub history: Vec<FileInfo>,
+    /// What changed since the base, ascending by sequence number.
+    pub incr: Vec<FileInfo>,
+}
+
+/// Why a manifest cannot be used. The texts are Valkey's.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{}{reason}", position(.line))]
+pub struct ManifestError {
+    /// Line number from 1 and the line itself.
+    pub line: Option<(usize, String)>,
+    /// What is wrong with it.
+    pub reason: &'static str,
+}
+
+fn position(line: &Option<(usize, String)>) -> String {
+    match line {
+        Some((number, text)) => {
+            format!("Reading the manifest file, at line {number} >>> '{text}': ")
+        }
+        None => String::new(),
+    }
+}
+
+impl Manifest {
+    /// Reads the text.
+    ///
+    /// # Errors
+    /// Anything that is not exactly a manifest: it is better not to start than to lose a file.
+    pub fn parse(text: &[u8]) -> Result<Self, ManifestError> {
+        if text.is_empty() {
+            return Err(ManifestError {
+                line: None,
+                reason: "Found an empty AOF manifest",
+            });
+        }
+        let mut manifest = Self::default();
+        for (index, line) in text.split_inclusive(|&byte| byte == b'\n').enumerate() {
+            if line.first() == Some(&b'#') {
+                continue;
+            }
+            manifest.add_line(line).map_err(|reason| {
+                let shown = String::from_utf8_lossy(trim(line)).into_owned();
+                ManifestError {
+                    line: Some((index + 1, shown)),
+                    reason,
+                }
+            })?;
+        }
+        Ok(manifest)
+    }
+
+    fn add_line(&mut self, line: &[u8]) -> Result<(), &'static str> {
+        // A line without its end was cut off; Valkey answers the same text for both.
+        if line.len() > LINE_MAX || line.last() != Some(&b'\n') {
+            return Err("The AOF manifest file contains too long line");
+        }
+        let (info, kind) = parse_file(trim(line))?;
+        match kind {
+            b'b' if self.base.is_some() => return Err("Found duplicate base file information"),
+            b'b' => self.base = Some(info),
+            b'h' => self.history.push(info),
+            b'i' => {
+                if self.incr.last().is_some_and(|last| info.seq <= last.seq) {
+                    return Err("Found a non-monotonic sequence number");
+                }
+                self.incr.push(info);
+            }
+            _ => return Err("Unknown AOF file type"),
+        }
+        Ok(())
+    }
+
+    /// The text, as [`Manifest::parse`] and the loaders of Redis and Valkey read it.
+    #[must_use]
+    pub fn to_text(&self) -> Vec<u8> {
+        let mut text = Vec::new();
+        let base = self.base.iter().map(|info| (info, 'b'));
+        let history = self.history.iter().map(|info| (info, 'h'));
+        let incr = self.incr.iter().map(|info| (info, 'i'));
+        for (info, kind) in base.chain(history).chain(incr) {
+            text.extend_from_slice(b"file ");
+            push_name(&mut text, info.name.as_bytes());
+            text.extend_from_slice(format!(" seq {} type {kind}", info.seq).as_bytes());
+            if let Some(length) = info.length {
+                text.extend_from_slice(format!(" length {length}").as_bytes());
+            }
+            text.push(b'\n');
+        }
+        text
+    }
+
+    /// Whether it names no file that counts.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.base.is_none() && self.incr.is_empty()
+    }
+
+    /// Files to load, in order.
+    pub fn live(&self) -> impl Iterator<Item = &FileInfo> {
+        self.base.iter().chain(&self.incr)
+    }
+
+    /// Makes everything it names history and puts a new base in RESP form there, and an increment.
+    pub(crate) fn start_base(&mut self, filename: &str) -> (FileInfo, FileInfo) {
+        let mut seq = self.base.as_ref().map_or(0, |base| base.seq) + 1;
+        let mut base = FileInfo::new(format!("{filename}.{seq}.base.aof"), seq);
+        while self.is_history(&base) {
+            seq += 1;
+            base = FileInfo::new(format!("{filename}.{seq}.base.aof"), seq);
+        }
+        // Taken before the increments go: their numbers must not be used again.
+        let incr = self.next_incr(filename);
+        self.history.extend(self.base.replace(base.clone()));
+        self.history.append(&mut self.incr);
+        self.incr.push(incr.clone());
+        (base, incr)
+    }
+
+    /// The increment that follows those it names; not added yet.
+    pub(crate) fn next_incr(&self, filename: &str) -> FileInfo {
+        let mut seq = self.incr.last().map_or(0, |last| last.seq) + 1;
+        let mut incr = FileInfo::new(format!("{filename}.{seq}.incr.aof"), seq);
+        while self.is_history(&incr) {
+            seq += 1;
+            incr = FileInfo::new(format!("{filename}.{seq}.incr.aof"), seq);
+        }
+        incr
+    }
+
+    /// A history file is about to be removed, so its name must not be given again.
+    fn is_history(&self, info: &FileInfo) -> bool {
+        self.history.iter().any(|old| old.name == info.name)
+    }
+}
+
+impl FileInfo {
+    /// A file that counts as a whole.
+    #[must_use]
+    pub fn new(name: impl Into<OsString>, seq: u64) -> Self {
+        Self {
+            name: name.into(),
+            seq,
+            length: None,
+        }
+    }
+
+    /// The name for messages.
+    #[must_use]
+    pub fn display(&self) -> String {
+        self.name.to_string_lossy().into_owned()
+    }
+}
+
+const INVALID: &str = "Invalid AOF manifest file format";
+
+fn parse_file(line: &[u8]) -> Result<(FileInfo, u8), &'static str> {
+    let words = split_words(line).ok_or(INVALID)?;
+    if words.len() < 6 || !words.len().is_multiple_of(2) {
+        return Err(INVALID);
+    }
+    let (mut name, mut seq, mut kind, mut length) = (None, 0, None, None);
+    for pair in words.chunks_exact(2) {
+        let [key, value] = pair else { continue };
+        match key.to_ascii_lowercase().as_slice() {
+            b"file" if value.iter().any(|byte| matches!(byte, b'/' | b'\\')) => {
+                return Err("File can't be a path, just a filename");
+            }
+            b"file" => name = Some(value.clone()),
+            b"seq" => seq = parse_number(value).ok_or(INVALID)?,
+            b"type" => kind = value.first().copied(),
+            b"length" => length = Some(parse_number(value).ok_or(INVALID)?),
+            _ => {}
+        }
+    }
+    match (name, kind) {
+        (Some(name), Some(kind)) if seq > 0 && is_file_name(&name) => Ok((
+            FileInfo {
+                name: OsString::from_vec(name),
+                seq,
+                length,
+            },
+            kind,
+        )),
+        _ => Err(INVALID),
+    }
+}
+
+fn is_file_name(name: &[u8]) -> bool {
+    !name.is_empty() && name != b"." && name != b".." && !name.contains(&0)
+}
+
+/// A number of at most 18 digits, so that counting on from it cannot overflow.
+fn parse_number(text: &[u8]) -> Option<u64> {
+    if text.is_empty() || text.len() > 18 || !text.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    std::str::from_utf8(text).ok()?.parse().ok()
+}
+
+fn trim(line: &[u8]) -> &[u8] {
+    line.trim_ascii()
+}
+
+/// Writes a name, quoted when it holds anything but visible ASCII.
+fn push_name(text: &mut Vec<u8>, name: &[u8]) {
+    let plain = |byte: &u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\' | b'\'');
+    if name.iter().all(plain) {
+        text.extend_from_slice(name);
+        return;
+    }
+    text.push(b'"');
+    for &byte in name {
+        match byte {
+            b'\\' | b'"' => text.extend_from_slice(&[b'\\', byte]),
+            b' '..=b'~' => text.push(byte),
+            _ => text.extend_from_slice(format!("\\x{byte:02x}").as_bytes()),
+        }
+    }
+    text.push(b'"');
+}
+
+/// Splits at blanks; words may be quoted as in Redis's configuration file.
+fn split_words(line: &[u8]) -> Option<Vec<Vec<u8>>> {
+    let mut words = Vec::new();
+    let mut rest = line;
+    loop {
+        rest = rest.trim_ascii_start();
+        let Some(&first) = rest.first() else {
+            return Some(words);
+        };
+        let (word, used) = match first {
+            b'"' | b'\'' => quoted_word(rest, first)?,
+            _ => plain_word(rest)?,
+        };
+        words.push(word);
+        rest = &rest[used..];
+    }
+}
+
+fn plain_word(text: &[u8]) -> Option<(Vec<u8>, usize)> {
+    let len = text
+        .iter()
+        .position(u8::is_ascii_whitespace)
+        .unwrap_or(text.len());
+    let word = &text[..len];
+    // A quote may only open a word: what Redis would join into one is surely a mistake here.
+    (!word.iter().any(|byte| matches!(byte, b'"' | b'\''))).then(|| (word.to_vec(), len))
+}
+
+/// A word in quotes, and the bytes it took. `None` when the quote does not end a word.
+fn quoted_word(text: &[u8], quote: u8) -> Option<(Vec<u8>, usize)> {
+    let mut word = Vec::new();
+    let mut at = 1;
+    loop {
+        let byte = *text.get(at)?;
+        at += 1;
+        if byte == quote {
+            let ends = text.get(at).is_none_or(u8::is_ascii_whitespace);
+            return ends.then_some((word, at));
+        }
+        if byte != b'\\' {
+            word.push(byte);
+            continue;
+        }
+        let escaped = *text.get(at)?;
+        if quote == b'\'' {
+            // Only the quote itself is escaped between single quotes.
+            if escaped == b'\'' {
+                at += 1;
+                word.push(b'\'');
+            } else {
+                word.push(b'\\');
+            }
+            continue;
+        }
+        let (decoded, used) = unescape(&text[at..], escaped);
+        word.push(decoded);
+        at += used;
+    }
+}
+
+/// The byte an escape stands for and its length after the backslash.
+fn unescape(text: &[u8], escaped: u8) -> (u8, usize) {
+    if escaped == b'x' {
+        let hex = text
+            .get(1..3)
+            .filter(|digits| digits.iter().all(u8::is_ascii_hexdigit));
+        let value = hex.and_then(|digits| std::str::from_utf8(digits).ok());
+        if let Some(value) = value.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
+            return (value, 3);
+        }
+    }
+    let byte = match escaped {
+        b'n' => b'\n',
+        b'r' => b'\r',
+        b't' => b'\t',
+        b'b' => 0x08,
+        b'a' => 0x07,
+        other => other,
+    };
+    (byte, 1)
+}
+
+impl AsRef<OsStr> for FileInfo {
+    fn as_ref(&self) -> &OsStr {
+        &self.name
+    }
+}

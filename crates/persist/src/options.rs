@@ -1,0 +1,62 @@
+//! What the log is configured with.
+
+use std::path::PathBuf;
+
+/// When written bytes are forced to the disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FsyncPolicy {
+    /// Before they are acknowledged; many commands share one sync.
+    Always,
+    /// Once a second.
+    #[default]
+    EverySecond,
+    /// When the operating system likes.
+    No,
+}
+
+/// Names, policy and bounds of a log. The comments name the configuration directives.
+#[derive(Clone, Debug)]
+pub struct LogOptions {
+    /// `dir`.
+    pub dir: PathBuf,
+    /// `appenddirname`: the directory of the log's files, inside `dir`.
+    pub appenddirname: String,
+    /// `appendfilename`: what the names of the log's files start with.
+    pub appendfilename: String,
+    /// `appendfsync` at the start; see [`crate::Log::set_policy`].
+    pub fsync: FsyncPolicy,
+    /// `aof-timestamp-enabled`: write `#TS:` lines, at most one a second.
+    pub timestamps: bool,
+    /// Write checksum lines.
+    pub checksums: bool,
+    /// `aof-load-truncated`: a log that ends in the middle of a record is cut, not refused.
+    pub load_truncated: bool,
+    /// Bytes that may wait to be written before [`crate::Log::admission`] refuses more. At twice
+    /// this the waiting bytes are dropped and only a new base mends the log: a disk that is full
+    /// must not take the memory too.
+    pub max_pending: usize,
+    /// Written bytes kept in memory until they are synced (not with [`FsyncPolicy::No`]), for
+    /// writing them again after a failed sync. At half of this a sync starts early. Beyond it they
+    /// are no longer kept, and only a new base mends the log after a failed sync.
+    pub max_unsynced: usize,
+    /// Longest argument accepted when loading, in bytes.
+    pub max_bulk: usize,
+}
+
+impl Default for LogOptions {
+    fn default() -> Self {
+        Self {
+            dir: PathBuf::from("."),
+            appenddirname: "appendonlydir".to_owned(),
+            appendfilename: "appendonly.aof".to_owned(),
+            fsync: FsyncPolicy::default(),
+            timestamps: true,
+            checksums: true,
+            load_truncated: true,
+            // A disk that takes 64 MiB/s has stood still for a second by then.
+            max_pending: 64 << 20,
+            max_unsynced: 64 << 20,
+            max_bulk: 512 << 20,
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! A window that moves over a file.
+
+use crate::storage::{File, read_full};
+use std::io;
+use std::sync::Arc;
+
+/// Bytes read at once.
+const CHUNK: usize = 256 << 10;
+
+/// What looking at the window led to.
+pub(crate) enum Scan {
+    /// Something was consumed.
+    Done,
+    /// At least so many more bytes are needed.
+    More(usize),
+}
+
+/// Reads a file from the start. `buffer[start..]` are the bytes at file offset `position` and on;
+/// position + unread bytes <= len.
+pub(crate) struct Reader {
+    file: Arc<dyn File>,
+    len: u64,
+    position: u64,
+    buffer: Vec<u8>,
+    start: usize,
+}
+
+impl Reader {
+    /// Reads the first `len` bytes of the file.
+    pub(crate) fn new(file: Arc<dyn File>, len: u64) -> Self {
+        Self {
+            file,
+            len,
+            position: 0,
+            buffer: Vec::new(),
+            start: 0,
+        }
+    }
+
+    /// File offset of the first available byte.
+    pub(crate) fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// Bytes from the position to the end of the file.
+    pub(crate) fn remaining(&self) -> u64 {
+        self.len - self.position
+    }
+
+    pub(crate) fn available(&self) -> &[u8] {
+        &self.buffer[self.start..]
+    }
+
+    /// Drops bytes from the front of the window.
+    pub(crate) fn consume(&mut self, bytes: usize) {
+        debug_assert!(bytes <= self.available().len());
+        self.start += bytes;
+        self.position += bytes as u64;
+    }
+
+    /// Makes the window longer by at least `bytes`, or to the end of the file when a claimed length
+    /// is not trusted: then it grows by one chunk, or doubles. False, with nothing read, when the
+    /// file has less than `bytes` left.
+    pub(crate) fn fill(&mut self, bytes: usize) -> io::Result<bool> {
+        let unread = self.available().len();
+        let left = self.remaining() - unread as u64;
+        if left < bytes as u64 {
+            return Ok(false);
+        }
+        // Moving the rest costs at most as much as reading did, since the window doubles.
+        self.buffer.drain(..self.start);
+        self.start = 0;
+        let want = CHUNK.max(unread).max(bytes.min(CHUNK));
+        let want = usize::try_from(left).map_or(want, |left| want.min(left));
+        self.buffer.resize(unread + want, 0);
+        let at = self.position + unread as u64;
+        let read = read_full(&*self.file, at, &mut self.buffer[unread..])?;
+        self.buffer.truncate(unread + read);
+        if read < want {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        Ok(true)
+    }
+
+    /// Whether the file starts with one of these.
+    pub(crate) fn starts_with_any(&mut self, signatures: &[&[u8]]) -> io::Result<bool> {
+        self.fill(1)?;
+        Ok(signatures
+            .iter()
+            .any(|signature| self.available().starts_with(signature)))
+    }
+
+    /// Leaves out the zeros at the end of the file; returns how many there are.
+    pub(crate) fn drop_trailing_zeros(&mut self) -> io::Result<u64> {
+        let full = self.len;
+        let mut block = vec![0; 4096];
+        while self.len > 0 {
+            let size = self.len.min(block.len() as u64);
+            let part = &mut block[..size as usize];
+            if read_full(&*self.file, self.len - size, part)? < part.len() {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            let zeros = part.iter().rev().take_while(|&&byte| byte == 0).count();
+            self.len -= zeros as u64;
+            if zeros < part.len() {
+                break;
+            }
+        }
+        // What was read ahead must not reach beyond the new end.
+        let unread = usize::try_from(self.remaining()).unwrap_or(usize::MAX);
+        self.buffer.truncate(self.start.saturating_add(unread));
+        Ok(full - self.len)
+    }
+
+    /// File offset of the first line after the position that starts with `prefix` and that `accept`
+    /// takes (without its line feed). Lines longer than a block are not found.
+    pub(crate) fn find_line(
+        &self,
+        prefix: &[u8],
+        accept: impl Fn(&[u8]) -> bool,
+    ) -> io::Result<Option<u64>> {
+        const BLOCK: usize = 64 << 10;
+        const OVERLAP: usize = 1024;
+        let mut block = vec![0; BLOCK];
+        let mut at = self.position;
+        while at < self.len {
+            let size = (self.len - at).min(BLOCK as u64) as usize;
+            let read = read_full(&*self.file, at, &mut block[..size])?;
+            let data = &block[..read];
+            let mut line_start = 0;
+            for (index, _) in data.iter().enumerate().filter(|(_, byte)| **byte == b'\n') {
+                let line = &data[line_start..index];
+                if line_start > 0 && line.starts_with(prefix) && accept(line) {
+                    return Ok(Some(at + line_start as u64));
+                }
+                line_start = index + 1;
+            }
+            if at + read as u64 >= self.len || read <= OVERLAP {
+                break;
+            }
+            at += (read - OVERLAP) as u64;
+        }
+        Ok(None)
+    }
+}

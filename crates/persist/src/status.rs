@@ -1,0 +1,122 @@
+//! How the log is doing.
+
+use crate::directory::DirectoryError;
+use crate::options::FsyncPolicy;
+use crate::storage::errno_text;
+use std::fmt;
+use std::io;
+use thiserror::Error;
+
+/// What kind of call failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// Writing records.
+    Write,
+    /// Forcing them to the disk.
+    Fsync,
+    /// Writing the manifest or making its directory durable.
+    Manifest,
+    /// Records were dropped because too many were waiting; see [`crate::LogOptions::max_pending`].
+    Overflow,
+}
+
+/// Why the log takes no more writes at the moment. Displays as the text behind `-MISCONF `.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trouble {
+    /// What failed.
+    pub cause: Cause,
+    /// The system's error number, when there is one.
+    pub errno: Option<i32>,
+    /// Its text, as `strerror` gives it.
+    pub text: String,
+    /// Only [`crate::Log::start_new_base`] can mend it. Otherwise the log retries by itself.
+    pub needs_base: bool,
+}
+
+impl Trouble {
+    pub(crate) fn new(cause: Cause, error: &io::Error) -> Self {
+        // A write that takes nothing and gives no reason is a full disk, as Redis sees it.
+        let full = io::Error::from_raw_os_error(libc::ENOSPC);
+        let error = if error.kind() == io::ErrorKind::WriteZero {
+            &full
+        } else {
+            error
+        };
+        Self {
+            cause,
+            errno: error.raw_os_error(),
+            text: errno_text(error),
+            needs_base: false,
+        }
+    }
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Errors writing to the AOF file: {}", self.text)
+    }
+}
+
+/// Why a call of the log did not do its work.
+#[derive(Debug, Error)]
+pub enum LogError {
+    /// The disk does not take what is written. The records are kept; see [`Trouble`].
+    #[error("{0}")]
+    Broken(Trouble),
+    /// The log cannot be opened.
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
+    /// A base could not be written; the log is as it was.
+    #[error("Can't write the new AOF base: {text}", text = errno_text(.0))]
+    Base(#[source] io::Error),
+}
+
+/// Whether a command that writes may run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admission {
+    /// Yes.
+    Open,
+    /// Yes, but half of what may wait is waiting: flush first.
+    Slow,
+    /// No: the log is broken, or too much is waiting.
+    Refuse,
+}
+
+/// Fields for `INFO persistence` and for monitoring.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// `aof_enabled`.
+    pub enabled: bool,
+    /// The policy in force.
+    pub policy: FsyncPolicy,
+    /// `aof_current_size`: bytes of all files that count.
+    pub current_size: u64,
+    /// `aof_base_size`: `current_size` when the base was written or loaded.
+    pub base_size: u64,
+    /// `aof_buffer_length`: bytes waiting to be written.
+    pub buffer_length: usize,
+    /// Bytes kept in memory because they are written but not synced.
+    pub unsynced_length: usize,
+    /// `aof_pending_bio_fsync`: whether a sync is under way.
+    pub pending_fsync: bool,
+    /// `aof_delayed_fsync`: syncs that took over two seconds while records were written.
+    pub delayed_fsync: u64,
+    /// Syncs done.
+    pub fsyncs: u64,
+    /// `aof_last_write_status` is ok when this is empty.
+    pub trouble: Option<Trouble>,
+    /// Text of the last failed sync since the last good one.
+    pub last_fsync_error: Option<String>,
+    /// `aof_rewrites`: bases written.
+    pub rewrites: u64,
+    /// `aof_last_bgrewrite_status`: whether the last base was written.
+    pub last_rewrite_ok: bool,
+    /// `aof_last_rewrite_time_sec`, when there was one.
+    pub last_rewrite_seconds: Option<u64>,
+    /// Stream offset after the last record appended.
+    pub appended: u64,
+    /// Stream offset up to which records are written.
+    pub written: u64,
+    /// Stream offset up to which records are durable.
+    pub synced: u64,
+}

@@ -1,0 +1,488 @@
+//! The file end of the log: one writer at a time, under the log's file mutex.
+//!
+//! What each change of files guarantees is in the order of its steps: new files are complete and
+//! synced before the manifest names them, and old ones are touched only when the manifest that no
+//! longer needs them is durable. So a crash at any step finds the old state or the new one.
+
+use crate::annotation::{ANNOTATION_MAX, CHECKSUM_EVERY, Checksum};
+use crate::chunk::{Chunk, Unsynced, push_select, recycle};
+use crate::directory::{CommitError, Directory};
+use crate::load::{LoadReport, Tail};
+use crate::manifest::{FileInfo, Manifest};
+use crate::storage::{File, OpenMode, append_all, errno_text};
+use std::io::{self, Write};
+use std::sync::Arc;
+
+/// Bytes of a base collected before they are written.
+const BASE_BUFFER: usize = 256 << 10;
+
+/// The open log: a directory, and the increment that grows.
+pub(crate) struct Writer {
+    pub(crate) directory: Directory,
+    manifest: Manifest,
+    file: Arc<dyn File>,
+    /// Changes whenever another file takes over, so that a sync that was under way is recognised.
+    pub(crate) generation: u64,
+    /// Length of the file up to its last whole chunk. It may be longer only while `torn`.
+    pub(crate) len: u64,
+    /// Size of all other live files.
+    pub(crate) others_len: u64,
+    /// Part of a chunk stands behind `len`, and cutting it off has failed.
+    torn: bool,
+    checksum: Checksum,
+    /// Write checksum lines.
+    pub(crate) checksums: bool,
+    /// The chunk that could not be written. What came after it waits in the buffer.
+    pub(crate) unwritten: Option<Chunk>,
+    pub(crate) spare: Vec<u8>,
+    /// Database selected at `len`.
+    db: Option<u32>,
+    pub(crate) unsynced: Unsynced,
+    /// Length of the file when it was last synced: what stands before is durable.
+    pub(crate) synced_len: u64,
+    /// The last sync failed: bytes from `synced_len` on may be lost, whatever later syncs say.
+    pub(crate) sync_failed: bool,
+    /// The manifest is in force but a power cut may undo it.
+    pub(crate) manifest_pending: bool,
+}
+
+/// A new increment: its file, and what its head says.
+struct Fresh {
+    file: Arc<dyn File>,
+    len: u64,
+    checksum: Checksum,
+}
+
+impl Writer {
+    /// Goes on after loading: opens the last increment, or makes one.
+    pub(crate) fn resume(
+        directory: Directory,
+        mut manifest: Manifest,
+        tail: Option<Tail>,
+        report: &LoadReport,
+        checksums: bool,
+    ) -> io::Result<Self> {
+        let open_end = manifest
+            .incr
+            .last()
+            .filter(|last| last.length.is_none())
+            .cloned();
+        let (fresh, others_len) = match (open_end, tail) {
+            (Some(last), Some(tail)) => {
+                let file = directory
+                    .storage
+                    .open(&directory.path_of(&last), OpenMode::Append)?;
+                // Bytes an earlier process wrote may still be in the page cache only.
+                file.sync_data()?;
+                log::info!("Opening AOF incr file {} on server start", last.display());
+                let others_len = report.bytes - tail.len;
+                (
+                    Fresh {
+                        file,
+                        len: tail.len,
+                        checksum: tail.checksum,
+                    },
+                    others_len,
+                )
+            }
+            _ => {
+                let fresh = add_increment(&directory, &mut manifest, report.offset, checksums)?;
+                directory.commit(&manifest).map_err(CommitError::into_io)?;
+                (fresh, report.bytes)
+            }
+        };
+        directory.tidy(&mut manifest);
+        let mut writer = Self::with_file(directory, manifest, fresh, checksums);
+        writer.others_len = others_len;
+        Ok(writer)
+    }
+
+    fn with_file(directory: Directory, manifest: Manifest, fresh: Fresh, checksums: bool) -> Self {
+        Self {
+            directory,
+            manifest,
+            generation: 0,
+            len: fresh.len,
+            others_len: 0,
+            torn: false,
+            checksum: fresh.checksum,
+            checksums,
+            unwritten: None,
+            spare: Vec::new(),
+            db: None,
+            unsynced: Unsynced::default(),
+            synced_len: fresh.len,
+            file: fresh.file,
+            sync_failed: false,
+            manifest_pending: false,
+        }
+    }
+
+    /// Writes the first base of a log that was not open, and opens it.
+    pub(crate) fn first_base(
+        directory: Directory,
+        manifest: &Manifest,
+        offset: u64,
+        checksums: bool,
+        write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+    ) -> io::Result<Self> {
+        let base = start_base(&directory, manifest, offset, checksums, write)?;
+        let mut writer = Self::with_file(directory, base.manifest, base.fresh, checksums);
+        writer.others_len = base.base_len;
+        writer.manifest_pending = base.pending;
+        writer.tidy_when_durable();
+        Ok(writer)
+    }
+
+    /// Writes a new base with `write` and goes on in an empty increment behind it. With `Ok` they
+    /// are in force, with `manifest_pending` perhaps; after an error nothing has changed.
+    pub(crate) fn rebase(
+        &mut self,
+        offset: u64,
+        write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let base = start_base(
+            &self.directory,
+            &self.manifest,
+            offset,
+            self.checksums,
+            write,
+        )?;
+        self.manifest = base.manifest;
+        self.take_file(base.fresh);
+        self.others_len = base.base_len;
+        self.synced_len = self.len;
+        self.manifest_pending = base.pending;
+        self.unwritten = None;
+        self.db = None;
+        self.unsynced.forget(0);
+        self.tidy_when_durable();
+        Ok(())
+    }
+
+    fn take_file(&mut self, fresh: Fresh) {
+        self.file = fresh.file;
+        self.len = fresh.len;
+        self.checksum = fresh.checksum;
+        self.generation += 1;
+        (self.torn, self.sync_failed) = (false, false);
+    }
+
+    fn tidy_when_durable(&mut self) {
+        if !self.manifest_pending {
+            self.directory.tidy(&mut self.manifest);
+        }
+    }
+
+    pub(crate) fn file(&self) -> Arc<dyn File> {
+        self.file.clone()
+    }
+
+    /// Writes one chunk and keeps a copy while `keep` bytes allow it; with `close`, or when it is
+    /// due, a checksum line follows. After an error the chunk is in `unwritten` and the file ends
+    /// with the chunk before, or is `torn`.
+    pub(crate) fn write(&mut self, mut chunk: Chunk, close: bool, keep: usize) -> io::Result<()> {
+        let body = chunk.bytes.len();
+        let mut checksum = self.checksum;
+        checksum.update(&chunk.bytes);
+        let covered = checksum.covered();
+        if self.checksums && (covered >= CHECKSUM_EVERY || (close && covered > 0)) {
+            let line = checksum.line(chunk.end);
+            debug_assert!(line.len() < ANNOTATION_MAX);
+            chunk.bytes.extend_from_slice(line.as_bytes());
+            checksum = Checksum::new();
+        }
+        let total = chunk.bytes.len() as u64;
+        let result = self.append(&chunk.bytes);
+        chunk.bytes.truncate(body);
+        match result {
+            Ok(()) => {
+                self.len += total;
+                self.checksum = checksum;
+                self.db = chunk.db_after;
+                self.spare = if body == 0 {
+                    recycle(chunk.bytes)
+                } else {
+                    self.unsynced.push(chunk, keep)
+                };
+                Ok(())
+            }
+            Err(error) => {
+                self.unwritten = Some(chunk);
+                Err(error)
+            }
+        }
+    }
+
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if self.torn {
+            self.file.truncate(self.len)?;
+            self.torn = false;
+        }
+        let Err((done, error)) = append_all(&*self.file, bytes) else {
+            return Ok(());
+        };
+        if done > 0 {
+            log::warn!(
+                "Short write while writing to the AOF file: (nwritten={done}, expected={})",
+                bytes.len()
+            );
+            if let Err(error) = self.file.truncate(self.len) {
+                self.torn = true;
+                log::warn!(
+                    "Could not remove short write from the append-only file: {}",
+                    errno_text(&error)
+                );
+            }
+        }
+        Err(error)
+    }
+
+    /// Whether bytes stand in the file that no checksum line covers.
+    pub(crate) fn wants_closing(&self) -> bool {
+        self.checksums && self.checksum.covered() > 0
+    }
+
+    /// After a failed sync: writes what may be lost, from stream offset `synced` to `written`, again
+    /// into a new increment, and says in the manifest that the old one counts only up to its last
+    /// good sync. True when everything up to `written` is durable then.
+    pub(crate) fn roll(&mut self, synced: u64, written: u64) -> io::Result<bool> {
+        let mut next = self.manifest.clone();
+        if let Some(last) = next.incr.last_mut() {
+            last.length = Some(self.synced_len);
+        }
+        let info = next.next_incr(&self.directory.filename);
+        next.incr.push(info.clone());
+        let db = self
+            .unsynced
+            .segments()
+            .next()
+            .map_or(self.db, |first| first.db_before);
+        let made = self.copy_unsynced(&info, db, synced, written);
+        let committed = made.and_then(|made| match self.directory.commit(&next) {
+            Ok(()) => Ok((made, true)),
+            Err(CommitError::NotDurable(_)) => Ok((made, false)),
+            Err(CommitError::NotDone(error)) => Err(error),
+        });
+        let ((head_len, fresh), durable) = match committed {
+            Ok(done) => done,
+            Err(error) => {
+                let _ = self
+                    .directory
+                    .storage
+                    .remove(&self.directory.path_of(&info));
+                return Err(error);
+            }
+        };
+        log::warn!(
+            "AOF goes on in {} with everything since the last good fsync",
+            info.display()
+        );
+        self.others_len += self.synced_len;
+        self.manifest = next;
+        self.take_file(fresh);
+        self.manifest_pending = !durable;
+        self.synced_len = if durable { self.len } else { head_len };
+        if durable {
+            self.unsynced.release(written);
+        }
+        self.tidy_when_durable();
+        Ok(durable)
+    }
+
+    /// A new increment with all unsynced chunks, synced; and the length of its head.
+    fn copy_unsynced(
+        &self,
+        info: &FileInfo,
+        db: Option<u32>,
+        synced: u64,
+        written: u64,
+    ) -> io::Result<(u64, Fresh)> {
+        let mut fresh = create_increment(&self.directory, info, db, synced, self.checksums)?;
+        let head_len = fresh.len;
+        for chunk in self.unsynced.segments() {
+            fresh.append(&chunk.bytes)?;
+        }
+        if self.checksums && fresh.checksum.covered() > 0 {
+            fresh.close_checksum(written)?;
+        }
+        fresh.file.sync_data()?;
+        Ok((head_len, fresh))
+    }
+
+    /// Makes the manifest in force durable, and does what waited for that.
+    pub(crate) fn commit_again(&mut self) -> io::Result<()> {
+        self.directory
+            .commit(&self.manifest)
+            .map_err(CommitError::into_io)?;
+        self.manifest_pending = false;
+        self.directory.tidy(&mut self.manifest);
+        Ok(())
+    }
+}
+
+/// New files in force, by [`start_base`].
+struct NewBase {
+    manifest: Manifest,
+    base_len: u64,
+    fresh: Fresh,
+    pending: bool,
+}
+
+/// Makes a base and an increment and puts them in force instead of what the manifest names.
+fn start_base(
+    directory: &Directory,
+    manifest: &Manifest,
+    offset: u64,
+    checksums: bool,
+    write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> io::Result<NewBase> {
+    let mut next = manifest.clone();
+    let (base, incr) = next.start_base(&directory.filename);
+    let made = write_base(directory, &base, offset, checksums, write).and_then(|base_len| {
+        let fresh = create_increment(directory, &incr, None, offset, checksums)?;
+        Ok((base_len, fresh))
+    });
+    let committed = made.and_then(|made| match directory.commit(&next) {
+        Ok(()) => Ok((made, false)),
+        Err(CommitError::NotDurable(error)) => {
+            log::warn!("Fail to fsync AOF directory: {}", errno_text(&error));
+            Ok((made, true))
+        }
+        Err(CommitError::NotDone(error)) => Err(error),
+    });
+    match committed {
+        Ok(((base_len, fresh), pending)) => Ok(NewBase {
+            manifest: next,
+            base_len,
+            fresh,
+            pending,
+        }),
+        Err(error) => {
+            for info in [&base, &incr] {
+                // Left-overs do no harm: the next attempt uses the same names.
+                let _ = directory.storage.remove(&directory.path_of(info));
+            }
+            Err(error)
+        }
+    }
+}
+
+impl Fresh {
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        append_all(&*self.file, bytes).map_err(|(_, error)| error)?;
+        self.len += bytes.len() as u64;
+        self.checksum.update(bytes);
+        Ok(())
+    }
+
+    fn close_checksum(&mut self, offset: u64) -> io::Result<()> {
+        let line = self.checksum.line(offset);
+        self.append(line.as_bytes())?;
+        self.checksum = Checksum::new();
+        Ok(())
+    }
+}
+
+impl CommitError {
+    fn into_io(self) -> io::Error {
+        let (Self::NotDone(error) | Self::NotDurable(error)) = self;
+        error
+    }
+}
+
+/// Makes an increment. Its head selects the database that was selected at this stream offset (a
+/// loader starts every file in database 0) and states the offset; the SELECT does not count in it.
+fn create_increment(
+    directory: &Directory,
+    info: &FileInfo,
+    db: Option<u32>,
+    offset: u64,
+    checksums: bool,
+) -> io::Result<Fresh> {
+    let file = directory
+        .storage
+        .open(&directory.path_of(info), OpenMode::Create)?;
+    let mut fresh = Fresh {
+        file,
+        len: 0,
+        checksum: Checksum::new(),
+    };
+    let mut head = Vec::new();
+    if let Some(db) = db {
+        push_select(&mut head, db);
+    }
+    fresh.append(&head)?;
+    if checksums {
+        fresh.close_checksum(offset)?;
+    }
+    fresh.file.sync_data()?;
+    Ok(fresh)
+}
+
+/// Adds the next increment to a manifest; an empty base before it when there is nothing at all, as
+/// Redis makes one.
+fn add_increment(
+    directory: &Directory,
+    manifest: &mut Manifest,
+    offset: u64,
+    checksums: bool,
+) -> io::Result<Fresh> {
+    if manifest.is_empty() {
+        let (base, _) = manifest.start_base(&directory.filename);
+        directory
+            .storage
+            .open(&directory.path_of(&base), OpenMode::Create)?
+            .sync_data()?;
+        log::info!("Creating AOF base file {} on server start", base.display());
+    } else {
+        let next = manifest.next_incr(&directory.filename);
+        manifest.incr.push(next);
+    }
+    let info = manifest.incr.last().ok_or(io::ErrorKind::NotFound)?;
+    let fresh = create_increment(directory, info, None, offset, checksums)?;
+    log::info!("Creating AOF incr file {} on server start", info.display());
+    Ok(fresh)
+}
+
+/// Writes and syncs a base; returns its length.
+fn write_base(
+    directory: &Directory,
+    base: &FileInfo,
+    offset: u64,
+    checksums: bool,
+    write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> io::Result<u64> {
+    let file = directory
+        .storage
+        .open(&directory.path_of(base), OpenMode::Create)?;
+    let fresh = Fresh {
+        file,
+        len: 0,
+        checksum: Checksum::new(),
+    };
+    let mut writer = io::BufWriter::with_capacity(BASE_BUFFER, BaseWriter(fresh));
+    write(&mut writer)?;
+    writer.flush()?;
+    let BaseWriter(mut fresh) = writer
+        .into_inner()
+        .map_err(io::IntoInnerError::into_error)?;
+    if checksums {
+        fresh.close_checksum(offset)?;
+    }
+    fresh.file.sync_data()?;
+    Ok(fresh.len)
+}
+
+struct BaseWriter(Fresh);
+
+impl Write for BaseWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.append(bytes)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
