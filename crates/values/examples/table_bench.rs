@@ -148,7 +148,9 @@ fn find_ahead(table: &Table, numbers: &[u64]) -> usize {
             table.prefetch_bucket(slot.0);
         }
         let wanted = &wanted[..batch.len()];
-        wanted.iter().for_each(|(hash, _)| table.prefetch_entry(*hash));
+        wanted
+            .iter()
+            .for_each(|(hash, _)| table.prefetch_entry(*hash));
         for (hash, key) in wanted {
             found += usize::from(find(table, *hash, key));
         }

@@ -107,6 +107,13 @@ impl Bucket {
         self.slots[slot] = packed.with_flags(flags);
     }
 
+    /// As [`Bucket::set`] while the bucket has no flags.
+    #[inline(always)]
+    pub(super) fn set_in_fresh(&mut self, slot: usize, packed: Packed) {
+        debug_assert!(self.flags() == 0);
+        self.slots[slot] = packed;
+    }
+
     #[inline(always)]
     pub(super) fn flags(&self) -> usize {
         self.slots[0].flags()
@@ -135,6 +142,17 @@ impl Bucket {
             free |= u32::from(word.is_empty()) << slot;
         }
         (free != 0).then(|| free.trailing_zeros() as usize)
+    }
+
+    /// The first slot with an entry whose home, among `buckets`, is `home`.
+    #[inline]
+    pub(super) fn first_of_home(&self, home: usize, buckets: usize) -> Option<usize> {
+        let mut mask = 0u32;
+        for (slot, word) in self.slots.iter().enumerate() {
+            let here = !word.is_empty() & (home_of(word.tag(), buckets) == home);
+            mask |= u32::from(here) << slot;
+        }
+        (mask != 0).then(|| mask.trailing_zeros() as usize)
     }
 
     /// Slots whose tag is `tag`. An empty slot carries tag 0, so it may be among them.

@@ -420,7 +420,7 @@ impl Table {
     /// Builds a segment anew, with at least so many buckets. Entries are not read.
     fn rebuild(&mut self, first: usize, at_least: usize) {
         let old = self.directory[first];
-        let words: Gathered = self.view(old).words().collect();
+        let words = self.view(old).gather();
         self.install(first, Word::build(&words, old.skip(), at_least));
         self.retire(old);
     }
@@ -439,13 +439,15 @@ impl Table {
             self.double_directory();
             first *= 2;
         }
-        let words: Gathered = self.view(old).words().collect();
+        let words = self.view(old).gather();
         let mut halves = [Gathered::new(), Gathered::new()];
         for (i, packed) in words.iter().enumerate() {
             if let Some(ahead) = words.get(i + SPLIT_LOOKAHEAD).and_then(|word| word.entry()) {
                 prefetch(ahead.as_ptr());
             }
-            let Some(entry) = packed.entry() else { continue };
+            let Some(entry) = packed.entry() else {
+                continue;
+            };
             let tag = (hasher.hash(entry) << skip >> 48) as u16;
             halves[usize::from(packed.tag() >> 15)].push(packed.with_tag(tag));
         }
@@ -492,8 +494,8 @@ impl Table {
         let mut words = Gathered::new();
         for (side, word) in pair.iter().enumerate() {
             let side = (side as u16) << 15;
-            let segment = self.view(*word);
-            words.extend(segment.words().map(|w| w.with_tag(w.tag() >> 1 | side)));
+            let half = self.view(*word).gather();
+            words.extend(half.iter().map(|w| w.with_tag(w.tag() >> 1 | side)));
         }
         self.install(low, Word::build(&words, word.skip() - 1, 1));
         pair.iter().for_each(|word| self.retire(*word));
@@ -518,7 +520,11 @@ impl Table {
             self.directory = self.directory.iter().step_by(2).copied().collect();
             self.depth -= 1;
             let skip = self.prefix_bits + self.depth;
-            self.deepest = self.directory.iter().filter(|word| word.skip() == skip).count();
+            self.deepest = self
+                .directory
+                .iter()
+                .filter(|word| word.skip() == skip)
+                .count();
         }
     }
 }

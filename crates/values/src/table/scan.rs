@@ -2,9 +2,9 @@
 
 use std::ptr::NonNull;
 
+use super::bucket::{self, home_of};
 #[cfg(test)]
 use super::bucket::{NEIGHBOUR, STASH};
-use super::bucket::{self, home_of};
 use super::segment::{Place, Segment, Word};
 use super::{HashOf, Slot, Table, span};
 
@@ -59,7 +59,9 @@ impl Table {
         // Below the tag the cursor may have bits that stored tags do not tell.
         let finer = cursor << word.skip() << 16 != 0;
         for packed in segment.words_of_home(home) {
-            let Some(entry) = packed.entry() else { continue };
+            let Some(entry) = packed.entry() else {
+                continue;
+            };
             let due = packed.tag() > tag
                 || packed.tag() == tag && (!finer || hasher.hash(entry) >= cursor);
             if due {
@@ -80,7 +82,11 @@ impl Table {
             return 0;
         };
         let prefix = u64::MAX.checked_shl(64 - self.prefix_bits).unwrap_or(0);
-        if (next ^ cursor) & prefix != 0 { 0 } else { next }
+        if (next ^ cursor) & prefix != 0 {
+            0
+        } else {
+            next
+        }
     }
 
     /// A random entry, each with the same probability (but for entries in overflow lists and very
@@ -98,7 +104,11 @@ impl Table {
                 continue;
             }
             // One draw over the places of the largest segment; a single segment knows its own size.
-            let lines = if self.depth == 0 { word.buckets() + 1 } else { 64 };
+            let lines = if self.depth == 0 {
+                word.buckets() + 1
+            } else {
+                64
+            };
             let place = (bits as u32 as u64 * (lines * bucket::SLOTS) as u64) >> 32;
             if let Some(slot) = self.slot_at(index, self.view(word), place as usize) {
                 return Some(slot);
@@ -151,7 +161,9 @@ impl Table {
         let mut take = |segment: Segment<'_>, buckets: std::ops::Range<usize>| {
             let last = buckets.end == segment.buckets.len();
             let stashed = last.then(|| segment.stashed().map(|(_, packed)| packed));
-            let words = segment.buckets[buckets].iter().flat_map(bucket::Bucket::words);
+            let words = segment.buckets[buckets]
+                .iter()
+                .flat_map(bucket::Bucket::words);
             for packed in words.chain(stashed.into_iter().flatten()) {
                 if left == 0 {
                     return false;
@@ -228,7 +240,10 @@ impl Table {
     /// Checks every invariant of the structure; panics at the first that does not hold.
     #[cfg(test)]
     pub(super) fn check_invariants(&self, hasher: &impl HashOf) {
-        assert_eq!(self.directory.len(), if self.len == 0 { 0 } else { 1 << self.depth });
+        assert_eq!(
+            self.directory.len(),
+            if self.len == 0 { 0 } else { 1 << self.depth }
+        );
         let (mut index, mut entries, mut segments, mut lines, mut deepest) = (0, 0, 0, 0, 0);
         while index < self.directory.len() {
             let word = self.directory[index];
@@ -236,7 +251,10 @@ impl Table {
             let width = span(self.depth, word.skip() - self.prefix_bits);
             for other in &self.directory[index..index + width] {
                 assert_eq!(other.bucket_address(0), word.bucket_address(0));
-                assert_eq!((other.skip(), other.buckets()), (word.skip(), word.buckets()));
+                assert_eq!(
+                    (other.skip(), other.buckets()),
+                    (word.skip(), word.buckets())
+                );
             }
             assert_eq!(segment.words().count(), word.len() + segment.overflow_len());
             assert_eq!(word.buckets(), segment.buckets.len());
@@ -261,9 +279,8 @@ impl Table {
     fn check_flags(segment: Segment<'_>) {
         let count = segment.buckets.len();
         for (number, line) in segment.buckets.iter().enumerate() {
-            let of_home = |word: super::Packed| {
-                !word.is_empty() && home_of(word.tag(), count) == number
-            };
+            let of_home =
+                |word: super::Packed| !word.is_empty() && home_of(word.tag(), count) == number;
             let next = segment.buckets.get(number + 1);
             let displaced = next.is_some_and(|next| next.words().any(of_home));
             assert_eq!(line.flags() & NEIGHBOUR != 0, displaced);

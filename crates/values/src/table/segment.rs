@@ -32,7 +32,7 @@ const SIZES: [u8; 19] = [
 ];
 pub(super) const MAX_BUCKETS: usize = 63;
 
-/// Entries that fit a segment of the largest size without an overflow list.
+/// Entries that fit a segment of the largest size without an overflow list: 511.
 const MAX_ENTRIES: usize = MAX_BUCKETS * SLOTS + STASH_SLOTS;
 
 /// How many buckets after a full neighbour an insert may look at for a free slot, shifting the
@@ -49,10 +49,10 @@ const LEN_MASK: usize = 0x3ff;
 const SKIP_SHIFT: u32 = 58;
 
 const _: () = assert!(size_of::<Header>() == LINE && align_of::<Header>() == LINE);
-const _: () = assert!(MAX_ENTRIES <= LEN_MASK);
+const _: () = assert!(MAX_ENTRIES <= LEN_MASK && (MAX_ENTRIES + 1).is_power_of_two());
 
 /// A list of packed words, inline up to the content of the largest segment.
-pub(super) type Gathered = SmallVec<[Packed; 512]>;
+pub(super) type Gathered = SmallVec<[Packed; MAX_ENTRIES + 1]>;
 
 /// Directory word of a segment (layout above). Copies name the same segment; the table decides
 /// which of them is the owner.
@@ -165,10 +165,7 @@ impl Word {
         unsafe {
             Segment {
                 header: &*header,
-                buckets: std::slice::from_raw_parts(
-                    header.cast::<Bucket>().add(1),
-                    self.buckets(),
-                ),
+                buckets: std::slice::from_raw_parts(header.cast::<Bucket>().add(1), self.buckets()),
             }
         }
     }
@@ -200,7 +197,8 @@ impl Word {
             let mut word = Word::allocate(buckets, skip);
             // SAFETY: just allocated and known to nobody else.
             let mut segment = unsafe { word.view_mut() };
-            let (left, placed) = segment.fill(entries);
+            let left = segment.fill(entries);
+            let placed = entries.len() - left.len();
             if !left.is_empty()
                 && let Some(larger) = next_size(buckets)
                 && is_half_full(entries.len(), buckets)
@@ -364,6 +362,23 @@ impl<'a> Segment<'a> {
             .chain(self.stashed().map(|(_, word)| word))
     }
 
+    /// Every word that holds an entry, buckets in order first.
+    pub(super) fn gather(self) -> Gathered {
+        // Each word is written, and counted if it holds an entry: no branch to mispredict. The place
+        // after the last possible entry takes what an empty word writes.
+        let mut words = [Packed::EMPTY; MAX_ENTRIES + 1];
+        let mut len = 0;
+        for bucket in self.buckets {
+            for word in bucket.words() {
+                words[len & MAX_ENTRIES] = word;
+                len += usize::from(!word.is_empty());
+            }
+        }
+        let mut gathered = Gathered::from_buf_and_len(words, len);
+        gathered.extend(self.stashed().map(|(_, word)| word));
+        gathered
+    }
+
     /// The words whose home is `home`, wherever they lie.
     pub(super) fn words_of_home(self, home: usize) -> impl Iterator<Item = Packed> + use<'a> {
         let count = self.buckets.len();
@@ -465,10 +480,9 @@ impl SegmentMut<'_> {
     /// The first entry in `bucket` whose home is `home`.
     fn find_in_bucket(&self, bucket: usize, home: usize) -> Option<(usize, Packed)> {
         let count = self.buckets.len();
-        let words = self.buckets.get(bucket)?.words().enumerate();
-        words
-            .filter(|(_, word)| !word.is_empty())
-            .find(|(_, word)| home_of(word.tag(), count) == home)
+        let line = self.buckets.get(bucket)?;
+        let slot = line.first_of_home(home, count)?;
+        Some((slot, line.get(slot)))
     }
 
     /// The last resort, without limit.
@@ -483,24 +497,36 @@ impl SegmentMut<'_> {
         self.buckets[home].raise(STASH);
     }
 
-    /// Fills an empty segment. Returns what found no room, and how many did. Homes go first, so that
-    /// displaced entries do not displace others in turn.
-    fn fill(&mut self, entries: &[Packed]) -> (SmallVec<[Packed; 64]>, usize) {
-        let mut filled = [0u8; MAX_BUCKETS + 1];
+    /// Fills an empty segment. Returns what found no room. Homes go first, so that displaced entries
+    /// do not displace others in turn.
+    fn fill(&mut self, entries: &[Packed]) -> SmallVec<[Packed; 64]> {
+        let mut filled = [0u8; MAX_BUCKETS + 2];
         let mut displaced: SmallVec<[Packed; 64]> = SmallVec::new();
         for &packed in entries {
             let home = self.home(packed);
             let slot = usize::from(filled[home]);
             if slot < SLOTS {
-                self.buckets[home].set(slot, packed);
+                self.buckets[home].set_in_fresh(slot, packed);
                 filled[home] += 1;
             } else {
                 displaced.push(packed);
             }
         }
+        // No neighbour after the last bucket.
+        filled[self.buckets.len()] = SLOTS as u8;
+        displaced.retain(|packed| {
+            let home = self.home(*packed);
+            let slot = usize::from(filled[home + 1]);
+            if slot == SLOTS {
+                return true;
+            }
+            self.buckets[home + 1].set(slot, *packed);
+            self.buckets[home].raise(NEIGHBOUR);
+            filled[home + 1] += 1;
+            false
+        });
         displaced.retain(|packed| !self.place(*packed));
-        let placed = entries.len() - displaced.len();
-        (displaced, placed)
+        displaced
     }
 
     /// Exchanges the entry at a place for another one with the same hash.
