@@ -236,7 +236,7 @@ impl Word {
     #[inline(always)]
     pub(super) fn is_sparse(self) -> bool {
         let len = self.len();
-        len % SLOTS == 0 && len * 8 <= self.buckets() * SLOTS * 5
+        len.is_multiple_of(SLOTS) && len * 8 <= self.buckets() * SLOTS * 5
     }
 }
 
