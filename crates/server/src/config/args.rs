@@ -202,7 +202,7 @@ mod tests {
         );
         assert_eq!(
             lines(&["loglevel", "verbose", "--port", "1"]),
-            ["port \"1\""],
+            ["\"verbose\"", "port \"1\""],
             "the first is a file"
         );
         assert_eq!(

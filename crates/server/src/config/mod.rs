@@ -220,8 +220,7 @@ impl Config {
     /// The points of `save`.
     #[must_use]
     pub fn save_points(&self) -> Vec<SavePoint> {
-        self.parsed(P::Save, |args| parse_save(args))
-            .unwrap_or_default()
+        self.parsed(P::Save, parse_save).unwrap_or_default()
     }
 
     /// The percentiles of `latency-tracking-info-percentiles`.
@@ -253,6 +252,18 @@ impl Config {
             ProtectedAction::Yes => true,
             ProtectedAction::Local => client_is_local,
         }
+    }
+
+    /// Puts a number in place that the system enforced instead of the one that was asked for, such as fewer clients
+    /// because of the limit of open files. To be called while starting.
+    pub fn adjust(&self, id: P, number: i64) {
+        debug_assert!(
+            id.parameter().kind.is_number(),
+            "{} is not a number",
+            id.name()
+        );
+        self.put(id, &Value::Number(number));
+        self.changed();
     }
 
     /// Whether the parameter is set to what it is without anybody setting it.

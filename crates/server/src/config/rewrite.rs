@@ -98,7 +98,7 @@ impl Config {
             self.rewrite_parameter(parameter, &mut rewriter);
         }
         if let Some(users) = users {
-            rewriter.rewritten.insert("user");
+            rewriter.rewritten.insert("user".to_owned());
             for user in users {
                 rewriter.write("user", [b"user ", user.as_slice()].concat(), true);
             }
@@ -124,7 +124,7 @@ impl Config {
 
     fn rewrite_parameter(&self, parameter: &'static Parameter, rewriter: &mut Rewriter) {
         let value = self.value(parameter.id);
-        rewriter.rewritten.insert(parameter.name);
+        rewriter.rewritten.insert(parameter.name.to_owned());
         let is_default = value == parameter.default_value();
         match (&parameter.kind, &value) {
             // Without a line it is unset again after the next start.
@@ -140,19 +140,7 @@ impl Config {
             (Kind::Save | Kind::Dir, _) => {
                 rewriter.write(parameter.name, parameter.line(&value), true)
             }
-            (Kind::OutputLimits, Value::Text(text)) => {
-                let default = output_limits(parameter.default.as_bytes()).classes();
-                for ((_, class, limit), (_, _, default)) in
-                    output_limits(text).classes().into_iter().zip(default)
-                {
-                    let (hard, soft) = (format_memory(limit.hard), format_memory(limit.soft));
-                    let line = format!(
-                        "{} {class} {hard} {soft} {}",
-                        parameter.name, limit.soft_seconds
-                    );
-                    rewriter.write(parameter.name, line.into_bytes(), limit != default);
-                }
-            }
+            (Kind::OutputLimits, Value::Text(text)) => rewrite_limits(parameter, text, rewriter),
             _ => rewriter.write(parameter.name, parameter.line(&value), !is_default),
         }
     }
@@ -162,6 +150,19 @@ impl Config {
             rewriter.append(b"save \"\"".to_vec());
         }
         rewriter.append(parameter.line(&self.value(parameter.id)));
+    }
+}
+
+/// The limits have a line for each class.
+fn rewrite_limits(parameter: &Parameter, text: &[u8], rewriter: &mut Rewriter) {
+    let classes = output_limits(text).classes();
+    let defaults = output_limits(parameter.default.as_bytes()).classes();
+    for ((_, class, limit), (_, _, default)) in classes.into_iter().zip(defaults) {
+        let directive = format!("{} {class}", parameter.name);
+        let (hard, soft) = (format_memory(limit.hard), format_memory(limit.soft));
+        let line = format!("{directive} {hard} {soft} {}", limit.soft_seconds);
+        rewriter.write(&directive, line.into_bytes(), limit != default);
+        rewriter.rewritten.insert(directive);
     }
 }
 
@@ -195,13 +196,28 @@ fn format_memory(bytes: u64) -> String {
     bytes.to_string()
 }
 
+/// The key under which a line with these words is found again: the parameter's name, and the class where a line has
+/// the limit of one class.
+fn directive_of(parameter: &Parameter, words: &[&[u8]]) -> String {
+    let class = match (&parameter.kind, words) {
+        (Kind::OutputLimits, [_, class, _, _, _]) => class.to_ascii_lowercase(),
+        _ => return parameter.name.to_owned(),
+    };
+    let class = if class == b"slave" {
+        "replica".into()
+    } else {
+        String::from_utf8_lossy(&class)
+    };
+    format!("{} {class}", parameter.name)
+}
+
 /// A configuration file being changed.
 struct Rewriter {
     lines: Vec<Vec<u8>>,
     /// Positions in `lines` of each directive that were not written over yet, first to last.
     unused: HashMap<String, VecDeque<usize>>,
     /// Directives whose unused lines go away.
-    rewritten: HashSet<&'static str>,
+    rewritten: HashSet<String>,
     has_signature: bool,
     everything: bool,
 }
@@ -228,10 +244,10 @@ impl Rewriter {
             self.lines.push(line.to_vec());
             return;
         }
-        let words = split_args(line).ok();
-        let name = words.as_ref().and_then(|words| words.as_args().get(0));
-        let directive = name.and_then(|name| match Parameter::named(name) {
-            Some(parameter) => Some(parameter.name.to_owned()),
+        let words = split_args(line).unwrap_or_default();
+        let words: Vec<&[u8]> = words.as_args().iter().collect();
+        let directive = words.first().and_then(|name| match Parameter::named(name) {
+            Some(parameter) => Some(directive_of(parameter, &words)),
             None => is_directive(name).then(|| String::from_utf8_lossy(name).to_ascii_lowercase()),
         });
         match directive {
@@ -254,12 +270,15 @@ impl Rewriter {
     }
 
     fn append(&mut self, line: Vec<u8>) {
-        if !self.has_signature {
-            self.has_signature = true;
-            self.lines.push(SIGNATURE.to_vec());
-        }
         while self.lines.last().is_some_and(Vec::is_empty) {
             self.lines.pop();
+        }
+        if !self.has_signature {
+            self.has_signature = true;
+            if !self.lines.is_empty() {
+                self.lines.push(Vec::new());
+            }
+            self.lines.push(SIGNATURE.to_vec());
         }
         self.lines.push(line);
     }

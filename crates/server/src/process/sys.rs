@@ -39,6 +39,10 @@ pub(super) fn stop_self() {
 }
 
 /// The mask can only be read by setting it; to be called while there is one thread.
+#[allow(
+    clippy::useless_conversion,
+    reason = "on some systems the mask has 16 bits"
+)]
 pub(super) fn umask() -> u32 {
     // SAFETY: takes no pointers and always succeeds.
     let mask = unsafe { libc::umask(0o777) };
