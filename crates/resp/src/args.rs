@@ -275,7 +275,7 @@ mod tests {
         assert_eq!(args.skip(2).iter().collect::<Vec<_>>(), [b"ab"]);
         assert_eq!(args.take(1).len(), 1);
         assert!(args.skip(7).is_empty());
-        assert_eq!(args.iter().rev().next(), Some(&b"ab"[..]));
+        assert_eq!(args.iter().next_back(), Some(&b"ab"[..]));
         assert_eq!(args.iter().len(), 3);
     }
 

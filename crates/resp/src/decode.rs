@@ -363,3 +363,148 @@ fn is_integer(text: &[u8]) -> bool {
     let digits = text.strip_prefix(b"-").unwrap_or(text);
     !digits.is_empty() && digits.iter().all(u8::is_ascii_digit)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn value(input: &[u8]) -> Value {
+        let (value, len) = decode(input).unwrap().unwrap();
+        assert_eq!(len, input.len());
+        for end in 0..len {
+            assert_eq!(decode(&input[..end]), Ok(None), "{end} bytes");
+        }
+        value
+    }
+
+    #[test]
+    fn every_type() {
+        assert_eq!(value(b"+OK\r\n"), Value::Simple(b"OK".to_vec()));
+        assert_eq!(value(b"-ERR x\r\n"), Value::Error(b"ERR x".to_vec()));
+        assert_eq!(value(b":-5\r\n"), Value::Integer(-5));
+        assert_eq!(
+            value(b"$4\r\n\r\n\0\n\r\n"),
+            Value::Bulk(b"\r\n\0\n".to_vec())
+        );
+        assert_eq!(value(b"$-1\r\n"), Value::Null);
+        assert_eq!(value(b"*-1\r\n"), Value::NullArray);
+        assert_eq!(value(b"_\r\n"), Value::Null);
+        assert_eq!(value(b",1.5e3\r\n"), Value::Double(1500.0));
+        assert!(matches!(value(b",nan\r\n"), Value::Double(nan) if nan.is_nan()));
+        assert_eq!(value(b"#t\r\n"), Value::Boolean(true));
+        assert_eq!(
+            value(b"(-12345678901234567890123\r\n").as_bytes(),
+            Some(&b"-12345678901234567890123"[..])
+        );
+        assert_eq!(
+            value(b"=6\r\ntxt:hi\r\n"),
+            Value::Verbatim(*b"txt", b"hi".to_vec())
+        );
+        assert_eq!(value(b"!3\r\nERR\r\n"), Value::BulkError(b"ERR".to_vec()));
+        assert_eq!(
+            value(b"*2\r\n*0\r\n:1\r\n"),
+            Value::Array(vec![Value::Array(vec![]), Value::Integer(1)])
+        );
+        assert_eq!(value(b"~1\r\n:1\r\n"), Value::Set(vec![Value::Integer(1)]));
+        assert_eq!(value(b">1\r\n:1\r\n"), Value::Push(vec![Value::Integer(1)]));
+        let pairs = vec![(Value::Integer(1), Value::Null)];
+        assert_eq!(value(b"%1\r\n:1\r\n_\r\n"), Value::Map(pairs.clone()));
+        let attribute = Value::Attribute(pairs, Box::new(Value::Boolean(false)));
+        assert_eq!(value(b"|1\r\n:1\r\n_\r\n#f\r\n"), attribute);
+    }
+
+    #[test]
+    fn accessors() {
+        assert_eq!(value(b":3\r\n").as_integer(), Some(3));
+        assert_eq!(
+            value(b"*1\r\n:3\r\n").as_elements().map(<[Value]>::len),
+            Some(1)
+        );
+        assert!(value(b"-E\r\n").is_error() && value(b"!1\r\nE\r\n").is_error());
+        assert!(value(b"_\r\n").is_null() && value(b"*-1\r\n").is_null());
+        assert_eq!(value(b"_\r\n").as_bytes(), None);
+    }
+
+    #[test]
+    fn what_is_no_reply() {
+        use DecodeError::*;
+        let cases: [(&[u8], DecodeError); 19] = [
+            (b"\r\n", UnknownType(b'\r')),
+            (b"?1\r\n", UnknownType(b'?')),
+            (b":x\r\n", InvalidText),
+            (b":\r\n", InvalidText),
+            (b",x\r\n", InvalidText),
+            (b"#x\r\n", InvalidText),
+            (b"(1x\r\n", InvalidText),
+            (b"(-\r\n", InvalidText),
+            (b"_x\r\n", InvalidText),
+            (b"=3\r\ntxt\r\n", InvalidText),
+            (b"$-2\r\n", InvalidLength),
+            (b"!-1\r\n", InvalidLength),
+            (b"%-1\r\n", InvalidLength),
+            (b"*x\r\n", InvalidLength),
+            (b"+a\nb", InvalidCrlf),
+            (b"+a\rb", InvalidCrlf),
+            (b"$1\r\nabc", InvalidCrlf),
+            (b"$536870913\r\n", TooLarge),
+            (b"%9223372036854775807\r\n", TooLarge),
+        ];
+        for (input, error) in cases {
+            assert_eq!(
+                decode(input),
+                Err(error),
+                "{:?}",
+                String::from_utf8_lossy(input)
+            );
+        }
+    }
+
+    #[test]
+    fn limits() {
+        let limits = DecodeLimits {
+            max_depth: 3,
+            max_bulk: 4,
+            max_values: 6,
+            max_line: 8,
+        };
+        let error = |input: &[u8]| decode_with(input, &limits).err();
+        assert_eq!(error(b"*1\r\n*1\r\n*1\r\n:1\r\n"), None);
+        assert_eq!(
+            error(b"*1\r\n*1\r\n*1\r\n*1\r\n"),
+            Some(DecodeError::TooLarge)
+        );
+        assert_eq!(error(b"$5\r\n"), Some(DecodeError::TooLarge));
+        assert_eq!(error(b"*6\r\n"), Some(DecodeError::TooLarge));
+        assert_eq!(
+            error(b"*3\r\n*3\r\n"),
+            Some(DecodeError::TooLarge).filter(|_| false)
+        );
+        assert_eq!(
+            error(b"*3\r\n*3\r\n:1\r\n:1\r\n:1\r\n*3\r\n"),
+            Some(DecodeError::TooLarge)
+        );
+        assert_eq!(error(b"+1234567"), None);
+        assert_eq!(error(b"+12345678"), Some(DecodeError::TooLarge));
+    }
+
+    #[test]
+    fn deep_nesting_ends_with_an_error() {
+        let input = b"*1\r\n".repeat(100_000);
+        assert_eq!(decode(&input), Err(DecodeError::TooLarge));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_without_panic(
+            input in prop::collection::vec(
+                prop_oneof![prop::sample::select(b"*$:+-_,#(=!~%>|\r\n\r\n0123tf".to_vec()), any::<u8>()],
+                0..200,
+            ),
+        ) {
+            if let Ok(Some((_, len))) = decode(&input) {
+                prop_assert!(len <= input.len());
+            }
+        }
+    }
+}

@@ -359,3 +359,211 @@ impl fmt::Debug for Output {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn shared(byte: u8, len: usize) -> SharedBytes {
+        Arc::new(vec![byte; len])
+    }
+
+    fn gathered(output: &Output) -> Vec<u8> {
+        let mut slices: Vec<IoSlice<'_>> = Vec::new();
+        output.as_io_slices(&mut slices);
+        assert!(slices.iter().all(|slice| !slice.is_empty()));
+        slices
+            .iter()
+            .flat_map(|slice| slice.iter().copied())
+            .collect()
+    }
+
+    #[test]
+    fn large_pieces_are_shared_and_small_ones_copied() {
+        let mut output = Output::new();
+        let large = shared(b'x', SHARED_MIN_BYTES);
+        output.raw(b"a");
+        output.shared(large.clone());
+        assert_eq!(Arc::strong_count(&large), 2);
+        assert_eq!(output.as_contiguous(), None);
+        assert_eq!(
+            (output.len(), output.shared_len()),
+            (SHARED_MIN_BYTES + 1, SHARED_MIN_BYTES)
+        );
+        output.consume(SHARED_MIN_BYTES);
+        assert_eq!(output.to_vec(), b"x");
+        output.raw(b"b");
+        output.consume(1);
+        assert_eq!(Arc::strong_count(&large), 1);
+        assert_eq!(output.as_contiguous(), Some(&b"b"[..]));
+
+        let small = shared(b'x', SHARED_MIN_BYTES - 1);
+        output.shared(small.clone());
+        assert_eq!((Arc::strong_count(&small), output.shared_len()), (1, 0));
+    }
+
+    #[test]
+    fn a_mark_undoes_what_was_not_sent() {
+        let mut output = Output::new();
+        output.raw(b"kept");
+        let mark = output.mark();
+        output.raw(b"dropped");
+        output.shared(shared(b'x', SHARED_MIN_BYTES));
+        assert_eq!(output.len_since(&mark), 7 + SHARED_MIN_BYTES);
+        output.consume(2);
+        output.truncate_to(mark);
+        assert_eq!((output.to_vec(), output.shared_len()), (b"pt".to_vec(), 0));
+        output.raw(b"ab");
+        output.consume(3);
+        output.truncate_to(mark);
+        assert!(output.is_empty());
+    }
+
+    #[test]
+    fn idle_outputs_give_memory_back() {
+        let mut output = Output::new();
+        output.raw(&[b'x'; 100_000]);
+        output.shrink_if_idle();
+        assert_eq!(output.len(), 100_000);
+        output.consume(99_999);
+        output.shrink_if_idle();
+        assert_eq!(output.to_vec(), b"x");
+        output.consume(1);
+        output.shrink_if_idle();
+        assert_eq!(output.memory_usage(), 0);
+        output.raw(b"y");
+        assert_eq!(output.to_vec(), b"y");
+    }
+
+    #[test]
+    fn sent_bytes_are_dropped_in_steps() {
+        let mut output = Output::new();
+        for _ in 0..1000 {
+            output.raw(&[b'x'; 1000]);
+            output.consume(999);
+        }
+        assert_eq!(output.len(), 1000);
+        assert!(output.memory_usage() < 100_000);
+    }
+
+    #[test]
+    fn one_write_takes_a_bounded_number_of_slices() {
+        let mut output = Output::new();
+        for _ in 0..SLICES_MAX {
+            output.raw(b"a");
+            output.shared(shared(b'x', SHARED_MIN_BYTES));
+        }
+        assert_eq!(output.io_slices().count(), SLICES_MAX);
+        assert_eq!(output.to_vec().len(), output.len());
+    }
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Raw(usize),
+        Shared(usize),
+        Consume(prop::sample::Index),
+        Mark,
+        Truncate,
+        Defer,
+        Insert(usize),
+        Append(usize, usize),
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        let large = SHARED_MIN_BYTES - 2..SHARED_MIN_BYTES + 20;
+        prop_oneof![
+            4 => (0..2 * INSERT_MOVE_MAX).prop_map(Step::Raw),
+            4 => (0..30usize).prop_map(Step::Raw),
+            3 => large.clone().prop_map(Step::Shared),
+            3 => any::<prop::sample::Index>().prop_map(Step::Consume),
+            1 => Just(Step::Mark),
+            1 => Just(Step::Truncate),
+            3 => Just(Step::Defer),
+            3 => (1..20usize).prop_map(Step::Insert),
+            1 => (0..30usize, large).prop_map(|(raw, shared)| Step::Append(raw, shared)),
+        ]
+    }
+
+    /// A mark, and the length of everything written before it.
+    type Place = (Mark, usize);
+
+    /// The same operations on one plain vector of everything that was ever written.
+    #[derive(Default)]
+    struct Model {
+        all: Vec<u8>,
+        sent: usize,
+        mark: Option<(Place, Vec<Place>)>,
+        open: Vec<Place>,
+    }
+
+    impl Model {
+        fn apply(&mut self, output: &mut Output, step: &Step, byte: u8) {
+            match step {
+                Step::Raw(len) => {
+                    output.raw(&vec![byte; *len]);
+                    self.all.resize(self.all.len() + len, byte);
+                }
+                Step::Shared(len) => {
+                    output.shared(shared(byte, *len));
+                    self.all.resize(self.all.len() + len, byte);
+                }
+                // Nothing is sent in the middle of a reply.
+                Step::Consume(index) if self.open.is_empty() => {
+                    let count = index.index(self.all.len() - self.sent + 1);
+                    output.consume(count);
+                    self.sent += count;
+                }
+                Step::Mark => {
+                    self.mark = Some(((output.mark(), self.all.len()), self.open.clone()))
+                }
+                Step::Truncate => {
+                    if let Some(((mark, len), open)) = self.mark.take() {
+                        output.truncate_to(mark);
+                        self.all.truncate(len.max(self.sent));
+                        self.open = open;
+                    }
+                }
+                Step::Defer => self.open.push((output.defer(), self.all.len())),
+                Step::Insert(len) => {
+                    if let Some((mark, at)) = self.open.pop() {
+                        output.insert_at(mark, &vec![byte; *len]);
+                        self.all.splice(at..at, vec![byte; *len]);
+                        self.mark = None;
+                    }
+                }
+                Step::Append(raw, large) if self.open.is_empty() => {
+                    let mut other = Output::new();
+                    other.raw(b"sent");
+                    other.raw(&vec![byte; *raw]);
+                    other.shared(shared(byte, *large));
+                    other.raw(b"!");
+                    other.consume(4);
+                    output.append(&mut other);
+                    assert!(other.is_empty() && other.shared_len() == 0);
+                    self.all.resize(self.all.len() + raw + large, byte);
+                    self.all.push(b'!');
+                    self.mark = None;
+                }
+                Step::Consume(_) | Step::Append(..) => {}
+            }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(128))]
+        #[test]
+        fn behaves_as_one_vector(steps in prop::collection::vec(step(), 0..40)) {
+            let mut output = Output::new();
+            let mut model = Model::default();
+            for (index, step) in steps.iter().enumerate() {
+                model.apply(&mut output, step, index as u8);
+                let waiting = &model.all[model.sent..];
+                prop_assert_eq!(output.len(), waiting.len());
+                prop_assert_eq!(output.is_empty(), waiting.is_empty());
+                prop_assert!(gathered(&output) == waiting, "slices differ after step {}", index);
+                prop_assert!(output.to_vec() == waiting, "copy differs after step {}", index);
+            }
+        }
+    }
+}

@@ -257,9 +257,11 @@ impl RequestParser {
             return Ok(Progress::NeedMore { hint: 0 });
         };
         if count <= 0 {
+            self.scanned = 0;
             return Ok(Progress::Empty { consumed: position });
         }
         let args = check_arg_count(count, limits)?;
+        self.scanned = 0;
         let mut array = Array {
             position,
             remaining: args,
@@ -278,6 +280,7 @@ impl RequestParser {
             }
             Err(error) => {
                 spans.truncate(base);
+                self.scanned = 0;
                 Err(error)
             }
         }
@@ -295,12 +298,15 @@ impl RequestParser {
             return Ok(Progress::NeedMore { hint: 0 });
         };
         let mut partial = std::mem::take(&mut self.partial);
+        let known = partial.len();
         let step = self.read_args(input, limits, &mut array, &mut partial);
         self.partial = partial;
-        self.array = Some(array);
-        match step? {
-            Step::NeedMore { hint } => Ok(Progress::NeedMore { hint }),
-            Step::Complete => {
+        match step {
+            Ok(Step::NeedMore { hint }) => {
+                self.array = Some(array);
+                Ok(Progress::NeedMore { hint })
+            }
+            Ok(Step::Complete) => {
                 let args = self.partial.len();
                 spans.extend_from_slice(&self.partial);
                 self.reset();
@@ -308,6 +314,11 @@ impl RequestParser {
                     consumed: array.position,
                     args,
                 })
+            }
+            Err(error) => {
+                self.partial.truncate(known);
+                self.scanned = 0;
+                Err(error)
             }
         }
     }
@@ -329,8 +340,9 @@ impl RequestParser {
                     let Some((len, position)) = line else {
                         return Ok(Step::NeedMore { hint: 0 });
                     };
+                    let len = check_bulk_len(len, limits)?;
                     array.position = position;
-                    check_bulk_len(len, limits)?
+                    len
                 }
             };
             let end = array.position.saturating_add(len);
@@ -492,3 +504,6 @@ fn check_bulk_len(len: i64, limits: &Limits) -> Result<usize, ProtocolError> {
         _ => Err(ProtocolError::InvalidBulkLength),
     }
 }
+
+#[cfg(test)]
+mod tests;

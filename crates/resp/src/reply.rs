@@ -308,3 +308,240 @@ impl Write for Text {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::decode::{Value, decode};
+    use crate::output::SHARED_MIN_BYTES;
+    use proptest::prelude::*;
+
+    /// What `write` writes in both versions of the protocol, as text.
+    fn both(write: impl Fn(&mut Reply<'_>)) -> (String, String) {
+        let text = |protocol| {
+            let mut output = Output::new();
+            write(&mut Reply::new(&mut output, protocol));
+            String::from_utf8_lossy(&output.to_vec()).into_owned()
+        };
+        (text(Protocol::Resp2), text(Protocol::Resp3))
+    }
+
+    fn assert_both(write: impl Fn(&mut Reply<'_>), resp2: &str, resp3: &str) {
+        assert_eq!(both(write), (resp2.to_owned(), resp3.to_owned()));
+    }
+
+    fn assert_same(write: impl Fn(&mut Reply<'_>), text: &str) {
+        assert_both(write, text, text);
+    }
+
+    #[test]
+    fn types_that_both_versions_have() {
+        assert_same(|reply| reply.ok(), "+OK\r\n");
+        assert_same(|reply| reply.simple("a\r\nb"), "+a  b\r\n");
+        assert_same(|reply| reply.error("ERR no\nno\r\n"), "-ERR no no\r\n");
+        assert_same(|reply| reply.error(b"\r\n"), "-\r\n");
+        assert_same(|reply| reply.integer(7), ":7\r\n");
+        assert_same(|reply| reply.integer(-1), ":-1\r\n");
+        assert_same(|reply| reply.integer(i64::MIN), ":-9223372036854775808\r\n");
+        assert_same(
+            |reply| reply.bulk(b"ab\r\ncdefghij"),
+            "$12\r\nab\r\ncdefghij\r\n",
+        );
+        assert_same(|reply| reply.bulk(b""), "$0\r\n\r\n");
+        assert_same(
+            |reply| reply.bulk_display(format_args!("{}-{}", 1, 2)),
+            "$3\r\n1-2\r\n",
+        );
+        assert_same(|reply| reply.integer_bulk(-10), "$3\r\n-10\r\n");
+        assert_same(|reply| reply.array(10), "*10\r\n");
+        assert_same(|reply| reply.empty_array(), "*0\r\n");
+        assert_same(|reply| reply.raw(b"+x\r\n"), "+x\r\n");
+    }
+
+    #[test]
+    fn types_that_resp2_lacks() {
+        assert_both(|reply| reply.null(), "$-1\r\n", "_\r\n");
+        assert_both(|reply| reply.null_array(), "*-1\r\n", "_\r\n");
+        assert_both(|reply| reply.map(3), "*6\r\n", "%3\r\n");
+        assert_both(|reply| reply.set(3), "*3\r\n", "~3\r\n");
+        assert_both(|reply| reply.push(3), "*3\r\n", ">3\r\n");
+        assert_both(|reply| reply.double(1.5), "$3\r\n1.5\r\n", ",1.5\r\n");
+        assert_both(
+            |reply| reply.double(f64::INFINITY),
+            "$3\r\ninf\r\n",
+            ",inf\r\n",
+        );
+        assert_both(
+            |reply| reply.long_double(&F80::from(2)),
+            "$1\r\n2\r\n",
+            ",2\r\n",
+        );
+        assert_both(|reply| reply.boolean(true), ":1\r\n", "#t\r\n");
+        assert_both(|reply| reply.boolean(false), ":0\r\n", "#f\r\n");
+        assert_both(|reply| reply.big_number("123"), "$3\r\n123\r\n", "(123\r\n");
+        assert_both(
+            |reply| reply.verbatim("txt", b"hi"),
+            "$2\r\nhi\r\n",
+            "=6\r\ntxt:hi\r\n",
+        );
+        assert_both(
+            |reply| reply.verbatim("md", b"hi"),
+            "$2\r\nhi\r\n",
+            "=6\r\nmd :hi\r\n",
+        );
+        let attribute = |reply: &mut Reply<'_>| {
+            if reply.attribute(1) {
+                reply.ok();
+                reply.integer(1);
+            }
+            reply.null();
+        };
+        assert_both(attribute, "$-1\r\n", "|1\r\n+OK\r\n:1\r\n_\r\n");
+    }
+
+    #[test]
+    fn lengths_known_afterwards() {
+        let nested = |reply: &mut Reply<'_>| {
+            let outer = reply.defer();
+            let inner = reply.defer();
+            reply.integer(1);
+            reply.integer(2);
+            reply.finish_map(inner, 1);
+            let inner = reply.defer();
+            reply.finish_set(inner, 0);
+            reply.finish_array(outer, 2);
+            let push = reply.defer();
+            reply.ok();
+            reply.finish_push(push, 1);
+        };
+        assert_both(
+            nested,
+            "*2\r\n*2\r\n:1\r\n:2\r\n*0\r\n*1\r\n+OK\r\n",
+            "*2\r\n%1\r\n:1\r\n:2\r\n~0\r\n>1\r\n+OK\r\n",
+        );
+    }
+
+    #[test]
+    fn large_shared_strings_inside_deferred_arrays() {
+        let mut output = Output::new();
+        let mut reply = Reply::new(&mut output, Protocol::Resp2);
+        let outer = reply.defer();
+        reply.bulk_shared(Arc::new(vec![b'x'; SHARED_MIN_BYTES]));
+        let inner = reply.defer();
+        reply.bulk(&[b'y'; 20_000]);
+        reply.bulk_shared(Arc::new(vec![b'z'; 3]));
+        reply.finish_array(inner, 2);
+        reply.finish_array(outer, 2);
+        let wanted = Value::Array(vec![
+            Value::Bulk(vec![b'x'; SHARED_MIN_BYTES]),
+            Value::Array(vec![
+                Value::Bulk(vec![b'y'; 20_000]),
+                Value::Bulk(b"zzz".to_vec()),
+            ]),
+        ]);
+        assert_eq!(decode(&output.to_vec()), Ok(Some((wanted, output.len()))));
+    }
+
+    /// Writes `value`, with lengths given in advance or afterwards.
+    fn write(value: &Value, deferred: bool, reply: &mut Reply<'_>) {
+        match value {
+            Value::Simple(text) => reply.simple(std::str::from_utf8(text).unwrap()),
+            Value::Error(text) => reply.error(text),
+            Value::Integer(value) => reply.integer(*value),
+            Value::Bulk(bytes) if deferred => reply.bulk_shared(Arc::new(bytes.clone())),
+            Value::Bulk(bytes) => reply.bulk(bytes),
+            Value::Null => reply.null(),
+            Value::Double(value) => reply.double(*value),
+            Value::Boolean(value) => reply.boolean(*value),
+            Value::BigNumber(digits) => reply.big_number(std::str::from_utf8(digits).unwrap()),
+            Value::Verbatim(format, bytes) => {
+                reply.verbatim(std::str::from_utf8(format).unwrap(), bytes)
+            }
+            Value::Array(values) | Value::Set(values) | Value::Push(values) if deferred => {
+                let length = reply.defer();
+                values
+                    .iter()
+                    .for_each(|value| write(value, deferred, reply));
+                match value {
+                    Value::Array(_) => reply.finish_array(length, values.len()),
+                    Value::Set(_) => reply.finish_set(length, values.len()),
+                    _ => reply.finish_push(length, values.len()),
+                }
+            }
+            Value::Array(values) | Value::Set(values) | Value::Push(values) => {
+                match value {
+                    Value::Array(_) => reply.array(values.len()),
+                    Value::Set(_) => reply.set(values.len()),
+                    _ => reply.push(values.len()),
+                }
+                values
+                    .iter()
+                    .for_each(|value| write(value, deferred, reply));
+            }
+            Value::Map(pairs) => {
+                let length = deferred.then(|| reply.defer());
+                if length.is_none() {
+                    reply.map(pairs.len());
+                }
+                for (key, value) in pairs {
+                    write(key, deferred, reply);
+                    write(value, deferred, reply);
+                }
+                if let Some(length) = length {
+                    reply.finish_map(length, pairs.len());
+                }
+            }
+            Value::Attribute(pairs, value) => {
+                assert!(reply.attribute(pairs.len()));
+                for (key, value) in pairs {
+                    write(key, deferred, reply);
+                    write(value, deferred, reply);
+                }
+                write(value, deferred, reply);
+            }
+            Value::NullArray | Value::BulkError(_) => unreachable!("not generated"),
+        }
+    }
+
+    fn value() -> impl Strategy<Value = Value> {
+        let bytes = prop::collection::vec(any::<u8>(), 0..20);
+        let leaf = prop_oneof![
+            "[ -~]{0,10}".prop_map(|text| Value::Simple(text.into_bytes())),
+            "[ -~]{0,10}".prop_map(|text| Value::Error(text.into_bytes())),
+            any::<i64>().prop_map(Value::Integer),
+            bytes.clone().prop_map(Value::Bulk),
+            (SHARED_MIN_BYTES..20_000).prop_map(|len| Value::Bulk(vec![b'x'; len])),
+            Just(Value::Null),
+            any::<f64>()
+                .prop_filter("NaN", |value| !value.is_nan())
+                .prop_map(Value::Double),
+            any::<bool>().prop_map(Value::Boolean),
+            "-?[0-9]{1,30}".prop_map(|text| Value::BigNumber(text.into_bytes())),
+            bytes.prop_map(|bytes| Value::Verbatim(*b"txt", bytes)),
+        ];
+        leaf.prop_recursive(4, 32, 5, |inner| {
+            let values = prop::collection::vec(inner.clone(), 0..5);
+            let pairs = prop::collection::vec((inner.clone(), inner.clone()), 0..3);
+            prop_oneof![
+                values.clone().prop_map(Value::Array),
+                values.clone().prop_map(Value::Set),
+                values.prop_map(Value::Push),
+                pairs.clone().prop_map(Value::Map),
+                (pairs, inner).prop_map(|(pairs, value)| Value::Attribute(pairs, Box::new(value))),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn replies_decode_back(value in value(), deferred: bool, cut in any::<prop::sample::Index>()) {
+            let mut output = Output::new();
+            write(&value, deferred, &mut Reply::new(&mut output, Protocol::Resp3));
+            let bytes = output.to_vec();
+            prop_assert_eq!(decode(&bytes[..cut.index(bytes.len())]), Ok(None));
+            prop_assert_eq!(decode(&[&bytes[..], b"more"].concat()), Ok(Some((value, bytes.len()))));
+        }
+    }
+}

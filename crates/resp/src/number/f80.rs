@@ -265,3 +265,144 @@ fn round_decimals(mantissa: u64, shift: u32) -> (u64, u64) {
     }
     (integer, decimals)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn number(text: &str) -> F80 {
+        F80::parse(text.as_bytes()).unwrap()
+    }
+
+    fn sum(a: &str, b: &str) -> String {
+        (number(a) + number(b)).to_string()
+    }
+
+    /// Expected values come from a C program that adds `long double`s on x86-64.
+    #[test]
+    fn sums_as_the_hardware_computes_them() {
+        assert_eq!(sum("0.1", "0.2"), "0.3");
+        assert_eq!(sum("1e17", "0.5"), "100000000000000000.5");
+        assert_eq!(sum("3", "1.1"), "4.1");
+        assert_eq!(sum("5.0e3", "2.0e2"), "5200");
+        assert_eq!(sum("10.5", "-10.5"), "0");
+        assert_eq!(sum("-0", "-0"), "0");
+        assert_eq!(sum("1", "-1e-30"), "1");
+        assert_eq!(sum("0", "-1e-30"), "0");
+        assert_eq!(
+            sum("9223372036854775807", "9223372036854775807"),
+            "18446744073709551614"
+        );
+        assert_eq!(sum("18446744073709551615", "1"), "18446744073709551616");
+        assert_eq!(sum("18446744073709551617", "0"), "18446744073709551616");
+        assert_eq!(sum("18446744073709551618", "1"), "18446744073709551620");
+        assert_eq!(sum("0x1p63", "0x1p-3"), "9223372036854775808");
+        assert_eq!(sum("0x1p60", "0x1p-3"), "1152921504606846976.125");
+        assert_eq!(sum("5e-18", "0"), "0");
+        assert_eq!(sum("5.1e-18", "0"), "0.00000000000000001");
+        // Ties of the last decimal go to the even digit.
+        assert_eq!(sum("0x1p-18", "0"), "0.00000381469726562");
+        assert_eq!(sum("0x3p-18", "0"), "0.00001144409179688");
+        assert_eq!(sum("256", "0.0201"), "256.02010000000000001");
+        assert_eq!(sum("0.99999999999999999999", "0"), "1");
+    }
+
+    #[test]
+    fn limits_of_the_format() {
+        let largest = number("1.18973149535723176502e4932");
+        assert!(
+            largest
+                .to_string()
+                .starts_with("1189731495357231765021263853")
+        );
+        assert_eq!(largest.to_string().len(), 4933);
+        assert!((largest + largest).is_infinite());
+        assert_eq!(F80::parse(b"1.18973149535723176506e4932"), None);
+        assert_eq!(F80::parse(b"1e4933"), None);
+        assert_eq!(F80::parse(b"1e99999999999"), None);
+        // Half of the smallest subnormal is 1.82e-4951: below that a number vanishes.
+        assert_eq!(number("2e-4951").to_string(), "0");
+        assert!(!number("2e-4951").is_zero());
+        assert_eq!(F80::parse(b"1.8e-4951"), None);
+        assert_eq!(F80::parse(b"1e-99999999999"), None);
+        assert!(number("0e99999999999").is_zero());
+        let smallest = number("0x1p-16445");
+        assert_eq!(smallest + smallest, number("0x1p-16444"));
+        assert_eq!(F80::parse(b"0x1p-16446"), None);
+        assert_eq!(number("0x1.8p-16446"), smallest);
+    }
+
+    #[test]
+    fn special_values() {
+        let infinite = number("-Infinity");
+        assert!(infinite.is_infinite() && !infinite.is_finite());
+        assert_eq!(infinite.to_string(), "-inf");
+        assert_eq!((infinite + number("1")).to_string(), "-inf");
+        assert_eq!((number("1") + infinite).to_string(), "-inf");
+        assert!((infinite + infinite).is_infinite());
+        let nan = infinite + number("inf");
+        assert!(nan.is_nan());
+        assert_eq!(nan.to_string(), "nan");
+        assert!((nan + number("1")).is_nan() && (number("1") + nan).is_nan());
+    }
+
+    #[test]
+    fn refuses_other_text() {
+        let bad = [
+            "", " 1", "1 ", "+", "-", ".", "1e", "1e+", "1x", "--1", "nan", "infin", "0x", "0x.p1",
+            "0x1p", "1\0",
+        ];
+        for text in bad {
+            assert_eq!(F80::parse(text.as_bytes()), None, "{text:?}");
+        }
+        let long = "1".repeat(F80_TEXT_BYTES_MAX + 1);
+        assert_eq!(F80::parse(long.as_bytes()), None);
+        let long = format!("0.{}", "1".repeat(F80_TEXT_BYTES_MAX - 2));
+        assert_eq!(number(&long).to_string(), "0.11111111111111111");
+    }
+
+    #[test]
+    fn doubles_are_exact() {
+        assert_eq!(F80::from_f64(0.5), number("0.5"));
+        assert_eq!(F80::from_f64(-5e-324), number("-0x1p-1074"));
+        assert_eq!(F80::from_f64(0.1).to_string(), "0.10000000000000001");
+        assert_eq!(F80::from_f64(f64::NEG_INFINITY).to_string(), "-inf");
+        assert!(F80::from_f64(f64::NAN).is_nan());
+    }
+
+    proptest! {
+        #[test]
+        fn integers_round_trip(value: i64) {
+            prop_assert_eq!(F80::from(value).to_string(), value.to_string());
+            prop_assert_eq!(number(&value.to_string()), F80::from(value));
+        }
+
+        #[test]
+        fn integer_sums_are_exact(a: i64, b: i64) {
+            let wanted = i128::from(a) + i128::from(b);
+            // Beyond 64 bits only even sums are numbers of the format.
+            prop_assume!(wanted.unsigned_abs() >> 64 == 0);
+            prop_assert_eq!((F80::from(a) + F80::from(b)).to_string(), wanted.to_string());
+        }
+
+        #[test]
+        fn addition_commutes(a: u64, b: u64, scale in -200..200i32) {
+            let (a, b) = (number(&format!("0x{a:x}p{scale}")), number(&format!("-0x{b:x}")));
+            prop_assert_eq!((a + b).to_string(), (b + a).to_string());
+        }
+
+        #[test]
+        fn short_decimals_print_as_they_were_typed(integer in 0..128u32, decimals in "[0-9]{0,14}[1-9]") {
+            let text = format!("{integer}.{decimals}");
+            prop_assert_eq!(number(&text).to_string(), text);
+        }
+
+        #[test]
+        fn any_text_is_read_without_panic(text in "[-+]?(0x)?[0-9a-f.]{0,30}([ep][-+]?[0-9]{0,6})?") {
+            if let Some(number) = F80::parse(text.as_bytes()) {
+                let _ = (number + number).to_string();
+            }
+        }
+    }
+}
