@@ -1,1 +1,41 @@
-//! Lodestore.
+//! The data: entries in hash tables, in shards with one lock each, with their expiry, their eviction and
+//! the account of their memory. It knows nothing of protocols, clients or files.
+//!
+//! ```text
+//!  Keyspace -- shards, each with a lock      hash of a key: | shard | position in the tables of the shard |
+//!    Shard  -- numbered databases, eviction pool, attachments of the server
+//!      Database -- hash table (values::table), timing wheel, counters
+//!        Entry  -- one block: header, deadline, key, value or a pointer to it
+//! ```
+//! The way of a command: [`Keyspace::hash`] its keys, prefetch, lock the shards ([`Keyspace::lock_one`],
+//! [`Keyspace::lock_many`]), then [`Shard::find_touch`], [`Shard::find_mut`], [`Shard::put`],
+//! [`Shard::remove`].
+//!
+//! Times are absolute unix milliseconds. The crate reads no clock and draws no random numbers: callers pass
+//! both.
+
+mod bigstring;
+mod db;
+mod entry;
+pub mod eviction;
+mod expire;
+mod hash;
+mod hook;
+mod locks;
+pub mod lru;
+pub mod memory;
+pub mod number;
+mod shard;
+mod wheel;
+
+pub use bigstring::BigString;
+pub use db::{Cleared, DatabaseStats};
+pub use entry::{
+    EMBSTR_MAX, Encoding, EntryMut, EntryRef, INLINE_MAX, LRU_BITS, NewValue, Removed, StringError,
+    StringRef, Type, Value, ValueMut, ValueRef,
+};
+pub use eviction::{Choice, Policy, Victim};
+pub use hash::KeyHash;
+pub use hook::ChangeHook;
+pub use locks::{Keyspace, Locked, Options, SHARDS_MAX, SHARDS_MIN};
+pub use shard::{ExpireProgress, Shard};

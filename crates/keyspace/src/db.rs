@@ -1,0 +1,256 @@
+//! One numbered database's part in one shard: a table of entries, a timing wheel, and counters.
+
+use crate::entry::{Block, EntryRef, OwnedBlock};
+use crate::expire::Expiry;
+use crate::hash::{Hasher, KeyHash};
+use crate::hook::FRONTIER_END;
+use std::fmt;
+use values::table::{Slot, Table};
+
+/// Which part of the hash order a shard has: the hashes whose top `prefix_bits` are `index`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place {
+    pub(crate) index: usize,
+    pub(crate) prefix_bits: u32,
+}
+
+impl Place {
+    /// The first position.
+    pub(crate) fn origin(self) -> u64 {
+        (self.index as u64)
+            .checked_shl(u64::BITS - self.prefix_bits)
+            .unwrap_or(0)
+    }
+}
+
+/// Entries are counted in bytes and the sum of deadlines in milliseconds; 128 bits, because a single
+/// deadline may have 63.
+pub(crate) struct Database {
+    pub(crate) table: Table,
+    pub(crate) expiry: Expiry,
+    /// Entries with a deadline.
+    pub(crate) volatile: usize,
+    /// Sum of all deadlines, for the average time to live.
+    deadline_sum: u128,
+    /// Bytes of all blocks; what values keep elsewhere is not in it.
+    block_bytes: usize,
+    /// The first position of this shard in hash order.
+    pub(crate) origin: u64,
+    /// The change hook is called for entries whose hash is at or above this (see [`crate::hook`]).
+    pub(crate) frontier: u64,
+}
+
+impl Database {
+    pub(crate) fn new(place: Place, frontier: u64) -> Database {
+        Database {
+            table: Table::new(place.prefix_bits),
+            expiry: Expiry::default(),
+            volatile: 0,
+            deadline_sum: 0,
+            block_bytes: 0,
+            origin: place.origin(),
+            frontier,
+        }
+    }
+
+    #[inline]
+    pub(crate) fn find(&self, hash: KeyHash, key: &[u8]) -> Option<Slot> {
+        self.table.find(hash.0, |ptr| {
+            // SAFETY: the table holds live blocks.
+            unsafe { Block::from_ptr(ptr) }.key_is(key)
+        })
+    }
+
+    #[inline]
+    pub(crate) fn block(&self, slot: Slot) -> Block {
+        // SAFETY: the table holds live blocks.
+        unsafe { Block::from_ptr(self.table.get(slot)) }
+    }
+
+    #[inline]
+    pub(crate) fn entry(&self, slot: Slot) -> EntryRef<'_> {
+        EntryRef::new(self.block(slot))
+    }
+
+    /// All entries, in no order that callers may rely on.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = EntryRef<'_>> {
+        // SAFETY: the table holds live blocks.
+        self.table
+            .iter()
+            .map(|ptr| EntryRef::new(unsafe { Block::from_ptr(ptr) }))
+    }
+
+    /// Adds an entry whose key is absent. Returns when the wheel wants to be looked at because of it.
+    #[inline]
+    pub(crate) fn insert(&mut self, hash: KeyHash, block: Block, hasher: &Hasher) -> u64 {
+        self.block_bytes += block.capacity();
+        self.table.insert(hash.0, block.as_ptr(), hasher);
+        match block.deadline() {
+            None => u64::MAX,
+            deadline => self.deadline_changed(hash, None, deadline),
+        }
+    }
+
+    /// Takes an entry out.
+    #[inline]
+    pub(crate) fn remove(&mut self, slot: Slot, hasher: &Hasher) -> OwnedBlock {
+        let block = self.block(slot);
+        self.table.remove(slot, hasher);
+        self.block_bytes -= block.capacity();
+        if let Some(deadline) = block.deadline() {
+            self.volatile -= 1;
+            self.deadline_sum -= u128::from(deadline);
+        }
+        // SAFETY: the table does not hold the block any more, so this is the only copy in use.
+        unsafe { OwnedBlock::new(block) }
+    }
+
+    /// Puts another block in the place of an entry; counters are the caller's.
+    #[inline]
+    pub(crate) fn replace(&mut self, slot: Slot, block: Block) {
+        self.table.replace(slot, block.as_ptr());
+    }
+
+    /// The place of a block that stands in the table. Compares addresses only.
+    pub(crate) fn slot_of(&self, hash: KeyHash, block: Block) -> Slot {
+        match self.table.find(hash.0, |ptr| ptr == block.as_ptr()) {
+            Some(slot) => slot,
+            None => unreachable!("a borrowed entry stays in its table"),
+        }
+    }
+
+    /// An entry's block of `before` bytes became one of `after` bytes.
+    #[inline]
+    pub(crate) fn account_block_change(&mut self, before: usize, after: usize) {
+        self.block_bytes = self.block_bytes - before + after;
+    }
+
+    /// Counts a changed deadline and files it when need be. Returns when the wheel wants to be looked at
+    /// because of it, `u64::MAX` for never.
+    #[inline]
+    pub(crate) fn deadline_changed(
+        &mut self,
+        hash: KeyHash,
+        old: Option<u64>,
+        new: Option<u64>,
+    ) -> u64 {
+        if let Some(old) = old {
+            self.volatile -= 1;
+            self.deadline_sum -= u128::from(old);
+        }
+        let Some(new) = new else {
+            return u64::MAX;
+        };
+        self.volatile += 1;
+        self.deadline_sum += u128::from(new);
+        if old.is_some_and(|old| old <= new) {
+            // The handle that is filed for the old deadline or before will find the new one.
+            return u64::MAX;
+        }
+        self.file(hash, new)
+    }
+
+    /// The average time to live of the entries with a deadline, in milliseconds.
+    pub(crate) fn avg_ttl_ms(&self, now_ms: u64) -> u64 {
+        let count = self.volatile as u128;
+        let left = self.deadline_sum.saturating_sub(count * u128::from(now_ms));
+        left.checked_div(count)
+            .and_then(|average| u64::try_from(average).ok())
+            .unwrap_or(0)
+    }
+
+    pub(crate) fn stats(&self) -> DatabaseStats {
+        DatabaseStats {
+            entries: self.table.len(),
+            volatile: self.volatile,
+            block_bytes: self.block_bytes,
+            table_bytes: self.table.memory_usage(),
+            buckets: self.table.buckets(),
+            wheel_bytes: self.expiry.memory_usage(),
+            wheel_handles: self.expiry.handles(),
+        }
+    }
+
+    /// Empties the database; the frontier is at the end afterwards when it was anywhere.
+    pub(crate) fn take(&mut self, place: Place) -> Database {
+        std::mem::replace(self, Database::new(place, FRONTIER_END))
+    }
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        for ptr in self.table.iter() {
+            // SAFETY: the table holds live blocks, each once, and goes with the database.
+            unsafe { Block::from_ptr(ptr).destroy() }
+        }
+    }
+}
+
+// SAFETY: a database owns its entries as `OwnedBlock`s, which are `Send`; everything else is too.
+unsafe impl Send for Database where OwnedBlock: Send {}
+// SAFETY: with `&Database` entries are only read, as with `&OwnedBlock`, which is `Sync`.
+unsafe impl Sync for Database where OwnedBlock: Sync {}
+
+/// Sizes of one database, in one shard or summed over shards.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DatabaseStats {
+    /// Number of entries.
+    pub entries: usize,
+    /// Entries with a deadline.
+    pub volatile: usize,
+    /// Bytes of the entries' blocks, without what values keep out of line.
+    pub block_bytes: usize,
+    /// Bytes of the hash tables.
+    pub table_bytes: usize,
+    /// Buckets of the hash tables, of 8 slots each.
+    pub buckets: usize,
+    /// Bytes of the timing wheels.
+    pub wheel_bytes: usize,
+    /// Handles in the timing wheels, stale ones included.
+    pub wheel_handles: usize,
+}
+
+impl std::ops::AddAssign for DatabaseStats {
+    fn add_assign(&mut self, other: DatabaseStats) {
+        self.entries += other.entries;
+        self.volatile += other.volatile;
+        self.block_bytes += other.block_bytes;
+        self.table_bytes += other.table_bytes;
+        self.buckets += other.buckets;
+        self.wheel_bytes += other.wheel_bytes;
+        self.wheel_handles += other.wheel_handles;
+    }
+}
+
+/// What a database held in one shard before it was cleared. Dropping it frees the entries, without
+/// recursion and in time linear in their size; it may be sent to another thread for that.
+pub struct Cleared {
+    content: Database,
+}
+
+impl Cleared {
+    pub(crate) fn new(content: Database) -> Cleared {
+        Cleared { content }
+    }
+
+    /// Number of entries.
+    pub fn len(&self) -> usize {
+        self.content.table.len()
+    }
+
+    /// True when there was nothing to clear.
+    pub fn is_empty(&self) -> bool {
+        self.content.table.is_empty()
+    }
+
+    /// The entries, for whoever has to tell about their removal.
+    pub fn entries(&self) -> impl Iterator<Item = EntryRef<'_>> {
+        self.content.entries()
+    }
+}
+
+impl fmt::Debug for Cleared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cleared").field("len", &self.len()).finish()
+    }
+}

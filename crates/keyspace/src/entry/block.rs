@@ -1,0 +1,729 @@
+//! The block of an entry: one allocation with header, key and value. The layout is drawn in the
+//! [module above](super).
+
+use super::value::{Payload, Type, Value, ValueMut, ValueRef};
+use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
+use std::marker::PhantomData;
+use std::ptr::{self, NonNull};
+
+/// Bytes before the optional parts of the header: kind, flags, 24 bits of LRU or LFU.
+const FIXED: usize = 5;
+/// Alignment of every block; the tables keep bits of their own in the low bits of the pointers.
+pub(crate) const ALIGN: usize = 8;
+/// LRU and LFU fields have this many bits.
+pub const LRU_BITS: u32 = 24;
+
+const DEADLINE: u8 = 1;
+const KEY_WIDTH_SHIFT: u32 = 1;
+const KEY_WIDTH_MASK: u8 = 0b11;
+const SPARE: u8 = 1 << 3;
+const RAW: u8 = 1 << 4;
+const VALUE_CODE_SHIFT: u32 = 5;
+
+/// The low nibble of the kind byte: where the value is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Storage {
+    /// An integer of 1..=8 bytes after the key.
+    Int = 0,
+    /// A string after the key.
+    Inline = 1,
+    /// An owning pointer after the key, aligned to 8.
+    OutOfLine = 2,
+}
+
+/// The size that the allocator gives for a request of `bytes`: 8-byte steps up to 64, then four steps to
+/// each doubling (jemalloc with `lg_quantum` 3). A block without spare room has exactly this size, so its
+/// size need not be stored.
+#[inline]
+pub(crate) const fn size_class(bytes: usize) -> usize {
+    let step = if bytes <= 64 {
+        8
+    } else {
+        1 << ((bytes - 1).ilog2() - 2)
+    };
+    (bytes + step - 1) & !(step - 1)
+}
+
+/// Where everything stands in a block.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Shape {
+    kind: u8,
+    flags: u8,
+    key_at: usize,
+    key_len: usize,
+    value_at: usize,
+    value_len: usize,
+    /// Bytes of the block that mean something; at most its capacity.
+    used: usize,
+}
+
+impl Shape {
+    fn new(key_len: usize, has_deadline: bool, payload: &Payload<'_>) -> Shape {
+        let (value_type, storage, value_len, raw) = match payload {
+            Payload::Int(value) => (Type::String, Storage::Int, int_width(*value), false),
+            Payload::Inline { bytes, raw } => (Type::String, Storage::Inline, bytes.len(), *raw),
+            Payload::InlineOwned { bytes, raw } => {
+                (Type::String, Storage::Inline, bytes.len(), *raw)
+            }
+            Payload::OutOfLine(value) => (value.value_type(), Storage::OutOfLine, 8, false),
+        };
+        let mut flags = key_width_code(key_len) << KEY_WIDTH_SHIFT;
+        if has_deadline {
+            flags |= DEADLINE;
+        }
+        if raw {
+            flags |= RAW;
+        }
+        let code = match storage {
+            Storage::Int => value_len as u8 - 1,
+            Storage::Inline => u8::from(value_len > usize::from(u8::MAX)),
+            Storage::OutOfLine => 0,
+        };
+        flags |= code << VALUE_CODE_SHIFT;
+        Shape::place(
+            (value_type as u8) << 4 | storage as u8,
+            flags,
+            key_len,
+            value_len,
+        )
+    }
+
+    /// The shape of an inline string with room for more: its length always takes two bytes, so that
+    /// growing never moves anything.
+    fn with_spare(key_len: usize, has_deadline: bool, value_len: usize) -> Shape {
+        let mut flags = key_width_code(key_len) << KEY_WIDTH_SHIFT;
+        if has_deadline {
+            flags |= DEADLINE;
+        }
+        flags |= SPARE | RAW | 1 << VALUE_CODE_SHIFT;
+        let kind = (Type::String as u8) << 4 | Storage::Inline as u8;
+        Shape::place(kind, flags, key_len, value_len)
+    }
+
+    #[inline]
+    fn place(kind: u8, flags: u8, key_len: usize, value_len: usize) -> Shape {
+        let storage = storage_of(kind);
+        let length_bytes = match storage {
+            Storage::Inline => 1 + usize::from(flags >> VALUE_CODE_SHIFT),
+            Storage::Int | Storage::OutOfLine => 0,
+        };
+        let key_at = lengths_at(flags) + key_width(flags) + length_bytes;
+        let key_end = key_at + key_len;
+        let value_at = match storage {
+            Storage::OutOfLine => key_end.next_multiple_of(ALIGN),
+            Storage::Int | Storage::Inline => key_end,
+        };
+        Shape {
+            kind,
+            flags,
+            key_at,
+            key_len,
+            value_at,
+            value_len,
+            used: value_at + value_len,
+        }
+    }
+
+    #[inline]
+    fn storage(&self) -> Storage {
+        storage_of(self.kind)
+    }
+}
+
+#[inline]
+fn storage_of(kind: u8) -> Storage {
+    match kind & 0xf {
+        0 => Storage::Int,
+        1 => Storage::Inline,
+        _ => Storage::OutOfLine,
+    }
+}
+
+/// Where the lengths begin.
+#[inline]
+fn lengths_at(flags: u8) -> usize {
+    let flags = usize::from(flags);
+    FIXED + (flags & 1) * 8 + (flags >> 3 & 1) * 4
+}
+
+#[inline]
+fn key_width(flags: u8) -> usize {
+    1 << (flags >> KEY_WIDTH_SHIFT & KEY_WIDTH_MASK)
+}
+
+#[inline]
+fn key_width_code(key_len: usize) -> u8 {
+    match key_len {
+        0..=0xff => 0,
+        0x100..=0xffff => 1,
+        0x1_0000..=0xffff_ffff => 2,
+        _ => 3,
+    }
+}
+
+/// The number of bytes that hold `value` in two's complement.
+#[inline]
+fn int_width(value: i64) -> usize {
+    let bits = 65 - (value ^ (value >> 63)).leading_zeros() as usize;
+    bits.div_ceil(8)
+}
+
+/// A pointer to the block of a live entry.
+///
+/// Invariant of every `Block`: it points to memory of [`Block::capacity`] bytes, aligned to 8, that was
+/// made by [`Block::create`] and neither freed nor given away while this copy is in use. `Block` is `Copy`
+/// and does not free; the database that holds it in its table does. Reading methods take the invariant for
+/// granted; whoever changes a block holds the only copy in use (`&mut` access to the database).
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Block(NonNull<u8>);
+
+impl Block {
+    /// # Safety
+    /// The pointer came from [`Block::as_ptr`] of a block that is still alive.
+    #[inline]
+    pub(crate) unsafe fn from_ptr(ptr: NonNull<u8>) -> Block {
+        Block(ptr)
+    }
+
+    #[inline]
+    pub(crate) fn as_ptr(self) -> NonNull<u8> {
+        self.0
+    }
+
+    /// Allocates and fills a block.
+    #[inline]
+    pub(crate) fn create(
+        key: &[u8],
+        payload: Payload<'_>,
+        deadline: Option<u64>,
+        lru: u32,
+    ) -> Block {
+        let shape = Shape::new(key.len(), deadline.is_some(), &payload);
+        let block = Block::allocate(size_class(shape.used));
+        // SAFETY: the block is new and has room for the shape.
+        unsafe {
+            block.write_header(&shape, deadline, lru, 0);
+            ptr::copy_nonoverlapping(key.as_ptr(), block.at(shape.key_at), key.len());
+            block.write_value(&shape, payload);
+        }
+        block
+    }
+
+    #[inline]
+    fn allocate(capacity: usize) -> Block {
+        // SAFETY: the alignment is a power of two, and a capacity is the rounded sum of two lengths of
+        // slices in memory, far below `isize::MAX`.
+        let layout = unsafe { Layout::from_size_align_unchecked(capacity, ALIGN) };
+        // SAFETY: the size is not zero, a header alone has more than FIXED bytes.
+        let Some(ptr) = NonNull::new(unsafe { alloc(layout) }) else {
+            handle_alloc_error(layout)
+        };
+        if capacity == ALIGN {
+            // The header is read as one word, and an entry can be shorter than that.
+            // SAFETY: the block has these 8 bytes.
+            unsafe { ptr.cast::<u64>().write(0) };
+        }
+        Block(ptr)
+    }
+
+    /// Frees the memory, not the value.
+    ///
+    /// # Safety
+    /// No copy of this block is used afterwards, and an out-of-line value was taken out before.
+    #[inline]
+    pub(crate) unsafe fn free(self) {
+        // SAFETY: the capacity is the size of the allocation, by the invariant.
+        unsafe {
+            let layout = Layout::from_size_align_unchecked(self.capacity(), ALIGN);
+            dealloc(self.0.as_ptr(), layout);
+        }
+    }
+
+    /// Frees the memory and the value.
+    ///
+    /// # Safety
+    /// No copy of this block is used afterwards.
+    #[inline]
+    pub(crate) unsafe fn destroy(self) {
+        // SAFETY: by contract this is the last use, so the value may be moved out.
+        unsafe {
+            drop(self.take_out_of_line());
+            self.free();
+        }
+    }
+
+    #[inline]
+    fn at(self, offset: usize) -> *mut u8 {
+        // Every caller's offset is at most the capacity; wrapping, so that this needs no proof here.
+        self.0.as_ptr().wrapping_add(offset)
+    }
+
+    /// The first 8 bytes. A block is never smaller: the allocator's smallest class is 8.
+    #[inline]
+    fn word(self) -> u64 {
+        // SAFETY: by the invariant, 8 readable and aligned bytes.
+        u64::from_le(unsafe { self.0.cast::<u64>().as_ptr().read() })
+    }
+
+    #[inline]
+    fn kind(self) -> u8 {
+        self.word() as u8
+    }
+
+    #[inline]
+    fn flags(self) -> u8 {
+        (self.word() >> 8) as u8
+    }
+
+    /// Reads `width` (1, 2, 4 or 8) bytes as an unsigned number.
+    #[inline]
+    fn number(self, offset: usize, width: usize) -> usize {
+        let at = self.at(offset);
+        // SAFETY: the header fields lie inside the block.
+        unsafe {
+            match width {
+                1 => usize::from(at.read()),
+                2 => usize::from(u16::from_le(at.cast::<u16>().read_unaligned())),
+                4 => u32::from_le(at.cast::<u32>().read_unaligned()) as usize,
+                _ => u64::from_le(at.cast::<u64>().read_unaligned()) as usize,
+            }
+        }
+    }
+
+    #[inline]
+    fn shape(self) -> Shape {
+        let word = self.word();
+        let (kind, flags) = (word as u8, (word >> 8) as u8);
+        let lengths = lengths_at(flags);
+        let width = key_width(flags);
+        let key_len = self.number(lengths, width);
+        let code = usize::from(flags >> VALUE_CODE_SHIFT);
+        let value_len = match storage_of(kind) {
+            Storage::Int => code + 1,
+            Storage::Inline => self.number(lengths + width, 1 + code),
+            Storage::OutOfLine => 8,
+        };
+        Shape::place(kind, flags, key_len, value_len)
+    }
+
+    /// Bytes of the allocation.
+    #[inline]
+    pub(crate) fn capacity(self) -> usize {
+        let shape = self.shape();
+        if shape.flags & SPARE == 0 {
+            size_class(shape.used)
+        } else {
+            size_class(shape.value_at + self.room())
+        }
+    }
+
+    /// Bytes that the value of a block with spare room may take.
+    fn room(self) -> usize {
+        self.number(lengths_at(self.flags()) - 4, 4)
+    }
+
+    #[inline]
+    pub(crate) fn key<'a>(self) -> &'a [u8] {
+        let shape = self.shape();
+        // SAFETY: the key lies inside the block. The callers bind 'a to the borrow of the database.
+        unsafe { std::slice::from_raw_parts(self.at(shape.key_at), shape.key_len) }
+    }
+
+    #[inline]
+    pub(crate) fn key_is(self, key: &[u8]) -> bool {
+        let word = self.word();
+        let (kind, flags) = (word as u8, (word >> 8) as u8);
+        let lengths = lengths_at(flags);
+        let width = key_width(flags);
+        if self.number(lengths, width) != key.len() {
+            return false;
+        }
+        let value_width = match storage_of(kind) {
+            Storage::Inline => 1 + usize::from(flags >> VALUE_CODE_SHIFT),
+            Storage::Int | Storage::OutOfLine => 0,
+        };
+        // SAFETY: the key lies inside the block.
+        let own = unsafe {
+            std::slice::from_raw_parts(self.at(lengths + width + value_width), key.len())
+        };
+        own == key
+    }
+
+    #[inline]
+    pub(crate) fn value_type(self) -> Type {
+        Type::from_nibble(self.kind() >> 4)
+    }
+
+    #[inline]
+    pub(crate) fn storage(self) -> Storage {
+        storage_of(self.kind())
+    }
+
+    /// True for a string that answers `raw` whatever its length.
+    #[inline]
+    pub(crate) fn is_raw(self) -> bool {
+        self.flags() & RAW != 0
+    }
+
+    #[inline]
+    pub(crate) fn has_deadline(self) -> bool {
+        self.flags() & DEADLINE != 0
+    }
+
+    #[inline]
+    pub(crate) fn deadline(self) -> Option<u64> {
+        // SAFETY: with the flag set, 8 bytes of deadline follow the fixed part.
+        self.has_deadline()
+            .then(|| u64::from_le(unsafe { self.at(FIXED).cast::<u64>().read_unaligned() }))
+    }
+
+    #[inline]
+    pub(crate) fn lru(self) -> u32 {
+        (self.word() >> 16) as u32 & ((1 << LRU_BITS) - 1)
+    }
+
+    /// Sets the 24 bits of LRU or LFU.
+    ///
+    /// # Safety
+    /// Nobody reads the block at the same time.
+    #[inline]
+    pub(crate) unsafe fn set_lru(self, lru: u32) {
+        let bytes = lru.to_le_bytes();
+        // SAFETY: bytes 2..5 are the field.
+        unsafe {
+            self.at(2).write(bytes[0]);
+            self.at(3).write(bytes[1]);
+            self.at(4).write(bytes[2]);
+        }
+    }
+
+    #[inline]
+    pub(crate) fn value<'a>(self) -> ValueRef<'a> {
+        let shape = self.shape();
+        match shape.storage() {
+            Storage::Int => ValueRef::Int(self.int(&shape)),
+            Storage::Inline => {
+                // SAFETY: the value lies inside the block. The callers bind 'a to the database's borrow.
+                ValueRef::Bytes(unsafe {
+                    std::slice::from_raw_parts(self.at(shape.value_at), shape.value_len)
+                })
+            }
+            Storage::OutOfLine => {
+                // SAFETY: an out-of-line block holds a live pointer of its type at `value_at`.
+                unsafe { ValueRef::borrow(self.value_type(), self.at(shape.value_at)) }
+            }
+        }
+    }
+
+    #[inline]
+    fn int(self, shape: &Shape) -> i64 {
+        let end = shape.value_at + shape.value_len;
+        if end >= 8 {
+            // SAFETY: the 8 bytes that end with the value lie inside the block.
+            let word = unsafe { self.at(end - 8).cast::<u64>().read_unaligned() };
+            // The value is the high part of the word; the arithmetic shift extends its sign.
+            return u64::from_le(word) as i64 >> (64 - 8 * shape.value_len);
+        }
+        // SAFETY: header and value end before byte 8, so this is an empty key with one byte of value.
+        i64::from(unsafe { self.at(shape.value_at).cast::<i8>().read() })
+    }
+
+    /// Moves an out-of-line value out.
+    ///
+    /// # Safety
+    /// The block is freed or gets a new value next, without anybody looking at the old one.
+    #[inline]
+    pub(crate) unsafe fn take_out_of_line(self) -> Option<Value> {
+        if self.storage() != Storage::OutOfLine {
+            return None;
+        }
+        // SAFETY: the pointer is live, and by contract not read again.
+        Some(unsafe { Value::read(self.value_type(), self.at(self.shape().value_at)) })
+    }
+
+    /// Borrows an out-of-line value for change.
+    ///
+    /// # Safety
+    /// The caller has exclusive access to the entry for `'a`.
+    #[inline]
+    pub(crate) unsafe fn value_mut<'a>(self) -> ValueMut<'a> {
+        match self.storage() {
+            Storage::Int | Storage::Inline => ValueMut::Inline,
+            Storage::OutOfLine => {
+                // SAFETY: an out-of-line block holds a live pointer of its type at `value_at`.
+                unsafe { ValueMut::borrow(self.value_type(), self.at(self.shape().value_at)) }
+            }
+        }
+    }
+
+    /// # Safety
+    /// The block has room for the shape; with SPARE, its size is `size_class(value_at + room)`.
+    #[inline]
+    unsafe fn write_header(self, shape: &Shape, deadline: Option<u64>, lru: u32, room: usize) {
+        let lengths = lengths_at(shape.flags);
+        let width = key_width(shape.flags);
+        // SAFETY: by contract.
+        unsafe {
+            self.at(0).write(shape.kind);
+            self.at(1).write(shape.flags);
+            self.set_lru(lru);
+            if let Some(deadline) = deadline {
+                self.at(FIXED)
+                    .cast::<u64>()
+                    .write_unaligned(deadline.to_le());
+            }
+            if shape.flags & SPARE != 0 {
+                self.write_number(lengths - 4, 4, room);
+            }
+            self.write_number(lengths, width, shape.key_len);
+            if shape.storage() == Storage::Inline {
+                self.write_value_len(shape.flags, shape.value_len);
+            }
+        }
+    }
+
+    /// # Safety
+    /// The flags are the block's, and the length fits its width.
+    #[inline]
+    unsafe fn write_value_len(self, flags: u8, value_len: usize) {
+        let width = 1 + usize::from(flags >> VALUE_CODE_SHIFT);
+        // SAFETY: the length field follows the key's.
+        unsafe { self.write_number(lengths_at(flags) + key_width(flags), width, value_len) }
+    }
+
+    /// # Safety
+    /// `width` (1, 2, 4 or 8) bytes at `offset` are inside the block.
+    #[inline]
+    unsafe fn write_number(self, offset: usize, width: usize, number: usize) {
+        let at = self.at(offset);
+        // SAFETY: by contract. The casts keep the number whole: its width was chosen for it.
+        unsafe {
+            match width {
+                1 => at.write(number as u8),
+                2 => at.cast::<u16>().write_unaligned((number as u16).to_le()),
+                4 => at.cast::<u32>().write_unaligned((number as u32).to_le()),
+                _ => at.cast::<u64>().write_unaligned((number as u64).to_le()),
+            }
+        }
+    }
+
+    /// # Safety
+    /// The block has room for the shape, the payload is the one the shape was made for, and there is no
+    /// live value in the block.
+    #[inline]
+    unsafe fn write_value(self, shape: &Shape, payload: Payload<'_>) {
+        let at = self.at(shape.value_at);
+        // SAFETY: by contract.
+        unsafe {
+            match payload {
+                Payload::Int(value) => {
+                    ptr::copy_nonoverlapping(value.to_le_bytes().as_ptr(), at, shape.value_len);
+                }
+                Payload::Inline { bytes, .. } => {
+                    ptr::copy_nonoverlapping(bytes.as_ptr(), at, bytes.len())
+                }
+                Payload::InlineOwned { bytes, .. } => {
+                    ptr::copy_nonoverlapping(bytes.as_ptr(), at, bytes.len());
+                }
+                Payload::OutOfLine(value) => value.write(at),
+            }
+        }
+    }
+
+    /// Gives the entry a new value and deadline. Returns the block that holds it now (this one when the
+    /// size class stays the same; otherwise a new one, and this one is freed) and the old value when it
+    /// lived out of line.
+    ///
+    /// # Safety
+    /// Exclusive access; afterwards only the returned block is used.
+    #[inline]
+    pub(crate) unsafe fn overwrite(
+        self,
+        payload: Payload<'_>,
+        deadline: Option<u64>,
+        lru: u32,
+    ) -> (Block, Option<Value>) {
+        // SAFETY: the old value is overwritten or freed below.
+        let old_value = unsafe { self.take_out_of_line() };
+        let old = self.shape();
+        let capacity = self.capacity();
+        let shape = Shape::new(old.key_len, deadline.is_some(), &payload);
+        let needed = size_class(shape.used);
+        let block = if needed == capacity {
+            self
+        } else {
+            Block::allocate(needed)
+        };
+        // SAFETY: `block` has room for the shape. The key is moved before anything is written over its
+        // old place; `self` is freed only when another block took its place, and its header was not
+        // touched then.
+        unsafe {
+            if block.0 != self.0 || old.key_at != shape.key_at {
+                ptr::copy(self.at(old.key_at), block.at(shape.key_at), old.key_len);
+            }
+            block.write_header(&shape, deadline, lru, 0);
+            block.write_value(&shape, payload);
+            if block.0 != self.0 {
+                self.free();
+            }
+        }
+        (block, old_value)
+    }
+
+    /// Sets, changes or clears the deadline; the value stays. Returns the block that holds the entry now.
+    ///
+    /// # Safety
+    /// Exclusive access; afterwards only the returned block is used.
+    pub(crate) unsafe fn with_deadline(self, deadline: Option<u64>) -> Block {
+        if let (true, Some(deadline)) = (self.has_deadline(), deadline) {
+            // SAFETY: the flag says that the field is there.
+            unsafe {
+                self.at(FIXED)
+                    .cast::<u64>()
+                    .write_unaligned(deadline.to_le())
+            };
+            return self;
+        }
+        if !self.has_deadline() && deadline.is_none() {
+            return self;
+        }
+        let old = self.shape();
+        let flags = if deadline.is_some() {
+            old.flags | DEADLINE
+        } else {
+            old.flags & !DEADLINE
+        };
+        let shape = Shape::place(old.kind, flags, old.key_len, old.value_len);
+        let (room, capacity) = if flags & SPARE == 0 {
+            (0, size_class(shape.used))
+        } else {
+            (self.room(), size_class(shape.value_at + self.room()))
+        };
+        let block = Block::allocate(capacity);
+        // SAFETY: the new block has room for the shape; key and value are copied bit by bit (a pointer
+        // moves by that) and the old block's memory is freed without dropping the value.
+        unsafe {
+            block.write_header(&shape, deadline, self.lru(), room);
+            ptr::copy_nonoverlapping(self.at(old.key_at), block.at(shape.key_at), old.key_len);
+            ptr::copy_nonoverlapping(
+                self.at(old.value_at),
+                block.at(shape.value_at),
+                old.value_len,
+            );
+            self.free();
+        }
+        block
+    }
+
+    /// Makes an inline string `len` bytes long, with zero bytes after its old length, and with room to grow
+    /// as sds gives it: when it must move, it gets twice what it needs. Marks the string raw.
+    ///
+    /// # Safety
+    /// Exclusive access; the storage is inline; old length <= `len` <= [`super::INLINE_MAX`]; afterwards
+    /// only the returned block is used.
+    pub(crate) unsafe fn grow_inline(self, len: usize) -> Block {
+        let old = self.shape();
+        let grown = old.used + (len - old.value_len);
+        let stays = if old.flags & SPARE == 0 {
+            // Without spare room the size class must stay, and with it the width of the length.
+            size_class(grown) == size_class(old.used)
+                && (len <= usize::from(u8::MAX)) == (old.flags >> VALUE_CODE_SHIFT == 0)
+        } else {
+            len <= self.room()
+        };
+        if stays {
+            // SAFETY: the new length fits the block and the width of its field.
+            unsafe {
+                self.at(1).write(old.flags | RAW);
+                self.write_value_len(old.flags, len);
+                ptr::write_bytes(
+                    self.at(old.value_at + old.value_len),
+                    0,
+                    len - old.value_len,
+                );
+            }
+            return self;
+        }
+        let deadline = self.deadline();
+        let shape = Shape::with_spare(old.key_len, deadline.is_some(), len);
+        // At most 2 * INLINE_MAX, so it fits its 4 bytes.
+        let room = 2 * len;
+        let block = Block::allocate(size_class(shape.value_at + room));
+        // SAFETY: the new block has room for twice the length; the old memory has no pointer in it.
+        unsafe {
+            block.write_header(&shape, deadline, self.lru(), room);
+            ptr::copy_nonoverlapping(self.at(old.key_at), block.at(shape.key_at), old.key_len);
+            let value = block.at(shape.value_at);
+            ptr::copy_nonoverlapping(self.at(old.value_at), value, old.value_len);
+            ptr::write_bytes(value.wrapping_add(old.value_len), 0, len - old.value_len);
+            self.free();
+        }
+        block
+    }
+
+    /// The bytes of an inline string, for change. Marks the string raw.
+    ///
+    /// # Safety
+    /// Exclusive access for `'a`, and the storage is inline.
+    pub(crate) unsafe fn inline_mut<'a>(self) -> &'a mut [u8] {
+        let shape = self.shape();
+        // SAFETY: by contract; flags and value lie inside the block.
+        unsafe {
+            self.at(1).write(shape.flags | RAW);
+            std::slice::from_raw_parts_mut(self.at(shape.value_at), shape.value_len)
+        }
+    }
+}
+
+/// A block with its value, owned: frees both when dropped.
+#[derive(Debug)]
+pub(crate) struct OwnedBlock {
+    block: Block,
+    owns: PhantomData<Value>,
+}
+
+// SAFETY: an owned block is memory with one `Value` in it, and `Value` is `Send`.
+unsafe impl Send for OwnedBlock where Value: Send {}
+// SAFETY: a shared `OwnedBlock` gives only shared access to its `Value`, which is `Sync`.
+unsafe impl Sync for OwnedBlock where Value: Sync {}
+
+impl OwnedBlock {
+    /// # Safety
+    /// Nobody else holds or uses the block from now on.
+    pub(crate) unsafe fn new(block: Block) -> OwnedBlock {
+        OwnedBlock {
+            block,
+            owns: PhantomData,
+        }
+    }
+
+    pub(crate) fn block(&self) -> Block {
+        self.block
+    }
+
+    /// Takes the value out and frees the block.
+    pub(crate) fn into_value(self) -> Value {
+        let block = self.block;
+        std::mem::forget(self);
+        // SAFETY: `self` was forgotten, so this is the only and last use of the block; an out-of-line
+        // value is moved out before the memory goes.
+        unsafe {
+            let value = match block.value() {
+                ValueRef::Int(value) => Value::Int(value),
+                ValueRef::Bytes(bytes) if block.is_raw() => Value::Raw(bytes.into()),
+                ValueRef::Bytes(bytes) => Value::Bytes(bytes.into()),
+                _ => Value::read(block.value_type(), block.at(block.shape().value_at)),
+            };
+            block.free();
+            value
+        }
+    }
+}
+
+impl Drop for OwnedBlock {
+    fn drop(&mut self) {
+        // SAFETY: this is the owner's last use.
+        unsafe { self.block.destroy() }
+    }
+}

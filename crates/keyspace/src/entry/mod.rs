@@ -1,0 +1,184 @@
+//! Entries: what the tables point to.
+//!
+//! An entry is one allocation, so that a lookup costs two cache misses: the bucket and the entry. Its
+//! layout, all numbers little-endian and unaligned:
+//!
+//! ```text
+//!  0      1       2           5
+//!  +------+-------+-----------+----------+------+---------+---------+-----------+-------+ - - - +
+//!  | kind | flags | LRU / LFU | deadline | room | key len | val len | key bytes | value | spare |
+//!  +------+-------+-----------+----------+------+---------+---------+-----------+-------+ - - - +
+//!     1       1         3        0 or 8   0 or 4  1,2,4,8   0,1,2
+//!
+//!  kind     type nibble (String, List, Set, ZSet, Hash, Stream) << 4 | storage nibble
+//!  storage  Int: value is an integer of 1..=8 bytes, as few as hold it, no value length
+//!           Inline: value is a string of up to 65,535 bytes
+//!           OutOfLine: value is an owning pointer, aligned to 8 (the gap before it lies in what the
+//!           size class would waste anyway), no value length
+//!  flags    bit 0     the entry has a deadline (absolute unix milliseconds)
+//!           bits 1-2  width of the key length: 1 << these
+//!           bit 3     the block has spare room: `room` says how many bytes the value may take
+//!           bit 4     a string that stays "raw": it came from APPEND, SETRANGE and the like
+//!           bits 5-7  Int: width of the value - 1; Inline: width of the value length - 1
+//! ```
+//!
+//! With jemalloc's size classes of 8 bytes a 16-byte key with an 8-byte value takes a block of 32 bytes
+//! (7 + 16 + 8), with 32 bytes of value one of 56, with 32 bytes and a deadline one of 64. A block without
+//! spare room has exactly the size class of its content, so neither the size nor a capacity is stored.
+//! Overwriting keeps the block while the size class stays the same. Only APPEND, SETRANGE and the like
+//! leave spare room: twice the length when the value has to move, as sds does it.
+
+mod block;
+mod edit;
+mod value;
+
+pub use block::LRU_BITS;
+pub(crate) use block::{Block, OwnedBlock, size_class};
+pub use edit::{EntryMut, StringError};
+pub(crate) use value::Payload;
+pub use value::{
+    EMBSTR_MAX, Encoding, INLINE_MAX, NewValue, StringRef, Type, Value, ValueMut, ValueRef,
+};
+
+use block::Storage;
+use std::fmt;
+use std::marker::PhantomData;
+
+/// An entry, borrowed for reading.
+#[derive(Clone, Copy)]
+pub struct EntryRef<'a> {
+    block: Block,
+    borrow: PhantomData<&'a Value>,
+}
+
+impl<'a> EntryRef<'a> {
+    /// The caller borrows what keeps the block alive and unchanged for `'a`.
+    #[inline]
+    pub(crate) fn new(block: Block) -> EntryRef<'a> {
+        EntryRef {
+            block,
+            borrow: PhantomData,
+        }
+    }
+
+    /// The key.
+    #[inline]
+    pub fn key(&self) -> &'a [u8] {
+        self.block.key()
+    }
+
+    /// The data type.
+    #[inline]
+    pub fn value_type(&self) -> Type {
+        self.block.value_type()
+    }
+
+    /// How the value is represented, in the words of `OBJECT ENCODING`.
+    pub fn encoding(&self) -> Encoding {
+        encoding_of(self.block)
+    }
+
+    /// When the entry expires, in absolute unix milliseconds.
+    #[inline]
+    pub fn deadline(&self) -> Option<u64> {
+        self.block.deadline()
+    }
+
+    /// The 24 bits of LRU clock or LFU counter.
+    #[inline]
+    pub fn lru(&self) -> u32 {
+        self.block.lru()
+    }
+
+    /// The value.
+    #[inline]
+    pub fn value(&self) -> ValueRef<'a> {
+        self.block.value()
+    }
+
+    /// The value as a string, `None` when it is a collection.
+    #[inline]
+    pub fn string(&self) -> Option<StringRef<'a>> {
+        self.block.value().string()
+    }
+
+    /// A copy of the value, as COPY stores it. Long strings are shared until one of the two is changed.
+    pub fn to_value(&self) -> Value {
+        value_of(self.block)
+    }
+
+    /// Bytes that the entry takes: its block and what the value keeps on the heap. The table's share
+    /// (about 10 bytes) is not included.
+    pub fn memory_usage(&self) -> usize {
+        self.block.capacity() + self.value().heap_bytes()
+    }
+}
+
+impl fmt::Debug for EntryRef<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EntryRef")
+            .field("key", &self.key())
+            .field("value", &self.value())
+            .field("deadline", &self.deadline())
+            .field("lru", &self.lru())
+            .finish()
+    }
+}
+
+fn encoding_of(block: Block) -> Encoding {
+    match block.value() {
+        ValueRef::Int(_) => Encoding::Int,
+        ValueRef::Bytes(bytes) if bytes.len() <= EMBSTR_MAX && !block.is_raw() => Encoding::Embstr,
+        value => value.out_of_line_encoding().unwrap_or(Encoding::Raw),
+    }
+}
+
+fn value_of(block: Block) -> Value {
+    match block.value() {
+        ValueRef::Int(value) => Value::Int(value),
+        ValueRef::Bytes(bytes) if block.is_raw() => Value::Raw(bytes.into()),
+        ValueRef::Bytes(bytes) => Value::Bytes(bytes.into()),
+        value => value.to_owned_value(),
+    }
+}
+
+/// An entry that was taken out of its database. Dropping it frees the value, without recursion and in
+/// time linear in its size; it may be sent to another thread for that.
+#[derive(Debug)]
+pub struct Removed {
+    block: OwnedBlock,
+}
+
+impl Removed {
+    pub(crate) fn new(block: OwnedBlock) -> Removed {
+        Removed { block }
+    }
+
+    /// The entry, for reading.
+    pub fn entry(&self) -> EntryRef<'_> {
+        EntryRef::new(self.block.block())
+    }
+
+    /// When the entry would have expired, in absolute unix milliseconds.
+    pub fn deadline(&self) -> Option<u64> {
+        self.entry().deadline()
+    }
+
+    /// The 24 bits of LRU clock or LFU counter.
+    pub fn lru(&self) -> u32 {
+        self.entry().lru()
+    }
+
+    /// The value, to be stored elsewhere.
+    pub fn into_value(self) -> Value {
+        self.block.into_value()
+    }
+
+    /// True when freeing the value costs enough to be worth another thread.
+    pub fn is_big(&self) -> bool {
+        self.block.block().storage() == Storage::OutOfLine && self.entry().value().is_big()
+    }
+}
+
+#[cfg(test)]
+mod tests;

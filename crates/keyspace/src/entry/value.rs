@@ -1,0 +1,450 @@
+//! What an entry holds, seen from outside: types, encodings, borrowed and owned values.
+//!
+//! Integers and strings up to [`INLINE_MAX`] bytes lie inside the entry's block. Everything else is one
+//! owning pointer; the table [`pointer_values!`] at the end of this file lists those kinds, and the block,
+//! the references and the owned [`Value`] all follow from it.
+
+use crate::bigstring::BigString;
+use crate::number;
+use std::fmt;
+use std::sync::Arc;
+
+/// The longest string that lies inside its entry, in bytes. Longer ones live out of line, so that replies
+/// can share them instead of copying.
+pub const INLINE_MAX: usize = u16::MAX as usize;
+
+/// The longest string that `OBJECT ENCODING` calls `embstr`, in bytes.
+pub const EMBSTR_MAX: usize = 44;
+
+/// The data type of an entry: what `TYPE` answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Type {
+    /// A byte string or an integer.
+    String = 0,
+    /// A list.
+    List = 1,
+    /// A set.
+    Set = 2,
+    /// A sorted set.
+    ZSet = 3,
+    /// A hash.
+    Hash = 4,
+    /// A stream.
+    Stream = 5,
+}
+
+impl Type {
+    /// The type's name on the wire.
+    pub fn name(self) -> &'static str {
+        match self {
+            Type::String => "string",
+            Type::List => "list",
+            Type::Set => "set",
+            Type::ZSet => "zset",
+            Type::Hash => "hash",
+            Type::Stream => "stream",
+        }
+    }
+
+    /// The type whose nibble an entry header carries.
+    #[inline]
+    pub(crate) fn from_nibble(nibble: u8) -> Type {
+        match nibble {
+            1 => Type::List,
+            2 => Type::Set,
+            3 => Type::ZSet,
+            4 => Type::Hash,
+            5 => Type::Stream,
+            _ => Type::String,
+        }
+    }
+}
+
+impl fmt::Display for Type {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// How a value is represented: what `OBJECT ENCODING` answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Encoding {
+    /// A string stored as an integer.
+    Int,
+    /// A string of at most [`EMBSTR_MAX`] bytes that was set in one piece.
+    Embstr,
+    /// Any other string.
+    Raw,
+    /// A packed list of elements in one block.
+    Listpack,
+    /// A list of packed blocks.
+    Quicklist,
+    /// A sorted array of integers.
+    Intset,
+    /// A hash table.
+    Hashtable,
+    /// An ordered index with ranks.
+    Skiplist,
+    /// A stream.
+    Stream,
+}
+
+impl Encoding {
+    /// The encoding's name on the wire.
+    pub fn name(self) -> &'static str {
+        match self {
+            Encoding::Int => "int",
+            Encoding::Embstr => "embstr",
+            Encoding::Raw => "raw",
+            Encoding::Listpack => "listpack",
+            Encoding::Quicklist => "quicklist",
+            Encoding::Intset => "intset",
+            Encoding::Hashtable => "hashtable",
+            Encoding::Skiplist => "skiplist",
+            Encoding::Stream => "stream",
+        }
+    }
+}
+
+impl fmt::Display for Encoding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A string value, borrowed from its entry.
+#[derive(Clone, Copy, Debug)]
+pub enum StringRef<'a> {
+    /// Stored as an integer; its text is the canonical one.
+    Int(i64),
+    /// Stored inside the entry.
+    Bytes(&'a [u8]),
+    /// Stored out of line; clone the `Arc` to keep sending it after the lock is gone.
+    Big(&'a Arc<BigString>),
+}
+
+impl<'a> StringRef<'a> {
+    /// The length of the text in bytes.
+    #[inline]
+    pub fn len(&self) -> usize {
+        match self {
+            StringRef::Int(value) => number::text_len(*value),
+            StringRef::Bytes(bytes) => bytes.len(),
+            StringRef::Big(big) => big.as_slice().len(),
+        }
+    }
+
+    /// True when the text has no bytes.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The text; an integer is written into `buffer`.
+    #[inline]
+    pub fn as_bytes<'b>(&self, buffer: &'b mut [u8; number::INTEGER_TEXT_MAX]) -> &'b [u8]
+    where
+        'a: 'b,
+    {
+        match *self {
+            StringRef::Int(value) => number::format(value, buffer),
+            StringRef::Bytes(bytes) => bytes,
+            StringRef::Big(big) => big.as_slice(),
+        }
+    }
+
+    /// A copy of the text.
+    pub fn to_vec(&self) -> Vec<u8> {
+        self.as_bytes(&mut [0; number::INTEGER_TEXT_MAX]).to_vec()
+    }
+
+    /// The integer that the text says, when it is the canonical text of one.
+    #[inline]
+    pub fn parse_i64(&self) -> Option<i64> {
+        match self {
+            StringRef::Int(value) => Some(*value),
+            StringRef::Bytes(bytes) => number::parse_canonical(bytes),
+            StringRef::Big(_) => None,
+        }
+    }
+}
+
+/// A value to be stored.
+#[derive(Debug)]
+pub enum NewValue<'a> {
+    /// An integer.
+    Int(i64),
+    /// A string as SET stores it: an integer when it is the canonical text of one.
+    Bytes(&'a [u8]),
+    /// A string that stays a raw string: the result of APPEND, SETRANGE and the like.
+    Raw(&'a [u8]),
+    /// A value that was taken out of another entry, or built elsewhere; stored as it is.
+    Owned(Value),
+}
+
+impl<'a> NewValue<'a> {
+    /// Decides how the value is stored. Only [`Value::Big`] and shorter forms of it change: what fits an
+    /// entry is stored inside it, what does not goes out of line.
+    #[inline]
+    pub(crate) fn into_payload(self) -> Payload<'a> {
+        match self {
+            NewValue::Int(value) => Payload::Int(value),
+            NewValue::Bytes(bytes) if bytes.len() > INLINE_MAX => Payload::big(bytes),
+            NewValue::Bytes(bytes) => match number::parse_canonical(bytes) {
+                Some(value) => Payload::Int(value),
+                None => Payload::Inline { bytes, raw: false },
+            },
+            NewValue::Raw(bytes) if bytes.len() > INLINE_MAX => Payload::big(bytes),
+            NewValue::Raw(bytes) => Payload::Inline { bytes, raw: true },
+            NewValue::Owned(value) => Payload::from_value(value),
+        }
+    }
+}
+
+/// A value on its way into a block.
+pub(crate) enum Payload<'a> {
+    Int(i64),
+    Inline {
+        bytes: &'a [u8],
+        raw: bool,
+    },
+    InlineOwned {
+        bytes: Box<[u8]>,
+        raw: bool,
+    },
+    /// One of the out-of-line variants of [`Value`], never another.
+    OutOfLine(Value),
+}
+
+impl Payload<'_> {
+    #[cold]
+    fn big(bytes: &[u8]) -> Self {
+        Payload::OutOfLine(Value::Big(Arc::new(BigString::from_slice(bytes))))
+    }
+
+    #[cold]
+    fn from_value(value: Value) -> Self {
+        match value {
+            Value::Int(value) => Payload::Int(value),
+            Value::Bytes(bytes) if bytes.len() > INLINE_MAX => Payload::big(&bytes),
+            Value::Bytes(bytes) => Payload::InlineOwned { bytes, raw: false },
+            Value::Raw(bytes) if bytes.len() > INLINE_MAX => Payload::big(&bytes),
+            Value::Raw(bytes) => Payload::InlineOwned { bytes, raw: true },
+            other => Payload::OutOfLine(other),
+        }
+    }
+}
+
+/// What every out-of-line value tells about itself.
+trait OutOfLine {
+    fn encoding(&self) -> Encoding;
+    /// Bytes on the heap that this value keeps alive, the pointer itself not included.
+    fn heap_bytes(&self) -> usize;
+    /// True when freeing it is worth another thread.
+    fn is_big(&self) -> bool;
+}
+
+impl OutOfLine for Arc<BigString> {
+    fn encoding(&self) -> Encoding {
+        Encoding::Raw
+    }
+
+    fn heap_bytes(&self) -> usize {
+        // Two reference counts stand in front of the string.
+        2 * size_of::<usize>() + self.memory_usage()
+    }
+
+    fn is_big(&self) -> bool {
+        true
+    }
+}
+
+/// Declares the kinds of out-of-line values. For each line: the variant, the owning pointer that lies in
+/// the block (8 bytes, never null), and the type. A type has at most one such kind, so the type nibble of
+/// the header is enough to tell them apart.
+macro_rules! out_of_line_values {
+    ($($(#[$doc:meta])* $variant:ident($owner:ty) => $type:ident),+ $(,)?) => {
+        /// An owned value, outside of any entry.
+        #[derive(Clone, Debug)]
+        pub enum Value {
+            /// An integer.
+            Int(i64),
+            /// A string.
+            Bytes(Box<[u8]>),
+            /// A string that reads `raw` in `OBJECT ENCODING` even when it is short.
+            Raw(Box<[u8]>),
+            $($(#[$doc])* $variant($owner)),+
+        }
+
+        /// The value of an entry, borrowed.
+        #[derive(Clone, Copy, Debug)]
+        pub enum ValueRef<'a> {
+            /// An integer.
+            Int(i64),
+            /// A string inside the entry.
+            Bytes(&'a [u8]),
+            $($(#[$doc])* $variant(&'a $owner)),+
+        }
+
+        /// The value of an entry, borrowed for change.
+        #[derive(Debug)]
+        pub enum ValueMut<'a> {
+            /// A string inside the entry; change it through the string methods of `EntryMut`.
+            Inline,
+            $($(#[$doc])* $variant(&'a mut $owner)),+
+        }
+
+        $(const _: () = assert!(size_of::<$owner>() == 8 && align_of::<$owner>() == 8);)+
+
+        impl Value {
+            /// The value's data type.
+            pub fn value_type(&self) -> Type {
+                match self {
+                    Value::Int(_) | Value::Bytes(_) | Value::Raw(_) => Type::String,
+                    $(Value::$variant(_) => Type::$type),+
+                }
+            }
+
+            /// The value, borrowed.
+            pub fn as_value_ref(&self) -> ValueRef<'_> {
+                match self {
+                    Value::Int(value) => ValueRef::Int(*value),
+                    Value::Bytes(bytes) | Value::Raw(bytes) => ValueRef::Bytes(bytes),
+                    $(Value::$variant(owner) => ValueRef::$variant(owner)),+
+                }
+            }
+
+            /// Moves the owning pointer into a block.
+            ///
+            /// # Safety
+            /// The value is an out-of-line one. `at` is aligned to 8, writable for 8 bytes, and holds no
+            /// live value.
+            pub(super) unsafe fn write(self, at: *mut u8) {
+                match self {
+                    $(Value::$variant(owner) => {
+                        // SAFETY: by contract; the owner is 8 bytes with alignment 8.
+                        unsafe { at.cast::<$owner>().write(owner) }
+                    })+
+                    // SAFETY: by contract the value is an out-of-line one.
+                    _ => unsafe { std::hint::unreachable_unchecked() },
+                }
+            }
+
+            /// Moves the owning pointer out of a block.
+            ///
+            /// # Safety
+            /// `at` was written by [`Value::write`] with a value of this type and is not read again as a
+            /// live value.
+            pub(super) unsafe fn read(kind: Type, at: *mut u8) -> Value {
+                match kind {
+                    $(Type::$type => {
+                        // SAFETY: by contract.
+                        Value::$variant(unsafe { at.cast::<$owner>().read() })
+                    })+
+                    // SAFETY: by contract the type has an out-of-line kind.
+                    _ => unsafe { std::hint::unreachable_unchecked() },
+                }
+            }
+        }
+
+        impl<'a> ValueRef<'a> {
+            /// What an out-of-line value tells about itself, `None` for one inside its entry.
+            fn out_of_line(&self) -> Option<&'a dyn OutOfLine> {
+                match *self {
+                    ValueRef::Int(_) | ValueRef::Bytes(_) => None,
+                    $(ValueRef::$variant(owner) => Some(owner)),+
+                }
+            }
+
+            /// A copy of the value; a string inside its entry loses its `raw` mark.
+            pub(super) fn to_owned_value(self) -> Value {
+                match self {
+                    ValueRef::Int(value) => Value::Int(value),
+                    ValueRef::Bytes(bytes) => Value::Bytes(bytes.into()),
+                    $(ValueRef::$variant(owner) => Value::$variant(owner.clone())),+
+                }
+            }
+
+            /// Borrows the owning pointer in a block.
+            ///
+            /// # Safety
+            /// `at` holds a live value of this type that is not changed during `'a`.
+            #[inline]
+            pub(super) unsafe fn borrow(kind: Type, at: *const u8) -> ValueRef<'a> {
+                match kind {
+                    $(Type::$type => {
+                        // SAFETY: by contract.
+                        ValueRef::$variant(unsafe { &*at.cast::<$owner>() })
+                    })+
+                    // SAFETY: by contract the type has an out-of-line kind.
+                    _ => unsafe { std::hint::unreachable_unchecked() },
+                }
+            }
+        }
+
+        impl<'a> ValueMut<'a> {
+            /// Borrows the owning pointer in a block for change.
+            ///
+            /// # Safety
+            /// `at` holds a live value of this type that nobody else reads or changes during `'a`.
+            #[inline]
+            pub(super) unsafe fn borrow(kind: Type, at: *mut u8) -> ValueMut<'a> {
+                match kind {
+                    $(Type::$type => {
+                        // SAFETY: by contract.
+                        ValueMut::$variant(unsafe { &mut *at.cast::<$owner>() })
+                    })+
+                    // SAFETY: by contract the type has an out-of-line kind.
+                    _ => unsafe { std::hint::unreachable_unchecked() },
+                }
+            }
+        }
+    };
+}
+
+out_of_line_values! {
+    /// A string longer than [`INLINE_MAX`], shared with the replies that still send it. Writers copy it
+    /// first when it is shared.
+    Big(Arc<BigString>) => String,
+}
+
+impl Value {
+    /// The value as a string, `None` for collections.
+    pub fn string(&self) -> Option<StringRef<'_>> {
+        self.as_value_ref().string()
+    }
+
+    /// True when freeing the value costs enough to be worth another thread.
+    pub fn is_big(&self) -> bool {
+        self.as_value_ref().is_big()
+    }
+}
+
+impl<'a> ValueRef<'a> {
+    /// The value as a string, `None` for collections.
+    #[inline]
+    pub fn string(&self) -> Option<StringRef<'a>> {
+        match *self {
+            ValueRef::Int(value) => Some(StringRef::Int(value)),
+            ValueRef::Bytes(bytes) => Some(StringRef::Bytes(bytes)),
+            ValueRef::Big(big) => Some(StringRef::Big(big)),
+            #[allow(unreachable_patterns)] // as long as there are no collections
+            _ => None,
+        }
+    }
+
+    /// True when freeing the value costs enough to be worth another thread.
+    pub fn is_big(&self) -> bool {
+        self.out_of_line().is_some_and(|value| value.is_big())
+    }
+
+    /// Bytes on the heap outside of the entry's block.
+    pub fn heap_bytes(&self) -> usize {
+        self.out_of_line().map_or(0, |value| value.heap_bytes())
+    }
+
+    /// The encoding of an out-of-line value; one inside its entry has it in the entry's header.
+    pub(super) fn out_of_line_encoding(&self) -> Option<Encoding> {
+        self.out_of_line().map(|value| value.encoding())
+    }
+}

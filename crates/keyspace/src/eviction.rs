@@ -1,0 +1,266 @@
+//! Choosing what to evict when memory is full.
+//!
+//! As in Redis, victims are approximations: some entries are sampled, and the best of them and of a small
+//! pool of good candidates from earlier samples is taken. Each shard has its own pool, so choosing needs no
+//! other lock.
+
+use crate::entry::EntryRef;
+use crate::hash::KeyHash;
+use crate::lru::{self, Lfu};
+use crate::shard::Shard;
+use smallvec::SmallVec;
+use std::fmt;
+
+/// Candidates that are remembered between samples.
+const POOL_SIZE: usize = 16;
+
+/// What to evict: `maxmemory-policy`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Policy {
+    /// Nothing: writes fail instead.
+    #[default]
+    NoEviction,
+    /// The key unused for longest.
+    AllKeysLru,
+    /// The key used least often.
+    AllKeysLfu,
+    /// Any key.
+    AllKeysRandom,
+    /// The key unused for longest of those with a deadline.
+    VolatileLru,
+    /// The key used least often of those with a deadline.
+    VolatileLfu,
+    /// Any key with a deadline.
+    VolatileRandom,
+    /// The key whose deadline is nearest.
+    VolatileTtl,
+}
+
+impl Policy {
+    /// All policies.
+    pub const ALL: [Policy; 8] = [
+        Policy::VolatileLru,
+        Policy::VolatileLfu,
+        Policy::VolatileRandom,
+        Policy::VolatileTtl,
+        Policy::AllKeysLru,
+        Policy::AllKeysLfu,
+        Policy::AllKeysRandom,
+        Policy::NoEviction,
+    ];
+
+    /// The policy's name in the configuration.
+    pub fn name(self) -> &'static str {
+        match self {
+            Policy::NoEviction => "noeviction",
+            Policy::AllKeysLru => "allkeys-lru",
+            Policy::AllKeysLfu => "allkeys-lfu",
+            Policy::AllKeysRandom => "allkeys-random",
+            Policy::VolatileLru => "volatile-lru",
+            Policy::VolatileLfu => "volatile-lfu",
+            Policy::VolatileRandom => "volatile-random",
+            Policy::VolatileTtl => "volatile-ttl",
+        }
+    }
+
+    /// The policy with a name, whatever its case.
+    pub fn from_name(name: &str) -> Option<Policy> {
+        Policy::ALL
+            .into_iter()
+            .find(|policy| policy.name().eq_ignore_ascii_case(name))
+    }
+
+    /// True when only keys with a deadline may be evicted.
+    pub fn volatile_only(self) -> bool {
+        matches!(
+            self,
+            Policy::VolatileLru
+                | Policy::VolatileLfu
+                | Policy::VolatileRandom
+                | Policy::VolatileTtl
+        )
+    }
+
+    /// True when the entries' fields are LFU counters, otherwise they are LRU clocks.
+    pub fn is_lfu(self) -> bool {
+        matches!(self, Policy::AllKeysLfu | Policy::VolatileLfu)
+    }
+
+    /// True when the entries' fields decide as LRU clocks.
+    pub fn is_lru(self) -> bool {
+        matches!(self, Policy::AllKeysLru | Policy::VolatileLru)
+    }
+
+    /// True when victims are drawn without comparing.
+    pub fn is_random(self) -> bool {
+        matches!(self, Policy::AllKeysRandom | Policy::VolatileRandom)
+    }
+
+    /// How good a victim an entry is; more is better.
+    fn score(self, entry: EntryRef<'_>, now_ms: u64, lfu: &Lfu) -> u64 {
+        match self {
+            Policy::AllKeysLru | Policy::VolatileLru => lru::idle_ms(entry.lru(), now_ms),
+            Policy::AllKeysLfu | Policy::VolatileLfu => {
+                u64::from(u8::MAX - lfu.counter(entry.lru(), now_ms))
+            }
+            Policy::VolatileTtl => u64::MAX - entry.deadline().unwrap_or(u64::MAX),
+            Policy::NoEviction | Policy::AllKeysRandom | Policy::VolatileRandom => 0,
+        }
+    }
+}
+
+impl fmt::Display for Policy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// How to choose.
+#[derive(Clone, Copy, Debug)]
+pub struct Choice {
+    /// What to evict.
+    pub policy: Policy,
+    /// `maxmemory-samples`: entries looked at per choice and database.
+    pub samples: usize,
+    /// The current time in unix milliseconds.
+    pub now_ms: u64,
+    /// The parameters of the LFU counter.
+    pub lfu: Lfu,
+}
+
+/// A key that was chosen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Victim {
+    /// Its database.
+    pub db: u32,
+    /// Its hash.
+    pub hash: KeyHash,
+    /// The key.
+    pub key: SmallVec<[u8; 24]>,
+}
+
+struct Candidate {
+    score: u64,
+    victim: Victim,
+}
+
+/// Good candidates of earlier samples: worst first, at most [`POOL_SIZE`].
+#[derive(Default)]
+pub(crate) struct Pool {
+    /// The policy whose scores these are.
+    policy: Policy,
+    candidates: Vec<Candidate>,
+}
+
+impl Pool {
+    pub(crate) fn clear(&mut self) {
+        self.candidates.clear();
+    }
+
+    /// Scores of different policies cannot be compared.
+    fn prepare(&mut self, policy: Policy) {
+        if self.policy != policy {
+            self.policy = policy;
+            self.clear();
+        }
+    }
+
+    fn wants(&self, score: u64) -> bool {
+        self.candidates.len() < POOL_SIZE
+            || self
+                .candidates
+                .first()
+                .is_some_and(|worst| worst.score < score)
+    }
+
+    fn offer(&mut self, score: u64, victim: Victim) {
+        if !self.wants(score) || self.candidates.iter().any(|known| known.victim == victim) {
+            return;
+        }
+        if self.candidates.len() == POOL_SIZE {
+            self.candidates.remove(0);
+        }
+        let at = self.candidates.partition_point(|known| known.score < score);
+        self.candidates.insert(at, Candidate { score, victim });
+    }
+
+    fn take_best(&mut self) -> Option<Victim> {
+        self.candidates.pop().map(|candidate| candidate.victim)
+    }
+}
+
+impl Shard {
+    /// Chooses a key of this shard to be evicted, `None` when there is none (or the policy evicts nothing).
+    /// The key exists, and has a deadline if the policy wants one. It is not removed.
+    pub fn pick_victim(
+        &mut self,
+        choice: &Choice,
+        rng: &mut impl FnMut() -> u64,
+    ) -> Option<Victim> {
+        if choice.policy == Policy::NoEviction {
+            return None;
+        }
+        if choice.policy.is_random() {
+            return self.pick_random(choice, rng);
+        }
+        let mut pool = std::mem::take(&mut self.pool);
+        pool.prepare(choice.policy);
+        self.fill(&mut pool, choice, rng);
+        let victim = std::iter::from_fn(|| pool.take_best())
+            .find(|victim| self.is_victim(victim, choice.policy));
+        self.pool = pool;
+        victim
+    }
+
+    /// Whether a candidate of an earlier sample is still one.
+    fn is_victim(&self, victim: &Victim, policy: Policy) -> bool {
+        self.find(victim.db, victim.hash, &victim.key)
+            .is_some_and(|entry| !policy.volatile_only() || entry.deadline().is_some())
+    }
+
+    fn fill(&self, pool: &mut Pool, choice: &Choice, rng: &mut impl FnMut() -> u64) {
+        let samples = choice.samples.max(1);
+        for db in self.occupied_dbs() {
+            self.sample_for_eviction(db, choice.policy.volatile_only(), rng, samples, |entry| {
+                let score = choice.policy.score(entry, choice.now_ms, &choice.lfu);
+                if pool.wants(score) {
+                    pool.offer(score, self.victim(db, entry));
+                }
+            });
+        }
+    }
+
+    fn pick_random(&self, choice: &Choice, rng: &mut impl FnMut() -> u64) -> Option<Victim> {
+        let volatile_only = choice.policy.volatile_only();
+        let dbs: SmallVec<[u32; 16]> = self
+            .occupied_dbs()
+            .filter(|db| !volatile_only || self.volatile(*db) > 0)
+            .collect();
+        // Each database in turn would take a bookkeeping of its own; a random one is as fair.
+        let at = usize::try_from(rng() >> 32).ok()?.checked_rem(dbs.len())?;
+        let order = dbs.iter().cycle().skip(at).take(dbs.len());
+        let mut victim = None;
+        for db in order {
+            if volatile_only {
+                self.sample_for_eviction(*db, true, rng, 1, |entry| {
+                    victim = Some(self.victim(*db, entry));
+                });
+            } else {
+                victim = self.random(*db, rng).map(|entry| self.victim(*db, entry));
+            }
+            if victim.is_some() {
+                return victim;
+            }
+        }
+        None
+    }
+
+    fn victim(&self, db: u32, entry: EntryRef<'_>) -> Victim {
+        let key = SmallVec::from_slice(entry.key());
+        Victim {
+            db,
+            hash: self.hash(entry.key()),
+            key,
+        }
+    }
+}

@@ -1,0 +1,273 @@
+//! Expiry of one database: the wheel's handles meet the entries.
+//!
+//! Invariant: for every entry with a deadline there is a handle, filed at the deadline or before. A handle
+//! that fires too early is filed again; one that finds nothing is dropped. Repeated changes of deadlines
+//! can leave several handles for one key. When they have become too many, a new wheel is begun and filled by
+//! a walk through the table, some buckets per call, while the old wheel still fires; then the old one goes,
+//! with all stale handles.
+
+use crate::db::Database;
+use crate::entry::{Block, EntryRef, Removed, Value};
+use crate::hash::{Hasher, KeyHash};
+use crate::hook::{self, ChangeHook, FRONTIER_END};
+use crate::wheel::{Wanted, Wheel};
+use values::table::Slot;
+
+/// Handles beyond twice the volatile keys that are never worth a rebuild.
+const STALE_HANDLES_MIN: usize = 1024;
+/// One stale handle is tolerated for so many entries, because a rebuild walks over all of them.
+const ENTRIES_PER_STALE_HANDLE: usize = 4;
+/// A clock that goes back by more than this makes the wheel begin anew, in milliseconds. After a smaller
+/// step keys that get deadlines during the step expire late by at most the step.
+const CLOCK_STEP_MAX_MS: u64 = 100;
+/// Handles looked up together, so that their cache misses overlap.
+const BATCH: usize = 16;
+
+/// The wheels of a database; none before the first deadline.
+#[derive(Default)]
+pub(crate) struct Expiry {
+    /// The last time that was expired, where a new wheel begins: never after the current time, unless the
+    /// clock went back.
+    seen_ms: u64,
+    wheel: Option<Box<Wheel>>,
+    rebuild: Option<Rebuild>,
+}
+
+/// An old wheel while its successor is being filled.
+struct Rebuild {
+    old: Box<Wheel>,
+    /// Entries before this position of the table have a handle in the new wheel.
+    walked: u64,
+}
+
+impl Expiry {
+    pub(crate) fn memory_usage(&self) -> usize {
+        self.wheels().map(Wheel::memory_usage).sum()
+    }
+
+    pub(crate) fn handles(&self) -> usize {
+        self.wheels().map(Wheel::handles).sum()
+    }
+
+    fn wheels(&self) -> impl Iterator<Item = &Wheel> {
+        let old = self.rebuild.as_ref().map(|rebuild| &rebuild.old);
+        self.wheel.iter().chain(old).map(|wheel| &**wheel)
+    }
+
+    /// A random handle: the hash of a key that has, or had, a deadline.
+    pub(crate) fn sample(&self, rng: &mut impl FnMut() -> u64) -> Option<u64> {
+        let old = self.rebuild.as_ref().map(|rebuild| &rebuild.old);
+        // During a rebuild the old wheel knows most of the keys.
+        old.or(self.wheel.as_ref())?.sample(rng)
+    }
+
+    fn advance(&mut self, now_ms: u64) {
+        if let Some(wheel) = &mut self.wheel {
+            wheel.advance(now_ms);
+        }
+        if let Some(rebuild) = &mut self.rebuild {
+            rebuild.old.advance(now_ms);
+        }
+    }
+
+    /// Up to `limit` handles to look up: what is due first, then what comes next.
+    fn take_batch(&mut self, batch: &mut [u64; BATCH], limit: usize) -> usize {
+        let mut count = 0;
+        for place in batch.iter_mut().take(limit) {
+            let due = self.wheel.as_mut().and_then(|wheel| wheel.pop_due());
+            let due = due.or_else(|| self.rebuild.as_mut()?.old.pop_due());
+            let Some(handle) = due.or_else(|| self.wheel.as_mut()?.pop_ahead()) else {
+                break;
+            };
+            *place = handle;
+            count += 1;
+        }
+        count
+    }
+}
+
+/// What one call of the expiry cycle shares between databases.
+pub(crate) struct Cycle<'a> {
+    pub(crate) now_ms: u64,
+    /// Units of work left: handles looked up and buckets walked.
+    pub(crate) budget: usize,
+    pub(crate) db: u32,
+    pub(crate) hasher: Hasher,
+    pub(crate) hook: &'a mut Option<Box<dyn ChangeHook>>,
+    pub(crate) on_expired: &'a mut dyn FnMut(u32, &[u8]),
+    pub(crate) expired: usize,
+    /// Values whose freeing is worth another thread.
+    pub(crate) garbage: Vec<Value>,
+}
+
+impl Database {
+    /// Files a handle. Returns when the wheel wants to be looked at because of it.
+    pub(crate) fn file(&mut self, hash: KeyHash, deadline: u64) -> u64 {
+        let too_many = self.stale_handles_max();
+        let seen = self.expiry.seen_ms;
+        let wheel = self
+            .expiry
+            .wheel
+            .get_or_insert_with(|| Box::new(Wheel::new(seen)));
+        let due_ms = wheel.file(hash.0, deadline);
+        // Too many handles want a rebuild, which is begun by the next cycle: at once.
+        if self.expiry.rebuild.is_none() && wheel.handles() > too_many {
+            seen
+        } else {
+            due_ms
+        }
+    }
+
+    fn stale_handles_max(&self) -> usize {
+        2 * self.volatile + STALE_HANDLES_MIN + self.table.len() / ENTRIES_PER_STALE_HANDLE
+    }
+
+    /// Expires what is due and does other work of the wheel until the budget is used up. Returns when
+    /// there is work again.
+    pub(crate) fn expire(&mut self, cycle: &mut Cycle<'_>) -> Wanted {
+        if self.expiry.wheel.is_none() {
+            self.expiry.seen_ms = cycle.now_ms;
+            return Wanted::Never;
+        }
+        self.begin_cycle(cycle.now_ms);
+        let mut batch = [0; BATCH];
+        while cycle.budget > 0 {
+            let count = self.expiry.take_batch(&mut batch, cycle.budget);
+            let Some(handles) = batch.get(..count).filter(|handles| !handles.is_empty()) else {
+                break;
+            };
+            cycle.budget -= count;
+            handles
+                .iter()
+                .for_each(|hash| self.table.prefetch_bucket(*hash));
+            handles
+                .iter()
+                .for_each(|hash| self.table.prefetch_entry(*hash));
+            for hash in handles {
+                self.fire(KeyHash(*hash), cycle);
+            }
+        }
+        while cycle.budget > 0 && self.expiry.rebuild.is_some() {
+            cycle.budget -= 1;
+            self.walk(&cycle.hasher);
+        }
+        self.wanted()
+    }
+
+    fn begin_cycle(&mut self, now_ms: u64) {
+        self.expiry.seen_ms = now_ms;
+        if self.volatile == 0 {
+            self.expiry.wheel = None;
+            self.expiry.rebuild = None;
+            return;
+        }
+        if self.wants_rebuild(now_ms) {
+            let fresh = Box::new(Wheel::new(now_ms));
+            let old = self.expiry.wheel.replace(fresh);
+            self.expiry.rebuild = old.map(|old| Rebuild {
+                old,
+                walked: self.origin,
+            });
+        }
+        self.expiry.advance(now_ms);
+    }
+
+    fn wants_rebuild(&self, now_ms: u64) -> bool {
+        let Some(wheel) = self
+            .expiry
+            .wheel
+            .as_ref()
+            .filter(|_| self.expiry.rebuild.is_none())
+        else {
+            return false;
+        };
+        let too_many = self.stale_handles_max();
+        wheel.handles() > too_many
+            || wheel.is_sparse(too_many)
+            || wheel.cursor() > now_ms.saturating_add(CLOCK_STEP_MAX_MS)
+    }
+
+    fn wanted(&self) -> Wanted {
+        // The walk is work that is always there; the old wheel fires along with it.
+        if self.expiry.rebuild.is_some() {
+            return Wanted::Now;
+        }
+        self.expiry
+            .wheel
+            .as_ref()
+            .map_or(Wanted::Never, |wheel| wheel.wanted())
+    }
+
+    /// Files the entries of the next bucket in the new wheel.
+    fn walk(&mut self, hasher: &Hasher) {
+        let (Some(rebuild), Some(wheel)) = (&mut self.expiry.rebuild, &mut self.expiry.wheel)
+        else {
+            return;
+        };
+        let next = self.table.scan(rebuild.walked, hasher, |ptr| {
+            // SAFETY: the table holds live blocks.
+            let block = unsafe { Block::from_ptr(ptr) };
+            if let Some(deadline) = block.deadline() {
+                wheel.file(hasher.hash(block.key()).0, deadline);
+            }
+        });
+        rebuild.walked = next;
+        if next == 0 {
+            self.expiry.rebuild = None;
+        }
+    }
+
+    /// Looks at the keys that a handle means: expires those that are due, files the handle again for the
+    /// others.
+    fn fire(&mut self, hash: KeyHash, cycle: &mut Cycle<'_>) {
+        loop {
+            let mut due: Option<Slot> = None;
+            let mut later: Option<u64> = None;
+            self.table.candidates(hash.0, |slot, ptr| {
+                // SAFETY: the table holds live blocks.
+                let block = unsafe { Block::from_ptr(ptr) };
+                match block.deadline() {
+                    None => {}
+                    Some(deadline) if deadline <= cycle.now_ms => due = Some(slot),
+                    // Candidates agree in most bits of the hash only.
+                    Some(deadline) if cycle.hasher.hash(block.key()) == hash => {
+                        later = Some(later.map_or(deadline, |other| other.min(deadline)));
+                    }
+                    Some(_) => {}
+                }
+            });
+            match (due, later) {
+                (Some(slot), _) => self.expire_entry(slot, cycle),
+                (None, Some(deadline)) => return self.file_again(hash, deadline),
+                (None, None) => return,
+            }
+        }
+    }
+
+    fn file_again(&mut self, hash: KeyHash, deadline: u64) {
+        if let Some(wheel) = &mut self.expiry.wheel {
+            wheel.file(hash.0, deadline);
+        }
+    }
+
+    fn expire_entry(&mut self, slot: Slot, cycle: &mut Cycle<'_>) {
+        let entry = EntryRef::new(self.block(slot));
+        (cycle.on_expired)(cycle.db, entry.key());
+        if self.frontier != FRONTIER_END {
+            let hash = cycle.hasher.hash(entry.key());
+            hook::before_change(
+                cycle.hook,
+                self.frontier,
+                cycle.db,
+                hash,
+                entry.key(),
+                Some(entry),
+            );
+        }
+        let removed = Removed::new(self.remove(slot, &cycle.hasher));
+        cycle.expired += 1;
+        if removed.is_big() {
+            cycle.garbage.push(removed.into_value());
+        }
+    }
+}

@@ -1,0 +1,536 @@
+//! A shard: its part of all numbered databases, behind one lock.
+
+use crate::db::{Cleared, Database, DatabaseStats, Place};
+use crate::entry::{Block, EntryMut, EntryRef, NewValue, Payload, Removed, Value};
+use crate::eviction::Pool;
+use crate::expire::Cycle;
+use crate::hash::{Hasher, KeyHash};
+use crate::hook::{self, ChangeHook, FRONTIER_END};
+use crate::wheel::Wanted;
+use std::any::Any;
+use std::fmt;
+
+/// No expiry work is waiting.
+pub(crate) const NEVER_MS: u64 = u64::MAX;
+/// When a volatile key is sampled for eviction and fewer than one entry in so many is volatile, keys are
+/// drawn from the timing wheel instead of the table.
+const RARE_VOLATILE: usize = 16;
+
+/// What one call of [`Shard::expire_due`] did.
+#[derive(Debug, Default)]
+pub struct ExpireProgress {
+    /// Entries that were expired.
+    pub expired: usize,
+    /// True when the budget was too small: call again soon.
+    pub more: bool,
+    /// When there is work again (absolute unix milliseconds), `None` while no entry has a deadline.
+    pub next_due_ms: Option<u64>,
+    /// Values whose freeing is worth another thread.
+    pub garbage: Vec<Value>,
+}
+
+/// One shard. Databases at or above the configured number do not exist: nothing is found there and
+/// nothing can be stored.
+pub struct Shard {
+    /// The log offset after the last command that changed this shard: until it is durable, what is read
+    /// here may still be lost.
+    pub last_log_offset: u64,
+    /// What the server keeps under the same lock, for instance who watches or waits for keys.
+    pub attachments: Box<dyn Any + Send>,
+    /// Database 0 is inline, because nearly all requests are for it.
+    first: Database,
+    /// Database i + 1, created with its first entry.
+    others: Vec<Option<Box<Database>>>,
+    databases: u32,
+    place: Place,
+    hasher: Hasher,
+    /// When `expire_due` has work, at the latest; never too late.
+    next_due_ms: u64,
+    /// The database that `expire_due` begins with, so that each gets its turn.
+    expire_from: u32,
+    hook: Option<Box<dyn ChangeHook>>,
+    pub(crate) pool: Pool,
+}
+
+impl Shard {
+    pub(crate) fn new(
+        place: Place,
+        databases: u32,
+        hasher: Hasher,
+        attachments: Box<dyn Any + Send>,
+    ) -> Shard {
+        Shard {
+            last_log_offset: 0,
+            attachments,
+            first: Database::new(place, FRONTIER_END),
+            others: Vec::new(),
+            databases,
+            place,
+            hasher,
+            next_due_ms: NEVER_MS,
+            expire_from: 0,
+            hook: None,
+            pool: Pool::default(),
+        }
+    }
+
+    /// The hash of a key, as [`Keyspace::hash`](crate::Keyspace::hash).
+    #[inline]
+    pub fn hash(&self, key: &[u8]) -> KeyHash {
+        self.hasher.hash(key)
+    }
+
+    /// The shard's number.
+    pub fn index(&self) -> usize {
+        self.place.index
+    }
+
+    /// The attachments, when they have this type.
+    pub fn attachment<T: Any>(&self) -> Option<&T> {
+        self.attachments.downcast_ref()
+    }
+
+    /// The attachments for change, when they have this type.
+    pub fn attachment_mut<T: Any>(&mut self) -> Option<&mut T> {
+        self.attachments.downcast_mut()
+    }
+
+    #[inline]
+    pub(crate) fn db(&self, db: u32) -> Option<&Database> {
+        match db {
+            0 => Some(&self.first),
+            _ => self.others.get(db as usize - 1)?.as_deref(),
+        }
+    }
+
+    #[inline]
+    fn db_mut(&mut self, db: u32) -> Option<&mut Database> {
+        match db {
+            0 => Some(&mut self.first),
+            _ => self.others.get_mut(db as usize - 1)?.as_deref_mut(),
+        }
+    }
+
+    /// The database, created when it does not exist yet; `None` only beyond the configured number.
+    #[inline]
+    fn db_or_create(&mut self, db: u32) -> Option<&mut Database> {
+        if db == 0 {
+            return Some(&mut self.first);
+        }
+        self.other_or_create(db)
+    }
+
+    fn other_or_create(&mut self, db: u32) -> Option<&mut Database> {
+        if db >= self.databases {
+            return None;
+        }
+        let index = db as usize - 1;
+        if self.others.len() <= index {
+            self.others.resize_with(index + 1, || None);
+        }
+        let frontier = if self.hook.is_some() { 0 } else { FRONTIER_END };
+        let place = self.place;
+        let other = self.others.get_mut(index)?;
+        Some(other.get_or_insert_with(|| Box::new(Database::new(place, frontier))))
+    }
+
+    /// The one way to an entry that is to be changed or removed: tells the change hook first.
+    #[inline]
+    fn entry_mut(&mut self, db: u32, hash: KeyHash, key: &[u8]) -> Option<EntryMut<'_>> {
+        let number = db;
+        let db = match number {
+            0 => &mut self.first,
+            _ => self.others.get_mut(number as usize - 1)?.as_deref_mut()?,
+        };
+        let slot = db.find(hash, key)?;
+        hook::before_change(
+            &mut self.hook,
+            db.frontier,
+            number,
+            hash,
+            key,
+            Some(db.entry(slot)),
+        );
+        Some(EntryMut::new(db, &mut self.next_due_ms, hash, slot))
+    }
+
+    /// The one way to a new entry: tells the change hook first. The key is absent.
+    #[inline]
+    fn insert(
+        &mut self,
+        db: u32,
+        hash: KeyHash,
+        key: &[u8],
+        payload: Payload<'_>,
+        deadline: Option<u64>,
+        lru: u32,
+    ) {
+        let number = db;
+        let hasher = self.hasher;
+        let Some(db) = self.db_or_create(number) else {
+            return;
+        };
+        let frontier = db.frontier;
+        let due_ms = if hash.0 >= frontier {
+            hook::before_change(&mut self.hook, frontier, number, hash, key, None);
+            let block = Block::create(key, payload, deadline, lru);
+            self.db_mut(number)
+                .map_or(NEVER_MS, |db| db.insert(hash, block, &hasher))
+        } else {
+            db.insert(hash, Block::create(key, payload, deadline, lru), &hasher)
+        };
+        self.next_due_ms = self.next_due_ms.min(due_ms);
+    }
+
+    /// The entry of a key. An entry whose deadline has passed is found too: the caller decides.
+    #[inline]
+    pub fn find(&self, db: u32, hash: KeyHash, key: &[u8]) -> Option<EntryRef<'_>> {
+        let db = self.db(db)?;
+        db.find(hash, key).map(|slot| db.entry(slot))
+    }
+
+    /// The entry of a key, for change.
+    #[inline]
+    pub fn find_mut(&mut self, db: u32, hash: KeyHash, key: &[u8]) -> Option<EntryMut<'_>> {
+        self.entry_mut(db, hash, key)
+    }
+
+    /// The entry of a key; `touch` gives its new LRU or LFU field from the old one. The hot read path.
+    #[inline]
+    pub fn find_touch(
+        &mut self,
+        db: u32,
+        hash: KeyHash,
+        key: &[u8],
+        touch: impl FnOnce(u32) -> u32,
+    ) -> Option<EntryRef<'_>> {
+        let db = self.db_mut(db)?;
+        let block = db.block(db.find(hash, key)?);
+        let (old, new) = (block.lru(), touch(block.lru()));
+        if old != new {
+            // SAFETY: the database is borrowed exclusively. Not writing an equal value keeps the cache
+            // line clean.
+            unsafe { block.set_lru(new) };
+        }
+        Some(EntryRef::new(block))
+    }
+
+    /// Sets the LRU or LFU field of a key. True when the key exists.
+    pub fn touch(&mut self, db: u32, hash: KeyHash, key: &[u8], lru: u32) -> bool {
+        self.find_touch(db, hash, key, |_| lru).is_some()
+    }
+
+    /// Stores a value under a key, with a deadline (absolute unix milliseconds) or without, and the LRU or
+    /// LFU field `lru` (24 bits). Returns the old value when freeing it is worth another thread, else
+    /// frees it.
+    #[inline]
+    pub fn put(
+        &mut self,
+        db: u32,
+        hash: KeyHash,
+        key: &[u8],
+        value: NewValue<'_>,
+        deadline: Option<u64>,
+        lru: u32,
+    ) -> Option<Value> {
+        let payload = value.into_payload();
+        match self.entry_mut(db, hash, key) {
+            Some(mut entry) => entry.overwrite(payload, deadline, lru),
+            None => {
+                self.insert(db, hash, key, payload, deadline, lru);
+                None
+            }
+        }
+    }
+
+    /// Takes the entry of a key out.
+    #[inline]
+    pub fn remove(&mut self, db: u32, hash: KeyHash, key: &[u8]) -> Option<Removed> {
+        let hasher = self.hasher;
+        let (db, slot) = self.entry_mut(db, hash, key)?.into_slot();
+        Some(Removed::new(db.remove(slot, &hasher)))
+    }
+
+    /// Sets or clears the deadline of a key (absolute unix milliseconds). True when the key exists.
+    pub fn set_deadline(
+        &mut self,
+        db: u32,
+        hash: KeyHash,
+        key: &[u8],
+        deadline: Option<u64>,
+    ) -> bool {
+        let Some(mut entry) = self.entry_mut(db, hash, key) else {
+            return false;
+        };
+        entry.set_deadline(deadline);
+        true
+    }
+
+    /// Number of entries in a database, those past their deadline included.
+    #[inline]
+    pub fn len(&self, db: u32) -> usize {
+        self.db(db).map_or(0, |db| db.table.len())
+    }
+
+    /// True when a database has no entries.
+    pub fn is_empty(&self, db: u32) -> bool {
+        self.len(db) == 0
+    }
+
+    /// Number of entries with a deadline.
+    pub fn volatile(&self, db: u32) -> usize {
+        self.db(db).map_or(0, |db| db.volatile)
+    }
+
+    /// Average time to live of the entries with a deadline, in milliseconds.
+    pub fn avg_ttl_ms(&self, db: u32, now_ms: u64) -> u64 {
+        self.db(db).map_or(0, |db| db.avg_ttl_ms(now_ms))
+    }
+
+    /// Sizes of a database in this shard.
+    pub fn stats(&self, db: u32) -> DatabaseStats {
+        self.db(db)
+            .map_or(DatabaseStats::default(), Database::stats)
+    }
+
+    /// The shape of a database's hash table in this shard. Walks the whole table.
+    pub fn table_stats(&self, db: u32) -> values::table::Stats {
+        self.db(db)
+            .map_or(values::table::Stats::default(), |db| db.table.stats())
+    }
+
+    /// The numbers of the databases that have entries here.
+    pub fn occupied_dbs(&self) -> impl Iterator<Item = u32> {
+        (0..=self.others.len() as u32).filter(|db| !self.is_empty(*db))
+    }
+
+    /// The first position of this shard in hash order.
+    pub fn first_position(&self) -> u64 {
+        self.place.origin()
+    }
+
+    /// Visits the entries of a database from a position in hash order on, one bucket's worth, and returns
+    /// the next position, 0 when the shard is done. Positions before this shard mean its beginning. An
+    /// entry that is there from the first to the last call is visited exactly once, whatever happens
+    /// to others between the calls; the order is that of the hashes.
+    pub fn scan(&self, db: u32, position: u64, mut visit: impl FnMut(EntryRef<'_>)) -> u64 {
+        let Some(db) = self.db(db) else { return 0 };
+        let position = position.max(db.origin);
+        if position >> 1 >> (63 - self.place.prefix_bits) != self.place.index as u64 {
+            return 0;
+        }
+        db.table.scan(position, &self.hasher, |ptr| {
+            // SAFETY: the table holds live blocks.
+            visit(EntryRef::new(unsafe { Block::from_ptr(ptr) }));
+        })
+    }
+
+    /// All entries of a database, in no particular order.
+    pub fn entries(&self, db: u32) -> impl Iterator<Item = EntryRef<'_>> {
+        self.db(db).into_iter().flat_map(Database::entries)
+    }
+
+    /// A random entry of a database, each with nearly the same probability.
+    pub fn random(&self, db: u32, rng: &mut impl FnMut() -> u64) -> Option<EntryRef<'_>> {
+        let db = self.db(db)?;
+        db.table.random(rng).map(|slot| db.entry(slot))
+    }
+
+    /// Visits about `count` entries as candidates for eviction; with `volatile_only` those with a deadline.
+    pub fn sample_for_eviction(
+        &self,
+        db: u32,
+        volatile_only: bool,
+        rng: &mut impl FnMut() -> u64,
+        count: usize,
+        mut visit: impl FnMut(EntryRef<'_>),
+    ) {
+        let Some(db) = self.db(db) else { return };
+        if !volatile_only {
+            db.table.sample(rng, count, |ptr| {
+                // SAFETY: the table holds live blocks.
+                visit(EntryRef::new(unsafe { Block::from_ptr(ptr) }));
+            });
+            return;
+        }
+        if db.volatile == 0 {
+            return;
+        }
+        if db.volatile < db.table.len() / RARE_VOLATILE {
+            return Self::sample_wheel(db, rng, count, visit);
+        }
+        let mut left = count;
+        let tries = count.saturating_mul(db.table.len() / db.volatile + 1);
+        db.table.sample(rng, tries, |ptr| {
+            // SAFETY: the table holds live blocks.
+            let entry = EntryRef::new(unsafe { Block::from_ptr(ptr) });
+            if left > 0 && entry.deadline().is_some() {
+                left -= 1;
+                visit(entry);
+            }
+        });
+    }
+
+    fn sample_wheel(
+        db: &Database,
+        rng: &mut impl FnMut() -> u64,
+        count: usize,
+        mut visit: impl FnMut(EntryRef<'_>),
+    ) {
+        for _ in 0..count {
+            let Some(hash) = db.expiry.sample(rng) else {
+                return;
+            };
+            db.table.candidates(hash, |_, ptr| {
+                // SAFETY: the table holds live blocks.
+                let entry = EntryRef::new(unsafe { Block::from_ptr(ptr) });
+                if entry.deadline().is_some() {
+                    visit(entry);
+                }
+            });
+        }
+    }
+
+    /// Exchanges the contents of two databases.
+    pub fn swap_dbs(&mut self, a: u32, b: u32) {
+        if a == b || a >= self.databases || b >= self.databases {
+            return;
+        }
+        if let Some(hook) = &mut self.hook {
+            hook.before_swap(a, b);
+        }
+        self.pool.clear();
+        let place = self.place;
+        let Some(first) = self.db_or_create(a).map(|db| db.take(place)) else {
+            return;
+        };
+        let Some(second) = self.db_or_create(b).map(|db| std::mem::replace(db, first)) else {
+            return;
+        };
+        if let Some(db) = self.db_or_create(a) {
+            *db = second;
+        }
+    }
+
+    /// Empties a database. What it held is the caller's to drop, on another thread if it likes.
+    pub fn clear(&mut self, db: u32) -> Cleared {
+        let (place, hasher, number) = (self.place, self.hasher, db);
+        // The hook is taken out meanwhile, because it reads the database that lies beside it.
+        if let Some(mut hook) = self.hook.take() {
+            if let Some(db) = self.db(number) {
+                let frontier = db.frontier;
+                let mut behind = db
+                    .entries()
+                    .filter(|entry| hasher.hash(entry.key()).0 >= frontier);
+                hook.before_clear(number, &mut behind);
+            }
+            self.hook = Some(hook);
+        }
+        Cleared::new(match self.db_mut(number) {
+            Some(db) => db.take(place),
+            None => Database::new(place, FRONTIER_END),
+        })
+    }
+
+    /// Expires the entries whose deadline is not after `now_ms`, with at most `budget` units of work: one
+    /// unit is the look at one entry, or at one bucket when a timing wheel is built anew. `on_expired` is
+    /// called with database and key before an entry is removed. When the budget suffices, every entry that
+    /// is due is gone afterwards. Call it for each shard at the start and when [`Keyspace::next_due_ms`]
+    /// has come.
+    ///
+    /// [`Keyspace::next_due_ms`]: crate::Keyspace::next_due_ms
+    pub fn expire_due(
+        &mut self,
+        now_ms: u64,
+        budget: usize,
+        on_expired: &mut dyn FnMut(u32, &[u8]),
+    ) -> ExpireProgress {
+        let mut cycle = Cycle {
+            now_ms,
+            budget,
+            db: 0,
+            hasher: self.hasher,
+            hook: &mut self.hook,
+            on_expired,
+            expired: 0,
+            garbage: Vec::new(),
+        };
+        let count = self.others.len() as u32 + 1;
+        let mut next = NEVER_MS;
+        let mut more = false;
+        for step in 0..count {
+            let number = (self.expire_from + step) % count;
+            let db = match number {
+                0 => &mut self.first,
+                _ => match self
+                    .others
+                    .get_mut(number as usize - 1)
+                    .and_then(Option::as_deref_mut)
+                {
+                    Some(db) => db,
+                    None => continue,
+                },
+            };
+            cycle.db = number;
+            match db.expire(&mut cycle) {
+                Wanted::Now => more = true,
+                Wanted::At(time) => next = next.min(time),
+                Wanted::Never => {}
+            }
+        }
+        self.expire_from = (self.expire_from + 1) % count;
+        self.next_due_ms = if more { now_ms } else { next };
+        ExpireProgress {
+            expired: cycle.expired,
+            more,
+            next_due_ms: (self.next_due_ms != NEVER_MS).then_some(self.next_due_ms),
+            garbage: cycle.garbage,
+        }
+    }
+
+    /// When [`Shard::expire_due`] has work (absolute unix milliseconds), `u64::MAX` for never.
+    #[inline]
+    pub(crate) fn next_due_ms(&self) -> u64 {
+        self.next_due_ms
+    }
+
+    /// Sets the hook that sees all changes from now on, of all entries; or takes it away.
+    pub fn set_change_hook(
+        &mut self,
+        hook: Option<Box<dyn ChangeHook>>,
+    ) -> Option<Box<dyn ChangeHook>> {
+        let frontier = if hook.is_some() { 0 } else { FRONTIER_END };
+        self.first.frontier = frontier;
+        for db in self.others.iter_mut().flatten() {
+            db.frontier = frontier;
+        }
+        std::mem::replace(&mut self.hook, hook)
+    }
+
+    /// Says that the entries of a database before `position` need no hook any more; 0 means all of them,
+    /// as [`Shard::scan`] returns it at the end.
+    pub fn set_frontier(&mut self, db: u32, position: u64) {
+        if let Some(db) = self.db_mut(db) {
+            db.frontier = if position == 0 {
+                FRONTIER_END
+            } else {
+                position
+            };
+        }
+    }
+}
+
+impl fmt::Debug for Shard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shard")
+            .field("index", &self.place.index)
+            .field(
+                "len",
+                &self
+                    .occupied_dbs()
+                    .map(|db| (db, self.len(db)))
+                    .collect::<Vec<_>>(),
+            )
+            .finish_non_exhaustive()
+    }
+}
