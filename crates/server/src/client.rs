@@ -49,6 +49,10 @@ pub mod flag {
     pub const DIRTY_CAS: u32 = 1 << 8;
     /// Subscribed to channels.
     pub const PUBSUB: u32 = 1 << 9;
+    /// A source of imported data.
+    pub const IMPORT_SOURCE: u32 = 1 << 10;
+    /// Announced that it understands redirections.
+    pub const CAPA_REDIRECT: u32 = 1 << 11;
 }
 
 /// Figures that a worker publishes about its client once per loop turn.
@@ -245,6 +249,9 @@ pub struct WatchedKey {
     pub expired: bool,
 }
 
+/// The letter of CLIENT CAPA REDIRECT in [`Session::capabilities`].
+pub const CAPA_REDIRECT: u8 = b'r';
+
 /// What commands of a client read and change.
 pub struct Session {
     /// The public side.
@@ -277,9 +284,11 @@ pub struct Session {
     pub last_write_offset: u64,
     /// What the client waits for, while it is blocked.
     pub blocked: Option<crate::blocking::Block>,
+    /// The wait that the last command began, for the connection to keep.
+    pub new_waiter: Option<Arc<crate::blocking::Waiter>>,
     /// Import mode source (CLIENT IMPORT-SOURCE).
     pub import_source: bool,
-    /// CLIENT CAPA words.
+    /// CLIENT CAPA, as letters.
     pub capabilities: SmallVec<[u8; 4]>,
 }
 
@@ -302,6 +311,7 @@ impl Session {
             close_after_reply: false,
             last_write_offset: 0,
             blocked: None,
+            new_waiter: None,
             import_source: false,
             capabilities: SmallVec::new(),
         }
@@ -324,6 +334,10 @@ impl Session {
         set(self.no_evict, flag::NO_EVICT);
         set(self.no_touch, flag::NO_TOUCH);
         set(self.watch_flag.is_dirty(), flag::DIRTY_CAS);
+        set(self.import_source, flag::IMPORT_SOURCE);
+        set(self.capabilities.contains(&CAPA_REDIRECT), flag::CAPA_REDIRECT);
+        // Only the addresses of Unix sockets have port 0.
+        set(self.shared.addr.ends_with(":0"), flag::UNIX_SOCKET);
         bits
     }
 }

@@ -28,6 +28,7 @@ pub mod monitor;
 pub mod net;
 pub mod pause;
 pub mod process;
+pub mod redact;
 pub mod server;
 pub mod start;
 pub mod stats;
