@@ -135,13 +135,8 @@ impl Output {
         });
     }
 
-    /// Moves everything that waits in `other` behind what waits here.
+    /// Moves everything that waits in `other` behind what waits here: shared pieces as they are, bytes by a copy.
     pub fn append(&mut self, other: &mut Output) {
-        if self.bytes.len() == self.start && self.pieces.is_empty() && self.deferred == 0 {
-            std::mem::swap(self, other);
-            other.clear();
-            return;
-        }
         let end = self.end();
         let first = other.base + other.start as u64;
         self.bytes

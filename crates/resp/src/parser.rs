@@ -380,20 +380,27 @@ impl RequestParser {
         limits: &Limits,
     ) -> Result<Option<(i64, usize)>, ProtocolError> {
         let prefix = if kind == Line::Multibulk { b'*' } else { b'$' };
-        if let Some([first, digit @ b'0'..=b'9', rest @ ..]) = input.get(at..)
-            && *first == prefix
-        {
-            let mut number = i64::from(digit - b'0');
-            for (index, byte) in rest.iter().enumerate().take(10) {
-                match byte {
-                    // A leading zero is only right when it is the whole number.
-                    b'0'..=b'9' if number > 0 => number = number * 10 + i64::from(byte - b'0'),
-                    b'\r' if rest.get(index + 1) == Some(&b'\n') => {
-                        return Ok(Some((number, at + index + 4)));
+        match input.get(at..) {
+            // Nearly all lengths have one or two digits; a leading zero is only right as the whole number.
+            Some([p, a @ b'0'..=b'9', b'\r', b'\n', ..]) if *p == prefix => {
+                return Ok(Some((i64::from(a - b'0'), at + 4)));
+            }
+            Some([p, a @ b'1'..=b'9', b @ b'0'..=b'9', b'\r', b'\n', ..]) if *p == prefix => {
+                return Ok(Some((i64::from((a - b'0') * 10 + (b - b'0')), at + 5)));
+            }
+            Some([p, a @ b'1'..=b'9', rest @ ..]) if *p == prefix => {
+                let mut number = i64::from(a - b'0');
+                for (index, byte) in rest.iter().enumerate().take(10) {
+                    match byte {
+                        b'0'..=b'9' => number = number * 10 + i64::from(byte - b'0'),
+                        b'\r' if rest.get(index + 1) == Some(&b'\n') => {
+                            return Ok(Some((number, at + index + 4)));
+                        }
+                        _ => break,
                     }
-                    _ => break,
                 }
             }
+            _ => {}
         }
         self.odd_line(input, at, kind, limits)
     }

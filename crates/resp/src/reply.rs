@@ -92,12 +92,22 @@ impl<'a> Reply<'a> {
             self.out.raw(&[prefix, b'0' + digit as u8, b'\r', b'\n']);
             return;
         }
-        let mut line = [prefix; I64_BYTES_MAX + 3];
-        let mut digits = [0; I64_BYTES_MAX];
-        let digits = number::format_i64(value, &mut digits);
-        line[1..=digits.len()].copy_from_slice(digits);
-        line[digits.len() + 1..digits.len() + 3].copy_from_slice(b"\r\n");
-        self.out.raw(&line[..digits.len() + 3]);
+        // Digits come last first, so that the line is built from its end.
+        let mut line = *b"______________________\r\n";
+        let mut start = line.len() - 2;
+        let mut rest = value.unsigned_abs();
+        while rest > 0 {
+            start -= 1;
+            line[start] = b'0' + (rest % 10) as u8;
+            rest /= 10;
+        }
+        if value < 0 {
+            start -= 1;
+            line[start] = b'-';
+        }
+        start -= 1;
+        line[start] = prefix;
+        self.out.raw(&line[start..]);
     }
 
     #[inline]

@@ -55,12 +55,10 @@ struct Digits {
 }
 
 impl Digits {
-    /// Leading zeros are left out.
-    fn push(&mut self, digit: u64) {
-        if digit > 0 || self.len > 0 {
-            self.text[self.len] = b'0' + digit as u8;
-            self.len += 1;
-        }
+    /// Appends a digit; the first one is not 0.
+    fn push(&mut self, digit: u8) {
+        self.text[self.len] = b'0' + digit;
+        self.len += 1;
     }
 
     /// Lowers the last digit while that brings the number closer to the wanted one.
@@ -167,19 +165,26 @@ fn generate(number: u64, upper: Scaled, lower: u64, exponent: i32) -> Digits {
     let mut delta = upper.fraction - lower;
     let shift = upper.exponent.unsigned_abs();
     let one = 1u64 << shift;
-    let mut integer = upper.fraction >> shift;
+    // At least 8 and below 2^32, because of the range of the exponent.
+    let mut integer = (upper.fraction >> shift) as u32;
     let mut fraction = upper.fraction & (one - 1);
 
-    for place in (0..10u32).rev() {
-        let unit = 10u64.pow(place);
-        digits.push(integer / unit);
+    let mut place = integer.ilog10();
+    let mut unit = 10u32.pow(place);
+    loop {
+        digits.push((integer / unit) as u8);
         integer %= unit;
-        let rest = (integer << shift) + fraction;
+        let rest = (u64::from(integer) << shift) + fraction;
         if rest <= delta {
             digits.exponent += place as i32;
-            digits.round(delta, rest, unit << shift, distance);
+            digits.round(delta, rest, u64::from(unit) << shift, distance);
             return digits;
         }
+        if place == 0 {
+            break;
+        }
+        place -= 1;
+        unit /= 10;
     }
     let mut scale = 1u64;
     loop {
@@ -187,7 +192,7 @@ fn generate(number: u64, upper: Scaled, lower: u64, exponent: i32) -> Digits {
         delta *= 10;
         scale = scale.wrapping_mul(10);
         digits.exponent -= 1;
-        digits.push(fraction >> shift);
+        digits.push((fraction >> shift) as u8);
         fraction &= one - 1;
         if fraction < delta {
             digits.round(delta, fraction, one, distance.wrapping_mul(scale));
@@ -218,8 +223,9 @@ fn lay_out(digits: &[u8], exponent: i32, buffer: &mut [u8]) -> usize {
     let (leading, others) = digits.split_at(1);
     let point: &[u8] = if others.is_empty() { b"" } else { b"." };
     let sign: &[u8] = if first < 0 { b"e-" } else { b"e+" };
-    let power = itoa::Buffer::new().format(first.unsigned_abs()).to_owned();
-    append(buffer, &[leading, point, others, sign, power.as_bytes()])
+    let mut power = itoa::Buffer::new();
+    let power = power.format(first.unsigned_abs()).as_bytes();
+    append(buffer, &[leading, point, others, sign, power])
 }
 
 fn append(buffer: &mut [u8], parts: &[&[u8]]) -> usize {
