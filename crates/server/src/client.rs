@@ -39,8 +39,6 @@ pub mod flag {
     pub const CLOSE_AFTER_REPLY: u32 = 1 << 3;
     /// Closes as soon as possible.
     pub const CLOSE_ASAP: u32 = 1 << 4;
-    /// Connected through a Unix socket.
-    pub const UNIX_SOCKET: u32 = 1 << 5;
     /// Never evicted because of client memory.
     pub const NO_EVICT: u32 = 1 << 6;
     /// Does not touch LRU/LFU.
@@ -146,6 +144,18 @@ impl ClientShared {
     /// Published flags.
     pub fn flags(&self) -> u32 {
         self.figures.flags.load(Ordering::Relaxed)
+    }
+
+    /// Connected through a Unix socket: only their addresses have port 0.
+    pub fn is_unix_socket(&self) -> bool {
+        self.addr.ends_with(":0")
+    }
+
+    /// Connected from this machine.
+    pub fn is_local(&self) -> bool {
+        self.is_unix_socket()
+            || self.addr.starts_with("127.")
+            || self.addr.starts_with("[::1]:")
     }
 }
 
@@ -336,8 +346,6 @@ impl Session {
         set(self.watch_flag.is_dirty(), flag::DIRTY_CAS);
         set(self.import_source, flag::IMPORT_SOURCE);
         set(self.capabilities.contains(&CAPA_REDIRECT), flag::CAPA_REDIRECT);
-        // Only the addresses of Unix sockets have port 0.
-        set(self.shared.addr.ends_with(":0"), flag::UNIX_SOCKET);
         bits
     }
 }
