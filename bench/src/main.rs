@@ -19,6 +19,7 @@ mod sys;
 mod workload;
 
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
@@ -38,8 +39,17 @@ compare  starts the server (default: lodestore beside this program), its peers a
          measures CPU time per request and throughput, and prints tables in Markdown
 echo     serves fixed replies; compare starts these itself";
 
-fn main() -> Result<()> {
-    let mut words = std::env::args().skip(1);
+fn main() -> ExitCode {
+    match run(std::env::args().skip(1)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(mut words: impl Iterator<Item = String>) -> Result<()> {
     match words.next().as_deref() {
         Some("compare") => compare(&Options::parse(words)?),
         Some("echo") => {

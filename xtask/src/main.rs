@@ -1,2 +1,44 @@
-//! Chores.
-fn main() {}
+//! Chores of the project: `cargo xtask ci | tidy | docs | bench | conformance`.
+
+mod ci;
+mod conformance;
+mod tidy;
+mod tools;
+
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+
+const USAGE: &str = "usage: cargo xtask COMMAND
+
+  ci                     formatting, lints, tidy, documentation and all tests
+  tidy                   this project's own habits: lengths, unsafe, unwrap, dependencies, comments
+  docs                   the API documentation, warnings being errors
+  bench [ARGS]           side-by-side benchmarks; ARGS go to `lodestore-bench compare`
+  conformance --suite DIR [...]
+                         Valkey's own test suite against our server; --help tells the options";
+
+fn main() -> ExitCode {
+    let mut words = std::env::args().skip(1);
+    let command = words.next();
+    let rest: Vec<String> = words.collect();
+    match run(command.as_deref(), &rest) {
+        Ok(()) => ExitCode::SUCCESS,
+        // Without the stack trace that `fn main() -> Result` would print: it is about xtask itself.
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Option<&str>, rest: &[String]) -> Result<()> {
+    match command {
+        Some("ci") => ci::run(),
+        Some("tidy") => tidy::run(),
+        Some("docs") => ci::docs(),
+        Some("bench") => ci::bench(rest),
+        Some("conformance") => conformance::run(rest),
+        _ => bail!("{USAGE}"),
+    }
+}

@@ -1,0 +1,155 @@
+//! The checks every change has to pass, in the order in which they fail fastest.
+
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+
+use crate::{tidy, tools};
+
+/// Runs everything and stops at the first step that fails.
+pub(crate) fn run() -> Result<()> {
+    step("format", || {
+        tools::run(
+            "cargo fmt",
+            tools::cargo()?.args(["fmt", "--all", "--check"]),
+        )
+    })?;
+    step("tidy", tidy::run)?;
+    step("clippy", || {
+        let words = [
+            "clippy",
+            "--quiet",
+            "--workspace",
+            "--all-targets",
+            "--locked",
+            "--",
+            "-D",
+            "warnings",
+        ];
+        tools::run("cargo clippy", tools::cargo()?.args(words))
+    })?;
+    step("docs", docs)?;
+    // Debug builds check overflow and debug assertions.
+    step("tests", tests)
+}
+
+/// Builds the API documentation.
+pub(crate) fn docs() -> Result<()> {
+    let words = ["doc", "--quiet", "--workspace", "--no-deps", "--locked"];
+    tools::run(
+        "cargo doc",
+        tools::cargo()?
+            .args(words)
+            .env("RUSTDOCFLAGS", "-D warnings"),
+    )
+}
+
+/// Builds the server and the benchmarks and runs `lodestore-bench compare` with `arguments`.
+pub(crate) fn bench(arguments: &[String]) -> Result<()> {
+    let words = [
+        "build",
+        "--release",
+        "--package",
+        "lodestore",
+        "--package",
+        "lodestore-bench",
+    ];
+    tools::run("cargo build", tools::cargo()?.args(words))?;
+    let arguments = arguments.iter().skip_while(|word| *word == "--");
+    let mut command = std::process::Command::new(tools::release_dir()?.join("lodestore-bench"));
+    tools::run(
+        "lodestore-bench",
+        command
+            .arg("compare")
+            .args(arguments)
+            .current_dir(tools::root()?),
+    )
+}
+
+fn step(name: &str, work: impl FnOnce() -> Result<()>) -> Result<()> {
+    println!("== {name}");
+    let start = Instant::now();
+    work()?;
+    println!("== {name}: {:.1} s", start.elapsed().as_secs_f64());
+    Ok(())
+}
+
+/// Test counts, as the lines `test result: ...` state them.
+#[derive(Default, Debug, PartialEq)]
+struct Totals {
+    passed: u64,
+    failed: u64,
+    ignored: u64,
+}
+
+/// Runs all tests, shows their output, and closes with the totals of all test binaries.
+fn tests() -> Result<()> {
+    let mut command = tools::cargo()?;
+    command
+        .args([
+            "test",
+            "--quiet",
+            "--workspace",
+            "--locked",
+            "--no-fail-fast",
+        ])
+        .stdout(Stdio::piped());
+    let mut child = command.spawn().context("starting cargo test")?;
+    let output = child.stdout.take().context("no output of cargo test")?;
+    let mut totals = Totals::default();
+    for line in BufReader::new(output).lines() {
+        let line = line?;
+        totals.add(&line);
+        println!("{line}");
+    }
+    let status = child.wait()?;
+    println!(
+        "{} passed, {} failed, {} skipped",
+        totals.passed, totals.failed, totals.ignored
+    );
+    if !status.success() {
+        bail!("cargo test failed: {status}");
+    }
+    Ok(())
+}
+
+impl Totals {
+    fn add(&mut self, line: &str) {
+        let Some((_, counts)) = line.split_once("test result: ") else {
+            return;
+        };
+        let mut previous = 0;
+        for word in counts.split([' ', ';', '.']) {
+            match word {
+                "passed" => self.passed += previous,
+                "failed" => self.failed += previous,
+                "ignored" => self.ignored += previous,
+                _ => previous = word.parse().unwrap_or(previous),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Totals;
+
+    #[test]
+    fn totals_are_summed() {
+        let mut totals = Totals::default();
+        totals.add("test result: ok. 10 passed; 0 failed; 2 ignored; 0 measured; 0 filtered out; finished in 0.00s");
+        totals
+            .add("test result: FAILED. 3 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out");
+        totals.add("running 3 tests");
+        assert_eq!(
+            totals,
+            Totals {
+                passed: 13,
+                failed: 1,
+                ignored: 2
+            }
+        );
+    }
+}
