@@ -103,7 +103,7 @@ impl Config {
                 rewriter.write("user", [b"user ", user.as_slice()].concat(), true);
             }
         }
-        rewriter.blank_leftovers();
+        rewriter.remove_leftovers();
         // Read the result as the next start will, and repeat at the end what an included file would win over.
         match reload(&rewriter.text(), path) {
             Ok(read_back) => {
@@ -213,7 +213,8 @@ fn directive_of(parameter: &Parameter, words: &[&[u8]]) -> String {
 
 /// A configuration file being changed.
 struct Rewriter {
-    lines: Vec<Vec<u8>>,
+    /// As they were read, with all their white space; nothing for a line that goes away.
+    lines: Vec<Option<Vec<u8>>>,
     /// Positions in `lines` of each directive that were not written over yet, first to last.
     unused: HashMap<String, VecDeque<usize>>,
     /// Directives whose unused lines go away.
@@ -231,17 +232,21 @@ impl Rewriter {
             has_signature: false,
             everything,
         };
-        for line in lines(old) {
-            rewriter.read(line);
+        // What follows the last line's end is not a line.
+        let old = old.strip_suffix(b"\n").unwrap_or(old);
+        if !old.is_empty() {
+            let raw = old.split(|&byte| byte == b'\n');
+            raw.zip(lines(old))
+                .for_each(|(raw, line)| rewriter.read(raw, line));
         }
         rewriter
     }
 
-    fn read(&mut self, line: &[u8]) {
+    fn read(&mut self, raw: &[u8], line: &[u8]) {
         self.has_signature |= line == SIGNATURE;
         let number = self.lines.len();
         if line.is_empty() || line.starts_with(b"#") {
-            self.lines.push(line.to_vec());
+            self.lines.push(Some(raw.to_vec()));
             return;
         }
         let words = split_args(line).unwrap_or_default();
@@ -253,61 +258,64 @@ impl Rewriter {
         match directive {
             Some(directive) => {
                 self.unused.entry(directive).or_default().push_back(number);
-                self.lines.push(line.to_vec());
+                self.lines.push(Some(raw.to_vec()));
             }
             // Somebody changed the file since the start; keep what they wrote without letting it break the next one.
-            None => self.lines.push([b"# ??? ", line].concat()),
+            None => self.lines.push(Some([b"# ??? ", line].concat())),
         }
     }
 
-    /// Puts `line` where the next line of the same directive stands, or at the end if it `must` be there.
+    /// Puts `line` where the next line of the same directive stands, or at the end if it `must` be there. A line that
+    /// says the same already stays as somebody wrote it.
     fn write(&mut self, directive: &str, line: Vec<u8>, must: bool) {
         match self.unused.get_mut(directive).and_then(VecDeque::pop_front) {
-            Some(number) => self.lines[number] = line,
+            Some(number) => {
+                let old = self.lines[number].as_deref().unwrap_or_default();
+                if !says_the_same(old, &line) {
+                    self.lines[number] = Some(line);
+                }
+            }
             None if must || self.everything => self.append(line),
             None => {}
         }
     }
 
     fn append(&mut self, line: Vec<u8>) {
-        while self.lines.last().is_some_and(Vec::is_empty) {
-            self.lines.pop();
-        }
         if !self.has_signature {
             self.has_signature = true;
-            if !self.lines.is_empty() {
-                self.lines.push(Vec::new());
+            let is_empty = |line: &Vec<u8>| line.trim_ascii().is_empty();
+            if !self.lines.iter().flatten().next_back().is_none_or(is_empty) {
+                self.lines.push(Some(Vec::new()));
             }
-            self.lines.push(SIGNATURE.to_vec());
+            self.lines.push(Some(SIGNATURE.to_vec()));
         }
-        self.lines.push(line);
+        self.lines.push(Some(line));
     }
 
-    fn blank_leftovers(&mut self) {
+    fn remove_leftovers(&mut self) {
         for (directive, numbers) in &self.unused {
-            if self.rewritten.contains(directive.as_str()) {
-                numbers
-                    .iter()
-                    .for_each(|&number| self.lines[number].clear());
+            if self.rewritten.contains(directive) {
+                numbers.iter().for_each(|&number| self.lines[number] = None);
             }
         }
     }
 
-    /// The file's new text; empty lines in a row are one.
+    /// The file's new text.
     fn text(&self) -> Vec<u8> {
         let mut text = Vec::new();
-        let mut after_empty = true;
-        for line in &self.lines {
-            if !(line.is_empty() && after_empty) {
-                text.extend_from_slice(line);
-                text.push(b'\n');
-            }
-            after_empty = line.is_empty();
-        }
-        while text.ends_with(b"\n\n") {
-            text.pop();
+        for line in self.lines.iter().flatten() {
+            text.extend_from_slice(line);
+            text.push(b'\n');
         }
         text
+    }
+}
+
+/// Whether two lines have the same words.
+fn says_the_same(a: &[u8], b: &[u8]) -> bool {
+    match (split_args(a), split_args(b)) {
+        (Ok(a), Ok(b)) => a.as_args().iter().eq(b.as_args().iter()),
+        _ => false,
     }
 }
 
@@ -342,11 +350,13 @@ fn temporary_name(target: &Path) -> PathBuf {
 }
 
 fn write_temporary(path: &Path, text: &[u8], old: Option<&fs::Metadata>) -> io::Result<()> {
+    // One that a crash left behind; a new one is made so that nobody else can have it open.
+    let _ = fs::remove_file(path);
+    let mode = old.map_or(NEW_FILE_MODE, |old| old.mode() & 0o777);
     let mut file = File::options()
         .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(NEW_FILE_MODE)
+        .create_new(true)
+        .mode(mode)
         .open(path)?;
     if let Some(old) = old {
         // The owner can be kept only by root; for everybody else the new file is theirs.

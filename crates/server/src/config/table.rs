@@ -330,8 +330,8 @@ parameters! {
     ShutdownTimeout = "shutdown-timeout": int(0, INT_MAX), "10";
     ShutdownOnSigint = "shutdown-on-sigint": Kind::Flags(shutdown::WORDS), "default";
     ShutdownOnSigterm = "shutdown-on-sigterm": Kind::Flags(shutdown::WORDS), "default";
-    SetProcTitle = "set-proc-title": Kind::Bool, "yes", IMMUTABLE, INERT;
-    ProcTitleTemplate = "proc-title-template": text(check::title_template), "{title} {listen-addr} {server-mode}", INERT;
+    SetProcTitle = "set-proc-title": Kind::Bool, "yes", IMMUTABLE;
+    ProcTitleTemplate = "proc-title-template": text(check::title_template), "{title} {listen-addr} {server-mode}";
     IgnoreWarnings = "ignore-warnings": text(check::any), "", INERT;
     CrashMemcheckEnabled = "crash-memcheck-enabled": Kind::Bool, "yes", INERT;
     UseExitOnPanic = "use-exit-on-panic": Kind::Bool, "no", HIDDEN, INERT;

@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::sync::atomic::AtomicU8;
 
 fn check(result: libc::c_int) -> io::Result<libc::c_int> {
     if result == -1 {
@@ -175,4 +176,56 @@ pub(crate) fn syslog(priority: i32, line: &str) {
     let line = CString::new(line.replace('\0', "?")).unwrap_or_default();
     // SAFETY: the format takes exactly one C string.
     unsafe { libc::syslog(priority, c"%s".as_ptr(), line.as_ptr()) };
+}
+
+/// The arguments of PR_SET_MM_MAP: `struct prctl_mm_map` of linux/prctl.h.
+#[cfg(target_os = "linux")]
+#[repr(C)]
+struct MemoryMap {
+    start_code: u64,
+    end_code: u64,
+    start_data: u64,
+    end_data: u64,
+    start_brk: u64,
+    brk: u64,
+    start_stack: u64,
+    arg_start: u64,
+    arg_end: u64,
+    env_start: u64,
+    env_end: u64,
+    auxv: *mut u64,
+    auxv_size: u32,
+    exe_fd: u32,
+}
+
+/// Makes the kernel read the process's command line from `buffer`. `fields` are those of /proc/self/stat, the first
+/// one at 1, since everything else stays where it is. To be called while there is one thread: the end of the heap is
+/// set again to where it was a moment before.
+#[cfg(target_os = "linux")]
+pub(super) fn move_command_line(buffer: &'static [AtomicU8], fields: &[u64; 52]) -> io::Result<()> {
+    let start = buffer.as_ptr() as u64;
+    // SAFETY: an increment of 0 only asks.
+    let brk = unsafe { libc::sbrk(0) } as u64;
+    let map = MemoryMap {
+        start_code: fields[26],
+        end_code: fields[27],
+        start_data: fields[45],
+        end_data: fields[46],
+        start_brk: fields[47],
+        brk,
+        start_stack: fields[28],
+        arg_start: start,
+        arg_end: start + buffer.len() as u64,
+        env_start: fields[50],
+        env_end: fields[51],
+        auxv: std::ptr::null_mut(),
+        auxv_size: 0,
+        exe_fd: u32::MAX,
+    };
+    let (what, size): (libc::c_ulong, libc::c_ulong) =
+        (14, size_of::<MemoryMap>() as libc::c_ulong);
+    let unused: libc::c_ulong = 0;
+    // SAFETY: `map` has the layout and the size the kernel expects, and it checks every address in it. The buffer
+    // lives as long as the process.
+    check(unsafe { libc::prctl(libc::PR_SET_MM, what, &raw const map, size, unused) }).map(drop)
 }

@@ -355,8 +355,6 @@ fn files_include_files() {
     assert_eq!(error.reason(), "Files include each other more than 16 deep");
     let twice = format!("include {root}/test.conf\n").repeat(2);
     assert!(from_file(&dir, &twice).is_err(), "2^16 files are too many");
-    let error = from_file(&dir, &format!("include {root}/bad.conf\n")).and_then(|_| Ok(()));
-    assert!(error.is_err());
     dir.file("bad.conf", "port x");
     let error = from_file(&dir, &format!("include {root}/bad.conf\n"))
         .unwrap_err()
