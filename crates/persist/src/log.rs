@@ -156,7 +156,7 @@ impl Log {
             file: shared.options.appendfilename.clone(),
             source,
         })?;
-        shared.adopt(&mut slot, writer, report.offset);
+        shared.adopt(&mut slot, writer, report.offset, true);
         lock(&shared.report).base_size = report.base_bytes;
         Ok(report)
     }
@@ -504,26 +504,24 @@ impl Shared {
     }
 
     fn mend(&self, writer: &mut Writer) -> Result<(), (Cause, io::Error)> {
-        if writer.manifest_pending {
-            writer
-                .commit_again()
-                .map_err(|error| (Cause::Manifest, error))?;
-        }
+        // Nothing is written while the log is broken, so both offsets stand still here.
+        let (synced, written) = (
+            self.synced.load(Ordering::Acquire),
+            self.written.load(Ordering::Acquire),
+        );
         if writer.sync_failed {
-            let (synced, written) = (
-                self.synced.load(Ordering::Acquire),
-                self.written.load(Ordering::Acquire),
-            );
-            let durable = writer
+            writer
                 .roll(synced, written)
                 .map_err(|error| (Cause::Fsync, error))?;
-            if durable {
-                self.synced.fetch_max(written, Ordering::AcqRel);
-                lock(&self.report).last_fsync_error = None;
-            } else {
-                let error = io::Error::from_raw_os_error(libc::EIO);
-                return Err((Cause::Manifest, error));
-            }
+        }
+        if writer.manifest_pending {
+            writer
+                .commit_again(written)
+                .map_err(|error| (Cause::Manifest, error))?;
+        }
+        if writer.all_synced() {
+            self.synced.fetch_max(written, Ordering::AcqRel);
+            lock(&self.report).last_fsync_error = None;
         }
         self.write_all(writer, false)
             .map_err(|error| (Cause::Write, error))?;
@@ -615,7 +613,8 @@ impl Shared {
         let offset = buffer.chunk.end;
         buffer.restart(offset, false);
         self.enabled.store(false, Ordering::Release);
-        self.settle(offset);
+        self.written.store(offset, Ordering::Release);
+        self.synced.store(offset, Ordering::Release);
         self.pending.store(0, Ordering::Relaxed);
         self.unsynced.store(0, Ordering::Relaxed);
         self.current_size.store(0, Ordering::Relaxed);
@@ -626,18 +625,17 @@ impl Shared {
         (report.base_size, report.last_fsync_error) = (0, None);
     }
 
-    fn settle(&self, offset: u64) {
-        self.synced.store(offset, Ordering::Release);
-        self.written.store(offset, Ordering::Release);
-    }
-
-    /// Starts appending with a writer at this offset.
-    fn adopt(&self, slot: &mut Option<Writer>, writer: Writer, offset: u64) {
+    /// Starts appending with a writer at this offset. What stands before is written, and durable
+    /// too when the writer's manifest is.
+    fn adopt(&self, slot: &mut Option<Writer>, writer: Writer, offset: u64, durable: bool) {
         let mut buffer = lock(&self.buffer);
         buffer.restart(offset, true);
         self.pending.store(0, Ordering::Relaxed);
         self.appended.store(offset, Ordering::Release);
-        self.settle(offset);
+        self.written.store(offset, Ordering::Release);
+        if durable {
+            self.synced.store(offset, Ordering::Release);
+        }
         self.publish_sizes(&writer);
         *slot = Some(writer);
         self.enabled.store(true, Ordering::Release);
@@ -675,7 +673,7 @@ impl Shared {
         let pending = writer.manifest_pending;
         // What waited to be written is in the base.
         self.clear_trouble();
-        self.adopt(&mut slot, writer, offset);
+        self.adopt(&mut slot, writer, offset, !pending);
         if pending {
             let error = io::Error::from_raw_os_error(libc::EIO);
             self.break_down(Cause::Manifest, &error, false);

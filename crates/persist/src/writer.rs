@@ -74,6 +74,9 @@ impl Writer {
                     .open(&directory.path_of(&last), OpenMode::Append)?;
                 // Bytes an earlier process wrote may still be in the page cache only.
                 file.sync_data()?;
+                if file.len()? != tail.len {
+                    return Err(io::Error::other("the file changed while it was loaded"));
+                }
                 log::info!("Opening AOF incr file {} on server start", last.display());
                 let others_len = report.bytes - tail.len;
                 (
@@ -129,8 +132,7 @@ impl Writer {
         let base = start_base(&directory, manifest, offset, checksums, write)?;
         let mut writer = Self::with_file(directory, base.manifest, base.fresh, checksums);
         writer.others_len = base.base_len;
-        writer.manifest_pending = base.pending;
-        writer.tidy_when_durable();
+        writer.settle(offset, base.pending);
         Ok(writer)
     }
 
@@ -151,12 +153,10 @@ impl Writer {
         self.manifest = base.manifest;
         self.take_file(base.fresh);
         self.others_len = base.base_len;
-        self.synced_len = self.len;
-        self.manifest_pending = base.pending;
         self.unwritten = None;
         self.db = None;
-        self.unsynced.forget(0);
-        self.tidy_when_durable();
+        self.unsynced.release(u64::MAX);
+        self.settle(offset, base.pending);
         Ok(())
     }
 
@@ -166,12 +166,6 @@ impl Writer {
         self.checksum = fresh.checksum;
         self.generation += 1;
         (self.torn, self.sync_failed) = (false, false);
-    }
-
-    fn tidy_when_durable(&mut self) {
-        if !self.manifest_pending {
-            self.directory.tidy(&mut self.manifest);
-        }
     }
 
     pub(crate) fn file(&self) -> Arc<dyn File> {
@@ -245,8 +239,8 @@ impl Writer {
 
     /// After a failed sync: writes what may be lost, from stream offset `synced` to `written`, again
     /// into a new increment, and says in the manifest that the old one counts only up to its last
-    /// good sync. True when everything up to `written` is durable then.
-    pub(crate) fn roll(&mut self, synced: u64, written: u64) -> io::Result<bool> {
+    /// good sync. Everything up to `written` is durable then, unless `manifest_pending`.
+    pub(crate) fn roll(&mut self, synced: u64, written: u64) -> io::Result<()> {
         let mut next = self.manifest.clone();
         if let Some(last) = next.incr.last_mut() {
             last.length = Some(self.synced_len);
@@ -259,12 +253,12 @@ impl Writer {
             .next()
             .map_or(self.db, |first| first.db_before);
         let made = self.copy_unsynced(&info, db, synced, written);
-        let committed = made.and_then(|made| match self.directory.commit(&next) {
-            Ok(()) => Ok((made, true)),
-            Err(CommitError::NotDurable(_)) => Ok((made, false)),
+        let fresh = made.and_then(|made| match self.directory.commit(&next) {
+            Ok(()) => Ok((made, false)),
+            Err(CommitError::NotDurable(_)) => Ok((made, true)),
             Err(CommitError::NotDone(error)) => Err(error),
         });
-        let ((head_len, fresh), durable) = match committed {
+        let (fresh, pending) = match fresh {
             Ok(done) => done,
             Err(error) => {
                 let _ = self
@@ -274,32 +268,40 @@ impl Writer {
                 return Err(error);
             }
         };
-        log::warn!(
-            "AOF goes on in {} with everything since the last good fsync",
-            info.display()
-        );
+        let name = info.display();
+        log::warn!("AOF goes on in {name} with everything since the last good fsync");
         self.others_len += self.synced_len;
         self.manifest = next;
         self.take_file(fresh);
-        self.manifest_pending = !durable;
-        self.synced_len = if durable { self.len } else { head_len };
-        if durable {
-            self.unsynced.release(written);
-        }
-        self.tidy_when_durable();
-        Ok(durable)
+        self.settle(written, pending);
+        Ok(())
     }
 
-    /// A new increment with all unsynced chunks, synced; and the length of its head.
+    /// The files hold everything up to `written`, and are synced; whether that lasts depends on the
+    /// manifest.
+    fn settle(&mut self, written: u64, pending: bool) {
+        self.manifest_pending = pending;
+        if !pending {
+            self.synced_len = self.len;
+            self.unsynced.release(written);
+            self.directory.tidy(&mut self.manifest);
+        }
+    }
+
+    /// Whether no byte of the file waits for a sync.
+    pub(crate) fn all_synced(&self) -> bool {
+        !self.manifest_pending && !self.sync_failed && self.synced_len == self.len
+    }
+
+    /// A new increment with all unsynced chunks, synced.
     fn copy_unsynced(
         &self,
         info: &FileInfo,
         db: Option<u32>,
         synced: u64,
         written: u64,
-    ) -> io::Result<(u64, Fresh)> {
+    ) -> io::Result<Fresh> {
         let mut fresh = create_increment(&self.directory, info, db, synced, self.checksums)?;
-        let head_len = fresh.len;
         for chunk in self.unsynced.segments() {
             fresh.append(&chunk.bytes)?;
         }
@@ -307,16 +309,16 @@ impl Writer {
             fresh.close_checksum(written)?;
         }
         fresh.file.sync_data()?;
-        Ok((head_len, fresh))
+        Ok(fresh)
     }
 
-    /// Makes the manifest in force durable, and does what waited for that.
-    pub(crate) fn commit_again(&mut self) -> io::Result<()> {
+    /// Makes the manifest in force durable, and with it everything up to `written`, the last offset
+    /// written before it was put in force.
+    pub(crate) fn commit_again(&mut self, written: u64) -> io::Result<()> {
         self.directory
             .commit(&self.manifest)
             .map_err(CommitError::into_io)?;
-        self.manifest_pending = false;
-        self.directory.tidy(&mut self.manifest);
+        self.settle(written, false);
         Ok(())
     }
 }

@@ -1,0 +1,384 @@
+//! Random histories with faults and crashes, against a plain model: the records in their order.
+
+use crate::support::*;
+use persist::storage::{Crash, Fault, Faulty, Op};
+use persist::{FsyncPolicy, Log, LogOptions};
+use proptest::prelude::*;
+
+/// What a test does to a log.
+#[derive(Clone, Debug)]
+enum Step {
+    Append {
+        db: u32,
+        size: usize,
+    },
+    Transaction {
+        db: u32,
+        records: u32,
+    },
+    Flush,
+    Service {
+        ms: u64,
+    },
+    NewBase,
+    Reopen,
+    Disable,
+    Policy(FsyncPolicy),
+    Fail {
+        op: Op,
+        skip: u32,
+        times: u32,
+        fault: Fault,
+    },
+    FailRandomly {
+        seed: u64,
+        per_mille: u32,
+    },
+    Heal,
+    Crash(Crash),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let op = prop_oneof![
+        Just(Op::Open),
+        Just(Op::Append),
+        Just(Op::Truncate),
+        Just(Op::Sync),
+        Just(Op::Rename),
+        Just(Op::Remove),
+        Just(Op::SyncDir),
+    ];
+    let fault = prop_oneof![
+        Just(Fault::Errno(libc::EIO)),
+        Just(Fault::Errno(libc::ENOSPC)),
+        (1usize..80).prop_map(Fault::Short),
+    ];
+    let policy = prop_oneof![
+        Just(FsyncPolicy::Always),
+        Just(FsyncPolicy::EverySecond),
+        Just(FsyncPolicy::No)
+    ];
+    let crash = prop_oneof![Just(Crash::Process), any::<u64>().prop_map(Crash::Power)];
+    prop_oneof![
+        12 => (0u32..3, 0usize..200).prop_map(|(db, size)| Step::Append { db, size }),
+        2 => (0u32..3, 5_000usize..9_000).prop_map(|(db, size)| Step::Append { db, size }),
+        4 => (0u32..3, 1u32..4).prop_map(|(db, records)| Step::Transaction { db, records }),
+        8 => Just(Step::Flush),
+        8 => (0u64..1_500).prop_map(|ms| Step::Service { ms }),
+        1 => Just(Step::NewBase),
+        1 => Just(Step::Reopen),
+        1 => Just(Step::Disable),
+        1 => policy.prop_map(Step::Policy),
+        4 => (op, 0u32..4, 1u32..4, fault)
+            .prop_map(|(op, skip, times, fault)| Step::Fail { op, skip, times, fault }),
+        1 => (any::<u64>(), 0u32..300)
+            .prop_map(|(seed, per_mille)| Step::FailRandomly { seed, per_mille }),
+        2 => Just(Step::Heal),
+        2 => crash.prop_map(Step::Crash),
+    ]
+}
+
+/// The log under test, and what must be in it.
+struct World {
+    storage: Faulty,
+    options: LogOptions,
+    log: Log,
+    /// Every record since the beginning, with the stream offset after it; those of a transaction
+    /// share one.
+    history: Vec<(Ran, u64)>,
+    synced: u64,
+    written: u64,
+    now_ms: u64,
+}
+
+impl World {
+    fn new(options: LogOptions) -> Self {
+        let storage = Faulty::new();
+        let (log, ..) = open(storage.clone(), options.clone()).unwrap();
+        Self {
+            storage,
+            options,
+            log,
+            history: Vec::new(),
+            synced: 0,
+            written: 0,
+            now_ms: 0,
+        }
+    }
+
+    fn next(&self, more: usize, size: usize) -> Vec<String> {
+        vec![
+            "ADD".to_owned(),
+            (self.history.len() + more).to_string(),
+            "x".repeat(size),
+        ]
+    }
+
+    fn append(&mut self, db: u32, commands: &[Vec<String>], transaction: bool) {
+        let bytes_of =
+            |words: &Vec<String>| record(&words.iter().map(String::as_str).collect::<Vec<_>>());
+        let mut bytes: Vec<u8> = commands.iter().flat_map(bytes_of).collect();
+        if transaction {
+            bytes = [record(&["MULTI"]), bytes, record(&["EXEC"])].concat();
+        }
+        let offset = self.log.append(db, &bytes, self.now_ms);
+        self.history
+            .extend(commands.iter().map(|words| ((db, words.clone()), offset)));
+    }
+
+    fn new_base(&mut self) -> bool {
+        let history = &self.history;
+        let written = self.log.start_new_base(|out| {
+            for ((db, words), _) in history {
+                out.write_all(&record(&["SELECT", &db.to_string()]))?;
+                out.write_all(&record(
+                    &words.iter().map(String::as_str).collect::<Vec<_>>(),
+                ))?;
+            }
+            Ok(())
+        });
+        written.is_ok()
+    }
+
+    /// Learns what the log promises now; promises never shrink.
+    fn listen(&mut self) {
+        let (synced, written, appended) =
+            (self.log.synced(), self.log.written(), self.log.appended());
+        assert!(synced <= written && written <= appended);
+        assert!(synced >= self.synced && written >= self.written);
+        (self.synced, self.written) = (synced, written);
+        assert_eq!(
+            appended,
+            self.history.last().map_or(appended, |(_, offset)| *offset)
+        );
+    }
+
+    /// Loads what is left, checks it, and goes on with it.
+    fn revive(&mut self, left: Faulty, promised: u64) {
+        let (log, _, ran_now) = open(left.clone(), self.options.clone()).unwrap();
+        let expected: Vec<&Ran> = self.history.iter().map(|(ran, _)| ran).collect();
+        assert!(
+            ran_now.len() <= expected.len(),
+            "more than was ever appended"
+        );
+        assert!(
+            ran_now.iter().eq(expected[..ran_now.len()].iter().copied()),
+            "not a prefix"
+        );
+        let promised = self
+            .history
+            .iter()
+            .filter(|(_, offset)| *offset <= promised)
+            .count();
+        assert!(
+            ran_now.len() >= promised,
+            "{} of {promised} records are left",
+            ran_now.len()
+        );
+        let offset_at = |index: usize| self.history.get(index).map(|(_, offset)| *offset);
+        if let Some(last) = ran_now.len().checked_sub(1) {
+            assert_ne!(offset_at(last), offset_at(last + 1), "half a transaction");
+        }
+        self.history.truncate(ran_now.len());
+        // Records of a base have no offset of their own any more: all of them are durable now.
+        for (_, offset) in &mut self.history {
+            *offset = log.appended();
+        }
+        (self.synced, self.written) = (log.synced(), log.written());
+        (self.storage, self.log) = (left, log);
+    }
+
+    fn run(&mut self, step: Step) {
+        match step {
+            Step::Append { db, size } => self.append(db, &[self.next(0, size)], false),
+            Step::Transaction { db, records } => {
+                let commands: Vec<_> = (0..records as usize).map(|n| self.next(n, 3)).collect();
+                self.append(db, &commands, true);
+            }
+            Step::Flush => {
+                if self.log.flush().is_ok() {
+                    assert_eq!(self.log.written(), self.log.appended());
+                }
+            }
+            Step::Service { ms } => {
+                self.now_ms += ms;
+                self.log.service(self.now_ms);
+            }
+            Step::NewBase => {
+                self.new_base();
+            }
+            Step::Reopen => {
+                self.storage.heal();
+                let promised = if self.log.close().is_ok() {
+                    self.log.appended()
+                } else {
+                    self.synced
+                };
+                let storage = self.storage.clone();
+                self.revive(storage, promised);
+            }
+            Step::Disable => {
+                self.storage.heal();
+                self.log.disable();
+                // What is appended meanwhile is in the base that follows.
+                self.append(1, &[self.next(0, 9)], false);
+                assert!(self.new_base());
+            }
+            Step::Policy(policy) => self.log.set_policy(policy),
+            Step::Fail {
+                op,
+                skip,
+                times,
+                fault,
+            } => self.storage.fail(op, skip, times, fault),
+            Step::FailRandomly { seed, per_mille } => self.storage.fail_randomly(seed, per_mille),
+            Step::Heal => self.storage.heal(),
+            Step::Crash(how) => {
+                let promised = if how == Crash::Process {
+                    self.written
+                } else {
+                    self.synced
+                };
+                let left = self.storage.crash(how);
+                self.revive(left, promised);
+            }
+        }
+        self.listen();
+    }
+}
+
+fn small(fsync: FsyncPolicy) -> LogOptions {
+    LogOptions {
+        fsync,
+        timestamps: true,
+        max_pending: 20_000,
+        max_unsynced: 20_000,
+        ..options()
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_promise_is_broken(steps in prop::collection::vec(step(), 1..120), always: bool) {
+        let policy = if always { FsyncPolicy::Always } else { FsyncPolicy::EverySecond };
+        let mut world = World::new(small(policy));
+        for step in steps {
+            world.run(step);
+        }
+        let promised = world.synced;
+        let left = world.storage.crash(Crash::Power(1));
+        world.revive(left, promised);
+    }
+}
+
+/// Runs a history that ends the machine at every single change it makes.
+fn die_at_every_step(history: impl Fn(&mut World)) {
+    let mut world = World::new(small(FsyncPolicy::Always));
+    let before = world.storage.steps();
+    history(&mut world);
+    let steps = world.storage.steps() - before;
+    assert!(steps > 5);
+    for alive in 0..steps {
+        for how in [
+            Crash::Process,
+            Crash::Power(alive),
+            Crash::Power(alive + 1_000),
+        ] {
+            let mut world = World::new(small(FsyncPolicy::Always));
+            world.storage.die_after(alive);
+            history(&mut world);
+            let promised = if how == Crash::Process {
+                world.log.written()
+            } else {
+                world.log.synced()
+            };
+            let left = world.storage.crash(how);
+            world.revive(left, promised);
+            // The next life can write, also a base over whatever was left lying about.
+            world.append(0, &[world.next(0, 5)], false);
+            world.log.flush().unwrap();
+            assert!(world.new_base());
+            let (left, promised) = (
+                world.storage.crash(Crash::Power(alive)),
+                world.log.appended(),
+            );
+            world.revive(left, promised);
+        }
+    }
+}
+
+fn add(world: &mut World) {
+    world.append(2, &[world.next(0, 5)], false);
+    let _ = world.log.flush();
+    world.now_ms += 1_000;
+    world.log.service(world.now_ms);
+}
+
+#[test]
+fn a_new_base_survives_a_crash_at_every_step() {
+    die_at_every_step(|world| {
+        add(world);
+        world.append(1, &[world.next(0, 5)], false);
+        world.new_base();
+        add(world);
+    });
+}
+
+#[test]
+fn writing_again_after_a_failed_sync_survives_a_crash_at_every_step() {
+    die_at_every_step(|world| {
+        add(world);
+        world.storage.fail(Op::Sync, 0, 1, Fault::Errno(libc::EIO));
+        add(world);
+        add(world);
+        add(world);
+    });
+}
+
+#[test]
+fn a_torn_write_survives_a_crash_at_every_step() {
+    die_at_every_step(|world| {
+        add(world);
+        world.storage.fail(Op::Append, 0, 1, Fault::Short(7));
+        world
+            .storage
+            .fail(Op::Append, 0, 1, Fault::Errno(libc::ENOSPC));
+        add(world);
+        add(world);
+    });
+}
+
+#[test]
+fn the_first_start_survives_a_crash_at_every_step() {
+    for alive in 0..20 {
+        for seed in 0..8 {
+            let storage = Faulty::new();
+            storage.die_after(alive);
+            let _ = open(storage.clone(), always());
+            let left = storage.crash(Crash::Power(seed));
+            let (log, report, _) = open(left, always()).unwrap();
+            assert_eq!(report.commands, 0);
+            append(&log, 0, &["ADD", "0"]);
+            log.close().unwrap();
+        }
+    }
+}
+
+#[test]
+fn an_upgrade_survives_a_crash_at_every_step() {
+    for alive in 0..20 {
+        for seed in 0..8 {
+            let memory = persist::storage::Memory::new();
+            memory.write("appendonly.aof", &record(&["ADD", "0"]));
+            let storage = Faulty::holding(memory);
+            storage.die_after(alive);
+            let _ = open(storage.clone(), always());
+            let left = storage.crash(Crash::Power(seed));
+            let (log, _, ran_now) = open(left, always()).unwrap();
+            assert_eq!(ran_now, [ran(0, &["ADD", "0"])]);
+            log.close().unwrap();
+        }
+    }
+}
