@@ -369,9 +369,7 @@ impl RequestParser {
 
     /// Reads `*<number>\r\n` or `$<number>\r\n` at `at`: the number and the offset behind the line, or `None`
     /// if the line is not complete.
-    ///
-    /// Well-formed lines are a loop over one to ten digits; everything else is left to [`Self::odd_line`].
-    #[inline]
+    #[inline(always)]
     fn length_line(
         &mut self,
         input: &[u8],
@@ -379,33 +377,13 @@ impl RequestParser {
         kind: Line,
         limits: &Limits,
     ) -> Result<Option<(i64, usize)>, ProtocolError> {
-        let prefix = if kind == Line::Multibulk { b'*' } else { b'$' };
-        match input.get(at..) {
-            // Nearly all lengths have one or two digits; a leading zero is only right as the whole number.
-            Some([p, a @ b'0'..=b'9', b'\r', b'\n', ..]) if *p == prefix => {
-                return Ok(Some((i64::from(a - b'0'), at + 4)));
-            }
-            Some([p, a @ b'1'..=b'9', b @ b'0'..=b'9', b'\r', b'\n', ..]) if *p == prefix => {
-                return Ok(Some((i64::from((a - b'0') * 10 + (b - b'0')), at + 5)));
-            }
-            Some([p, a @ b'1'..=b'9', rest @ ..]) if *p == prefix => {
-                let mut number = i64::from(a - b'0');
-                for (index, byte) in rest.iter().enumerate().take(10) {
-                    match byte {
-                        b'0'..=b'9' => number = number * 10 + i64::from(byte - b'0'),
-                        b'\r' if rest.get(index + 1) == Some(&b'\n') => {
-                            return Ok(Some((number, at + index + 4)));
-                        }
-                        _ => break,
-                    }
-                }
-            }
-            _ => {}
+        match plain_length_line(input, at, kind) {
+            Some(line) => Ok(Some(line)),
+            None => self.odd_line(input, at, kind, limits),
         }
-        self.odd_line(input, at, kind, limits)
     }
 
-    /// The careful version of [`Self::length_line`]: incomplete lines, negative numbers, errors in the order
+    /// Everything that [`plain_length_line`] does not read: incomplete lines, negative numbers, errors in the order
     /// in which Valkey finds them.
     #[cold]
     fn odd_line(
@@ -473,6 +451,31 @@ impl RequestParser {
         } else {
             Progress::Inline { consumed, args }
         })
+    }
+}
+
+/// Reads a complete length line of one to ten digits, as nearly all are: the number and the offset behind it.
+#[inline(always)]
+fn plain_length_line(input: &[u8], at: usize, kind: Line) -> Option<(i64, usize)> {
+    let prefix = if kind == Line::Multibulk { b'*' } else { b'$' };
+    let (first, rest) = input.get(at..)?.split_first()?;
+    let digit = rest.first()?.wrapping_sub(b'0');
+    if *first != prefix || digit > 9 {
+        return None;
+    }
+    let mut number = i64::from(digit);
+    let mut len = 1;
+    loop {
+        let digit = match *rest.get(len)? {
+            b'\r' if rest.get(len + 1) == Some(&b'\n') => return Some((number, at + len + 3)),
+            byte => byte.wrapping_sub(b'0'),
+        };
+        // A leading zero is only right as the whole number.
+        if digit > 9 || number == 0 || len == 10 {
+            return None;
+        }
+        number = number * 10 + i64::from(digit);
+        len += 1;
     }
 }
 
