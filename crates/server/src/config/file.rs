@@ -15,11 +15,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use resp::split_args;
+use values::glob;
 
 use super::set::refuse_unbuilt;
 use super::table::{Kind, P, Parameter};
 use super::value::Value;
-use super::{Config, multi, pattern};
+use super::{Config, multi};
 use crate::process::os_text;
 
 /// The largest configuration file, in bytes.
@@ -497,7 +498,7 @@ fn matching_entries(dir: &Path, pattern: &[u8]) -> Vec<PathBuf> {
         .filter(|entry| {
             let name = entry.file_name();
             let is_hidden = name.as_bytes().starts_with(b".") && !pattern.starts_with(b".");
-            !is_hidden && pattern::matches(pattern, name.as_bytes(), false)
+            !is_hidden && glob::matches(pattern, name.as_bytes(), false)
         })
         .map(|entry| entry.path())
         .collect();

@@ -1,7 +1,9 @@
 //! CONFIG GET.
 
 use super::table::{Flags, PARAMETERS, Parameter};
-use super::{Config, pattern};
+use values::glob;
+
+use super::Config;
 
 impl Config {
     /// The parameters that match any of `patterns`, sorted by name, each once for each of its names that matched.
@@ -33,7 +35,7 @@ impl Config {
                 .into_iter()
                 .flatten()
             {
-                if pattern::matches(pattern, name.as_bytes(), true) {
+                if glob::matches(pattern, name.as_bytes(), true) {
                     self.push(name.as_bytes(), parameter, found);
                 }
             }

@@ -15,7 +15,6 @@ mod choices;
 mod file;
 mod get;
 mod multi;
-mod pattern;
 mod rewrite;
 mod set;
 mod table;
