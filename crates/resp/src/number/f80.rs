@@ -4,8 +4,9 @@
 //! (0.1 + 0.2 prints as 0.3), and its results are stored and replicated as text. Reading, adding and printing
 //! round to nearest, ties to even, exactly as that hardware and glibc do.
 
+use std::cmp::Ordering;
 use std::fmt;
-use std::ops::Add;
+use std::ops::{Add, Neg};
 
 use super::binary::{EXTENDED80, Exact, parse_hex};
 use super::decimal::{Big, Decimal};
@@ -24,7 +25,7 @@ const MAGNITUDES: std::ops::RangeInclusive<i64> = -4960..=4940;
 const GUARD_BITS: u32 = 62;
 
 /// A number in 80-bit extended precision.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug)]
 pub struct F80 {
     negative: bool,
     class: Class,
@@ -45,6 +46,9 @@ enum Class {
 impl F80 {
     /// Zero.
     pub const ZERO: F80 = F80::finite(false, 0, EXTENDED80.exponent_min);
+
+    /// The largest finite number.
+    pub const MAX: F80 = F80::finite(false, u64::MAX, EXTENDED80.exponent_max);
 
     const fn finite(negative: bool, mantissa: u64, exponent: i32) -> F80 {
         F80 {
@@ -164,6 +168,44 @@ impl From<i64> for F80 {
     }
 }
 
+impl Neg for F80 {
+    type Output = F80;
+
+    fn neg(self) -> F80 {
+        F80 {
+            negative: !self.negative,
+            ..self
+        }
+    }
+}
+
+impl PartialEq for F80 {
+    fn eq(&self, other: &F80) -> bool {
+        self.partial_cmp(other) == Some(Ordering::Equal)
+    }
+}
+
+/// As numbers: both zeros are equal, and NaN is not comparable.
+impl PartialOrd for F80 {
+    fn partial_cmp(&self, other: &F80) -> Option<Ordering> {
+        // Larger exponents mean larger numbers, since mantissas are normalized.
+        let size = |class| match class {
+            Class::Finite { mantissa: 0, .. } => Some((0, 0, 0)),
+            Class::Finite { mantissa, exponent } => Some((1, exponent, mantissa)),
+            Class::Infinite => Some((2, 0, 0)),
+            Class::Nan => None,
+        };
+        let (mine, others) = (size(self.class)?, size(other.class)?);
+        let negative = |number: &F80| number.negative && !number.is_zero();
+        Some(match (negative(self), negative(other)) {
+            (false, false) => mine.cmp(&others),
+            (true, true) => others.cmp(&mine),
+            (false, true) => Ordering::Greater,
+            (true, false) => Ordering::Less,
+        })
+    }
+}
+
 impl Add for F80 {
     type Output = F80;
 
@@ -277,6 +319,25 @@ mod tests {
 
     fn sum(a: &str, b: &str) -> String {
         (number(a) + number(b)).to_string()
+    }
+
+    #[test]
+    fn numbers_compare_by_size() {
+        let sorted = [
+            "-inf", "-1e4000", "-2", "-1.5", "-1e-4940", "0", "1e-4940", "1e-4939", "1", "1.5", "2", "1e4000", "inf",
+        ];
+        for (index, low) in sorted.iter().enumerate() {
+            for high in &sorted[index + 1..] {
+                assert!(number(low) < number(high), "{low} {high}");
+                assert!(number(high) > number(low), "{high} {low}");
+                assert!(-number(low) > -number(high), "{low} {high}");
+            }
+            assert_eq!(number(low), number(low));
+        }
+        assert_eq!(number("-0"), number("0"));
+        assert!(F80::MAX < number("inf") && F80::MAX > number("1.18e4932"));
+        assert!((F80::MAX + F80::MAX).is_infinite());
+        assert!((number("inf") + -number("inf")).partial_cmp(&F80::ZERO).is_none());
     }
 
     /// Expected values come from a C program that adds `long double`s on x86-64.
