@@ -1,0 +1,254 @@
+//! Whole databases: DBSIZE, FLUSHDB, FLUSHALL, SWAPDB.
+
+use keyspace::{Cleared, Shard};
+use smallvec::SmallVec;
+
+use crate::command::*;
+use crate::config::P;
+use crate::context::{Context, Data};
+use crate::error::CommandError;
+use crate::watch::ShardTables;
+
+pub(super) const DBSIZE: Command = Command {
+    name: "dbsize",
+    arity: 1,
+    flags: Flags::READONLY.or(Flags::FAST),
+    categories: Categories::FAST
+        .or(Categories::KEYSPACE)
+        .or(Categories::READ),
+    locks: Locks::All,
+    group: Group::Server,
+    since: "1.0.0",
+    summary: "Returns the number of keys in the selected database.",
+    complexity: "O(1)",
+    hints: &["request_policy:all_shards", "response_policy:agg_sum"],
+    handler: dbsize,
+    ..Command::BASE
+};
+
+pub(super) fn dbsize(ctx: &mut Context<'_, '_>) -> CommandResult {
+    let db = ctx.data.db;
+    let keys: usize = ctx.data.locked.shards().map(|shard| shard.len(db)).sum();
+    ctx.reply.integer(keys as i64);
+    Ok(Outcome::Done)
+}
+
+pub(super) const FLUSHDB: Command = Command {
+    name: "flushdb",
+    arity: -1,
+    flags: Flags::WRITE,
+    categories: Categories::DANGEROUS
+        .or(Categories::KEYSPACE)
+        .or(Categories::SLOW)
+        .or(Categories::WRITE),
+    locks: Locks::All,
+    group: Group::Server,
+    since: "1.0.0",
+    summary: "Removes all keys of the selected database.",
+    complexity: "O(N) in the number of keys; O(1) for the caller with ASYNC.",
+    hints: &["request_policy:all_shards", "response_policy:all_succeeded"],
+    args: &[Arg {
+        name: "flush-type",
+        kind: ArgKind::OneOf,
+        optional: true,
+        args: &[
+            Arg {
+                name: "async",
+                kind: ArgKind::PureToken,
+                token: Some("ASYNC"),
+                since: Some("4.0.0"),
+                ..Arg::BASE
+            },
+            Arg {
+                name: "sync",
+                kind: ArgKind::PureToken,
+                token: Some("SYNC"),
+                since: Some("6.2.0"),
+                ..Arg::BASE
+            },
+        ],
+        ..Arg::BASE
+    }],
+    handler: flushdb,
+    ..Command::BASE
+};
+
+pub(super) fn flushdb(ctx: &mut Context<'_, '_>) -> CommandResult {
+    let only = ctx.data.db;
+    flush(ctx, Some(only))
+}
+
+pub(super) const FLUSHALL: Command = Command {
+    name: "flushall",
+    arity: -1,
+    flags: Flags::WRITE.or(Flags::ALL_DBS),
+    categories: Categories::DANGEROUS
+        .or(Categories::KEYSPACE)
+        .or(Categories::SLOW)
+        .or(Categories::WRITE),
+    locks: Locks::All,
+    group: Group::Server,
+    since: "1.0.0",
+    summary: "Removes all keys of all databases.",
+    complexity: "O(N) in the number of keys; O(1) for the caller with ASYNC.",
+    hints: &["request_policy:all_shards", "response_policy:all_succeeded"],
+    args: &[Arg {
+        name: "flush-type",
+        kind: ArgKind::OneOf,
+        optional: true,
+        args: &[
+            Arg {
+                name: "async",
+                kind: ArgKind::PureToken,
+                token: Some("ASYNC"),
+                since: Some("4.0.0"),
+                ..Arg::BASE
+            },
+            Arg {
+                name: "sync",
+                kind: ArgKind::PureToken,
+                token: Some("SYNC"),
+                since: Some("6.2.0"),
+                ..Arg::BASE
+            },
+        ],
+        ..Arg::BASE
+    }],
+    handler: flushall,
+    ..Command::BASE
+};
+
+pub(super) fn flushall(ctx: &mut Context<'_, '_>) -> CommandResult {
+    flush(ctx, None)
+}
+
+fn flush(ctx: &mut Context<'_, '_>, only: Option<u32>) -> CommandResult {
+    let in_background = match ctx.args.len() {
+        1 => ctx.server.config.bool(P::LazyfreeLazyUserFlush),
+        2 if ctx.is_word(1, "async") => true,
+        2 if ctx.is_word(1, "sync") => false,
+        _ => return Err(CommandError::Syntax),
+    };
+    let cleared = clear(&mut ctx.data, only);
+    let keys: u64 = cleared.iter().map(|part| part.len() as u64).sum();
+    ctx.data.effects.add_dirty(keys);
+    if in_background {
+        ctx.server.lazy.free_many(Box::new(cleared), keys);
+    } else {
+        drop(cleared);
+    }
+    // Logged even when there was nothing to remove, so that replicas and readers of the log are empty too.
+    let argv: SmallVec<[&[u8]; 2]> = ctx.args.iter().collect();
+    ctx.propagate(&argv);
+    ctx.reply.ok();
+    Ok(Outcome::Done)
+}
+
+/// Takes out everything in one database or in all of them.
+fn clear(data: &mut Data<'_, '_>, only: Option<u32>) -> Vec<Cleared> {
+    let Data { locked, ready, .. } = data;
+    let mut cleared = Vec::new();
+    for shard in locked.shards_mut() {
+        let dbs: SmallVec<[u32; 4]> = shard
+            .occupied_dbs()
+            .filter(|db| only.is_none_or(|only| only == *db))
+            .collect();
+        for db in dbs {
+            let gone = |shard: &Shard, key: &[u8]| exists(shard, db, key);
+            announce(shard, db, ready, gone);
+            cleared.push(shard.clear(db));
+        }
+    }
+    cleared
+}
+
+fn exists(shard: &Shard, db: u32, key: &[u8]) -> bool {
+    shard.find(db, shard.hash(key), key).is_some()
+}
+
+/// Tells watchers of keys of `db` in this shard, and those who are blocked on them, that all keys for
+/// which `concerned` holds changed at once.
+fn announce(
+    shard: &Shard,
+    db: u32,
+    ready: &mut Vec<(u32, Vec<u8>)>,
+    concerned: impl Fn(&Shard, &[u8]) -> bool,
+) {
+    let Some(tables) = shard.attachment::<ShardTables>() else {
+        return;
+    };
+    if !tables.watched.is_empty() {
+        tables.watched.touch_db(db, |key| concerned(shard, key));
+    }
+    if !tables.waiting.is_empty() {
+        let keys = tables.waiting.keys_of(db);
+        let woken = keys.iter().filter(|key| concerned(shard, key));
+        ready.extend(woken.map(|key| (db, key.to_vec())));
+    }
+}
+
+pub(super) const SWAPDB: Command = Command {
+    name: "swapdb",
+    arity: 3,
+    flags: Flags::WRITE.or(Flags::FAST),
+    categories: Categories::DANGEROUS
+        .or(Categories::FAST)
+        .or(Categories::KEYSPACE)
+        .or(Categories::WRITE),
+    locks: Locks::All,
+    group: Group::Server,
+    since: "4.0.0",
+    summary: "Exchanges the contents of two databases.",
+    complexity: "O(N) in the number of clients that watch keys or are blocked on them.",
+    args: &[
+        Arg {
+            name: "index1",
+            kind: ArgKind::Integer,
+            ..Arg::BASE
+        },
+        Arg {
+            name: "index2",
+            kind: ArgKind::Integer,
+            ..Arg::BASE
+        },
+    ],
+    handler: swapdb,
+    ..Command::BASE
+};
+
+pub(super) fn swapdb(ctx: &mut Context<'_, '_>) -> CommandResult {
+    let first = swapped(ctx, 1, "ERR invalid first DB index")?;
+    let second = swapped(ctx, 2, "ERR invalid second DB index")?;
+    let databases = ctx.server.keyspace.databases();
+    let (Some(first), Some(second)) = (first, second) else {
+        return Err(CommandError::DbIndex);
+    };
+    if first >= databases || second >= databases {
+        return Err(CommandError::DbIndex);
+    }
+    if first != second {
+        let Data { locked, ready, .. } = &mut ctx.data;
+        for shard in locked.shards_mut() {
+            let either =
+                |shard: &Shard, key: &[u8]| exists(shard, first, key) || exists(shard, second, key);
+            announce(shard, first, ready, either);
+            announce(shard, second, ready, either);
+            shard.swap_dbs(first, second);
+        }
+    }
+    ctx.data.effects.add_dirty(1);
+    ctx.reply.ok();
+    Ok(Outcome::Done)
+}
+
+/// A database number of SWAPDB: `error` when it is no 32-bit integer, `None` when it is negative.
+fn swapped(
+    ctx: &Context<'_, '_>,
+    index: usize,
+    error: &'static str,
+) -> Result<Option<u32>, CommandError> {
+    let number = resp::number::parse_i64(ctx.arg(index))
+        .and_then(|number| i32::try_from(number).ok())
+        .ok_or(CommandError::line(error))?;
+    Ok(u32::try_from(number).ok())
+}

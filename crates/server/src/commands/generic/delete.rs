@@ -1,0 +1,158 @@
+//! Removing keys, and asking whether they are there: DEL, UNLINK, EXISTS, TOUCH.
+
+use crate::command::*;
+use crate::context::{Context, EventClass, Key};
+
+/// Removes a key, if it exists, and tells everybody about it.
+pub(crate) fn delete_key(ctx: &mut Context<'_, '_>, key: Key<'_>) -> bool {
+    let removed = ctx.data.remove(key);
+    if removed {
+        // Consumers blocked on a stream are told that it is gone.
+        ctx.data.signal_ready(key);
+        ctx.data.changed(key, EventClass::Generic, "del");
+    }
+    removed
+}
+
+/// Removes an existing key because a command gave it a deadline that has passed. What is logged is the
+/// removal, not the command.
+pub(crate) fn delete_expired(ctx: &mut Context<'_, '_>, key: Key<'_>) {
+    if let Some(old) = ctx.data.take(key) {
+        ctx.data.free(old);
+    }
+    ctx.data.signal_ready(key);
+    ctx.data.note_expired(key);
+    ctx.data.effects.add_dirty(1);
+    ctx.suppress_propagation();
+}
+
+pub(super) const DEL: Command = Command {
+    name: "del",
+    arity: -2,
+    flags: Flags::WRITE,
+    categories: Categories::KEYSPACE
+        .or(Categories::SLOW)
+        .or(Categories::WRITE),
+    keys: &[KeySpec::range(1, -1, 1, KeyFlags::RM.or(KeyFlags::DELETE))],
+    group: Group::Generic,
+    since: "1.0.0",
+    summary: "Removes keys.",
+    complexity: "O(N) in the number of keys; big values are freed in the background.",
+    hints: &["request_policy:multi_shard", "response_policy:agg_sum"],
+    args: &[Arg {
+        name: "key",
+        kind: ArgKind::Key,
+        key_spec: Some(0),
+        multiple: true,
+        ..Arg::BASE
+    }],
+    handler: del,
+    ..Command::BASE
+};
+
+pub(super) fn del(ctx: &mut Context<'_, '_>) -> CommandResult {
+    let removed = (1..ctx.args.len())
+        .filter(|index| {
+            let key = ctx.key(*index);
+            delete_key(ctx, key)
+        })
+        .count();
+    ctx.reply.integer(removed as i64);
+    Ok(Outcome::Done)
+}
+
+pub(super) const UNLINK: Command = Command {
+    name: "unlink",
+    arity: -2,
+    flags: Flags::WRITE.or(Flags::FAST),
+    categories: Categories::FAST
+        .or(Categories::KEYSPACE)
+        .or(Categories::WRITE),
+    keys: &[KeySpec::range(1, -1, 1, KeyFlags::RM.or(KeyFlags::DELETE))],
+    group: Group::Generic,
+    since: "4.0.0",
+    summary: "Removes keys; their values are freed in the background when that takes long.",
+    complexity: "O(N) in the number of keys.",
+    hints: &["request_policy:multi_shard", "response_policy:agg_sum"],
+    args: &[Arg {
+        name: "key",
+        kind: ArgKind::Key,
+        key_spec: Some(0),
+        multiple: true,
+        ..Arg::BASE
+    }],
+    handler: unlink,
+    ..Command::BASE
+};
+
+pub(super) fn unlink(ctx: &mut Context<'_, '_>) -> CommandResult {
+    del(ctx)
+}
+
+pub(super) const EXISTS: Command = Command {
+    name: "exists",
+    arity: -2,
+    flags: Flags::READONLY.or(Flags::FAST),
+    categories: Categories::FAST
+        .or(Categories::KEYSPACE)
+        .or(Categories::READ),
+    keys: &[KeySpec::range(1, -1, 1, KeyFlags::RO)],
+    group: Group::Generic,
+    since: "1.0.0",
+    summary: "Counts how many of the given keys exist; a key named twice counts twice.",
+    complexity: "O(N) in the number of keys.",
+    hints: &["request_policy:multi_shard", "response_policy:agg_sum"],
+    args: &[Arg {
+        name: "key",
+        kind: ArgKind::Key,
+        key_spec: Some(0),
+        multiple: true,
+        ..Arg::BASE
+    }],
+    handler: exists,
+    ..Command::BASE
+};
+
+pub(super) fn exists(ctx: &mut Context<'_, '_>) -> CommandResult {
+    ctx.data.touch = false;
+    count_present(ctx)
+}
+
+pub(super) const TOUCH: Command = Command {
+    name: "touch",
+    arity: -2,
+    flags: Flags::READONLY.or(Flags::FAST),
+    categories: Categories::FAST
+        .or(Categories::KEYSPACE)
+        .or(Categories::READ),
+    keys: &[KeySpec::range(1, -1, 1, KeyFlags::RO)],
+    group: Group::Generic,
+    since: "3.2.1",
+    summary: "Marks keys as used now and returns how many of them exist.",
+    complexity: "O(N) in the number of keys.",
+    hints: &["request_policy:multi_shard", "response_policy:agg_sum"],
+    args: &[Arg {
+        name: "key",
+        kind: ArgKind::Key,
+        key_spec: Some(0),
+        multiple: true,
+        ..Arg::BASE
+    }],
+    handler: touch,
+    ..Command::BASE
+};
+
+pub(super) fn touch(ctx: &mut Context<'_, '_>) -> CommandResult {
+    count_present(ctx)
+}
+
+fn count_present(ctx: &mut Context<'_, '_>) -> CommandResult {
+    let present = (1..ctx.args.len())
+        .filter(|index| {
+            let key = ctx.key(*index);
+            ctx.data.lookup(key).is_some()
+        })
+        .count();
+    ctx.reply.integer(present as i64);
+    Ok(Outcome::Done)
+}

@@ -1,0 +1,385 @@
+//! Deadlines given by clients: EXPIRE, PEXPIRE, EXPIREAT, PEXPIREAT.
+
+use smallvec::SmallVec;
+
+use super::delete_expired;
+use crate::client::Origin;
+use crate::command::*;
+use crate::context::{Context, EventClass};
+use crate::error::CommandError;
+
+pub(super) const EXPIRE: Command = Command {
+    name: "expire",
+    arity: -3,
+    flags: Flags::WRITE.or(Flags::FAST),
+    categories: Categories::FAST
+        .or(Categories::KEYSPACE)
+        .or(Categories::WRITE),
+    keys: &[KeySpec::one(1, KeyFlags::RW.or(KeyFlags::UPDATE))],
+    group: Group::Generic,
+    since: "1.0.0",
+    summary: "Sets the deadline of a key, in seconds from now.",
+    complexity: "O(1)",
+    args: &[
+        Arg {
+            name: "key",
+            kind: ArgKind::Key,
+            key_spec: Some(0),
+            ..Arg::BASE
+        },
+        Arg {
+            name: "seconds",
+            kind: ArgKind::Integer,
+            ..Arg::BASE
+        },
+        Arg {
+            name: "condition",
+            kind: ArgKind::OneOf,
+            optional: true,
+            since: Some("7.0.0"),
+            args: &[
+                Arg {
+                    name: "nx",
+                    kind: ArgKind::PureToken,
+                    token: Some("NX"),
+                    ..Arg::BASE
+                },
+                Arg {
+                    name: "xx",
+                    kind: ArgKind::PureToken,
+                    token: Some("XX"),
+                    ..Arg::BASE
+                },
+                Arg {
+                    name: "gt",
+                    kind: ArgKind::PureToken,
+                    token: Some("GT"),
+                    ..Arg::BASE
+                },
+                Arg {
+                    name: "lt",
+                    kind: ArgKind::PureToken,
+                    token: Some("LT"),
+                    ..Arg::BASE
+                },
+            ],
+            ..Arg::BASE
+        },
+    ],
+    handler: expire,
+    ..Command::BASE
+};
+
+pub(super) fn expire(ctx: &mut Context<'_, '_>) -> CommandResult {
+    let now_ms = ctx.data.now_ms;
+    set_deadline(ctx, now_ms, true)
+}
+
+pub(super) const PEXPIRE: Command = Command {
+    name: "pexpire",
+    arity: -3,
+    flags: Flags::WRITE.or(Flags::FAST),
+    categories: Categories::FAST
+        .or(Categories::KEYSPACE)
+        .or(Categories::WRITE),
+    keys: &[KeySpec::one(1, KeyFlags::RW.or(KeyFlags::UPDATE))],
+    group: Group::Generic,
+    since: "2.6.0",
+    summary: "Sets the deadline of a key, in milliseconds from now.",
+    complexity: "O(1)",
+    args: &[
+        Arg {
+            name: "key",
+            kind: ArgKind::Key,
+            key_spec: Some(0),
+            ..Arg::BASE
+        },
+        Arg {
+            name: "milliseconds",
+            kind: ArgKind::Integer,
+            ..Arg::BASE
+        },
+        Arg {
+            name: "condition",
+            kind: ArgKind::OneOf,
+            optional: true,
+            since: Some("7.0.0"),
+            args: &[
+                Arg {
+                    name: "nx",
+                    kind: ArgKind::PureToken,
+                    token: Some("NX"),
+                    ..Arg::BASE
+                },
+                Arg {
+                    name: "xx",
+                    kind: ArgKind::PureToken,
+                    token: Some("XX"),
+                    ..Arg::BASE
+                },
+                Arg {
+                    name: "gt",
+                    kind: ArgKind::PureToken,
+                    token: Some("GT"),
+                    ..Arg::BASE
+                },
+                Arg {
+                    name: "lt",
+                    kind: ArgKind::PureToken,
+                    token: Some("LT"),
+                    ..Arg::BASE
+                },
+            ],
+            ..Arg::BASE
+        },
+    ],
+    handler: pexpire,
+    ..Command::BASE
+};
+
+pub(super) fn pexpire(ctx: &mut Context<'_, '_>) -> CommandResult {
+    let now_ms = ctx.data.now_ms;
+    set_deadline(ctx, now_ms, false)
+}
+
+pub(super) const EXPIREAT: Command = Command {
+    name: "expireat",
+    arity: -3,
+    flags: Flags::WRITE.or(Flags::FAST),
+    categories: Categories::FAST
+        .or(Categories::KEYSPACE)
+        .or(Categories::WRITE),
+    keys: &[KeySpec::one(1, KeyFlags::RW.or(KeyFlags::UPDATE))],
+    group: Group::Generic,
+    since: "1.2.0",
+    summary: "Sets the deadline of a key as a Unix time in seconds.",
+    complexity: "O(1)",
+    args: &[
+        Arg {
+            name: "key",
+            kind: ArgKind::Key,
+            key_spec: Some(0),
+            ..Arg::BASE
+        },
+        Arg {
+            name: "unix-time-seconds",
+            kind: ArgKind::UnixTime,
+            ..Arg::BASE
+        },
+        Arg {
+            name: "condition",
+            kind: ArgKind::OneOf,
+            optional: true,
+            since: Some("7.0.0"),
+            args: &[
+                Arg {
+                    name: "nx",
+                    kind: ArgKind::PureToken,
+                    token: Some("NX"),
+                    ..Arg::BASE
+                },
+                Arg {
+                    name: "xx",
+                    kind: ArgKind::PureToken,
+                    token: Some("XX"),
+                    ..Arg::BASE
+                },
+                Arg {
+                    name: "gt",
+                    kind: ArgKind::PureToken,
+                    token: Some("GT"),
+                    ..Arg::BASE
+                },
+                Arg {
+                    name: "lt",
+                    kind: ArgKind::PureToken,
+                    token: Some("LT"),
+                    ..Arg::BASE
+                },
+            ],
+            ..Arg::BASE
+        },
+    ],
+    handler: expireat,
+    ..Command::BASE
+};
+
+pub(super) fn expireat(ctx: &mut Context<'_, '_>) -> CommandResult {
+    set_deadline(ctx, 0, true)
+}
+
+pub(super) const PEXPIREAT: Command = Command {
+    name: "pexpireat",
+    arity: -3,
+    flags: Flags::WRITE.or(Flags::FAST),
+    categories: Categories::FAST
+        .or(Categories::KEYSPACE)
+        .or(Categories::WRITE),
+    keys: &[KeySpec::one(1, KeyFlags::RW.or(KeyFlags::UPDATE))],
+    group: Group::Generic,
+    since: "2.6.0",
+    summary: "Sets the deadline of a key as a Unix time in milliseconds.",
+    complexity: "O(1)",
+    args: &[
+        Arg {
+            name: "key",
+            kind: ArgKind::Key,
+            key_spec: Some(0),
+            ..Arg::BASE
+        },
+        Arg {
+            name: "unix-time-milliseconds",
+            kind: ArgKind::UnixTime,
+            ..Arg::BASE
+        },
+        Arg {
+            name: "condition",
+            kind: ArgKind::OneOf,
+            optional: true,
+            since: Some("7.0.0"),
+            args: &[
+                Arg {
+                    name: "nx",
+                    kind: ArgKind::PureToken,
+                    token: Some("NX"),
+                    ..Arg::BASE
+                },
+                Arg {
+                    name: "xx",
+                    kind: ArgKind::PureToken,
+                    token: Some("XX"),
+                    ..Arg::BASE
+                },
+                Arg {
+                    name: "gt",
+                    kind: ArgKind::PureToken,
+                    token: Some("GT"),
+                    ..Arg::BASE
+                },
+                Arg {
+                    name: "lt",
+                    kind: ArgKind::PureToken,
+                    token: Some("LT"),
+                    ..Arg::BASE
+                },
+            ],
+            ..Arg::BASE
+        },
+    ],
+    handler: pexpireat,
+    ..Command::BASE
+};
+
+pub(super) fn pexpireat(ctx: &mut Context<'_, '_>) -> CommandResult {
+    set_deadline(ctx, 0, false)
+}
+
+/// Conditions on the deadline that a key has now.
+#[derive(Clone, Copy, Default)]
+struct Conditions {
+    nx: bool,
+    xx: bool,
+    gt: bool,
+    lt: bool,
+}
+
+impl Conditions {
+    fn parse(ctx: &Context<'_, '_>) -> Result<Self, CommandError> {
+        let mut found = Self::default();
+        for word in ctx.args.skip(3).iter() {
+            let flag = match word.to_ascii_lowercase().as_slice() {
+                b"nx" => &mut found.nx,
+                b"xx" => &mut found.xx,
+                b"gt" => &mut found.gt,
+                b"lt" => &mut found.lt,
+                _ => {
+                    let mut line = b"ERR Unsupported option ".to_vec();
+                    line.extend_from_slice(word);
+                    return Err(CommandError::Bytes(line));
+                }
+            };
+            *flag = true;
+        }
+        if found.nx && (found.xx || found.gt || found.lt) {
+            return Err(CommandError::line(
+                "ERR NX and XX, GT or LT options at the same time are not compatible",
+            ));
+        }
+        if found.gt && found.lt {
+            return Err(CommandError::line(
+                "ERR GT and LT options at the same time are not compatible",
+            ));
+        }
+        Ok(found)
+    }
+
+    /// True when the deadline may become `new`. A key without a deadline counts as living for ever.
+    fn allow(self, current: Option<u64>, new: u64) -> bool {
+        match current {
+            Some(current) => !self.nx && (!self.gt || new > current) && (!self.lt || new < current),
+            None => !self.xx && !self.gt,
+        }
+    }
+}
+
+/// The absolute deadline that argument 2 asks for, counted from `base_ms`. A time before 1970 becomes 0:
+/// it has passed either way.
+fn requested(ctx: &Context<'_, '_>, base_ms: u64, seconds: bool) -> Result<u64, CommandError> {
+    let invalid = || CommandError::InvalidExpire(ctx.entry.full_name);
+    let amount = ctx.integer(2)?;
+    let milliseconds = if seconds {
+        amount.checked_mul(1000).ok_or_else(invalid)?
+    } else {
+        amount
+    };
+    let base = i64::try_from(base_ms).map_err(|_| invalid())?;
+    let deadline = milliseconds.checked_add(base).ok_or_else(invalid)?;
+    Ok(u64::try_from(deadline).unwrap_or(0))
+}
+
+fn set_deadline(ctx: &mut Context<'_, '_>, base_ms: u64, seconds: bool) -> CommandResult {
+    let conditions = Conditions::parse(ctx)?;
+    let deadline = requested(ctx, base_ms, seconds)?;
+    let key = ctx.key(1);
+    let allowed = match ctx.data.lookup_mut(key) {
+        None => false,
+        Some(entry) => conditions.allow(entry.deadline(), deadline),
+    };
+    ctx.reply.integer(i64::from(allowed));
+    if !allowed {
+        return Ok(Outcome::Done);
+    }
+    if deadline <= ctx.data.now_ms && ctx.data.origin != Origin::Replay {
+        delete_expired(ctx, key);
+        return Ok(Outcome::Done);
+    }
+    ctx.data.set_deadline(key, Some(deadline));
+    ctx.data.changed(key, EventClass::Generic, "expire");
+    if seconds || base_ms != 0 {
+        let mut digits = itoa::Buffer::new();
+        let mut argv: SmallVec<[&[u8]; 5]> =
+            SmallVec::from_slice(&[b"PEXPIREAT", key.bytes, digits.format(deadline).as_bytes()]);
+        argv.extend(ctx.args.skip(3).iter());
+        ctx.propagate(&argv);
+    }
+    Ok(Outcome::Done)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Conditions;
+
+    #[test]
+    fn no_deadline_counts_as_for_ever() {
+        let conditions = |nx, xx, gt, lt| Conditions { nx, xx, gt, lt };
+        assert!(conditions(true, false, false, false).allow(None, 5));
+        assert!(!conditions(true, false, false, false).allow(Some(1), 5));
+        assert!(!conditions(false, true, false, false).allow(None, 5));
+        assert!(!conditions(false, false, true, false).allow(None, 5));
+        assert!(conditions(false, false, false, true).allow(None, 5));
+        assert!(conditions(false, false, true, false).allow(Some(4), 5));
+        assert!(!conditions(false, false, true, false).allow(Some(5), 5));
+        assert!(!conditions(false, false, false, true).allow(Some(5), 5));
+        assert!(!conditions(false, true, false, true).allow(None, 5));
+    }
+}

@@ -1,0 +1,66 @@
+//! Commands on keys of any type, and on databases as a whole.
+
+mod copy;
+mod databases;
+mod delete;
+mod expire;
+mod keys;
+mod object;
+mod rename;
+mod scan;
+mod ttl;
+mod wait;
+
+use crate::command::Command;
+use crate::context::Context;
+use crate::error::CommandError;
+
+pub(crate) use delete::{delete_expired, delete_key};
+
+/// The commands of this group.
+pub const COMMANDS: &[&Command] = &[
+    &copy::COPY,
+    &databases::DBSIZE,
+    &delete::DEL,
+    &delete::EXISTS,
+    &expire::EXPIRE,
+    &expire::EXPIREAT,
+    &ttl::EXPIRETIME,
+    &databases::FLUSHALL,
+    &databases::FLUSHDB,
+    &keys::KEYS,
+    &copy::MOVE,
+    &object::OBJECT,
+    &ttl::PERSIST,
+    &expire::PEXPIRE,
+    &expire::PEXPIREAT,
+    &ttl::PEXPIRETIME,
+    &ttl::PTTL,
+    &keys::RANDOMKEY,
+    &rename::RENAME,
+    &rename::RENAMENX,
+    &scan::SCAN,
+    &databases::SWAPDB,
+    &delete::TOUCH,
+    &ttl::TTL,
+    &keys::TYPE,
+    &delete::UNLINK,
+    &wait::WAIT,
+    &wait::WAITAOF,
+];
+
+/// The database number at argument `index`.
+fn database(ctx: &Context<'_, '_>, index: usize) -> Result<u32, CommandError> {
+    let number = ctx.integer(index)?;
+    let Ok(number) = i32::try_from(number) else {
+        return Err(CommandError::owned(format!(
+            "ERR value is out of range, value must between {} and {}",
+            i32::MIN,
+            i32::MAX
+        )));
+    };
+    u32::try_from(number)
+        .ok()
+        .filter(|number| *number < ctx.server.keyspace.databases())
+        .ok_or(CommandError::DbIndex)
+}

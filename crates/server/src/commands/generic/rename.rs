@@ -1,0 +1,116 @@
+//! RENAME and RENAMENX.
+
+use keyspace::NewValue;
+
+use crate::command::*;
+use crate::context::{Context, EventClass, Expiry, Key};
+use crate::error::CommandError;
+
+pub(super) const RENAME: Command = Command {
+    name: "rename",
+    arity: 3,
+    flags: Flags::WRITE,
+    categories: Categories::KEYSPACE
+        .or(Categories::SLOW)
+        .or(Categories::WRITE),
+    keys: &[
+        KeySpec::one(1, KeyFlags::RW.or(KeyFlags::ACCESS).or(KeyFlags::DELETE)),
+        KeySpec::one(2, KeyFlags::OW.or(KeyFlags::UPDATE)),
+    ],
+    group: Group::Generic,
+    since: "1.0.0",
+    summary: "Gives a key another name, over whatever had that name.",
+    complexity: "O(1); an overwritten big value is freed in the background.",
+    args: &[
+        Arg {
+            name: "key",
+            kind: ArgKind::Key,
+            key_spec: Some(0),
+            ..Arg::BASE
+        },
+        Arg {
+            name: "newkey",
+            kind: ArgKind::Key,
+            key_spec: Some(1),
+            ..Arg::BASE
+        },
+    ],
+    handler: rename,
+    ..Command::BASE
+};
+
+pub(super) fn rename(ctx: &mut Context<'_, '_>) -> CommandResult {
+    let (from, to) = source_and_target(ctx)?;
+    if from.bytes != to.bytes {
+        ctx.data.remove(to);
+        move_value(ctx, from, to);
+    }
+    ctx.reply.ok();
+    Ok(Outcome::Done)
+}
+
+pub(super) const RENAMENX: Command = Command {
+    name: "renamenx",
+    arity: 3,
+    flags: Flags::WRITE.or(Flags::FAST),
+    categories: Categories::FAST
+        .or(Categories::KEYSPACE)
+        .or(Categories::WRITE),
+    keys: &[
+        KeySpec::one(1, KeyFlags::RW.or(KeyFlags::ACCESS).or(KeyFlags::DELETE)),
+        KeySpec::one(2, KeyFlags::OW.or(KeyFlags::INSERT)),
+    ],
+    group: Group::Generic,
+    since: "1.0.0",
+    summary: "Gives a key another name, if that name is free.",
+    complexity: "O(1)",
+    args: &[
+        Arg {
+            name: "key",
+            kind: ArgKind::Key,
+            key_spec: Some(0),
+            ..Arg::BASE
+        },
+        Arg {
+            name: "newkey",
+            kind: ArgKind::Key,
+            key_spec: Some(1),
+            ..Arg::BASE
+        },
+    ],
+    handler: renamenx,
+    ..Command::BASE
+};
+
+pub(super) fn renamenx(ctx: &mut Context<'_, '_>) -> CommandResult {
+    let (from, to) = source_and_target(ctx)?;
+    let free = from.bytes != to.bytes && !ctx.data.exists(to);
+    if free {
+        move_value(ctx, from, to);
+    }
+    ctx.reply.integer(i64::from(free));
+    Ok(Outcome::Done)
+}
+
+fn source_and_target<'c>(ctx: &mut Context<'c, '_>) -> Result<(Key<'c>, Key<'c>), CommandError> {
+    let (from, to) = (ctx.key(1), ctx.key(2));
+    match ctx.data.lookup_mut(from) {
+        Some(_) => Ok((from, to)),
+        None => Err(CommandError::NoSuchKey),
+    }
+}
+
+/// Moves the value and the deadline of an existing key to a key that does not exist.
+fn move_value(ctx: &mut Context<'_, '_>, from: Key<'_>, to: Key<'_>) {
+    let Some(old) = ctx.data.take(from) else {
+        return;
+    };
+    let expiry = old.deadline().map_or(Expiry::Clear, Expiry::At);
+    ctx.data.set(to, NewValue::Owned(old.into_value()), expiry);
+    ctx.data.signal_ready(from);
+    ctx.data.signal_ready(to);
+    ctx.data.notify(EventClass::New, "new", to);
+    ctx.data.changed(from, EventClass::Generic, "rename_from");
+    ctx.data.touch_watchers(to);
+    ctx.data.notify(EventClass::Generic, "rename_to", to);
+}

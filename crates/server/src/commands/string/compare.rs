@@ -1,0 +1,270 @@
+//! Values compared before they are replaced or removed: DELIFEQ, DELEX, DIGEST, and the conditions of SET.
+
+use keyspace::StringRef;
+use resp::number::I64_BYTES_MAX;
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::command::*;
+use crate::commands::generic::delete_key;
+use crate::context::{Context, Key};
+use crate::error::CommandError;
+
+/// Hexadecimal digits of a digest.
+const DIGEST_DIGITS: usize = 16;
+
+/// How the value of a key is compared.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Comparison<'a> {
+    /// IFEQ: it equals these bytes.
+    Equal(&'a [u8]),
+    /// IFNE: it does not.
+    NotEqual(&'a [u8]),
+    /// IFDEQ: its digest reads so.
+    DigestEqual(&'a [u8]),
+    /// IFDNE: it does not.
+    DigestNotEqual(&'a [u8]),
+}
+
+impl<'a> Comparison<'a> {
+    /// The comparison that an option word and its argument stand for.
+    pub(super) fn of_words(word: &[u8], value: &'a [u8]) -> Option<Self> {
+        let make: fn(&'a [u8]) -> Self = match word.len() {
+            4 if word.eq_ignore_ascii_case(b"ifeq") => Comparison::Equal,
+            4 if word.eq_ignore_ascii_case(b"ifne") => Comparison::NotEqual,
+            5 if word.eq_ignore_ascii_case(b"ifdeq") => Comparison::DigestEqual,
+            5 if word.eq_ignore_ascii_case(b"ifdne") => Comparison::DigestNotEqual,
+            _ => return None,
+        };
+        Some(make(value))
+    }
+
+    /// Refuses a digest that no value can have.
+    pub(super) fn check(self) -> Result<(), CommandError> {
+        match self {
+            Self::DigestEqual(digest) | Self::DigestNotEqual(digest)
+                if digest.len() != DIGEST_DIGITS =>
+            {
+                Err(CommandError::line(
+                    "ERR must be exactly 16 hexadecimal characters",
+                ))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// True when it holds for a value.
+    pub(super) fn holds(self, value: StringRef<'_>) -> bool {
+        let mut buffer = [0; I64_BYTES_MAX];
+        let bytes = value.as_bytes(&mut buffer);
+        match self {
+            Self::Equal(other) => bytes == other,
+            Self::NotEqual(other) => bytes != other,
+            Self::DigestEqual(text) => digest_of(bytes).eq_ignore_ascii_case(text),
+            Self::DigestNotEqual(text) => !digest_of(bytes).eq_ignore_ascii_case(text),
+        }
+    }
+
+    /// True when it holds for a key that does not exist.
+    pub(super) fn holds_without_key(self) -> bool {
+        matches!(self, Self::NotEqual(_) | Self::DigestNotEqual(_))
+    }
+}
+
+/// The digest of a value: XXH3 with 64 bits, as lower-case hexadecimal digits.
+fn digest_of(bytes: &[u8]) -> [u8; DIGEST_DIGITS] {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let hash = xxh3_64(bytes);
+    std::array::from_fn(|index| {
+        let nibble = (hash >> (60 - 4 * index)) & 0xf;
+        DIGITS[nibble as usize]
+    })
+}
+
+pub(super) const DELIFEQ: Command = Command {
+    name: "delifeq",
+    arity: 3,
+    flags: Flags::FAST.or(Flags::WRITE),
+    categories: Categories::FAST
+        .or(Categories::STRING)
+        .or(Categories::WRITE),
+    keys: &[KeySpec::one(1, KeyFlags::RM.or(KeyFlags::DELETE))],
+    group: Group::String,
+    since: "9.0.0",
+    summary: "Removes a key if its value equals the given one.",
+    complexity: "O(1), or O(N) in the length of the value when the lengths are equal.",
+    args: &[
+        Arg {
+            name: "key",
+            kind: ArgKind::Key,
+            key_spec: Some(0),
+            ..Arg::BASE
+        },
+        Arg {
+            name: "value",
+            kind: ArgKind::String,
+            ..Arg::BASE
+        },
+    ],
+    handler: delifeq,
+    ..Command::BASE
+};
+
+pub(super) fn delifeq(ctx: &mut Context<'_, '_>) -> CommandResult {
+    let key = ctx.key(1);
+    let holds = holds(ctx, key, Comparison::Equal(ctx.arg(2)))?;
+    Ok(remove_if(ctx, key, holds))
+}
+
+pub(super) const DELEX: Command = Command {
+    name: "delex",
+    arity: -2,
+    flags: Flags::WRITE.or(Flags::FAST),
+    categories: Categories::STRING,
+    keys: &[KeySpec::one(
+        1,
+        KeyFlags::RW
+            .or(KeyFlags::DELETE)
+            .or(KeyFlags::VARIABLE_FLAGS),
+    )],
+    group: Group::String,
+    since: "8.4.0",
+    summary: "Removes a key, if its value or the digest of its value compares as asked.",
+    complexity: "O(1) for IFEQ and IFNE; O(N) in the length of the value for IFDEQ and IFDNE.",
+    args: &[
+        Arg {
+            name: "key",
+            kind: ArgKind::Key,
+            key_spec: Some(0),
+            ..Arg::BASE
+        },
+        Arg {
+            name: "condition",
+            kind: ArgKind::OneOf,
+            optional: true,
+            args: &[
+                Arg {
+                    name: "ifeq-value",
+                    kind: ArgKind::String,
+                    token: Some("IFEQ"),
+                    ..Arg::BASE
+                },
+                Arg {
+                    name: "ifne-value",
+                    kind: ArgKind::String,
+                    token: Some("IFNE"),
+                    ..Arg::BASE
+                },
+                Arg {
+                    name: "ifdeq-digest",
+                    kind: ArgKind::String,
+                    token: Some("IFDEQ"),
+                    ..Arg::BASE
+                },
+                Arg {
+                    name: "ifdne-digest",
+                    kind: ArgKind::String,
+                    token: Some("IFDNE"),
+                    ..Arg::BASE
+                },
+            ],
+            ..Arg::BASE
+        },
+    ],
+    handler: delex,
+    ..Command::BASE
+};
+
+pub(super) fn delex(ctx: &mut Context<'_, '_>) -> CommandResult {
+    let key = ctx.key(1);
+    if ctx.args.len() == 2 {
+        let exists = ctx.data.exists(key);
+        return Ok(remove_if(ctx, key, exists));
+    }
+    if ctx.args.len() != 4 {
+        return Err(CommandError::Arity(ctx.entry.full_name.into()));
+    }
+    let comparison = Comparison::of_words(ctx.arg(2), ctx.arg(3)).ok_or(CommandError::Syntax)?;
+    comparison.check()?;
+    let holds = holds(ctx, key, comparison).map_err(|_| {
+        CommandError::line("ERR Key should be of string type if conditions are specified")
+    })?;
+    Ok(remove_if(ctx, key, holds))
+}
+
+/// True when the key exists and its value compares as asked; the only error is the wrong type.
+fn holds(
+    ctx: &mut Context<'_, '_>,
+    key: Key<'_>,
+    comparison: Comparison<'_>,
+) -> Result<bool, CommandError> {
+    match ctx.data.peek(key) {
+        None => Ok(false),
+        Some(entry) => {
+            let value = entry.string().ok_or(CommandError::WrongType)?;
+            Ok(comparison.holds(value))
+        }
+    }
+}
+
+/// Removes the key when `condition` holds, replies with the number of removed keys, and logs a plain
+/// DEL: whoever reads the log has no need to compare again.
+fn remove_if(ctx: &mut Context<'_, '_>, key: Key<'_>, condition: bool) -> Outcome {
+    if condition {
+        delete_key(ctx, key);
+        ctx.propagate(&[b"DEL", key.bytes]);
+    }
+    ctx.reply.integer(i64::from(condition));
+    Outcome::Done
+}
+
+pub(super) const DIGEST: Command = Command {
+    name: "digest",
+    arity: 2,
+    flags: Flags::READONLY.or(Flags::FAST),
+    categories: Categories::STRING,
+    keys: &[KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS))],
+    group: Group::String,
+    since: "8.4.0",
+    summary: "Returns the XXH3 digest of a string as 16 hexadecimal digits.",
+    complexity: "O(N) in the length of the value.",
+    args: &[Arg {
+        name: "key",
+        kind: ArgKind::Key,
+        key_spec: Some(0),
+        ..Arg::BASE
+    }],
+    handler: digest,
+    ..Command::BASE
+};
+
+pub(super) fn digest(ctx: &mut Context<'_, '_>) -> CommandResult {
+    let key = ctx.key(1);
+    match ctx.data.string(key)? {
+        None => ctx.reply.null(),
+        Some(value) => {
+            let mut buffer = [0; I64_BYTES_MAX];
+            ctx.reply.bulk(&digest_of(value.as_bytes(&mut buffer)));
+        }
+    }
+    Ok(Outcome::Done)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn digests_have_sixteen_lower_case_digits() {
+        // The value of the bug report that made Redis keep leading zeros.
+        let value = b"v8lf0c11xh8ymlqztfd3eeq16kfn4sspw7fqmnuuq3k3t75em5wdizgcdw7uc26nnf961u2jkfzkjytls2kwlj7626sd";
+        assert_eq!(&digest_of(value), b"00006c38adf31777");
+    }
+
+    #[test]
+    fn digests_compare_in_any_case() {
+        let value = StringRef::Bytes(b"v8lf0c11xh8ymlqztfd3eeq16kfn4sspw7fqmnuuq3k3t75em5wdizgcdw7uc26nnf961u2jkfzkjytls2kwlj7626sd");
+        assert!(Comparison::DigestEqual(b"00006C38ADF31777").holds(value));
+        assert!(!Comparison::DigestNotEqual(b"00006C38ADF31777").holds(value));
+        assert!(Comparison::DigestEqual(b"123").check().is_err());
+    }
+}

@@ -1,0 +1,193 @@
+//! Commands that read a whole string: GET, GETDEL, GETEX, STRLEN.
+
+use super::options::{Accepted, Lifetime, Options};
+use super::set::{is_past, read_into_reply};
+use super::write_string;
+use crate::command::*;
+use crate::commands::generic::{delete_expired, delete_key};
+use crate::context::{Context, EventClass};
+
+pub(super) const GET: Command = Command {
+    name: "get",
+    arity: 2,
+    flags: Flags::READONLY.or(Flags::FAST),
+    categories: Categories::FAST.or(Categories::READ).or(Categories::STRING),
+    keys: &[KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS))],
+    group: Group::String,
+    since: "1.0.0",
+    summary: "Returns the string at a key.",
+    complexity: "O(1)",
+    args: &[Arg {
+        name: "key",
+        kind: ArgKind::Key,
+        key_spec: Some(0),
+        ..Arg::BASE
+    }],
+    handler: get,
+    ..Command::BASE
+};
+
+pub(super) fn get(ctx: &mut Context<'_, '_>) -> CommandResult {
+    let key = ctx.key(1);
+    match ctx.data.string(key)? {
+        None => ctx.reply.null(),
+        Some(value) => write_string(&mut ctx.reply, value),
+    }
+    Ok(Outcome::Done)
+}
+
+pub(super) const GETDEL: Command = Command {
+    name: "getdel",
+    arity: 2,
+    flags: Flags::WRITE.or(Flags::FAST),
+    categories: Categories::FAST
+        .or(Categories::STRING)
+        .or(Categories::WRITE),
+    keys: &[KeySpec::one(
+        1,
+        KeyFlags::RW.or(KeyFlags::ACCESS).or(KeyFlags::DELETE),
+    )],
+    group: Group::String,
+    since: "6.2.0",
+    summary: "Returns the string at a key and removes the key.",
+    complexity: "O(1)",
+    args: &[Arg {
+        name: "key",
+        kind: ArgKind::Key,
+        key_spec: Some(0),
+        ..Arg::BASE
+    }],
+    handler: getdel,
+    ..Command::BASE
+};
+
+pub(super) fn getdel(ctx: &mut Context<'_, '_>) -> CommandResult {
+    let key = ctx.key(1);
+    if read_into_reply(ctx, key)? {
+        delete_key(ctx, key);
+        ctx.propagate(&[b"DEL", key.bytes]);
+    }
+    Ok(Outcome::Done)
+}
+
+const ACCEPTED: Accepted = Accepted {
+    existence: false,
+    comparison: false,
+    get: false,
+    keep: false,
+    persist: true,
+};
+
+pub(super) const GETEX: Command = Command {
+    name: "getex",
+    arity: -2,
+    flags: Flags::WRITE.or(Flags::FAST),
+    categories: Categories::FAST
+        .or(Categories::STRING)
+        .or(Categories::WRITE),
+    keys: &[KeySpec::one(
+        1,
+        KeyFlags::RW.or(KeyFlags::ACCESS).or(KeyFlags::UPDATE),
+    )],
+    group: Group::String,
+    since: "6.2.0",
+    summary: "Returns the string at a key and sets or removes the deadline of the key.",
+    complexity: "O(1)",
+    args: &[
+        Arg {
+            name: "key",
+            kind: ArgKind::Key,
+            key_spec: Some(0),
+            ..Arg::BASE
+        },
+        Arg {
+            name: "expiration",
+            kind: ArgKind::OneOf,
+            optional: true,
+            args: &[
+                Arg {
+                    name: "seconds",
+                    kind: ArgKind::Integer,
+                    token: Some("EX"),
+                    ..Arg::BASE
+                },
+                Arg {
+                    name: "milliseconds",
+                    kind: ArgKind::Integer,
+                    token: Some("PX"),
+                    ..Arg::BASE
+                },
+                Arg {
+                    name: "unix-time-seconds",
+                    kind: ArgKind::UnixTime,
+                    token: Some("EXAT"),
+                    ..Arg::BASE
+                },
+                Arg {
+                    name: "unix-time-milliseconds",
+                    kind: ArgKind::UnixTime,
+                    token: Some("PXAT"),
+                    ..Arg::BASE
+                },
+                Arg {
+                    name: "persist",
+                    kind: ArgKind::PureToken,
+                    token: Some("PERSIST"),
+                    ..Arg::BASE
+                },
+            ],
+            ..Arg::BASE
+        },
+    ],
+    handler: getex,
+    ..Command::BASE
+};
+
+pub(super) fn getex(ctx: &mut Context<'_, '_>) -> CommandResult {
+    let options = Options::parse(ctx.args.skip(2), ACCEPTED)?;
+    let deadline = options.deadline(ctx.data.now_ms, "getex")?;
+    let key = ctx.key(1);
+    if !read_into_reply(ctx, key)? {
+        return Ok(Outcome::Done);
+    }
+    if options.is_absolute() && is_past(ctx, deadline) {
+        delete_expired(ctx, key);
+    } else if let Some(at) = deadline {
+        ctx.data.set_deadline(key, Some(at));
+        ctx.data.changed(key, EventClass::Generic, "expire");
+        let mut digits = itoa::Buffer::new();
+        ctx.propagate(&[b"PEXPIREAT", key.bytes, digits.format(at).as_bytes()]);
+    } else if matches!(options.lifetime, Lifetime::Persist) && ctx.data.deadline(key).is_some() {
+        ctx.data.set_deadline(key, None);
+        ctx.data.changed(key, EventClass::Generic, "persist");
+        ctx.propagate(&[b"PERSIST", key.bytes]);
+    }
+    Ok(Outcome::Done)
+}
+
+pub(super) const STRLEN: Command = Command {
+    name: "strlen",
+    arity: 2,
+    flags: Flags::READONLY.or(Flags::FAST),
+    categories: Categories::FAST.or(Categories::READ).or(Categories::STRING),
+    keys: &[KeySpec::one(1, KeyFlags::RO)],
+    group: Group::String,
+    since: "2.2.0",
+    summary: "Returns the length of the string at a key, in bytes.",
+    complexity: "O(1)",
+    args: &[Arg {
+        name: "key",
+        kind: ArgKind::Key,
+        key_spec: Some(0),
+        ..Arg::BASE
+    }],
+    handler: strlen,
+    ..Command::BASE
+};
+
+pub(super) fn strlen(ctx: &mut Context<'_, '_>) -> CommandResult {
+    let key = ctx.key(1);
+    let len = ctx.data.string(key)?.map_or(0, |value| value.len());
+    ctx.reply.integer(super::length(len));
+    Ok(Outcome::Done)
+}

@@ -1,0 +1,243 @@
+//! Counters: INCR, DECR, INCRBY, DECRBY, INCRBYFLOAT.
+
+use keyspace::{NewValue, StringRef, Value};
+use resp::number::{F80, I64_BYTES_MAX};
+
+use crate::command::*;
+use crate::context::{Context, EventClass, Expiry, Key};
+use crate::error::CommandError;
+
+pub(super) const INCR: Command = Command {
+    name: "incr",
+    arity: 2,
+    flags: Flags::WRITE.or(Flags::DENYOOM).or(Flags::FAST),
+    categories: Categories::FAST
+        .or(Categories::STRING)
+        .or(Categories::WRITE),
+    keys: &[KeySpec::one(
+        1,
+        KeyFlags::RW.or(KeyFlags::ACCESS).or(KeyFlags::UPDATE),
+    )],
+    group: Group::String,
+    since: "1.0.0",
+    summary: "Adds one to the integer at a key; a missing key counts as 0.",
+    complexity: "O(1)",
+    args: &[Arg {
+        name: "key",
+        kind: ArgKind::Key,
+        key_spec: Some(0),
+        ..Arg::BASE
+    }],
+    handler: incr,
+    ..Command::BASE
+};
+
+pub(super) fn incr(ctx: &mut Context<'_, '_>) -> CommandResult {
+    add(ctx, 1)
+}
+
+pub(super) const DECR: Command = Command {
+    name: "decr",
+    arity: 2,
+    flags: Flags::WRITE.or(Flags::DENYOOM).or(Flags::FAST),
+    categories: Categories::FAST
+        .or(Categories::STRING)
+        .or(Categories::WRITE),
+    keys: &[KeySpec::one(
+        1,
+        KeyFlags::RW.or(KeyFlags::ACCESS).or(KeyFlags::UPDATE),
+    )],
+    group: Group::String,
+    since: "1.0.0",
+    summary: "Subtracts one from the integer at a key; a missing key counts as 0.",
+    complexity: "O(1)",
+    args: &[Arg {
+        name: "key",
+        kind: ArgKind::Key,
+        key_spec: Some(0),
+        ..Arg::BASE
+    }],
+    handler: decr,
+    ..Command::BASE
+};
+
+pub(super) fn decr(ctx: &mut Context<'_, '_>) -> CommandResult {
+    add(ctx, -1)
+}
+
+pub(super) const INCRBY: Command = Command {
+    name: "incrby",
+    arity: 3,
+    flags: Flags::WRITE.or(Flags::DENYOOM).or(Flags::FAST),
+    categories: Categories::FAST
+        .or(Categories::STRING)
+        .or(Categories::WRITE),
+    keys: &[KeySpec::one(
+        1,
+        KeyFlags::RW.or(KeyFlags::ACCESS).or(KeyFlags::UPDATE),
+    )],
+    group: Group::String,
+    since: "1.0.0",
+    summary: "Adds a number to the integer at a key; a missing key counts as 0.",
+    complexity: "O(1)",
+    args: &[
+        Arg {
+            name: "key",
+            kind: ArgKind::Key,
+            key_spec: Some(0),
+            ..Arg::BASE
+        },
+        Arg {
+            name: "increment",
+            kind: ArgKind::Integer,
+            ..Arg::BASE
+        },
+    ],
+    handler: incrby,
+    ..Command::BASE
+};
+
+pub(super) fn incrby(ctx: &mut Context<'_, '_>) -> CommandResult {
+    let increment = ctx.integer(2)?;
+    add(ctx, increment)
+}
+
+pub(super) const DECRBY: Command = Command {
+    name: "decrby",
+    arity: 3,
+    flags: Flags::WRITE.or(Flags::DENYOOM).or(Flags::FAST),
+    categories: Categories::FAST
+        .or(Categories::STRING)
+        .or(Categories::WRITE),
+    keys: &[KeySpec::one(
+        1,
+        KeyFlags::RW.or(KeyFlags::ACCESS).or(KeyFlags::UPDATE),
+    )],
+    group: Group::String,
+    since: "1.0.0",
+    summary: "Subtracts a number from the integer at a key; a missing key counts as 0.",
+    complexity: "O(1)",
+    args: &[
+        Arg {
+            name: "key",
+            kind: ArgKind::Key,
+            key_spec: Some(0),
+            ..Arg::BASE
+        },
+        Arg {
+            name: "decrement",
+            kind: ArgKind::Integer,
+            ..Arg::BASE
+        },
+    ],
+    handler: decrby,
+    ..Command::BASE
+};
+
+pub(super) fn decrby(ctx: &mut Context<'_, '_>) -> CommandResult {
+    let increment = ctx
+        .integer(2)?
+        .checked_neg()
+        .ok_or(CommandError::line("ERR decrement would overflow"))?;
+    add(ctx, increment)
+}
+
+fn add(ctx: &mut Context<'_, '_>, increment: i64) -> CommandResult {
+    let key = ctx.key(1);
+    let value = match ctx.data.lookup_mut(key) {
+        Some(mut entry) => {
+            let old = integer_of(entry.string())?;
+            let value = old.checked_add(increment).ok_or(CommandError::Overflow)?;
+            entry.set_string(NewValue::Int(value));
+            value
+        }
+        None => {
+            ctx.data.set(key, NewValue::Int(increment), Expiry::Clear);
+            ctx.data.notify(EventClass::New, "new", key);
+            increment
+        }
+    };
+    ctx.data.changed(key, EventClass::String, "incrby");
+    ctx.reply.integer(value);
+    Ok(Outcome::Done)
+}
+
+/// The integer that a value says. `None` is a value of another type.
+pub(super) fn integer_of(value: Option<StringRef<'_>>) -> Result<i64, CommandError> {
+    value
+        .ok_or(CommandError::WrongType)?
+        .parse_i64()
+        .ok_or(CommandError::NotInteger)
+}
+
+/// The number that a value says. `None` is a value of another type.
+pub(super) fn float_of(value: Option<StringRef<'_>>) -> Result<F80, CommandError> {
+    match value.ok_or(CommandError::WrongType)? {
+        StringRef::Int(value) => Ok(F80::from(value)),
+        value => F80::parse(value.as_bytes(&mut [0; I64_BYTES_MAX])).ok_or(CommandError::NotFloat),
+    }
+}
+
+/// Stores the text of a number over the value of a key, keeping its deadline. Unlike SET it never stores
+/// an integer: clients can see the difference with OBJECT ENCODING.
+pub(super) fn store_float(ctx: &mut Context<'_, '_>, key: Key<'_>, text: &str, exists: bool) {
+    let value = NewValue::Owned(Value::Bytes(text.as_bytes().into()));
+    if exists {
+        ctx.data.set(key, value, Expiry::Keep);
+    } else {
+        ctx.data.set(key, value, Expiry::Clear);
+        ctx.data.notify(EventClass::New, "new", key);
+    }
+}
+
+pub(super) const INCRBYFLOAT: Command = Command {
+    name: "incrbyfloat",
+    arity: 3,
+    flags: Flags::WRITE.or(Flags::DENYOOM).or(Flags::FAST),
+    categories: Categories::FAST
+        .or(Categories::STRING)
+        .or(Categories::WRITE),
+    keys: &[KeySpec::one(
+        1,
+        KeyFlags::RW.or(KeyFlags::ACCESS).or(KeyFlags::UPDATE),
+    )],
+    group: Group::String,
+    since: "2.6.0",
+    summary: "Adds a floating-point number to the number at a key; a missing key counts as 0.",
+    complexity: "O(1)",
+    args: &[
+        Arg {
+            name: "key",
+            kind: ArgKind::Key,
+            key_spec: Some(0),
+            ..Arg::BASE
+        },
+        Arg {
+            name: "increment",
+            kind: ArgKind::Double,
+            ..Arg::BASE
+        },
+    ],
+    handler: incrbyfloat,
+    ..Command::BASE
+};
+
+pub(super) fn incrbyfloat(ctx: &mut Context<'_, '_>) -> CommandResult {
+    let key = ctx.key(1);
+    let old = match ctx.data.lookup_mut(key) {
+        Some(entry) => Some(float_of(entry.string())?),
+        None => None,
+    };
+    let increment = F80::parse(ctx.arg(2)).ok_or(CommandError::NotFloat)?;
+    let value = old.unwrap_or(F80::ZERO) + increment;
+    if !value.is_finite() {
+        return Err(CommandError::NanOrInfinity);
+    }
+    let text = value.to_string();
+    store_float(ctx, key, &text, old.is_some());
+    ctx.data.changed(key, EventClass::String, "incrbyfloat");
+    ctx.reply.bulk(text.as_bytes());
+    // The sum itself is logged: no reader of the log has to round as this server does.
+    ctx.propagate(&[b"SET", key.bytes, text.as_bytes(), b"KEEPTTL"]);
+    Ok(Outcome::Done)
+}

@@ -1,0 +1,470 @@
+//! Commands that write a whole string: SET, SETNX, SETEX, PSETEX, GETSET.
+
+use keyspace::{NewValue, Type};
+
+use super::options::{Accepted, Condition, Lifetime, Options, Unit};
+use super::write_string;
+use crate::client::Origin;
+use crate::command::*;
+use crate::commands::generic::delete_expired;
+use crate::context::{Context, EventClass, Expiry, Key};
+use crate::error::CommandError;
+
+const ACCEPTED: Accepted = Accepted {
+    existence: true,
+    comparison: true,
+    get: true,
+    keep: true,
+    persist: false,
+};
+
+pub(super) const SET: Command = Command {
+    name: "set",
+    arity: -3,
+    flags: Flags::WRITE.or(Flags::DENYOOM),
+    categories: Categories::SLOW
+        .or(Categories::STRING)
+        .or(Categories::WRITE),
+    keys: &[KeySpec::one(
+        1,
+        KeyFlags::RW
+            .or(KeyFlags::ACCESS)
+            .or(KeyFlags::UPDATE)
+            .or(KeyFlags::VARIABLE_FLAGS),
+    )],
+    group: Group::String,
+    since: "1.0.0",
+    summary: "Stores a string at a key, whatever the key held before, with conditions and a lifetime.",
+    complexity: "O(1); IFDEQ and IFDNE are O(N) in the length of the present value.",
+    args: &[
+        Arg {
+            name: "key",
+            kind: ArgKind::Key,
+            key_spec: Some(0),
+            ..Arg::BASE
+        },
+        Arg {
+            name: "value",
+            kind: ArgKind::String,
+            ..Arg::BASE
+        },
+        Arg {
+            name: "condition",
+            kind: ArgKind::OneOf,
+            optional: true,
+            since: Some("2.6.12"),
+            args: &[
+                Arg {
+                    name: "nx",
+                    kind: ArgKind::PureToken,
+                    token: Some("NX"),
+                    ..Arg::BASE
+                },
+                Arg {
+                    name: "xx",
+                    kind: ArgKind::PureToken,
+                    token: Some("XX"),
+                    ..Arg::BASE
+                },
+                Arg {
+                    name: "ifeq-value",
+                    kind: ArgKind::String,
+                    token: Some("IFEQ"),
+                    since: Some("8.4.0"),
+                    ..Arg::BASE
+                },
+                Arg {
+                    name: "ifne-value",
+                    kind: ArgKind::String,
+                    token: Some("IFNE"),
+                    since: Some("8.4.0"),
+                    ..Arg::BASE
+                },
+                Arg {
+                    name: "ifdeq-digest",
+                    kind: ArgKind::String,
+                    token: Some("IFDEQ"),
+                    since: Some("8.4.0"),
+                    ..Arg::BASE
+                },
+                Arg {
+                    name: "ifdne-digest",
+                    kind: ArgKind::String,
+                    token: Some("IFDNE"),
+                    since: Some("8.4.0"),
+                    ..Arg::BASE
+                },
+            ],
+            ..Arg::BASE
+        },
+        Arg {
+            name: "get",
+            kind: ArgKind::PureToken,
+            token: Some("GET"),
+            optional: true,
+            since: Some("6.2.0"),
+            ..Arg::BASE
+        },
+        Arg {
+            name: "expiration",
+            kind: ArgKind::OneOf,
+            optional: true,
+            args: &[
+                Arg {
+                    name: "seconds",
+                    kind: ArgKind::Integer,
+                    token: Some("EX"),
+                    since: Some("2.6.12"),
+                    ..Arg::BASE
+                },
+                Arg {
+                    name: "milliseconds",
+                    kind: ArgKind::Integer,
+                    token: Some("PX"),
+                    since: Some("2.6.12"),
+                    ..Arg::BASE
+                },
+                Arg {
+                    name: "unix-time-seconds",
+                    kind: ArgKind::UnixTime,
+                    token: Some("EXAT"),
+                    since: Some("6.2.0"),
+                    ..Arg::BASE
+                },
+                Arg {
+                    name: "unix-time-milliseconds",
+                    kind: ArgKind::UnixTime,
+                    token: Some("PXAT"),
+                    since: Some("6.2.0"),
+                    ..Arg::BASE
+                },
+                Arg {
+                    name: "keepttl",
+                    kind: ArgKind::PureToken,
+                    token: Some("KEEPTTL"),
+                    since: Some("6.0.0"),
+                    ..Arg::BASE
+                },
+            ],
+            ..Arg::BASE
+        },
+    ],
+    handler: set,
+    ..Command::BASE
+};
+
+pub(super) fn set(ctx: &mut Context<'_, '_>) -> CommandResult {
+    let options = Options::parse(ctx.args.skip(3), ACCEPTED)?;
+    let deadline = options.deadline(ctx.data.now_ms, "set")?;
+    let key = ctx.key(1);
+    if options.get {
+        read_into_reply(ctx, key)?;
+    }
+    let found = ctx.data.type_of(key);
+    if !condition_holds(ctx, key, found, options.condition)? {
+        if !options.get {
+            ctx.reply.null();
+        }
+        return Ok(Outcome::Done);
+    }
+    if !options.get {
+        ctx.reply.ok();
+    }
+    if is_past(ctx, deadline) {
+        if found.is_some() {
+            delete_expired(ctx, key);
+        }
+        return Ok(Outcome::Done);
+    }
+    let value = ctx.arg(2);
+    let keeps = matches!(options.lifetime, Lifetime::Keep);
+    write(ctx, key, found, value, expiry(deadline, keeps));
+    propagate_set(ctx, &options, deadline);
+    Ok(Outcome::Done)
+}
+
+fn expiry(deadline: Option<u64>, keeps: bool) -> Expiry {
+    match deadline {
+        Some(at) => Expiry::At(at),
+        None if keeps => Expiry::Keep,
+        None => Expiry::Clear,
+    }
+}
+
+/// True for a deadline that has passed already. The log is replayed as it is: what has expired meanwhile
+/// goes when the log says so, or once loading is over.
+pub(super) fn is_past(ctx: &Context<'_, '_>, deadline: Option<u64>) -> bool {
+    deadline.is_some_and(|at| at <= ctx.data.now_ms) && ctx.data.origin != Origin::Replay
+}
+
+/// Writes the present value, or null, as the reply of a command that also changes the key.
+pub(super) fn read_into_reply(
+    ctx: &mut Context<'_, '_>,
+    key: Key<'_>,
+) -> Result<bool, CommandError> {
+    match ctx.data.string(key)? {
+        None => {
+            ctx.reply.null();
+            Ok(false)
+        }
+        Some(value) => {
+            write_string(&mut ctx.reply, value);
+            Ok(true)
+        }
+    }
+}
+
+fn condition_holds(
+    ctx: &mut Context<'_, '_>,
+    key: Key<'_>,
+    found: Option<Type>,
+    condition: Condition<'_>,
+) -> Result<bool, CommandError> {
+    let comparison = match condition {
+        Condition::Always => return Ok(true),
+        Condition::Missing => return Ok(found.is_none()),
+        Condition::Exists => return Ok(found.is_some()),
+        Condition::Compares(comparison) => comparison,
+    };
+    comparison.check()?;
+    match ctx.data.peek(key) {
+        None => Ok(comparison.holds_without_key()),
+        Some(entry) => {
+            let value = entry.string().ok_or(CommandError::WrongType)?;
+            Ok(comparison.holds(value))
+        }
+    }
+}
+
+/// Stores a string as SET does, with the events of SET. `found` is the type that the key has now.
+pub(super) fn write(
+    ctx: &mut Context<'_, '_>,
+    key: Key<'_>,
+    found: Option<Type>,
+    value: &[u8],
+    expiry: Expiry,
+) {
+    ctx.data.set(key, NewValue::Bytes(value), expiry);
+    match found {
+        None => ctx.data.notify(EventClass::New, "new", key),
+        // Consumers blocked on a stream are told that it is gone.
+        Some(Type::Stream) => ctx.data.signal_ready(key),
+        Some(_) => {}
+    }
+    ctx.data.changed(key, EventClass::String, "set");
+    if matches!(expiry, Expiry::At(_)) {
+        ctx.data.notify(EventClass::Generic, "expire", key);
+    }
+}
+
+/// Logs a SET that happened. Times become absolute, and what only matters to the client that asked (GET,
+/// comparisons, which not every reader of the log knows) is left out.
+fn propagate_set(ctx: &mut Context<'_, '_>, options: &Options<'_>, deadline: Option<u64>) {
+    let (name, key, value) = (ctx.arg(0), ctx.arg(1), ctx.arg(2));
+    if let Some(deadline) = deadline {
+        let verbatim = matches!(
+            options.lifetime,
+            Lifetime::Until {
+                unit: Unit::UnixMilliseconds,
+                ..
+            }
+        );
+        if verbatim && ctx.args.len() == 5 {
+            return;
+        }
+        let mut digits = itoa::Buffer::new();
+        let deadline = digits.format(deadline).as_bytes();
+        let name = if ctx.args.len() == 5 { name } else { b"SET" };
+        ctx.propagate(&[name, key, value, b"PXAT", deadline]);
+        return;
+    }
+    let compares = matches!(options.condition, Condition::Compares(_));
+    if !options.get && !compares {
+        return;
+    }
+    let mut argv: [&[u8]; 5] = [name, key, value, b"", b""];
+    let mut len = 3;
+    let mut push = |word: &'static [u8]| {
+        argv[len] = word;
+        len += 1;
+    };
+    match options.condition {
+        Condition::Missing => push(b"NX"),
+        Condition::Exists => push(b"XX"),
+        _ => {}
+    }
+    if matches!(options.lifetime, Lifetime::Keep) {
+        push(b"KEEPTTL");
+    }
+    ctx.propagate(&argv[..len]);
+}
+
+pub(super) const SETNX: Command = Command {
+    name: "setnx",
+    arity: 3,
+    flags: Flags::WRITE.or(Flags::DENYOOM).or(Flags::FAST),
+    categories: Categories::FAST
+        .or(Categories::STRING)
+        .or(Categories::WRITE),
+    keys: &[KeySpec::one(1, KeyFlags::OW.or(KeyFlags::INSERT))],
+    group: Group::String,
+    since: "1.0.0",
+    summary: "Stores a string at a key that does not exist yet.",
+    complexity: "O(1)",
+    args: &[
+        Arg {
+            name: "key",
+            kind: ArgKind::Key,
+            key_spec: Some(0),
+            ..Arg::BASE
+        },
+        Arg {
+            name: "value",
+            kind: ArgKind::String,
+            ..Arg::BASE
+        },
+    ],
+    handler: setnx,
+    ..Command::BASE
+};
+
+pub(super) fn setnx(ctx: &mut Context<'_, '_>) -> CommandResult {
+    let key = ctx.key(1);
+    let free = !ctx.data.exists(key);
+    if free {
+        let value = ctx.arg(2);
+        write(ctx, key, None, value, Expiry::Clear);
+    }
+    ctx.reply.integer(i64::from(free));
+    Ok(Outcome::Done)
+}
+
+pub(super) const SETEX: Command = Command {
+    name: "setex",
+    arity: 4,
+    flags: Flags::WRITE.or(Flags::DENYOOM),
+    categories: Categories::SLOW
+        .or(Categories::STRING)
+        .or(Categories::WRITE),
+    keys: &[KeySpec::one(1, KeyFlags::OW.or(KeyFlags::UPDATE))],
+    group: Group::String,
+    since: "2.0.0",
+    summary: "Stores a string with a lifetime in seconds.",
+    complexity: "O(1)",
+    args: &[
+        Arg {
+            name: "key",
+            kind: ArgKind::Key,
+            key_spec: Some(0),
+            ..Arg::BASE
+        },
+        Arg {
+            name: "seconds",
+            kind: ArgKind::Integer,
+            ..Arg::BASE
+        },
+        Arg {
+            name: "value",
+            kind: ArgKind::String,
+            ..Arg::BASE
+        },
+    ],
+    handler: setex,
+    ..Command::BASE
+};
+
+pub(super) fn setex(ctx: &mut Context<'_, '_>) -> CommandResult {
+    set_for(ctx, Unit::Seconds)
+}
+
+pub(super) const PSETEX: Command = Command {
+    name: "psetex",
+    arity: 4,
+    flags: Flags::WRITE.or(Flags::DENYOOM),
+    categories: Categories::SLOW
+        .or(Categories::STRING)
+        .or(Categories::WRITE),
+    keys: &[KeySpec::one(1, KeyFlags::OW.or(KeyFlags::UPDATE))],
+    group: Group::String,
+    since: "2.6.0",
+    summary: "Stores a string with a lifetime in milliseconds.",
+    complexity: "O(1)",
+    args: &[
+        Arg {
+            name: "key",
+            kind: ArgKind::Key,
+            key_spec: Some(0),
+            ..Arg::BASE
+        },
+        Arg {
+            name: "milliseconds",
+            kind: ArgKind::Integer,
+            ..Arg::BASE
+        },
+        Arg {
+            name: "value",
+            kind: ArgKind::String,
+            ..Arg::BASE
+        },
+    ],
+    handler: psetex,
+    ..Command::BASE
+};
+
+pub(super) fn psetex(ctx: &mut Context<'_, '_>) -> CommandResult {
+    set_for(ctx, Unit::Milliseconds)
+}
+
+fn set_for(ctx: &mut Context<'_, '_>, unit: Unit) -> CommandResult {
+    let deadline = unit.deadline(ctx.arg(2), ctx.data.now_ms, ctx.entry.full_name)?;
+    let key = ctx.key(1);
+    let found = ctx.data.type_of(key);
+    let value = ctx.arg(3);
+    write(ctx, key, found, value, Expiry::At(deadline));
+    let mut digits = itoa::Buffer::new();
+    let deadline = digits.format(deadline).as_bytes();
+    ctx.propagate(&[b"SET", key.bytes, value, b"PXAT", deadline]);
+    ctx.reply.ok();
+    Ok(Outcome::Done)
+}
+
+pub(super) const GETSET: Command = Command {
+    name: "getset",
+    arity: 3,
+    flags: Flags::WRITE.or(Flags::DENYOOM).or(Flags::FAST),
+    categories: Categories::FAST
+        .or(Categories::STRING)
+        .or(Categories::WRITE),
+    keys: &[KeySpec::one(
+        1,
+        KeyFlags::RW.or(KeyFlags::ACCESS).or(KeyFlags::UPDATE),
+    )],
+    group: Group::String,
+    since: "1.0.0",
+    summary: "Stores a string and returns the one that was there before.",
+    complexity: "O(1)",
+    args: &[
+        Arg {
+            name: "key",
+            kind: ArgKind::Key,
+            key_spec: Some(0),
+            ..Arg::BASE
+        },
+        Arg {
+            name: "value",
+            kind: ArgKind::String,
+            ..Arg::BASE
+        },
+    ],
+    handler: getset,
+    ..Command::BASE
+};
+
+pub(super) fn getset(ctx: &mut Context<'_, '_>) -> CommandResult {
+    let key = ctx.key(1);
+    let found = read_into_reply(ctx, key)?.then_some(Type::String);
+    let value = ctx.arg(2);
+    write(ctx, key, found, value, Expiry::Clear);
+    ctx.propagate(&[b"SET", key.bytes, value]);
+    Ok(Outcome::Done)
+}
