@@ -81,7 +81,7 @@ pub(super) fn flushdb(ctx: &mut Context<'_, '_>) -> CommandResult {
 pub(super) const FLUSHALL: Command = Command {
     name: "flushall",
     arity: -1,
-    flags: Flags::WRITE.or(Flags::ALL_DBS),
+    flags: Flags::WRITE,
     categories: Categories::DANGEROUS
         .or(Categories::KEYSPACE)
         .or(Categories::SLOW)

@@ -123,13 +123,13 @@ pub(super) fn waitaof(ctx: &mut Context<'_, '_>) -> CommandResult {
         .map_err(|_| CommandError::line("ERR value is out of range, must be positive"))?;
     let deadline_ms = wait_deadline(ctx, 3)?;
     let offset = ctx.session.last_write_offset;
-    let log = ctx.server.log.load();
-    if local && log.is_none() {
+    let log = &ctx.server.log;
+    if local && !log.is_enabled() {
         return Err(CommandError::line(
             "ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled.",
         ));
     }
-    let synced = log.as_ref().is_some_and(|log| log.synced() >= offset);
+    let synced = log.is_enabled() && log.synced() >= offset;
     let acknowledged = acknowledged(ctx.server, offset);
     if (synced || !local) && acknowledged >= replicas || ctx.in_transaction {
         ctx.reply.array(2);

@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use keyspace::StringRef;
-use values::bigstring::BigString;
+use keyspace::{BigString, StringRef};
 use values::lcs::{self, LcsError, Match};
 
 use super::length;
