@@ -324,7 +324,8 @@ mod tests {
     #[test]
     fn numbers_compare_by_size() {
         let sorted = [
-            "-inf", "-1e4000", "-2", "-1.5", "-1e-4940", "0", "1e-4940", "1e-4939", "1", "1.5", "2", "1e4000", "inf",
+            "-inf", "-1e4000", "-2", "-1.5", "-1e-4940", "0", "1e-4940", "1e-4939", "1", "1.5",
+            "2", "1e4000", "inf",
         ];
         for (index, low) in sorted.iter().enumerate() {
             for high in &sorted[index + 1..] {
@@ -337,7 +338,11 @@ mod tests {
         assert_eq!(number("-0"), number("0"));
         assert!(F80::MAX < number("inf") && F80::MAX > number("1.18e4932"));
         assert!((F80::MAX + F80::MAX).is_infinite());
-        assert!((number("inf") + -number("inf")).partial_cmp(&F80::ZERO).is_none());
+        assert!(
+            (number("inf") + -number("inf"))
+                .partial_cmp(&F80::ZERO)
+                .is_none()
+        );
     }
 
     /// Expected values come from a C program that adds `long double`s on x86-64.
