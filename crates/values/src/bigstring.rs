@@ -23,6 +23,13 @@ impl BigString {
         BigString { bytes: Vec::new() }
     }
 
+    /// A copy of the bytes, without spare capacity.
+    pub fn from_slice(bytes: &[u8]) -> BigString {
+        BigString {
+            bytes: bytes.to_vec(),
+        }
+    }
+
     /// A string of zero bytes, without spare capacity.
     pub fn zeroed(len: usize) -> BigString {
         BigString {
@@ -127,22 +134,13 @@ impl BigString {
 /// The copy has no spare capacity.
 impl Clone for BigString {
     fn clone(&self) -> BigString {
-        BigString::from(self.as_slice())
+        BigString::from_slice(self.as_slice())
     }
 }
 
 impl AsRef<[u8]> for BigString {
     fn as_ref(&self) -> &[u8] {
         &self.bytes
-    }
-}
-
-/// Without spare capacity.
-impl From<&[u8]> for BigString {
-    fn from(bytes: &[u8]) -> BigString {
-        BigString {
-            bytes: bytes.to_vec(),
-        }
     }
 }
 
@@ -173,7 +171,7 @@ mod tests {
 
     #[test]
     fn append_doubles_and_then_adds_a_mebibyte() {
-        let mut string = BigString::from(&b"hello"[..]);
+        let mut string = BigString::from_slice(b"hello");
         assert_eq!(string.capacity(), 5);
         assert_eq!(string.append(b" world"), 11);
         assert_eq!(string.as_slice(), b"hello world");
@@ -186,7 +184,7 @@ mod tests {
 
     #[test]
     fn set_range_overwrites_extends_and_pads() {
-        let mut string = BigString::from(&b"hello world"[..]);
+        let mut string = BigString::from_slice(b"hello world");
         assert_eq!(string.set_range(6, b"redis"), 11);
         assert_eq!(string.as_slice(), b"hello redis");
         assert_eq!(string.set_range(9, b"kiss"), 13);
@@ -202,7 +200,7 @@ mod tests {
 
     #[test]
     fn grow_zeroed_never_shortens() {
-        let mut string = BigString::from(&b"ab"[..]);
+        let mut string = BigString::from_slice(b"ab");
         string.grow_zeroed(4);
         string.grow_zeroed(1);
         assert_eq!(string.as_slice(), b"ab\0\0");
@@ -228,7 +226,7 @@ mod tests {
 
     #[test]
     fn writers_copy_shared_strings() {
-        let mut mine = Arc::new(BigString::from(&b"shared"[..]));
+        let mut mine = Arc::new(BigString::from_slice(b"shared"));
         let reply: Arc<dyn AsRef<[u8]> + Send + Sync> = mine.clone();
         Arc::make_mut(&mut mine).append(b" no more");
         assert_eq!((*reply).as_ref(), b"shared");

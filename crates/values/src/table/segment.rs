@@ -66,7 +66,7 @@ impl Word {
         self.0.addr().get()
     }
 
-    /// Number of buckets, 1..=64.
+    /// Number of buckets, 1..=63.
     #[inline(always)]
     pub(super) fn buckets(self) -> usize {
         (self.bits() & BUCKETS_MASK) + 1
