@@ -4,7 +4,7 @@ use keyspace::{NewValue, StringRef, Value};
 use resp::number::{F80, I64_BYTES_MAX};
 
 use crate::command::*;
-use crate::context::{Context, EventClass, Expiry, Key};
+use crate::context::{Context, EventClass, Expiry};
 use crate::error::CommandError;
 
 pub(super) const INCR: Command = Command {
@@ -178,16 +178,10 @@ pub(super) fn float_of(value: Option<StringRef<'_>>) -> Result<F80, CommandError
     }
 }
 
-/// Stores the text of a number over the value of a key, keeping its deadline. Unlike SET it never stores
-/// an integer: clients can see the difference with OBJECT ENCODING.
-pub(super) fn store_float(ctx: &mut Context<'_, '_>, key: Key<'_>, text: &str, exists: bool) {
-    let value = NewValue::Owned(Value::Bytes(text.as_bytes().into()));
-    if exists {
-        ctx.data.set(key, value, Expiry::Keep);
-    } else {
-        ctx.data.set(key, value, Expiry::Clear);
-        ctx.data.notify(EventClass::New, "new", key);
-    }
+/// The text of a number as a value. Unlike what SET stores it is never an integer: clients can see the
+/// difference with OBJECT ENCODING.
+pub(super) fn float_value(text: &str) -> NewValue<'static> {
+    NewValue::Owned(Value::Bytes(text.as_bytes().into()))
 }
 
 pub(super) const INCRBYFLOAT: Command = Command {
@@ -224,20 +218,32 @@ pub(super) const INCRBYFLOAT: Command = Command {
 
 pub(super) fn incrbyfloat(ctx: &mut Context<'_, '_>) -> CommandResult {
     let key = ctx.key(1);
-    let old = match ctx.data.lookup_mut(key) {
-        Some(entry) => Some(float_of(entry.string())?),
-        None => None,
+    let increment = ctx.arg(2);
+    let text = match ctx.data.lookup_mut(key) {
+        Some(mut entry) => {
+            let text = float_sum(float_of(entry.string())?, increment)?;
+            entry.set_value(float_value(&text));
+            text
+        }
+        None => {
+            let text = float_sum(F80::ZERO, increment)?;
+            ctx.data.set(key, float_value(&text), Expiry::Clear);
+            ctx.data.notify(EventClass::New, "new", key);
+            text
+        }
     };
-    let increment = F80::parse(ctx.arg(2)).ok_or(CommandError::NotFloat)?;
-    let value = old.unwrap_or(F80::ZERO) + increment;
-    if !value.is_finite() {
-        return Err(CommandError::NanOrInfinity);
-    }
-    let text = value.to_string();
-    store_float(ctx, key, &text, old.is_some());
     ctx.data.changed(key, EventClass::String, "incrbyfloat");
     ctx.reply.bulk(text.as_bytes());
     // The sum itself is logged: no reader of the log has to round as this server does.
     ctx.propagate(&[b"SET", key.bytes, text.as_bytes(), b"KEEPTTL"]);
     Ok(Outcome::Done)
+}
+
+fn float_sum(old: F80, increment: &[u8]) -> Result<String, CommandError> {
+    let increment = F80::parse(increment).ok_or(CommandError::NotFloat)?;
+    let value = old + increment;
+    if !value.is_finite() {
+        return Err(CommandError::NanOrInfinity);
+    }
+    Ok(value.to_string())
 }

@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 use keyspace::{NewValue, StringRef};
 use resp::number::F80;
 
-use super::incr::{float_of, integer_of, store_float};
+use super::incr::{float_of, float_value, integer_of};
 use super::options::Unit;
 use super::set::is_past;
 use crate::command::*;
@@ -29,8 +29,10 @@ trait Number: Copy + PartialOrd {
     fn sum(self, other: Self) -> Result<Self, Ordering>;
     /// What was added to get from `old` to `self`.
     fn applied(self, old: Self) -> Result<Self, CommandError>;
-    /// Stores it at a key that exists or not, keeping the deadline, and tells the event.
-    fn store(self, ctx: &mut Context<'_, '_>, key: Key<'_>, exists: bool) -> &'static str;
+    /// The event of a counter of this kind.
+    const EVENT: &'static str;
+    /// What is stored of it.
+    fn value(self) -> NewValue<'static>;
     /// Its text for the log.
     fn text(self) -> String;
     /// Writes it.
@@ -67,14 +69,10 @@ impl Number for i64 {
             .ok_or(CommandError::line("ERR applied increment would overflow"))
     }
 
-    fn store(self, ctx: &mut Context<'_, '_>, key: Key<'_>, exists: bool) -> &'static str {
-        if exists {
-            ctx.data.set(key, NewValue::Int(self), Expiry::Keep);
-        } else {
-            ctx.data.set(key, NewValue::Int(self), Expiry::Clear);
-            ctx.data.notify(EventClass::New, "new", key);
-        }
-        "incrby"
+    const EVENT: &'static str = "incrby";
+
+    fn value(self) -> NewValue<'static> {
+        NewValue::Int(self)
     }
 
     fn text(self) -> String {
@@ -124,9 +122,10 @@ impl Number for F80 {
         Ok(applied)
     }
 
-    fn store(self, ctx: &mut Context<'_, '_>, key: Key<'_>, exists: bool) -> &'static str {
-        store_float(ctx, key, &self.to_string(), exists);
-        "incrbyfloat"
+    const EVENT: &'static str = "incrbyfloat";
+
+    fn value(self) -> NewValue<'static> {
+        float_value(&self.to_string())
     }
 
     fn text(self) -> String {
@@ -407,12 +406,25 @@ fn count<N: Number>(
         }
         return Ok(Outcome::Done);
     }
-    let event = value.store(ctx, key, exists);
-    ctx.data.changed(key, EventClass::String, event);
+    store(ctx, key, value.value());
+    ctx.data.changed(key, EventClass::String, N::EVENT);
     let persist = options.persist && old_deadline.is_some();
     set_lifetime(ctx, key, deadline, persist);
     propagate(ctx, key, &value.text(), deadline, options.persist);
     Ok(Outcome::Done)
+}
+
+/// Stores a value over the one of a key, which keeps its deadline, or at a key that is not there.
+fn store(ctx: &mut Context<'_, '_>, key: Key<'_>, value: NewValue<'_>) {
+    // The key was looked up before: this is the same use of it.
+    let touch = std::mem::replace(&mut ctx.data.touch, false);
+    if let Some(mut entry) = ctx.data.lookup_mut(key) {
+        entry.set_value(value);
+    } else {
+        ctx.data.set(key, value, Expiry::Clear);
+        ctx.data.notify(EventClass::New, "new", key);
+    }
+    ctx.data.touch = touch;
 }
 
 fn bounds<N: Number>(options: &Options<'_>) -> Result<(N, N), CommandError> {

@@ -1,0 +1,347 @@
+//! Starts servers for tests and talks to them over raw RESP.
+
+use std::fmt::Write as _;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use resp::{Value, decode, quoted, split_args};
+
+/// How long a server may take to answer its first PING.
+const START_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// How long one reply may take.
+const REPLY_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// A running server with a directory of its own; killed when dropped.
+pub(crate) struct TestServer {
+    child: Child,
+    port: u16,
+    dir: PathBuf,
+    args: Vec<String>,
+}
+
+impl TestServer {
+    /// A server with an append-only file in a fresh directory.
+    pub(crate) fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// The same with further options.
+    pub(crate) fn start_with(args: &[&str]) -> Self {
+        let args = args.iter().map(|arg| (*arg).to_owned()).collect();
+        Self::start_in(fresh_dir(), args)
+    }
+
+    fn start_in(dir: PathBuf, args: Vec<String>) -> Self {
+        let port = free_port();
+        let child = Command::new(env!("CARGO_BIN_EXE_lodestore"))
+            .args(["--port", &port.to_string()])
+            .args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "yes"])
+            .arg("--dir")
+            .arg(&dir)
+            .args(&args)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("the server starts");
+        let server = Self {
+            child,
+            port,
+            dir,
+            args,
+        };
+        server.wait_until_ready();
+        server
+    }
+
+    fn wait_until_ready(&self) {
+        let began = Instant::now();
+        while began.elapsed() < START_TIMEOUT {
+            if let Ok(stream) = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)) {
+                let mut client = Client::new(stream);
+                if client.run(&["PING"]) == Value::Simple(b"PONG".to_vec()) {
+                    return;
+                }
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        panic!("the server on port {} does not answer", self.port);
+    }
+
+    /// A new connection.
+    pub(crate) fn connect(&self) -> Client {
+        let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).expect("a connection");
+        Client::new(stream)
+    }
+
+    /// A new connection that speaks RESP3.
+    pub(crate) fn connect_resp3(&self) -> Client {
+        let mut client = self.connect();
+        assert!(!client.run(&["HELLO", "3"]).is_error());
+        client
+    }
+
+    /// Kills the server as a crash would, and starts it again on its files.
+    pub(crate) fn restart(&mut self) {
+        self.kill();
+        let next = Self::start_in(self.dir.clone(), self.args.clone());
+        let old = std::mem::replace(self, next);
+        // The directory belongs to the new server now.
+        let mut old = std::mem::ManuallyDrop::new(old);
+        old.kill();
+    }
+
+    /// A second server that loaded a copy of this server's files.
+    pub(crate) fn replayed(&self) -> Self {
+        let dir = fresh_dir();
+        copy_dir(&self.dir, &dir);
+        Self::start_in(dir, self.args.clone())
+    }
+
+    /// The commands in the newest increment of the append-only file, in the words of redis-cli.
+    pub(crate) fn logged(&self) -> Vec<String> {
+        let dir = self.dir.join("appendonlydir");
+        let mut files: Vec<PathBuf> = std::fs::read_dir(dir)
+            .expect("the directory of the append-only file")
+            .map(|entry| entry.expect("an entry").path())
+            .filter(|path| path.to_string_lossy().ends_with(".incr.aof"))
+            .collect();
+        files.sort();
+        let bytes = std::fs::read(files.last().expect("an increment")).expect("its bytes");
+        parse_log(&bytes)
+    }
+
+    /// Runs `commands` and returns what they added to the log, without SELECT.
+    pub(crate) fn logs_of(&self, commands: &[&str]) -> Vec<String> {
+        let before = self.logged().len();
+        let mut client = self.connect();
+        for command in commands {
+            client.line(command);
+        }
+        let mut added = self.logged().split_off(before);
+        added.retain(|command| !command.starts_with("SELECT "));
+        added
+    }
+
+    /// Checks that a second server which replays the log holds the same data.
+    pub(crate) fn assert_replays(&self) {
+        let other = self.replayed();
+        assert_eq!(dump(&mut self.connect()), dump(&mut other.connect()));
+    }
+
+    fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Drop for TestServer {
+    fn drop(&mut self) {
+        self.kill();
+        let _ = std::fs::remove_dir_all(&self.dir);
+    }
+}
+
+/// Everything in databases 0 to 3, as text: one line per key.
+pub(crate) fn dump(client: &mut Client) -> Vec<String> {
+    let mut lines = Vec::new();
+    for db in 0..4 {
+        client.line(&format!("SELECT {db}"));
+        let Value::Array(keys) = client.run(&["KEYS", "*"]) else {
+            panic!("KEYS answers an array");
+        };
+        for key in keys {
+            let key = key.as_bytes().expect("a key").to_vec();
+            let mut line = format!("{db} {}", quoted(&key));
+            let ask: [&[&[u8]]; 3] = [
+                &[b"TYPE", &key],
+                &[b"PEXPIRETIME", &key],
+                // Other types need their own reading commands here once they exist.
+                &[b"GET", &key],
+            ];
+            for request in ask {
+                let _ = write!(line, " {}", show(&client.run_bytes(request)));
+            }
+            lines.push(line);
+        }
+    }
+    client.line("SELECT 0");
+    lines.sort();
+    lines
+}
+
+fn fresh_dir() -> PathBuf {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let name = format!(
+        "lodestore-test-{}-{}",
+        std::process::id(),
+        NEXT.fetch_add(1, Ordering::Relaxed)
+    );
+    let dir = std::env::temp_dir().join(name);
+    let _ = std::fs::remove_dir_all(&dir);
+    std::fs::create_dir_all(&dir).expect("a directory for the test");
+    dir
+}
+
+fn copy_dir(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).expect("a directory");
+    for entry in std::fs::read_dir(from).expect("a directory to copy") {
+        let entry = entry.expect("an entry");
+        let target = to.join(entry.file_name());
+        if entry.file_type().expect("a type").is_dir() {
+            copy_dir(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).expect("a copy");
+        }
+    }
+}
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    listener.local_addr().expect("its address").port()
+}
+
+/// The records of a log; annotations between them are left out.
+fn parse_log(mut bytes: &[u8]) -> Vec<String> {
+    let mut commands = Vec::new();
+    while let Some(first) = bytes.first() {
+        if *first == b'#' {
+            let end = bytes
+                .iter()
+                .position(|byte| *byte == b'\n')
+                .expect("a line end");
+            bytes = &bytes[end + 1..];
+            continue;
+        }
+        let (value, used) = decode(bytes).expect("a record").expect("a whole record");
+        let words: Vec<String> = value
+            .as_elements()
+            .expect("a record is an array")
+            .iter()
+            .map(|word| String::from_utf8_lossy(word.as_bytes().expect("a word")).into_owned())
+            .collect();
+        commands.push(words.join(" "));
+        bytes = &bytes[used..];
+    }
+    commands
+}
+
+/// A connection.
+pub(crate) struct Client {
+    stream: TcpStream,
+    input: Vec<u8>,
+}
+
+impl Client {
+    fn new(stream: TcpStream) -> Self {
+        stream
+            .set_read_timeout(Some(REPLY_TIMEOUT))
+            .expect("a time-out");
+        stream.set_nodelay(true).expect("no delay");
+        Self {
+            stream,
+            input: Vec::new(),
+        }
+    }
+
+    /// Sends a request without waiting for its reply.
+    pub(crate) fn send(&mut self, words: &[&[u8]]) {
+        let mut request = format!("*{}\r\n", words.len()).into_bytes();
+        for word in words {
+            request.extend_from_slice(format!("${}\r\n", word.len()).as_bytes());
+            request.extend_from_slice(word);
+            request.extend_from_slice(b"\r\n");
+        }
+        self.stream
+            .write_all(&request)
+            .expect("the request is sent");
+    }
+
+    /// The next reply.
+    pub(crate) fn read(&mut self) -> Value {
+        loop {
+            if let Some((value, used)) = decode(&self.input).expect("a reply") {
+                self.input.drain(..used);
+                return value;
+            }
+            let mut chunk = [0; 64 * 1024];
+            let read = self.stream.read(&mut chunk).unwrap_or(0);
+            if read == 0 {
+                // Closed: before the server is ready this is how an attempt ends.
+                return Value::Error(b"closed".to_vec());
+            }
+            self.input.extend_from_slice(&chunk[..read]);
+        }
+    }
+
+    /// Runs one request.
+    pub(crate) fn run_bytes(&mut self, words: &[&[u8]]) -> Value {
+        self.send(words);
+        self.read()
+    }
+
+    /// Runs one request.
+    pub(crate) fn run(&mut self, words: &[&str]) -> Value {
+        let words: Vec<&[u8]> = words.iter().map(|word| word.as_bytes()).collect();
+        self.run_bytes(&words)
+    }
+
+    /// Runs a request written as one line, with quotes as in redis-cli; returns the reply as [`show`]
+    /// writes it.
+    pub(crate) fn line(&mut self, line: &str) -> String {
+        let args = split_args(line.as_bytes()).expect("balanced quotes");
+        let words: Vec<&[u8]> = args.as_args().iter().collect();
+        show(&self.run_bytes(&words))
+    }
+
+    /// Runs requests one after the other and checks each reply.
+    pub(crate) fn check(&mut self, expected: &[(&str, &str)]) {
+        for (line, reply) in expected {
+            assert_eq!(self.line(line), *reply, "reply to {line}");
+        }
+    }
+
+    /// Runs a request and returns its integer reply.
+    pub(crate) fn integer(&mut self, line: &str) -> i64 {
+        let reply = self.line(line);
+        reply
+            .strip_prefix(':')
+            .and_then(|digits| digits.parse().ok())
+            .unwrap_or_else(|| panic!("{line} answers {reply}, not an integer"))
+    }
+}
+
+/// A reply as text: `+OK`, `-ERR ...`, `:1`, `"bulk"`, `nil`, `[...]`, `{key: value}`, `~[...]`, `,1.5`, `#t`.
+pub(crate) fn show(value: &Value) -> String {
+    let list = |values: &[Value]| {
+        let texts: Vec<String> = values.iter().map(show).collect();
+        format!("[{}]", texts.join(" "))
+    };
+    match value {
+        Value::Simple(text) => format!("+{}", String::from_utf8_lossy(text)),
+        Value::Error(text) | Value::BulkError(text) => {
+            format!("-{}", String::from_utf8_lossy(text))
+        }
+        Value::Integer(number) => format!(":{number}"),
+        Value::Bulk(bytes) | Value::Verbatim(_, bytes) => quoted(bytes),
+        Value::Null | Value::NullArray => "nil".to_owned(),
+        Value::Array(values) => list(values),
+        Value::Set(values) => format!("~{}", list(values)),
+        Value::Push(values) => format!(">{}", list(values)),
+        Value::Map(pairs) => {
+            let texts: Vec<String> = pairs
+                .iter()
+                .map(|(key, value)| format!("{}: {}", show(key), show(value)))
+                .collect();
+            format!("{{{}}}", texts.join(" "))
+        }
+        Value::Attribute(_, value) => show(value),
+        Value::Double(number) => format!(",{number}"),
+        Value::Boolean(value) => format!("#{}", if *value { 't' } else { 'f' }),
+        Value::BigNumber(digits) => format!("({}", String::from_utf8_lossy(digits)),
+    }
+}
