@@ -251,8 +251,11 @@ pub fn format_percentiles(percentiles: &[f64]) -> String {
     joined(percentiles.iter().map(text))
 }
 
-/// Reads the arguments of `replicaof`: a host and a port, or `no one`.
+/// Reads the arguments of `replicaof`: a host and a port, or `no one`, or one empty argument.
 pub(super) fn parse_replicaof(args: &[&[u8]]) -> Result<Vec<u8>, String> {
+    if let [b""] = args {
+        return Ok(Vec::new());
+    }
     let [host, port] = args else {
         return Err("wrong number of arguments".to_owned());
     };

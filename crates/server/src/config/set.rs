@@ -10,7 +10,7 @@ use super::value::Value;
 pub trait Apply {
     /// Called for every parameter that changed, after all of the set are in place, in the order they were given. The
     /// value is read from `config`. An error is the reason clients read; everything is then set back, and this is
-    /// called again for the same parameters with the old values in place.
+    /// called again for the same parameters with the old values in place. It must not set or rewrite the configuration.
     fn apply(&mut self, config: &Config, id: P) -> Result<(), String>;
 }
 
