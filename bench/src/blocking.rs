@@ -22,6 +22,7 @@ pub(crate) struct Client {
 }
 
 impl Client {
+    /// Connects with Nagle's algorithm off and with limits on every wait.
     pub(crate) fn connect(address: SocketAddr) -> Result<Client> {
         let stream = TcpStream::connect_timeout(&address, Duration::from_secs(5))?;
         stream.set_nodelay(true)?;
@@ -33,7 +34,8 @@ impl Client {
         })
     }
 
-    /// Sends one request and returns its reply if that is an integer.
+    /// Sends one request and returns its reply, which has to be an integer. Such a reply is one line, so it
+    /// is complete when it ends like one.
     pub(crate) fn integer(&mut self, words: &[&[u8]]) -> Result<i64> {
         let mut request = Vec::new();
         push_request(&mut request, words);
@@ -81,6 +83,7 @@ impl Client {
         Ok(())
     }
 
+    /// Sends all of `requests` and waits for `awaited` replies; an error among them is an error here.
     fn exchange(&mut self, requests: &[u8], mut awaited: u64) -> Result<()> {
         self.stream
             .write_all(requests)

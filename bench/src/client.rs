@@ -20,6 +20,7 @@ const SILENCE_MAX: Duration = Duration::from_secs(20);
 #[derive(Clone, Copy)]
 pub(crate) struct Slice {
     pub(crate) requests: u64,
+    /// From the first request to the last reply.
     pub(crate) elapsed: Duration,
     /// CPU time of the client thread in nanoseconds.
     pub(crate) client_cpu_ns: u64,
@@ -31,6 +32,7 @@ pub(crate) struct Load {
     connections: Vec<Connection>,
     workload: Workload,
     random: Random,
+    /// Where replies are read into; shared, because nothing of them is kept.
     input: Vec<u8>,
 }
 
@@ -84,6 +86,7 @@ impl Load {
         for index in 0..self.connections.len() {
             self.send_batch(index)?;
         }
+        // Connections that still have a batch under way.
         let mut active = self.connections.len();
         let mut requests = 0;
         let mut heard = start;
@@ -134,7 +137,8 @@ impl Connection {
         self.awaited == 0 && self.sent == self.output.len()
     }
 
-    /// Marks the connection as done for this slice; false when it was already.
+    /// Marks the connection as done for this slice; false when it was already, which a late event of
+    /// the poller can cause. An empty output is the mark.
     fn retire(&mut self) -> bool {
         let was_active = !self.output.is_empty();
         self.output.clear();

@@ -70,14 +70,19 @@ pub(crate) fn serve(kind: &str, port: u16, reply_len: usize) -> Result<()> {
     }
 }
 
+/// The token of the listening socket, which no connection can reach.
 const LISTENER: Token = Token(usize::MAX);
 
+/// A client of the mio loop. Tokens are indexes of the list of connections, which only grows: a benchmark
+/// opens some hundreds.
 struct Connection {
     stream: TcpStream,
     requests: Counter,
+    /// Replies that the socket has not taken yet.
     output: Vec<u8>,
 }
 
+/// The loop that the design has to stay near: read what is there, answer all of it in one write, wait.
 fn serve_mio(address: SocketAddr, reply: &[u8]) -> Result<()> {
     let mut poll = Poll::new()?;
     let mut listener = TcpListener::bind(address)?;
@@ -162,6 +167,7 @@ impl Connection {
     }
 }
 
+/// The model of a thread for each connection, on blocking sockets and with small stacks.
 fn serve_threads(address: SocketAddr, reply: &[u8]) -> Result<()> {
     let listener = std::net::TcpListener::bind(address)?;
     for stream in listener.incoming() {

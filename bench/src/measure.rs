@@ -92,6 +92,7 @@ pub(crate) fn run_scenario(scenario: &Scenario, plan: &Plan, tables: &mut Tables
         return Ok(());
     }
     let cpus = plan.cpus.arrange(scenario.pinned)?;
+    // All are up from here on. Idle servers cost a timer tick now and then, and are measured each for itself.
     let mut servers = Vec::new();
     for entrant in &scenario.entrants {
         let server = Server::start(&entrant.program, &entrant.setup, cpus, &plan.scratch)?;
@@ -132,6 +133,7 @@ fn measure_row(row: &Row, servers: &[Server], plan: &Plan) -> Result<Vec<Vec<Sam
     for server in servers {
         // The same seed for all: every server sees the same sequence of keys.
         let mut load = Load::open(server.address, row.workload, 42)?;
+        // Warms caches, grows buffers, and lets the server settle on its number of workers.
         load.run(plan.slice / 2)?;
         loads.push(load);
     }

@@ -27,7 +27,7 @@ pub(crate) enum Flavor {
     Loop(echo::Kind),
 }
 
-/// A program that can be measured.
+/// A program that can be measured: a server, or this program itself as an echo loop.
 #[derive(Clone)]
 pub(crate) struct Program {
     /// Name and version for the tables.
@@ -74,6 +74,7 @@ impl Program {
                 path.display()
             );
         }
+        // Valkey and Redis answer "<Name> server v=<version> ...".
         let text = version_text(path)?;
         let version = text
             .split_whitespace()
@@ -88,7 +89,7 @@ impl Program {
             ("Valkey", Flavor::Peer)
         } else if text.starts_with("Redis") {
             ("Redis", Flavor::Peer)
-        } else if file_name.starts_with("lodestore") {
+        } else if text.starts_with("Lodestore") || file_name.starts_with("lodestore") {
             ("Lodestore", Flavor::Lodestore)
         } else {
             (file_name.as_str(), Flavor::Peer)
@@ -113,6 +114,8 @@ impl Program {
         })
     }
 
+    /// The whole command line. Nothing but what a scenario asks for differs from the defaults, except that
+    /// snapshots are off: a fork in the middle of a slice would be measured too.
     fn arguments(&self, setup: &Setup, port: u16, dir: &Path) -> Vec<String> {
         if let Flavor::Loop(kind) = self.flavor {
             let words = [
@@ -187,6 +190,7 @@ fn version_text(path: &Path) -> Result<String> {
 pub(crate) struct Server {
     child: Child,
     pub(crate) address: SocketAddr,
+    /// Its working directory, which holds its log and its data files.
     dir: PathBuf,
 }
 
@@ -203,6 +207,7 @@ impl Server {
         let dir = scratch.join(format!("lodestore-bench-{}-{number}", std::process::id()));
         fs::create_dir_all(&dir).with_context(|| format!("creating {}", dir.display()))?;
         let port = free_port()?;
+        // What the server says is shown only if it does not come up.
         let log = File::create(dir.join("log"))?;
         let mut command = Command::new(&program.path);
         command

@@ -108,6 +108,7 @@ fn row(section: Section, operation: Operation, connections: usize, pipeline: usi
     }
 }
 
+/// What most applications do: single requests and pipelines on a million keys.
 fn base(field: &Field) -> Scenario {
     use Operation::{Get, Incr, MultiGet, MultiSet, Set};
     let requests = |operation, connections| row(Section::Requests, operation, connections, 1);
@@ -128,6 +129,7 @@ fn base(field: &Field) -> Scenario {
     }
 }
 
+/// Other sizes of values. Large ones go unpipelined, as nobody pipelines them.
 fn values(field: &Field, value_len: usize) -> Scenario {
     // At most about 100 MB per server, so that machines with little memory can take part.
     let keys = (100_000_000 / value_len as u64).min(MILLION);
@@ -154,6 +156,7 @@ fn values(field: &Field, value_len: usize) -> Scenario {
     }
 }
 
+/// More data than any cache holds. Not in the quick profile: filling alone takes most of a minute.
 fn many_keys(field: &Field) -> Scenario {
     let keys = 10 * MILLION;
     let rows = [
@@ -182,6 +185,8 @@ fn many_keys(field: &Field) -> Scenario {
     }
 }
 
+/// The price of the append-only file: against the peers, and against ourselves with less of it. In the row
+/// for `always` the last rival tells what group commit loses against a background fsync.
 fn append_only(field: &Field, aof: Aof) -> Scenario {
     let mut entrants = field.entrants(Setup {
         aof,
@@ -220,6 +225,7 @@ fn append_only(field: &Field, aof: Aof) -> Scenario {
     }
 }
 
+/// One, two and the default number of workers side by side, and the peers with and without I/O threads.
 fn workers(field: &Field) -> Scenario {
     let threads = |threads| Setup {
         threads,
@@ -248,6 +254,7 @@ fn workers(field: &Field) -> Scenario {
     }
 }
 
+/// The cost of a whole request above that of an event loop that does nothing.
 fn loops(field: &Field) -> Scenario {
     let mut entrants = field.entrants(Setup::PLAIN);
     // The peers are measured elsewhere; here only the cost above a bare loop matters.

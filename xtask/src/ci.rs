@@ -35,7 +35,7 @@ pub(crate) fn run() -> Result<()> {
     step("tests", tests)
 }
 
-/// Builds the API documentation.
+/// Builds the API documentation. Broken links and missing texts are errors.
 pub(crate) fn docs() -> Result<()> {
     let words = ["doc", "--quiet", "--workspace", "--no-deps", "--locked"];
     tools::run(
@@ -68,6 +68,7 @@ pub(crate) fn bench(arguments: &[String]) -> Result<()> {
     )
 }
 
+/// Announces a step and says how long it took.
 fn step(name: &str, work: impl FnOnce() -> Result<()>) -> Result<()> {
     println!("== {name}");
     let start = Instant::now();
@@ -116,6 +117,7 @@ fn tests() -> Result<()> {
 }
 
 impl Totals {
+    /// Adds the counts of one line of output, if it is a line of results: each word names the number before it.
     fn add(&mut self, line: &str) {
         let Some((_, counts)) = line.split_once("test result: ") else {
             return;

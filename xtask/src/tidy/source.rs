@@ -44,20 +44,20 @@ impl Source {
         source
     }
 
-    /// Number of lines with code, and number of lines with nothing but a comment.
+    /// Number of lines with code, and number of lines with nothing but a comment, both outside tests.
     pub(crate) fn line_counts(&self) -> (usize, usize) {
-        let code = self
-            .code
-            .iter()
-            .filter(|line| !line.trim().is_empty())
-            .count();
-        let pairs = self.code.iter().zip(&self.comments);
-        let comments = pairs
-            .filter(|(code, comment)| code.trim().is_empty() && !comment.trim().is_empty())
-            .count();
+        let (mut code, mut comments) = (0, 0);
+        for line in (0..self.code.len()).filter(|&line| !self.test[line]) {
+            if !self.code[line].trim().is_empty() {
+                code += 1;
+            } else if !self.comments[line].trim().is_empty() {
+                comments += 1;
+            }
+        }
         (code, comments)
     }
 
+    /// Every `fn` with a body, nested ones included.
     fn find_functions(&self) -> Vec<Function> {
         let mut functions = Vec::new();
         for (line, code) in self.code.iter().enumerate() {
@@ -73,6 +73,7 @@ impl Source {
         functions
     }
 
+    /// Marks what stands under `#[cfg(test)]`, from the attribute to the end of its block.
     fn mark_tests(&mut self) {
         for line in 0..self.code.len() {
             if self.code[line].contains("#[cfg(test)]")
@@ -174,6 +175,7 @@ impl Scanner {
         self.at += 1;
     }
 
+    /// Passes over a character that is neither code nor comment.
     fn push_literal(&mut self) {
         let blank = if self.chars[self.at] == '\n' {
             '\n'
@@ -242,7 +244,7 @@ impl Scanner {
         self.string(hashes, false);
     }
 
-    /// A character literal or a lifetime.
+    /// A character literal or a lifetime. Only after a character does a second quote follow at once.
     fn quote(&mut self) {
         self.push_code();
         if self.peek(0) == Some('\\') {
