@@ -253,15 +253,6 @@ impl Config {
         }
     }
 
-    /// How many threads execute commands: `threads`, or one for each core the process may use.
-    #[must_use]
-    pub fn threads(&self) -> usize {
-        match self.size(P::Threads) {
-            0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
-            threads => threads,
-        }
-    }
-
     /// Puts a number in place that the system enforced instead of the one that was asked for, such as fewer clients
     /// because of the limit of open files. To be called while starting.
     pub fn adjust(&self, id: P, number: i64) {
