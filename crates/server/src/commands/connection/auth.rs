@@ -1,0 +1,121 @@
+//! AUTH, and the one place where a password is checked.
+//!
+//! There is one user so far, `default`, whose password is `requirepass`; without one, any is right.
+
+use crate::client::Session;
+use crate::command::{Arg, ArgKind, Categories, Command, CommandResult, Flags, Group, Outcome};
+use crate::config::P;
+use crate::context::Context;
+use crate::error::CommandError;
+use crate::server::Server;
+
+/// The user of a connection that did not name one.
+pub const DEFAULT_USER: &str = "default";
+
+/// True when the default user needs no password.
+pub fn is_open(server: &Server) -> bool {
+    server.config.bytes(P::RequirePass).is_empty()
+}
+
+/// True when there is a user of this name.
+pub fn user_exists(name: &[u8]) -> bool {
+    name == DEFAULT_USER.as_bytes()
+}
+
+/// Logs a session in, or tells why not. A failure leaves the session as it was.
+pub fn authenticate(
+    server: &Server,
+    session: &mut Session,
+    user: &[u8],
+    password: &[u8],
+) -> Result<(), CommandError> {
+    let required = server.config.bytes(P::RequirePass);
+    let fits = user_exists(user) && (required.is_empty() || is_equal(&required, password));
+    if !fits {
+        return Err(CommandError::line(
+            "WRONGPASS invalid username-password pair or user is disabled.",
+        ));
+    }
+    session.authenticated = true;
+    DEFAULT_USER.clone_into(&mut session.shared.lock_details().user);
+    Ok(())
+}
+
+/// Compares without stopping at the first difference, so that the time tells nothing about the secret.
+fn is_equal(secret: &[u8], candidate: &[u8]) -> bool {
+    let mut difference = secret.len() ^ candidate.len();
+    for (index, byte) in candidate.iter().enumerate() {
+        let expected = secret
+            .get(index % secret.len().max(1))
+            .copied()
+            .unwrap_or_default();
+        difference |= usize::from(expected ^ byte);
+    }
+    difference == 0
+}
+
+pub(crate) const AUTH: Command = Command {
+    name: "auth",
+    arity: -2,
+    flags: Flags::NOSCRIPT
+        .or(Flags::LOADING)
+        .or(Flags::STALE)
+        .or(Flags::FAST)
+        .or(Flags::NO_AUTH)
+        .or(Flags::SENTINEL)
+        .or(Flags::ALLOW_BUSY),
+    categories: Categories::CONNECTION.or(Categories::FAST),
+    group: Group::Connection,
+    since: "1.0.0",
+    summary: "Logs the connection in.",
+    complexity: "O(1)",
+    args: &[
+        Arg {
+            name: "username",
+            kind: ArgKind::String,
+            optional: true,
+            since: Some("6.0.0"),
+            ..Arg::BASE
+        },
+        Arg {
+            name: "password",
+            kind: ArgKind::String,
+            ..Arg::BASE
+        },
+    ],
+    handler: auth,
+    ..Command::BASE
+};
+fn auth(ctx: &mut Context<'_, '_>) -> CommandResult {
+    let (user, password) = match ctx.args.len() {
+        2 if is_open(ctx.server) => {
+            return Err(CommandError::line(
+                "ERR AUTH <password> called without any password configured for the default user. \
+                 Are you sure your configuration is correct?",
+            ));
+        }
+        2 => (DEFAULT_USER.as_bytes(), ctx.arg(1)),
+        3 => (ctx.arg(1), ctx.arg(2)),
+        _ => return Err(CommandError::Syntax),
+    };
+    let result = authenticate(ctx.server, ctx.session, user, password);
+    if result.is_err() {
+        ctx.data.stats.auth_failures.add(1);
+    }
+    result?;
+    ctx.reply.ok();
+    Ok(Outcome::Done)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_equal;
+
+    #[test]
+    fn passwords_are_compared_whole() {
+        assert!(is_equal(b"secret", b"secret"));
+        for wrong in [&b"secre"[..], b"secrets", b"Secret", b"", b"secretsecret"] {
+            assert!(!is_equal(b"secret", wrong), "{wrong:?}");
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! CLIENT PAUSE and UNBLOCK: clients that wait.
+
+use std::sync::atomic::Ordering;
+
+use crate::client::flag;
+use crate::command::{Arg, ArgKind, Categories, Command, CommandResult, Flags, Group, Outcome};
+use crate::context::Context;
+use crate::error::CommandError;
+use crate::net::mailbox::Message;
+
+pub(crate) const CLIENT_PAUSE: Command = Command {
+    name: "pause",
+    arity: -3,
+    flags: Flags::ADMIN
+        .or(Flags::NOSCRIPT)
+        .or(Flags::LOADING)
+        .or(Flags::STALE)
+        .or(Flags::SENTINEL),
+    categories: Categories::ADMIN
+        .or(Categories::CONNECTION)
+        .or(Categories::DANGEROUS)
+        .or(Categories::SLOW),
+    group: Group::Connection,
+    since: "3.0.0",
+    summary: "Lets commands of all clients wait for some time.",
+    complexity: "O(1)",
+    args: &[
+        Arg {
+            name: "timeout",
+            kind: ArgKind::Integer,
+            ..Arg::BASE
+        },
+        Arg {
+            name: "mode",
+            kind: ArgKind::OneOf,
+            optional: true,
+            since: Some("6.2.0"),
+            args: &[
+                Arg {
+                    name: "write",
+                    kind: ArgKind::PureToken,
+                    token: Some("WRITE"),
+                    ..Arg::BASE
+                },
+                Arg {
+                    name: "all",
+                    kind: ArgKind::PureToken,
+                    token: Some("ALL"),
+                    ..Arg::BASE
+                },
+            ],
+            ..Arg::BASE
+        },
+    ],
+    handler: client_pause,
+    ..Command::BASE
+};
+fn client_pause(ctx: &mut Context<'_, '_>) -> CommandResult {
+    if ctx.args.len() > 4 {
+        return Err(CommandError::Arity("client|pause".into()));
+    }
+    let all = match ctx.args.len() {
+        3 => true,
+        _ if ctx.is_word(3, "WRITE") => false,
+        _ if ctx.is_word(3, "ALL") => true,
+        _ => {
+            return Err(CommandError::line(
+                "ERR CLIENT PAUSE mode must be WRITE or ALL",
+            ));
+        }
+    };
+    let now_ms = ctx.data.now_ms;
+    let until_ms = pause_end(ctx.arg(2), now_ms)?;
+    ctx.server.pause.start(until_ms, all, now_ms);
+    ctx.server.broadcast(|| Message::Refresh);
+    ctx.reply.ok();
+    Ok(Outcome::Done)
+}
+
+/// The Unix milliseconds at which a pause of so many milliseconds ends; 0 for no pause.
+fn pause_end(milliseconds: &[u8], now_ms: u64) -> Result<u64, CommandError> {
+    let Some(duration) = resp::number::parse_i64(milliseconds) else {
+        return Err(CommandError::line(
+            "ERR timeout is not an integer or out of range",
+        ));
+    };
+    let Ok(duration) = u64::try_from(duration) else {
+        return Err(CommandError::line("ERR timeout is negative"));
+    };
+    if duration == 0 {
+        return Ok(0);
+    }
+    now_ms
+        .checked_add(duration)
+        .filter(|end| i64::try_from(*end).is_ok())
+        .ok_or(CommandError::line("ERR timeout is out of range"))
+}
+
+pub(crate) const CLIENT_UNPAUSE: Command = Command {
+    name: "unpause",
+    arity: 2,
+    flags: Flags::ADMIN
+        .or(Flags::NOSCRIPT)
+        .or(Flags::LOADING)
+        .or(Flags::STALE)
+        .or(Flags::SENTINEL),
+    categories: Categories::ADMIN
+        .or(Categories::CONNECTION)
+        .or(Categories::DANGEROUS)
+        .or(Categories::SLOW),
+    group: Group::Connection,
+    since: "6.2.0",
+    summary: "Lets the commands go on that CLIENT PAUSE made wait.",
+    complexity: "O(N) in the number of waiting clients",
+    handler: client_unpause,
+    ..Command::BASE
+};
+fn client_unpause(ctx: &mut Context<'_, '_>) -> CommandResult {
+    ctx.server.pause.end();
+    ctx.server.broadcast(|| Message::Refresh);
+    ctx.reply.ok();
+    Ok(Outcome::Done)
+}
+
+pub(crate) const CLIENT_UNBLOCK: Command = Command {
+    name: "unblock",
+    arity: -3,
+    flags: Flags::ADMIN
+        .or(Flags::NOSCRIPT)
+        .or(Flags::LOADING)
+        .or(Flags::STALE)
+        .or(Flags::SENTINEL),
+    categories: Categories::ADMIN
+        .or(Categories::CONNECTION)
+        .or(Categories::DANGEROUS)
+        .or(Categories::SLOW),
+    group: Group::Connection,
+    since: "5.0.0",
+    summary: "Ends the waiting of a client in a blocking command.",
+    complexity: "O(log N) in the number of clients",
+    args: &[
+        Arg {
+            name: "client-id",
+            kind: ArgKind::Integer,
+            ..Arg::BASE
+        },
+        Arg {
+            name: "unblock-type",
+            kind: ArgKind::OneOf,
+            optional: true,
+            args: &[
+                Arg {
+                    name: "timeout",
+                    kind: ArgKind::PureToken,
+                    token: Some("TIMEOUT"),
+                    ..Arg::BASE
+                },
+                Arg {
+                    name: "error",
+                    kind: ArgKind::PureToken,
+                    token: Some("ERROR"),
+                    ..Arg::BASE
+                },
+            ],
+            ..Arg::BASE
+        },
+    ],
+    handler: client_unblock,
+    ..Command::BASE
+};
+fn client_unblock(ctx: &mut Context<'_, '_>) -> CommandResult {
+    if ctx.args.len() > 4 {
+        return Err(CommandError::Arity("client|unblock".into()));
+    }
+    let error = match ctx.args.len() {
+        3 => false,
+        _ if ctx.is_word(3, "TIMEOUT") => false,
+        _ if ctx.is_word(3, "ERROR") => true,
+        _ => {
+            return Err(CommandError::line(
+                "ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR",
+            ));
+        }
+    };
+    let id = ctx.integer(2)?;
+    let target = u64::try_from(id)
+        .ok()
+        .and_then(|id| ctx.server.clients.get(id));
+    let unblocked = target.is_some_and(|target| {
+        // Taking the flag away makes one of several UNBLOCKs the one that counts; the worker of the
+        // client publishes the true state again.
+        let flags = &target.figures.flags;
+        let before = flags.fetch_and(!flag::BLOCKED, Ordering::AcqRel);
+        let blocked = before & flag::BLOCKED != 0;
+        if blocked {
+            let client = target.id;
+            ctx.server
+                .send_to(&target, Message::Unblock { client, error });
+        }
+        blocked
+    });
+    ctx.reply.integer(i64::from(unblocked));
+    Ok(Outcome::Done)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::pause_end;
+
+    #[test]
+    fn the_end_of_a_pause_is_absolute() {
+        assert_eq!(pause_end(b"100", 5), Ok(105));
+        assert_eq!(pause_end(b"0", 5), Ok(0));
+        for bad in [&b"-1"[..], b"abc", b"9223372036854775807"] {
+            assert!(pause_end(bad, 5).is_err(), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! Connection commands: who the client is, which protocol it speaks, which database it works on.
+
+pub mod auth;
+pub mod client;
+pub mod hello;
+
+use resp::Protocol;
+
+use crate::client::ReplyMode;
+use crate::command::{Arg, ArgKind, Categories, Command, CommandResult, Flags, Group, Outcome};
+use crate::context::Context;
+use crate::error::CommandError;
+
+/// The commands of this group.
+pub const COMMANDS: &[&Command] = &[
+    &auth::AUTH,
+    &client::CLIENT,
+    &ECHO,
+    &hello::HELLO,
+    &PING,
+    &QUIT,
+    &RESET,
+    &SELECT,
+];
+
+pub(crate) const ECHO: Command = Command {
+    name: "echo",
+    arity: 2,
+    flags: Flags::LOADING.or(Flags::STALE).or(Flags::FAST),
+    categories: Categories::CONNECTION.or(Categories::FAST),
+    group: Group::Connection,
+    since: "1.0.0",
+    summary: "Answers with its argument.",
+    complexity: "O(1)",
+    args: &[Arg {
+        name: "message",
+        kind: ArgKind::String,
+        ..Arg::BASE
+    }],
+    handler: echo,
+    ..Command::BASE
+};
+fn echo(ctx: &mut Context<'_, '_>) -> CommandResult {
+    ctx.reply.bulk(ctx.args.arg(1));
+    Ok(Outcome::Done)
+}
+
+pub(crate) const PING: Command = Command {
+    name: "ping",
+    arity: -1,
+    flags: Flags::FAST.or(Flags::SENTINEL),
+    categories: Categories::CONNECTION.or(Categories::FAST),
+    group: Group::Connection,
+    since: "1.0.0",
+    summary: "Tells that the server is alive, or answers with the argument.",
+    complexity: "O(1)",
+    hints: &["request_policy:all_shards", "response_policy:all_succeeded"],
+    args: &[Arg {
+        name: "message",
+        kind: ArgKind::String,
+        optional: true,
+        ..Arg::BASE
+    }],
+    handler: ping,
+    ..Command::BASE
+};
+fn ping(ctx: &mut Context<'_, '_>) -> CommandResult {
+    match ctx.args.len() {
+        1 => ctx.reply.simple("PONG"),
+        2 => ctx.reply.bulk(ctx.args.arg(1)),
+        _ => return Err(CommandError::Arity("ping".into())),
+    }
+    Ok(Outcome::Done)
+}
+
+pub(crate) const QUIT: Command = Command {
+    name: "quit",
+    arity: -1,
+    flags: Flags::ALLOW_BUSY
+        .or(Flags::NOSCRIPT)
+        .or(Flags::LOADING)
+        .or(Flags::STALE)
+        .or(Flags::FAST)
+        .or(Flags::NO_AUTH),
+    categories: Categories::CONNECTION.or(Categories::FAST),
+    group: Group::Connection,
+    since: "1.0.0",
+    summary: "Answers OK and closes the connection.",
+    complexity: "O(1)",
+    handler: quit,
+    ..Command::BASE
+};
+fn quit(ctx: &mut Context<'_, '_>) -> CommandResult {
+    ctx.reply.ok();
+    ctx.session.close_after_reply = true;
+    Ok(Outcome::Done)
+}
+
+pub(crate) const RESET: Command = Command {
+    name: "reset",
+    arity: 1,
+    flags: Flags::NOSCRIPT
+        .or(Flags::LOADING)
+        .or(Flags::STALE)
+        .or(Flags::FAST)
+        .or(Flags::NO_AUTH)
+        .or(Flags::ALLOW_BUSY),
+    categories: Categories::CONNECTION.or(Categories::FAST),
+    group: Group::Connection,
+    since: "6.2.0",
+    summary: "Puts the connection back into the state it had when it was new.",
+    complexity: "O(1)",
+    handler: reset,
+    ..Command::BASE
+};
+fn reset(ctx: &mut Context<'_, '_>) -> CommandResult {
+    let session = &mut *ctx.session;
+    if session.monitor {
+        ctx.server.monitors.remove(&session.shared);
+        session.monitor = false;
+    }
+    crate::commands::transactions::discard(ctx.server, session);
+    session.db = 0;
+    session.protocol = Protocol::Resp2;
+    session.reply_mode = ReplyMode::On;
+    session.no_touch = false;
+    session.no_evict = false;
+    session.import_source = false;
+    session.authenticated = auth::is_open(ctx.server);
+    {
+        // The library's name stays: it tells about the program behind the connection.
+        let mut details = session.shared.lock_details();
+        details.name = Vec::new();
+        auth::DEFAULT_USER.clone_into(&mut details.user);
+    }
+    ctx.reply.protocol = Protocol::Resp2;
+    ctx.reply.simple("RESET");
+    Ok(Outcome::Done)
+}
+
+pub(crate) const SELECT: Command = Command {
+    name: "select",
+    arity: 2,
+    flags: Flags::ALLOW_BUSY
+        .or(Flags::LOADING)
+        .or(Flags::STALE)
+        .or(Flags::FAST),
+    categories: Categories::CONNECTION.or(Categories::FAST),
+    group: Group::Connection,
+    since: "1.0.0",
+    summary: "Changes the database that the connection works on.",
+    complexity: "O(1)",
+    args: &[Arg {
+        name: "index",
+        kind: ArgKind::Integer,
+        ..Arg::BASE
+    }],
+    handler: select,
+    ..Command::BASE
+};
+fn select(ctx: &mut Context<'_, '_>) -> CommandResult {
+    let index = ctx.integer(1)?;
+    if i32::try_from(index).is_err() {
+        return Err(out_of_i32());
+    }
+    match u32::try_from(index) {
+        Ok(db) if db < ctx.server.keyspace.databases() => ctx.session.db = db,
+        _ => return Err(CommandError::DbIndex),
+    }
+    ctx.reply.ok();
+    Ok(Outcome::Done)
+}
+
+/// An integer argument that does not fit in 32 bits.
+fn out_of_i32() -> CommandError {
+    CommandError::owned(format!(
+        "ERR value is out of range, value must between {} and {}",
+        i32::MIN,
+        i32::MAX
+    ))
+}

@@ -1,0 +1,278 @@
+//! DEBUG: for tests of the server and for people who look into it.
+//!
+//! Only what can be done truthfully is here. Switches that tune a mechanism which Lodestore does not have
+//! are accepted when ignoring them changes no result; all else is an error.
+
+mod digest;
+mod keys;
+mod reply;
+mod tables;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use crate::client::Session;
+use crate::command::{Categories, Command, CommandResult, Flags, Group, Locks, Outcome};
+use crate::config::P;
+use crate::context::Context;
+use crate::error::CommandError;
+use crate::server::Server;
+use crate::table::Entry;
+
+/// DEBUG has to be enabled by `enable-debug-command`.
+pub fn check_enabled(server: &Server, session: &Session, _: &Entry) -> Result<(), CommandError> {
+    if server
+        .config
+        .allows(P::EnableDebugCommand, session.shared.is_local())
+    {
+        return Ok(());
+    }
+    Err(CommandError::line(
+        "ERR DEBUG command not allowed. If the enable-debug-command option is set to \"local\", you can run it from a \
+         local connection, otherwise you need to set this option in the configuration file, and then restart the server.",
+    ))
+}
+
+pub(crate) const DEBUG: Command = Command {
+    name: "debug",
+    arity: -2,
+    flags: Flags::ADMIN
+        .or(Flags::NOSCRIPT)
+        .or(Flags::LOADING)
+        .or(Flags::STALE)
+        .or(Flags::PROTECTED),
+    categories: Categories::ADMIN
+        .or(Categories::DANGEROUS)
+        .or(Categories::SLOW),
+    locks: Locks::Own,
+    group: Group::Server,
+    since: "1.0.0",
+    summary: "A container for commands that test and inspect the server.",
+    complexity: "Depends on the subcommand",
+    handler: debug,
+    ..Command::BASE
+};
+fn debug(ctx: &mut Context<'_, '_>) -> CommandResult {
+    let name = ctx.arg(1).to_ascii_lowercase();
+    match (name.as_slice(), ctx.args.len()) {
+        (b"help", 2) => help(ctx),
+        (b"log", 3) => log_message(ctx),
+        (b"error", 3) => return Err(CommandError::Bytes(ctx.arg(2).to_vec())),
+        (b"sleep", 3) => sleep(ctx),
+        (b"panic", 2) => panic_now(),
+        (b"set-active-expire", 3) => switch(ctx, &ctx.server.switches.active_expire),
+        (b"pause-cron", 3) => switch(ctx, &ctx.server.switches.pause_cron),
+        (b"change-repl-id", 2) => change_replication_id(ctx),
+        (b"reload", _) => reload(ctx)?,
+        (b"loadaof", 2) => load_log(ctx)?,
+        (b"config-rewrite-force-all", 2) => rewrite_all(ctx)?,
+        (b"object", 3 | 4) => keys::object(ctx)?,
+        (b"populate", 3..=5) => keys::populate(ctx)?,
+        (b"digest", 2) => digest::digest(ctx)?,
+        (b"digest-value", _) => digest::digest_value(ctx)?,
+        (b"htstats", 3..) => tables::htstats(ctx)?,
+        (b"htstats-key", 3..) => tables::htstats_key(ctx)?,
+        (b"stringmatch-len", 4) => stringmatch(ctx),
+        (b"protocol", 3) => reply::protocol(ctx)?,
+        _ => return tune(ctx, &name),
+    }
+    Ok(Outcome::Done)
+}
+
+/// What C's atoi makes of an argument: the digits at its beginning, 0 without any.
+fn leading_number(text: &[u8]) -> i64 {
+    let text = text.trim_ascii_start();
+    let (sign, digits) = match text.split_first() {
+        Some((b'-', rest)) => (-1, rest),
+        Some((b'+', rest)) => (1, rest),
+        _ => (1, text),
+    };
+    let digits = digits.iter().take_while(|byte| byte.is_ascii_digit());
+    let number = digits.fold(0i64, |number, digit| {
+        number
+            .saturating_mul(10)
+            .saturating_add(i64::from(digit - b'0'))
+    });
+    sign * number
+}
+
+fn switch(ctx: &mut Context<'_, '_>, switch: &AtomicBool) {
+    switch.store(leading_number(ctx.args.arg(2)) != 0, Ordering::Relaxed);
+    ctx.reply.ok();
+}
+
+/// Switches of mechanisms that do not exist here and that no result depends on: reply buffers have no peak
+/// to forget, tables have no resizing to suspend, lists no limit to move.
+fn tune(ctx: &mut Context<'_, '_>, name: &[u8]) -> CommandResult {
+    match (name, ctx.args.len()) {
+        (
+            b"dict-resizing"
+            | b"hashtable-can-abort-shrink"
+            | b"client-enforce-reply-list"
+            | b"set-disable-deny-scripts",
+            3,
+        ) => {}
+        (b"quicklist-packed-threshold", 3) => {
+            let size = resp::number::parse_memory(ctx.arg(2));
+            if size.is_none_or(|size| size == 1 || size > 4 << 30) {
+                return Err(CommandError::line(
+                    "ERR argument must be a memory value bigger than 1 and smaller than 4gb",
+                ));
+            }
+        }
+        (b"replybuffer", 4) if ctx.is_word(2, "RESIZING") => {}
+        (b"replybuffer", 4) if ctx.is_word(2, "PEAK-RESET-TIME") => {
+            if !ctx.is_word(3, "NEVER") && !ctx.is_word(3, "RESET") {
+                ctx.integer(3)?;
+            }
+        }
+        _ => return Err(ctx.subcommand_arity_error()),
+    }
+    ctx.reply.ok();
+    Ok(Outcome::Done)
+}
+
+fn log_message(ctx: &mut Context<'_, '_>) {
+    log::warn!("DEBUG LOG: {}", String::from_utf8_lossy(ctx.args.arg(2)));
+    ctx.reply.ok();
+}
+
+/// Stops the whole server, not only this worker: nobody gets a lock meanwhile.
+fn sleep(ctx: &mut Context<'_, '_>) {
+    let seconds = resp::number::parse_f64(ctx.args.arg(2)).unwrap_or(0.0);
+    let keyspace = &ctx.server.keyspace;
+    let _stopped = (!ctx.data.locked.holds_all()).then(|| keyspace.lock_all());
+    std::thread::sleep(Duration::try_from_secs_f64(seconds).unwrap_or_default());
+    ctx.reply.ok();
+}
+
+/// The end that a defect would bring: nothing is written, nothing is closed.
+fn panic_now() {
+    log::error!("DEBUG PANIC called, the process ends here");
+    std::process::abort();
+}
+
+fn change_replication_id(ctx: &mut Context<'_, '_>) {
+    log::info!("Changing replication IDs after receiving DEBUG change-repl-id");
+    ctx.server.replication_id.change();
+    ctx.reply.ok();
+}
+
+/// Reloading takes all locks by itself, which it cannot while a transaction holds them.
+fn refuse_in_transaction(ctx: &Context<'_, '_>) -> Result<(), CommandError> {
+    if ctx.in_transaction {
+        return Err(CommandError::line(
+            "ERR this DEBUG subcommand is not possible inside a transaction",
+        ));
+    }
+    Ok(())
+}
+
+fn reload(ctx: &mut Context<'_, '_>) -> Result<(), CommandError> {
+    for option in ctx.args.skip(2).iter() {
+        let known = [&b"merge"[..], b"noflush", b"nosave"]
+            .iter()
+            .any(|known| option.eq_ignore_ascii_case(known));
+        if !known {
+            return Err(CommandError::line(
+                "ERR DEBUG RELOAD only supports the MERGE, NOFLUSH and NOSAVE options.",
+            ));
+        }
+    }
+    if ctx.args.len() > 2 {
+        return Err(CommandError::line(
+            "ERR DEBUG RELOAD with options needs RDB files, which are not part of this version of Lodestore",
+        ));
+    }
+    refuse_in_transaction(ctx)?;
+    crate::durability::reload(ctx.server)?;
+    log::info!("DB reloaded by DEBUG RELOAD");
+    ctx.reply.ok();
+    Ok(())
+}
+
+fn load_log(ctx: &mut Context<'_, '_>) -> Result<(), CommandError> {
+    refuse_in_transaction(ctx)?;
+    crate::durability::load_again(ctx.server)?;
+    log::info!("Append Only File loaded by DEBUG LOADAOF");
+    ctx.reply.ok();
+    Ok(())
+}
+
+fn rewrite_all(ctx: &mut Context<'_, '_>) -> Result<(), CommandError> {
+    ctx.server
+        .config
+        .rewrite(None, true)
+        .map_err(|error| CommandError::owned(error.to_string()))?;
+    ctx.reply.ok();
+    Ok(())
+}
+
+/// 1 when a pattern matches a string, else 0.
+fn stringmatch(ctx: &mut Context<'_, '_>) {
+    let matches = values::glob::matches(ctx.arg(2), ctx.arg(3), false);
+    ctx.reply.integer(i64::from(matches));
+}
+
+fn help(ctx: &mut Context<'_, '_>) {
+    ctx.help(&[
+        "CHANGE-REPL-ID",
+        "    Gives the data set a new history.",
+        "CONFIG-REWRITE-FORCE-ALL",
+        "    CONFIG REWRITE that writes defaults too.",
+        "DIGEST",
+        "    A hash of all data.",
+        "DIGEST-VALUE <key> [<key> ...]",
+        "    A hash of each of these values.",
+        "ERROR <line>",
+        "    Answers with this error line.",
+        "HTSTATS <db> [full]",
+        "    The shape of the hash tables of a database.",
+        "HTSTATS-KEY <key> [full]",
+        "    The shape of the hash table of one value.",
+        "LOADAOF",
+        "    Empties the server and loads the append-only file again.",
+        "LOG <message>",
+        "    Writes a message into the log of the server.",
+        "OBJECT <key> [fast]",
+        "    How a value is represented.",
+        "PANIC",
+        "    Ends the process as a defect would.",
+        "PAUSE-CRON (0|1)",
+        "    Stops the periodic work.",
+        "POPULATE <count> [<prefix>] [<size>]",
+        "    Creates string keys, without logging them.",
+        "PROTOCOL (string|integer|double|bignum|null|array|set|map|attrib|push|verbatim|true|false)",
+        "    Answers with a value of this type.",
+        "RELOAD",
+        "    Writes the data out as commands, empties the server and runs them again.",
+        "SET-ACTIVE-EXPIRE (0|1)",
+        "    Whether keys that nobody looks at expire.",
+        "SLEEP <seconds>",
+        "    Stops the server for a time.",
+        "STRINGMATCH-LEN <pattern> <string>",
+        "    Whether the pattern matches.",
+        "CLIENT-ENFORCE-REPLY-LIST, DICT-RESIZING, HASHTABLE-CAN-ABORT-SHRINK,",
+        "QUICKLIST-PACKED-THRESHOLD, REPLYBUFFER, SET-DISABLE-DENY-SCRIPTS",
+        "    Accepted without effect: they tune what Lodestore does not have.",
+    ]);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::leading_number;
+
+    #[test]
+    fn numbers_are_read_as_atoi_does() {
+        for (text, number) in [
+            ("1", 1),
+            ("0", 0),
+            ("", 0),
+            ("x", 0),
+            (" 12a", 12),
+            ("-3", -3),
+        ] {
+            assert_eq!(leading_number(text.as_bytes()), number, "{text:?}");
+        }
+    }
+}

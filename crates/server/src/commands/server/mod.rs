@@ -1,0 +1,31 @@
+//! Server commands: configuration, statistics, diagnosis, the end of the process.
+
+pub mod command;
+pub mod commandlog;
+pub mod config;
+pub mod debug;
+pub mod info;
+pub mod latency;
+pub mod memory;
+pub mod process;
+
+use crate::command::Command;
+
+/// The commands of this group.
+pub const COMMANDS: &[&Command] = &[
+    &process::BGREWRITEAOF,
+    &command::COMMAND,
+    &commandlog::COMMANDLOG,
+    &config::CONFIG,
+    &debug::DEBUG,
+    &info::INFO,
+    &process::LASTSAVE,
+    &latency::LATENCY,
+    &process::LOLWUT,
+    &memory::MEMORY,
+    &process::MONITOR,
+    &process::ROLE,
+    &process::SHUTDOWN,
+    &commandlog::SLOWLOG,
+    &process::TIME,
+];

@@ -1,0 +1,365 @@
+//! The process as a whole: its role, its time, its end.
+
+use std::sync::atomic::Ordering;
+
+use crate::command::{Arg, ArgKind, Categories, Command, CommandResult, Flags, Group, Outcome};
+use crate::config::P;
+use crate::context::Context;
+use crate::error::CommandError;
+use crate::info::{LODESTORE_VERSION, REDIS_VERSION, VALKEY_VERSION};
+use crate::start::ShutdownOptions;
+
+pub(crate) const BGREWRITEAOF: Command = Command {
+    name: "bgrewriteaof",
+    arity: 1,
+    flags: Flags::NO_ASYNC_LOADING.or(Flags::ADMIN).or(Flags::NOSCRIPT),
+    categories: Categories::ADMIN
+        .or(Categories::DANGEROUS)
+        .or(Categories::SLOW),
+    group: Group::Server,
+    since: "1.0.0",
+    summary: "Replaces the append-only file by a shorter one with the same data, in the background.",
+    complexity: "O(1) for the caller",
+    handler: bgrewriteaof,
+    ..Command::BASE
+};
+fn bgrewriteaof(ctx: &mut Context<'_, '_>) -> CommandResult {
+    crate::durability::rewrite(ctx.server)?;
+    ctx.reply
+        .simple("Background append only file rewriting started");
+    Ok(Outcome::Done)
+}
+
+pub(crate) const LASTSAVE: Command = Command {
+    name: "lastsave",
+    arity: 1,
+    flags: Flags::LOADING.or(Flags::STALE).or(Flags::FAST),
+    categories: Categories::ADMIN
+        .or(Categories::DANGEROUS)
+        .or(Categories::FAST),
+    group: Group::Server,
+    since: "1.0.0",
+    summary: "Tells when the data was last saved, as Unix seconds.",
+    complexity: "O(1)",
+    hints: &["nondeterministic_output"],
+    handler: lastsave,
+    ..Command::BASE
+};
+fn lastsave(ctx: &mut Context<'_, '_>) -> CommandResult {
+    let seconds = ctx.server.last_save_s.load(Ordering::Relaxed);
+    ctx.reply.integer(seconds as i64);
+    Ok(Outcome::Done)
+}
+
+pub(crate) const TIME: Command = Command {
+    name: "time",
+    arity: 1,
+    flags: Flags::LOADING.or(Flags::STALE).or(Flags::FAST),
+    categories: Categories::FAST,
+    group: Group::Server,
+    since: "2.6.0",
+    summary: "Tells the time of the server, as Unix seconds and the microseconds of the running second.",
+    complexity: "O(1)",
+    hints: &["nondeterministic_output"],
+    handler: time,
+    ..Command::BASE
+};
+fn time(ctx: &mut Context<'_, '_>) -> CommandResult {
+    let now_us = ctx.server.clock.unix_us();
+    ctx.reply.array(2);
+    ctx.reply.integer_bulk((now_us / 1_000_000) as i64);
+    ctx.reply.integer_bulk((now_us % 1_000_000) as i64);
+    Ok(Outcome::Done)
+}
+
+pub(crate) const ROLE: Command = Command {
+    name: "role",
+    arity: 1,
+    flags: Flags::NOSCRIPT
+        .or(Flags::LOADING)
+        .or(Flags::STALE)
+        .or(Flags::FAST)
+        .or(Flags::SENTINEL),
+    categories: Categories::ADMIN
+        .or(Categories::DANGEROUS)
+        .or(Categories::FAST),
+    group: Group::Server,
+    since: "2.8.12",
+    summary: "Tells the part this server has in replication.",
+    complexity: "O(1)",
+    handler: role,
+    ..Command::BASE
+};
+fn role(ctx: &mut Context<'_, '_>) -> CommandResult {
+    ctx.reply.array(3);
+    ctx.reply.bulk(b"master");
+    ctx.reply.integer(ctx.server.log.appended() as i64);
+    ctx.reply.empty_array();
+    Ok(Outcome::Done)
+}
+
+pub(crate) const MONITOR: Command = Command {
+    name: "monitor",
+    arity: 1,
+    flags: Flags::ADMIN
+        .or(Flags::NOSCRIPT)
+        .or(Flags::LOADING)
+        .or(Flags::STALE),
+    categories: Categories::ADMIN
+        .or(Categories::DANGEROUS)
+        .or(Categories::SLOW),
+    group: Group::Server,
+    since: "1.0.0",
+    summary: "Shows the connection every command as it is executed.",
+    complexity: "O(1) here, and O(N) in the size of each command later",
+    handler: monitor,
+    ..Command::BASE
+};
+fn monitor(ctx: &mut Context<'_, '_>) -> CommandResult {
+    if ctx.in_transaction {
+        return Err(CommandError::line(
+            "ERR MONITOR isn't allowed for DENY BLOCKING client",
+        ));
+    }
+    ctx.session.monitor = true;
+    ctx.server.monitors.add(&ctx.session.shared);
+    ctx.reply.ok();
+    Ok(Outcome::Done)
+}
+
+pub(crate) const SHUTDOWN: Command = Command {
+    name: "shutdown",
+    arity: -1,
+    flags: Flags::ADMIN
+        .or(Flags::NOSCRIPT)
+        .or(Flags::LOADING)
+        .or(Flags::STALE)
+        .or(Flags::NO_MULTI)
+        .or(Flags::SENTINEL)
+        .or(Flags::ALLOW_BUSY),
+    categories: Categories::ADMIN
+        .or(Categories::DANGEROUS)
+        .or(Categories::SLOW),
+    group: Group::Server,
+    since: "1.0.0",
+    summary: "Ends the server.",
+    complexity: "O(1) when the data is in the append-only file",
+    args: &[Arg {
+        name: "abort-selector",
+        kind: ArgKind::OneOf,
+        optional: true,
+        args: &[
+            Arg {
+                name: "save-selector-block",
+                kind: ArgKind::Block,
+                args: &[
+                    Arg {
+                        name: "save-selector",
+                        kind: ArgKind::OneOf,
+                        optional: true,
+                        args: &[
+                            Arg {
+                                name: "nosave",
+                                kind: ArgKind::PureToken,
+                                token: Some("NOSAVE"),
+                                ..Arg::BASE
+                            },
+                            Arg {
+                                name: "save",
+                                kind: ArgKind::PureToken,
+                                token: Some("SAVE"),
+                                ..Arg::BASE
+                            },
+                        ],
+                        ..Arg::BASE
+                    },
+                    Arg {
+                        name: "now",
+                        kind: ArgKind::PureToken,
+                        token: Some("NOW"),
+                        optional: true,
+                        since: Some("7.0.0"),
+                        ..Arg::BASE
+                    },
+                    Arg {
+                        name: "force",
+                        kind: ArgKind::PureToken,
+                        token: Some("FORCE"),
+                        optional: true,
+                        since: Some("7.0.0"),
+                        ..Arg::BASE
+                    },
+                    Arg {
+                        name: "safe",
+                        kind: ArgKind::PureToken,
+                        token: Some("SAFE"),
+                        optional: true,
+                        since: Some("9.0.0"),
+                        ..Arg::BASE
+                    },
+                    Arg {
+                        name: "failover",
+                        kind: ArgKind::PureToken,
+                        token: Some("FAILOVER"),
+                        optional: true,
+                        since: Some("9.0.0"),
+                        ..Arg::BASE
+                    },
+                ],
+                ..Arg::BASE
+            },
+            Arg {
+                name: "abort",
+                kind: ArgKind::PureToken,
+                token: Some("ABORT"),
+                since: Some("7.0.0"),
+                ..Arg::BASE
+            },
+        ],
+        ..Arg::BASE
+    }],
+    handler: shutdown,
+    ..Command::BASE
+};
+fn shutdown(ctx: &mut Context<'_, '_>) -> CommandResult {
+    let mut options = ShutdownOptions::default();
+    let mut abort = false;
+    for word in ctx.args.skip(1).iter() {
+        match word.to_ascii_lowercase().as_slice() {
+            b"nosave" => options.nosave = true,
+            b"save" => options.save = true,
+            b"now" => options.now = true,
+            b"force" => options.force = true,
+            b"safe" => options.safe = true,
+            b"failover" => options.failover = true,
+            b"abort" => abort = true,
+            _ => return Err(CommandError::Syntax),
+        }
+    }
+    let others = options.nosave
+        || options.save
+        || options.now
+        || options.force
+        || options.safe
+        || options.failover;
+    if (abort && others) || (options.nosave && options.save) {
+        return Err(CommandError::Syntax);
+    }
+    if options.failover {
+        return Err(CommandError::line(
+            "ERR SHUTDOWN FAILOVER is only supported in cluster mode.",
+        ));
+    }
+    if abort {
+        // Nothing makes a shutdown wait so far, so none can be under way when a command runs.
+        return Err(CommandError::line("ERR No shutdown in progress."));
+    }
+    // A server that ends answers nothing: the connection closes.
+    crate::start::request_shutdown(ctx.server, options)?;
+    Ok(Outcome::Done)
+}
+
+pub(crate) const LOLWUT: Command = Command {
+    name: "lolwut",
+    arity: -1,
+    flags: Flags::READONLY.or(Flags::FAST),
+    categories: Categories::FAST.or(Categories::READ),
+    group: Group::Server,
+    since: "5.0.0",
+    summary: "Draws a picture, and tells the version.",
+    complexity: "O(1)",
+    args: &[Arg {
+        name: "version",
+        kind: ArgKind::Integer,
+        token: Some("VERSION"),
+        optional: true,
+        ..Arg::BASE
+    }],
+    handler: lolwut,
+    ..Command::BASE
+};
+fn lolwut(ctx: &mut Context<'_, '_>) -> CommandResult {
+    if ctx.args.len() >= 3 && ctx.is_word(1, "VERSION") {
+        // One picture for all versions, but nonsense is still refused.
+        ctx.integer(2)?;
+    }
+    let surface = if ctx.server.config.bool(P::ExtendedRedisCompatibility) {
+        format!("Redis ver. {REDIS_VERSION}")
+    } else {
+        format!("Valkey ver. {VALKEY_VERSION}")
+    };
+    let picture = field_lines();
+    let text = format!("{picture}\nLodestore ver. {LODESTORE_VERSION}, understood as {surface}\n");
+    ctx.reply.verbatim("txt", text.as_bytes());
+    Ok(Outcome::Done)
+}
+
+/// Iron filings around a bar magnet: at each place the direction of the field of two opposite poles.
+fn field_lines() -> String {
+    const COLUMNS: i32 = 61;
+    const ROWS: i32 = 19;
+    const POLE: f64 = 14.0;
+    let mut picture = String::new();
+    for row in 0..ROWS {
+        for column in 0..COLUMNS {
+            // Characters are about twice as high as they are wide.
+            let x = f64::from(column - COLUMNS / 2);
+            let y = f64::from(row - ROWS / 2) * 2.0;
+            let inside = y.abs() < 2.0 && x.abs() <= POLE;
+            picture.push(if inside { bar(x) } else { filing(x, y, POLE) });
+        }
+        picture.push('\n');
+    }
+    picture
+}
+
+fn bar(x: f64) -> char {
+    match x as i32 {
+        -12 => 'N',
+        12 => 'S',
+        _ => '=',
+    }
+}
+
+fn filing(x: f64, y: f64, pole: f64) -> char {
+    let pull = |dx: f64| (dx * dx + y * y).powf(1.5).max(0.5);
+    let (north, south) = (x + pole, x - pole);
+    let field_x = north / pull(north) - south / pull(south);
+    let field_y = y / pull(north) - y / pull(south);
+    let strength = field_x.hypot(field_y);
+    if strength < 0.0022 {
+        return ' ';
+    }
+    // Direction without sense, in eighths of a half turn.
+    let angle = field_y.atan2(field_x).rem_euclid(std::f64::consts::PI);
+    match (angle / std::f64::consts::PI * 8.0).round() as i32 % 8 {
+        0 | 7 => '-',
+        1..=2 => '\\',
+        3..=5 => '|',
+        _ => '/',
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::field_lines;
+
+    #[test]
+    fn the_picture_is_symmetric() {
+        let picture = field_lines();
+        let lines: Vec<&str> = picture.lines().collect();
+        assert_eq!(lines.len(), 19);
+        for (upper, lower) in lines.iter().zip(lines.iter().rev()).take(8) {
+            let mirrored: String = lower
+                .chars()
+                .map(|filing| match filing {
+                    '/' => '\\',
+                    '\\' => '/',
+                    other => other,
+                })
+                .collect();
+            assert_eq!(*upper, mirrored);
+        }
+        assert!(lines[9].contains('N') && lines[9].contains('S'));
+    }
+}

@@ -1,0 +1,96 @@
+//! What only the operating system knows, for INFO.
+
+use std::ffi::CStr;
+use std::mem::MaybeUninit;
+use std::time::Duration;
+
+/// Processor time spent in the kernel and in the program.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct CpuTimes {
+    pub(super) system: Duration,
+    pub(super) user: Duration,
+}
+
+fn usage(who: libc::c_int) -> CpuTimes {
+    let mut usage = MaybeUninit::<libc::rusage>::zeroed();
+    // SAFETY: the pointer is to a rusage that getrusage may fill in; one of zeros is valid too.
+    let usage = unsafe {
+        libc::getrusage(who, usage.as_mut_ptr());
+        usage.assume_init()
+    };
+    let duration = |time: libc::timeval| {
+        Duration::from_secs(u64::try_from(time.tv_sec).unwrap_or(0))
+            + Duration::from_micros(u64::try_from(time.tv_usec).unwrap_or(0))
+    };
+    CpuTimes {
+        system: duration(usage.ru_stime),
+        user: duration(usage.ru_utime),
+    }
+}
+
+/// Of the whole process.
+pub(super) fn process_times() -> CpuTimes {
+    usage(libc::RUSAGE_SELF)
+}
+
+/// Of child processes that have ended.
+pub(super) fn children_times() -> CpuTimes {
+    usage(libc::RUSAGE_CHILDREN)
+}
+
+/// Of the calling thread; of the process where the system does not tell them apart.
+pub(super) fn thread_times() -> CpuTimes {
+    #[cfg(target_os = "linux")]
+    let who = libc::RUSAGE_THREAD;
+    #[cfg(not(target_os = "linux"))]
+    let who = libc::RUSAGE_SELF;
+    usage(who)
+}
+
+/// Physical memory of the machine, in bytes.
+pub(super) fn total_memory() -> u64 {
+    // SAFETY: sysconf has no preconditions.
+    let (pages, page_size) = unsafe {
+        (
+            libc::sysconf(libc::_SC_PHYS_PAGES),
+            libc::sysconf(libc::_SC_PAGESIZE),
+        )
+    };
+    let number = |value: libc::c_long| u64::try_from(value).unwrap_or(0);
+    number(pages).saturating_mul(number(page_size))
+}
+
+/// Name, release and machine of the operating system.
+pub(super) fn os_name() -> String {
+    let mut name = MaybeUninit::<libc::utsname>::zeroed();
+    // SAFETY: the pointer is to a utsname that uname may fill in; one of zeros holds empty strings.
+    let name = unsafe {
+        libc::uname(name.as_mut_ptr());
+        name.assume_init()
+    };
+    let text = |field: &[libc::c_char]| {
+        // SAFETY: a c_char is one byte.
+        let bytes = unsafe { std::slice::from_raw_parts(field.as_ptr().cast(), field.len()) };
+        CStr::from_bytes_until_nul(bytes)
+            .map(|text| text.to_string_lossy().into_owned())
+            .unwrap_or_default()
+    };
+    format!(
+        "{} {} {}",
+        text(&name.sysname),
+        text(&name.release),
+        text(&name.machine)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_system_answers() {
+        assert!(total_memory() > 1 << 20);
+        assert_eq!(os_name().split(' ').count(), 3);
+        let _ = (process_times(), children_times(), thread_times());
+    }
+}
