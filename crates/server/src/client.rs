@@ -146,6 +146,19 @@ impl ClientShared {
         self.figures.flags.load(Ordering::Relaxed)
     }
 
+    /// Memory of the connection and its buffers as last published, in bytes.
+    pub fn memory(&self) -> usize {
+        let figures = &self.figures;
+        let size = |figure: &AtomicUsize| figure.load(Ordering::Relaxed);
+        size_of::<Self>()
+            + size_of::<crate::net::connection::Connection>()
+            + self.addr.capacity()
+            + self.laddr.capacity()
+            + size(&figures.qbuf)
+            + size(&figures.qbuf_free)
+            + size(&figures.output_mem).max(size(&figures.output_capacity))
+    }
+
     /// Connected through a Unix socket: only their addresses have port 0.
     pub fn is_unix_socket(&self) -> bool {
         self.addr.ends_with(":0")
@@ -153,9 +166,7 @@ impl ClientShared {
 
     /// Connected from this machine.
     pub fn is_local(&self) -> bool {
-        self.is_unix_socket()
-            || self.addr.starts_with("127.")
-            || self.addr.starts_with("[::1]:")
+        self.is_unix_socket() || self.addr.starts_with("127.") || self.addr.starts_with("[::1]:")
     }
 }
 
@@ -345,7 +356,10 @@ impl Session {
         set(self.no_touch, flag::NO_TOUCH);
         set(self.watch_flag.is_dirty(), flag::DIRTY_CAS);
         set(self.import_source, flag::IMPORT_SOURCE);
-        set(self.capabilities.contains(&CAPA_REDIRECT), flag::CAPA_REDIRECT);
+        set(
+            self.capabilities.contains(&CAPA_REDIRECT),
+            flag::CAPA_REDIRECT,
+        );
         bits
     }
 }

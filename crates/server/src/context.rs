@@ -11,8 +11,8 @@ use resp::{Args, Reply};
 use crate::client::{Origin, Session};
 use crate::command::Flags;
 use crate::effects::Effects;
-use crate::lru::AccessNow;
 use crate::error::CommandError;
+use crate::lru::AccessNow;
 use crate::server::Server;
 use crate::stats::WorkerStats;
 use crate::table::{Entry, KeyPosition};
@@ -49,7 +49,10 @@ pub enum Expiry {
 
 /// Class of a keyspace event, as the letters of `notify-keyspace-events`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the names are the classes of notify-keyspace-events")]
+#[expect(
+    missing_docs,
+    reason = "the names are the classes of notify-keyspace-events"
+)]
 pub enum EventClass {
     Generic,
     String,
@@ -76,7 +79,7 @@ pub struct Context<'c, 'k> {
     /// The client's own state.
     pub session: &'c mut Session,
     /// What the whole server shares.
-    pub server: &'k Server,
+    pub server: &'c Server,
     /// The command being executed.
     pub entry: &'static Entry,
     /// Keys of the request, in order of their position; empty for commands without key positions.
@@ -145,6 +148,18 @@ impl<'c, 'k> Context<'c, 'k> {
         ))
     }
 
+    /// The error for a subcommand that is unknown or has the wrong number of arguments, where the
+    /// command itself decides.
+    pub fn subcommand_arity_error(&self) -> CommandError {
+        let name = self.args.arg(1);
+        let mut line = b"ERR unknown subcommand or wrong number of arguments for '".to_vec();
+        line.extend_from_slice(name.get(..128).unwrap_or(name));
+        line.extend_from_slice(b"'. Try ");
+        line.extend_from_slice(&self.args.arg(0).to_ascii_uppercase());
+        line.extend_from_slice(b" HELP.");
+        CommandError::Bytes(line)
+    }
+
     /// Writes the reply of a HELP subcommand: `lines` between the usual first and last lines.
     pub fn help(&mut self, lines: &[&str]) {
         let name = self
@@ -173,7 +188,7 @@ pub struct Data<'c, 'k> {
     /// Statistics of this worker.
     pub stats: &'c WorkerStats,
     /// What the whole server shares.
-    pub server: &'k Server,
+    pub server: &'c Server,
     /// Selected database.
     pub db: u32,
     /// Unix milliseconds, the same for the whole command or transaction.
@@ -199,6 +214,19 @@ impl<'c, 'k> Data<'c, 'k> {
         }
     }
 
+    /// Visits all shards in order: under the locks that are held already when those are all, otherwise
+    /// locking one shard after the other. For commands that lock by themselves.
+    pub fn visit_shards(&mut self, mut visit: impl FnMut(&Shard)) {
+        if self.locked.holds_all() {
+            self.locked.shards().for_each(visit);
+            return;
+        }
+        let keyspace = &self.server.keyspace;
+        for shard in 0..keyspace.shard_count() {
+            keyspace.lock_one(shard).shards().for_each(&mut visit);
+        }
+    }
+
     #[inline]
     fn shard(&mut self, key: Key<'_>) -> Option<&mut Shard> {
         debug_assert!(
@@ -211,7 +239,11 @@ impl<'c, 'k> Data<'c, 'k> {
     // Only LFU spends a random number per access.
     #[inline]
     fn random_for(&mut self, clock: AccessNow) -> u64 {
-        if clock.is_lfu() { self.random.next_u64() } else { 0 }
+        if clock.is_lfu() {
+            self.random.next_u64()
+        } else {
+            0
+        }
     }
 
     /// The key for reading: counts a hit or a miss, touches LRU/LFU.
@@ -437,7 +469,11 @@ pub struct Random(u64);
 impl Random {
     /// A generator with a seed; zero is replaced.
     pub fn new(seed: u64) -> Self {
-        Self(if seed == 0 { 0x9E37_79B9_7F4A_7C15 } else { seed })
+        Self(if seed == 0 {
+            0x9E37_79B9_7F4A_7C15
+        } else {
+            seed
+        })
     }
 
     /// The next number.

@@ -21,6 +21,8 @@ pub struct Entry {
     pub parent: Option<&'static str>,
     /// How keys are found on the hot path.
     pub plan: KeyPlan,
+    /// It is EXEC, which runs other commands.
+    pub is_exec: bool,
 }
 
 impl std::fmt::Debug for Entry {
@@ -61,13 +63,21 @@ impl Entry {
         let mut last = 0i64;
         let mut step = 0i64;
         for spec in self.command.keys {
-            let (BeginSearch::Index(begin), FindKeys::Range { last: l, step: s, .. }) =
-                (spec.begin, spec.find)
+            let (
+                BeginSearch::Index(begin),
+                FindKeys::Range {
+                    last: l, step: s, ..
+                },
+            ) = (spec.begin, spec.find)
             else {
                 continue;
             };
             let begin = i64::from(begin);
-            let end = if l >= 0 { begin + i64::from(l) } else { i64::from(l) };
+            let end = if l >= 0 {
+                begin + i64::from(l)
+            } else {
+                i64::from(l)
+            };
             if first == 0 {
                 (first, last, step) = (begin, end, i64::from(s));
             } else {
@@ -159,6 +169,7 @@ impl CommandTable {
             subcommands,
             parent,
             plan: plan(command),
+            is_exec: command.name == "exec" && parent.is_none(),
         }));
         self.entries.push(entry);
         entry
@@ -327,6 +338,7 @@ fn begin_of(spec: &KeySpec, args: Args<'_>) -> Option<i64> {
 
 /// Names of the flags COMMAND shows, in Redis's order.
 pub fn flag_names(entry: &Entry) -> Vec<&'static str> {
+    // May-replicate, sentinel and protected are not shown, on purpose.
     const NAMES: [(Flags, &str); 17] = [
         (Flags::WRITE, "write"),
         (Flags::READONLY, "readonly"),
@@ -342,7 +354,7 @@ pub fn flag_names(entry: &Entry) -> Vec<&'static str> {
         (Flags::ASKING, "asking"),
         (Flags::FAST, "fast"),
         (Flags::NO_AUTH, "no_auth"),
-        (Flags::MAY_REPLICATE, "may_replicate"),
+        (Flags::NO_MANDATORY_KEYS, "no_mandatory_keys"),
         (Flags::NO_ASYNC_LOADING, "no_async_loading"),
         (Flags::NO_MULTI, "no_multi"),
     ];

@@ -38,6 +38,11 @@ impl WatchTable {
         self.keys.is_empty()
     }
 
+    /// Keys somebody watches.
+    pub fn len(&self) -> usize {
+        self.keys.len()
+    }
+
     /// Starts watching.
     pub fn add(&mut self, db: u32, key: &[u8], flag: &Arc<WatchFlag>) {
         let flags = self.keys.entry((db, key.into())).or_default();
