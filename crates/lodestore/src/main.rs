@@ -1,2 +1,88 @@
-//! Lodestore.
-fn main() {}
+//! `lodestore [FILE] [--option value ...]`: the server.
+
+use std::process::ExitCode;
+
+use server::config::args::{self, Invocation, USAGE};
+use server::config::{Config, P, Supervised};
+use server::start::{Instance, StartError};
+
+/// All memory of the process, also that of libraries, is counted and bounded by `maxmemory`.
+#[global_allocator]
+static ALLOCATOR: keyspace::memory::Jemalloc = keyspace::memory::Jemalloc;
+
+fn main() -> ExitCode {
+    match args::parse(std::env::args_os().skip(1)) {
+        Invocation::Version => {
+            println!("{}", version_line());
+            ExitCode::SUCCESS
+        }
+        Invocation::Help => {
+            print!("{USAGE}");
+            ExitCode::SUCCESS
+        }
+        Invocation::Run(command_line) => {
+            match command_line.load(std::env::vars_os(), &mut std::io::stdin()) {
+                Ok(config) => run(config),
+                Err(error) => {
+                    eprintln!("{error}");
+                    ExitCode::FAILURE
+                }
+            }
+        }
+    }
+}
+
+fn version_line() -> String {
+    format!(
+        "Lodestore server v={} malloc=jemalloc bits={}",
+        env!("CARGO_PKG_VERSION"),
+        usize::BITS
+    )
+}
+
+fn run(config: Config) -> ExitCode {
+    let supervised = config.choice::<Supervised>(P::Supervised) != Supervised::No;
+    if config.bool(P::Daemonize)
+        && !supervised
+        && let Err(error) = server::process::daemonize()
+    {
+        eprintln!("Going to the background failed: {error}");
+        return ExitCode::FAILURE;
+    }
+    if let Err(error) = server::logging::start(&config) {
+        eprintln!("Can't open the log file: {error}");
+        return ExitCode::FAILURE;
+    }
+    log::info!("oO0OoO0OoO0Oo Lodestore is starting oO0OoO0OoO0Oo");
+    log::info!(
+        "Lodestore version={}, bits={}, pid={}, just started",
+        env!("CARGO_PKG_VERSION"),
+        usize::BITS,
+        std::process::id()
+    );
+    match config.file() {
+        Some(_) => log::info!("Configuration loaded"),
+        None => log::warn!(
+            "Warning: no config file specified, using the default config. In order to specify a config file use lodestore /path/to/lodestore.conf"
+        ),
+    }
+    for notice in config.notices() {
+        log::info!("{notice}");
+    }
+    match start(config) {
+        Ok(instance) => ExitCode::from(u8::try_from(instance.wait()).unwrap_or(1)),
+        Err(error) => {
+            log::error!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start(config: Config) -> Result<Instance, StartError> {
+    server::start::handle_signals()?;
+    if config.bool(P::DisableThp) {
+        server::process::disable_huge_pages();
+    }
+    server::start::limit_clients(&config).map_err(StartError::Config)?;
+    Instance::start(config)
+}

@@ -9,11 +9,18 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use resp::OwnedArgs;
+use keyspace::Locked;
+use resp::{Args, Output, OwnedArgs, Reply};
 use smallvec::SmallVec;
 
-use crate::client::ClientShared;
+use crate::client::{ClientShared, Origin, Session};
+use crate::command::Outcome;
+use crate::dispatch::{self, Executor};
+use crate::net::mailbox::Message;
+use crate::net::worker::Worker;
+use crate::server::Server;
 use crate::table::Entry;
+use crate::watch::ShardTables;
 
 /// What a blocked client waits for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -189,5 +196,260 @@ impl WaitTable {
             .filter(|(of, _)| *of == db)
             .map(|(_, key)| key.clone())
             .collect()
+    }
+}
+
+/// A command asked to wait: notes it in the session and, for keys, in the tables of their shards.
+/// Called under the locks of the command.
+pub fn block(
+    server: &Server,
+    session: &mut Session,
+    entry: &'static Entry,
+    args: Args<'_>,
+    block: &Block,
+    locked: &mut Locked<'_>,
+) {
+    server.blocked_clients.fetch_add(1, Ordering::Relaxed);
+    session.blocked = Some(block.clone());
+    let Block::Keys { keys, .. } = block else {
+        return;
+    };
+    let hashes: SmallVec<[_; 4]> = keys.iter().map(|key| server.keyspace.hash(key)).collect();
+    let mut shards: SmallVec<[usize; 2]> = hashes
+        .iter()
+        .map(|hash| server.keyspace.shard_of(*hash))
+        .collect();
+    shards.sort_unstable();
+    shards.dedup();
+    let waiter = Arc::new(Waiter::new(
+        Arc::clone(&session.shared),
+        entry,
+        args.to_owned(),
+        session.db,
+        session.protocol,
+        shards,
+    ));
+    for (key, hash) in keys.iter().zip(hashes) {
+        if let Some(tables) = locked
+            .shard_mut(hash)
+            .and_then(|shard| shard.attachment_mut::<ShardTables>())
+        {
+            tables.waiting.add(session.db, key, Arc::clone(&waiter));
+        }
+    }
+    session.new_waiter = Some(waiter);
+}
+
+/// Serves clients that wait for the keys a command has just fed, while its locks are still held. A
+/// waiter whose other keys live in shards that cannot be locked at once (somebody else holds them, and
+/// waiting here could deadlock) is served right after the locks are released.
+pub fn serve(exec: &mut Executor, server: &Server, mut locked: Locked<'_>) {
+    let mut later = Vec::new();
+    while !exec.ready.is_empty() {
+        for (db, key) in std::mem::take(&mut exec.ready) {
+            serve_key(exec, server, &mut locked, db, &key, &mut later);
+        }
+    }
+    drop(locked);
+    for waiter in later {
+        let mut locked = server.keyspace.lock_many(&waiter.shards);
+        serve_waiter(exec, server, &mut locked, &waiter);
+        if !exec.ready.is_empty() {
+            serve(exec, server, locked);
+        }
+    }
+}
+
+fn serve_key(
+    exec: &mut Executor,
+    server: &Server,
+    locked: &mut Locked<'_>,
+    db: u32,
+    key: &[u8],
+    later: &mut Vec<Arc<Waiter>>,
+) {
+    let hash = server.keyspace.hash(key);
+    // Waiters that this key cannot serve (another type, a group that is gone) keep their place.
+    let mut skip = 0;
+    loop {
+        let waiter = locked
+            .shard_mut(hash)
+            .and_then(|shard| shard.attachment_mut::<ShardTables>())
+            .and_then(|tables| tables.waiting.first(db, key, skip));
+        let Some(waiter) = waiter else { return };
+        let all_held = waiter
+            .shards
+            .iter()
+            .all(|shard| locked.holds(*shard) || locked.try_extend(*shard));
+        if !all_held {
+            later.push(waiter);
+            skip += 1;
+        } else if !serve_waiter(exec, server, locked, &waiter) {
+            skip += 1;
+        }
+    }
+}
+
+/// Runs the command of a waiter again. True when it got its reply.
+fn serve_waiter(
+    exec: &mut Executor,
+    server: &Server,
+    locked: &mut Locked<'_>,
+    waiter: &Arc<Waiter>,
+) -> bool {
+    if !waiter.is_waiting() {
+        return true;
+    }
+    let mut session = Session::new(Arc::clone(&waiter.client), Origin::Client, true);
+    session.db = waiter.db;
+    session.protocol = waiter.protocol;
+    let mut reply = Output::new();
+    exec.effects.reset(server.is_logging());
+    let before = exec.reply_offset;
+    exec.reply_offset = 0;
+    let outcome = dispatch::execute(
+        exec,
+        server,
+        &mut session,
+        waiter.command,
+        waiter.args.as_args(),
+        &[],
+        locked,
+        &mut reply,
+        false,
+    );
+    if matches!(outcome, Ok(Outcome::Block(_))) {
+        exec.reply_offset = before;
+        return false;
+    }
+    waiter.claim();
+    dispatch::commit(exec, server, &mut session, locked);
+    let offset = std::mem::replace(&mut exec.reply_offset, before);
+    server.send_to(
+        &waiter.client,
+        Message::Served {
+            client: waiter.client.id,
+            reply,
+            offset,
+        },
+    );
+    true
+}
+
+/// The reply of a served client has arrived at its worker.
+pub(crate) fn served(worker: &mut Worker, token: usize, mut reply: Output, offset: u64) {
+    if let Some(connection) = worker.connection(token) {
+        connection.output.append(&mut reply);
+        connection.reply_offset = connection.reply_offset.max(offset);
+        connection.session.last_write_offset = connection.session.last_write_offset.max(offset);
+    }
+    resume(worker, token);
+}
+
+/// The wait of a client is over: by time (`unblock` is `None`), or by CLIENT UNBLOCK with or without
+/// an error.
+pub(crate) fn end_wait(worker: &mut Worker, server: &Server, token: usize, unblock: Option<bool>) {
+    let Some(connection) = worker.connection(token) else {
+        return;
+    };
+    if let Some(waiter) = &connection.waiter
+        && !waiter.abandon()
+    {
+        // Served meanwhile: the reply is on its way.
+        return;
+    }
+    let Some(block) = connection.session.blocked.clone() else {
+        return;
+    };
+    let mut reply = Reply::new(&mut connection.output, connection.session.protocol);
+    if unblock == Some(true) {
+        reply.error("UNBLOCKED client unblocked via CLIENT UNBLOCK");
+    } else {
+        match &block {
+            Block::Keys { timeout_reply, .. } => match timeout_reply {
+                TimeoutReply::Null => reply.null(),
+                TimeoutReply::NullArray => reply.null_array(),
+            },
+            Block::Replicas { .. } => reply.integer(0),
+            Block::Synced { offset, .. } => {
+                reply.array(2);
+                reply.integer(i64::from(
+                    server.log.is_enabled() && server.log.synced() >= *offset,
+                ));
+                reply.integer(0);
+            }
+        }
+    }
+    let waiter = connection.waiter.take();
+    remove_from_shards(server, waiter);
+    if unblock.is_none()
+        && let Some(handle) = server.workers.get(worker.index)
+    {
+        handle.stats.blocked_timeouts.add(1);
+    }
+    resume(worker, token);
+}
+
+/// Clients of this worker that wait for the log to be durable may be done.
+pub(crate) fn log_synced(worker: &mut Worker, server: &Server) {
+    let synced = server.log.synced();
+    for token in 0..worker.slots() {
+        let Some(connection) = worker.connection(token) else {
+            continue;
+        };
+        if let Some(Block::Synced {
+            local: true,
+            replicas: 0,
+            offset,
+            ..
+        }) = connection.session.blocked
+            && offset <= synced
+        {
+            let mut reply = Reply::new(&mut connection.output, connection.session.protocol);
+            reply.array(2);
+            reply.integer(1);
+            reply.integer(0);
+            resume(worker, token);
+        }
+    }
+}
+
+/// The client goes on with its next request.
+fn resume(worker: &mut Worker, token: usize) {
+    let server = Arc::clone(&worker.server);
+    if let Some(connection) = worker.connection(token) {
+        connection.waiter = None;
+        let id = connection.session.shared.id;
+        if let Some(block) = connection.session.blocked.take() {
+            server.blocked_clients.fetch_sub(1, Ordering::Relaxed);
+            if let Some(deadline) = block.deadline_ms() {
+                worker.deadlines.remove(&(deadline, id));
+            }
+        }
+    }
+    worker.want_write(token);
+    worker.want_run(token);
+}
+
+/// A blocked client disconnects.
+pub fn forget(server: &Server, session: &mut Session, waiter: Option<Arc<Waiter>>) {
+    if session.blocked.take().is_some() {
+        server.blocked_clients.fetch_sub(1, Ordering::Relaxed);
+    }
+    if let Some(waiter) = &waiter {
+        waiter.abandon();
+    }
+    remove_from_shards(server, waiter);
+}
+
+fn remove_from_shards(server: &Server, waiter: Option<Arc<Waiter>>) {
+    let Some(waiter) = waiter else { return };
+    for shard in &waiter.shards {
+        let mut locked = server.keyspace.lock_one(*shard);
+        for shard in locked.shards_mut() {
+            if let Some(tables) = shard.attachment_mut::<ShardTables>() {
+                tables.waiting.remove(&waiter);
+            }
+        }
     }
 }

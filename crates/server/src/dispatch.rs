@@ -4,13 +4,12 @@
 //! through [`run`] or [`execute`], so there is one place where a rule holds or does not.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use keyspace::{KeyHash, Locked};
-use resp::{Args, Output, Reply};
+use resp::{Args, Output, Protocol, Reply};
 
-use crate::client::{Multi, Origin, Queued, ReplyMode, Session};
+use crate::client::{Origin, Queued, ReplyMode, Session};
 use crate::command::{Flags, Locks, Outcome};
 use crate::context::{Context, Data, LocatedKey, Random};
 use crate::effects::Effects;
@@ -32,8 +31,6 @@ pub enum Verdict {
 
 /// What a thread needs to execute commands, reused from one to the next.
 pub struct Executor {
-    /// The server.
-    pub server: Arc<Server>,
     /// Number of the worker; also picks its statistics.
     pub worker: usize,
     /// Effects of the command being executed.
@@ -54,12 +51,11 @@ pub struct Executor {
 
 impl Executor {
     /// An executor for one thread.
-    pub fn new(server: Arc<Server>, worker: usize) -> Self {
+    pub fn new(server: &Server, worker: usize) -> Self {
         let now_ms = server.now_ms();
         let now_ns = server.clock.monotonic_ns();
         let seed = now_ms.wrapping_mul(0x9E37_79B9) ^ ((worker as u64) << 48) ^ now_ns;
         Self {
-            server,
             worker,
             effects: Effects::default(),
             ready: Vec::new(),
@@ -73,9 +69,9 @@ impl Executor {
     }
 
     /// Reads the clocks again.
-    pub fn refresh_clock(&mut self) {
-        self.now_ms = self.server.now_ms();
-        self.now_ns = self.server.clock.monotonic_ns();
+    pub fn refresh_clock(&mut self, server: &Server) {
+        self.now_ms = server.now_ms();
+        self.now_ns = server.clock.monotonic_ns();
     }
 }
 
@@ -104,15 +100,15 @@ impl<'a> Request<'a> {
 /// Runs one request of a client.
 pub fn run(
     exec: &mut Executor,
+    server: &Server,
     session: &mut Session,
     request: Request<'_>,
     out: &mut Output,
 ) -> Verdict {
-    let server = Arc::clone(&exec.server);
     let silent = matches!(session.reply_mode, ReplyMode::Off | ReplyMode::Skip);
     let mark = out.mark();
-    let verdict = match check(exec, &server, session, request) {
-        Ok(Admission::Run(entry)) => start(exec, &server, session, entry, request, out),
+    let verdict = match check(exec, server, session, request) {
+        Ok(Admission::Run(entry)) => start(exec, server, session, entry, request, out),
         Ok(Admission::Queue(entry)) => {
             queue(session, entry, request.args);
             out.raw(b"+QUEUED\r\n");
@@ -120,7 +116,7 @@ pub fn run(
         }
         Ok(Admission::Postpone) => return Verdict::Postponed,
         Err(error) => {
-            reject(exec, &server, session, request, &error, out);
+            reject(exec, server, session, request, &error, out);
             Verdict::Done
         }
     };
@@ -209,15 +205,11 @@ fn admit_command(session: &Session, request: Request<'_>) -> Result<&'static Ent
     Ok(entry)
 }
 
-fn is_exec(entry: &Entry) -> bool {
-    entry.command.name == "exec"
-}
-
 /// The flags of a command; of EXEC also those of everything it will run.
 fn combined_flags(session: &Session, entry: &Entry) -> Flags {
     let mut flags = entry.command.flags;
     if let Some(multi) = &session.multi
-        && is_exec(entry)
+        && entry.is_exec
     {
         for queued in &multi.queue {
             flags = flags.or(queued.entry.command.flags);
@@ -230,7 +222,7 @@ fn check_memory(exec: &mut Executor, server: &Server, flags: Flags) -> Result<()
     if server.switches.max_memory.load(Ordering::Relaxed) == 0 {
         return Ok(());
     }
-    let full = !crate::evict::make_room(exec);
+    let full = !crate::evict::make_room(exec, server);
     if full && flags.has(Flags::DENYOOM) {
         stats(server, exec.worker).oom_rejected.add(1);
         return Err(CommandError::line(
@@ -241,18 +233,16 @@ fn check_memory(exec: &mut Executor, server: &Server, flags: Flags) -> Result<()
 }
 
 fn check_disk(server: &Server, entry: &Entry, flags: Flags) -> Result<(), CommandError> {
-    if !server.switches.log_broken.load(Ordering::Relaxed)
-        || !(flags.has(Flags::WRITE) || entry.command.name == "ping")
-    {
-        return Ok(());
+    if flags.has(Flags::WRITE) || entry.command.name == "ping" {
+        return crate::durability::admit_write(server);
     }
-    Err(crate::durability::misconf(server))
+    Ok(())
 }
 
 fn loading_allowed(session: &Session, entry: &Entry) -> bool {
     let allowed = |entry: &Entry| entry.command.flags.has(Flags::LOADING);
     match &session.multi {
-        Some(multi) if is_exec(entry) => multi.queue.iter().all(|queued| allowed(queued.entry)),
+        Some(multi) if entry.is_exec => multi.queue.iter().all(|queued| allowed(queued.entry)),
         _ => allowed(entry),
     }
 }
@@ -294,32 +284,39 @@ fn reject(
     }
     match (&mut session.multi, entry) {
         // EXEC itself was refused: the transaction is over, and the client must be told so.
-        (Some(_), Some(entry)) if is_exec(entry) => {
+        (Some(_), Some(entry)) if entry.is_exec => {
             crate::commands::transactions::discard(server, session);
             let mut line = b"EXECABORT Transaction discarded because of: ".to_vec();
             let text = error.text();
             let text = text.strip_prefix(b"ERR ").unwrap_or(&text);
             line.extend_from_slice(text);
-            write_error(exec, server, session, &CommandError::Bytes(line), out);
+            write_error(
+                exec,
+                server,
+                session.protocol,
+                &CommandError::Bytes(line),
+                out,
+            );
             return;
         }
         (Some(multi), _) => multi.aborted = true,
         _ => {}
     }
-    write_error(exec, server, session, error, out);
+    write_error(exec, server, session.protocol, error, out);
 }
 
-fn write_error(
+/// Writes an error reply and counts it.
+pub fn write_error(
     exec: &Executor,
     server: &Server,
-    session: &Session,
+    protocol: Protocol,
     error: &CommandError,
     out: &mut Output,
 ) {
     let text = error.text();
     server.errors.record(&text);
     stats(server, exec.worker).error_replies.add(1);
-    Reply::new(out, session.protocol).error(text.as_ref());
+    Reply::new(out, protocol).error(text.as_ref());
 }
 
 fn stats(server: &Server, worker: usize) -> &WorkerStats {
@@ -342,21 +339,33 @@ fn start(
     request: Request<'_>,
     out: &mut Output,
 ) -> Verdict {
+    if entry.is_exec && session.multi.is_some() {
+        return start_exec(exec, server, session, entry, request, out);
+    }
     let began_ns = exec.now_ns;
     let mark = out.mark();
     crate::monitor::feed(exec, server, session, entry, request.args);
     let located = std::mem::take(&mut exec.located);
     let mut located = locate_keys(server, entry, request, located);
     let mut locked = lock(exec, server, entry, &located);
-    exec.effects.reset(session.origin == Origin::Client && server.is_logging());
+    exec.effects
+        .reset(session.origin == Origin::Client && server.is_logging());
     let outcome = execute(
-        exec, server, session, entry, request.args, &located, &mut locked, out, false,
+        exec,
+        server,
+        session,
+        entry,
+        request.args,
+        &located,
+        &mut locked,
+        out,
+        false,
     );
     located.clear();
     exec.located = located;
     let verdict = match &outcome {
         Ok(Outcome::Block(block)) => {
-            crate::blocking::block(exec, server, session, entry, request.args, block, &mut locked);
+            crate::blocking::block(server, session, entry, request.args, block, &mut locked);
             Verdict::Blocked
         }
         _ => Verdict::Done,
@@ -368,8 +377,35 @@ fn start(
         drop(locked);
     }
     exec.now_ns = server.clock.monotonic_ns();
-    account(exec, server, session, entry, request.args, began_ns, out.len_since(&mark));
+    account(
+        exec,
+        server,
+        session,
+        entry,
+        request.args,
+        began_ns,
+        out.len_since(&mark),
+    );
     verdict
+}
+
+/// EXEC runs other commands and so needs the executor itself.
+fn start_exec(
+    exec: &mut Executor,
+    server: &Server,
+    session: &mut Session,
+    entry: &'static Entry,
+    request: Request<'_>,
+    out: &mut Output,
+) -> Verdict {
+    let began_ns = exec.now_ns;
+    let mark = out.mark();
+    crate::commands::transactions::exec(exec, server, session, out);
+    crate::monitor::feed(exec, server, session, entry, request.args);
+    exec.now_ns = server.clock.monotonic_ns();
+    let bytes = out.len_since(&mark);
+    account(exec, server, session, entry, request.args, began_ns, bytes);
+    Verdict::Done
 }
 
 /// Finds and hashes the keys of a request, in order of their position.
@@ -383,9 +419,7 @@ fn locate_keys(
         KeyPlan::None => {}
         KeyPlan::One(index) => {
             if let Some(key) = request.args.get(index) {
-                let hash = request
-                    .hash
-                    .unwrap_or_else(|| server.keyspace.hash(key));
+                let hash = request.hash.unwrap_or_else(|| server.keyspace.hash(key));
                 located.push(LocatedKey {
                     position: KeyPosition { index, flags: 0 },
                     hash,
@@ -436,7 +470,10 @@ pub fn shards_of(server: &Server, entry: &Entry, args: Args<'_>, into: &mut Vec<
 
 /// Runs the handler under locks that are held already; the error of a failed command stands in the
 /// output afterwards.
-#[expect(clippy::too_many_arguments, reason = "the parts of one execution, borrowed apart")]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "the parts of one execution, borrowed apart"
+)]
 pub fn execute(
     exec: &mut Executor,
     server: &Server,
@@ -485,7 +522,7 @@ pub fn execute(
     let failed = result.is_err();
     if let Err(error) = &result {
         out.truncate_to(mark);
-        write_error(exec, server, session, error, out);
+        write_error(exec, server, protocol, error, out);
     }
     if let Some(command) = stats.commands.get(entry.id)
         && failed
@@ -523,7 +560,12 @@ fn panicked(server: &Server, entry: &Entry, panic: &(dyn std::any::Any + Send)) 
 }
 
 /// Appends the effects to the log while the locks are held, and remembers what the replies depend on.
-pub fn commit(exec: &mut Executor, server: &Server, session: &mut Session, locked: &mut Locked<'_>) {
+pub fn commit(
+    exec: &mut Executor,
+    server: &Server,
+    session: &mut Session,
+    locked: &mut Locked<'_>,
+) {
     let dirty = exec.effects.dirty();
     if dirty > 0 {
         stats(server, exec.worker).dirty.add(dirty);
@@ -532,13 +574,7 @@ pub fn commit(exec: &mut Executor, server: &Server, session: &mut Session, locke
     if session.origin == Origin::Replay {
         return;
     }
-    let log = server.log.load();
-    let Some(log) = log.as_ref() else { return };
-    if let Some((db, bytes)) = exec.effects.take() {
-        let offset = log.append(db, bytes, exec.now_ms);
-        locked
-            .shards_mut()
-            .for_each(|shard| shard.last_log_offset = offset);
+    if let Some(offset) = append_effects(exec, server, locked) {
         session.last_write_offset = offset;
         exec.reply_offset = exec.reply_offset.max(offset);
     } else {
@@ -550,6 +586,43 @@ pub fn commit(exec: &mut Executor, server: &Server, session: &mut Session, locke
             .unwrap_or(0);
         exec.reply_offset = exec.reply_offset.max(seen);
     }
+}
+
+/// Changes data on behalf of the server itself (expiry, eviction) under locks that are held already, and
+/// logs it.
+pub fn internal(
+    exec: &mut Executor,
+    server: &Server,
+    locked: &mut Locked<'_>,
+    db: u32,
+    change: impl FnOnce(&mut Data<'_, '_>),
+) {
+    exec.effects.reset(server.is_logging());
+    let mut data = Data {
+        locked,
+        effects: &mut exec.effects,
+        stats: stats(server, exec.worker),
+        server,
+        db,
+        now_ms: exec.now_ms,
+        touch: false,
+        origin: Origin::Client,
+        reads: false,
+        ready: &mut exec.ready,
+        random: &mut exec.random,
+    };
+    change(&mut data);
+    append_effects(exec, server, locked);
+}
+
+/// Appends the effects to the log; `None` when there were none.
+fn append_effects(exec: &mut Executor, server: &Server, locked: &mut Locked<'_>) -> Option<u64> {
+    let (db, bytes) = exec.effects.take()?;
+    let offset = server.log.append(db, bytes, exec.now_ms);
+    locked
+        .shards_mut()
+        .for_each(|shard| shard.last_log_offset = offset);
+    Some(offset)
 }
 
 /// Statistics of one execution.
@@ -567,7 +640,10 @@ pub fn account(
     worker.commands_processed.add(1);
     worker.command_nanos.add(nanos);
     if let Some(command) = worker.commands.get(entry.id) {
-        command.record(nanos, server.switches.latency_tracking.load(Ordering::Relaxed));
+        command.record(
+            nanos,
+            server.switches.latency_tracking.load(Ordering::Relaxed),
+        );
     }
     if session.origin == Origin::Client {
         server
@@ -619,9 +695,4 @@ pub fn unknown_subcommand(container: &str, name: &[u8]) -> Vec<u8> {
     line.extend_from_slice(container.to_ascii_uppercase().as_bytes());
     line.extend_from_slice(b" HELP.");
     line
-}
-
-/// A fresh MULTI block.
-pub fn new_multi() -> Box<Multi> {
-    Box::default()
 }

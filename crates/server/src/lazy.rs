@@ -1,10 +1,11 @@
 //! Freeing in the background: big values and whole databases.
 
 use std::any::Any;
-use std::sync::Mutex;
-use std::sync::PoisonError;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Mutex, PoisonError, Weak};
+
+use crate::server::Server;
 
 enum Job {
     Free(Box<dyn Any + Send>, u64),
@@ -82,18 +83,24 @@ impl Background {
     pub fn reset_freed(&self) {
         self.freed.store(0, Ordering::Relaxed);
     }
+}
 
-    /// The body of the background thread: works until the queue is closed.
-    pub fn work(&self) {
-        let receiver = self
+/// The body of the background thread: works until the server is gone.
+pub fn work(server: &Weak<Server>) {
+    let receiver = server.upgrade().and_then(|server| {
+        server
+            .lazy
             .receiver
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .take();
-        if let Some(receiver) = receiver {
-            for job in receiver {
-                self.perform(job);
-            }
+            .take()
+    });
+    let Some(receiver) = receiver else { return };
+    // The sender lives in the server: the channel closes when the last reference to it is dropped.
+    for job in receiver {
+        match server.upgrade() {
+            Some(server) => server.lazy.perform(job),
+            None => drop(job),
         }
     }
 }

@@ -1,15 +1,14 @@
 //! The access field of an entry (24 bits): an LRU clock, or an LFU counter, as the policy says.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
-use keyspace::lru;
+use keyspace::lru::{self, Lfu};
 
-/// The clock that stamps entries; refreshed once per loop turn of the first worker.
+/// The clock that stamps entries; refreshed by the first worker's timers.
 #[derive(Debug, Default)]
 pub struct AccessClock {
     lfu: AtomicBool,
-    /// LRU clock, or minutes for LFU.
-    clock: AtomicU32,
+    now_ms: AtomicU64,
     log_factor: AtomicU32,
     decay_minutes: AtomicU32,
 }
@@ -17,10 +16,8 @@ pub struct AccessClock {
 /// A snapshot of the clock, cheap to copy into closures.
 #[derive(Debug, Clone, Copy)]
 pub struct AccessNow {
-    lfu: bool,
-    clock: u32,
-    log_factor: u32,
-    decay_minutes: u32,
+    lfu: Option<Lfu>,
+    now_ms: u64,
 }
 
 impl AccessClock {
@@ -33,20 +30,22 @@ impl AccessClock {
 
     /// Moves the clock on.
     pub fn refresh(&self, now_ms: u64) {
-        let clock = if self.lfu.load(Ordering::Relaxed) {
-            lru::lfu_minutes(now_ms)
-        } else {
-            lru::lru_clock(now_ms)
-        };
-        self.clock.store(clock, Ordering::Relaxed);
+        self.now_ms.store(now_ms, Ordering::Relaxed);
     }
 
     /// The clock as it stands.
     #[inline]
     pub fn now(&self) -> AccessNow {
+        let lfu = self.lfu.load(Ordering::Relaxed).then(|| self.lfu());
         AccessNow {
-            lfu: self.lfu.load(Ordering::Relaxed),
-            clock: self.clock.load(Ordering::Relaxed),
+            lfu,
+            now_ms: self.now_ms.load(Ordering::Relaxed),
+        }
+    }
+
+    /// The parameters of LFU.
+    pub fn lfu(&self) -> Lfu {
+        Lfu {
             log_factor: self.log_factor.load(Ordering::Relaxed),
             decay_minutes: self.decay_minutes.load(Ordering::Relaxed),
         }
@@ -57,36 +56,34 @@ impl AccessNow {
     /// True when entries carry LFU counters.
     #[inline]
     pub fn is_lfu(self) -> bool {
-        self.lfu
+        self.lfu.is_some()
     }
 
     /// The field of a new entry.
     #[inline]
     pub fn initial(self) -> u32 {
-        if self.lfu {
-            lru::lfu_initial(self.clock)
-        } else {
-            self.clock
+        match self.lfu {
+            Some(_) => Lfu::initial(self.now_ms),
+            None => lru::clock(self.now_ms),
         }
     }
 
     /// The field of an entry that is accessed now; `random` is used by LFU only.
     #[inline]
     pub fn touch(self, field: u32, random: u64) -> u32 {
-        if self.lfu {
-            lru::lfu_touch(field, self.clock, self.log_factor, self.decay_minutes, random)
-        } else {
-            self.clock
+        match self.lfu {
+            Some(lfu) => lfu.touch(field, self.now_ms, random),
+            None => lru::clock(self.now_ms),
         }
     }
 
     /// Seconds since the last access, for LRU.
     pub fn idle_seconds(self, field: u32) -> u64 {
-        lru::lru_idle_ms(field, self.clock) / 1000
+        lru::idle_ms(field, self.now_ms) / 1000
     }
 
     /// The decayed LFU counter.
-    pub fn frequency(self, field: u32) -> u32 {
-        lru::lfu_decayed(field, self.clock, self.decay_minutes)
+    pub fn frequency(self, field: u32) -> u8 {
+        self.lfu.unwrap_or_default().counter(field, self.now_ms)
     }
 }

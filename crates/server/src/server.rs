@@ -3,7 +3,6 @@
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use arc_swap::ArcSwapOption;
 use crossbeam_utils::CachePadded;
 use keyspace::Keyspace;
 use persist::Log;
@@ -13,11 +12,13 @@ use crate::clock::Clock;
 use crate::commandlog::CommandLogs;
 use crate::config::Config;
 use crate::events::Events;
+use crate::info::{InstantMetrics, ReplicationId};
 use crate::latency::LatencyMonitor;
 use crate::lazy::Background;
 use crate::loading::Loading;
 use crate::lru::AccessClock;
 use crate::monitor::Monitors;
+use crate::net::listener::Listener;
 use crate::net::mailbox::{Mailbox, Message};
 use crate::pause::Pause;
 use crate::stats::{Totals, WorkerStats};
@@ -124,10 +125,12 @@ pub struct Server {
     pub commands: CommandTable,
     /// Connected clients.
     pub clients: ClientRegistry,
+    /// Listening sockets; the first worker accepts from them.
+    pub listeners: Mutex<Vec<Listener>>,
     /// Workers, in order of their number.
     pub workers: Vec<WorkerHandle>,
-    /// The log, while something reads it.
-    pub log: ArcSwapOption<Log>,
+    /// The log; it counts offsets even while it is not enabled.
+    pub log: Log,
     /// Time.
     pub clock: Clock,
     /// LRU and LFU.
@@ -146,6 +149,10 @@ pub struct Server {
     pub latency: LatencyMonitor,
     /// INFO errorstats.
     pub errors: ErrorStats,
+    /// Rates and other figures of INFO.
+    pub metrics: InstantMetrics,
+    /// Name of the data set's history.
+    pub replication_id: ReplicationId,
     /// State of loading.
     pub loading: Loading,
     /// State of shutting down.
@@ -164,6 +171,8 @@ pub struct Server {
     pub dirty_since_save: AtomicU64,
     /// When data was last saved, Unix seconds.
     pub last_save_s: AtomicU64,
+    /// The way back to the shared pointer, for jobs of the background thread.
+    pub me: std::sync::Weak<Server>,
     /// Next wake-up of the expiry loop, Unix milliseconds.
     pub next_expiry_ms: AtomicU64,
 }
@@ -183,8 +192,8 @@ pub struct Switches {
     pub latency_tracking: AtomicBool,
     /// Cached: passwords are required of the default user.
     pub needs_password: AtomicBool,
-    /// The log cannot be written: writes are refused with this in mind.
-    pub log_broken: AtomicBool,
+    /// A rewrite of the log is under way.
+    pub rewriting: AtomicBool,
     /// A write handler panicked: its keys may be half-changed, so further writes are refused.
     pub half_changed: AtomicBool,
 }
@@ -198,7 +207,7 @@ impl Default for Switches {
             lazy_expire: AtomicBool::new(true),
             latency_tracking: AtomicBool::new(true),
             needs_password: AtomicBool::new(false),
-            log_broken: AtomicBool::new(false),
+            rewriting: AtomicBool::new(false),
             half_changed: AtomicBool::new(false),
         }
     }
@@ -243,7 +252,7 @@ impl Server {
     /// True when changes have to be encoded for the log.
     #[inline]
     pub fn is_logging(&self) -> bool {
-        self.log.load().is_some()
+        self.log.is_enabled()
     }
 
     /// Sends a message to the worker that owns a client now.
@@ -260,6 +269,13 @@ impl Server {
         if !client.outbox_announced.swap(true, Ordering::AcqRel) {
             self.send_to(client, Message::Deliver(client.id));
         }
+    }
+
+    /// The listening sockets.
+    pub fn lock_listeners(&self) -> std::sync::MutexGuard<'_, Vec<Listener>> {
+        self.listeners
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Sends a message to every worker.

@@ -35,6 +35,15 @@ pub enum Message {
     Synced,
     /// The pause ended or changed, or a parameter that loops cache changed.
     Refresh,
+    /// The listening sockets were replaced.
+    Listen,
+    /// Give up to `count` connections to another worker.
+    HandOver {
+        /// How many.
+        count: usize,
+        /// Number of the other worker.
+        to: usize,
+    },
     /// The process is about to end: flush replies and close.
     Stop,
 }

@@ -1,0 +1,269 @@
+//! The server's side of the log: when replies may leave, what a broken disk means, rewriting.
+
+use std::io::{self, Write};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use keyspace::{Locked, StringRef};
+use persist::Admission;
+use resp::{Limits, Output, Progress, RequestParser};
+
+use crate::client::{ClientShared, Origin, Session};
+use crate::dispatch::{self, Executor, Request};
+use crate::error::CommandError;
+use crate::server::Server;
+
+/// Writes everything appended so far, for all workers, and returns the offset up to which replies may
+/// leave. A disk that refuses holds back the replies that depend on it; the log retries by itself.
+pub fn flush(server: &Server) -> u64 {
+    let log = &server.log;
+    if log.written() < log.appended()
+        && let Err(error) = log.flush()
+    {
+        // The log has reported it already; replies stay held until it recovers.
+        log::debug!("Flushing the log: {error}");
+    }
+    log.acknowledged()
+}
+
+/// Whether a write may run: not while the log cannot be written, or after a defect left keys in an
+/// unknown state.
+#[inline]
+pub fn admit_write(server: &Server) -> Result<(), CommandError> {
+    if server.switches.half_changed.load(Ordering::Relaxed) {
+        return Err(CommandError::line(
+            "MISCONF A command failed half-way through its changes; writes are refused until a restart",
+        ));
+    }
+    match server.log.admission() {
+        Admission::Open => Ok(()),
+        Admission::Slow => {
+            flush(server);
+            Ok(())
+        }
+        Admission::Refuse => Err(misconf(server)),
+    }
+}
+
+#[cold]
+fn misconf(server: &Server) -> CommandError {
+    match server.log.trouble() {
+        Some(trouble) => CommandError::owned(format!("MISCONF {trouble}")),
+        None => CommandError::line(
+            "MISCONF The AOF file cannot take writes as fast as they come; try again",
+        ),
+    }
+}
+
+/// Writes commands that make the whole data set anew.
+pub fn write_data(locked: &Locked<'_>, databases: u32, out: &mut dyn Write) -> io::Result<()> {
+    for db in 0..databases {
+        let mut selected = false;
+        for shard in locked.shards() {
+            let mut result = Ok(());
+            let mut position = 0;
+            loop {
+                position = shard.scan(db, position, |entry| {
+                    if result.is_ok() {
+                        if !selected {
+                            selected = true;
+                            result = command(out, &[b"SELECT", db.to_string().as_bytes()]);
+                        }
+                        if result.is_ok() {
+                            result = write_entry(&entry, out);
+                        }
+                    }
+                });
+                if position == 0 || result.is_err() {
+                    break;
+                }
+            }
+            result?;
+        }
+    }
+    Ok(())
+}
+
+fn write_entry(entry: &keyspace::EntryRef<'_>, out: &mut dyn Write) -> io::Result<()> {
+    let Some(value) = entry.string() else {
+        return Err(io::Error::other("a value that has no form in the log"));
+    };
+    let mut digits = [0; 20];
+    let value: &[u8] = match &value {
+        StringRef::Big(big) => big.as_slice(),
+        other => other.as_bytes(&mut digits),
+    };
+    match entry.deadline() {
+        None => command(out, &[b"SET", entry.key(), value]),
+        Some(deadline) => command(
+            out,
+            &[
+                b"SET",
+                entry.key(),
+                value,
+                b"PXAT",
+                deadline.to_string().as_bytes(),
+            ],
+        ),
+    }
+}
+
+fn command(out: &mut dyn Write, argv: &[&[u8]]) -> io::Result<()> {
+    write!(out, "*{}\r\n", argv.len())?;
+    for arg in argv {
+        write!(out, "${}\r\n", arg.len())?;
+        out.write_all(arg)?;
+        out.write_all(b"\r\n")?;
+    }
+    Ok(())
+}
+
+/// BGREWRITEAOF: a fresh base with the data as it is. The rewrite runs on the background thread and
+/// holds all locks while it writes.
+pub fn rewrite(server: &Server) -> Result<(), CommandError> {
+    if server.switches.rewriting.swap(true, Ordering::AcqRel) {
+        return Err(CommandError::line(
+            "ERR Background append only file rewriting already in progress",
+        ));
+    }
+    let Some(server) = server.me.upgrade() else {
+        return Err(CommandError::line("ERR the server is shutting down"));
+    };
+    log::info!("Background append only file rewriting started");
+    let job = Arc::clone(&server);
+    server.lazy.run(move || {
+        match new_base(&job) {
+            Ok(()) => log::info!("Background AOF rewrite finished successfully"),
+            Err(error) => log::warn!("Background AOF rewrite failed: {error}"),
+        }
+        job.switches.rewriting.store(false, Ordering::Release);
+    });
+    Ok(())
+}
+
+/// Writes a new base and goes on in a fresh increment; enables the log when it is not.
+pub fn new_base(server: &Server) -> Result<(), String> {
+    let locked = server.keyspace.lock_all();
+    server
+        .log
+        .start_new_base(|out| write_data(&locked, server.keyspace.databases(), out))
+        .map_err(|error| error.to_string())
+}
+
+/// CONFIG SET appendonly.
+pub fn switch(server: &Server, on: bool) -> Result<(), String> {
+    if on == server.log.is_enabled() {
+        return Ok(());
+    }
+    if on {
+        return new_base(server);
+    }
+    let _locked = server.keyspace.lock_all();
+    server.log.disable();
+    Ok(())
+}
+
+/// A session for commands that come from files.
+pub fn replay_session(server: &Server) -> Session {
+    let shared = ClientShared::new(0, String::new(), String::new(), -1, server.now_ms(), 0);
+    Session::new(Arc::new(shared), Origin::Replay, true)
+}
+
+/// DEBUG RELOAD: writes the data as commands, empties the server and runs them again. Called without
+/// locks held.
+pub fn reload(server: &Server) -> Result<(), CommandError> {
+    let mut locked = server.keyspace.lock_all();
+    let mut image = Vec::new();
+    write_data(&locked, server.keyspace.databases(), &mut image)
+        .map_err(|error| CommandError::owned(format!("ERR {error}")))?;
+    clear(server, &mut locked);
+    let mut exec = Executor::new(server, 0);
+    let mut session = replay_session(server);
+    let mut spans = Vec::new();
+    let mut parser = RequestParser::new();
+    let mut rest: &[u8] = &image;
+    while !rest.is_empty() {
+        spans.clear();
+        match parser.parse(rest, &Limits::default(), &mut spans) {
+            Ok(Progress::Request { consumed, .. }) => {
+                let args = resp::Args::new(rest, &spans);
+                replay(&mut exec, server, &mut session, args, &mut locked)
+                    .map_err(|text| CommandError::owned(format!("ERR {text}")))?;
+                rest = rest.get(consumed..).unwrap_or_default();
+            }
+            _ => return Err(CommandError::line("ERR Error trying to load the dump")),
+        }
+    }
+    Ok(())
+}
+
+/// DEBUG LOADAOF: empties the server and loads the log again. Called without locks held.
+pub fn load_again(server: &Server) -> Result<(), CommandError> {
+    let mut locked = server.keyspace.lock_all();
+    let was_enabled = server.log.is_enabled();
+    server.log.disable();
+    clear(server, &mut locked);
+    let mut exec = Executor::new(server, 0);
+    let mut session = replay_session(server);
+    let result = server.log.load(
+        &mut |args| replay(&mut exec, server, &mut session, args, &mut locked),
+        &mut |_, _| {},
+    );
+    if !was_enabled {
+        server.log.disable();
+    }
+    match result {
+        Ok(_) => Ok(()),
+        Err(error) => Err(CommandError::owned(format!(
+            "ERR Error trying to load the AOF files, check server logs: {error}"
+        ))),
+    }
+}
+
+fn clear(server: &Server, locked: &mut Locked<'_>) {
+    for shard in locked.shards_mut() {
+        for db in 0..server.keyspace.databases() {
+            drop(shard.clear(db));
+        }
+    }
+}
+
+/// Runs one command of a file under locks that are held already.
+pub fn replay(
+    exec: &mut Executor,
+    server: &Server,
+    session: &mut Session,
+    args: resp::Args<'_>,
+    locked: &mut Locked<'_>,
+) -> Result<(), String> {
+    let request = Request::new(server, args);
+    let Ok(Some(entry)) = request.entry else {
+        return Err(format!(
+            "Unknown command '{}' reading the append only file",
+            String::from_utf8_lossy(args.arg(0))
+        ));
+    };
+    if !entry.command.arity_fits(args.len()) {
+        return Err(format!(
+            "wrong number of arguments for '{}'",
+            entry.full_name
+        ));
+    }
+    let mut out = Output::new();
+    exec.effects.reset(false);
+    exec.ready.clear();
+    let result = dispatch::execute(
+        exec,
+        server,
+        session,
+        entry,
+        args,
+        &[],
+        locked,
+        &mut out,
+        false,
+    );
+    result
+        .map(|_| ())
+        .map_err(|error| String::from_utf8_lossy(&error.text()).into_owned())
+}

@@ -1,0 +1,137 @@
+//! `maxmemory`: making room before a command takes its locks.
+
+use std::sync::atomic::Ordering;
+
+use keyspace::{Choice, Policy, Victim};
+
+use crate::config::{MaxmemoryPolicy, P};
+use crate::context::{EventClass, Key};
+use crate::dispatch::{self, Executor};
+use crate::server::Server;
+
+/// Keys evicted before one command at most; when that was not enough, the next command goes on.
+/// Bounds the time a command pays for others (Redis bounds it by time, `maxmemory-eviction-tenacity`).
+const EVICTIONS_PER_CALL_MIN: usize = 16;
+
+/// Shards that may be found without a victim before eviction gives up.
+const EMPTY_SHARDS_FACTOR: usize = 2;
+
+/// The policy of the configuration as the keyspace names it.
+pub fn policy(server: &Server) -> Policy {
+    match server.config.choice(P::MaxmemoryPolicy) {
+        MaxmemoryPolicy::VolatileLru => Policy::VolatileLru,
+        MaxmemoryPolicy::VolatileLfu => Policy::VolatileLfu,
+        MaxmemoryPolicy::VolatileRandom => Policy::VolatileRandom,
+        MaxmemoryPolicy::VolatileTtl => Policy::VolatileTtl,
+        MaxmemoryPolicy::AllkeysLru => Policy::AllKeysLru,
+        MaxmemoryPolicy::AllkeysLfu => Policy::AllKeysLfu,
+        MaxmemoryPolicy::AllkeysRandom => Policy::AllKeysRandom,
+        MaxmemoryPolicy::NoEviction => Policy::NoEviction,
+    }
+}
+
+/// Bytes that count against `maxmemory`: what the allocator handed out, without the log's buffers.
+pub fn counted_memory(server: &Server) -> u64 {
+    keyspace::memory::publish();
+    keyspace::memory::used().saturating_sub(not_counted(server))
+}
+
+/// Memory that eviction does not try to free: it would only grow by evicting.
+pub fn not_counted(server: &Server) -> u64 {
+    let status = server.log.status();
+    if status.enabled {
+        (status.buffer_length + status.unsynced_length) as u64
+    } else {
+        0
+    }
+}
+
+/// Evicts until memory is below `maxmemory`. False when memory is above it and stays there.
+pub fn make_room(exec: &mut Executor, server: &Server) -> bool {
+    let max = server.switches.max_memory.load(Ordering::Relaxed);
+    keyspace::memory::publish();
+    if max == 0 || keyspace::memory::used() <= max || counted_memory(server) <= max {
+        return true;
+    }
+    if server.pause.stops_expiry(exec.now_ms) {
+        return true;
+    }
+    let policy = policy(server);
+    if policy == Policy::NoEviction {
+        return false;
+    }
+    evict_some(exec, server, policy, max)
+}
+
+fn evict_some(exec: &mut Executor, server: &Server, policy: Policy, max: u64) -> bool {
+    let tenacity = server
+        .config
+        .int(P::MaxmemoryEvictionTenacity)
+        .clamp(0, 100) as usize;
+    let budget = if tenacity == 100 {
+        usize::MAX
+    } else {
+        EVICTIONS_PER_CALL_MIN + tenacity * 16
+    };
+    let shards = server.keyspace.shard_count();
+    let mut empty = 0;
+    let mut evicted = 0;
+    while counted_memory(server) > max {
+        if evicted >= budget {
+            // There is more to free and there are keys to free: not out of memory.
+            return true;
+        }
+        let shard = exec.random.below(shards as u64) as usize;
+        if evict_one(exec, server, policy, shard) {
+            evicted += 1;
+            empty = 0;
+            continue;
+        }
+        empty += 1;
+        if empty >= shards * EMPTY_SHARDS_FACTOR {
+            return evict_anywhere(exec, server, policy);
+        }
+    }
+    true
+}
+
+/// Few keys are left: random shards miss them, so all are tried in order.
+fn evict_anywhere(exec: &mut Executor, server: &Server, policy: Policy) -> bool {
+    let found =
+        (0..server.keyspace.shard_count()).any(|shard| evict_one(exec, server, policy, shard));
+    // What the background thread still frees is memory on its way back.
+    found || server.lazy.pending() > 0
+}
+
+fn evict_one(exec: &mut Executor, server: &Server, policy: Policy, shard: usize) -> bool {
+    let mut locked = server.keyspace.lock_one(shard);
+    let choice = Choice {
+        policy,
+        samples: server.config.int(P::MaxmemorySamples).max(1) as usize,
+        now_ms: exec.now_ms,
+        lfu: server.lru.lfu(),
+    };
+    let random = &mut exec.random;
+    let victim = locked
+        .shard_at_mut(shard)
+        .and_then(|shard| shard.pick_victim(&choice, &mut || random.next_u64()));
+    let Some(Victim { db, hash, key }) = victim else {
+        return false;
+    };
+    let key = Key { bytes: &key, hash };
+    let word: &[u8] = if server.config.bool(P::LazyfreeLazyEviction) {
+        b"UNLINK"
+    } else {
+        b"DEL"
+    };
+    dispatch::internal(exec, server, &mut locked, db, |data| {
+        if let Some(old) = data.take(key) {
+            data.free(old);
+            data.effects.push(db, &[word, key.bytes]);
+            data.touch_watchers(key);
+            data.stats.evicted_keys.add(1);
+            data.notify(EventClass::Evicted, "evicted", key);
+        }
+    });
+    true
+}

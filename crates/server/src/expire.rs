@@ -1,0 +1,86 @@
+//! Keys whose time is over go without being asked for, with their event, in the log.
+
+use std::sync::atomic::Ordering;
+
+use crate::context::Key;
+use crate::dispatch::{self, Executor};
+use crate::server::Server;
+
+/// Work per lock of a shard, in looks at entries (each a cache miss or two): some tens of
+/// microseconds, so that commands on the shard hardly notice.
+const BUDGET_PER_LOCK: usize = 256;
+
+/// Work per loop turn, in locks: together with the above at most a few milliseconds, after which
+/// clients get their turn.
+const LOCKS_PER_TURN: usize = 64;
+
+/// Removes what is due. Returns when there is work again (Unix milliseconds; `u64::MAX`: never).
+pub fn run(exec: &mut Executor, server: &Server, from: &mut usize) -> u64 {
+    let active = server.switches.active_expire.load(Ordering::Relaxed)
+        && !server.pause.stops_expiry(exec.now_ms)
+        && !server.loading.is_active();
+    if !active {
+        // Looked at again soon: the switch has no waker.
+        return exec.now_ms + 100;
+    }
+    // Reset before looking, so that a deadline set meanwhile is not lost.
+    server.next_expiry_ms.store(u64::MAX, Ordering::Release);
+    let shards = server.keyspace.shard_count();
+    let mut next = u64::MAX;
+    let mut locks = 0;
+    for step in 0..shards {
+        let shard = (*from + step) % shards;
+        let Some(due) = server.keyspace.next_due_ms(shard) else {
+            continue;
+        };
+        if due > exec.now_ms {
+            next = next.min(due);
+            continue;
+        }
+        loop {
+            let (more, next_due) = expire_shard(exec, server, shard);
+            locks += 1;
+            if locks >= LOCKS_PER_TURN {
+                *from = shard;
+                return exec.now_ms;
+            }
+            if !more {
+                next = next.min(next_due.unwrap_or(u64::MAX));
+                break;
+            }
+        }
+    }
+    next
+}
+
+fn expire_shard(exec: &mut Executor, server: &Server, shard: usize) -> (bool, Option<u64>) {
+    let mut locked = server.keyspace.lock_one(shard);
+    let mut expired: Vec<(u32, Vec<u8>)> = Vec::new();
+    let now_ms = exec.now_ms;
+    let Some(target) = locked.shard_at_mut(shard) else {
+        return (false, None);
+    };
+    let progress = target.expire_due(now_ms, BUDGET_PER_LOCK, &mut |db, key| {
+        expired.push((db, key.to_vec()));
+    });
+    for old in progress.garbage {
+        if old.is_big() {
+            server.lazy.free(Box::new(old));
+        }
+    }
+    for chunk in expired.chunk_by(|a, b| a.0 == b.0) {
+        let Some((db, _)) = chunk.first() else {
+            continue;
+        };
+        dispatch::internal(exec, server, &mut locked, *db, |data| {
+            for (_, key) in chunk {
+                let key = Key {
+                    bytes: key,
+                    hash: server.keyspace.hash(key),
+                };
+                data.note_expired(key);
+            }
+        });
+    }
+    (progress.more, progress.next_due_ms)
+}

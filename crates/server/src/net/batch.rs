@@ -1,0 +1,475 @@
+//! Reading and executing: the staged look-ahead.
+//!
+//! Memory latency is the cost of a request on real data. So requests are not run one by one: up to
+//! [`BATCH_REQUESTS`] are parsed, looked up and hashed while the buckets of their keys are prefetched;
+//! then their entries are prefetched; then they are executed in order. The batch reaches over the
+//! pipeline of one connection and over all connections that are ready.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use keyspace::KeyHash;
+use resp::{Args, Limits, OwnedArgs, Progress, ProtocolError, Reply, Span};
+
+use super::connection::{Connection, READ_BYTES};
+use super::limits;
+use super::worker::Worker;
+use crate::config::P;
+use crate::dispatch::{self, Request, Verdict};
+use crate::server::Server;
+use crate::table::{Entry, KeyPlan};
+
+/// Requests that are looked ahead over. Enough to overlap the memory accesses of a core's line-fill
+/// buffers several times over, small enough that the prefetched lines stay in the first-level cache.
+const BATCH_REQUESTS: usize = 32;
+
+/// Bytes read in one round over all ready connections; what does not fit waits for the next round.
+const ARENA_BYTES: usize = 1024 * 1024;
+
+/// Longest pipeline part of one connection that is parsed before others get their turn is bounded by
+/// its read size, so this only limits connections per round.
+const SOURCES_PER_ROUND: usize = 1024;
+
+/// Bytes of one connection that are being consumed.
+struct Source {
+    token: usize,
+    bytes: Bytes,
+    /// Consumed so far.
+    position: usize,
+    /// Parsed so far; >= position.
+    parsed: usize,
+}
+
+enum Bytes {
+    /// A range of the arena: the usual case, the connection had nothing left over.
+    Arena(usize, usize),
+    /// The connection's own buffer, taken out of it for the round.
+    Own(Vec<u8>),
+}
+
+impl Bytes {
+    fn slice<'a>(&'a self, arena: &'a [u8]) -> &'a [u8] {
+        match self {
+            Self::Arena(start, end) => arena.get(*start..*end).unwrap_or_default(),
+            Self::Own(bytes) => bytes,
+        }
+    }
+}
+
+enum What {
+    /// A request: spans relative to `start`.
+    Spans(usize, usize),
+    Inline(OwnedArgs),
+    Broken(ProtocolError),
+}
+
+/// One request of the batch.
+struct Pending {
+    source: usize,
+    /// Offsets of the request in its source.
+    start: usize,
+    end: usize,
+    what: What,
+    entry: Result<Option<&'static Entry>, &'static Entry>,
+    hash: Option<KeyHash>,
+    db: u32,
+}
+
+/// Buffers that are reused from round to round.
+#[derive(Default)]
+pub struct Batch {
+    arena: Vec<u8>,
+    sources: Vec<Source>,
+    pending: Vec<Pending>,
+    spans: Vec<Span>,
+}
+
+impl Worker {
+    /// Reads from all runnable connections and executes what came.
+    pub(super) fn execute_runnable(&mut self, server: &Arc<Server>) {
+        if self.runnable.is_empty() {
+            return;
+        }
+        let mut batch = std::mem::take(&mut self.batch);
+        if batch.arena.is_empty() {
+            batch.arena = vec![0; ARENA_BYTES];
+        }
+        self.fill(server, &mut batch);
+        for index in 0..batch.sources.len() {
+            self.parse_source(server, &mut batch, index);
+        }
+        self.run_batch(server, &mut batch);
+        for source in std::mem::take(&mut batch.sources) {
+            self.finish_source(server, &batch.arena, source);
+        }
+        self.batch = batch;
+    }
+
+    /// Reads once from each runnable connection, as long as there is room.
+    fn fill(&mut self, server: &Server, batch: &mut Batch) {
+        let mut used = 0;
+        let mut rest = Vec::new();
+        for token in std::mem::take(&mut self.runnable) {
+            if batch.sources.len() >= SOURCES_PER_ROUND || used + READ_BYTES > batch.arena.len() {
+                rest.push(token);
+                continue;
+            }
+            let Some(connection) = self.connection(token) else {
+                continue;
+            };
+            connection.queued_run = false;
+            if connection.is_stopped() && !connection.hung_up {
+                // It runs again when the wait, the pause or the closing is over; bytes stay in the
+                // socket, except that a hang-up has to be noticed.
+                if connection.session.blocked.is_some() {
+                    self.read_while_blocked(server, token);
+                }
+                continue;
+            }
+            if limits::is_throttled(connection) {
+                connection.throttled = true;
+                continue;
+            }
+            let bytes = read(connection, &mut batch.arena, &mut used);
+            if let Some(handle) = server.workers.get(self.index) {
+                handle.stats.reads_processed.add(1);
+            }
+            batch.sources.push(Source {
+                token,
+                bytes,
+                position: 0,
+                parsed: 0,
+            });
+        }
+        self.runnable = rest;
+    }
+
+    /// A blocked client may hang up or send more: the first ends its wait, the second is kept.
+    fn read_while_blocked(&mut self, server: &Server, token: usize) {
+        let Some(connection) = self.connection(token) else {
+            return;
+        };
+        while connection.readable {
+            let asked = READ_BYTES;
+            let result = connection.stream.read_behind(&mut connection.input, asked);
+            connection.note_read(asked, result);
+            if limits::input_exceeded(server, connection) {
+                connection.hung_up = true;
+                break;
+            }
+        }
+        if connection.hung_up {
+            self.close(token);
+        }
+    }
+
+    /// Parses the requests of one source into the batch, running it whenever it is full.
+    fn parse_source(&mut self, server: &Arc<Server>, batch: &mut Batch, index: usize) {
+        loop {
+            let Some(source) = batch.sources.get_mut(index) else {
+                return;
+            };
+            let Some(connection) = self.connection(source.token) else {
+                return;
+            };
+            let input = source.bytes.slice(&batch.arena);
+            let input = input.get(source.parsed..).unwrap_or_default();
+            if input.is_empty() || connection.is_stopped() {
+                return;
+            }
+            let limits = request_limits(server, connection);
+            let first_span = batch.spans.len();
+            let start = source.parsed;
+            let (end, what) = match connection.parser.parse(input, &limits, &mut batch.spans) {
+                Ok(Progress::NeedMore { hint }) => {
+                    connection.missing = hint;
+                    return;
+                }
+                Ok(Progress::Empty { consumed }) => {
+                    source.parsed += consumed;
+                    match batch.pending.last_mut() {
+                        Some(last) if last.source == index => last.end = source.parsed,
+                        _ => source.position = source.parsed,
+                    }
+                    continue;
+                }
+                Ok(Progress::Request { consumed, args }) => {
+                    (start + consumed, What::Spans(first_span, args))
+                }
+                Ok(Progress::Inline { consumed, args }) => (start + consumed, What::Inline(args)),
+                Err(error) => (start + input.len(), What::Broken(error)),
+            };
+            connection.missing = 0;
+            source.parsed = end;
+            let broken = matches!(what, What::Broken(_));
+            let mut pending = Pending {
+                source: index,
+                start,
+                end,
+                what,
+                entry: Ok(None),
+                hash: None,
+                db: connection.session.db,
+            };
+            look_up(server, batch, &mut pending);
+            batch.pending.push(pending);
+            if batch.pending.len() >= BATCH_REQUESTS {
+                self.run_batch(server, batch);
+            }
+            if broken {
+                return;
+            }
+        }
+    }
+
+    /// Second and third stage: prefetch the entries, then execute in order.
+    fn run_batch(&mut self, server: &Arc<Server>, batch: &mut Batch) {
+        if batch.pending.len() > 1 {
+            for pending in &batch.pending {
+                if let Some(hash) = pending.hash {
+                    server.keyspace.prefetch_entry(pending.db, hash);
+                }
+            }
+        }
+        let mut queue = std::mem::take(&mut batch.pending);
+        for pending in queue.drain(..) {
+            self.run_one(server, batch, pending);
+        }
+        batch.pending = queue;
+        batch.spans.clear();
+    }
+
+    fn run_one(&mut self, server: &Server, batch: &mut Batch, pending: Pending) {
+        let Some(source) = batch.sources.get_mut(pending.source) else {
+            return;
+        };
+        let token = source.token;
+        let Some(connection) = super::worker::connection_of(&mut self.connections, token) else {
+            return;
+        };
+        if connection.is_stopped() {
+            connection.parser.reset();
+            return;
+        }
+        if source.position == 0 && !connection.queued_write {
+            connection.queued_write = true;
+            self.writable.push(token);
+        }
+        let bytes = source.bytes.slice(&batch.arena);
+        let args = match &pending.what {
+            What::Spans(first, count) => Args::new(
+                bytes.get(pending.start..pending.end).unwrap_or_default(),
+                batch.spans.get(*first..first + count).unwrap_or_default(),
+            ),
+            What::Inline(args) => args.as_args(),
+            What::Broken(error) => {
+                refuse(server, connection, *error, bytes);
+                source.position = pending.end;
+                return;
+            }
+        };
+        let request = Request {
+            args,
+            entry: pending.entry,
+            hash: pending.hash,
+        };
+        self.exec.reply_offset = 0;
+        let exec = &mut self.exec;
+        let verdict = dispatch::run(
+            exec,
+            server,
+            &mut connection.session,
+            request,
+            &mut connection.output,
+        );
+        connection.reply_offset = connection.reply_offset.max(exec.reply_offset);
+        match verdict {
+            Verdict::Postponed => {
+                connection.postponed = true;
+                connection.parser.reset();
+                self.postponed.push(token);
+                return;
+            }
+            Verdict::Blocked => self.blocked(token),
+            Verdict::Done => {}
+        }
+        source.position = pending.end;
+        self.after_command(server, token, request.entry);
+    }
+
+    fn after_command(
+        &mut self,
+        server: &Server,
+        token: usize,
+        entry: Result<Option<&'static Entry>, &'static Entry>,
+    ) {
+        let now_ms = self.exec.now_ms;
+        let Some(connection) = self.connection(token) else {
+            return;
+        };
+        connection.recent_commands = connection.recent_commands.saturating_add(1);
+        connection.last_active_ms = now_ms;
+        publish(connection, entry.ok().flatten(), now_ms);
+        if connection.output.len() > READ_BYTES
+            && limits::output_exceeded(server, connection, now_ms)
+        {
+            connection.session.close_after_reply = true;
+            connection.output.clear();
+            if let Some(handle) = server.workers.get(self.index) {
+                handle.stats.output_buffer_disconnections.add(1);
+            }
+        }
+    }
+
+    /// Puts a client that has just blocked into the timers.
+    fn blocked(&mut self, token: usize) {
+        let Some(connection) = self.connection(token) else {
+            return;
+        };
+        connection.waiter = connection.session.new_waiter.take();
+        let id = connection.session.shared.id;
+        if let Some(deadline) = connection
+            .session
+            .blocked
+            .as_ref()
+            .and_then(crate::blocking::Block::deadline_ms)
+        {
+            self.deadlines.insert((deadline, id));
+        }
+    }
+
+    /// Keeps what was not consumed, notices limits and hang-ups, and queues what has more to do.
+    fn finish_source(&mut self, server: &Server, arena: &[u8], source: Source) {
+        let token = source.token;
+        let Some(connection) = self.connection(token) else {
+            return;
+        };
+        let total = source.bytes.slice(arena).len();
+        match source.bytes {
+            Bytes::Arena(start, end) => {
+                let rest = arena.get(start + source.position..end).unwrap_or_default();
+                connection.input.extend_from_slice(rest);
+            }
+            Bytes::Own(bytes) => {
+                connection.input = bytes;
+                connection.trim_input(source.position);
+            }
+        }
+        if let Some(handle) = server.workers.get(self.index) {
+            handle.stats.net_input_bytes.add(total as u64);
+        }
+        let Some(connection) = self.connection(token) else {
+            return;
+        };
+        if limits::input_exceeded(server, connection) {
+            log::warn!(
+                "Closing client that reached max query buffer length: {}",
+                connection.session.shared.addr
+            );
+            if let Some(handle) = server.workers.get(self.index) {
+                handle.stats.query_buffer_disconnections.add(1);
+            }
+            self.close(token);
+            return;
+        }
+        if connection.hung_up {
+            let released = self.released();
+            if let Some(connection) = self.connection(token) {
+                // A client that shut down its sending side may still read its last replies.
+                let _ = connection.write(released);
+            }
+            self.close(token);
+            return;
+        }
+        if connection.readable && !connection.is_stopped() {
+            self.want_run(token);
+        }
+    }
+}
+
+/// Reads once: into the arena when nothing is left over, behind the rest otherwise.
+fn read(connection: &mut Connection, arena: &mut [u8], used: &mut usize) -> Bytes {
+    if connection.input.is_empty() {
+        let start = *used;
+        if !connection.readable {
+            return Bytes::Arena(start, start);
+        }
+        let room = arena.get_mut(start..start + READ_BYTES).unwrap_or_default();
+        let asked = room.len();
+        let result = connection.stream.read(room);
+        let got = connection.note_read(asked, result);
+        *used += got;
+        return Bytes::Arena(start, start + got);
+    }
+    if connection.readable {
+        let asked = connection.read_size();
+        let result = connection.stream.read_behind(&mut connection.input, asked);
+        connection.note_read(asked, result);
+    }
+    Bytes::Own(std::mem::take(&mut connection.input))
+}
+
+/// First stage: the command, the hash of its key, and its bucket on the way into the cache.
+fn look_up(server: &Server, batch: &Batch, pending: &mut Pending) {
+    let args = match &pending.what {
+        What::Spans(first, count) => {
+            let Some(source) = batch.sources.get(pending.source) else {
+                return;
+            };
+            let bytes = source.bytes.slice(&batch.arena);
+            Args::new(
+                bytes.get(pending.start..pending.end).unwrap_or_default(),
+                batch.spans.get(*first..first + count).unwrap_or_default(),
+            )
+        }
+        What::Inline(args) => args.as_args(),
+        What::Broken(_) => return,
+    };
+    pending.entry = server.commands.resolve(args);
+    if let Ok(Some(entry)) = pending.entry
+        && let KeyPlan::One(index) = entry.plan
+        && let Some(key) = args.get(index)
+    {
+        let hash = server.keyspace.hash(key);
+        server.keyspace.prefetch_bucket(pending.db, hash);
+        pending.hash = Some(hash);
+    }
+}
+
+fn request_limits(server: &Server, connection: &Connection) -> Limits {
+    if !connection.session.is_authenticated() {
+        return Limits::UNAUTHENTICATED;
+    }
+    Limits {
+        max_bulk: server.config.int(P::ProtoMaxBulkLen).max(0) as usize,
+        ..Limits::default()
+    }
+}
+
+/// A violation of the protocol: the client is told and disconnected.
+fn refuse(server: &Server, connection: &mut Connection, error: ProtocolError, bytes: &[u8]) {
+    log::debug!(
+        "Protocol error ({error}) from client: {}. Query buffer: {}",
+        connection.session.shared.addr,
+        resp::quoted(bytes.get(..64).unwrap_or(bytes))
+    );
+    let mut line = b"ERR ".to_vec();
+    line.extend_from_slice(&error.to_bytes());
+    server.errors.record(&line);
+    Reply::new(&mut connection.output, connection.session.protocol).error(&line);
+    connection.session.close_after_reply = true;
+}
+
+/// Publishes what other threads may ask of this client.
+fn publish(connection: &Connection, entry: Option<&'static Entry>, now_ms: u64) {
+    let session = &connection.session;
+    let figures = &session.shared.figures;
+    figures.last_active_ms.store(now_ms, Ordering::Relaxed);
+    figures.db.store(session.db, Ordering::Relaxed);
+    figures.flags.store(session.flag_bits(), Ordering::Relaxed);
+    if let Some(entry) = entry {
+        figures.last_command.store(entry.id + 1, Ordering::Relaxed);
+    }
+    let commands = figures.commands.load(Ordering::Relaxed);
+    figures.commands.store(commands + 1, Ordering::Relaxed);
+}

@@ -1,0 +1,11 @@
+//! Sockets and event loops: the only place that owns file descriptors of clients.
+
+pub mod balance;
+mod batch;
+pub mod connection;
+mod limits;
+pub mod listener;
+pub mod mailbox;
+pub mod stream;
+mod sys;
+pub mod worker;

@@ -1,0 +1,653 @@
+//! A worker: one thread, one poll, the commands of its own connections.
+//!
+//! A loop turn has four steps, and their order is the promise of the server: read from all ready
+//! connections and execute everything that came (`batch`), flush the log once, let the replies leave
+//! that the log has released, run timers. What is acknowledged is therefore in the log first.
+
+use std::collections::{BTreeSet, HashMap};
+use std::io;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use mio::{Events, Poll, Token};
+
+use super::connection::{Connection, Written};
+use super::listener::{Accepted, Listener};
+use super::mailbox::Message;
+use crate::client::{ClientShared, Origin, Session};
+use crate::config::P;
+use crate::dispatch::Executor;
+use crate::server::Server;
+
+/// Token of the waker.
+const WAKER: Token = Token(usize::MAX);
+/// Tokens from here up are listeners.
+const LISTENERS: usize = usize::MAX - 1024;
+/// Events taken from the kernel per turn.
+const EVENTS_PER_TURN: usize = 1024;
+/// Connections accepted per turn, so that a flood of them does not stop the others.
+const ACCEPTS_PER_TURN: usize = 256;
+/// A worker sleeps no longer than this, for its timers.
+const SLEEP_MAX: Duration = Duration::from_millis(100);
+
+/// One worker.
+pub struct Worker {
+    pub(crate) server: Arc<Server>,
+    pub(crate) index: usize,
+    pub(crate) exec: Executor,
+    poll: Poll,
+    /// The first worker accepts connections.
+    accepts: bool,
+    accept_pending: bool,
+    pub(super) connections: Vec<Option<Box<Connection>>>,
+    free: Vec<usize>,
+    by_id: HashMap<u64, usize, foldhash::fast::RandomState>,
+    /// Connections with something to read or to execute.
+    pub(super) runnable: Vec<usize>,
+    /// Connections with something to write.
+    pub(super) writable: Vec<usize>,
+    /// Connections whose replies wait for the log.
+    held: Vec<usize>,
+    /// Deadlines of blocked clients.
+    pub(crate) deadlines: BTreeSet<(u64, u64)>,
+    /// Connections that CLIENT PAUSE postponed.
+    pub(super) postponed: Vec<usize>,
+    pub(super) batch: super::batch::Batch,
+    messages: Vec<Message>,
+    next_idle_check_ms: u64,
+    cron: crate::start::Cron,
+    stopping: bool,
+}
+
+impl Worker {
+    /// Prepares worker `index`; the first one accepts connections.
+    pub fn new(server: Arc<Server>, index: usize) -> io::Result<Self> {
+        let poll = Poll::new()?;
+        let waker = mio::Waker::new(poll.registry(), WAKER)?;
+        if let Some(handle) = server.workers.get(index) {
+            handle.mailbox.attach(waker);
+        }
+        let exec = Executor::new(&server, index);
+        let mut worker = Self {
+            exec,
+            index,
+            poll,
+            accepts: index == 0,
+            accept_pending: false,
+            connections: Vec::new(),
+            free: Vec::new(),
+            by_id: HashMap::default(),
+            runnable: Vec::new(),
+            writable: Vec::new(),
+            held: Vec::new(),
+            deadlines: BTreeSet::new(),
+            postponed: Vec::new(),
+            batch: super::batch::Batch::default(),
+            messages: Vec::new(),
+            next_idle_check_ms: 0,
+            cron: crate::start::Cron::new(index == 0),
+            stopping: false,
+            server,
+        };
+        worker.register_listeners()?;
+        Ok(worker)
+    }
+
+    /// Adds the server's present listeners to the poll. Closed ones have left it by themselves.
+    fn register_listeners(&mut self) -> io::Result<()> {
+        if self.accepts {
+            let mut listeners = self.server.lock_listeners();
+            for (number, listener) in listeners.iter_mut().enumerate() {
+                listener.register(self.poll.registry(), Token(LISTENERS + number))?;
+            }
+            self.accept_pending = true;
+        }
+        Ok(())
+    }
+
+    /// Works until the server stops.
+    pub fn run(&mut self) -> io::Result<()> {
+        let mut events = Events::with_capacity(EVENTS_PER_TURN);
+        while !self.stopping {
+            match self.poll.poll(&mut events, Some(self.timeout())) {
+                Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
+                _ => {}
+            }
+            let server = Arc::clone(&self.server);
+            self.exec.refresh_clock(&server);
+            let began_ns = self.exec.now_ns;
+            self.collect(&events);
+            self.turn(&server);
+            self.note_turn(&server, began_ns);
+        }
+        self.close_all();
+        Ok(())
+    }
+
+    fn turn(&mut self, server: &Arc<Server>) {
+        self.read_mail(server);
+        if self.accept_pending {
+            self.accept(server);
+        }
+        self.execute_runnable(server);
+        let released = self.release(server);
+        self.write_replies(server, released);
+        self.timers(server);
+    }
+
+    fn note_turn(&mut self, server: &Server, began_ns: u64) {
+        keyspace::memory::publish();
+        if let Some(handle) = server.workers.get(self.index) {
+            let now = server.clock.monotonic_ns();
+            handle.stats.loop_turns.add(1);
+            handle.stats.busy_nanos.add(now.saturating_sub(began_ns));
+        }
+    }
+
+    fn timeout(&self) -> Duration {
+        if self.accept_pending || !self.runnable.is_empty() || !self.writable.is_empty() {
+            return Duration::ZERO;
+        }
+        let now_ms = self.server.now_ms();
+        let mut sleep = SLEEP_MAX;
+        let mut until = |deadline_ms: u64| {
+            sleep = sleep.min(Duration::from_millis(deadline_ms.saturating_sub(now_ms)));
+        };
+        if let Some((deadline, _)) = self.deadlines.first() {
+            until(*deadline);
+        }
+        if !self.postponed.is_empty() {
+            until(self.server.pause.until_ms());
+        }
+        if self.index == 0 {
+            until(self.server.next_expiry_ms.load(Ordering::Acquire));
+        }
+        sleep
+    }
+
+    fn collect(&mut self, events: &Events) {
+        for event in events {
+            let Token(token) = event.token();
+            if event.token() == WAKER {
+                continue;
+            }
+            if token >= LISTENERS {
+                self.accept_pending = true;
+                continue;
+            }
+            let Some(connection) = connection_of(&mut self.connections, token) else {
+                continue;
+            };
+            if event.is_readable() || event.is_read_closed() || event.is_error() {
+                connection.readable = true;
+                if !connection.queued_run {
+                    connection.queued_run = true;
+                    self.runnable.push(token);
+                }
+            }
+            if event.is_writable() && !connection.output.is_empty() && !connection.queued_write {
+                connection.queued_write = true;
+                self.writable.push(token);
+            }
+        }
+    }
+
+    // ---- connections -------------------------------------------------------------------------
+
+    fn accept(&mut self, server: &Arc<Server>) {
+        self.accept_pending = false;
+        let mut accepted = Vec::new();
+        {
+            let listeners = server.lock_listeners();
+            for listener in listeners.iter() {
+                accept_from(listener, &mut accepted);
+            }
+        }
+        // Somebody may be left in a queue; looking once more is cheap.
+        self.accept_pending = accepted.len() >= ACCEPTS_PER_TURN;
+        for client in accepted {
+            self.welcome(server, client);
+        }
+    }
+
+    fn welcome(&mut self, server: &Arc<Server>, mut accepted: Accepted) {
+        let stats = server.workers.get(self.index).map(|handle| &handle.stats);
+        if let Some(line) = refusal(server, &accepted) {
+            // The socket's buffer is empty, so this little always fits.
+            let _ = accepted.stream.write(line.as_bytes());
+            if let Some(stats) = stats {
+                stats.connections_rejected.add(1);
+            }
+            return;
+        }
+        if let Some(stats) = stats {
+            stats.connections_received.add(1);
+        }
+        if let Err(error) = accepted
+            .stream
+            .configure(server.config.int(P::TcpKeepalive) as u64)
+        {
+            log::debug!("Setting options of a client socket: {error}");
+        }
+        let fd = std::os::fd::AsRawFd::as_raw_fd(&accepted.stream);
+        let shared = Arc::new(ClientShared::new(
+            server.clients.next_id(),
+            accepted.addr,
+            accepted.laddr,
+            fd,
+            self.exec.now_ms,
+            self.index,
+        ));
+        log::debug!("Accepted {}", shared.addr);
+        server.clients.add(Arc::clone(&shared));
+        let authenticated = !server.switches.needs_password.load(Ordering::Relaxed);
+        let session = Session::new(shared, Origin::Client, authenticated);
+        let connection = Connection::new(accepted.stream, session, self.exec.now_ms);
+        self.adopt(Box::new(connection));
+    }
+
+    /// Takes a connection over: a new one, or one that another worker hands on.
+    fn adopt(&mut self, mut connection: Box<Connection>) {
+        let token = self.free.pop().unwrap_or_else(|| {
+            self.connections.push(None);
+            self.connections.len() - 1
+        });
+        if let Err(error) = connection
+            .stream
+            .register(self.poll.registry(), Token(token))
+        {
+            log::warn!("Registering a client socket: {error}");
+            self.free.push(token);
+            self.server.clients.remove(connection.session.shared.id);
+            return;
+        }
+        let shared = &connection.session.shared;
+        shared.worker.store(self.index, Ordering::Release);
+        self.by_id.insert(shared.id, token);
+        connection.readable = true;
+        connection.queued_run = true;
+        self.runnable.push(token);
+        let has_output = !connection.output.is_empty();
+        connection.queued_write = has_output;
+        if has_output {
+            self.writable.push(token);
+        }
+        if let Some(deadline) = connection
+            .session
+            .blocked
+            .as_ref()
+            .and_then(crate::blocking::Block::deadline_ms)
+        {
+            self.deadlines.insert((deadline, shared.id));
+        }
+        if let Some(slot) = self.connections.get_mut(token) {
+            *slot = Some(connection);
+        }
+    }
+
+    pub(crate) fn connection(&mut self, token: usize) -> Option<&mut Connection> {
+        connection_of(&mut self.connections, token)
+    }
+
+    fn token_of(&self, client: u64) -> Option<usize> {
+        self.by_id.get(&client).copied()
+    }
+
+    /// Takes a connection out of this worker's tables without closing it.
+    fn release_connection(&mut self, token: usize) -> Option<Box<Connection>> {
+        let mut connection = self.connections.get_mut(token)?.take()?;
+        let id = connection.session.shared.id;
+        self.by_id.remove(&id);
+        if let Some(deadline) = connection
+            .session
+            .blocked
+            .as_ref()
+            .and_then(crate::blocking::Block::deadline_ms)
+        {
+            self.deadlines.remove(&(deadline, id));
+        }
+        self.runnable.retain(|other| *other != token);
+        self.writable.retain(|other| *other != token);
+        self.held.retain(|other| *other != token);
+        self.postponed.retain(|other| *other != token);
+        if let Err(error) = connection.stream.deregister(self.poll.registry()) {
+            log::debug!("Deregistering a client socket: {error}");
+        }
+        self.free.push(token);
+        Some(connection)
+    }
+
+    /// Hands a connection to another worker.
+    pub(super) fn hand_over(&mut self, token: usize, to: usize) {
+        let server = Arc::clone(&self.server);
+        let Some(target) = server.workers.get(to) else {
+            return;
+        };
+        if let Some(connection) = self.release_connection(token) {
+            connection
+                .session
+                .shared
+                .worker
+                .store(to, Ordering::Release);
+            target.mailbox.send(Message::Adopt(connection));
+        }
+    }
+
+    pub(super) fn close(&mut self, token: usize) {
+        let server = Arc::clone(&self.server);
+        if let Some(mut connection) = self.release_connection(token) {
+            crate::blocking::forget(&server, &mut connection.session, connection.waiter.take());
+            crate::commands::transactions::forget(&server, &mut connection.session);
+            if connection.session.monitor {
+                server.monitors.remove(&connection.session.shared);
+            }
+            server.clients.remove(connection.session.shared.id);
+            log::debug!(
+                "Client closed connection {}",
+                connection.session.shared.addr
+            );
+        }
+    }
+
+    fn close_all(&mut self) {
+        for token in 0..self.connections.len() {
+            self.close(token);
+        }
+    }
+
+    // ---- mail --------------------------------------------------------------------------------
+
+    fn read_mail(&mut self, server: &Arc<Server>) {
+        let Some(handle) = server.workers.get(self.index) else {
+            return;
+        };
+        let mut messages = std::mem::take(&mut self.messages);
+        handle.mailbox.drain(&mut messages);
+        for message in messages.drain(..) {
+            self.handle(server, message);
+        }
+        self.messages = messages;
+    }
+
+    fn handle(&mut self, server: &Arc<Server>, message: Message) {
+        match message {
+            Message::Adopt(connection) => self.adopt(connection),
+            Message::Synced => self.synced(server),
+            Message::Refresh => self.resume_postponed(),
+            Message::Listen => {
+                if let Err(error) = self.register_listeners() {
+                    log::warn!("Changing the listening sockets: {error}");
+                }
+            }
+            Message::HandOver { count, to } => self.hand_over_some(count, to),
+            Message::Stop => self.stop(server),
+            Message::Deliver(client)
+            | Message::Kill(client)
+            | Message::Unblock { client, .. }
+            | Message::Served { client, .. } => match self.token_of(client) {
+                Some(token) => self.handle_for(server, token, message),
+                None => forward(server, self.index, client, message),
+            },
+        }
+    }
+
+    fn handle_for(&mut self, server: &Arc<Server>, token: usize, message: Message) {
+        match message {
+            Message::Deliver(_) => self.collect_outbox(token),
+            Message::Kill(_) => self.kill(token),
+            Message::Unblock { error, .. } => {
+                crate::blocking::end_wait(self, server, token, Some(error));
+            }
+            Message::Served { reply, offset, .. } => {
+                crate::blocking::served(self, token, reply, offset);
+            }
+            _ => {}
+        }
+    }
+
+    fn collect_outbox(&mut self, token: usize) {
+        if let Some(connection) = self.connection(token) {
+            let shared = Arc::clone(&connection.session.shared);
+            shared.outbox_announced.store(false, Ordering::Release);
+            let mut outbox = shared.outbox.lock().unwrap_or_else(PoisonError::into_inner);
+            connection.output.append(&mut outbox);
+        }
+        self.want_write(token);
+    }
+
+    /// CLIENT KILL: what was answered already still leaves if the socket takes it at once.
+    fn kill(&mut self, token: usize) {
+        let released = self.released();
+        if let Some(connection) = self.connection(token) {
+            // The connection goes either way.
+            let _ = connection.write(released);
+        }
+        self.close(token);
+    }
+
+    fn stop(&mut self, server: &Arc<Server>) {
+        let released = self.release(server);
+        for token in 0..self.connections.len() {
+            if let Some(connection) = self.connection(token) {
+                // Best effort: the process ends now.
+                let _ = connection.write(released);
+            }
+        }
+        self.stopping = true;
+    }
+
+    pub(crate) fn want_write(&mut self, token: usize) {
+        if let Some(connection) = connection_of(&mut self.connections, token)
+            && !connection.queued_write
+        {
+            connection.queued_write = true;
+            self.writable.push(token);
+        }
+    }
+
+    pub(crate) fn want_run(&mut self, token: usize) {
+        if let Some(connection) = connection_of(&mut self.connections, token)
+            && !connection.queued_run
+        {
+            connection.queued_run = true;
+            self.runnable.push(token);
+        }
+    }
+
+    fn resume_postponed(&mut self) {
+        for token in std::mem::take(&mut self.postponed) {
+            if let Some(connection) = self.connection(token) {
+                connection.postponed = false;
+            }
+            self.want_run(token);
+        }
+    }
+
+    // ---- replies -----------------------------------------------------------------------------
+
+    /// Writes the log for everything executed so far; returns the offset up to which replies may leave.
+    fn release(&mut self, server: &Server) -> u64 {
+        crate::durability::flush(server)
+    }
+
+    pub(crate) fn released(&self) -> u64 {
+        self.server.log.acknowledged()
+    }
+
+    /// The log is durable up to a new offset: replies that waited for it may leave.
+    fn synced(&mut self, server: &Server) {
+        for token in std::mem::take(&mut self.held) {
+            self.want_write(token);
+        }
+        crate::blocking::log_synced(self, server);
+    }
+
+    fn write_replies(&mut self, server: &Server, released: u64) {
+        let mut again = Vec::new();
+        for token in std::mem::take(&mut self.writable) {
+            let Some(connection) = connection_of(&mut self.connections, token) else {
+                continue;
+            };
+            connection.queued_write = false;
+            connection.hold_replies(released);
+            if let Some(stats) = server.workers.get(self.index) {
+                stats.stats.writes_processed.add(1);
+            }
+            match connection.write(released) {
+                Ok(Written::All) => {
+                    if connection.throttled {
+                        connection.throttled = false;
+                        self.want_run(token);
+                    } else if connection.session.close_after_reply {
+                        self.close(token);
+                    }
+                }
+                Ok(Written::Blocked) => self.check_output_limit(server, token),
+                Ok(Written::More) => again.push(token),
+                Ok(Written::Held) => self.held.push(token),
+                Err(error) => {
+                    log::debug!("Error writing to client: {error}");
+                    self.close(token);
+                }
+            }
+        }
+        for token in again {
+            self.want_write(token);
+        }
+    }
+
+    fn check_output_limit(&mut self, server: &Server, token: usize) {
+        let now_ms = self.exec.now_ms;
+        let Some(connection) = self.connection(token) else {
+            return;
+        };
+        if super::limits::output_exceeded(server, connection, now_ms) {
+            if let Some(handle) = server.workers.get(self.index) {
+                handle.stats.output_buffer_disconnections.add(1);
+            }
+            self.close(token);
+        }
+    }
+
+    // ---- timers ------------------------------------------------------------------------------
+
+    fn timers(&mut self, server: &Arc<Server>) {
+        let now_ms = self.exec.now_ms;
+        while let Some((deadline, client)) = self.deadlines.first().copied() {
+            if deadline > now_ms {
+                break;
+            }
+            self.deadlines.pop_first();
+            if let Some(token) = self.token_of(client) {
+                crate::blocking::end_wait(self, server, token, None);
+            }
+        }
+        if !self.postponed.is_empty() && !server.pause.is_active(now_ms) {
+            self.resume_postponed();
+        }
+        if now_ms >= self.next_idle_check_ms {
+            self.next_idle_check_ms = now_ms + 1_000;
+            self.check_clients(server, now_ms);
+        }
+        let mut cron = std::mem::take(&mut self.cron);
+        cron.tick(server, &mut self.exec);
+        self.cron = cron;
+    }
+
+    /// Once a second: idle clients, soft output limits.
+    fn check_clients(&mut self, server: &Server, now_ms: u64) {
+        let timeout_ms = server.config.int(P::Timeout).max(0) as u64 * 1_000;
+        for token in 0..self.connections.len() {
+            let Some(connection) = self.connection(token) else {
+                continue;
+            };
+            let idle = timeout_ms > 0
+                && connection.session.blocked.is_none()
+                && !connection.session.monitor
+                && now_ms.saturating_sub(connection.last_active_ms) > timeout_ms;
+            if idle {
+                log::debug!("Closing idle client");
+                self.close(token);
+            } else if super::limits::output_exceeded(server, connection, now_ms) {
+                self.close(token);
+            }
+        }
+    }
+
+    /// Upper bound of the tokens in use.
+    pub(crate) fn slots(&self) -> usize {
+        self.connections.len()
+    }
+
+    /// Connections of this worker.
+    pub(super) fn connection_count(&self) -> usize {
+        self.by_id.len()
+    }
+
+    fn hand_over_some(&mut self, count: usize, to: usize) {
+        let mut tokens: Vec<usize> = (0..self.connections.len())
+            .filter(|token| {
+                self.connections
+                    .get(*token)
+                    .and_then(Option::as_ref)
+                    .is_some_and(|connection| connection.recent_commands > 0)
+            })
+            .collect();
+        tokens.truncate(count.min(self.connection_count()));
+        for token in tokens {
+            self.hand_over(token, to);
+        }
+    }
+}
+
+pub(super) fn connection_of(
+    connections: &mut [Option<Box<Connection>>],
+    token: usize,
+) -> Option<&mut Connection> {
+    connections.get_mut(token)?.as_deref_mut()
+}
+
+fn accept_from(listener: &Listener, accepted: &mut Vec<Accepted>) {
+    while accepted.len() < ACCEPTS_PER_TURN {
+        match listener.accept() {
+            Ok(client) => accepted.push(client),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+            Err(error) => {
+                log::warn!("Accepting client connection: {error}");
+                return;
+            }
+        }
+    }
+}
+
+/// A message for a client that is not here: it moved, or it is gone.
+fn forward(server: &Server, here: usize, client: u64, message: Message) {
+    if let Some(shared) = server.clients.get(client) {
+        let owner = shared.worker.load(Ordering::Acquire);
+        if owner != here
+            && let Some(handle) = server.workers.get(owner)
+        {
+            handle.mailbox.send(message);
+        }
+    }
+}
+
+/// Why a new connection is refused, as the line it gets.
+fn refusal(server: &Server, accepted: &Accepted) -> Option<&'static str> {
+    if server.clients.count() >= server.config.int(P::Maxclients).max(0) as usize {
+        return Some("-ERR max number of clients reached\r\n");
+    }
+    let is_open = server.config.bool(P::ProtectedMode)
+        && !server.switches.needs_password.load(Ordering::Relaxed);
+    if is_open && !accepted.is_local {
+        return Some(PROTECTED_MODE);
+    }
+    None
+}
+
+const PROTECTED_MODE: &str = "-DENIED Lodestore is running in protected mode because protected \
+mode is enabled and no password is set for the default user. In this mode connections are only \
+accepted from the loopback interface. To connect from other computers, either set a password \
+(requirepass), or bind to trusted interfaces and set protected-mode to no.\r\n";

@@ -1,0 +1,600 @@
+//! Starting and stopping a server, its timers, and parameters that take effect at run time.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock, Mutex};
+use std::thread::JoinHandle;
+
+use crossbeam_utils::CachePadded;
+use keyspace::{Keyspace, Options, SHARDS_MAX, SHARDS_MIN};
+use persist::{Disk, FsyncPolicy, Log, LogOptions};
+
+use crate::command::CommandResult;
+use crate::config::{AppendFsync, Config, P, shutdown};
+use crate::dispatch::Executor;
+use crate::error::CommandError;
+use crate::net::balance::Balance;
+use crate::net::listener::Listener;
+use crate::net::mailbox::{Mailbox, Message};
+use crate::net::worker::Worker;
+use crate::process::{self, PidFile, Supervisor};
+use crate::server::{Identity, Server, WorkerHandle};
+use crate::stats::WorkerStats;
+use crate::table::CommandTable;
+use crate::watch::ShardTables;
+
+/// Shards per worker: enough that two workers seldom meet on a lock.
+const SHARDS_PER_WORKER: usize = 16;
+
+/// More workers than this are a mistake of the configuration.
+const WORKERS_MAX: usize = 128;
+
+/// Why a server did not start; the text has been logged where Redis would log it.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// No thread, poll or socket was to be had.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    /// A listening address is taken or not ours.
+    #[error("Failed listening on port {port} (tcp), aborting: {text}")]
+    Listen {
+        /// The port.
+        port: i64,
+        /// The system's reason.
+        text: String,
+    },
+    /// The data could not be loaded.
+    #[error("{0}")]
+    Load(#[from] persist::LoadError),
+    /// A parameter that only the server can judge.
+    #[error("{0}")]
+    Config(String),
+}
+
+/// A running server.
+pub struct Instance {
+    server: Arc<Server>,
+    workers: Vec<JoinHandle<io::Result<()>>>,
+    pid_file: Option<PidFile>,
+    supervisor: Supervisor,
+}
+
+impl Instance {
+    /// Starts a server: listens, starts the threads, loads the data. Returns when it accepts commands.
+    pub fn start(config: Config) -> Result<Self, StartError> {
+        let supervisor = Supervisor::detect(config.choice(P::Supervised));
+        let server = build(config)?;
+        let listeners = listen(&server.config)?;
+        *server.lock_listeners() = listeners;
+        crate::logging::banner(&server.config, env!("CARGO_PKG_VERSION"));
+        log::info!("Server initialized");
+        let pid_file = write_pid_file(&server);
+        watch_log(&server);
+        let load = server.config.bool(P::AppendOnly);
+        if load {
+            server.loading.begin(server.now_ms());
+        }
+        let workers = spawn(&server)?;
+        let mut instance = Self {
+            server,
+            workers,
+            pid_file,
+            supervisor,
+        };
+        if load && let Err(error) = crate::loading::load_log(&instance.server) {
+            log::error!("{error}");
+            instance.stop(1);
+            instance.join();
+            return Err(error.into());
+        }
+        instance.server.log.start()?;
+        announce(&instance.server);
+        supervisor.ready();
+        Ok(instance)
+    }
+
+    /// What the threads share.
+    pub fn server(&self) -> &Arc<Server> {
+        &self.server
+    }
+
+    /// Asks the server to stop.
+    pub fn stop(&self, exit_code: i32) {
+        self.server.shutdown.request(exit_code);
+        self.server.broadcast(|| Message::Stop);
+    }
+
+    /// Waits until the server has stopped and its log is closed. Returns the exit code.
+    pub fn wait(mut self) -> i32 {
+        self.join();
+        self.supervisor.stopping();
+        let mut exit_code = self.server.shutdown.exit_code();
+        if self.server.log.is_enabled() {
+            log::info!("Calling fsync() on the AOF file.");
+        }
+        if let Err(error) = self.server.log.close() {
+            log::error!("Closing the append only file: {error}");
+            exit_code = exit_code.max(1);
+        }
+        self.server.lock_listeners().clear();
+        if let Some(pid_file) = self.pid_file.take() {
+            log::info!("Removing the pid file.");
+            drop(pid_file);
+        }
+        log::warn!("Lodestore is now ready to exit, bye bye...");
+        exit_code
+    }
+
+    fn join(&mut self) {
+        for worker in self.workers.drain(..) {
+            match worker.join() {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => log::error!("A worker ended: {error}"),
+                Err(_) => log::error!("A worker panicked"),
+            }
+        }
+    }
+}
+
+fn build(config: Config) -> Result<Arc<Server>, StartError> {
+    let renames: Vec<(String, String)> = config
+        .renames()
+        .iter()
+        .map(|rename| {
+            let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+            (text(&rename.from), text(&rename.to))
+        })
+        .collect();
+    let commands = CommandTable::new(crate::commands::GROUPS, &renames).map_err(|reason| {
+        let last = config.renames().last();
+        StartError::Config(last.map_or(reason.clone(), |rename| {
+            rename.location.error(reason.as_str()).to_string()
+        }))
+    })?;
+    let workers = worker_count(&config);
+    let keyspace = Keyspace::new_with(keyspace_options(&config, workers), |_| {
+        Box::new(ShardTables::default())
+    });
+    let log = Log::new(Arc::new(Disk), log_options(&config));
+    let identity = identity(&config);
+    let command_count = commands.entries().len();
+    let server = Arc::new_cyclic(|me| Server {
+        keyspace,
+        commands,
+        clients: Default::default(),
+        workers: (0..workers)
+            .map(|_| WorkerHandle {
+                mailbox: Mailbox::default(),
+                stats: CachePadded::new(WorkerStats::new(command_count)),
+            })
+            .collect(),
+        listeners: Mutex::default(),
+        log,
+        clock: Default::default(),
+        lru: Default::default(),
+        pause: Default::default(),
+        lazy: Default::default(),
+        events: Default::default(),
+        monitors: Default::default(),
+        commandlog: Default::default(),
+        latency: Default::default(),
+        errors: Default::default(),
+        metrics: Default::default(),
+        replication_id: Default::default(),
+        loading: Default::default(),
+        shutdown: Default::default(),
+        identity,
+        switches: Default::default(),
+        blocked_clients: AtomicU64::new(0),
+        watching_clients: AtomicU64::new(0),
+        peak_memory: AtomicU64::new(0),
+        dirty_since_save: AtomicU64::new(0),
+        last_save_s: AtomicU64::new(0),
+        next_expiry_ms: AtomicU64::new(0),
+        me: me.clone(),
+        config,
+    });
+    server
+        .last_save_s
+        .store(server.now_ms() / 1000, Ordering::Relaxed);
+    server.lru.refresh(server.now_ms());
+    refresh_switches(&server);
+    server.metrics.note_startup_memory();
+    Ok(server)
+}
+
+fn worker_count(config: &Config) -> usize {
+    let asked = config.size(P::Threads);
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    if asked == 0 { cores } else { asked }.clamp(1, WORKERS_MAX)
+}
+
+fn keyspace_options(config: &Config, workers: usize) -> Options {
+    Options {
+        shards: (workers * SHARDS_PER_WORKER)
+            .next_power_of_two()
+            .clamp(SHARDS_MIN, SHARDS_MAX),
+        databases: u32::try_from(config.int(P::Databases)).unwrap_or(16),
+        hash_seed: hash_seed(config),
+    }
+}
+
+/// The secret of the key hash: from `hash-seed` when it is set (so that order is repeatable), else from
+/// the operating system.
+fn hash_seed(config: &Config) -> [u64; 2] {
+    let text = config.bytes(P::HashSeed);
+    if text.is_empty() {
+        return [random_u64(), random_u64()];
+    }
+    [
+        xxhash_rust::xxh3::xxh3_64_with_seed(&text, 1),
+        xxhash_rust::xxh3::xxh3_64_with_seed(&text, 2),
+    ]
+}
+
+/// 64 random bits of the operating system (std keys its hash maps with them).
+fn random_u64() -> u64 {
+    use std::hash::{BuildHasher, RandomState};
+    RandomState::new().hash_one(std::process::id())
+}
+
+fn log_options(config: &Config) -> LogOptions {
+    LogOptions {
+        dir: config.dir(),
+        appenddirname: config.text(P::AppendDirName),
+        appendfilename: config.text(P::AppendFileName),
+        fsync: fsync_policy(config),
+        load_truncated: config.bool(P::AofLoadTruncated),
+        max_bulk: config.size(P::ProtoMaxBulkLen),
+        ..LogOptions::default()
+    }
+}
+
+fn fsync_policy(config: &Config) -> FsyncPolicy {
+    match config.choice(P::AppendFsync) {
+        AppendFsync::Always => FsyncPolicy::Always,
+        AppendFsync::EverySecond => FsyncPolicy::EverySecond,
+        AppendFsync::No => FsyncPolicy::No,
+    }
+}
+
+fn identity(config: &Config) -> Identity {
+    let run_id = (0..3)
+        .map(|_| format!("{:016x}", random_u64()))
+        .collect::<String>();
+    Identity {
+        run_id: run_id.chars().take(40).collect(),
+        started_ms: std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .map_or(0, |time| time.as_millis() as u64),
+        executable: std::env::current_exe()
+            .map(|path| path.display().to_string())
+            .unwrap_or_default(),
+        config_file: config
+            .file()
+            .map(|path| path.display().to_string())
+            .unwrap_or_default(),
+        pid: std::process::id(),
+    }
+}
+
+/// Opens all listening sockets of the configuration. An address that `bind` marks with `-` may be
+/// missing.
+pub fn listen(config: &Config) -> Result<Vec<Listener>, StartError> {
+    let mut listeners = Vec::new();
+    let backlog = i32::try_from(config.int(P::TcpBacklog)).unwrap_or(511);
+    let port = config.int(P::Port);
+    if let Ok(port16) = u16::try_from(port)
+        && port16 != 0
+    {
+        let addresses = config.bind_addresses();
+        for address in &addresses {
+            let (optional, host) = match address.strip_prefix('-') {
+                Some(host) => (true, host),
+                None => (false, address.as_str()),
+            };
+            match Listener::bind(host, port16, backlog) {
+                Ok(listener) => listeners.push(listener),
+                Err(error) if optional && is_unavailable(&error) => {}
+                Err(error) => {
+                    let text = process::os_text(&error);
+                    log::warn!(
+                        "Warning: Could not create server TCP listening socket {host}:{port}: bind: {text}"
+                    );
+                    return Err(StartError::Listen { port, text });
+                }
+            }
+        }
+        if listeners.is_empty() && !addresses.is_empty() {
+            let text = "no address could be bound".to_owned();
+            return Err(StartError::Listen { port, text });
+        }
+    }
+    if let Some(path) = config.path(P::UnixSocket) {
+        let mode = u32::try_from(config.int(P::UnixSocketPerm)).unwrap_or(0);
+        listeners.push(Listener::unix(&path, mode, backlog)?);
+        process::set_socket_owner(&path, mode, &config.text(P::UnixSocketGroup))
+            .map_err(StartError::Config)?;
+    }
+    if listeners.is_empty() {
+        log::warn!("Configured to not listen anywhere, exiting.");
+        return Err(StartError::Config("no address to listen on".to_owned()));
+    }
+    Ok(listeners)
+}
+
+/// Errors that make an optional address merely absent, as in Redis.
+fn is_unavailable(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(
+            libc::ENOPROTOOPT
+                | libc::EPROTONOSUPPORT
+                | libc::ESOCKTNOSUPPORT
+                | libc::EPFNOSUPPORT
+                | libc::EAFNOSUPPORT
+                | libc::EADDRNOTAVAIL
+        )
+    )
+}
+
+fn write_pid_file(server: &Server) -> Option<PidFile> {
+    let path: Option<PathBuf> = server.config.path(P::PidFile);
+    match path {
+        Some(path) => PidFile::write(&path),
+        None if server.config.bool(P::Daemonize) => {
+            PidFile::write(std::path::Path::new("/var/run/lodestore.pid"))
+        }
+        None => None,
+    }
+}
+
+/// Workers hear of each sync, because replies and WAITAOF wait for it.
+fn watch_log(server: &Arc<Server>) {
+    let weak = Arc::downgrade(server);
+    server.log.on_synced(Box::new(move |_| {
+        if let Some(server) = weak.upgrade() {
+            server.broadcast(|| Message::Synced);
+        }
+    }));
+}
+
+fn spawn(server: &Arc<Server>) -> io::Result<Vec<JoinHandle<io::Result<()>>>> {
+    let background = Arc::downgrade(server);
+    std::thread::Builder::new()
+        .name("background".to_owned())
+        .spawn(move || crate::lazy::work(&background))?;
+    let mut threads = Vec::new();
+    for index in 0..server.workers.len() {
+        // Made here, so that a failure is a failure to start.
+        let mut worker = Worker::new(Arc::clone(server), index)?;
+        let thread = std::thread::Builder::new()
+            .name(format!("worker-{index}"))
+            .spawn(move || worker.run())?;
+        threads.push(thread);
+    }
+    Ok(threads)
+}
+
+fn announce(server: &Server) {
+    for listener in server.lock_listeners().iter() {
+        log::info!("Ready to accept connections {}", listener.kind());
+    }
+}
+
+/// Raises the limit of open files for `maxclients` clients, or lowers `maxclients` to what the system
+/// allows.
+pub fn limit_clients(config: &Config) -> Result<(), String> {
+    let asked = config.int(P::Maxclients).max(1) as u64;
+    let possible = process::raise_open_files(asked)?;
+    if possible < asked {
+        config.adjust(P::Maxclients, i64::try_from(possible).unwrap_or(i64::MAX));
+    }
+    Ok(())
+}
+
+// ---- timers ------------------------------------------------------------------------------------
+
+/// Set by SIGINT and SIGTERM, taken by the timers.
+static SIGNALS: LazyLock<[Arc<AtomicBool>; 2]> = LazyLock::new(Default::default);
+
+/// True once a shutdown is under way: another SIGINT then ends the process at once, as in Redis.
+static STOPPING: LazyLock<Arc<AtomicBool>> = LazyLock::new(Default::default);
+
+/// Makes SIGINT and SIGTERM end the process in order.
+pub fn handle_signals() -> io::Result<()> {
+    signal_hook::flag::register_conditional_shutdown(libc::SIGINT, 1, Arc::clone(&STOPPING))?;
+    for (flag, signal) in SIGNALS.iter().zip([libc::SIGINT, libc::SIGTERM]) {
+        signal_hook::flag::register(signal, Arc::clone(flag))?;
+    }
+    Ok(())
+}
+
+/// The timers of the first worker.
+#[derive(Default)]
+pub struct Cron {
+    is_first: bool,
+    next_ms: u64,
+    expire_from: usize,
+    balance: Balance,
+}
+
+impl Cron {
+    /// Timers that do something only on the first worker.
+    pub fn new(is_first: bool) -> Self {
+        Self {
+            is_first,
+            ..Self::default()
+        }
+    }
+
+    /// Called once per loop turn.
+    pub fn tick(&mut self, server: &Server, exec: &mut Executor) {
+        if !self.is_first || server.switches.pause_cron.load(Ordering::Relaxed) {
+            return;
+        }
+        let now_ms = exec.now_ms;
+        if now_ms >= server.next_expiry_ms.load(Ordering::Acquire) {
+            let next = crate::expire::run(exec, server, &mut self.expire_from);
+            server.next_expiry_ms.fetch_min(next, Ordering::AcqRel);
+        }
+        if now_ms < self.next_ms {
+            return;
+        }
+        self.next_ms = now_ms + 100;
+        server.lru.refresh(now_ms);
+        crate::info::metrics::sample(server);
+        server
+            .peak_memory
+            .fetch_max(keyspace::memory::used(), Ordering::Relaxed);
+        self.balance.tick(server, now_ms, exec.now_ns);
+        check_signals(server);
+    }
+}
+
+fn check_signals(server: &Server) {
+    for (slot, name, parameter) in [
+        (0_usize, "SIGINT", P::ShutdownOnSigint),
+        (1, "SIGTERM", P::ShutdownOnSigterm),
+    ] {
+        let got = SIGNALS
+            .get(slot)
+            .is_some_and(|flag| flag.swap(false, Ordering::AcqRel));
+        if !got || server.shutdown.is_requested() {
+            continue;
+        }
+        log::warn!("Received {name} scheduling shutdown...");
+        let bits = server.config.int(parameter);
+        let options = ShutdownOptions {
+            save: bits & shutdown::SAVE != 0,
+            nosave: bits & shutdown::NOSAVE != 0,
+            now: bits & shutdown::NOW != 0,
+            force: bits & shutdown::FORCE != 0,
+            safe: bits & shutdown::SAFE != 0,
+            failover: bits & shutdown::FAILOVER != 0,
+        };
+        if request_shutdown(server, options).is_err() {
+            log::warn!(
+                "Errors trying to shut down the server. Check the logs for more information."
+            );
+        }
+    }
+}
+
+// ---- shutdown ----------------------------------------------------------------------------------
+
+/// Options of SHUTDOWN.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ShutdownOptions {
+    /// SAVE: a snapshot even without save points.
+    pub save: bool,
+    /// NOSAVE.
+    pub nosave: bool,
+    /// NOW: do not wait for replicas.
+    pub now: bool,
+    /// FORCE: errors do not matter.
+    pub force: bool,
+    /// SAFE: only when nothing is lost by it.
+    pub safe: bool,
+    /// FAILOVER: hand over to a replica first.
+    pub failover: bool,
+}
+
+/// Begins the end of the process: the log is written, replies leave, clients are closed. There are no
+/// snapshots yet, so what is not in the log is lost; SAVE therefore needs the log.
+pub fn request_shutdown(server: &Server, options: ShutdownOptions) -> Result<(), CommandError> {
+    log::warn!("User requested shutdown...");
+    if options.save && !server.log.is_enabled() && !options.force {
+        log::warn!(
+            "SHUTDOWN SAVE: there is no append only file, and snapshots are not part of this version; can't exit."
+        );
+        return Err(shutdown_error());
+    }
+    if let Err(error) = server.log.flush()
+        && !options.force
+    {
+        log::warn!("Error trying to write the append only file, can't exit: {error}");
+        return Err(shutdown_error());
+    }
+    STOPPING.store(true, Ordering::Release);
+    server.shutdown.request(0);
+    server.broadcast(|| Message::Stop);
+    Ok(())
+}
+
+fn shutdown_error() -> CommandError {
+    CommandError::line("ERR Errors trying to SHUTDOWN. Check logs.")
+}
+
+/// The result of a handler that ended the process: nothing is answered, the connection closes.
+pub fn shutdown_result(result: Result<(), CommandError>) -> CommandResult {
+    result.map(|()| crate::command::Outcome::Done)
+}
+
+// ---- parameters at run time --------------------------------------------------------------------
+
+/// Takes over what loops and hot paths keep a copy of.
+pub fn refresh_switches(server: &Server) {
+    let config = &server.config;
+    let switches = &server.switches;
+    switches
+        .max_memory
+        .store(config.int(P::Maxmemory).max(0) as u64, Ordering::Relaxed);
+    switches
+        .lazy_expire
+        .store(config.bool(P::LazyfreeLazyExpire), Ordering::Relaxed);
+    switches
+        .latency_tracking
+        .store(config.bool(P::LatencyTracking), Ordering::Relaxed);
+    switches
+        .needs_password
+        .store(!config.bytes(P::RequirePass).is_empty(), Ordering::Relaxed);
+    let number = |id| u32::try_from(config.int(id)).unwrap_or(0);
+    server.lru.configure(
+        crate::evict::policy(server).is_lfu(),
+        number(P::LfuLogFactor),
+        number(P::LfuDecayTime),
+    );
+    server.commandlog.configure(config);
+    server.latency.configure(config);
+}
+
+/// A parameter was set at run time: whatever has to follow from it. The value is in `server.config`.
+pub fn apply_parameter(server: &Server, id: P) -> Result<(), String> {
+    match id {
+        P::AppendOnly => crate::durability::switch(server, server.config.bool(P::AppendOnly))?,
+        P::AppendFsync => server.log.set_policy(fsync_policy(&server.config)),
+        P::LogLevel | P::LogFormat | P::LogTimestampFormat => {
+            crate::logging::update(&server.config);
+        }
+        P::Maxclients => {
+            let asked = server.config.int(P::Maxclients).max(1) as u64;
+            if process::raise_open_files(asked)? < asked {
+                return Err(format!(
+                    "The operating system is not able to handle the specified number of clients, try with {}",
+                    process::raise_open_files(asked)?
+                ));
+            }
+        }
+        P::Port | P::Bind => rebind(server)?,
+        _ => {}
+    }
+    refresh_switches(server);
+    Ok(())
+}
+
+/// New listening sockets in place of the old ones, which are closed first because the addresses may
+/// overlap.
+fn rebind(server: &Server) -> Result<(), String> {
+    let mut listeners = server.lock_listeners();
+    listeners.clear();
+    let opened = listen(&server.config)
+        .map_err(|_| "Unable to listen on this port. Check server logs.".to_owned())?;
+    *listeners = opened;
+    drop(listeners);
+    if let Some(worker) = server.workers.first() {
+        worker.mailbox.send(Message::Listen);
+    }
+    Ok(())
+}
