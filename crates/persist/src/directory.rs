@@ -229,6 +229,36 @@ impl Directory {
         }
     }
 
+    fn suspect_path(&self) -> PathBuf {
+        self.path_of(format!("{}.unsynced", self.filename))
+    }
+
+    /// Leaves a note that a sync of the last increment has failed. After such a failure the next
+    /// sync of the same bytes may succeed without saving them, also when another process asks for
+    /// it; so a server that starts must know. The note need not be durable: a power cut leaves no
+    /// unsaved bytes that could be mistaken for saved ones.
+    pub(crate) fn mark_suspect(&self) -> bool {
+        let result = self.storage.open(&self.suspect_path(), OpenMode::Create);
+        if let Err(error) = &result {
+            let text = errno_text(error);
+            log::warn!("Can't note the failed fsync for a server that starts after this: {text}");
+        }
+        result.is_ok()
+    }
+
+    pub(crate) fn is_suspect(&self) -> bool {
+        self.exists(&self.suspect_path())
+    }
+
+    pub(crate) fn clear_suspect(&self) {
+        if let Err(error) = self.storage.remove(&self.suspect_path()) {
+            log::warn!(
+                "Error removing the note of a failed fsync: {}",
+                errno_text(&error)
+            );
+        }
+    }
+
     fn cut(&self, info: &FileInfo, length: u64) -> io::Result<()> {
         let path = self.path_of(info);
         if self.storage.open(&path, OpenMode::Read)?.len()? > length {

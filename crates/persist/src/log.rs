@@ -488,9 +488,11 @@ impl Shared {
             .trouble
             .as_ref()
             .is_some_and(|old| old.needs_base);
-        let Some(writer) = slot.as_mut().filter(|_| !needs_base) else {
+        let Some(writer) = slot.as_mut() else { return };
+        writer.note_failed_sync();
+        if needs_base {
             return;
-        };
+        }
         match self.mend(writer) {
             Ok(()) => {
                 log::info!("AOF write error looks solved. The server can write again.");
@@ -509,7 +511,7 @@ impl Shared {
             self.synced.load(Ordering::Acquire),
             self.written.load(Ordering::Acquire),
         );
-        if writer.sync_failed {
+        if writer.needs_roll() {
             writer
                 .roll(synced, written)
                 .map_err(|error| (Cause::Fsync, error))?;
@@ -569,7 +571,7 @@ impl Shared {
                     self.publish_sizes(writer);
                 }
                 Err(error) => {
-                    writer.sync_failed = true;
+                    writer.distrust();
                     let kept = writer
                         .unsynced
                         .reaches_back_to(self.synced.load(Ordering::Acquire));

@@ -9,12 +9,12 @@ use crate::chunk::{Chunk, Unsynced, push_select, recycle};
 use crate::directory::{CommitError, Directory};
 use crate::load::{LoadReport, Tail};
 use crate::manifest::{FileInfo, Manifest};
-use crate::storage::{File, OpenMode, append_all, errno_text};
+use crate::storage::{File, OpenMode, append_all, errno_text, read_full};
 use std::io::{self, Write};
 use std::sync::Arc;
 
-/// Bytes of a base collected before they are written.
-const BASE_BUFFER: usize = 256 << 10;
+/// Bytes of a base, or of a file that is copied, that are written at once.
+const COPY_BUFFER: usize = 256 << 10;
 
 /// The open log: a directory, and the increment that grows.
 pub(crate) struct Writer {
@@ -41,7 +41,9 @@ pub(crate) struct Writer {
     /// Length of the file when it was last synced: what stands before is durable.
     pub(crate) synced_len: u64,
     /// The last sync failed: bytes from `synced_len` on may be lost, whatever later syncs say.
-    pub(crate) sync_failed: bool,
+    sync_failed: bool,
+    /// A note of that is in the directory.
+    suspect: bool,
     /// The manifest is in force but a power cut may undo it.
     pub(crate) manifest_pending: bool,
 }
@@ -67,33 +69,27 @@ impl Writer {
             .last()
             .filter(|last| last.length.is_none())
             .cloned();
+        let suspect = directory.is_suspect();
         let (fresh, others_len) = match (open_end, tail) {
             (Some(last), Some(tail)) => {
-                let file = directory
-                    .storage
-                    .open(&directory.path_of(&last), OpenMode::Append)?;
-                // Bytes an earlier process wrote may still be in the page cache only.
-                file.sync_data()?;
-                if file.len()? != tail.len {
-                    return Err(io::Error::other("the file changed while it was loaded"));
-                }
-                log::info!("Opening AOF incr file {} on server start", last.display());
                 let others_len = report.bytes - tail.len;
-                (
-                    Fresh {
-                        file,
-                        len: tail.len,
-                        checksum: tail.checksum,
-                    },
-                    others_len,
-                )
+                let fresh = if suspect {
+                    copy_last(&directory, &mut manifest, &last, tail)?
+                } else {
+                    open_last(&directory, &last, tail)?
+                };
+                (fresh, others_len)
             }
             _ => {
                 let fresh = add_increment(&directory, &mut manifest, report.offset, checksums)?;
-                directory.commit(&manifest).map_err(CommitError::into_io)?;
                 (fresh, report.bytes)
             }
         };
+        // Also when nothing changed: an earlier process may have left it without making it durable.
+        directory.commit(&manifest).map_err(CommitError::into_io)?;
+        if suspect {
+            directory.clear_suspect();
+        }
         directory.tidy(&mut manifest);
         let mut writer = Self::with_file(directory, manifest, fresh, checksums);
         writer.others_len = others_len;
@@ -117,6 +113,7 @@ impl Writer {
             synced_len: fresh.len,
             file: fresh.file,
             sync_failed: false,
+            suspect: false,
             manifest_pending: false,
         }
     }
@@ -237,6 +234,23 @@ impl Writer {
         self.checksums && self.checksum.covered() > 0
     }
 
+    /// A sync has failed: nothing more is written to this file.
+    pub(crate) fn distrust(&mut self) {
+        self.sync_failed = true;
+        self.note_failed_sync();
+    }
+
+    /// Leaves the note for the next process, when it is due and could not be left before.
+    pub(crate) fn note_failed_sync(&mut self) {
+        if self.sync_failed && !self.suspect {
+            self.suspect = self.directory.mark_suspect();
+        }
+    }
+
+    pub(crate) fn needs_roll(&self) -> bool {
+        self.sync_failed
+    }
+
     /// After a failed sync: writes what may be lost, from stream offset `synced` to `written`, again
     /// into a new increment, and says in the manifest that the old one counts only up to its last
     /// good sync. Everything up to `written` is durable then, unless `manifest_pending`.
@@ -284,6 +298,9 @@ impl Writer {
         if !pending {
             self.synced_len = self.len;
             self.unsynced.release(written);
+            if std::mem::take(&mut self.suspect) {
+                self.directory.clear_suspect();
+            }
             self.directory.tidy(&mut self.manifest);
         }
     }
@@ -422,6 +439,64 @@ fn create_increment(
     Ok(fresh)
 }
 
+/// Opens the last increment behind what was loaded.
+fn open_last(directory: &Directory, last: &FileInfo, tail: Tail) -> io::Result<Fresh> {
+    let file = directory
+        .storage
+        .open(&directory.path_of(last), OpenMode::Append)?;
+    // Bytes an earlier process wrote may still be in the page cache only.
+    file.sync_data()?;
+    if file.len()? != tail.len {
+        return Err(io::Error::other("the file changed while it was loaded"));
+    }
+    log::info!("Opening AOF incr file {} on server start", last.display());
+    Ok(Fresh {
+        file,
+        len: tail.len,
+        checksum: tail.checksum,
+    })
+}
+
+/// Replaces the last increment by a copy, since syncing it again proves nothing.
+fn copy_last(
+    directory: &Directory,
+    manifest: &mut Manifest,
+    last: &FileInfo,
+    tail: Tail,
+) -> io::Result<Fresh> {
+    let info = manifest.next_incr(&directory.filename);
+    let from = directory
+        .storage
+        .open(&directory.path_of(last), OpenMode::Read)?;
+    let file = directory
+        .storage
+        .open(&directory.path_of(&info), OpenMode::Create)?;
+    let mut buffer = vec![0; COPY_BUFFER];
+    let mut copied = 0;
+    while copied < tail.len {
+        let want = (tail.len - copied).min(COPY_BUFFER as u64) as usize;
+        let part = &mut buffer[..want];
+        if read_full(&*from, copied, part)? < want {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        append_all(&*file, part).map_err(|(_, error)| error)?;
+        copied += want as u64;
+    }
+    file.sync_data()?;
+    log::warn!(
+        "The last fsync of {} had failed: its bytes are written again, to {}",
+        last.display(),
+        info.display()
+    );
+    manifest.history.extend(manifest.incr.pop());
+    manifest.incr.push(info);
+    Ok(Fresh {
+        file,
+        len: tail.len,
+        checksum: tail.checksum,
+    })
+}
+
 /// Adds the next increment to a manifest; an empty base before it when there is nothing at all, as
 /// Redis makes one.
 fn add_increment(
@@ -463,7 +538,7 @@ fn write_base(
         len: 0,
         checksum: Checksum::new(),
     };
-    let mut writer = io::BufWriter::with_capacity(BASE_BUFFER, BaseWriter(fresh));
+    let mut writer = io::BufWriter::with_capacity(COPY_BUFFER, BaseWriter(fresh));
     write(&mut writer)?;
     writer.flush()?;
     let BaseWriter(mut fresh) = writer

@@ -85,6 +85,7 @@ struct Rule {
 }
 
 /// What the platter knows of a file.
+#[derive(Clone)]
 struct Shadow {
     node: Node,
     stable: Vec<u8>,
@@ -198,28 +199,31 @@ impl Faulty {
     pub fn crash(&self, how: Crash) -> Self {
         let mut state = lock(&self.state);
         state.steps_left = Some(0);
-        let (dirs, files) = match how {
-            Crash::Process => self
-                .visible
-                .with_tree(|tree| (tree.dirs.clone(), tree.files.clone())),
-            Crash::Power(seed) => state.names_after_power_cut(&mut SplitMix(seed)),
-        };
-        let mut rng = SplitMix(if let Crash::Power(seed) = how {
-            !seed
-        } else {
-            0
-        });
-        let mut left = BTreeMap::new();
-        for (path, node) in files {
-            let data = match how {
-                Crash::Process => lock(&node).clone(),
-                Crash::Power(_) => state.data_after_power_cut(&node, &mut rng),
-            };
-            left.insert(path, Arc::new(Mutex::new(data)));
+        match how {
+            Crash::Process => self.after_kill(&state),
+            Crash::Power(seed) => state.after_power_cut(&mut SplitMix(seed)),
         }
-        // A kill -9 does not make anything more durable, but the tests that follow it with a power
-        // cut would only repeat those that start with one.
-        Self::holding(Memory::from_tree(dirs, left))
+    }
+
+    /// The kernel goes on: what was not durable is not so now either.
+    fn after_kill(&self, state: &State) -> Self {
+        let (dirs, files) = self
+            .visible
+            .with_tree(|tree| (tree.dirs.clone(), tree.files.clone()));
+        let left = State {
+            rules: Vec::new(),
+            random: None,
+            steps_left: None,
+            steps: 0,
+            shadows: state.shadows.clone(),
+            durable_dirs: state.durable_dirs.clone(),
+            durable_files: state.durable_files.clone(),
+            journal: state.journal.clone(),
+        };
+        Self {
+            visible: Memory::from_tree(dirs, files),
+            state: Arc::new(Mutex::new(left)),
+        }
     }
 }
 
@@ -295,16 +299,17 @@ impl State {
         &mut self.shadows[index]
     }
 
-    fn names_after_power_cut(
-        &self,
-        rng: &mut SplitMix,
-    ) -> (BTreeSet<PathBuf>, BTreeMap<PathBuf, Node>) {
+    fn after_power_cut(&mut self, rng: &mut SplitMix) -> Faulty {
         let (mut dirs, mut files) = (self.durable_dirs.clone(), self.durable_files.clone());
         let kept = rng.below(self.journal.len() as u64 + 1) as usize;
         for change in &self.journal[..kept] {
             change.apply(&mut dirs, &mut files);
         }
-        (dirs, files)
+        for node in files.values_mut() {
+            let data = self.data_after_power_cut(node, rng);
+            *node = Arc::new(Mutex::new(data));
+        }
+        Faulty::holding(Memory::from_tree(dirs, files))
     }
 
     fn data_after_power_cut(&mut self, node: &Node, rng: &mut SplitMix) -> Vec<u8> {

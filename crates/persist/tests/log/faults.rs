@@ -1,8 +1,12 @@
 //! A disk that fails, one fault at a time.
 
 use crate::support::*;
-use persist::storage::{Crash, Fault, Faulty, Op};
-use persist::{Admission, Cause, FsyncPolicy, LogError, LogOptions};
+use persist::storage::{Crash, Fault, Faulty, File, LockGuard, Op, OpenMode};
+use persist::{Admission, Cause, FsyncPolicy, LogError, LogOptions, Storage};
+use std::ffi::OsString;
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
 
 const ENOSPC: Fault = Fault::Errno(libc::ENOSPC);
 const EIO: Fault = Fault::Errno(libc::EIO);
@@ -316,4 +320,116 @@ fn without_syncing_a_failed_last_sync_is_told() {
     log.flush().unwrap();
     storage.fail(Op::Sync, 0, 1, EIO);
     log.close().unwrap_err();
+}
+
+/// A disk on which something happens while a sync is under way.
+#[derive(Clone)]
+struct Busy {
+    disk: Faulty,
+    during_sync: Arc<Mutex<Option<Box<dyn FnOnce() + Send>>>>,
+}
+
+struct BusyFile {
+    file: Arc<dyn File>,
+    during_sync: Arc<Mutex<Option<Box<dyn FnOnce() + Send>>>>,
+}
+
+impl Storage for Busy {
+    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>> {
+        let during_sync = self.during_sync.clone();
+        Ok(Arc::new(BusyFile {
+            file: self.disk.open(path, mode)?,
+            during_sync,
+        }))
+    }
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.disk.rename(from, to)
+    }
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        self.disk.remove(path)
+    }
+    fn list(&self, dir: &Path) -> io::Result<Vec<OsString>> {
+        self.disk.list(dir)
+    }
+    fn make_dir(&self, dir: &Path) -> io::Result<()> {
+        self.disk.make_dir(dir)
+    }
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        self.disk.sync_dir(dir)
+    }
+    fn lock(&self, path: &Path) -> io::Result<Box<dyn LockGuard>> {
+        self.disk.lock(path)
+    }
+}
+
+impl File for BusyFile {
+    fn len(&self) -> io::Result<u64> {
+        self.file.len()
+    }
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        self.file.read_at(offset, buffer)
+    }
+    fn append(&self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.append(bytes)
+    }
+    fn truncate(&self, len: u64) -> io::Result<()> {
+        self.file.truncate(len)
+    }
+    fn sync_data(&self) -> io::Result<()> {
+        self.file.sync_data()?;
+        let action = self.during_sync.lock().unwrap().take();
+        if let Some(action) = action {
+            action();
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn what_is_written_during_a_sync_is_not_taken_for_synced() {
+    let during_sync = Arc::new(Mutex::new(None::<Box<dyn FnOnce() + Send>>));
+    let storage = Busy {
+        disk: Faulty::new(),
+        during_sync: during_sync.clone(),
+    };
+    let (log, ..) = open(storage.clone(), always()).unwrap();
+    let log = Arc::new(log);
+    let first = append(&log, 0, &["ADD", "0"]);
+    log.flush().unwrap();
+    let writer = log.clone();
+    *during_sync.lock().unwrap() = Some(Box::new(move || {
+        append(&writer, 5, &["ADD", "1"]);
+        writer.flush().unwrap();
+    }));
+    log.service(1);
+    assert_eq!((log.synced(), log.written()), (first, log.appended()));
+    storage.disk.fail(Op::Sync, 0, 1, EIO);
+    log.service(2);
+    log.service(3);
+    assert_eq!((log.trouble(), log.synced()), (None, log.appended()));
+    let (_, ran_now) = load_only(storage.disk.crash(Crash::Power(3)), &options()).unwrap();
+    assert_eq!(ran_now, [ran(0, &["ADD", "0"]), ran(5, &["ADD", "1"])]);
+}
+
+#[test]
+fn the_selected_database_is_repeated_in_the_new_file() {
+    let storage = Faulty::new();
+    let (log, ..) = open(storage.clone(), always()).unwrap();
+    append(&log, 3, &["ADD", "0"]);
+    log.flush().unwrap();
+    log.service(1);
+    append(&log, 3, &["ADD", "1"]);
+    log.flush().unwrap();
+    storage.fail(Op::Sync, 0, 1, EIO);
+    log.service(2);
+    log.service(3);
+    append(&log, 3, &["ADD", "2"]);
+    log.close().unwrap();
+    let (report, ran_now) = load_only(storage.crash(Crash::Power(3)), &options()).unwrap();
+    assert_eq!(ran_now, ["0", "1", "2"].map(|n| ran(3, &["ADD", n])));
+    assert_eq!(
+        report.offset,
+        log.appended(),
+        "the repeated SELECT does not count"
+    );
 }

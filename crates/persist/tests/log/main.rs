@@ -1,6 +1,9 @@
 //! Tests of the log through its public interface, on storage in memory that can fail.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking, also in what its cases share")]
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, also in what its cases share"
+)]
 
 mod crash;
 mod faults;
