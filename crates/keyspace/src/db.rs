@@ -34,21 +34,21 @@ pub(crate) struct Database {
     deadline_sum: u128,
     /// Bytes of all blocks; what values keep elsewhere is not in it.
     block_bytes: usize,
-    /// The first position of this shard in hash order.
-    pub(crate) origin: u64,
+    /// The shard's part of the hash order.
+    pub(crate) place: Place,
     /// The change hook is called for entries whose hash is at or above this (see [`crate::hook`]).
     pub(crate) frontier: u64,
 }
 
 impl Database {
-    pub(crate) fn new(place: Place, frontier: u64) -> Database {
+    pub(crate) fn new(place: Place, seen_ms: u64, frontier: u64) -> Database {
         Database {
             table: Table::new(place.prefix_bits),
-            expiry: Expiry::default(),
+            expiry: Expiry::new(seen_ms),
             volatile: 0,
             deadline_sum: 0,
             block_bytes: 0,
-            origin: place.origin(),
+            place,
             frontier,
         }
     }
@@ -173,7 +173,10 @@ impl Database {
 
     /// Empties the database; the frontier is at the end afterwards when it was anywhere.
     pub(crate) fn take(&mut self, place: Place) -> Database {
-        std::mem::replace(self, Database::new(place, FRONTIER_END))
+        std::mem::replace(
+            self,
+            Database::new(place, self.expiry.seen_ms(), FRONTIER_END),
+        )
     }
 }
 

@@ -4,8 +4,9 @@
 //! pool of good candidates from earlier samples is taken. Each shard has its own pool, so choosing needs no
 //! other lock.
 
-use crate::entry::EntryRef;
-use crate::hash::KeyHash;
+use crate::db::Database;
+use crate::entry::{Block, EntryRef};
+use crate::hash::{Hasher, KeyHash};
 use crate::lru::{self, Lfu};
 use crate::shard::Shard;
 use smallvec::SmallVec;
@@ -13,6 +14,9 @@ use std::fmt;
 
 /// Candidates that are remembered between samples.
 const POOL_SIZE: usize = 16;
+/// When only one entry in so many is volatile, volatile entries are drawn from the timing wheel instead of
+/// the table.
+const RARE_VOLATILE: usize = 16;
 
 /// What to evict: `maxmemory-policy`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -186,6 +190,70 @@ impl Pool {
 
     fn take_best(&mut self) -> Option<Victim> {
         self.candidates.pop().map(|candidate| candidate.victim)
+    }
+}
+
+impl Database {
+    /// Visits about `count` entries with a deadline, at least one when there is one.
+    pub(crate) fn sample_volatile(
+        &self,
+        hasher: &Hasher,
+        rng: &mut impl FnMut() -> u64,
+        count: usize,
+        mut visit: impl FnMut(EntryRef<'_>),
+    ) {
+        let Some(rarity) = self.table.len().checked_div(self.volatile) else {
+            return;
+        };
+        let mut left = count;
+        let mut take = |entry: EntryRef<'_>| {
+            if left > 0 && entry.deadline().is_some() {
+                left -= 1;
+                visit(entry);
+            }
+            left
+        };
+        if rarity < RARE_VOLATILE {
+            self.table
+                .sample(rng, count.saturating_mul(rarity + 1), |ptr| {
+                    // SAFETY: the table holds live blocks.
+                    take(EntryRef::new(unsafe { Block::from_ptr(ptr) }));
+                });
+        } else {
+            for hash in (0..count).map_while(|_| self.expiry.sample(rng)) {
+                self.table.candidates(hash, |_, ptr| {
+                    // SAFETY: as above.
+                    take(EntryRef::new(unsafe { Block::from_ptr(ptr) }));
+                });
+            }
+        }
+        if left == count {
+            // Bad luck, or next to no volatile entries: search from a random place.
+            let origin = self.place.origin();
+            let from = origin | rng() >> self.place.prefix_bits;
+            let after = self.find_volatile(hasher, from);
+            after
+                .or_else(|| self.find_volatile(hasher, origin))
+                .into_iter()
+                .for_each(visit);
+        }
+    }
+
+    /// The first entry with a deadline at or after a position.
+    fn find_volatile(&self, hasher: &Hasher, mut position: u64) -> Option<EntryRef<'_>> {
+        let mut found = None;
+        loop {
+            position = self.table.scan(position, hasher, |ptr| {
+                // SAFETY: the table holds live blocks.
+                let entry = EntryRef::new(unsafe { Block::from_ptr(ptr) });
+                if entry.deadline().is_some() {
+                    found = Some(entry);
+                }
+            });
+            if found.is_some() || position == 0 {
+                return found;
+            }
+        }
     }
 }
 

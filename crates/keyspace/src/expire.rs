@@ -24,7 +24,6 @@ const CLOCK_STEP_MAX_MS: u64 = 100;
 const BATCH: usize = 16;
 
 /// The wheels of a database; none before the first deadline.
-#[derive(Default)]
 pub(crate) struct Expiry {
     /// The last time that was expired, where a new wheel begins: never after the current time, unless the
     /// clock went back.
@@ -41,6 +40,19 @@ struct Rebuild {
 }
 
 impl Expiry {
+    /// No deadlines yet; the time is known to be `seen_ms` at least.
+    pub(crate) fn new(seen_ms: u64) -> Expiry {
+        Expiry {
+            seen_ms,
+            wheel: None,
+            rebuild: None,
+        }
+    }
+
+    pub(crate) fn seen_ms(&self) -> u64 {
+        self.seen_ms
+    }
+
     pub(crate) fn memory_usage(&self) -> usize {
         self.wheels().map(Wheel::memory_usage).sum()
     }
@@ -151,22 +163,21 @@ impl Database {
             cycle.budget -= 1;
             self.walk(&cycle.hasher);
         }
+        if self.volatile == 0 {
+            // Whatever handles are left, they are stale.
+            self.expiry = Expiry::new(cycle.now_ms);
+        }
         self.wanted()
     }
 
     fn begin_cycle(&mut self, now_ms: u64) {
         self.expiry.seen_ms = now_ms;
-        if self.volatile == 0 {
-            self.expiry.wheel = None;
-            self.expiry.rebuild = None;
-            return;
-        }
         if self.wants_rebuild(now_ms) {
             let fresh = Box::new(Wheel::new(now_ms));
             let old = self.expiry.wheel.replace(fresh);
             self.expiry.rebuild = old.map(|old| Rebuild {
                 old,
-                walked: self.origin,
+                walked: self.place.origin(),
             });
         }
         self.expiry.advance(now_ms);

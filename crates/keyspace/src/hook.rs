@@ -5,8 +5,8 @@
 //! for entries at or behind it. Without a hook all frontiers stand at the end, so that the whole mechanism
 //! costs one comparison with a number in a cache line that the operation needs anyway.
 //!
-//! A snapshot sets the hook while it holds all locks (every frontier then stands at 0), walks each database
-//! with [`crate::Shard::scan`], and moves the frontier behind what it has walked.
+//! A snapshot sets the hook while it holds all locks (every frontier then stands at 0) and walks each
+//! database with [`crate::Shard::walk_frontier`], which moves the frontier along.
 
 use crate::entry::EntryRef;
 use crate::hash::KeyHash;

@@ -14,7 +14,6 @@
 //! Times are absolute unix milliseconds. The crate reads no clock and draws no random numbers: callers pass
 //! both.
 
-mod bigstring;
 mod db;
 mod entry;
 pub mod eviction;
@@ -26,9 +25,10 @@ pub mod lru;
 pub mod memory;
 pub mod number;
 mod shard;
+#[cfg(test)]
+mod tests;
 mod wheel;
 
-pub use bigstring::BigString;
 pub use db::{Cleared, DatabaseStats};
 pub use entry::{
     EMBSTR_MAX, Encoding, EntryMut, EntryRef, INLINE_MAX, LRU_BITS, NewValue, Removed, StringError,
@@ -39,3 +39,4 @@ pub use hash::KeyHash;
 pub use hook::ChangeHook;
 pub use locks::{Keyspace, Locked, Options, SHARDS_MAX, SHARDS_MIN};
 pub use shard::{ExpireProgress, Shard};
+pub use values::BigString;

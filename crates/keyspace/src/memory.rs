@@ -5,7 +5,6 @@
 //! turn of its loop, and the sum is one atomic number. That costs a few nanoseconds where asking jemalloc
 //! for its total takes microseconds.
 
-use crate::entry::size_class;
 use std::alloc::{GlobalAlloc, Layout};
 use std::cell::Cell;
 use std::ffi::{CStr, c_char, c_int, c_void};
@@ -80,7 +79,8 @@ unsafe impl GlobalAlloc for Jemalloc {
 
 /// Bytes that a request for `bytes` really takes.
 pub fn usable_size(bytes: usize) -> usize {
-    size_class(bytes.max(1))
+    // SAFETY: nallocx wants a size above zero and allocates nothing.
+    unsafe { jemalloc::nallocx(bytes.max(1), 0) }
 }
 
 /// What all threads have published. Below zero only when a thread frees, and publishes, before the thread

@@ -97,7 +97,8 @@ mod tests {
         fn text_and_value_agree(value: i64) {
             let mut buffer = [0; INTEGER_TEXT_MAX];
             let text = format(value, &mut buffer);
-            prop_assert_eq!(text, value.to_string().as_bytes());
+            let expected = value.to_string();
+            prop_assert_eq!(text, expected.as_bytes());
             prop_assert_eq!(text.len(), text_len(value));
             prop_assert_eq!(parse_canonical(text), Some(value));
         }

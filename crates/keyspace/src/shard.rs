@@ -12,10 +12,6 @@ use std::fmt;
 
 /// No expiry work is waiting.
 pub(crate) const NEVER_MS: u64 = u64::MAX;
-/// When a volatile key is sampled for eviction and fewer than one entry in so many is volatile, keys are
-/// drawn from the timing wheel instead of the table.
-const RARE_VOLATILE: usize = 16;
-
 /// What one call of [`Shard::expire_due`] did.
 #[derive(Debug, Default)]
 pub struct ExpireProgress {
@@ -62,7 +58,7 @@ impl Shard {
         Shard {
             last_log_offset: 0,
             attachments,
-            first: Database::new(place, FRONTIER_END),
+            first: Database::new(place, 0, FRONTIER_END),
             others: Vec::new(),
             databases,
             place,
@@ -129,9 +125,10 @@ impl Shard {
             self.others.resize_with(index + 1, || None);
         }
         let frontier = if self.hook.is_some() { 0 } else { FRONTIER_END };
-        let place = self.place;
+        // Database 0 sees every cycle.
+        let (place, seen_ms) = (self.place, self.first.expiry.seen_ms());
         let other = self.others.get_mut(index)?;
-        Some(other.get_or_insert_with(|| Box::new(Database::new(place, frontier))))
+        Some(other.get_or_insert_with(|| Box::new(Database::new(place, seen_ms, frontier))))
     }
 
     /// The one way to an entry that is to be changed or removed: tells the change hook first.
@@ -315,7 +312,7 @@ impl Shard {
     /// to others between the calls; the order is that of the hashes.
     pub fn scan(&self, db: u32, position: u64, mut visit: impl FnMut(EntryRef<'_>)) -> u64 {
         let Some(db) = self.db(db) else { return 0 };
-        let position = position.max(db.origin);
+        let position = position.max(db.place.origin());
         if position >> 1 >> (63 - self.place.prefix_bits) != self.place.index as u64 {
             return 0;
         }
@@ -337,6 +334,7 @@ impl Shard {
     }
 
     /// Visits about `count` entries as candidates for eviction; with `volatile_only` those with a deadline.
+    /// At least one is visited when there is one.
     pub fn sample_for_eviction(
         &self,
         db: u32,
@@ -346,49 +344,14 @@ impl Shard {
         mut visit: impl FnMut(EntryRef<'_>),
     ) {
         let Some(db) = self.db(db) else { return };
-        if !volatile_only {
-            db.table.sample(rng, count, |ptr| {
-                // SAFETY: the table holds live blocks.
-                visit(EntryRef::new(unsafe { Block::from_ptr(ptr) }));
-            });
-            return;
+        let count = count.max(1);
+        if volatile_only {
+            return db.sample_volatile(&self.hasher, rng, count, visit);
         }
-        if db.volatile == 0 {
-            return;
-        }
-        if db.volatile < db.table.len() / RARE_VOLATILE {
-            return Self::sample_wheel(db, rng, count, visit);
-        }
-        let mut left = count;
-        let tries = count.saturating_mul(db.table.len() / db.volatile + 1);
-        db.table.sample(rng, tries, |ptr| {
+        db.table.sample(rng, count, |ptr| {
             // SAFETY: the table holds live blocks.
-            let entry = EntryRef::new(unsafe { Block::from_ptr(ptr) });
-            if left > 0 && entry.deadline().is_some() {
-                left -= 1;
-                visit(entry);
-            }
+            visit(EntryRef::new(unsafe { Block::from_ptr(ptr) }));
         });
-    }
-
-    fn sample_wheel(
-        db: &Database,
-        rng: &mut impl FnMut() -> u64,
-        count: usize,
-        mut visit: impl FnMut(EntryRef<'_>),
-    ) {
-        for _ in 0..count {
-            let Some(hash) = db.expiry.sample(rng) else {
-                return;
-            };
-            db.table.candidates(hash, |_, ptr| {
-                // SAFETY: the table holds live blocks.
-                let entry = EntryRef::new(unsafe { Block::from_ptr(ptr) });
-                if entry.deadline().is_some() {
-                    visit(entry);
-                }
-            });
-        }
     }
 
     /// Exchanges the contents of two databases.
@@ -428,7 +391,7 @@ impl Shard {
         }
         Cleared::new(match self.db_mut(number) {
             Some(db) => db.take(place),
-            None => Database::new(place, FRONTIER_END),
+            None => Database::new(place, 0, FRONTIER_END),
         })
     }
 
@@ -507,16 +470,20 @@ impl Shard {
         std::mem::replace(&mut self.hook, hook)
     }
 
-    /// Says that the entries of a database before `position` need no hook any more; 0 means all of them,
-    /// as [`Shard::scan`] returns it at the end.
-    pub fn set_frontier(&mut self, db: u32, position: u64) {
-        if let Some(db) = self.db_mut(db) {
-            db.frontier = if position == 0 {
-                FRONTIER_END
-            } else {
-                position
-            };
+    /// The hook's own walk through a database: visits the entries of the next bucket at the frontier and
+    /// moves the frontier behind them, so that the hook is not called for them any more. False when the
+    /// walk has come to the end, or the database was cleared since the hook was set.
+    pub fn walk_frontier(&mut self, db: u32, visit: impl FnMut(EntryRef<'_>)) -> bool {
+        let frontier = self.db(db).map_or(FRONTIER_END, |db| db.frontier);
+        if frontier == FRONTIER_END {
+            return false;
         }
+        let next = self.scan(db, frontier, visit);
+        let frontier = if next == 0 { FRONTIER_END } else { next };
+        if let Some(db) = self.db_mut(db) {
+            db.frontier = frontier;
+        }
+        frontier != FRONTIER_END
     }
 }
 

@@ -33,14 +33,14 @@ pub(crate) enum Storage {
 }
 
 /// The size that the allocator gives for a request of `bytes`: 8-byte steps up to 64, then four steps to
-/// each doubling (jemalloc with `lg_quantum` 3). A block without spare room has exactly this size, so its
-/// size need not be stored.
+/// each doubling, but at most a page of 4 KiB (jemalloc 5.3.1 with `lg_quantum` 3). A block without spare
+/// room has exactly this size, so its size need not be stored. Should the allocator differ, it only wastes.
 #[inline]
 pub(crate) const fn size_class(bytes: usize) -> usize {
-    let step = if bytes <= 64 {
-        8
-    } else {
-        1 << ((bytes - 1).ilog2() - 2)
+    let step = match bytes {
+        0..=64 => 8,
+        65..=0x8000 => 1 << ((bytes - 1).ilog2() - 2),
+        _ => 4096,
     };
     (bytes + step - 1) & !(step - 1)
 }

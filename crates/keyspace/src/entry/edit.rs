@@ -3,12 +3,12 @@
 use super::block::Storage;
 use super::value::{INLINE_MAX, NewValue, Payload, StringRef, Type, Value, ValueMut, ValueRef};
 use super::{Block, Encoding, EntryRef};
-use crate::bigstring::BigString;
 use crate::db::Database;
 use crate::hash::KeyHash;
 use crate::number;
 use std::fmt;
 use std::sync::Arc;
+use values::BigString;
 use values::table::Slot;
 
 /// The longest string that a value may become, in bytes. Far above every configurable limit: it keeps the
@@ -223,15 +223,29 @@ impl<'a> EntryMut<'a> {
     /// The bytes of a string, to be changed in place. An integer becomes its text, and the string is
     /// "raw" from now on. `None` when the entry is not a string.
     pub fn string_mut(&mut self) -> Option<&mut [u8]> {
+        self.grow_zeroed(0).ok()
+    }
+
+    /// As [`EntryMut::string_mut`], but lengthens the string with zero bytes to at least `len` first.
+    pub fn grow_zeroed(&mut self, len: usize) -> Result<&mut [u8], StringError> {
         if self.value_type() != Type::String {
-            return None;
+            return Err(StringError::WrongType);
+        }
+        if len > STRING_LEN_MAX {
+            return Err(StringError::TooLong);
         }
         self.make_bytes();
-        if self.block.storage() == Storage::OutOfLine {
-            return Some(self.make_big().as_mut_slice());
+        if len > INLINE_MAX || self.block.storage() == Storage::OutOfLine {
+            let big = self.make_big();
+            big.grow_zeroed(len);
+            return Ok(big.as_mut_slice());
         }
-        // SAFETY: exclusive borrow; the storage is inline.
-        Some(unsafe { self.block.inline_mut() })
+        if len > self.value().string().map_or(0, |string| string.len()) {
+            self.grow_inline(len);
+        }
+        // SAFETY: exclusive borrow; the storage is inline, because it is neither an integer
+        // (make_bytes) nor out of line.
+        Ok(unsafe { self.block.inline_mut() })
     }
 
     /// Turns an integer into its text.

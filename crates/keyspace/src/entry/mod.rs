@@ -33,7 +33,7 @@ mod edit;
 mod value;
 
 pub use block::LRU_BITS;
-pub(crate) use block::{Block, OwnedBlock, size_class};
+pub(crate) use block::{Block, OwnedBlock};
 pub use edit::{EntryMut, StringError};
 pub(crate) use value::Payload;
 pub use value::{

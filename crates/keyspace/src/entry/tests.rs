@@ -1,1 +1,217 @@
+use super::block::size_class;
+use super::*;
+use crate::tests::{DB, one_shard};
 
+fn owned(key: &[u8], value: NewValue<'_>, deadline: Option<u64>) -> OwnedBlock {
+    let block = Block::create(key, value.into_payload(), deadline, 0x00ab_cdef);
+    // SAFETY: the block is new and nobody else has it.
+    unsafe { OwnedBlock::new(block) }
+}
+
+fn block_bytes(key: &[u8], value: NewValue<'_>, deadline: Option<u64>) -> usize {
+    owned(key, value, deadline).block().capacity()
+}
+
+#[test]
+fn size_classes_are_those_of_jemalloc() {
+    for (bytes, class) in [
+        (1, 8),
+        (8, 8),
+        (9, 16),
+        (33, 40),
+        (64, 64),
+        (65, 80),
+        (80, 80),
+        (81, 96),
+        (129, 160),
+        (1025, 1280),
+        (65_536, 65_536),
+        (65_537, 69_632),
+    ] {
+        assert_eq!(size_class(bytes), class, "{bytes}");
+    }
+}
+
+#[test]
+fn blocks_are_as_small_as_promised() {
+    let key = b"sixteen-byte-key";
+    assert_eq!(block_bytes(key, NewValue::Bytes(b"12345x78"), None), 32);
+    assert_eq!(block_bytes(key, NewValue::Bytes(&[b'x'; 32]), None), 56);
+    assert_eq!(block_bytes(key, NewValue::Bytes(&[b'x'; 32]), Some(1)), 64);
+    assert_eq!(block_bytes(key, NewValue::Int(7), None), 24);
+    assert_eq!(block_bytes(key, NewValue::Int(i64::MIN), None), 32);
+    assert_eq!(block_bytes(b"", NewValue::Int(0), None), 8);
+    assert_eq!(block_bytes(key, NewValue::Raw(&[b'x'; 70_000]), None), 32);
+}
+
+#[test]
+fn every_width_of_key_value_and_integer_reads_back() {
+    let long = vec![b'k'; 70_001];
+    let mut values: Vec<NewValue<'_>> = Vec::new();
+    for shift in 0..63 {
+        for near in [-1, 0, 1] {
+            values.push(NewValue::Int((1i64 << shift).wrapping_add(near)));
+            values.push(NewValue::Int((-1i64 << shift).wrapping_add(near)));
+        }
+    }
+    values.push(NewValue::Int(i64::MAX));
+    for len in [
+        0,
+        1,
+        2,
+        7,
+        8,
+        44,
+        45,
+        255,
+        256,
+        257,
+        INLINE_MAX,
+        INLINE_MAX + 1,
+    ] {
+        values.push(NewValue::Bytes(&long[..len]));
+        values.push(NewValue::Raw(&long[..len]));
+    }
+    for key_len in [0, 1, 2, 3, 255, 256, 65_535, 65_536, 70_000] {
+        for deadline in [None, Some(0), Some(u64::MAX)] {
+            for value in &values {
+                let (value, text) = match value {
+                    NewValue::Int(value) => (NewValue::Int(*value), value.to_string().into_bytes()),
+                    NewValue::Raw(bytes) => (NewValue::Raw(bytes), bytes.to_vec()),
+                    NewValue::Bytes(bytes) => (NewValue::Bytes(bytes), bytes.to_vec()),
+                    NewValue::Owned(_) => unreachable!(),
+                };
+                if key_len > 300 && text.len() > 300 && deadline.is_none() {
+                    continue;
+                }
+                let block = owned(&long[..key_len], value, deadline);
+                let entry = EntryRef::new(block.block());
+                assert_eq!(entry.key(), &long[..key_len]);
+                assert!(block.block().key_is(&long[..key_len]));
+                assert!(!block.block().key_is(&long[..key_len + 1]));
+                assert_eq!(entry.deadline(), deadline);
+                assert_eq!(entry.lru(), 0x00ab_cdef);
+                assert_eq!(entry.string().unwrap().to_vec(), text);
+                assert_eq!(entry.string().unwrap().len(), text.len());
+                assert_eq!(block.into_value().string().unwrap().to_vec(), text);
+            }
+        }
+    }
+}
+
+#[test]
+fn encodings_are_those_of_redis() {
+    let encoding =
+        |value: NewValue<'_>| EntryRef::new(owned(b"k", value, None).block()).value_type();
+    assert_eq!(encoding(NewValue::Int(1)), Type::String);
+    let name = |value: NewValue<'_>| {
+        let block = owned(b"k", value, None);
+        EntryRef::new(block.block()).encoding().to_string()
+    };
+    assert_eq!(name(NewValue::Bytes(b"12")), "int");
+    assert_eq!(name(NewValue::Bytes(b"012")), "embstr");
+    assert_eq!(name(NewValue::Raw(b"12")), "raw");
+    assert_eq!(name(NewValue::Bytes(&[b'x'; 44])), "embstr");
+    assert_eq!(name(NewValue::Bytes(&[b'x'; 45])), "raw");
+    assert_eq!(name(NewValue::Bytes(&[b'x'; 70_000])), "raw");
+    assert_eq!(
+        name(NewValue::Owned(Value::Bytes(b"12".as_slice().into()))),
+        "embstr"
+    );
+    assert_eq!(
+        name(NewValue::Owned(Value::Raw(b"12".as_slice().into()))),
+        "raw"
+    );
+    assert_eq!(
+        name(NewValue::Owned(Value::Bytes(
+            [b'x'; 70_000].as_slice().into()
+        ))),
+        "raw"
+    );
+}
+
+#[test]
+fn a_shared_string_is_copied_before_it_is_changed() {
+    let mut shard = one_shard();
+    let hash = shard.hash(b"k");
+    let text = vec![b'x'; 100_000];
+    shard.put(DB, hash, b"k", NewValue::Bytes(&text), None, 0);
+    let held = match shard.find(DB, hash, b"k").unwrap().string().unwrap() {
+        StringRef::Big(big) => big.clone(),
+        other => panic!("{other:?}"),
+    };
+    let mut entry = shard.find_mut(DB, hash, b"k").unwrap();
+    assert_eq!(entry.append(b"yz"), Ok(100_002));
+    entry.string_mut().unwrap()[0] = b'!';
+    assert_eq!(held.as_slice(), text);
+    let now = shard
+        .find(DB, hash, b"k")
+        .unwrap()
+        .string()
+        .unwrap()
+        .to_vec();
+    assert_eq!(
+        (now[0], now.len(), &now[99_999..]),
+        (b'!', 100_002, b"xyz".as_slice())
+    );
+}
+
+#[test]
+fn appending_moves_the_value_a_logarithmic_number_of_times() {
+    let mut shard = one_shard();
+    let hash = shard.hash(b"k");
+    shard.put(DB, hash, b"k", NewValue::Bytes(b""), Some(77), 3);
+    let mut blocks = 0;
+    let mut last = 0;
+    for len in 1..=100_000 {
+        let mut entry = shard.find_mut(DB, hash, b"k").unwrap();
+        assert_eq!(entry.append(b"a"), Ok(len));
+        let usage = entry.memory_usage();
+        blocks += usize::from(usage != last);
+        last = usage;
+    }
+    assert!(blocks < 60, "{blocks}");
+    let entry = shard.find(DB, hash, b"k").unwrap();
+    assert_eq!((entry.deadline(), entry.lru()), (Some(77), 3));
+    assert!(
+        entry
+            .string()
+            .unwrap()
+            .to_vec()
+            .iter()
+            .all(|byte| *byte == b'a')
+    );
+}
+
+#[test]
+fn set_gives_spare_room_back() {
+    let mut shard = one_shard();
+    let hash = shard.hash(b"k");
+    shard.put(DB, hash, b"k", NewValue::Bytes(b"x"), None, 0);
+    shard
+        .find_mut(DB, hash, b"k")
+        .unwrap()
+        .append(&[b'x'; 500])
+        .unwrap();
+    assert!(shard.find(DB, hash, b"k").unwrap().memory_usage() > 1000);
+    shard.put(DB, hash, b"k", NewValue::Bytes(&[b'x'; 501]), None, 0);
+    assert!(shard.find(DB, hash, b"k").unwrap().memory_usage() < 600);
+}
+
+#[test]
+fn lengths_beyond_an_address_space_are_refused() {
+    let mut shard = one_shard();
+    let hash = shard.hash(b"k");
+    shard.put(DB, hash, b"k", NewValue::Int(12), None, 0);
+    let mut entry = shard.find_mut(DB, hash, b"k").unwrap();
+    assert_eq!(entry.set_range(usize::MAX, b"x"), Err(StringError::TooLong));
+    assert_eq!(
+        entry.set_range(usize::MAX / 2, b"x"),
+        Err(StringError::TooLong)
+    );
+    assert_eq!(entry.set_range(usize::MAX, b""), Ok(2));
+    assert_eq!(entry.encoding(), Encoding::Int);
+    assert_eq!(entry.set_range(3, b"x"), Ok(4));
+    assert_eq!(entry.string().unwrap().to_vec(), b"12\0x");
+    assert_eq!(entry.encoding(), Encoding::Raw);
+}
