@@ -114,7 +114,7 @@ impl Options {
             }
         }
         let (slice, rounds) = if options.plan.quick {
-            (Duration::from_millis(300), 5)
+            (Duration::from_millis(250), 5)
         } else {
             (Duration::from_secs(1), 7)
         };
