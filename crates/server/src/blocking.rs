@@ -138,10 +138,12 @@ impl Waiter {
     }
 }
 
+type Queues = HashMap<(u32, Box<[u8]>), VecDeque<Arc<Waiter>>, foldhash::fast::RandomState>;
+
 /// Waiters of one shard by database and key, in order of arrival.
 #[derive(Default)]
 pub struct WaitTable {
-    queues: HashMap<(u32, Box<[u8]>), VecDeque<Arc<Waiter>>, foldhash::fast::RandomState>,
+    queues: Queues,
 }
 
 impl WaitTable {

@@ -277,10 +277,9 @@ fn reject(
     out: &mut Output,
 ) {
     let entry = request.entry.ok().flatten();
-    if let Some(entry) = entry {
-        if let Some(command) = stats(server, exec.worker).commands.get(entry.id) {
-            command.rejected.add(1);
-        }
+    if let Some(command) = entry.and_then(|entry| stats(server, exec.worker).commands.get(entry.id))
+    {
+        command.rejected.add(1);
     }
     match (&mut session.multi, entry) {
         // EXEC itself was refused: the transaction is over, and the client must be told so.

@@ -25,10 +25,12 @@ impl WatchFlag {
     }
 }
 
+type Keys = HashMap<(u32, Box<[u8]>), Vec<Arc<WatchFlag>>, foldhash::fast::RandomState>;
+
 /// Watchers of one shard by database and key.
 #[derive(Default)]
 pub struct WatchTable {
-    keys: HashMap<(u32, Box<[u8]>), Vec<Arc<WatchFlag>>, foldhash::fast::RandomState>,
+    keys: Keys,
 }
 
 impl WatchTable {

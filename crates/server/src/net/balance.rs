@@ -28,7 +28,6 @@ const RETRY_AFTER: (u32, u32) = (40, 2_400);
 struct Seen {
     busy_nanos: u64,
     commands: u64,
-    calls: u64,
 }
 
 /// The controller; lives in the timers of the first worker.
@@ -97,7 +96,6 @@ impl Balance {
             let now = Seen {
                 busy_nanos: worker.stats.busy_nanos.get(),
                 commands: worker.stats.commands_processed.get(),
-                calls: worker.stats.loop_turns.get(),
             };
             let busy = now.busy_nanos.saturating_sub(seen.busy_nanos);
             let commands = now.commands.saturating_sub(seen.commands);

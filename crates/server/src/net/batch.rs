@@ -77,7 +77,7 @@ struct Pending {
 
 /// Buffers that are reused from round to round.
 #[derive(Default)]
-pub struct Batch {
+pub(super) struct Batch {
     arena: Vec<u8>,
     sources: Vec<Source>,
     pending: Vec<Pending>,

@@ -7,18 +7,18 @@ use crate::server::Server;
 /// A client that does not read its replies is no longer read from above this many bytes of waiting
 /// output. High enough for a pipeline that is sent as a whole before its replies are read (as some
 /// client libraries do); low enough that a client cannot fill the memory.
-pub const THROTTLE_BYTES: usize = 256 * 1024 * 1024;
+pub(super) const THROTTLE_BYTES: usize = 256 * 1024 * 1024;
 
 /// An unauthenticated client may make the server hold this much input, as in Redis.
-pub const UNAUTHENTICATED_INPUT_BYTES: usize = 1024 * 1024;
+pub(super) const UNAUTHENTICATED_INPUT_BYTES: usize = 1024 * 1024;
 
 /// True when requests of the client have to wait until it has read some replies.
-pub fn is_throttled(connection: &Connection) -> bool {
+pub(super) fn is_throttled(connection: &Connection) -> bool {
     connection.output.len() > THROTTLE_BYTES
 }
 
 /// True when the unparsed input is larger than allowed.
-pub fn input_exceeded(server: &Server, connection: &Connection) -> bool {
+pub(super) fn input_exceeded(server: &Server, connection: &Connection) -> bool {
     let held = connection.input.len();
     let queued = connection
         .session
@@ -32,7 +32,7 @@ pub fn input_exceeded(server: &Server, connection: &Connection) -> bool {
 }
 
 /// True when the output is above the hard limit, or above the soft limit for too long.
-pub fn output_exceeded(server: &Server, connection: &mut Connection, now_ms: u64) -> bool {
+pub(super) fn output_exceeded(server: &Server, connection: &mut Connection, now_ms: u64) -> bool {
     let limit = server.config.output_limits().normal;
     let used = connection.output.memory_usage() as u64;
     if limit.hard > 0 && used > limit.hard {

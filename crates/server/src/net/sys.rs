@@ -4,7 +4,11 @@ use std::io;
 use std::os::fd::AsRawFd;
 
 /// Reads at most `max` bytes behind the end of `buffer` and returns how many came (0: end of file).
-pub fn read_behind(fd: &impl AsRawFd, buffer: &mut Vec<u8>, max: usize) -> io::Result<usize> {
+pub(super) fn read_behind(
+    fd: &impl AsRawFd,
+    buffer: &mut Vec<u8>,
+    max: usize,
+) -> io::Result<usize> {
     buffer.reserve(max);
     let spare = buffer.spare_capacity_mut();
     let room = spare.len().min(max);
