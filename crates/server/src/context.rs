@@ -249,27 +249,35 @@ impl<'c, 'k> Data<'c, 'k> {
     /// The key for reading: counts a hit or a miss, touches LRU/LFU.
     #[inline]
     pub fn lookup(&mut self, key: Key<'_>) -> Option<EntryRef<'_>> {
-        if !self.expire_if_due(key) {
-            self.stats.keyspace_misses.add(1);
-            self.notify_miss(key);
-            return None;
-        }
-        self.stats.keyspace_hits.add(1);
-        let db = self.db;
-        let touch = self.touch;
-        let clock = self.server.lru.now();
+        let lives = self.reap(key);
+        let (stats, server, db) = (self.stats, self.server, self.db);
+        let (touch, reads) = (self.touch, self.reads);
+        let clock = server.lru.now();
         let random = self.random_for(clock);
         let shard = self.shard(key)?;
-        if touch {
-            shard.find_touch(db, key.hash, key.bytes, |lru| clock.touch(lru, random))
+        let found = match (lives, touch) {
+            (false, _) => None,
+            (true, true) => {
+                shard.find_touch(db, key.hash, key.bytes, |lru| clock.touch(lru, random))
+            }
+            (true, false) => shard.find(db, key.hash, key.bytes),
+        };
+        if found.is_some() {
+            stats.keyspace_hits.add(1);
         } else {
-            shard.find(db, key.hash, key.bytes)
+            stats.keyspace_misses.add(1);
+            if reads {
+                server
+                    .events
+                    .publish(EventClass::KeyMiss, "keymiss", db, key.bytes);
+            }
         }
+        found
     }
 
     /// The key for reading, without statistics and without touching it.
     pub fn peek(&mut self, key: Key<'_>) -> Option<EntryRef<'_>> {
-        if !self.expire_if_due(key) {
+        if !self.reap(key) {
             return None;
         }
         let db = self.db;
@@ -278,7 +286,7 @@ impl<'c, 'k> Data<'c, 'k> {
 
     /// The key for changing its value; touches LRU/LFU.
     pub fn lookup_mut(&mut self, key: Key<'_>) -> Option<EntryMut<'_>> {
-        if !self.expire_if_due(key) {
+        if !self.reap(key) {
             return None;
         }
         let db = self.db;
@@ -305,7 +313,7 @@ impl<'c, 'k> Data<'c, 'k> {
 
     /// True when the key exists (and is not expired); no statistics.
     pub fn exists(&mut self, key: Key<'_>) -> bool {
-        self.expire_if_due(key)
+        self.peek(key).is_some()
     }
 
     /// Type of the key.
@@ -318,8 +326,10 @@ impl<'c, 'k> Data<'c, 'k> {
         self.peek(key).and_then(|entry| entry.deadline())
     }
 
-    /// Writes a value, over whatever was there. Not yet a change: call [`Data::changed`].
-    pub fn set(&mut self, key: Key<'_>, value: NewValue<'_>, expiry: Expiry) {
+    /// Writes a value, over whatever was there; true when there was something. Not yet a change: call
+    /// [`Data::changed`].
+    pub fn set(&mut self, key: Key<'_>, value: NewValue<'_>, expiry: Expiry) -> bool {
+        self.reap(key);
         let db = self.db;
         let deadline = match expiry {
             Expiry::Clear => None,
@@ -330,17 +340,22 @@ impl<'c, 'k> Data<'c, 'k> {
             self.server.note_deadline(at);
         }
         let lru = self.server.lru.now().initial();
-        let Some(shard) = self.shard(key) else { return };
+        let Some(shard) = self.shard(key) else {
+            return false;
+        };
+        let before = shard.len(db);
         let old = shard.put(db, key.hash, key.bytes, value, deadline, lru);
+        let existed = shard.len(db) == before;
         if let Some(old) = old {
             self.server.lazy.free(Box::new(old));
         }
+        existed
     }
 
     /// Removes a key; its value is freed here or, when big, in the background. True when it existed.
     /// Not yet a change: call [`Data::changed`].
     pub fn remove(&mut self, key: Key<'_>) -> bool {
-        self.expire_if_due(key) && self.take(key).map(|old| self.free(old)).is_some()
+        self.reap(key) && self.take(key).map(|old| self.free(old)).is_some()
     }
 
     /// Takes a key out with its value.
@@ -406,25 +421,26 @@ impl<'c, 'k> Data<'c, 'k> {
         self.server.events.publish(class, event, self.db, key.bytes);
     }
 
-    fn notify_miss(&mut self, key: Key<'_>) {
-        if self.reads {
-            self.notify(EventClass::KeyMiss, "keymiss", key);
+    /// Removes the key when its time is over, with everything that follows from it, so that nobody ever
+    /// sees it. False when the key must be treated as absent.
+    ///
+    /// Costs nothing in a shard without volatile keys.
+    #[inline]
+    fn reap(&mut self, key: Key<'_>) -> bool {
+        let db = self.db;
+        match self.shard(key) {
+            Some(shard) if shard.volatile(db) > 0 => self.reap_volatile(key),
+            _ => true,
         }
     }
 
-    /// True when the key exists and lives. A key whose time is over is removed here, with everything
-    /// that follows from it, so that nobody ever sees it.
-    #[inline]
-    pub fn expire_if_due(&mut self, key: Key<'_>) -> bool {
-        let db = self.db;
-        let now_ms = self.now_ms;
-        let Some(shard) = self.shard(key) else {
-            return false;
-        };
-        let Some(entry) = shard.find(db, key.hash, key.bytes) else {
-            return false;
-        };
-        match entry.deadline() {
+    fn reap_volatile(&mut self, key: Key<'_>) -> bool {
+        let (db, now_ms) = (self.db, self.now_ms);
+        let deadline = self
+            .shard(key)
+            .and_then(|shard| shard.find(db, key.hash, key.bytes))
+            .and_then(|entry| entry.deadline());
+        match deadline {
             Some(deadline) if deadline <= now_ms => self.expired(key),
             _ => true,
         }

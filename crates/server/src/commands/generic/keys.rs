@@ -86,7 +86,7 @@ pub(super) fn randomkey(ctx: &mut Context<'_, '_>) -> CommandResult {
     while let Some(bytes) = draw(&mut ctx.data) {
         let key = ctx.data.key(&bytes);
         let before = keys_in_db(&ctx.data);
-        let lives = ctx.data.expire_if_due(key);
+        let lives = ctx.data.exists(key);
         draws += usize::from(before == keys_in_db(&ctx.data));
         // During a pause expired keys stay: a database full of them must not keep the server busy.
         if lives || draws >= DRAWS_MAX {

@@ -157,9 +157,8 @@ fn exists_where(ctx: &mut Context<'_, '_>, first: usize, end: usize, existence: 
 fn set_pairs(ctx: &mut Context<'_, '_>, first: usize, end: usize, expiry: Expiry) {
     for index in (first..end).step_by(2) {
         let key = ctx.key(index);
-        let found = ctx.data.type_of(key);
         let value = ctx.arg(index + 1);
-        write(ctx, key, found, value, expiry);
+        write(ctx, key, value, expiry);
     }
 }
 

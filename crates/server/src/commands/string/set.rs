@@ -160,8 +160,7 @@ pub(super) fn set(ctx: &mut Context<'_, '_>) -> CommandResult {
     if options.get {
         read_into_reply(ctx, key)?;
     }
-    let found = ctx.data.type_of(key);
-    if !condition_holds(ctx, key, found, options.condition)? {
+    if !condition_holds(ctx, key, options.condition)? {
         if !options.get {
             ctx.reply.null();
         }
@@ -171,14 +170,14 @@ pub(super) fn set(ctx: &mut Context<'_, '_>) -> CommandResult {
         ctx.reply.ok();
     }
     if is_past(ctx, deadline) {
-        if found.is_some() {
+        if ctx.data.exists(key) {
             delete_expired(ctx, key);
         }
         return Ok(Outcome::Done);
     }
     let value = ctx.arg(2);
     let keeps = matches!(options.lifetime, Lifetime::Keep);
-    write(ctx, key, found, value, expiry(deadline, keeps));
+    write(ctx, key, value, expiry(deadline, keeps));
     propagate_set(ctx, &options, deadline);
     Ok(Outcome::Done)
 }
@@ -217,13 +216,12 @@ pub(super) fn read_into_reply(
 fn condition_holds(
     ctx: &mut Context<'_, '_>,
     key: Key<'_>,
-    found: Option<Type>,
     condition: Condition<'_>,
 ) -> Result<bool, CommandError> {
     let comparison = match condition {
         Condition::Always => return Ok(true),
-        Condition::Missing => return Ok(found.is_none()),
-        Condition::Exists => return Ok(found.is_some()),
+        Condition::Missing => return Ok(!ctx.data.exists(key)),
+        Condition::Exists => return Ok(ctx.data.exists(key)),
         Condition::Compares(comparison) => comparison,
     };
     comparison.check()?;
@@ -236,20 +234,13 @@ fn condition_holds(
     }
 }
 
-/// Stores a string as SET does, with the events of SET. `found` is the type that the key has now.
-pub(super) fn write(
-    ctx: &mut Context<'_, '_>,
-    key: Key<'_>,
-    found: Option<Type>,
-    value: &[u8],
-    expiry: Expiry,
-) {
-    ctx.data.set(key, NewValue::Bytes(value), expiry);
-    match found {
-        None => ctx.data.notify(EventClass::New, "new", key),
-        // Consumers blocked on a stream are told that it is gone.
-        Some(Type::Stream) => ctx.data.signal_ready(key),
-        Some(_) => {}
+/// Stores a string as SET does, with the events of SET.
+pub(super) fn write(ctx: &mut Context<'_, '_>, key: Key<'_>, value: &[u8], expiry: Expiry) {
+    if ctx.data.set(key, NewValue::Bytes(value), expiry) {
+        // Whoever waits for a stream here is told that it is gone.
+        ctx.data.signal_ready(key);
+    } else {
+        ctx.data.notify(EventClass::New, "new", key);
     }
     ctx.data.changed(key, EventClass::String, "set");
     if matches!(expiry, Expiry::At(_)) {
@@ -333,7 +324,7 @@ pub(super) fn setnx(ctx: &mut Context<'_, '_>) -> CommandResult {
     let free = !ctx.data.exists(key);
     if free {
         let value = ctx.arg(2);
-        write(ctx, key, None, value, Expiry::Clear);
+        write(ctx, key, value, Expiry::Clear);
     }
     ctx.reply.integer(i64::from(free));
     Ok(Outcome::Done)
@@ -418,9 +409,8 @@ pub(super) fn psetex(ctx: &mut Context<'_, '_>) -> CommandResult {
 fn set_for(ctx: &mut Context<'_, '_>, unit: Unit) -> CommandResult {
     let deadline = unit.deadline(ctx.arg(2), ctx.data.now_ms, ctx.entry.full_name)?;
     let key = ctx.key(1);
-    let found = ctx.data.type_of(key);
     let value = ctx.arg(3);
-    write(ctx, key, found, value, Expiry::At(deadline));
+    write(ctx, key, value, Expiry::At(deadline));
     let mut digits = itoa::Buffer::new();
     let deadline = digits.format(deadline).as_bytes();
     ctx.propagate(&[b"SET", key.bytes, value, b"PXAT", deadline]);
@@ -462,9 +452,9 @@ pub(super) const GETSET: Command = Command {
 
 pub(super) fn getset(ctx: &mut Context<'_, '_>) -> CommandResult {
     let key = ctx.key(1);
-    let found = read_into_reply(ctx, key)?.then_some(Type::String);
+    read_into_reply(ctx, key)?;
     let value = ctx.arg(2);
-    write(ctx, key, found, value, Expiry::Clear);
+    write(ctx, key, value, Expiry::Clear);
     ctx.propagate(&[b"SET", key.bytes, value]);
     Ok(Outcome::Done)
 }
