@@ -373,15 +373,15 @@ impl Worker {
             return;
         }
         if connection.hung_up {
-            let released = self.released();
-            if let Some(connection) = self.connection(token) {
-                // A client that shut down its sending side may still read its last replies.
-                let _ = connection.write(released);
-            }
-            self.close(token);
+            // A client that shut down its sending side may still read its last replies. They leave
+            // as all others do: when the log has them.
+            connection.session.close_after_reply = true;
+            self.want_write(token);
             return;
         }
-        if connection.readable && !connection.is_stopped() {
+        // A blocked client is read from as well, to notice that it hangs up.
+        let waits = connection.session.blocked.is_some();
+        if connection.readable && (waits || !connection.is_stopped()) {
             self.want_run(token);
         }
     }

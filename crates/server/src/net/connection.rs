@@ -71,6 +71,9 @@ pub struct Connection {
     pub missing: usize,
     /// There may be bytes to read.
     pub readable: bool,
+    /// An event said that the end of the stream (or an error) stands behind the bytes in the socket.
+    /// No further event will tell, so reading goes on until it is there.
+    pub end_announced: bool,
     /// The client sent its end of file, or the socket failed.
     pub hung_up: bool,
     /// Already in the worker's list of connections to read and execute.
@@ -110,6 +113,7 @@ impl Connection {
             parser: RequestParser::new(),
             missing: 0,
             readable: true,
+            end_announced: false,
             hung_up: false,
             queued_run: false,
             queued_write: false,
@@ -153,7 +157,7 @@ impl Connection {
             }
             Ok(got) => {
                 // A short read has emptied the socket; the next bytes raise a new event.
-                self.readable = got == asked;
+                self.readable = got == asked || self.end_announced;
                 self.session
                     .shared
                     .figures

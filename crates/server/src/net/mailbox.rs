@@ -65,10 +65,17 @@ impl Mailbox {
 
     /// Sends a message and wakes the worker.
     pub fn send(&self, message: Message) {
-        self.queue
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(message);
+        self.send_and(message, || {});
+    }
+
+    /// Sends a message, and runs `together` while nobody else can put one into the mailbox: what others
+    /// send because of what `together` published stands behind the message.
+    pub fn send_and(&self, message: Message, together: impl FnOnce()) {
+        {
+            let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+            queue.push(message);
+            together();
+        }
         if !self.filled.swap(true, Ordering::AcqRel) {
             self.wake();
         }

@@ -179,7 +179,8 @@ impl Worker {
             let Some(connection) = connection_of(&mut self.connections, token) else {
                 continue;
             };
-            if event.is_readable() || event.is_read_closed() || event.is_error() {
+            connection.end_announced |= event.is_read_closed() || event.is_error();
+            if event.is_readable() || connection.end_announced {
                 connection.readable = true;
                 if !connection.queued_run {
                     connection.queued_run = true;
@@ -268,6 +269,9 @@ impl Worker {
         connection.readable = true;
         connection.queued_run = true;
         self.runnable.push(token);
+        if connection.postponed {
+            self.postponed.push(token);
+        }
         let has_output = !connection.output.is_empty();
         connection.queued_write = has_output;
         if has_output {
@@ -325,12 +329,10 @@ impl Worker {
             return;
         };
         if let Some(connection) = self.release_connection(token) {
-            connection
-                .session
-                .shared
-                .worker
-                .store(to, Ordering::Release);
-            target.mailbox.send(Message::Adopt(connection));
+            let shared = Arc::clone(&connection.session.shared);
+            target.mailbox.send_and(Message::Adopt(connection), || {
+                shared.worker.store(to, Ordering::Release);
+            });
         }
     }
 
@@ -420,6 +422,7 @@ impl Worker {
     fn kill(&mut self, token: usize) {
         let released = self.released();
         if let Some(connection) = self.connection(token) {
+            connection.hold_replies(released);
             // The connection goes either way.
             let _ = connection.write(released);
         }
@@ -430,6 +433,7 @@ impl Worker {
         let released = self.release(server);
         for token in 0..self.connections.len() {
             if let Some(connection) = self.connection(token) {
+                connection.hold_replies(released);
                 // Best effort: the process ends now.
                 let _ = connection.write(released);
             }
@@ -503,6 +507,8 @@ impl Worker {
                         self.close(token);
                     }
                 }
+                // Nobody will read the rest.
+                Ok(Written::Blocked) if connection.hung_up => self.close(token),
                 Ok(Written::Blocked) => self.check_output_limit(server, token),
                 Ok(Written::More) => again.push(token),
                 Ok(Written::Held) => self.held.push(token),
