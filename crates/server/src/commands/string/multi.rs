@@ -2,7 +2,7 @@
 
 use smallvec::SmallVec;
 
-use super::options::{Accepted, Condition, Lifetime, Options};
+use super::options::{Accepted, Condition, Lifetime, Options, Unit};
 use super::set::write;
 use super::write_string;
 use crate::command::*;
@@ -305,7 +305,9 @@ pub(super) fn msetex(ctx: &mut Context<'_, '_>) -> CommandResult {
         (None, _) => Expiry::Clear,
     };
     set_pairs(ctx, 2, end, expiry);
-    if let (Some(at), Lifetime::Until { index, .. }) = (deadline, options.lifetime) {
+    if let (Some(at), Lifetime::Until { index, unit, .. }) = (deadline, options.lifetime)
+        && unit != Unit::UnixMilliseconds
+    {
         let mut digits = itoa::Buffer::new();
         let mut argv: SmallVec<[&[u8]; 16]> = ctx.args.iter().collect();
         let word = end + index;

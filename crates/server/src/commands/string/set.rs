@@ -1,6 +1,6 @@
 //! Commands that write a whole string: SET, SETNX, SETEX, PSETEX, GETSET.
 
-use keyspace::{NewValue, Type};
+use keyspace::NewValue;
 
 use super::options::{Accepted, Condition, Lifetime, Options, Unit};
 use super::write_string;
