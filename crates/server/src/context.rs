@@ -339,7 +339,7 @@ impl<'c, 'k> Data<'c, 'k> {
         if let Some(at) = deadline {
             self.server.note_deadline(at);
         }
-        let lru = self.server.lru.now().initial();
+        let lru = self.access_field(key);
         let Some(shard) = self.shard(key) else {
             return false;
         };
@@ -350,6 +350,18 @@ impl<'c, 'k> Data<'c, 'k> {
             self.server.lazy.free(Box::new(old));
         }
         existed
+    }
+
+    /// The access field of a key that is written now: how often it is used survives an overwrite.
+    #[inline]
+    fn access_field(&mut self, key: Key<'_>) -> u32 {
+        let clock = self.server.lru.now();
+        if !clock.is_lfu() {
+            return clock.initial();
+        }
+        let random = self.random_for(clock);
+        self.peek(key)
+            .map_or_else(|| clock.initial(), |entry| clock.touch(entry.lru(), random))
     }
 
     /// Removes a key; its value is freed here or, when big, in the background. True when it existed.
