@@ -178,6 +178,7 @@ fn compare(options: &Options) -> Result<()> {
         return Ok(());
     }
     let plan = &options.plan;
+    process::remove_leftovers(&plan.scratch)?;
     let mut tables = Tables::default();
     describe_environment(&field, plan, &mut tables)?;
     let mut failures = Vec::new();

@@ -275,6 +275,24 @@ impl Drop for Server {
     }
 }
 
+/// Removes directories of earlier runs that were killed and so could not remove them themselves.
+pub(crate) fn remove_leftovers(scratch: &Path) -> Result<()> {
+    for entry in fs::read_dir(scratch)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let pid = name
+            .to_str()
+            .and_then(|name| name.strip_prefix("lodestore-bench-"));
+        let Some((pid, _)) = pid.and_then(|rest| rest.split_once('-')) else {
+            continue;
+        };
+        if pid.parse::<u32>().is_ok() && !Path::new("/proc").join(pid).exists() {
+            fs::remove_dir_all(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
 /// A port that was free a moment ago.
 fn free_port() -> Result<u16> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?
