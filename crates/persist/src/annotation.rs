@@ -91,3 +91,47 @@ fn decimal(digits: &[u8]) -> Option<u64> {
     digits.iter().all(u8::is_ascii_digit).then_some(())?;
     std::str::from_utf8(digits).ok()?.parse().ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_checksum_is_that_of_redis() {
+        let mut checksum = Checksum::new();
+        checksum.update(b"123456789");
+        assert_eq!(checksum.value(), 0xe9c6_d914_c4b8_d9ca);
+        assert_eq!(checksum.covered(), 9);
+    }
+
+    #[test]
+    fn lines_read_back() {
+        let mut checksum = Checksum::new();
+        checksum.update(b"abc");
+        let line = checksum.line(u64::MAX);
+        assert!(line.len() < ANNOTATION_MAX);
+        let expected = Annotation::Checksum {
+            crc: checksum.value(),
+            offset: u64::MAX,
+        };
+        assert_eq!(
+            Annotation::parse(line.trim_end_matches('\n').as_bytes()),
+            expected
+        );
+    }
+
+    #[test]
+    fn damaged_lines_are_not_taken_for_others() {
+        for line in [
+            &b"#CRC:"[..],
+            b"#CRC:0123456789abcdef OFF:1",
+            b"#CRC:0123456789abcdeF OFF:1\r",
+            b"#CRC:0123456789abcdef OFF:\r",
+            b"#CRC:0123456789abcdef OFF:-1\r",
+            b"#CRC:0123456789abcdef OFF:18446744073709551616\r",
+        ] {
+            assert_eq!(Annotation::parse(line), Annotation::Damaged);
+        }
+        assert_eq!(Annotation::parse(b"#TS:17\r"), Annotation::Other);
+    }
+}

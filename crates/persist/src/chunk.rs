@@ -193,3 +193,85 @@ impl Unsynced {
         self.bytes
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chunk(start: u64, len: usize) -> Chunk {
+        Chunk {
+            bytes: vec![b'x'; len],
+            start,
+            end: start + len as u64,
+            ..Chunk::default()
+        }
+    }
+
+    fn kept(unsynced: &Unsynced) -> Vec<(u64, u64)> {
+        unsynced
+            .segments()
+            .map(|segment| (segment.start, segment.end))
+            .collect()
+    }
+
+    #[test]
+    fn small_chunks_share_a_segment_until_a_sync_starts() {
+        let mut unsynced = Unsynced::default();
+        unsynced.push(chunk(0, 10), 1000);
+        unsynced.push(chunk(10, 10), 1000);
+        unsynced.seal();
+        unsynced.push(chunk(20, 10), 1000);
+        unsynced.push(chunk(30, 10), 1000);
+        assert_eq!(kept(&unsynced), [(0, 20), (20, 40)]);
+        unsynced.release(20);
+        assert_eq!((kept(&unsynced), unsynced.bytes()), (vec![(20, 40)], 20));
+        assert!(unsynced.reaches_back_to(0));
+    }
+
+    #[test]
+    fn beyond_the_bound_everything_is_forgotten() {
+        let mut unsynced = Unsynced::default();
+        unsynced.push(chunk(0, 60), 100);
+        unsynced.push(chunk(60, 60), 100);
+        unsynced.push(chunk(120, 60), 100);
+        assert_eq!((kept(&unsynced), unsynced.bytes()), (vec![(120, 180)], 60));
+        assert!(!unsynced.reaches_back_to(119));
+        assert!(unsynced.reaches_back_to(120));
+    }
+
+    #[test]
+    fn select_has_the_length_of_its_number() {
+        for (db, text) in [
+            (0, "$1\r\n0\r\n"),
+            (9, "$1\r\n9\r\n"),
+            (10, "$2\r\n10\r\n"),
+            (u32::MAX, "$10\r\n4294967295\r\n"),
+        ] {
+            let mut bytes = Vec::new();
+            push_select(&mut bytes, db);
+            assert_eq!(
+                String::from_utf8(bytes).unwrap(),
+                format!("*2\r\n$6\r\nSELECT\r\n{text}")
+            );
+        }
+    }
+
+    #[test]
+    fn a_buffer_that_keeps_nothing_counts_all_the_same() {
+        let (mut keeping, mut counting) = (Buffer::default(), Buffer::default());
+        keeping.restart(7, true);
+        counting.restart(7, false);
+        for (db, records) in [(0, b"abc"), (0, b"def"), (3, b"ghi")] {
+            assert!(keeping.append(db, records, 5_000, true) > 0);
+            assert_eq!(counting.append(db, records, 5_000, true), 0);
+            assert_eq!(keeping.chunk.end, counting.chunk.end);
+        }
+        let taken = keeping.take(Vec::new());
+        assert_eq!(
+            (taken.start, taken.db_before, taken.db_after),
+            (7, None, Some(3))
+        );
+        assert_eq!(keeping.chunk.db_before, Some(3));
+        assert!(counting.chunk.bytes.is_empty());
+    }
+}

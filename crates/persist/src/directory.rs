@@ -129,7 +129,12 @@ impl Directory {
     pub(crate) fn commit(&self, manifest: &Manifest) -> Result<(), CommitError> {
         let name = self.manifest_name();
         let temp = self.path_of(format!("temp-{name}"));
-        self.write_file(&temp, &manifest.to_text())
+        let text = manifest.to_text();
+        // Quoting can make a line longer than readers accept.
+        if Manifest::parse(&text).is_err() {
+            return Err(CommitError::NotDone(io::ErrorKind::InvalidFilename.into()));
+        }
+        self.write_file(&temp, &text)
             .and_then(|()| self.storage.rename(&temp, &self.path_of(&name)))
             .map_err(CommitError::NotDone)?;
         self.storage

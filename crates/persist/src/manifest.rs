@@ -347,3 +347,113 @@ impl AsRef<OsStr> for FileInfo {
         &self.name
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn reason(text: &str) -> &'static str {
+        Manifest::parse(text.as_bytes()).unwrap_err().reason
+    }
+
+    #[test]
+    fn the_example_of_the_format_reads() {
+        let text = "file appendonly.aof.2.base.rdb seq 2 type b\n\
+                    file appendonly.aof.1.incr.aof seq 1 type h\n\
+                    file appendonly.aof.4.incr.aof seq 4 type i length 81920\n\
+                    file appendonly.aof.5.incr.aof seq 5 type i\n";
+        let manifest = Manifest::parse(text.as_bytes()).unwrap();
+        assert_eq!(manifest.base.as_ref().map(|base| base.seq), Some(2));
+        assert_eq!(manifest.history.len(), 1);
+        assert_eq!(manifest.incr[0].length, Some(81920));
+        assert_eq!(manifest.live().count(), 3);
+        assert_eq!(manifest.to_text(), text.as_bytes());
+    }
+
+    #[test]
+    fn keys_have_any_case_and_order_and_unknown_ones_are_ignored() {
+        let manifest = Manifest::parse(b"# note\n  TYPE i  Seq 3 FILE 'a b.aof' color red \r\n");
+        let manifest = manifest.unwrap();
+        assert_eq!(manifest.incr, [FileInfo::new("a b.aof", 3)]);
+        assert_eq!(manifest.to_text(), b"file \"a b.aof\" seq 3 type i\n");
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_as_valkey_does() {
+        assert_eq!(reason(""), "Found an empty AOF manifest");
+        assert_eq!(reason("\n"), INVALID);
+        assert_eq!(reason("file a seq 1\n"), INVALID);
+        assert_eq!(reason("file a seq 1 type i more\n"), INVALID);
+        assert_eq!(reason("file a seq 0 type i\n"), INVALID);
+        assert_eq!(reason("file a seq 9999999999999999999 type i\n"), INVALID);
+        assert_eq!(reason("file \"a seq 1 type i\n"), INVALID);
+        assert_eq!(reason("file .. seq 1 type b\n"), INVALID);
+        assert_eq!(reason("file a seq 1 kind i\n"), INVALID);
+        assert_eq!(
+            reason("file ../a seq 1 type b\n"),
+            "File can't be a path, just a filename"
+        );
+        assert_eq!(reason("file a seq 1 type x\n"), "Unknown AOF file type");
+        assert_eq!(
+            reason("file a seq 1 type i"),
+            "The AOF manifest file contains too long line"
+        );
+        let long = format!("file {} seq 1 type i\n", "a".repeat(LINE_MAX));
+        assert_eq!(
+            reason(&long),
+            "The AOF manifest file contains too long line"
+        );
+        assert_eq!(
+            reason("file a seq 1 type b\nfile b seq 2 type b\n"),
+            "Found duplicate base file information"
+        );
+        let error = Manifest::parse(b"file a seq 2 type i\nfile b seq 2 type i\n").unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "Reading the manifest file, at line 2 >>> 'file b seq 2 type i': Found a non-monotonic \
+             sequence number"
+        );
+    }
+
+    #[test]
+    fn new_files_never_take_a_name_in_use() {
+        let text = b"file log.1.base.aof seq 1 type h\nfile log.3.incr.aof seq 3 type i\n";
+        let mut manifest = Manifest::parse(text).unwrap();
+        let (base, incr) = manifest.start_base("log");
+        assert_eq!(
+            (base, incr),
+            (
+                FileInfo::new("log.2.base.aof", 2),
+                FileInfo::new("log.4.incr.aof", 4)
+            )
+        );
+        assert_eq!(manifest.history.len(), 2);
+    }
+
+    fn name() -> impl Strategy<Value = OsString> {
+        prop::collection::vec(1u8.., 1..40)
+            .prop_map(|bytes| {
+                bytes
+                    .into_iter()
+                    .filter(|byte| !b"/\\".contains(byte))
+                    .collect()
+            })
+            .prop_filter("no file name", |name: &Vec<u8>| is_file_name(name))
+            .prop_map(OsString::from_vec)
+    }
+
+    proptest! {
+        #[test]
+        fn any_name_survives(name in name(), seq in 1u64..1 << 50, length: Option<u32>) {
+            let info = FileInfo { name, seq, length: length.map(u64::from) };
+            let manifest = Manifest { base: Some(info.clone()), history: vec![info.clone()], incr: vec![info] };
+            prop_assert_eq!(Manifest::parse(&manifest.to_text()), Ok(manifest));
+        }
+
+        #[test]
+        fn any_text_is_read_or_refused(text: Vec<u8>) {
+            let _ = Manifest::parse(&text);
+        }
+    }
+}

@@ -143,3 +143,54 @@ impl Reader {
         Ok(None)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::{Memory, OpenMode, Storage};
+    use std::path::Path;
+
+    fn reader(bytes: &[u8]) -> Reader {
+        let memory = Memory::new();
+        memory.write("f", bytes);
+        let file = memory.open(Path::new("f"), OpenMode::Read).unwrap();
+        Reader::new(file, bytes.len() as u64)
+    }
+
+    #[test]
+    fn trailing_zeros_are_left_out_over_any_number_of_blocks() {
+        for zeros in [0, 1, 4095, 4096, 4097, 20_000] {
+            let mut bytes = b"x\0y".to_vec();
+            bytes.resize(3 + zeros, 0);
+            let mut reader = reader(&bytes);
+            reader.fill(1).unwrap();
+            assert_eq!(reader.drop_trailing_zeros().unwrap(), zeros as u64);
+            assert_eq!((reader.remaining(), reader.available()), (3, &b"x\0y"[..]));
+        }
+        assert_eq!(reader(&[0; 5000]).drop_trailing_zeros().unwrap(), 5000);
+    }
+
+    #[test]
+    fn a_line_is_found_wherever_it_stands() {
+        for before in [1, 100, 64 << 10, (64 << 10) - 3, (64 << 10) - 1024, 200_000] {
+            let mut bytes = vec![b'x'; before];
+            bytes.extend_from_slice(b"\n#CRC:here\r\n");
+            let found = reader(&bytes)
+                .find_line(b"#CRC:", |line| line == b"#CRC:here\r")
+                .unwrap();
+            assert_eq!(found, Some(before as u64 + 1));
+        }
+        let first = reader(b"#CRC:here\r\n")
+            .find_line(b"#CRC:", |_| true)
+            .unwrap();
+        assert_eq!(first, None, "only lines after the first one");
+    }
+
+    #[test]
+    fn a_file_that_shrinks_is_an_error() {
+        let memory = Memory::new();
+        memory.write("f", b"short");
+        let file = memory.open(Path::new("f"), OpenMode::Read).unwrap();
+        assert!(Reader::new(file, 100).fill(1).is_err());
+    }
+}

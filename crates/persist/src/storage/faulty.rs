@@ -532,3 +532,104 @@ impl SplitMix {
         self.next() % bound
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(storage: &Faulty, path: &str) -> Option<Vec<u8>> {
+        storage.visible().read(path)
+    }
+
+    #[test]
+    fn a_power_cut_takes_what_was_not_synced() {
+        let mut lengths = BTreeSet::new();
+        for seed in 0..200 {
+            let disk = Faulty::new();
+            let file = disk.open(Path::new("f"), OpenMode::Append).unwrap();
+            disk.sync_dir(Path::new("")).unwrap();
+            file.append(b"syn").unwrap();
+            file.sync_data().unwrap();
+            file.append(b"ced").unwrap();
+            assert_eq!(read(&disk.crash(Crash::Process), "f").unwrap(), b"synced");
+            let left = read(&disk.crash(Crash::Power(seed)), "f").unwrap();
+            assert!(b"synced".starts_with(left.as_slice()));
+            lengths.insert(left.len());
+        }
+        assert_eq!(lengths, BTreeSet::from([3, 4, 5, 6]));
+    }
+
+    #[test]
+    fn a_failed_sync_loses_bytes_that_a_later_one_does_not_bring_back() {
+        let disk = Faulty::new();
+        let file = disk.open(Path::new("f"), OpenMode::Append).unwrap();
+        disk.sync_dir(Path::new("")).unwrap();
+        file.append(b"lost").unwrap();
+        disk.fail(Op::Sync, 0, 1, Fault::Errno(libc::EIO));
+        file.sync_data().unwrap_err();
+        file.append(b"kept").unwrap();
+        file.sync_data().unwrap();
+        assert_eq!(read(&disk, "f").unwrap(), b"lostkept");
+        // Also when another process asks for the sync.
+        let next = disk.crash(Crash::Process);
+        next.open(Path::new("f"), OpenMode::Append)
+            .unwrap()
+            .sync_data()
+            .unwrap();
+        assert_eq!(
+            read(&next.crash(Crash::Power(1)), "f").unwrap(),
+            b"\0\0\0\0kept"
+        );
+    }
+
+    #[test]
+    fn names_last_when_their_directory_is_synced() {
+        let mut outcomes = BTreeSet::new();
+        for seed in 0..100 {
+            let disk = Faulty::new();
+            disk.open(Path::new("old"), OpenMode::Append).unwrap();
+            disk.sync_dir(Path::new("")).unwrap();
+            disk.rename(Path::new("old"), Path::new("new")).unwrap();
+            let left = disk.crash(Crash::Power(seed));
+            outcomes.insert((read(&left, "old").is_some(), read(&left, "new").is_some()));
+        }
+        assert_eq!(outcomes, BTreeSet::from([(true, false), (false, true)]));
+    }
+
+    #[test]
+    fn a_truncation_may_be_undone() {
+        let mut outcomes = BTreeSet::new();
+        for seed in 0..100 {
+            let disk = Faulty::new();
+            let file = disk.open(Path::new("f"), OpenMode::Append).unwrap();
+            disk.sync_dir(Path::new("")).unwrap();
+            file.append(b"long").unwrap();
+            file.sync_data().unwrap();
+            file.truncate(1).unwrap();
+            outcomes.insert(read(&disk.crash(Crash::Power(seed)), "f").unwrap());
+        }
+        assert_eq!(outcomes, BTreeSet::from([b"l".to_vec(), b"long".to_vec()]));
+    }
+
+    #[test]
+    fn what_has_crashed_is_dead_and_unlocked() {
+        let disk = Faulty::new();
+        let file = disk.open(Path::new("f"), OpenMode::Append).unwrap();
+        let _held = disk.lock(Path::new("l")).unwrap();
+        assert!(disk.lock(Path::new("l")).is_err());
+        let left = disk.crash(Crash::Process);
+        file.append(b"x").unwrap_err();
+        file.len().unwrap_err();
+        left.lock(Path::new("l")).unwrap();
+    }
+
+    #[test]
+    fn rules_wait_for_their_turn() {
+        let disk = Faulty::new();
+        let file = disk.open(Path::new("f"), OpenMode::Append).unwrap();
+        disk.fail(Op::Append, 1, 1, Fault::Short(2));
+        assert_eq!(file.append(b"four").unwrap(), 4);
+        assert_eq!(file.append(b"four").unwrap(), 2);
+        assert_eq!(file.append(b"four").unwrap(), 4);
+    }
+}

@@ -322,16 +322,18 @@ fn without_syncing_a_failed_last_sync_is_told() {
     log.close().unwrap_err();
 }
 
+type DuringSync = Arc<Mutex<Option<Box<dyn FnOnce() + Send>>>>;
+
 /// A disk on which something happens while a sync is under way.
 #[derive(Clone)]
 struct Busy {
     disk: Faulty,
-    during_sync: Arc<Mutex<Option<Box<dyn FnOnce() + Send>>>>,
+    during_sync: DuringSync,
 }
 
 struct BusyFile {
     file: Arc<dyn File>,
-    during_sync: Arc<Mutex<Option<Box<dyn FnOnce() + Send>>>>,
+    during_sync: DuringSync,
 }
 
 impl Storage for Busy {
@@ -387,7 +389,7 @@ impl File for BusyFile {
 
 #[test]
 fn what_is_written_during_a_sync_is_not_taken_for_synced() {
-    let during_sync = Arc::new(Mutex::new(None::<Box<dyn FnOnce() + Send>>));
+    let during_sync = DuringSync::default();
     let storage = Busy {
         disk: Faulty::new(),
         during_sync: during_sync.clone(),

@@ -359,3 +359,14 @@ fn a_real_disk_does_the_same() {
     drop(log);
     std::fs::remove_dir_all(dir).unwrap();
 }
+
+#[test]
+fn a_name_that_a_manifest_cannot_hold_is_refused() {
+    for name in ["\u{1}".repeat(250), "a/b".to_owned()] {
+        let bad = LogOptions {
+            appendfilename: name,
+            ..options()
+        };
+        assert!(open(Memory::new(), bad).is_err());
+    }
+}

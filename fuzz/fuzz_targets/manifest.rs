@@ -1,0 +1,19 @@
+//! A manifest is refused, or it means the same after it has been written again.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use persist::Manifest;
+
+fuzz_target!(|data: &[u8]| {
+    if let Ok(manifest) = Manifest::parse(data) {
+        let text = manifest.to_text();
+        // Quoting makes a name longer; a line that is too long then would have to be refused.
+        if text
+            .split(|&byte| byte == b'\n')
+            .all(|line| line.len() < 1024)
+        {
+            assert_eq!(Manifest::parse(&text).as_ref(), Ok(&manifest));
+        }
+    }
+});
