@@ -306,6 +306,7 @@ parameters! {
 
     // Threads.
     Threads = "threads": int(0, 1024), "0", IMMUTABLE;
+    ThreadsSpread = "threads-spread": Kind::Bool, "no";
     IoThreads = "io-threads": int(1, 256), "1", INERT;
     IoThreadsAlwaysActive = "io-threads-always-active": Kind::Bool, "no", HIDDEN, INERT;
     MinIoThreadsAvoidCopyReply = "min-io-threads-avoid-copy-reply": int(0, INT_MAX), "7", HIDDEN, INERT;

@@ -5,7 +5,12 @@
 //! only when it is saturated; when the load falls they come back. After each spreading the throughput
 //! before and after is compared, and a spreading that did not pay is undone and not tried again for a
 //! while.
+//!
+//! `threads-spread yes` sets all this aside: every worker has its part of the connections, always. It
+//! is for machines with cores to spare whose load comes in bursts shorter than the controller's looks,
+//! and for tests of what only happens between workers.
 
+use crate::config::P;
 use crate::net::mailbox::Message;
 use crate::server::Server;
 
@@ -22,6 +27,12 @@ const JUDGE_AFTER: u32 = 6;
 /// Looks that pass after a failed spreading before the next one, doubling with each failure up to the
 /// second number.
 const RETRY_AFTER: (u32, u32) = (40, 2_400);
+
+/// The worker a new client belongs to, when that is not left to the controller.
+pub fn home(server: &Server, client: u64) -> Option<usize> {
+    let workers = server.workers.len() as u64;
+    (workers > 1 && server.config.bool(P::ThreadsSpread)).then(|| (client % workers) as usize)
+}
 
 /// What the last look saw of one worker.
 #[derive(Clone, Copy, Default)]
@@ -42,6 +53,8 @@ pub struct Balance {
     trial: Option<(u64, u32)>,
     pause: u32,
     failures: u32,
+    /// `threads-spread` as it was at the last look.
+    spread_all: bool,
 }
 
 struct Load {
@@ -56,11 +69,11 @@ impl Balance {
             return;
         }
         self.next_ms = now_ms + INTERVAL_MS;
+        self.active = self.active.max(1);
         let loads = self.measure(server, now_ns);
-        if loads.is_empty() {
+        if self.follow_switch(server) || loads.is_empty() {
             return;
         }
-        self.active = self.active.max(1);
         self.pause = self.pause.saturating_sub(1);
         let total: u64 = loads.iter().map(|load| load.commands_per_s).sum();
         if self.judge(server, total) {
@@ -84,6 +97,26 @@ impl Balance {
         } else if self.active > 1 && together < PACK_PERCENT {
             self.pack(server);
         }
+    }
+
+    /// Moves everything when `threads-spread` changed. True while there is nothing to control.
+    fn follow_switch(&mut self, server: &Server) -> bool {
+        let wanted = server.config.bool(P::ThreadsSpread);
+        if wanted == self.spread_all {
+            return wanted;
+        }
+        self.spread_all = wanted;
+        self.trial = None;
+        if wanted {
+            while self.active < server.workers.len() {
+                self.spread(server);
+            }
+        } else {
+            while self.active > 1 {
+                self.pack(server);
+            }
+        }
+        true
     }
 
     fn measure(&mut self, server: &Server, now_ns: u64) -> Vec<Load> {

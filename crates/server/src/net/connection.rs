@@ -92,7 +92,7 @@ pub struct Connection {
     pub last_active_ms: u64,
     /// Since when the output is above the soft limit; 0: it is not.
     pub over_soft_limit_ms: u64,
-    /// Commands executed since the last rebalancing, for the choice of whom to move.
+    /// Commands executed since it last moved, for the choice of whom to move.
     pub recent_commands: u32,
     /// In the order of the stream; `start` and `offset` never fall.
     holds: VecDeque<Hold>,

@@ -244,8 +244,13 @@ impl Worker {
         server.clients.add(Arc::clone(&shared));
         let authenticated = !server.switches.needs_password.load(Ordering::Relaxed);
         let session = Session::new(shared, Origin::Client, authenticated);
+        let id = session.shared.id;
         let connection = Connection::new(accepted.stream, session, self.exec.now_ms);
-        self.adopt(Box::new(connection));
+        let connection = Box::new(connection);
+        match super::balance::home(server, id) {
+            Some(to) if to != self.index => give(server, connection, to),
+            _ => self.adopt(connection),
+        }
     }
 
     /// Takes a connection over: a new one, or one that another worker hands on.
@@ -325,14 +330,10 @@ impl Worker {
     /// Hands a connection to another worker.
     pub(super) fn hand_over(&mut self, token: usize, to: usize) {
         let server = Arc::clone(&self.server);
-        let Some(target) = server.workers.get(to) else {
-            return;
-        };
-        if let Some(connection) = self.release_connection(token) {
-            let shared = Arc::clone(&connection.session.shared);
-            target.mailbox.send_and(Message::Adopt(connection), || {
-                shared.worker.store(to, Ordering::Release);
-            });
+        if to < server.workers.len()
+            && let Some(connection) = self.release_connection(token)
+        {
+            give(&server, connection, to);
         }
     }
 
@@ -586,25 +587,34 @@ impl Worker {
         self.connections.len()
     }
 
-    /// Connections of this worker.
-    pub(super) fn connection_count(&self) -> usize {
-        self.by_id.len()
-    }
-
+    /// Gives up to `count` connections away that were active since they came here; all connections when
+    /// `count` is the maximum.
     fn hand_over_some(&mut self, count: usize, to: usize) {
-        let mut tokens: Vec<usize> = (0..self.connections.len())
-            .filter(|token| {
-                self.connections
-                    .get(*token)
-                    .and_then(Option::as_ref)
-                    .is_some_and(|connection| connection.recent_commands > 0)
-            })
-            .collect();
-        tokens.truncate(count.min(self.connection_count()));
+        let mut tokens = Vec::new();
+        for (token, slot) in self.connections.iter_mut().enumerate() {
+            if let Some(connection) = slot {
+                let active = connection.recent_commands > 0;
+                if tokens.len() < count && (active || count == usize::MAX) {
+                    connection.recent_commands = 0;
+                    tokens.push(token);
+                }
+            }
+        }
         for token in tokens {
             self.hand_over(token, to);
         }
     }
+}
+
+/// Sends a connection that no worker holds to its new one.
+fn give(server: &Server, connection: Box<Connection>, to: usize) {
+    let Some(target) = server.workers.get(to) else {
+        return;
+    };
+    let shared = Arc::clone(&connection.session.shared);
+    target.mailbox.send_and(Message::Adopt(connection), || {
+        shared.worker.store(to, Ordering::Release);
+    });
 }
 
 pub(super) fn connection_of(
