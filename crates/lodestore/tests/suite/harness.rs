@@ -1,7 +1,7 @@
 //! Starts servers for tests and talks to them over raw RESP.
 
 use std::fmt::Write as _;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -95,6 +95,17 @@ impl TestServer {
         old.kill();
     }
 
+    /// The same with other options from now on.
+    pub(crate) fn restart_with(&mut self, args: &[&str]) {
+        self.args = args.iter().map(|arg| (*arg).to_owned()).collect();
+        self.restart();
+    }
+
+    /// The port it listens on.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
     /// A second server that loaded a copy of this server's files.
     pub(crate) fn replayed(&self) -> Self {
         let dir = fresh_dir();
@@ -133,7 +144,8 @@ impl TestServer {
         assert_eq!(dump(&mut self.connect()), dump(&mut other.connect()));
     }
 
-    fn kill(&mut self) {
+    /// Kills the server with SIGKILL and waits for its end.
+    pub(crate) fn kill(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -259,6 +271,30 @@ impl Client {
         self.stream
             .write_all(&request)
             .expect("the request is sent");
+    }
+
+    /// Sends encoded requests. False when the server is gone.
+    pub(crate) fn try_send(&mut self, bytes: &[u8]) -> bool {
+        self.stream.write_all(bytes).is_ok()
+    }
+
+    /// The next reply; nothing when the server is gone.
+    pub(crate) fn try_read(&mut self) -> Option<Value> {
+        loop {
+            if let Some((value, used)) = decode(&self.input).expect("a reply") {
+                self.input.drain(..used);
+                return Some(value);
+            }
+            let mut chunk = [0; 64 * 1024];
+            match self.stream.read(&mut chunk) {
+                Ok(0) => return None,
+                Ok(read) => self.input.extend_from_slice(&chunk[..read]),
+                Err(error) => match error.kind() {
+                    ErrorKind::WouldBlock | ErrorKind::TimedOut => panic!("no reply came in time"),
+                    _ => return None,
+                },
+            }
+        }
     }
 
     /// The next reply.

@@ -1,3 +1,5 @@
+mod crash;
 mod harness;
 mod keys;
+mod random;
 mod strings;
