@@ -24,6 +24,8 @@ pub struct Effects {
     dirty: u64,
     /// Set by a handler that replaced (or suppressed) the verbatim form of its command.
     replaced: bool,
+    /// The commands collected do not belong together: they are logged without MULTI and EXEC.
+    apart: bool,
 }
 
 impl Effects {
@@ -38,6 +40,7 @@ impl Effects {
         }
         self.dirty = 0;
         self.replaced = false;
+        self.apart = false;
     }
 
     /// Changes since the last reset.
@@ -66,6 +69,12 @@ impl Effects {
     /// Logs nothing for the current command beyond what was pushed explicitly.
     pub fn suppress(&mut self) {
         self.replaced = true;
+    }
+
+    /// Logs what is collected as single commands. For a command that came across expired keys of one
+    /// database: each is gone for itself. Not inside a transaction.
+    pub fn keep_apart(&mut self) {
+        self.apart = true;
     }
 
     /// Logs `argv` instead of the command as the client sent it; may be called several times.
@@ -103,7 +112,7 @@ impl Effects {
     /// the database it began in.
     pub fn take(&mut self) -> Option<(u32, &[u8])> {
         let first = *self.ops.first()?;
-        if self.ops.len() > 1 {
+        if self.ops.len() > 1 && !self.apart {
             self.wrap_transaction(first.db);
         }
         Some((first.db, &self.bytes))
@@ -196,6 +205,17 @@ mod tests {
               *2\r\n$6\r\nSELECT\r\n$1\r\n0\r\n*1\r\n$4\r\nEXEC\r\n"
                 .as_slice()
         );
+    }
+
+    #[test]
+    fn commands_that_are_kept_apart_are_no_transaction() {
+        let mut effects = Effects::default();
+        effects.reset(true);
+        effects.keep_apart();
+        effects.push(2, &[b"A"]);
+        effects.push(2, &[b"B"]);
+        let expected = b"*1\r\n$1\r\nA\r\n*1\r\n$1\r\nB\r\n".as_slice();
+        assert_eq!(effects.take(), Some((2, expected)));
     }
 
     #[test]

@@ -83,6 +83,9 @@ pub(super) const RANDOMKEY: Command = Command {
 
 pub(super) fn randomkey(ctx: &mut Context<'_, '_>) -> CommandResult {
     let mut draws = 0;
+    if !ctx.in_transaction {
+        ctx.data.effects.keep_apart();
+    }
     while let Some(bytes) = draw(&mut ctx.data) {
         let key = ctx.data.key(&bytes);
         let before = keys_in_db(&ctx.data);
