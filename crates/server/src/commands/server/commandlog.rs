@@ -199,19 +199,19 @@ pub(crate) const COMMANDLOG_GET: Command = Command {
                 Arg {
                     name: "slow",
                     kind: ArgKind::PureToken,
-                    token: Some("slow"),
+                    token: Some("SLOW"),
                     ..Arg::BASE
                 },
                 Arg {
                     name: "large-request",
                     kind: ArgKind::PureToken,
-                    token: Some("large-request"),
+                    token: Some("LARGE-REQUEST"),
                     ..Arg::BASE
                 },
                 Arg {
                     name: "large-reply",
                     kind: ArgKind::PureToken,
-                    token: Some("large-reply"),
+                    token: Some("LARGE-REPLY"),
                     ..Arg::BASE
                 },
             ],
@@ -252,19 +252,19 @@ pub(crate) const COMMANDLOG_LEN: Command = Command {
             Arg {
                 name: "slow",
                 kind: ArgKind::PureToken,
-                token: Some("slow"),
+                token: Some("SLOW"),
                 ..Arg::BASE
             },
             Arg {
                 name: "large-request",
                 kind: ArgKind::PureToken,
-                token: Some("large-request"),
+                token: Some("LARGE-REQUEST"),
                 ..Arg::BASE
             },
             Arg {
                 name: "large-reply",
                 kind: ArgKind::PureToken,
-                token: Some("large-reply"),
+                token: Some("LARGE-REPLY"),
                 ..Arg::BASE
             },
         ],
@@ -298,19 +298,19 @@ pub(crate) const COMMANDLOG_RESET: Command = Command {
             Arg {
                 name: "slow",
                 kind: ArgKind::PureToken,
-                token: Some("slow"),
+                token: Some("SLOW"),
                 ..Arg::BASE
             },
             Arg {
                 name: "large-request",
                 kind: ArgKind::PureToken,
-                token: Some("large-request"),
+                token: Some("LARGE-REQUEST"),
                 ..Arg::BASE
             },
             Arg {
                 name: "large-reply",
                 kind: ArgKind::PureToken,
-                token: Some("large-reply"),
+                token: Some("LARGE-REPLY"),
                 ..Arg::BASE
             },
         ],

@@ -206,7 +206,7 @@ pub(crate) const LATENCY_HISTOGRAM: Command = Command {
         "response_policy:special",
     ],
     args: &[Arg {
-        name: "COMMAND",
+        name: "command",
         kind: ArgKind::String,
         optional: true,
         multiple: true,

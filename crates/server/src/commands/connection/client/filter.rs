@@ -31,7 +31,7 @@ pub(super) struct Filter<'a> {
     min_age_s: u64,
     min_idle_s: u64,
     /// The connection that asks is not meant.
-    pub(super) skip_me: bool,
+    skip_me: bool,
 }
 
 impl<'a> Filter<'a> {
@@ -43,6 +43,14 @@ impl<'a> Filter<'a> {
         };
         Self {
             wanted,
+            ..Self::default()
+        }
+    }
+
+    /// All connections but the one that asks.
+    pub(super) fn others() -> Self {
+        Self {
+            skip_me: true,
             ..Self::default()
         }
     }

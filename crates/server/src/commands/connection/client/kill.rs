@@ -60,40 +60,40 @@ pub(crate) const CLIENT_KILL: Command = Command {
                             Arg {
                                 name: "normal",
                                 kind: ArgKind::PureToken,
-                                token: Some("normal"),
+                                token: Some("NORMAL"),
                                 ..Arg::BASE
                             },
                             Arg {
                                 name: "master",
                                 kind: ArgKind::PureToken,
-                                token: Some("master"),
+                                token: Some("MASTER"),
                                 since: Some("3.2.0"),
                                 ..Arg::BASE
                             },
                             Arg {
                                 name: "primary",
                                 kind: ArgKind::PureToken,
-                                token: Some("primary"),
+                                token: Some("PRIMARY"),
                                 since: Some("8.0.0"),
                                 ..Arg::BASE
                             },
                             Arg {
                                 name: "slave",
                                 kind: ArgKind::PureToken,
-                                token: Some("slave"),
+                                token: Some("SLAVE"),
                                 ..Arg::BASE
                             },
                             Arg {
                                 name: "replica",
                                 kind: ArgKind::PureToken,
-                                token: Some("replica"),
+                                token: Some("REPLICA"),
                                 since: Some("5.0.0"),
                                 ..Arg::BASE
                             },
                             Arg {
                                 name: "pubsub",
                                 kind: ArgKind::PureToken,
-                                token: Some("pubsub"),
+                                token: Some("PUBSUB"),
                                 ..Arg::BASE
                             },
                         ],
@@ -226,37 +226,37 @@ pub(crate) const CLIENT_KILL: Command = Command {
                             Arg {
                                 name: "normal",
                                 kind: ArgKind::PureToken,
-                                token: Some("normal"),
+                                token: Some("NORMAL"),
                                 ..Arg::BASE
                             },
                             Arg {
                                 name: "master",
                                 kind: ArgKind::PureToken,
-                                token: Some("master"),
+                                token: Some("MASTER"),
                                 ..Arg::BASE
                             },
                             Arg {
                                 name: "primary",
                                 kind: ArgKind::PureToken,
-                                token: Some("primary"),
+                                token: Some("PRIMARY"),
                                 ..Arg::BASE
                             },
                             Arg {
                                 name: "slave",
                                 kind: ArgKind::PureToken,
-                                token: Some("slave"),
+                                token: Some("SLAVE"),
                                 ..Arg::BASE
                             },
                             Arg {
                                 name: "replica",
                                 kind: ArgKind::PureToken,
-                                token: Some("replica"),
+                                token: Some("REPLICA"),
                                 ..Arg::BASE
                             },
                             Arg {
                                 name: "pubsub",
                                 kind: ArgKind::PureToken,
-                                token: Some("pubsub"),
+                                token: Some("PUBSUB"),
                                 ..Arg::BASE
                             },
                         ],
@@ -368,11 +368,7 @@ fn client_kill(ctx: &mut Context<'_, '_>) -> CommandResult {
         // This form may name the connection itself.
         Filter::address(ctx.arg(2))
     } else {
-        let not_me = Filter {
-            skip_me: true,
-            ..Filter::default()
-        };
-        Filter::parse(ctx, not_me)?
+        Filter::parse(ctx, Filter::others())?
     };
     let killed = kill(ctx, &filter);
     match (one_address, killed) {

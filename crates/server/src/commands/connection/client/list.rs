@@ -50,25 +50,25 @@ pub(crate) const CLIENT_LIST: Command = Command {
                 Arg {
                     name: "normal",
                     kind: ArgKind::PureToken,
-                    token: Some("normal"),
+                    token: Some("NORMAL"),
                     ..Arg::BASE
                 },
                 Arg {
                     name: "master",
                     kind: ArgKind::PureToken,
-                    token: Some("master"),
+                    token: Some("MASTER"),
                     ..Arg::BASE
                 },
                 Arg {
                     name: "replica",
                     kind: ArgKind::PureToken,
-                    token: Some("replica"),
+                    token: Some("REPLICA"),
                     ..Arg::BASE
                 },
                 Arg {
                     name: "pubsub",
                     kind: ArgKind::PureToken,
-                    token: Some("pubsub"),
+                    token: Some("PUBSUB"),
                     ..Arg::BASE
                 },
             ],
@@ -213,25 +213,25 @@ pub(crate) const CLIENT_LIST: Command = Command {
                 Arg {
                     name: "normal",
                     kind: ArgKind::PureToken,
-                    token: Some("normal"),
+                    token: Some("NORMAL"),
                     ..Arg::BASE
                 },
                 Arg {
                     name: "master",
                     kind: ArgKind::PureToken,
-                    token: Some("master"),
+                    token: Some("MASTER"),
                     ..Arg::BASE
                 },
                 Arg {
                     name: "replica",
                     kind: ArgKind::PureToken,
-                    token: Some("replica"),
+                    token: Some("REPLICA"),
                     ..Arg::BASE
                 },
                 Arg {
                     name: "pubsub",
                     kind: ArgKind::PureToken,
-                    token: Some("pubsub"),
+                    token: Some("PUBSUB"),
                     ..Arg::BASE
                 },
             ],

@@ -129,13 +129,13 @@ pub(crate) const CLIENT_SETINFO: Command = Command {
             Arg {
                 name: "libname",
                 kind: ArgKind::String,
-                token: Some("lib-name"),
+                token: Some("LIB-NAME"),
                 ..Arg::BASE
             },
             Arg {
                 name: "libver",
                 kind: ArgKind::String,
-                token: Some("lib-ver"),
+                token: Some("LIB-VER"),
                 ..Arg::BASE
             },
         ],
@@ -432,28 +432,28 @@ pub(crate) const CLIENT_TRACKING: Command = Command {
             ..Arg::BASE
         },
         Arg {
-            name: "BCAST",
+            name: "bcast",
             kind: ArgKind::PureToken,
             token: Some("BCAST"),
             optional: true,
             ..Arg::BASE
         },
         Arg {
-            name: "OPTIN",
+            name: "optin",
             kind: ArgKind::PureToken,
             token: Some("OPTIN"),
             optional: true,
             ..Arg::BASE
         },
         Arg {
-            name: "OPTOUT",
+            name: "optout",
             kind: ArgKind::PureToken,
             token: Some("OPTOUT"),
             optional: true,
             ..Arg::BASE
         },
         Arg {
-            name: "NOLOOP",
+            name: "noloop",
             kind: ArgKind::PureToken,
             token: Some("NOLOOP"),
             optional: true,
@@ -464,14 +464,46 @@ pub(crate) const CLIENT_TRACKING: Command = Command {
     ..Command::BASE
 };
 fn client_tracking(ctx: &mut Context<'_, '_>) -> CommandResult {
-    // Turning off what is off already is what a client does when it cleans up.
-    if ctx.args.len() == 3 && ctx.is_word(2, "OFF") {
-        ctx.reply.ok();
-        return Ok(Outcome::Done);
+    let enable = check_tracking(ctx)?;
+    if enable {
+        return Err(CommandError::line(
+            "ERR CLIENT TRACKING is not supported by this version of Lodestore",
+        ));
     }
-    Err(CommandError::line(
-        "ERR CLIENT TRACKING is not supported by this version of Lodestore",
-    ))
+    // Turning off what is off already is what a client does when it cleans up.
+    ctx.reply.ok();
+    Ok(Outcome::Done)
+}
+
+/// Checks the options of CLIENT TRACKING; true for ON.
+fn check_tracking(ctx: &Context<'_, '_>) -> Result<bool, CommandError> {
+    let mut redirected = false;
+    let mut at = 3;
+    while at < ctx.args.len() {
+        let more = at + 1 < ctx.args.len();
+        match ctx.arg(at).to_ascii_lowercase().as_slice() {
+            b"bcast" | b"optin" | b"optout" | b"noloop" => {}
+            b"prefix" if more => at += 1,
+            b"redirect" if more && redirected => {
+                return Err(CommandError::line(
+                    "ERR A client can only redirect to a single other client",
+                ));
+            }
+            b"redirect" if more => {
+                at += 1;
+                let id = u64::try_from(ctx.integer(at)?).unwrap_or(0);
+                redirected = true;
+                if ctx.server.clients.get(id).is_none() {
+                    return Err(CommandError::line(
+                        "ERR The client ID you want redirect to does not exist",
+                    ));
+                }
+            }
+            _ => return Err(CommandError::Syntax),
+        }
+        at += 1;
+    }
+    on_or_off(ctx)
 }
 
 pub(crate) const CLIENT_TRACKINGINFO: Command = Command {

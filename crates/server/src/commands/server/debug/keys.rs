@@ -79,8 +79,11 @@ fn serialized_len(string: &StringRef<'_>) -> usize {
 
 /// A count or size that is not negative.
 fn positive(ctx: &Context<'_, '_>, index: usize) -> Result<u64, CommandError> {
-    u64::try_from(ctx.integer(index)?)
-        .map_err(|_| CommandError::line("ERR value is out of range, must be positive"))
+    resp::number::parse_i64(ctx.arg(index))
+        .and_then(|number| u64::try_from(number).ok())
+        .ok_or(CommandError::line(
+            "ERR value is out of range, must be positive",
+        ))
 }
 
 /// DEBUG POPULATE. As in Redis the keys are not logged: it is for filling memory, not for keeping data.
