@@ -11,7 +11,7 @@
 //! The stream is what a replica would get: records and the SELECTs between them. Annotation lines
 //! and the heads of files are not part of it. A log that is not enabled still counts offsets.
 //!
-//! Lock order: file mutex, then buffer mutex, then the small ones. Appending takes only the second,
+//! Lock order: the turn to sync, file mutex, then buffer mutex, then the small ones. Appending takes only the second,
 //! so it never waits for the disk.
 
 use crate::chunk::{Buffer, Chunk};
@@ -49,7 +49,8 @@ struct Shared {
     buffer: Mutex<Buffer>,
     /// `None` while the log is not enabled.
     writer: Mutex<Option<Writer>>,
-    /// Held during a sync: a second one must not succeed where the first one failed.
+    /// Held during a sync and while files change hands: a second sync must not succeed where the
+    /// first one failed, and no result may be taken for another file's. Locked before the writer.
     sync_turn: Mutex<()>,
     schedule: Mutex<Schedule>,
     observers: Mutex<Vec<Observer>>,
@@ -144,6 +145,7 @@ impl Log {
         progress: &mut OnProgress<'_>,
     ) -> Result<LoadReport, LoadError> {
         let shared = &*self.shared;
+        let _turn = lock(&shared.sync_turn);
         let mut slot = lock(&shared.writer);
         let directory = Directory::open(shared.storage.clone(), &shared.options)?;
         let mut manifest = directory.manifest()?;
@@ -156,7 +158,7 @@ impl Log {
             file: shared.options.appendfilename.clone(),
             source,
         })?;
-        shared.adopt(&mut slot, writer, report.offset, true);
+        shared.begin(slot.insert(writer), report.offset);
         lock(&shared.report).base_size = report.base_bytes;
         Ok(report)
     }
@@ -483,6 +485,7 @@ impl Shared {
 
     /// Tries to get a broken log going again.
     fn recover(&self) {
+        let _turn = lock(&self.sync_turn);
         let mut slot = lock(&self.writer);
         let needs_base = lock(&self.report)
             .trouble
@@ -539,7 +542,7 @@ impl Shared {
     /// Makes everything written so far durable; returns the synced offset.
     fn sync(&self) -> Result<u64, LogError> {
         let turn = lock(&self.sync_turn);
-        let (file, generation, len, offset) = {
+        let (file, len, offset) = {
             let mut slot = lock(&self.writer);
             let Some(writer) = slot.as_mut() else {
                 return Ok(self.synced.load(Ordering::Acquire));
@@ -548,36 +551,25 @@ impl Shared {
                 return Err(self.broken_error());
             }
             writer.unsynced.seal();
-            (
-                writer.file(),
-                writer.generation,
-                writer.len,
-                self.written.load(Ordering::Acquire),
-            )
+            let offset = self.written.load(Ordering::Acquire);
+            (writer.file(), writer.len, offset)
         };
         lock(&self.report).sync_started = Some((Instant::now(), offset));
         let result = file.sync_data();
         let mut slot = lock(&self.writer);
         self.sync_ended(result.as_ref().err());
-        if let Some(writer) = slot
-            .as_mut()
-            .filter(|writer| writer.generation == generation)
-        {
-            match result {
-                Ok(()) => {
-                    writer.synced_len = len;
-                    writer.unsynced.release(offset);
-                    self.synced.fetch_max(offset, Ordering::AcqRel);
-                    self.publish_sizes(writer);
-                }
-                Err(error) => {
-                    writer.distrust();
-                    let kept = writer
-                        .unsynced
-                        .reaches_back_to(self.synced.load(Ordering::Acquire));
-                    return Err(self.break_down(Cause::Fsync, &error, !kept));
-                }
+        // It is the same writer and the same file: they change only in somebody's turn.
+        if let Some(writer) = slot.as_mut() {
+            if let Err(error) = result {
+                writer.distrust();
+                let synced = self.synced.load(Ordering::Acquire);
+                let kept = writer.unsynced.reaches_back_to(synced);
+                return Err(self.break_down(Cause::Fsync, &error, !kept));
             }
+            writer.synced_len = len;
+            writer.unsynced.release(offset);
+            self.synced.fetch_max(offset, Ordering::AcqRel);
+            self.publish_sizes(writer);
         }
         drop(slot);
         drop(turn);
@@ -610,6 +602,7 @@ impl Shared {
 
     /// Lets go of the files; records are only counted from now on.
     fn detach(&self) {
+        let _turn = lock(&self.sync_turn);
         let mut slot = lock(&self.writer);
         let mut buffer = lock(&self.buffer);
         let offset = buffer.chunk.end;
@@ -627,19 +620,18 @@ impl Shared {
         (report.base_size, report.last_fsync_error) = (0, None);
     }
 
-    /// Starts appending with a writer at this offset. What stands before is written, and durable
-    /// too when the writer's manifest is.
-    fn adopt(&self, slot: &mut Option<Writer>, writer: Writer, offset: u64, durable: bool) {
+    /// Starts appending behind this offset, with fresh files. What stands before is written, and
+    /// durable too when their manifest is.
+    fn begin(&self, writer: &Writer, offset: u64) {
         let mut buffer = lock(&self.buffer);
         buffer.restart(offset, true);
         self.pending.store(0, Ordering::Relaxed);
         self.appended.store(offset, Ordering::Release);
         self.written.store(offset, Ordering::Release);
-        if durable {
+        if !writer.manifest_pending {
             self.synced.store(offset, Ordering::Release);
         }
-        self.publish_sizes(&writer);
-        *slot = Some(writer);
+        self.publish_sizes(writer);
         self.enabled.store(true, Ordering::Release);
     }
 
@@ -647,24 +639,21 @@ impl Shared {
         &self,
         write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
     ) -> Result<(), LogError> {
-        // No sync may be under way while the files change hands.
         let _turn = lock(&self.sync_turn);
         let mut slot = lock(&self.writer);
         let offset = lock(&self.buffer).chunk.end;
-        let checksums = self.options.checksums;
-        let writer = match slot.take() {
-            Some(mut writer) => match writer.rebase(offset, write) {
-                Ok(()) => writer,
-                Err(error) => {
-                    *slot = Some(writer);
-                    return Err(LogError::Base(error));
-                }
-            },
-            None => {
+        let writer = match &mut *slot {
+            Some(writer) => {
+                writer.rebase(offset, write).map_err(LogError::Base)?;
+                writer
+            }
+            empty => {
                 let directory = Directory::open(self.storage.clone(), &self.options)?;
                 let manifest = directory.manifest()?;
-                Writer::first_base(directory, &manifest, offset, checksums, write)
-                    .map_err(LogError::Base)?
+                let checksums = self.options.checksums;
+                let writer = Writer::first_base(directory, &manifest, offset, checksums, write)
+                    .map_err(LogError::Base)?;
+                empty.insert(writer)
             }
         };
         debug_assert_eq!(
@@ -672,11 +661,10 @@ impl Shared {
             offset,
             "appended while a base was written"
         );
-        let pending = writer.manifest_pending;
-        // What waited to be written is in the base.
         self.clear_trouble();
-        self.adopt(&mut slot, writer, offset, !pending);
-        if pending {
+        // What waited to be written is in the base.
+        self.begin(writer, offset);
+        if writer.manifest_pending {
             let error = io::Error::from_raw_os_error(libc::EIO);
             self.break_down(Cause::Manifest, &error, false);
         }

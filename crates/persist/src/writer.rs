@@ -21,8 +21,6 @@ pub(crate) struct Writer {
     pub(crate) directory: Directory,
     manifest: Manifest,
     file: Arc<dyn File>,
-    /// Changes whenever another file takes over, so that a sync that was under way is recognised.
-    pub(crate) generation: u64,
     /// Length of the file up to its last whole chunk. It may be longer only while `torn`.
     pub(crate) len: u64,
     /// Size of all other live files.
@@ -100,7 +98,6 @@ impl Writer {
         Self {
             directory,
             manifest,
-            generation: 0,
             len: fresh.len,
             others_len: 0,
             torn: false,
@@ -161,7 +158,6 @@ impl Writer {
         self.file = fresh.file;
         self.len = fresh.len;
         self.checksum = fresh.checksum;
-        self.generation += 1;
         (self.torn, self.sync_failed) = (false, false);
     }
 
