@@ -136,6 +136,10 @@ fn flush(ctx: &mut Context<'_, '_>, only: Option<u32>) -> CommandResult {
         ctx.server.lazy.free_many(Box::new(cleared), keys);
     } else {
         drop(cleared);
+        // What was freed goes back to the operating system, but nobody has to wait for that.
+        ctx.server.lazy.run(|| {
+            keyspace::memory::purge();
+        });
     }
     // Logged even when there was nothing to remove, so that replicas and readers of the log are empty too.
     let argv: SmallVec<[&[u8]; 2]> = ctx.args.iter().collect();

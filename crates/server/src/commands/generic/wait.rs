@@ -35,7 +35,6 @@ pub(super) const WAIT: Command = Command {
     categories: Categories::BLOCKING
         .or(Categories::CONNECTION)
         .or(Categories::SLOW),
-    locks: Locks::Own,
     group: Group::Generic,
     since: "3.0.0",
     summary: "Waits until as many replicas have the writes of this client as asked for.",
@@ -82,7 +81,6 @@ pub(super) const WAITAOF: Command = Command {
     categories: Categories::BLOCKING
         .or(Categories::CONNECTION)
         .or(Categories::SLOW),
-    locks: Locks::Own,
     group: Group::Generic,
     since: "7.2.0",
     summary: "Waits until the writes of this client are on disk, here and on as many replicas as asked for.",
