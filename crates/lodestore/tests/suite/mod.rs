@@ -1,5 +1,6 @@
 mod crash;
 mod harness;
 mod keys;
+mod linearizability;
 mod random;
 mod strings;
