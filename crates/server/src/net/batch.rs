@@ -251,7 +251,7 @@ impl Worker {
             connection.parser.reset();
             return;
         }
-        if source.position == 0 && !connection.queued_write {
+        if !connection.queued_write {
             connection.queued_write = true;
             self.writable.push(token);
         }
@@ -285,7 +285,7 @@ impl Worker {
         connection.reply_offset = connection.reply_offset.max(exec.reply_offset);
         match verdict {
             Verdict::Postponed => {
-                connection.postponed = true;
+                connection.set_postponed(server, true);
                 connection.parser.reset();
                 self.postponed.push(token);
                 return;

@@ -14,6 +14,7 @@ use smallvec::SmallVec;
 use super::stream::Stream;
 use crate::blocking::Waiter;
 use crate::client::Session;
+use crate::server::Server;
 
 /// Read size for ordinary requests, in bytes: as Redis's PROTO_IOBUF_LEN, so that one client with a
 /// long pipeline does not keep the others waiting.
@@ -127,6 +128,20 @@ impl Connection {
             holds: VecDeque::new(),
             sent: 0,
             decided: 0,
+        }
+    }
+
+    /// CLIENT PAUSE makes the connection wait, or no longer. Like Redis, INFO counts such clients among
+    /// the blocked ones.
+    pub(super) fn set_postponed(&mut self, server: &Server, postponed: bool) {
+        if self.postponed == postponed {
+            return;
+        }
+        self.postponed = postponed;
+        if postponed {
+            server.blocked_clients.fetch_add(1, Ordering::Relaxed);
+        } else {
+            server.blocked_clients.fetch_sub(1, Ordering::Relaxed);
         }
     }
 

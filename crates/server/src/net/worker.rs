@@ -340,6 +340,7 @@ impl Worker {
     pub(super) fn close(&mut self, token: usize) {
         let server = Arc::clone(&self.server);
         if let Some(mut connection) = self.release_connection(token) {
+            connection.set_postponed(&server, false);
             crate::blocking::forget(&server, &mut connection.session, connection.waiter.take());
             crate::commands::transactions::forget(&server, &mut connection.session);
             if connection.session.monitor {
@@ -461,9 +462,10 @@ impl Worker {
     }
 
     fn resume_postponed(&mut self) {
+        let server = Arc::clone(&self.server);
         for token in std::mem::take(&mut self.postponed) {
             if let Some(connection) = self.connection(token) {
-                connection.postponed = false;
+                connection.set_postponed(&server, false);
             }
             self.want_run(token);
         }

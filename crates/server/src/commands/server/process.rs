@@ -333,7 +333,7 @@ fn filing(x: f64, y: f64, pole: f64) -> char {
     // Direction without sense, in eighths of a half turn.
     let angle = field_y.atan2(field_x).rem_euclid(std::f64::consts::PI);
     match (angle / std::f64::consts::PI * 8.0).round() as i32 % 8 {
-        0 | 7 => '-',
+        0 => '-',
         1..=2 => '\\',
         3..=5 => '|',
         _ => '/',
