@@ -266,8 +266,8 @@ pub struct WatchedKey {
     pub db: u32,
     /// The key.
     pub key: Vec<u8>,
-    /// It was expired already when WATCH looked at it.
-    pub expired: bool,
+    /// It existed when WATCH looked at it: only then is its expiry a change.
+    pub lived: bool,
 }
 
 /// The letter of CLIENT CAPA REDIRECT in [`Session::capabilities`].

@@ -183,7 +183,10 @@ impl Categories {
 
 /// Command group of the documentation.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[expect(missing_docs, reason = "the names are the groups of Redis's documentation")]
+#[expect(
+    missing_docs,
+    reason = "the names are the groups of Redis's documentation"
+)]
 pub enum Group {
     Generic,
     String,

@@ -370,6 +370,10 @@ fn start(
         _ => Verdict::Done,
     };
     commit(exec, server, session, &mut locked);
+    if entry.command.locks == Locks::Own && session.origin == Origin::Client {
+        // It has read shards that are unlocked again: whatever it saw is in the log by now.
+        exec.reply_offset = exec.reply_offset.max(server.log.appended());
+    }
     if !exec.ready.is_empty() {
         crate::blocking::serve(exec, server, locked);
     } else {

@@ -150,14 +150,7 @@ fn watch_key(ctx: &mut Context, index: usize) {
     if ctx.session.watched.is_empty() {
         ctx.server.watching_clients.fetch_add(1, Ordering::Relaxed);
     }
-    // A key that is gone already by time is as good as deleted: its removal later is no change.
-    let lives = ctx.data.exists(key);
-    let expired = !lives
-        && ctx
-            .data
-            .locked
-            .shard(key.hash)
-            .is_some_and(|shard| shard.find(db, key.hash, key.bytes).is_some());
+    let lived = ctx.data.exists(key);
     let flag = Arc::clone(&ctx.session.watch_flag);
     if let Some(tables) = ctx.data.tables(key) {
         tables.watched.add(db, key.bytes, &flag);
@@ -165,7 +158,7 @@ fn watch_key(ctx: &mut Context, index: usize) {
     ctx.session.watched.push(WatchedKey {
         db,
         key: key.bytes.to_vec(),
-        expired,
+        lived,
     });
 }
 
@@ -331,7 +324,7 @@ fn watched_key_expired(
 ) -> bool {
     session.watched.iter().any(|watched| {
         let hash = server.keyspace.hash(&watched.key);
-        !watched.expired
+        watched.lived
             && locked
                 .shard(hash)
                 .and_then(|shard| shard.find(watched.db, hash, &watched.key))

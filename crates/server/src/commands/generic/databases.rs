@@ -150,6 +150,7 @@ fn flush(ctx: &mut Context<'_, '_>, only: Option<u32>) -> CommandResult {
 
 /// Takes out everything in one database or in all of them.
 fn clear(data: &mut Data<'_, '_>, only: Option<u32>) -> Vec<Cleared> {
+    let now_ms = data.now_ms;
     let Data { locked, ready, .. } = data;
     let mut cleared = Vec::new();
     for shard in locked.shards_mut() {
@@ -158,7 +159,7 @@ fn clear(data: &mut Data<'_, '_>, only: Option<u32>) -> Vec<Cleared> {
             .filter(|db| only.is_none_or(|only| only == *db))
             .collect();
         for db in dbs {
-            let gone = |shard: &Shard, key: &[u8]| exists(shard, db, key);
+            let gone = |shard: &Shard, key: &[u8]| lives(shard, db, key, now_ms);
             announce(shard, db, ready, gone);
             cleared.push(shard.clear(db));
         }
@@ -166,8 +167,11 @@ fn clear(data: &mut Data<'_, '_>, only: Option<u32>) -> Vec<Cleared> {
     cleared
 }
 
-fn exists(shard: &Shard, db: u32, key: &[u8]) -> bool {
-    shard.find(db, shard.hash(key), key).is_some()
+/// The key is there and visible: a key whose time is over is gone already for those who watch it.
+fn lives(shard: &Shard, db: u32, key: &[u8], now_ms: u64) -> bool {
+    shard
+        .find(db, shard.hash(key), key)
+        .is_some_and(|entry| entry.deadline().is_none_or(|deadline| deadline > now_ms))
 }
 
 /// Tells watchers of keys of `db` in this shard, and those who are blocked on them, that all keys for
@@ -231,10 +235,12 @@ pub(super) fn swapdb(ctx: &mut Context<'_, '_>) -> CommandResult {
         return Err(CommandError::DbIndex);
     }
     if first != second {
+        let now_ms = ctx.data.now_ms;
         let Data { locked, ready, .. } = &mut ctx.data;
         for shard in locked.shards_mut() {
-            let either =
-                |shard: &Shard, key: &[u8]| exists(shard, first, key) || exists(shard, second, key);
+            let either = |shard: &Shard, key: &[u8]| {
+                lives(shard, first, key, now_ms) || lives(shard, second, key, now_ms)
+            };
             announce(shard, first, ready, either);
             announce(shard, second, ready, either);
             shard.swap_dbs(first, second);
