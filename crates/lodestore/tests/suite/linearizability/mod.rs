@@ -240,23 +240,26 @@ impl Player {
         });
     }
 
-    /// WATCH, GET, MULTI, SET, EXEC.
+    /// WATCH, GET, MULTI, SET, EXEC. The GET before WATCH tells whether the key changed between WATCH and
+    /// the GET that follows; then EXEC has to fail although the value it expects is there.
     fn swap_watched(&mut self, object: usize, slot: usize, new: i64) {
         let (key, text) = (self.key(object, slot), new.to_string());
-        let mut expected = None;
-        self.simple(object, &[&["WATCH", &key], &["GET", &key]], |replies| {
-            assert_ok(&replies[0]);
-            expected = number(&replies[1]);
-            vec![Call::Get {
-                slot,
-                found: expected,
-            }]
+        let (mut before, mut expected) = (None, None);
+        let look: [&[&str]; 3] = [&["GET", &key], &["WATCH", &key], &["GET", &key]];
+        self.simple(object, &look, |replies| {
+            assert_ok(&replies[1]);
+            before = number(&replies[0]);
+            expected = number(&replies[2]);
+            let get = |found| Call::Get { slot, found };
+            vec![get(before), get(expected)]
         });
         let requests: [&[&str]; 3] = [&["MULTI"], &["SET", &key, &text], &["EXEC"]];
         self.simple(object, &requests, |replies| {
             let swapped = !replies[2].is_null();
             if swapped {
                 assert_ok(&elements(&replies[2])[0]);
+            } else if before != expected {
+                return Vec::new();
             }
             vec![Call::Swap {
                 slot,

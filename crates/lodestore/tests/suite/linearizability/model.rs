@@ -22,7 +22,7 @@ pub(super) enum Call {
         after: i64,
     },
     /// Sets the key to `new` if it holds `expected`: WATCH .. EXEC, or SET IFEQ. No value ever comes
-    /// back, so a WATCH that failed means that another value is there.
+    /// back, so an EXEC that failed means that another value is there.
     Swap {
         slot: usize,
         expected: Option<i64>,
