@@ -1,3 +1,4 @@
+mod clients;
 mod crash;
 mod harness;
 mod keys;
