@@ -15,9 +15,10 @@ pub const LRU_BITS: u32 = 24;
 
 const DEADLINE: u8 = 1;
 const KEY_WIDTH_SHIFT: u32 = 1;
-const KEY_WIDTH_MASK: u8 = 0b11;
+const KEY_WIDTH_BITS: u8 = 0b11 << KEY_WIDTH_SHIFT;
 const SPARE: u8 = 1 << 3;
-const RAW: u8 = 1 << 4;
+const RAW_SHIFT: u32 = 4;
+const RAW: u8 = 1 << RAW_SHIFT;
 const VALUE_CODE_SHIFT: u32 = 5;
 
 /// The low nibble of the kind byte: where the value is.
@@ -37,12 +38,13 @@ pub(crate) enum Storage {
 /// room has exactly this size, so its size need not be stored. Should the allocator differ, it only wastes.
 #[inline]
 pub(crate) const fn size_class(bytes: usize) -> usize {
-    let step = match bytes {
-        0..=64 => 8,
-        65..=0x8000 => 1 << ((bytes - 1).ilog2() - 2),
-        _ => 4096,
+    let last = match bytes {
+        0..=64 => 7,
+        // 2^k < bytes <= 2^(k + 1) goes in steps of 2^(k - 2).
+        65..=0x8000 => (1usize << (61 - (bytes - 1).leading_zeros())).wrapping_sub(1),
+        _ => 4095,
     };
-    (bytes + step - 1) & !(step - 1)
+    bytes.wrapping_add(last) & !last
 }
 
 /// Where everything stands in a block.
@@ -58,62 +60,58 @@ pub(crate) struct Shape {
     used: usize,
 }
 
+// Lengths and offsets are those of blocks in memory, or of a key and a value that are: they cannot overflow,
+// and the arithmetic on them is wrapping only to save the checks.
 impl Shape {
-    fn new(key_len: usize, has_deadline: bool, payload: &Payload<'_>) -> Shape {
-        let (value_type, storage, value_len, raw) = match payload {
-            Payload::Int(value) => (Type::String, Storage::Int, int_width(*value), false),
-            Payload::Inline { bytes, raw } => (Type::String, Storage::Inline, bytes.len(), *raw),
-            Payload::InlineOwned { bytes, raw } => {
-                (Type::String, Storage::Inline, bytes.len(), *raw)
+    /// The shape of an entry. `key_flags` are flags from which the width of the key length is taken.
+    #[inline(always)]
+    fn new(key_len: usize, key_flags: u8, has_deadline: bool, payload: &Payload<'_>) -> Shape {
+        let flags = key_flags & KEY_WIDTH_BITS | u8::from(has_deadline);
+        let inline = |len: usize, raw: bool| {
+            let code = u8::from(len > usize::from(u8::MAX));
+            let flags = flags | u8::from(raw) << RAW_SHIFT | code << VALUE_CODE_SHIFT;
+            Shape::place(kind_of(Type::String, Storage::Inline), flags, key_len, len)
+        };
+        match payload {
+            Payload::Inline { bytes, raw } => inline(bytes.len(), *raw),
+            Payload::InlineOwned { bytes, raw } => inline(bytes.len(), *raw),
+            Payload::Int(value) => {
+                let width = int_width(*value);
+                let flags = flags | (width as u8).wrapping_sub(1) << VALUE_CODE_SHIFT;
+                Shape::place(kind_of(Type::String, Storage::Int), flags, key_len, width)
             }
-            Payload::OutOfLine(value) => (value.value_type(), Storage::OutOfLine, 8, false),
-        };
-        let mut flags = key_width_code(key_len) << KEY_WIDTH_SHIFT;
-        if has_deadline {
-            flags |= DEADLINE;
+            Payload::OutOfLine(value) => Shape::place(
+                kind_of(value.value_type(), Storage::OutOfLine),
+                flags,
+                key_len,
+                8,
+            ),
         }
-        if raw {
-            flags |= RAW;
-        }
-        let code = match storage {
-            Storage::Int => value_len as u8 - 1,
-            Storage::Inline => u8::from(value_len > usize::from(u8::MAX)),
-            Storage::OutOfLine => 0,
-        };
-        flags |= code << VALUE_CODE_SHIFT;
+    }
+
+    /// The shape of an inline string with room for more: its length always takes two bytes, so that
+    /// growing never moves anything.
+    fn with_spare(key_len: usize, has_deadline: bool, value_len: usize) -> Shape {
+        let flags = key_width_flags(key_len) | u8::from(has_deadline);
+        let flags = flags | SPARE | RAW | 1 << VALUE_CODE_SHIFT;
         Shape::place(
-            (value_type as u8) << 4 | storage as u8,
+            kind_of(Type::String, Storage::Inline),
             flags,
             key_len,
             value_len,
         )
     }
 
-    /// The shape of an inline string with room for more: its length always takes two bytes, so that
-    /// growing never moves anything.
-    fn with_spare(key_len: usize, has_deadline: bool, value_len: usize) -> Shape {
-        let mut flags = key_width_code(key_len) << KEY_WIDTH_SHIFT;
-        if has_deadline {
-            flags |= DEADLINE;
-        }
-        flags |= SPARE | RAW | 1 << VALUE_CODE_SHIFT;
-        let kind = (Type::String as u8) << 4 | Storage::Inline as u8;
-        Shape::place(kind, flags, key_len, value_len)
-    }
-
-    #[inline]
+    #[inline(always)]
     fn place(kind: u8, flags: u8, key_len: usize, value_len: usize) -> Shape {
-        let storage = storage_of(kind);
-        let length_bytes = match storage {
-            Storage::Inline => 1 + usize::from(flags >> VALUE_CODE_SHIFT),
-            Storage::Int | Storage::OutOfLine => 0,
-        };
-        let key_at = lengths_at(flags) + key_width(flags) + length_bytes;
-        let key_end = key_at + key_len;
-        let value_at = match storage {
-            Storage::OutOfLine => key_end.next_multiple_of(ALIGN),
-            Storage::Int | Storage::Inline => key_end,
-        };
+        let key_at = lengths_at(flags)
+            .wrapping_add(key_width(flags))
+            .wrapping_add(value_width(kind, flags));
+        let mut value_at = key_at.wrapping_add(key_len);
+        if storage_of(kind) == Storage::OutOfLine {
+            value_at = value_at.wrapping_add(ALIGN - 1) & !(ALIGN - 1);
+        }
+        let used = value_at.wrapping_add(value_len);
         Shape {
             kind,
             flags,
@@ -121,7 +119,7 @@ impl Shape {
             key_len,
             value_at,
             value_len,
-            used: value_at + value_len,
+            used,
         }
     }
 
@@ -129,6 +127,11 @@ impl Shape {
     fn storage(&self) -> Storage {
         storage_of(self.kind)
     }
+}
+
+#[inline]
+fn kind_of(value_type: Type, storage: Storage) -> u8 {
+    (value_type as u8) << 4 | storage as u8
 }
 
 #[inline]
@@ -140,26 +143,38 @@ fn storage_of(kind: u8) -> Storage {
     }
 }
 
-/// Where the lengths begin.
+/// Where the lengths begin: behind the fixed part, 8 bytes of deadline and 4 bytes of room.
 #[inline]
 fn lengths_at(flags: u8) -> usize {
-    let flags = usize::from(flags);
-    FIXED + (flags & 1) * 8 + (flags >> 3 & 1) * 4
+    let optional = (flags & DEADLINE) << 3 | (flags & SPARE) >> 1;
+    usize::from(optional).wrapping_add(FIXED)
 }
 
+/// The width of the key length.
 #[inline]
 fn key_width(flags: u8) -> usize {
-    1 << (flags >> KEY_WIDTH_SHIFT & KEY_WIDTH_MASK)
+    1 << ((flags & KEY_WIDTH_BITS) >> KEY_WIDTH_SHIFT)
 }
 
+/// The width of the value length.
 #[inline]
-fn key_width_code(key_len: usize) -> u8 {
-    match key_len {
+fn value_width(kind: u8, flags: u8) -> usize {
+    match storage_of(kind) {
+        Storage::Inline => usize::from((flags >> VALUE_CODE_SHIFT).wrapping_add(1)),
+        Storage::Int | Storage::OutOfLine => 0,
+    }
+}
+
+/// The flags that say how wide the length of a key is.
+#[inline]
+fn key_width_flags(key_len: usize) -> u8 {
+    let code = match key_len {
         0..=0xff => 0,
         0x100..=0xffff => 1,
         0x1_0000..=0xffff_ffff => 2,
         _ => 3,
-    }
+    };
+    code << KEY_WIDTH_SHIFT
 }
 
 /// The number of bytes that hold `value` in two's complement.
@@ -199,7 +214,8 @@ impl Block {
         deadline: Option<u64>,
         lru: u32,
     ) -> Block {
-        let shape = Shape::new(key.len(), deadline.is_some(), &payload);
+        let key_flags = key_width_flags(key.len());
+        let shape = Shape::new(key.len(), key_flags, deadline.is_some(), &payload);
         let block = Block::allocate(size_class(shape.used));
         // SAFETY: the block is new and has room for the shape.
         unsafe {
@@ -282,8 +298,11 @@ impl Block {
         let at = self.at(offset);
         // SAFETY: the header fields lie inside the block.
         unsafe {
+            // Nearly all keys and values are shorter than 256 bytes.
+            if width == 1 {
+                return usize::from(at.read());
+            }
             match width {
-                1 => usize::from(at.read()),
                 2 => usize::from(u16::from_le(at.cast::<u16>().read_unaligned())),
                 4 => u32::from_le(at.cast::<u32>().read_unaligned()) as usize,
                 _ => u64::from_le(at.cast::<u64>().read_unaligned()) as usize,
@@ -291,17 +310,16 @@ impl Block {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn shape(self) -> Shape {
         let word = self.word();
         let (kind, flags) = (word as u8, (word >> 8) as u8);
         let lengths = lengths_at(flags);
         let width = key_width(flags);
         let key_len = self.number(lengths, width);
-        let code = usize::from(flags >> VALUE_CODE_SHIFT);
         let value_len = match storage_of(kind) {
-            Storage::Int => code + 1,
-            Storage::Inline => self.number(lengths + width, 1 + code),
+            Storage::Int => usize::from((flags >> VALUE_CODE_SHIFT).wrapping_add(1)),
+            Storage::Inline => self.number(lengths.wrapping_add(width), value_width(kind, flags)),
             Storage::OutOfLine => 8,
         };
         Shape::place(kind, flags, key_len, value_len)
@@ -310,7 +328,12 @@ impl Block {
     /// Bytes of the allocation.
     #[inline]
     pub(crate) fn capacity(self) -> usize {
-        let shape = self.shape();
+        self.capacity_of(&self.shape())
+    }
+
+    /// The capacity of a block of this shape.
+    #[inline]
+    fn capacity_of(self, shape: &Shape) -> usize {
         if shape.flags & SPARE == 0 {
             size_class(shape.used)
         } else {
@@ -339,14 +362,11 @@ impl Block {
         if self.number(lengths, width) != key.len() {
             return false;
         }
-        let value_width = match storage_of(kind) {
-            Storage::Inline => 1 + usize::from(flags >> VALUE_CODE_SHIFT),
-            Storage::Int | Storage::OutOfLine => 0,
-        };
-        // SAFETY: the key lies inside the block.
-        let own = unsafe {
-            std::slice::from_raw_parts(self.at(lengths + width + value_width), key.len())
-        };
+        let key_at = lengths
+            .wrapping_add(width)
+            .wrapping_add(value_width(kind, flags));
+        // SAFETY: the key lies inside the block, and has this length.
+        let own = unsafe { std::slice::from_raw_parts(self.at(key_at), key.len()) };
         own == key
     }
 
@@ -465,9 +485,9 @@ impl Block {
         let width = key_width(shape.flags);
         // SAFETY: by contract.
         unsafe {
-            self.at(0).write(shape.kind);
-            self.at(1).write(shape.flags);
-            self.set_lru(lru);
+            let start = u32::from(shape.kind) | u32::from(shape.flags) << 8 | lru << 16;
+            self.at(0).cast::<u32>().write(start.to_le());
+            self.at(4).write((lru >> 16) as u8);
             if let Some(deadline) = deadline {
                 self.at(FIXED)
                     .cast::<u64>()
@@ -478,18 +498,10 @@ impl Block {
             }
             self.write_number(lengths, width, shape.key_len);
             if shape.storage() == Storage::Inline {
-                self.write_value_len(shape.flags, shape.value_len);
+                let at = lengths.wrapping_add(width);
+                self.write_number(at, value_width(shape.kind, shape.flags), shape.value_len);
             }
         }
-    }
-
-    /// # Safety
-    /// The flags are the block's, and the length fits its width.
-    #[inline]
-    unsafe fn write_value_len(self, flags: u8, value_len: usize) {
-        let width = 1 + usize::from(flags >> VALUE_CODE_SHIFT);
-        // SAFETY: the length field follows the key's.
-        unsafe { self.write_number(lengths_at(flags) + key_width(flags), width, value_len) }
     }
 
     /// # Safety
@@ -499,8 +511,10 @@ impl Block {
         let at = self.at(offset);
         // SAFETY: by contract. The casts keep the number whole: its width was chosen for it.
         unsafe {
+            if width == 1 {
+                return at.write(number as u8);
+            }
             match width {
-                1 => at.write(number as u8),
                 2 => at.cast::<u16>().write_unaligned((number as u16).to_le()),
                 4 => at.cast::<u32>().write_unaligned((number as u32).to_le()),
                 _ => at.cast::<u64>().write_unaligned((number as u64).to_le()),
@@ -531,9 +545,8 @@ impl Block {
         }
     }
 
-    /// Gives the entry a new value and deadline. Returns the block that holds it now (this one when the
-    /// size class stays the same; otherwise a new one, and this one is freed) and the old value when it
-    /// lived out of line.
+    /// Gives the entry a new value and deadline. The block stays when its size class does; otherwise
+    /// another one takes over and this one is freed.
     ///
     /// # Safety
     /// Exclusive access; afterwards only the returned block is used.
@@ -543,32 +556,47 @@ impl Block {
         payload: Payload<'_>,
         deadline: Option<u64>,
         lru: u32,
-    ) -> (Block, Option<Value>) {
-        // SAFETY: the old value is overwritten or freed below.
-        let old_value = unsafe { self.take_out_of_line() };
+    ) -> Overwritten {
         let old = self.shape();
-        let capacity = self.capacity();
-        let shape = Shape::new(old.key_len, deadline.is_some(), &payload);
-        let needed = size_class(shape.used);
-        let block = if needed == capacity {
-            self
-        } else {
-            Block::allocate(needed)
+        let old_value = match old.storage() {
+            // SAFETY: the old value is overwritten or freed below.
+            Storage::OutOfLine => unsafe { self.take_out_of_line() },
+            Storage::Int | Storage::Inline => None,
         };
-        // SAFETY: `block` has room for the shape. The key is moved before anything is written over its
-        // old place; `self` is freed only when another block took its place, and its header was not
-        // touched then.
-        unsafe {
-            if block.0 != self.0 || old.key_at != shape.key_at {
-                ptr::copy(self.at(old.key_at), block.at(shape.key_at), old.key_len);
+        let shape = Shape::new(old.key_len, old.flags, deadline.is_some(), &payload);
+        let before = self.capacity_of(&old);
+        let after = size_class(shape.used);
+        if before == after {
+            // SAFETY: the block has room for the shape. The key is moved before anything is written
+            // over its old place.
+            unsafe {
+                if old.key_at != shape.key_at {
+                    ptr::copy(self.at(old.key_at), self.at(shape.key_at), old.key_len);
+                }
+                self.write_header(&shape, deadline, lru, 0);
+                self.write_value(&shape, payload);
             }
+            return Overwritten {
+                block: self,
+                before,
+                after,
+                old_value,
+            };
+        }
+        let block = Block::allocate(after);
+        // SAFETY: the new block has room for the shape; the old one is used no more.
+        unsafe {
+            ptr::copy_nonoverlapping(self.at(old.key_at), block.at(shape.key_at), old.key_len);
             block.write_header(&shape, deadline, lru, 0);
             block.write_value(&shape, payload);
-            if block.0 != self.0 {
-                self.free();
-            }
+            self.free();
         }
-        (block, old_value)
+        Overwritten {
+            block,
+            before,
+            after,
+            old_value,
+        }
     }
 
     /// Sets, changes or clears the deadline; the value stays. Returns the block that holds the entry now.
@@ -636,7 +664,8 @@ impl Block {
             // SAFETY: the new length fits the block and the width of its field.
             unsafe {
                 self.at(1).write(old.flags | RAW);
-                self.write_value_len(old.flags, len);
+                let at = lengths_at(old.flags).wrapping_add(key_width(old.flags));
+                self.write_number(at, value_width(old.kind, old.flags), len);
                 ptr::write_bytes(
                     self.at(old.value_at + old.value_len),
                     0,
@@ -674,6 +703,18 @@ impl Block {
             std::slice::from_raw_parts_mut(self.at(shape.value_at), shape.value_len)
         }
     }
+}
+
+/// What [`Block::overwrite`] did.
+pub(crate) struct Overwritten {
+    /// The block that holds the entry now.
+    pub(crate) block: Block,
+    /// The size of the block before.
+    pub(crate) before: usize,
+    /// The size of the block now.
+    pub(crate) after: usize,
+    /// The old value, when it lived out of line.
+    pub(crate) old_value: Option<Value>,
 }
 
 /// A block with its value, owned: frees both when dropped.

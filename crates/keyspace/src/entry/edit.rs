@@ -166,15 +166,14 @@ impl<'a> EntryMut<'a> {
         lru: u32,
     ) -> Option<Value> {
         let old_deadline = self.block.deadline();
-        let before = self.block.capacity();
         // SAFETY: `&mut self` holds the exclusive borrow, and `replaced` records the new block.
-        let (block, old_value) = unsafe { self.block.overwrite(payload, deadline, lru) };
-        if block.as_ptr() != self.block.as_ptr() {
-            self.db.account_block_change(before, block.capacity());
-            self.replaced(block);
+        let done = unsafe { self.block.overwrite(payload, deadline, lru) };
+        if done.before != done.after {
+            self.db.account_block_change(done.before, done.after);
+            self.replaced(done.block);
         }
         self.deadline_changed(old_deadline, deadline);
-        old_value.filter(Value::is_big)
+        done.old_value.filter(Value::is_big)
     }
 
     /// An out-of-line value, to be changed in place.
