@@ -1,4 +1,5 @@
 mod clients;
+mod connections;
 mod crash;
 mod harness;
 mod keys;
