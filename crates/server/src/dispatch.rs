@@ -403,7 +403,11 @@ fn start_exec(
 ) -> Verdict {
     let began_ns = exec.now_ns;
     let mark = out.mark();
+    let aborted = session.multi.as_ref().is_some_and(|multi| multi.aborted);
     crate::commands::transactions::exec(exec, server, session, out);
+    if aborted && let Some(command) = stats(server, exec.worker).commands.get(entry.id) {
+        command.failed.add(1);
+    }
     crate::monitor::feed(exec, server, session, entry, request.args);
     exec.now_ns = server.clock.monotonic_ns();
     let bytes = out.len_since(&mark);

@@ -443,6 +443,7 @@ impl Cron {
             return;
         }
         self.next_ms = now_ms + 100;
+        let began_ns = server.clock.monotonic_ns();
         server.lru.refresh(now_ms);
         crate::info::metrics::sample(server);
         server
@@ -450,6 +451,10 @@ impl Cron {
             .fetch_max(keyspace::memory::used(), Ordering::Relaxed);
         self.balance.tick(server, now_ms, exec.now_ns);
         check_signals(server);
+        if let Some(worker) = server.workers.first() {
+            let nanos = server.clock.monotonic_ns().saturating_sub(began_ns);
+            worker.stats.cron_nanos.add(nanos);
+        }
     }
 }
 

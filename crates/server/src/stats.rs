@@ -17,6 +17,14 @@ impl Counter {
         self.0.store(now.wrapping_add(n), Ordering::Relaxed);
     }
 
+    /// Remembers the largest `n`; only the owning thread may call this.
+    #[inline]
+    pub fn raise(&self, n: u64) {
+        if n > self.get() {
+            self.0.store(n, Ordering::Relaxed);
+        }
+    }
+
     /// Current value.
     #[inline]
     pub fn get(&self) -> u64 {
@@ -157,6 +165,12 @@ worker_stats! {
     loop_turns,
     /// Time in loop turns, in nanoseconds, without the wait for events.
     busy_nanos,
+    /// The longest loop turn, in nanoseconds.
+    turn_nanos_max,
+    /// Most commands in one loop turn.
+    turn_commands_max,
+    /// Time in periodic work, in nanoseconds.
+    cron_nanos,
     /// Time in command handlers, in nanoseconds.
     command_nanos,
     /// Clients closed because their query buffer was too big.

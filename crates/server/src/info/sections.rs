@@ -8,6 +8,7 @@ use super::memory::{ALLOCATOR, MemoryReport};
 use super::{Facts, LODESTORE_VERSION, REDIS_VERSION, Section, VALKEY_VERSION, human_bytes, sys};
 use crate::config::{MaxmemoryPolicy, P, Supervised};
 use crate::latency::Distribution;
+use crate::stats::WorkerStats;
 use crate::table::Entry;
 
 /// Writes `name:value` lines.
@@ -37,7 +38,7 @@ pub(super) fn write(section: Section, facts: &Facts<'_>, text: &mut String) {
         Section::ClusterInfo => text.push_str("# Cluster Info\r\n"),
         Section::ScriptingEngines => scripting_engines(text),
         Section::Keyspace => keyspace(facts, text),
-        Section::Debug => debug(text),
+        Section::Debug => debug(facts, text),
     }
 }
 
@@ -587,13 +588,17 @@ fn keyspace(facts: &Facts<'_>, text: &mut String) {
     }
 }
 
-fn debug(text: &mut String) {
+fn debug(facts: &Facts<'_>, text: &mut String) {
+    let largest = |of: fn(&WorkerStats) -> u64| {
+        let workers = facts.server.workers.iter();
+        workers.map(|worker| of(&worker.stats)).max().unwrap_or(0)
+    };
     text.push_str("# Debug\r\n");
     fields!(text,
         "eventloop_duration_aof_sum": 0,
-        "eventloop_duration_cron_sum": 0,
-        "eventloop_duration_max": 0,
-        "eventloop_cmd_per_cycle_max": 0,
+        "eventloop_duration_cron_sum": facts.totals.cron_nanos / 1000,
+        "eventloop_duration_max": largest(|stats| stats.turn_nanos_max.get()) / 1000,
+        "eventloop_cmd_per_cycle_max": largest(|stats| stats.turn_commands_max.get()),
         "io_threaded_reads_pending": 0,
         "io_threaded_writes_pending": 0,
     );

@@ -213,7 +213,9 @@ impl Worker {
             };
             look_up(server, batch, &mut pending);
             batch.pending.push(pending);
-            if batch.pending.len() >= BATCH_REQUESTS {
+            // An AUTH changes the limits of the requests behind it.
+            let run_now = !connection.session.is_authenticated();
+            if run_now || batch.pending.len() >= BATCH_REQUESTS {
                 self.run_batch(server, batch);
             }
             if broken {

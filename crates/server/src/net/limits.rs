@@ -31,11 +31,18 @@ pub(super) fn input_exceeded(server: &Server, connection: &Connection) -> bool {
         || (!connection.session.is_authenticated() && held > UNAUTHENTICATED_INPUT_BYTES)
 }
 
+/// An unauthenticated client may make the server hold this much output: about what Redis's static buffer
+/// and its limit for such clients allow together.
+pub(super) const UNAUTHENTICATED_OUTPUT_BYTES: usize = 17 * 1024;
+
 /// True when the output is above the hard limit, or above the soft limit for too long.
 pub(super) fn output_exceeded(server: &Server, connection: &mut Connection, now_ms: u64) -> bool {
     let limit = server.config.output_limits().normal;
     let used = connection.output.memory_usage() as u64;
-    if limit.hard > 0 && used > limit.hard {
+    let authenticated = connection.session.is_authenticated();
+    if (limit.hard > 0 && used > limit.hard)
+        || (!authenticated && connection.output.len() > UNAUTHENTICATED_OUTPUT_BYTES)
+    {
         log::warn!(
             "Client {} scheduled to be closed ASAP for overcoming of output buffer limits.",
             connection.session.shared.addr

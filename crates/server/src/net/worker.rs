@@ -117,9 +117,10 @@ impl Worker {
             let server = Arc::clone(&self.server);
             self.exec.refresh_clock(&server);
             let began_ns = self.exec.now_ns;
+            let commands = self.commands_processed(&server);
             self.collect(&events);
             self.turn(&server);
-            self.note_turn(&server, began_ns);
+            self.note_turn(&server, began_ns, commands);
         }
         self.close_all();
         Ok(())
@@ -136,12 +137,22 @@ impl Worker {
         self.timers(server);
     }
 
-    fn note_turn(&mut self, server: &Server, began_ns: u64) {
+    fn commands_processed(&self, server: &Server) -> u64 {
+        let handle = server.workers.get(self.index);
+        handle.map_or(0, |handle| handle.stats.commands_processed.get())
+    }
+
+    fn note_turn(&mut self, server: &Server, began_ns: u64, commands_before: u64) {
         keyspace::memory::publish();
         if let Some(handle) = server.workers.get(self.index) {
-            let now = server.clock.monotonic_ns();
+            let nanos = server.clock.monotonic_ns().saturating_sub(began_ns);
+            let commands = self.commands_processed(server);
             handle.stats.loop_turns.add(1);
-            handle.stats.busy_nanos.add(now.saturating_sub(began_ns));
+            handle.stats.busy_nanos.add(nanos);
+            handle.stats.turn_nanos_max.raise(nanos);
+            // After CONFIG RESETSTAT the count is below what it was.
+            let commands = commands.saturating_sub(commands_before);
+            handle.stats.turn_commands_max.raise(commands);
         }
     }
 
