@@ -225,8 +225,8 @@ impl Keyspace {
     /// Starts bringing the bucket of a key into the cache. Does nothing when somebody holds the shard.
     #[inline]
     pub fn prefetch_bucket(&self, db: u32, hash: KeyHash) {
-        if let Some(guard) = self.try_guard(self.shard_of(hash))
-            && let Some(db) = guard.db(db)
+        if let Ok(shard) = self.cells[self.shard_of(hash)].shard.try_lock()
+            && let Some(db) = shard.db(db)
         {
             db.table.prefetch_bucket(hash.0);
         }
@@ -237,8 +237,8 @@ impl Keyspace {
     /// holds the shard.
     #[inline]
     pub fn prefetch_entry(&self, db: u32, hash: KeyHash) {
-        if let Some(guard) = self.try_guard(self.shard_of(hash))
-            && let Some(db) = guard.db(db)
+        if let Ok(shard) = self.cells[self.shard_of(hash)].shard.try_lock()
+            && let Some(db) = shard.db(db)
         {
             db.table.prefetch_entry(hash.0);
         }

@@ -12,6 +12,23 @@ use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use tikv_jemalloc_sys as jemalloc;
 
+/// What jemalloc is configured with when it starts. Entries are small and looked up at random, so what a
+/// look-up costs is mostly the page walk: with pages of 2 MB it goes. Stores that fork for snapshots have
+/// to avoid such pages (a write after the fork copies all of one); nothing forks here. `disable-thp yes`
+/// takes them away again, for the whole process.
+#[repr(transparent)]
+pub struct MallocConf(Option<&'static c_char>);
+
+// SAFETY: the name is the one that jemalloc looks for (its public symbols have the prefix of the crate),
+// and the value is a C string that lives as long as the process, in a type of a pointer's layout.
+#[unsafe(export_name = "_rjem_malloc_conf")]
+/// Read by jemalloc before `main`.
+pub static MALLOC_CONF: MallocConf = {
+    const TEXT: &CStr = c"thp:always";
+    // SAFETY: a C string has at least one byte.
+    MallocConf(Some(unsafe { &*TEXT.as_ptr() }))
+};
+
 /// What jemalloc aligns every block to. It is built with a quantum of 8 bytes (`lg_quantum` 3), less than
 /// what Rust may ask for, so larger alignments are asked for explicitly.
 const QUANTUM: usize = 8;

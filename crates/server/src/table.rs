@@ -107,6 +107,26 @@ pub enum KeyPlan {
 pub struct CommandTable {
     entries: Vec<&'static Entry>,
     by_name: HashMap<Vec<u8>, &'static Entry, foldhash::fast::RandomState>,
+    /// The same for names of at most [`SHORT_NAME`] bytes, which is nearly all of them: the key is
+    /// compared and hashed as one number.
+    by_short_name: HashMap<u128, &'static Entry, foldhash::fast::RandomState>,
+}
+
+/// Length of names that are looked up as a number, in bytes.
+const SHORT_NAME: usize = size_of::<u128>();
+
+/// A name in lower case as a number, when it is short enough. Names hold no zero bytes, so padding does
+/// not make two of them equal (a request's may).
+#[inline]
+fn short_name(name: &[u8]) -> Option<u128> {
+    let mut bytes = [0u8; SHORT_NAME];
+    bytes.get_mut(..name.len())?.copy_from_slice(name);
+    // A trailing zero of the request is not padding: it makes the name unknown.
+    if name.last() == Some(&0) {
+        return None;
+    }
+    bytes.make_ascii_lowercase();
+    Some(u128::from_le_bytes(bytes))
 }
 
 /// Longest command name looked up; longer ones cannot exist.
@@ -122,6 +142,7 @@ impl CommandTable {
         let mut table = Self {
             entries: Vec::new(),
             by_name: HashMap::default(),
+            by_short_name: HashMap::default(),
         };
         for command in groups.iter().flat_map(|group| group.iter()) {
             let entry = table.add(command, None);
@@ -132,6 +153,11 @@ impl CommandTable {
         for (old, new) in rename {
             table.rename(old, new)?;
         }
+        table.by_short_name = table
+            .by_name
+            .iter()
+            .filter_map(|(name, entry)| Some((short_name(name)?, *entry)))
+            .collect();
         Ok(table)
     }
 
@@ -198,12 +224,18 @@ impl CommandTable {
     /// The command called `name`, in any case.
     #[inline]
     pub fn lookup(&self, name: &[u8]) -> Option<&'static Entry> {
+        match short_name(name) {
+            Some(short) => self.by_short_name.get(&short).copied(),
+            None => self.lookup_long(name),
+        }
+    }
+
+    #[cold]
+    fn lookup_long(&self, name: &[u8]) -> Option<&'static Entry> {
         if name.len() > NAME_MAX {
             return None;
         }
-        let mut lower: SmallVec<[u8; NAME_MAX]> = SmallVec::from_slice(name);
-        lower.make_ascii_lowercase();
-        self.by_name.get(lower.as_slice()).copied()
+        self.by_name.get(&name.to_ascii_lowercase()).copied()
     }
 
     /// The command or, for a container, the subcommand that a request names. `Err` holds the

@@ -33,6 +33,10 @@ pub(crate) enum Storage {
     OutOfLine = 2,
 }
 
+/// Kind and flags of what nearly all entries are: an inline string with lengths of one byte each.
+const SMALL_MASK: u16 = 0xf | ((KEY_WIDTH_BITS | 0b111 << VALUE_CODE_SHIFT) as u16) << 8;
+const SMALL_STRING: u16 = Storage::Inline as u16;
+
 /// The size that the allocator gives for a request of `bytes`: 8-byte steps up to 64, then four steps to
 /// each doubling, but at most a page of 4 KiB (jemalloc 5.3.1 with `lg_quantum` 3). A block without spare
 /// room has exactly this size, so its size need not be stored. Should the allocator differ, it only wastes.
@@ -314,6 +318,33 @@ impl Block {
     fn shape(self) -> Shape {
         let word = self.word();
         let (kind, flags) = (word as u8, (word >> 8) as u8);
+        let lengths = lengths_at(flags);
+        if word as u16 & SMALL_MASK != SMALL_STRING {
+            return self.shape_of_any(kind, flags);
+        }
+        // SAFETY: the two length bytes lie inside the block.
+        let (key_len, value_len) = unsafe {
+            (
+                self.at(lengths).read(),
+                self.at(lengths.wrapping_add(1)).read(),
+            )
+        };
+        let (key_len, value_len) = (usize::from(key_len), usize::from(value_len));
+        let key_at = lengths.wrapping_add(2);
+        let value_at = key_at.wrapping_add(key_len);
+        let used = value_at.wrapping_add(value_len);
+        Shape {
+            kind,
+            flags,
+            key_at,
+            key_len,
+            value_at,
+            value_len,
+            used,
+        }
+    }
+
+    fn shape_of_any(self, kind: u8, flags: u8) -> Shape {
         let lengths = lengths_at(flags);
         let width = key_width(flags);
         let key_len = self.number(lengths, width);
