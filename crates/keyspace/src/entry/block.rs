@@ -659,6 +659,16 @@ impl Block {
         } else {
             (self.room(), size_class(shape.value_at + self.room()))
         };
+        if capacity == self.capacity_of(&old) && shape.storage() != Storage::OutOfLine {
+            // SAFETY: the block has room for the shape; key and value are adjacent, and are moved before
+            // anything is written over their old place.
+            unsafe {
+                let len = old.key_len.wrapping_add(old.value_len);
+                ptr::copy(self.at(old.key_at), self.at(shape.key_at), len);
+                self.write_header(&shape, deadline, self.lru(), room);
+            }
+            return self;
+        }
         let block = Block::allocate(capacity);
         // SAFETY: the new block has room for the shape; key and value are copied bit by bit (a pointer
         // moves by that) and the old block's memory is freed without dropping the value.
