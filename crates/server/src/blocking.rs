@@ -88,7 +88,10 @@ pub struct Waiter {
     pub db: u32,
     /// Protocol version of its replies.
     pub protocol: resp::Protocol,
-    /// The shards where this waiter stands.
+    /// The keys it waits for.
+    pub keys: Vec<Box<[u8]>>,
+    /// Their shards, ascending. The state changes only while all of them are locked, so that a wait cannot
+    /// end by time while it is being served.
     pub shards: SmallVec<[usize; 2]>,
     state: AtomicU8,
 }
@@ -105,6 +108,7 @@ impl Waiter {
         args: OwnedArgs,
         db: u32,
         protocol: resp::Protocol,
+        keys: Vec<Box<[u8]>>,
         shards: SmallVec<[usize; 2]>,
     ) -> Self {
         Self {
@@ -113,6 +117,7 @@ impl Waiter {
             args,
             db,
             protocol,
+            keys,
             shards,
             state: AtomicU8::new(WAITING),
         }
@@ -183,12 +188,15 @@ impl WaitTable {
         found
     }
 
-    /// Removes one waiter from all queues of this shard.
-    pub fn remove(&mut self, waiter: &Arc<Waiter>) {
-        self.queues.retain(|_, queue| {
+    /// Removes one waiter from the queue of one of its keys.
+    pub fn remove(&mut self, key: &[u8], waiter: &Arc<Waiter>) {
+        let id = (waiter.db, Box::from(key));
+        if let Some(queue) = self.queues.get_mut(&id) {
             queue.retain(|other| !Arc::ptr_eq(other, waiter));
-            !queue.is_empty()
-        });
+            if queue.is_empty() {
+                self.queues.remove(&id);
+            }
+        }
     }
 
     /// Keys of one database somebody waits for (SWAPDB wakes them).
@@ -229,6 +237,7 @@ pub fn block(
         args.to_owned(),
         session.db,
         session.protocol,
+        keys.iter().map(|key| Box::from(&key[..])).collect(),
         shards,
     ));
     for (key, hash) in keys.iter().zip(hashes) {
@@ -325,6 +334,7 @@ fn serve_waiter(
         return false;
     }
     waiter.claim();
+    take_out(server, locked, waiter);
     dispatch::commit(exec, server, &mut session, locked);
     let offset = std::mem::replace(&mut exec.reply_offset, before);
     server.send_to(
@@ -355,7 +365,7 @@ pub(crate) fn end_wait(worker: &mut Worker, server: &Server, token: usize, unblo
         return;
     };
     if let Some(waiter) = &connection.waiter
-        && !waiter.abandon()
+        && !withdraw(server, waiter)
     {
         // Served meanwhile: the reply is on its way.
         return;
@@ -382,8 +392,7 @@ pub(crate) fn end_wait(worker: &mut Worker, server: &Server, token: usize, unblo
             }
         }
     }
-    let waiter = connection.waiter.take();
-    remove_from_shards(server, waiter);
+    connection.waiter = None;
     if unblock.is_none()
         && let Some(handle) = server.workers.get(worker.index)
     {
@@ -439,19 +448,29 @@ pub fn forget(server: &Server, session: &mut Session, waiter: Option<Arc<Waiter>
         server.blocked_clients.fetch_sub(1, Ordering::Relaxed);
     }
     if let Some(waiter) = &waiter {
-        waiter.abandon();
+        // One that was served meanwhile stands nowhere any more.
+        withdraw(server, waiter);
     }
-    remove_from_shards(server, waiter);
 }
 
-fn remove_from_shards(server: &Server, waiter: Option<Arc<Waiter>>) {
-    let Some(waiter) = waiter else { return };
-    for shard in &waiter.shards {
-        let mut locked = server.keyspace.lock_one(*shard);
-        for shard in locked.shards_mut() {
-            if let Some(tables) = shard.attachment_mut::<ShardTables>() {
-                tables.waiting.remove(&waiter);
-            }
+/// Ends a wait that nobody served. False when it was served already. Must not be called under shard locks.
+fn withdraw(server: &Server, waiter: &Arc<Waiter>) -> bool {
+    let mut locked = server.keyspace.lock_many(&waiter.shards);
+    let abandoned = waiter.abandon();
+    if abandoned {
+        take_out(server, &mut locked, waiter);
+    }
+    abandoned
+}
+
+/// Takes a waiter out of the queues of all its keys, whose shards are locked.
+fn take_out(server: &Server, locked: &mut Locked<'_>, waiter: &Arc<Waiter>) {
+    for key in &waiter.keys {
+        if let Some(tables) = locked
+            .shard_mut(server.keyspace.hash(key))
+            .and_then(|shard| shard.attachment_mut::<ShardTables>())
+        {
+            tables.waiting.remove(key, waiter);
         }
     }
 }
