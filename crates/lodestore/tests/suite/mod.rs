@@ -1,8 +1,10 @@
 mod clients;
+mod connection;
 mod connections;
 mod crash;
 mod harness;
 mod keys;
 mod linearizability;
 mod random;
+mod server;
 mod strings;
