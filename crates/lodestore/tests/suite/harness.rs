@@ -37,6 +37,12 @@ impl TestServer {
     }
 
     fn start_in(dir: PathBuf, args: Vec<String>) -> Self {
+        let server = Self::spawn(dir, args);
+        server.wait_until_ready();
+        server
+    }
+
+    fn spawn(dir: PathBuf, args: Vec<String>) -> Self {
         let port = free_port();
         let child = Command::new(env!("CARGO_BIN_EXE_lodestore"))
             .args(["--port", &port.to_string()])
@@ -48,14 +54,12 @@ impl TestServer {
             .stdout(Stdio::null())
             .spawn()
             .expect("the server starts");
-        let server = Self {
+        Self {
             child,
             port,
             dir,
             args,
-        };
-        server.wait_until_ready();
-        server
+        }
     }
 
     fn wait_until_ready(&self) {
@@ -142,6 +146,14 @@ impl TestServer {
     pub(crate) fn assert_replays(&self) {
         let other = self.replayed();
         assert_eq!(dump(&mut self.connect()), dump(&mut other.connect()));
+    }
+
+    /// Starts a killed server on its files and kills it after a while, in whatever it is doing then.
+    pub(crate) fn start_and_kill(&mut self, after: Duration) {
+        let next = Self::spawn(self.dir.clone(), self.args.clone());
+        std::thread::sleep(after);
+        let mut next = std::mem::ManuallyDrop::new(next);
+        next.kill();
     }
 
     /// Kills the server with SIGKILL and waits for its end.

@@ -44,6 +44,10 @@ fn crash_rounds(policy: &str) {
     let mut base = Base::default();
     for round in 0..rounds {
         write_until_killed(&mut server, &mut lanes, &mut random);
+        if random.below(3) == 0 {
+            // It dies again while it loads, or begins to accept.
+            server.start_and_kill(Duration::from_millis(random.below(60)));
+        }
         server.restart_with(&options(policy, 1 + (round + 1) % 2));
         compare(&server, &mut lanes, &mut base, round);
     }
