@@ -398,7 +398,8 @@ impl Shard {
     /// Expires the entries whose deadline is not after `now_ms`, with at most `budget` units of work: one
     /// unit is the look at one entry, or at one bucket when a timing wheel is built anew. `on_expired` is
     /// called with database and key before an entry is removed. When the budget suffices, every entry that
-    /// is due is gone afterwards. Call it for each shard at the start and when [`Keyspace::next_due_ms`]
+    /// is due is gone afterwards, except that a deadline which had passed when it was set counts from the
+    /// millisecond after the last call. Call it for each shard at the start and when [`Keyspace::next_due_ms`]
     /// has come.
     ///
     /// [`Keyspace::next_due_ms`]: crate::Keyspace::next_due_ms
