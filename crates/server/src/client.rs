@@ -74,6 +74,8 @@ pub struct Figures {
     pub output_pieces: AtomicUsize,
     pub output_mem: AtomicUsize,
     pub output_capacity: AtomicUsize,
+    /// All memory of the connection; changed by [`ClientRegistry::set_memory`] alone.
+    pub memory: AtomicUsize,
     pub net_in: AtomicU64,
     pub net_out: AtomicU64,
     pub commands: AtomicU64,
@@ -148,15 +150,10 @@ impl ClientShared {
 
     /// Memory of the connection and its buffers as last published, in bytes.
     pub fn memory(&self) -> usize {
-        let figures = &self.figures;
-        let size = |figure: &AtomicUsize| figure.load(Ordering::Relaxed);
         size_of::<Self>()
-            + size_of::<crate::net::connection::Connection>()
             + self.addr.capacity()
             + self.laddr.capacity()
-            + size(&figures.qbuf)
-            + size(&figures.qbuf_free)
-            + size(&figures.output_mem).max(size(&figures.output_capacity))
+            + self.figures.memory.load(Ordering::Relaxed)
     }
 
     /// Connected through a Unix socket: only their addresses have port 0.
@@ -176,6 +173,8 @@ pub struct ClientRegistry {
     clients: Mutex<BTreeMap<u64, Arc<ClientShared>>>,
     next_id: AtomicU64,
     count: AtomicUsize,
+    /// Sum of the published memory of all clients.
+    memory: AtomicUsize,
 }
 
 impl ClientRegistry {
@@ -192,9 +191,25 @@ impl ClientRegistry {
 
     /// Removes a client.
     pub fn remove(&self, id: u64) {
-        if self.lock().remove(&id).is_some() {
+        if let Some(client) = self.lock().remove(&id) {
             self.count.fetch_sub(1, Ordering::Relaxed);
+            self.set_memory(&client, 0);
         }
+    }
+
+    /// Publishes the memory of one client.
+    pub fn set_memory(&self, client: &ClientShared, bytes: usize) {
+        // Whoever swaps accounts for exactly what it replaced, so the sum is right at rest. It wraps in
+        // between when a removal is counted before the growth it takes back.
+        let before = client.figures.memory.swap(bytes, Ordering::Relaxed);
+        self.memory
+            .fetch_add(bytes.wrapping_sub(before), Ordering::Relaxed);
+    }
+
+    /// Sum of the published memory of all clients, in bytes.
+    pub fn memory(&self) -> usize {
+        let sum = self.memory.load(Ordering::Relaxed);
+        if sum > isize::MAX as usize { 0 } else { sum }
     }
 
     /// Number of connected clients.

@@ -105,7 +105,9 @@ pub fn run(
     request: Request<'_>,
     out: &mut Output,
 ) -> Verdict {
-    let silent = matches!(session.reply_mode, ReplyMode::Off | ReplyMode::Skip);
+    let is_silent =
+        |session: &Session| matches!(session.reply_mode, ReplyMode::Off | ReplyMode::Skip);
+    let was_silent = is_silent(session);
     let mark = out.mark();
     let verdict = match check(exec, server, session, request) {
         Ok(Admission::Run(entry)) => start(exec, server, session, entry, request, out),
@@ -120,7 +122,8 @@ pub fn run(
             Verdict::Done
         }
     };
-    if silent {
+    // CLIENT REPLY ON is the first command that gets a reply again.
+    if was_silent && is_silent(session) {
         out.truncate_to(mark);
     }
     session.reply_mode = match session.reply_mode {
@@ -526,19 +529,20 @@ pub fn execute(
     let handler = entry.command.handler;
     let result = catch_unwind(AssertUnwindSafe(|| handler(&mut context)))
         .unwrap_or_else(|panic| Err(panicked(server, entry, panic.as_ref())));
-    let failed = result.is_err();
     if let Err(error) = &result {
         out.truncate_to(mark);
         write_error(exec, server, protocol, error, out);
-    }
-    if let Some(command) = stats.commands.get(entry.id)
-        && failed
-    {
-        command.failed.add(1);
+        if let Some(command) = stats.commands.get(entry.id) {
+            command.failed.add(1);
+        }
     }
     let changed = exec.effects.dirty() > dirty_before;
     if changed && entry.command.flags.has(Flags::WRITE) && !exec.effects.is_replaced() {
         exec.effects.push_args(db, args);
+    }
+    // The usual case is made anew rather than moved: the result is as large as its largest variant.
+    if matches!(result, Ok(Outcome::Done)) {
+        return Ok(Outcome::Done);
     }
     result
 }
@@ -575,8 +579,7 @@ pub fn commit(
 ) {
     let dirty = exec.effects.dirty();
     if dirty > 0 {
-        stats(server, exec.worker).dirty.add(dirty);
-        server.dirty_since_save.fetch_add(dirty, Ordering::Relaxed);
+        stats(server, exec.worker).changes.add(dirty);
     }
     if session.origin == Origin::Replay {
         return;
@@ -585,6 +588,9 @@ pub fn commit(
         session.last_write_offset = offset;
         exec.reply_offset = exec.reply_offset.max(offset);
     } else {
+        if !server.log.is_enabled() {
+            return;
+        }
         // A read must not show what a crash could still take back.
         let seen = locked
             .shards()

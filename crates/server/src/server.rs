@@ -167,8 +167,6 @@ pub struct Server {
     pub watching_clients: AtomicU64,
     /// Highest memory use seen, in bytes.
     pub peak_memory: AtomicU64,
-    /// Changes since the last save, for INFO.
-    pub dirty_since_save: AtomicU64,
     /// When data was last saved, Unix seconds.
     pub last_save_s: AtomicU64,
     /// The way back to the shared pointer, for jobs of the background thread.
@@ -242,6 +240,14 @@ impl Server {
     #[inline]
     pub fn lazy_expire(&self) -> bool {
         self.switches.lazy_expire.load(Ordering::Relaxed)
+    }
+
+    /// Changes since the data was last saved: since the start, as there are no snapshots yet.
+    pub fn changes_since_save(&self) -> u64 {
+        self.workers
+            .iter()
+            .map(|worker| worker.stats.changes.get())
+            .sum()
     }
 
     /// Sums of the workers' counters.

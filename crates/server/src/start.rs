@@ -189,7 +189,6 @@ fn build(config: Config) -> Result<Arc<Server>, StartError> {
         blocked_clients: AtomicU64::new(0),
         watching_clients: AtomicU64::new(0),
         peak_memory: AtomicU64::new(0),
-        dirty_since_save: AtomicU64::new(0),
         last_save_s: AtomicU64::new(0),
         next_expiry_ms: AtomicU64::new(0),
         me: me.clone(),

@@ -97,6 +97,9 @@ macro_rules! worker_stats {
         #[derive(Debug, Default)]
         pub struct WorkerStats {
             $($(#[$doc])* pub $name: Counter,)*
+            /// Changes to the data since the start; CONFIG RESETSTAT leaves it, because INFO's count of
+            /// changes since the last save is made of it.
+            pub changes: Counter,
             /// By command id.
             pub commands: Vec<CommandStats>,
         }
@@ -179,8 +182,6 @@ worker_stats! {
     output_buffer_disconnections,
     /// AUTH failures.
     auth_failures,
-    /// Changes that reached the data set.
-    dirty,
     /// Commands refused because memory is full.
     oom_rejected,
     /// Timeouts of blocked clients.

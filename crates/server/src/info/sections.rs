@@ -271,7 +271,7 @@ fn persistence(facts: &Facts<'_>, text: &mut String) {
         "current_fork_perc": "0.00",
         "current_save_keys_processed": 0,
         "current_save_keys_total": 0,
-        "rdb_changes_since_last_save": server.dirty_since_save.load(Ordering::Relaxed),
+        "rdb_changes_since_last_save": server.changes_since_save(),
         "rdb_bgsave_in_progress": 0,
         "rdb_last_save_time": server.last_save_s.load(Ordering::Relaxed),
         "rdb_last_bgsave_status": "ok",

@@ -10,6 +10,7 @@ use std::sync::atomic::Ordering;
 
 use keyspace::KeyHash;
 use resp::{Args, Limits, OwnedArgs, Progress, ProtocolError, Reply, Span};
+use smallvec::SmallVec;
 
 use super::connection::{Connection, READ_BYTES};
 use super::limits;
@@ -82,6 +83,8 @@ pub(super) struct Batch {
     sources: Vec<Source>,
     pending: Vec<Pending>,
     spans: Vec<Span>,
+    /// The last command that was looked up, by its name as the client wrote it: pipelines repeat it.
+    last: Option<(SmallVec<[u8; 16]>, &'static Entry)>,
 }
 
 impl Worker {
@@ -412,7 +415,7 @@ fn read(connection: &mut Connection, arena: &mut [u8], used: &mut usize) -> Byte
 }
 
 /// First stage: the command, the hash of its key, and its bucket on the way into the cache.
-fn look_up(server: &Server, batch: &Batch, pending: &mut Pending) {
+fn look_up(server: &Server, batch: &mut Batch, pending: &mut Pending) {
     let args = match &pending.what {
         What::Spans(first, count) => {
             let Some(source) = batch.sources.get(pending.source) else {
@@ -427,7 +430,10 @@ fn look_up(server: &Server, batch: &Batch, pending: &mut Pending) {
         What::Inline(args) => args.as_args(),
         What::Broken(_) => return,
     };
-    pending.entry = server.commands.resolve(args);
+    pending.entry = match &batch.last {
+        Some((name, entry)) if name.as_slice() == args.arg(0) => Ok(Some(*entry)),
+        _ => server.commands.resolve(args),
+    };
     if let Ok(Some(entry)) = pending.entry
         && let KeyPlan::One(index) = entry.plan
         && let Some(key) = args.get(index)
@@ -435,6 +441,10 @@ fn look_up(server: &Server, batch: &Batch, pending: &mut Pending) {
         let hash = server.keyspace.hash(key);
         server.keyspace.prefetch_bucket(pending.db, hash);
         pending.hash = Some(hash);
+        if entry.parent.is_none() && batch.last.as_ref().is_none_or(|(_, last)| *last != entry) {
+            // No subcommand: the name alone means this entry.
+            batch.last = Some((SmallVec::from_slice(args.arg(0)), entry));
+        }
     }
 }
 

@@ -83,6 +83,8 @@ pub struct Connection {
     pub queued_write: bool,
     /// The connection is postponed by CLIENT PAUSE.
     pub postponed: bool,
+    /// It authenticated once, or needed not to: RESET does not bring the limits of strangers back.
+    pub was_authenticated: bool,
     /// Not read from until its output has left.
     pub throttled: bool,
     /// The wait of a blocked client for keys.
@@ -107,6 +109,7 @@ impl Connection {
     /// A connection that has just been accepted.
     pub fn new(stream: Stream, session: Session, now_ms: u64) -> Self {
         Self {
+            was_authenticated: session.is_authenticated(),
             stream,
             session,
             output: Output::new(),

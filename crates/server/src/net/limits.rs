@@ -1,5 +1,9 @@
 //! Bounds on what a client may make the server hold.
 
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use crate::client::{ClientShared, flag};
 use crate::config::P;
 use crate::net::connection::Connection;
 use crate::server::Server;
@@ -31,31 +35,81 @@ pub(super) fn input_exceeded(server: &Server, connection: &Connection) -> bool {
         || (!connection.session.is_authenticated() && held > UNAUTHENTICATED_INPUT_BYTES)
 }
 
-/// An unauthenticated client may make the server hold this much output: about what Redis's static buffer
-/// and its limit for such clients allow together.
-pub(super) const UNAUTHENTICATED_OUTPUT_BYTES: usize = 17 * 1024;
+/// Waiting output up to this size counts as nothing, like Redis's static buffer, and output is measured in
+/// blocks of this size where Redis has a list of such blocks.
+pub(super) const OUTPUT_BLOCK_BYTES: usize = 16 * 1024;
+
+/// A client that never authenticated may make the server hold this much output besides, as in Redis.
+const UNAUTHENTICATED_OUTPUT_BYTES: usize = 1024;
+
+/// Output that counts against the limits. Values that replies share count whole: the client is what keeps them alive.
+fn counted_output(server: &Server, connection: &Connection) -> usize {
+    let waiting = connection.output.len();
+    if waiting > 0 && server.switches.enforce_reply_list.load(Ordering::Relaxed) {
+        return waiting.max(OUTPUT_BLOCK_BYTES);
+    }
+    waiting.saturating_sub(OUTPUT_BLOCK_BYTES)
+}
 
 /// True when the output is above the hard limit, or above the soft limit for too long.
 pub(super) fn output_exceeded(server: &Server, connection: &mut Connection, now_ms: u64) -> bool {
+    let used = counted_output(server, connection) as u64;
     let limit = server.config.output_limits().normal;
-    let used = connection.output.memory_usage() as u64;
-    let authenticated = connection.session.is_authenticated();
-    if (limit.hard > 0 && used > limit.hard)
-        || (!authenticated && connection.output.len() > UNAUTHENTICATED_OUTPUT_BYTES)
-    {
+    let over_soft = limit.soft > 0 && used > limit.soft;
+    if !over_soft {
+        connection.over_soft_limit_ms = 0;
+    } else if connection.over_soft_limit_ms == 0 {
+        connection.over_soft_limit_ms = now_ms;
+    }
+    let soft_ms = now_ms.saturating_sub(connection.over_soft_limit_ms);
+    let exceeded = (limit.hard > 0 && used > limit.hard)
+        || (over_soft && soft_ms > limit.soft_seconds * 1_000)
+        || (!connection.was_authenticated && used > UNAUTHENTICATED_OUTPUT_BYTES as u64);
+    if exceeded {
         log::warn!(
             "Client {} scheduled to be closed ASAP for overcoming of output buffer limits.",
             connection.session.shared.addr
         );
-        return true;
     }
-    if limit.soft == 0 || used <= limit.soft {
-        connection.over_soft_limit_ms = 0;
-        return false;
-    }
-    if connection.over_soft_limit_ms == 0 {
-        connection.over_soft_limit_ms = now_ms;
-        return false;
-    }
-    now_ms.saturating_sub(connection.over_soft_limit_ms) > limit.soft_seconds * 1_000
+    exceeded
+}
+
+/// The least that `maxmemory-clients` limits to: below that nobody could connect to change it, as in Redis.
+const CLIENT_MEMORY_MIN: u64 = 128 * 1024;
+
+/// What all clients together may hold, in bytes; `None` without a limit.
+fn client_memory_limit(server: &Server) -> Option<usize> {
+    let limit = match server.config.int(P::MaxmemoryClients) {
+        0 => return None,
+        percent @ ..0 => {
+            let max = server.switches.max_memory.load(Ordering::Relaxed);
+            if max == 0 {
+                return None;
+            }
+            (max as f64 * percent.unsigned_abs() as f64 / 100.0) as u64
+        }
+        bytes => bytes.unsigned_abs(),
+    };
+    usize::try_from(limit.max(CLIENT_MEMORY_MIN)).ok()
+}
+
+/// The clients that have to go so that the rest is within `maxmemory-clients`, largest first.
+pub(super) fn clients_to_evict(server: &Server) -> Vec<Arc<ClientShared>> {
+    let mut used = server.clients.memory();
+    let limit = match client_memory_limit(server) {
+        Some(limit) if used > limit => limit,
+        _ => return Vec::new(),
+    };
+    let memory = |client: &ClientShared| client.figures.memory.load(Ordering::Relaxed);
+    let mut clients = server.clients.all();
+    clients.retain(|client| client.flags() & flag::NO_EVICT == 0);
+    // Keys are read once: the figures move while this sorts.
+    clients.sort_by_cached_key(|client| std::cmp::Reverse(memory(client)));
+    let kept = clients.iter().position(|client| {
+        let fits = used <= limit;
+        used = used.saturating_sub(memory(client));
+        fits
+    });
+    clients.truncate(kept.unwrap_or(clients.len()));
+    clients
 }

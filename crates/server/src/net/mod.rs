@@ -3,6 +3,7 @@
 pub mod balance;
 mod batch;
 pub mod connection;
+mod figures;
 mod limits;
 pub mod listener;
 pub mod mailbox;

@@ -134,6 +134,7 @@ impl Worker {
         self.execute_runnable(server);
         let released = self.release(server);
         self.write_replies(server, released);
+        self.evict_clients(server);
         self.timers(server);
     }
 
@@ -357,11 +358,11 @@ impl Worker {
             if connection.session.monitor {
                 server.monitors.remove(&connection.session.shared);
             }
-            server.clients.remove(connection.session.shared.id);
-            log::debug!(
-                "Client closed connection {}",
-                connection.session.shared.addr
-            );
+            let shared = &connection.session.shared;
+            server.clients.remove(shared.id);
+            // CLIENT KILL may have removed it long before, and it went on publishing until now.
+            server.clients.set_memory(shared, 0);
+            log::debug!("Client closed connection {}", shared.addr);
         }
     }
 
@@ -512,7 +513,9 @@ impl Worker {
             if let Some(stats) = server.workers.get(self.index) {
                 stats.stats.writes_processed.add(1);
             }
-            match connection.write(released) {
+            let written = connection.write(released);
+            connection.publish_output(server);
+            match written {
                 Ok(Written::All) => {
                     if connection.throttled {
                         connection.throttled = false;
@@ -547,6 +550,24 @@ impl Worker {
                 handle.stats.output_buffer_disconnections.add(1);
             }
             self.close(token);
+        }
+    }
+
+    /// Disconnects the largest clients while all together hold more than `maxmemory-clients`.
+    fn evict_clients(&mut self, server: &Server) {
+        for client in super::limits::clients_to_evict(server) {
+            let memory = client.memory();
+            log::info!("Evicting client {} that holds {memory} bytes", client.addr);
+            if let Some(handle) = server.workers.get(self.index) {
+                handle.stats.evicted_clients.add(1);
+            }
+            // Out of sight and out of the sum at once, so that no other worker evicts on its behalf.
+            client.kill.store(true, Ordering::Release);
+            server.clients.remove(client.id);
+            match self.token_of(client.id) {
+                Some(token) => self.close(token),
+                None => server.send_to(&client, Message::Kill(client.id)),
+            }
         }
     }
 
@@ -589,8 +610,8 @@ impl Worker {
             if idle {
                 log::debug!("Closing idle client");
                 self.close(token);
-            } else if super::limits::output_exceeded(server, connection, now_ms) {
-                self.close(token);
+            } else if !connection.output.is_empty() {
+                self.check_output_limit(server, token);
             }
         }
     }

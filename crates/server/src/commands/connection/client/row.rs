@@ -68,6 +68,7 @@ pub(super) struct Row {
     multi_mem: usize,
     watch: usize,
     argv_mem: usize,
+    is_own: bool,
 }
 
 impl Row {
@@ -90,9 +91,10 @@ impl Row {
             multi_mem: load(&figures.multi_mem),
             watch: load(&figures.watch),
             argv_mem: load(&figures.argv_mem),
+            is_own: client.id == ctx.session.shared.id,
             client,
         };
-        if row.client.id == ctx.session.shared.id {
+        if row.is_own {
             row.refresh(ctx);
         }
         if row.client.is_unix_socket() {
@@ -151,7 +153,8 @@ impl Row {
 
     /// Memory that the connection holds, in bytes.
     pub(super) fn memory(&self) -> usize {
-        self.client.memory() + self.argv_mem + self.multi_mem
+        // What is published does not know the arguments of the command that asks.
+        self.client.memory() + if self.is_own { self.argv_mem } else { 0 }
     }
 
     /// The line without its end.
@@ -160,12 +163,14 @@ impl Row {
         let size = |figure: &std::sync::atomic::AtomicUsize| figure.load(Ordering::Relaxed);
         let sum = |figure: &std::sync::atomic::AtomicU64| figure.load(Ordering::Relaxed);
         let capacity = size(&figures.output_capacity);
+        let waits = size(&figures.output_bytes) > 0;
+        let events = if waits { "rw" } else { "r" };
         // Writing to a string does not fail.
         let _ = write!(
             line,
             "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} capa={} db={} sub=0 psub=0 ssub=0 \
              multi={} watch={} qbuf={} qbuf-free={} argv-mem={} multi-mem={} rbs={capacity} rbp={capacity} obl={} \
-             oll={} omem={} tot-mem={} events=r cmd={} user={} redir=-1 resp={} lib-name={} lib-ver={} tot-net-in={} \
+             oll={} omem={} tot-mem={} events={events} cmd={} user={} redir=-1 resp={} lib-name={} lib-ver={} tot-net-in={} \
              tot-net-out={} tot-cmds={}",
             self.client.id,
             self.client.addr,
