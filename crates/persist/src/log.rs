@@ -725,6 +725,9 @@ impl Shared {
             // Begins one second in: the first turn does what a second brings.
             let now_ms = start.elapsed().as_millis() as u64 + SECOND_MS;
             let idle_ms = self.service(now_ms);
+            // What other threads appended is freed here: without this the count of used memory would
+            // only ever see it grow.
+            keyspace::memory::publish();
             let mut wake = lock(&self.wake);
             if wake.stop {
                 return;
