@@ -52,6 +52,37 @@ fn configuration() {
 }
 
 #[test]
+fn the_log_can_be_switched_inside_a_transaction() {
+    let mut server = TestServer::start();
+    let mut client = server.connect();
+    client.check(&[
+        ("SET a 1", "+OK"),
+        ("MULTI", "+OK"),
+        ("CONFIG SET appendonly no", "+QUEUED"),
+        ("INCR a", "+QUEUED"),
+        ("EXEC", "[+OK :2]"),
+    ]);
+    let wait_for = |client: &mut Client, state: &str| {
+        while info(client, "persistence", "aof_enabled").as_deref() != Some(state) {
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+    };
+    wait_for(&mut client, "0");
+    client.check(&[
+        ("INCR a", ":3"),
+        ("MULTI", "+OK"),
+        ("INCR a", "+QUEUED"),
+        ("CONFIG SET appendonly yes", "+QUEUED"),
+        ("INCR a", "+QUEUED"),
+        ("EXEC", "[:4 +OK :5]"),
+    ]);
+    wait_for(&mut client, "1");
+    client.check(&[("INCR a", ":6")]);
+    server.restart();
+    assert_eq!(server.connect().line("GET a"), "\"6\"");
+}
+
+#[test]
 fn statistics_count_and_reset() {
     let server = TestServer::start();
     let mut client = server.connect();

@@ -1,5 +1,7 @@
 //! CONFIG.
 
+use std::sync::Arc;
+
 use crate::command::{
     Arg, ArgKind, Categories, Command, CommandResult, Flags, Group, Locks, Outcome,
 };
@@ -64,12 +66,31 @@ fn config_get(ctx: &mut Context<'_, '_>) -> CommandResult {
 /// Hands changed parameters to those parts of the server that have to do something about them.
 struct Applier<'a> {
     server: &'a Server,
+    in_transaction: bool,
 }
 
 impl Apply for Applier<'_> {
     fn apply(&mut self, _: &Config, id: P) -> Result<(), String> {
+        if self.in_transaction && id == P::AppendOnly {
+            return switch_log_later(self.server);
+        }
         crate::start::apply_parameter(self.server, id)
     }
+}
+
+/// Turning the log on or off needs all locks, which EXEC holds already, and must not fall between the
+/// commands of a transaction, whose effects are logged together.
+fn switch_log_later(server: &Server) -> Result<(), String> {
+    let server = server.me.upgrade().ok_or("the server is shutting down")?;
+    let job = Arc::clone(&server);
+    server.lazy.run(move || {
+        let on = job.config.bool(P::AppendOnly);
+        if let Err(error) = crate::durability::switch(&job, on) {
+            log::error!("Changing appendonly after a transaction failed: {error}");
+        }
+    });
+    log::info!("AOF background was scheduled by CONFIG SET in a transaction");
+    Ok(())
 }
 
 pub(crate) const CONFIG_SET: Command = Command {
@@ -115,7 +136,10 @@ fn config_set(ctx: &mut Context<'_, '_>) -> CommandResult {
         loading: ctx.server.loading.is_active(),
         client_is_local: ctx.session.shared.is_local(),
     };
-    let mut applier = Applier { server: ctx.server };
+    let mut applier = Applier {
+        server: ctx.server,
+        in_transaction: ctx.in_transaction,
+    };
     ctx.server
         .config
         .set(&pairs, context, &mut applier)
