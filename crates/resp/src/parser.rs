@@ -212,6 +212,11 @@ impl RequestParser {
         self.partial.shrink_to(PARTIAL_KEEP);
     }
 
+    /// How many bytes of the request that is not complete have been understood.
+    pub fn position(&self) -> usize {
+        self.array.map_or(0, |array| array.position)
+    }
+
     /// Number of complete arguments of the request that is not complete.
     pub fn partial_args(&self) -> usize {
         self.partial.len()

@@ -194,6 +194,8 @@ pub struct Switches {
     pub rewriting: AtomicBool,
     /// A write handler panicked: its keys may be half-changed, so further writes are refused.
     pub half_changed: AtomicBool,
+    /// DEBUG CLIENT-ENFORCE-REPLY-LIST: any output counts as a whole block.
+    pub enforce_reply_list: AtomicBool,
 }
 
 impl Default for Switches {
@@ -207,6 +209,7 @@ impl Default for Switches {
             needs_password: AtomicBool::new(false),
             rewriting: AtomicBool::new(false),
             half_changed: AtomicBool::new(false),
+            enforce_reply_list: AtomicBool::new(false),
         }
     }
 }

@@ -182,6 +182,8 @@ worker_stats! {
     output_buffer_disconnections,
     /// AUTH failures.
     auth_failures,
+    /// Clients disconnected because of `maxmemory-clients`.
+    evicted_clients,
     /// Commands refused because memory is full.
     oom_rejected,
     /// Timeouts of blocked clients.

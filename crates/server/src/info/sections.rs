@@ -381,7 +381,7 @@ fn stats(facts: &Facts<'_>, text: &mut String) {
         "expired_time_cap_reached_count": 0,
         "expire_cycle_cpu_milliseconds": 0,
         "evicted_keys": totals.evicted_keys,
-        "evicted_clients": 0,
+        "evicted_clients": totals.evicted_clients,
         "evicted_scripts": 0,
         "total_eviction_exceeded_time": 0,
         "current_eviction_exceeded_time": 0,

@@ -273,6 +273,14 @@ impl Worker {
                 return;
             }
         };
+        if matches!(pending.entry, Ok(None)) && is_web_request(args.arg(0)) {
+            abort_web_request(
+                connection,
+                &mut self.web_request_logged_ms,
+                self.exec.now_ms,
+            );
+            return;
+        }
         let request = Request {
             args,
             entry: pending.entry,
@@ -315,7 +323,8 @@ impl Worker {
         connection.recent_commands = connection.recent_commands.saturating_add(1);
         connection.last_active_ms = now_ms;
         publish(connection, entry.ok().flatten(), now_ms);
-        if connection.output.len() > READ_BYTES
+        connection.was_authenticated |= connection.session.is_authenticated();
+        if limits::counted_output(server, connection) > 0
             && limits::output_exceeded(server, connection, now_ms)
         {
             connection.session.close_after_reply = true;
@@ -360,6 +369,7 @@ impl Worker {
                 connection.trim_input(source.position);
             }
         }
+        connection.publish_input(server);
         if let Some(handle) = server.workers.get(self.index) {
             handle.stats.net_input_bytes.add(total as u64);
         }
@@ -458,6 +468,27 @@ fn request_limits(server: &Server, connection: &Connection) -> Limits {
     }
 }
 
+/// A web browser that was talked into sending a request here ends each line as inline requests end: the parts
+/// of the request that its author controls would be commands.
+fn is_web_request(name: &[u8]) -> bool {
+    name.eq_ignore_ascii_case(b"post") || name.eq_ignore_ascii_case(b"host:")
+}
+
+/// Nothing is answered and nothing behind it is executed. The log hears of it once a minute at most.
+fn abort_web_request(connection: &mut Connection, logged_ms: &mut u64, now_ms: u64) {
+    const LOG_EVERY_MS: u64 = 60_000;
+    if now_ms.saturating_sub(*logged_ms) > LOG_EVERY_MS {
+        *logged_ms = now_ms;
+        log::warn!(
+            "Possible SECURITY ATTACK detected: {} sent POST or Host:, which are parts of web requests, as a command. \
+             Somebody may be using a browser to reach this server (cross-protocol scripting). Connection aborted.",
+            connection.session.shared.addr
+        );
+    }
+    connection.session.close_after_reply = true;
+    connection.output.clear();
+}
+
 /// A violation of the protocol: the client is told and disconnected.
 fn refuse(server: &Server, connection: &mut Connection, error: ProtocolError, bytes: &[u8]) {
     log::debug!(
@@ -478,7 +509,6 @@ fn publish(connection: &Connection, entry: Option<&'static Entry>, now_ms: u64) 
     let figures = &session.shared.figures;
     figures.last_active_ms.store(now_ms, Ordering::Relaxed);
     figures.db.store(session.db, Ordering::Relaxed);
-    figures.flags.store(session.flag_bits(), Ordering::Relaxed);
     if let Some(entry) = entry {
         figures.last_command.store(entry.id + 1, Ordering::Relaxed);
     }

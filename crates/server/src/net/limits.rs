@@ -35,20 +35,22 @@ pub(super) fn input_exceeded(server: &Server, connection: &Connection) -> bool {
         || (!connection.session.is_authenticated() && held > UNAUTHENTICATED_INPUT_BYTES)
 }
 
-/// Waiting output up to this size counts as nothing, like Redis's static buffer, and output is measured in
-/// blocks of this size where Redis has a list of such blocks.
+/// Waiting output up to this size counts as nothing, as what fits Redis's static buffer; more counts whole.
 pub(super) const OUTPUT_BLOCK_BYTES: usize = 16 * 1024;
 
 /// A client that never authenticated may make the server hold this much output besides, as in Redis.
 const UNAUTHENTICATED_OUTPUT_BYTES: usize = 1024;
 
 /// Output that counts against the limits. Values that replies share count whole: the client is what keeps them alive.
-fn counted_output(server: &Server, connection: &Connection) -> usize {
+pub(super) fn counted_output(server: &Server, connection: &Connection) -> usize {
     let waiting = connection.output.len();
-    if waiting > 0 && server.switches.enforce_reply_list.load(Ordering::Relaxed) {
-        return waiting.max(OUTPUT_BLOCK_BYTES);
+    if waiting > OUTPUT_BLOCK_BYTES {
+        waiting
+    } else if waiting > 0 && server.switches.enforce_reply_list.load(Ordering::Relaxed) {
+        OUTPUT_BLOCK_BYTES
+    } else {
+        0
     }
-    waiting.saturating_sub(OUTPUT_BLOCK_BYTES)
 }
 
 /// True when the output is above the hard limit, or above the soft limit for too long.

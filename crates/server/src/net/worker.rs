@@ -56,6 +56,8 @@ pub struct Worker {
     pub(super) batch: super::batch::Batch,
     messages: Vec<Message>,
     next_idle_check_ms: u64,
+    /// When the log last heard of a web request.
+    pub(super) web_request_logged_ms: u64,
     cron: crate::start::Cron,
     stopping: bool,
 }
@@ -86,6 +88,7 @@ impl Worker {
             batch: super::batch::Batch::default(),
             messages: Vec::new(),
             next_idle_check_ms: 0,
+            web_request_logged_ms: 0,
             cron: crate::start::Cron::new(index == 0),
             stopping: false,
             server,

@@ -163,7 +163,7 @@ impl Row {
         let size = |figure: &std::sync::atomic::AtomicUsize| figure.load(Ordering::Relaxed);
         let sum = |figure: &std::sync::atomic::AtomicU64| figure.load(Ordering::Relaxed);
         let capacity = size(&figures.output_capacity);
-        let waits = size(&figures.output_bytes) > 0;
+        let waits = size(&figures.output_bytes) + size(&figures.output_mem) > 0;
         let events = if waits { "rw" } else { "r" };
         // Writing to a string does not fail.
         let _ = write!(

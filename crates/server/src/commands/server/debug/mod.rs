@@ -62,6 +62,9 @@ fn debug(ctx: &mut Context<'_, '_>) -> CommandResult {
         (b"panic", 2) => panic_now(),
         (b"set-active-expire", 3) => switch(ctx, &ctx.server.switches.active_expire),
         (b"pause-cron", 3) => switch(ctx, &ctx.server.switches.pause_cron),
+        (b"client-enforce-reply-list", 3) => {
+            switch(ctx, &ctx.server.switches.enforce_reply_list);
+        }
         (b"change-repl-id", 2) => change_replication_id(ctx),
         (b"reload", _) => reload(ctx)?,
         (b"loadaof", 2) => load_log(ctx)?,
@@ -105,13 +108,7 @@ fn switch(ctx: &mut Context<'_, '_>, switch: &AtomicBool) {
 /// to forget, tables have no resizing to suspend, lists no limit to move.
 fn tune(ctx: &mut Context<'_, '_>, name: &[u8]) -> CommandResult {
     match (name, ctx.args.len()) {
-        (
-            b"dict-resizing"
-            | b"hashtable-can-abort-shrink"
-            | b"client-enforce-reply-list"
-            | b"set-disable-deny-scripts",
-            3,
-        ) => {}
+        (b"dict-resizing" | b"hashtable-can-abort-shrink" | b"set-disable-deny-scripts", 3) => {}
         (b"quicklist-packed-threshold", 3) => {
             let size = resp::number::parse_memory(ctx.arg(2));
             if size.is_none_or(|size| size == 1 || size > 4 << 30) {
