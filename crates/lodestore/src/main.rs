@@ -80,6 +80,7 @@ fn run(config: Config) -> ExitCode {
 
 fn start(config: Config) -> Result<Instance, StartError> {
     server::start::handle_signals()?;
+    server::process::take_title(&config);
     if config.bool(P::DisableThp) {
         server::process::disable_huge_pages();
     }

@@ -9,6 +9,7 @@ use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use crate::config::{Config, OomScoreAdj, OomScores, P, Supervised};
 
@@ -249,9 +250,8 @@ pub enum OomRole {
 /// The kernel's out-of-memory score of this process, and what it was before the server touched it.
 #[derive(Debug, Default)]
 pub struct OomScore {
-    /// The score at the first change; what relative values add to and what `no` returns to.
+    /// The score before the server changed it; what relative values add to and what `no` returns to.
     base: Option<i64>,
-    is_changed: bool,
 }
 
 impl OomScore {
@@ -263,13 +263,12 @@ impl OomScore {
         values: OomScores,
         role: OomRole,
     ) -> Result<(), String> {
-        if mode == OomScoreAdj::No && !self.is_changed {
+        if mode == OomScoreAdj::No && self.base.is_none() {
             return Ok(());
         }
-        let base = match self.base {
-            Some(base) => base,
-            None => *self.base.insert(read_oom_score().unwrap_or(0)),
-        };
+        let base = *self
+            .base
+            .get_or_insert_with(|| read_oom_score().unwrap_or(0));
         let value = match role {
             OomRole::Primary => values.primary,
             OomRole::Replica => values.replica,
@@ -279,12 +278,29 @@ impl OomScore {
             OomScoreAdj::Relative => base + value,
             OomScoreAdj::Absolute => value,
         };
-        self.is_changed = mode != OomScoreAdj::No;
+        if mode == OomScoreAdj::No {
+            self.base = None;
+        }
         write_oom_score(score.clamp(-1000, 1000)).map_err(|error| {
             log::warn!("Unable to write oom_score_adj: {}", os_text(&error));
             "Failed to set current oom_score_adj. Check server logs.".to_owned()
         })
     }
+}
+
+/// There is one process, whatever number of servers live in it.
+static OOM_SCORE: Mutex<OomScore> = Mutex::new(OomScore { base: None });
+
+/// Sets the out-of-memory score of the process as the configuration asks.
+pub fn apply_oom_score(config: &Config) -> Result<(), String> {
+    OOM_SCORE
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .apply(
+            config.choice(P::OomScoreAdj),
+            config.oom_scores(),
+            OomRole::Primary,
+        )
 }
 
 const OOM_SCORE_FILE: &str = "/proc/self/oom_score_adj";
@@ -315,6 +331,27 @@ pub fn disable_huge_pages() {
 
 /// The longest process title, in bytes.
 const TITLE_BYTES_MAX: usize = 4000;
+
+static TITLE: OnceLock<Title> = OnceLock::new();
+
+/// Makes the title of the process follow the configuration, if `set-proc-title` asks for it. To be called before any
+/// other thread exists, and only by a program that is the server: a library has no business there.
+pub fn take_title(config: &Config) {
+    if !config.bool(P::SetProcTitle) {
+        return;
+    }
+    let program = std::env::args_os().next().unwrap_or_default();
+    if let Some(title) = Title::take(&program.to_string_lossy()) {
+        TITLE.get_or_init(|| title).update(config);
+    }
+}
+
+/// Shows what the configuration asks for now.
+pub fn update_title(config: &Config) {
+    if let Some(title) = TITLE.get() {
+        title.update(config);
+    }
+}
 
 /// What `ps` shows instead of the command line (`set-proc-title`, `proc-title-template`).
 #[derive(Debug)]

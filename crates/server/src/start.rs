@@ -67,6 +67,10 @@ impl Instance {
         let server = build(config)?;
         let listeners = listen(&server.config)?;
         *server.lock_listeners() = listeners;
+        if let Err(reason) = process::apply_oom_score(&server.config) {
+            // The server works without it.
+            log::warn!("{reason}");
+        }
         crate::logging::banner(&server.config, env!("CARGO_PKG_VERSION"));
         log::info!("Server initialized");
         let pid_file = write_pid_file(&server);
@@ -90,6 +94,7 @@ impl Instance {
         }
         instance.server.log.start()?;
         announce(&instance.server);
+        process::update_title(&instance.server.config);
         supervisor.ready();
         Ok(instance)
     }
@@ -581,7 +586,17 @@ pub fn apply_parameter(server: &Server, id: P) -> Result<(), String> {
                 ));
             }
         }
-        P::Port | P::Bind => rebind(server)?,
+        P::Port => {
+            rebind(server)
+                .map_err(|_| "Unable to listen on this port. Check server logs.".to_owned())?;
+            process::update_title(&server.config);
+        }
+        P::Bind => {
+            rebind(server).map_err(|_| "Failed to bind to specified addresses.".to_owned())?;
+            process::update_title(&server.config);
+        }
+        P::ProcTitleTemplate => process::update_title(&server.config),
+        P::OomScoreAdj | P::OomScoreAdjValues => process::apply_oom_score(&server.config)?,
         _ => {}
     }
     refresh_switches(server);
@@ -590,12 +605,10 @@ pub fn apply_parameter(server: &Server, id: P) -> Result<(), String> {
 
 /// New listening sockets in place of the old ones, which are closed first because the addresses may
 /// overlap.
-fn rebind(server: &Server) -> Result<(), String> {
+fn rebind(server: &Server) -> Result<(), StartError> {
     let mut listeners = server.lock_listeners();
     listeners.clear();
-    let opened = listen(&server.config)
-        .map_err(|_| "Unable to listen on this port. Check server logs.".to_owned())?;
-    *listeners = opened;
+    *listeners = listen(&server.config)?;
     drop(listeners);
     if let Some(worker) = server.workers.first() {
         worker.mailbox.send(Message::Listen);
