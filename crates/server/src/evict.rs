@@ -57,7 +57,7 @@ pub fn make_room(exec: &mut Executor, server: &Server) -> bool {
         return true;
     }
     let policy = policy(server);
-    if policy == Policy::NoEviction {
+    if policy == Policy::NoEviction || server.config.bool(P::ImportMode) {
         return false;
     }
     evict_some(exec, server, policy, max)
