@@ -16,7 +16,7 @@ use super::connection::{Connection, READ_BYTES};
 use super::limits;
 use super::worker::Worker;
 use crate::config::P;
-use crate::dispatch::{self, Request, Verdict};
+use crate::dispatch::{self, Held, Request, Verdict};
 use crate::server::Server;
 use crate::table::{Entry, KeyPlan};
 
@@ -30,6 +30,10 @@ const ARENA_BYTES: usize = 1024 * 1024;
 /// Longest pipeline part of one connection that is parsed before others get their turn is bounded by
 /// its read size, so this only limits connections per round.
 const SOURCES_PER_ROUND: usize = 1024;
+
+/// A round of this many requests per shard makes up for locking all shards, three locks being saved for
+/// each request.
+const REQUESTS_PER_HELD_SHARD: usize = 2;
 
 /// Bytes of one connection that are being consumed.
 struct Source {
@@ -83,6 +87,8 @@ pub(super) struct Batch {
     sources: Vec<Source>,
     pending: Vec<Pending>,
     spans: Vec<Span>,
+    /// Requests of the last round: what the next one may expect.
+    requests: usize,
     /// The last command that was looked up, by its name as the client wrote it: pipelines repeat it.
     last: Option<(SmallVec<[u8; 16]>, &'static Entry)>,
 }
@@ -98,14 +104,27 @@ impl Worker {
             batch.arena = vec![0; ARENA_BYTES];
         }
         self.fill(server, &mut batch);
+        let mut held = self.hold_all(server, &batch);
+        batch.requests = 0;
         for index in 0..batch.sources.len() {
-            self.parse_source(server, &mut batch, index);
+            self.parse_source(server, &mut batch, index, &mut held);
         }
-        self.run_batch(server, &mut batch);
+        self.run_batch(server, &mut batch, &mut held);
+        drop(held);
         for source in std::mem::take(&mut batch.sources) {
             self.finish_source(server, &batch.arena, source);
         }
         self.batch = batch;
+    }
+
+    /// All shards for the whole round, when this is the only worker with clients and the last round was
+    /// long enough to pay for locking them all. Not while memory is bounded: eviction locks by itself.
+    fn hold_all<'k>(&self, server: &'k Server, batch: &Batch) -> Held<'k> {
+        let shards = server.keyspace.shard_count();
+        let pays = batch.requests >= shards * REQUESTS_PER_HELD_SHARD;
+        let alone = server.switches.active_workers.load(Ordering::Relaxed) == 1 && self.index == 0;
+        (pays && alone && server.switches.max_memory.load(Ordering::Relaxed) == 0)
+            .then(|| server.keyspace.lock_all())
     }
 
     /// Reads once from each runnable connection, as long as there is room.
@@ -167,7 +186,13 @@ impl Worker {
     }
 
     /// Parses the requests of one source into the batch, running it whenever it is full.
-    fn parse_source(&mut self, server: &Arc<Server>, batch: &mut Batch, index: usize) {
+    fn parse_source<'k>(
+        &mut self,
+        server: &'k Server,
+        batch: &mut Batch,
+        index: usize,
+        held: &mut Held<'k>,
+    ) {
         loop {
             let Some(source) = batch.sources.get_mut(index) else {
                 return;
@@ -214,12 +239,12 @@ impl Worker {
                 hash: None,
                 db: connection.session.db,
             };
-            look_up(server, batch, &mut pending);
+            look_up(server, batch, &mut pending, held);
             batch.pending.push(pending);
             // An AUTH changes the limits of the requests behind it.
             let run_now = !connection.session.is_authenticated();
             if run_now || batch.pending.len() >= BATCH_REQUESTS {
-                self.run_batch(server, batch);
+                self.run_batch(server, batch, held);
             }
             if broken {
                 return;
@@ -228,23 +253,32 @@ impl Worker {
     }
 
     /// Second and third stage: prefetch the entries, then execute in order.
-    fn run_batch(&mut self, server: &Arc<Server>, batch: &mut Batch) {
+    fn run_batch<'k>(&mut self, server: &'k Server, batch: &mut Batch, held: &mut Held<'k>) {
         if batch.pending.len() > 1 {
             for pending in &batch.pending {
-                if let Some(hash) = pending.hash {
-                    server.keyspace.prefetch_entry(pending.db, hash);
+                match (pending.hash, &held) {
+                    (Some(hash), Some(locked)) => locked.prefetch_entry(pending.db, hash),
+                    (Some(hash), None) => server.keyspace.prefetch_entry(pending.db, hash),
+                    (None, _) => {}
                 }
             }
         }
+        batch.requests += batch.pending.len();
         let mut queue = std::mem::take(&mut batch.pending);
         for pending in queue.drain(..) {
-            self.run_one(server, batch, pending);
+            self.run_one(server, batch, pending, held);
         }
         batch.pending = queue;
         batch.spans.clear();
     }
 
-    fn run_one(&mut self, server: &Server, batch: &mut Batch, pending: Pending) {
+    fn run_one<'k>(
+        &mut self,
+        server: &'k Server,
+        batch: &mut Batch,
+        pending: Pending,
+        held: &mut Held<'k>,
+    ) {
         let Some(source) = batch.sources.get_mut(pending.source) else {
             return;
         };
@@ -294,6 +328,7 @@ impl Worker {
             &mut connection.session,
             request,
             &mut connection.output,
+            held,
         );
         connection.reply_offset = connection.reply_offset.max(exec.reply_offset);
         match verdict {
@@ -418,6 +453,7 @@ fn read(connection: &mut Connection, arena: &mut [u8], used: &mut usize) -> Byte
     }
     if connection.readable {
         let asked = connection.read_size();
+        connection.reserve_input(asked);
         let result = connection.stream.read_behind(&mut connection.input, asked);
         connection.note_read(asked, result);
     }
@@ -425,7 +461,7 @@ fn read(connection: &mut Connection, arena: &mut [u8], used: &mut usize) -> Byte
 }
 
 /// First stage: the command, the hash of its key, and its bucket on the way into the cache.
-fn look_up(server: &Server, batch: &mut Batch, pending: &mut Pending) {
+fn look_up(server: &Server, batch: &mut Batch, pending: &mut Pending, held: &Held<'_>) {
     let args = match &pending.what {
         What::Spans(first, count) => {
             let Some(source) = batch.sources.get(pending.source) else {
@@ -449,7 +485,10 @@ fn look_up(server: &Server, batch: &mut Batch, pending: &mut Pending) {
         && let Some(key) = args.get(index)
     {
         let hash = server.keyspace.hash(key);
-        server.keyspace.prefetch_bucket(pending.db, hash);
+        match held {
+            Some(locked) => locked.prefetch_bucket(pending.db, hash),
+            None => server.keyspace.prefetch_bucket(pending.db, hash),
+        }
         pending.hash = Some(hash);
         if entry.parent.is_none() && batch.last.as_ref().is_none_or(|(_, last)| *last != entry) {
             // No subcommand: the name alone means this entry.

@@ -165,6 +165,17 @@ impl Connection {
         }
     }
 
+    /// Makes room for a read of `asked` bytes behind what is there. Doubling keeps the cost per byte constant,
+    /// but no more than the rest of a big argument is reserved: it may be the only one of its kind.
+    pub fn reserve_input(&mut self, asked: usize) {
+        let (len, capacity) = (self.input.len(), self.input.capacity());
+        if capacity - len < asked {
+            let rest = len + self.missing.max(asked);
+            let wanted = (capacity * 2).max(len + asked).min(rest);
+            self.input.reserve_exact(wanted - len);
+        }
+    }
+
     /// Notes the result of a read; true when bytes arrived.
     pub fn note_read(&mut self, asked: usize, result: io::Result<usize>) -> usize {
         match result {
