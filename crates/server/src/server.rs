@@ -1,6 +1,6 @@
 //! What the threads of one server share.
 
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crossbeam_utils::CachePadded;
@@ -190,10 +190,14 @@ pub struct Switches {
     pub latency_tracking: AtomicBool,
     /// Cached: passwords are required of the default user.
     pub needs_password: AtomicBool,
+    /// Workers that have clients, as the controller spreads them.
+    pub active_workers: AtomicUsize,
     /// A rewrite of the log is under way.
     pub rewriting: AtomicBool,
     /// A write handler panicked: its keys may be half-changed, so further writes are refused.
     pub half_changed: AtomicBool,
+    /// `min-replicas-to-write` asks for replicas before anything is written.
+    pub needs_replicas: AtomicBool,
     /// DEBUG CLIENT-ENFORCE-REPLY-LIST: any output counts as a whole block.
     pub enforce_reply_list: AtomicBool,
 }
@@ -207,8 +211,10 @@ impl Default for Switches {
             lazy_expire: AtomicBool::new(true),
             latency_tracking: AtomicBool::new(true),
             needs_password: AtomicBool::new(false),
+            active_workers: AtomicUsize::new(1),
             rewriting: AtomicBool::new(false),
             half_changed: AtomicBool::new(false),
+            needs_replicas: AtomicBool::new(false),
             enforce_reply_list: AtomicBool::new(false),
         }
     }

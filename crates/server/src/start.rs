@@ -462,6 +462,17 @@ impl Cron {
     }
 }
 
+/// SHUTDOWN ABORT: forgets signals that the timers have not acted on yet. False when there were none.
+pub fn abort_shutdown() -> bool {
+    let aborted = SIGNALS.iter().fold(false, |aborted, flag| {
+        flag.swap(false, Ordering::AcqRel) || aborted
+    });
+    if aborted {
+        log::warn!("Shutdown manually aborted.");
+    }
+    aborted
+}
+
 fn check_signals(server: &Server) {
     for (slot, name, parameter) in [
         (0_usize, "SIGINT", P::ShutdownOnSigint),
@@ -559,6 +570,8 @@ pub fn refresh_switches(server: &Server) {
     switches
         .needs_password
         .store(!config.bytes(P::RequirePass).is_empty(), Ordering::Relaxed);
+    let replicas = config.int(P::MinReplicasToWrite) > 0 && config.int(P::MinReplicasMaxLag) > 0;
+    switches.needs_replicas.store(replicas, Ordering::Relaxed);
     let number = |id| u32::try_from(config.int(id)).unwrap_or(0);
     server.lru.configure(
         crate::evict::policy(server).is_lfu(),

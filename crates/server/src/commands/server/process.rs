@@ -251,8 +251,12 @@ fn shutdown(ctx: &mut Context<'_, '_>) -> CommandResult {
         ));
     }
     if abort {
-        // Nothing makes a shutdown wait so far, so none can be under way when a command runs.
-        return Err(CommandError::line("ERR No shutdown in progress."));
+        // Nothing makes a shutdown wait so far, so at most a signal can be waiting to be noticed.
+        if !crate::start::abort_shutdown() {
+            return Err(CommandError::line("ERR No shutdown in progress."));
+        }
+        ctx.reply.ok();
+        return Ok(Outcome::Done);
     }
     // A server that ends answers nothing: the connection closes.
     crate::start::request_shutdown(ctx.server, options)?;
