@@ -164,6 +164,7 @@ fn check(
     let combined = combined_flags(session, entry);
     check_memory(exec, server, combined)?;
     check_disk(server, entry, combined)?;
+    check_replicas(server, combined)?;
     if server.loading.is_active() && !loading_allowed(session, entry) {
         return Err(CommandError::line(
             "LOADING Lodestore is loading the dataset in memory",
@@ -238,6 +239,16 @@ fn check_memory(exec: &mut Executor, server: &Server, flags: Flags) -> Result<()
 fn check_disk(server: &Server, entry: &Entry, flags: Flags) -> Result<(), CommandError> {
     if flags.has(Flags::WRITE) || entry.command.name == "ping" {
         return crate::durability::admit_write(server);
+    }
+    Ok(())
+}
+
+/// There are no replicas yet, so any number of them that is asked for is too many.
+fn check_replicas(server: &Server, flags: Flags) -> Result<(), CommandError> {
+    if flags.has(Flags::WRITE) && server.switches.needs_replicas.load(Ordering::Relaxed) {
+        return Err(CommandError::line(
+            "NOREPLICAS Not enough good replicas to write.",
+        ));
     }
     Ok(())
 }

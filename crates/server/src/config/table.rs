@@ -476,8 +476,8 @@ parameters! {
     ReplicaReadOnly = "replica-read-only" / "slave-read-only": Kind::Bool, "yes", LATER;
     ReplicaIgnoreMaxmemory = "replica-ignore-maxmemory" / "slave-ignore-maxmemory": Kind::Bool, "yes", LATER;
     ReplicaIgnoreDiskWriteErrors = "replica-ignore-disk-write-errors": Kind::Bool, "no", LATER;
-    MinReplicasToWrite = "min-replicas-to-write" / "min-slaves-to-write": int(0, INT_MAX), "0", LATER;
-    MinReplicasMaxLag = "min-replicas-max-lag" / "min-slaves-max-lag": int(0, INT_MAX), "10", LATER;
+    MinReplicasToWrite = "min-replicas-to-write" / "min-slaves-to-write": int(0, INT_MAX), "0";
+    MinReplicasMaxLag = "min-replicas-max-lag" / "min-slaves-max-lag": int(0, INT_MAX), "10";
     ReplBacklogSize = "repl-backlog-size": memory(1, MAX), "10485760", LATER;
     ReplBacklogTtl = "repl-backlog-ttl": int(0, MAX), "3600", LATER;
     ReplTimeout = "repl-timeout": int(1, INT_MAX), "60", LATER;
