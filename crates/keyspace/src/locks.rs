@@ -317,6 +317,22 @@ pub struct Locked<'a> {
 }
 
 impl<'a> Locked<'a> {
+    /// [`Keyspace::prefetch_bucket`] for a shard that is locked already.
+    #[inline]
+    pub fn prefetch_bucket(&self, db: u32, hash: KeyHash) {
+        if let Some(db) = self.shard(hash).and_then(|shard| shard.db(db)) {
+            db.table.prefetch_bucket(hash.0);
+        }
+    }
+
+    /// [`Keyspace::prefetch_entry`] for a shard that is locked already.
+    #[inline]
+    pub fn prefetch_entry(&self, db: u32, hash: KeyHash) {
+        if let Some(db) = self.shard(hash).and_then(|shard| shard.db(db)) {
+            db.table.prefetch_entry(hash.0);
+        }
+    }
+
     /// The keyspace whose shards these are.
     pub fn keyspace(&self) -> &'a Keyspace {
         self.keyspace

@@ -335,7 +335,7 @@ fn serve_waiter(
     }
     waiter.claim();
     take_out(server, locked, waiter);
-    dispatch::commit(exec, server, &mut session, locked);
+    dispatch::commit(exec, server, &mut session, locked, dispatch::Touched::All);
     let offset = std::mem::replace(&mut exec.reply_offset, before);
     server.send_to(
         &waiter.client,

@@ -97,20 +97,31 @@ impl<'a> Request<'a> {
     }
 }
 
+/// Locks of all shards that a worker holds over a batch of requests, or none.
+///
+/// A lock taken and released for each request costs as much as a look-up. While one worker has all the
+/// clients nobody else wants the shards, so it keeps them over its batch. Commands on keys use them;
+/// everything else gives them back first, because it may lock by itself.
+pub type Held<'k> = Option<Locked<'k>>;
+
 /// Runs one request of a client.
-pub fn run(
+pub fn run<'k>(
     exec: &mut Executor,
-    server: &Server,
+    server: &'k Server,
     session: &mut Session,
     request: Request<'_>,
     out: &mut Output,
+    held: &mut Held<'k>,
 ) -> Verdict {
+    if held.is_some() && !runs_under_held(server, session, request) {
+        *held = None;
+    }
     let is_silent =
         |session: &Session| matches!(session.reply_mode, ReplyMode::Off | ReplyMode::Skip);
     let was_silent = is_silent(session);
     let mark = out.mark();
     let verdict = match check(exec, server, session, request) {
-        Ok(Admission::Run(entry)) => start(exec, server, session, entry, request, out),
+        Ok(Admission::Run(entry)) => start(exec, server, session, entry, request, out, held),
         Ok(Admission::Queue(entry)) => {
             queue(session, entry, request.args);
             out.raw(b"+QUEUED\r\n");
@@ -132,6 +143,16 @@ pub fn run(
         other => other,
     };
     verdict
+}
+
+/// Only plain commands on keys: no transaction (a refusal gives up its watched keys, which locks), no
+/// eviction (which locks).
+fn runs_under_held(server: &Server, session: &Session, request: Request<'_>) -> bool {
+    let on_keys = matches!(
+        request.entry,
+        Ok(Some(entry)) if entry.command.locks == Locks::Keys && entry.plan != KeyPlan::None
+    );
+    on_keys && session.multi.is_none() && server.switches.max_memory.load(Ordering::Relaxed) == 0
 }
 
 enum Admission {
@@ -344,13 +365,14 @@ fn stats(server: &Server, worker: usize) -> &WorkerStats {
 static NO_STATS: std::sync::LazyLock<WorkerStats> = std::sync::LazyLock::new(WorkerStats::default);
 
 /// Locks what the command needs, runs it, logs its effects and serves who waited for them.
-fn start(
+fn start<'k>(
     exec: &mut Executor,
-    server: &Server,
+    server: &'k Server,
     session: &mut Session,
     entry: &'static Entry,
     request: Request<'_>,
     out: &mut Output,
+    held: &mut Held<'k>,
 ) -> Verdict {
     if entry.is_exec && session.multi.is_some() {
         return start_exec(exec, server, session, entry, request, out);
@@ -360,7 +382,59 @@ fn start(
     crate::monitor::feed(exec, server, session, entry, request.args);
     let located = std::mem::take(&mut exec.located);
     let mut located = locate_keys(server, entry, request, located);
-    let mut locked = lock(exec, server, entry, &located);
+    let verdict = match held {
+        Some(locked) => {
+            let verdict = run_locked(exec, server, session, entry, request, &located, locked, out);
+            if !exec.ready.is_empty()
+                && let Some(locked) = held.take()
+            {
+                crate::blocking::serve(exec, server, locked);
+            }
+            verdict
+        }
+        None => {
+            let mut locked = lock(exec, server, entry, &located);
+            let verdict = run_locked(
+                exec,
+                server,
+                session,
+                entry,
+                request,
+                &located,
+                &mut locked,
+                out,
+            );
+            if exec.ready.is_empty() {
+                drop(locked);
+            } else {
+                crate::blocking::serve(exec, server, locked);
+            }
+            verdict
+        }
+    };
+    located.clear();
+    exec.located = located;
+    exec.now_ns = server.clock.monotonic_ns();
+    let bytes = out.len_since(&mark);
+    account(exec, server, session, entry, request.args, began_ns, bytes);
+    verdict
+}
+
+/// Runs a command under its locks and logs what it did.
+#[expect(
+    clippy::too_many_arguments,
+    reason = "the parts of one execution, borrowed apart"
+)]
+fn run_locked(
+    exec: &mut Executor,
+    server: &Server,
+    session: &mut Session,
+    entry: &'static Entry,
+    request: Request<'_>,
+    located: &[LocatedKey],
+    locked: &mut Locked<'_>,
+    out: &mut Output,
+) -> Verdict {
     exec.effects
         .reset(session.origin == Origin::Client && server.is_logging());
     let outcome = execute(
@@ -369,40 +443,27 @@ fn start(
         session,
         entry,
         request.args,
-        &located,
-        &mut locked,
+        located,
+        locked,
         out,
         false,
     );
-    located.clear();
-    exec.located = located;
     let verdict = match &outcome {
         Ok(Outcome::Block(block)) => {
-            crate::blocking::block(server, session, entry, request.args, block, &mut locked);
+            crate::blocking::block(server, session, entry, request.args, block, locked);
             Verdict::Blocked
         }
         _ => Verdict::Done,
     };
-    commit(exec, server, session, &mut locked);
+    let touched = match entry.command.locks {
+        Locks::Keys => Touched::Keys(located),
+        Locks::All | Locks::Own => Touched::All,
+    };
+    commit(exec, server, session, locked, touched);
     if entry.command.locks == Locks::Own && session.origin == Origin::Client {
         // It has read shards that are unlocked again: whatever it saw is in the log by now.
         exec.reply_offset = exec.reply_offset.max(server.log.appended());
     }
-    if !exec.ready.is_empty() {
-        crate::blocking::serve(exec, server, locked);
-    } else {
-        drop(locked);
-    }
-    exec.now_ns = server.clock.monotonic_ns();
-    account(
-        exec,
-        server,
-        session,
-        entry,
-        request.args,
-        began_ns,
-        out.len_since(&mark),
-    );
     verdict
 }
 
@@ -581,12 +642,22 @@ fn panicked(server: &Server, entry: &Entry, panic: &(dyn std::any::Any + Send)) 
     ))
 }
 
+/// Which of the locked shards a command read or changed.
+#[derive(Clone, Copy)]
+pub enum Touched<'a> {
+    /// Those of its keys; others may be locked as well.
+    Keys(&'a [LocatedKey]),
+    /// All that are locked.
+    All,
+}
+
 /// Appends the effects to the log while the locks are held, and remembers what the replies depend on.
 pub fn commit(
     exec: &mut Executor,
     server: &Server,
     session: &mut Session,
     locked: &mut Locked<'_>,
+    touched: Touched<'_>,
 ) {
     let dirty = exec.effects.dirty();
     if dirty > 0 {
@@ -595,20 +666,20 @@ pub fn commit(
     if session.origin == Origin::Replay {
         return;
     }
-    if let Some(offset) = append_effects(exec, server, locked) {
+    if let Some(offset) = append_effects(exec, server, locked, touched) {
         session.last_write_offset = offset;
         exec.reply_offset = exec.reply_offset.max(offset);
-    } else {
-        if !server.log.is_enabled() {
-            return;
-        }
+    } else if server.log.is_enabled() {
         // A read must not show what a crash could still take back.
-        let seen = locked
-            .shards()
-            .map(|shard| shard.last_log_offset)
-            .max()
-            .unwrap_or(0);
-        exec.reply_offset = exec.reply_offset.max(seen);
+        let seen = match touched {
+            Touched::All => locked.shards().map(|shard| shard.last_log_offset).max(),
+            Touched::Keys(keys) => keys
+                .iter()
+                .filter_map(|key| locked.shard(key.hash))
+                .map(|shard| shard.last_log_offset)
+                .max(),
+        };
+        exec.reply_offset = exec.reply_offset.max(seen.unwrap_or(0));
     }
 }
 
@@ -636,16 +707,30 @@ pub fn internal(
         random: &mut exec.random,
     };
     change(&mut data);
-    append_effects(exec, server, locked);
+    append_effects(exec, server, locked, Touched::All);
 }
 
 /// Appends the effects to the log; `None` when there were none.
-fn append_effects(exec: &mut Executor, server: &Server, locked: &mut Locked<'_>) -> Option<u64> {
+fn append_effects(
+    exec: &mut Executor,
+    server: &Server,
+    locked: &mut Locked<'_>,
+    touched: Touched<'_>,
+) -> Option<u64> {
     let (db, bytes) = exec.effects.take()?;
     let offset = server.log.append(db, bytes, exec.now_ms);
-    locked
-        .shards_mut()
-        .for_each(|shard| shard.last_log_offset = offset);
+    match touched {
+        Touched::All => locked
+            .shards_mut()
+            .for_each(|shard| shard.last_log_offset = offset),
+        Touched::Keys(keys) => {
+            for key in keys {
+                if let Some(shard) = locked.shard_mut(key.hash) {
+                    shard.last_log_offset = offset;
+                }
+            }
+        }
+    }
     Some(offset)
 }
 

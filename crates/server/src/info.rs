@@ -18,6 +18,7 @@ use crate::server::Server;
 use crate::stats::Totals;
 use crate::watch::ShardTables;
 
+use memory::MemoryReport;
 pub use metrics::InstantMetrics;
 
 /// The version of Redis whose commands this server implements; clients decide by it what they may use.
@@ -190,6 +191,7 @@ struct Facts<'a> {
     now_ms: u64,
     totals: Totals,
     keyspace: KeyspaceTotals,
+    memory: Option<MemoryReport>,
 }
 
 /// The text of INFO with the sections that `names` select.
@@ -206,7 +208,12 @@ pub fn render(data: &mut Data<'_, '_>, names: &[&[u8]]) -> String {
     } else {
         KeyspaceTotals::default()
     };
+    // Before the text, which is not to be part of the memory it tells about.
+    let memory = sections
+        .contains(&Section::Memory)
+        .then(|| MemoryReport::gather(data.server, &keyspace));
     let facts = Facts {
+        memory,
         server: data.server,
         now_ms: data.now_ms,
         totals: data.server.totals(),

@@ -69,7 +69,14 @@ pub fn load_log(server: &Server) -> Result<(), persist::LoadError> {
                     String::from_utf8_lossy(args.arg(0))
                 ));
             }
-            dispatch::run(&mut exec, server, &mut session, request, &mut out);
+            dispatch::run(
+                &mut exec,
+                server,
+                &mut session,
+                request,
+                &mut out,
+                &mut None,
+            );
             let failed = out
                 .as_contiguous()
                 .and_then(|reply| reply.strip_prefix(b"-"))

@@ -251,7 +251,7 @@ pub fn exec(exec: &mut Executor, server: &Server, session: &mut Session, out: &m
     for queued in &multi.queue {
         run_queued(exec, server, session, queued, &mut locked, out);
     }
-    dispatch::commit(exec, server, session, &mut locked);
+    dispatch::commit(exec, server, session, &mut locked, dispatch::Touched::All);
     if exec.ready.is_empty() {
         drop(locked);
     } else {

@@ -172,6 +172,7 @@ impl Balance {
             });
         }
         self.active += 1;
+        publish(server, self.active);
     }
 
     /// The last worker gives its connections to the first.
@@ -180,6 +181,7 @@ impl Balance {
             return;
         }
         self.active -= 1;
+        publish(server, self.active);
         if let Some(worker) = server.workers.get(self.active) {
             worker.mailbox.send(Message::HandOver {
                 count: usize::MAX,
@@ -187,4 +189,12 @@ impl Balance {
             });
         }
     }
+}
+
+/// A worker that is alone keeps the locks of the shards over a whole batch.
+fn publish(server: &Server, active: usize) {
+    server
+        .switches
+        .active_workers
+        .store(active, std::sync::atomic::Ordering::Relaxed);
 }
