@@ -164,7 +164,7 @@ fn clients(facts: &Facts<'_>, text: &mut String) {
 }
 
 fn memory(facts: &Facts<'_>, text: &mut String) {
-    let report = MemoryReport::gather(facts.server, &facts.keyspace);
+    let Some(report) = &facts.memory else { return };
     let system = sys::total_memory();
     text.push_str("# Memory\r\n");
     fields!(text,
