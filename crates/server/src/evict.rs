@@ -89,7 +89,7 @@ fn evict_some(exec: &mut Executor, server: &Server, policy: Policy, max: u64) ->
         }
         empty += 1;
         if empty >= shards * EMPTY_SHARDS_FACTOR {
-            return evict_anywhere(exec, server, policy);
+            return evict_anywhere(exec, server, policy) || counted_memory(server) <= max;
         }
     }
     true
@@ -100,7 +100,12 @@ fn evict_anywhere(exec: &mut Executor, server: &Server, policy: Policy) -> bool 
     let found =
         (0..server.keyspace.shard_count()).any(|shard| evict_one(exec, server, policy, shard));
     // What the background thread still frees is memory on its way back.
-    found || server.lazy.pending() > 0
+    if found || server.lazy.pending() > 0 {
+        return true;
+    }
+    // What knew when the evicted keys would expire is memory too, and an expiry cycle drops it.
+    crate::expire::visit_all(exec, server);
+    false
 }
 
 fn evict_one(exec: &mut Executor, server: &Server, policy: Policy, shard: usize) -> bool {

@@ -16,10 +16,7 @@ const LOCKS_PER_TURN: usize = 64;
 
 /// Removes what is due. Returns when there is work again (Unix milliseconds; `u64::MAX`: never).
 pub fn run(exec: &mut Executor, server: &Server, from: &mut usize) -> u64 {
-    let active = server.switches.active_expire.load(Ordering::Relaxed)
-        && !server.pause.stops_expiry(exec.now_ms)
-        && !server.loading.is_active();
-    if !active {
+    if !is_active(exec, server) {
         // Looked at again soon: the switch has no waker.
         return exec.now_ms + 100;
     }
@@ -51,6 +48,25 @@ pub fn run(exec: &mut Executor, server: &Server, from: &mut usize) -> u64 {
         }
     }
     next
+}
+
+fn is_active(exec: &Executor, server: &Server) -> bool {
+    server.switches.active_expire.load(Ordering::Relaxed)
+        && !server.pause.stops_expiry(exec.now_ms)
+        && !server.loading.is_active()
+}
+
+/// One step in every shard, whether it has something due or not: a shard whose keys with deadlines are all gone
+/// forgets about deadlines.
+pub fn visit_all(exec: &mut Executor, server: &Server) {
+    if is_active(exec, server) {
+        for shard in 0..server.keyspace.shard_count() {
+            let (_, next_ms) = expire_shard(exec, server, shard);
+            server
+                .next_expiry_ms
+                .fetch_min(next_ms.unwrap_or(u64::MAX), Ordering::AcqRel);
+        }
+    }
 }
 
 fn expire_shard(exec: &mut Executor, server: &Server, shard: usize) -> (bool, Option<u64>) {
