@@ -22,6 +22,10 @@ use crate::server::Server;
 use crate::table::Entry;
 use crate::watch::ShardTables;
 
+/// The error of WAITAOF when there is no log to wait for.
+pub const WAITAOF_WITHOUT_LOG: &str =
+    "ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled.";
+
 /// What a blocked client waits for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Block {
@@ -401,25 +405,32 @@ pub(crate) fn end_wait(worker: &mut Worker, server: &Server, token: usize, unblo
     resume(worker, token);
 }
 
-/// Clients of this worker that wait for the log to be durable may be done.
+/// Clients of this worker that wait for the log to be durable may be done, or wait in vain because the log was
+/// switched off.
 pub(crate) fn log_synced(worker: &mut Worker, server: &Server) {
     let synced = server.log.synced();
+    let is_off = !server.log.is_enabled();
     for token in 0..worker.slots() {
         let Some(connection) = worker.connection(token) else {
             continue;
         };
         if let Some(Block::Synced {
             local: true,
-            replicas: 0,
+            replicas,
             offset,
             ..
         }) = connection.session.blocked
-            && offset <= synced
         {
             let mut reply = Reply::new(&mut connection.output, connection.session.protocol);
-            reply.array(2);
-            reply.integer(1);
-            reply.integer(0);
+            if is_off {
+                reply.error(WAITAOF_WITHOUT_LOG);
+            } else if replicas == 0 && offset <= synced {
+                reply.array(2);
+                reply.integer(1);
+                reply.integer(0);
+            } else {
+                continue;
+            }
             resume(worker, token);
         }
     }

@@ -11,6 +11,7 @@ use resp::{Limits, Output, Progress, RequestParser};
 use crate::client::{ClientShared, Origin, Session};
 use crate::dispatch::{self, Executor, Request};
 use crate::error::CommandError;
+use crate::net::mailbox::Message;
 use crate::server::Server;
 
 /// Writes everything appended so far, for all workers, and returns the offset up to which replies may
@@ -160,6 +161,8 @@ pub fn switch(server: &Server, on: bool) -> Result<(), String> {
     }
     let _locked = server.keyspace.lock_all();
     server.log.disable();
+    // Who waits for the log to be durable waits in vain now.
+    server.broadcast(|| Message::Synced);
     Ok(())
 }
 

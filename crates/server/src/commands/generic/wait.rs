@@ -123,9 +123,7 @@ pub(super) fn waitaof(ctx: &mut Context<'_, '_>) -> CommandResult {
     let offset = ctx.session.last_write_offset;
     let log = &ctx.server.log;
     if local && !log.is_enabled() {
-        return Err(CommandError::line(
-            "ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled.",
-        ));
+        return Err(CommandError::line(crate::blocking::WAITAOF_WITHOUT_LOG));
     }
     let synced = log.is_enabled() && log.synced() >= offset;
     let acknowledged = acknowledged(ctx.server, offset);
