@@ -464,9 +464,10 @@ impl Cron {
 
 /// SHUTDOWN ABORT: forgets signals that the timers have not acted on yet. False when there were none.
 pub fn abort_shutdown() -> bool {
-    let aborted = SIGNALS.iter().fold(false, |aborted, flag| {
-        flag.swap(false, Ordering::AcqRel) || aborted
-    });
+    let mut aborted = false;
+    for flag in SIGNALS.iter() {
+        aborted |= flag.swap(false, Ordering::AcqRel);
+    }
     if aborted {
         log::warn!("Shutdown manually aborted.");
     }

@@ -187,7 +187,7 @@ fn memory(facts: &Facts<'_>, text: &mut String) {
         "total_system_memory_human": human_bytes(system),
     );
     script_memory(text);
-    memory_limits(facts, &report, text);
+    memory_limits(facts, report, text);
 }
 
 fn script_memory(text: &mut String) {
