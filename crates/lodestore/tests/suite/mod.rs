@@ -4,6 +4,7 @@ mod connections;
 mod crash;
 mod harness;
 mod keys;
+mod limits;
 mod linearizability;
 mod random;
 mod server;
