@@ -308,12 +308,8 @@ impl Worker {
             }
         };
         if matches!(pending.entry, Ok(None)) && is_web_request(args.arg(0)) {
-            abort_web_request(
-                connection,
-                &mut self.web_request_logged_ms,
-                self.exec.now_ms,
-            );
-            return;
+            let logged_ms = &mut self.web_request_logged_ms;
+            return abort_web_request(connection, logged_ms, self.exec.now_ms);
         }
         let request = Request {
             args,
