@@ -180,6 +180,7 @@ impl Worker {
                 break;
             }
         }
+        connection.publish_input(server);
         if connection.hung_up {
             self.close(token);
         }
