@@ -120,7 +120,7 @@ pub fn run<'k>(
         |session: &Session| matches!(session.reply_mode, ReplyMode::Off | ReplyMode::Skip);
     let was_silent = is_silent(session);
     let mark = out.mark();
-    let verdict = match check(exec, server, session, request) {
+    let verdict = match check(exec, server, session, request, held.is_some()) {
         Ok(Admission::Run(entry)) => start(exec, server, session, entry, request, out, held),
         Ok(Admission::Queue(entry)) => {
             queue(session, entry, request.args);
@@ -167,6 +167,7 @@ fn check(
     server: &Server,
     session: &Session,
     request: Request<'_>,
+    holds_locks: bool,
 ) -> Result<Admission, CommandError> {
     let entry = admit_command(session, request)?;
     let flags = entry.command.flags;
@@ -183,7 +184,10 @@ fn check(
         crate::commands::check_protected(server, session, entry)?;
     }
     let combined = combined_flags(session, entry);
-    check_memory(exec, server, combined)?;
+    if !holds_locks {
+        // Eviction locks shards; under held locks memory was not bounded a moment ago.
+        check_memory(exec, server, combined)?;
+    }
     check_disk(server, entry, combined)?;
     check_replicas(server, combined)?;
     if server.loading.is_active() && !loading_allowed(session, entry) {

@@ -64,6 +64,7 @@ impl Instance {
     /// Starts a server: listens, starts the threads, loads the data. Returns when it accepts commands.
     pub fn start(config: Config) -> Result<Self, StartError> {
         let supervisor = Supervisor::detect(config.choice(P::Supervised));
+        return_memory(&config);
         let server = build(config)?;
         let listeners = listen(&server.config)?;
         *server.lock_listeners() = listeners;
@@ -615,6 +616,13 @@ pub fn apply_parameter(server: &Server, id: P) -> Result<(), String> {
     }
     refresh_switches(server);
     Ok(())
+}
+
+/// Freed memory goes back to the system by a thread of the allocator: the workers may be asleep by then.
+fn return_memory(config: &Config) {
+    if !keyspace::memory::set_background_thread(config.bool(P::JemallocBgThread)) {
+        log::debug!("The allocator has no background thread");
+    }
 }
 
 /// New listening sockets in place of the old ones, which are closed first because the addresses may

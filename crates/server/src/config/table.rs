@@ -344,7 +344,7 @@ parameters! {
     CrashLogEnabled = "crash-log-enabled": Kind::Bool, "yes", LATER;
     ServerCpulist = "server-cpulist" / "server_cpulist": optional(check::any), "", IMMUTABLE, LATER;
     BioCpulist = "bio-cpulist" / "bio_cpulist": optional(check::any), "", IMMUTABLE, LATER;
-    JemallocBgThread = "jemalloc-bg-thread": Kind::Bool, "yes", LATER;
+    JemallocBgThread = "jemalloc-bg-thread": Kind::Bool, "yes";
     LocaleCollate = "locale-collate": text(check::any), "", LATER;
     DynamicHz = "dynamic-hz": Kind::Bool, "yes", INERT;
 

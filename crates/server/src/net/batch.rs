@@ -87,10 +87,46 @@ pub(super) struct Batch {
     sources: Vec<Source>,
     pending: Vec<Pending>,
     spans: Vec<Span>,
+    /// Input buffers between two big requests.
+    pub(super) spares: Spares,
     /// Requests of the last round: what the next one may expect.
     requests: usize,
     /// The last command that was looked up, by its name as the client wrote it: pipelines repeat it.
     last: Option<(SmallVec<[u8; 16]>, &'static Entry)>,
+}
+
+/// Empty input buffers for the next connection that needs one: allocating and touching a fresh one for
+/// every big argument would cost more than reading it. Given up once a second.
+#[derive(Default)]
+pub(super) struct Spares {
+    buffers: Vec<Vec<u8>>,
+    /// Sum of their capacities.
+    bytes: usize,
+}
+
+/// Bytes that spare buffers may hold: some hundred kilobytes for each of fifty busy clients would be more
+/// than the second-level cache serves anyway.
+const SPARE_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+impl Spares {
+    fn take(&mut self) -> Vec<u8> {
+        let buffer = self.buffers.pop().unwrap_or_default();
+        self.bytes -= buffer.capacity();
+        buffer
+    }
+
+    fn keep(&mut self, buffer: Vec<u8>) {
+        let capacity = buffer.capacity();
+        if capacity > 0 && self.bytes + capacity <= SPARE_BYTES_MAX {
+            self.bytes += capacity;
+            self.buffers.push(buffer);
+        }
+    }
+
+    /// Frees all of them.
+    pub(super) fn clear(&mut self) {
+        *self = Self::default();
+    }
 }
 
 impl Worker {
@@ -112,7 +148,7 @@ impl Worker {
         self.run_batch(server, &mut batch, &mut held);
         drop(held);
         for source in std::mem::take(&mut batch.sources) {
-            self.finish_source(server, &batch.arena, source);
+            self.finish_source(server, &mut batch, source);
         }
         self.batch = batch;
     }
@@ -385,20 +421,24 @@ impl Worker {
     }
 
     /// Keeps what was not consumed, notices limits and hang-ups, and queues what has more to do.
-    fn finish_source(&mut self, server: &Server, arena: &[u8], source: Source) {
+    fn finish_source(&mut self, server: &Server, batch: &mut Batch, source: Source) {
         let token = source.token;
         let Some(connection) = self.connection(token) else {
             return;
         };
+        let arena = &batch.arena;
         let total = source.bytes.slice(arena).len();
         match source.bytes {
             Bytes::Arena(start, end) => {
                 let rest = arena.get(start + source.position..end).unwrap_or_default();
-                connection.input.extend_from_slice(rest);
+                if !rest.is_empty() {
+                    connection.input = batch.spares.take();
+                    connection.input.extend_from_slice(rest);
+                }
             }
             Bytes::Own(bytes) => {
                 connection.input = bytes;
-                connection.trim_input(source.position);
+                batch.spares.keep(connection.trim_input(source.position));
             }
         }
         connection.publish_input(server);

@@ -23,9 +23,6 @@ pub const READ_BYTES: usize = 16 * 1024;
 /// Read size while a big argument arrives, in bytes: fewer system calls, still a bounded turn.
 pub const READ_BYTES_BIG: usize = 1024 * 1024;
 
-/// An idle connection gives its input buffer back when it holds more than this many bytes of memory.
-const INPUT_KEEP: usize = 0;
-
 /// Most pieces of one vectored write; more than this do not make a call cheaper.
 const WRITE_PIECES: usize = 64;
 
@@ -156,10 +153,8 @@ impl Connection {
     /// How many bytes the next read asks for.
     pub fn read_size(&self) -> usize {
         if self.missing > READ_BYTES {
-            // The claim is the client's: grow with what has really arrived.
-            self.missing
-                .min(READ_BYTES_BIG)
-                .min(self.input.len().max(READ_BYTES) * 2)
+            // The claim is the client's: no more than this is reserved before it has arrived.
+            self.missing.min(READ_BYTES_BIG)
         } else {
             READ_BYTES
         }
@@ -207,16 +202,15 @@ impl Connection {
         }
     }
 
-    /// Keeps what was not consumed; an idle client keeps no input memory.
-    pub fn trim_input(&mut self, consumed: usize) {
+    /// Keeps what was not consumed. An idle client keeps no input memory: returns the buffer when nothing
+    /// is left in it.
+    pub fn trim_input(&mut self, consumed: usize) -> Vec<u8> {
         if consumed >= self.input.len() {
             self.input.clear();
-            if self.input.capacity() > INPUT_KEEP {
-                self.input = Vec::new();
-            }
-        } else if consumed > 0 {
-            self.input.drain(..consumed);
+            return std::mem::take(&mut self.input);
         }
+        self.input.drain(..consumed);
+        Vec::new()
     }
 
     /// The replies of this turn leave only when the log has passed the offset they depend on.

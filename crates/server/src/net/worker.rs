@@ -592,6 +592,7 @@ impl Worker {
         }
         if now_ms >= self.next_idle_check_ms {
             self.next_idle_check_ms = now_ms + 1_000;
+            self.batch.spares.clear();
             self.check_clients(server, now_ms);
         }
         let mut cron = std::mem::take(&mut self.cron);
