@@ -142,6 +142,18 @@ pub fn rewrite(server: &Server) -> Result<(), CommandError> {
     Ok(())
 }
 
+/// A log that has lost records (the disk was away for longer than memory could bridge) can only be mended
+/// by a base with the data as it is.
+pub fn mend(server: &Server) {
+    let lost = server
+        .log
+        .trouble()
+        .is_some_and(|trouble| trouble.needs_base);
+    if lost && let Err(error) = rewrite(server) {
+        log::debug!("The log waits for a new base: {error:?}");
+    }
+}
+
 /// Writes a new base and goes on in a fresh increment; enables the log when it is not.
 pub fn new_base(server: &Server) -> Result<(), String> {
     let locked = server.keyspace.lock_all();

@@ -17,8 +17,11 @@ const LOCKS_PER_TURN: usize = 64;
 /// Removes what is due. Returns when there is work again (Unix milliseconds; `u64::MAX`: never).
 pub fn run(exec: &mut Executor, server: &Server, from: &mut usize) -> u64 {
     if !is_active(exec, server) {
-        // Looked at again soon: the switch has no waker.
-        return exec.now_ms + 100;
+        // Looked at again soon: the switch has no waker. Stored, because what is due stays due meanwhile
+        // and would keep the worker awake.
+        let again = exec.now_ms + 100;
+        server.next_expiry_ms.store(again, Ordering::Release);
+        return again;
     }
     // Reset before looking, so that a deadline set meanwhile is not lost.
     server.next_expiry_ms.store(u64::MAX, Ordering::Release);

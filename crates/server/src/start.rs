@@ -421,9 +421,14 @@ pub fn handle_signals() -> io::Result<()> {
 pub struct Cron {
     is_first: bool,
     next_ms: u64,
+    next_mend_ms: u64,
     expire_from: usize,
     balance: Balance,
 }
+
+/// Time between two looks at whether the log needs a new base, in milliseconds: a disk that failed does not
+/// recover any faster.
+const MEND_INTERVAL_MS: u64 = 2_000;
 
 impl Cron {
     /// Timers that do something only on the first worker.
@@ -456,6 +461,10 @@ impl Cron {
             .fetch_max(keyspace::memory::used(), Ordering::Relaxed);
         self.balance.tick(server, now_ms, exec.now_ns);
         check_signals(server);
+        if now_ms >= self.next_mend_ms {
+            self.next_mend_ms = now_ms + MEND_INTERVAL_MS;
+            crate::durability::mend(server);
+        }
         if let Some(worker) = server.workers.first() {
             let nanos = server.clock.monotonic_ns().saturating_sub(began_ns);
             worker.stats.cron_nanos.add(nanos);

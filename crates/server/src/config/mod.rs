@@ -1,4 +1,4 @@
-//! Configuration: one table of parameters ([`table`]), where values come from ([`args`], [`file`], the environment,
+//! Configuration: one table of parameters (`table`), where values come from (`args`, `file`, the environment,
 //! CONFIG SET), and where they go (CONFIG GET, CONFIG REWRITE and the rest of the server).
 //!
 //! A later source wins over an earlier one: defaults, the configuration file, standard input (`-`), environment
