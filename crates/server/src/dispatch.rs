@@ -441,6 +441,7 @@ fn run_locked(
 ) -> Verdict {
     exec.effects
         .reset(session.origin == Origin::Client && server.is_logging());
+    look_ahead(locked, session.db, located);
     let outcome = execute(
         exec,
         server,
@@ -470,6 +471,25 @@ fn run_locked(
     }
     verdict
 }
+
+/// A command on many keys has its own look-ahead: all buckets on their way into the cache, then all
+/// entries. (A command on one key was looked ahead of by its batch.)
+fn look_ahead(locked: &Locked<'_>, db: u32, located: &[LocatedKey]) {
+    if located.len() < 2 {
+        return;
+    }
+    for chunk in located.chunks(LOOK_AHEAD_KEYS) {
+        chunk
+            .iter()
+            .for_each(|key| locked.prefetch_bucket(db, key.hash));
+        chunk
+            .iter()
+            .for_each(|key| locked.prefetch_entry(db, key.hash));
+    }
+}
+
+/// Keys whose lines are brought in together: three lines each stay within the first-level cache.
+const LOOK_AHEAD_KEYS: usize = 64;
 
 /// EXEC runs other commands and so needs the executor itself.
 fn start_exec(
