@@ -325,7 +325,7 @@ parameters! {
     Dir = "dir": Kind::Dir, "", PROTECTED, DENY_LOADING;
     HashSeed = "hash-seed": optional(check::hash_seed), "", IMMUTABLE;
     Hz = "hz": int(0, INT_MAX), "10";
-    DisableThp = "disable-thp": Kind::Bool, "no", IMMUTABLE;
+    DisableThp = "disable-thp": Kind::Bool, "yes", IMMUTABLE;
     OomScoreAdj = "oom-score-adj": choice::<OomScoreAdj>(), "no";
     OomScoreAdjValues = "oom-score-adj-values": Kind::OomScores, "0 200 800";
     ShutdownTimeout = "shutdown-timeout": int(0, INT_MAX), "10";

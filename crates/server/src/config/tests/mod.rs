@@ -87,11 +87,7 @@ fn the_table_is_consistent() {
 }
 
 /// Parameters whose default differs from Valkey's on purpose, with ours.
-const DELIBERATE: &[(&str, &str)] = &[
-    ("appendonly", "yes"),
-    ("disable-thp", "no"),
-    ("syslog-ident", "lodestore"),
-];
+const DELIBERATE: &[(&str, &str)] = &[("appendonly", "yes"), ("syslog-ident", "lodestore")];
 
 #[test]
 fn every_parameter_of_valkey_is_here_with_its_default() {
