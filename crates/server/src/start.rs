@@ -370,10 +370,13 @@ fn spawn(server: &Arc<Server>) -> io::Result<Vec<JoinHandle<io::Result<()>>>> {
     std::thread::Builder::new()
         .name("background".to_owned())
         .spawn(move || crate::lazy::work(&background))?;
+    // All are made before the first one runs: a worker may be sent mail from then on, and mail without a
+    // waker would lie there. A failure here is a failure to start.
+    let workers = (0..server.workers.len())
+        .map(|index| Worker::new(Arc::clone(server), index))
+        .collect::<io::Result<Vec<_>>>()?;
     let mut threads = Vec::new();
-    for index in 0..server.workers.len() {
-        // Made here, so that a failure is a failure to start.
-        let mut worker = Worker::new(Arc::clone(server), index)?;
+    for (index, mut worker) in workers.into_iter().enumerate() {
         let thread = std::thread::Builder::new()
             .name(format!("worker-{index}"))
             .spawn(move || worker.run())?;

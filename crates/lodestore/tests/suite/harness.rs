@@ -13,6 +13,9 @@ use resp::{Value, decode, quoted, split_args};
 /// How long a server may take to answer its first PING.
 const START_TIMEOUT: Duration = Duration::from_secs(20);
 
+/// Starts of one server that may fail because its port was taken.
+const START_TRIES: usize = 5;
+
 /// How long one reply may take.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -37,9 +40,16 @@ impl TestServer {
     }
 
     fn start_in(dir: PathBuf, args: Vec<String>) -> Self {
-        let server = Self::spawn(dir, args);
-        server.wait_until_ready();
-        server
+        for _ in 0..START_TRIES {
+            let mut server = Self::spawn(dir.clone(), args.clone());
+            if server.wait_until_ready() {
+                return server;
+            }
+            // It ended by itself: somebody took the port meanwhile. The directory is still needed.
+            let mut ended = std::mem::ManuallyDrop::new(server);
+            ended.kill();
+        }
+        panic!("the server does not start: {args:?}");
     }
 
     fn spawn(dir: PathBuf, args: Vec<String>) -> Self {
@@ -62,14 +72,17 @@ impl TestServer {
         }
     }
 
-    fn wait_until_ready(&self) {
+    /// False when the process ended instead.
+    fn wait_until_ready(&mut self) -> bool {
         let began = Instant::now();
         while began.elapsed() < START_TIMEOUT {
             if let Ok(stream) = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)) {
                 let mut client = Client::new(stream);
                 if client.run(&["PING"]) == Value::Simple(b"PONG".to_vec()) {
-                    return;
+                    return true;
                 }
+            } else if self.child.try_wait().expect("its state").is_some() {
+                return false;
             }
             std::thread::sleep(Duration::from_millis(5));
         }
@@ -225,8 +238,18 @@ fn copy_dir(from: &Path, to: &Path) {
 }
 
 fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-    listener.local_addr().expect("its address").port()
+    // Below the ports that the system gives to clients, of which the tests have many.
+    const FIRST: u32 = 12_000;
+    const COUNT: u32 = 20_000;
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let offset = std::process::id().wrapping_mul(97);
+    loop {
+        let number = NEXT.fetch_add(1, Ordering::Relaxed).wrapping_add(offset) % COUNT;
+        let port = u16::try_from(FIRST + number).expect("a port");
+        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 /// The records of a log; annotations between them are left out.

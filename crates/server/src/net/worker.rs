@@ -30,10 +30,8 @@ const EVENTS_PER_TURN: usize = 1024;
 const ACCEPTS_PER_TURN: usize = 256;
 /// The first worker sleeps no longer than this: it has the timers of the server.
 const SLEEP_TIMERS: Duration = Duration::from_millis(100);
-/// A worker with clients sleeps no longer than this: it looks after them once a second.
-const SLEEP_CLIENTS: Duration = Duration::from_secs(1);
-/// A worker without clients only waits for mail.
-const SLEEP_IDLE: Duration = Duration::from_secs(3600);
+/// The others look after their clients once a second; mail wakes them.
+const SLEEP_OTHERS: Duration = Duration::from_secs(1);
 
 /// One worker.
 pub struct Worker {
@@ -169,10 +167,10 @@ impl Worker {
             return Duration::ZERO;
         }
         let now_ms = self.server.now_ms();
-        let mut sleep = match (self.index, self.by_id.is_empty()) {
-            (0, _) => SLEEP_TIMERS,
-            (_, false) => SLEEP_CLIENTS,
-            (_, true) => SLEEP_IDLE,
+        let mut sleep = if self.index == 0 {
+            SLEEP_TIMERS
+        } else {
+            SLEEP_OTHERS
         };
         let mut until = |deadline_ms: u64| {
             sleep = sleep.min(Duration::from_millis(deadline_ms.saturating_sub(now_ms)));
