@@ -10,6 +10,7 @@ use resp::{Args, Reply};
 
 use crate::client::{Origin, Session};
 use crate::command::Flags;
+use crate::config::P;
 use crate::effects::Effects;
 use crate::error::CommandError;
 use crate::lru::AccessNow;
@@ -197,6 +198,8 @@ pub struct Data<'c, 'k> {
     pub touch: bool,
     /// Who runs the command.
     pub origin: Origin,
+    /// The client is the source of an import (CLIENT IMPORT-SOURCE).
+    pub imports: bool,
     /// True while a command that only reads runs: statistics of hits are for those.
     pub reads: bool,
     /// Keys that got elements somebody may wait for, in order.
@@ -458,12 +461,16 @@ impl<'c, 'k> Data<'c, 'k> {
         }
     }
 
-    /// The key's time is over. Returns whether it is still visible (only while replaying the log,
-    /// which says itself when keys went).
+    /// The key's time is over. Returns whether it is still visible: while the log is replayed, which says
+    /// itself when keys went, and in import mode for the client that imports.
     #[cold]
     fn expired(&mut self, key: Key<'_>) -> bool {
         if self.origin == Origin::Replay {
             return true;
+        }
+        // The source of an import says itself when keys go.
+        if self.server.config.bool(P::ImportMode) {
+            return self.imports;
         }
         if self.server.pause.stops_expiry(self.now_ms) {
             return false;

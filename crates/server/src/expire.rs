@@ -2,6 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
+use crate::config::P;
 use crate::context::Key;
 use crate::dispatch::{self, Executor};
 use crate::server::Server;
@@ -57,6 +58,7 @@ fn is_active(exec: &Executor, server: &Server) -> bool {
     server.switches.active_expire.load(Ordering::Relaxed)
         && !server.pause.stops_expiry(exec.now_ms)
         && !server.loading.is_active()
+        && !server.config.bool(P::ImportMode)
 }
 
 /// One step in every shard, whether it has something due or not: a shard whose keys with deadlines are all gone
