@@ -9,7 +9,6 @@ use keyspace::{EntryMut, EntryRef, KeyHash, Locked, NewValue, Shard, StringRef, 
 use resp::{Args, Reply};
 
 use crate::client::{Origin, Session};
-use crate::command::Flags;
 use crate::config::P;
 use crate::effects::Effects;
 use crate::error::CommandError;
@@ -465,12 +464,11 @@ impl<'c, 'k> Data<'c, 'k> {
     /// itself when keys went, and in import mode for the client that imports.
     #[cold]
     fn expired(&mut self, key: Key<'_>) -> bool {
-        if self.origin == Origin::Replay {
+        if self.sees_expired() {
             return true;
         }
-        // The source of an import says itself when keys go.
-        if self.server.config.bool(P::ImportMode) {
-            return self.imports;
+        if self.is_importing() {
+            return false;
         }
         if self.server.pause.stops_expiry(self.now_ms) {
             return false;
@@ -480,6 +478,22 @@ impl<'c, 'k> Data<'c, 'k> {
         }
         self.note_expired(key);
         false
+    }
+
+    /// The server takes over another's data, and that one says when keys go: nothing expires by itself.
+    fn is_importing(&self) -> bool {
+        self.server.config.bool(P::ImportMode)
+    }
+
+    /// Keys whose time is over are visible to this client all the same.
+    pub fn sees_expired(&self) -> bool {
+        self.origin == Origin::Replay || (self.imports && self.is_importing())
+    }
+
+    /// A deadline that has passed already when it is set, so that the key goes at once. The log is replayed
+    /// as it is, and an import is taken over as it is: there the key stays until its removal is said.
+    pub fn is_past(&self, deadline: u64) -> bool {
+        deadline <= self.now_ms && self.origin != Origin::Replay && !self.is_importing()
     }
 
     /// What follows from the expiry of a key that has just been removed.
@@ -527,9 +541,4 @@ impl Random {
     pub fn below(&mut self, bound: u64) -> u64 {
         ((u128::from(self.next_u64()) * u128::from(bound)) >> 64) as u64
     }
-}
-
-/// True when the flags say that a command only reads.
-pub fn only_reads(flags: Flags) -> bool {
-    flags.has(Flags::READONLY)
 }

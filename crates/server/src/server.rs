@@ -165,8 +165,6 @@ pub struct Server {
     pub blocked_clients: AtomicU64,
     /// Clients with CLIENT PAUSE postponed commands or a MULTI with watched keys, for INFO.
     pub watching_clients: AtomicU64,
-    /// Highest memory use seen, in bytes.
-    pub peak_memory: AtomicU64,
     /// When data was last saved, Unix seconds.
     pub last_save_s: AtomicU64,
     /// The way back to the shared pointer, for jobs of the background thread.

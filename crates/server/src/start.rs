@@ -10,7 +10,6 @@ use crossbeam_utils::CachePadded;
 use keyspace::{Keyspace, Options, SHARDS_MAX, SHARDS_MIN};
 use persist::{Disk, FsyncPolicy, Log, LogOptions};
 
-use crate::command::CommandResult;
 use crate::config::{AppendFsync, Config, P, shutdown};
 use crate::dispatch::Executor;
 use crate::error::CommandError;
@@ -194,7 +193,6 @@ fn build(config: Config) -> Result<Arc<Server>, StartError> {
         switches: Default::default(),
         blocked_clients: AtomicU64::new(0),
         watching_clients: AtomicU64::new(0),
-        peak_memory: AtomicU64::new(0),
         last_save_s: AtomicU64::new(0),
         next_expiry_ms: AtomicU64::new(0),
         me: me.clone(),
@@ -459,9 +457,6 @@ impl Cron {
         let began_ns = server.clock.monotonic_ns();
         server.lru.refresh(now_ms);
         crate::info::metrics::sample(server);
-        server
-            .peak_memory
-            .fetch_max(keyspace::memory::used(), Ordering::Relaxed);
         self.balance.tick(server, now_ms, exec.now_ns);
         check_signals(server);
         if now_ms >= self.next_mend_ms {
@@ -559,11 +554,6 @@ pub fn request_shutdown(server: &Server, options: ShutdownOptions) -> Result<(),
 
 fn shutdown_error() -> CommandError {
     CommandError::line("ERR Errors trying to SHUTDOWN. Check logs.")
-}
-
-/// The result of a handler that ended the process: nothing is answered, the connection closes.
-pub fn shutdown_result(result: Result<(), CommandError>) -> CommandResult {
-    result.map(|()| crate::command::Outcome::Done)
 }
 
 // ---- parameters at run time --------------------------------------------------------------------

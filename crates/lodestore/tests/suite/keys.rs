@@ -504,3 +504,27 @@ fn what_is_logged() {
     );
     server.assert_replays();
 }
+
+#[test]
+fn nothing_expires_during_an_import() {
+    let server = TestServer::start();
+    let mut source = server.connect();
+    let mut other = server.connect();
+    source.line("CONFIG SET import-mode yes");
+    source.line("CLIENT IMPORT-SOURCE on");
+    source.line("SET gone 1 PX 1");
+    source.line("SET past 2");
+    assert_eq!(source.integer("EXPIRE past -10"), 1);
+    std::thread::sleep(std::time::Duration::from_millis(20));
+    // The source sees what is over, others do not, and nothing is removed.
+    assert_eq!(source.run(&["GET", "gone"]).as_bytes(), Some(&b"1"[..]));
+    assert_eq!(source.run(&["GET", "past"]).as_bytes(), Some(&b"2"[..]));
+    assert!(other.run(&["GET", "gone"]).is_null());
+    assert_eq!(other.integer("DBSIZE"), 2);
+    source.line("CONFIG SET import-mode no");
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    while other.integer("DBSIZE") > 0 {
+        assert!(std::time::Instant::now() < deadline, "the keys stay");
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+}

@@ -3,7 +3,6 @@
 use smallvec::SmallVec;
 
 use super::delete_expired;
-use crate::client::Origin;
 use crate::command::*;
 use crate::context::{Context, EventClass};
 use crate::error::CommandError;
@@ -349,7 +348,7 @@ fn set_deadline(ctx: &mut Context<'_, '_>, base_ms: u64, seconds: bool) -> Comma
     if !allowed {
         return Ok(Outcome::Done);
     }
-    if deadline <= ctx.data.now_ms && ctx.data.origin != Origin::Replay {
+    if ctx.data.is_past(deadline) {
         delete_expired(ctx, key);
         return Ok(Outcome::Done);
     }

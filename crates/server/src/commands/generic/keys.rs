@@ -2,7 +2,6 @@
 
 use values::glob;
 
-use crate::client::Origin;
 use crate::command::*;
 use crate::context::{Context, Data};
 
@@ -53,8 +52,8 @@ pub(super) fn keys(ctx: &mut Context<'_, '_>) -> CommandResult {
 /// of expired ones to the expiry loop.
 pub(super) fn hides_expired(data: &Data<'_, '_>) -> impl Fn(Option<u64>) -> bool + use<> {
     let now_ms = data.now_ms;
-    let replays = data.origin == Origin::Replay;
-    move |deadline| !replays && deadline.is_some_and(|at| at <= now_ms)
+    let sees = data.sees_expired();
+    move |deadline| !sees && deadline.is_some_and(|at| at <= now_ms)
 }
 
 /// How often RANDOMKEY draws again while expired keys may not be removed.

@@ -4,7 +4,6 @@ use keyspace::NewValue;
 
 use super::options::{Accepted, Condition, Lifetime, Options, Unit};
 use super::write_string;
-use crate::client::Origin;
 use crate::command::*;
 use crate::commands::generic::delete_expired;
 use crate::context::{Context, EventClass, Expiry, Key};
@@ -190,10 +189,9 @@ fn expiry(deadline: Option<u64>, keeps: bool) -> Expiry {
     }
 }
 
-/// True for a deadline that has passed already. The log is replayed as it is: what has expired meanwhile
-/// goes when the log says so, or once loading is over.
+/// True for a deadline that has passed already.
 pub(super) fn is_past(ctx: &Context<'_, '_>, deadline: Option<u64>) -> bool {
-    deadline.is_some_and(|at| at <= ctx.data.now_ms) && ctx.data.origin != Origin::Replay
+    deadline.is_some_and(|at| ctx.data.is_past(at))
 }
 
 /// Writes the present value, or null, as the reply of a command that also changes the key.
