@@ -248,6 +248,7 @@ fn log_options(config: &Config) -> LogOptions {
         appenddirname: config.text(P::AppendDirName),
         appendfilename: config.text(P::AppendFileName),
         fsync: fsync_policy(config),
+        timestamps: config.bool(P::AofTimestampEnabled),
         load_truncated: config.bool(P::AofLoadTruncated),
         max_bulk: config.size(P::ProtoMaxBulkLen),
         ..LogOptions::default()
@@ -591,6 +592,10 @@ pub fn apply_parameter(server: &Server, id: P) -> Result<(), String> {
     match id {
         P::AppendOnly => crate::durability::switch(server, server.config.bool(P::AppendOnly))?,
         P::AppendFsync => server.log.set_policy(fsync_policy(&server.config)),
+        P::AofTimestampEnabled => {
+            let on = server.config.bool(P::AofTimestampEnabled);
+            server.log.set_timestamps(on);
+        }
         P::LogLevel | P::LogFormat | P::LogTimestampFormat => {
             crate::logging::update(&server.config);
         }

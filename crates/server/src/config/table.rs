@@ -328,7 +328,7 @@ parameters! {
     DisableThp = "disable-thp": Kind::Bool, "yes", IMMUTABLE;
     OomScoreAdj = "oom-score-adj": choice::<OomScoreAdj>(), "no";
     OomScoreAdjValues = "oom-score-adj-values": Kind::OomScores, "0 200 800";
-    ShutdownTimeout = "shutdown-timeout": int(0, INT_MAX), "10";
+    ShutdownTimeout = "shutdown-timeout": int(0, INT_MAX), "10", LATER;
     ShutdownOnSigint = "shutdown-on-sigint": Kind::Flags(shutdown::WORDS), "default";
     ShutdownOnSigterm = "shutdown-on-sigterm": Kind::Flags(shutdown::WORDS), "default";
     SetProcTitle = "set-proc-title": Kind::Bool, "yes", IMMUTABLE;
@@ -368,10 +368,10 @@ parameters! {
     AclLogMaxLen = "acllog-max-len": int(0, MAX), "128", LATER;
 
     // Behaviour of commands.
-    NotifyKeyspaceEvents = "notify-keyspace-events": Kind::Events, "";
+    NotifyKeyspaceEvents = "notify-keyspace-events": Kind::Events, "", LATER;
     ExtendedRedisCompatibility = "extended-redis-compatibility": Kind::Bool, "no";
     ImportMode = "import-mode": Kind::Bool, "no";
-    ActiveExpireEffort = "active-expire-effort": int(1, 10), "1";
+    ActiveExpireEffort = "active-expire-effort": int(1, 10), "1", INERT;
     PropagationErrorBehavior = "propagation-error-behavior": choice::<PropagationError>(), "ignore", LATER;
 
     // Slow commands and latency.
@@ -396,8 +396,8 @@ parameters! {
     LfuDecayTime = "lfu-decay-time": int(0, INT_MAX), "1";
     LazyfreeLazyEviction = "lazyfree-lazy-eviction": Kind::Bool, "yes";
     LazyfreeLazyExpire = "lazyfree-lazy-expire": Kind::Bool, "yes";
-    LazyfreeLazyServerDel = "lazyfree-lazy-server-del": Kind::Bool, "yes";
-    LazyfreeLazyUserDel = "lazyfree-lazy-user-del": Kind::Bool, "yes";
+    LazyfreeLazyServerDel = "lazyfree-lazy-server-del": Kind::Bool, "yes", LATER;
+    LazyfreeLazyUserDel = "lazyfree-lazy-user-del": Kind::Bool, "yes", LATER;
     LazyfreeLazyUserFlush = "lazyfree-lazy-user-flush": Kind::Bool, "yes";
     ActiveRehashing = "activerehashing": Kind::Bool, "yes", INERT;
     ActiveDefrag = "activedefrag": Kind::Bool, "no", INERT;
@@ -416,8 +416,8 @@ parameters! {
     AppendFileName = "appendfilename": text(check::file_name), "appendonly.aof", IMMUTABLE;
     AppendDirName = "appenddirname": text(check::dir_name), "appendonlydir", IMMUTABLE;
     AofLoadTruncated = "aof-load-truncated": Kind::Bool, "yes";
-    AofTimestampEnabled = "aof-timestamp-enabled": Kind::Bool, "no";
-    NoAppendfsyncOnRewrite = "no-appendfsync-on-rewrite": Kind::Bool, "no";
+    AofTimestampEnabled = "aof-timestamp-enabled": Kind::Bool, "yes";
+    NoAppendfsyncOnRewrite = "no-appendfsync-on-rewrite": Kind::Bool, "no", INERT;
     AofUseRdbPreamble = "aof-use-rdb-preamble": Kind::Bool, "yes", LATER;
     AutoAofRewritePercentage = "auto-aof-rewrite-percentage": int(0, INT_MAX), "100", LATER;
     AutoAofRewriteMinSize = "auto-aof-rewrite-min-size": memory(0, MAX), "67108864", LATER;

@@ -567,10 +567,14 @@ fn abort_web_request(connection: &mut Connection, logged_ms: &mut u64, now_ms: u
 
 /// A violation of the protocol: the client is told and disconnected.
 fn refuse(server: &Server, connection: &mut Connection, error: ProtocolError, bytes: &[u8]) {
-    log::debug!(
-        "Protocol error ({error}) from client: {}. Query buffer: {}",
-        connection.session.shared.addr,
+    let shown = if server.config.bool(P::HideUserDataFromLog) {
+        "*redacted*".to_owned()
+    } else {
         resp::quoted(bytes.get(..64).unwrap_or(bytes))
+    };
+    log::debug!(
+        "Protocol error ({error}) from client: {}. Query buffer: {shown}",
+        connection.session.shared.addr
     );
     let mut line = b"ERR ".to_vec();
     line.extend_from_slice(&error.to_bytes());

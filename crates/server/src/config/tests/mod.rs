@@ -87,7 +87,11 @@ fn the_table_is_consistent() {
 }
 
 /// Parameters whose default differs from Valkey's on purpose, with ours.
-const DELIBERATE: &[(&str, &str)] = &[("appendonly", "yes"), ("syslog-ident", "lodestore")];
+const DELIBERATE: &[(&str, &str)] = &[
+    ("aof-timestamp-enabled", "yes"),
+    ("appendonly", "yes"),
+    ("syslog-ident", "lodestore"),
+];
 
 #[test]
 fn every_parameter_of_valkey_is_here_with_its_default() {
