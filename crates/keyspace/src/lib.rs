@@ -23,7 +23,7 @@ mod hook;
 mod locks;
 pub mod lru;
 pub mod memory;
-pub mod number;
+
 mod shard;
 #[cfg(test)]
 mod tests;
@@ -39,4 +39,4 @@ pub use hash::KeyHash;
 pub use hook::ChangeHook;
 pub use locks::{Keyspace, Locked, Options, SHARDS_MAX, SHARDS_MIN};
 pub use shard::{ExpireProgress, Shard};
-pub use values::BigString;
+pub use values::{BigString, number};

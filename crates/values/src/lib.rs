@@ -1,15 +1,32 @@
 //! What a key can hold, and the table that finds it.
 //!
-//! Values and algorithms over them, without knowledge of keys, commands, time or locks:
+//! Values and algorithms over them, without knowledge of keys, commands, clocks or locks. Deadlines of
+//! elements are absolute unix milliseconds that callers compare.
 //!
+//! * [`List`], [`Set`], [`Hash`], [`SortedSet`]: the collections, independent of their encoding;
 //! * [`table`]: the hash table of the keyspace and of big hashes and sets;
 //! * [`BigString`]: long strings, shareable with replies;
 //! * [`glob`]: the pattern language of KEYS, SCAN and PSUBSCRIBE;
 //! * [`lcs`]: longest common subsequences.
 
+pub mod alloc;
 mod bigstring;
+mod element;
 pub mod glob;
+mod hash;
 pub mod lcs;
+pub mod list;
+pub mod number;
+mod owner;
+pub mod set;
 pub mod table;
+mod thresholds;
+pub mod zset;
 
 pub use bigstring::BigString;
+pub use element::{DIGITS, Digits, Element};
+pub use hash::{FieldDeadline, Hash};
+pub use list::{End, List};
+pub use set::{Set, SetEncoding};
+pub use thresholds::Thresholds;
+pub use zset::{Inserted, LexBound, LexRange, ScoreRange, SortedSet, SortedSetBuilder};

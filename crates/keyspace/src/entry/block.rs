@@ -5,6 +5,7 @@ use super::value::{Payload, Type, Value, ValueMut, ValueRef};
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::marker::PhantomData;
 use std::ptr::{self, NonNull};
+use values::alloc::size_class;
 
 /// Bytes before the optional parts of the header: kind, flags, 24 bits of LRU or LFU.
 const FIXED: usize = 5;
@@ -36,20 +37,6 @@ pub(crate) enum Storage {
 /// Kind and flags of what nearly all entries are: an inline string with lengths of one byte each.
 const SMALL_MASK: u16 = 0xf | ((KEY_WIDTH_BITS | 0b111 << VALUE_CODE_SHIFT) as u16) << 8;
 const SMALL_STRING: u16 = Storage::Inline as u16;
-
-/// The size that the allocator gives for a request of `bytes`: 8-byte steps up to 64, then four steps to
-/// each doubling, but at most a page of 4 KiB (jemalloc 5.3.1 with `lg_quantum` 3). A block without spare
-/// room has exactly this size, so its size need not be stored. Should the allocator differ, it only wastes.
-#[inline]
-pub(crate) const fn size_class(bytes: usize) -> usize {
-    let last = match bytes {
-        0..=64 => 7,
-        // 2^k < bytes <= 2^(k + 1) goes in steps of 2^(k - 2).
-        65..=0x8000 => (1usize << (61 - (bytes - 1).leading_zeros())).wrapping_sub(1),
-        _ => 4095,
-    };
-    bytes.wrapping_add(last) & !last
-}
 
 /// Where everything stands in a block.
 #[derive(Clone, Copy, Debug)]

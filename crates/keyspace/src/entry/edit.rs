@@ -5,10 +5,10 @@ use super::value::{INLINE_MAX, NewValue, Payload, StringRef, Type, Value, ValueM
 use super::{Block, Encoding, EntryRef};
 use crate::db::Database;
 use crate::hash::KeyHash;
-use crate::number;
 use std::fmt;
 use std::sync::Arc;
 use values::BigString;
+use values::number;
 use values::table::Slot;
 
 /// The longest string that a value may become, in bytes. Far above every configurable limit: it keeps the

@@ -1,4 +1,3 @@
-use super::block::size_class;
 use super::*;
 use crate::tests::{DB, one_shard};
 
@@ -10,26 +9,6 @@ fn owned(key: &[u8], value: NewValue<'_>, deadline: Option<u64>) -> OwnedBlock {
 
 fn block_bytes(key: &[u8], value: NewValue<'_>, deadline: Option<u64>) -> usize {
     owned(key, value, deadline).block().capacity()
-}
-
-#[test]
-fn size_classes_are_those_of_jemalloc() {
-    for (bytes, class) in [
-        (1, 8),
-        (8, 8),
-        (9, 16),
-        (33, 40),
-        (64, 64),
-        (65, 80),
-        (80, 80),
-        (81, 96),
-        (129, 160),
-        (1025, 1280),
-        (65_536, 65_536),
-        (65_537, 69_632),
-    ] {
-        assert_eq!(size_class(bytes), class, "{bytes}");
-    }
 }
 
 #[test]

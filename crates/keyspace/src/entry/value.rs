@@ -4,10 +4,10 @@
 //! owning pointer; the table [`pointer_values!`] at the end of this file lists those kinds, and the block,
 //! the references and the owned [`Value`] all follow from it.
 
-use crate::number;
 use std::fmt;
 use std::sync::Arc;
 use values::BigString;
+use values::number;
 
 /// The longest string that lies inside its entry, in bytes. Longer ones live out of line, so that replies
 /// can share them instead of copying.

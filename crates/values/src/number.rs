@@ -1,4 +1,4 @@
-//! Integer text, as far as entries need it: which strings are stored as integers, and how they read back.
+//! Integer text: which strings are stored as integers, and how they read back.
 
 /// The longest text of an `i64`: a sign and 19 digits.
 pub const INTEGER_TEXT_MAX: usize = 20;

@@ -1,0 +1,184 @@
+//! The eight bytes that own a collection: a pointer to one of several forms, with the form in its low bits.
+//!
+//! A collection lies in an entry as one pointer. Small ones are packed in a single block that the pointer
+//! leads to directly; a box in between would cost as much as the overhead of several elements. So which
+//! form it is must be told by the pointer itself: all blocks are aligned to 8, which leaves three bits.
+
+use crate::alloc::ALIGN;
+use std::marker::PhantomData;
+use std::mem::ManuallyDrop;
+use std::ops::{Deref, DerefMut};
+use std::ptr::NonNull;
+
+const TAG_MASK: usize = ALIGN - 1;
+
+/// A form that a collection can take: something owned through one pointer aligned to 8.
+///
+/// # Safety
+/// `into_raw` returns a pointer aligned to 8, and `from_raw` with it gives the same value back.
+pub(crate) unsafe trait Form: Sized {
+    /// The form, borrowed for reading.
+    type Ref<'a>: Copy
+    where
+        Self: 'a;
+
+    /// Gives ownership to the pointer.
+    fn into_raw(self) -> NonNull<u8>;
+
+    /// Takes ownership from the pointer.
+    ///
+    /// # Safety
+    /// `raw` came from `into_raw` of this form and is not used as an owner again.
+    unsafe fn from_raw(raw: NonNull<u8>) -> Self;
+
+    /// Borrows the form.
+    ///
+    /// # Safety
+    /// `raw` came from `into_raw` of this form, which is neither changed nor freed during `'a`.
+    unsafe fn borrow<'a>(raw: NonNull<u8>) -> Self::Ref<'a>
+    where
+        Self: 'a;
+}
+
+// SAFETY: the pointer of a box comes from the box; its alignment is checked when the impl is used.
+unsafe impl<T> Form for Box<T> {
+    type Ref<'a>
+        = &'a T
+    where
+        T: 'a;
+
+    fn into_raw(self) -> NonNull<u8> {
+        const { assert!(align_of::<T>() == ALIGN) };
+        NonNull::from(Box::leak(self)).cast()
+    }
+
+    unsafe fn from_raw(raw: NonNull<u8>) -> Self {
+        // SAFETY: by contract.
+        unsafe { Box::from_raw(raw.cast().as_ptr()) }
+    }
+
+    unsafe fn borrow<'a>(raw: NonNull<u8>) -> &'a T
+    where
+        T: 'a,
+    {
+        // SAFETY: by contract.
+        unsafe { raw.cast().as_ref() }
+    }
+}
+
+/// An owning pointer with a mark from 0 to 7. It does not know the forms: the collection that has it takes
+/// care that mark and form agree, and drops the form.
+#[repr(transparent)]
+pub(crate) struct Owner {
+    word: NonNull<u8>,
+}
+
+impl Owner {
+    /// Takes ownership of `form`.
+    pub(crate) fn new<F: Form>(form: F, tag: usize) -> Owner {
+        debug_assert!(tag <= TAG_MASK);
+        let raw = form.into_raw();
+        debug_assert!(raw.addr().get() & TAG_MASK == 0);
+        Owner {
+            word: raw.map_addr(|address| address | (tag & TAG_MASK)),
+        }
+    }
+
+    /// The mark.
+    #[inline]
+    pub(crate) fn tag(&self) -> usize {
+        self.word.addr().get() & TAG_MASK
+    }
+
+    #[inline]
+    fn raw(&self) -> NonNull<u8> {
+        let address = self.word.as_ptr().map_addr(|address| address & !TAG_MASK);
+        // SAFETY: the address without the mark is that of a block, which is not zero.
+        unsafe { NonNull::new_unchecked(address) }
+    }
+
+    /// Borrows the form for reading.
+    ///
+    /// # Safety
+    /// The owner was made from an `F`.
+    #[inline]
+    pub(crate) unsafe fn get<F: Form>(&self) -> F::Ref<'_> {
+        // SAFETY: by contract; the borrow of the owner keeps the form as it is.
+        unsafe { F::borrow(self.raw()) }
+    }
+
+    /// Borrows the form for change.
+    ///
+    /// # Safety
+    /// The owner was made from an `F`.
+    #[inline]
+    pub(crate) unsafe fn edit<F: Form>(&mut self) -> Editing<'_, F> {
+        // SAFETY: by contract. The guard owns the form until it gives it back in its drop.
+        let form = ManuallyDrop::new(unsafe { F::from_raw(self.raw()) });
+        Editing {
+            owner: self,
+            form,
+            borrow: PhantomData,
+        }
+    }
+
+    /// Takes the form out.
+    ///
+    /// # Safety
+    /// The owner was made from an `F` and is not used again, except to be overwritten without a drop.
+    #[inline]
+    pub(crate) unsafe fn take<F: Form>(&mut self) -> F {
+        // SAFETY: by contract.
+        unsafe { F::from_raw(self.raw()) }
+    }
+}
+
+/// A form, borrowed for change; the owner gets its (possibly new) address when the guard goes.
+pub(crate) struct Editing<'a, F: Form> {
+    owner: &'a mut Owner,
+    form: ManuallyDrop<F>,
+    borrow: PhantomData<&'a mut F>,
+}
+
+impl<F: Form> Deref for Editing<'_, F> {
+    type Target = F;
+
+    #[inline]
+    fn deref(&self) -> &F {
+        &self.form
+    }
+}
+
+impl<F: Form> DerefMut for Editing<'_, F> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut F {
+        &mut self.form
+    }
+}
+
+impl<F: Form> Drop for Editing<'_, F> {
+    #[inline]
+    fn drop(&mut self) {
+        let tag = self.owner.tag();
+        // SAFETY: the form is taken out of the guard once, here, and the guard is gone afterwards.
+        let form = unsafe { ManuallyDrop::take(&mut self.form) };
+        *self.owner = Owner::new(form, tag);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_form_survives_marks_and_changes() {
+        let mut owner = Owner::new(Box::new(vec![1u64]), 3);
+        assert_eq!(owner.tag(), 3);
+        // SAFETY: the owner was made from this type.
+        unsafe {
+            owner.edit::<Box<Vec<u64>>>().push(2);
+            assert_eq!(owner.get::<Box<Vec<u64>>>(), &vec![1, 2]);
+            assert_eq!(*owner.take::<Box<Vec<u64>>>(), [1, 2]);
+        }
+    }
+}
