@@ -11,9 +11,11 @@
 
 pub mod alloc;
 mod bigstring;
+mod deadlines;
 mod element;
 pub mod glob;
 mod hash;
+pub mod hash_seed;
 pub mod lcs;
 pub mod list;
 pub mod number;
