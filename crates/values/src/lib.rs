@@ -13,6 +13,7 @@ pub mod alloc;
 mod bigstring;
 mod deadlines;
 mod element;
+mod elements;
 pub mod glob;
 mod hash;
 pub mod hash_seed;
