@@ -1,9 +1,10 @@
 //! One numbered database's part in one shard: a table of entries, a timing wheel, and counters.
 
-use crate::entry::{Block, EntryRef, OwnedBlock};
+use crate::entry::{Block, EntryRef, OwnedBlock, Type};
 use crate::expire::Expiry;
 use crate::hash::{Hasher, KeyHash};
 use crate::hook::FRONTIER_END;
+use std::collections::HashMap;
 use std::fmt;
 use values::table::{Slot, Table};
 
@@ -30,6 +31,9 @@ pub(crate) struct Database {
     pub(crate) expiry: Expiry,
     /// Entries with a deadline.
     pub(crate) volatile: usize,
+    /// Entries that have elements with deadlines, by hash, with the time for which they are filed in the
+    /// wheel; none before the first such entry.
+    pub(crate) elements: Option<Box<HashMap<u64, u64>>>,
     /// Sum of all deadlines, for the average time to live.
     deadline_sum: u128,
     /// Bytes of all blocks; what values keep elsewhere is not in it.
@@ -46,6 +50,7 @@ impl Database {
             table: Table::new(place.prefix_bits),
             expiry: Expiry::new(seen_ms),
             volatile: 0,
+            elements: None,
             deadline_sum: 0,
             block_bytes: 0,
             place,
@@ -85,10 +90,66 @@ impl Database {
     pub(crate) fn insert(&mut self, hash: KeyHash, block: Block, hasher: &Hasher) -> u64 {
         self.block_bytes += block.capacity();
         self.table.insert(hash.0, block.as_ptr(), hasher);
+        let due_ms = match block.value_type() {
+            Type::String | Type::List => u64::MAX,
+            _ => match block.value().next_element_deadline() {
+                None => u64::MAX,
+                next => self.elements_changed(hash, next),
+            },
+        };
         match block.deadline() {
-            None => u64::MAX,
-            deadline => self.deadline_changed(hash, None, deadline),
+            None => due_ms,
+            deadline => self.deadline_changed(hash, None, deadline).min(due_ms),
         }
+    }
+
+    /// True when some entry has elements with deadlines.
+    #[inline]
+    pub(crate) fn has_volatile_elements(&self) -> bool {
+        self.elements.is_some()
+    }
+
+    /// Number of entries that have elements with deadlines.
+    pub(crate) fn volatile_elements(&self) -> usize {
+        self.elements.as_ref().map_or(0, |elements| elements.len())
+    }
+
+    /// For when the wheel was told to look at the elements of an entry.
+    pub(crate) fn elements_filed(&self, hash: KeyHash) -> Option<u64> {
+        self.elements.as_ref()?.get(&hash.0).copied()
+    }
+
+    /// Notes that the earliest deadline of an element of an entry is `next` now, and files it when need be.
+    /// Returns when the wheel wants to be looked at because of it, `u64::MAX` for never.
+    pub(crate) fn elements_changed(&mut self, hash: KeyHash, next: Option<u64>) -> u64 {
+        match (next, &mut self.elements) {
+            (None, None) => u64::MAX,
+            (None, Some(elements)) => {
+                elements.remove(&hash.0);
+                if elements.is_empty() {
+                    self.elements = None;
+                }
+                u64::MAX
+            }
+            (Some(next), elements) => {
+                let elements = elements.get_or_insert_default();
+                // A handle that is filed earlier will find the new time.
+                if elements.get(&hash.0).is_some_and(|filed| *filed <= next) {
+                    return u64::MAX;
+                }
+                elements.insert(hash.0, next);
+                self.file(hash, next)
+            }
+        }
+    }
+
+    /// As [`Database::elements_changed`] when the handle for the entry has just fired: whatever was filed
+    /// counts no more.
+    pub(crate) fn elements_fired(&mut self, hash: KeyHash, next: Option<u64>) {
+        if let Some(elements) = &mut self.elements {
+            elements.remove(&hash.0);
+        }
+        self.elements_changed(hash, next);
     }
 
     /// Takes an entry out.
@@ -100,6 +161,9 @@ impl Database {
         if let Some(deadline) = block.deadline() {
             self.volatile -= 1;
             self.deadline_sum -= u128::from(deadline);
+        }
+        if self.elements.is_some() {
+            self.elements_changed(hasher.hash(block.key()), None);
         }
         // SAFETY: the table does not hold the block any more, so this is the only copy in use.
         unsafe { OwnedBlock::new(block) }
@@ -163,6 +227,7 @@ impl Database {
         DatabaseStats {
             entries: self.table.len(),
             volatile: self.volatile,
+            volatile_elements: self.volatile_elements(),
             block_bytes: self.block_bytes,
             table_bytes: self.table.memory_usage(),
             buckets: self.table.buckets(),
@@ -201,6 +266,8 @@ pub struct DatabaseStats {
     pub entries: usize,
     /// Entries with a deadline.
     pub volatile: usize,
+    /// Entries that have elements with deadlines.
+    pub volatile_elements: usize,
     /// Bytes of the entries' blocks, without what values keep out of line.
     pub block_bytes: usize,
     /// Bytes of the hash tables.
@@ -217,6 +284,7 @@ impl std::ops::AddAssign for DatabaseStats {
     fn add_assign(&mut self, other: DatabaseStats) {
         self.entries += other.entries;
         self.volatile += other.volatile;
+        self.volatile_elements += other.volatile_elements;
         self.block_bytes += other.block_bytes;
         self.table_bytes += other.table_bytes;
         self.buckets += other.buckets;

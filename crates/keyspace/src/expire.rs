@@ -1,13 +1,14 @@
 //! Expiry of one database: the wheel's handles meet the entries.
 //!
-//! Invariant: for every entry with a deadline there is a handle, filed at the deadline or before. A handle
+//! Invariant: for every entry with a deadline there is a handle, filed at the deadline or before; likewise for
+//! every entry with elements that have deadlines, filed at the earliest of these or before. A handle
 //! that fires too early is filed again; one that finds nothing is dropped. Repeated changes of deadlines
 //! can leave several handles for one key. When they have become too many, a new wheel is begun and filled by
 //! a walk through the table, some buckets per call, while the old wheel still fires; then the old one goes,
 //! with all stale handles.
 
 use crate::db::Database;
-use crate::entry::{Block, EntryRef, Removed, Value};
+use crate::entry::{Block, EntryRef, Removed, Type, Value};
 use crate::hash::{Hasher, KeyHash};
 use crate::hook::{self, ChangeHook, FRONTIER_END};
 use crate::wheel::{Wanted, Wheel};
@@ -98,6 +99,28 @@ impl Expiry {
     }
 }
 
+/// Hears what expires. A closure hears of entries only.
+pub trait OnExpired {
+    /// The entry of a key is about to be removed, because its deadline has passed.
+    fn entry(&mut self, db: u32, key: &[u8]);
+
+    /// An element of a collection is removed, because its deadline has passed.
+    fn element(&mut self, db: u32, key: &[u8], kind: Type, element: &[u8]) {
+        let _ = (db, key, kind, element);
+    }
+
+    /// The entry of a key is about to be removed, because its last element has expired.
+    fn emptied(&mut self, db: u32, key: &[u8]) {
+        let _ = (db, key);
+    }
+}
+
+impl<F: FnMut(u32, &[u8])> OnExpired for F {
+    fn entry(&mut self, db: u32, key: &[u8]) {
+        self(db, key);
+    }
+}
+
 /// What one call of the expiry cycle shares between databases.
 pub(crate) struct Cycle<'a> {
     pub(crate) now_ms: u64,
@@ -106,7 +129,7 @@ pub(crate) struct Cycle<'a> {
     pub(crate) db: u32,
     pub(crate) hasher: Hasher,
     pub(crate) hook: &'a mut Option<Box<dyn ChangeHook>>,
-    pub(crate) on_expired: &'a mut dyn FnMut(u32, &[u8]),
+    pub(crate) on_expired: &'a mut dyn OnExpired,
     pub(crate) expired: usize,
     /// Values whose freeing is worth another thread.
     pub(crate) garbage: Vec<Value>,
@@ -131,7 +154,9 @@ impl Database {
     }
 
     fn stale_handles_max(&self) -> usize {
-        2 * self.volatile + STALE_HANDLES_MIN + self.table.len() / ENTRIES_PER_STALE_HANDLE
+        2 * (self.volatile + self.volatile_elements())
+            + STALE_HANDLES_MIN
+            + self.table.len() / ENTRIES_PER_STALE_HANDLE
     }
 
     /// Expires what is due and does other work of the wheel until the budget is used up. Returns when
@@ -163,7 +188,7 @@ impl Database {
             cycle.budget -= 1;
             self.walk(&cycle.hasher);
         }
-        if self.volatile == 0 {
+        if self.volatile == 0 && !self.has_volatile_elements() {
             // Whatever handles are left, they are stale.
             self.expiry = Expiry::new(cycle.now_ms);
         }
@@ -221,6 +246,12 @@ impl Database {
             if let Some(deadline) = block.deadline() {
                 wheel.file(hasher.hash(block.key()).0, deadline);
             }
+            if let Some(elements) = &self.elements {
+                let hash = hasher.hash(block.key()).0;
+                if let Some(deadline) = elements.get(&hash) {
+                    wheel.file(hash, *deadline);
+                }
+            }
         });
         rebuild.walked = next;
         if next == 0 {
@@ -231,6 +262,12 @@ impl Database {
     /// Looks at the keys that a handle means: expires those that are due, files the handle again for the
     /// others.
     fn fire(&mut self, hash: KeyHash, cycle: &mut Cycle<'_>) {
+        if self
+            .elements_filed(hash)
+            .is_some_and(|filed| filed <= cycle.now_ms)
+        {
+            self.fire_elements(hash, cycle);
+        }
         loop {
             let mut due: Option<Slot> = None;
             let mut later: Option<u64> = None;
@@ -255,6 +292,61 @@ impl Database {
         }
     }
 
+    /// Expires elements of the collection with this hash, as many as the budget allows, and files the next.
+    fn fire_elements(&mut self, hash: KeyHash, cycle: &mut Cycle<'_>) {
+        let mut found: Option<Slot> = None;
+        self.table.candidates(hash.0, |slot, ptr| {
+            // SAFETY: the table holds live blocks.
+            let block = unsafe { Block::from_ptr(ptr) };
+            let next = block.value().next_element_deadline();
+            if next.is_some() && cycle.hasher.hash(block.key()) == hash {
+                found = Some(slot);
+            }
+        });
+        let Some(slot) = found else {
+            return self.elements_fired(hash, None);
+        };
+        let entry = EntryRef::new(self.block(slot));
+        let is_due = entry.deadline().is_some_and(|at| at <= cycle.now_ms);
+        if is_due {
+            // The whole entry goes in a moment.
+            return self.elements_fired(hash, None);
+        }
+        self.expire_elements(hash, slot, usize::MAX, cycle);
+    }
+
+    /// Expires up to `limit` due elements of an entry, and the entry when none is left. What does not fit the
+    /// budget is filed again.
+    pub(crate) fn expire_elements(
+        &mut self,
+        hash: KeyHash,
+        slot: Slot,
+        limit: usize,
+        cycle: &mut Cycle<'_>,
+    ) {
+        let block = self.block(slot);
+        let entry = EntryRef::new(block);
+        if self.frontier != FRONTIER_END {
+            let key = entry.key();
+            hook::before_change(cycle.hook, self.frontier, cycle.db, hash, key, Some(entry));
+        }
+        let (db, kind) = (cycle.db, entry.value_type());
+        let on_expired = &mut *cycle.on_expired;
+        // SAFETY: the database is borrowed exclusively; key and value of a block do not overlap.
+        let value = unsafe { block.value_mut() };
+        let count = value.expire_elements(cycle.now_ms, limit.min(cycle.budget), &mut |element| {
+            on_expired.element(db, block.key(), kind, element);
+        });
+        cycle.budget -= count;
+        cycle.expired += count;
+        if block.value().element_count() == Some(0) {
+            cycle.on_expired.emptied(db, block.key());
+            drop(self.remove(slot, &cycle.hasher));
+        } else {
+            self.elements_fired(hash, block.value().next_element_deadline());
+        }
+    }
+
     fn file_again(&mut self, hash: KeyHash, deadline: u64) {
         if let Some(wheel) = &mut self.expiry.wheel {
             wheel.file(hash.0, deadline);
@@ -263,7 +355,7 @@ impl Database {
 
     fn expire_entry(&mut self, slot: Slot, cycle: &mut Cycle<'_>) {
         let entry = EntryRef::new(self.block(slot));
-        (cycle.on_expired)(cycle.db, entry.key());
+        cycle.on_expired.entry(cycle.db, entry.key());
         if self.frontier != FRONTIER_END {
             let hash = cycle.hasher.hash(entry.key());
             hook::before_change(

@@ -35,6 +35,7 @@ pub use entry::{
     StringRef, Type, Value, ValueMut, ValueRef,
 };
 pub use eviction::{Choice, Policy, Victim};
+pub use expire::OnExpired;
 pub use hash::KeyHash;
 pub use hook::ChangeHook;
 pub use locks::{Keyspace, Locked, Options, SHARDS_MAX, SHARDS_MIN};

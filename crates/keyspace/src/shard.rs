@@ -3,7 +3,7 @@
 use crate::db::{Cleared, Database, DatabaseStats, Place};
 use crate::entry::{Block, EntryMut, EntryRef, NewValue, Payload, Removed, Value};
 use crate::eviction::Pool;
-use crate::expire::Cycle;
+use crate::expire::{Cycle, OnExpired};
 use crate::hash::{Hasher, KeyHash};
 use crate::hook::{self, ChangeHook, FRONTIER_END};
 use crate::wheel::Wanted;
@@ -279,6 +279,57 @@ impl Shard {
         self.db(db).map_or(0, |db| db.volatile)
     }
 
+    /// Number of entries that have elements with deadlines.
+    #[inline]
+    pub fn volatile_elements(&self, db: u32) -> usize {
+        self.db(db).map_or(0, Database::volatile_elements)
+    }
+
+    /// Must be called after elements of a collection may have got, changed or lost deadlines.
+    pub fn sync_elements(&mut self, db: u32, hash: KeyHash, key: &[u8]) {
+        let Some(db) = self.db_mut(db) else { return };
+        let next = db
+            .find(hash, key)
+            .and_then(|slot| db.entry(slot).value().next_element_deadline());
+        let due_ms = db.elements_changed(hash, next);
+        self.next_due_ms = self.next_due_ms.min(due_ms);
+    }
+
+    /// Expires the elements of one collection whose deadline is not after `now_ms`, and the entry when none is
+    /// left. Returns how many elements went.
+    pub fn expire_elements(
+        &mut self,
+        db: u32,
+        hash: KeyHash,
+        key: &[u8],
+        now_ms: u64,
+        on_expired: &mut dyn OnExpired,
+    ) -> usize {
+        let mut cycle = Cycle {
+            now_ms,
+            budget: usize::MAX,
+            db,
+            hasher: self.hasher,
+            hook: &mut self.hook,
+            on_expired,
+            expired: 0,
+            garbage: Vec::new(),
+        };
+        let db = match db {
+            0 => Some(&mut self.first),
+            _ => self
+                .others
+                .get_mut(db as usize - 1)
+                .and_then(Option::as_deref_mut),
+        };
+        if let Some(db) = db
+            && let Some(slot) = db.find(hash, key)
+        {
+            db.expire_elements(hash, slot, usize::MAX, &mut cycle);
+        }
+        cycle.expired
+    }
+
     /// Average time to live of the entries with a deadline, in milliseconds.
     pub fn avg_ttl_ms(&self, db: u32, now_ms: u64) -> u64 {
         self.db(db).map_or(0, |db| db.avg_ttl_ms(now_ms))
@@ -407,7 +458,7 @@ impl Shard {
         &mut self,
         now_ms: u64,
         budget: usize,
-        on_expired: &mut dyn FnMut(u32, &[u8]),
+        on_expired: &mut dyn OnExpired,
     ) -> ExpireProgress {
         let mut cycle = Cycle {
             now_ms,

@@ -5,8 +5,15 @@
 //! wall clock. The data side stands in a field of its own ([`Data`]), so that a value borrowed from the
 //! keyspace can be written into the reply without a copy.
 
-use keyspace::{EntryMut, EntryRef, KeyHash, Locked, NewValue, Shard, StringRef, Type};
+use std::sync::atomic::Ordering;
+
+use keyspace::{
+    EntryMut, EntryRef, KeyHash, Locked, NewValue, Shard, StringRef, Type, Value, ValueMut,
+    ValueRef,
+};
 use resp::{Args, Reply};
+use smallvec::SmallVec;
+use values::{Element, Hash, List, Set, SortedSet, Thresholds};
 
 use crate::client::{Origin, Session};
 use crate::config::P;
@@ -17,6 +24,51 @@ use crate::server::Server;
 use crate::stats::WorkerStats;
 use crate::table::{Entry, KeyPosition};
 use crate::watch::ShardTables;
+
+/// Typed access to collections: for each kind one method to read, one to change what is there, and one
+/// that makes an empty collection where there is none (which must not stay empty: see
+/// [`Data::drop_if_empty`]).
+macro_rules! collection_access {
+    ($($(#[$doc:meta])* $kind:ident($read:ident, $edit:ident, $make:ident) => $type:ident),+ $(,)?) => {
+        $(
+            $(#[$doc])*
+            /// For reading: counts a hit or a miss.
+            #[inline]
+            pub fn $read(&mut self, key: Key<'_>) -> Result<Option<&$type>, CommandError> {
+                match self.lookup(key).map(|entry| entry.value()) {
+                    None => Ok(None),
+                    Some(ValueRef::$kind(value)) => Ok(Some(value)),
+                    Some(_) => Err(CommandError::WrongType),
+                }
+            }
+
+            $(#[$doc])*
+            /// For change.
+            #[inline]
+            pub fn $edit(&mut self, key: Key<'_>) -> Result<Option<&mut $type>, CommandError> {
+                match self.lookup_mut(key).map(EntryMut::into_value_mut) {
+                    None => Ok(None),
+                    Some(ValueMut::$kind(value)) => Ok(Some(value)),
+                    Some(_) => Err(CommandError::WrongType),
+                }
+            }
+
+            $(#[$doc])*
+            /// For change; a new empty one when there is no such key.
+            #[inline]
+            pub fn $make(&mut self, key: Key<'_>) -> Result<&mut $type, CommandError> {
+                if self.type_of(key).is_none() {
+                    let value = Value::$kind($type::new());
+                    self.set(key, NewValue::Owned(value), Expiry::Clear);
+                }
+                match self.$edit(key)? {
+                    Some(value) => Ok(value),
+                    None => Err(CommandError::line("ERR the key cannot be stored")),
+                }
+            }
+        )+
+    };
+}
 
 /// A key of the request with its hash.
 #[derive(Clone, Copy, Debug)]
@@ -34,6 +86,22 @@ pub struct LocatedKey {
     pub position: KeyPosition,
     /// Its hash.
     pub hash: KeyHash,
+}
+
+/// Replies with elements of collections.
+pub trait ElementReply {
+    /// The element as a bulk string.
+    fn element(&mut self, element: Element<'_>);
+}
+
+impl ElementReply for Reply<'_> {
+    #[inline]
+    fn element(&mut self, element: Element<'_>) {
+        match element {
+            Element::Bytes(bytes) => self.bulk(bytes),
+            Element::Int(value) => self.integer_bulk(value),
+        }
+    }
 }
 
 /// What a write does with the deadline of a key.
@@ -128,6 +196,11 @@ impl<'c, 'k> Context<'c, 'k> {
     /// True when the argument at `index` is `word`, in any case.
     pub fn is_word(&self, index: usize, word: &str) -> bool {
         self.args.arg(index).eq_ignore_ascii_case(word.as_bytes())
+    }
+
+    /// Up to which size collections stay packed.
+    pub fn thresholds(&self) -> Thresholds {
+        self.server.config.thresholds()
     }
 
     /// Logs `argv` instead of the command as it was sent. May be called several times.
@@ -313,6 +386,17 @@ impl<'c, 'k> Data<'c, 'k> {
         }
     }
 
+    collection_access! {
+        /// The list at a key.
+        List(list, list_mut, list_or_new) => List,
+        /// The set at a key.
+        Set(set_ref, set_mut, set_or_new) => Set,
+        /// The sorted set at a key.
+        ZSet(zset, zset_mut, zset_or_new) => SortedSet,
+        /// The hash at a key.
+        Hash(hash, hash_mut, hash_or_new) => Hash,
+    }
+
     /// True when the key exists (and is not expired); no statistics.
     pub fn exists(&mut self, key: Key<'_>) -> bool {
         self.peek(key).is_some()
@@ -398,9 +482,62 @@ impl<'c, 'k> Data<'c, 'k> {
     /// A key was changed: watchers, the change counter and the keyspace event.
     #[inline]
     pub fn changed(&mut self, key: Key<'_>, class: EventClass, event: &'static str) {
-        self.effects.add_dirty(1);
+        self.changed_times(1, key, class, event);
+    }
+
+    /// As [`Data::changed`], counting `n` changes.
+    #[inline]
+    pub fn changed_times(&mut self, n: u64, key: Key<'_>, class: EventClass, event: &'static str) {
+        self.effects.add_dirty(n);
+        let db = self.db;
+        if let Some(shard) = self.shard(key)
+            && shard.volatile_elements(db) > 0
+        {
+            shard.sync_elements(db, key.hash, key.bytes);
+        }
         self.touch_watchers(key);
         self.notify(class, event, key);
+    }
+
+    /// Must be called after elements of the collection have got deadlines, before [`Data::changed`].
+    pub fn sync_elements(&mut self, key: Key<'_>) {
+        let db = self.db;
+        if let Some(shard) = self.shard(key) {
+            shard.sync_elements(db, key.hash, key.bytes);
+        }
+    }
+
+    /// Removes a collection that has no elements left, with its event. True when it did.
+    pub fn drop_if_empty(&mut self, key: Key<'_>) -> bool {
+        let db = self.db;
+        let is_empty = self
+            .shard(key)
+            .and_then(|shard| shard.find(db, key.hash, key.bytes))
+            .is_some_and(|entry| entry.value().element_count() == Some(0));
+        if is_empty {
+            if let Some(old) = self.take(key) {
+                self.free(old);
+            }
+            self.notify(EventClass::Generic, "del", key);
+        }
+        is_empty
+    }
+
+    /// The entries of several keys at once, for reading, in the order of the keys; hits and misses are counted.
+    pub fn gather(&mut self, keys: &[Key<'_>]) -> SmallVec<[Option<EntryRef<'_>>; 4]> {
+        for key in keys {
+            self.lookup(*key);
+        }
+        let db = self.db;
+        let hidden: SmallVec<[bool; 4]> = keys.iter().map(|key| !self.reap(*key)).collect();
+        let locked = &*self.locked;
+        let entries = keys.iter().zip(hidden);
+        entries
+            .map(|(key, hidden)| {
+                let shard = locked.shard(key.hash).filter(|_| !hidden)?;
+                shard.find(db, key.hash, key.bytes)
+            })
+            .collect()
     }
 
     /// Watchers of the key, as if it had been changed, without counting a change.
@@ -443,21 +580,29 @@ impl<'c, 'k> Data<'c, 'k> {
     fn reap(&mut self, key: Key<'_>) -> bool {
         let db = self.db;
         match self.shard(key) {
-            Some(shard) if shard.volatile(db) > 0 => self.reap_volatile(key),
+            Some(shard) if shard.volatile(db) > 0 || shard.volatile_elements(db) > 0 => {
+                self.reap_volatile(key)
+            }
             _ => true,
         }
     }
 
     fn reap_volatile(&mut self, key: Key<'_>) -> bool {
         let (db, now_ms) = (self.db, self.now_ms);
-        let deadline = self
+        let Some(entry) = self
             .shard(key)
             .and_then(|shard| shard.find(db, key.hash, key.bytes))
-            .and_then(|entry| entry.deadline());
-        match deadline {
-            Some(deadline) if deadline <= now_ms => self.expired(key),
-            _ => true,
+        else {
+            return true;
+        };
+        let is_due = |deadline: Option<u64>| deadline.is_some_and(|at| at <= now_ms);
+        if is_due(entry.deadline()) {
+            return self.expired(key);
         }
+        if is_due(entry.value().next_element_deadline()) {
+            return self.elements_expired(key);
+        }
+        true
     }
 
     /// The key's time is over. Returns whether it is still visible: while the log is replayed, which says
@@ -480,6 +625,26 @@ impl<'c, 'k> Data<'c, 'k> {
         false
     }
 
+    /// The time of some elements of a collection is over. Returns whether the key is still there.
+    #[cold]
+    fn elements_expired(&mut self, key: Key<'_>) -> bool {
+        let stays = self.sees_expired()
+            || self.is_importing()
+            || self.server.pause.stops_expiry(self.now_ms)
+            || !self.server.switches.active_expire.load(Ordering::Relaxed);
+        if stays {
+            return true;
+        }
+        let (db, now_ms) = (self.db, self.now_ms);
+        let mut gone = ExpiredElements::default();
+        if let Some(shard) = self.shard(key) {
+            shard.expire_elements(db, key.hash, key.bytes, now_ms, &mut gone);
+        }
+        let emptied = gone.emptied;
+        self.note_expired_elements(key, &gone);
+        !emptied
+    }
+
     /// The server takes over another's data, and that one says when keys go: nothing expires by itself.
     fn is_importing(&self) -> bool {
         self.server.config.bool(P::ImportMode)
@@ -496,6 +661,36 @@ impl<'c, 'k> Data<'c, 'k> {
         deadline <= self.now_ms && self.origin != Origin::Replay && !self.is_importing()
     }
 
+    /// The time up to which deadlines of hash fields count as passed: fields that are past it and still there
+    /// are not shown. 0 for those who see everything.
+    #[inline]
+    pub fn view_ms(&self) -> u64 {
+        if self.sees_expired() { 0 } else { self.now_ms }
+    }
+
+    /// What follows from the expiry of elements that have just been removed.
+    pub fn note_expired_elements(&mut self, key: Key<'_>, gone: &ExpiredElements) {
+        let Some(kind) = gone.kind.filter(|_| !gone.elements.is_empty()) else {
+            return;
+        };
+        let (word, class, event): (&[u8], _, _) = match kind {
+            Type::Set => (b"SREM", EventClass::Set, "sexpired"),
+            Type::ZSet => (b"ZREM", EventClass::ZSet, "zexpired"),
+            _ => (b"HDEL", EventClass::Hash, "hexpired"),
+        };
+        self.stats.expired_fields.add(gone.elements.len() as u64);
+        for chunk in gone.elements.chunks(EXPIRED_PER_COMMAND) {
+            let mut argv: Vec<&[u8]> = vec![word, key.bytes];
+            argv.extend(chunk.iter().map(|element| &element[..]));
+            self.effects.push(self.db, &argv);
+        }
+        self.touch_watchers(key);
+        self.notify(class, event, key);
+        if gone.emptied {
+            self.notify(EventClass::Generic, "del", key);
+        }
+    }
+
     /// What follows from the expiry of a key that has just been removed.
     pub fn note_expired(&mut self, key: Key<'_>) {
         self.stats.expired_keys.add(1);
@@ -507,6 +702,33 @@ impl<'c, 'k> Data<'c, 'k> {
         self.effects.push(self.db, &[word, key.bytes]);
         self.touch_watchers(key);
         self.notify(EventClass::Expired, "expired", key);
+    }
+}
+
+/// Elements named in one command of the log: bounds its length.
+const EXPIRED_PER_COMMAND: usize = 1024;
+
+/// Elements of one collection whose time was over, as the keyspace reports them.
+#[derive(Debug, Default)]
+pub struct ExpiredElements {
+    /// The collection's type; `None` until something was reported.
+    pub kind: Option<Type>,
+    /// The elements, in the order of their deadlines.
+    pub elements: Vec<Vec<u8>>,
+    /// The collection is gone with its last element.
+    pub emptied: bool,
+}
+
+impl keyspace::OnExpired for ExpiredElements {
+    fn entry(&mut self, _db: u32, _key: &[u8]) {}
+
+    fn element(&mut self, _db: u32, _key: &[u8], kind: Type, element: &[u8]) {
+        self.kind = Some(kind);
+        self.elements.push(element.to_vec());
+    }
+
+    fn emptied(&mut self, _db: u32, _key: &[u8]) {
+        self.emptied = true;
     }
 }
 

@@ -2,8 +2,10 @@
 
 use std::sync::atomic::Ordering;
 
+use keyspace::{OnExpired, Type};
+
 use crate::config::P;
-use crate::context::Key;
+use crate::context::ExpiredElements;
 use crate::dispatch::{self, Executor};
 use crate::server::Server;
 
@@ -76,32 +78,68 @@ pub fn visit_all(exec: &mut Executor, server: &Server) {
 
 fn expire_shard(exec: &mut Executor, server: &Server, shard: usize) -> (bool, Option<u64>) {
     let mut locked = server.keyspace.lock_one(shard);
-    let mut expired: Vec<(u32, Vec<u8>)> = Vec::new();
+    let mut due = Due::default();
     let now_ms = exec.now_ms;
     let Some(target) = locked.shard_at_mut(shard) else {
         return (false, None);
     };
-    let progress = target.expire_due(now_ms, BUDGET_PER_LOCK, &mut |db, key| {
-        expired.push((db, key.to_vec()));
-    });
+    let progress = target.expire_due(now_ms, BUDGET_PER_LOCK, &mut due);
     for old in progress.garbage {
         if old.is_big() {
             server.lazy.free(Box::new(old));
         }
     }
-    for chunk in expired.chunk_by(|a, b| a.0 == b.0) {
+    for chunk in due.entries.chunk_by(|a, b| a.0 == b.0) {
         let Some((db, _)) = chunk.first() else {
             continue;
         };
         dispatch::internal(exec, server, &mut locked, *db, |data| {
             for (_, key) in chunk {
-                let key = Key {
-                    bytes: key,
-                    hash: server.keyspace.hash(key),
-                };
-                data.note_expired(key);
+                data.note_expired(data.key(key));
             }
         });
     }
+    for (db, key, gone) in &due.elements {
+        dispatch::internal(exec, server, &mut locked, *db, |data| {
+            data.note_expired_elements(data.key(key), gone);
+        });
+    }
     (progress.more, progress.next_due_ms)
+}
+
+/// What one step has removed, to be told afterwards.
+#[derive(Default)]
+struct Due {
+    entries: Vec<(u32, Vec<u8>)>,
+    /// Elements of one collection after the other.
+    elements: Vec<(u32, Vec<u8>, ExpiredElements)>,
+}
+
+impl Due {
+    fn collection(&mut self, db: u32, key: &[u8]) -> Option<&mut ExpiredElements> {
+        let is_last = |last: &(u32, Vec<u8>, ExpiredElements)| last.0 == db && last.1 == key;
+        if !self.elements.last().is_some_and(is_last) {
+            let fresh = ExpiredElements::default();
+            self.elements.push((db, key.to_vec(), fresh));
+        }
+        self.elements.last_mut().map(|(_, _, gone)| gone)
+    }
+}
+
+impl OnExpired for Due {
+    fn entry(&mut self, db: u32, key: &[u8]) {
+        self.entries.push((db, key.to_vec()));
+    }
+
+    fn element(&mut self, db: u32, key: &[u8], kind: Type, element: &[u8]) {
+        if let Some(gone) = self.collection(db, key) {
+            gone.element(db, key, kind, element);
+        }
+    }
+
+    fn emptied(&mut self, db: u32, key: &[u8]) {
+        if let Some(gone) = self.collection(db, key) {
+            gone.emptied = true;
+        }
+    }
 }

@@ -166,6 +166,7 @@ impl<'a> EntryMut<'a> {
         lru: u32,
     ) -> Option<Value> {
         let old_deadline = self.block.deadline();
+        let next_element = payload.next_element_deadline();
         // SAFETY: `&mut self` holds the exclusive borrow, and `replaced` records the new block.
         let done = unsafe { self.block.overwrite(payload, deadline, lru) };
         if done.before != done.after {
@@ -173,6 +174,10 @@ impl<'a> EntryMut<'a> {
             self.replaced(done.block);
         }
         self.deadline_changed(old_deadline, deadline);
+        if next_element.is_some() || self.db.has_volatile_elements() {
+            let due_ms = self.db.elements_changed(self.hash, next_element);
+            *self.next_due_ms = due_ms.min(*self.next_due_ms);
+        }
         done.old_value.filter(Value::is_big)
     }
 
@@ -180,6 +185,14 @@ impl<'a> EntryMut<'a> {
     #[inline]
     pub fn value_mut(&mut self) -> ValueMut<'_> {
         // SAFETY: `&mut self` holds the exclusive borrow of the database.
+        unsafe { self.block.value_mut() }
+    }
+
+    /// An out-of-line value, to be changed in place as long as the database was borrowed. When elements may
+    /// have got or lost deadlines, [`crate::Shard::sync_elements`] must be called afterwards.
+    #[inline]
+    pub fn into_value_mut(self) -> ValueMut<'a> {
+        // SAFETY: `self` held the exclusive borrow of the database, which `'a` goes on with.
         unsafe { self.block.value_mut() }
     }
 

@@ -6,8 +6,8 @@
 
 use std::fmt;
 use std::sync::Arc;
-use values::BigString;
 use values::number;
+use values::{BigString, Hash, List, Set, SetEncoding, SortedSet};
 
 /// The longest string that lies inside its entry, in bytes. Longer ones live out of line, so that replies
 /// can share them instead of copying.
@@ -217,6 +217,15 @@ pub(crate) enum Payload<'a> {
 }
 
 impl Payload<'_> {
+    /// The earliest deadline of an element of the value.
+    #[inline]
+    pub(crate) fn next_element_deadline(&self) -> Option<u64> {
+        match self {
+            Payload::OutOfLine(value) => value.next_element_deadline(),
+            _ => None,
+        }
+    }
+
     #[cold]
     fn big(bytes: &[u8]) -> Self {
         Payload::OutOfLine(Value::Big(Arc::new(BigString::from_slice(bytes))))
@@ -242,6 +251,117 @@ trait OutOfLine {
     fn heap_bytes(&self) -> usize;
     /// True when freeing it is worth another thread.
     fn is_big(&self) -> bool;
+
+    /// The earliest deadline of an element, in absolute unix milliseconds.
+    fn next_deadline(&self) -> Option<u64> {
+        None
+    }
+
+    /// Number of elements, `None` when it is none that has elements.
+    fn len(&self) -> Option<usize> {
+        None
+    }
+}
+
+/// Allocations from which on freeing a value is worth another thread: telling it costs about as much as
+/// freeing some tens of blocks. The number is Redis's.
+const BIG_BLOCKS: usize = 64;
+
+impl OutOfLine for List {
+    fn encoding(&self) -> Encoding {
+        match self.is_packed() {
+            true => Encoding::Listpack,
+            false => Encoding::Quicklist,
+        }
+    }
+
+    fn heap_bytes(&self) -> usize {
+        List::heap_bytes(self)
+    }
+
+    fn is_big(&self) -> bool {
+        self.nodes() > BIG_BLOCKS
+    }
+
+    fn len(&self) -> Option<usize> {
+        Some(List::len(self))
+    }
+}
+
+impl OutOfLine for Set {
+    fn encoding(&self) -> Encoding {
+        match Set::encoding(self) {
+            SetEncoding::Intset => Encoding::Intset,
+            SetEncoding::Listpack => Encoding::Listpack,
+            SetEncoding::Table => Encoding::Hashtable,
+        }
+    }
+
+    fn heap_bytes(&self) -> usize {
+        Set::heap_bytes(self)
+    }
+
+    fn is_big(&self) -> bool {
+        Set::encoding(self) == SetEncoding::Table && Set::len(self) > BIG_BLOCKS
+    }
+
+    fn next_deadline(&self) -> Option<u64> {
+        Set::next_deadline(self)
+    }
+
+    fn len(&self) -> Option<usize> {
+        Some(Set::len(self))
+    }
+}
+
+impl OutOfLine for SortedSet {
+    fn encoding(&self) -> Encoding {
+        match self.is_packed() {
+            true => Encoding::Listpack,
+            false => Encoding::Skiplist,
+        }
+    }
+
+    fn heap_bytes(&self) -> usize {
+        SortedSet::heap_bytes(self)
+    }
+
+    fn is_big(&self) -> bool {
+        !self.is_packed() && SortedSet::len(self) > BIG_BLOCKS
+    }
+
+    fn next_deadline(&self) -> Option<u64> {
+        SortedSet::next_deadline(self)
+    }
+
+    fn len(&self) -> Option<usize> {
+        Some(SortedSet::len(self))
+    }
+}
+
+impl OutOfLine for Hash {
+    fn encoding(&self) -> Encoding {
+        match self.is_packed() {
+            true => Encoding::Listpack,
+            false => Encoding::Hashtable,
+        }
+    }
+
+    fn heap_bytes(&self) -> usize {
+        Hash::heap_bytes(self)
+    }
+
+    fn is_big(&self) -> bool {
+        !self.is_packed() && Hash::len(self) > BIG_BLOCKS
+    }
+
+    fn next_deadline(&self) -> Option<u64> {
+        Hash::next_deadline(self)
+    }
+
+    fn len(&self) -> Option<usize> {
+        Some(Hash::len(self))
+    }
 }
 
 impl OutOfLine for Arc<BigString> {
@@ -407,6 +527,14 @@ out_of_line_values! {
     /// A string longer than [`INLINE_MAX`], shared with the replies that still send it. Writers copy it
     /// first when it is shared.
     Big(Arc<BigString>) => String,
+    /// A list.
+    List(List) => List,
+    /// A set.
+    Set(Set) => Set,
+    /// A sorted set.
+    ZSet(SortedSet) => ZSet,
+    /// A hash.
+    Hash(Hash) => Hash,
 }
 
 impl Value {
@@ -419,6 +547,11 @@ impl Value {
     pub fn is_big(&self) -> bool {
         self.as_value_ref().is_big()
     }
+
+    /// The earliest deadline of an element, in absolute unix milliseconds.
+    pub fn next_element_deadline(&self) -> Option<u64> {
+        self.as_value_ref().next_element_deadline()
+    }
 }
 
 impl<'a> ValueRef<'a> {
@@ -429,7 +562,6 @@ impl<'a> ValueRef<'a> {
             ValueRef::Int(value) => Some(StringRef::Int(value)),
             ValueRef::Bytes(bytes) => Some(StringRef::Bytes(bytes)),
             ValueRef::Big(big) => Some(StringRef::Big(big)),
-            #[allow(unreachable_patterns)] // as long as there are no collections
             _ => None,
         }
     }
@@ -437,6 +569,16 @@ impl<'a> ValueRef<'a> {
     /// True when freeing the value costs enough to be worth another thread.
     pub fn is_big(&self) -> bool {
         self.out_of_line().is_some_and(|value| value.is_big())
+    }
+
+    /// The earliest deadline of an element, in absolute unix milliseconds.
+    pub fn next_element_deadline(&self) -> Option<u64> {
+        self.out_of_line()?.next_deadline()
+    }
+
+    /// Number of elements of a collection, `None` for strings.
+    pub fn element_count(&self) -> Option<usize> {
+        self.out_of_line()?.len()
     }
 
     /// Bytes on the heap outside of the entry's block.
@@ -447,5 +589,23 @@ impl<'a> ValueRef<'a> {
     /// The encoding of an out-of-line value; one inside its entry has it in the entry's header.
     pub(super) fn out_of_line_encoding(&self) -> Option<Encoding> {
         self.out_of_line().map(|value| value.encoding())
+    }
+}
+
+impl ValueMut<'_> {
+    /// Removes at most `budget` elements whose deadline is not after `now_ms`, the earliest first; reports
+    /// each before it goes. Returns how many.
+    pub(crate) fn expire_elements(
+        self,
+        now_ms: u64,
+        budget: usize,
+        expired: &mut dyn FnMut(&[u8]),
+    ) -> usize {
+        match self {
+            ValueMut::Inline | ValueMut::Big(_) | ValueMut::List(_) => 0,
+            ValueMut::Set(set) => set.expire(now_ms, budget, expired),
+            ValueMut::ZSet(set) => set.expire(now_ms, budget, expired),
+            ValueMut::Hash(hash) => hash.expire(now_ms, budget, expired),
+        }
     }
 }

@@ -2,10 +2,14 @@
 
 pub mod connection;
 pub mod generic;
+pub mod hash;
+pub mod list;
 pub mod scripting;
 pub mod server;
+pub mod set;
 pub mod string;
 pub mod transactions;
+pub mod zset;
 
 use crate::client::Session;
 use crate::command::Command;
@@ -17,10 +21,14 @@ use crate::table::Entry;
 pub const GROUPS: &[&[&Command]] = &[
     connection::COMMANDS,
     generic::COMMANDS,
+    hash::COMMANDS,
+    list::COMMANDS,
     scripting::COMMANDS,
     server::COMMANDS,
+    set::COMMANDS,
     string::COMMANDS,
     transactions::COMMANDS,
+    zset::COMMANDS,
 ];
 
 /// Commands gated by a parameter (`enable-debug-command`): `no`, `local` or `yes`.

@@ -28,6 +28,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
+use values::Thresholds;
+
 pub use check::Check;
 pub use choices::{
     AclPubsubDefault, AppendFsync, Choice, ClusterConfigSave, ClusterEndpoint, LogFormat, LogLevel,
@@ -122,6 +124,23 @@ impl Config {
     #[must_use]
     pub fn size(&self, id: P) -> usize {
         usize::try_from(self.int(id)).unwrap_or(0)
+    }
+
+    /// Up to which size collections stay packed.
+    #[must_use]
+    pub fn thresholds(&self) -> Thresholds {
+        let clamped = |id: P, least: i64| self.int(id).clamp(least, i64::from(i32::MAX)) as i32;
+        Thresholds {
+            hash_entries: self.size(P::HashMaxListpackEntries),
+            hash_value: self.size(P::HashMaxListpackValue),
+            set_integers: self.size(P::SetMaxIntsetEntries),
+            set_entries: self.size(P::SetMaxListpackEntries),
+            set_value: self.size(P::SetMaxListpackValue),
+            zset_entries: self.size(P::ZsetMaxListpackEntries),
+            zset_value: self.size(P::ZsetMaxListpackValue),
+            list_size: clamped(P::ListMaxListpackSize, i64::from(i32::MIN)),
+            list_compress: clamped(P::ListCompressDepth, 0).unsigned_abs(),
+        }
     }
 
     /// Whether a yes-or-no parameter says yes.

@@ -396,8 +396,8 @@ parameters! {
     LfuDecayTime = "lfu-decay-time": int(0, INT_MAX), "1";
     LazyfreeLazyEviction = "lazyfree-lazy-eviction": Kind::Bool, "yes";
     LazyfreeLazyExpire = "lazyfree-lazy-expire": Kind::Bool, "yes";
-    LazyfreeLazyServerDel = "lazyfree-lazy-server-del": Kind::Bool, "yes", LATER;
-    LazyfreeLazyUserDel = "lazyfree-lazy-user-del": Kind::Bool, "yes", LATER;
+    LazyfreeLazyServerDel = "lazyfree-lazy-server-del": Kind::Bool, "yes";
+    LazyfreeLazyUserDel = "lazyfree-lazy-user-del": Kind::Bool, "yes";
     LazyfreeLazyUserFlush = "lazyfree-lazy-user-flush": Kind::Bool, "yes";
     ActiveRehashing = "activerehashing": Kind::Bool, "yes", INERT;
     ActiveDefrag = "activedefrag": Kind::Bool, "no", INERT;
@@ -440,15 +440,15 @@ parameters! {
     SanitizeDumpPayload = "sanitize-dump-payload": choice::<SanitizeDump>(), "no", INERT;
 
     // When small collections stay packed.
-    HashMaxListpackEntries = "hash-max-listpack-entries" / "hash-max-ziplist-entries": int(0, MAX), "512", LATER;
-    HashMaxListpackValue = "hash-max-listpack-value" / "hash-max-ziplist-value": memory(0, MAX), "64", LATER;
-    ListMaxListpackSize = "list-max-listpack-size" / "list-max-ziplist-size": int(INT_MIN, INT_MAX), "-2", LATER;
-    ListCompressDepth = "list-compress-depth": int(0, INT_MAX), "0", LATER;
-    SetMaxIntsetEntries = "set-max-intset-entries": int(0, MAX), "512", LATER;
-    SetMaxListpackEntries = "set-max-listpack-entries": int(0, MAX), "128", LATER;
-    SetMaxListpackValue = "set-max-listpack-value": int(0, MAX), "64", LATER;
-    ZsetMaxListpackEntries = "zset-max-listpack-entries" / "zset-max-ziplist-entries": int(0, MAX), "128", LATER;
-    ZsetMaxListpackValue = "zset-max-listpack-value" / "zset-max-ziplist-value": memory(0, MAX), "64", LATER;
+    HashMaxListpackEntries = "hash-max-listpack-entries" / "hash-max-ziplist-entries": int(0, MAX), "512";
+    HashMaxListpackValue = "hash-max-listpack-value" / "hash-max-ziplist-value": memory(0, MAX), "64";
+    ListMaxListpackSize = "list-max-listpack-size" / "list-max-ziplist-size": int(INT_MIN, INT_MAX), "-2";
+    ListCompressDepth = "list-compress-depth": int(0, INT_MAX), "0";
+    SetMaxIntsetEntries = "set-max-intset-entries": int(0, MAX), "512";
+    SetMaxListpackEntries = "set-max-listpack-entries": int(0, MAX), "128";
+    SetMaxListpackValue = "set-max-listpack-value": int(0, MAX), "64";
+    ZsetMaxListpackEntries = "zset-max-listpack-entries" / "zset-max-ziplist-entries": int(0, MAX), "128";
+    ZsetMaxListpackValue = "zset-max-listpack-value" / "zset-max-ziplist-value": memory(0, MAX), "64";
     HllSparseMaxBytes = "hll-sparse-max-bytes": memory(0, MAX), "3000", LATER;
     StreamNodeMaxBytes = "stream-node-max-bytes": memory(0, MAX), "4096", LATER;
     StreamNodeMaxEntries = "stream-node-max-entries": int(0, MAX), "100", LATER;

@@ -374,7 +374,7 @@ fn stats(facts: &Facts<'_>, text: &mut String) {
         "sync_partial_ok": 0,
         "sync_partial_err": 0,
         "expired_keys": totals.expired_keys,
-        "expired_fields": 0,
+        "expired_fields": totals.expired_fields,
         // Expiry is exact here: there is no stale part, and no cycle that runs out of time.
         "expired_stale_perc": "0.00",
         "expired_keys_with_volatile_items_stale_perc": "0.00",
@@ -579,10 +579,11 @@ fn keyspace(facts: &Facts<'_>, text: &mut String) {
         if totals.stats.entries > 0 {
             let _ = write!(
                 text,
-                "db{db}:keys={},expires={},avg_ttl={},keys_with_volatile_items=0\r\n",
+                "db{db}:keys={},expires={},avg_ttl={},keys_with_volatile_items={}\r\n",
                 totals.stats.entries,
                 totals.stats.volatile,
-                totals.avg_ttl_ms()
+                totals.avg_ttl_ms(),
+                totals.stats.volatile_elements
             );
         }
     }
