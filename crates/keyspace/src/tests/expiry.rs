@@ -55,7 +55,7 @@ impl Model {
     fn expire(&mut self, budget: usize) -> bool {
         let (now, deadlines) = (self.now, &mut self.deadlines);
         let mut expired = BTreeSet::new();
-        let progress = self.shard.expire_due(now, budget, &mut |db, key| {
+        let progress = self.shard.expire_due(now, budget, &mut |db: u32, key: &[u8]| {
             assert_eq!(db, DB);
             assert!(expired.insert(key.to_vec()));
             assert!(
@@ -258,7 +258,7 @@ fn every_database_gets_its_turn() {
     }
     let mut seen = BTreeSet::new();
     for _ in 0..4 {
-        shard.expire_due(1_000, 10, &mut |db, _| {
+        shard.expire_due(1_000, 10, &mut |db: u32, _: &[u8]| {
             seen.insert(db);
         });
     }
@@ -275,7 +275,7 @@ fn the_next_time_is_known_without_the_lock() {
     locked
         .shard_mut(hash)
         .unwrap()
-        .expire_due(5_000, 1, &mut |_, _| ());
+        .expire_due(5_000, 1, &mut |_: u32, _: &[u8]| ());
     locked
         .shard_mut(hash)
         .unwrap()
@@ -286,7 +286,7 @@ fn the_next_time_is_known_without_the_lock() {
     let progress = locked
         .shard_at_mut(index)
         .unwrap()
-        .expire_due(5_030, 10, &mut |_, _| ());
+        .expire_due(5_030, 10, &mut |_: u32, _: &[u8]| ());
     assert_eq!(
         (progress.expired, progress.more, progress.next_due_ms),
         (1, false, None)
@@ -307,6 +307,6 @@ fn long_strings_are_freed_at_once() {
         Some(1),
         0,
     );
-    let progress = shard.expire_due(1, 10, &mut |_, _| ());
+    let progress = shard.expire_due(1, 10, &mut |_: u32, _: &[u8]| ());
     assert_eq!((progress.expired, progress.garbage.len()), (1, 0));
 }

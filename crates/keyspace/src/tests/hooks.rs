@@ -79,7 +79,7 @@ fn change(
         }
         32..38 => {
             for shard in locked.shards_mut() {
-                shard.expire_due(now, 1000, &mut |_, _| ());
+                shard.expire_due(now, 1000, &mut |_: u32, _: &[u8]| ());
             }
         }
         38 => {
