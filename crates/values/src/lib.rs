@@ -12,11 +12,13 @@
 pub mod alloc;
 mod bigstring;
 mod deadlines;
+mod distinct;
 mod element;
 mod elements;
 pub mod glob;
 mod hash;
 pub mod hash_seed;
+pub mod intset;
 pub mod lcs;
 pub mod list;
 pub mod listpack;

@@ -166,6 +166,8 @@ impl Listpack {
             if !self.splice(at, 0, size) {
                 return false;
             }
+            // Should the iterator panic, there is something in the gap.
+            self.at(at).write_bytes(0, size);
             let mut written = 0;
             for element in elements.take(count) {
                 if format::full_size(element) > size - written {
