@@ -95,9 +95,44 @@ impl Elements {
         self.table.prefetch_entry(hash);
     }
 
+    /// Looks for many elements, `N` at a time, so that their cache misses overlap. Tells what was found for
+    /// each key, in the order of the keys.
+    pub(crate) fn get_many<'a, 'k, const N: usize>(
+        &'a self,
+        mut keys: impl Iterator<Item = &'k [u8]>,
+        mut visit: impl FnMut(Option<Block<'a>>),
+    ) {
+        loop {
+            let mut batch: [(&[u8], u64); N] = [(&[], 0); N];
+            let mut count = 0;
+            for (place, key) in batch.iter_mut().zip(keys.by_ref().take(N)) {
+                *place = (key, hash_of(key));
+                self.prefetch_bucket(place.1);
+                count += 1;
+            }
+            let batch = &batch[..count];
+            batch
+                .iter()
+                .for_each(|(_, hash)| self.prefetch_entry(*hash));
+            for (key, hash) in batch {
+                let slot = self.find(*hash, key);
+                visit(slot.map(|slot| self.block(self.table.get(slot))));
+            }
+            if count < N {
+                return;
+            }
+        }
+    }
+
     /// Adds an element without a value. False when it is there already.
+    #[inline]
     pub(crate) fn add(&mut self, key: &[u8]) -> bool {
-        let hash = hash_of(key);
+        self.add_hashed(hash_of(key), key)
+    }
+
+    /// As [`Elements::add`], with the hash of the key.
+    #[inline]
+    pub(crate) fn add_hashed(&mut self, hash: u64, key: &[u8]) -> bool {
         let new = self.find(hash, key).is_none();
         if new {
             self.insert(hash, block::create(key, None, None));

@@ -1,6 +1,18 @@
 //! Hashes: fields with values and, for some, deadlines.
+//!
+//! A small hash is a listpack of fields, each followed by its value; a large one is a table of blocks that
+//! hold a field with its value. Only the table knows deadlines. A hash that has become a table stays one.
 
+#[cfg(test)]
+mod tests;
+
+use crate::distinct::all_distinct;
+use crate::elements::{Block, Elements};
+use crate::listpack::{self, Listpack, Position, View};
+use crate::malformed::Malformed;
+use crate::owner::{Editing, Owner};
 use crate::{Element, Thresholds};
+use std::fmt;
 
 /// What a write does with the deadline of a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,43 +25,96 @@ pub enum FieldDeadline {
     At(u64),
 }
 
-#[derive(Clone, Debug)]
-struct Field {
-    name: Vec<u8>,
-    value: Vec<u8>,
-    deadline: Option<u64>,
+/// A hash: eight bytes that own one of the two forms.
+#[repr(transparent)]
+pub struct Hash {
+    owner: Owner,
 }
 
-#[derive(Clone, Debug, Default)]
-struct Model {
-    fields: Vec<Field>,
-    is_table: bool,
-    align: u64,
+/// Marks of the owner.
+const PACKED: usize = 0;
+const TABLE: usize = 1;
+
+/// How many fields [`Hash::get_many`] looks for at a time: enough to have all their cache misses at once,
+/// few enough to be in the cache still when they are read.
+const BATCH: usize = 16;
+
+/// The forms, borrowed for reading.
+enum Form<'a> {
+    Packed(View<'a>),
+    Table(&'a Elements),
 }
 
-/// A hash.
-#[derive(Clone, Debug)]
-pub struct Hash(Box<Model>);
-
-impl Default for Hash {
-    fn default() -> Self {
-        Hash::new()
-    }
-}
-
-fn visible(field: &Field, now_ms: u64) -> bool {
-    field.deadline.is_none_or(|deadline| deadline > now_ms)
-}
+// SAFETY: both forms are Send and Sync, and a hash owns the one it has alone.
+unsafe impl Send for Hash {}
+// SAFETY: as above.
+unsafe impl Sync for Hash {}
 
 impl Hash {
     /// An empty hash.
     pub fn new() -> Hash {
-        Hash(Box::default())
+        Hash::packed(Listpack::new())
+    }
+
+    fn packed(pack: Listpack) -> Hash {
+        Hash {
+            owner: Owner::new(pack, PACKED),
+        }
+    }
+
+    fn table(elements: Elements) -> Hash {
+        Hash {
+            owner: Owner::new(Box::new(elements), TABLE),
+        }
+    }
+
+    #[inline(always)]
+    fn form(&self) -> Form<'_> {
+        // SAFETY: the mark says what the owner was made from.
+        unsafe {
+            if self.owner.tag() == PACKED {
+                Form::Packed(self.owner.get::<Listpack>())
+            } else {
+                Form::Table(self.owner.get::<Box<Elements>>())
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn table_mut(&mut self) -> Option<Editing<'_, Box<Elements>>> {
+        // SAFETY: the mark says what the owner was made from.
+        (self.owner.tag() == TABLE).then(|| unsafe { self.owner.edit() })
+    }
+
+    #[inline(always)]
+    fn packed_mut(&mut self) -> Option<Editing<'_, Listpack>> {
+        // SAFETY: the mark says what the owner was made from.
+        (self.owner.tag() == PACKED).then(|| unsafe { self.owner.edit() })
+    }
+
+    /// The hash as a table, which it becomes if it is not one.
+    fn make_table(&mut self) -> Option<Editing<'_, Box<Elements>>> {
+        if let Form::Packed(pack) = self.form() {
+            let mut elements = Elements::new();
+            for (field, value) in pairs(pack) {
+                let (mut field_digits, mut value_digits) = (crate::DIGITS, crate::DIGITS);
+                elements.add_absent(
+                    field.as_bytes(&mut field_digits),
+                    Some(value.as_bytes(&mut value_digits)),
+                );
+            }
+            *self = Hash::table(elements);
+        }
+        self.table_mut()
     }
 
     /// Number of fields, those past their deadline that are still there included.
+    #[inline]
     pub fn len(&self) -> usize {
-        self.0.fields.len()
+        match self.form() {
+            Form::Packed(pack) => pack.len() / 2,
+            Form::Table(elements) => elements.len(),
+        }
     }
 
     /// True when there are no fields.
@@ -59,20 +124,71 @@ impl Hash {
 
     /// True for the packed form.
     pub fn is_packed(&self) -> bool {
-        !self.0.is_table
+        matches!(self.form(), Form::Packed(_))
     }
 
-    fn find(&self, field: &[u8]) -> Option<usize> {
-        self.0.fields.iter().position(|it| it.name == field)
+    /// The listpack of fields and values, when the hash is packed.
+    pub fn pack_bytes(&self) -> Option<&[u8]> {
+        match self.form() {
+            Form::Packed(pack) => Some(pack.bytes()),
+            Form::Table(_) => None,
+        }
+    }
+
+    /// A hash from a listpack of fields and values, as Redis saves them.
+    ///
+    /// # Errors
+    /// When the bytes are not a listpack, a value is missing, or a field is there twice.
+    pub fn from_listpack(bytes: &[u8]) -> Result<Hash, Malformed> {
+        let pack = Listpack::from_bytes(bytes)?;
+        if pack.len() % 2 != 0 {
+            return Err(Malformed("a field of the hash has no value"));
+        }
+        if !all_distinct(pairs(pack.view()).map(|(field, _)| field)) {
+            return Err(Malformed("a field of the hash is there twice"));
+        }
+        Ok(Hash::packed(pack))
     }
 
     /// The value of a field that is not past its deadline at `now_ms`; 0 sees all.
+    #[inline]
     pub fn get(&self, field: &[u8], now_ms: u64) -> Option<Element<'_>> {
-        let found = self.0.fields.get(self.find(field)?)?;
-        visible(found, now_ms).then_some(Element::Bytes(&found.value))
+        match self.form() {
+            Form::Packed(pack) => {
+                let (_, value) = find(pack, field)?;
+                Some(pack.get(value))
+            }
+            Form::Table(elements) => visible_value(elements.get(field), now_ms),
+        }
+    }
+
+    /// Looks for many fields as [`Hash::get`], and tells `visit` what each has, in the order of the fields.
+    /// In a large hash this is much faster than one after the other.
+    pub fn get_many<'f>(
+        &self,
+        fields: impl IntoIterator<Item = &'f [u8]>,
+        now_ms: u64,
+        mut visit: impl FnMut(Option<Element<'_>>),
+    ) {
+        let fields = fields.into_iter();
+        match self.form() {
+            Form::Packed(_) => fields.for_each(|field| visit(self.get(field, now_ms))),
+            Form::Table(elements) => elements.get_many::<BATCH>(fields, |found| {
+                visit(visible_value(found, now_ms));
+            }),
+        }
+    }
+
+    /// Prepares for a write of so many fields, which become a table at once when that is too many for the
+    /// packed form, even if some of them turn out to be the same.
+    pub fn prepare(&mut self, fields: usize, limits: &Thresholds) {
+        if fields > limits.hash_entries {
+            self.make_table();
+        }
     }
 
     /// Sets a field. True when it is new.
+    #[inline]
     pub fn set(
         &mut self,
         field: &[u8],
@@ -80,144 +196,227 @@ impl Hash {
         deadline: FieldDeadline,
         limits: &Thresholds,
     ) -> bool {
-        let new = match self.find(field).and_then(|at| self.0.fields.get_mut(at)) {
-            Some(found) => {
-                found.value = value.to_vec();
-                match deadline {
-                    FieldDeadline::Clear => found.deadline = None,
-                    FieldDeadline::Keep => {}
-                    FieldDeadline::At(at) => found.deadline = Some(at),
-                }
-                false
+        if let Some(new) = self.set_packed(field, value, deadline, limits) {
+            return new;
+        }
+        let table = self.make_table();
+        table.is_some_and(|mut elements| elements.set(field, value, deadline))
+    }
+
+    /// Sets a field of a packed hash, if it can be in one.
+    fn set_packed(
+        &mut self,
+        field: &[u8],
+        value: &[u8],
+        deadline: FieldDeadline,
+        limits: &Thresholds,
+    ) -> Option<bool> {
+        let mut pack = self.packed_mut()?;
+        let added = listpack::encoded_len(field).saturating_add(listpack::encoded_len(value));
+        if matches!(deadline, FieldDeadline::At(_))
+            || field.len().max(value.len()) > limits.hash_value
+            || !pack.view().fits(added)
+        {
+            return None;
+        }
+        let found = find(pack.view(), field);
+        match found {
+            Some((_, at)) => {
+                pack.replace(at, value);
             }
             None => {
-                self.0.fields.push(Field {
-                    name: field.to_vec(),
-                    value: value.to_vec(),
-                    deadline: match deadline {
-                        FieldDeadline::At(at) => Some(at),
-                        _ => None,
-                    },
-                });
-                true
+                pack.push_back_all([field, value]);
             }
-        };
-        if matches!(deadline, FieldDeadline::At(_)) {
-            self.0.is_table = true;
         }
-        self.convert(limits);
-        new
+        let too_many = pack.len() / 2 > limits.hash_entries;
+        drop(pack);
+        if too_many {
+            self.make_table();
+        }
+        Some(found.is_none())
     }
 
     /// Removes a field. True when it was there.
     pub fn remove(&mut self, field: &[u8]) -> bool {
-        let found = self.find(field);
-        if let Some(at) = found {
-            self.0.fields.remove(at);
+        if let Some(mut elements) = self.table_mut() {
+            return elements.remove(field);
+        }
+        let Some(mut pack) = self.packed_mut() else {
+            return false;
+        };
+        let found = find(pack.view(), field);
+        if let Some((at, _)) = found {
+            pack.remove_n(at, 2);
         }
         found.is_some()
     }
 
     /// Fields and values, those past their deadline at `now_ms` left out.
     pub fn iter(&self, now_ms: u64) -> impl Iterator<Item = (Element<'_>, Element<'_>)> {
-        let fields = self.0.fields.iter();
-        fields
-            .filter(move |field| visible(field, now_ms))
-            .map(|field| (Element::Bytes(&field.name), Element::Bytes(&field.value)))
+        let (pack, elements) = match self.form() {
+            Form::Packed(pack) => (Some(pairs(pack)), None),
+            Form::Table(elements) => (None, Some(elements.iter())),
+        };
+        let blocks = elements.into_iter().flatten();
+        let visible = blocks.filter(move |block| block.is_visible(now_ms));
+        pack.into_iter().flatten().chain(visible.map(pair))
     }
 
-    /// Visits some fields from a cursor on and returns the next cursor, 0 at the end.
+    /// Visits some fields from a cursor on and returns the next cursor, 0 at the end. What cursors promise
+    /// is said in [`crate::table`].
     pub fn scan(
         &self,
         cursor: u64,
         now_ms: u64,
         mut visit: impl FnMut(Element<'_>, Element<'_>),
     ) -> u64 {
-        let from = cursor as usize;
-        let step = if self.is_packed() { usize::MAX } else { 4 };
-        for field in self.0.fields.iter().skip(from).take(step) {
-            if visible(field, now_ms) {
-                visit(Element::Bytes(&field.name), Element::Bytes(&field.value));
+        match self.form() {
+            Form::Packed(pack) => {
+                pairs(pack).for_each(|(field, value)| visit(field, value));
+                0
             }
+            Form::Table(elements) => elements.scan(cursor, |block| {
+                if block.is_visible(now_ms) {
+                    let (field, value) = pair(block);
+                    visit(field, value);
+                }
+            }),
         }
-        let next = from.saturating_add(step);
-        if next >= self.len() { 0 } else { next as u64 }
     }
 
-    /// A random field.
+    /// A random field that is not past its deadline at `now_ms`, each about as likely as any other.
     pub fn random(
         &self,
         now_ms: u64,
         rng: &mut impl FnMut() -> u64,
     ) -> Option<(Element<'_>, Element<'_>)> {
-        let count = self.iter(now_ms).count();
-        self.iter(now_ms).nth(rng() as usize % count.max(1))
+        match self.form() {
+            Form::Packed(pack) => {
+                let fields = pack.len() as u64 / 2;
+                let index = rng().checked_rem(fields)? as usize;
+                let mut elements = pack.iter_from(pack.nth(index * 2)?);
+                Some((elements.next()?, elements.next()?))
+            }
+            Form::Table(elements) => elements.random(now_ms, rng).map(pair),
+        }
     }
 
     /// The deadline of a field; `None` when there is no such field.
     pub fn deadline(&self, field: &[u8]) -> Option<Option<u64>> {
-        let found = self.0.fields.get(self.find(field)?)?;
-        Some(found.deadline)
+        match self.form() {
+            Form::Packed(pack) => find(pack, field).map(|_| None),
+            Form::Table(elements) => elements.get(field).map(Block::deadline),
+        }
     }
 
     /// Sets or clears the deadline of a field. False when there is no such field.
     pub fn set_deadline(&mut self, field: &[u8], deadline: Option<u64>) -> bool {
-        let Some(found) = self.find(field).and_then(|at| self.0.fields.get_mut(at)) else {
-            return false;
-        };
-        found.deadline = deadline;
-        self.0.is_table |= deadline.is_some();
-        true
+        if let Form::Packed(pack) = self.form()
+            && (deadline.is_none() || find(pack, field).is_none())
+        {
+            return find(pack, field).is_some();
+        }
+        let table = self.make_table();
+        table.is_some_and(|mut elements| elements.set_deadline(field, deadline))
     }
 
     /// Number of fields with a deadline.
     pub fn volatile_len(&self) -> usize {
-        let fields = self.0.fields.iter();
-        fields.filter(|field| field.deadline.is_some()).count()
+        match self.form() {
+            Form::Packed(_) => 0,
+            Form::Table(elements) => elements.volatile_len(),
+        }
     }
 
     /// The earliest deadline of a field.
     pub fn next_deadline(&self) -> Option<u64> {
-        self.0
-            .fields
-            .iter()
-            .filter_map(|field| field.deadline)
-            .min()
+        match self.form() {
+            Form::Packed(_) => None,
+            Form::Table(elements) => elements.next_deadline(),
+        }
     }
 
-    /// Removes at most `budget` fields whose deadline is not after `now_ms`, the earliest first. Returns how
-    /// many.
+    /// Removes at most `budget` fields whose deadline is not after `now_ms`, the earliest first. Tells each
+    /// before it goes, and returns how many.
     pub fn expire(&mut self, now_ms: u64, budget: usize, expired: &mut dyn FnMut(&[u8])) -> usize {
-        let mut count = 0;
-        while count < budget {
-            let fields = self.0.fields.iter().enumerate();
-            let due = fields
-                .filter_map(|(at, field)| Some((field.deadline?, at)))
-                .filter(|(deadline, _)| *deadline <= now_ms)
-                .min();
-            let Some((_, at)) = due else { break };
-            let gone = self.0.fields.remove(at);
-            expired(&gone.name);
-            count += 1;
-        }
-        count
+        let table = self.table_mut();
+        table.map_or(0, |mut elements| elements.expire(now_ms, budget, expired))
     }
 
-    /// Leaves the packed form when a limit is exceeded.
+    /// Leaves the packed form when it has more fields than the limit, after loading it. Long values stay,
+    /// as in Redis, until the next write of one.
     pub fn convert(&mut self, limits: &Thresholds) {
-        let fields = &self.0.fields;
-        let too_long = |field: &Field| field.name.len().max(field.value.len()) > limits.hash_value;
-        if fields.len() > limits.hash_entries || fields.iter().any(too_long) {
-            self.0.is_table = true;
+        if self.is_packed() {
+            self.prepare(self.len(), limits);
         }
-        self.0.align = 0;
     }
 
     /// Bytes on the heap.
     pub fn heap_bytes(&self) -> usize {
-        let fields = self.0.fields.iter();
-        fields
-            .map(|field| field.name.len() + field.value.len() + 16)
-            .sum()
+        match self.form() {
+            Form::Packed(pack) => crate::alloc::size_class(pack.byte_len()),
+            Form::Table(elements) => size_of::<Elements>() + elements.heap_bytes(),
+        }
+    }
+}
+
+/// Where a field and its value are.
+#[inline]
+fn find(pack: View<'_>, field: &[u8]) -> Option<(Position, Position)> {
+    let at = pack.find(pack.first()?, field, 1)?;
+    Some((at, pack.next(at)?))
+}
+
+fn pairs<'a>(pack: View<'a>) -> impl Iterator<Item = (Element<'a>, Element<'a>)> {
+    let mut elements = pack.iter();
+    std::iter::from_fn(move || Some((elements.next()?, elements.next()?)))
+}
+
+#[inline]
+fn pair(block: Block<'_>) -> (Element<'_>, Element<'_>) {
+    (Element::Bytes(block.key()), Element::Bytes(block.value()))
+}
+
+#[inline]
+fn visible_value(block: Option<Block<'_>>, now_ms: u64) -> Option<Element<'_>> {
+    let block = block.filter(|block| block.is_visible(now_ms))?;
+    Some(Element::Bytes(block.value()))
+}
+
+impl Default for Hash {
+    fn default() -> Self {
+        Hash::new()
+    }
+}
+
+/// A copy of all fields.
+impl Clone for Hash {
+    fn clone(&self) -> Self {
+        match self.form() {
+            Form::Packed(pack) => Hash::packed(Listpack::from(pack)),
+            Form::Table(elements) => Hash::table(elements.clone()),
+        }
+    }
+}
+
+impl Drop for Hash {
+    fn drop(&mut self) {
+        // SAFETY: the mark says what the owner was made from, and it is not used again.
+        unsafe {
+            if self.owner.tag() == PACKED {
+                drop(self.owner.take::<Listpack>());
+            } else {
+                drop(self.owner.take::<Box<Elements>>());
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Hash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hash")
+            .field("len", &self.len())
+            .field("is_packed", &self.is_packed())
+            .finish()
     }
 }
