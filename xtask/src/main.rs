@@ -1,7 +1,8 @@
-//! Chores of the project: `cargo xtask ci | tidy | docs | bench | conformance`.
+//! Chores of the project: `cargo xtask ci | tidy | docs | bench | conformance | differential`.
 
 mod ci;
 mod conformance;
+mod differential;
 mod tidy;
 mod tools;
 
@@ -15,6 +16,8 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   tidy                   this project's own habits: lengths, unsafe, unwrap, dependencies, comments
   docs                   the API documentation, warnings being errors
   bench [ARGS]           side-by-side benchmarks; ARGS go to `lodestore-bench compare`
+  differential --peer PATH [...]
+                         random commands to our server and to Valkey, comparing all replies
   conformance --suite DIR [...]
                          Valkey's own test suite against our server; --help tells the options";
 
@@ -38,6 +41,7 @@ fn run(command: Option<&str>, rest: &[String]) -> Result<()> {
         Some("tidy") => tidy::run(),
         Some("docs") => ci::docs(),
         Some("bench") => ci::bench(rest),
+        Some("differential") => differential::run(rest),
         Some("conformance") => conformance::run(rest),
         _ => bail!("{USAGE}"),
     }
