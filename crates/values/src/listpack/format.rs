@@ -26,8 +26,8 @@ pub(super) const HEADER: usize = 6;
 /// The byte behind the last entry.
 pub(super) const END: u8 = 0xFF;
 
-const SHORT_TEXT: u8 = 0x80;
-const INT13: u8 = 0xC0;
+pub(super) const SHORT_TEXT: u8 = 0x80;
+pub(super) const INT13: u8 = 0xC0;
 const MEDIUM_TEXT: u8 = 0xE0;
 const LONG_TEXT: u8 = 0xF0;
 const INT16: u8 = 0xF1;
@@ -194,20 +194,26 @@ pub(super) unsafe fn write_backlen(at: *mut u8, size: usize) -> usize {
     bytes
 }
 
-/// An entry that was read, with its size without backlen.
+/// An entry that was read.
 #[derive(Clone, Copy)]
 pub(super) struct Entry<'a> {
     pub(super) element: Element<'a>,
+    /// Its bytes without the backlen.
     pub(super) bare: usize,
+    /// Its bytes with the backlen. The last ones may be beyond the room in bytes that are not well-formed.
+    pub(super) size: usize,
 }
 
 impl Entry<'_> {
     /// What is read where no entry is: it has no text and reaches to the end. Well-formed bytes never give
-    /// it, neither do positions that are used as documented.
+    /// it, neither do positions that are used as documented. Being cold keeps the check for it a branch: as
+    /// a conditional move, it would make each step wait for it.
+    #[cold]
     const fn none(room: usize) -> Self {
         Entry {
             element: Element::Bytes(&[]),
             bare: room,
+            size: room,
         }
     }
 }
@@ -225,9 +231,15 @@ pub(super) unsafe fn read<'a>(at: *const u8, room: usize) -> Entry<'a> {
             Entry {
                 element: Element::Int(i64::from(first)),
                 bare: 1,
+                size: 2,
             }
         } else if first < INT13 {
-            text(at, 1, usize::from(first & 0x3F), room)
+            let entry = text(at, 1, usize::from(first - SHORT_TEXT), room);
+            Entry {
+                // Known to be short: that needs no look at the size.
+                size: entry.bare + 1,
+                ..entry
+            }
         } else {
             read_wide(at, room)
         }
@@ -247,6 +259,7 @@ unsafe fn text<'a>(at: *const u8, head: usize, len: usize, room: usize) -> Entry
         // SAFETY: head and text lie within the room, which can be read.
         element: Element::Bytes(unsafe { std::slice::from_raw_parts(at.add(head), len) }),
         bare,
+        size: bare + backlen_size(bare),
     }
 }
 
@@ -296,6 +309,7 @@ fn integer<'a>(read: Option<(i64, usize)>) -> Option<Entry<'a>> {
     read.map(|(value, bare)| Entry {
         element: Element::Int(value),
         bare,
+        size: bare + 1,
     })
 }
 
@@ -309,33 +323,23 @@ unsafe fn bytes<const N: usize>(at: *const u8, room: usize) -> Option<[u8; N]> {
     (N < room).then(|| unsafe { at.add(1).cast::<[u8; N]>().read() })
 }
 
-/// The size of an entry with its backlen; `room` when there is none.
+/// The size of an entry with its backlen. It can be beyond the room in bytes that are not well-formed.
 ///
 /// # Safety
 /// As for `read`.
 #[inline(always)]
 pub(super) unsafe fn step(at: *const u8, room: usize) -> usize {
-    // SAFETY: by contract.
-    let bare = unsafe { bare_step(at, room) };
-    (bare + backlen_size(bare)).min(room)
-}
-
-/// # Safety
-/// As for `read`.
-#[inline(always)]
-unsafe fn bare_step(at: *const u8, room: usize) -> usize {
     // SAFETY: at least one byte can be read.
     let first = unsafe { *at };
-    if first < INT13 {
-        // Without a branch: integers and strings come in any order.
-        return 1 + if first < SHORT_TEXT {
-            0
-        } else {
-            usize::from(first & 0x3F)
-        };
+    if first < SHORT_TEXT {
+        2
+    } else if first < INT13 {
+        // One addition from the byte to the next entry: who walks waits for little else.
+        usize::from(first) - usize::from(SHORT_TEXT) + 2
+    } else {
+        // SAFETY: by contract.
+        unsafe { read_wide(at, room) }.size
     }
-    // SAFETY: by contract.
-    unsafe { read_wide(at, room) }.bare
 }
 
 /// The size, with its backlen, of the entry that ends before `end`; at most `room`.
@@ -344,11 +348,16 @@ unsafe fn bare_step(at: *const u8, room: usize) -> usize {
 /// `room` bytes before `end` can be read, and [`HEADER`] bytes in front of them; `room` is not zero.
 #[inline(always)]
 pub(super) unsafe fn step_back(end: *const u8, room: usize) -> usize {
+    // SAFETY: by contract.
+    let last = unsafe { *end.sub(1) };
+    if last < 0x80 {
+        return (usize::from(last) + 1).min(room);
+    }
     let mut size = 0;
     let mut bytes = 0;
     // At most five bytes are looked at; should the room be smaller, the header is in front of it.
     while bytes < 5 {
-        // SAFETY: see above.
+        // SAFETY: by contract.
         let byte = unsafe { *end.sub(bytes + 1) };
         size |= usize::from(byte & 0x7F) << (7 * bytes);
         bytes += 1;

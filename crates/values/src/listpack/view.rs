@@ -1,6 +1,6 @@
 //! Reading a listpack.
 
-use super::format::{self, END, HEADER};
+use super::format::{self, END, HEADER, INT13, SHORT_TEXT};
 use super::{BYTES_MAX, Malformed};
 use crate::element::Element;
 use crate::number;
@@ -25,7 +25,7 @@ impl Position {
     }
 
     #[inline]
-    pub(super) fn offset(self) -> usize {
+    pub(crate) fn offset(self) -> usize {
         self.0.get() as usize
     }
 }
@@ -163,7 +163,7 @@ impl<'a> View<'a> {
             return end;
         }
         // SAFETY: the bytes up to the end mark are there.
-        at + unsafe { format::step(self.at(at), end - at) }
+        end.min(at + unsafe { format::step(self.at(at), end - at) })
     }
 
     #[inline]
@@ -192,7 +192,8 @@ impl<'a> View<'a> {
     pub fn nth(self, index: usize) -> Option<Position> {
         let count = self.count();
         if count == COUNT_UNKNOWN || index < count / 2 {
-            return self.positions().nth(index).map(|(position, _)| position);
+            let at = self.skip(HEADER, self.end(), index);
+            return (at < self.end()).then(|| Position::new(at));
         }
         let from_back = count.checked_sub(index)?.checked_sub(1)?;
         let mut position = self.last()?;
@@ -223,6 +224,16 @@ impl<'a> View<'a> {
         }
     }
 
+    /// The elements from the first one to that at `position`, which is included.
+    #[inline]
+    pub fn iter_to(self, position: Position) -> Iter<'a> {
+        Iter {
+            view: self,
+            front: HEADER,
+            back: self.after(position),
+        }
+    }
+
     /// The elements with their positions.
     #[inline]
     pub fn positions(self) -> Positions<'a> {
@@ -241,10 +252,52 @@ impl<'a> View<'a> {
     /// compares the next, and so on.
     #[inline]
     pub fn find(self, from: Position, needle: &[u8], skip: usize) -> Option<Position> {
-        // Most needles are no numbers, which their first byte tells already.
-        let number = number::parse_canonical(needle);
-        let end = self.end();
-        let mut at = from.offset();
+        match number::parse_canonical(needle) {
+            None if needle.len() < 64 => self.find_short(from, needle, skip),
+            number => self.find_any(from, needle, number, skip),
+        }
+    }
+
+    /// Most needles are short and no numbers: what equals one begins with one certain byte, unless it is
+    /// written in a longer way than needed.
+    fn find_short(self, from: Position, needle: &[u8], skip: usize) -> Option<Position> {
+        let head = SHORT_TEXT | needle.len() as u8;
+        let (mut at, end) = (from.offset(), self.end());
+        while at < end {
+            let room = end - at;
+            // SAFETY: the bytes up to the end mark are there, which are enough for the text when it is read.
+            let (same, size) = unsafe {
+                let first = *self.at(at);
+                if first == head && needle.len() < room {
+                    let text = std::slice::from_raw_parts(self.at(at + 1), needle.len());
+                    (same_text(text, needle), needle.len() + 2)
+                } else if first < INT13 {
+                    (false, format::step(self.at(at), room))
+                } else {
+                    let entry = format::read(self.at(at), room);
+                    (
+                        matches!(entry.element, Element::Bytes(text) if same_text(text, needle)),
+                        entry.size,
+                    )
+                }
+            };
+            if same {
+                return Some(Position::new(at));
+            }
+            at = self.skip(at + size, end, skip);
+        }
+        None
+    }
+
+    /// The general case.
+    fn find_any(
+        self,
+        from: Position,
+        needle: &[u8],
+        number: Option<i64>,
+        skip: usize,
+    ) -> Option<Position> {
+        let (mut at, end) = (from.offset(), self.end());
         while at < end {
             // SAFETY: the bytes up to the end mark are there.
             let entry = unsafe { format::read(self.at(at), end - at) };
@@ -255,16 +308,22 @@ impl<'a> View<'a> {
             if same {
                 return Some(Position::new(at));
             }
-            at += entry.bare + format::backlen_size(entry.bare);
-            for _ in 0..skip {
-                if at >= end {
-                    return None;
-                }
-                // SAFETY: the bytes up to the end mark are there.
-                at += unsafe { format::step(self.at(at), end - at) };
-            }
+            at = self.skip(at + entry.size, end, skip);
         }
         None
+    }
+
+    /// The offset so many entries behind; not below that of the end when there are fewer.
+    #[inline(always)]
+    fn skip(self, mut at: usize, end: usize, entries: usize) -> usize {
+        for _ in 0..entries {
+            if at >= end {
+                break;
+            }
+            // SAFETY: the bytes up to the end mark are there.
+            at += unsafe { format::step(self.at(at), end - at) };
+        }
+        at
     }
 }
 
@@ -290,7 +349,7 @@ impl fmt::Debug for View<'_> {
 }
 
 /// The elements of a listpack.
-// Invariant: HEADER <= front, back <= end of the view. They meet when all was read.
+// Invariant: HEADER <= front, HEADER <= back <= end of the view. All was read when front is not below back.
 #[derive(Clone)]
 pub struct Iter<'a> {
     view: View<'a>,
@@ -308,7 +367,7 @@ impl<'a> Iter<'a> {
         let room = self.back - at;
         // SAFETY: the bytes up to the end mark are there.
         let entry = unsafe { format::read(self.view.at(at), room) };
-        self.front += (entry.bare + format::backlen_size(entry.bare)).min(room);
+        self.front += entry.size;
         Some((at, entry.element))
     }
 
@@ -363,9 +422,9 @@ pub struct Positions<'a> {
 }
 
 impl Positions<'_> {
-    /// The offset of the first entry that is left.
+    /// The offset of the first entry that is left, or behind all.
     pub(super) fn offset(&self) -> usize {
-        self.rest.front
+        self.rest.front.min(self.rest.back)
     }
 }
 
