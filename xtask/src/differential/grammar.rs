@@ -146,10 +146,10 @@ impl Generator {
         self.expand(&template.items, &mut words);
         // Something is left out or is too much now and then, for the errors.
         match self.below(200) {
-            0 if words.len() > 1 => {
+            0 if words.len() > 1 && template.compare == Compare::Exact => {
                 words.pop();
             }
-            1 => words.push(self.pick('e')),
+            1 if template.compare == Compare::Exact => words.push(self.pick('e')),
             _ => {}
         }
         words
