@@ -527,8 +527,14 @@ impl Drop for Intset {
 
 impl Clone for Intset {
     fn clone(&self) -> Self {
-        let mut copy = Intset::allocate(self.view().width(), self.len());
-        let bytes = self.as_bytes();
+        Intset::from(self.view())
+    }
+}
+
+impl From<IntsetView<'_>> for Intset {
+    fn from(view: IntsetView<'_>) -> Self {
+        let mut copy = Intset::allocate(view.width(), view.len());
+        let bytes = view.bytes();
         // SAFETY: the new block has room for the same header and members.
         unsafe {
             copy.at(0)

@@ -106,7 +106,7 @@ impl<'a> Block<'a> {
     }
 
     /// The pointer that owns the block.
-    #[inline]
+    #[cfg(test)]
     pub(crate) fn start(self) -> NonNull<u8> {
         self.start
     }
@@ -300,8 +300,8 @@ pub(crate) unsafe fn write_value(start: NonNull<u8>, value: &[u8]) -> bool {
     if header.len != shape.header || size_class(value_at + value.len()) != block.bytes() {
         return false;
     }
-    // SAFETY: the header keeps its length, and the block has room for the value behind the key. The value
-    // may lie in no block that somebody changes, as borrows go.
+    // SAFETY: the header keeps its length, and the block has room for the value behind the key. Nobody
+    // borrows the block, so the new value does not lie in it.
     unsafe {
         ptr::copy_nonoverlapping(header.bytes.as_ptr(), start.as_ptr(), header.len);
         ptr::copy_nonoverlapping(value.as_ptr(), start.as_ptr().add(value_at), value.len());

@@ -141,7 +141,7 @@ impl Hash {
     /// When the bytes are not a listpack, a value is missing, or a field is there twice.
     pub fn from_listpack(bytes: &[u8]) -> Result<Hash, Malformed> {
         let pack = Listpack::from_bytes(bytes)?;
-        if pack.len() % 2 != 0 {
+        if !pack.len().is_multiple_of(2) {
             return Err(Malformed("a field of the hash has no value"));
         }
         if !all_distinct(pairs(pack.view()).map(|(field, _)| field)) {

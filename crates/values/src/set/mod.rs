@@ -1,7 +1,23 @@
-//! Sets.
+//! Sets: members, each once, and for some a deadline.
+//!
+//! A small set is an intset while all members are integers, else a listpack; a large one is a table. Which
+//! it is follows Redis's rules, since OBJECT ENCODING shows it: a set only ever goes on to the next form.
+//! Only the table knows deadlines.
 
-use crate::{Element, Thresholds, number};
-use std::ops::ControlFlow;
+mod algebra;
+#[cfg(test)]
+mod tests;
+
+pub use algebra::{difference, intersect, union};
+
+use crate::distinct::all_distinct;
+use crate::elements::{Block, Elements};
+use crate::intset::{self, Intset, IntsetView};
+use crate::listpack::{self, Listpack, View};
+use crate::malformed::Malformed;
+use crate::owner::{Editing, Owner};
+use crate::{DIGITS, Element, Thresholds, alloc, number};
+use std::fmt;
 
 /// How a set is represented.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,42 +30,145 @@ pub enum SetEncoding {
     Table,
 }
 
-#[derive(Clone, Debug)]
-struct Member {
-    name: Vec<u8>,
-    deadline: Option<u64>,
+/// A set: eight bytes that own one of the three forms.
+#[repr(transparent)]
+pub struct Set {
+    owner: Owner,
 }
 
-#[derive(Clone, Debug)]
-struct Model {
-    members: Vec<Member>,
-    encoding: SetEncoding,
-    align: u64,
+/// Marks of the owner.
+const INTSET: usize = 0;
+const LISTPACK: usize = 1;
+const TABLE: usize = 2;
+
+/// How many members [`Set::contains_many`] and the set operations look for at a time: enough to have all
+/// their cache misses at once, few enough to be in the cache still when they are read.
+const BATCH: usize = 32;
+
+/// The forms, borrowed for reading.
+#[derive(Clone, Copy)]
+enum Form<'a> {
+    Intset(IntsetView<'a>),
+    Listpack(View<'a>),
+    Table(&'a Elements),
 }
 
-/// A set.
-#[derive(Clone, Debug)]
-pub struct Set(Box<Model>);
+// SAFETY: all forms are Send and Sync, and a set owns the one it has alone.
+unsafe impl Send for Set {}
+// SAFETY: as above.
+unsafe impl Sync for Set {}
 
-impl Default for Set {
-    fn default() -> Self {
-        Set::new()
+/// An iterator over the members of one of the forms.
+enum Members<I, L, T> {
+    Intset(I),
+    Listpack(L),
+    Table(T),
+}
+
+impl<'a, I, L, T> Iterator for Members<I, L, T>
+where
+    I: Iterator<Item = i64>,
+    L: Iterator<Item = Element<'a>>,
+    T: Iterator<Item = Block<'a>>,
+{
+    type Item = Element<'a>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Element<'a>> {
+        match self {
+            Members::Intset(members) => members.next().map(Element::Int),
+            Members::Listpack(members) => members.next(),
+            Members::Table(members) => Some(Element::Bytes(members.next()?.key())),
+        }
     }
 }
 
 impl Set {
     /// An empty set.
     pub fn new() -> Set {
-        Set(Box::new(Model {
-            members: Vec::new(),
-            encoding: SetEncoding::Intset,
-            align: 0,
-        }))
+        Set::intset(Intset::new())
+    }
+
+    /// An empty set for `members` members, duplicates included, of which `first` is the first. It begins
+    /// as a table if they are too many for a packed form.
+    pub fn with_capacity_hint(first: &[u8], members: usize, limits: &Thresholds) -> Set {
+        if number::parse_canonical(first).is_some() && members <= limits.set_integers {
+            Set::new()
+        } else if members <= limits.set_entries {
+            Set::listpack(Listpack::new())
+        } else {
+            Set::table(Elements::new())
+        }
+    }
+
+    fn intset(integers: Intset) -> Set {
+        Set {
+            owner: Owner::new(integers, INTSET),
+        }
+    }
+
+    fn listpack(pack: Listpack) -> Set {
+        Set {
+            owner: Owner::new(pack, LISTPACK),
+        }
+    }
+
+    fn table(elements: Elements) -> Set {
+        Set {
+            owner: Owner::new(Box::new(elements), TABLE),
+        }
+    }
+
+    #[inline(always)]
+    fn form(&self) -> Form<'_> {
+        // SAFETY: the mark says what the owner was made from.
+        unsafe {
+            match self.owner.tag() {
+                INTSET => Form::Intset(self.owner.get::<Intset>()),
+                LISTPACK => Form::Listpack(self.owner.get::<Listpack>()),
+                _ => Form::Table(self.owner.get::<Box<Elements>>()),
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn table_mut(&mut self) -> Option<Editing<'_, Box<Elements>>> {
+        // SAFETY: the mark says what the owner was made from.
+        (self.owner.tag() == TABLE).then(|| unsafe { self.owner.edit() })
+    }
+
+    #[inline(always)]
+    fn listpack_mut(&mut self) -> Option<Editing<'_, Listpack>> {
+        // SAFETY: the mark says what the owner was made from.
+        (self.owner.tag() == LISTPACK).then(|| unsafe { self.owner.edit() })
+    }
+
+    #[inline(always)]
+    fn intset_mut(&mut self) -> Option<Editing<'_, Intset>> {
+        // SAFETY: the mark says what the owner was made from.
+        (self.owner.tag() == INTSET).then(|| unsafe { self.owner.edit() })
+    }
+
+    /// The set as a table, which it becomes if it is not one.
+    fn make_table(&mut self) -> Option<Editing<'_, Box<Elements>>> {
+        if self.encoding() != SetEncoding::Table {
+            let mut elements = Elements::new();
+            for member in self.iter() {
+                elements.add_absent(member.as_bytes(&mut { DIGITS }), None);
+            }
+            *self = Set::table(elements);
+        }
+        self.table_mut()
     }
 
     /// Number of members.
+    #[inline]
     pub fn len(&self) -> usize {
-        self.0.members.len()
+        match self.form() {
+            Form::Intset(integers) => integers.len(),
+            Form::Listpack(pack) => pack.len(),
+            Form::Table(elements) => elements.len(),
+        }
     }
 
     /// True when there are no members.
@@ -59,180 +178,347 @@ impl Set {
 
     /// How the set is represented.
     pub fn encoding(&self) -> SetEncoding {
-        self.0.encoding
+        match self.form() {
+            Form::Intset(_) => SetEncoding::Intset,
+            Form::Listpack(_) => SetEncoding::Listpack,
+            Form::Table(_) => SetEncoding::Table,
+        }
     }
 
-    fn find(&self, member: &[u8]) -> Option<usize> {
-        self.0.members.iter().position(|it| it.name == member)
+    /// The intset or listpack, when the set is packed.
+    pub fn pack_bytes(&self) -> Option<&[u8]> {
+        match self.form() {
+            Form::Intset(integers) => Some(integers.bytes()),
+            Form::Listpack(pack) => Some(pack.bytes()),
+            Form::Table(_) => None,
+        }
+    }
+
+    /// A set from an intset, as Redis saves it.
+    ///
+    /// # Errors
+    /// When the bytes are not an intset.
+    pub fn from_intset(bytes: &[u8]) -> Result<Set, Malformed> {
+        Intset::from_bytes(bytes).map(Set::intset)
+    }
+
+    /// A set from a listpack of its members, as Redis saves it.
+    ///
+    /// # Errors
+    /// When the bytes are not a listpack, or a member is there twice.
+    pub fn from_listpack(bytes: &[u8]) -> Result<Set, Malformed> {
+        let pack = Listpack::from_bytes(bytes)?;
+        if !all_distinct(pack.view().iter()) {
+            return Err(Malformed("a member of the set is there twice"));
+        }
+        Ok(Set::listpack(pack))
     }
 
     /// True when `member` is in the set.
+    #[inline]
     pub fn contains(&self, member: &[u8]) -> bool {
-        self.find(member).is_some()
+        match self.form() {
+            Form::Intset(integers) => {
+                number::parse_canonical(member).is_some_and(|value| integers.contains(value))
+            }
+            Form::Listpack(pack) => listed(pack, member),
+            Form::Table(elements) => elements.get(member).is_some(),
+        }
     }
 
     /// As [`Set::contains`], for an element of another collection.
+    #[inline]
     pub fn contains_element(&self, member: Element<'_>) -> bool {
-        self.contains(&member.to_vec())
+        match (self.form(), member) {
+            (Form::Intset(integers), Element::Int(value)) => integers.contains(value),
+            (_, Element::Bytes(text)) => self.contains(text),
+            (_, Element::Int(_)) => self.contains(member.as_bytes(&mut { DIGITS })),
+        }
+    }
+
+    /// Looks for many members as [`Set::contains`], and tells `visit` which are there, in their order. In a
+    /// large set this is much faster than one after the other.
+    pub fn contains_many<'m>(
+        &self,
+        members: impl IntoIterator<Item = &'m [u8]>,
+        mut visit: impl FnMut(bool),
+    ) {
+        let members = members.into_iter();
+        match self.form() {
+            Form::Table(elements) => {
+                elements.get_many::<BATCH>(members, |found| visit(found.is_some()));
+            }
+            _ => members.for_each(|member| visit(self.contains(member))),
+        }
+    }
+
+    /// Prepares for so many new members, duplicates included: leaves a packed form at once when they are
+    /// too many for it.
+    pub fn prepare(&mut self, members: usize, limits: &Thresholds) {
+        let most = match self.form() {
+            Form::Intset(_) => limits.set_integers,
+            Form::Listpack(_) => limits.set_entries,
+            Form::Table(_) => return,
+        };
+        if members > most {
+            self.make_table();
+        }
     }
 
     /// Adds a member. True when it is new.
+    #[inline]
     pub fn add(&mut self, member: &[u8], limits: &Thresholds) -> bool {
-        let new = self.find(member).is_none();
-        if new {
-            self.0.members.push(Member {
-                name: member.to_vec(),
-                deadline: None,
-            });
-            self.convert(limits);
+        if let Some(mut elements) = self.table_mut() {
+            return elements.add(member);
         }
-        new
+        self.add_packed(member, limits)
+    }
+
+    fn add_packed(&mut self, member: &[u8], limits: &Thresholds) -> bool {
+        let room = match self.form() {
+            Form::Intset(integers) => match number::parse_canonical(member) {
+                Some(value) => return self.add_integer(value, member, limits),
+                None => self.fits_listpack(integers, limits),
+            },
+            Form::Listpack(pack) if listed(pack, member) => return false,
+            Form::Listpack(pack) => Some(pack.byte_len()),
+            Form::Table(_) => None,
+        };
+        let bytes = listpack::encoded_len(member);
+        let stays = room.is_some_and(|used| used.saturating_add(bytes) <= listpack::BYTES_MAX)
+            && self.len() < limits.set_entries
+            && member.len() <= limits.set_value;
+        if stays && let Some(mut pack) = self.make_listpack() {
+            return pack.push_back(member);
+        }
+        let table = self.make_table();
+        table.is_some_and(|mut elements| elements.add(member))
+    }
+
+    /// Adds to an intset.
+    fn add_integer(&mut self, value: i64, text: &[u8], limits: &Thresholds) -> bool {
+        let Some(mut integers) = self.intset_mut() else {
+            return false;
+        };
+        let most = limits.set_integers.min(intset::MEMBERS_MAX);
+        if integers.len() < most {
+            return integers.insert(value);
+        }
+        if integers.contains(value) {
+            return false;
+        }
+        let is_empty = integers.is_empty();
+        drop(integers);
+        if is_empty {
+            // No integers are wanted in intsets: a new set begins in the next form.
+            *self = Set::listpack(Listpack::new());
+            return self.add_packed(text, limits);
+        }
+        let table = self.make_table();
+        table.is_some_and(|mut elements| elements.add(text))
+    }
+
+    /// The most bytes that an intset can take as a listpack, if its members are short enough for one.
+    fn fits_listpack(&self, integers: IntsetView<'_>, limits: &Thresholds) -> Option<usize> {
+        let ends = [integers.first(), integers.last()].into_iter().flatten();
+        let mut longest = 0;
+        for end in ends {
+            if number::text_len(end) > limits.set_value {
+                return None;
+            }
+            longest = longest.max(listpack::encoded_element_len(Element::Int(end)));
+        }
+        Some(longest * integers.len())
+    }
+
+    /// The set as a listpack, which an intset becomes.
+    fn make_listpack(&mut self) -> Option<Editing<'_, Listpack>> {
+        if let Form::Intset(integers) = self.form() {
+            let mut pack = Listpack::new();
+            if !pack.push_back_elements(integers.iter().map(Element::Int)) {
+                return None;
+            }
+            *self = Set::listpack(pack);
+        }
+        self.listpack_mut()
     }
 
     /// Removes a member. True when it was there.
     pub fn remove(&mut self, member: &[u8]) -> bool {
-        let found = self.find(member);
+        if let Some(mut elements) = self.table_mut() {
+            return elements.remove(member);
+        }
+        if let Some(mut integers) = self.intset_mut() {
+            let value = number::parse_canonical(member);
+            return value.is_some_and(|value| integers.remove(value));
+        }
+        let Some(mut pack) = self.listpack_mut() else {
+            return false;
+        };
+        let view = pack.view();
+        let found = view.first().and_then(|first| view.find(first, member, 0));
         if let Some(at) = found {
-            self.0.members.remove(at);
+            pack.remove(at);
         }
         found.is_some()
     }
 
     /// All members.
     pub fn iter(&self) -> impl Iterator<Item = Element<'_>> {
-        let members = self.0.members.iter();
-        members.map(|member| match number::parse_canonical(&member.name) {
-            Some(value) => Element::Int(value),
-            None => Element::Bytes(&member.name),
-        })
+        match self.form() {
+            Form::Intset(integers) => Members::Intset(integers.iter()),
+            Form::Listpack(pack) => Members::Listpack(pack.iter()),
+            Form::Table(elements) => Members::Table(elements.iter()),
+        }
     }
 
-    /// Visits some members from a cursor on and returns the next cursor, 0 at the end.
-    pub fn scan(&self, cursor: u64, visit: impl FnMut(Element<'_>)) -> u64 {
-        let from = cursor as usize;
-        let step = if self.0.encoding == SetEncoding::Table {
-            4
-        } else {
-            usize::MAX
-        };
-        self.iter().skip(from).take(step).for_each(visit);
-        let next = from.saturating_add(step);
-        if next >= self.len() { 0 } else { next as u64 }
+    /// Visits some members from a cursor on and returns the next cursor, 0 at the end. What cursors promise
+    /// is said in [`crate::table`].
+    pub fn scan(&self, cursor: u64, mut visit: impl FnMut(Element<'_>)) -> u64 {
+        match self.form() {
+            Form::Table(elements) => {
+                elements.scan(cursor, |block| visit(Element::Bytes(block.key())))
+            }
+            _ => {
+                self.iter().for_each(visit);
+                0
+            }
+        }
     }
 
-    /// A random member.
+    /// A random member, each about as likely as any other.
     pub fn random(&self, rng: &mut impl FnMut() -> u64) -> Option<Element<'_>> {
-        self.iter().nth(rng() as usize % self.len().max(1))
+        match self.form() {
+            Form::Intset(integers) => integers.random(rng).map(Element::Int),
+            Form::Listpack(pack) => {
+                let index = rng().checked_rem(pack.len() as u64)? as usize;
+                pack.nth(index).map(|at| pack.get(at))
+            }
+            Form::Table(elements) => {
+                let block = elements.random(0, rng)?;
+                Some(Element::Bytes(block.key()))
+            }
+        }
     }
 
     /// Takes a random member out.
     pub fn pop(&mut self, rng: &mut impl FnMut() -> u64) -> Option<Vec<u8>> {
-        let member = self.random(rng)?.to_vec();
-        self.remove(&member);
+        if let Some(mut elements) = self.table_mut() {
+            return elements.pop(rng);
+        }
+        if let Some(mut integers) = self.intset_mut() {
+            let value = integers.view().random(rng)?;
+            integers.remove(value);
+            return Some(Element::Int(value).to_vec());
+        }
+        let mut pack = self.listpack_mut()?;
+        let index = rng().checked_rem(pack.len() as u64)? as usize;
+        let at = pack.view().nth(index)?;
+        let member = pack.view().get(at).to_vec();
+        pack.remove(at);
         Some(member)
     }
 
     /// The deadline of a member; `None` when there is no such member.
     pub fn deadline(&self, member: &[u8]) -> Option<Option<u64>> {
-        let found = self.0.members.get(self.find(member)?)?;
-        Some(found.deadline)
+        match self.form() {
+            Form::Table(elements) => elements.get(member).map(Block::deadline),
+            _ => self.contains(member).then_some(None),
+        }
     }
 
     /// Sets or clears the deadline of a member. False when there is no such member.
     pub fn set_deadline(&mut self, member: &[u8], deadline: Option<u64>) -> bool {
-        let Some(found) = self.find(member).and_then(|at| self.0.members.get_mut(at)) else {
-            return false;
-        };
-        found.deadline = deadline;
-        if deadline.is_some() {
-            self.0.encoding = SetEncoding::Table;
+        if self.encoding() != SetEncoding::Table {
+            let found = self.contains(member);
+            if !found || deadline.is_none() {
+                return found;
+            }
         }
-        true
+        let table = self.make_table();
+        table.is_some_and(|mut elements| elements.set_deadline(member, deadline))
     }
 
     /// Number of members with a deadline.
     pub fn volatile_len(&self) -> usize {
-        let members = self.0.members.iter();
-        members.filter(|member| member.deadline.is_some()).count()
+        match self.form() {
+            Form::Table(elements) => elements.volatile_len(),
+            _ => 0,
+        }
     }
 
     /// The earliest deadline of a member.
     pub fn next_deadline(&self) -> Option<u64> {
-        self.0.members.iter().filter_map(|it| it.deadline).min()
+        match self.form() {
+            Form::Table(elements) => elements.next_deadline(),
+            _ => None,
+        }
     }
 
-    /// Removes at most `budget` members whose deadline is not after `now_ms`, the earliest first. Returns
-    /// how many.
+    /// Removes at most `budget` members whose deadline is not after `now_ms`, the earliest first. Tells each
+    /// before it goes, and returns how many.
     pub fn expire(&mut self, now_ms: u64, budget: usize, expired: &mut dyn FnMut(&[u8])) -> usize {
-        let mut count = 0;
-        while count < budget {
-            let members = self.0.members.iter().enumerate();
-            let due = members
-                .filter_map(|(at, member)| Some((member.deadline?, at)))
-                .filter(|(deadline, _)| *deadline <= now_ms)
-                .min();
-            let Some((_, at)) = due else { break };
-            let gone = self.0.members.remove(at);
-            expired(&gone.name);
-            count += 1;
-        }
-        count
+        let table = self.table_mut();
+        table.map_or(0, |mut elements| elements.expire(now_ms, budget, expired))
     }
 
-    /// Leaves a packed form when a limit is exceeded.
+    /// Leaves a packed form when it has more members than the limit, after loading it. Long members stay, as
+    /// in Redis, until the next member comes.
     pub fn convert(&mut self, limits: &Thresholds) {
-        let is_number = |member: &Member| number::parse_canonical(&member.name).is_some();
-        let members = &self.0.members;
-        if self.0.encoding == SetEncoding::Intset
-            && (!members.iter().all(is_number) || members.len() > limits.set_integers)
-        {
-            self.0.encoding = SetEncoding::Listpack;
-        }
-        if self.0.encoding == SetEncoding::Listpack
-            && (members.len() > limits.set_entries
-                || members.iter().any(|it| it.name.len() > limits.set_value))
-        {
-            self.0.encoding = SetEncoding::Table;
-        }
-        self.0.align = 0;
+        self.prepare(self.len(), limits);
     }
 
     /// Bytes on the heap.
     pub fn heap_bytes(&self) -> usize {
-        self.0.members.iter().map(|it| it.name.len() + 16).sum()
-    }
-}
-
-/// Visits the members that are in all sets.
-pub fn intersect(sets: &[&Set], mut visit: impl FnMut(Element<'_>) -> ControlFlow<()>) {
-    let Some((first, others)) = sets.split_first() else {
-        return;
-    };
-    for member in first.iter() {
-        if others.iter().all(|set| set.contains_element(member)) && visit(member).is_break() {
-            return;
+        match self.form() {
+            Form::Table(elements) => size_of::<Elements>() + elements.heap_bytes(),
+            Form::Intset(integers) => alloc::size_class(integers.bytes().len()),
+            Form::Listpack(pack) => alloc::size_class(pack.byte_len()),
         }
     }
 }
 
-/// Visits the members of `first` that are in none of `others`.
-pub fn difference(
-    first: &Set,
-    others: &[&Set],
-    mut visit: impl FnMut(Element<'_>) -> ControlFlow<()>,
-) {
-    for member in first.iter() {
-        if !others.iter().any(|set| set.contains_element(member)) && visit(member).is_break() {
-            return;
+#[inline]
+fn listed(pack: View<'_>, member: &[u8]) -> bool {
+    let first = pack.first();
+    first.is_some_and(|first| pack.find(first, member, 0).is_some())
+}
+
+impl Default for Set {
+    fn default() -> Self {
+        Set::new()
+    }
+}
+
+/// A copy of all members.
+impl Clone for Set {
+    fn clone(&self) -> Self {
+        match self.form() {
+            Form::Intset(integers) => Set::intset(Intset::from(integers)),
+            Form::Listpack(pack) => Set::listpack(Listpack::from(pack)),
+            Form::Table(elements) => Set::table(elements.clone()),
         }
     }
 }
 
-/// The members that are in any of the sets.
-pub fn union(sets: &[&Set], limits: &Thresholds) -> Set {
-    let mut result = Set::new();
-    for member in sets.iter().flat_map(|set| set.iter()) {
-        result.add(&member.to_vec(), limits);
+impl Drop for Set {
+    fn drop(&mut self) {
+        // SAFETY: the mark says what the owner was made from, and it is not used again.
+        unsafe {
+            match self.owner.tag() {
+                INTSET => drop(self.owner.take::<Intset>()),
+                LISTPACK => drop(self.owner.take::<Listpack>()),
+                _ => drop(self.owner.take::<Box<Elements>>()),
+            }
+        }
     }
-    result
+}
+
+impl fmt::Debug for Set {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Set")
+            .field("len", &self.len())
+            .field("encoding", &self.encoding())
+            .finish()
+    }
 }

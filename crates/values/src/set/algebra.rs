@@ -1,0 +1,199 @@
+//! Intersection, difference and union of sets in any forms.
+//!
+//! Members are looked for in batches: all buckets of a batch are asked for before the first is read, then
+//! all elements. All tables hash with the same seed, so each member is hashed once, however many tables it
+//! is looked for in.
+
+use super::{BATCH, Form, Set};
+use crate::elements::Elements;
+use crate::hash_seed::hash_of;
+use crate::table::{HashOf, Table};
+use crate::{DIGITS, Element, Thresholds};
+use std::ops::ControlFlow;
+use std::ptr::{self, NonNull};
+
+/// A member on its way, with its hash if some table is asked. Aligned, so that a table can point to it.
+#[repr(align(8))]
+struct Candidate<'a> {
+    member: Element<'a>,
+    hash: u64,
+}
+
+impl<'a> Candidate<'a> {
+    #[inline]
+    fn hashed(member: Element<'a>) -> Candidate<'a> {
+        Candidate {
+            member,
+            hash: hash_of(member.as_bytes(&mut { DIGITS })),
+        }
+    }
+}
+
+/// Visits the members that are in all sets.
+pub fn intersect(sets: &[&Set], visit: impl FnMut(Element<'_>) -> ControlFlow<()>) {
+    let mut sets = sets.to_vec();
+    sets.sort_by_key(|set| set.len());
+    if let Some((smallest, others)) = sets.split_first() {
+        sift(smallest, others, true, visit);
+    }
+}
+
+/// Visits the members of `first` that are in none of `others`.
+pub fn difference(first: &Set, others: &[&Set], visit: impl FnMut(Element<'_>) -> ControlFlow<()>) {
+    if others.iter().any(|other| ptr::eq(*other, first)) {
+        return;
+    }
+    // Redis's choice: looking for each member in each set, which may end early, or taking the members
+    // of each set from a copy.
+    let look_up = first.len().saturating_mul(others.len() + 1) / 2;
+    let take_away = others.iter().map(|set| set.len()).sum::<usize>() + first.len();
+    if look_up <= take_away {
+        let mut others = others.to_vec();
+        others.sort_by_key(|set| std::cmp::Reverse(set.len()));
+        sift(first, &others, false, visit);
+    } else {
+        subtract(first, others, visit);
+    }
+}
+
+/// Visits the members of `first` that all of `others` have, or none of them.
+fn sift(
+    first: &Set,
+    others: &[&Set],
+    wanted: bool,
+    mut visit: impl FnMut(Element<'_>) -> ControlFlow<()>,
+) {
+    let is_table = |set: &&Set| matches!(set.form(), Form::Table(_));
+    let hash = others.iter().any(is_table);
+    let mut members = first.iter();
+    let mut batch = Vec::with_capacity(BATCH);
+    loop {
+        batch.extend(members.by_ref().take(BATCH).map(|member| match hash {
+            true => Candidate::hashed(member),
+            false => Candidate { member, hash: 0 },
+        }));
+        if batch.is_empty() {
+            return;
+        }
+        for set in others {
+            retain(&mut batch, set, wanted);
+        }
+        for candidate in batch.drain(..) {
+            if visit(candidate.member).is_break() {
+                return;
+            }
+        }
+    }
+}
+
+/// Keeps the candidates that `set` has, or those that it has not.
+fn retain(batch: &mut Vec<Candidate<'_>>, set: &Set, wanted: bool) {
+    let Form::Table(elements) = set.form() else {
+        batch.retain(|candidate| set.contains_element(candidate.member) == wanted);
+        return;
+    };
+    for candidate in &*batch {
+        elements.prefetch_bucket(candidate.hash);
+    }
+    for candidate in &*batch {
+        elements.prefetch_entry(candidate.hash);
+    }
+    batch.retain(|candidate| {
+        let is = |key: &[u8]| candidate.member.is(key);
+        elements.any(candidate.hash, is) == wanted
+    });
+}
+
+/// Finds the hash of a candidate.
+struct CandidateHash;
+
+impl HashOf for CandidateHash {
+    fn hash(&self, ptr: NonNull<u8>) -> u64 {
+        // SAFETY: only `subtract` has tables of candidates, which outlive the table.
+        unsafe { ptr.cast::<Candidate<'_>>().as_ref() }.hash
+    }
+}
+
+/// Visits the members of `first` that are left when those of `others` are taken from it.
+fn subtract(first: &Set, others: &[&Set], mut visit: impl FnMut(Element<'_>) -> ControlFlow<()>) {
+    let candidates: Vec<_> = first.iter().map(Candidate::hashed).collect();
+    let mut left = Table::new(0);
+    for candidate in &candidates {
+        left.insert(
+            candidate.hash,
+            NonNull::from(candidate).cast(),
+            &CandidateHash,
+        );
+    }
+    // SAFETY: the table has pointers to candidates only, which live until the end of the function.
+    let candidate = |ptr: NonNull<u8>| unsafe { ptr.cast::<Candidate<'_>>().as_ref() };
+    for set in others {
+        let mut members = set.iter();
+        while !left.is_empty() {
+            let mut batch = [const { None }; BATCH];
+            let coming = members.by_ref().take(BATCH).map(Candidate::hashed);
+            for (place, gone) in batch.iter_mut().zip(coming) {
+                left.prefetch_bucket(gone.hash);
+                *place = Some(gone);
+            }
+            for gone in batch.iter().flatten() {
+                let found = left.find(gone.hash, |ptr| candidate(ptr).member == gone.member);
+                if let Some(slot) = found {
+                    left.remove(slot, &CandidateHash);
+                }
+            }
+            if batch.last().is_none_or(Option::is_none) {
+                break;
+            }
+        }
+    }
+    for ptr in left.iter() {
+        if visit(candidate(ptr).member).is_break() {
+            return;
+        }
+    }
+}
+
+/// The members that are in any of the sets, without their deadlines.
+pub fn union(sets: &[&Set], limits: &Thresholds) -> Set {
+    let mut sets = sets.to_vec();
+    sets.sort_by_key(|set| std::cmp::Reverse(set.len()));
+    let packed_max = limits.set_integers.max(limits.set_entries);
+    if sets
+        .first()
+        .is_some_and(|largest| largest.len() > packed_max)
+    {
+        return large_union(&sets);
+    }
+    let mut result = Set::new();
+    for member in sets.iter().flat_map(|set| set.iter()) {
+        result.add(member.as_bytes(&mut { DIGITS }), limits);
+    }
+    result
+}
+
+/// The union when it is known to become a table.
+fn large_union(sets: &[&Set]) -> Set {
+    let mut result = Elements::new();
+    for set in sets {
+        let mut members = set.iter();
+        let mut batch = Vec::with_capacity(BATCH);
+        loop {
+            batch.extend(members.by_ref().take(BATCH).map(Candidate::hashed));
+            if batch.is_empty() {
+                break;
+            }
+            for candidate in &batch {
+                result.prefetch_bucket(candidate.hash);
+            }
+            for candidate in &batch {
+                result.prefetch_entry(candidate.hash);
+            }
+            for candidate in batch.drain(..) {
+                let mut digits = DIGITS;
+                result.add_hashed(candidate.hash, candidate.member.as_bytes(&mut digits));
+            }
+        }
+    }
+    Set::table(result)
+}
