@@ -7,8 +7,12 @@
 //! The vocabulary (flags, key specifications, argument trees) is that of Redis's COMMAND reply,
 //! because clients and proxies read it.
 
+use resp::Args;
+use smallvec::SmallVec;
+
 use crate::context::Context;
 use crate::error::CommandError;
+use crate::table::KeyPosition;
 
 /// What a handler returns.
 pub type CommandResult = Result<Outcome, CommandError>;
@@ -369,7 +373,7 @@ impl KeySpec {
 }
 
 /// What the dispatcher locks before the handler runs.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub enum Locks {
     /// The shards of the keys that the key specifications find (none when there are none).
     Keys,
@@ -377,7 +381,24 @@ pub enum Locks {
     All,
     /// Nothing: the handler locks by itself, a shard at a time, or needs no data.
     Own,
+    /// One of the others, as the function says of the arguments. For commands that may reach keys which are
+    /// no arguments (SORT with patterns).
+    ByArguments(fn(Args<'_>) -> Locks),
 }
+
+impl Locks {
+    /// What a request with these arguments needs; never [`Locks::ByArguments`].
+    #[inline]
+    pub fn of(self, args: Args<'_>) -> Self {
+        match self {
+            Self::ByArguments(decide) => decide(args),
+            fixed => fixed,
+        }
+    }
+}
+
+/// Positions of the keys among the arguments.
+pub type KeyPositions = SmallVec<[KeyPosition; 8]>;
 
 /// Type of one documented argument.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -468,6 +489,8 @@ pub struct Command {
     pub categories: Categories,
     /// Where its keys are.
     pub keys: &'static [KeySpec],
+    /// Finds the keys in place of `keys`, which then only describe them: for syntax that no specification covers.
+    pub find_keys: Option<fn(Args<'_>) -> KeyPositions>,
     /// What is locked while it runs.
     pub locks: Locks,
     /// Group of the documentation.
@@ -501,6 +524,7 @@ impl Command {
         flags: Flags::NONE,
         categories: Categories::NONE,
         keys: &[],
+        find_keys: None,
         locks: Locks::Keys,
         group: Group::Generic,
         since: "1.0.0",

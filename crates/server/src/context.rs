@@ -54,12 +54,13 @@ macro_rules! collection_access {
             }
 
             $(#[$doc])*
-            /// For change; a new empty one when there is no such key.
+            /// For change; a new empty one, with its event, when there is no such key.
             #[inline]
             pub fn $make(&mut self, key: Key<'_>) -> Result<&mut $type, CommandError> {
                 if self.type_of(key).is_none() {
                     let value = Value::$kind($type::new());
                     self.set(key, NewValue::Owned(value), Expiry::Clear);
+                    self.notify(EventClass::New, "new", key);
                 }
                 match self.$edit(key)? {
                     Some(value) => Ok(value),
@@ -432,7 +433,10 @@ impl<'c, 'k> Data<'c, 'k> {
         let before = shard.len(db);
         let old = shard.put(db, key.hash, key.bytes, value, deadline, lru);
         let existed = shard.len(db) == before;
-        if let Some(old) = old {
+        if let Some(old) = old
+            && old.is_big()
+            && self.server.config.bool(P::LazyfreeLazyServerDel)
+        {
             self.server.lazy.free(Box::new(old));
         }
         existed
@@ -450,10 +454,15 @@ impl<'c, 'k> Data<'c, 'k> {
             .map_or_else(|| clock.initial(), |entry| clock.touch(entry.lru(), random))
     }
 
-    /// Removes a key; its value is freed here or, when big, in the background. True when it existed.
+    /// Removes a key, because a command replaces it or it is empty. True when it existed.
     /// Not yet a change: call [`Data::changed`].
     pub fn remove(&mut self, key: Key<'_>) -> bool {
-        self.reap(key) && self.take(key).map(|old| self.free(old)).is_some()
+        self.take_visible(key).map(|old| self.free(old)).is_some()
+    }
+
+    /// Takes a key out with its value, unless its time is over.
+    pub fn take_visible(&mut self, key: Key<'_>) -> Option<keyspace::Removed> {
+        if self.reap(key) { self.take(key) } else { None }
     }
 
     /// Takes a key out with its value.
@@ -462,9 +471,14 @@ impl<'c, 'k> Data<'c, 'k> {
         self.shard(key)?.remove(db, key.hash, key.bytes)
     }
 
-    /// Frees a value that was taken out.
+    /// Frees a value that was taken out because a command replaced or emptied it.
     pub fn free(&self, old: keyspace::Removed) {
-        if old.is_big() {
+        self.free_by(P::LazyfreeLazyServerDel, old);
+    }
+
+    /// Frees a value that was taken out: a big one in the background when the parameter says so, else here.
+    pub fn free_by(&self, parameter: P, old: keyspace::Removed) {
+        if old.is_big() && self.server.config.bool(parameter) {
             self.server.lazy.free(Box::new(old));
         }
     }
@@ -619,7 +633,7 @@ impl<'c, 'k> Data<'c, 'k> {
             return false;
         }
         if let Some(old) = self.take(key) {
-            self.free(old);
+            self.free_by(P::LazyfreeLazyExpire, old);
         }
         self.note_expired(key);
         false

@@ -150,7 +150,8 @@ pub fn run<'k>(
 fn runs_under_held(server: &Server, session: &Session, request: Request<'_>) -> bool {
     let on_keys = matches!(
         request.entry,
-        Ok(Some(entry)) if entry.command.locks == Locks::Keys && entry.plan != KeyPlan::None
+        Ok(Some(entry))
+            if matches!(entry.command.locks, Locks::Keys) && entry.plan != KeyPlan::None
     );
     on_keys && session.multi.is_none() && server.switches.max_memory.load(Ordering::Relaxed) == 0
 }
@@ -397,7 +398,8 @@ fn start<'k>(
             verdict
         }
         None => {
-            let mut locked = lock(exec, server, entry, &located);
+            let locks = entry.command.locks.of(request.args);
+            let mut locked = lock(exec, server, locks, &located);
             let verdict = run_locked(
                 exec,
                 server,
@@ -460,12 +462,13 @@ fn run_locked(
         }
         _ => Verdict::Done,
     };
-    let touched = match entry.command.locks {
+    let locks = entry.command.locks.of(request.args);
+    let touched = match locks {
         Locks::Keys => Touched::Keys(located),
-        Locks::All | Locks::Own => Touched::All,
+        _ => Touched::All,
     };
     commit(exec, server, session, locked, touched);
-    if entry.command.locks == Locks::Own && session.origin == Origin::Client {
+    if matches!(locks, Locks::Own) && session.origin == Origin::Client {
         // It has read shards that are unlocked again: whatever it saw is in the log by now.
         exec.reply_offset = exec.reply_offset.max(server.log.appended());
     }
@@ -547,12 +550,12 @@ fn locate_keys(
 fn lock<'k>(
     exec: &mut Executor,
     server: &'k Server,
-    entry: &Entry,
+    locks: Locks,
     located: &[LocatedKey],
 ) -> Locked<'k> {
     let keyspace = &server.keyspace;
-    match (entry.command.locks, located) {
-        (Locks::All, _) => keyspace.lock_all(),
+    match (locks, located) {
+        (Locks::All | Locks::ByArguments(_), _) => keyspace.lock_all(),
         (Locks::Own, _) | (Locks::Keys, []) => keyspace.lock_many(&[]),
         (Locks::Keys, [one]) => keyspace.lock_one(keyspace.shard_of(one.hash)),
         (Locks::Keys, many) => {

@@ -4,13 +4,14 @@ use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use keyspace::{Locked, StringRef};
+use keyspace::Locked;
 use persist::Admission;
 use resp::{Limits, Output, Progress, RequestParser};
 
 use crate::client::{ClientShared, Origin, Session};
 use crate::dispatch::{self, Executor, Request};
 use crate::error::CommandError;
+use crate::image::{write_command, write_entry};
 use crate::net::mailbox::Message;
 use crate::server::Server;
 
@@ -68,7 +69,8 @@ pub fn write_data(locked: &Locked<'_>, databases: u32, out: &mut dyn Write) -> i
                     if result.is_ok() {
                         if !selected {
                             selected = true;
-                            result = command(out, &[b"SELECT", db.to_string().as_bytes()]);
+                            let number = db.to_string();
+                            result = write_command(out, &[b"SELECT", number.as_bytes()]);
                         }
                         if result.is_ok() {
                             result = write_entry(&entry, out);
@@ -81,40 +83,6 @@ pub fn write_data(locked: &Locked<'_>, databases: u32, out: &mut dyn Write) -> i
             }
             result?;
         }
-    }
-    Ok(())
-}
-
-fn write_entry(entry: &keyspace::EntryRef<'_>, out: &mut dyn Write) -> io::Result<()> {
-    let Some(value) = entry.string() else {
-        return Err(io::Error::other("a value that has no form in the log"));
-    };
-    let mut digits = [0; 20];
-    let value: &[u8] = match &value {
-        StringRef::Big(big) => big.as_slice(),
-        other => other.as_bytes(&mut digits),
-    };
-    match entry.deadline() {
-        None => command(out, &[b"SET", entry.key(), value]),
-        Some(deadline) => command(
-            out,
-            &[
-                b"SET",
-                entry.key(),
-                value,
-                b"PXAT",
-                deadline.to_string().as_bytes(),
-            ],
-        ),
-    }
-}
-
-fn command(out: &mut dyn Write, argv: &[&[u8]]) -> io::Result<()> {
-    write!(out, "*{}\r\n", argv.len())?;
-    for arg in argv {
-        write!(out, "${}\r\n", arg.len())?;
-        out.write_all(arg)?;
-        out.write_all(b"\r\n")?;
     }
     Ok(())
 }

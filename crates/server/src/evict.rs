@@ -131,7 +131,7 @@ fn evict_one(exec: &mut Executor, server: &Server, policy: Policy, shard: usize)
     };
     dispatch::internal(exec, server, &mut locked, db, |data| {
         if let Some(old) = data.take(key) {
-            data.free(old);
+            data.free_by(P::LazyfreeLazyEviction, old);
             data.effects.push(db, &[word, key.bytes]);
             data.touch_watchers(key);
             data.stats.evicted_keys.add(1);

@@ -85,7 +85,7 @@ fn expire_shard(exec: &mut Executor, server: &Server, shard: usize) -> (bool, Op
     };
     let progress = target.expire_due(now_ms, BUDGET_PER_LOCK, &mut due);
     for old in progress.garbage {
-        if old.is_big() {
+        if old.is_big() && server.config.bool(P::LazyfreeLazyExpire) {
             server.lazy.free(Box::new(old));
         }
     }

@@ -18,6 +18,7 @@ pub mod error;
 pub mod events;
 pub mod evict;
 pub mod expire;
+mod image;
 pub mod info;
 pub mod latency;
 pub mod lazy;

@@ -2,9 +2,7 @@
 
 use std::collections::HashMap;
 
-use smallvec::SmallVec;
-
-use crate::command::{BeginSearch, Command, FindKeys, Flags, KeySpec, Locks};
+use crate::command::{BeginSearch, Command, FindKeys, Flags, KeyPositions, KeySpec, Locks};
 use resp::Args;
 
 /// A command or subcommand as the running server knows it.
@@ -267,7 +265,7 @@ impl CommandTable {
 }
 
 fn plan(command: &'static Command) -> KeyPlan {
-    if command.locks != Locks::Keys && command.keys.is_empty() {
+    if !matches!(command.locks, Locks::Keys) && command.keys.is_empty() {
         return KeyPlan::None;
     }
     match command.keys {
@@ -293,15 +291,18 @@ pub struct KeyPosition {
 }
 
 /// Positions of all keys of a request; a missing or malformed part yields fewer keys, never an error.
-pub fn key_positions(command: &Command, args: Args<'_>) -> SmallVec<[KeyPosition; 8]> {
-    let mut found = SmallVec::new();
+pub fn key_positions(command: &Command, args: Args<'_>) -> KeyPositions {
+    if let Some(find) = command.find_keys {
+        return find(args);
+    }
+    let mut found = KeyPositions::new();
     for spec in command.keys {
         positions_of(spec, args, &mut found);
     }
     found
 }
 
-fn positions_of(spec: &KeySpec, args: Args<'_>, found: &mut SmallVec<[KeyPosition; 8]>) {
+fn positions_of(spec: &KeySpec, args: Args<'_>, found: &mut KeyPositions) {
     let Some(begin) = begin_of(spec, args) else {
         return;
     };

@@ -94,6 +94,16 @@ pub fn format_f64(value: f64, buffer: &mut [u8; F64_BYTES_MAX]) -> &[u8] {
     &buffer[..len]
 }
 
+/// Prints `value` with the digits and the layout of fpconv also when it is a whole number, so that one with many
+/// zeros gets an exponent: what Valkey mixes into digests of scores.
+pub fn format_f64_fpconv(value: f64, buffer: &mut [u8; F64_BYTES_MAX]) -> &[u8] {
+    if value == 0.0 || !value.is_finite() {
+        return format_f64(value, buffer);
+    }
+    let len = grisu::print(value, buffer);
+    &buffer[..len]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -204,6 +214,18 @@ mod tests {
         for (value, text) in texts {
             assert_eq!(print(value), text);
         }
+    }
+
+    #[test]
+    fn fpconv_gives_exponents_to_whole_numbers() {
+        let print = |value| {
+            let mut buffer = [0; F64_BYTES_MAX];
+            String::from_utf8(format_f64_fpconv(value, &mut buffer).to_vec()).unwrap()
+        };
+        assert_eq!(print(1e9), "1e+9");
+        assert_eq!(print(12.0), "12");
+        assert_eq!(print(-0.0), "-0");
+        assert_eq!(print(f64::INFINITY), "inf");
     }
 
     proptest! {

@@ -10,6 +10,6 @@ mod f80;
 mod grisu;
 mod integer;
 
-pub use double::{F64_BYTES_MAX, format_f64, parse_f64};
+pub use double::{F64_BYTES_MAX, format_f64, format_f64_fpconv, parse_f64};
 pub use f80::{F80, F80_TEXT_BYTES_MAX};
 pub use integer::{I64_BYTES_MAX, format_i64, parse_i64, parse_memory, parse_u64};

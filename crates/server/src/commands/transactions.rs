@@ -299,8 +299,8 @@ fn run_queued(
 fn lock_for<'k>(server: &'k Server, session: &Session, multi: &Multi) -> Locked<'k> {
     let mut shards = Vec::new();
     for queued in &multi.queue {
-        match queued.entry.command.locks {
-            Locks::All | Locks::Own => return server.keyspace.lock_all(),
+        match queued.entry.command.locks.of(queued.args.as_args()) {
+            Locks::All | Locks::Own | Locks::ByArguments(_) => return server.keyspace.lock_all(),
             Locks::Keys if queued.entry.plan == KeyPlan::None => {}
             Locks::Keys => {
                 dispatch::shards_of(server, queued.entry, queued.args.as_args(), &mut shards);

@@ -1,24 +1,30 @@
 //! Removing keys, and asking whether they are there: DEL, UNLINK, EXISTS, TOUCH.
 
 use crate::command::*;
-use crate::context::{Context, EventClass, Key};
+use crate::config::P;
+use crate::context::{Context, Data, EventClass, Key};
 
 /// Removes a key, if it exists, and tells everybody about it.
 pub(crate) fn delete_key(ctx: &mut Context<'_, '_>, key: Key<'_>) -> bool {
     let removed = ctx.data.remove(key);
     if removed {
-        // Consumers blocked on a stream are told that it is gone.
-        ctx.data.signal_ready(key);
-        ctx.data.changed(key, EventClass::Generic, "del");
+        deleted(ctx, key);
     }
     removed
+}
+
+/// What follows from the removal of a key.
+fn deleted(ctx: &mut Context<'_, '_>, key: Key<'_>) {
+    // Consumers blocked on a stream are told that it is gone.
+    ctx.data.signal_ready(key);
+    ctx.data.changed(key, EventClass::Generic, "del");
 }
 
 /// Removes an existing key because a command gave it a deadline that has passed. What is logged is the
 /// removal, not the command.
 pub(crate) fn delete_expired(ctx: &mut Context<'_, '_>, key: Key<'_>) {
     if let Some(old) = ctx.data.take(key) {
-        ctx.data.free(old);
+        ctx.data.free_by(P::LazyfreeLazyExpire, old);
     }
     ctx.data.signal_ready(key);
     ctx.data.note_expired(key);
@@ -37,7 +43,7 @@ pub(super) const DEL: Command = Command {
     group: Group::Generic,
     since: "1.0.0",
     summary: "Removes keys.",
-    complexity: "O(N) in the number of keys; big values are freed in the background.",
+    complexity: "O(N) in the number of keys; with lazyfree-lazy-user-del no, also in the number of elements of big values.",
     hints: &["request_policy:multi_shard", "response_policy:agg_sum"],
     args: &[Arg {
         name: "key",
@@ -51,13 +57,25 @@ pub(super) const DEL: Command = Command {
 };
 
 pub(super) fn del(ctx: &mut Context<'_, '_>) -> CommandResult {
-    let removed = (1..ctx.args.len())
-        .filter(|index| {
-            let key = ctx.key(*index);
-            delete_key(ctx, key)
-        })
-        .count();
-    ctx.reply.integer(removed as i64);
+    remove_all(ctx, |data, old| {
+        data.free_by(P::LazyfreeLazyUserDel, old);
+    })
+}
+
+fn remove_all(
+    ctx: &mut Context<'_, '_>,
+    free: impl Fn(&Data<'_, '_>, keyspace::Removed),
+) -> CommandResult {
+    let mut removed = 0;
+    for index in 1..ctx.args.len() {
+        let key = ctx.key(index);
+        if let Some(old) = ctx.data.take_visible(key) {
+            free(&ctx.data, old);
+            deleted(ctx, key);
+            removed += 1;
+        }
+    }
+    ctx.reply.integer(removed);
     Ok(Outcome::Done)
 }
 
@@ -86,7 +104,11 @@ pub(super) const UNLINK: Command = Command {
 };
 
 pub(super) fn unlink(ctx: &mut Context<'_, '_>) -> CommandResult {
-    del(ctx)
+    remove_all(ctx, |data, old| {
+        if old.is_big() {
+            data.server.lazy.free(Box::new(old));
+        }
+    })
 }
 
 pub(super) const EXISTS: Command = Command {

@@ -3,8 +3,12 @@
 //! The scheme is Redis's, so that digests of two servers can be compared. Bytes are mixed into a digest in
 //! two ways: xor with their SHA-1, where order does not matter, and SHA-1 of that, where it does.
 
-use keyspace::EntryRef;
+use std::ops::ControlFlow;
+
+use keyspace::{EntryRef, ValueRef};
+use resp::number::{F64_BYTES_MAX, format_f64_fpconv};
 use sha1::{Digest as _, Sha1};
+use values::{DIGITS, Element};
 
 use super::keys::with_entry;
 use crate::context::Context;
@@ -29,17 +33,44 @@ impl Digest {
         self.0 = Sha1::digest(self.0).into();
     }
 
-    /// A value with its type and whether it has a deadline. `None` for a type that has no digest yet.
-    fn append_value(&mut self, entry: &EntryRef<'_>) -> Option<()> {
-        let string = entry.string()?;
-        // Strings are type number 0.
-        self.append(&0u32.to_be_bytes());
-        let mut digits = [0; 20];
-        self.append(string.as_bytes(&mut digits));
+    /// The digest of parts in this order.
+    fn of<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> Self {
+        let mut digest = Self::default();
+        parts.into_iter().for_each(|part| digest.append(part));
+        digest
+    }
+
+    /// A value with its type and whether it has a deadline. Fields of hashes whose time is over by `view_ms` do not
+    /// count.
+    fn append_value(&mut self, entry: &EntryRef<'_>, view_ms: u64) {
+        self.append(&(entry.value_type() as u32).to_be_bytes());
+        match entry.value() {
+            ValueRef::List(list) => list.visit(0..list.len(), false, &mut |element| {
+                self.append(text(element, &mut { DIGITS }));
+                ControlFlow::Continue(())
+            }),
+            ValueRef::Set(set) => set
+                .iter()
+                .for_each(|member| self.add(text(member, &mut { DIGITS }))),
+            ValueRef::ZSet(set) => set.iter().for_each(|(member, score)| {
+                let mut room = [0; F64_BYTES_MAX];
+                let score = format_f64_fpconv(score, &mut room);
+                self.add(&Self::of([text(member, &mut { DIGITS }), score]).0);
+            }),
+            ValueRef::Hash(hash) => hash.iter(view_ms).for_each(|(field, value)| {
+                let (mut room, mut other) = (DIGITS, DIGITS);
+                let parts = [text(field, &mut room), text(value, &mut other)];
+                self.add(&Self::of(parts).0);
+            }),
+            value => {
+                if let Some(string) = value.string() {
+                    self.append(string.as_bytes(&mut { DIGITS }));
+                }
+            }
+        }
         if entry.deadline().is_some() {
             self.add(b"!!expire!!");
         }
-        Some(())
     }
 
     fn text(&self) -> String {
@@ -47,31 +78,26 @@ impl Digest {
     }
 }
 
-fn no_digest() -> CommandError {
-    CommandError::line(
-        "ERR there is no digest for values of this type in this version of Lodestore",
-    )
+fn text<'b>(element: Element<'b>, room: &'b mut values::Digits) -> &'b [u8] {
+    element.as_bytes(room)
 }
 
 /// DEBUG DIGEST.
 pub(super) fn digest(ctx: &mut Context<'_, '_>) -> Result<(), CommandError> {
     let databases = ctx.server.keyspace.databases();
     let mut all = vec![(0usize, Digest::default()); databases as usize];
-    let mut complete = true;
+    let view_ms = ctx.data.view_ms();
     ctx.data.visit_shards(|shard| {
         for (db, (count, sum)) in (0u32..).zip(&mut all) {
             for entry in shard.entries(db) {
                 let mut digest = Digest::default();
                 digest.append(entry.key());
-                complete &= digest.append_value(&entry).is_some();
+                digest.append_value(&entry, view_ms);
                 *count += 1;
                 sum.add(&digest.0);
             }
         }
     });
-    if !complete {
-        return Err(no_digest());
-    }
     let mut result = Digest::default();
     for (db, (count, sum)) in (0u32..).zip(&all) {
         if *count > 0 {
@@ -86,16 +112,15 @@ pub(super) fn digest(ctx: &mut Context<'_, '_>) -> Result<(), CommandError> {
 
 /// DEBUG DIGEST-VALUE; zeros for a key that does not exist.
 pub(super) fn digest_value(ctx: &mut Context<'_, '_>) -> Result<(), CommandError> {
+    let view_ms = ctx.data.view_ms();
     let mut texts = Vec::new();
     for key in ctx.args.skip(2).iter() {
         let digest = with_entry(ctx, key, |entry| {
             let mut digest = Digest::default();
-            digest.append_value(entry).map(|()| digest)
+            digest.append_value(entry, view_ms);
+            digest
         });
-        let digest = match digest {
-            None => Digest::default(),
-            Some(digest) => digest.ok_or_else(no_digest)?,
-        };
+        let digest = digest.unwrap_or_default();
         texts.push(digest.text());
     }
     ctx.reply.array(texts.len());
