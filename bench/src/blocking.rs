@@ -63,6 +63,18 @@ impl Client {
         self.exchange(&request, 1)
     }
 
+    /// Sends one request.
+    pub(crate) fn send(&mut self, words: &[&[u8]]) -> Result<()> {
+        let mut request = Vec::new();
+        push_request(&mut request, words);
+        self.stream.write_all(&request).context("sending a request")
+    }
+
+    /// Waits for so many replies to requests that were sent.
+    pub(crate) fn receive(&mut self, awaited: u64) -> Result<()> {
+        self.exchange(&[], awaited)
+    }
+
     /// Sends `count` requests, the bytes of which `push` appends, pipelined.
     pub(crate) fn fill(
         &mut self,

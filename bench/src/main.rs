@@ -16,6 +16,7 @@ mod replies;
 mod report;
 mod scenario;
 mod sys;
+mod wakeup;
 mod workload;
 
 use std::path::PathBuf;
@@ -173,7 +174,7 @@ fn compare(options: &Options) -> Result<()> {
             .flat_map(|scenario| &scenario.rows)
             .for_each(|row| println!("{}", row.id));
         memory::ids()
-            .chain([growth::ID, expiry::ID])
+            .chain([growth::ID, expiry::ID, wakeup::ID])
             .for_each(|id| println!("{id}"));
         return Ok(());
     }
@@ -186,6 +187,7 @@ fn compare(options: &Options) -> Result<()> {
     for scenario in &scenarios {
         failures.extend(measure::run_scenario(scenario, plan, &mut tables).err());
     }
+    failures.extend(wakeup::run(&field, plan, &mut tables).err());
     failures.extend(memory::run(&field, plan, &mut tables).err());
     failures.extend(growth::run(&field, plan, &mut tables).err());
     failures.extend(expiry::run(&field, plan, &mut tables).err());

@@ -10,7 +10,7 @@ use crate::blocking::Client;
 use crate::client::{Load, Slice};
 use crate::process::Server;
 use crate::report::{Section, Tables, median, number, spread};
-use crate::scenario::{Row, Scenario};
+use crate::scenario::{Fill, Row, Scenario};
 use crate::sys;
 use crate::workload::{key_name, push_request};
 
@@ -102,6 +102,7 @@ pub(crate) fn run_scenario(scenario: &Scenario, plan: &Plan, tables: &mut Tables
                 entrant.label, scenario.keys, scenario.value_len
             );
             fill(&server, scenario.keys, scenario.value_len)
+                .and_then(|()| fill_more(&server, scenario.fill))
                 .with_context(|| format!("filling {}", entrant.label))?;
         }
         servers.push(server);
@@ -125,6 +126,24 @@ fn fill(server: &Server, keys: u64, value_len: usize) -> Result<()> {
     Client::connect(server.address)?.fill(keys, |index, bytes| {
         push_request(bytes, &[b"SET", key_name(index).as_bytes(), &value]);
     })
+}
+
+fn fill_more(server: &Server, steps: &[Fill]) -> Result<()> {
+    // Coprime to every power of ten, so multiplying with it permutes the numbers below one.
+    const SHUFFLE: u64 = 7_919;
+    let mut client = Client::connect(server.address)?;
+    for step in steps {
+        client.fill(step.count, |index, bytes| {
+            let line = step
+                .line
+                .replace('#', &format!("{index:012}"))
+                .replace('!', &format!("{:012}", index % 10_000))
+                .replace('%', &(index * SHUFFLE % step.count).to_string());
+            let words: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
+            push_request(bytes, &words);
+        })?;
+    }
+    Ok(())
 }
 
 /// The samples of each server, in the order of the servers.

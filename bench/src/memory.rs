@@ -15,34 +15,100 @@ use crate::workload::{key_name, push_request};
 struct Shape {
     id: &'static str,
     title: &'static str,
-    value_len: usize,
-    volatile: bool,
+    fill: Fill,
 }
+
+/// What an item is.
+enum Fill {
+    /// A key with a string of this length, with a deadline or without.
+    String { value_len: usize, volatile: bool },
+    /// What a command adds; `#` is 16 bytes that count, `*` counts the keys, each of which gets so many items.
+    Command {
+        line: &'static str,
+        per_key: u64,
+        count: u64,
+    },
+}
+
+const MILLION: u64 = 1_000_000;
 
 const SHAPES: &[Shape] = &[
     Shape {
         id: "memory-string8",
         title: "string of 8 bytes",
-        value_len: 8,
-        volatile: false,
+        fill: Fill::String {
+            value_len: 8,
+            volatile: false,
+        },
     },
     Shape {
         id: "memory-string32",
         title: "string of 32 bytes",
-        value_len: 32,
-        volatile: false,
+        fill: Fill::String {
+            value_len: 32,
+            volatile: false,
+        },
     },
     Shape {
         id: "memory-string100",
         title: "string of 100 bytes",
-        value_len: 100,
-        volatile: false,
+        fill: Fill::String {
+            value_len: 100,
+            volatile: false,
+        },
     },
     Shape {
         id: "memory-string32-ttl",
         title: "string of 32 bytes, with a deadline",
-        value_len: 32,
-        volatile: true,
+        fill: Fill::String {
+            value_len: 32,
+            volatile: true,
+        },
+    },
+    Shape {
+        id: "memory-hash5",
+        title: "hash of 5 fields, values of 16 bytes",
+        fill: Fill::Command {
+            line: "HSET * field1 # field2 # field3 # field4 # field5 #",
+            per_key: 1,
+            count: MILLION,
+        },
+    },
+    Shape {
+        id: "memory-hash10000",
+        title: "field of a hash of 10,000",
+        fill: Fill::Command {
+            line: "HSET * # #",
+            per_key: 10_000,
+            count: MILLION,
+        },
+    },
+    Shape {
+        id: "memory-set",
+        title: "member of a set of 1,000,000",
+        fill: Fill::Command {
+            line: "SADD * #",
+            per_key: MILLION,
+            count: MILLION,
+        },
+    },
+    Shape {
+        id: "memory-zset",
+        title: "member of a sorted set of 1,000,000",
+        fill: Fill::Command {
+            line: "ZADD * % #",
+            per_key: MILLION,
+            count: MILLION,
+        },
+    },
+    Shape {
+        id: "memory-list",
+        title: "element of a list of 1,000,000",
+        fill: Fill::Command {
+            line: "RPUSH * #",
+            per_key: MILLION,
+            count: MILLION,
+        },
     },
 ];
 
@@ -54,13 +120,13 @@ pub(crate) fn ids() -> impl Iterator<Item = &'static str> {
 /// Measures the selected rows. Tables that double in size make bytes per item depend on the number of
 /// items, so the full profile measures two numbers.
 pub(crate) fn run(field: &Field, plan: &Plan, tables: &mut Tables) -> Result<()> {
-    let counts: &[u64] = if plan.quick {
-        &[1_000_000]
-    } else {
-        &[1_000_000, 3_000_000]
-    };
     let entrants = field.entrants(Setup::PLAIN);
     for shape in SHAPES.iter().filter(|shape| plan.selects(shape.id, true)) {
+        let counts: &[u64] = match &shape.fill {
+            Fill::Command { count, .. } => &[*count],
+            Fill::String { .. } if plan.quick => &[MILLION],
+            Fill::String { .. } => &[MILLION, 3 * MILLION],
+        };
         for &count in counts {
             eprintln!("measuring {} with {count} items", shape.id);
             let bytes: Vec<f64> = entrants
@@ -93,18 +159,43 @@ fn bytes_per_item(entrant: &Entrant, shape: &Shape, count: u64, plan: &Plan) -> 
     // Buffers of the connection and lazily created structures are not counted as data.
     client.fill(1000, |_, bytes| push_request(bytes, &[b"PING"]))?;
     let before = server.resident()?;
-    let value = vec![b'v'; shape.value_len];
-    client
-        .fill(count, |index, bytes| {
-            let key = key_name(index);
-            // Far deadlines, all different.
-            let seconds = (1_000_000 + index).to_string();
-            let words: [&[u8]; 5] = [b"SET", key.as_bytes(), &value, b"EX", seconds.as_bytes()];
-            push_request(bytes, if shape.volatile { &words } else { &words[..3] });
-        })
-        .with_context(|| format!("filling {}", entrant.label))?;
+    fill(&mut client, &shape.fill, count).with_context(|| format!("filling {}", entrant.label))?;
     // Incremental resizing and background frees come to rest.
     std::thread::sleep(Duration::from_millis(500));
     let grown = server.resident()?.saturating_sub(before);
     Ok(grown as f64 / count as f64)
+}
+
+fn fill(client: &mut Client, what: &Fill, count: u64) -> Result<()> {
+    match *what {
+        Fill::String {
+            value_len,
+            volatile,
+        } => {
+            let value = vec![b'v'; value_len];
+            client.fill(count, |index, bytes| {
+                let key = key_name(index);
+                // Far deadlines, all different.
+                let seconds = (1_000_000 + index).to_string();
+                let words: [&[u8]; 5] = [b"SET", key.as_bytes(), &value, b"EX", seconds.as_bytes()];
+                push_request(bytes, if volatile { &words } else { &words[..3] });
+            })
+        }
+        Fill::Command { line, per_key, .. } => client.fill(count, |index, bytes| {
+            let key = key_name(index / per_key);
+            // Out of order, as scores are.
+            let score = (index * 7_919 % count).to_string();
+            let element = format!("elm:{index:012}");
+            let words: Vec<&[u8]> = line
+                .split(' ')
+                .map(|word| match word {
+                    "*" => key.as_bytes(),
+                    "#" => element.as_bytes(),
+                    "%" => score.as_bytes(),
+                    word => word.as_bytes(),
+                })
+                .collect();
+            push_request(bytes, &words);
+        }),
+    }
 }

@@ -15,6 +15,8 @@ pub(crate) enum Section {
     Pipelines,
     Values,
     Keys,
+    Collections,
+    WakeUp,
     Aof,
     Workers,
     Loops,
@@ -43,6 +45,8 @@ impl Section {
         Section::Pipelines,
         Section::Values,
         Section::Keys,
+        Section::Collections,
+        Section::WakeUp,
         Section::Aof,
         Section::Workers,
         Section::Loops,
@@ -59,6 +63,8 @@ impl Section {
             Section::Pipelines => "pipelines",
             Section::Values => "values",
             Section::Keys => "keys",
+            Section::Collections => "collections",
+            Section::WakeUp => "wakeup",
             Section::Aof => "aof",
             Section::Workers => "workers",
             Section::Loops => "loops",
@@ -75,6 +81,8 @@ impl Section {
             Section::Pipelines => "Pipelines",
             Section::Values => "Sizes of values",
             Section::Keys => "Many keys",
+            Section::Collections => "Collections",
+            Section::WakeUp => "Waking a client that waits",
             Section::Aof => "Append-only file",
             Section::Workers => "Workers",
             Section::Loops => "Against bare event loops",
@@ -94,8 +102,15 @@ impl Section {
             }
             Section::Values => "As above, with other sizes of values.",
             Section::Keys => "As above, with ten million random keys.",
+            Section::Collections => {
+                "50 clients, one worker, server and client pinned to a CPU each, elements of 14 to 32 bytes."
+            }
+            Section::WakeUp => {
+                "One client waits in BLPOP, another sends LPUSH: from the push to the waiting client's reply, as seen by \
+                 one thread that does both. The pair of requests costs the server this CPU time."
+            }
             Section::Aof => {
-                "As above, with the append-only file on. The file lies in the system's temporary directory."
+                "As in the first table, with the append-only file on. The file lies in the system's temporary directory."
             }
             Section::Workers => {
                 "Nothing is pinned: server and client share all CPUs, as on a small machine."
@@ -105,7 +120,7 @@ impl Section {
                  loop costs before it does any work."
             }
             Section::Memory => {
-                "Growth of resident memory by filling, divided by the number of items. Keys of 16 bytes."
+                "Growth of resident memory by filling, divided by the number of items. Keys and elements of 16 bytes."
             }
             Section::Growth => {
                 "One connection fills, in batches of 32; another asks PING without a pause. What the client sees \
@@ -130,6 +145,7 @@ impl Section {
                 "theirs",
                 "ratio",
             ],
+            Section::WakeUp => &["server", "µs, median", "p99", "server CPU µs per pair"],
             Section::Growth => &[
                 "keys",
                 "server",

@@ -1,5 +1,7 @@
 //! The list of what is measured: which programs, set up how, holding what, under which loads.
 
+mod collections;
+
 use crate::process::{Aof, Flavor, Program, Setup};
 use crate::report::Section;
 use crate::workload::{Operation, Workload};
@@ -25,6 +27,14 @@ pub(crate) struct Row {
     pub(crate) quick: bool,
 }
 
+/// A command that is run `count` times. In its words `#` stands for twelve digits that count from 0, `!` for the
+/// same of which only the last four can differ from 0, and `%` for a number that goes through 0 to `count` - 1
+/// out of order (`count` is a power of ten).
+pub(crate) struct Fill {
+    pub(crate) count: u64,
+    pub(crate) line: &'static str,
+}
+
 /// Entrants that run side by side on the same data.
 pub(crate) struct Scenario {
     /// The first one is compared with each of the others.
@@ -33,6 +43,8 @@ pub(crate) struct Scenario {
     pub(crate) keys: u64,
     /// Length of their values in bytes.
     pub(crate) value_len: usize,
+    /// What else is stored before measuring.
+    pub(crate) fill: &'static [Fill],
     /// Servers on one CPU and the client on another, or everybody everywhere.
     pub(crate) pinned: bool,
     pub(crate) rows: Vec<Row>,
@@ -50,6 +62,7 @@ pub(crate) fn all(field: &Field) -> Vec<Scenario> {
     let mut scenarios = vec![base(field)];
     scenarios.extend([8, 1024, 100_000].map(|value_len| values(field, value_len)));
     scenarios.push(many_keys(field));
+    scenarios.extend(collections::all(field));
     scenarios.push(append_only(field, Aof::Everysec));
     scenarios.push(append_only(field, Aof::Always));
     scenarios.push(workers(field));
@@ -87,6 +100,7 @@ fn row(section: Section, operation: Operation, connections: usize, pipeline: usi
         Operation::Incr => ("incr".to_owned(), "INCR".to_owned()),
         Operation::MultiGet(keys) => (format!("mget{keys}"), format!("MGET of {keys}")),
         Operation::MultiSet(keys) => (format!("mset{keys}"), format!("MSET of {keys}")),
+        Operation::Command(line) => (line.to_ascii_lowercase(), line.to_owned()),
     };
     let depth = if pipeline == 1 {
         String::new()
@@ -124,6 +138,7 @@ fn base(field: &Field) -> Scenario {
         entrants: field.entrants(Setup::PLAIN),
         keys: MILLION,
         value_len: 64,
+        fill: &[],
         pinned: true,
         rows,
     }
@@ -151,6 +166,7 @@ fn values(field: &Field, value_len: usize) -> Scenario {
         entrants: field.entrants(Setup::PLAIN),
         keys,
         value_len,
+        fill: &[],
         pinned: true,
         rows: rows.into(),
     }
@@ -180,6 +196,7 @@ fn many_keys(field: &Field) -> Scenario {
         entrants: field.entrants(Setup::PLAIN),
         keys,
         value_len: 64,
+        fill: &[],
         pinned: true,
         rows: rows.into(),
     }
@@ -220,6 +237,7 @@ fn append_only(field: &Field, aof: Aof) -> Scenario {
         entrants,
         keys: MILLION,
         value_len: 64,
+        fill: &[],
         pinned: true,
         rows: rows.into(),
     }
@@ -249,6 +267,7 @@ fn workers(field: &Field) -> Scenario {
         entrants,
         keys: MILLION,
         value_len: 64,
+        fill: &[],
         pinned: false,
         rows,
     }
@@ -271,6 +290,7 @@ fn loops(field: &Field) -> Scenario {
         entrants,
         keys: MILLION,
         value_len: 64,
+        fill: &[],
         pinned: true,
         rows: rows.into(),
     }

@@ -13,6 +13,10 @@ pub(crate) enum Operation {
     MultiGet(usize),
     /// MSET with this many keys.
     MultiSet(usize),
+    /// Any command, its words separated by spaces. In a word `#` stands for the twelve digits of a random
+    /// number, `@` for a random number of six digits that does not begin with 0, and a word `+n` for the last
+    /// `@` plus n. `$` is the value.
+    Command(&'static str),
 }
 
 /// One kind of load: random keys out of `keys`, closed loop on every connection.
@@ -28,20 +32,33 @@ pub(crate) struct Workload {
     pub(crate) value_len: usize,
 }
 
-/// A batch of requests as bytes, in which only the digits of the keys change.
+/// A batch of requests as bytes, in which only some digits change.
 #[derive(Clone)]
 pub(crate) struct Batch {
     bytes: Vec<u8>,
-    /// Where the digits of each key begin.
-    key_offsets: Vec<usize>,
+    places: Vec<Place>,
 }
+
+/// Digits that change, by the offset of the first.
+#[derive(Clone, Copy)]
+enum Place {
+    /// Twelve digits: a random number.
+    Key(usize),
+    /// Six digits: a random number from 100,000 to 899,999.
+    Number(usize),
+    /// Six digits: the last `Number` and so much more.
+    After(usize, u64),
+}
+
+/// `@` and `+n` have so many digits.
+const NUMBER_DIGITS: usize = 6;
 
 impl Batch {
     /// The batch that one connection of `workload` sends at a time.
     pub(crate) fn new(workload: &Workload) -> Batch {
         let mut batch = Batch {
             bytes: Vec::new(),
-            key_offsets: Vec::new(),
+            places: Vec::new(),
         };
         let value = vec![b'v'; workload.value_len];
         for _ in 0..workload.pipeline {
@@ -50,10 +67,19 @@ impl Batch {
         batch
     }
 
-    /// Gives every key new digits from `next_key` and returns the bytes to send.
+    /// Gives every place new digits from `next_key` and returns the bytes to send.
     pub(crate) fn renew(&mut self, mut next_key: impl FnMut() -> u64) -> &[u8] {
-        for &offset in &self.key_offsets {
-            write_digits(&mut self.bytes[offset..offset + KEY_DIGITS], next_key());
+        let mut number = 0;
+        for place in &self.places {
+            let (offset, digits, value) = match *place {
+                Place::Key(offset) => (offset, KEY_DIGITS, next_key()),
+                Place::Number(offset) => {
+                    number = 100_000 + next_key() % 800_000;
+                    (offset, NUMBER_DIGITS, number)
+                }
+                Place::After(offset, more) => (offset, NUMBER_DIGITS, number + more),
+            };
+            write_digits(&mut self.bytes[offset..offset + digits], value);
         }
         &self.bytes
     }
@@ -66,6 +92,36 @@ impl Batch {
             Operation::Incr => self.push_words(&[b"INCR"], 1, "cnt:", None),
             Operation::MultiGet(keys) => self.push_words(&[b"MGET"], keys, "key:", None),
             Operation::MultiSet(keys) => self.push_words(&[b"MSET"], keys, "key:", Some(value)),
+            Operation::Command(line) => self.push_line(line, value),
+        }
+    }
+
+    fn push_line(&mut self, line: &str, value: &[u8]) {
+        let words: Vec<&str> = line.split(' ').collect();
+        push_array(&mut self.bytes, words.len());
+        for word in words {
+            let more = word.strip_prefix('+').and_then(|more| more.parse().ok());
+            match (more, word) {
+                (Some(more), _) => {
+                    push_bulk(&mut self.bytes, &[b'0'; NUMBER_DIGITS]);
+                    let end = self.bytes.len() - 2;
+                    self.places.push(Place::After(end - NUMBER_DIGITS, more));
+                }
+                (None, "$") => push_bulk(&mut self.bytes, value),
+                (None, "@") => {
+                    push_bulk(&mut self.bytes, &[b'0'; NUMBER_DIGITS]);
+                    let end = self.bytes.len() - 2;
+                    self.places.push(Place::Number(end - NUMBER_DIGITS));
+                }
+                (None, word) => match word.strip_suffix('#') {
+                    Some(prefix) => {
+                        push_bulk(&mut self.bytes, format!("{prefix}{:012}", 0).as_bytes());
+                        let end = self.bytes.len() - 2;
+                        self.places.push(Place::Key(end - KEY_DIGITS));
+                    }
+                    None => push_bulk(&mut self.bytes, word.as_bytes()),
+                },
+            }
         }
     }
 
@@ -77,7 +133,8 @@ impl Batch {
         }
         for _ in 0..keys {
             push_bulk(&mut self.bytes, format!("{prefix}{:012}", 0).as_bytes());
-            self.key_offsets.push(self.bytes.len() - 2 - KEY_DIGITS);
+            let end = self.bytes.len() - 2;
+            self.places.push(Place::Key(end - KEY_DIGITS));
             if let Some(value) = value {
                 push_bulk(&mut self.bytes, value);
             }
@@ -155,6 +212,21 @@ mod tests {
             next
         });
         let expected = "*5\r\n$4\r\nMSET\r\n$16\r\nkey:000000000001\r\n$1\r\nv\r\n$16\r\nkey:000000000002\r\n$1\r\nv\r\n";
+        assert_eq!(String::from_utf8_lossy(bytes), expected);
+    }
+
+    #[test]
+    fn a_line_becomes_a_request() {
+        let workload = Workload {
+            operation: Operation::Command("ZRANGE z:# @ +99 $"),
+            connections: 1,
+            pipeline: 1,
+            keys: 10,
+            value_len: 2,
+        };
+        let mut batch = Batch::new(&workload);
+        let bytes = batch.renew(|| 7);
+        let expected = "*5\r\n$6\r\nZRANGE\r\n$14\r\nz:000000000007\r\n$6\r\n100007\r\n$6\r\n100106\r\n$2\r\nvv\r\n";
         assert_eq!(String::from_utf8_lossy(bytes), expected);
     }
 
