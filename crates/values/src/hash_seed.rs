@@ -3,10 +3,16 @@
 //! SipHash-1-3 (Aumasson and Bernstein): whoever chooses the members of a set cannot choose where they
 //! lie without knowing the seed. One seed for all collections lets an operation over several sets hash
 //! each member once.
+//!
+//! Each table then scatters these hashes in its own way. Tables are walked in the order of their hashes, and
+//! were two tables in the same order, what is copied from one into the other would come sorted: all into one
+//! corner of a table that has not grown there yet. Likewise a part of one set, say what a few calls of SSCAN
+//! returned, would be a set whose hashes all begin with the same bits.
 
 use siphasher::sip::SipHasher13;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 static HASHER: OnceLock<SipHasher13> = OnceLock::new();
 
@@ -21,6 +27,31 @@ pub fn set_seed(seed: [u64; 2]) {
 #[inline]
 pub(crate) fn hash_of(text: &[u8]) -> u64 {
     HASHER.get_or_init(random).hash(text)
+}
+
+/// How one table scatters hashes.
+#[derive(Clone, Copy)]
+pub(crate) struct Scatter {
+    salt: u64,
+}
+
+impl Scatter {
+    /// A way that no other table has, and that nobody can foresee.
+    pub(crate) fn new() -> Scatter {
+        static TABLES: AtomicU64 = AtomicU64::new(0);
+        let number = TABLES.fetch_add(1, Ordering::Relaxed);
+        Scatter {
+            salt: hash_of(&number.to_le_bytes()),
+        }
+    }
+
+    /// The hash of this table for what has `hash` in common. Equal for equal hashes only.
+    #[inline(always)]
+    pub(crate) fn apply(self, hash: u64) -> u64 {
+        // The table reads the highest bits, and a product's highest bits depend on all bits; flipped bits
+        // are worth a power of two times the factor each, which is anywhere.
+        (hash ^ self.salt).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    }
 }
 
 #[cold]

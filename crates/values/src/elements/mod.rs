@@ -5,7 +5,7 @@ mod block;
 
 use crate::deadlines::Deadlines;
 use crate::hash::FieldDeadline;
-use crate::hash_seed::hash_of;
+use crate::hash_seed::{Scatter, hash_of};
 use crate::table::{HashOf, Slot, Table};
 use ahead::Ahead;
 pub(crate) use block::Block;
@@ -17,13 +17,14 @@ const RANDOM_TRIES: usize = 32;
 /// Elements with a key (a member, or a field with a value), each at most once.
 ///
 /// # Invariants
-/// * The table holds blocks that only this struct owns, each under the hash of its key.
+/// * The table holds blocks that only this struct owns, each under the scattered hash of its key.
 /// * `block_bytes` is the sum of their sizes.
 /// * The index has exactly the elements with a deadline, and is there only when there are any.
 pub(crate) struct Elements {
     table: Table,
     block_bytes: usize,
     deadlines: Option<Box<Deadlines>>,
+    scatter: Scatter,
 }
 
 // SAFETY: the struct owns the blocks that its table and its index point to; methods taking &self only read.
@@ -32,12 +33,13 @@ unsafe impl Send for Elements {}
 unsafe impl Sync for Elements {}
 
 /// Hashes the keys of blocks.
-struct KeyHash;
+struct KeyHash(Scatter);
 
 impl HashOf for KeyHash {
     fn hash(&self, ptr: NonNull<u8>) -> u64 {
         // SAFETY: the tables that this hasher is given to hold live blocks.
-        hash_of(unsafe { Block::at(ptr) }.key())
+        let key = unsafe { Block::at(ptr) }.key();
+        self.0.apply(hash_of(key))
     }
 }
 
@@ -48,7 +50,13 @@ impl Elements {
             table: Table::new(0),
             block_bytes: 0,
             deadlines: None,
+            scatter: Scatter::new(),
         }
+    }
+
+    #[inline(always)]
+    fn hasher(&self) -> KeyHash {
+        KeyHash(self.scatter)
     }
 
     #[inline]
@@ -65,8 +73,9 @@ impl Elements {
 
     #[inline(always)]
     fn find(&self, hash: u64, key: &[u8]) -> Option<Slot> {
-        self.table
-            .find(hash, |start| self.block(start).key() == key)
+        let hash = self.scatter.apply(hash);
+        let is = |start| self.block(start).key() == key;
+        self.table.find(hash, is)
     }
 
     /// The element with this key.
@@ -79,6 +88,7 @@ impl Elements {
     /// Whether there is an element under this hash whose key `is` the one that is looked for.
     #[inline]
     pub(crate) fn any(&self, hash: u64, mut is: impl FnMut(&[u8]) -> bool) -> bool {
+        let hash = self.scatter.apply(hash);
         let found = self.table.find(hash, |start| is(self.block(start).key()));
         found.is_some()
     }
@@ -86,13 +96,13 @@ impl Elements {
     /// Starts bringing the bucket of `hash` into the cache.
     #[inline]
     pub(crate) fn prefetch_bucket(&self, hash: u64) {
-        self.table.prefetch_bucket(hash);
+        self.table.prefetch_bucket(self.scatter.apply(hash));
     }
 
     /// Starts bringing the elements that `hash` may mean into the cache, once its bucket is there.
     #[inline]
     pub(crate) fn prefetch_entry(&self, hash: u64) {
-        self.table.prefetch_entry(hash);
+        self.table.prefetch_entry(self.scatter.apply(hash));
     }
 
     /// Looks for many elements, `N` at a time, so that their cache misses overlap. Tells what was found for
@@ -152,7 +162,9 @@ impl Elements {
         let (bytes, deadline) = (block.bytes(), block.deadline());
         self.block_bytes += bytes;
         self.index(deadline, start);
-        self.table.insert(hash, start, &KeyHash);
+        let hasher = self.hasher();
+        let hash = self.scatter.apply(hash);
+        self.table.insert(hash, start, &hasher);
     }
 
     fn index(&mut self, deadline: Option<u64>, start: NonNull<u8>) {
@@ -219,7 +231,8 @@ impl Elements {
     }
 
     fn take(&mut self, slot: Slot) {
-        let start = self.table.remove(slot, &KeyHash);
+        let hasher = self.hasher();
+        let start = self.table.remove(slot, &hasher);
         self.discard(start);
     }
 
@@ -282,7 +295,8 @@ impl Elements {
                 break;
             };
             let key = self.block(start).key();
-            let Some(slot) = self.table.find(hash_of(key), |found| found == start) else {
+            let hash = self.scatter.apply(hash_of(key));
+            let Some(slot) = self.table.find(hash, |found| found == start) else {
                 break;
             };
             expired(key);
@@ -300,7 +314,7 @@ impl Elements {
     /// Visits a few elements from a cursor on, as [`Table::scan`].
     pub(crate) fn scan<'a>(&'a self, cursor: u64, mut visit: impl FnMut(Block<'a>)) -> u64 {
         let visit = |start| visit(self.block(start));
-        self.table.scan(cursor, &KeyHash, visit)
+        self.table.scan(cursor, &self.hasher(), visit)
     }
 
     /// A random element that is not past its deadline at `now_ms`; 0 sees all. `None` when all are.
