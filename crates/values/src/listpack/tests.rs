@@ -289,7 +289,7 @@ fn change(pack: &mut Listpack, model: &mut Vec<Vec<u8>>, kind: u8, at: usize, te
             let tail = pack.split_off(position);
             let rest = model.split_off(at);
             check(&tail, &rest);
-            if at % 2 == 0 {
+            if at.is_multiple_of(2) {
                 assert!(pack.prepend(tail.view()));
                 model.splice(0..0, rest);
             } else {
