@@ -22,6 +22,7 @@ pub mod intset;
 pub mod lcs;
 pub mod list;
 pub mod listpack;
+pub mod lzf;
 mod malformed;
 pub mod number;
 mod owner;

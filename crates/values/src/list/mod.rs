@@ -1,7 +1,34 @@
 //! Lists.
+//!
+//! Two forms, as in Redis: a short list is one listpack, which the key's entry leads to directly; a long one is
+//! a quicklist, a sequence of listpacks ("nodes") of limited size. Long elements are nodes of their own.
+//! Nodes far from both ends can be kept compressed (`list-compress-depth`).
+//!
+//! * [`quicklist`]: what happens to elements;
+//! * [`nodes`]: the sequence of nodes, and how an index is found in it;
+//! * [`node`], [`pack`]: one node, and the listpack with room at both ends that it usually is;
+//! * [`limits`]: when a node is full, and when a list changes its form.
 
-use crate::{Element, Thresholds};
-use std::collections::VecDeque;
+mod limits;
+mod node;
+mod nodes;
+mod pack;
+mod quicklist;
+
+#[cfg(test)]
+mod tests;
+
+pub use limits::set_packed_threshold;
+pub use node::NodeRef;
+
+use crate::listpack::{Listpack, View};
+use crate::owner::{Editing, Owner};
+use crate::{Element, Malformed, Thresholds};
+use limits::Limits;
+use node::{Contents, Node};
+use pack::Pack;
+use quicklist::{Needle, Quicklist};
+use std::fmt;
 use std::ops::{ControlFlow, Range};
 
 /// An end of a list.
@@ -13,32 +40,83 @@ pub enum End {
     Back,
 }
 
-#[derive(Clone, Debug, Default)]
-struct Model {
-    elements: VecDeque<Vec<u8>>,
-    is_quicklist: bool,
-    align: u64,
+/// A list: a sequence of elements, quick at both ends.
+// Invariant: the owner's tag says the form, PACKED a Listpack, QUICK a Box<Quicklist>.
+#[repr(transparent)]
+pub struct List {
+    owner: Owner,
 }
 
-/// A list.
-#[derive(Clone, Debug)]
-pub struct List(Box<Model>);
+const PACKED: usize = 0;
+const QUICK: usize = 1;
 
-impl Default for List {
-    fn default() -> Self {
-        List::new()
-    }
+/// The form, for reading.
+#[derive(Clone, Copy)]
+enum Form<'a> {
+    Packed(View<'a>),
+    Quick(&'a Quicklist),
 }
+
+/// The form, for change.
+enum FormMut<'a> {
+    Packed(Editing<'a, Listpack>),
+    Quick(Editing<'a, Box<Quicklist>>),
+}
+
+// SAFETY: a list owns its form alone, and both forms can be sent.
+unsafe impl Send for List {}
+// SAFETY: shared borrows only read.
+unsafe impl Sync for List {}
 
 impl List {
     /// An empty list.
     pub fn new() -> List {
-        List(Box::default())
+        List::packed(Listpack::new())
+    }
+
+    fn packed(pack: Listpack) -> List {
+        List {
+            owner: Owner::new(pack, PACKED),
+        }
+    }
+
+    fn quick(quick: Quicklist) -> List {
+        List {
+            owner: Owner::new(Box::new(quick), QUICK),
+        }
+    }
+
+    #[inline]
+    fn form(&self) -> Form<'_> {
+        // SAFETY: the tag says the form.
+        unsafe {
+            if self.is_packed() {
+                Form::Packed(self.owner.get::<Listpack>())
+            } else {
+                Form::Quick(self.owner.get::<Box<Quicklist>>())
+            }
+        }
+    }
+
+    #[inline]
+    fn form_mut(&mut self) -> FormMut<'_> {
+        // SAFETY: the tag says the form.
+        unsafe {
+            if self.is_packed() {
+                FormMut::Packed(self.owner.edit())
+            } else {
+                FormMut::Quick(self.owner.edit())
+            }
+        }
     }
 
     /// Number of elements.
+    #[inline]
     pub fn len(&self) -> usize {
-        self.0.elements.len()
+        match self.form() {
+            Form::Packed(view) => view.len(),
+            Form::Quick(quick) => quick.len(),
+        }
     }
 
     /// True when there are no elements.
@@ -47,22 +125,29 @@ impl List {
     }
 
     /// True for the packed form.
+    #[inline]
     pub fn is_packed(&self) -> bool {
-        !self.0.is_quicklist
+        self.owner.tag() == PACKED
     }
 
     /// Number of nodes.
     pub fn nodes(&self) -> usize {
-        1 + self.len() / 128
+        match self.form() {
+            Form::Packed(_) => 1,
+            Form::Quick(quick) => quick.nodes().len(),
+        }
     }
 
     /// Adds an element at an end.
-    pub fn push(&mut self, end: End, element: &[u8], limits: &Thresholds) {
-        match end {
-            End::Front => self.0.elements.push_front(element.to_vec()),
-            End::Back => self.0.elements.push_back(element.to_vec()),
+    #[inline]
+    pub fn push(&mut self, end: End, element: &[u8], thresholds: &Thresholds) {
+        let limits = Limits::new(thresholds);
+        self.grow(1, element.len(), &limits);
+        match (self.form_mut(), end) {
+            (FormMut::Packed(mut pack), End::Front) => drop(pack.push_front(element)),
+            (FormMut::Packed(mut pack), End::Back) => drop(pack.push_back(element)),
+            (FormMut::Quick(mut quick), _) => quick.push(end, element, &limits),
         }
-        self.convert(limits);
     }
 
     fn clamp(&self, range: Range<usize>) -> Range<usize> {
@@ -77,47 +162,90 @@ impl List {
         reverse: bool,
         visit: &mut dyn FnMut(Element<'_>) -> ControlFlow<()>,
     ) {
-        let mut range = self.0.elements.range(self.clamp(range));
-        while let Some(element) = if reverse {
-            range.next_back()
-        } else {
-            range.next()
-        } {
-            if visit(Element::Bytes(element)).is_break() {
-                return;
+        self.visit_with(range, reverse, visit);
+    }
+
+    #[inline]
+    fn visit_with(
+        &self,
+        range: Range<usize>,
+        reverse: bool,
+        mut visit: impl FnMut(Element<'_>) -> ControlFlow<()>,
+    ) {
+        let range = self.clamp(range);
+        if range.is_empty() {
+            return;
+        }
+        match self.form() {
+            Form::Packed(view) => {
+                let offset = if reverse { range.end - 1 } else { range.start };
+                // Nobody continues after a break, so the answer says nothing new.
+                let _ = Contents::Packed(view).visit(offset, range.len(), reverse, &mut visit);
             }
+            Form::Quick(quick) => quick.visit(range, reverse, visit),
         }
     }
 
     /// Reads the element at an index.
     pub fn with<R>(&self, index: usize, read: impl FnOnce(Element<'_>) -> R) -> Option<R> {
-        let element = self.0.elements.get(index)?;
-        Some(read(Element::Bytes(element)))
+        let mut read = Some(read);
+        let mut result = None;
+        self.visit_with(index..index.saturating_add(1), false, |element| {
+            result = read.take().map(|read| read(element));
+            ControlFlow::Break(())
+        });
+        result
     }
 
     /// Replaces the element at an index. False when there is none.
-    pub fn set(&mut self, index: usize, element: &[u8], limits: &Thresholds) -> bool {
-        let Some(place) = self.0.elements.get_mut(index) else {
+    pub fn set(&mut self, index: usize, element: &[u8], thresholds: &Thresholds) -> bool {
+        if index >= self.len() {
             return false;
-        };
-        *place = element.to_vec();
-        self.convert(limits);
+        }
+        let limits = Limits::new(thresholds);
+        self.grow(1, element.len(), &limits);
+        match self.form_mut() {
+            FormMut::Packed(mut pack) => {
+                if let Some(position) = pack.view().nth(index) {
+                    pack.replace(position, element);
+                }
+            }
+            FormMut::Quick(mut quick) => quick.set(index, element, &limits),
+        }
+        self.shrink(&limits);
         true
     }
 
     /// Inserts an element before the one at an index; at the end when there is none.
-    pub fn insert(&mut self, index: usize, element: &[u8], limits: &Thresholds) {
-        let index = index.min(self.len());
-        self.0.elements.insert(index, element.to_vec());
-        self.convert(limits);
+    pub fn insert(&mut self, index: usize, element: &[u8], thresholds: &Thresholds) {
+        let limits = Limits::new(thresholds);
+        self.grow(1, element.len(), &limits);
+        match self.form_mut() {
+            FormMut::Packed(mut pack) => match pack.view().nth(index) {
+                Some(position) => drop(pack.insert_before(position, element)),
+                None => drop(pack.push_back(element)),
+            },
+            FormMut::Quick(mut quick) => quick.insert(index, element, &limits),
+        }
     }
 
     /// Removes the elements of a range. Returns how many.
-    pub fn remove_range(&mut self, range: Range<usize>, limits: &Thresholds) -> usize {
+    pub fn remove_range(&mut self, range: Range<usize>, thresholds: &Thresholds) -> usize {
         let range = self.clamp(range);
+        if range.is_empty() {
+            return 0;
+        }
         let count = range.len();
-        self.0.elements.drain(range);
-        self.convert(limits);
+        match self.form_mut() {
+            FormMut::Packed(mut pack) => {
+                if let Some(position) = pack.view().nth(range.start) {
+                    pack.remove_n(position, count);
+                }
+                return count;
+            }
+            FormMut::Quick(mut quick) => quick.remove_range(range, &Limits::new(thresholds)),
+        }
+        self.shrink(&Limits::new(thresholds));
         count
     }
 
@@ -128,22 +256,22 @@ impl List {
         value: &[u8],
         limit: usize,
         from_back: bool,
-        limits: &Thresholds,
+        thresholds: &Thresholds,
     ) -> usize {
-        let mut at = Vec::new();
-        self.position(value, from_back, 1, 0, &mut |index| {
-            at.push(index);
-            match limit != 0 && at.len() >= limit {
-                true => ControlFlow::Break(()),
-                false => ControlFlow::Continue(()),
+        let limit = if limit == 0 { usize::MAX } else { limit };
+        let needle = Needle::new(value);
+        let removed = match self.form_mut() {
+            FormMut::Packed(mut pack) => {
+                return remove_from_pack(&mut pack, &needle, limit, from_back);
             }
-        });
-        at.sort_unstable();
-        for index in at.iter().rev() {
-            self.0.elements.remove(*index);
+            FormMut::Quick(mut quick) => {
+                quick.remove_equal(&needle, limit, from_back, &Limits::new(thresholds))
+            }
+        };
+        if removed > 0 {
+            self.shrink(&Limits::new(thresholds));
         }
-        self.convert(limits);
-        at.len()
+        removed
     }
 
     /// Reports the indexes of the elements equal to `value`, from the `rank`-th match (1: the first) on,
@@ -156,44 +284,188 @@ impl List {
         maxlen: usize,
         found: &mut dyn FnMut(usize) -> ControlFlow<()>,
     ) {
-        let mut index = if from_back { self.len() } else { 0 };
-        let mut compared = 0;
-        let mut matches = 0;
-        self.visit(0..self.len(), from_back, &mut |element| {
-            if maxlen != 0 && compared == maxlen {
-                return ControlFlow::Break(());
-            }
+        let len = self.len();
+        let most = if maxlen == 0 { len } else { maxlen.min(len) };
+        let range = if from_back { len - most..len } else { 0..most };
+        let needle = Needle::new(value);
+        let (mut compared, mut matches) = (0, 0);
+        self.visit_with(range, from_back, |element| {
             compared += 1;
-            if from_back {
-                index -= 1;
+            if !needle.is(element) {
+                return ControlFlow::Continue(());
             }
-            let at = index;
-            if !from_back {
-                index += 1;
+            matches += 1;
+            if matches < rank {
+                return ControlFlow::Continue(());
             }
-            if element.is(value) {
-                matches += 1;
-                if matches >= rank {
-                    return found(at);
-                }
-            }
-            ControlFlow::Continue(())
+            found(if from_back {
+                len - compared
+            } else {
+                compared - 1
+            })
         });
     }
 
-    /// Takes the form that the limits want.
-    pub fn convert(&mut self, limits: &Thresholds) {
-        let bytes: usize = self.0.elements.iter().map(|it| it.len() + 3).sum();
-        self.0.is_quicklist = match limits.list_size {
-            count @ 1.. => self.len() > count as usize,
-            0 => self.len() > 1,
-            size => bytes > 4096 << (-size - 1).min(4),
+    /// Takes the form that the limits want for a list that was just built: a quicklist of one packed node
+    /// within the limits becomes a listpack, a listpack beyond them a quicklist.
+    pub fn convert(&mut self, thresholds: &Thresholds) {
+        let limits = Limits::new(thresholds);
+        self.grow(0, 0, &limits);
+        self.pack(&limits, false);
+    }
+
+    /// Makes a listpack a quicklist when it would exceed the limits with so many elements and bytes of text
+    /// more.
+    #[inline]
+    fn grow(&mut self, elements: usize, bytes: usize, limits: &Limits) {
+        if let Form::Packed(view) = self.form()
+            && !limits.allow(view.byte_len().saturating_add(bytes), view.len() + elements)
+        {
+            self.unpack(limits);
+        }
+    }
+
+    #[cold]
+    fn unpack(&mut self, limits: &Limits) {
+        if let Form::Packed(view) = self.form() {
+            let mut quick = Quicklist::default();
+            if !view.is_empty() {
+                quick.push_node(End::Back, Node::Packed(Pack::copy_of(view)), limits);
+            }
+            *self = List::quick(quick);
+        }
+    }
+
+    /// Makes a quicklist that lost elements a listpack when it is small enough.
+    #[inline]
+    fn shrink(&mut self, limits: &Limits) {
+        self.pack(limits, true);
+    }
+
+    #[inline]
+    fn pack(&mut self, limits: &Limits, shrinking: bool) {
+        let Form::Quick(quick) = self.form() else {
+            return;
         };
-        self.0.align = 0;
+        if quick.len() == 0 {
+            *self = List::new();
+        } else if let Some(node) = quick.only_pack()
+            && limits.pack(node.byte_len(), node.count(), shrinking)
+            && let Contents::Packed(view) = node.read(&mut Vec::new())
+        {
+            *self = List::packed(Listpack::from(view));
+        }
     }
 
     /// Bytes on the heap.
     pub fn heap_bytes(&self) -> usize {
-        self.0.elements.iter().map(|it| it.len() + 3).sum()
+        match self.form() {
+            Form::Packed(view) => crate::alloc::size_class(view.byte_len()),
+            Form::Quick(quick) => quick.heap_bytes(),
+        }
+    }
+
+    /// Shows all nodes as they are stored, in order: the form in RDB files.
+    pub fn each_node(&self, visit: &mut dyn FnMut(NodeRef<'_>)) {
+        match self.form() {
+            Form::Packed(view) => visit(NodeRef::Packed(view.bytes())),
+            Form::Quick(quick) => quick.each_node(visit),
+        }
+    }
+
+    /// Appends a node with the elements of a listpack from outside; an empty one is left out. After the last
+    /// node, [`List::convert`] brings the list to its form.
+    ///
+    /// # Errors
+    /// Says which rule of the format the bytes break; the list is as before then.
+    pub fn append_listpack(
+        &mut self,
+        bytes: &[u8],
+        thresholds: &Thresholds,
+    ) -> Result<(), Malformed> {
+        let owned;
+        let view = match View::new(bytes) {
+            Ok(view) => view,
+            // Some backlens that others write are not ours; this spells them anew, or says what is wrong.
+            Err(_) => {
+                owned = Listpack::from_bytes(bytes)?;
+                owned.view()
+            }
+        };
+        if !view.is_empty() {
+            self.append_node(Node::Packed(Pack::copy_of(view)), thresholds);
+        }
+        Ok(())
+    }
+
+    /// Appends a node that is one element, its bytes as they are; see [`List::append_listpack`].
+    pub fn append_plain(&mut self, element: Box<[u8]>, thresholds: &Thresholds) {
+        self.append_node(Node::Plain(element), thresholds);
+    }
+
+    fn append_node(&mut self, node: Node, thresholds: &Thresholds) {
+        let limits = Limits::new(thresholds);
+        self.unpack(&limits);
+        if let FormMut::Quick(mut quick) = self.form_mut() {
+            quick.push_node(End::Back, node, &limits);
+        }
+    }
+}
+
+/// Removes the elements equal to a needle from a listpack.
+fn remove_from_pack(
+    pack: &mut Listpack,
+    needle: &Needle<'_>,
+    limit: usize,
+    from_back: bool,
+) -> usize {
+    let mut found = Vec::new();
+    needle.find_in(pack.view(), limit, from_back, &mut found);
+    if found.len() == pack.len() {
+        *pack = Listpack::new();
+    } else if !found.is_empty() {
+        let mut rest = Pack::copy_of(pack.view());
+        rest.remove_all(&found);
+        *pack = Listpack::from(rest.view());
+    }
+    found.len()
+}
+
+impl Default for List {
+    fn default() -> Self {
+        List::new()
+    }
+}
+
+impl Clone for List {
+    fn clone(&self) -> Self {
+        match self.form() {
+            Form::Packed(view) => List::packed(Listpack::from(view)),
+            Form::Quick(quick) => List::quick(quick.clone()),
+        }
+    }
+}
+
+impl Drop for List {
+    fn drop(&mut self) {
+        // SAFETY: the tag says the form; the owner is not used any more.
+        unsafe {
+            if self.is_packed() {
+                drop(self.owner.take::<Listpack>());
+            } else {
+                drop(self.owner.take::<Box<Quicklist>>());
+            }
+        }
+    }
+}
+
+impl fmt::Debug for List {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut list = f.debug_list();
+        self.visit_with(0..self.len(), false, |element| {
+            list.entry(&element);
+            ControlFlow::Continue(())
+        });
+        list.finish()
     }
 }

@@ -8,11 +8,13 @@
 
 mod edit;
 mod format;
+mod parts;
 mod view;
 
 #[cfg(test)]
 mod tests;
 
+pub(crate) use parts::{EMPTY, Encoded, FRAME, FRONT, stamp};
 pub use view::{Iter, Position, Positions, View};
 
 use crate::alloc::{ALIGN, size_class};
