@@ -1,6 +1,7 @@
 //! All commands, one file or folder per group.
 
 pub mod connection;
+pub mod element_expiry;
 pub mod generic;
 pub mod hash;
 pub mod list;

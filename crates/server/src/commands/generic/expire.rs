@@ -273,9 +273,9 @@ pub(super) fn pexpireat(ctx: &mut Context<'_, '_>) -> CommandResult {
     set_deadline(ctx, 0, false)
 }
 
-/// Conditions on the deadline that a key has now.
+/// Conditions on the deadline that a key, or an element of a collection, has now.
 #[derive(Clone, Copy, Default)]
-struct Conditions {
+pub(in crate::commands) struct Conditions {
     nx: bool,
     xx: bool,
     gt: bool,
@@ -283,9 +283,12 @@ struct Conditions {
 }
 
 impl Conditions {
-    fn parse(ctx: &Context<'_, '_>) -> Result<Self, CommandError> {
+    /// The conditions that the words name.
+    pub(in crate::commands) fn parse<'a>(
+        words: impl Iterator<Item = &'a [u8]>,
+    ) -> Result<Self, CommandError> {
         let mut found = Self::default();
-        for word in ctx.args.skip(3).iter() {
+        for word in words {
             let flag = match word.to_ascii_lowercase().as_slice() {
                 b"nx" => &mut found.nx,
                 b"xx" => &mut found.xx,
@@ -312,8 +315,8 @@ impl Conditions {
         Ok(found)
     }
 
-    /// True when the deadline may become `new`. A key without a deadline counts as living for ever.
-    fn allow(self, current: Option<u64>, new: u64) -> bool {
+    /// True when the deadline may become `new`. No deadline counts as living for ever.
+    pub(in crate::commands) fn allow(self, current: Option<u64>, new: u64) -> bool {
         match current {
             Some(current) => !self.nx && (!self.gt || new > current) && (!self.lt || new < current),
             None => !self.xx && !self.gt,
@@ -337,7 +340,7 @@ fn requested(ctx: &Context<'_, '_>, base_ms: u64, seconds: bool) -> Result<u64, 
 }
 
 fn set_deadline(ctx: &mut Context<'_, '_>, base_ms: u64, seconds: bool) -> CommandResult {
-    let conditions = Conditions::parse(ctx)?;
+    let conditions = Conditions::parse(ctx.args.skip(3).iter())?;
     let deadline = requested(ctx, base_ms, seconds)?;
     let key = ctx.key(1);
     let allowed = match ctx.data.lookup_mut(key) {

@@ -16,6 +16,7 @@ use crate::context::Context;
 use crate::error::CommandError;
 
 pub(crate) use delete::{delete_expired, delete_key};
+pub(in crate::commands) use expire::Conditions;
 
 /// The commands of this group.
 pub const COMMANDS: &[&Command] = &[

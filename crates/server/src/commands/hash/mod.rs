@@ -1,6 +1,140 @@
 //! Commands on hashes.
 
-use crate::command::Command;
+mod delete;
+mod expiry;
+mod get;
+mod incr;
+mod lifetime;
+mod random;
+mod scan;
+mod set;
+
+use keyspace::{NewValue, Value};
+use values::Hash;
+
+use crate::command::{Arg, ArgKind, Command};
+use crate::context::{Data, EventClass, Expiry, Key};
+use crate::error::CommandError;
 
 /// All commands of this group.
-pub const COMMANDS: &[&Command] = &[];
+pub const COMMANDS: &[&Command] = &[
+    &delete::HDEL,
+    &get::HEXISTS,
+    &expiry::HEXPIRE,
+    &expiry::HEXPIREAT,
+    &expiry::HEXPIRETIME,
+    &get::HGET,
+    &get::HGETALL,
+    &delete::HGETDEL,
+    &lifetime::HGETEX,
+    &incr::HINCRBY,
+    &incr::HINCRBYFLOAT,
+    &get::HKEYS,
+    &get::HLEN,
+    &get::HMGET,
+    &set::HMSET,
+    &expiry::HPERSIST,
+    &expiry::HPEXPIRE,
+    &expiry::HPEXPIREAT,
+    &expiry::HPEXPIRETIME,
+    &expiry::HPTTL,
+    &random::HRANDFIELD,
+    &scan::HSCAN,
+    &set::HSET,
+    &lifetime::HSETEX,
+    &set::HSETNX,
+    &get::HSTRLEN,
+    &expiry::HTTL,
+    &get::HVALS,
+];
+
+/// Documented argument: a field.
+const FIELD: Arg = Arg {
+    name: "field",
+    kind: ArgKind::String,
+    ..Arg::BASE
+};
+
+/// Documented argument: a value.
+const VALUE: Arg = Arg {
+    name: "value",
+    kind: ArgKind::String,
+    ..Arg::BASE
+};
+
+/// Documented argument: fields with their values.
+const DATA: Arg = Arg {
+    name: "data",
+    kind: ArgKind::Block,
+    multiple: true,
+    args: &[FIELD, VALUE],
+    ..Arg::BASE
+};
+
+/// Changes the hash at a key, or a new one that is stored if it has got fields.
+fn edit_or_new<R>(
+    data: &mut Data<'_, '_>,
+    key: Key<'_>,
+    change: impl FnOnce(&mut Hash) -> R,
+) -> Result<R, CommandError> {
+    if let Some(hash) = data.hash_mut(key)? {
+        return Ok(change(hash));
+    }
+    let mut hash = Hash::new();
+    let result = change(&mut hash);
+    if !hash.is_empty() {
+        let value = NewValue::Owned(Value::Hash(hash));
+        data.set(key, value, Expiry::Clear);
+        data.notify(EventClass::New, "new", key);
+    }
+    Ok(result)
+}
+
+/// Fields of one hash whose time is over although they are still there: nothing removes them while expiry is
+/// off, in import mode and while the server is paused.
+#[derive(Clone, Copy)]
+struct Overdue {
+    /// Fields with a deadline up to this are overdue; 0 when there are none.
+    until_ms: u64,
+}
+
+impl Overdue {
+    /// Those of `hash` at `now_ms` (0: nothing is ever overdue).
+    #[inline]
+    fn of(hash: &Hash, now_ms: u64) -> Self {
+        let some = now_ms != 0 && hash.next_deadline().is_some_and(|at| at <= now_ms);
+        Self {
+            until_ms: if some { now_ms } else { 0 },
+        }
+    }
+
+    /// True when there are any.
+    #[inline]
+    fn any(self) -> bool {
+        self.until_ms != 0
+    }
+
+    /// True when `field` is one of them.
+    #[inline]
+    fn includes(self, hash: &Hash, field: &[u8]) -> bool {
+        self.any() && matches!(hash.deadline(field), Some(Some(at)) if at <= self.until_ms)
+    }
+}
+
+/// The time that writes measure deadlines of present fields by: 0 where nothing counts as past, as when the
+/// log is replayed.
+fn write_ms(data: &Data<'_, '_>) -> u64 {
+    if data.is_past(data.now_ms) {
+        data.now_ms
+    } else {
+        0
+    }
+}
+
+/// Fields that were overdue have been overwritten, which counts as if they had expired.
+fn note_overwritten(data: &mut Data<'_, '_>, key: Key<'_>, overdue: u64) {
+    if overdue > 0 {
+        data.stats.expired_fields.add(overdue);
+        data.notify(EventClass::Hash, "hexpired", key);
+    }
+}

@@ -21,6 +21,8 @@ use crate::config::P;
 use crate::error::CommandError;
 use crate::server::Server;
 
+pub(in crate::commands) use options::Unit;
+
 /// The commands of this group.
 pub const COMMANDS: &[&Command] = &[
     &range::APPEND,

@@ -21,7 +21,7 @@ pub(super) enum Condition<'a> {
 
 /// Unit and origin of an expiration argument.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Unit {
+pub(in crate::commands) enum Unit {
     /// EX: seconds from now.
     Seconds,
     /// PX: milliseconds from now.
@@ -34,7 +34,7 @@ pub(super) enum Unit {
 
 impl Unit {
     /// The unit that an option word stands for.
-    pub(super) fn of_word(word: &[u8]) -> Option<Self> {
+    pub(in crate::commands) fn of_word(word: &[u8]) -> Option<Self> {
         match word.len() {
             2 if word.eq_ignore_ascii_case(b"ex") => Some(Self::Seconds),
             2 if word.eq_ignore_ascii_case(b"px") => Some(Self::Milliseconds),
@@ -44,8 +44,17 @@ impl Unit {
         }
     }
 
+    /// As many of the unit as a number of milliseconds makes, to the nearest.
+    pub(in crate::commands) fn count(self, milliseconds: u64) -> i64 {
+        let count = match self {
+            Self::Seconds | Self::UnixSeconds => milliseconds.saturating_add(500) / 1000,
+            Self::Milliseconds | Self::UnixMilliseconds => milliseconds,
+        };
+        i64::try_from(count).unwrap_or(i64::MAX)
+    }
+
     /// True when the argument is a point in time and not a duration.
-    pub(super) fn is_absolute(self) -> bool {
+    pub(in crate::commands) fn is_absolute(self) -> bool {
         matches!(self, Self::UnixSeconds | Self::UnixMilliseconds)
     }
 
@@ -57,9 +66,22 @@ impl Unit {
         now_ms: u64,
         command: &'static str,
     ) -> Result<u64, CommandError> {
-        let invalid = || CommandError::InvalidExpire(command);
         let amount = resp::number::parse_i64(text).ok_or(CommandError::NotInteger)?;
-        if amount <= 0 {
+        if amount == 0 {
+            return Err(CommandError::InvalidExpire(command));
+        }
+        self.deadline_after(amount, now_ms, command)
+    }
+
+    /// The absolute deadline in Unix milliseconds after a number of units, which may be none.
+    pub(in crate::commands) fn deadline_after(
+        self,
+        amount: i64,
+        now_ms: u64,
+        command: &'static str,
+    ) -> Result<u64, CommandError> {
+        let invalid = || CommandError::InvalidExpire(command);
+        if amount < 0 {
             return Err(invalid());
         }
         let in_seconds = matches!(self, Self::Seconds | Self::UnixSeconds);

@@ -1,0 +1,98 @@
+//! Commands that remove fields: HDEL, HGETDEL.
+
+use super::{FIELD, Overdue};
+use crate::command::*;
+use crate::commands::element_expiry::syntax::{FIELDS, KEY};
+use crate::commands::element_expiry::{Elements, Volatile, plain_list, propagate};
+use crate::context::{Context, ElementReply, EventClass};
+use crate::error::CommandError;
+
+pub(super) const HDEL: Command = Command {
+    name: "hdel",
+    arity: -3,
+    flags: Flags::WRITE.or(Flags::FAST),
+    categories: Categories::FAST.or(Categories::HASH).or(Categories::WRITE),
+    keys: &[KeySpec::one(1, KeyFlags::RW.or(KeyFlags::DELETE))],
+    group: Group::Hash,
+    since: "2.0.0",
+    summary: "Removes fields from a hash, and the hash with its last field.",
+    complexity: "O(N) where N is the number of fields to be removed.",
+    args: &[
+        KEY,
+        Arg {
+            multiple: true,
+            ..FIELD
+        },
+    ],
+    handler: hdel,
+    ..Command::BASE
+};
+
+pub(super) fn hdel(ctx: &mut Context<'_, '_>) -> CommandResult {
+    let key = ctx.key(1);
+    let view_ms = ctx.data.view_ms();
+    let mut removed = 0;
+    if let Some(hash) = ctx.data.hash_mut(key)? {
+        let overdue = Overdue::of(hash, view_ms);
+        for field in ctx.args.skip(2).iter() {
+            if !overdue.includes(hash, field) && hash.remove(field) {
+                removed += 1;
+            }
+        }
+    }
+    if removed > 0 {
+        ctx.data
+            .changed_times(removed, key, EventClass::Hash, "hdel");
+        ctx.data.drop_if_empty(key);
+    }
+    ctx.reply.integer(removed as i64);
+    Ok(Outcome::Done)
+}
+
+pub(super) const HGETDEL: Command = Command {
+    name: "hgetdel",
+    arity: -5,
+    flags: Flags::WRITE.or(Flags::FAST),
+    categories: Categories::FAST.or(Categories::HASH).or(Categories::WRITE),
+    keys: &[KeySpec::one(
+        1,
+        KeyFlags::RW.or(KeyFlags::ACCESS).or(KeyFlags::DELETE),
+    )],
+    group: Group::Hash,
+    since: "9.1.0",
+    summary: "Removes fields from a hash and returns the values they had.",
+    complexity: "O(N) where N is the number of fields to be removed.",
+    args: &[KEY, FIELDS],
+    handler: hgetdel,
+    ..Command::BASE
+};
+
+pub(super) fn hgetdel(ctx: &mut Context<'_, '_>) -> CommandResult {
+    let words = &<values::Hash as Volatile>::WORDS;
+    let fields = plain_list(ctx, words, CommandError::line(words.miscounted))?;
+    let key = ctx.key(1);
+    let view_ms = ctx.data.view_ms();
+    let mut removed = Elements::new();
+    let mut hash = ctx.data.hash_mut(key)?;
+    ctx.reply.array(fields.len());
+    for field in fields.iter() {
+        let value = hash.as_ref().and_then(|hash| hash.get(field, view_ms));
+        match value {
+            None => ctx.reply.null(),
+            Some(value) => {
+                ctx.reply.element(value);
+                if let Some(hash) = &mut hash {
+                    hash.remove(field);
+                }
+                removed.push(field);
+            }
+        }
+    }
+    if !removed.is_empty() {
+        ctx.data
+            .changed_times(removed.len() as u64, key, EventClass::Hash, "hdel");
+        ctx.data.drop_if_empty(key);
+        propagate(ctx, &[b"HDEL", key.bytes], &removed);
+    }
+    Ok(Outcome::Done)
+}

@@ -1,0 +1,149 @@
+//! Commands that set fields: HSET, HMSET, HSETNX.
+
+use std::borrow::Cow;
+
+use resp::Args;
+use values::{FieldDeadline, Hash, Thresholds};
+
+use super::{DATA, FIELD, Overdue, VALUE, edit_or_new, note_overwritten, write_ms};
+use crate::command::*;
+use crate::commands::element_expiry::syntax::KEY;
+use crate::context::{Context, EventClass};
+use crate::error::CommandError;
+
+/// What writing some fields did.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Written {
+    /// Fields that were not there, or overdue.
+    pub(super) created: u64,
+    /// Fields that were overdue.
+    pub(super) overdue: u64,
+    /// The hash had fields with deadlines before.
+    pub(super) was_volatile: bool,
+}
+
+/// Writes fields with their values. `overwritten` hears of those that were overdue.
+pub(super) fn write_fields<'a>(
+    hash: &mut Hash,
+    pairs: Args<'a>,
+    deadline: FieldDeadline,
+    now_ms: u64,
+    limits: &Thresholds,
+    mut overwritten: impl FnMut(&'a [u8]),
+) -> Written {
+    let mut written = Written {
+        was_volatile: hash.volatile_len() > 0,
+        ..Written::default()
+    };
+    let overdue = Overdue::of(hash, now_ms);
+    hash.prepare(pairs.len() / 2, limits);
+    let mut rest = pairs.iter();
+    while let (Some(field), Some(value)) = (rest.next(), rest.next()) {
+        if overdue.includes(hash, field) {
+            // Removed first: the new field has nothing of the old one, not even its deadline.
+            hash.remove(field);
+            written.overdue += 1;
+            overwritten(field);
+        }
+        written.created += u64::from(hash.set(field, value, deadline, limits));
+    }
+    written
+}
+
+pub(super) const HSET: Command = Command {
+    name: "hset",
+    arity: -4,
+    flags: Flags::WRITE.or(Flags::DENYOOM).or(Flags::FAST),
+    categories: Categories::FAST.or(Categories::HASH).or(Categories::WRITE),
+    keys: &[KeySpec::one(1, KeyFlags::RW.or(KeyFlags::UPDATE))],
+    group: Group::Hash,
+    since: "2.0.0",
+    summary: "Sets fields of a hash and returns how many of them are new.",
+    complexity: "O(N) where N is the number of fields being set.",
+    args: &[KEY, DATA],
+    handler: hset,
+    ..Command::BASE
+};
+
+pub(super) fn hset(ctx: &mut Context<'_, '_>) -> CommandResult {
+    let created = set(ctx)?;
+    ctx.reply.integer(created);
+    Ok(Outcome::Done)
+}
+
+pub(super) const HMSET: Command = Command {
+    name: "hmset",
+    arity: -4,
+    flags: Flags::WRITE.or(Flags::DENYOOM).or(Flags::FAST),
+    categories: Categories::FAST.or(Categories::HASH).or(Categories::WRITE),
+    keys: &[KeySpec::one(1, KeyFlags::RW.or(KeyFlags::UPDATE))],
+    group: Group::Hash,
+    since: "2.0.0",
+    summary: "Sets fields of a hash.",
+    complexity: "O(N) where N is the number of fields being set.",
+    args: &[KEY, DATA],
+    handler: hmset,
+    ..Command::BASE
+};
+
+pub(super) fn hmset(ctx: &mut Context<'_, '_>) -> CommandResult {
+    set(ctx)?;
+    ctx.reply.ok();
+    Ok(Outcome::Done)
+}
+
+/// Sets the fields of a request and returns how many are new.
+fn set(ctx: &mut Context<'_, '_>) -> Result<i64, CommandError> {
+    if !ctx.args.len().is_multiple_of(2) {
+        return Err(CommandError::Arity(Cow::Borrowed(ctx.entry.full_name)));
+    }
+    let key = ctx.key(1);
+    let pairs = ctx.args.skip(2);
+    let limits = ctx.thresholds();
+    let now_ms = write_ms(&ctx.data);
+    let written = edit_or_new(&mut ctx.data, key, |hash| {
+        write_fields(hash, pairs, FieldDeadline::Clear, now_ms, &limits, |_| {})
+    })?;
+    note_overwritten(&mut ctx.data, key, written.overdue);
+    ctx.data
+        .changed_times(pairs.len() as u64 / 2, key, EventClass::Hash, "hset");
+    Ok(i64::try_from(written.created).unwrap_or(i64::MAX))
+}
+
+pub(super) const HSETNX: Command = Command {
+    name: "hsetnx",
+    arity: 4,
+    flags: Flags::WRITE.or(Flags::DENYOOM).or(Flags::FAST),
+    categories: Categories::FAST.or(Categories::HASH).or(Categories::WRITE),
+    keys: &[KeySpec::one(1, KeyFlags::RW.or(KeyFlags::INSERT))],
+    group: Group::Hash,
+    since: "2.0.0",
+    summary: "Sets a field of a hash unless it is there already.",
+    complexity: "O(1)",
+    args: &[KEY, FIELD, VALUE],
+    handler: hsetnx,
+    ..Command::BASE
+};
+
+pub(super) fn hsetnx(ctx: &mut Context<'_, '_>) -> CommandResult {
+    let key = ctx.key(1);
+    let pair = ctx.args.skip(2);
+    let (field, value) = (ctx.arg(2), ctx.arg(3));
+    let limits = ctx.thresholds();
+    let now_ms = write_ms(&ctx.data);
+    let view_ms = ctx.data.view_ms();
+    let written = edit_or_new(&mut ctx.data, key, |hash| {
+        let free = hash.get(field, view_ms).is_none();
+        free.then(|| write_fields(hash, pair, FieldDeadline::Clear, now_ms, &limits, |_| {}))
+    })?;
+    ctx.reply.integer(i64::from(written.is_some()));
+    if let Some(written) = written {
+        note_overwritten(&mut ctx.data, key, written.overdue);
+        ctx.data.changed(key, EventClass::Hash, "hset");
+        if written.was_volatile {
+            // Who reads the log may have the field still, if its time was over here.
+            ctx.propagate(&[b"HSET", key.bytes, field, value]);
+        }
+    }
+    Ok(Outcome::Done)
+}
