@@ -143,13 +143,17 @@ impl Database {
         }
     }
 
-    /// As [`Database::elements_changed`] when the handle for the entry has just fired: whatever was filed
-    /// counts no more.
-    pub(crate) fn elements_fired(&mut self, hash: KeyHash, next: Option<u64>) {
-        if let Some(elements) = &mut self.elements {
-            elements.remove(&hash.0);
+    /// As [`Database::elements_changed`] when elements have expired: the handle that was filed for them finds
+    /// the new time, whether it fires now or later.
+    pub(crate) fn elements_expired(&mut self, hash: KeyHash, next: Option<u64>) {
+        match (next, &mut self.elements) {
+            (Some(next), Some(elements)) => {
+                elements.insert(hash.0, next);
+            }
+            _ => {
+                self.elements_changed(hash, None);
+            }
         }
-        self.elements_changed(hash, next);
     }
 
     /// Takes an entry out.

@@ -31,6 +31,8 @@ pub(crate) struct Expiry {
     seen_ms: u64,
     wheel: Option<Box<Wheel>>,
     rebuild: Option<Rebuild>,
+    /// Handles of collections with more due elements than the budget had room for.
+    unfinished: Vec<u64>,
 }
 
 /// An old wheel while its successor is being filled.
@@ -47,6 +49,7 @@ impl Expiry {
             seen_ms,
             wheel: None,
             rebuild: None,
+            unfinished: Vec::new(),
         }
     }
 
@@ -87,7 +90,8 @@ impl Expiry {
     fn take_batch(&mut self, batch: &mut [u64; BATCH], limit: usize) -> usize {
         let mut count = 0;
         for place in batch.iter_mut().take(limit) {
-            let due = self.wheel.as_mut().and_then(|wheel| wheel.pop_due());
+            let due = self.unfinished.pop();
+            let due = due.or_else(|| self.wheel.as_mut()?.pop_due());
             let due = due.or_else(|| self.rebuild.as_mut()?.old.pop_due());
             let Some(handle) = due.or_else(|| self.wheel.as_mut()?.pop_ahead()) else {
                 break;
@@ -225,7 +229,7 @@ impl Database {
 
     fn wanted(&self) -> Wanted {
         // The walk is work that is always there; the old wheel fires along with it.
-        if self.expiry.rebuild.is_some() {
+        if self.expiry.rebuild.is_some() || !self.expiry.unfinished.is_empty() {
             return Wanted::Now;
         }
         self.expiry
@@ -270,7 +274,10 @@ impl Database {
         }
         loop {
             let mut due: Option<Slot> = None;
-            let mut later: Option<u64> = None;
+            // One handle for the entry and its elements, whichever comes first: two would breed. What is due
+            // already has a handle among the unfinished.
+            let elements = self.elements_filed(hash);
+            let mut later: Option<u64> = elements.filter(|next| *next > cycle.now_ms);
             self.table.candidates(hash.0, |slot, ptr| {
                 // SAFETY: the table holds live blocks.
                 let block = unsafe { Block::from_ptr(ptr) };
@@ -304,13 +311,13 @@ impl Database {
             }
         });
         let Some(slot) = found else {
-            return self.elements_fired(hash, None);
+            return self.elements_expired(hash, None);
         };
         let entry = EntryRef::new(self.block(slot));
         let is_due = entry.deadline().is_some_and(|at| at <= cycle.now_ms);
         if is_due {
             // The whole entry goes in a moment.
-            return self.elements_fired(hash, None);
+            return self.elements_expired(hash, None);
         }
         self.expire_elements(hash, slot, usize::MAX, cycle);
     }
@@ -334,16 +341,23 @@ impl Database {
         let on_expired = &mut *cycle.on_expired;
         // SAFETY: the database is borrowed exclusively; key and value of a block do not overlap.
         let value = unsafe { block.value_mut() };
-        let count = value.expire_elements(cycle.now_ms, limit.min(cycle.budget), &mut |element| {
+        // The look at the handle may have used the budget up: one element goes all the same, or nothing ever would.
+        let limit = limit.min(cycle.budget.max(1));
+        let count = value.expire_elements(cycle.now_ms, limit, &mut |element| {
             on_expired.element(db, block.key(), kind, element);
         });
-        cycle.budget -= count;
+        cycle.budget = cycle.budget.saturating_sub(count);
         cycle.expired += count;
         if block.value().element_count() == Some(0) {
             cycle.on_expired.emptied(db, block.key());
             drop(self.remove(slot, &cycle.hasher));
         } else {
-            self.elements_fired(hash, block.value().next_element_deadline());
+            let next = block.value().next_element_deadline();
+            self.elements_expired(hash, next);
+            if next.is_some_and(|next| next <= cycle.now_ms) {
+                // Filed again it would count from the next millisecond only.
+                self.expiry.unfinished.push(hash.0);
+            }
         }
     }
 

@@ -385,6 +385,11 @@ impl<'a> Locked<'a> {
         self.guards().len() == self.keyspace.shard_count()
     }
 
+    /// The numbers of the locked shards, ascending.
+    pub fn numbers(&self) -> impl Iterator<Item = usize> {
+        self.guards().iter().map(|guard| guard.index)
+    }
+
     /// The locked shards, ascending.
     pub fn shards(&self) -> impl Iterator<Item = &Shard> {
         self.guards().iter().map(|guard| &**guard)

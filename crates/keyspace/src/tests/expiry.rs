@@ -55,15 +55,17 @@ impl Model {
     fn expire(&mut self, budget: usize) -> bool {
         let (now, deadlines) = (self.now, &mut self.deadlines);
         let mut expired = BTreeSet::new();
-        let progress = self.shard.expire_due(now, budget, &mut |db: u32, key: &[u8]| {
-            assert_eq!(db, DB);
-            assert!(expired.insert(key.to_vec()));
-            assert!(
-                deadlines
-                    .remove(key)
-                    .is_some_and(|(deadline, _)| deadline <= now)
-            );
-        });
+        let progress = self
+            .shard
+            .expire_due(now, budget, &mut |db: u32, key: &[u8]| {
+                assert_eq!(db, DB);
+                assert!(expired.insert(key.to_vec()));
+                assert!(
+                    deadlines
+                        .remove(key)
+                        .is_some_and(|(deadline, _)| deadline <= now)
+                );
+            });
         assert_eq!(progress.expired, expired.len());
         for key in expired {
             assert!(self.shard.find(DB, self.shard.hash(&key), &key).is_none());
@@ -283,10 +285,11 @@ fn the_next_time_is_known_without_the_lock() {
     drop(locked);
     assert_eq!(keyspace.next_due_ms(index), Some(5_030));
     let mut locked = keyspace.lock_one(index);
-    let progress = locked
-        .shard_at_mut(index)
-        .unwrap()
-        .expire_due(5_030, 10, &mut |_: u32, _: &[u8]| ());
+    let progress =
+        locked
+            .shard_at_mut(index)
+            .unwrap()
+            .expire_due(5_030, 10, &mut |_: u32, _: &[u8]| ());
     assert_eq!(
         (progress.expired, progress.more, progress.next_due_ms),
         (1, false, None)

@@ -1,6 +1,7 @@
 //! Tests of the whole crate against plain models.
 
 mod concurrency;
+mod elements;
 mod eviction;
 mod expiry;
 mod hooks;
