@@ -17,6 +17,7 @@ use crate::malformed::Malformed;
 use crate::owner::Form;
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error, realloc};
 use std::fmt;
+use std::hint::select_unpredictable;
 use std::iter::FusedIterator;
 use std::marker::PhantomData;
 use std::ops::Range;
@@ -226,7 +227,7 @@ impl<'a> IntsetView<'a> {
         let (mut base, mut rest) = (0, len);
         while rest > 1 {
             let half = rest / 2;
-            base += if read(base + half) <= value { half } else { 0 };
+            base = select_unpredictable(read(base + half) <= value, base + half, base);
             rest -= half;
         }
         let found = read(base);
@@ -414,7 +415,9 @@ impl Intset {
         unsafe {
             self.reallocate(layout(width, len), layout(width, len + 1));
             let at = self.at(HEADER + width * index);
-            at.add(width).copy_from(at, width * (len - index));
+            if index < len {
+                at.add(width).copy_from(at, width * (len - index));
+            }
             write_member(at, width, value);
         }
         self.set_header(width, len + 1);
@@ -513,8 +516,14 @@ impl Intset {
 /// `width` bytes from `at` on can be written. `width` is 2, 4 or 8, and the value fits.
 #[inline]
 unsafe fn write_member(at: *mut u8, width: usize, value: i64) {
-    // SAFETY: by contract. Little-endian bytes of a narrower type are the first ones of the wider.
-    unsafe { at.copy_from_nonoverlapping(value.to_le_bytes().as_ptr(), width) };
+    // SAFETY: by contract; arrays of bytes have no alignment. The casts keep the value, as it fits.
+    unsafe {
+        match width {
+            2 => at.cast::<[u8; 2]>().write((value as i16).to_le_bytes()),
+            4 => at.cast::<[u8; 4]>().write((value as i32).to_le_bytes()),
+            _ => at.cast::<[u8; 8]>().write(value.to_le_bytes()),
+        }
+    }
 }
 
 impl Drop for Intset {
