@@ -62,7 +62,8 @@ mod tests;
 
 use std::ptr::NonNull;
 
-use bucket::{NEIGHBOUR, Packed, STASH, home_of, prefetch};
+pub(crate) use bucket::prefetch;
+use bucket::{NEIGHBOUR, Packed, STASH, home_of};
 pub use scan::Stats;
 use segment::{Gathered, Place, Segment, SegmentMut, Word, next_size, size_for};
 

@@ -1,8 +1,35 @@
-//! Sorted sets.
+//! Sorted sets: members with scores, in the order of the scores.
+//!
+//! A small sorted set is a listpack of members, each followed by its score. A large one is a table of its
+//! members and a counted B+tree of them, where Redis has a skiplist beside its table: a tree has fewer cache
+//! misses on the way down, and no pointers between entries. Only the large form knows deadlines. A sorted
+//! set that has become large stays so.
+//!
+//! The order is that of Redis: by score, then by the member's bytes. The two zeros are equal. Scores are never
+//! NaN.
 
+mod builder;
+mod indexed;
+mod member;
+mod packed;
+mod score;
+#[cfg(test)]
+mod tests;
+mod tree;
+
+pub use builder::SortedSetBuilder;
+
+use crate::listpack::{Listpack, View};
+use crate::malformed::Malformed;
+use crate::owner::{Editing, Owner};
 use crate::{Element, Thresholds};
-use std::cmp::Ordering;
+use indexed::Indexed;
+use member::Member;
+use packed::Pairs;
+use score::key_of;
+use std::fmt;
 use std::ops::Range;
+use tree::{AtKey, AtText};
 
 /// What [`SortedSet::insert`] did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,44 +77,87 @@ pub struct LexRange<'a> {
     pub max: LexBound<'a>,
 }
 
-#[derive(Clone, Debug)]
-struct Member {
-    name: Vec<u8>,
-    score: f64,
-    deadline: Option<u64>,
+/// A sorted set: eight bytes that own one of the two forms.
+#[repr(transparent)]
+pub struct SortedSet {
+    owner: Owner,
 }
 
-#[derive(Clone, Debug, Default)]
-struct Model {
-    members: Vec<Member>,
-    is_indexed: bool,
-    align: u64,
+/// Marks of the owner.
+const PACKED: usize = 0;
+const INDEXED: usize = 1;
+
+/// The forms, borrowed for reading.
+enum Form<'a> {
+    Packed(View<'a>),
+    Indexed(&'a Indexed),
 }
 
-/// A sorted set: members with scores, ordered by score and, where scores are equal, by the member's bytes.
-#[derive(Clone, Debug)]
-pub struct SortedSet(Box<Model>);
-
-impl Default for SortedSet {
-    fn default() -> Self {
-        SortedSet::new()
-    }
-}
-
-fn order(a_score: f64, a: &[u8], b_score: f64, b: &[u8]) -> Ordering {
-    let scores = a_score.partial_cmp(&b_score).unwrap_or(Ordering::Equal);
-    scores.then_with(|| a.cmp(b))
-}
+// SAFETY: both forms are Send and Sync, and a sorted set owns the one it has alone.
+unsafe impl Send for SortedSet {}
+// SAFETY: as above.
+unsafe impl Sync for SortedSet {}
 
 impl SortedSet {
     /// An empty sorted set.
     pub fn new() -> SortedSet {
-        SortedSet(Box::default())
+        SortedSet::packed(Listpack::new())
+    }
+
+    fn packed(listpack: Listpack) -> SortedSet {
+        SortedSet {
+            owner: Owner::new(listpack, PACKED),
+        }
+    }
+
+    fn indexed(indexed: Indexed) -> SortedSet {
+        SortedSet {
+            owner: Owner::new(Box::new(indexed), INDEXED),
+        }
+    }
+
+    #[inline(always)]
+    fn form(&self) -> Form<'_> {
+        // SAFETY: the mark says what the owner was made from.
+        unsafe {
+            if self.owner.tag() == PACKED {
+                Form::Packed(self.owner.get::<Listpack>())
+            } else {
+                Form::Indexed(self.owner.get::<Box<Indexed>>())
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn indexed_mut(&mut self) -> Option<Editing<'_, Box<Indexed>>> {
+        // SAFETY: the mark says what the owner was made from.
+        (self.owner.tag() == INDEXED).then(|| unsafe { self.owner.edit() })
+    }
+
+    #[inline(always)]
+    fn packed_mut(&mut self) -> Option<Editing<'_, Listpack>> {
+        // SAFETY: the mark says what the owner was made from.
+        (self.owner.tag() == PACKED).then(|| unsafe { self.owner.edit() })
+    }
+
+    /// The large form, which it takes if it has the other.
+    fn make_indexed(&mut self) -> Option<Editing<'_, Box<Indexed>>> {
+        if let Form::Packed(view) = self.form() {
+            let members = packed::pairs(view).map(|(member, score)| {
+                Member::new(member.as_bytes(&mut { crate::DIGITS }), score, None)
+            });
+            *self = SortedSet::indexed(Indexed::from_sorted(members));
+        }
+        self.indexed_mut()
     }
 
     /// Number of members.
+    #[inline]
     pub fn len(&self) -> usize {
-        self.0.members.len()
+        match self.form() {
+            Form::Packed(view) => view.len() / 2,
+            Form::Indexed(indexed) => indexed.len(),
+        }
     }
 
     /// True when there are no members.
@@ -97,53 +167,96 @@ impl SortedSet {
 
     /// True for the packed form.
     pub fn is_packed(&self) -> bool {
-        !self.0.is_indexed
+        matches!(self.form(), Form::Packed(_))
     }
 
-    fn find(&self, member: &[u8]) -> Option<usize> {
-        self.0.members.iter().position(|it| it.name == member)
+    /// The listpack of members and scores, when the sorted set is packed.
+    pub fn pack_bytes(&self) -> Option<&[u8]> {
+        match self.form() {
+            Form::Packed(view) => Some(view.bytes()),
+            Form::Indexed(_) => None,
+        }
+    }
+
+    /// A sorted set from a listpack of members and scores, as Redis saves them.
+    ///
+    /// # Errors
+    /// When the bytes are not a listpack, a score is missing or not a number, members are not in order, or a
+    /// member is there twice.
+    pub fn from_listpack(bytes: &[u8]) -> Result<SortedSet, Malformed> {
+        packed::check(bytes).map(SortedSet::packed)
+    }
+
+    /// Starts bringing into the cache what looking for the member will read first.
+    #[inline]
+    pub fn prefetch(&self, member: &[u8]) {
+        if let Form::Indexed(indexed) = self.form() {
+            indexed.prefetch(member);
+        }
     }
 
     /// The score of a member.
     pub fn score(&self, member: &[u8]) -> Option<f64> {
-        self.rank(member).map(|(_, score)| score)
+        match self.form() {
+            Form::Packed(view) => packed::score_at(view, packed::find(view, member)?),
+            Form::Indexed(indexed) => indexed.score(member),
+        }
     }
 
     /// Adds a member or gives it another score (never NaN).
     pub fn insert(&mut self, member: &[u8], score: f64, limits: &Thresholds) -> Inserted {
-        let (result, deadline) = match self.find(member) {
-            Some(at) if self.0.members.get(at).is_some_and(|it| it.score == score) => {
+        debug_assert!(!score.is_nan());
+        if let Form::Packed(view) = self.form() {
+            let place = packed::find(view, member);
+            let there = place.and_then(|place| packed::score_at(view, place));
+            if there == Some(score) {
                 return Inserted::Same;
             }
-            Some(at) => (Inserted::Moved, self.0.members.remove(at).deadline),
-            None => (Inserted::Added, None),
-        };
-        let at = self
-            .0
-            .members
-            .partition_point(|it| order(it.score, &it.name, score, member).is_lt());
-        self.0.members.insert(
-            at,
-            Member {
-                name: member.to_vec(),
-                score,
-                deadline,
-            },
-        );
-        self.convert(limits);
-        result
+            let fits = place.is_some()
+                || view.len() / 2 < limits.zset_entries && member.len() <= limits.zset_value;
+            if fits && let Some(mut listpack) = self.packed_mut() {
+                let (done, result) = match place {
+                    Some(place) => (
+                        packed::set_score(&mut listpack, place, member, score),
+                        Inserted::Moved,
+                    ),
+                    None => (
+                        packed::insert(&mut listpack, member, score),
+                        Inserted::Added,
+                    ),
+                };
+                if done {
+                    return result;
+                }
+            }
+        }
+        match self.make_indexed() {
+            Some(mut indexed) => indexed.insert(member, score),
+            None => unreachable!("there are two forms"),
+        }
     }
 
     /// Removes a member and returns its score.
     pub fn remove(&mut self, member: &[u8]) -> Option<f64> {
-        let at = self.find(member)?;
-        Some(self.0.members.remove(at).score)
+        if let Some(mut indexed) = self.indexed_mut() {
+            return indexed.remove(member);
+        }
+        let mut listpack = self.packed_mut()?;
+        let place = packed::find(listpack.view(), member)?;
+        let score = packed::score_at(listpack.view(), place);
+        listpack.remove_n(place, 2);
+        score
     }
 
     /// How many members are before this one, and its score.
     pub fn rank(&self, member: &[u8]) -> Option<(usize, f64)> {
-        let at = self.find(member)?;
-        self.0.members.get(at).map(|it| (at, it.score))
+        match self.form() {
+            Form::Packed(view) => {
+                let place = packed::find(view, member)?;
+                Some((packed::rank_at(view, place), packed::score_at(view, place)?))
+            }
+            Form::Indexed(indexed) => indexed.rank(member),
+        }
     }
 
     fn clamp(&self, ranks: Range<usize>) -> Range<usize> {
@@ -156,8 +269,11 @@ impl SortedSet {
         &self,
         ranks: Range<usize>,
     ) -> impl DoubleEndedIterator<Item = (Element<'_>, f64)> + ExactSizeIterator {
-        let found = self.0.members.get(self.clamp(ranks)).unwrap_or_default();
-        found.iter().map(|it| (Element::Bytes(&it.name), it.score))
+        let ranks = self.clamp(ranks);
+        match self.form() {
+            Form::Packed(view) => Members::Packed(Pairs::new(view, ranks)),
+            Form::Indexed(indexed) => Members::Indexed(indexed.range(ranks)),
+        }
     }
 
     /// All members, in order.
@@ -173,158 +289,240 @@ impl SortedSet {
     ) -> usize {
         let ranks = self.clamp(ranks);
         let count = ranks.len();
-        for member in self.0.members.drain(ranks) {
-            removed(Element::Bytes(&member.name), member.score);
+        if let Some(mut indexed) = self.indexed_mut() {
+            return indexed.remove_range(ranks, removed);
+        }
+        if let Some(mut listpack) = self.packed_mut()
+            && count > 0
+        {
+            let view = listpack.view();
+            Pairs::new(view, ranks.clone()).for_each(|(member, score)| removed(member, score));
+            if let Some(first) = view.nth(2 * ranks.start) {
+                listpack.remove_n(first, 2 * count);
+            }
         }
         count
     }
 
     /// The ranks of the members with such scores.
     pub fn score_range(&self, range: &ScoreRange) -> Range<usize> {
-        let start = self.0.members.partition_point(|it| {
-            it.score < range.min || (range.min_exclusive && it.score == range.min)
+        let indexed = match self.form() {
+            Form::Packed(view) => return packed::score_range(view, range),
+            Form::Indexed(indexed) => indexed,
+        };
+        let start = indexed.count_before(&AtKey {
+            key: key_of(range.min),
+            after: range.min_exclusive,
         });
-        let end = self.0.members.partition_point(|it| {
-            it.score < range.max || (!range.max_exclusive && it.score == range.max)
+        let end = indexed.count_before(&AtKey {
+            key: key_of(range.max),
+            after: !range.max_exclusive,
         });
         start..end.max(start)
     }
 
     /// The ranks of these members, when all scores are equal.
     pub fn lex_range(&self, range: &LexRange<'_>) -> Range<usize> {
-        let start = self.0.members.partition_point(|it| match range.min {
-            LexBound::Min => false,
-            LexBound::Max => true,
-            LexBound::Inclusive(bound) => it.name[..] < *bound,
-            LexBound::Exclusive(bound) => it.name[..] <= *bound,
-        });
-        let end = self.0.members.partition_point(|it| match range.max {
-            LexBound::Min => false,
-            LexBound::Max => true,
-            LexBound::Inclusive(bound) => it.name[..] <= *bound,
-            LexBound::Exclusive(bound) => it.name[..] < *bound,
-        });
+        let indexed = match self.form() {
+            Form::Packed(view) => return packed::lex_range(view, range),
+            Form::Indexed(indexed) => indexed,
+        };
+        let before = |text, after| indexed.count_before(&AtText { text, after });
+        let start = match range.min {
+            LexBound::Min => 0,
+            LexBound::Max => indexed.len(),
+            LexBound::Inclusive(bound) => before(bound, false),
+            LexBound::Exclusive(bound) => before(bound, true),
+        };
+        let end = match range.max {
+            LexBound::Min => 0,
+            LexBound::Max => indexed.len(),
+            LexBound::Inclusive(bound) => before(bound, true),
+            LexBound::Exclusive(bound) => before(bound, false),
+        };
         start..end.max(start)
     }
 
-    /// A random member.
+    /// A random member, each as likely as any other.
     pub fn random(&self, rng: &mut impl FnMut() -> u64) -> Option<(Element<'_>, f64)> {
-        self.iter().nth(rng() as usize % self.len().max(1))
+        // The high half of the product is below the length.
+        let rank = ((u128::from(rng()) * self.len() as u128) >> 64) as usize;
+        self.range(rank..rank + 1).next()
     }
 
-    /// Visits some members from a cursor on and returns the next cursor, 0 at the end.
+    /// Visits some members from a cursor on and returns the next cursor, 0 at the end. The packed form
+    /// visits everything; the large one gives the guarantees of [`table`](crate::table).
     pub fn scan(&self, cursor: u64, mut visit: impl FnMut(Element<'_>, f64)) -> u64 {
-        let from = cursor as usize;
-        let step = if self.is_packed() { usize::MAX } else { 4 };
-        for (member, score) in self.iter().skip(from).take(step) {
-            visit(member, score);
+        match self.form() {
+            Form::Packed(view) => {
+                packed::pairs(view).for_each(|(member, score)| visit(member, score));
+                0
+            }
+            Form::Indexed(indexed) => indexed.scan(cursor, visit),
         }
-        let next = from.saturating_add(step);
-        if next >= self.len() { 0 } else { next as u64 }
     }
 
     /// The deadline of a member; `None` when there is no such member.
     pub fn deadline(&self, member: &[u8]) -> Option<Option<u64>> {
-        let found = self.0.members.get(self.find(member)?)?;
-        Some(found.deadline)
+        match self.form() {
+            Form::Packed(view) => packed::find(view, member).map(|_| None),
+            Form::Indexed(indexed) => indexed.deadline(member),
+        }
     }
 
     /// Sets or clears the deadline of a member. False when there is no such member.
     pub fn set_deadline(&mut self, member: &[u8], deadline: Option<u64>) -> bool {
-        let Some(found) = self.find(member).and_then(|at| self.0.members.get_mut(at)) else {
-            return false;
-        };
-        found.deadline = deadline;
-        self.0.is_indexed |= deadline.is_some();
-        true
+        if let Form::Packed(view) = self.form()
+            && (deadline.is_none() || packed::find(view, member).is_none())
+        {
+            return packed::find(view, member).is_some();
+        }
+        self.make_indexed()
+            .is_some_and(|mut indexed| indexed.set_deadline(member, deadline))
     }
 
     /// Number of members with a deadline.
     pub fn volatile_len(&self) -> usize {
-        let members = self.0.members.iter();
-        members.filter(|member| member.deadline.is_some()).count()
+        match self.form() {
+            Form::Packed(_) => 0,
+            Form::Indexed(indexed) => indexed.volatile_len(),
+        }
     }
 
     /// The earliest deadline of a member.
     pub fn next_deadline(&self) -> Option<u64> {
-        self.0.members.iter().filter_map(|it| it.deadline).min()
+        match self.form() {
+            Form::Packed(_) => None,
+            Form::Indexed(indexed) => indexed.next_deadline(),
+        }
     }
 
     /// Removes at most `budget` members whose deadline is not after `now_ms`, the earliest first. Returns
     /// how many.
     pub fn expire(&mut self, now_ms: u64, budget: usize, expired: &mut dyn FnMut(&[u8])) -> usize {
-        let mut count = 0;
-        while count < budget {
-            let members = self.0.members.iter().enumerate();
-            let due = members
-                .filter_map(|(at, member)| Some((member.deadline?, at)))
-                .filter(|(deadline, _)| *deadline <= now_ms)
-                .min();
-            let Some((_, at)) = due else { break };
-            let gone = self.0.members.remove(at);
-            expired(&gone.name);
-            count += 1;
-        }
-        count
+        self.indexed_mut()
+            .map_or(0, |mut indexed| indexed.expire(now_ms, budget, expired))
     }
 
     /// Leaves the packed form when a limit is exceeded.
     pub fn convert(&mut self, limits: &Thresholds) {
-        let members = &self.0.members;
-        if members.len() > limits.zset_entries
-            || members.iter().any(|it| it.name.len() > limits.zset_value)
+        let Form::Packed(view) = self.form() else {
+            return;
+        };
+        let mut members = view.iter().step_by(2);
+        if view.len() / 2 > limits.zset_entries
+            || members.any(|member| member.len() > limits.zset_value)
         {
-            self.0.is_indexed = true;
+            self.make_indexed();
         }
-        self.0.align = 0;
     }
 
     /// Bytes on the heap.
     pub fn heap_bytes(&self) -> usize {
-        self.0.members.iter().map(|it| it.name.len() + 24).sum()
+        match self.form() {
+            Form::Packed(view) => crate::alloc::size_class(view.byte_len()),
+            Form::Indexed(indexed) => indexed.heap_bytes(),
+        }
+    }
+
+    /// Checks what must always hold.
+    #[cfg(test)]
+    fn check(&self) {
+        match self.form() {
+            Form::Packed(view) => drop(packed::check(view.bytes()).unwrap()),
+            Form::Indexed(indexed) => indexed.check(),
+        }
     }
 }
 
-/// Gathers members with scores and makes a sorted set of them at once.
-#[derive(Debug, Default)]
-pub struct SortedSetBuilder(SortedSet);
-
-impl SortedSetBuilder {
-    /// An empty builder.
-    pub fn new() -> SortedSetBuilder {
-        SortedSetBuilder::default()
-    }
-
-    /// An empty builder for about `members` members.
-    pub fn with_capacity(members: usize) -> SortedSetBuilder {
-        let _ = members;
-        SortedSetBuilder::default()
-    }
-
-    /// Adds a member, or combines its score with the one that is there (there, new).
-    pub fn merge(&mut self, member: &[u8], score: f64, combine: impl FnOnce(f64, f64) -> f64) {
-        let score = match self.0.score(member) {
-            Some(there) => combine(there, score),
-            None => score,
-        };
-        self.0.insert(member, score, &Thresholds::default());
-    }
-
-    /// Number of members.
-    pub fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    /// True when there are no members.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// The sorted set.
-    pub fn finish(self, limits: &Thresholds) -> SortedSet {
-        let mut set = self.0;
-        set.0.is_indexed = false;
-        set.convert(limits);
-        set
+impl Default for SortedSet {
+    fn default() -> Self {
+        SortedSet::new()
     }
 }
+
+impl Clone for SortedSet {
+    fn clone(&self) -> Self {
+        match self.form() {
+            Form::Packed(view) => SortedSet::packed(Listpack::from(view)),
+            Form::Indexed(indexed) => SortedSet::indexed(indexed.clone()),
+        }
+    }
+}
+
+impl Drop for SortedSet {
+    fn drop(&mut self) {
+        // SAFETY: the mark says what the owner was made from, and it is not used again.
+        unsafe {
+            if self.owner.tag() == PACKED {
+                drop(self.owner.take::<Listpack>());
+            } else {
+                drop(self.owner.take::<Box<Indexed>>());
+            }
+        }
+    }
+}
+
+impl fmt::Debug for SortedSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.iter()).finish()
+    }
+}
+
+/// Members of either form.
+enum Members<'a> {
+    Packed(Pairs<'a>),
+    Indexed(tree::Entries<'a>),
+}
+
+/// What callers see of a member of the large form.
+#[inline]
+fn pair<'a>(member: Member) -> (Element<'a>, f64) {
+    // SAFETY: the members come from a sorted set that is borrowed for 'a, which keeps their blocks.
+    unsafe { member.pair() }
+}
+
+impl<'a> Iterator for Members<'a> {
+    type Item = (Element<'a>, f64);
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        match self {
+            Members::Packed(pairs) => pairs.next(),
+            Members::Indexed(entries) => entries.next().map(pair),
+        }
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        match self {
+            Members::Packed(pairs) => pairs.size_hint(),
+            Members::Indexed(entries) => entries.size_hint(),
+        }
+    }
+
+    fn nth(&mut self, skipped: usize) -> Option<Self::Item> {
+        match self {
+            Members::Packed(pairs) => pairs.nth(skipped),
+            Members::Indexed(entries) => entries.nth(skipped).map(pair),
+        }
+    }
+}
+
+impl DoubleEndedIterator for Members<'_> {
+    #[inline]
+    fn next_back(&mut self) -> Option<Self::Item> {
+        match self {
+            Members::Packed(pairs) => pairs.next_back(),
+            Members::Indexed(entries) => entries.next_back().map(pair),
+        }
+    }
+
+    fn nth_back(&mut self, skipped: usize) -> Option<Self::Item> {
+        match self {
+            Members::Packed(pairs) => pairs.nth_back(skipped),
+            Members::Indexed(entries) => entries.nth_back(skipped).map(pair),
+        }
+    }
+}
+
+impl ExactSizeIterator for Members<'_> {}
