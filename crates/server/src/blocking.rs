@@ -3,24 +3,35 @@
 //! A handler that cannot answer yet returns [`Block`]. The connection then stops reading, and a
 //! [`Waiter`] stands in the table of each shard whose keys it waits for, in order of arrival. The
 //! command that feeds a key serves its waiters while it still holds the locks of that key, before its
-//! own reply leaves.
+//! own reply leaves: nobody else sees what was fed in between. What serving needs beyond the keys of the
+//! feeding command is locked before that command runs ([`widen`]).
+//!
+//! A wait can end in several ways at once; [`Wait`] makes sure that one of them counts.
 
-use std::collections::{HashMap, VecDeque};
+mod serve;
+mod table;
+mod wait;
+
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use keyspace::Locked;
+use keyspace::{Locked, Type};
 use resp::{Args, Output, OwnedArgs, Reply};
 use smallvec::SmallVec;
 
-use crate::client::{ClientShared, Origin, Session};
-use crate::command::Outcome;
+use crate::client::{ClientShared, Origin, ReplyMode, Session};
+use crate::command::Group;
+use crate::context::{Context, Data, Key, LocatedKey};
 use crate::dispatch::{self, Executor};
-use crate::net::mailbox::Message;
+use crate::error::CommandError;
 use crate::net::worker::Worker;
 use crate::server::Server;
-use crate::table::Entry;
+use crate::table::{Entry, key_positions};
 use crate::watch::ShardTables;
+
+pub use serve::{serve, serve_later, widen};
+pub use table::WaitTable;
+pub use wait::{Wait, WaitNumber};
 
 /// The error of WAITAOF when there is no log to wait for.
 pub const WAITAOF_WITHOUT_LOG: &str =
@@ -84,323 +95,334 @@ pub enum TimeoutReply {
 pub struct Waiter {
     /// The client, for its mailbox and its state.
     pub client: Arc<ClientShared>,
+    /// Which of the client's waits this is.
+    pub number: WaitNumber,
     /// The command that is run again when a key may serve it.
     pub command: &'static Entry,
     /// Its arguments.
     pub args: OwnedArgs,
+    /// Its keys, those included that it does not wait for.
+    pub located: SmallVec<[LocatedKey; 4]>,
     /// Its database.
     pub db: u32,
-    /// Protocol version of its replies.
-    pub protocol: resp::Protocol,
     /// The keys it waits for.
-    pub keys: Vec<Box<[u8]>>,
-    /// Their shards, ascending. The state changes only while all of them are locked, so that a wait cannot
-    /// end by time while it is being served.
+    pub keys: Vec<Vec<u8>>,
+    /// Shards of all keys of the command, ascending. They are locked while it is run again.
     pub shards: SmallVec<[usize; 2]>,
-    state: AtomicU8,
+    /// It is also woken by the removal of a key, or by another type in its place.
+    pub heeds_removal: bool,
+    /// Type of value that it waits for.
+    wanted: Type,
+    /// Protocol version of its replies.
+    protocol: resp::Protocol,
+    /// CLIENT NO-TOUCH.
+    no_touch: bool,
+    /// CLIENT IMPORT-SOURCE.
+    import_source: bool,
+    /// Time that the command took until the client began to wait, in nanoseconds.
+    spent_ns: u64,
+    /// It stands in no queue any more.
+    left: AtomicBool,
 }
-
-const WAITING: u8 = 0;
-const SERVED: u8 = 1;
-const GONE: u8 = 2;
 
 impl Waiter {
-    /// A new waiter.
-    pub fn new(
-        client: Arc<ClientShared>,
-        command: &'static Entry,
-        args: OwnedArgs,
-        db: u32,
-        protocol: resp::Protocol,
-        keys: Vec<Box<[u8]>>,
-        shards: SmallVec<[usize; 2]>,
+    /// A new waiter for the client of `session`.
+    fn new(
+        server: &Server,
+        session: &Session,
+        entry: &'static Entry,
+        args: Args<'_>,
+        keys: Vec<Vec<u8>>,
+        spent_ns: u64,
     ) -> Self {
+        let positions = key_positions(entry.command, args);
+        let mut located: SmallVec<[LocatedKey; 4]> = positions
+            .iter()
+            .map(|position| LocatedKey {
+                position: *position,
+                hash: server.keyspace.hash(args.arg(position.index)),
+            })
+            .collect();
+        located.sort_unstable_by_key(|key| key.position.index);
+        let hashes = located.iter().map(|key| key.hash);
+        let mut shards: SmallVec<[usize; 2]> =
+            hashes.map(|hash| server.keyspace.shard_of(hash)).collect();
+        shards.sort_unstable();
+        shards.dedup();
         Self {
-            client,
-            command,
-            args,
-            db,
-            protocol,
+            client: Arc::clone(&session.shared),
+            number: session.shared.wait.begin(),
+            command: entry,
+            args: args.to_owned(),
+            located,
+            db: session.db,
             keys,
             shards,
-            state: AtomicU8::new(WAITING),
+            heeds_removal: entry.command.name == "xreadgroup",
+            wanted: match entry.command.group {
+                Group::SortedSet => Type::ZSet,
+                Group::Stream => Type::Stream,
+                _ => Type::List,
+            },
+            protocol: session.protocol,
+            no_touch: session.no_touch,
+            import_source: session.import_source,
+            spent_ns,
+            left: AtomicBool::new(false),
         }
     }
 
-    /// True while nobody served it and its client did not leave.
-    pub fn is_waiting(&self) -> bool {
-        self.state.load(Ordering::Acquire) == WAITING
+    /// True when a key that holds `kind` (nothing: it is gone) is a reason to run the command again.
+    fn is_woken_by(&self, kind: Option<Type>) -> bool {
+        kind == Some(self.wanted) || self.heeds_removal
     }
 
-    /// Claims the waiter for a reply. Of a feeder and a time-out, exactly one succeeds.
-    pub fn claim(&self) -> bool {
-        self.state
-            .compare_exchange(WAITING, SERVED, Ordering::AcqRel, Ordering::Acquire)
-            .is_ok()
+    /// More than the shard of one of its keys is needed to serve it.
+    fn reaches_further(&self) -> bool {
+        self.shards.len() > 1
     }
 
-    /// Takes the waiter out (time-out, UNBLOCK, disconnect). False when it was served already.
-    pub fn abandon(&self) -> bool {
-        self.state
-            .compare_exchange(WAITING, GONE, Ordering::AcqRel, Ordering::Acquire)
-            .is_ok()
-    }
-}
-
-type Queues = HashMap<(u32, Box<[u8]>), VecDeque<Arc<Waiter>>, foldhash::fast::RandomState>;
-
-/// Waiters of one shard by database and key, in order of arrival.
-#[derive(Default)]
-pub struct WaitTable {
-    queues: Queues,
-}
-
-impl WaitTable {
-    /// True when nobody waits in this shard: the usual case.
-    #[inline]
-    pub fn is_empty(&self) -> bool {
-        self.queues.is_empty()
+    /// The client as far as its command is concerned.
+    fn session(&self) -> Session {
+        let mut session = Session::new(Arc::clone(&self.client), Origin::Client, true);
+        session.db = self.db;
+        session.protocol = self.protocol;
+        session.no_touch = self.no_touch;
+        session.import_source = self.import_source;
+        session
     }
 
-    /// Keys somebody waits for.
-    pub fn len(&self) -> usize {
-        self.queues.len()
+    /// Statistics of the command, which count it when it ends.
+    fn account(&self, exec: &mut Executor, server: &Server, began_ns: u64, reply_bytes: usize) {
+        let began_ns = began_ns.saturating_sub(self.spent_ns);
+        let (session, args) = (self.session(), self.args.as_args());
+        dispatch::account(
+            exec,
+            server,
+            &session,
+            self.command,
+            args,
+            began_ns,
+            reply_bytes,
+        );
     }
 
-    /// Adds a waiter at the end of a key's queue.
-    pub fn add(&mut self, db: u32, key: &[u8], waiter: Arc<Waiter>) {
-        self.queues
-            .entry((db, key.into()))
-            .or_default()
-            .push_back(waiter);
-    }
-
-    /// True when somebody waits for this key.
-    pub fn has(&self, db: u32, key: &[u8]) -> bool {
-        !self.queues.is_empty() && self.queues.contains_key(&(db, key.into()))
-    }
-
-    /// The first waiter of a key that still waits; those that do not are dropped on the way.
-    pub fn first(&mut self, db: u32, key: &[u8], skip: usize) -> Option<Arc<Waiter>> {
-        let id = (db, Box::from(key));
-        let queue = self.queues.get_mut(&id)?;
-        queue.retain(|waiter| waiter.is_waiting());
-        let found = queue.get(skip).cloned();
-        if queue.is_empty() {
-            self.queues.remove(&id);
+    /// Takes the waiter out of the queues of all its keys, whose shards are locked, if it stands there.
+    fn leave_queues(self: &Arc<Self>, server: &Server, locked: &mut Locked<'_>) {
+        if self.left.swap(true, Ordering::AcqRel) {
+            return;
         }
-        found
-    }
-
-    /// Removes one waiter from the queue of one of its keys.
-    pub fn remove(&mut self, key: &[u8], waiter: &Arc<Waiter>) {
-        let id = (waiter.db, Box::from(key));
-        if let Some(queue) = self.queues.get_mut(&id) {
-            queue.retain(|other| !Arc::ptr_eq(other, waiter));
-            if queue.is_empty() {
-                self.queues.remove(&id);
+        for key in &self.keys {
+            if let Some(tables) = tables(locked, server, key) {
+                tables.waiting.remove(key, self);
             }
         }
-    }
-
-    /// Keys of one database somebody waits for (SWAPDB wakes them).
-    pub fn keys_of(&self, db: u32) -> Vec<Box<[u8]>> {
-        self.queues
-            .keys()
-            .filter(|(of, _)| *of == db)
-            .map(|(_, key)| key.clone())
-            .collect()
+        server.waiting_clients.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
-/// A command asked to wait: notes it in the session and, for keys, in the tables of their shards.
-/// Called under the locks of the command.
+fn tables<'a>(
+    locked: &'a mut Locked<'_>,
+    server: &Server,
+    key: &[u8],
+) -> Option<&'a mut ShardTables> {
+    locked
+        .shard_mut(server.keyspace.hash(key))
+        .and_then(|shard| shard.attachment_mut::<ShardTables>())
+}
+
+/// When a wait of argument `index` seconds ends, in Unix milliseconds; `None` for 0, which waits for ever.
+pub fn deadline(ctx: &Context<'_, '_>, index: usize) -> Result<Option<u64>, CommandError> {
+    const OUT_OF_RANGE: CommandError = CommandError::line("ERR timeout is out of range");
+    let seconds = ctx
+        .float(index)
+        .map_err(|_| CommandError::line("ERR timeout is not a float or out of range"))?;
+    let ms = seconds * 1000.0;
+    // 2^63 is the first number that no timeout can have, and every double below it fits.
+    if ms >= i64::MAX as f64 {
+        return Err(OUT_OF_RANGE);
+    }
+    let ms = ms.ceil();
+    if ms < 0.0 {
+        return Err(CommandError::line("ERR timeout is negative"));
+    }
+    if ms == 0.0 {
+        return Ok(None);
+    }
+    (ms as u64)
+        .checked_add(ctx.data.now_ms)
+        .filter(|deadline| i64::try_from(*deadline).is_ok())
+        .map(Some)
+        .ok_or(OUT_OF_RANGE)
+}
+
+impl Context<'_, '_> {
+    /// The client can wait: it is connected, and not in the middle of a transaction.
+    pub fn may_block(&self) -> bool {
+        !self.in_transaction && self.session.origin == Origin::Client
+    }
+}
+
+impl Data<'_, '_> {
+    /// A key that somebody waits for got elements or appeared: its waiters are served when the command is
+    /// done.
+    #[inline]
+    pub fn signal_ready(&mut self, key: Key<'_>) {
+        if self.server.waiting_clients.load(Ordering::Relaxed) > 0 {
+            self.signal(key, WaitTable::has);
+        }
+    }
+
+    /// A key is gone, or holds something else than before.
+    #[inline]
+    pub fn signal_gone(&mut self, key: Key<'_>) {
+        if self.server.waiting_clients.load(Ordering::Relaxed) > 0 {
+            self.signal(key, WaitTable::is_heeded);
+        }
+    }
+
+    #[cold]
+    fn signal(&mut self, key: Key<'_>, concerns: fn(&WaitTable, u32, &[u8]) -> bool) {
+        let db = self.db;
+        let concerned = self
+            .tables(key)
+            .is_some_and(|tables| concerns(&tables.waiting, db, key.bytes));
+        let is_last = |last: &(u32, Vec<u8>)| last.0 == db && last.1 == key.bytes;
+        if concerned && !self.ready.last().is_some_and(is_last) {
+            self.ready.push((db, key.bytes.to_vec()));
+        }
+    }
+}
+
+/// A command that began `spent_ns` ago asked to wait: notes it in the session and, for keys, in the tables of
+/// their shards. Called under the locks of the command.
 pub fn block(
     server: &Server,
     session: &mut Session,
     entry: &'static Entry,
     args: Args<'_>,
-    block: &Block,
+    block: Block,
     locked: &mut Locked<'_>,
+    spent_ns: u64,
 ) {
+    let mut block = block;
+    session.silent_wait = matches!(session.reply_mode, ReplyMode::Off | ReplyMode::Skip);
+    if let Block::Keys { keys, .. } = &mut block {
+        let keys = distinct(std::mem::take(keys));
+        let waiter = Waiter::new(server, session, entry, args, keys, spent_ns);
+        let waiter = Arc::new(waiter);
+        server.waiting_clients.fetch_add(1, Ordering::Relaxed);
+        for key in &waiter.keys {
+            if let Some(tables) = tables(locked, server, key) {
+                tables.waiting.add(key, Arc::clone(&waiter));
+            }
+        }
+        session.new_waiter = Some(waiter);
+    } else {
+        session.shared.wait.begin();
+    }
     server.blocked_clients.fetch_add(1, Ordering::Relaxed);
-    session.blocked = Some(block.clone());
-    let Block::Keys { keys, .. } = block else {
-        return;
-    };
-    let hashes: SmallVec<[_; 4]> = keys.iter().map(|key| server.keyspace.hash(key)).collect();
-    let mut shards: SmallVec<[usize; 2]> = hashes
-        .iter()
-        .map(|hash| server.keyspace.shard_of(*hash))
-        .collect();
-    shards.sort_unstable();
-    shards.dedup();
-    let waiter = Arc::new(Waiter::new(
-        Arc::clone(&session.shared),
-        entry,
-        args.to_owned(),
-        session.db,
-        session.protocol,
-        keys.iter().map(|key| Box::from(&key[..])).collect(),
-        shards,
-    ));
-    for (key, hash) in keys.iter().zip(hashes) {
-        if let Some(tables) = locked
-            .shard_mut(hash)
-            .and_then(|shard| shard.attachment_mut::<ShardTables>())
-        {
-            tables.waiting.add(session.db, key, Arc::clone(&waiter));
-        }
+    if block.deadline_ms().is_some() {
+        server.timed_waits.fetch_add(1, Ordering::Relaxed);
     }
-    session.new_waiter = Some(waiter);
+    session.blocked = Some(block);
 }
 
-/// Serves clients that wait for the keys a command has just fed, while its locks are still held. A
-/// waiter whose other keys live in shards that cannot be locked at once (somebody else holds them, and
-/// waiting here could deadlock) is served right after the locks are released.
-pub fn serve(exec: &mut Executor, server: &Server, mut locked: Locked<'_>) {
-    let mut later = Vec::new();
-    while !exec.ready.is_empty() {
-        for (db, key) in std::mem::take(&mut exec.ready) {
-            serve_key(exec, server, &mut locked, db, &key, &mut later);
-        }
+/// Keys without those that were named before.
+fn distinct(mut keys: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
+    let mut seen = std::collections::HashSet::new();
+    if keys.len() > 1 {
+        keys.retain(|key| seen.insert(key.clone()));
     }
-    drop(locked);
-    for waiter in later {
-        let mut locked = server.keyspace.lock_many(&waiter.shards);
-        serve_waiter(exec, server, &mut locked, &waiter);
-        if !exec.ready.is_empty() {
-            serve(exec, server, locked);
-        }
-    }
+    keys
 }
 
-fn serve_key(
-    exec: &mut Executor,
-    server: &Server,
-    locked: &mut Locked<'_>,
-    db: u32,
-    key: &[u8],
-    later: &mut Vec<Arc<Waiter>>,
-) {
-    let hash = server.keyspace.hash(key);
-    // Waiters that this key cannot serve (another type, a group that is gone) keep their place.
-    let mut skip = 0;
-    loop {
-        let waiter = locked
-            .shard_mut(hash)
-            .and_then(|shard| shard.attachment_mut::<ShardTables>())
-            .and_then(|tables| tables.waiting.first(db, key, skip));
-        let Some(waiter) = waiter else { return };
-        let all_held = waiter
-            .shards
-            .iter()
-            .all(|shard| locked.holds(*shard) || locked.try_extend(*shard));
-        if !all_held {
-            later.push(waiter);
-            skip += 1;
-        } else if !serve_waiter(exec, server, locked, &waiter) {
-            skip += 1;
-        }
+/// The session is blocked no more. Returns what it waited for.
+fn unblock(server: &Server, session: &mut Session) -> Option<Block> {
+    let block = session.blocked.take()?;
+    server.blocked_clients.fetch_sub(1, Ordering::Relaxed);
+    if block.deadline_ms().is_some() {
+        server.timed_waits.fetch_sub(1, Ordering::Relaxed);
     }
-}
-
-/// Runs the command of a waiter again. True when it got its reply.
-fn serve_waiter(
-    exec: &mut Executor,
-    server: &Server,
-    locked: &mut Locked<'_>,
-    waiter: &Arc<Waiter>,
-) -> bool {
-    if !waiter.is_waiting() {
-        return true;
-    }
-    let mut session = Session::new(Arc::clone(&waiter.client), Origin::Client, true);
-    session.db = waiter.db;
-    session.protocol = waiter.protocol;
-    let mut reply = Output::new();
-    exec.effects.reset(server.is_logging());
-    let before = exec.reply_offset;
-    exec.reply_offset = 0;
-    let outcome = dispatch::execute(
-        exec,
-        server,
-        &mut session,
-        waiter.command,
-        waiter.args.as_args(),
-        &[],
-        locked,
-        &mut reply,
-        false,
-    );
-    if matches!(outcome, Ok(Outcome::Block(_))) {
-        exec.reply_offset = before;
-        return false;
-    }
-    waiter.claim();
-    take_out(server, locked, waiter);
-    dispatch::commit(exec, server, &mut session, locked, dispatch::Touched::All);
-    let offset = std::mem::replace(&mut exec.reply_offset, before);
-    server.send_to(
-        &waiter.client,
-        Message::Served {
-            client: waiter.client.id,
-            reply,
-            offset,
-        },
-    );
-    true
+    Some(block)
 }
 
 /// The reply of a served client has arrived at its worker.
 pub(crate) fn served(worker: &mut Worker, token: usize, mut reply: Output, offset: u64) {
     if let Some(connection) = worker.connection(token) {
-        connection.output.append(&mut reply);
+        if !connection.session.silent_wait {
+            connection.output.append(&mut reply);
+        }
         connection.reply_offset = connection.reply_offset.max(offset);
         connection.session.last_write_offset = connection.session.last_write_offset.max(offset);
     }
     resume(worker, token);
 }
 
-/// The wait of a client is over: by time (`unblock` is `None`), or by CLIENT UNBLOCK with or without
-/// an error.
-pub(crate) fn end_wait(worker: &mut Worker, server: &Server, token: usize, unblock: Option<bool>) {
+/// Why a wait ends without being served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// Its time is over.
+    Timeout,
+    /// CLIENT UNBLOCK; true: with an error. Whoever sent this has ended the wait already.
+    Unblocked(bool),
+}
+
+/// The wait of a client ends without being served.
+pub(crate) fn end_wait(worker: &mut Worker, server: &Server, token: usize, ending: Ending) {
     let Some(connection) = worker.connection(token) else {
         return;
     };
-    if let Some(waiter) = &connection.waiter
-        && !withdraw(server, waiter)
-    {
-        // Served meanwhile: the reply is on its way.
-        return;
-    }
     let Some(block) = connection.session.blocked.clone() else {
         return;
     };
-    let mut reply = Reply::new(&mut connection.output, connection.session.protocol);
-    if unblock == Some(true) {
-        reply.error("UNBLOCKED client unblocked via CLIENT UNBLOCK");
-    } else {
-        match &block {
-            Block::Keys { timeout_reply, .. } => match timeout_reply {
-                TimeoutReply::Null => reply.null(),
-                TimeoutReply::NullArray => reply.null_array(),
-            },
-            Block::Replicas { .. } => reply.integer(0),
-            Block::Synced { offset, .. } => {
-                reply.array(2);
-                reply.integer(i64::from(
-                    server.log.is_enabled() && server.log.synced() >= *offset,
-                ));
-                reply.integer(0);
-            }
+    if ending == Ending::Timeout && !connection.session.shared.wait.end() {
+        // Served or unblocked meanwhile: the reply is on its way.
+        return;
+    }
+    let waiter = connection.waiter.take();
+    if let Some(waiter) = &waiter {
+        withdraw(server, waiter);
+    }
+    let protocol = connection.session.protocol;
+    let mut output = Output::new();
+    let mut reply = Reply::new(&mut output, protocol);
+    let fails = ending == Ending::Unblocked(true);
+    match &block {
+        _ if fails => {
+            let error = CommandError::line("UNBLOCKED client unblocked via CLIENT UNBLOCK");
+            dispatch::write_error(&worker.exec, server, protocol, &error, &mut output);
+        }
+        Block::Keys { timeout_reply, .. } => match timeout_reply {
+            TimeoutReply::Null => reply.null(),
+            TimeoutReply::NullArray => reply.null_array(),
+        },
+        Block::Replicas { .. } => reply.integer(0),
+        Block::Synced { offset, .. } => {
+            reply.array(2);
+            let synced = server.log.is_enabled() && server.log.synced() >= *offset;
+            reply.integer(i64::from(synced));
+            reply.integer(0);
         }
     }
-    connection.waiter = None;
-    if unblock.is_none()
-        && let Some(handle) = server.workers.get(worker.index)
+    if let Some(waiter) = waiter {
+        let exec = &mut worker.exec;
+        let now_ns = server.clock.monotonic_ns();
+        exec.now_ns = now_ns;
+        waiter.account(exec, server, now_ns, output.len());
+        if fails {
+            dispatch::count_rejected(exec, server, waiter.command);
+        }
+    }
+    if let Some(handle) = server.workers.get(worker.index)
+        && ending == Ending::Timeout
     {
         handle.stats.blocked_timeouts.add(1);
+    }
+    if let Some(connection) = worker.connection(token)
+        && !connection.session.silent_wait
+    {
+        connection.output.append(&mut output);
     }
     resume(worker, token);
 }
@@ -421,15 +443,17 @@ pub(crate) fn log_synced(worker: &mut Worker, server: &Server) {
             ..
         }) = connection.session.blocked
         {
+            let is_done = is_off || replicas == 0 && offset <= synced;
+            if !is_done || !connection.session.shared.wait.end() {
+                continue;
+            }
             let mut reply = Reply::new(&mut connection.output, connection.session.protocol);
-            if is_off {
+            if is_off && !connection.session.silent_wait {
                 reply.error(WAITAOF_WITHOUT_LOG);
-            } else if replicas == 0 && offset <= synced {
+            } else if !connection.session.silent_wait {
                 reply.array(2);
                 reply.integer(1);
                 reply.integer(0);
-            } else {
-                continue;
             }
             resume(worker, token);
         }
@@ -442,11 +466,10 @@ fn resume(worker: &mut Worker, token: usize) {
     if let Some(connection) = worker.connection(token) {
         connection.waiter = None;
         let id = connection.session.shared.id;
-        if let Some(block) = connection.session.blocked.take() {
-            server.blocked_clients.fetch_sub(1, Ordering::Relaxed);
-            if let Some(deadline) = block.deadline_ms() {
-                worker.deadlines.remove(&(deadline, id));
-            }
+        if let Some(block) = unblock(&server, &mut connection.session)
+            && let Some(deadline) = block.deadline_ms()
+        {
+            worker.deadlines.remove(&(deadline, id));
         }
     }
     worker.want_write(token);
@@ -455,33 +478,15 @@ fn resume(worker: &mut Worker, token: usize) {
 
 /// A blocked client disconnects.
 pub fn forget(server: &Server, session: &mut Session, waiter: Option<Arc<Waiter>>) {
-    if session.blocked.take().is_some() {
-        server.blocked_clients.fetch_sub(1, Ordering::Relaxed);
-    }
+    unblock(server, session);
+    session.shared.wait.end();
     if let Some(waiter) = &waiter {
-        // One that was served meanwhile stands nowhere any more.
         withdraw(server, waiter);
     }
 }
 
-/// Ends a wait that nobody served. False when it was served already. Must not be called under shard locks.
-fn withdraw(server: &Server, waiter: &Arc<Waiter>) -> bool {
+/// Takes a waiter whose wait has ended out of all queues, if nobody did. Must not be called under shard locks.
+fn withdraw(server: &Server, waiter: &Arc<Waiter>) {
     let mut locked = server.keyspace.lock_many(&waiter.shards);
-    let abandoned = waiter.abandon();
-    if abandoned {
-        take_out(server, &mut locked, waiter);
-    }
-    abandoned
-}
-
-/// Takes a waiter out of the queues of all its keys, whose shards are locked.
-fn take_out(server: &Server, locked: &mut Locked<'_>, waiter: &Arc<Waiter>) {
-    for key in &waiter.keys {
-        if let Some(tables) = locked
-            .shard_mut(server.keyspace.hash(key))
-            .and_then(|shard| shard.attachment_mut::<ShardTables>())
-        {
-            tables.waiting.remove(key, waiter);
-        }
-    }
+    waiter.leave_queues(server, &mut locked);
 }

@@ -106,6 +106,8 @@ pub struct ClientShared {
     pub outbox_announced: AtomicBool,
     /// Someone asked for the connection to be closed.
     pub kill: AtomicBool,
+    /// Whether it waits in a blocking command.
+    pub wait: crate::blocking::Wait,
 }
 
 impl ClientShared {
@@ -130,6 +132,7 @@ impl ClientShared {
             outbox: Mutex::new(Output::default()),
             outbox_announced: AtomicBool::new(false),
             kill: AtomicBool::new(false),
+            wait: crate::blocking::Wait::default(),
         }
     }
 
@@ -320,6 +323,8 @@ pub struct Session {
     pub last_write_offset: u64,
     /// What the client waits for, while it is blocked.
     pub blocked: Option<crate::blocking::Block>,
+    /// The command that waits was sent under CLIENT REPLY OFF or SKIP: its reply is dropped.
+    pub silent_wait: bool,
     /// The wait that the last command began, for the connection to keep.
     pub new_waiter: Option<Arc<crate::blocking::Waiter>>,
     /// Import mode source (CLIENT IMPORT-SOURCE).
@@ -347,6 +352,7 @@ impl Session {
             close_after_reply: false,
             last_write_offset: 0,
             blocked: None,
+            silent_wait: false,
             new_waiter: None,
             import_source: false,
             capabilities: SmallVec::new(),

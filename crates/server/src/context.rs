@@ -569,17 +569,6 @@ impl<'c, 'k> Data<'c, 'k> {
         self.shard(key)?.attachment_mut::<ShardTables>()
     }
 
-    /// Tells the server that somebody who waits for `key` may be served now.
-    pub fn signal_ready(&mut self, key: Key<'_>) {
-        let db = self.db;
-        let waits = self
-            .tables(key)
-            .is_some_and(|tables| tables.waiting.has(db, key.bytes));
-        if waits {
-            self.ready.push((db, key.bytes.to_vec()));
-        }
-    }
-
     /// A keyspace event.
     #[inline]
     pub fn notify(&mut self, class: EventClass, event: &'static str, key: Key<'_>) {

@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 
 use keyspace::{KeyHash, Locked};
 use resp::{Args, Output, Protocol, Reply};
+use smallvec::SmallVec;
 
 use crate::client::{Origin, Queued, ReplyMode, Session};
 use crate::command::{Flags, Locks, Outcome};
@@ -344,6 +345,13 @@ fn reject(
     write_error(exec, server, session.protocol, error, out);
 }
 
+/// Counts a command as refused.
+pub fn count_rejected(exec: &Executor, server: &Server, entry: &Entry) {
+    if let Some(command) = stats(server, exec.worker).commands.get(entry.id) {
+        command.rejected.add(1);
+    }
+}
+
 /// Writes an error reply and counts it.
 pub fn write_error(
     exec: &Executor,
@@ -387,43 +395,67 @@ fn start<'k>(
     crate::monitor::feed(exec, server, session, entry, request.args);
     let located = std::mem::take(&mut exec.located);
     let mut located = locate_keys(server, entry, request, located);
-    let verdict = match held {
-        Some(locked) => {
-            let verdict = run_locked(exec, server, session, entry, request, &located, locked, out);
-            if !exec.ready.is_empty()
-                && let Some(locked) = held.take()
-            {
-                crate::blocking::serve(exec, server, locked);
+    let (verdict, is_accounted) = {
+        let mut own;
+        let locked = match held {
+            Some(locked) => locked,
+            None => {
+                own = lock_for(exec, server, entry, request.args, &located);
+                &mut own
             }
-            verdict
-        }
-        None => {
-            let locks = entry.command.locks.of(request.args);
-            let mut locked = lock(exec, server, locks, &located);
-            let verdict = run_locked(
+        };
+        let verdict = run_locked(
+            exec, server, session, entry, request, &located, locked, out, began_ns,
+        );
+        let feeds = !exec.ready.is_empty();
+        if feeds {
+            // Who is served takes time of its own.
+            finished(
                 exec,
                 server,
                 session,
                 entry,
-                request,
-                &located,
-                &mut locked,
-                out,
+                request.args,
+                began_ns,
+                out.len_since(&mark),
             );
-            if exec.ready.is_empty() {
-                drop(locked);
-            } else {
-                crate::blocking::serve(exec, server, locked);
-            }
-            verdict
+            crate::blocking::serve(exec, server, locked);
         }
+        (verdict, feeds)
     };
+    if !exec.ready.is_empty() {
+        *held = None;
+        crate::blocking::serve_later(exec, server);
+    }
     located.clear();
     exec.located = located;
-    exec.now_ns = server.clock.monotonic_ns();
-    let bytes = out.len_since(&mark);
-    account(exec, server, session, entry, request.args, began_ns, bytes);
+    // A command that waits counts when its wait ends.
+    if !is_accounted && session.new_waiter.is_none() {
+        finished(
+            exec,
+            server,
+            session,
+            entry,
+            request.args,
+            began_ns,
+            out.len_since(&mark),
+        );
+    }
     verdict
+}
+
+/// The command is done, now: statistics of its execution.
+pub fn finished(
+    exec: &mut Executor,
+    server: &Server,
+    session: &Session,
+    entry: &'static Entry,
+    args: Args<'_>,
+    began_ns: u64,
+    reply_bytes: usize,
+) {
+    exec.now_ns = server.clock.monotonic_ns();
+    account(exec, server, session, entry, args, began_ns, reply_bytes);
 }
 
 /// Runs a command under its locks and logs what it did.
@@ -440,6 +472,7 @@ fn run_locked(
     located: &[LocatedKey],
     locked: &mut Locked<'_>,
     out: &mut Output,
+    began_ns: u64,
 ) -> Verdict {
     exec.effects
         .reset(session.origin == Origin::Client && server.is_logging());
@@ -455,9 +488,11 @@ fn run_locked(
         out,
         false,
     );
-    let verdict = match &outcome {
+    let verdict = match outcome {
         Ok(Outcome::Block(block)) => {
-            crate::blocking::block(server, session, entry, request.args, block, locked);
+            let spent_ns = server.clock.monotonic_ns().saturating_sub(began_ns);
+            let args = request.args;
+            crate::blocking::block(server, session, entry, args, block, locked, spent_ns);
             Verdict::Blocked
         }
         _ => Verdict::Done,
@@ -511,9 +546,8 @@ fn start_exec(
         command.failed.add(1);
     }
     crate::monitor::feed(exec, server, session, entry, request.args);
-    exec.now_ns = server.clock.monotonic_ns();
     let bytes = out.len_since(&mark);
-    account(exec, server, session, entry, request.args, began_ns, bytes);
+    finished(exec, server, session, entry, request.args, began_ns, bytes);
     Verdict::Done
 }
 
@@ -545,6 +579,28 @@ fn locate_keys(
         }
     }
     located
+}
+
+/// Locks what a command needs, and what it takes to serve those who wait for what it feeds.
+fn lock_for<'k>(
+    exec: &mut Executor,
+    server: &'k Server,
+    entry: &Entry,
+    args: Args<'_>,
+    located: &[LocatedKey],
+) -> Locked<'k> {
+    let locked = lock(exec, server, entry.command.locks.of(args), located);
+    if entry.command.flags.has(Flags::WRITE)
+        && server.waiting_clients.load(Ordering::Relaxed) > 0
+        && !locked.holds_all()
+    {
+        let keys = located.iter();
+        let fed: SmallVec<[_; 4]> = keys
+            .map(|key| (key.hash, args.arg(key.position.index)))
+            .collect();
+        return crate::blocking::widen(server, locked, &fed);
+    }
+    locked
 }
 
 fn lock<'k>(

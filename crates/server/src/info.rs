@@ -140,6 +140,8 @@ pub struct KeyspaceTotals {
     pub watched_keys: usize,
     /// Keys that somebody waits for.
     pub blocking_keys: usize,
+    /// Those of which a client wants to know that they are gone.
+    pub heeded_keys: usize,
 }
 
 /// Sums of one database.
@@ -175,7 +177,9 @@ impl KeyspaceTotals {
     fn add(&mut self, shard: &Shard, now_ms: u64) {
         if let Some(tables) = shard.attachment::<ShardTables>() {
             self.watched_keys += tables.watched.len();
-            self.blocking_keys += tables.waiting.len();
+            let (waited_for, heeded) = tables.waiting.counts();
+            self.blocking_keys += waited_for;
+            self.heeded_keys += heeded;
         }
         for (db, totals) in (0u32..).zip(&mut self.databases) {
             let stats = shard.stats(db);

@@ -163,6 +163,11 @@ pub struct Server {
     pub switches: Switches,
     /// Number of clients that wait in a blocking command.
     pub blocked_clients: AtomicU64,
+    /// How many of them wait for keys. Changes under the locks of these keys: who holds the lock of a key sees
+    /// the clients that wait for it.
+    pub waiting_clients: AtomicU64,
+    /// How many clients wait for a limited time.
+    pub timed_waits: AtomicU64,
     /// Clients with CLIENT PAUSE postponed commands or a MULTI with watched keys, for INFO.
     pub watching_clients: AtomicU64,
     /// When data was last saved, Unix seconds.

@@ -192,6 +192,8 @@ fn build(config: Config) -> Result<Arc<Server>, StartError> {
         identity,
         switches: Default::default(),
         blocked_clients: AtomicU64::new(0),
+        waiting_clients: AtomicU64::new(0),
+        timed_waits: AtomicU64::new(0),
         watching_clients: AtomicU64::new(0),
         last_save_s: AtomicU64::new(0),
         next_expiry_ms: AtomicU64::new(0),

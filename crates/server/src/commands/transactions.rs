@@ -252,10 +252,12 @@ pub fn exec(exec: &mut Executor, server: &Server, session: &mut Session, out: &m
         run_queued(exec, server, session, queued, &mut locked, out);
     }
     dispatch::commit(exec, server, session, &mut locked, dispatch::Touched::All);
-    if exec.ready.is_empty() {
-        drop(locked);
-    } else {
-        blocking::serve(exec, server, locked);
+    if !exec.ready.is_empty() {
+        blocking::serve(exec, server, &mut locked);
+    }
+    drop(locked);
+    if !exec.ready.is_empty() {
+        blocking::serve_later(exec, server);
     }
 }
 
@@ -312,7 +314,24 @@ fn lock_for<'k>(server: &'k Server, session: &Session, multi: &Multi) -> Locked<
     }
     shards.sort_unstable();
     shards.dedup();
-    server.keyspace.lock_many(&shards)
+    let locked = server.keyspace.lock_many(&shards);
+    if server.waiting_clients.load(Ordering::Relaxed) == 0 {
+        return locked;
+    }
+    let writes = multi
+        .queue
+        .iter()
+        .filter(|queued| queued.entry.command.flags.has(Flags::WRITE));
+    let fed: Vec<_> = writes
+        .flat_map(|queued| {
+            let args = queued.args.as_args();
+            let positions = key_positions(queued.entry.command, args);
+            let keys = positions.into_iter();
+            keys.map(move |position| args.arg(position.index))
+        })
+        .map(|key| (server.keyspace.hash(key), key))
+        .collect();
+    blocking::widen(server, locked, &fed)
 }
 
 /// A watched key that lived at WATCH and whose time is over by now counts as changed.

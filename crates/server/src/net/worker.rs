@@ -15,6 +15,7 @@ use mio::{Events, Poll, Token};
 use super::connection::{Connection, Written};
 use super::listener::{Accepted, Listener};
 use super::mailbox::Message;
+use crate::blocking::Ending;
 use crate::client::{ClientShared, Origin, Session};
 use crate::config::P;
 use crate::dispatch::Executor;
@@ -422,7 +423,8 @@ impl Worker {
             Message::Deliver(_) => self.collect_outbox(token),
             Message::Kill(_) => self.kill(token),
             Message::Unblock { error, .. } => {
-                crate::blocking::end_wait(self, server, token, Some(error));
+                let ending = Ending::Unblocked(error);
+                crate::blocking::end_wait(self, server, token, ending);
             }
             Message::Served { reply, offset, .. } => {
                 crate::blocking::served(self, token, reply, offset);
@@ -590,7 +592,7 @@ impl Worker {
             }
             self.deadlines.pop_first();
             if let Some(token) = self.token_of(client) {
-                crate::blocking::end_wait(self, server, token, None);
+                crate::blocking::end_wait(self, server, token, Ending::Timeout);
             }
         }
         if !self.postponed.is_empty() && !server.pause.is_active(now_ms) {

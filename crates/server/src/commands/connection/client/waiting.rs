@@ -1,8 +1,5 @@
 //! CLIENT PAUSE and UNBLOCK: clients that wait.
 
-use std::sync::atomic::Ordering;
-
-use crate::client::flag;
 use crate::command::{Arg, ArgKind, Categories, Command, CommandResult, Flags, Group, Outcome};
 use crate::context::Context;
 use crate::error::CommandError;
@@ -187,17 +184,13 @@ fn client_unblock(ctx: &mut Context<'_, '_>) -> CommandResult {
         .ok()
         .and_then(|id| ctx.server.clients.get(id));
     let unblocked = target.is_some_and(|target| {
-        // Taking the flag away makes one of several UNBLOCKs the one that counts; the worker of the
-        // client publishes the true state again.
-        let flags = &target.figures.flags;
-        let before = flags.fetch_and(!flag::BLOCKED, Ordering::AcqRel);
-        let blocked = before & flag::BLOCKED != 0;
-        if blocked {
+        let unblocked = target.wait.end();
+        if unblocked {
             let client = target.id;
             ctx.server
                 .send_to(&target, Message::Unblock { client, error });
         }
-        blocked
+        unblocked
     });
     ctx.reply.integer(i64::from(unblocked));
     Ok(Outcome::Done)

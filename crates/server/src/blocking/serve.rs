@@ -1,0 +1,195 @@
+//! Serving who waits: right behind the command that fed a key, before anybody else sees what it fed.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use keyspace::{KeyHash, Locked, Type};
+use resp::Output;
+use smallvec::SmallVec;
+
+use super::Waiter;
+use crate::command::{KeyFlags, Outcome};
+use crate::dispatch::{self, Executor, Touched};
+use crate::net::mailbox::Message;
+use crate::server::Server;
+use crate::watch::ShardTables;
+
+/// Adds to the locks of a command that may feed these keys what it takes to serve who waits for them: the
+/// shards of all keys of the waiters' commands, of those who wait for what these commands feed, and so on.
+/// Locks are taken in order only, so the set is locked anew, until nobody else has begun to wait meanwhile.
+pub fn widen<'k>(
+    server: &'k Server,
+    mut locked: Locked<'k>,
+    fed: &[(KeyHash, &[u8])],
+) -> Locked<'k> {
+    loop {
+        let missing = missing(&locked, fed);
+        if missing.is_empty() {
+            return locked;
+        }
+        // The set only grows, so this ends.
+        let mut shards: SmallVec<[usize; 8]> = locked.numbers().collect();
+        shards.extend(missing);
+        shards.sort_unstable();
+        shards.dedup();
+        drop(locked);
+        locked = server.keyspace.lock_many(&shards);
+    }
+}
+
+/// Shards that are not locked and may be needed when these keys are fed.
+fn missing<'a>(locked: &'a Locked<'_>, fed: &[(KeyHash, &'a [u8])]) -> SmallVec<[usize; 4]> {
+    let mut missing = SmallVec::new();
+    let mut fed: SmallVec<[(KeyHash, &[u8]); 4]> = SmallVec::from_slice(fed);
+    let mut next = 0;
+    while let Some((hash, key)) = fed.get(next).copied() {
+        next += 1;
+        let tables = locked
+            .shard(hash)
+            .and_then(|shard| shard.attachment::<ShardTables>());
+        let Some(tables) = tables else { continue };
+        for waiter in tables.waiting.reaching(key) {
+            let unlocked = waiter.shards.iter().filter(|shard| !locked.holds(**shard));
+            missing.extend(unlocked.copied());
+            for feed in waiter.feeds() {
+                if !fed.contains(&feed) {
+                    fed.push(feed);
+                }
+            }
+        }
+    }
+    missing
+}
+
+/// Serves clients that wait for the keys a command has just fed. What these commands feed in turn is served as
+/// well. Keys that need locks which are not held stay in `exec.ready` for [`serve_later`].
+pub fn serve(exec: &mut Executor, server: &Server, locked: &mut Locked<'_>) {
+    let mut unserved = Vec::new();
+    while !exec.ready.is_empty() {
+        for (db, key) in std::mem::take(&mut exec.ready) {
+            if !serve_key(exec, server, locked, db, &key) {
+                unserved.push((db, key));
+            }
+        }
+    }
+    exec.ready = unserved;
+}
+
+/// Serves clients that wait for keys which somebody fed or removed who could not lock more than these keys:
+/// expiry and eviction. Must not be called under locks.
+#[cold]
+pub fn serve_later(exec: &mut Executor, server: &Server) {
+    let mut locked = server.keyspace.lock_all();
+    serve(exec, server, &mut locked);
+}
+
+/// How an attempt to serve a waiter ended.
+enum Attempt {
+    Served,
+    /// It goes on waiting, or somebody else has ended the wait.
+    Waits,
+    /// It needs locks that are not held.
+    Unlocked,
+}
+
+/// Serves the waiters of one key in order of arrival, as long as it has something for them. False when that
+/// needs more locks.
+fn serve_key(
+    exec: &mut Executor,
+    server: &Server,
+    locked: &mut Locked<'_>,
+    db: u32,
+    key: &[u8],
+) -> bool {
+    let hash = server.keyspace.hash(key);
+    // Waiters that this key cannot serve (another type, not enough elements) keep their place.
+    let mut at = 0;
+    loop {
+        let kind = kind_of(locked, db, hash, key, exec.now_ms);
+        let waiter = locked
+            .shard(hash)
+            .and_then(|shard| shard.attachment::<ShardTables>())
+            .and_then(|tables| tables.waiting.next(db, key, at, kind));
+        let Some((found, waiter)) = waiter else {
+            return true;
+        };
+        match serve_waiter(exec, server, locked, &waiter) {
+            Attempt::Served => at = found,
+            Attempt::Waits => at = found + 1,
+            Attempt::Unlocked => return false,
+        }
+    }
+}
+
+/// What a key holds; nothing when its time is over.
+fn kind_of(locked: &Locked<'_>, db: u32, hash: KeyHash, key: &[u8], now_ms: u64) -> Option<Type> {
+    let entry = locked.shard(hash)?.find(db, hash, key)?;
+    let lives = entry.deadline().is_none_or(|deadline| deadline > now_ms);
+    lives.then(|| entry.value_type())
+}
+
+/// Runs the command of a waiter again.
+fn serve_waiter(
+    exec: &mut Executor,
+    server: &Server,
+    locked: &mut Locked<'_>,
+    waiter: &Arc<Waiter>,
+) -> Attempt {
+    if !waiter.shards.iter().all(|shard| locked.holds(*shard)) {
+        return Attempt::Unlocked;
+    }
+    // What a client that is being disconnected took would be lost.
+    let leaves = waiter.client.kill.load(Ordering::Acquire);
+    if leaves || !waiter.client.wait.try_serve(waiter.number) {
+        return Attempt::Waits;
+    }
+    let mut session = waiter.session();
+    let mut reply = Output::new();
+    let began_ns = exec.now_ns;
+    let before = std::mem::take(&mut exec.reply_offset);
+    exec.effects.reset(server.is_logging());
+    let outcome = dispatch::execute(
+        exec,
+        server,
+        &mut session,
+        waiter.command,
+        waiter.args.as_args(),
+        &waiter.located,
+        locked,
+        &mut reply,
+        false,
+    );
+    let served = !matches!(outcome, Ok(Outcome::Block(_)));
+    waiter.client.wait.finish(waiter.number, served);
+    // Also one that was not served may have come across keys whose time is over.
+    let touched = Touched::Keys(&waiter.located);
+    dispatch::commit(exec, server, &mut session, locked, touched);
+    let offset = std::mem::replace(&mut exec.reply_offset, before);
+    if !served {
+        return Attempt::Waits;
+    }
+    waiter.leave_queues(server, locked);
+    exec.now_ns = server.clock.monotonic_ns();
+    waiter.account(exec, server, began_ns, reply.len());
+    let client = waiter.client.id;
+    server.send_to(
+        &waiter.client,
+        Message::Served {
+            client,
+            reply,
+            offset,
+        },
+    );
+    Attempt::Served
+}
+
+impl Waiter {
+    /// Keys that the command feeds when it is served.
+    fn feeds(&self) -> impl Iterator<Item = (KeyHash, &[u8])> {
+        let args = self.args.as_args();
+        self.located
+            .iter()
+            .filter(|key| key.position.flags & KeyFlags::INSERT.0 != 0)
+            .map(move |key| (key.hash, args.arg(key.position.index)))
+    }
+}

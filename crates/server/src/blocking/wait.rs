@@ -1,0 +1,133 @@
+//! Whether a client waits, and who may end that.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// The present wait of a client: its number and its state in one word, so that of all who would end it (a
+/// feeder, the timer, CLIENT UNBLOCK, the end of the connection) exactly one does.
+///
+/// Whoever ends a wait owes the client its reply, if the client is still there to get one.
+#[derive(Debug, Default)]
+pub struct Wait(AtomicU64);
+
+/// Names one wait of one client: those of a client are numbered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WaitNumber(u64);
+
+/// The low bits of the word.
+const STATE: u64 = 0b11;
+/// Not waiting.
+const IDLE: u64 = 0;
+/// Waiting.
+const WAITING: u64 = 1;
+/// The command is being run again: it may or may not get its reply.
+const SERVING: u64 = 2;
+const ONE: u64 = STATE + 1;
+
+impl Wait {
+    /// A new wait begins. Called by the client's own worker, while the client does not wait.
+    pub fn begin(&self) -> WaitNumber {
+        let number = (self.0.load(Ordering::Relaxed) & !STATE).wrapping_add(ONE);
+        self.0.store(number | WAITING, Ordering::Release);
+        WaitNumber(number)
+    }
+
+    /// True while nobody has ended this wait.
+    pub fn is_on(&self, number: WaitNumber) -> bool {
+        let word = self.0.load(Ordering::Acquire);
+        word & !STATE == number.0 && word & STATE != IDLE
+    }
+
+    /// The command is about to be run again. False when the wait is over.
+    pub fn try_serve(&self, number: WaitNumber) -> bool {
+        self.change(number.0 | WAITING, number.0 | SERVING)
+    }
+
+    /// The command that was run again got its reply (`true`), or goes on waiting.
+    pub fn finish(&self, number: WaitNumber, served: bool) {
+        let state = if served { IDLE } else { WAITING };
+        self.0.store(number.0 | state, Ordering::Release);
+    }
+
+    /// Ends the present wait, whichever it is. False when there is none, or when it has just been served.
+    pub fn end(&self) -> bool {
+        loop {
+            let word = self.0.load(Ordering::Acquire);
+            match word & STATE {
+                WAITING if self.change(word, word & !STATE) => return true,
+                // Another thread runs the command now, holding all locks that it needs, so this is short.
+                SERVING => std::thread::yield_now(),
+                IDLE => return false,
+                _ => {}
+            }
+        }
+    }
+
+    fn change(&self, from: u64, to: u64) -> bool {
+        self.0
+            .compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire)
+            .is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_ends_once() {
+        let wait = Wait::default();
+        assert!(!wait.end());
+        let first = wait.begin();
+        assert!(wait.is_on(first));
+        assert!(wait.end());
+        assert!(!wait.end());
+        assert!(!wait.try_serve(first));
+        assert!(!wait.is_on(first));
+    }
+
+    #[test]
+    fn a_wait_that_was_not_served_goes_on() {
+        let wait = Wait::default();
+        let number = wait.begin();
+        assert!(wait.try_serve(number));
+        assert!(wait.is_on(number));
+        wait.finish(number, false);
+        assert!(wait.try_serve(number));
+        wait.finish(number, true);
+        assert!(!wait.end());
+    }
+
+    #[test]
+    fn the_number_of_an_old_wait_means_nothing() {
+        let wait = Wait::default();
+        let old = wait.begin();
+        assert!(wait.end());
+        let new = wait.begin();
+        assert!(!wait.is_on(old));
+        assert!(!wait.try_serve(old));
+        assert!(wait.try_serve(new));
+    }
+
+    #[test]
+    fn of_several_who_end_a_wait_one_does() {
+        let wait = Wait::default();
+        for _ in 0..200 {
+            let number = wait.begin();
+            let ended: usize = std::thread::scope(|scope| {
+                let served = scope.spawn(|| {
+                    let serves = wait.try_serve(number);
+                    if serves {
+                        wait.finish(number, true);
+                    }
+                    usize::from(serves)
+                });
+                let enders: Vec<_> = (0..2)
+                    .map(|_| scope.spawn(|| usize::from(wait.end())))
+                    .collect();
+                let ended = enders.into_iter().map(|ender| ender.join().unwrap());
+                served.join().unwrap() + ended.sum::<usize>()
+            });
+            assert_eq!(ended, 1);
+        }
+    }
+}
