@@ -1,0 +1,351 @@
+//! ZUNION, ZINTER, ZDIFF, the forms that store, and ZINTERCARD.
+
+use std::ops::ControlFlow;
+
+use resp::Args;
+use smallvec::SmallVec;
+use values::SortedSet;
+
+use super::combine::{Aggregate, Source, difference, intersect, intersection, union};
+use super::{arguments, length, store, write_members};
+use crate::command::*;
+use crate::context::{Context, Key};
+use crate::error::CommandError;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Operation {
+    Union,
+    Intersection,
+    Difference,
+}
+
+/// What becomes of the result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Purpose {
+    Reply,
+    Store,
+    Count,
+}
+
+type Sources<'a> = SmallVec<[Source<'a>; 4]>;
+
+/// Options of one request; weights stand in the sources.
+#[derive(Clone, Copy, Debug, Default)]
+struct Options {
+    aggregate: Aggregate,
+    with_scores: bool,
+    /// LIMIT: where counting stops; 0 for never.
+    limit: usize,
+}
+
+impl Options {
+    /// Reads the arguments after the keys.
+    fn parse(
+        args: Args<'_>,
+        operation: Operation,
+        purpose: Purpose,
+        sources: &mut [Source<'_>],
+    ) -> Result<Self, CommandError> {
+        let mut options = Self::default();
+        let weighs = operation != Operation::Difference && purpose != Purpose::Count;
+        let mut index = 0;
+        while let Some(word) = args.get(index) {
+            let is = |name: &[u8]| word.eq_ignore_ascii_case(name);
+            let values = args.skip(index + 1);
+            index += 1;
+            if weighs && values.len() >= sources.len() && is(b"weights") {
+                for (source, text) in sources.iter_mut().zip(values.iter()) {
+                    source.weight = resp::number::parse_f64(text)
+                        .ok_or(CommandError::line("ERR weight value is not a float"))?;
+                }
+                index += sources.len();
+            } else if weighs && !values.is_empty() && is(b"aggregate") {
+                options.aggregate = Aggregate::parse(values.arg(0)).ok_or(CommandError::Syntax)?;
+                index += 1;
+            } else if purpose == Purpose::Reply && is(b"withscores") {
+                options.with_scores = true;
+            } else if purpose == Purpose::Count && !values.is_empty() && is(b"limit") {
+                options.limit = resp::number::parse_i64(values.arg(0))
+                    .and_then(|limit| usize::try_from(limit).ok())
+                    .ok_or(CommandError::line("ERR LIMIT can't be negative"))?;
+                index += 1;
+            } else {
+                return Err(CommandError::Syntax);
+            }
+        }
+        Ok(options)
+    }
+}
+
+/// The keys that are read; `numkeys` is the index of their number.
+fn keys<'c>(ctx: &Context<'c, '_>, numkeys: usize) -> Result<SmallVec<[Key<'c>; 4]>, CommandError> {
+    let count = ctx.integer(numkeys)?;
+    if count < 1 {
+        return Err(CommandError::owned(format!(
+            "ERR at least 1 input key is needed for '{}' command",
+            ctx.entry.full_name
+        )));
+    }
+    let first = numkeys + 1;
+    let count = usize::try_from(count)
+        .ok()
+        .filter(|count| *count <= ctx.args.len() - first)
+        .ok_or(CommandError::Syntax)?;
+    Ok((first..first + count).map(|index| ctx.key(index)).collect())
+}
+
+/// Reads the request, whose number of keys stands at `numkeys`, and hands the inputs and options to `act`.
+fn with_sources<R>(
+    ctx: &mut Context<'_, '_>,
+    numkeys: usize,
+    operation: Operation,
+    purpose: Purpose,
+    act: impl FnOnce(&mut [Source<'_>], Options) -> R,
+) -> Result<R, CommandError> {
+    let keys = keys(ctx, numkeys)?;
+    let rest = ctx.args.skip(numkeys + 1 + keys.len());
+    let entries = ctx.data.gather(&keys);
+    let sources: Result<Sources<'_>, CommandError> = entries.into_iter().map(Source::of).collect();
+    let mut sources = sources?;
+    let options = Options::parse(rest, operation, purpose, &mut sources)?;
+    Ok(act(&mut sources, options))
+}
+
+/// The result of an operation, and whether its scores are wanted.
+fn result(
+    ctx: &mut Context<'_, '_>,
+    numkeys: usize,
+    operation: Operation,
+    purpose: Purpose,
+) -> Result<(SortedSet, bool), CommandError> {
+    let limits = ctx.thresholds();
+    with_sources(ctx, numkeys, operation, purpose, |sources, options| {
+        let members = match operation {
+            Operation::Union => union(sources, options.aggregate, &limits),
+            Operation::Intersection => intersection(sources, options.aggregate, &limits),
+            Operation::Difference => difference(sources, &limits),
+        };
+        (members, options.with_scores)
+    })
+}
+
+fn reply(ctx: &mut Context<'_, '_>, operation: Operation) -> CommandResult {
+    let (members, with_scores) = result(ctx, 1, operation, Purpose::Reply)?;
+    write_members(&mut ctx.reply, members.iter(), with_scores);
+    Ok(Outcome::Done)
+}
+
+fn keep(ctx: &mut Context<'_, '_>, operation: Operation, event: &'static str) -> CommandResult {
+    let (members, _) = result(ctx, 2, operation, Purpose::Store)?;
+    let destination = ctx.key(1);
+    store(ctx, destination, members, event);
+    Ok(Outcome::Done)
+}
+
+pub(super) const ZUNION: Command = Command {
+    name: "zunion",
+    arity: -3,
+    flags: Flags::READONLY,
+    categories: Categories::READ
+        .or(Categories::SLOW)
+        .or(Categories::SORTEDSET),
+    keys: &[KeySpec::counted(1, KeyFlags::RO.or(KeyFlags::ACCESS))],
+    group: Group::SortedSet,
+    since: "6.2.0",
+    summary: "Returns the members of any of several sorted sets.",
+    complexity: "O(N)+O(M*log(M)) with N being the sum of the sizes of the input sorted sets, and M being the number of elements in the resulting sorted set.",
+    args: &[
+        arguments::NUMKEYS,
+        arguments::KEYS,
+        arguments::WEIGHTS,
+        arguments::AGGREGATE,
+        arguments::WITHSCORES,
+    ],
+    handler: zunion,
+    ..Command::BASE
+};
+
+pub(super) fn zunion(ctx: &mut Context<'_, '_>) -> CommandResult {
+    reply(ctx, Operation::Union)
+}
+
+pub(super) const ZUNIONSTORE: Command = Command {
+    name: "zunionstore",
+    arity: -4,
+    flags: Flags::WRITE.or(Flags::DENYOOM),
+    categories: Categories::SLOW
+        .or(Categories::SORTEDSET)
+        .or(Categories::WRITE),
+    keys: &[
+        KeySpec::one(1, KeyFlags::OW.or(KeyFlags::UPDATE)),
+        KeySpec::counted(2, KeyFlags::RO.or(KeyFlags::ACCESS)),
+    ],
+    group: Group::SortedSet,
+    since: "2.0.0",
+    summary: "Stores the members of any of several sorted sets.",
+    complexity: "O(N)+O(M log(M)) with N being the sum of the sizes of the input sorted sets, and M being the number of elements in the resulting sorted set.",
+    args: &[
+        arguments::DESTINATION,
+        arguments::NUMKEYS,
+        arguments::SOURCE_KEYS,
+        arguments::WEIGHTS,
+        arguments::AGGREGATE,
+    ],
+    handler: zunionstore,
+    ..Command::BASE
+};
+
+pub(super) fn zunionstore(ctx: &mut Context<'_, '_>) -> CommandResult {
+    keep(ctx, Operation::Union, "zunionstore")
+}
+
+pub(super) const ZINTER: Command = Command {
+    name: "zinter",
+    arity: -3,
+    flags: Flags::READONLY,
+    categories: Categories::READ
+        .or(Categories::SLOW)
+        .or(Categories::SORTEDSET),
+    keys: &[KeySpec::counted(1, KeyFlags::RO.or(KeyFlags::ACCESS))],
+    group: Group::SortedSet,
+    since: "6.2.0",
+    summary: "Returns the members that several sorted sets have in common.",
+    complexity: "O(N*K)+O(M*log(M)) worst case with N being the smallest input sorted set, K being the number of input sorted sets and M being the number of elements in the resulting sorted set.",
+    args: &[
+        arguments::NUMKEYS,
+        arguments::KEYS,
+        arguments::WEIGHTS,
+        arguments::AGGREGATE,
+        arguments::WITHSCORES,
+    ],
+    handler: zinter,
+    ..Command::BASE
+};
+
+pub(super) fn zinter(ctx: &mut Context<'_, '_>) -> CommandResult {
+    reply(ctx, Operation::Intersection)
+}
+
+pub(super) const ZINTERSTORE: Command = Command {
+    name: "zinterstore",
+    arity: -4,
+    flags: Flags::WRITE.or(Flags::DENYOOM),
+    categories: Categories::SLOW
+        .or(Categories::SORTEDSET)
+        .or(Categories::WRITE),
+    keys: &[
+        KeySpec::one(1, KeyFlags::OW.or(KeyFlags::UPDATE)),
+        KeySpec::counted(2, KeyFlags::RO.or(KeyFlags::ACCESS)),
+    ],
+    group: Group::SortedSet,
+    since: "2.0.0",
+    summary: "Stores the members that several sorted sets have in common.",
+    complexity: "O(N*K)+O(M*log(M)) worst case with N being the smallest input sorted set, K being the number of input sorted sets and M being the number of elements in the resulting sorted set.",
+    args: &[
+        arguments::DESTINATION,
+        arguments::NUMKEYS,
+        arguments::SOURCE_KEYS,
+        arguments::WEIGHTS,
+        arguments::AGGREGATE,
+    ],
+    handler: zinterstore,
+    ..Command::BASE
+};
+
+pub(super) fn zinterstore(ctx: &mut Context<'_, '_>) -> CommandResult {
+    keep(ctx, Operation::Intersection, "zinterstore")
+}
+
+pub(super) const ZINTERCARD: Command = Command {
+    name: "zintercard",
+    arity: -3,
+    flags: Flags::READONLY,
+    categories: Categories::READ
+        .or(Categories::SLOW)
+        .or(Categories::SORTEDSET),
+    keys: &[KeySpec::counted(1, KeyFlags::RO.or(KeyFlags::ACCESS))],
+    group: Group::SortedSet,
+    since: "7.0.0",
+    summary: "Returns the number of members that several sorted sets have in common.",
+    complexity: "O(N*K) worst case with N being the smallest input sorted set, K being the number of input sorted sets.",
+    args: &[
+        arguments::NUMKEYS,
+        arguments::KEYS,
+        Arg {
+            name: "limit",
+            kind: ArgKind::Integer,
+            token: Some("LIMIT"),
+            optional: true,
+            ..Arg::BASE
+        },
+    ],
+    handler: zintercard,
+    ..Command::BASE
+};
+
+pub(super) fn zintercard(ctx: &mut Context<'_, '_>) -> CommandResult {
+    let count = |sources: &mut [Source<'_>], options: Options| {
+        let mut count = 0;
+        intersect(sources, options.aggregate, |_, _| {
+            count += 1;
+            if count == options.limit {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
+        });
+        count
+    };
+    let count = with_sources(ctx, 1, Operation::Intersection, Purpose::Count, count)?;
+    ctx.reply.integer(length(count));
+    Ok(Outcome::Done)
+}
+
+pub(super) const ZDIFF: Command = Command {
+    name: "zdiff",
+    arity: -3,
+    flags: Flags::READONLY,
+    categories: Categories::READ
+        .or(Categories::SLOW)
+        .or(Categories::SORTEDSET),
+    keys: &[KeySpec::counted(1, KeyFlags::RO.or(KeyFlags::ACCESS))],
+    group: Group::SortedSet,
+    since: "6.2.0",
+    summary: "Returns the members of a sorted set that are in no other one.",
+    complexity: "O(L + (N-K)log(N)) worst case where L is the total number of elements in all the sets, N is the size of the first set, and K is the size of the result set.",
+    args: &[arguments::NUMKEYS, arguments::KEYS, arguments::WITHSCORES],
+    handler: zdiff,
+    ..Command::BASE
+};
+
+pub(super) fn zdiff(ctx: &mut Context<'_, '_>) -> CommandResult {
+    reply(ctx, Operation::Difference)
+}
+
+pub(super) const ZDIFFSTORE: Command = Command {
+    name: "zdiffstore",
+    arity: -4,
+    flags: Flags::WRITE.or(Flags::DENYOOM),
+    categories: Categories::SLOW
+        .or(Categories::SORTEDSET)
+        .or(Categories::WRITE),
+    keys: &[
+        KeySpec::one(1, KeyFlags::OW.or(KeyFlags::UPDATE)),
+        KeySpec::counted(2, KeyFlags::RO.or(KeyFlags::ACCESS)),
+    ],
+    group: Group::SortedSet,
+    since: "6.2.0",
+    summary: "Stores the members of a sorted set that are in no other one.",
+    complexity: "O(L + (N-K)log(N)) worst case where L is the total number of elements in all the sets, N is the size of the first set, and K is the size of the result set.",
+    args: &[
+        arguments::DESTINATION,
+        arguments::NUMKEYS,
+        arguments::SOURCE_KEYS,
+    ],
+    handler: zdiffstore,
+    ..Command::BASE
+};
+
+pub(super) fn zdiffstore(ctx: &mut Context<'_, '_>) -> CommandResult {
+    keep(ctx, Operation::Difference, "zdiffstore")
+}

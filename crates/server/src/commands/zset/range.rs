@@ -1,0 +1,383 @@
+//! Ranges of members: ZRANGE, its older relatives and ZRANGESTORE.
+
+use std::ops::Range;
+
+use values::{DIGITS, SortedSet, SortedSetBuilder, Thresholds};
+
+use super::bounds::{By, Limit, Span};
+use super::{arguments, store, write_members};
+use crate::command::*;
+use crate::context::Context;
+use crate::error::CommandError;
+
+/// What a command of this family leaves open.
+#[derive(Clone, Copy, Debug)]
+struct Form {
+    /// Index of the key that is read; the bounds follow it.
+    key: usize,
+    /// What the range is taken by, unless an option decides.
+    by: Option<By>,
+    /// The direction, unless an option decides.
+    reverse: Option<bool>,
+    /// The result is stored.
+    stores: bool,
+}
+
+/// One request.
+struct Request<'a> {
+    span: Span<'a>,
+    reverse: bool,
+    limit: Limit,
+    with_scores: bool,
+}
+
+impl<'a> Request<'a> {
+    fn parse(ctx: &Context<'a, '_>, form: Form) -> Result<Self, CommandError> {
+        let (mut by, mut reverse) = (form.by, form.reverse);
+        let mut with_scores = false;
+        let mut limit = Limit::ALL;
+        let mut index = form.key + 3;
+        while index < ctx.args.len() {
+            if !form.stores && ctx.is_word(index, "withscores") {
+                with_scores = true;
+            } else if ctx.is_word(index, "limit") && index + 2 < ctx.args.len() {
+                limit.offset = ctx.integer(index + 1)?;
+                limit.count = ctx.integer(index + 2)?;
+                index += 2;
+            } else if reverse.is_none() && ctx.is_word(index, "rev") {
+                reverse = Some(true);
+            } else if by.is_none() && ctx.is_word(index, "bylex") {
+                by = Some(By::Lex);
+            } else if by.is_none() && ctx.is_word(index, "byscore") {
+                by = Some(By::Score);
+            } else {
+                return Err(CommandError::Syntax);
+            }
+            index += 1;
+        }
+        let by = by.unwrap_or(By::Rank);
+        let reverse = reverse.unwrap_or(false);
+        check_combination(by, limit, with_scores)?;
+        let (first, second) = (form.key + 1, form.key + 2);
+        // Scores and members are given from the higher to the lower one when the order is reversed.
+        let (min, max) = if reverse && by != By::Rank {
+            (second, first)
+        } else {
+            (first, second)
+        };
+        Ok(Self {
+            span: Span::parse(ctx, by, min, max)?,
+            reverse,
+            limit,
+            with_scores,
+        })
+    }
+
+    fn ranks(&self, members: &SortedSet) -> Range<usize> {
+        let ranks = self.span.ranks(members, self.reverse);
+        match self.span {
+            // An offset without a count is accepted with ranks, and means nothing.
+            Span::Ranks(..) => ranks,
+            _ => self.limit.part_of(ranks, self.reverse),
+        }
+    }
+}
+
+fn check_combination(by: By, limit: Limit, with_scores: bool) -> Result<(), CommandError> {
+    if limit.count != -1 && by == By::Rank {
+        return Err(CommandError::line(
+            "ERR syntax error, LIMIT is only supported in combination with either BYSCORE or BYLEX",
+        ));
+    }
+    if with_scores && by == By::Lex {
+        return Err(CommandError::line(
+            "ERR syntax error, WITHSCORES not supported in combination with BYLEX",
+        ));
+    }
+    Ok(())
+}
+
+/// Answers a range.
+fn reply(ctx: &mut Context<'_, '_>, by: Option<By>, reverse: Option<bool>) -> CommandResult {
+    let form = Form {
+        key: 1,
+        by,
+        reverse,
+        stores: false,
+    };
+    let request = Request::parse(ctx, form)?;
+    let key = ctx.key(1);
+    let Some(members) = ctx.data.zset(key)? else {
+        ctx.reply.empty_array();
+        return Ok(Outcome::Done);
+    };
+    let found = members.range(request.ranks(members));
+    if request.reverse {
+        write_members(&mut ctx.reply, found.rev(), request.with_scores);
+    } else {
+        write_members(&mut ctx.reply, found, request.with_scores);
+    }
+    Ok(Outcome::Done)
+}
+
+pub(super) const ZRANGE: Command = Command {
+    name: "zrange",
+    arity: -4,
+    flags: Flags::READONLY,
+    categories: Categories::READ
+        .or(Categories::SLOW)
+        .or(Categories::SORTEDSET),
+    keys: &[KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS))],
+    group: Group::SortedSet,
+    since: "1.2.0",
+    summary: "Returns the members in a range of ranks, scores or, where all scores are equal, members.",
+    complexity: "O(log(N)+M) with N being the number of elements in the sorted set and M the number of elements returned.",
+    args: &[
+        arguments::KEY,
+        arguments::plain("start", ArgKind::String),
+        arguments::plain("stop", ArgKind::String),
+        Arg {
+            name: "sortby",
+            kind: ArgKind::OneOf,
+            optional: true,
+            since: Some("6.2.0"),
+            args: &[
+                arguments::word("byscore", "BYSCORE"),
+                arguments::word("bylex", "BYLEX"),
+            ],
+            ..Arg::BASE
+        },
+        Arg {
+            name: "rev",
+            kind: ArgKind::PureToken,
+            token: Some("REV"),
+            optional: true,
+            since: Some("6.2.0"),
+            ..Arg::BASE
+        },
+        Arg {
+            name: "limit",
+            kind: ArgKind::Block,
+            token: Some("LIMIT"),
+            optional: true,
+            since: Some("6.2.0"),
+            args: &[
+                arguments::plain("offset", ArgKind::Integer),
+                arguments::plain("count", ArgKind::Integer),
+            ],
+            ..Arg::BASE
+        },
+        arguments::WITHSCORES,
+    ],
+    handler: zrange,
+    ..Command::BASE
+};
+
+pub(super) fn zrange(ctx: &mut Context<'_, '_>) -> CommandResult {
+    reply(ctx, None, None)
+}
+
+pub(super) const ZREVRANGE: Command = Command {
+    name: "zrevrange",
+    arity: -4,
+    flags: Flags::READONLY,
+    categories: Categories::READ
+        .or(Categories::SLOW)
+        .or(Categories::SORTEDSET),
+    keys: &[KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS))],
+    group: Group::SortedSet,
+    since: "1.2.0",
+    summary: "Returns the members in a range of ranks that count from the highest score.",
+    complexity: "O(log(N)+M) with N being the number of elements in the sorted set and M the number of elements returned.",
+    args: &[
+        arguments::KEY,
+        arguments::plain("start", ArgKind::Integer),
+        arguments::plain("stop", ArgKind::Integer),
+        arguments::WITHSCORES,
+    ],
+    handler: zrevrange,
+    ..Command::BASE
+};
+
+pub(super) fn zrevrange(ctx: &mut Context<'_, '_>) -> CommandResult {
+    reply(ctx, Some(By::Rank), Some(true))
+}
+
+pub(super) const ZRANGEBYSCORE: Command = Command {
+    name: "zrangebyscore",
+    arity: -4,
+    flags: Flags::READONLY,
+    categories: Categories::READ
+        .or(Categories::SLOW)
+        .or(Categories::SORTEDSET),
+    keys: &[KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS))],
+    group: Group::SortedSet,
+    since: "1.0.5",
+    summary: "Returns the members in a range of scores.",
+    complexity: "O(log(N)+M) with N being the number of elements in the sorted set and M the number of elements being returned. If M is constant (e.g. always asking for the first 10 elements with LIMIT), you can consider it O(log(N)).",
+    args: &[
+        arguments::KEY,
+        arguments::plain("min", ArgKind::Double),
+        arguments::plain("max", ArgKind::Double),
+        Arg {
+            name: "withscores",
+            kind: ArgKind::PureToken,
+            token: Some("WITHSCORES"),
+            optional: true,
+            since: Some("2.0.0"),
+            ..Arg::BASE
+        },
+        arguments::LIMIT,
+    ],
+    handler: zrangebyscore,
+    ..Command::BASE
+};
+
+pub(super) fn zrangebyscore(ctx: &mut Context<'_, '_>) -> CommandResult {
+    reply(ctx, Some(By::Score), Some(false))
+}
+
+pub(super) const ZREVRANGEBYSCORE: Command = Command {
+    name: "zrevrangebyscore",
+    arity: -4,
+    flags: Flags::READONLY,
+    categories: Categories::READ
+        .or(Categories::SLOW)
+        .or(Categories::SORTEDSET),
+    keys: &[KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS))],
+    group: Group::SortedSet,
+    since: "2.2.0",
+    summary: "Returns the members in a range of scores, from the highest to the lowest.",
+    complexity: "O(log(N)+M) with N being the number of elements in the sorted set and M the number of elements being returned. If M is constant (e.g. always asking for the first 10 elements with LIMIT), you can consider it O(log(N)).",
+    args: &[
+        arguments::KEY,
+        arguments::plain("max", ArgKind::Double),
+        arguments::plain("min", ArgKind::Double),
+        arguments::WITHSCORES,
+        arguments::LIMIT,
+    ],
+    handler: zrevrangebyscore,
+    ..Command::BASE
+};
+
+pub(super) fn zrevrangebyscore(ctx: &mut Context<'_, '_>) -> CommandResult {
+    reply(ctx, Some(By::Score), Some(true))
+}
+
+pub(super) const ZRANGEBYLEX: Command = Command {
+    name: "zrangebylex",
+    arity: -4,
+    flags: Flags::READONLY,
+    categories: Categories::READ
+        .or(Categories::SLOW)
+        .or(Categories::SORTEDSET),
+    keys: &[KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS))],
+    group: Group::SortedSet,
+    since: "2.8.9",
+    summary: "Returns the members between two members of a sorted set whose scores are all equal.",
+    complexity: "O(log(N)+M) with N being the number of elements in the sorted set and M the number of elements being returned. If M is constant (e.g. always asking for the first 10 elements with LIMIT), you can consider it O(log(N)).",
+    args: &[
+        arguments::KEY,
+        arguments::plain("min", ArgKind::String),
+        arguments::plain("max", ArgKind::String),
+        arguments::LIMIT,
+    ],
+    handler: zrangebylex,
+    ..Command::BASE
+};
+
+pub(super) fn zrangebylex(ctx: &mut Context<'_, '_>) -> CommandResult {
+    reply(ctx, Some(By::Lex), Some(false))
+}
+
+pub(super) const ZREVRANGEBYLEX: Command = Command {
+    name: "zrevrangebylex",
+    arity: -4,
+    flags: Flags::READONLY,
+    categories: Categories::READ
+        .or(Categories::SLOW)
+        .or(Categories::SORTEDSET),
+    keys: &[KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS))],
+    group: Group::SortedSet,
+    since: "2.8.9",
+    summary: "Returns the members between two members of a sorted set whose scores are all equal, in reverse order.",
+    complexity: "O(log(N)+M) with N being the number of elements in the sorted set and M the number of elements being returned. If M is constant (e.g. always asking for the first 10 elements with LIMIT), you can consider it O(log(N)).",
+    args: &[
+        arguments::KEY,
+        arguments::plain("max", ArgKind::String),
+        arguments::plain("min", ArgKind::String),
+        arguments::LIMIT,
+    ],
+    handler: zrevrangebylex,
+    ..Command::BASE
+};
+
+pub(super) fn zrevrangebylex(ctx: &mut Context<'_, '_>) -> CommandResult {
+    reply(ctx, Some(By::Lex), Some(true))
+}
+
+pub(super) const ZRANGESTORE: Command = Command {
+    name: "zrangestore",
+    arity: -5,
+    flags: Flags::WRITE.or(Flags::DENYOOM),
+    categories: Categories::SLOW
+        .or(Categories::SORTEDSET)
+        .or(Categories::WRITE),
+    keys: &[
+        KeySpec::one(1, KeyFlags::OW.or(KeyFlags::UPDATE)),
+        KeySpec::one(2, KeyFlags::RO.or(KeyFlags::ACCESS)),
+    ],
+    group: Group::SortedSet,
+    since: "6.2.0",
+    summary: "Stores the members in a range of a sorted set at another key.",
+    complexity: "O(log(N)+M) with N being the number of elements in the sorted set and M the number of elements stored into the destination key.",
+    args: &[
+        Arg {
+            name: "dst",
+            kind: ArgKind::Key,
+            key_spec: Some(0),
+            ..Arg::BASE
+        },
+        Arg {
+            name: "src",
+            kind: ArgKind::Key,
+            key_spec: Some(1),
+            ..Arg::BASE
+        },
+        arguments::plain("min", ArgKind::String),
+        arguments::plain("max", ArgKind::String),
+        arguments::SORT_BY,
+        arguments::option("rev", "REV"),
+        arguments::LIMIT,
+    ],
+    handler: zrangestore,
+    ..Command::BASE
+};
+
+pub(super) fn zrangestore(ctx: &mut Context<'_, '_>) -> CommandResult {
+    let form = Form {
+        key: 2,
+        by: None,
+        reverse: None,
+        stores: true,
+    };
+    let request = Request::parse(ctx, form)?;
+    let (destination, source) = (ctx.key(1), ctx.key(2));
+    let limits = ctx.thresholds();
+    let found = match ctx.data.zset(source)? {
+        Some(members) => copy_of(members, request.ranks(members), &limits),
+        None => SortedSet::new(),
+    };
+    store(ctx, destination, found, "zrangestore");
+    Ok(Outcome::Done)
+}
+
+/// A sorted set of the members with these ranks.
+fn copy_of(members: &SortedSet, ranks: Range<usize>, limits: &Thresholds) -> SortedSet {
+    let found = members.range(ranks);
+    let mut copy = SortedSetBuilder::with_capacity(found.len());
+    for (member, score) in found {
+        copy.merge(member.as_bytes(&mut { DIGITS }), score, |_, new| new);
+    }
+    copy.finish(limits)
+}

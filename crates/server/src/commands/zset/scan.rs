@@ -1,0 +1,262 @@
+//! ZSCAN.
+
+use std::io::Write;
+
+use resp::number::{F64_BYTES_MAX, format_f64};
+use resp::{Args, Output, Reply};
+use values::{DIGITS, glob};
+
+use super::arguments;
+use crate::command::*;
+use crate::context::{Context, ElementReply};
+use crate::error::CommandError;
+
+/// Members that are looked at without COUNT.
+const COUNT_DEFAULT: u64 = 10;
+
+/// Buckets looked at per member asked for, so that a sparse table does not hold a call up.
+const BUCKETS_PER_COUNT: u64 = 10;
+
+/// Options of one request.
+struct Options<'a> {
+    count: u64,
+    pattern: Option<&'a [u8]>,
+    with_scores: bool,
+}
+
+impl<'a> Options<'a> {
+    fn parse(args: Args<'a>) -> Result<Self, CommandError> {
+        let mut options = Self {
+            count: COUNT_DEFAULT,
+            pattern: None,
+            with_scores: true,
+        };
+        let mut index = 3;
+        while let Some(word) = args.get(index) {
+            let value = args.get(index + 1);
+            let is = |name: &[u8]| word.eq_ignore_ascii_case(name);
+            index += 2;
+            match value {
+                Some(value) if is(b"count") => options.count = count(value)?,
+                Some(value) if is(b"match") => {
+                    options.pattern = Some(value).filter(|pattern| *pattern != b"*");
+                }
+                _ if is(b"noscores") => {
+                    options.with_scores = false;
+                    index -= 1;
+                }
+                _ if is(b"novalues") => {
+                    return Err(CommandError::line(
+                        "ERR NOVALUES option can only be used in HSCAN",
+                    ));
+                }
+                _ => return Err(CommandError::Syntax),
+            }
+        }
+        Ok(options)
+    }
+}
+
+fn count(text: &[u8]) -> Result<u64, CommandError> {
+    let count = resp::number::parse_i64(text).ok_or(CommandError::NotInteger)?;
+    u64::try_from(count)
+        .ok()
+        .filter(|count| *count > 0)
+        .ok_or(CommandError::Syntax)
+}
+
+pub(super) const ZSCAN: Command = Command {
+    name: "zscan",
+    arity: -3,
+    flags: Flags::READONLY,
+    categories: Categories::READ
+        .or(Categories::SLOW)
+        .or(Categories::SORTEDSET),
+    keys: &[KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS))],
+    group: Group::SortedSet,
+    since: "2.8.0",
+    summary: "Returns some members with their scores and the cursor for the next call.",
+    complexity: "O(1) for every call. O(N) for a complete iteration, including enough command calls for the cursor to return back to 0. N is the number of elements inside the collection.",
+    hints: &["nondeterministic_output"],
+    args: &[
+        arguments::KEY,
+        arguments::plain("cursor", ArgKind::Integer),
+        Arg {
+            name: "pattern",
+            kind: ArgKind::Pattern,
+            token: Some("MATCH"),
+            optional: true,
+            ..Arg::BASE
+        },
+        arguments::COUNT,
+        arguments::option("noscores", "NOSCORES"),
+    ],
+    handler: zscan,
+    ..Command::BASE
+};
+
+pub(super) fn zscan(ctx: &mut Context<'_, '_>) -> CommandResult {
+    let cursor =
+        resp::number::parse_u64(ctx.arg(2)).ok_or(CommandError::line("ERR invalid cursor"))?;
+    let (key, args) = (ctx.key(1), ctx.args);
+    let Some(members) = ctx.data.zset(key)? else {
+        ctx.reply.array(2);
+        ctx.reply.bulk(b"0");
+        ctx.reply.empty_array();
+        return Ok(Outcome::Done);
+    };
+    let options = Options::parse(args)?;
+    let is_packed = members.is_packed();
+    // The cursor stands before the members in the reply but is known after them.
+    let mut found = Output::new();
+    let mut elements = Reply::new(&mut found, ctx.reply.protocol);
+    let (mut written, mut seen, mut buckets) = (0, 0, 0);
+    let mut position = cursor;
+    loop {
+        position = members.scan(position, |member, score| {
+            seen += 1;
+            let text = &mut { DIGITS };
+            let matches = |pattern| glob::matches(pattern, member.as_bytes(text), false);
+            if !options.pattern.is_none_or(matches) {
+                return;
+            }
+            elements.element(member);
+            written += 1;
+            if options.with_scores {
+                write_score(&mut elements, score, is_packed);
+                written += 1;
+            }
+        });
+        buckets += 1;
+        let enough =
+            seen >= options.count || buckets >= options.count.saturating_mul(BUCKETS_PER_COUNT);
+        if position == 0 || enough {
+            break;
+        }
+    }
+    ctx.reply.array(2);
+    ctx.reply.bulk_display(position);
+    ctx.reply.array(written);
+    ctx.reply.out.append(&mut found);
+    Ok(Outcome::Done)
+}
+
+/// A score as a bulk string, whatever the protocol. As in Redis, the text depends on the form: the packed one
+/// keeps it as text, the other prints 17 significant digits.
+fn write_score(reply: &mut Reply<'_>, score: f64, is_packed: bool) {
+    const INTEGERS: f64 = 1e15;
+    let mut buffer = [0; F64_BYTES_MAX];
+    let is_integer = score.fract() == 0.0 && score.abs() < INTEGERS;
+    if is_packed || is_integer || score.is_infinite() {
+        reply.bulk(format_f64(score, &mut buffer));
+    } else {
+        reply.bulk(general(score, &mut buffer));
+    }
+}
+
+/// Significant digits that every double survives.
+const SIGNIFICANT: usize = 17;
+
+/// A finite number as C's `%.17g` prints it.
+fn general(value: f64, buffer: &mut [u8; F64_BYTES_MAX]) -> &[u8] {
+    let mut scientific = [0u8; F64_BYTES_MAX];
+    let mut rest = &mut scientific[..];
+    // d.dddddddddddddddde-308 with its sign has 24 bytes.
+    let _ = write!(rest, "{:.*e}", SIGNIFICANT - 1, value.abs());
+    let unused = rest.len();
+    let text = &scientific[..F64_BYTES_MAX - unused];
+    let at = text
+        .iter()
+        .position(|byte| *byte == b'e')
+        .unwrap_or(text.len());
+    let (mantissa, exponent) = text.split_at(at);
+    let exponent: i32 = std::str::from_utf8(exponent.get(1..).unwrap_or_default())
+        .ok()
+        .and_then(|digits| digits.parse().ok())
+        .unwrap_or(0);
+    let mut digits = [0u8; SIGNIFICANT];
+    let mut len = 0;
+    for byte in mantissa.iter().filter(|byte| byte.is_ascii_digit()) {
+        digits[len] = *byte;
+        len += 1;
+    }
+    while len > 1 && digits[len - 1] == b'0' {
+        len -= 1;
+    }
+    let mut line = &mut buffer[..];
+    let _ = layout(
+        &mut line,
+        value.is_sign_negative(),
+        &digits[..len],
+        exponent,
+    );
+    let unused = line.len();
+    &buffer[..F64_BYTES_MAX - unused]
+}
+
+/// Writes significant digits with their exponent: plainly where that is short, else in scientific notation.
+fn layout(
+    line: &mut &mut [u8],
+    negative: bool,
+    digits: &[u8],
+    exponent: i32,
+) -> std::io::Result<()> {
+    if negative {
+        line.write_all(b"-")?;
+    }
+    match exponent {
+        -4..0 => {
+            line.write_all(b"0.")?;
+            for _ in exponent..-1 {
+                line.write_all(b"0")?;
+            }
+            line.write_all(digits)
+        }
+        0..17 => {
+            let whole = exponent.unsigned_abs() as usize + 1;
+            for at in 0..whole {
+                line.write_all(&[digits.get(at).copied().unwrap_or(b'0')])?;
+            }
+            if let Some(rest) = digits.get(whole..).filter(|rest| !rest.is_empty()) {
+                line.write_all(b".")?;
+                line.write_all(rest)?;
+            }
+            Ok(())
+        }
+        _ => {
+            line.write_all(&digits[..1])?;
+            if digits.len() > 1 {
+                line.write_all(b".")?;
+                line.write_all(&digits[1..])?;
+            }
+            let sign = if exponent < 0 { '-' } else { '+' };
+            write!(line, "e{sign}{:02}", exponent.unsigned_abs())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn general_format_is_that_of_c() {
+        for (value, expected) in [
+            (3.1, "3.1000000000000001"),
+            (-0.1, "-0.10000000000000001"),
+            (0.5, "0.5"),
+            (0.0001, "0.0001"),
+            (0.00001, "1.0000000000000001e-05"),
+            (1e16, "10000000000000000"),
+            (123456789012345680.0, "1.2345678901234568e+17"),
+            (1e17, "1e+17"),
+            (1e300, "1.0000000000000001e+300"),
+            (f64::MIN_POSITIVE, "2.2250738585072014e-308"),
+            (5e-324, "4.9406564584124654e-324"),
+            (-1.7976931348623157e308, "-1.7976931348623157e+308"),
+        ] {
+            let text = general(value, &mut [0; F64_BYTES_MAX]).to_vec();
+            assert_eq!(String::from_utf8_lossy(&text), expected);
+        }
+    }
+}
