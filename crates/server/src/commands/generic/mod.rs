@@ -8,6 +8,7 @@ mod keys;
 mod object;
 mod rename;
 mod scan;
+mod sort;
 mod ttl;
 mod wait;
 
@@ -17,6 +18,7 @@ use crate::error::CommandError;
 
 pub(crate) use delete::{delete_expired, delete_key};
 pub(in crate::commands) use expire::Conditions;
+pub(crate) use scan::Found;
 
 /// The commands of this group.
 pub const COMMANDS: &[&Command] = &[
@@ -41,6 +43,8 @@ pub const COMMANDS: &[&Command] = &[
     &rename::RENAME,
     &rename::RENAMENX,
     &scan::SCAN,
+    &sort::SORT,
+    &sort::SORT_RO,
     &databases::SWAPDB,
     &delete::TOUCH,
     &ttl::TTL,

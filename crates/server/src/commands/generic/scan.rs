@@ -4,6 +4,7 @@
 //! every key that is there from the first to the last call is returned exactly once.
 
 use keyspace::{EntryRef, Shard, Type};
+use resp::Reply;
 use values::glob;
 
 use super::keys::hides_expired;
@@ -88,18 +89,24 @@ fn type_called(name: &[u8]) -> Result<Type, CommandError> {
         })
 }
 
-/// Keys found so far, in one piece: they are copied out because the lock of their shard is released before
-/// the cursor, which comes first in the reply, is known.
+/// Keys or elements found so far, in one piece: they are copied out because the cursor, which comes first in the
+/// reply, is known last (and the lock of a shard of keys is released before).
 #[derive(Default)]
-struct Found {
+pub(crate) struct Found {
     bytes: Vec<u8>,
     ends: Vec<usize>,
 }
 
 impl Found {
-    fn push(&mut self, key: &[u8]) {
+    pub(crate) fn push(&mut self, key: &[u8]) {
         self.bytes.extend_from_slice(key);
         self.ends.push(self.bytes.len());
+    }
+
+    /// Writes what was found as an array.
+    pub(crate) fn reply(&self, reply: &mut Reply<'_>) {
+        reply.array(self.ends.len());
+        self.iter().for_each(|found| reply.bulk(found));
     }
 
     fn iter(&self) -> impl Iterator<Item = &[u8]> {
@@ -167,10 +174,7 @@ pub(super) fn scan(ctx: &mut Context<'_, '_>) -> CommandResult {
     let (found, next) = walk(ctx, cursor, &options);
     ctx.reply.array(2);
     ctx.reply.bulk_display(next);
-    ctx.reply.array(found.ends.len());
-    for key in found.iter() {
-        ctx.reply.bulk(key);
-    }
+    found.reply(&mut ctx.reply);
     Ok(Outcome::Done)
 }
 

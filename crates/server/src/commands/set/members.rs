@@ -1,0 +1,300 @@
+//! Adding, removing, moving and finding members.
+
+use keyspace::{NewValue, Value};
+use values::Set;
+
+use crate::command::*;
+use crate::commands::string::length;
+use crate::context::{Context, ElementReply, EventClass, Expiry};
+
+pub(super) const SADD: Command = Command {
+    name: "sadd",
+    arity: -3,
+    flags: Flags::WRITE.or(Flags::DENYOOM).or(Flags::FAST),
+    categories: Categories::FAST.or(Categories::SET).or(Categories::WRITE),
+    keys: &[KeySpec::one(1, KeyFlags::RW.or(KeyFlags::INSERT))],
+    group: Group::Set,
+    since: "1.0.0",
+    summary: "Adds members to a set; makes the set when there is none.",
+    complexity: "O(N) in the number of members given.",
+    args: &[
+        Arg {
+            name: "key",
+            kind: ArgKind::Key,
+            key_spec: Some(0),
+            ..Arg::BASE
+        },
+        Arg {
+            name: "member",
+            kind: ArgKind::String,
+            multiple: true,
+            ..Arg::BASE
+        },
+    ],
+    handler: sadd,
+    ..Command::BASE
+};
+pub(super) fn sadd(ctx: &mut Context<'_, '_>) -> CommandResult {
+    let key = ctx.key(1);
+    let members = ctx.args.skip(2);
+    let limits = ctx.thresholds();
+    let add = |set: &mut Set| {
+        let new = members.iter().filter(|member| set.add(member, &limits));
+        new.count()
+    };
+    let added = match ctx.data.set_mut(key)? {
+        Some(set) => {
+            set.prepare(members.len(), &limits);
+            add(set)
+        }
+        None => {
+            let mut set = Set::with_capacity_hint(members.arg(0), members.len(), &limits);
+            let added = add(&mut set);
+            let value = NewValue::Owned(Value::Set(set));
+            ctx.data.set(key, value, Expiry::Clear);
+            ctx.data.notify(EventClass::New, "new", key);
+            added
+        }
+    };
+    if added > 0 {
+        ctx.data
+            .changed_times(added as u64, key, EventClass::Set, "sadd");
+    }
+    ctx.reply.integer(length(added));
+    Ok(Outcome::Done)
+}
+
+pub(super) const SREM: Command = Command {
+    name: "srem",
+    arity: -3,
+    flags: Flags::WRITE.or(Flags::FAST),
+    categories: Categories::FAST.or(Categories::SET).or(Categories::WRITE),
+    keys: &[KeySpec::one(1, KeyFlags::RW.or(KeyFlags::DELETE))],
+    group: Group::Set,
+    since: "1.0.0",
+    summary: "Removes members from a set; a set without members goes.",
+    complexity: "O(N) in the number of members given.",
+    args: &[
+        Arg {
+            name: "key",
+            kind: ArgKind::Key,
+            key_spec: Some(0),
+            ..Arg::BASE
+        },
+        Arg {
+            name: "member",
+            kind: ArgKind::String,
+            multiple: true,
+            ..Arg::BASE
+        },
+    ],
+    handler: srem,
+    ..Command::BASE
+};
+pub(super) fn srem(ctx: &mut Context<'_, '_>) -> CommandResult {
+    let key = ctx.key(1);
+    let members = ctx.args.skip(2);
+    let removed = match ctx.data.set_mut(key)? {
+        Some(set) => members.iter().filter(|member| set.remove(member)).count(),
+        None => 0,
+    };
+    if removed > 0 {
+        ctx.data
+            .changed_times(removed as u64, key, EventClass::Set, "srem");
+        ctx.data.drop_if_empty(key);
+    }
+    ctx.reply.integer(length(removed));
+    Ok(Outcome::Done)
+}
+
+pub(super) const SMOVE: Command = Command {
+    name: "smove",
+    arity: 4,
+    flags: Flags::WRITE.or(Flags::FAST),
+    categories: Categories::FAST.or(Categories::SET).or(Categories::WRITE),
+    keys: &[
+        KeySpec::one(1, KeyFlags::RW.or(KeyFlags::ACCESS).or(KeyFlags::DELETE)),
+        KeySpec::one(2, KeyFlags::RW.or(KeyFlags::INSERT)),
+    ],
+    group: Group::Set,
+    since: "1.0.0",
+    summary: "Moves a member from one set to another.",
+    complexity: "O(1)",
+    args: &[
+        Arg {
+            name: "source",
+            kind: ArgKind::Key,
+            key_spec: Some(0),
+            ..Arg::BASE
+        },
+        Arg {
+            name: "destination",
+            kind: ArgKind::Key,
+            key_spec: Some(1),
+            ..Arg::BASE
+        },
+        Arg {
+            name: "member",
+            kind: ArgKind::String,
+            ..Arg::BASE
+        },
+    ],
+    handler: smove,
+    ..Command::BASE
+};
+pub(super) fn smove(ctx: &mut Context<'_, '_>) -> CommandResult {
+    let (from, to) = (ctx.key(1), ctx.key(2));
+    let member = ctx.arg(3);
+    let Some(source) = ctx.data.set_mut(from)? else {
+        ctx.reply.integer(0);
+        return Ok(Outcome::Done);
+    };
+    let is_member = source.contains(member);
+    // Also where nothing is moved: the destination must be a set.
+    ctx.data.set_mut(to)?;
+    if is_member && from.bytes != to.bytes {
+        if let Some(source) = ctx.data.set_mut(from)? {
+            source.remove(member);
+        }
+        ctx.data.changed(from, EventClass::Set, "srem");
+        ctx.data.drop_if_empty(from);
+        let limits = ctx.thresholds();
+        if ctx.data.set_or_new(to)?.add(member, &limits) {
+            ctx.data.changed(to, EventClass::Set, "sadd");
+        }
+    }
+    ctx.reply.integer(i64::from(is_member));
+    Ok(Outcome::Done)
+}
+
+pub(super) const SCARD: Command = Command {
+    name: "scard",
+    arity: 2,
+    flags: Flags::READONLY.or(Flags::FAST),
+    categories: Categories::FAST.or(Categories::READ).or(Categories::SET),
+    keys: &[KeySpec::one(1, KeyFlags::RO)],
+    group: Group::Set,
+    since: "1.0.0",
+    summary: "Returns the number of members of a set.",
+    complexity: "O(1)",
+    args: &[Arg {
+        name: "key",
+        kind: ArgKind::Key,
+        key_spec: Some(0),
+        ..Arg::BASE
+    }],
+    handler: scard,
+    ..Command::BASE
+};
+pub(super) fn scard(ctx: &mut Context<'_, '_>) -> CommandResult {
+    let key = ctx.key(1);
+    let members = ctx.data.set_ref(key)?.map_or(0, Set::len);
+    ctx.reply.integer(length(members));
+    Ok(Outcome::Done)
+}
+
+pub(super) const SISMEMBER: Command = Command {
+    name: "sismember",
+    arity: 3,
+    flags: Flags::READONLY.or(Flags::FAST),
+    categories: Categories::FAST.or(Categories::READ).or(Categories::SET),
+    keys: &[KeySpec::one(1, KeyFlags::RO)],
+    group: Group::Set,
+    since: "1.0.0",
+    summary: "Tells whether something is a member of a set.",
+    complexity: "O(1)",
+    args: &[
+        Arg {
+            name: "key",
+            kind: ArgKind::Key,
+            key_spec: Some(0),
+            ..Arg::BASE
+        },
+        Arg {
+            name: "member",
+            kind: ArgKind::String,
+            ..Arg::BASE
+        },
+    ],
+    handler: sismember,
+    ..Command::BASE
+};
+pub(super) fn sismember(ctx: &mut Context<'_, '_>) -> CommandResult {
+    let key = ctx.key(1);
+    let member = ctx.arg(2);
+    let found = ctx
+        .data
+        .set_ref(key)?
+        .is_some_and(|set| set.contains(member));
+    ctx.reply.integer(i64::from(found));
+    Ok(Outcome::Done)
+}
+
+pub(super) const SMISMEMBER: Command = Command {
+    name: "smismember",
+    arity: -3,
+    flags: Flags::READONLY.or(Flags::FAST),
+    categories: Categories::FAST.or(Categories::READ).or(Categories::SET),
+    keys: &[KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS))],
+    group: Group::Set,
+    since: "6.2.0",
+    summary: "Tells for each of several words whether it is a member of a set.",
+    complexity: "O(N) in the number of words given.",
+    args: &[
+        Arg {
+            name: "key",
+            kind: ArgKind::Key,
+            key_spec: Some(0),
+            ..Arg::BASE
+        },
+        Arg {
+            name: "member",
+            kind: ArgKind::String,
+            multiple: true,
+            ..Arg::BASE
+        },
+    ],
+    handler: smismember,
+    ..Command::BASE
+};
+pub(super) fn smismember(ctx: &mut Context<'_, '_>) -> CommandResult {
+    let key = ctx.key(1);
+    let words = ctx.args.skip(2);
+    let set = ctx.data.set_ref(key)?;
+    ctx.reply.array(words.len());
+    match set {
+        Some(set) => set.contains_many(words.iter(), |found| ctx.reply.integer(i64::from(found))),
+        None => words.iter().for_each(|_| ctx.reply.integer(0)),
+    }
+    Ok(Outcome::Done)
+}
+
+pub(super) const SMEMBERS: Command = Command {
+    name: "smembers",
+    arity: 2,
+    flags: Flags::READONLY,
+    categories: Categories::READ.or(Categories::SET).or(Categories::SLOW),
+    keys: &[KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS))],
+    group: Group::Set,
+    since: "1.0.0",
+    summary: "Returns all members of a set.",
+    complexity: "O(N) in the number of members.",
+    hints: &["nondeterministic_output_order"],
+    args: &[Arg {
+        name: "key",
+        kind: ArgKind::Key,
+        key_spec: Some(0),
+        ..Arg::BASE
+    }],
+    handler: smembers,
+    ..Command::BASE
+};
+pub(super) fn smembers(ctx: &mut Context<'_, '_>) -> CommandResult {
+    let key = ctx.key(1);
+    let set = ctx.data.set_ref(key)?;
+    ctx.reply.set(set.map_or(0, Set::len));
+    if let Some(set) = set {
+        set.iter().for_each(|member| ctx.reply.element(member));
+    }
+    Ok(Outcome::Done)
+}
