@@ -1,6 +1,5 @@
 //! Starts servers for tests and talks to them over raw RESP.
 
-use std::fmt::Write as _;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -193,22 +192,48 @@ pub(crate) fn dump(client: &mut Client) -> Vec<String> {
         };
         for key in keys {
             let key = key.as_bytes().expect("a key").to_vec();
-            let mut line = format!("{db} {}", quoted(&key));
-            let ask: [&[&[u8]]; 3] = [
-                &[b"TYPE", &key],
-                &[b"PEXPIRETIME", &key],
-                // Other types need their own reading commands here once they exist.
-                &[b"GET", &key],
-            ];
-            for request in ask {
-                let _ = write!(line, " {}", show(&client.run_bytes(request)));
-            }
+            let kind = show(&client.run_bytes(&[b"TYPE", &key]));
+            let deadline = show(&client.run_bytes(&[b"PEXPIRETIME", &key]));
+            let content = content(client, &kind, &key);
+            let line = format!("{db} {} {kind} {deadline} {content}", quoted(&key));
             lines.push(line);
         }
     }
     client.line("SELECT 0");
     lines.sort();
     lines
+}
+
+/// What a key holds, as text: elements without an order of their own are sorted, and each is followed by its
+/// deadline.
+fn content(client: &mut Client, kind: &str, key: &[u8]) -> String {
+    let (read, width, tell): (&[&[u8]], _, Option<(&[u8], &[u8])>) = match kind {
+        "+list" => (&[b"LRANGE", key, b"0", b"-1"], 1, None),
+        "+set" => (&[b"SMEMBERS", key], 1, Some((b"SPEXPIRETIME", b"MEMBERS"))),
+        "+zset" => (
+            &[b"ZRANGE", key, b"0", b"-1", b"WITHSCORES"],
+            2,
+            Some((b"ZPEXPIRETIME", b"MEMBERS")),
+        ),
+        "+hash" => (&[b"HGETALL", key], 2, Some((b"HPEXPIRETIME", b"FIELDS"))),
+        _ => return show(&client.run_bytes(&[b"GET", key])),
+    };
+    let reply = client.run_bytes(read);
+    let elements = reply.as_elements().expect("an array");
+    let Some((word, list)) = tell else {
+        return show(&reply);
+    };
+    let mut texts = Vec::new();
+    for element in elements.chunks(width) {
+        let name = element[0].as_bytes().expect("an element");
+        let deadline = client.run_bytes(&[word, key, list, b"1", name]);
+        let texts_of: Vec<String> = element.iter().chain([&deadline]).map(show).collect();
+        texts.push(texts_of.join(" "));
+    }
+    if kind != "+zset" {
+        texts.sort();
+    }
+    format!("[{}]", texts.join(", "))
 }
 
 fn fresh_dir() -> PathBuf {
