@@ -172,7 +172,6 @@ pub fn decompress_into(
     expected_len: usize,
     output: &mut Vec<u8>,
 ) -> Result<(), Malformed> {
-    const WRONG_LENGTH: Malformed = Malformed("compressed string has another length than stored");
     output.clear();
     if expected_len > input.len().saturating_mul(EXPANSION_MAX) {
         return Err(WRONG_LENGTH);
@@ -184,10 +183,8 @@ pub fn decompress_into(
         rest = after;
         let length = if control < 1 << 5 {
             let length = usize::from(control) + 1;
-            let (run, after) = rest.split_at_checked(length).ok_or(CUT_OFF)?;
-            rest = after;
-            let room = output.get_mut(done..done + length).ok_or(WRONG_LENGTH)?;
-            room.copy_from_slice(run);
+            put_run(rest, length, done, output)?;
+            rest = rest.get(length..).unwrap_or_default();
             length
         } else {
             let (length, distance) = take_copy(control, &mut rest)?;
@@ -196,10 +193,7 @@ pub fn decompress_into(
                     "compressed string copies from before its beginning",
                 ));
             }
-            let window = output
-                .get_mut(done - distance..done + length)
-                .ok_or(WRONG_LENGTH)?;
-            copy_within(window, distance, length);
+            repeat(distance, length, done, output)?;
             length
         };
         done += length;
@@ -211,6 +205,25 @@ pub fn decompress_into(
 }
 
 const CUT_OFF: Malformed = Malformed("compressed string is cut off");
+const WRONG_LENGTH: Malformed = Malformed("compressed string has another length than stored");
+
+/// Writes the first `length` bytes of `from`, at most [`RUN_MAX`], at `done`.
+#[inline(always)]
+fn put_run(from: &[u8], length: usize, done: usize, output: &mut [u8]) -> Result<(), Malformed> {
+    // A copy of fixed size is much quicker; what is too much is overwritten by what comes next.
+    let room = output.get_mut(done..).unwrap_or_default();
+    if let (Some(from), Some(to)) = (
+        from.first_chunk::<RUN_MAX>(),
+        room.first_chunk_mut::<RUN_MAX>(),
+    ) {
+        *to = *from;
+        return Ok(());
+    }
+    let from = from.get(..length).ok_or(CUT_OFF)?;
+    let to = room.get_mut(..length).ok_or(WRONG_LENGTH)?;
+    to.copy_from_slice(from);
+    Ok(())
+}
 
 /// Length and distance of the copy that starts with `control`.
 #[inline]
@@ -228,23 +241,32 @@ fn take_copy(control: u8, rest: &mut &[u8]) -> Result<(usize, usize), Malformed>
     Ok((length, distance))
 }
 
-/// Repeats the first `distance` bytes of `window` until its end, `length` bytes.
-#[inline]
-fn copy_within(window: &mut [u8], distance: usize, length: usize) {
+/// Writes `length` bytes from `distance` before at `done`; there are so many before.
+#[inline(always)]
+fn repeat(distance: usize, length: usize, done: usize, output: &mut [u8]) -> Result<(), Malformed> {
+    const WORD: usize = 8;
+    let window = output.get_mut(done - distance..).unwrap_or_default();
+    // As with runs: words, of which the last may be too long. The nearest may not overlap in a word.
+    if distance >= WORD && length <= 2 * WORD && window.len() >= distance + 2 * WORD {
+        for at in [0, WORD] {
+            window.copy_within(at..at + WORD, distance + at);
+        }
+        return Ok(());
+    }
+    let window = window.get_mut(..distance + length).ok_or(WRONG_LENGTH)?;
     if distance == 1 {
         let byte = window.first().copied().unwrap_or_default();
         window.fill(byte);
-        return;
+        return Ok(());
     }
-    let mut from = 0;
     let mut copied = 0;
     // What was copied can be copied again: the piece doubles each time.
     while copied < length {
-        let piece = (distance + copied - from).min(length - copied);
-        window.copy_within(from..from + piece, distance + copied);
+        let piece = (distance + copied).min(length - copied);
+        window.copy_within(..piece, distance + copied);
         copied += piece;
-        from = 0;
     }
+    Ok(())
 }
 
 #[cfg(test)]

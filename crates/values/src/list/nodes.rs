@@ -174,6 +174,18 @@ impl Nodes {
     #[inline]
     pub(super) fn seek(&self, index: usize) -> Option<(At, usize)> {
         let after = self.elements.checked_sub(index).filter(|&it| it > 0)?;
+        let (first, last) = (self.first(), self.last());
+        let (front, back) = (self.get(first)?.count(), self.get(last)?.count());
+        if index < front {
+            return Some((first, index));
+        }
+        if after <= back {
+            return Some((last, back - after));
+        }
+        self.seek_inside(index, after)
+    }
+
+    fn seek_inside(&self, index: usize, after: usize) -> Option<(At, usize)> {
         let (chunk, offset) = if index < after {
             walk(self.chunks.iter().map(|chunk| chunk.elements), index)?
         } else {

@@ -130,29 +130,32 @@ impl Pack {
         self.put(offset, 0, encoded);
     }
 
-    /// Puts another element in the place of one.
-    pub(super) fn replace(&mut self, index: usize, text: &[u8]) {
-        let range = self.extent(index, 1);
-        self.put(range.start, range.len(), Encoded::new(text));
-    }
-
-    /// Bytes that the entry with this index takes.
-    pub(super) fn entry_size(&self, index: usize) -> usize {
-        self.extent(index, 1).len()
+    /// Puts another element in the place of one, if the bytes of the listpack without the one and the bytes
+    /// of its entry allow it. Returns whether they did.
+    pub(super) fn replace(
+        &mut self,
+        index: usize,
+        text: &[u8],
+        allow: impl FnOnce(usize, usize) -> bool,
+    ) -> bool {
+        let extent = self.extent(index, 1);
+        let allowed = allow(self.byte_len() - extent.len(), extent.len());
+        if allowed {
+            self.put(extent.start, extent.len(), Encoded::new(text));
+        }
+        allowed
     }
 
     /// Where up to `count` entries from `index` on are, in bytes from the start of the listpack.
+    #[inline]
     fn extent(&self, index: usize, count: usize) -> Range<usize> {
         let view = self.view();
         let end = self.byte_len() - 1;
-        if index == 0 && count == 1 {
-            let first = view.first();
-            return FRONT..first.map_or(end, |first| view.offset_after(first));
+        match view.nth(index) {
+            None => end..end,
+            Some(first) if count == 1 => first.offset()..view.offset_after(first),
+            Some(first) => first.offset()..view.offset_of(index.saturating_add(count)),
         }
-        if index + 1 == self.count() {
-            return view.last().map_or(end, |last| last.offset())..end;
-        }
-        view.offset_of(index)..view.offset_of(index.saturating_add(count))
     }
 
     /// Removes up to `count` elements from `index` on.

@@ -361,14 +361,14 @@ impl Quicklist {
             });
             left -= taken;
         }
-        let center = match self.nodes.seek(range.start) {
-            Some((at, _)) if inner || limits.depth > 0 => self.nodes.rank(at),
-            _ => 0,
-        };
-        let center = if inner {
-            self.merge_around(center, limits)
-        } else {
-            center
+        if !inner && limits.depth == 0 {
+            return;
+        }
+        let center = self.nodes.seek(range.start);
+        let center = center.map_or(0, |(at, _)| self.nodes.rank(at));
+        let center = match inner {
+            true => self.merge_around(center, limits),
+            false => center,
         };
         if self.nodes.len() != nodes {
             self.settle(limits);
@@ -547,14 +547,10 @@ fn push_into(node: &mut Node, end: End, element: &[u8], limits: &Limits) -> bool
 /// Replaces an element of a packed node by one that is not large, if the limits allow it.
 fn replace_in(node: &mut Node, offset: usize, element: &[u8], limits: &Limits) -> bool {
     let count = node.count();
-    let Some(pack) = node.pack_mut() else {
-        return false;
-    };
-    let (bytes, old) = (pack.byte_len(), pack.entry_size(offset));
-    let fits = limits.allow_another(bytes - old, count - 1, element.len())
-        || crate::listpack::encoded_len(element) <= old;
-    if fits {
-        pack.replace(offset, element);
-    }
-    fits
+    node.pack_mut().is_some_and(|pack| {
+        pack.replace(offset, element, |bytes, old| {
+            limits.allow_another(bytes, count - 1, element.len())
+                || crate::listpack::encoded_len(element) <= old
+        })
+    })
 }
