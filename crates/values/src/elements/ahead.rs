@@ -41,30 +41,38 @@ impl<I: Iterator<Item = NonNull<u8>>> Iterator for Ahead<I> {
 #[inline]
 fn request(elements: &mut impl Iterator<Item = NonNull<u8>>) -> Option<NonNull<u8>> {
     let element = elements.next()?;
-    prefetch(element);
+    prefetch(element.as_ptr());
     Some(element)
 }
 
-/// Starts bringing the first line of an element into the cache.
+/// Starts bringing a short element into the cache: one line, or the two that it may lie in.
 #[inline(always)]
-pub(crate) fn prefetch(element: NonNull<u8>) {
+pub(super) fn prefetch_short(element: NonNull<u8>) {
+    const SHORT_BYTES: usize = 32;
+    prefetch(element.as_ptr());
+    prefetch(element.as_ptr().wrapping_add(SHORT_BYTES - 1));
+}
+
+/// Starts bringing a line into the cache.
+#[inline(always)]
+pub(crate) fn prefetch(address: *const u8) {
     #[cfg(all(target_arch = "x86_64", not(miri)))]
     // SAFETY: a prefetch has no architectural effect, whatever the address; SSE is part of x86-64.
     unsafe {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        _mm_prefetch::<_MM_HINT_T0>(element.as_ptr().cast());
+        _mm_prefetch::<_MM_HINT_T0>(address.cast());
     }
     #[cfg(all(target_arch = "aarch64", not(miri)))]
     // SAFETY: as above; the instruction touches neither memory contents nor flags nor the stack.
     unsafe {
         std::arch::asm!(
             "prfm pldl1keep, [{address}]",
-            address = in(reg) element.as_ptr(),
+            address = in(reg) address,
             options(nostack, readonly, preserves_flags)
         );
     }
     #[cfg(any(miri, not(any(target_arch = "x86_64", target_arch = "aarch64"))))]
-    let _ = element;
+    let _ = address;
 }
 
 #[cfg(test)]

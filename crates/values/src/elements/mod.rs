@@ -27,6 +27,14 @@ pub(crate) struct Elements {
     scatter: Scatter,
 }
 
+/// Elements that the table has under a hash, going by the bits that it keeps.
+#[derive(Clone, Copy)]
+pub(crate) enum Found {
+    Nothing,
+    One(NonNull<u8>),
+    Several,
+}
+
 // SAFETY: the struct owns the blocks that its table and its index point to; methods taking &self only read.
 unsafe impl Send for Elements {}
 // SAFETY: as above.
@@ -85,12 +93,38 @@ impl Elements {
         Some(self.block(self.table.get(slot)))
     }
 
-    /// Whether there is an element under this hash whose key `is` the one that is looked for.
-    #[inline]
-    pub(crate) fn any(&self, hash: u64, mut is: impl FnMut(&[u8]) -> bool) -> bool {
-        let hash = self.scatter.apply(hash);
-        let found = self.table.find(hash, |start| is(self.block(start).key()));
-        found.is_some()
+    /// Looks up which elements may have this hash and starts bringing them into the cache, once their bucket
+    /// is there.
+    #[inline(always)]
+    pub(crate) fn request(&self, hash: u64) -> Found {
+        let mut found = Found::Nothing;
+        self.table.candidates(self.scatter.apply(hash), |_, start| {
+            found = match found {
+                Found::Nothing => Found::One(start),
+                Found::One(_) | Found::Several => Found::Several,
+            };
+            ahead::prefetch_short(start);
+        });
+        found
+    }
+
+    /// Whether one of the elements that `found` says is under this hash has the key that is looked for. The
+    /// elements have not changed meanwhile.
+    #[inline(always)]
+    pub(crate) fn any_of(
+        &self,
+        found: Found,
+        hash: u64,
+        mut is: impl FnMut(&[u8]) -> bool,
+    ) -> bool {
+        match found {
+            Found::Nothing => false,
+            Found::One(start) => is(self.block(start).key()),
+            Found::Several => {
+                let is = |start| is(self.block(start).key());
+                self.table.find(self.scatter.apply(hash), is).is_some()
+            }
+        }
     }
 
     /// Starts bringing the bucket of `hash` into the cache.
@@ -102,7 +136,7 @@ impl Elements {
     /// Starts bringing the elements that `hash` may mean into the cache, once its bucket is there.
     #[inline]
     pub(crate) fn prefetch_entry(&self, hash: u64) {
-        self.table.prefetch_entry(self.scatter.apply(hash));
+        self.request(hash);
     }
 
     /// Looks for many elements, `N` at a time, so that their cache misses overlap. Tells what was found for

@@ -4,13 +4,19 @@
 //! all elements. All tables hash with the same seed, so each member is hashed once, however many tables it
 //! is looked for in.
 
-use super::{BATCH, Form, Set};
-use crate::elements::Elements;
+use super::{Form, Set};
+use crate::elements::{Elements, Found};
 use crate::hash_seed::hash_of;
 use crate::table::{HashOf, Table};
 use crate::{DIGITS, Element, Thresholds};
 use std::ops::ControlFlow;
 use std::ptr::{self, NonNull};
+
+/// Members that go through the sets together.
+const BATCH: usize = 128;
+
+/// How many members ahead elements are asked for, and their buckets as many before. A power of two.
+const AHEAD: usize = 8;
 
 /// A member on its way, with its hash if some table is asked. Aligned, so that a table can point to it.
 #[repr(align(8))]
@@ -92,16 +98,35 @@ fn retain(batch: &mut Vec<Candidate<'_>>, set: &Set, wanted: bool) {
         batch.retain(|candidate| set.contains_element(candidate.member) == wanted);
         return;
     };
-    for candidate in &*batch {
+    for candidate in batch.iter().take(AHEAD) {
         elements.prefetch_bucket(candidate.hash);
     }
-    for candidate in &*batch {
-        elements.prefetch_entry(candidate.hash);
-    }
-    batch.retain(|candidate| {
+    // A ring of what the buckets said, for elements to arrive before they are compared.
+    let mut coming = [Found::Nothing; AHEAD];
+    // kept <= read, so what is overwritten has been read.
+    let (mut kept, len) = (0, batch.len());
+    for at in 0..len + AHEAD {
+        if let Some(candidate) = batch.get(at + AHEAD) {
+            elements.prefetch_bucket(candidate.hash);
+        }
+        let place = &mut coming[at % AHEAD];
+        let found = *place;
+        if let Some(candidate) = batch.get(at) {
+            *place = elements.request(candidate.hash);
+        }
+        let Some(read) = at.checked_sub(AHEAD) else {
+            continue;
+        };
+        let Some(candidate) = batch.get(read) else {
+            continue;
+        };
         let is = |key: &[u8]| candidate.member.is(key);
-        elements.any(candidate.hash, is) == wanted
-    });
+        if elements.any_of(found, candidate.hash, is) == wanted {
+            batch.swap(kept, read);
+            kept += 1;
+        }
+    }
+    batch.truncate(kept);
 }
 
 /// Finds the hash of a candidate.
