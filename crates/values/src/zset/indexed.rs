@@ -205,6 +205,11 @@ impl Indexed {
 
     pub(super) fn insert(&mut self, text: &[u8], score: f64) -> Inserted {
         let hash = hash_of(text);
+        let key = key_of(score);
+        // The tree is searched while the table's bucket comes into the cache. For a member that is there
+        // already it is where the member goes now, so at least that leaf comes into the cache.
+        self.table.prefetch_bucket(hash);
+        let gap = self.tree.gap(key, text);
         if let Some((slot, member)) = find(&self.table, hash, text) {
             // SAFETY: members are live.
             if unsafe { member.score() } == score {
@@ -216,7 +221,7 @@ impl Indexed {
         let member = Member::new(text, score, None);
         // SAFETY: the block is new.
         self.block_bytes += unsafe { member.block_bytes() };
-        self.tree.insert(key_of(score), member);
+        self.tree.insert_at(gap, key, member);
         self.table.insert(hash, member.as_ptr(), &ByText);
         Inserted::Added
     }
@@ -344,7 +349,7 @@ impl Indexed {
             self.table.prefetch_bucket(hash);
             hash
         };
-        let hashes: SmallVec<[u64; 64]> = members.iter().map(hash).collect();
+        let hashes: SmallVec<[u64; 128]> = members.iter().map(hash).collect();
         for (member, hash) in members.iter().zip(hashes) {
             if let Some(slot) = self.table.find(hash, |block| block == member.as_ptr()) {
                 self.table.remove(slot, &ByText);

@@ -1,4 +1,4 @@
-//! A leaf: up to 62 entries of one word each.
+//! A leaf: up to 126 entries of one word each.
 //!
 //! ```text
 //!  +---------------+-----+----------+-------+      +------+------+-- --+
@@ -26,9 +26,9 @@ use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::ops::Range;
 use std::ptr::NonNull;
 
-/// Entries of the largest leaf: 512 bytes with the header. Unit tests have small nodes, so that few entries
+/// Entries of the largest leaf: 1 KiB with the header. Unit tests have small nodes, so that few entries
 /// make several levels.
-pub(super) const MAX_ENTRIES: usize = if cfg!(test) { 6 } else { 62 };
+pub(super) const MAX_ENTRIES: usize = if cfg!(test) { 6 } else { 126 };
 
 /// Leaves with fewer entries try to join a neighbour.
 pub(super) const MIN_ENTRIES: usize = if cfg!(test) { 2 } else { MAX_ENTRIES / 4 };
@@ -106,7 +106,7 @@ fn capacity_for(entries: usize) -> usize {
 fn layout(capacity: usize) -> Layout {
     let bytes = size_class(HEADER_BYTES + capacity * WORD_BYTES);
     let Ok(layout) = Layout::from_size_align(bytes, ALIGN) else {
-        unreachable!("a leaf has at most 512 bytes")
+        unreachable!("a leaf has at most 1 KiB")
     };
     layout
 }

@@ -8,7 +8,7 @@
 //!     leaf  leaf  leaf ...        a leaf's entry is one word: address of the member's block, and what 19
 //!                                 bits tell of the score
 //! ```
-//! * Leaves have up to 62 entries, inner nodes up to 63 children. Both are blocks in sizes of the
+//! * Leaves have up to 126 entries, inner nodes up to 63 children. Both are blocks in sizes of the
 //!   allocator, so a half-full node takes half the memory: splits need not aim at a fill.
 //! * An inner node counts the entries under each child, which gives ranks; there are no links between
 //!   leaves: going on to the next leaf is one search by rank in nodes that are in the cache.
@@ -133,14 +133,23 @@ impl Tree {
     /// Adds a member, of which there is no equal one.
     pub(super) fn insert(&mut self, key: u64, member: Member) {
         // SAFETY: the caller's member is live.
-        let text = unsafe { member.text() };
-        let place = AtEntry {
+        let gap = self.gap(key, unsafe { member.text() });
+        self.insert_at(gap, key, member);
+    }
+
+    /// Where a member goes that is not there.
+    pub(super) fn gap(&self, key: u64, text: &[u8]) -> Gap {
+        Gap(self.descend(&AtEntry {
             key,
             text,
             after: false,
-        };
+        }))
+    }
+
+    /// Adds a member in its gap.
+    pub(super) fn insert_at(&mut self, gap: Gap, key: u64, member: Member) {
         self.len += 1;
-        let Some((path, node)) = self.descend(&place) else {
+        let Some((path, node)) = gap.0 else {
             let root = leaf::allocate(1);
             // SAFETY: the leaf is new.
             unsafe {
@@ -149,6 +158,12 @@ impl Tree {
             }
             self.root = Some(root);
             return;
+        };
+        // SAFETY: the caller's member is live.
+        let place = AtEntry {
+            key,
+            text: unsafe { member.text() },
+            after: false,
         };
         for step in &path {
             // SAFETY: nodes of the tree are live, and &mut self excludes other references.
@@ -320,7 +335,7 @@ impl Tree {
 
     /// Takes up to `count` members out of one leaf, from a rank on. Returns them, in order; none only when
     /// there are none.
-    pub(super) fn remove_some(&mut self, rank: usize, count: usize) -> SmallVec<[Member; 64]> {
+    pub(super) fn remove_some(&mut self, rank: usize, count: usize) -> SmallVec<[Member; leaf::MAX_ENTRIES]> {
         let mut removed = SmallVec::new();
         let Some((path, node, at)) = self.seek(rank) else {
             return removed;
@@ -693,6 +708,9 @@ struct Edge {
     left: bool,
     right: bool,
 }
+
+/// The leaf where a member goes, until the tree changes.
+pub(super) struct Gap(Option<(Path, Node)>);
 
 /// Where a member stands, until the tree changes.
 pub(super) struct Place {
