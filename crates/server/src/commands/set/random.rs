@@ -88,8 +88,11 @@ fn pop_one(ctx: &mut Context<'_, '_>) -> CommandResult {
 
 fn pop_several(ctx: &mut Context<'_, '_>) -> CommandResult {
     let key = ctx.key(1);
-    let count = usize::try_from(ctx.integer(2)?)
-        .map_err(|_| CommandError::line("ERR value is out of range, must be positive"))?;
+    let count = resp::number::parse_i64(ctx.arg(2))
+        .and_then(|count| usize::try_from(count).ok())
+        .ok_or(CommandError::line(
+            "ERR value is out of range, must be positive",
+        ))?;
     let size = ctx.data.set_mut(key)?.map_or(0, |set| set.len());
     if count == 0 || size == 0 {
         ctx.reply.set(0);

@@ -1,7 +1,9 @@
 //! DEBUG OBJECT and POPULATE.
 
-use keyspace::{EntryRef, KeyHash, NewValue, Shard, StringRef};
+use keyspace::{EntryRef, KeyHash, NewValue, Shard, ValueRef};
+use values::{List, Thresholds};
 
+use super::length::{node_bytes, serialized_len};
 use crate::context::Context;
 use crate::error::CommandError;
 use crate::watch::ShardTables;
@@ -27,6 +29,7 @@ pub(super) fn with_entry<R>(
 pub(super) fn object(ctx: &mut Context<'_, '_>) -> Result<(), CommandError> {
     let fast = ctx.args.len() == 4 && ctx.is_word(3, "FAST");
     let clock = ctx.server.lru.now();
+    let limits = ctx.thresholds();
     let line = with_entry(ctx, ctx.arg(2), |entry| {
         let mut line = format!(
             "Value at:{:p} refcount:1 encoding:{}",
@@ -34,7 +37,7 @@ pub(super) fn object(ctx: &mut Context<'_, '_>) -> Result<(), CommandError> {
             entry.encoding()
         );
         if !fast {
-            let len = entry.string().map_or(0, |string| serialized_len(&string));
+            let len = serialized_len(entry.value());
             line.push_str(&format!(" serializedlength:{len}"));
         }
         let lru = entry.lru();
@@ -48,33 +51,31 @@ pub(super) fn object(ctx: &mut Context<'_, '_>) -> Result<(), CommandError> {
             let idle = clock.idle_seconds(lru);
             line.push_str(&format!(" lru:{lru} lru_seconds_idle:{idle}"));
         }
+        if let ValueRef::List(list) = entry.value()
+            && !list.is_packed()
+        {
+            describe_nodes(&mut line, list, &limits, fast);
+        }
         line
     });
     ctx.reply.simple(&line.ok_or(CommandError::NoSuchKey)?);
     Ok(())
 }
 
-/// Bytes of a string in an RDB file without compression.
-fn serialized_len(string: &StringRef<'_>) -> usize {
-    if let Some(number) = string.parse_i64() {
-        let bytes = match () {
-            () if i8::try_from(number).is_ok() => Some(2),
-            () if i16::try_from(number).is_ok() => Some(3),
-            () if i32::try_from(number).is_ok() => Some(5),
-            () => None,
-        };
-        if let Some(bytes) = bytes {
-            return bytes;
-        }
+/// What there is to tell about the nodes of a quicklist.
+fn describe_nodes(line: &mut String, list: &List, limits: &Thresholds, fast: bool) {
+    let nodes = list.nodes();
+    line.push_str(&format!(
+        " ql_nodes:{nodes} ql_avg_node:{:.2} ql_listpack_max:{} ql_compressed:{}",
+        list.len() as f64 / nodes.max(1) as f64,
+        limits.list_size,
+        u8::from(limits.list_compress != 0)
+    ));
+    if !fast {
+        let mut bytes = 0;
+        list.each_node(&mut |node| bytes += node_bytes(&node));
+        line.push_str(&format!(" ql_uncompressed_size:{bytes}"));
     }
-    let len = string.len();
-    let head = match len {
-        0..0x40 => 1,
-        0x40..0x4000 => 2,
-        0x4000..0x1_0000_0000 => 5,
-        _ => 9,
-    };
-    head + len
 }
 
 /// A count or size that is not negative.
@@ -142,19 +143,5 @@ fn insert_into(shard: &mut Shard, db: u32, hash: KeyHash, key: &[u8], value: &[u
     shard.put(db, hash, key, NewValue::Bytes(value), None, lru);
     if let Some(tables) = shard.attachment_mut::<ShardTables>() {
         tables.watched.touch(db, key);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn serialized_lengths_are_those_of_rdb() {
-        let int = |number| serialized_len(&StringRef::Int(number));
-        assert_eq!([int(1), int(-129), int(70_000)], [2, 3, 5]);
-        assert_eq!(int(10_000_000_000), 1 + 11);
-        assert_eq!(serialized_len(&StringRef::Bytes(b"abc")), 4);
-        assert_eq!(serialized_len(&StringRef::Bytes(&[b'x'; 100])), 102);
     }
 }

@@ -5,6 +5,7 @@
 
 mod digest;
 mod keys;
+mod length;
 mod reply;
 mod tables;
 
@@ -105,13 +106,14 @@ fn switch(ctx: &mut Context<'_, '_>, switch: &AtomicBool) {
 }
 
 /// Switches of mechanisms that do not exist here and that no result depends on: reply buffers have no peak
-/// to forget, tables have no resizing to suspend, lists no limit to move.
+/// to forget, tables have no resizing to suspend.
 fn tune(ctx: &mut Context<'_, '_>, name: &[u8]) -> CommandResult {
     match (name, ctx.args.len()) {
         (b"dict-resizing" | b"hashtable-can-abort-shrink" | b"set-disable-deny-scripts", 3) => {}
         (b"quicklist-packed-threshold", 3) => {
+            const MAX: u64 = (4 << 30) - (1 << 20);
             let size = resp::number::parse_memory(ctx.arg(2));
-            if size.is_none_or(|size| size == 1 || size > 4 << 30) {
+            if size.is_none_or(|size| size > MAX) {
                 return Err(CommandError::line(
                     "ERR argument must be a memory value bigger than 1 and smaller than 4gb",
                 ));
@@ -247,10 +249,12 @@ fn help(ctx: &mut Context<'_, '_>) {
         "    Whether keys that nobody looks at expire.",
         "SLEEP <seconds>",
         "    Stops the server for a time.",
+        "QUICKLIST-PACKED-THRESHOLD <size>",
+        "    From how many bytes on an element of a list gets a node of its own; 0 for the usual.",
         "STRINGMATCH-LEN <pattern> <string>",
         "    Whether the pattern matches.",
         "CLIENT-ENFORCE-REPLY-LIST, DICT-RESIZING, HASHTABLE-CAN-ABORT-SHRINK,",
-        "QUICKLIST-PACKED-THRESHOLD, REPLYBUFFER, SET-DISABLE-DENY-SCRIPTS",
+        "REPLYBUFFER, SET-DISABLE-DENY-SCRIPTS",
         "    Accepted without effect: they tune what Lodestore does not have.",
     ]);
 }

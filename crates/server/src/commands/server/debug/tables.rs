@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use keyspace::DatabaseStats;
+use keyspace::{DatabaseStats, Encoding};
 use values::table::Stats;
 
 use super::keys::with_entry;
@@ -84,10 +84,25 @@ fn describe(text: &mut String, shape: &Stats) {
     }
 }
 
-/// DEBUG HTSTATS-KEY. No value of this version is a hash table.
+/// DEBUG HTSTATS-KEY, for collections that are a hash table or have one beside an index. Their tables never
+/// resize as a whole, so there is less to tell than of a database.
 pub(super) fn htstats_key(ctx: &mut Context<'_, '_>) -> Result<(), CommandError> {
-    with_entry(ctx, ctx.arg(2), |_| ()).ok_or(CommandError::NoSuchKey)?;
-    Err(CommandError::line(
-        "ERR The value stored at the specified key is not represented using an hash table",
-    ))
+    let text = with_entry(ctx, ctx.arg(2), |entry| {
+        let has_table = matches!(entry.encoding(), Encoding::Hashtable | Encoding::Skiplist);
+        has_table.then(|| {
+            let value = entry.value();
+            format!(
+                "Hash table 0 stats (main hash table):\n number of elements: {}\n bytes: {}\n",
+                value.element_count().unwrap_or(0),
+                value.heap_bytes()
+            )
+        })
+    });
+    let text = text
+        .ok_or(CommandError::NoSuchKey)?
+        .ok_or(CommandError::line(
+            "ERR The value stored at the specified key is not represented using an hash table",
+        ))?;
+    ctx.reply.verbatim("txt", text.as_bytes());
+    Ok(())
 }
