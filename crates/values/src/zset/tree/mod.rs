@@ -160,9 +160,10 @@ impl Tree {
             return;
         };
         // SAFETY: the caller's member is live.
+        let text = unsafe { member.text() };
         let place = AtEntry {
             key,
-            text: unsafe { member.text() },
+            text,
             after: false,
         };
         for step in &path {
@@ -335,7 +336,11 @@ impl Tree {
 
     /// Takes up to `count` members out of one leaf, from a rank on. Returns them, in order; none only when
     /// there are none.
-    pub(super) fn remove_some(&mut self, rank: usize, count: usize) -> SmallVec<[Member; leaf::MAX_ENTRIES]> {
+    pub(super) fn remove_some(
+        &mut self,
+        rank: usize,
+        count: usize,
+    ) -> SmallVec<[Member; leaf::MAX_ENTRIES]> {
         let mut removed = SmallVec::new();
         let Some((path, node, at)) = self.seek(rank) else {
             return removed;
