@@ -427,6 +427,8 @@ impl<'c, 'k> Data<'c, 'k> {
             self.server.note_deadline(at);
         }
         let lru = self.access_field(key);
+        // Somebody may wait for a key that holds a collection.
+        let is_whole = matches!(value, NewValue::Owned(_));
         let Some(shard) = self.shard(key) else {
             return false;
         };
@@ -438,6 +440,11 @@ impl<'c, 'k> Data<'c, 'k> {
             && self.server.config.bool(P::LazyfreeLazyServerDel)
         {
             self.server.lazy.free(Box::new(old));
+        }
+        if is_whole {
+            self.signal_ready(key);
+        } else if existed {
+            self.signal_gone(key);
         }
         existed
     }
@@ -468,7 +475,9 @@ impl<'c, 'k> Data<'c, 'k> {
     /// Takes a key out with its value.
     pub fn take(&mut self, key: Key<'_>) -> Option<keyspace::Removed> {
         let db = self.db;
-        self.shard(key)?.remove(db, key.hash, key.bytes)
+        let old = self.shard(key)?.remove(db, key.hash, key.bytes)?;
+        self.signal_gone(key);
+        Some(old)
     }
 
     /// Frees a value that was taken out because a command replaced or emptied it.
@@ -690,6 +699,7 @@ impl<'c, 'k> Data<'c, 'k> {
         self.touch_watchers(key);
         self.notify(class, event, key);
         if gone.emptied {
+            self.signal_gone(key);
             self.notify(EventClass::Generic, "del", key);
         }
     }
@@ -704,6 +714,7 @@ impl<'c, 'k> Data<'c, 'k> {
         };
         self.effects.push(self.db, &[word, key.bytes]);
         self.touch_watchers(key);
+        self.signal_gone(key);
         self.notify(EventClass::Expired, "expired", key);
     }
 }

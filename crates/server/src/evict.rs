@@ -138,5 +138,9 @@ fn evict_one(exec: &mut Executor, server: &Server, policy: Policy, shard: usize)
             data.notify(EventClass::Evicted, "evicted", key);
         }
     });
+    drop(locked);
+    if !exec.ready.is_empty() {
+        crate::blocking::serve_later(exec, server);
+    }
     true
 }

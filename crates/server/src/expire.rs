@@ -104,6 +104,10 @@ fn expire_shard(exec: &mut Executor, server: &Server, shard: usize) -> (bool, Op
             data.note_expired_elements(data.key(key), gone);
         });
     }
+    drop(locked);
+    if !exec.ready.is_empty() {
+        crate::blocking::serve_later(exec, server);
+    }
     (progress.more, progress.next_due_ms)
 }
 

@@ -1,3 +1,4 @@
+mod blocking;
 mod clients;
 mod connection;
 mod connections;
@@ -8,6 +9,7 @@ mod hashes;
 mod keys;
 mod limits;
 mod linearizability;
+mod lists;
 mod random;
 mod server;
 mod strings;
