@@ -13,3 +13,4 @@ mod lists;
 mod random;
 mod server;
 mod strings;
+mod zsets;

@@ -118,7 +118,11 @@ fn result(
     operation: Operation,
     purpose: Purpose,
 ) -> Result<(SortedSet, bool), CommandError> {
-    let limits = ctx.thresholds();
+    let mut limits = ctx.thresholds();
+    if purpose == Purpose::Reply {
+        // What is thrown away again is not worth packing, which would also lose the sign of -0.
+        limits.zset_entries = 0;
+    }
     with_sources(ctx, numkeys, operation, purpose, |sources, options| {
         let members = match operation {
             Operation::Union => union(sources, options.aggregate, &limits),

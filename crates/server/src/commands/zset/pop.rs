@@ -1,12 +1,11 @@
 //! Taking members from an end: ZPOPMIN, ZPOPMAX, ZMPOP and the forms that wait.
 
-use resp::number::{F80, parse_f64};
 use resp::{Args, Protocol, Reply};
 use smallvec::SmallVec;
 
 use super::arguments;
 use super::remove::note_removed;
-use crate::blocking::{Block, TimeoutReply};
+use crate::blocking::{self, Block, TimeoutReply};
 use crate::command::*;
 use crate::context::{Context, ElementReply, Key};
 use crate::error::CommandError;
@@ -365,7 +364,7 @@ pub(super) fn bzpopmax(ctx: &mut Context<'_, '_>) -> CommandResult {
 
 fn wait_and_pop(ctx: &mut Context<'_, '_>, end: End) -> CommandResult {
     let timeout = ctx.args.len() - 1;
-    let deadline_ms = wait_deadline(ctx.arg(timeout), ctx.data.now_ms)?;
+    let deadline_ms = blocking::deadline(ctx, timeout)?;
     let keys: SmallVec<[Key<'_>; 4]> = (1..timeout).map(|index| ctx.key(index)).collect();
     for key in &keys {
         if take(ctx, *key, end, 1, Shape::KeyFlat)?.is_some() {
@@ -405,7 +404,7 @@ pub(super) const BZMPOP: Command = Command {
 
 pub(super) fn bzmpop(ctx: &mut Context<'_, '_>) -> CommandResult {
     let request = Request::parse(ctx.args, 2)?;
-    let deadline_ms = wait_deadline(ctx.arg(1), ctx.data.now_ms)?;
+    let deadline_ms = blocking::deadline(ctx, 1)?;
     let indices = request.first..request.first + request.keys;
     let keys: SmallVec<[Key<'_>; 4]> = indices.map(|index| ctx.key(index)).collect();
     for key in &keys {
@@ -417,9 +416,9 @@ pub(super) fn bzmpop(ctx: &mut Context<'_, '_>) -> CommandResult {
     wait(ctx, &keys, deadline_ms)
 }
 
-/// Waits for one of the keys. Inside a transaction nobody waits: the time is over at once.
+/// Waits for one of the keys. Where nobody can wait the time is over at once.
 fn wait(ctx: &mut Context<'_, '_>, keys: &[Key<'_>], deadline_ms: Option<u64>) -> CommandResult {
-    if ctx.in_transaction {
+    if !ctx.may_block() {
         ctx.reply.null_array();
         return Ok(Outcome::Done);
     }
@@ -428,64 +427,4 @@ fn wait(ctx: &mut Context<'_, '_>, keys: &[Key<'_>], deadline_ms: Option<u64>) -
         deadline_ms,
         timeout_reply: TimeoutReply::NullArray,
     }))
-}
-
-/// When a wait of so many seconds ends, as Unix time in milliseconds; `None` for 0, which is for ever.
-fn wait_deadline(text: &[u8], now_ms: u64) -> Result<Option<u64>, CommandError> {
-    const OUT_OF_RANGE: CommandError = CommandError::line("ERR timeout is out of range");
-    if F80::parse(text).is_none() {
-        return Err(CommandError::line(
-            "ERR timeout is not a float or out of range",
-        ));
-    }
-    // A number that only the larger format holds is infinite, or as good as 0, here.
-    let seconds: f64 = parse_f64(text)
-        .or_else(|| std::str::from_utf8(text).ok()?.parse().ok())
-        .unwrap_or(f64::INFINITY);
-    let milliseconds = (seconds * 1_000.0).ceil();
-    if milliseconds > i64::MAX as f64 {
-        return Err(OUT_OF_RANGE);
-    }
-    if milliseconds < 0.0 {
-        return Err(CommandError::line("ERR timeout is negative"));
-    }
-    let milliseconds = milliseconds as u64;
-    if milliseconds == 0 {
-        return Ok(None);
-    }
-    now_ms
-        .checked_add(milliseconds)
-        .filter(|deadline| i64::try_from(*deadline).is_ok())
-        .map(Some)
-        .ok_or(OUT_OF_RANGE)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn waits_are_rounded_up_to_milliseconds() {
-        assert_eq!(wait_deadline(b"0", 1_000), Ok(None));
-        assert_eq!(wait_deadline(b"-0", 1_000), Ok(None));
-        assert_eq!(wait_deadline(b"1.5", 1_000), Ok(Some(2_500)));
-        assert_eq!(wait_deadline(b"0.0001", 1_000), Ok(Some(1_001)));
-    }
-
-    #[test]
-    fn impossible_waits_are_refused() {
-        for (text, expected) in [
-            (&b"x"[..], "ERR timeout is not a float or out of range"),
-            (b"", "ERR timeout is not a float or out of range"),
-            (b"-1", "ERR timeout is negative"),
-            (b"-inf", "ERR timeout is negative"),
-            (b"inf", "ERR timeout is out of range"),
-            (b"1e400", "ERR timeout is out of range"),
-            (b"9223372036854775.8", "ERR timeout is out of range"),
-            (b"0x7FFFFFFFFFFFFF", "ERR timeout is out of range"),
-        ] {
-            let error = wait_deadline(text, 1_000).expect_err("refused");
-            assert_eq!(error.text().as_ref(), expected.as_bytes());
-        }
-    }
 }
