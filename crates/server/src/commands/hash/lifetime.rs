@@ -215,17 +215,18 @@ pub(super) fn hgetex(ctx: &mut Context<'_, '_>) -> CommandResult {
     let stats = ctx.data.stats;
     let deadline = options.deadline(ctx);
     let passed = matches!(deadline, Ok(Some(at)) if ctx.data.is_past(at));
-    let mut hash = ctx.data.hash_mut(key)?;
+    let found = ctx.data.hash_mut(key);
+    // It reads as well, whatever else it does.
+    match found {
+        Ok(None) => stats.keyspace_misses.add(1),
+        Ok(Some(_)) | Err(_) => stats.keyspace_hits.add(1),
+    }
+    let mut hash = found?;
     let change = match deadline? {
         None => Change::Persist,
         Some(_) if passed => Change::Remove,
         Some(at) => Change::Expire(at),
     };
-    // It reads as well, whatever else it does.
-    match hash {
-        Some(_) => stats.keyspace_hits.add(1),
-        None => stats.keyspace_misses.add(1),
-    }
     let mut changed = Elements::new();
     ctx.reply.array(request.elements.len());
     for field in request.elements.iter() {
