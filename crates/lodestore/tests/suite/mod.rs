@@ -1,5 +1,6 @@
 mod blocking;
 mod clients;
+mod collections;
 mod connection;
 mod connections;
 mod crash;
@@ -12,5 +13,7 @@ mod linearizability;
 mod lists;
 mod random;
 mod server;
+mod sets;
+mod sort;
 mod strings;
 mod zsets;

@@ -1,5 +1,4 @@
-//! Commands on strings. The wrong-type cases need a key of another type and come with the first
-//! collection: see `wrong_type` in each group of tests then.
+//! Commands on strings.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -532,4 +531,54 @@ fn strings_survive_a_restart() {
     let before = super::harness::dump(&mut client);
     server.restart();
     assert_eq!(super::harness::dump(&mut server.connect()), before);
+}
+
+#[test]
+fn wrong_type() {
+    let server = TestServer::start();
+    let mut client = server.connect();
+    client.line("SADD k a");
+    for line in [
+        "APPEND k x",
+        "DECR k",
+        "DECRBY k 1",
+        "DELIFEQ k a",
+        "DIGEST k",
+        "GET k",
+        "GETDEL k",
+        "GETEX k",
+        "GETEX k EX 10",
+        "GETRANGE k 0 1",
+        "GETSET k x",
+        "INCR k",
+        "INCRBY k 1",
+        "INCRBYFLOAT k 1",
+        "INCREX k",
+        "SET k x GET",
+        "SET k x IFEQ a",
+        "SETRANGE k 0 x",
+        "STRLEN k",
+        "SUBSTR k 0 1",
+    ] {
+        let expected = "-WRONGTYPE Operation against a key holding the wrong kind of value";
+        assert_eq!(client.line(line), expected, "{line}");
+    }
+    client.check(&[
+        ("MGET k none", "[nil nil]"),
+        ("SETNX k x", ":0"),
+        ("MSETNX k x other y", ":0"),
+        (
+            "DELEX k IFEQ a",
+            "-ERR Key should be of string type if conditions are specified",
+        ),
+        (
+            "LCS k none",
+            "-ERR The specified keys must contain string values",
+        ),
+        ("SMEMBERS k", "[\"a\"]"),
+        ("TTL k", ":-1"),
+        ("SET k x", "+OK"),
+        ("GET k", "\"x\""),
+    ]);
+    server.assert_replays();
 }
