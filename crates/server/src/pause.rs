@@ -1,12 +1,15 @@
 //! CLIENT PAUSE.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 /// The pause that is in force, if any. Times are Unix milliseconds; 0 means no pause.
 #[derive(Debug, Default)]
 pub struct Pause {
     until_ms: AtomicU64,
     all: AtomicBool,
+    fed: Mutex<Vec<(u32, Vec<u8>)>>,
+    has_fed: AtomicBool,
 }
 
 impl Pause {
@@ -28,6 +31,25 @@ impl Pause {
     pub fn end(&self) {
         self.until_ms.store(0, Ordering::Release);
         self.all.store(false, Ordering::Relaxed);
+    }
+
+    /// Keys (with their databases) that were fed just before the pause began. Serving who waits for them would
+    /// write.
+    pub fn keep_fed(&self, keys: &mut Vec<(u32, Vec<u8>)>) {
+        let mut fed = self.fed.lock().unwrap_or_else(PoisonError::into_inner);
+        fed.append(keys);
+        self.has_fed.store(true, Ordering::Release);
+    }
+
+    /// The keys that were kept, once the pause is over.
+    #[inline]
+    pub fn take_fed(&self, now_ms: u64) -> Option<Vec<(u32, Vec<u8>)>> {
+        if !self.has_fed.load(Ordering::Relaxed) || self.is_active(now_ms) {
+            return None;
+        }
+        let mut fed = self.fed.lock().unwrap_or_else(PoisonError::into_inner);
+        self.has_fed.store(false, Ordering::Release);
+        Some(std::mem::take(&mut fed))
     }
 
     /// When the pause ends; 0 without one.

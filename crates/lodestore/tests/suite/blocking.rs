@@ -523,6 +523,126 @@ fn a_pause_holds_the_feeder_and_not_the_clock() {
 }
 
 #[test]
+fn a_pause_in_the_feeding_transaction_comes_first() {
+    let server = TestServer::start();
+    let mut feeder = server.connect();
+    let mut client = blocked(&server, "BLPOP k 0");
+    feeder.check(&[
+        ("MULTI", "+OK"),
+        ("RPUSH k x", "+QUEUED"),
+        ("CLIENT PAUSE 100000 WRITE", "+QUEUED"),
+        ("EXEC", "[:1 +OK]"),
+        ("LRANGE k 0 -1", r#"["x"]"#),
+        ("CLIENT UNPAUSE", "+OK"),
+    ]);
+    assert_eq!(show(&client.read()), r#"["k" "x"]"#);
+}
+
+#[test]
+fn keys_whose_time_is_over_wake_nobody() {
+    let server = TestServer::start_with(&["--enable-debug-command", "yes"]);
+    let mut feeder = server.connect();
+    feeder.check(&[("DEBUG SET-ACTIVE-EXPIRE 0", "+OK")]);
+    let mut client = blocked(&server, "BLPOP k 0");
+    feeder.check(&[
+        ("MULTI", "+OK"),
+        ("RPUSH k x", "+QUEUED"),
+        ("PEXPIRE k 20", "+QUEUED"),
+        ("DEBUG SLEEP 0.05", "+QUEUED"),
+        ("LLEN k", "+QUEUED"),
+        ("EXEC", "[:1 :1 +OK :1]"),
+        ("EXISTS k", ":0"),
+        ("SELECT 1", "+OK"),
+        ("RPUSH k x", ":1"),
+        ("PEXPIRE k 1", ":1"),
+        ("DEBUG SLEEP 0.01", "+OK"),
+        ("SWAPDB 0 1", "+OK"),
+        ("SELECT 0", "+OK"),
+    ]);
+    wait_for_blocked(&mut feeder, 1);
+    feeder.check(&[("RPUSH k y", ":1")]);
+    assert_eq!(show(&client.read()), r#"["k" "y"]"#);
+    server.assert_replays();
+}
+
+#[test]
+fn waits_for_different_types_share_a_key() {
+    let server = TestServer::start();
+    let mut feeder = server.connect();
+    let mut list = blocked(&server, "BLPOP k 0");
+    let mut scores = blocked(&server, "BZPOPMIN k 0");
+    let mut second = blocked(&server, "BRPOP k 0");
+    feeder.check(&[("ZADD k 1 m", ":1"), ("EXISTS k", ":0")]);
+    assert_eq!(show(&scores.read()), r#"["k" "m" "1"]"#);
+    block(&server, &mut scores, "BZPOPMAX k 0");
+    feeder.check(&[("RPUSH k a b", ":2"), ("EXISTS k", ":0")]);
+    assert_eq!(show(&list.read()), r#"["k" "a"]"#);
+    assert_eq!(show(&second.read()), r#"["k" "b"]"#);
+    feeder.check(&[("ZADD k 2 n", ":1")]);
+    assert_eq!(show(&scores.read()), r#"["k" "n" "2"]"#);
+}
+
+/// Time-outs, CLIENT UNBLOCK and pushes race for the same waits: every element ends up with one client or stays.
+#[test]
+fn the_end_of_a_wait_is_decided_once() {
+    const CLIENTS: usize = 4;
+    const PUSHES: usize = 600;
+    let server = TestServer::start_with(&["--threads", "4", "--threads-spread", "yes"]);
+    let mut clients: Vec<Client> = (0..CLIENTS).map(|_| server.connect()).collect();
+    let ids: Vec<i64> = clients
+        .iter_mut()
+        .map(|client| client.integer("CLIENT ID"))
+        .collect();
+    let taken: Vec<String> = std::thread::scope(|scope| {
+        let takers: Vec<_> = clients
+            .into_iter()
+            .map(|mut client| {
+                scope.spawn(move || {
+                    let mut taken = Vec::new();
+                    let mut idle = 0;
+                    while idle < 200 {
+                        let reply = client.run(&["BLPOP", "none", "q", "0.001"]);
+                        match reply.as_elements() {
+                            Some([_, element]) => taken.push(show(element)),
+                            _ => idle += 1,
+                        }
+                    }
+                    taken
+                })
+            })
+            .collect();
+        let mut feeder = server.connect();
+        scope.spawn(move || {
+            for number in 0..PUSHES {
+                feeder.line(&format!("RPUSH q e{number}"));
+            }
+        });
+        let mut unblocker = server.connect();
+        scope.spawn(move || {
+            for number in 0..PUSHES {
+                let how = if number % 2 == 0 { "TIMEOUT" } else { "ERROR" };
+                unblocker.line(&format!("CLIENT UNBLOCK {} {how}", ids[number % CLIENTS]));
+            }
+        });
+        let takers = takers.into_iter();
+        takers.flat_map(|taker| taker.join().unwrap()).collect()
+    });
+    let mut client = server.connect();
+    wait_for_blocked(&mut client, 0);
+    let mut all = taken;
+    if let Value::Array(rest) = client.run(&["LRANGE", "q", "0", "-1"]) {
+        all.extend(rest.iter().map(show));
+    }
+    let distinct: BTreeSet<&String> = all.iter().collect();
+    assert_eq!((all.len(), distinct.len()), (PUSHES, PUSHES));
+    assert_eq!(
+        info_value(&mut client, "clients", "total_blocking_keys"),
+        "0"
+    );
+    server.assert_replays();
+}
+
+#[test]
 fn resp3_and_databases_of_waiting_clients() {
     let server = TestServer::start_with(&["--appendfsync", "always"]);
     let mut feeder = server.connect();

@@ -64,6 +64,10 @@ fn missing<'a>(locked: &'a Locked<'_>, fed: &[(KeyHash, &'a [u8])]) -> SmallVec<
 /// Serves clients that wait for the keys a command has just fed. What these commands feed in turn is served as
 /// well. Keys that need locks which are not held stay in `exec.ready` for [`serve_later`].
 pub fn serve(exec: &mut Executor, server: &Server, locked: &mut Locked<'_>) {
+    if server.pause.is_active(exec.now_ms) {
+        server.pause.keep_fed(&mut exec.ready);
+        return;
+    }
     let mut unserved = Vec::new();
     while !exec.ready.is_empty() {
         for (db, key) in std::mem::take(&mut exec.ready) {
@@ -76,7 +80,7 @@ pub fn serve(exec: &mut Executor, server: &Server, locked: &mut Locked<'_>) {
 }
 
 /// Serves clients that wait for keys which somebody fed or removed who could not lock more than these keys:
-/// expiry and eviction. Must not be called under locks.
+/// expiry, eviction, the end of a pause. Must not be called under locks.
 #[cold]
 pub fn serve_later(exec: &mut Executor, server: &Server) {
     let mut locked = server.keyspace.lock_all();

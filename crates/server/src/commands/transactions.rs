@@ -248,11 +248,15 @@ pub fn exec(exec: &mut Executor, server: &Server, session: &mut Session, out: &m
     exec.effects
         .reset(session.origin == crate::client::Origin::Client && server.is_logging());
     Reply::new(out, Protocol::Resp2).array(multi.queue.len());
+    // Time stands still, however long it takes.
+    let now_ms = exec.now_ms;
     for queued in &multi.queue {
+        exec.now_ms = now_ms;
         run_queued(exec, server, session, queued, &mut locked, out);
     }
     dispatch::commit(exec, server, session, &mut locked, dispatch::Touched::All);
     if !exec.ready.is_empty() {
+        exec.now_ms = server.now_ms();
         blocking::serve(exec, server, &mut locked);
     }
     drop(locked);

@@ -598,6 +598,12 @@ impl Worker {
         if !self.postponed.is_empty() && !server.pause.is_active(now_ms) {
             self.resume_postponed();
         }
+        if self.index == 0
+            && let Some(mut fed) = server.pause.take_fed(now_ms)
+        {
+            self.exec.ready.append(&mut fed);
+            crate::blocking::serve_later(&mut self.exec, server);
+        }
         if now_ms >= self.next_idle_check_ms {
             self.next_idle_check_ms = now_ms + 1_000;
             self.batch.spares.clear();
