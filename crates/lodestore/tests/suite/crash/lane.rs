@@ -4,17 +4,25 @@ use std::collections::{BTreeMap, VecDeque};
 
 use resp::Value;
 
+use super::collections::{Change, Collections};
 use crate::suite::harness::Client;
 use crate::suite::random::Random;
 
 /// Unix milliseconds in the year 2100: deadlines that no round reaches.
-const FAR_FUTURE_MS: u64 = 4_102_444_800_000;
+pub(super) const FAR_FUTURE_MS: u64 = 4_102_444_800_000;
 
 /// Values grow by APPEND up to this many bytes.
 const APPEND_MAX: usize = 4_096;
 
-/// What a key holds: its value and its deadline.
-pub(super) type Held = (Vec<u8>, Option<u64>);
+/// What a string key holds: its value and its deadline.
+type Held = (Vec<u8>, Option<u64>);
+
+/// What the keys of a lane hold.
+#[derive(Debug, Clone, Default, PartialEq)]
+struct State {
+    strings: BTreeMap<u8, Held>,
+    collections: Collections,
+}
 
 /// A request (or a transaction) of a lane. Keys are numbered within the lane.
 #[derive(Debug, Clone)]
@@ -31,6 +39,8 @@ enum Step {
     Shared,
     /// MULTI, INCR of two counters that all lanes share, EXEC.
     SharedPair,
+    /// A change of one of the lane's collections.
+    Collection(Change),
 }
 
 /// The keys that a [`Step::Both`] sets.
@@ -57,9 +67,9 @@ pub(super) struct Lane {
     random: Random,
     sequence: u64,
     /// State after all that was acknowledged.
-    acked: BTreeMap<u8, Held>,
+    acked: State,
     /// State after all that was sent.
-    sent: BTreeMap<u8, Held>,
+    sent: State,
     /// Sent and not acknowledged, in order.
     open: VecDeque<Step>,
     pub(super) shared: Tally,
@@ -73,8 +83,8 @@ impl Lane {
             number,
             random: Random::new(seed ^ ((number as u64) << 32)),
             sequence: 0,
-            acked: BTreeMap::new(),
-            sent: BTreeMap::new(),
+            acked: State::default(),
+            sent: State::default(),
             open: VecDeque::new(),
             shared: Tally::default(),
             pair: Tally::default(),
@@ -82,8 +92,12 @@ impl Lane {
         }
     }
 
+    fn prefix(&self) -> String {
+        format!("lane{}:", self.number)
+    }
+
     fn key(&self, key: u8) -> String {
-        format!("lane{}:{key}", self.number)
+        format!("{}{key}", self.prefix())
     }
 
     /// Sends a pipeline. False when the server is gone.
@@ -122,6 +136,11 @@ impl Lane {
 
     fn invent(&mut self) -> Step {
         self.sequence += 1;
+        if self.random.below(2) == 0 {
+            let state = &self.sent.collections;
+            let change = Change::invent(&mut self.random, self.sequence, state);
+            return Step::Collection(change);
+        }
         let text = format!("{}-{}", self.number, self.sequence).into_bytes();
         let key = self.random.below(8) as u8;
         let counter = 10 + self.random.below(4) as u8;
@@ -151,7 +170,8 @@ impl Lane {
     }
 
     fn length(&self, key: u8) -> usize {
-        self.sent.get(&key).map_or(0, |(value, _)| value.len())
+        let held = self.sent.strings.get(&key);
+        held.map_or(0, |(value, _)| value.len())
     }
 
     fn encode(&self, step: &Step, out: &mut Vec<u8>) {
@@ -188,6 +208,7 @@ impl Lane {
                 put(&[b"INCR", b"pair:b"]);
                 put(&[b"EXEC"]);
             }
+            Step::Collection(change) => change.encode(&self.prefix(), &mut put),
         }
     }
 
@@ -221,11 +242,11 @@ impl Lane {
         }
         self.acked = found.clone();
         self.sent = found;
-        self.acked.len()
+        self.acked.strings.len() + self.acked.collections.keys()
     }
 
     /// What the server holds of this lane.
-    fn held(&self, client: &mut Client) -> BTreeMap<u8, Held> {
+    fn held(&self, client: &mut Client) -> State {
         let mut found = BTreeMap::new();
         for key in KEYS {
             let name = self.key(key);
@@ -239,7 +260,10 @@ impl Lane {
                 assert_eq!((value, deadline), (Value::Null, -2), "{name}");
             }
         }
-        found
+        State {
+            strings: found,
+            collections: Collections::held(client, &self.prefix()),
+        }
     }
 }
 
@@ -265,8 +289,12 @@ fn note(tally: &mut Tally, reply: &Value) {
 }
 
 /// Applies a step to a state and returns its reply, as far as the lane alone decides it.
-fn apply(state: &mut BTreeMap<u8, Held>, step: &Step) -> Option<Value> {
+fn apply(state: &mut State, step: &Step) -> Option<Value> {
     let ok = || Value::Simple(b"OK".to_vec());
+    if let Step::Collection(change) = step {
+        return Some(state.collections.apply(change));
+    }
+    let state = &mut state.strings;
     let reply = match step {
         Step::Set(key, value) => {
             state.insert(*key, (value.clone(), None));
@@ -298,7 +326,7 @@ fn apply(state: &mut BTreeMap<u8, Held>, step: &Step) -> Option<Value> {
             let count = Value::Integer(increment(state, *counter));
             Value::Array(vec![ok(), ok(), count])
         }
-        Step::Shared | Step::SharedPair => return None,
+        Step::Shared | Step::SharedPair | Step::Collection(_) => return None,
     };
     Some(reply)
 }
@@ -311,10 +339,11 @@ fn increment(state: &mut BTreeMap<u8, Held>, key: u8) -> i64 {
     after
 }
 
-fn brief(state: &BTreeMap<u8, Held>) -> String {
+fn brief(state: &State) -> String {
     let show = |(key, (value, deadline)): (&u8, &Held)| {
         let start = String::from_utf8_lossy(&value[..value.len().min(24)]).into_owned();
         format!("{key}={start}({} bytes, {deadline:?})", value.len())
     };
-    state.iter().map(show).collect::<Vec<_>>().join(" ")
+    let strings = state.strings.iter().map(show).collect::<Vec<_>>();
+    format!("{} {:?}", strings.join(" "), state.collections)
 }

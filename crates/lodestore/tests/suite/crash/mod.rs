@@ -3,6 +3,7 @@
 //! `LODESTORE_CRASH_ROUNDS` sets the number of rounds (100 for a full run), `LODESTORE_TEST_SEED` repeats
 //! the choices of a run (not the moments at which the kernel stops the process).
 
+mod collections;
 mod lane;
 
 use std::time::Duration;
