@@ -540,3 +540,62 @@ fn fields_stay_hidden_while_nothing_expires() {
     wait_for(&mut client, "DBSIZE", ":1");
     server.assert_replays();
 }
+
+#[test]
+fn an_import_takes_fields_as_they_are() {
+    let server = TestServer::start();
+    let mut source = server.connect();
+    let mut client = server.connect();
+    source.check(&[
+        ("CONFIG SET import-mode yes", "+OK"),
+        ("CLIENT IMPORT-SOURCE ON", "+OK"),
+        // A deadline that has passed is set all the same.
+        ("HSETEX h PXAT 1 FIELDS 2 a 1 b 2", ":1"),
+        ("HSET h c 3", ":1"),
+        ("HPEXPIREAT h 1 FIELDS 1 c", "[:1]"),
+        ("HGET h a", "\"1\""),
+        ("HPEXPIRETIME h FIELDS 1 c", "[:1]"),
+        ("HSET h d 4", ":1"),
+        ("HINCRBY h a 1", ":2"),
+        ("HPEXPIRETIME h FIELDS 1 a", "[:1]"),
+    ]);
+    client.check(&[
+        ("HGETALL h", "[\"d\" \"4\"]"),
+        ("HGET h a", "nil"),
+        ("HTTL h FIELDS 1 a", "[:-2]"),
+        ("HLEN h", ":4"),
+    ]);
+    source.check(&[
+        ("HDEL h b", ":1"),
+        ("HLEN h", ":3"),
+        ("CONFIG SET import-mode no", "+OK"),
+    ]);
+    wait_for(&mut client, "HLEN h", ":1");
+    client.check(&[("HGETALL h", "[\"d\" \"4\"]")]);
+    server.assert_replays();
+}
+
+#[test]
+fn a_pause_removes_nothing() {
+    let server = TestServer::start();
+    let mut client = server.connect();
+    client.check(&[
+        ("HSET h a 1 b 2", ":2"),
+        ("SADD s a b", ":2"),
+        ("HPEXPIRE h 30 FIELDS 1 a", "[:1]"),
+        ("SPEXPIRE s 30 MEMBERS 1 a", "[:1]"),
+        ("CLIENT PAUSE 100000 WRITE", "+OK"),
+    ]);
+    std::thread::sleep(Duration::from_millis(60));
+    client.check(&[
+        ("HGETALL h", "[\"b\" \"2\"]"),
+        ("HLEN h", ":2"),
+        ("SCARD s", ":2"),
+        ("SISMEMBER s a", ":1"),
+        ("CLIENT UNPAUSE", "+OK"),
+    ]);
+    wait_for(&mut client, "HLEN h", ":1");
+    wait_for(&mut client, "SCARD s", ":1");
+    client.check(&[("SISMEMBER s a", ":0")]);
+    server.assert_replays();
+}
