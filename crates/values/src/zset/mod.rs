@@ -404,6 +404,14 @@ impl SortedSet {
             .map_or(0, |mut indexed| indexed.expire(now_ms, budget, expired))
     }
 
+    /// Leaves the packed form when so many members, or one so long, are about to be added at once: Redis decides
+    /// by what a command says, even if it says a member twice.
+    pub fn expect(&mut self, members: usize, longest: usize, limits: &Thresholds) {
+        if self.is_packed() && (members > limits.zset_entries || longest > limits.zset_value) {
+            self.make_indexed();
+        }
+    }
+
     /// Leaves the packed form when a limit is exceeded.
     pub fn convert(&mut self, limits: &Thresholds) {
         let Form::Packed(view) = self.form() else {
