@@ -599,3 +599,31 @@ fn a_pause_removes_nothing() {
     client.check(&[("SISMEMBER s a", ":0")]);
     server.assert_replays();
 }
+
+#[test]
+fn writes_and_deadlines_of_members() {
+    let server = TestServer::start();
+    let mut client = server.connect();
+    client.check(&[
+        ("SADD s a b c", ":3"),
+        ("SEXPIRE s 100 MEMBERS 2 a b", "[:1 :1]"),
+        ("SADD s a", ":0"),
+        ("STTL s MEMBERS 3 a b c", "[:100 :100 :-1]"),
+        ("SREM s a", ":1"),
+        ("SADD s a", ":1"),
+        ("STTL s MEMBERS 1 a", "[:-1]"),
+        ("SMOVE s t b", ":1"),
+        ("STTL t MEMBERS 1 b", "[:-1]"),
+        ("ZADD z 1 a 2 b", ":2"),
+        ("ZEXPIRE z 100 MEMBERS 2 a b", "[:1 :1]"),
+        ("ZADD z 5 a", ":0"),
+        ("ZINCRBY z 2 b", "\"4\""),
+        ("ZTTL z MEMBERS 2 a b", "[:100 :100]"),
+        ("ZRANGESTORE copy z 0 -1", ":2"),
+        ("ZTTL copy MEMBERS 2 a b", "[:-1 :-1]"),
+        ("ZREM z a", ":1"),
+        ("ZADD z 1 a", ":1"),
+        ("ZTTL z MEMBERS 2 a b", "[:-1 :100]"),
+    ]);
+    server.assert_replays();
+}
