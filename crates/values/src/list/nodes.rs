@@ -11,7 +11,7 @@
 use super::node::Node;
 use crate::alloc::size_class;
 use std::collections::VecDeque;
-use std::ops::RangeInclusive;
+use std::ops::{Range, RangeInclusive};
 
 /// Headers in one chunk: 8 KiB.
 const CHUNK_MAX: usize = 256;
@@ -218,6 +218,13 @@ impl Nodes {
     pub(super) fn rank(&self, at: At) -> usize {
         let before = self.chunks.iter().take(at.chunk);
         before.map(|chunk| chunk.nodes.len()).sum::<usize>() + at.node
+    }
+
+    /// The numbers of the nodes of some chunks.
+    pub(super) fn ranks_of(&self, chunks: &RangeInclusive<usize>) -> Range<usize> {
+        let lens = || self.chunks.iter().map(|chunk| chunk.nodes.len());
+        let start = lens().take(*chunks.start()).sum();
+        start..lens().take(*chunks.end() + 1).sum()
     }
 
     /// Inserts a node at a place: in front of what is there, or as the last one of its chunk. Returns where

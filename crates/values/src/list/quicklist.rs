@@ -430,10 +430,10 @@ impl Quicklist {
 
     /// After elements went from some of the nodes between two places.
     fn sweep(&mut self, first: At, last: At, limits: &Limits) {
-        let ranks = self.nodes.rank(first)..self.nodes.rank(last) + 1;
-        self.nodes.sweep(first.chunk..=last.chunk, |left, right| {
-            left.allows_merge(right, limits)
-        });
+        let chunks = first.chunk..=last.chunk;
+        let ranks = self.nodes.ranks_of(&chunks);
+        self.nodes
+            .sweep(chunks, |left, right| left.allows_merge(right, limits));
         self.settle(limits);
         self.seal(ranks, limits);
     }
@@ -501,10 +501,9 @@ impl Quicklist {
                 };
             }
         }
-        if len > 2 * depth {
-            self.seal(depth..depth + 1, limits);
-            self.seal(len - 1 - depth..len - depth, limits);
-        }
+        // One change adds two nodes at most: so far others moved inward.
+        self.seal(depth..depth + 2, limits);
+        self.seal(len.saturating_sub(depth + 2)..len, limits);
     }
 
     /// Compresses those of some nodes that are farther from both ends than the depth.
