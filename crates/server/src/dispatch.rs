@@ -428,6 +428,7 @@ fn start<'k>(
         crate::blocking::serve_later(exec, server);
     }
     located.clear();
+    located.shrink_to(KEYS_KEEP);
     exec.located = located;
     // A command that waits counts when its wait ends.
     if !is_accounted && session.new_waiter.is_none() {
@@ -526,6 +527,9 @@ fn look_ahead(locked: &Locked<'_>, db: u32, located: &[LocatedKey]) {
     }
 }
 
+/// Keys of ordinary commands that an executor keeps room for: one with a hundred thousand must not pin it.
+const KEYS_KEEP: usize = 1024;
+
 /// Keys whose lines are brought in together: three lines each stay within the first-level cache.
 const LOOK_AHEAD_KEYS: usize = 64;
 
@@ -620,6 +624,7 @@ fn lock<'k>(
                 .extend(many.iter().map(|key| keyspace.shard_of(key.hash)));
             exec.shards.sort_unstable();
             exec.shards.dedup();
+            exec.shards.shrink_to(KEYS_KEEP);
             keyspace.lock_many(&exec.shards)
         }
     }

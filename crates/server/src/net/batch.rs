@@ -95,6 +95,9 @@ pub(super) struct Batch {
     last: Option<(SmallVec<[u8; 16]>, &'static Entry)>,
 }
 
+/// Arguments of ordinary requests that a worker keeps room for, 64 KiB.
+const SPANS_KEEP: usize = 4096;
+
 /// Empty input buffers for the next connection that needs one: allocating and touching a fresh one for
 /// every big argument would cost more than reading it. Given up once a second.
 #[derive(Default)]
@@ -307,6 +310,8 @@ impl Worker {
         }
         batch.pending = queue;
         batch.spans.clear();
+        // A request with a hundred thousand arguments must not pin the room for them.
+        batch.spans.shrink_to(SPANS_KEEP);
     }
 
     fn run_one<'k>(
@@ -592,6 +597,9 @@ fn publish(connection: &Connection, entry: Option<&'static Entry>, now_ms: u64) 
     if let Some(entry) = entry {
         figures.last_command.store(entry.id + 1, Ordering::Relaxed);
     }
-    let commands = figures.commands.load(Ordering::Relaxed);
-    figures.commands.store(commands + 1, Ordering::Relaxed);
+    // A command that waits counts when its wait ends.
+    if connection.waiter.is_none() {
+        let commands = figures.commands.load(Ordering::Relaxed);
+        figures.commands.store(commands + 1, Ordering::Relaxed);
+    }
 }
