@@ -194,6 +194,8 @@ impl Waiter {
 
     /// Statistics of the command, which count it when it ends.
     fn account(&self, exec: &mut Executor, server: &Server, began_ns: u64, reply_bytes: usize) {
+        // Its own worker leaves the figure alone while the client waits.
+        self.client.figures.commands.fetch_add(1, Ordering::Relaxed);
         let began_ns = began_ns.saturating_sub(self.spent_ns);
         let (session, args) = (self.session(), self.args.as_args());
         dispatch::account(
@@ -308,6 +310,7 @@ pub fn block(
     let mut block = block;
     session.silent_wait = matches!(session.reply_mode, ReplyMode::Off | ReplyMode::Skip);
     if let Block::Keys { keys, .. } = &mut block {
+        // From here on the keys stand in the waiter alone.
         let keys = distinct(std::mem::take(keys));
         let waiter = Waiter::new(server, session, entry, args, keys, spent_ns);
         let waiter = Arc::new(waiter);
