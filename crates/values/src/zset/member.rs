@@ -152,9 +152,7 @@ impl Member {
     /// The block is live.
     #[inline]
     unsafe fn shape(self) -> Shape {
-        // SAFETY: by contract; every block begins with a word of which the lowest byte is the header. (All
-        // blocks have at least 8 bytes, and the head is initialized; little endian is not assumed: the
-        // word is written whole where it is read whole.)
+        // SAFETY: by contract.
         let header = unsafe { self.header() };
         let len = usize::from(header >> LENGTH_SHIFT);
         if len < LONG {

@@ -406,7 +406,7 @@ impl SortedSet {
 
     /// Leaves the packed form when so many members, or one so long, are about to be added at once: Redis decides
     /// by what a command says, even if it says a member twice.
-    pub fn expect(&mut self, members: usize, longest: usize, limits: &Thresholds) {
+    pub fn plan_for(&mut self, members: usize, longest: usize, limits: &Thresholds) {
         if self.is_packed() && (members > limits.zset_entries || longest > limits.zset_value) {
             self.make_indexed();
         }
