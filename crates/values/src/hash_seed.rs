@@ -4,10 +4,10 @@
 //! lie without knowing the seed. One seed for all collections lets an operation over several sets hash
 //! each member once.
 //!
-//! Each table then scatters these hashes in its own way. Tables are walked in the order of their hashes, and
-//! were two tables in the same order, what is copied from one into the other would come sorted: all into one
-//! corner of a table that has not grown there yet. Likewise a part of one set, say what a few calls of SSCAN
-//! returned, would be a set whose hashes all begin with the same bits.
+//! Tables are walked in the order of their hashes, so what is copied from one into another comes sorted: all
+//! into one corner of a table that has not grown there yet. Likewise a part of one set, say what a few calls
+//! of SSCAN returned, is a set whose hashes all begin with the same bits. A table that notices this scatters
+//! the hashes in a way of its own; all others stay in the same order, which makes operations on them fast.
 
 use siphasher::sip::SipHasher13;
 use std::hash::{BuildHasher, RandomState};
@@ -29,25 +29,32 @@ pub(crate) fn hash_of(text: &[u8]) -> u64 {
     HASHER.get_or_init(random).hash(text)
 }
 
-/// How one table scatters hashes.
-#[derive(Clone, Copy)]
+/// How one table orders hashes.
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Scatter {
+    /// 0: not at all.
     salt: u64,
 }
 
 impl Scatter {
-    /// A way that no other table has, and that nobody can foresee.
+    /// The common order.
+    pub(crate) const NONE: Scatter = Scatter { salt: 0 };
+
+    /// An order that no other table has, and that nobody can foresee.
     pub(crate) fn new() -> Scatter {
         static TABLES: AtomicU64 = AtomicU64::new(0);
         let number = TABLES.fetch_add(1, Ordering::Relaxed);
         Scatter {
-            salt: hash_of(&number.to_le_bytes()),
+            salt: hash_of(&number.to_le_bytes()).max(1),
         }
     }
 
-    /// The hash of this table for what has `hash` in common. Equal for equal hashes only.
+    /// The hash of this table for what has `hash` in common.
     #[inline(always)]
     pub(crate) fn apply(self, hash: u64) -> u64 {
+        if self.salt == 0 {
+            return hash;
+        }
         // The table reads the highest bits, and a product's highest bits depend on all bits; flipped bits
         // are worth a power of two times the factor each, which is anywhere.
         (hash ^ self.salt).wrapping_mul(0x9e37_79b9_7f4a_7c15)

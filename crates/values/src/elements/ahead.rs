@@ -1,48 +1,57 @@
 //! Walking over elements while the next ones are brought into the cache.
 
+use crate::table::{Table, prefetch};
 use std::ptr::NonNull;
 
 /// How many elements are on their way: enough to cover a memory access with the work on those between.
 const DEPTH: usize = 16;
 
-/// An iterator that asks for elements some time before it yields them.
-pub(crate) struct Ahead<I> {
-    elements: I,
-    /// A ring; `None` once the elements have ended.
-    coming: [Option<NonNull<u8>>; DEPTH],
+/// Holds items back while their memory is on its way: a ring of the last ones.
+pub(crate) struct Delay<T> {
+    coming: [Option<T>; DEPTH],
     at: usize,
 }
 
-impl<I: Iterator<Item = NonNull<u8>>> Ahead<I> {
-    pub(crate) fn new(mut elements: I) -> Self {
-        let coming = std::array::from_fn(|_| request(&mut elements));
-        Ahead {
-            elements,
-            coming,
+impl<T> Default for Delay<T> {
+    fn default() -> Self {
+        Delay {
+            coming: [const { None }; DEPTH],
             at: 0,
         }
     }
 }
 
-impl<I: Iterator<Item = NonNull<u8>>> Iterator for Ahead<I> {
-    type Item = NonNull<u8>;
+impl<T> Delay<T> {
+    /// Takes an item in, for the one that came some time before.
+    #[inline(always)]
+    pub(crate) fn exchange(&mut self, item: T) -> Option<T> {
+        let before = self.coming[self.at].replace(item);
+        self.at = (self.at + 1) % DEPTH;
+        before
+    }
 
+    /// The items that are still held, in their order. Yields `None` for good when there are no more.
     #[inline]
-    fn next(&mut self) -> Option<NonNull<u8>> {
-        let place = &mut self.coming[self.at % DEPTH];
-        // An iterator that has ended is not asked again: the ring then only runs out.
-        let element = place.take()?;
-        *place = request(&mut self.elements);
-        self.at += 1;
-        Some(element)
+    pub(crate) fn rest(&mut self) -> impl Iterator<Item = T> {
+        let (later, sooner) = self.coming.split_at_mut(self.at);
+        let held = sooner.iter_mut().chain(later);
+        held.filter_map(Option::take)
     }
 }
 
-#[inline]
-fn request(elements: &mut impl Iterator<Item = NonNull<u8>>) -> Option<NonNull<u8>> {
-    let element = elements.next()?;
-    prefetch(element.as_ptr());
-    Some(element)
+/// All elements of a table, which are brought into the cache before they are yielded.
+pub(super) fn elements(table: &Table) -> impl Iterator<Item = NonNull<u8>> {
+    let mut elements = table.iter();
+    let mut coming = Delay::default();
+    std::iter::from_fn(move || {
+        for element in elements.by_ref() {
+            prefetch(element.as_ptr());
+            if let Some(element) = coming.exchange(element) {
+                return Some(element);
+            }
+        }
+        coming.rest().next()
+    })
 }
 
 /// Starts bringing a short element into the cache: one line, or the two that it may lie in.
@@ -53,44 +62,19 @@ pub(super) fn prefetch_short(element: NonNull<u8>) {
     prefetch(element.as_ptr().wrapping_add(SHORT_BYTES - 1));
 }
 
-/// Starts bringing a line into the cache.
-#[inline(always)]
-pub(crate) fn prefetch(address: *const u8) {
-    #[cfg(all(target_arch = "x86_64", not(miri)))]
-    // SAFETY: a prefetch has no architectural effect, whatever the address; SSE is part of x86-64.
-    unsafe {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        _mm_prefetch::<_MM_HINT_T0>(address.cast());
-    }
-    #[cfg(all(target_arch = "aarch64", not(miri)))]
-    // SAFETY: as above; the instruction touches neither memory contents nor flags nor the stack.
-    unsafe {
-        std::arch::asm!(
-            "prfm pldl1keep, [{address}]",
-            address = in(reg) address,
-            options(nostack, readonly, preserves_flags)
-        );
-    }
-    #[cfg(any(miri, not(any(target_arch = "x86_64", target_arch = "aarch64"))))]
-    let _ = address;
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn all_elements_in_order() {
-        let blocks: Vec<u64> = (0..50).collect();
+    fn items_keep_their_order() {
         for count in [0, 1, DEPTH - 1, DEPTH, DEPTH + 1, 50] {
-            let pointers = || {
-                blocks[..count]
-                    .iter()
-                    .map(|b| NonNull::from(b).cast::<u8>())
-            };
-            let mut ahead = Ahead::new(pointers());
-            assert!(ahead.by_ref().eq(pointers()));
-            assert_eq!(ahead.next(), None);
+            let mut delay = Delay::default();
+            let mut items: Vec<_> = (0..count).filter_map(|item| delay.exchange(item)).collect();
+            assert_eq!(items.len(), count.saturating_sub(DEPTH));
+            items.extend(delay.rest());
+            assert!(items.into_iter().eq(0..count));
+            assert_eq!(delay.rest().next(), None);
         }
     }
 }

@@ -6,33 +6,30 @@ mod block;
 use crate::deadlines::Deadlines;
 use crate::hash::FieldDeadline;
 use crate::hash_seed::{Scatter, hash_of};
-use crate::table::{HashOf, Slot, Table};
-use ahead::Ahead;
+use crate::table::{Found, HashOf, Slot, Table};
+use ahead::Delay;
 pub(crate) use block::Block;
+use std::ops::ControlFlow;
 use std::ptr::NonNull;
 
 /// Tries to find a random element that is not past its deadline before all are looked at.
 const RANDOM_TRIES: usize = 32;
+
+/// After so many insertions a look at whether the table is skewed, before lookups could become slow.
+const SKEW_CHECK: usize = 32;
 
 /// Elements with a key (a member, or a field with a value), each at most once.
 ///
 /// # Invariants
 /// * The table holds blocks that only this struct owns, each under the scattered hash of its key.
 /// * `block_bytes` is the sum of their sizes.
+/// * The order of hashes changes at most once, when the table has become skewed.
 /// * The index has exactly the elements with a deadline, and is there only when there are any.
 pub(crate) struct Elements {
     table: Table,
     block_bytes: usize,
     deadlines: Option<Box<Deadlines>>,
     scatter: Scatter,
-}
-
-/// Elements that the table has under a hash, going by the bits that it keeps.
-#[derive(Clone, Copy)]
-pub(crate) enum Found {
-    Nothing,
-    One(NonNull<u8>),
-    Several,
 }
 
 // SAFETY: the struct owns the blocks that its table and its index point to; methods taking &self only read.
@@ -58,7 +55,7 @@ impl Elements {
             table: Table::new(0),
             block_bytes: 0,
             deadlines: None,
-            scatter: Scatter::new(),
+            scatter: Scatter::NONE,
         }
     }
 
@@ -93,36 +90,33 @@ impl Elements {
         Some(self.block(self.table.get(slot)))
     }
 
-    /// Looks up which elements may have this hash and starts bringing them into the cache, once their bucket
-    /// is there.
+    /// Looks up which element may have this hash and starts bringing it into the cache, once its bucket is
+    /// there.
     #[inline(always)]
     pub(crate) fn request(&self, hash: u64) -> Found {
-        let mut found = Found::Nothing;
-        self.table.candidates(self.scatter.apply(hash), |_, start| {
-            found = match found {
-                Found::Nothing => Found::One(start),
-                Found::One(_) | Found::Several => Found::Several,
-            };
+        let slot = self.table.find(self.scatter.apply(hash), |_| true);
+        slot.map_or(Found::Nothing, |slot| {
+            let start = self.table.get(slot);
             ahead::prefetch_short(start);
-        });
-        found
+            Found::First(start)
+        })
     }
 
-    /// Whether one of the elements that `found` says is under this hash has the key that is looked for. The
-    /// elements have not changed meanwhile.
+    /// Whether there is an element with this key, going by what was found for it. The elements have not
+    /// changed meanwhile. `hash` is only asked for when that does not tell.
     #[inline(always)]
-    pub(crate) fn any_of(
+    pub(crate) fn confirm(
         &self,
         found: Found,
-        hash: u64,
+        hash: impl FnOnce() -> u64,
         mut is: impl FnMut(&[u8]) -> bool,
     ) -> bool {
         match found {
             Found::Nothing => false,
-            Found::One(start) => is(self.block(start).key()),
-            Found::Several => {
+            Found::First(start) if is(self.block(start).key()) => true,
+            Found::First(_) | Found::Unknown => {
                 let is = |start| is(self.block(start).key());
-                self.table.find(self.scatter.apply(hash), is).is_some()
+                self.table.find(self.scatter.apply(hash()), is).is_some()
             }
         }
     }
@@ -199,6 +193,55 @@ impl Elements {
         let hasher = self.hasher();
         let hash = self.scatter.apply(hash);
         self.table.insert(hash, start, &hasher);
+        if self.len().is_multiple_of(SKEW_CHECK)
+            && self.in_common_order()
+            && self.table.is_skewed(hash)
+        {
+            self.reorder();
+        }
+    }
+
+    /// Builds the table anew in an order of its own.
+    #[cold]
+    fn reorder(&mut self) {
+        self.scatter = Scatter::new();
+        let hasher = self.hasher();
+        let skewed = std::mem::replace(&mut self.table, Table::new(0));
+        for start in ahead::elements(&skewed) {
+            self.table.insert(hasher.hash(start), start, &hasher);
+        }
+    }
+
+    /// Whether this table and others of which that is true have their elements in the same order.
+    pub(crate) fn in_common_order(&self) -> bool {
+        self.scatter == Scatter::NONE
+    }
+
+    /// Visits all elements that another table in common order may have too, with `all` also the others, each
+    /// with what was found for it there. Both are brought into the cache before.
+    pub(crate) fn join<'a>(
+        &'a self,
+        other: &Elements,
+        all: bool,
+        mut visit: impl FnMut(Block<'a>, Found) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        debug_assert!(self.in_common_order() && other.in_common_order());
+        let mut coming = Delay::default();
+        self.table.join(&other.table, |start, found| {
+            if let Found::First(start) = found {
+                ahead::prefetch_short(start);
+            } else if !all && found == Found::Nothing {
+                return ControlFlow::Continue(());
+            }
+            ahead::prefetch_short(start);
+            match coming.exchange((start, found)) {
+                Some((start, found)) => visit(self.block(start), found),
+                None => ControlFlow::Continue(()),
+            }
+        })?;
+        coming
+            .rest()
+            .try_for_each(|(start, found)| visit(self.block(start), found))
     }
 
     fn index(&mut self, deadline: Option<u64>, start: NonNull<u8>) {
@@ -340,15 +383,36 @@ impl Elements {
         count
     }
 
-    /// All elements, in the order of their hashes more or less.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = Block<'_>> {
-        Ahead::new(self.table.iter()).map(|start| self.block(start))
+    /// A copy without deadlines.
+    pub(crate) fn clone_lasting(&self) -> Elements {
+        let mut copy = self.clone();
+        let volatile: Vec<_> = self.iter().filter(|it| it.deadline().is_some()).collect();
+        for block in volatile {
+            copy.set_deadline(block.key(), None);
+        }
+        copy
     }
 
-    /// Visits a few elements from a cursor on, as [`Table::scan`].
+    /// All elements, in the order of their hashes more or less.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Block<'_>> {
+        ahead::elements(&self.table).map(|start| self.block(start))
+    }
+
+    /// Visits a few elements from a cursor on and returns the next cursor, as [`Table::scan`]; but they begin
+    /// at 0, and are small numbers: the table uses the upper 48 bits, and the lowest bit here tells the order.
+    /// A cursor from before the order changed starts again.
     pub(crate) fn scan<'a>(&'a self, cursor: u64, mut visit: impl FnMut(Block<'a>)) -> u64 {
+        let order = u64::from(!self.in_common_order());
+        let position = if cursor & 1 == order {
+            cursor >> 1 << 16
+        } else {
+            0
+        };
         let visit = |start| visit(self.block(start));
-        self.table.scan(cursor, &self.hasher(), visit)
+        match self.table.scan(position, &self.hasher(), visit) {
+            0 => 0,
+            next => next >> 16 << 1 | order,
+        }
     }
 
     /// A random element that is not past its deadline at `now_ms`; 0 sees all. `None` when all are.
@@ -383,17 +447,27 @@ impl Elements {
 /// A copy with blocks of its own.
 impl Clone for Elements {
     fn clone(&self) -> Self {
-        let mut copy = Elements::new();
-        for block in self.iter() {
-            copy.insert(hash_of(block.key()), block.duplicate());
+        let mut deadlines = Deadlines::default();
+        let table = self.table.duplicate(|start| {
+            let block = self.block(start);
+            let copy = block.duplicate();
+            if let Some(deadline) = block.deadline() {
+                deadlines.insert(deadline, copy);
+            }
+            copy
+        });
+        Elements {
+            table,
+            block_bytes: self.block_bytes,
+            deadlines: (!deadlines.is_empty()).then(|| Box::new(deadlines)),
+            scatter: self.scatter,
         }
-        copy
     }
 }
 
 impl Drop for Elements {
     fn drop(&mut self) {
-        for start in Ahead::new(self.table.iter()) {
+        for start in ahead::elements(&self.table) {
             // SAFETY: the blocks are owned by this struct alone; the table is only emptied afterwards, and
             // frees without reading them.
             unsafe { block::free(start) };

@@ -2,12 +2,12 @@
 //!
 //! Members are looked for in batches: all buckets of a batch are asked for before the first is read, then
 //! all elements. All tables hash with the same seed, so each member is hashed once, however many tables it
-//! is looked for in.
+//! is looked for in, and not at all when only two tables of about the same size are compared.
 
 use super::{Form, Set};
-use crate::elements::{Elements, Found};
+use crate::elements::Elements;
 use crate::hash_seed::hash_of;
-use crate::table::{HashOf, Table};
+use crate::table::{Found, HashOf, Table};
 use crate::{DIGITS, Element, Thresholds};
 use std::ops::ControlFlow;
 use std::ptr::{self, NonNull};
@@ -17,6 +17,9 @@ const BATCH: usize = 128;
 
 /// How many members ahead elements are asked for, and their buckets as many before. A power of two.
 const AHEAD: usize = 8;
+
+/// A table that is more than so many times smaller than another is not walked over together with it.
+const JOIN_RATIO: usize = 8;
 
 /// A member on its way, with its hash if some table is asked. Aligned, so that a table can point to it.
 #[repr(align(8))]
@@ -67,27 +70,82 @@ fn sift(
     first: &Set,
     others: &[&Set],
     wanted: bool,
-    mut visit: impl FnMut(Element<'_>) -> ControlFlow<()>,
+    visit: impl FnMut(Element<'_>) -> ControlFlow<()>,
 ) {
-    let is_table = |set: &&Set| matches!(set.form(), Form::Table(_));
-    let hash = others.iter().any(is_table);
-    let mut members = first.iter();
-    let mut batch = Vec::with_capacity(BATCH);
-    loop {
-        batch.extend(members.by_ref().take(BATCH).map(|member| match hash {
+    if let Some((second, rest)) = others.split_first()
+        && let (Form::Table(mine), Form::Table(theirs)) = (first.form(), second.form())
+        && mine.in_common_order()
+        && theirs.in_common_order()
+        && mine.len() >= theirs.len() / JOIN_RATIO
+    {
+        let mut sieve = Sieve::new(rest, wanted, visit);
+        // As both tables are in the same order, one walk over both is enough, and nothing is hashed.
+        let whole = mine.join(theirs, !wanted, |block, found| {
+            let key = block.key();
+            let is = theirs.confirm(found, || hash_of(key), |other| other == key);
+            if is == wanted {
+                return sieve.push(Element::Bytes(key));
+            }
+            ControlFlow::Continue(())
+        });
+        sieve.end(whole);
+    } else {
+        let mut sieve = Sieve::new(others, wanted, visit);
+        let whole = first.iter().try_for_each(|member| sieve.push(member));
+        sieve.end(whole);
+    }
+}
+
+/// Takes members and visits those that all sets have, or none of them.
+struct Sieve<'a, 's, V> {
+    sets: &'s [&'s Set],
+    wanted: bool,
+    /// Whether some set is a table.
+    hash: bool,
+    batch: Vec<Candidate<'a>>,
+    visit: V,
+}
+
+impl<'a, 's, V: FnMut(Element<'_>) -> ControlFlow<()>> Sieve<'a, 's, V> {
+    fn new(sets: &'s [&'s Set], wanted: bool, visit: V) -> Self {
+        let is_table = |set: &&Set| matches!(set.form(), Form::Table(_));
+        Sieve {
+            sets,
+            wanted,
+            hash: sets.iter().any(is_table),
+            batch: Vec::new(),
+            visit,
+        }
+    }
+
+    #[inline]
+    fn push(&mut self, member: Element<'a>) -> ControlFlow<()> {
+        if self.sets.is_empty() {
+            return (self.visit)(member);
+        }
+        self.batch.push(match self.hash {
             true => Candidate::hashed(member),
             false => Candidate { member, hash: 0 },
-        }));
-        if batch.is_empty() {
-            return;
+        });
+        if self.batch.len() < BATCH {
+            return ControlFlow::Continue(());
         }
-        for set in others {
-            retain(&mut batch, set, wanted);
+        self.flush()
+    }
+
+    fn flush(&mut self) -> ControlFlow<()> {
+        for set in self.sets {
+            retain(&mut self.batch, set, self.wanted);
         }
-        for candidate in batch.drain(..) {
-            if visit(candidate.member).is_break() {
-                return;
-            }
+        let mut kept = self.batch.drain(..);
+        kept.try_for_each(|candidate| (self.visit)(candidate.member))
+    }
+
+    /// After the last member, unless the visit was ended.
+    fn end(mut self, whole: ControlFlow<()>) {
+        if whole.is_continue() {
+            // There is nothing more to do, either way.
+            let _ = self.flush();
         }
     }
 }
@@ -121,7 +179,7 @@ fn retain(batch: &mut Vec<Candidate<'_>>, set: &Set, wanted: bool) {
             continue;
         };
         let is = |key: &[u8]| candidate.member.is(key);
-        if elements.any_of(found, candidate.hash, is) == wanted {
+        if elements.confirm(found, || candidate.hash, is) == wanted {
             batch.swap(kept, read);
             kept += 1;
         }
@@ -199,7 +257,12 @@ pub fn union(sets: &[&Set], limits: &Thresholds) -> Set {
 
 /// The union when it is known to become a table.
 fn large_union(sets: &[&Set]) -> Set {
-    let mut result = Elements::new();
+    let (mut result, sets) = match sets.split_first() {
+        Some((largest, others)) if let Form::Table(elements) = largest.form() => {
+            (elements.clone_lasting(), others)
+        }
+        _ => (Elements::new(), sets),
+    };
     for set in sets {
         let mut members = set.iter();
         let mut batch = Vec::with_capacity(BATCH);

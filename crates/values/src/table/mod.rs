@@ -55,6 +55,7 @@
 //!    again may be visited once for each time it was there.
 
 mod bucket;
+mod order;
 mod scan;
 mod segment;
 #[cfg(test)]
@@ -64,6 +65,7 @@ use std::ptr::NonNull;
 
 pub(crate) use bucket::prefetch;
 use bucket::{NEIGHBOUR, Packed, STASH, home_of};
+pub(crate) use order::Found;
 pub use scan::Stats;
 use segment::{Gathered, Place, Segment, SegmentMut, Word, next_size, size_for};
 
