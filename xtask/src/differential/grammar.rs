@@ -198,8 +198,8 @@ impl Generator {
         }
     }
 
-    /// A word of a class: `l s h z t` keys of a kind (now and then of another), `y` sorted sets of equal scores, `L` lists
-    /// and nothing else, `G` a pattern into hashes, `k` any key, `e` an element,
+    /// A word of a class: `l s h z t` keys of a kind (now and then of another), `y` sorted sets of equal scores, `m`, `L` and `S`
+    /// lists, lists and sets and nothing else, `G` a pattern into hashes, `k` any key, `e` an element,
     /// `n` a small number, `N` an extreme one, `c` a count of at least 0, `f` a score, `r` a score bound, `x`
     /// a lexical bound, `g` a pattern, `p` a deadline far in the future, `w` a weight.
     pub(crate) fn pick(&mut self, class: char) -> Vec<u8> {
@@ -215,7 +215,9 @@ impl Generator {
             }
             // Never another kind: scores must stay equal.
             'y' => format!("y{}", self.below(KEYS)),
+            'm' => format!("m{}", self.below(KEYS)),
             'L' => format!("l{}", self.below(KEYS)),
+            'S' => format!("s{}", self.below(KEYS)),
             'G' => {
                 let mut pattern = b"h*->".to_vec();
                 pattern.extend(self.element());

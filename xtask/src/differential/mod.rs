@@ -6,7 +6,7 @@
 
 mod grammar;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
@@ -24,10 +24,9 @@ const USAGE: &str = "usage: cargo xtask differential --peer PATH [options]
   --server PATH     the server to test; default: target/release/lodestore
   --commands N      how many commands; default: 200000
   --seed N          default: 1
+  --batch N         commands between two looks at digests and encodings; default: 100
   --only WORD       only templates that contain it, besides those that write";
 
-/// Commands that are sent together.
-const BATCH: usize = 100;
 /// Commands between two fresh starts with other limits of the packed encodings.
 const ROUND: usize = 5_000;
 /// Differences that are reported before the run ends.
@@ -60,6 +59,7 @@ struct Options {
     peer: PathBuf,
     commands: usize,
     seed: u64,
+    batch: usize,
     only: Option<String>,
 }
 
@@ -76,8 +76,10 @@ pub(crate) fn run(words: &[String]) -> Result<()> {
     let mut report = Report::default();
     let began = Instant::now();
     let mut done = 0;
+    let mut round = usize::MAX;
     while done < options.commands && report.differences < REPORTS_MAX {
-        if done % ROUND == 0 {
+        if done / ROUND != round {
+            round = done / ROUND;
             let limits = LIMITS[(done / ROUND) % LIMITS.len()];
             for server in [&mut ours, &mut peer] {
                 server.begin_round(limits)?;
@@ -88,14 +90,14 @@ pub(crate) fn run(words: &[String]) -> Result<()> {
         for server in [&mut ours, &mut peer] {
             server.ask(&["HELLO", protocol])?;
         }
-        let batch: Vec<(Compare, Vec<Vec<u8>>)> = (0..BATCH)
+        let batch: Vec<(Compare, Vec<Vec<u8>>)> = (0..options.batch)
             .map(|_| {
                 let template = &templates[generator.below(templates.len() as u64) as usize];
                 (template.compare, generator.command(template))
             })
             .collect();
         run_batch(&mut ours, &mut peer, &batch, &mut report)?;
-        done += BATCH;
+        done += options.batch;
     }
     println!(
         "{done} commands with seed {}, {} differences, {} s",
@@ -116,6 +118,7 @@ fn parse(words: &[String]) -> Result<Options> {
         peer: PathBuf::new(),
         commands: 200_000,
         seed: 1,
+        batch: 100,
         only: None,
     };
     let mut words = words.iter();
@@ -126,6 +129,7 @@ fn parse(words: &[String]) -> Result<Options> {
             "--peer" => options.peer = value.into(),
             "--commands" => options.commands = value.parse()?,
             "--seed" => options.seed = value.parse()?,
+            "--batch" => options.batch = value.parse::<usize>()?.clamp(1, ROUND),
             "--only" => options.only = Some(value.clone()),
             _ => bail!("{USAGE}"),
         }
@@ -195,7 +199,10 @@ impl Report {
 }
 
 fn is_key(word: &[u8]) -> bool {
-    matches!(word, [b'l' | b's' | b'h' | b'z' | b't' | b'y', b'0'..=b'9'])
+    matches!(
+        word,
+        [b'l' | b's' | b'h' | b'z' | b't' | b'y' | b'm', b'0'..=b'9']
+    )
 }
 
 fn show(command: &[Vec<u8>]) -> String {
@@ -251,21 +258,28 @@ fn run_batch(
             report.history.push(command.clone());
         }
     }
-    compare_state(ours, peer, report)
+    compare_state(ours, peer, batch, report)
 }
 
-/// Digest and encoding of every key.
-fn compare_state(ours: &mut Server, peer: &mut Server, report: &mut Report) -> Result<()> {
-    let keys = ["l", "s", "h", "z", "t", "y"]
-        .iter()
-        .flat_map(|kind| (0..3).map(move |number| format!("{kind}{number}")));
-    for key in keys {
+/// Digest and encoding of every key that the batch names.
+fn compare_state(
+    ours: &mut Server,
+    peer: &mut Server,
+    batch: &[(Compare, Vec<Vec<u8>>)],
+    report: &mut Report,
+) -> Result<()> {
+    let words = batch.iter().flat_map(|(_, command)| command);
+    let keys: BTreeSet<String> = words
+        .filter(|word| is_key(word))
+        .map(|word| String::from_utf8_lossy(word).into_owned())
+        .collect();
+    for key in &keys {
         for question in [
-            &["DEBUG", "DIGEST-VALUE", &key][..],
-            &["OBJECT", "ENCODING", &key][..],
-            &["PEXPIRETIME", &key][..],
+            &["DEBUG", "DIGEST-VALUE", key][..],
+            &["OBJECT", "ENCODING", key][..],
+            &["PEXPIRETIME", key][..],
         ] {
-            if key.starts_with('t') && question.contains(&"ENCODING") {
+            if key.starts_with(['t', 'm']) && question.contains(&"ENCODING") {
                 continue;
             }
             let (mine, theirs) = (ours.ask(question)?, peer.ask(question)?);

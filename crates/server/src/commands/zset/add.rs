@@ -261,13 +261,13 @@ fn add(ctx: &mut Context<'_, '_>, mut options: Options) -> CommandResult {
     let longest = longest.map(<[u8]>::len).max().unwrap_or(0);
     let applied = match ctx.data.zset_mut(key)? {
         Some(members) => {
-            members.expect(rest / 2, longest, &limits);
+            members.plan_for(rest / 2, longest, &limits);
             pairs.apply(&options, members, &limits)?
         }
         None if options.existing_only => Applied::default(),
         None => {
             let mut members = SortedSet::new();
-            members.expect(rest / 2, longest, &limits);
+            members.plan_for(rest / 2, longest, &limits);
             let applied = pairs.apply(&options, &mut members, &limits)?;
             let value = NewValue::Owned(Value::ZSet(members));
             ctx.data.set(key, value, Expiry::Clear);
