@@ -38,7 +38,7 @@ pub(crate) const MEMORY_USAGE: Command = Command {
     group: Group::Server,
     since: "4.0.0",
     summary: "Tells how many bytes a key and its value take.",
-    complexity: "O(N) in the number of sampled elements",
+    complexity: "O(1)",
     args: &[
         Arg {
             name: "key",
