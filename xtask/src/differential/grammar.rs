@@ -257,11 +257,12 @@ impl Generator {
         }
     }
 
+    /// No -0: Valkey keeps its sign only in skiplists, and it makes those at other times than we do.
     fn score(&mut self) -> String {
         match self.below(12) {
             0..=5 => (self.below(20) as i64 - 8).to_string(),
             6 => format!("{}.5", self.below(10)),
-            7 => (*self.choose(&["inf", "-inf", "+inf", "1e300", "-1e-7", "0.1", "-0"])).to_owned(),
+            7 => (*self.choose(&["inf", "-inf", "+inf", "1e300", "-1e-7", "0.1"])).to_owned(),
             8 => (*self.choose(&["3.0000000000000004", "1234567890123", "9007199254740993"]))
                 .to_owned(),
             9 if self.below(10) == 0 => (*self.choose(&["nan", "abc", "", "1,5"])).to_owned(),
