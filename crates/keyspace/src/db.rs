@@ -32,8 +32,8 @@ pub(crate) struct Database {
     /// Entries with a deadline.
     pub(crate) volatile: usize,
     /// Entries that have elements with deadlines, by hash, with the time for which they are filed in the
-    /// wheel; none before the first such entry.
-    pub(crate) elements: Option<Box<HashMap<u64, u64>>>,
+    /// wheel.
+    pub(crate) elements: HashMap<u64, u64>,
     /// Sum of all deadlines, for the average time to live.
     deadline_sum: u128,
     /// Bytes of all blocks; what values keep elsewhere is not in it.
@@ -50,7 +50,7 @@ impl Database {
             table: Table::new(place.prefix_bits),
             expiry: Expiry::new(seen_ms),
             volatile: 0,
-            elements: None,
+            elements: HashMap::new(),
             deadline_sum: 0,
             block_bytes: 0,
             place,
@@ -106,51 +106,49 @@ impl Database {
     /// True when some entry has elements with deadlines.
     #[inline]
     pub(crate) fn has_volatile_elements(&self) -> bool {
-        self.elements.is_some()
+        !self.elements.is_empty()
     }
 
     /// Number of entries that have elements with deadlines.
     pub(crate) fn volatile_elements(&self) -> usize {
-        self.elements.as_ref().map_or(0, |elements| elements.len())
+        self.elements.len()
     }
 
     /// For when the wheel was told to look at the elements of an entry.
     pub(crate) fn elements_filed(&self, hash: KeyHash) -> Option<u64> {
-        self.elements.as_ref()?.get(&hash.0).copied()
+        self.elements.get(&hash.0).copied()
     }
 
     /// Notes that the earliest deadline of an element of an entry is `next` now, and files it when need be.
     /// Returns when the wheel wants to be looked at because of it, `u64::MAX` for never.
     pub(crate) fn elements_changed(&mut self, hash: KeyHash, next: Option<u64>) -> u64 {
-        match (next, &mut self.elements) {
-            (None, None) => u64::MAX,
-            (None, Some(elements)) => {
-                elements.remove(&hash.0);
-                if elements.is_empty() {
-                    self.elements = None;
-                }
-                u64::MAX
+        let Some(next) = next else {
+            self.elements.remove(&hash.0);
+            if self.elements.is_empty() {
+                self.elements = HashMap::new();
             }
-            (Some(next), elements) => {
-                let elements = elements.get_or_insert_default();
-                // A handle that is filed earlier will find the new time.
-                if elements.get(&hash.0).is_some_and(|filed| *filed <= next) {
-                    return u64::MAX;
-                }
-                elements.insert(hash.0, next);
-                self.file(hash, next)
-            }
+            return u64::MAX;
+        };
+        // A handle that is filed earlier will find the new time.
+        if self
+            .elements
+            .get(&hash.0)
+            .is_some_and(|filed| *filed <= next)
+        {
+            return u64::MAX;
         }
+        self.elements.insert(hash.0, next);
+        self.file(hash, next)
     }
 
     /// As [`Database::elements_changed`] when elements have expired: the handle that was filed for them finds
     /// the new time, whether it fires now or later.
     pub(crate) fn elements_expired(&mut self, hash: KeyHash, next: Option<u64>) {
-        match (next, &mut self.elements) {
-            (Some(next), Some(elements)) => {
-                elements.insert(hash.0, next);
+        match next {
+            Some(next) => {
+                self.elements.insert(hash.0, next);
             }
-            _ => {
+            None => {
                 self.elements_changed(hash, None);
             }
         }
@@ -166,7 +164,7 @@ impl Database {
             self.volatile -= 1;
             self.deadline_sum -= u128::from(deadline);
         }
-        if self.elements.is_some() {
+        if !self.elements.is_empty() {
             self.elements_changed(hasher.hash(block.key()), None);
         }
         // SAFETY: the table does not hold the block any more, so this is the only copy in use.

@@ -250,9 +250,9 @@ impl Database {
             if let Some(deadline) = block.deadline() {
                 wheel.file(hasher.hash(block.key()).0, deadline);
             }
-            if let Some(elements) = &self.elements {
+            if !self.elements.is_empty() {
                 let hash = hasher.hash(block.key()).0;
-                if let Some(deadline) = elements.get(&hash) {
+                if let Some(deadline) = self.elements.get(&hash) {
                     wheel.file(hash, *deadline);
                 }
             }

@@ -156,6 +156,7 @@ worker_stats! {
     keyspace_misses,
     /// Keys removed because their time was over.
     expired_keys,
+    /// Elements of collections removed because their time was over.
     expired_fields,
     /// Keys evicted.
     evicted_keys,

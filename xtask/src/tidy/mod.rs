@@ -37,7 +37,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         &["keyspace", "persist", "resp", "server", "values"],
     ),
     ("bench", &[]),
-    ("xtask", &[]),
+    ("xtask", &["resp"]),
 ];
 
 /// First parts of absolute paths that are the same on every machine.

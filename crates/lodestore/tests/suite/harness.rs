@@ -207,7 +207,9 @@ pub(crate) fn dump(client: &mut Client) -> Vec<String> {
 /// What a key holds, as text: elements without an order of their own are sorted, and each is followed by its
 /// deadline.
 fn content(client: &mut Client, kind: &str, key: &[u8]) -> String {
-    let (read, width, tell): (&[&[u8]], _, Option<(&[u8], &[u8])>) = match kind {
+    /// How to read, how many replies an element has, how to ask for its deadline.
+    type Reading<'a> = (&'a [&'a [u8]], usize, Option<(&'a [u8], &'a [u8])>);
+    let (read, width, tell): Reading<'_> = match kind {
         "+list" => (&[b"LRANGE", key, b"0", b"-1"], 1, None),
         "+set" => (&[b"SMEMBERS", key], 1, Some((b"SPEXPIRETIME", b"MEMBERS"))),
         "+zset" => (
