@@ -7,10 +7,10 @@
 use super::{Form, Set};
 use crate::elements::Elements;
 use crate::hash_seed::hash_of;
-use crate::table::{Found, HashOf, Table};
+use crate::table::Found;
 use crate::{DIGITS, Element, Thresholds};
 use std::ops::ControlFlow;
-use std::ptr::{self, NonNull};
+use std::ptr;
 
 /// Members that go through the sets together.
 const BATCH: usize = 128;
@@ -18,11 +18,16 @@ const BATCH: usize = 128;
 /// How many members ahead elements are asked for, and their buckets as many before. A power of two.
 const AHEAD: usize = 8;
 
+/// Members of a listpack that are compared in the time of a look into a table.
+const LISTPACK_STEPS: usize = 12;
+
+/// Looks into a table that take the time of putting a member into a new one.
+const GATHER_COST: usize = 6;
+
 /// A table that is more than so many times smaller than another is not walked over together with it.
 const JOIN_RATIO: usize = 8;
 
-/// A member on its way, with its hash if some table is asked. Aligned, so that a table can point to it.
-#[repr(align(8))]
+/// A member on its way, with its hash if some table is asked.
 struct Candidate<'a> {
     member: Element<'a>,
     hash: u64,
@@ -52,16 +57,26 @@ pub fn difference(first: &Set, others: &[&Set], visit: impl FnMut(Element<'_>) -
     if others.iter().any(|other| ptr::eq(*other, first)) {
         return;
     }
-    // Redis's choice: looking for each member in each set, which may end early, or taking the members
-    // of each set from a copy.
-    let look_up = first.len().saturating_mul(others.len() + 1) / 2;
-    let take_away = others.iter().map(|set| set.len()).sum::<usize>() + first.len();
-    if look_up <= take_away {
-        let mut others = others.to_vec();
-        others.sort_by_key(|set| std::cmp::Reverse(set.len()));
-        sift(first, &others, false, visit);
+    let mut others = others.to_vec();
+    others.sort_by_key(|set| std::cmp::Reverse(set.len()));
+    // Either each member is looked for in each set, which may end early, or in all of them put together.
+    let look_up: usize = others.iter().map(|set| probe_cost(set)).sum();
+    let look_up = look_up.saturating_mul(first.len());
+    let others_len: usize = others.iter().map(|set| set.len()).sum();
+    let gather = others_len.saturating_mul(GATHER_COST) + first.len();
+    if look_up > gather {
+        let all = large_union(&others);
+        sift(first, &[&all], false, visit);
     } else {
-        subtract(first, others, visit);
+        sift(first, &others, false, visit);
+    }
+}
+
+/// What it costs to look for a member, beside a look into a table.
+fn probe_cost(set: &Set) -> usize {
+    match set.form() {
+        Form::Table(_) | Form::Intset(_) => 1,
+        Form::Listpack(pack) => 1 + pack.len() / LISTPACK_STEPS,
     }
 }
 
@@ -185,56 +200,6 @@ fn retain(batch: &mut Vec<Candidate<'_>>, set: &Set, wanted: bool) {
         }
     }
     batch.truncate(kept);
-}
-
-/// Finds the hash of a candidate.
-struct CandidateHash;
-
-impl HashOf for CandidateHash {
-    fn hash(&self, ptr: NonNull<u8>) -> u64 {
-        // SAFETY: only `subtract` has tables of candidates, which outlive the table.
-        unsafe { ptr.cast::<Candidate<'_>>().as_ref() }.hash
-    }
-}
-
-/// Visits the members of `first` that are left when those of `others` are taken from it.
-fn subtract(first: &Set, others: &[&Set], mut visit: impl FnMut(Element<'_>) -> ControlFlow<()>) {
-    let candidates: Vec<_> = first.iter().map(Candidate::hashed).collect();
-    let mut left = Table::new(0);
-    for candidate in &candidates {
-        left.insert(
-            candidate.hash,
-            NonNull::from(candidate).cast(),
-            &CandidateHash,
-        );
-    }
-    // SAFETY: the table has pointers to candidates only, which live until the end of the function.
-    let candidate = |ptr: NonNull<u8>| unsafe { ptr.cast::<Candidate<'_>>().as_ref() };
-    for set in others {
-        let mut members = set.iter();
-        while !left.is_empty() {
-            let mut batch = [const { None }; BATCH];
-            let coming = members.by_ref().take(BATCH).map(Candidate::hashed);
-            for (place, gone) in batch.iter_mut().zip(coming) {
-                left.prefetch_bucket(gone.hash);
-                *place = Some(gone);
-            }
-            for gone in batch.iter().flatten() {
-                let found = left.find(gone.hash, |ptr| candidate(ptr).member == gone.member);
-                if let Some(slot) = found {
-                    left.remove(slot, &CandidateHash);
-                }
-            }
-            if batch.last().is_none_or(Option::is_none) {
-                break;
-            }
-        }
-    }
-    for ptr in left.iter() {
-        if visit(candidate(ptr).member).is_break() {
-            return;
-        }
-    }
 }
 
 /// The members that are in any of the sets, without their deadlines.
