@@ -429,7 +429,7 @@ fn the_log_names_what_served_clients_did_in_order() {
     let server = TestServer::start();
     let before = server.logged().len();
     let mut feeder = server.connect();
-    let mut waiting = vec![
+    let mut waiting = [
         blocked(&server, "BLMOVE a b LEFT RIGHT 0"),
         blocked(&server, "BRPOPLPUSH b c 0"),
         blocked(&server, "BLMPOP 0 2 none c LEFT COUNT 5"),
