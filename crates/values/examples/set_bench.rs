@@ -113,7 +113,7 @@ fn operations() {
         intersect(&[&a, &b], nothing)
     });
     report("intersect 100k x 100k x 100k", n, 5, || {
-        intersect(&[&a, &b, &set_clone(&a)], nothing);
+        intersect(&[&a, &b, set_clone(&a)], nothing);
     });
     report("intersect 100 x 100k", 100, 5, || {
         intersect(&[&a, &few], nothing)
