@@ -119,7 +119,16 @@ impl<'a> Reply<'a> {
     #[inline]
     pub fn bulk(&mut self, bytes: &[u8]) {
         self.out.reserve(bytes.len() + I64_BYTES_MAX + 5);
-        self.length_line(b'$', bytes.len());
+        let digit = |of: usize| b'0' + (of % 10) as u8;
+        // Arrays of a known length are stored without a call.
+        match bytes.len() {
+            len @ 0..=9 => self.out.raw(&[b'$', digit(len), b'\r', b'\n']),
+            len @ 10..=99 => {
+                let line = [b'$', digit(len / 10), digit(len), b'\r', b'\n'];
+                self.out.raw(&line);
+            }
+            len => self.length_line(b'$', len),
+        }
         self.out.raw(bytes);
         self.out.raw(b"\r\n");
     }

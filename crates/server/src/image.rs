@@ -63,7 +63,7 @@ fn write_string(
 fn write_list(key: &[u8], list: &List, out: &mut dyn Write) -> io::Result<()> {
     let mut batch = Batches::new(b"RPUSH", key, list.len(), 1);
     let mut result = Ok(());
-    list.visit(0..list.len(), false, &mut |element| {
+    list.visit(0..list.len(), false, |element| {
         result = batch.next(out).and_then(|()| write_element(out, element));
         match result {
             Ok(()) => ControlFlow::Continue(()),

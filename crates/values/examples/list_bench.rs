@@ -54,7 +54,7 @@ fn pop(list: &mut List, end: End, limits: &Thresholds) -> usize {
 
 fn range(list: &List, start: usize, count: usize, reply: &mut Vec<u8>) {
     reply.clear();
-    list.visit(start..start + count, false, &mut |element| {
+    list.visit(start..start + count, false, |element| {
         let mut digits = DIGITS;
         let text = element.as_bytes(&mut digits);
         reply.extend_from_slice(b"$16\r\n");

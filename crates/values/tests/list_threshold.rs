@@ -6,7 +6,7 @@ use values::{End, List, Thresholds};
 
 fn text(list: &List) -> String {
     let mut text = String::new();
-    list.visit(0..usize::MAX, false, &mut |element| {
+    list.visit(0..usize::MAX, false, |element| {
         text.push_str(&String::from_utf8_lossy(&element.to_vec()));
         text.push(' ');
         ControlFlow::Continue(())

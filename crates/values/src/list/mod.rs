@@ -156,17 +156,8 @@ impl List {
     }
 
     /// Visits the elements of a range, from its last one when `reverse`.
-    pub fn visit(
-        &self,
-        range: Range<usize>,
-        reverse: bool,
-        visit: &mut dyn FnMut(Element<'_>) -> ControlFlow<()>,
-    ) {
-        self.visit_with(range, reverse, visit);
-    }
-
     #[inline]
-    fn visit_with(
+    pub fn visit(
         &self,
         range: Range<usize>,
         reverse: bool,
@@ -190,7 +181,7 @@ impl List {
     pub fn with<R>(&self, index: usize, read: impl FnOnce(Element<'_>) -> R) -> Option<R> {
         let mut read = Some(read);
         let mut result = None;
-        self.visit_with(index..index.saturating_add(1), false, |element| {
+        self.visit(index..index.saturating_add(1), false, |element| {
             result = read.take().map(|read| read(element));
             ControlFlow::Break(())
         });
@@ -289,7 +280,7 @@ impl List {
         let range = if from_back { len - most..len } else { 0..most };
         let needle = Needle::new(value);
         let (mut compared, mut matches) = (0, 0);
-        self.visit_with(range, from_back, |element| {
+        self.visit(range, from_back, |element| {
             compared += 1;
             if !needle.is(element) {
                 return ControlFlow::Continue(());
@@ -462,7 +453,7 @@ impl Drop for List {
 impl fmt::Debug for List {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut list = f.debug_list();
-        self.visit_with(0..self.len(), false, |element| {
+        self.visit(0..self.len(), false, |element| {
             list.entry(&element);
             ControlFlow::Continue(())
         });

@@ -13,7 +13,7 @@ fn thresholds(list_size: i32, list_compress: u32) -> Thresholds {
 
 fn all(list: &List) -> Vec<Vec<u8>> {
     let mut all = Vec::new();
-    list.visit(0..usize::MAX, false, &mut |element| {
+    list.visit(0..usize::MAX, false, |element| {
         all.push(element.to_vec());
         ControlFlow::Continue(())
     });
@@ -197,7 +197,7 @@ fn compare(list: &List, model: &VecDeque<Vec<u8>>, pick: usize) {
     assert_eq!(found.as_ref(), model.get(at));
     let mut backwards = Vec::new();
     let range = at / 2..at;
-    list.visit(range.clone(), true, &mut |element| {
+    list.visit(range.clone(), true, |element| {
         backwards.push(element.to_vec());
         ControlFlow::Continue(())
     });

@@ -246,7 +246,7 @@ fn move_many(ctx: &mut Context<'_, '_>, request: &Request) -> Result<Option<usiz
 fn take(list: &mut List, request: &Request, limits: &Thresholds) -> Elements {
     let range = outermost(request.from, request.count, list.len());
     let mut elements = Elements::default();
-    list.visit(range.clone(), request.reverses(), &mut |element| {
+    list.visit(range.clone(), request.reverses(), |element| {
         elements.add(element.as_bytes(&mut { DIGITS }));
         ControlFlow::Continue(())
     });

@@ -111,7 +111,7 @@ fn take_many(
 ) -> usize {
     let range = outermost(end, count, list.len());
     reply.array(range.len());
-    list.visit(range.clone(), end == End::Back, &mut |element| {
+    list.visit(range.clone(), end == End::Back, |element| {
         reply.element(element);
         ControlFlow::Continue(())
     });

@@ -102,7 +102,7 @@ pub(super) fn lrange(ctx: &mut Context<'_, '_>) -> CommandResult {
     };
     let range = places(start, stop, list.len());
     ctx.reply.array(range.len());
-    list.visit(range, false, &mut |element| {
+    list.visit(range, false, |element| {
         ctx.reply.element(element);
         ControlFlow::Continue(())
     });

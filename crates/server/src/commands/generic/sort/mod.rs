@@ -406,7 +406,7 @@ fn in_order(value: ValueRef<'_>, wanted: Range<usize>, descending: bool, element
                 true => mirrored(list.len()),
                 false => wanted,
             };
-            list.visit(range, descending, &mut |element| {
+            list.visit(range, descending, |element| {
                 push(element);
                 ControlFlow::Continue(())
             });
@@ -449,7 +449,7 @@ fn load(value: ValueRef<'_>, numeric: bool) -> Result<(Texts, Vec<Rank>), Comman
         elements.push(text);
     };
     match value {
-        ValueRef::List(list) => list.visit(0..list.len(), false, &mut |element| {
+        ValueRef::List(list) => list.visit(0..list.len(), false, |element| {
             push(element);
             ControlFlow::Continue(())
         }),

@@ -45,7 +45,7 @@ impl Digest {
     fn append_value(&mut self, entry: &EntryRef<'_>, view_ms: u64) {
         self.append(&(entry.value_type() as u32).to_be_bytes());
         match entry.value() {
-            ValueRef::List(list) => list.visit(0..list.len(), false, &mut |element| {
+            ValueRef::List(list) => list.visit(0..list.len(), false, |element| {
                 self.append(text(element, &mut { DIGITS }));
                 ControlFlow::Continue(())
             }),
