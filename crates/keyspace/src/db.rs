@@ -66,6 +66,16 @@ impl Database {
         })
     }
 
+    /// Starts bringing the out-of-line values that `hash` may mean into the cache. Reads the entries, so they
+    /// should have been prefetched some time before.
+    #[inline]
+    pub(crate) fn prefetch_value(&self, hash: KeyHash) {
+        self.table.candidates(hash.0, |_, ptr| {
+            // SAFETY: the table holds live blocks.
+            unsafe { Block::from_ptr(ptr) }.prefetch_value();
+        });
+    }
+
     #[inline]
     pub(crate) fn block(&self, slot: Slot) -> Block {
         // SAFETY: the table holds live blocks.

@@ -244,6 +244,18 @@ impl Keyspace {
         }
     }
 
+    /// Starts bringing the beginning of a collection into the cache; looks into the entry of its key, so
+    /// [`Keyspace::prefetch_entry`] should have been called some time before. Does nothing when somebody holds
+    /// the shard.
+    #[inline]
+    pub fn prefetch_value(&self, db: u32, hash: KeyHash) {
+        if let Ok(shard) = self.cells[self.shard_of(hash)].shard.try_lock()
+            && let Some(db) = shard.db(db)
+        {
+            db.prefetch_value(hash);
+        }
+    }
+
     /// Sizes of a database, summed over all shards. Locks one shard after the other, so it is not a
     /// consistent cut.
     pub fn db_stats(&self, db: u32) -> DatabaseStats {
@@ -330,6 +342,14 @@ impl<'a> Locked<'a> {
     pub fn prefetch_entry(&self, db: u32, hash: KeyHash) {
         if let Some(db) = self.shard(hash).and_then(|shard| shard.db(db)) {
             db.table.prefetch_entry(hash.0);
+        }
+    }
+
+    /// [`Keyspace::prefetch_value`] for a shard that is locked already.
+    #[inline]
+    pub fn prefetch_value(&self, db: u32, hash: KeyHash) {
+        if let Some(db) = self.shard(hash).and_then(|shard| shard.db(db)) {
+            db.prefetch_value(hash);
         }
     }
 

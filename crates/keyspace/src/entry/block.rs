@@ -6,6 +6,7 @@ use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::marker::PhantomData;
 use std::ptr::{self, NonNull};
 use values::alloc::size_class;
+use values::table::prefetch;
 
 /// Bytes before the optional parts of the header: kind, flags, 24 bits of LRU or LFU.
 const FIXED: usize = 5;
@@ -13,6 +14,9 @@ const FIXED: usize = 5;
 pub(crate) const ALIGN: usize = 8;
 /// LRU and LFU fields have this many bits.
 pub const LRU_BITS: u32 = 24;
+
+/// Bytes of a cache line, to prefetch by.
+const CACHE_LINE: usize = 64;
 
 const DEADLINE: u8 = 1;
 const KEY_WIDTH_SHIFT: u32 = 1;
@@ -478,6 +482,19 @@ impl Block {
         }
         // SAFETY: the pointer is live, and by contract not read again.
         Some(unsafe { Value::read(self.value_type(), self.at(self.shape().value_at)) })
+    }
+
+    /// Starts bringing the beginning of an out-of-line value into the cache.
+    #[inline]
+    pub(crate) fn prefetch_value(self) {
+        let shape = self.shape();
+        if shape.storage() == Storage::OutOfLine {
+            // SAFETY: an out-of-line block holds a pointer at `value_at`. Collections keep marks in its low
+            // bits, which name the same cache line.
+            let value = unsafe { self.at(shape.value_at).cast::<*const u8>().read() };
+            prefetch(value);
+            prefetch(value.wrapping_add(CACHE_LINE));
+        }
     }
 
     /// Borrows an out-of-line value for change.

@@ -80,6 +80,14 @@ struct Pending {
     db: u32,
 }
 
+impl Pending {
+    fn is_for_collection(&self) -> bool {
+        use crate::command::Group::{Geo, Hash, List, Set, SortedSet, Stream};
+        let group = self.entry.ok().flatten().map(|entry| entry.command.group);
+        matches!(group, Some(Geo | Hash | List | Set | SortedSet | Stream))
+    }
+}
+
 /// Buffers that are reused from round to round.
 #[derive(Default)]
 pub(super) struct Batch {
@@ -299,6 +307,14 @@ impl Worker {
                 match (pending.hash, &held) {
                     (Some(hash), Some(locked)) => locked.prefetch_entry(pending.db, hash),
                     (Some(hash), None) => server.keyspace.prefetch_entry(pending.db, hash),
+                    (None, _) => {}
+                }
+            }
+            // Collections lie one pointer further.
+            for pending in batch.pending.iter().filter(|it| it.is_for_collection()) {
+                match (pending.hash, &held) {
+                    (Some(hash), Some(locked)) => locked.prefetch_value(pending.db, hash),
+                    (Some(hash), None) => server.keyspace.prefetch_value(pending.db, hash),
                     (None, _) => {}
                 }
             }

@@ -222,7 +222,7 @@ impl Iterator for Matches {
 /// Asks the CPU to bring a line into the first-level cache. Any address is fine: a prefetch never
 /// faults. Does nothing on architectures without a known instruction.
 #[inline(always)]
-pub(crate) fn prefetch<T>(address: *const T) {
+pub fn prefetch<T>(address: *const T) {
     #[cfg(all(target_arch = "x86_64", not(miri)))]
     // SAFETY: a prefetch has no architectural effect, whatever the address; SSE is part of x86-64.
     unsafe {

@@ -63,7 +63,7 @@ mod tests;
 
 use std::ptr::NonNull;
 
-pub(crate) use bucket::prefetch;
+pub use bucket::prefetch;
 use bucket::{NEIGHBOUR, Packed, STASH, home_of};
 pub(crate) use order::Found;
 pub use scan::Stats;
