@@ -160,8 +160,9 @@ fn bytes_per_item(entrant: &Entrant, shape: &Shape, count: u64, plan: &Plan) -> 
     client.fill(1000, |_, bytes| push_request(bytes, &[b"PING"]))?;
     let before = server.resident()?;
     fill(&mut client, &shape.fill, count).with_context(|| format!("filling {}", entrant.label))?;
-    // Incremental resizing and background frees come to rest.
-    std::thread::sleep(Duration::from_millis(500));
+    // Incremental resizing and background frees come to rest, and allocators give pages back (ours after a
+    // second).
+    std::thread::sleep(Duration::from_millis(2500));
     let grown = server.resident()?.saturating_sub(before);
     Ok(grown as f64 / count as f64)
 }

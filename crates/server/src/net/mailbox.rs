@@ -1,5 +1,6 @@
 //! What one thread may ask of a worker.
 
+use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
@@ -48,6 +49,11 @@ pub enum Message {
     Stop,
 }
 
+thread_local! {
+    /// Address of the mailbox of the worker that this thread is; 0 for other threads. Only ever compared.
+    static OWN: Cell<usize> = const { Cell::new(0) };
+}
+
 /// Inbox of a worker, with the waker of its poll.
 #[derive(Default)]
 pub struct Mailbox {
@@ -76,9 +82,24 @@ impl Mailbox {
             queue.push(message);
             together();
         }
-        if !self.filled.swap(true, Ordering::AcqRel) {
+        if !self.filled.swap(true, Ordering::AcqRel) && !self.is_own() {
             self.wake();
         }
+    }
+
+    /// Says that the calling thread is the worker. It need not be woken by itself, and in return looks at
+    /// [`Mailbox::is_filled`] before it sleeps.
+    pub fn settle(&self) {
+        OWN.set(std::ptr::from_ref(self).addr());
+    }
+
+    fn is_own(&self) -> bool {
+        OWN.get() == std::ptr::from_ref(self).addr()
+    }
+
+    /// True while there are messages.
+    pub fn is_filled(&self) -> bool {
+        self.filled.load(Ordering::Acquire)
     }
 
     /// Wakes the worker without a message.

@@ -115,6 +115,9 @@ impl Worker {
     /// Works until the server stops.
     pub fn run(&mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(EVENTS_PER_TURN);
+        if let Some(handle) = self.server.workers.get(self.index) {
+            handle.mailbox.settle();
+        }
         while !self.stopping {
             match self.poll.poll(&mut events, Some(self.timeout())) {
                 Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
@@ -138,6 +141,8 @@ impl Worker {
             self.accept(server);
         }
         self.execute_runnable(server);
+        // Clients of this worker that were served by others of it get their replies in the same turn.
+        self.read_mail(server);
         let released = self.release(server);
         self.write_replies(server, released);
         self.evict_clients(server);
@@ -164,7 +169,10 @@ impl Worker {
     }
 
     fn timeout(&self) -> Duration {
-        if self.accept_pending || !self.runnable.is_empty() || !self.writable.is_empty() {
+        let handle = self.server.workers.get(self.index);
+        let has_mail = handle.is_some_and(|handle| handle.mailbox.is_filled());
+        let has_work = !self.runnable.is_empty() || !self.writable.is_empty();
+        if has_mail || has_work || self.accept_pending {
             return Duration::ZERO;
         }
         let now_ms = self.server.now_ms();
