@@ -244,6 +244,7 @@ impl Generator {
         text.into_bytes()
     }
 
+    /// No NUL: Valkey's error texts end there.
     fn element(&mut self) -> Vec<u8> {
         match self.below(16) {
             0..=4 => self.below(30).to_string().into_bytes(),
@@ -251,7 +252,7 @@ impl Generator {
             10 => format!("word{}", self.below(100)).into_bytes(),
             11 => self.pick('N'),
             12 => (*self.choose(&["", "-0", "007", "3.5", "inf", " 1", "1e3"])).into(),
-            13 => vec![1, 0xff, b'\r', b'\n', self.below(4) as u8],
+            13 => vec![1, 0xff, b'\r', b'\n', 1 + self.below(4) as u8],
             14 => vec![b'x'; 60 + self.below(12) as usize],
             _ => format!("-{}", self.below(70_000)).into_bytes(),
         }
