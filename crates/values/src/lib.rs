@@ -6,11 +6,13 @@
 //! * [`List`], [`Set`], [`Hash`], [`SortedSet`]: the collections, independent of their encoding;
 //! * [`table`]: the hash table of the keyspace and of big hashes and sets;
 //! * [`BigString`]: long strings, shareable with replies;
+//! * [`bits`]: strings as arrays of bits;
 //! * [`glob`]: the pattern language of KEYS, SCAN and PSUBSCRIBE;
 //! * [`lcs`]: longest common subsequences.
 
 pub mod alloc;
 mod bigstring;
+pub mod bits;
 mod deadlines;
 mod distinct;
 mod element;
