@@ -3,7 +3,7 @@
 //! Values and algorithms over them, without knowledge of keys, commands, clocks or locks. Deadlines of
 //! elements are absolute unix milliseconds that callers compare.
 //!
-//! * [`List`], [`Set`], [`Hash`], [`SortedSet`]: the collections, independent of their encoding;
+//! * [`List`], [`Set`], [`Hash`], [`SortedSet`], [`Stream`]: the collections, independent of their encoding;
 //! * [`table`]: the hash table of the keyspace and of big hashes and sets;
 //! * [`BigString`]: long strings, shareable with replies;
 //! * [`bits`]: strings as arrays of bits;
@@ -29,6 +29,7 @@ mod malformed;
 pub mod number;
 mod owner;
 pub mod set;
+pub mod stream;
 pub mod table;
 mod thresholds;
 pub mod zset;
@@ -39,5 +40,6 @@ pub use hash::{FieldDeadline, Hash};
 pub use list::{End, List};
 pub use malformed::Malformed;
 pub use set::{Set, SetEncoding};
+pub use stream::{Stream, StreamId};
 pub use thresholds::Thresholds;
 pub use zset::{Inserted, LexBound, LexRange, ScoreRange, SortedSet, SortedSetBuilder};

@@ -387,6 +387,43 @@ impl<'a> Iter<'a> {
     }
 }
 
+impl<'a> Iter<'a> {
+    /// Leaves out so many elements at the front.
+    #[inline]
+    pub(crate) fn leave_out(&mut self, entries: usize) {
+        self.front = self.view.skip(self.front, self.back, entries);
+    }
+
+    /// Leaves out so many elements at the back.
+    #[inline]
+    pub(crate) fn leave_out_back(&mut self, entries: usize) {
+        for _ in 0..entries {
+            if self.front >= self.back {
+                break;
+            }
+            // SAFETY: the bytes between front and back are there, with the header or entries before them.
+            self.back -=
+                unsafe { format::step_back(self.view.at(self.back), self.back - self.front) };
+        }
+    }
+
+    /// Where the next element is, if there is one.
+    #[inline]
+    pub(crate) fn front(&self) -> Option<Position> {
+        (self.front < self.back).then(|| Position::new(self.front))
+    }
+
+    /// What lies behind the elements that are left.
+    #[inline]
+    pub(crate) fn behind(&self) -> Iter<'a> {
+        Iter {
+            view: self.view,
+            front: self.back,
+            back: self.view.end(),
+        }
+    }
+}
+
 impl<'a> Iterator for Iter<'a> {
     type Item = Element<'a>;
 

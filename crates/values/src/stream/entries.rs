@@ -1,0 +1,500 @@
+//! The entries of a stream: nodes in the order of their ids.
+
+use super::StreamId;
+use super::node::{Entry, Found, Head, NODE_BYTES_MAX, Node};
+use crate::listpack::{Iter, Position};
+use crate::malformed::Malformed;
+use std::collections::VecDeque;
+
+/// Up to which size a node takes entries; 0 is no limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NodeLimits {
+    /// `stream-node-max-bytes`.
+    pub bytes: usize,
+    /// `stream-node-max-entries`.
+    pub entries: u64,
+}
+
+impl Default for NodeLimits {
+    fn default() -> Self {
+        NodeLimits {
+            bytes: 4096,
+            entries: 100,
+        }
+    }
+}
+
+/// Why an entry cannot be appended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AppendError {
+    /// Its id is not greater than all before.
+    NotAfterLast,
+    /// It has more bytes than a node can have.
+    TooLarge,
+}
+
+/// What a trim leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keep {
+    /// So many entries, the youngest.
+    Newest(u64),
+    /// Entries with this id and greater ones.
+    From(StreamId),
+}
+
+/// Says of an entry that is about to be deleted whether it stays.
+pub(super) type Spare<'a> = dyn FnMut(StreamId) -> bool + 'a;
+
+/// The entries of a stream with what is remembered of those that are gone.
+// Invariants: ids of nodes ascend, and so do those of entries; all entries of a node are below the id of the
+// next. `length` is the sum of the live entries of the nodes, each of which has at least one.
+#[derive(Clone, Debug, Default)]
+pub struct Entries {
+    nodes: VecDeque<Node>,
+    length: u64,
+    first_id: StreamId,
+    last_id: StreamId,
+    max_deleted_id: StreamId,
+    added: u64,
+    /// Bytes of the listpacks.
+    node_bytes: usize,
+}
+
+impl Entries {
+    /// Number of entries.
+    #[inline]
+    pub fn len(&self) -> u64 {
+        self.length
+    }
+
+    /// True without entries.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.length == 0
+    }
+
+    /// The id of the first entry; 0-0 without entries.
+    #[inline]
+    pub fn first_id(&self) -> StreamId {
+        self.first_id
+    }
+
+    /// The greatest id there has ever been, or what XSETID said.
+    #[inline]
+    pub fn last_id(&self) -> StreamId {
+        self.last_id
+    }
+
+    /// The greatest id that was ever deleted by itself; trimming does not count.
+    #[inline]
+    pub fn max_deleted_id(&self) -> StreamId {
+        self.max_deleted_id
+    }
+
+    /// How many entries there have ever been.
+    #[inline]
+    pub fn added(&self) -> u64 {
+        self.added
+    }
+
+    /// Number of nodes.
+    pub fn node_count(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// The nodes with their ids and their bytes, as Redis saves them.
+    pub fn nodes(&self) -> impl ExactSizeIterator<Item = (StreamId, &[u8])> {
+        self.nodes
+            .iter()
+            .map(|node| (node.id, node.pack.as_bytes()))
+    }
+
+    /// Sets the last id. It is never below that of an entry: callers see to that.
+    pub fn set_last_id(&mut self, id: StreamId) {
+        self.last_id = id;
+    }
+
+    /// Sets the greatest deleted id.
+    pub fn set_max_deleted_id(&mut self, id: StreamId) {
+        self.max_deleted_id = id;
+    }
+
+    /// Sets how many entries there have ever been.
+    pub fn set_added(&mut self, added: u64) {
+        self.added = added;
+    }
+
+    /// Bytes on the heap.
+    pub fn heap_bytes(&self) -> usize {
+        let index = self.nodes.capacity() * size_of::<Node>();
+        self.node_bytes + crate::alloc::size_class(index)
+    }
+
+    /// The id that an entry gets at a time; `None` when there is none left.
+    pub fn next_id(&self, now_ms: u64) -> Option<StreamId> {
+        match now_ms > self.last_id.ms {
+            true => Some(StreamId::new(now_ms, 0)),
+            false => self.last_id.next(),
+        }
+    }
+
+    /// Appends an entry. `pairs` are names and values in turn.
+    ///
+    /// # Errors
+    /// See [`AppendError`]; nothing is changed then.
+    pub fn append<'e>(
+        &mut self,
+        id: StreamId,
+        pairs: impl Iterator<Item = &'e [u8]> + Clone,
+        limits: &NodeLimits,
+    ) -> Result<(), AppendError> {
+        if id <= self.last_id {
+            return Err(AppendError::NotAfterLast);
+        }
+        let (mut elements, mut names, mut values) = (0usize, 0usize, 0usize);
+        for element in pairs.clone() {
+            let sum = if elements.is_multiple_of(2) {
+                &mut names
+            } else {
+                &mut values
+            };
+            *sum = sum.saturating_add(element.len());
+            elements += 1;
+        }
+        let bytes = names.saturating_add(values);
+        // No element has more than 16 bytes around it, and a head and an entry have 9 numbers together.
+        let around = elements.saturating_add(9).saturating_mul(16);
+        let entry_max = bytes.saturating_add(around);
+        let len = elements / 2;
+        if let Some(last) = self.nodes.back_mut()
+            && has_room(last, bytes, entry_max, limits)
+        {
+            let before = last.pack.heap_bytes();
+            if last.push(id, pairs.clone(), len) {
+                self.node_bytes = self.node_bytes - before + last.pack.heap_bytes();
+                self.appended(id);
+                return Ok(());
+            }
+        }
+        if entry_max.saturating_add(names).saturating_add(around) > NODE_BYTES_MAX {
+            return Err(AppendError::TooLarge);
+        }
+        let node = Node::new(id, pairs, len).ok_or(AppendError::TooLarge)?;
+        self.node_bytes += node.pack.heap_bytes();
+        self.nodes.push_back(node);
+        self.appended(id);
+        Ok(())
+    }
+
+    fn appended(&mut self, id: StreamId) {
+        self.length += 1;
+        self.added = self.added.saturating_add(1);
+        self.last_id = id;
+        if self.length == 1 {
+            self.first_id = id;
+        }
+    }
+
+    /// The node that has the entry with an id if one has it, which is the last with an id up to it.
+    fn node_of(&self, id: StreamId) -> Option<usize> {
+        self.nodes
+            .partition_point(|node| node.id <= id)
+            .checked_sub(1)
+    }
+
+    /// The entry with an id.
+    pub fn get(&self, id: StreamId) -> Option<Entry<'_>> {
+        self.range(id, id).next()
+    }
+
+    /// True when there is an entry with this id.
+    pub fn contains(&self, id: StreamId) -> bool {
+        self.get(id).is_some()
+    }
+
+    /// The last entry.
+    pub fn last(&self) -> Option<Entry<'_>> {
+        self.range_back(StreamId::MIN, StreamId::MAX).next()
+    }
+
+    /// Entries from `start` to `end`, both included, in ascending order.
+    pub fn range(&self, start: StreamId, end: StreamId) -> Range<'_> {
+        let is_empty = start > end || start > self.last_id;
+        let first = match is_empty {
+            true => self.nodes.len(),
+            false => self.node_of(start).unwrap_or(0),
+        };
+        Range {
+            nodes: self.nodes.range(first..),
+            current: None,
+            start,
+            end,
+        }
+    }
+
+    /// Entries from `end` down to `start`, both included.
+    pub fn range_back(&self, start: StreamId, end: StreamId) -> RangeBack<'_> {
+        let behind = match start > end {
+            true => 0,
+            false => self.node_of(end).map_or(0, |node| node + 1),
+        };
+        RangeBack {
+            nodes: self.nodes.range(..behind),
+            current: None,
+            start,
+            end,
+        }
+    }
+
+    /// Deletes an entry. False when there is no such entry.
+    pub fn remove(&mut self, id: StreamId) -> bool {
+        let Some(index) = self.node_of(id) else {
+            return false;
+        };
+        let Some(at) = self.nodes.get(index).and_then(|node| node.find(id)) else {
+            return false;
+        };
+        self.mark(index, &[at]);
+        self.max_deleted_id = self.max_deleted_id.max(id);
+        if id == self.first_id || self.length == 0 {
+            self.find_first();
+        }
+        true
+    }
+
+    /// Deletes entries of a node, or all of it when they are all that live in it. True when the node is gone.
+    fn mark(&mut self, index: usize, positions: &[Position]) -> bool {
+        let Some(node) = self.nodes.get_mut(index) else {
+            return false;
+        };
+        let marked = positions.len() as u64;
+        self.length -= marked;
+        if node.head().live <= marked {
+            self.node_bytes -= node.pack.heap_bytes();
+            self.nodes.remove(index);
+            self.shrink();
+            return true;
+        }
+        let before = node.pack.heap_bytes();
+        for at in positions {
+            node.mark(*at);
+        }
+        node.count_marked(marked);
+        self.node_bytes = self.node_bytes - before + node.pack.heap_bytes();
+        false
+    }
+
+    /// Gives back room for nodes that are gone.
+    fn shrink(&mut self) {
+        if self.nodes.len() < self.nodes.capacity() / 4 {
+            self.nodes.shrink_to(self.nodes.len() * 2);
+        }
+    }
+
+    fn find_first(&mut self) {
+        let first = self.nodes.iter().find_map(Node::first_live);
+        self.first_id = first.map_or(StreamId::MIN, |entry| entry.id);
+    }
+
+    /// Deletes the oldest entries until those are left that `keep` says, but leaves those that `spare` says.
+    /// Only whole nodes go when `whole_nodes` is set, and not more than `limit` entries (0: all). Returns how
+    /// many went.
+    pub(super) fn trim(
+        &mut self,
+        keep: Keep,
+        whole_nodes: bool,
+        limit: u64,
+        mut spare: Option<&mut Spare<'_>>,
+    ) -> u64 {
+        let (mut index, mut removed) = (0, 0u64);
+        while let Some(node) = self.nodes.get(index) {
+            let live = node.head().live;
+            if limit > 0 && removed.saturating_add(live) > limit {
+                break;
+            }
+            let goes_whole = match keep {
+                Keep::Newest(len) if self.length <= len => break,
+                Keep::Newest(len) => self.length - live >= len,
+                Keep::From(id) => node.last_id().is_some_and(|last| last < id),
+            };
+            if goes_whole && spare.is_none() {
+                self.node_bytes -= node.pack.heap_bytes();
+                self.length -= live;
+                removed += live;
+                self.nodes.remove(index);
+                continue;
+            }
+            if whole_nodes && !goes_whole {
+                break;
+            }
+            let (gone, is_last) = self.to_trim(index, keep, spare.as_deref_mut());
+            // A node is whole only when nothing in it is spared.
+            if !whole_nodes || gone.len() as u64 == live {
+                removed += gone.len() as u64;
+                if gone.is_empty() || !self.mark(index, &gone) {
+                    index += 1;
+                }
+            } else {
+                index += 1;
+            }
+            if is_last {
+                break;
+            }
+        }
+        if removed > 0 {
+            self.shrink();
+            self.find_first();
+        }
+        removed
+    }
+
+    /// Entries of a node that a trim deletes, and whether no other node has any.
+    fn to_trim(
+        &self,
+        index: usize,
+        keep: Keep,
+        mut spare: Option<&mut Spare<'_>>,
+    ) -> (Vec<Position>, bool) {
+        let mut gone = Vec::new();
+        let Some(node) = self.nodes.get(index) else {
+            return (gone, true);
+        };
+        let head = node.head();
+        let mut rest = head.entries.clone();
+        while let Some(at) = rest.front() {
+            if matches!(keep, Keep::Newest(len) if self.length - gone.len() as u64 <= len) {
+                return (gone, true);
+            }
+            let Some(found) = head.next(&mut rest) else {
+                break;
+            };
+            if matches!(keep, Keep::From(id) if found.entry.id >= id) {
+                return (gone, true);
+            }
+            let is_spared = |spare: &mut &mut Spare<'_>| spare(found.entry.id);
+            if !found.is_deleted && !spare.as_mut().is_some_and(is_spared) {
+                gone.push(at);
+            }
+        }
+        (gone, false)
+    }
+
+    /// Appends a node from outside.
+    pub(super) fn push_node(&mut self, id: StreamId, bytes: &[u8]) -> Result<(), Malformed> {
+        let node = Node::from_bytes(id, bytes)?;
+        if self
+            .nodes
+            .back()
+            .is_some_and(|last| last.id >= id || last.last_id().is_some_and(|last| last >= id))
+        {
+            return Err(Malformed("nodes of the stream do not ascend"));
+        }
+        let live = node.head().live;
+        self.last_id = self.last_id.max(node.last_id().unwrap_or_default());
+        // Nodes without live entries can be left by trims of Redis.
+        if live > 0 {
+            self.length += live;
+            self.node_bytes += node.pack.heap_bytes();
+            self.nodes.push_back(node);
+        }
+        Ok(())
+    }
+
+    /// All nodes are there.
+    pub(super) fn loaded(&mut self) {
+        self.added = self.length;
+        self.nodes.shrink_to_fit();
+        self.find_first();
+    }
+}
+
+/// A node takes an entry of so many bytes.
+fn has_room(node: &Node, bytes: usize, entry_max: usize, limits: &NodeLimits) -> bool {
+    let used = node.pack.byte_len();
+    let bytes_max = match limits.bytes {
+        0 => NODE_BYTES_MAX,
+        limit => limit.min(NODE_BYTES_MAX),
+    };
+    if used.saturating_add(bytes) >= bytes_max || used.saturating_add(entry_max) > NODE_BYTES_MAX {
+        return false;
+    }
+    let head = node.head();
+    limits.entries == 0 || head.live.saturating_add(head.deleted) < limits.entries
+}
+
+/// Entries in ascending order.
+#[derive(Clone)]
+pub struct Range<'a> {
+    nodes: std::collections::vec_deque::Iter<'a, Node>,
+    /// The node that is read, and what is left of it.
+    current: Option<(Head<'a>, Iter<'a>)>,
+    start: StreamId,
+    end: StreamId,
+}
+
+impl<'a> Iterator for Range<'a> {
+    type Item = Entry<'a>;
+
+    fn next(&mut self) -> Option<Entry<'a>> {
+        loop {
+            let (head, rest) = match &mut self.current {
+                Some(current) => current,
+                none => {
+                    let head = self.nodes.next()?.head();
+                    let rest = head.entries.clone();
+                    none.insert((head, rest))
+                }
+            };
+            let Some(Found { entry, is_deleted }) = head.next(rest) else {
+                self.current = None;
+                continue;
+            };
+            if entry.id > self.end {
+                self.nodes = Default::default();
+                self.current = None;
+                return None;
+            }
+            if !is_deleted && entry.id >= self.start {
+                return Some(entry);
+            }
+        }
+    }
+}
+
+/// Entries in descending order.
+#[derive(Clone)]
+pub struct RangeBack<'a> {
+    nodes: std::collections::vec_deque::Iter<'a, Node>,
+    current: Option<(Head<'a>, Iter<'a>)>,
+    start: StreamId,
+    end: StreamId,
+}
+
+impl<'a> Iterator for RangeBack<'a> {
+    type Item = Entry<'a>;
+
+    fn next(&mut self) -> Option<Entry<'a>> {
+        loop {
+            let (head, rest) = match &mut self.current {
+                Some(current) => current,
+                none => {
+                    let head = self.nodes.next_back()?.head();
+                    let rest = head.entries.clone();
+                    none.insert((head, rest))
+                }
+            };
+            let Some(Found { entry, is_deleted }) = head.next_back(rest) else {
+                self.current = None;
+                continue;
+            };
+            if entry.id < self.start {
+                self.nodes = Default::default();
+                self.current = None;
+                return None;
+            }
+            if !is_deleted && entry.id <= self.end {
+                return Some(entry);
+            }
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! Streams: entries in the order of their ids, and groups of consumers that read them.
+//!
+//! Entries lie in nodes of up to a hundred or so, each node a listpack as Redis has it ([`node`]); the nodes
+//! stand in a queue by their ids, at whose end entries come and from whose front they mostly go. What is
+//! delivered to a consumer and not acknowledged lies in rows of blocks ([`pending`]).
+
+mod entries;
+mod group;
+mod id;
+mod node;
+mod pending;
+
+#[cfg(test)]
+mod tests;
+
+use crate::alloc::size_class;
+use crate::malformed::Malformed;
+use std::fmt;
+
+pub use entries::{AppendError, Entries, Keep, NodeLimits, Range, RangeBack};
+pub use group::{Consumer, ConsumerId, Group, Groups, Pending, PendingRange};
+pub use id::{ID_TEXT, IdText, StreamId};
+pub use node::{Entry, Fields};
+
+/// What happens to references that groups have to entries which are deleted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum References {
+    /// Groups keep them.
+    #[default]
+    Keep,
+    /// They are removed.
+    Remove,
+    /// Entries to which there are some are not deleted.
+    Spare,
+}
+
+/// A stream: eight bytes that own all of it. An empty one stays what it is: ids never come again.
+#[derive(Clone)]
+pub struct Stream {
+    body: Box<Body>,
+}
+
+#[derive(Clone, Default)]
+struct Body {
+    entries: Entries,
+    groups: Groups,
+}
+
+impl Stream {
+    /// An empty stream.
+    pub fn new() -> Stream {
+        Stream {
+            body: Box::default(),
+        }
+    }
+
+    /// The entries.
+    #[inline]
+    pub fn entries(&self) -> &Entries {
+        &self.body.entries
+    }
+
+    /// The entries, for change.
+    #[inline]
+    pub fn entries_mut(&mut self) -> &mut Entries {
+        &mut self.body.entries
+    }
+
+    /// The groups.
+    #[inline]
+    pub fn groups(&self) -> &Groups {
+        &self.body.groups
+    }
+
+    /// The groups, for change.
+    #[inline]
+    pub fn groups_mut(&mut self) -> &mut Groups {
+        &mut self.body.groups
+    }
+
+    /// Both at once.
+    #[inline]
+    pub fn parts_mut(&mut self) -> (&mut Entries, &mut Groups) {
+        let body = &mut *self.body;
+        (&mut body.entries, &mut body.groups)
+    }
+
+    /// Deletes the oldest entries until those are left that `keep` says. Only whole nodes go when `whole_nodes`
+    /// is set, and not more than `limit` entries (0: all). Returns how many went.
+    pub fn trim(
+        &mut self,
+        keep: Keep,
+        whole_nodes: bool,
+        limit: u64,
+        references: References,
+    ) -> u64 {
+        let (entries, groups) = self.parts_mut();
+        if groups.is_empty() || references == References::Keep {
+            return entries.trim(keep, whole_nodes, limit, None);
+        }
+        let mut spare = |id| {
+            if references == References::Spare {
+                return groups.refer_to(id);
+            }
+            groups.remove_pending(id);
+            false
+        };
+        entries.trim(keep, whole_nodes, limit, Some(&mut spare))
+    }
+
+    /// Deletes an entry, or not. `None` when there is no such entry, else whether it is deleted.
+    pub fn remove(&mut self, id: StreamId, references: References) -> Option<bool> {
+        let (entries, groups) = self.parts_mut();
+        if references == References::Spare && entries.contains(id) && groups.refer_to(id) {
+            return Some(false);
+        }
+        let removed = entries.remove(id);
+        if references == References::Remove {
+            groups.remove_pending(id);
+        }
+        removed.then_some(true)
+    }
+
+    /// Bytes on the heap. Takes as long as there are groups and consumers.
+    pub fn heap_bytes(&self) -> usize {
+        let body = &*self.body;
+        size_class(size_of::<Body>()) + body.entries.heap_bytes() + body.groups.heap_bytes()
+    }
+
+    /// Number of allocations, about: what freeing costs.
+    pub fn blocks(&self) -> usize {
+        self.body.entries.node_count() + self.body.groups.blocks()
+    }
+}
+
+impl Default for Stream {
+    fn default() -> Self {
+        Stream::new()
+    }
+}
+
+impl fmt::Debug for Stream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stream")
+            .field("len", &self.entries().len())
+            .field("last_id", &self.entries().last_id())
+            .field("groups", &self.groups().len())
+            .finish()
+    }
+}
+
+/// Makes a stream from what Redis saves: node by node, then what is known besides; groups are made in the
+/// finished stream.
+#[derive(Debug, Default)]
+pub struct StreamBuilder {
+    entries: Entries,
+}
+
+/// What is saved of a stream besides its nodes and groups.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Saved {
+    /// Number of entries.
+    pub len: u64,
+    /// The greatest id there has ever been.
+    pub last_id: StreamId,
+    /// The greatest deleted id; [`StreamId::MIN`] where the file is too old to have it.
+    pub max_deleted_id: StreamId,
+    /// How many entries there have ever been; `None` where the file is too old to have it.
+    pub added: Option<u64>,
+}
+
+impl StreamBuilder {
+    /// A stream without nodes.
+    pub fn new() -> StreamBuilder {
+        StreamBuilder::default()
+    }
+
+    /// Appends a node.
+    ///
+    /// # Errors
+    /// When the bytes are not a node, or not one that can follow those before.
+    pub fn push_node(&mut self, id: StreamId, bytes: &[u8]) -> Result<(), Malformed> {
+        self.entries.push_node(id, bytes)
+    }
+
+    /// The stream.
+    ///
+    /// # Errors
+    /// When the nodes have other entries than `saved` says.
+    pub fn finish(self, saved: &Saved) -> Result<Stream, Malformed> {
+        let mut entries = self.entries;
+        if entries.len() != saved.len {
+            return Err(Malformed("the stream has another length than it says"));
+        }
+        if entries.last_id() > saved.last_id {
+            return Err(Malformed("the stream has an id beyond its last"));
+        }
+        entries.loaded();
+        entries.set_last_id(saved.last_id);
+        entries.set_max_deleted_id(saved.max_deleted_id);
+        entries.set_added(saved.added.unwrap_or(saved.len));
+        let groups = Groups::default();
+        Ok(Stream {
+            body: Box::new(Body { entries, groups }),
+        })
+    }
+}
