@@ -551,6 +551,11 @@ impl<'c, 'k> Data<'c, 'k> {
         for key in keys {
             self.lookup(*key);
         }
+        self.peek_all(keys)
+    }
+
+    /// As [`Data::gather`], without statistics and without touching the keys.
+    pub fn peek_all(&mut self, keys: &[Key<'_>]) -> SmallVec<[Option<EntryRef<'_>>; 4]> {
         let db = self.db;
         let hidden: SmallVec<[bool; 4]> = keys.iter().map(|key| !self.reap(*key)).collect();
         let locked = &*self.locked;

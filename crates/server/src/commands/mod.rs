@@ -1,5 +1,6 @@
 //! All commands, one file or folder per group.
 
+pub mod bitmap;
 pub mod connection;
 pub mod element_expiry;
 pub mod generic;
@@ -20,6 +21,7 @@ use crate::table::Entry;
 
 /// The commands of every group.
 pub const GROUPS: &[&[&Command]] = &[
+    bitmap::COMMANDS,
     connection::COMMANDS,
     generic::COMMANDS,
     hash::COMMANDS,

@@ -1,0 +1,105 @@
+//! Commands on one bit: SETBIT, GETBIT.
+
+use keyspace::number::INTEGER_TEXT_MAX;
+use values::bits;
+
+use super::{bit_offset, edit};
+use crate::command::*;
+use crate::context::{Context, EventClass};
+use crate::error::CommandError;
+
+pub(super) const SETBIT: Command = Command {
+    name: "setbit",
+    arity: 4,
+    flags: Flags::WRITE.or(Flags::DENYOOM),
+    categories: Categories::BITMAP
+        .or(Categories::SLOW)
+        .or(Categories::WRITE),
+    keys: &[KeySpec::one(
+        1,
+        KeyFlags::RW.or(KeyFlags::ACCESS).or(KeyFlags::UPDATE),
+    )],
+    group: Group::Bitmap,
+    since: "2.2.0",
+    summary: "Sets or clears one bit of the string at a key and returns what it was.",
+    complexity: "O(1), and O(N) in the bytes that are added when the string grows.",
+    args: &[
+        Arg {
+            name: "key",
+            kind: ArgKind::Key,
+            key_spec: Some(0),
+            ..Arg::BASE
+        },
+        Arg {
+            name: "offset",
+            kind: ArgKind::Integer,
+            ..Arg::BASE
+        },
+        Arg {
+            name: "value",
+            kind: ArgKind::Integer,
+            ..Arg::BASE
+        },
+    ],
+    handler: setbit,
+    ..Command::BASE
+};
+
+pub(super) fn setbit(ctx: &mut Context<'_, '_>) -> CommandResult {
+    let offset = bit_offset(ctx, ctx.arg(2), 1)?;
+    let on = match ctx.integer(3) {
+        Ok(0) => false,
+        Ok(1) => true,
+        _ => {
+            return Err(CommandError::line(
+                "ERR bit is not an integer or out of range",
+            ));
+        }
+    };
+    let key = ctx.key(1);
+    let (grew, was) = edit(&mut ctx.data, key, offset, |bytes| {
+        bits::set(bytes, offset, on)
+    })?;
+    if grew || was != on {
+        ctx.data.changed(key, EventClass::String, "setbit");
+    }
+    ctx.reply.integer(i64::from(was));
+    Ok(Outcome::Done)
+}
+
+pub(super) const GETBIT: Command = Command {
+    name: "getbit",
+    arity: 3,
+    flags: Flags::READONLY.or(Flags::FAST),
+    categories: Categories::BITMAP.or(Categories::FAST).or(Categories::READ),
+    keys: &[KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS))],
+    group: Group::Bitmap,
+    since: "2.2.0",
+    summary: "Returns one bit of the string at a key; bits beyond its end are 0.",
+    complexity: "O(1)",
+    args: &[
+        Arg {
+            name: "key",
+            kind: ArgKind::Key,
+            key_spec: Some(0),
+            ..Arg::BASE
+        },
+        Arg {
+            name: "offset",
+            kind: ArgKind::Integer,
+            ..Arg::BASE
+        },
+    ],
+    handler: getbit,
+    ..Command::BASE
+};
+
+pub(super) fn getbit(ctx: &mut Context<'_, '_>) -> CommandResult {
+    let offset = bit_offset(ctx, ctx.arg(2), 1)?;
+    let key = ctx.key(1);
+    let value = ctx.data.string(key)?;
+    let bit =
+        value.is_some_and(|value| bits::get(value.as_bytes(&mut [0; INTEGER_TEXT_MAX]), offset));
+    ctx.reply.integer(i64::from(bit));
+    Ok(Outcome::Done)
+}
