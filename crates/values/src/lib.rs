@@ -7,6 +7,8 @@
 //! * [`table`]: the hash table of the keyspace and of big hashes and sets;
 //! * [`BigString`]: long strings, shareable with replies;
 //! * [`bits`]: strings as arrays of bits;
+//! * [`geohash`]: places as scores, and areas of them;
+//! * [`hyperloglog`]: estimated cardinalities, in Redis's format;
 //! * [`glob`]: the pattern language of KEYS, SCAN and PSUBSCRIBE;
 //! * [`lcs`]: longest common subsequences.
 
@@ -17,9 +19,11 @@ mod deadlines;
 mod distinct;
 mod element;
 mod elements;
+pub mod geohash;
 pub mod glob;
 mod hash;
 pub mod hash_seed;
+pub mod hyperloglog;
 pub mod intset;
 pub mod lcs;
 pub mod list;

@@ -5,6 +5,7 @@ pub mod connection;
 pub mod element_expiry;
 pub mod generic;
 pub mod hash;
+pub mod hyperloglog;
 pub mod list;
 pub mod scripting;
 pub mod server;
@@ -26,6 +27,7 @@ pub const GROUPS: &[&[&Command]] = &[
     generic::COMMANDS,
     hash::COMMANDS,
     list::COMMANDS,
+    hyperloglog::COMMANDS,
     scripting::COMMANDS,
     server::COMMANDS,
     set::COMMANDS,

@@ -449,9 +449,9 @@ parameters! {
     SetMaxListpackValue = "set-max-listpack-value": int(0, MAX), "64";
     ZsetMaxListpackEntries = "zset-max-listpack-entries" / "zset-max-ziplist-entries": int(0, MAX), "128";
     ZsetMaxListpackValue = "zset-max-listpack-value" / "zset-max-ziplist-value": memory(0, MAX), "64";
-    HllSparseMaxBytes = "hll-sparse-max-bytes": memory(0, MAX), "3000", LATER;
-    StreamNodeMaxBytes = "stream-node-max-bytes": memory(0, MAX), "4096", LATER;
-    StreamNodeMaxEntries = "stream-node-max-entries": int(0, MAX), "100", LATER;
+    HllSparseMaxBytes = "hll-sparse-max-bytes": memory(0, MAX), "3000";
+    StreamNodeMaxBytes = "stream-node-max-bytes": memory(0, MAX), "4096";
+    StreamNodeMaxEntries = "stream-node-max-entries": int(0, MAX), "100";
     StreamIdmpDuration = "stream-idmp-duration": int(0, INT_MAX), "100", LATER;
     StreamIdmpMaxsize = "stream-idmp-maxsize": int(0, INT_MAX), "100", LATER;
     ArraySliceSize = "array-slice-size": int(1, INT_MAX), "4096", LATER;
