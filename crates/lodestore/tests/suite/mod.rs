@@ -1,3 +1,4 @@
+mod bitmaps;
 mod blocking;
 mod clients;
 mod collections;
