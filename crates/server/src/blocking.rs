@@ -129,7 +129,7 @@ impl Waiter {
     /// A new waiter for the client of `session`.
     fn new(
         server: &Server,
-        session: &Session,
+        session: &mut Session,
         entry: &'static Entry,
         args: Args<'_>,
         keys: Vec<Vec<u8>>,
@@ -153,7 +153,7 @@ impl Waiter {
             client: Arc::clone(&session.shared),
             number: session.shared.wait.begin(),
             command: entry,
-            args: args.to_owned(),
+            args: session.run_again.take().unwrap_or_else(|| args.to_owned()),
             located,
             db: session.db,
             keys,

@@ -327,6 +327,8 @@ pub struct Session {
     pub silent_wait: bool,
     /// The wait that the last command began, for the connection to keep.
     pub new_waiter: Option<Arc<crate::blocking::Waiter>>,
+    /// What a command that begins to wait is run again with, where that differs from what was sent.
+    pub run_again: Option<resp::OwnedArgs>,
     /// Import mode source (CLIENT IMPORT-SOURCE).
     pub import_source: bool,
     /// CLIENT CAPA, as letters.
@@ -354,6 +356,7 @@ impl Session {
             blocked: None,
             silent_wait: false,
             new_waiter: None,
+            run_again: None,
             import_source: false,
             capabilities: SmallVec::new(),
         }

@@ -13,7 +13,7 @@ use keyspace::{
 };
 use resp::{Args, Reply};
 use smallvec::SmallVec;
-use values::{Element, Hash, List, Set, SortedSet, Thresholds};
+use values::{Element, Hash, List, Set, SortedSet, Stream, Thresholds};
 
 use crate::client::{Origin, Session};
 use crate::config::P;
@@ -26,7 +26,7 @@ use crate::table::{Entry, KeyPosition};
 use crate::watch::ShardTables;
 
 /// Typed access to collections: for each kind one method to read, one to change what is there, and one
-/// that makes an empty collection where there is none (which must not stay empty: see
+/// that makes an empty collection where there is none (which must not stay empty, unless it is a stream: see
 /// [`Data::drop_if_empty`]).
 macro_rules! collection_access {
     ($($(#[$doc:meta])* $kind:ident($read:ident, $edit:ident, $make:ident) => $type:ident),+ $(,)?) => {
@@ -396,6 +396,8 @@ impl<'c, 'k> Data<'c, 'k> {
         ZSet(zset, zset_mut, zset_or_new) => SortedSet,
         /// The hash at a key.
         Hash(hash, hash_mut, hash_or_new) => Hash,
+        /// The stream at a key.
+        Stream(stream, stream_mut, stream_or_new) => Stream,
     }
 
     /// True when the key exists (and is not expired); no statistics.

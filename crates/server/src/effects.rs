@@ -83,6 +83,17 @@ impl Effects {
         self.push(db, argv);
     }
 
+    /// As [`Effects::replace`], for a request that differs from the one sent in few arguments.
+    pub fn replace_iter<'a>(&mut self, db: u32, argv: impl ExactSizeIterator<Item = &'a [u8]>) {
+        self.replaced = true;
+        if !self.enabled {
+            return;
+        }
+        let start = self.begin(argv.len());
+        argv.for_each(|arg| self.bulk(arg));
+        self.end(db, start);
+    }
+
     /// Logs `argv` in addition to whatever else is logged.
     pub fn push(&mut self, db: u32, argv: &[&[u8]]) {
         if !self.enabled {

@@ -1,5 +1,7 @@
 //! Values as the commands that make them anew: the base of a log, and DEBUG RELOAD.
 
+mod stream;
+
 use std::io::{self, Write};
 use std::ops::ControlFlow;
 
@@ -18,6 +20,7 @@ pub(crate) fn write_entry(entry: &EntryRef<'_>, out: &mut dyn Write) -> io::Resu
         ValueRef::Set(set) => write_set(key, set, out)?,
         ValueRef::ZSet(set) => write_sorted_set(key, set, out)?,
         ValueRef::Hash(hash) => write_hash(key, hash, out)?,
+        ValueRef::Stream(stream) => stream::write(key, stream, out)?,
         value => {
             let Some(string) = value.string() else {
                 return Err(io::Error::other("a value that has no form in the log"));
@@ -206,7 +209,7 @@ mod tests {
     use super::*;
     use values::{End, FieldDeadline, Thresholds};
 
-    fn text(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> String {
+    pub(super) fn text(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> String {
         let mut out = Vec::new();
         write(&mut out).expect("memory takes everything");
         let text = String::from_utf8(out).expect("text");

@@ -7,7 +7,7 @@
 use std::fmt;
 use std::sync::Arc;
 use values::number;
-use values::{BigString, Hash, List, Set, SetEncoding, SortedSet};
+use values::{BigString, Hash, List, Set, SetEncoding, SortedSet, Stream};
 
 /// The longest string that lies inside its entry, in bytes. Longer ones live out of line, so that replies
 /// can share them instead of copying.
@@ -364,6 +364,24 @@ impl OutOfLine for Hash {
     }
 }
 
+impl OutOfLine for Stream {
+    fn encoding(&self) -> Encoding {
+        Encoding::Stream
+    }
+
+    fn heap_bytes(&self) -> usize {
+        Stream::heap_bytes(self)
+    }
+
+    fn is_big(&self) -> bool {
+        self.blocks() > BIG_BLOCKS
+    }
+
+    fn len(&self) -> Option<usize> {
+        Some(usize::try_from(self.entries().len()).unwrap_or(usize::MAX))
+    }
+}
+
 impl OutOfLine for Arc<BigString> {
     fn encoding(&self) -> Encoding {
         Encoding::Raw
@@ -462,8 +480,6 @@ macro_rules! out_of_line_values {
                         // SAFETY: by contract.
                         Value::$variant(unsafe { at.cast::<$owner>().read() })
                     })+
-                    // SAFETY: by contract the type has an out-of-line kind.
-                    _ => unsafe { std::hint::unreachable_unchecked() },
                 }
             }
         }
@@ -497,8 +513,6 @@ macro_rules! out_of_line_values {
                         // SAFETY: by contract.
                         ValueRef::$variant(unsafe { &*at.cast::<$owner>() })
                     })+
-                    // SAFETY: by contract the type has an out-of-line kind.
-                    _ => unsafe { std::hint::unreachable_unchecked() },
                 }
             }
         }
@@ -515,8 +529,6 @@ macro_rules! out_of_line_values {
                         // SAFETY: by contract.
                         ValueMut::$variant(unsafe { &mut *at.cast::<$owner>() })
                     })+
-                    // SAFETY: by contract the type has an out-of-line kind.
-                    _ => unsafe { std::hint::unreachable_unchecked() },
                 }
             }
         }
@@ -535,6 +547,8 @@ out_of_line_values! {
     ZSet(SortedSet) => ZSet,
     /// A hash.
     Hash(Hash) => Hash,
+    /// A stream.
+    Stream(Stream) => Stream,
 }
 
 impl Value {
@@ -602,7 +616,7 @@ impl ValueMut<'_> {
         expired: &mut dyn FnMut(&[u8]),
     ) -> usize {
         match self {
-            ValueMut::Inline | ValueMut::Big(_) | ValueMut::List(_) => 0,
+            ValueMut::Inline | ValueMut::Big(_) | ValueMut::List(_) | ValueMut::Stream(_) => 0,
             ValueMut::Set(set) => set.expire(now_ms, budget, expired),
             ValueMut::ZSet(set) => set.expire(now_ms, budget, expired),
             ValueMut::Hash(hash) => hash.expire(now_ms, budget, expired),

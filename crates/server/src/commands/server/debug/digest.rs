@@ -8,7 +8,7 @@ use std::ops::ControlFlow;
 use keyspace::{EntryRef, ValueRef};
 use resp::number::{F64_BYTES_MAX, format_f64_fpconv};
 use sha1::{Digest as _, Sha1};
-use values::{DIGITS, Element};
+use values::{DIGITS, Element, StreamId};
 
 use super::keys::with_entry;
 use crate::context::Context;
@@ -62,6 +62,15 @@ impl Digest {
                 let parts = [text(field, &mut room), text(value, &mut other)];
                 self.add(&Self::of(parts).0);
             }),
+            ValueRef::Stream(stream) => {
+                for entry in stream.entries().range(StreamId::MIN, StreamId::MAX) {
+                    self.append(format!("{}.{}", entry.id.ms, entry.id.seq).as_bytes());
+                    for (name, value) in entry.fields {
+                        self.append(text(name, &mut { DIGITS }));
+                        self.append(text(value, &mut { DIGITS }));
+                    }
+                }
+            }
             value => {
                 if let Some(string) = value.string() {
                     self.append(string.as_bytes(&mut { DIGITS }));

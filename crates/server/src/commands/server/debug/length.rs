@@ -2,10 +2,14 @@
 
 use keyspace::{StringRef, ValueRef};
 use values::list::NodeRef;
-use values::{Element, Hash, List, Set, SortedSet};
+use values::stream::Group;
+use values::{Element, Hash, List, Set, SortedSet, Stream, StreamId};
 
 /// A score or a deadline.
 const NUMBER_BYTES: usize = 8;
+
+/// An id in one piece.
+const ID_BYTES: usize = 16;
 
 /// Bytes of a value.
 pub(super) fn serialized_len(value: ValueRef<'_>) -> usize {
@@ -14,6 +18,7 @@ pub(super) fn serialized_len(value: ValueRef<'_>) -> usize {
         ValueRef::Set(set) => set_len(set),
         ValueRef::ZSet(set) => sorted_set_len(set),
         ValueRef::Hash(hash) => hash_len(hash),
+        ValueRef::Stream(stream) => stream_len(stream),
         value => value.string().map_or(0, |string| match string {
             StringRef::Int(number) => element_len(Element::Int(number)),
             StringRef::Bytes(bytes) => element_len(Element::Bytes(bytes)),
@@ -65,6 +70,54 @@ fn hash_len(hash: &Hash) -> usize {
         .map(|(field, value)| element_len(field) + element_len(value))
         .sum();
     head_len(hash.len()) + fields + hash.volatile_len() * NUMBER_BYTES
+}
+
+fn stream_len(stream: &Stream) -> usize {
+    let entries = stream.entries();
+    // Each node is preceded by its id.
+    let nodes = entries.nodes();
+    let nodes: usize = nodes
+        .map(|(_, bytes)| blob_len(ID_BYTES) + blob_len(bytes.len()))
+        .sum();
+    let ids = [
+        entries.last_id(),
+        entries.first_id(),
+        entries.max_deleted_id(),
+    ];
+    head_len(entries.node_count())
+        + nodes
+        + number_len(entries.len())
+        + ids.map(id_len).iter().sum::<usize>()
+        + number_len(entries.added())
+        + head_len(stream.groups().len())
+        + stream.groups().iter().map(group_len).sum::<usize>()
+}
+
+fn group_len(group: &Group) -> usize {
+    let pending = group.pending_range(StreamId::MIN, StreamId::MAX);
+    let pending = pending.map(|(_, it)| ID_BYTES + NUMBER_BYTES + number_len(it.deliveries));
+    let consumers = group.consumers().map(|(_, consumer)| {
+        blob_len(consumer.name().len())
+            + 2 * NUMBER_BYTES
+            + head_len(consumer.pending_len())
+            + consumer.pending_len() * ID_BYTES
+    });
+    blob_len(group.name().len())
+        + id_len(group.last_id)
+        + number_len(group.entries_read.unwrap_or(u64::MAX))
+        + head_len(group.pending_len())
+        + pending.sum::<usize>()
+        + head_len(group.consumer_count())
+        + consumers.sum::<usize>()
+}
+
+fn id_len(id: StreamId) -> usize {
+    number_len(id.ms) + number_len(id.seq)
+}
+
+/// A number in the form of a length.
+fn number_len(number: u64) -> usize {
+    usize::try_from(number).map_or(9, head_len)
 }
 
 /// A string; short integers have a form of their own.

@@ -1,0 +1,223 @@
+//! XADD.
+
+use keyspace::{NewValue, Value};
+use values::stream::{AppendError, ID_TEXT, NodeLimits};
+use values::{Stream, StreamId};
+
+use super::ids::{self, NewId};
+use super::options::{self, Options, Rewritten, Trim};
+use super::{KEY, StreamReply, node_limits, word};
+use crate::command::*;
+use crate::context::{Context, EventClass, Expiry};
+use crate::error::CommandError;
+
+pub(super) const XADD: Command = Command {
+    name: "xadd",
+    arity: -5,
+    flags: Flags::WRITE.or(Flags::DENYOOM).or(Flags::FAST),
+    categories: Categories::FAST
+        .or(Categories::STREAM)
+        .or(Categories::WRITE),
+    keys: &[KeySpec::one(1, KeyFlags::RW.or(KeyFlags::UPDATE))],
+    group: Group::Stream,
+    since: "5.0.0",
+    summary: "Appends an entry to a stream, which is made if there is none, and may trim it.",
+    complexity: "O(1), and O(N) in the number of entries that are trimmed.",
+    hints: &["nondeterministic_output"],
+    args: &[
+        KEY,
+        Arg {
+            optional: true,
+            since: Some("6.2.0"),
+            ..word("nomkstream", "NOMKSTREAM")
+        },
+        options::CONDITION,
+        Arg {
+            name: "trim",
+            kind: ArgKind::Block,
+            optional: true,
+            args: &[
+                options::STRATEGY,
+                options::OPERATOR,
+                options::THRESHOLD,
+                options::LIMIT,
+            ],
+            ..Arg::BASE
+        },
+        Arg {
+            name: "id-selector",
+            kind: ArgKind::OneOf,
+            args: &[
+                word("auto-id", "*"),
+                Arg {
+                    name: "id",
+                    kind: ArgKind::String,
+                    ..Arg::BASE
+                },
+            ],
+            ..Arg::BASE
+        },
+        Arg {
+            name: "data",
+            kind: ArgKind::Block,
+            multiple: true,
+            args: &[
+                Arg {
+                    name: "field",
+                    kind: ArgKind::String,
+                    ..Arg::BASE
+                },
+                Arg {
+                    name: "value",
+                    kind: ArgKind::String,
+                    ..Arg::BASE
+                },
+            ],
+            ..Arg::BASE
+        },
+    ],
+    handler: xadd,
+    ..Command::BASE
+};
+
+/// An XADD, understood.
+struct Addition {
+    id: NewId,
+    id_at: usize,
+    only_existing: bool,
+    trim: Option<Trim>,
+}
+
+impl Addition {
+    fn parse(ctx: &Context<'_, '_>) -> Result<Self, CommandError> {
+        let mut options = Options::default();
+        let mut id = None;
+        let mut at = 2;
+        while at < ctx.args.len() {
+            if ctx.arg(at) == b"*" {
+                id = Some((NewId::Auto, at));
+                break;
+            }
+            if let Some(last) = options.take(ctx, at)? {
+                at = last + 1;
+            } else if ctx.is_word(at, "nomkstream") {
+                options.only_existing = true;
+                at += 1;
+            } else {
+                id = Some((ids::new_id(ctx.arg(at))?, at));
+                break;
+            }
+        }
+        let trim = options.finish(ctx)?;
+        let pairs = id.map_or(0, |(_, at)| ctx.args.len() - at - 1);
+        let (Some((id, id_at)), 2.., true) = (id, pairs, pairs.is_multiple_of(2)) else {
+            return Err(CommandError::Arity(ctx.entry.full_name.into()));
+        };
+        if id == NewId::Given(StreamId::MIN) {
+            return Err(CommandError::line(
+                "ERR The ID specified in XADD must be greater than 0-0",
+            ));
+        }
+        Ok(Self {
+            id,
+            id_at,
+            only_existing: options.only_existing,
+            trim,
+        })
+    }
+
+    /// Appends the entry. Returns its id.
+    fn append(
+        &self,
+        ctx_args: resp::Args<'_>,
+        now_ms: u64,
+        stream: &mut Stream,
+        limits: &NodeLimits,
+    ) -> Result<StreamId, CommandError> {
+        const TOO_SMALL: CommandError = CommandError::line(
+            "ERR The ID specified in XADD is equal or smaller than the target stream top item",
+        );
+        let entries = stream.entries_mut();
+        let last = entries.last_id();
+        if last == StreamId::MAX {
+            return Err(CommandError::line(
+                "ERR The stream has exhausted the last possible ID, unable to add more items",
+            ));
+        }
+        let id = match self.id {
+            NewId::Given(id) => id,
+            NewId::Auto => entries.next_id(now_ms).ok_or(TOO_SMALL)?,
+            NewId::Time(ms) if ms == last.ms => {
+                let seq = last.seq.checked_add(1).ok_or(TOO_SMALL)?;
+                StreamId::new(ms, seq)
+            }
+            NewId::Time(ms) => StreamId::new(ms, 0),
+        };
+        let pairs = ctx_args.skip(self.id_at + 1);
+        entries
+            .append(id, pairs.iter(), limits)
+            .map_err(|error| match error {
+                AppendError::NotAfterLast => TOO_SMALL,
+                AppendError::TooLarge => {
+                    CommandError::line("ERR Elements are too large to be stored")
+                }
+            })?;
+        Ok(id)
+    }
+}
+
+pub(super) fn xadd(ctx: &mut Context<'_, '_>) -> CommandResult {
+    let addition = Addition::parse(ctx)?;
+    let (key, args, limits) = (ctx.key(1), ctx.args, node_limits(ctx));
+    let now_ms = ctx.data.now_ms;
+    let trim = |stream: &mut Stream| match &addition.trim {
+        Some(trim) => (trim.run(stream) > 0, trim.rewritten(stream)),
+        None => (false, None),
+    };
+    let (id, (trimmed, rewritten)) = match ctx.data.stream_mut(key)? {
+        Some(stream) => {
+            let id = addition.append(args, now_ms, stream, &limits)?;
+            (id, trim(stream))
+        }
+        None if addition.only_existing => {
+            ctx.reply.null();
+            return Ok(Outcome::Done);
+        }
+        None => {
+            let mut stream = Stream::new();
+            let id = addition.append(args, now_ms, &mut stream, &limits)?;
+            let result = (id, trim(&mut stream));
+            let value = NewValue::Owned(Value::Stream(stream));
+            ctx.data.set(key, value, Expiry::Clear);
+            ctx.data.notify(EventClass::New, "new", key);
+            result
+        }
+    };
+    ctx.data.changed(key, EventClass::Stream, "xadd");
+    ctx.reply.id(id);
+    if trimmed {
+        ctx.data.notify(EventClass::Stream, "xtrim", key);
+    }
+    if rewritten.is_some() || !matches!(addition.id, NewId::Given(_)) {
+        log(ctx, addition.id_at, id, rewritten.as_ref());
+    }
+    ctx.data.signal_ready(key);
+    Ok(Outcome::Done)
+}
+
+/// Logs the request with the id that the entry has got, and with an exact trim.
+#[inline]
+fn log(ctx: &mut Context<'_, '_>, id_at: usize, id: StreamId, rewritten: Option<&Rewritten>) {
+    let mut room = ID_TEXT;
+    let id = id.text(&mut room);
+    let args = ctx
+        .args
+        .iter()
+        .enumerate()
+        .map(|(index, arg)| match rewritten {
+            _ if index == id_at => id,
+            Some(rewritten) => rewritten.arg(index, arg),
+            None => arg,
+        });
+    ctx.data.effects.replace_iter(ctx.data.db, args);
+}

@@ -1,0 +1,92 @@
+//! Commands on streams.
+
+mod add;
+mod delete;
+mod ids;
+mod options;
+mod range;
+mod read;
+mod set_id;
+mod trim;
+
+use resp::Reply;
+use values::StreamId;
+use values::stream::{Entry, ID_TEXT, NodeLimits};
+
+use crate::command::{Arg, ArgKind, Command};
+use crate::config::P;
+use crate::context::{Context, ElementReply};
+
+/// All commands of this group.
+pub const COMMANDS: &[&Command] = &[
+    &add::XADD,
+    &delete::XDEL,
+    &range::XLEN,
+    &range::XRANGE,
+    &read::XREAD,
+    &range::XREVRANGE,
+    &set_id::XSETID,
+    &trim::XTRIM,
+];
+
+/// Documented argument: the key.
+const KEY: Arg = Arg {
+    name: "key",
+    kind: ArgKind::Key,
+    key_spec: Some(0),
+    ..Arg::BASE
+};
+
+/// Documented argument: how many entries at most.
+const COUNT: Arg = Arg {
+    name: "count",
+    kind: ArgKind::Integer,
+    token: Some("COUNT"),
+    optional: true,
+    ..Arg::BASE
+};
+
+/// A documented word.
+const fn word(name: &'static str, token: &'static str) -> Arg {
+    Arg {
+        name,
+        kind: ArgKind::PureToken,
+        token: Some(token),
+        ..Arg::BASE
+    }
+}
+
+/// Up to which size nodes take entries.
+fn node_limits(ctx: &Context<'_, '_>) -> NodeLimits {
+    let config = &ctx.server.config;
+    NodeLimits {
+        bytes: config.size(P::StreamNodeMaxBytes),
+        entries: config.size(P::StreamNodeMaxEntries) as u64,
+    }
+}
+
+/// Replies of streams.
+trait StreamReply {
+    /// An id as a bulk string.
+    fn id(&mut self, id: StreamId);
+    /// An entry: its id, then names and values in turn.
+    fn entry(&mut self, entry: Entry<'_>);
+}
+
+impl StreamReply for Reply<'_> {
+    #[inline]
+    fn id(&mut self, id: StreamId) {
+        self.bulk(id.text(&mut { ID_TEXT }));
+    }
+
+    #[inline]
+    fn entry(&mut self, entry: Entry<'_>) {
+        self.array(2);
+        self.id(entry.id);
+        self.array(entry.fields.len().saturating_mul(2));
+        for (name, value) in entry.fields {
+            self.element(name);
+            self.element(value);
+        }
+    }
+}
