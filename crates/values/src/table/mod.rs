@@ -77,6 +77,11 @@ const MAX_SKIP: u32 = 32;
 /// come near; equal ones end in an overflow list instead of a huge directory.
 const MAX_WORDS_PER_SEGMENT: usize = 8;
 
+/// But a directory of so many words (512 KiB) is always allowed. Entries that come in the order of their hashes, out
+/// of another table for instance, are dense where they have arrived and leave the rest empty: that wants
+/// at once the depth that the table will have in the end. This many words are enough for some 25 million entries.
+const ALLOWED_WORDS: usize = 1 << 16;
+
 /// Two buddies merge when together they have at most this many entries: 0.6 of the largest segment,
 /// while a split leaves about 0.85 of it, so splits and merges do not alternate.
 const MERGE_ENTRIES: usize = segment::MAX_BUCKETS * bucket::SLOTS * 6 / 10;
@@ -304,7 +309,11 @@ impl Table {
                 self.directory[first].add_len(false);
                 break;
             }
-            if !word.is_half_full() || !self.grow(first, hasher) {
+            let has_grown = match word.is_half_full() {
+                true => self.grow(first, hasher),
+                false => self.is_one_sided(word) && self.split(first, hasher),
+            };
+            if !has_grown {
                 self.view_mut(word).push_overflow(packed);
                 break;
             }
@@ -416,6 +425,27 @@ impl Table {
         unsafe { word.free() };
     }
 
+    /// Whether nearly all entries of a segment without room for one more are in one half of its range, so that a
+    /// split gets nearer to where they can be told apart. That they are not told apart by any bit that the segment
+    /// knows speaks against it: then the hashes are equal, as far as one can see. Looked at now and then only,
+    /// because it reads the whole segment.
+    fn is_one_sided(&self, word: Word) -> bool {
+        let segment = self.view(word);
+        if !segment.overflow_len().is_multiple_of(bucket::SLOTS) {
+            return false;
+        }
+        let words = segment.gather();
+        let upper = words
+            .iter()
+            .filter(|packed| packed.tag() >> 15 == 1)
+            .count();
+        let Some(first) = words.first() else {
+            return false;
+        };
+        upper.min(words.len() - upper) * 8 <= words.len()
+            && words.iter().any(|packed| packed.tag() != first.tag())
+    }
+
     /// Gives a segment more buckets, or splits it. False when neither is possible.
     fn grow(&mut self, first: usize, hasher: &impl HashOf) -> bool {
         let word = self.directory[first];
@@ -444,7 +474,8 @@ impl Table {
             return false;
         }
         if old.skip() - self.prefix_bits == self.depth {
-            if self.directory.len() * 2 > MAX_WORDS_PER_SEGMENT * self.segments {
+            let most = MAX_WORDS_PER_SEGMENT.wrapping_mul(self.segments);
+            if self.directory.len() * 2 > most.max(ALLOWED_WORDS) {
                 return false;
             }
             self.double_directory();

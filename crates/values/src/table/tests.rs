@@ -389,6 +389,29 @@ fn equal_leading_bits_do_not_blow_up_the_directory() {
 }
 
 #[test]
+fn entries_may_come_in_the_order_of_their_hashes() {
+    let count = 40_000 / SCALE as u64;
+    let mut keys: Vec<u64> = (0..count).collect();
+    for descending in [false, true] {
+        keys.sort_by_key(|key| mix(*key));
+        if descending {
+            keys.reverse();
+        }
+        let mut checked = Checked::new(0, mix);
+        checked.insert_all(keys.iter().copied());
+        checked.check();
+        let stats = checked.table.stats();
+        assert!(stats.overflowed * 50 <= count as usize, "{stats:?}");
+        assert!(
+            cfg!(miri) || stats.buckets * 8 * 6 <= count as usize * 10,
+            "{stats:?}"
+        );
+        checked.remove_all(0..count);
+        assert_eq!(checked.table.memory_usage(), 0);
+    }
+}
+
+#[test]
 fn candidates_contain_every_entry_of_the_hash() {
     let mut checked = Checked::new(0, |key| mix(key / 20));
     checked.insert_all(0..1000 / SCALE as u64);
