@@ -218,6 +218,12 @@ fn content(client: &mut Client, kind: &str, key: &[u8]) -> String {
             Some((b"ZPEXPIRETIME", b"MEMBERS")),
         ),
         "+hash" => (&[b"HGETALL", key], 2, Some((b"HPEXPIRETIME", b"FIELDS"))),
+        "+stream" => {
+            let entries = show(&client.run_bytes(&[b"XRANGE", key, b"-", b"+"]));
+            let mut info = client.run_bytes(&[b"XINFO", b"STREAM", key, b"FULL", b"COUNT", b"0"]);
+            hide_transient(&mut info);
+            return format!("{entries} {}", show(&info));
+        }
         _ => return show(&client.run_bytes(&[b"GET", key])),
     };
     let reply = client.run_bytes(read);
@@ -236,6 +242,27 @@ fn content(client: &mut Client, kind: &str, key: &[u8]) -> String {
         texts.sort();
     }
     format!("[{}]", texts.join(", "))
+}
+
+/// Removes from a description of a stream what does not survive a restart: when consumers were seen, and how
+/// entries are spread over nodes.
+fn hide_transient(value: &mut Value) {
+    const TRANSIENT: [&[u8]; 4] = [
+        b"seen-time",
+        b"active-time",
+        b"radix-tree-keys",
+        b"radix-tree-nodes",
+    ];
+    let Value::Array(values) = value else {
+        return;
+    };
+    for at in 0..values.len() {
+        let named = at.checked_sub(1).and_then(|name| values[name].as_bytes());
+        if named.is_some_and(|name| TRANSIENT.contains(&name)) {
+            values[at] = Value::Null;
+        }
+        hide_transient(&mut values[at]);
+    }
 }
 
 fn fresh_dir() -> PathBuf {

@@ -16,5 +16,6 @@ mod random;
 mod server;
 mod sets;
 mod sort;
+mod streams;
 mod strings;
 mod zsets;

@@ -329,12 +329,11 @@ impl Entries {
             }
             let (gone, is_last) = self.to_trim(index, keep, spare.as_deref_mut());
             // A node is whole only when nothing in it is spared.
-            if !whole_nodes || gone.len() as u64 == live {
-                removed += gone.len() as u64;
-                if gone.is_empty() || !self.mark(index, &gone) {
-                    index += 1;
-                }
-            } else {
+            if whole_nodes && gone.len() as u64 != live {
+                break;
+            }
+            removed += gone.len() as u64;
+            if gone.is_empty() || !self.mark(index, &gone) {
                 index += 1;
             }
             if is_last {
