@@ -141,9 +141,7 @@ impl Area {
         match &self.shape {
             Shape::Circle { radius, .. } => {
                 let distance = self.origin.distance(place);
-                // A distance that is not a number, as of some antipodes, is in every circle.
-                let is_out = distance > radius * self.unit;
-                (!is_out).then_some(distance)
+                (distance <= radius * self.unit).then_some(distance)
             }
             Shape::Rectangle { width, height, .. } => {
                 self.distance_in_rectangle(place, width * self.unit, height * self.unit)

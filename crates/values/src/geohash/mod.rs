@@ -163,7 +163,8 @@ impl Origin {
         }
         let along = ((radians(latitude) - self.latitude_radians) / 2.0).sin();
         let a = along * along + self.latitude_cosine * cosine * across * across;
-        2.0 * EARTH_RADIUS * a.sqrt().asin()
+        // Rounding may make it more than 1 for antipodes.
+        2.0 * EARTH_RADIUS * a.sqrt().min(1.0).asin()
     }
 
     /// Metres to the meridian of the origin, at the latitude of another place.

@@ -14,17 +14,17 @@ const NOT_A_NUMBER: CommandError = CommandError::line("ERR resulting score is no
 
 /// Options of one request.
 #[derive(Clone, Copy, Debug, Default)]
-struct Options {
+pub(crate) struct Options {
     /// NX: members that exist stay as they are.
-    new_only: bool,
+    pub new_only: bool,
     /// XX: no member is added.
-    existing_only: bool,
+    pub existing_only: bool,
     /// GT: scores only grow.
     greater: bool,
     /// LT: scores only shrink.
     less: bool,
     /// CH: the reply counts changed scores, too.
-    count_changed: bool,
+    pub count_changed: bool,
     /// INCR: what is given is added to the score that is there.
     increment: bool,
 }
@@ -108,25 +108,31 @@ struct Applied {
     score: Option<f64>,
 }
 
-/// The pairs of one request.
-struct Pairs<'a> {
-    args: Args<'a>,
-    /// Index of the first score.
-    first: usize,
-    scores: SmallVec<[f64; 8]>,
+/// The members of one request with their scores.
+pub(crate) struct Pairs<'a> {
+    /// Every `step`-th of these, at its end, is a member.
+    pub args: Args<'a>,
+    pub step: usize,
+    pub scores: SmallVec<[f64; 8]>,
 }
 
 impl<'a> Pairs<'a> {
-    fn parse(args: Args<'a>, first: usize) -> Result<Self, CommandError> {
+    /// Reads scores, each followed by its member.
+    fn parse(args: Args<'a>) -> Result<Self, CommandError> {
         let mut scores = SmallVec::new();
-        for index in (first..args.len()).step_by(2) {
-            scores.push(resp::number::parse_f64(args.arg(index)).ok_or(CommandError::NotFloat)?);
+        for text in args.iter().step_by(2) {
+            scores.push(resp::number::parse_f64(text).ok_or(CommandError::NotFloat)?);
         }
         Ok(Self {
             args,
-            first,
+            step: 2,
             scores,
         })
+    }
+
+    /// The members, one for each score.
+    pub(crate) fn members(&self) -> impl Iterator<Item = &'a [u8]> {
+        self.args.skip(self.step - 1).iter().step_by(self.step)
     }
 
     /// An error leaves the members as they were: only a single increment can fail.
@@ -137,8 +143,7 @@ impl<'a> Pairs<'a> {
         limits: &Thresholds,
     ) -> Result<Applied, CommandError> {
         let mut applied = Applied::default();
-        for (at, score) in self.scores.iter().enumerate() {
-            let member = self.args.arg(self.first + 1 + at * 2);
+        for (member, score) in self.members().zip(&self.scores) {
             applied.score = None;
             if let Some((inserted, score)) = options.apply(members, member, *score, limits)? {
                 applied.added += u64::from(inserted == Inserted::Added);
@@ -254,20 +259,31 @@ fn add(ctx: &mut Context<'_, '_>, mut options: Options) -> CommandResult {
         return Err(CommandError::Syntax);
     }
     options.check(rest / 2)?;
-    let pairs = Pairs::parse(ctx.args, first)?;
+    let pairs = Pairs::parse(ctx.args.skip(first))?;
+    give(ctx, options, &pairs)?;
+    Ok(Outcome::Done)
+}
+
+/// Gives the members their scores in the sorted set at the first argument, and answers. Returns how many members
+/// were added or got another score.
+pub(crate) fn give(
+    ctx: &mut Context<'_, '_>,
+    options: Options,
+    pairs: &Pairs<'_>,
+) -> Result<u64, CommandError> {
     let limits = ctx.thresholds();
     let key = ctx.key(1);
-    let longest = ctx.args.skip(first + 1).iter().step_by(2);
-    let longest = longest.map(<[u8]>::len).max().unwrap_or(0);
+    let count = pairs.scores.len();
+    let longest = pairs.members().map(<[u8]>::len).max().unwrap_or(0);
     let applied = match ctx.data.zset_mut(key)? {
         Some(members) => {
-            members.plan_for(rest / 2, longest, &limits);
+            members.plan_for(count, longest, &limits);
             pairs.apply(&options, members, &limits)?
         }
         None if options.existing_only => Applied::default(),
         None => {
             let mut members = SortedSet::new();
-            members.plan_for(rest / 2, longest, &limits);
+            members.plan_for(count, longest, &limits);
             let applied = pairs.apply(&options, &mut members, &limits)?;
             let value = NewValue::Owned(Value::ZSet(members));
             ctx.data.set(key, value, Expiry::Clear);
@@ -293,5 +309,5 @@ fn add(ctx: &mut Context<'_, '_>, mut options: Options) -> CommandResult {
             ctx.reply.integer(counted.cast_signed());
         }
     }
-    Ok(Outcome::Done)
+    Ok(changes)
 }

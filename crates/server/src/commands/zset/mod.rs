@@ -17,6 +17,8 @@ use keyspace::{NewValue, Value};
 use resp::{Protocol, Reply};
 use values::{Element, SortedSet};
 
+pub(in crate::commands) use add::{Options, Pairs, give};
+
 use super::generic::delete_key;
 use super::string::length;
 use crate::command::Command;
