@@ -201,7 +201,8 @@ impl Generator {
     /// A word of a class: `l s h z t` keys of a kind (now and then of another), `y` sorted sets of equal scores, `m`, `L` and `S`
     /// lists, lists and sets and nothing else, `G` a pattern into hashes, `k` any key, `e` an element,
     /// `n` a small number, `N` an extreme one, `c` a count of at least 0, `f` a score, `r` a score bound, `x`
-    /// a lexical bound, `g` a pattern, `p` a deadline far in the future, `w` a weight.
+    /// a lexical bound, `g` a pattern, `p` a deadline far in the future, `w` a weight,
+    /// `o` the position of a bit, `i` the type of an integer in a string.
     pub(crate) fn pick(&mut self, class: char) -> Vec<u8> {
         let kinds = ['l', 's', 'h', 'z', 't'];
         let text = match class {
@@ -239,6 +240,21 @@ impl Generator {
             'g' => (*self.choose(&["*", "a*", "?", "[a-m]*", "1*", "*o*", "nothing"])).to_owned(),
             'p' => (4_000_000_000_000 + self.below(1000)).to_string(),
             'w' => (*self.choose(&["1", "2", "-1", "0.5", "0", "inf", "x"])).to_owned(),
+            'o' => match self.below(40) {
+                0 => (*self.choose(&["-1", "x", "", "#", "4294967296", "9223372036854775807"]))
+                    .to_owned(),
+                1..=6 => format!("#{}", self.below(20)),
+                // Beyond what lies inside of an entry.
+                7 => (600_000 + self.below(9)).to_string(),
+                _ => self.below(200).to_string(),
+            },
+            'i' => match self.below(30) {
+                0 => (*self.choose(&["u64", "i65", "u0", "I8", "u", "i-1"])).to_owned(),
+                1 => "i64".to_owned(),
+                2..=9 => format!("i{}", 1 + self.below(64)),
+                10..=17 => format!("u{}", 1 + self.below(63)),
+                _ => (*self.choose(&["u8", "i8", "i5", "u2", "i16"])).to_owned(),
+            },
             other => other.to_string(),
         };
         text.into_bytes()
