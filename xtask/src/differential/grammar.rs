@@ -202,7 +202,8 @@ impl Generator {
     /// lists, lists and sets and nothing else, `G` a pattern into hashes, `k` any key, `e` an element,
     /// `n` a small number, `N` an extreme one, `c` a count of at least 0, `f` a score, `r` a score bound, `x`
     /// a lexical bound, `g` a pattern, `p` a deadline far in the future, `w` a weight,
-    /// `o` the position of a bit, `i` the type of an integer in a string.
+    /// `o` the position of a bit, `i` the type of an integer in a string, `q` streams, `d` the id of an entry,
+    /// `D` the bound of a range of ids.
     pub(crate) fn pick(&mut self, class: char) -> Vec<u8> {
         let kinds = ['l', 's', 'h', 'z', 't'];
         let text = match class {
@@ -219,6 +220,27 @@ impl Generator {
             'm' => format!("m{}", self.below(KEYS)),
             'L' => format!("l{}", self.below(KEYS)),
             'S' => format!("s{}", self.below(KEYS)),
+            'q' if self.below(40) == 0 => return self.pick('l'),
+            'q' => format!("q{}", self.below(KEYS)),
+            'd' => match self.below(30) {
+                0 => (*self.choose(&[
+                    "-", "+", "x", "", "1-", "-1", "1-1-1", "007-+2", "0-0", "$", "1-*",
+                ]))
+                .to_owned(),
+                1..=9 => format!("{}-{}", self.below(100), self.below(3)),
+                10..=19 => format!("{}-0", self.below(100)),
+                _ => self.below(100).to_string(),
+            },
+            'D' => match self.below(10) {
+                0..=1 => "-".to_owned(),
+                2..=3 => "+".to_owned(),
+                4 => {
+                    let mut bound = b"(".to_vec();
+                    bound.extend(self.pick('d'));
+                    return bound;
+                }
+                _ => return self.pick('d'),
+            },
             'G' => {
                 let mut pattern = b"h*->".to_vec();
                 pattern.extend(self.element());

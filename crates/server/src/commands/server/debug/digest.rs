@@ -5,7 +5,7 @@
 
 use std::ops::ControlFlow;
 
-use keyspace::{EntryRef, ValueRef};
+use keyspace::{EntryRef, Type, ValueRef};
 use resp::number::{F64_BYTES_MAX, format_f64_fpconv};
 use sha1::{Digest as _, Sha1};
 use values::{DIGITS, Element, StreamId};
@@ -43,7 +43,12 @@ impl Digest {
     /// A value with its type and whether it has a deadline. Fields of hashes whose time is over by `view_ms` do not
     /// count.
     fn append_value(&mut self, entry: &EntryRef<'_>, view_ms: u64) {
-        self.append(&(entry.value_type() as u32).to_be_bytes());
+        // The number 5 is that of types from modules.
+        let kind = match entry.value_type() {
+            Type::Stream => 6,
+            kind => kind as u32,
+        };
+        self.append(&kind.to_be_bytes());
         match entry.value() {
             ValueRef::List(list) => list.visit(0..list.len(), false, |element| {
                 self.append(text(element, &mut { DIGITS }));
