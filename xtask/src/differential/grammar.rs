@@ -203,7 +203,7 @@ impl Generator {
     /// `n` a small number, `N` an extreme one, `c` a count of at least 0, `f` a score, `r` a score bound, `x`
     /// a lexical bound, `g` a pattern, `p` a deadline far in the future, `w` a weight,
     /// `o` the position of a bit, `i` the type of an integer in a string, `q` streams, `d` the id of an entry,
-    /// `D` the bound of a range of ids.
+    /// `D` the bound of a range of ids, `j` sorted sets of places, `X` and `Y` coordinates, `v` HyperLogLogs.
     pub(crate) fn pick(&mut self, class: char) -> Vec<u8> {
         let kinds = ['l', 's', 'h', 'z', 't'];
         let text = match class {
@@ -222,6 +222,10 @@ impl Generator {
             'S' => format!("s{}", self.below(KEYS)),
             'q' if self.below(40) == 0 => return self.pick('l'),
             'q' => format!("q{}", self.below(KEYS)),
+            'j' | 'v' if self.below(60) == 0 => return self.pick('l'),
+            'j' | 'v' => format!("{class}{}", self.below(KEYS)),
+            'X' => self.degrees(180),
+            'Y' => self.degrees(85),
             'd' => match self.below(30) {
                 0 => (*self.choose(&[
                     "-", "+", "x", "", "1-", "-1", "1-1-1", "007-+2", "0-0", "$", "1-*",
@@ -306,6 +310,23 @@ impl Generator {
                 .to_owned(),
             9 if self.below(10) == 0 => (*self.choose(&["nan", "abc", "", "1,5"])).to_owned(),
             _ => (self.below(1000)).to_string(),
+        }
+    }
+
+    /// A coordinate: around Sicily, or anywhere. Never the same twice, because the order of members at one distance
+    /// is free.
+    fn degrees(&mut self, limit: i64) -> String {
+        let fraction = self.below(1_000_000);
+        match self.below(30) {
+            0 => (*self.choose(&["200", "-90.5", "nan", "x", "1e300", ""])).to_owned(),
+            1..=12 => {
+                let whole = self.below(2 * limit as u64) as i64 - limit;
+                format!("{whole}.{fraction:06}")
+            }
+            13 => format!("{}.{fraction:06}", limit - 1),
+            14 => format!("-{}.{fraction:06}", limit - 1),
+            _ if limit == 180 => format!("1{}.{fraction:06}", 2 + self.below(6)),
+            _ => format!("3{}.{fraction:06}", 6 + self.below(3)),
         }
     }
 

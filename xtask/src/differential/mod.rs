@@ -207,7 +207,10 @@ impl Report {
 fn is_key(word: &[u8]) -> bool {
     matches!(
         word,
-        [b'l' | b's' | b'h' | b'z' | b't' | b'y' | b'm', b'0'..=b'9']
+        [
+            b'l' | b's' | b'h' | b'z' | b't' | b'y' | b'm' | b'j' | b'v',
+            b'0'..=b'9'
+        ]
     )
 }
 
