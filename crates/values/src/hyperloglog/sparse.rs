@@ -245,7 +245,7 @@ impl<'a> Search<'a> {
             let kept = u64::MAX >> (64 - 8 * count);
             // Six bits are the length of a run of zeros, two that of a run of a value.
             let values = word >> 7 & ONES;
-            let lens = ((word & (ONES * 0x3f ^ values * 0x3c)) + ONES) & kept;
+            let lens = ((word & ((ONES * 0x3f) ^ (values * 0x3c))) + ONES) & kept;
             let pairs = (lens & (u64::MAX / 0x101)) + (lens >> 8 & (u64::MAX / 0x101));
             let total = (pairs.wrapping_mul(0x0001_0001_0001_0001) >> 48) as usize;
             if index < self.place.first + total {
