@@ -2,6 +2,7 @@
 
 mod add;
 mod delete;
+mod group;
 mod ids;
 mod options;
 mod range;
@@ -19,11 +20,18 @@ use crate::context::{Context, ElementReply};
 
 /// All commands of this group.
 pub const COMMANDS: &[&Command] = &[
+    &group::XACK,
     &add::XADD,
+    &group::XAUTOCLAIM,
+    &group::XCLAIM,
     &delete::XDEL,
+    &group::XGROUP,
+    &group::XINFO,
     &range::XLEN,
+    &group::XPENDING,
     &range::XRANGE,
     &read::XREAD,
+    &group::XREADGROUP,
     &range::XREVRANGE,
     &set_id::XSETID,
     &trim::XTRIM,

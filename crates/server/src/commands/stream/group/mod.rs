@@ -1,0 +1,173 @@
+//! Consumer groups.
+//!
+//! What a group hands out is logged as its outcome, never as the request: an XCLAIM for each entry that says
+//! who has it since when, XGROUP SETID for how far the group has read, XGROUP CREATECONSUMER for a consumer
+//! that has got nothing.
+
+mod claim;
+mod info;
+mod manage;
+mod pending;
+mod position;
+mod read;
+
+use values::StreamId;
+use values::stream::{ConsumerId, Group, ID_TEXT, Pending};
+
+pub(super) use claim::{XAUTOCLAIM, XCLAIM};
+pub(super) use info::XINFO;
+pub(super) use manage::XGROUP;
+pub(super) use pending::{XACK, XPENDING};
+pub(super) use read::XREADGROUP;
+
+use super::{COUNT, KEY, StreamReply, ids, range, word};
+use crate::command::{Arg, ArgKind};
+use crate::context::{Context, EventClass, Key};
+use crate::error::CommandError;
+
+/// Documented argument: the group.
+const GROUP: Arg = Arg {
+    name: "group",
+    kind: ArgKind::String,
+    ..Arg::BASE
+};
+
+/// Documented argument: the consumer.
+const CONSUMER: Arg = Arg {
+    name: "consumer",
+    kind: ArgKind::String,
+    ..Arg::BASE
+};
+
+/// Documented argument: ids.
+const IDS: Arg = Arg {
+    name: "ID",
+    kind: ArgKind::String,
+    multiple: true,
+    ..Arg::BASE
+};
+
+/// An error line of several parts, each up to its first NUL as in Redis.
+fn line(parts: &[&[u8]]) -> CommandError {
+    let mut line = Vec::new();
+    for part in parts {
+        let end = part.iter().position(|byte| *byte == 0);
+        line.extend_from_slice(part.get(..end.unwrap_or(part.len())).unwrap_or_default());
+    }
+    CommandError::Bytes(line)
+}
+
+/// There is no such group, or not even the key.
+fn no_group(key: Key<'_>, group: &[u8]) -> CommandError {
+    line(&[
+        b"NOGROUP No such key '",
+        key.bytes,
+        b"' or consumer group '",
+        group,
+        b"'",
+    ])
+}
+
+/// The stream has no such group.
+fn no_group_in(key: Key<'_>, group: &[u8]) -> CommandError {
+    line(&[
+        b"NOGROUP No such consumer group '",
+        group,
+        b"' for key name '",
+        key.bytes,
+        b"'",
+    ])
+}
+
+/// A consumer asks for entries: it is made when there is none of this name. Says whether it was made.
+fn enter(group: &mut Group, name: &[u8], now_ms: u64) -> Result<(ConsumerId, bool), CommandError> {
+    let (id, is_new) = match group.find_consumer(name) {
+        Some(id) => (id, false),
+        None => match group.create_consumer(name, now_ms) {
+            Some(id) => (id, true),
+            None => return Err(CommandError::line("ERR the group has too many consumers")),
+        },
+    };
+    if let Some(consumer) = group.consumer_mut(id) {
+        consumer.seen_ms = now_ms;
+    }
+    Ok((id, is_new))
+}
+
+/// A consumer has got something.
+fn set_active(group: &mut Group, consumer: ConsumerId, now_ms: u64) {
+    if let Some(consumer) = group.consumer_mut(consumer) {
+        consumer.active_ms = Some(now_ms);
+    }
+}
+
+/// A pending entry that is delivered once more.
+fn delivered_again(pending: Pending) -> u64 {
+    // Replies and the log have room for signed numbers.
+    let max = i64::MAX as u64;
+    pending.deliveries.saturating_add(1).min(max)
+}
+
+/// An entry that is pending after what was done, for the log.
+struct Claim<'a> {
+    /// Name of who has it.
+    consumer: &'a [u8],
+    id: StreamId,
+    delivered_ms: u64,
+    deliveries: u64,
+    /// How far the group had read then.
+    last_id: StreamId,
+}
+
+impl Context<'_, '_> {
+    /// A group's command has made a consumer.
+    fn consumer_created(&mut self, key: Key<'_>) {
+        self.data.effects.add_dirty(1);
+        self.data
+            .notify(EventClass::Stream, "xgroup-createconsumer", key);
+    }
+
+    fn log_claim(&mut self, key: Key<'_>, group: &[u8], claim: &Claim<'_>) {
+        self.propagate(&[
+            b"XCLAIM",
+            key.bytes,
+            group,
+            claim.consumer,
+            b"0",
+            claim.id.text(&mut { ID_TEXT }),
+            b"TIME",
+            itoa::Buffer::new().format(claim.delivered_ms).as_bytes(),
+            b"RETRYCOUNT",
+            itoa::Buffer::new().format(claim.deliveries).as_bytes(),
+            b"FORCE",
+            b"JUSTID",
+            b"LASTID",
+            claim.last_id.text(&mut { ID_TEXT }),
+        ]);
+    }
+
+    fn log_position(
+        &mut self,
+        key: Key<'_>,
+        group: &[u8],
+        last_id: StreamId,
+        entries_read: Option<u64>,
+    ) {
+        let mut room = itoa::Buffer::new();
+        self.propagate(&[
+            b"XGROUP",
+            b"SETID",
+            key.bytes,
+            group,
+            last_id.text(&mut { ID_TEXT }),
+            b"ENTRIESREAD",
+            entries_read
+                .map_or("-1", |count| room.format(count))
+                .as_bytes(),
+        ]);
+    }
+
+    fn log_consumer(&mut self, key: Key<'_>, group: &[u8], consumer: &[u8]) {
+        self.propagate(&[b"XGROUP", b"CREATECONSUMER", key.bytes, group, consumer]);
+    }
+}

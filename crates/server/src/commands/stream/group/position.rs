@@ -1,0 +1,61 @@
+//! How far a group has read, counted in entries.
+//!
+//! A group counts what it has read, deleted entries included. Once it has read past a deleted entry, or was
+//! set to an id in the middle of the stream, nobody knows the count; it is known again at the ends of the
+//! stream.
+
+use values::StreamId;
+use values::stream::{Entries, Group};
+
+/// An entry behind `start`, or `start` itself, may have been deleted out of the middle.
+fn has_gap_behind(entries: &Entries, start: StreamId) -> bool {
+    let deleted = entries.max_deleted_id();
+    !entries.is_empty() && !deleted.is_zero() && start <= deleted
+}
+
+/// How many entries there have been up to `id`, this one included; `None` where that cannot be told.
+fn count_up_to(entries: &Entries, id: StreamId) -> Option<u64> {
+    let added = entries.added();
+    if added == 0 {
+        return Some(0);
+    }
+    if entries.is_empty() && id <= entries.last_id() {
+        return Some(added);
+    }
+    if !id.is_zero() && id < entries.max_deleted_id() || id > entries.last_id() {
+        return None;
+    }
+    if id == entries.last_id() {
+        return Some(added);
+    }
+    let deleted = entries.max_deleted_id();
+    if !deleted.is_zero() && deleted >= entries.first_id() || id > entries.first_id() {
+        return None;
+    }
+    let is_first = u64::from(id == entries.first_id());
+    Some(added.saturating_sub(entries.len()) + is_first)
+}
+
+/// How many entries the group has still to read; `None` when that is not known.
+pub(super) fn lag(entries: &Entries, group: &Group) -> Option<i64> {
+    let read = match group.entries_read {
+        _ if entries.added() == 0 => return Some(0),
+        Some(read) if !has_gap_behind(entries, group.last_id) => read,
+        _ => count_up_to(entries, group.last_id)?,
+    };
+    Some((entries.added() as i64).wrapping_sub(read as i64))
+}
+
+/// The group reads the entry `id`, which is greater than its last one.
+pub(super) fn advance(entries: &Entries, group: &mut Group, id: StreamId) {
+    let counts = group.last_id >= entries.first_id() && !has_gap_behind(entries, group.last_id);
+    match group.entries_read {
+        // A client may have set any count, and the log has room for signed numbers.
+        Some(read) if counts => {
+            group.entries_read = Some(read.saturating_add(1).min(i64::MAX as u64));
+        }
+        _ if entries.added() > 0 => group.entries_read = count_up_to(entries, id),
+        _ => {}
+    }
+    group.last_id = id;
+}

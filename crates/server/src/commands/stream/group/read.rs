@@ -1,0 +1,382 @@
+//! XREADGROUP: entries that nobody in the group has read yet, or what a consumer has pending.
+
+use resp::{Deferred, Protocol};
+use smallvec::SmallVec;
+use values::stream::{ConsumerId, Entries, Group as ConsumerGroup, Pending};
+use values::{Stream, StreamId};
+
+use super::super::read::{MILLISECONDS, STREAMS, STREAMS_KEYS, block_deadline};
+use super::{
+    CONSUMER, COUNT, Claim, GROUP, StreamReply, delivered_again, enter, ids, line, position,
+    set_active, word,
+};
+use crate::blocking::{Block, TimeoutReply};
+use crate::command::*;
+use crate::context::{Context, Key};
+use crate::error::CommandError;
+use crate::table::KeyPosition;
+
+pub(crate) const XREADGROUP: Command = Command {
+    name: "xreadgroup",
+    arity: -7,
+    flags: Flags::BLOCKING.or(Flags::WRITE),
+    categories: Categories::BLOCKING
+        .or(Categories::SLOW)
+        .or(Categories::STREAM)
+        .or(Categories::WRITE),
+    keys: &[KeySpec {
+        flags: KEY_FLAGS,
+        begin: BeginSearch::Keyword {
+            keyword: "STREAMS",
+            start: 4,
+        },
+        ..STREAMS_KEYS
+    }],
+    find_keys: Some(find_keys),
+    group: Group::Stream,
+    since: "5.0.0",
+    summary: "Returns entries to a consumer of a group: new ones, or what it has pending; waits until there are some.",
+    complexity: "O(N*log(M)) with N entries returned and M pending.",
+    args: &[
+        Arg {
+            name: "group-block",
+            kind: ArgKind::Block,
+            token: Some("GROUP"),
+            args: &[GROUP, CONSUMER],
+            ..Arg::BASE
+        },
+        COUNT,
+        MILLISECONDS,
+        Arg {
+            optional: true,
+            ..word("noack", "NOACK")
+        },
+        STREAMS,
+    ],
+    handler: xreadgroup,
+    ..Command::BASE
+};
+
+const KEY_FLAGS: KeyFlags = KeyFlags::RO.or(KeyFlags::ACCESS);
+
+/// The keys, where the group or the consumer may be called STREAMS.
+fn find_keys(args: resp::Args<'_>) -> KeyPositions {
+    let mut at = 1;
+    while let Some(option) = args.get(at) {
+        let is = |word: &str| option.eq_ignore_ascii_case(word.as_bytes());
+        at += match () {
+            () if is("block") || is("count") => 2,
+            () if is("group") => 3,
+            () if is("noack") => 1,
+            () if is("streams") => {
+                let first = at + 1;
+                let rest = args.len() - first;
+                let keys = if rest.is_multiple_of(2) { rest / 2 } else { 0 };
+                let position = |index| KeyPosition {
+                    index,
+                    flags: KEY_FLAGS.0,
+                };
+                return (first..first + keys).map(position).collect();
+            }
+            () => break,
+        };
+    }
+    KeyPositions::new()
+}
+
+/// An XREADGROUP, understood up to the ids.
+struct Reading<'a> {
+    group: &'a [u8],
+    consumer: &'a [u8],
+    /// Most entries of each stream.
+    count: usize,
+    /// When waiting ends; `None` does not wait, `Some(None)` waits for ever.
+    wait: Option<Option<u64>>,
+    /// What is delivered does not become pending.
+    no_ack: bool,
+    /// Index of the first key.
+    keys_at: usize,
+    /// How many keys there are.
+    keys: usize,
+}
+
+/// What a consumer asks of one stream.
+#[derive(Clone, Copy)]
+enum Wanted {
+    /// `>`: entries that the group has not read.
+    New,
+    /// What the consumer has pending behind an id.
+    Pending(StreamId),
+}
+
+impl<'a> Reading<'a> {
+    fn parse(ctx: &Context<'a, '_>) -> Result<Self, CommandError> {
+        let mut reading = Self {
+            group: b"",
+            consumer: b"",
+            count: usize::MAX,
+            wait: None,
+            no_ack: false,
+            keys_at: 0,
+            keys: 0,
+        };
+        let mut has_group = false;
+        let mut at = 1;
+        while at < ctx.args.len() && reading.keys_at == 0 {
+            let more = ctx.args.len() - at - 1;
+            let is = |word| ctx.is_word(at, word);
+            if is("block") && more >= 1 {
+                reading.wait = Some(block_deadline(ctx, at + 1)?);
+                at += 2;
+            } else if is("count") && more >= 1 {
+                reading.count = match usize::try_from(ctx.integer(at + 1)?) {
+                    Ok(0) | Err(_) => usize::MAX,
+                    Ok(count) => count,
+                };
+                at += 2;
+            } else if is("streams") && more >= 1 {
+                if !more.is_multiple_of(2) {
+                    return Err(CommandError::line(
+                        "ERR Unbalanced 'xreadgroup' list of streams: for each stream key an ID or '>' must be specified.",
+                    ));
+                }
+                reading.keys_at = at + 1;
+                reading.keys = more / 2;
+            } else if is("group") && more >= 2 {
+                (reading.group, reading.consumer) = (ctx.arg(at + 1), ctx.arg(at + 2));
+                has_group = true;
+                at += 3;
+            } else if is("noack") {
+                reading.no_ack = true;
+                at += 1;
+            } else {
+                return Err(CommandError::Syntax);
+            }
+        }
+        match reading.keys_at {
+            0 => Err(CommandError::Syntax),
+            _ if !has_group => Err(CommandError::line(
+                "ERR Missing GROUP option for XREADGROUP",
+            )),
+            _ => Ok(reading),
+        }
+    }
+
+    /// What is asked of each stream: all of them must be there, with the group.
+    fn wanted(&self, ctx: &mut Context<'_, '_>) -> Result<SmallVec<[Wanted; 8]>, CommandError> {
+        let mut wanted = SmallVec::new();
+        for index in self.keys_at..self.keys_at + self.keys {
+            let key = ctx.key(index);
+            let stream = ctx.data.stream(key)?;
+            if stream.is_none_or(|stream| stream.groups().get(self.group).is_none()) {
+                return Err(line(&[
+                    b"NOGROUP No such key '",
+                    key.bytes,
+                    b"' or consumer group '",
+                    self.group,
+                    b"' in XREADGROUP with GROUP option",
+                ]));
+            }
+            wanted.push(match ctx.args.arg(index + self.keys) {
+                b">" => Wanted::New,
+                b"$" => return Err(CommandError::line(MEANINGLESS_DOLLAR)),
+                b"+" => return Err(CommandError::line(MEANINGLESS_PLUS)),
+                text => match ids::strict(text, 0)? {
+                    StreamId::MAX => Wanted::New,
+                    id => Wanted::Pending(id),
+                },
+            });
+        }
+        Ok(wanted)
+    }
+}
+
+const MEANINGLESS_DOLLAR: &str = "ERR The $ ID is meaningless in the context of XREADGROUP: you want to read the \
+    history of this consumer by specifying a proper ID, or use the > ID to get new messages. The $ ID would just \
+    return an empty result set.";
+
+const MEANINGLESS_PLUS: &str = "ERR The + ID is meaningless in the context of XREADGROUP: you want to read the \
+    history of this consumer by specifying a proper ID, or use the > ID to get new messages. The + ID would just \
+    return an empty result set.";
+
+fn xreadgroup(ctx: &mut Context<'_, '_>) -> CommandResult {
+    let reading = Reading::parse(ctx)?;
+    let wanted = reading.wanted(ctx)?;
+    ctx.suppress_propagation();
+    let mut streams = None;
+    let mut served = 0;
+    for (index, wanted) in (reading.keys_at..).zip(wanted) {
+        let key = ctx.key(index);
+        let visit = visit(ctx, &reading, key, wanted, &mut streams)?;
+        served += usize::from(visit.is_served);
+        settle(ctx, &reading, key, &visit);
+    }
+    match (streams, ctx.reply.protocol) {
+        (None, _) => return wait(ctx, &reading),
+        (Some(streams), Protocol::Resp2) => ctx.reply.finish_array(streams, served),
+        (Some(streams), Protocol::Resp3) => ctx.reply.finish_map(streams, served),
+    }
+    Ok(Outcome::Done)
+}
+
+/// What reading one stream has changed.
+#[derive(Default)]
+struct Visit {
+    /// The consumer was made.
+    is_new: bool,
+    /// The stream stands in the reply.
+    is_served: bool,
+    /// Entries that have become pending now.
+    delivered: SmallVec<[StreamId; 16]>,
+    /// How far the group has read, and its count, if that has changed.
+    position: Option<(StreamId, Option<u64>)>,
+}
+
+/// Reads one stream. The reply begins with the first that has something.
+fn visit(
+    ctx: &mut Context<'_, '_>,
+    reading: &Reading<'_>,
+    key: Key<'_>,
+    wanted: Wanted,
+    streams: &mut Option<Deferred>,
+) -> Result<Visit, CommandError> {
+    let mut visit = Visit::default();
+    let (now_ms, logs) = (ctx.data.now_ms, ctx.server.is_logging());
+    let Some((entries, groups)) = ctx.data.stream_mut(key)?.map(Stream::parts_mut) else {
+        return Ok(visit);
+    };
+    let Some(group) = groups.get_mut(reading.group) else {
+        return Ok(visit);
+    };
+    let (consumer, is_new) = enter(group, reading.consumer, now_ms)?;
+    visit.is_new = is_new;
+    let has_new = || entries.last().is_some_and(|last| last.id > group.last_id);
+    visit.is_served = matches!(wanted, Wanted::Pending(_)) || has_new();
+    if !visit.is_served {
+        return Ok(visit);
+    }
+    streams.get_or_insert_with(|| ctx.reply.defer());
+    if ctx.reply.protocol == Protocol::Resp2 {
+        ctx.reply.array(2);
+    }
+    ctx.reply.bulk(key.bytes);
+    let array = ctx.reply.defer();
+    let mut len = 0;
+    match wanted {
+        Wanted::Pending(after) => {
+            let mut next = after.next();
+            while let Some((id, pending)) = next
+                .filter(|_| len < reading.count)
+                .and_then(|from| pending_from(group, consumer, from))
+            {
+                write_pending(&mut ctx.reply, entries, group, id, pending, now_ms);
+                next = id.next();
+                len += 1;
+            }
+        }
+        Wanted::New => {
+            let start = group.last_id.next().unwrap_or(StreamId::MAX);
+            for entry in entries.range(start, StreamId::MAX).take(reading.count) {
+                let id = entry.id;
+                position::advance(entries, group, id);
+                ctx.reply.entry(entry);
+                len += 1;
+                if reading.no_ack {
+                    continue;
+                }
+                let pending = Pending {
+                    consumer: Some(consumer),
+                    delivered_ms: now_ms,
+                    deliveries: 1,
+                };
+                group.set_pending(id, pending);
+                if logs {
+                    visit.delivered.push(id);
+                }
+            }
+            visit.position = Some((group.last_id, group.entries_read));
+            if !reading.no_ack {
+                set_active(group, consumer, now_ms);
+            }
+        }
+    }
+    ctx.reply.finish_array(array, len);
+    Ok(visit)
+}
+
+/// The first entry from an id on that a consumer has pending.
+fn pending_from(
+    group: &ConsumerGroup,
+    consumer: ConsumerId,
+    from: StreamId,
+) -> Option<(StreamId, Pending)> {
+    let id = group
+        .consumer(consumer)?
+        .pending_ids(from, StreamId::MAX)
+        .next()?;
+    Some((id, group.pending(id)?))
+}
+
+/// Delivers a pending entry once more, or says that it is deleted.
+fn write_pending(
+    reply: &mut resp::Reply<'_>,
+    entries: &Entries,
+    group: &mut ConsumerGroup,
+    id: StreamId,
+    pending: Pending,
+    now_ms: u64,
+) {
+    let Some(entry) = entries.get(id) else {
+        reply.array(2);
+        reply.id(id);
+        reply.null_array();
+        return;
+    };
+    reply.entry(entry);
+    let again = Pending {
+        delivered_ms: now_ms,
+        deliveries: delivered_again(pending),
+        ..pending
+    };
+    group.set_pending(id, again);
+}
+
+/// What follows from reading one stream: changes, events, the log.
+fn settle(ctx: &mut Context<'_, '_>, reading: &Reading<'_>, key: Key<'_>, visit: &Visit) {
+    if visit.is_new {
+        ctx.consumer_created(key);
+        if visit.delivered.is_empty() {
+            ctx.log_consumer(key, reading.group, reading.consumer);
+        }
+    }
+    if visit.is_served {
+        ctx.data.effects.add_dirty(1);
+    }
+    for id in &visit.delivered {
+        let claim = Claim {
+            consumer: reading.consumer,
+            id: *id,
+            delivered_ms: ctx.data.now_ms,
+            deliveries: 1,
+            last_id: *id,
+        };
+        ctx.log_claim(key, reading.group, &claim);
+    }
+    if let Some((last_id, entries_read)) = visit.position {
+        ctx.log_position(key, reading.group, last_id, entries_read);
+    }
+}
+
+/// Nothing is there yet.
+fn wait(ctx: &mut Context<'_, '_>, reading: &Reading<'_>) -> CommandResult {
+    let Some(deadline_ms) = reading.wait.filter(|_| ctx.may_block()) else {
+        ctx.reply.null_array();
+        return Ok(Outcome::Done);
+    };
+    let keys = reading.keys_at..reading.keys_at + reading.keys;
+    Ok(Outcome::Block(Block::Keys {
+        keys: keys.map(|at| ctx.arg(at).to_vec()).collect(),
+        deadline_ms,
+        timeout_reply: TimeoutReply::NullArray,
+    }))
+}
