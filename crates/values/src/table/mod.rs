@@ -73,14 +73,11 @@ use segment::{Gathered, Place, Segment, SegmentMut, Word, next_size, size_for};
 /// the top 48 bits of a hash count; more segments than this addresses would not fit memory.
 const MAX_SKIP: u32 = 32;
 
-/// The directory doubles only while it has at most this many words per segment. Good hashes never
-/// come near; equal ones end in an overflow list instead of a huge directory.
+/// The directory doubles only while it has at most this many words per segment, or per entry. Good hashes never
+/// come near. Entries that come in the order of their hashes, out of another table for instance, are dense where
+/// they have arrived and leave the rest empty: that wants early the depth that the table will have in the
+/// end. Equal hashes end in an overflow list instead of a huge directory.
 const MAX_WORDS_PER_SEGMENT: usize = 8;
-
-/// But a directory of so many words (512 KiB) is always allowed. Entries that come in the order of their hashes, out
-/// of another table for instance, are dense where they have arrived and leave the rest empty: that wants
-/// at once the depth that the table will have in the end. This many words are enough for some 25 million entries.
-const ALLOWED_WORDS: usize = 1 << 16;
 
 /// Two buddies merge when together they have at most this many entries: 0.6 of the largest segment,
 /// while a split leaves about 0.85 of it, so splits and merges do not alternate.
@@ -311,7 +308,7 @@ impl Table {
             }
             let has_grown = match word.is_half_full() {
                 true => self.grow(first, hasher),
-                false => self.is_one_sided(word) && self.split(first, hasher),
+                false => self.is_one_sided(word, hasher) && self.split(first, hasher),
             };
             if !has_grown {
                 self.view_mut(word).push_overflow(packed);
@@ -425,25 +422,39 @@ impl Table {
         unsafe { word.free() };
     }
 
+    /// Words that the directory may have.
+    fn words_max(&self) -> usize {
+        MAX_WORDS_PER_SEGMENT.saturating_mul(self.segments.max(self.len))
+    }
+
     /// Whether nearly all entries of a segment without room for one more are in one half of its range, so that a
-    /// split gets nearer to where they can be told apart. That they are not told apart by any bit that the segment
-    /// knows speaks against it: then the hashes are equal, as far as one can see. Looked at now and then only,
-    /// because it reads the whole segment.
-    fn is_one_sided(&self, word: Word) -> bool {
+    /// split gets nearer to where they can be told apart. When the tags tell none apart, two real hashes must
+    /// say that a directory that is allowed will. Looked at now and then only, because it reads the whole segment.
+    fn is_one_sided(&self, word: Word, hasher: &impl HashOf) -> bool {
         let segment = self.view(word);
         if !segment.overflow_len().is_multiple_of(bucket::SLOTS) {
             return false;
         }
         let words = segment.gather();
+        let (Some(first), Some(last)) = (words.first(), words.last()) else {
+            return false;
+        };
         let upper = words
             .iter()
             .filter(|packed| packed.tag() >> 15 == 1)
             .count();
-        let Some(first) = words.first() else {
+        if upper.min(words.len() - upper) * 8 > words.len() {
+            return false;
+        }
+        if words.iter().any(|packed| packed.tag() != first.tag()) {
+            return true;
+        }
+        let (Some(first), Some(last)) = (first.entry(), last.entry()) else {
             return false;
         };
-        upper.min(words.len() - upper) * 8 <= words.len()
-            && words.iter().any(|packed| packed.tag() != first.tag())
+        let equal_bits = (hasher.hash(first) ^ hasher.hash(last)).leading_zeros();
+        let depth = (equal_bits + 1).saturating_sub(self.prefix_bits);
+        depth <= MAX_SKIP && 1usize << depth <= self.words_max()
     }
 
     /// Gives a segment more buckets, or splits it. False when neither is possible.
@@ -474,8 +485,7 @@ impl Table {
             return false;
         }
         if old.skip() - self.prefix_bits == self.depth {
-            let most = MAX_WORDS_PER_SEGMENT.wrapping_mul(self.segments);
-            if self.directory.len() * 2 > most.max(ALLOWED_WORDS) {
+            if self.directory.len() * 2 > self.words_max() {
                 return false;
             }
             self.double_directory();
