@@ -429,7 +429,7 @@ impl Window {
 
     fn circle(center: Point, radius: f64) -> Window {
         let angle = radius / EARTH_RADIUS;
-        if !(angle < FRAC_PI_2) {
+        if angle.is_nan() || angle >= FRAC_PI_2 {
             return Window::EVERYTHING;
         }
         let latitude = radians(center.latitude).abs();
@@ -443,7 +443,7 @@ impl Window {
         let along = height / 2.0 / EARTH_RADIUS;
         // Half of the angle from the middle to a side.
         let half = width / 4.0 / EARTH_RADIUS;
-        if !(along < FRAC_PI_2 && half < FRAC_PI_2) {
+        if along.is_nan() || half.is_nan() || along >= FRAC_PI_2 || half >= FRAC_PI_2 {
             return Window::EVERYTHING;
         }
         let outermost = radians(center.latitude).abs() + along;

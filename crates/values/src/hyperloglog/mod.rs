@@ -192,21 +192,19 @@ pub fn add<'a>(
     elements: impl Iterator<Item = &'a [u8]>,
     sparse_max: usize,
 ) -> Result<Option<(Vec<u8>, u64)>, Corrupted> {
-    if bytes.len() > SPARSE_BYTES_MAX {
+    if bytes.len() > SPARSE_BYTES_MAX || form(bytes).is_none() {
         return Err(Corrupted);
     }
     let mut changed: Option<(Vec<u8>, u64)> = None;
     for element in elements {
         let seen = Observation::of(element);
-        match &mut changed {
-            Some((sketch, changes)) => *changes += u64::from(raise(sketch, seen, sparse_max)?),
-            None if raises(bytes, seen)? => {
-                let mut sketch = Vec::with_capacity(bytes.len() + SPARSE_ROOM);
-                sketch.extend_from_slice(bytes);
-                raise(&mut sketch, seen, sparse_max)?;
-                changed = Some((sketch, 1));
-            }
-            None => {}
+        if let Some((sketch, changes)) = &mut changed {
+            *changes += u64::from(raise(sketch, seen, sparse_max)?);
+        } else if let Some(place) = lower(bytes, seen)? {
+            let mut sketch = Vec::with_capacity(bytes.len() + SPARSE_ROOM);
+            sketch.extend_from_slice(bytes);
+            raise_at(&mut sketch, &place, seen, sparse_max)?;
+            changed = Some((sketch, 1));
         }
     }
     Ok(changed)
@@ -215,36 +213,50 @@ pub fn add<'a>(
 /// Room for growth of a sparse sketch that is being changed, in bytes.
 const SPARSE_ROOM: usize = 64;
 
-/// True when the observation would change a register.
-fn raises(bytes: &[u8], seen: Observation) -> Result<bool, Corrupted> {
-    match form(bytes) {
-        Some(Form::Sparse) => sparse::raises(bytes, seen),
-        _ => {
-            let registers = dense_registers(bytes).ok_or(Corrupted)?;
-            Ok(dense::get(registers, seen.index) < seen.value)
-        }
+/// Where a register is that is lower than observed.
+enum Lower {
+    Dense,
+    Sparse(sparse::Place),
+}
+
+/// The register that the observation would change.
+fn lower(bytes: &[u8], seen: Observation) -> Result<Option<Lower>, Corrupted> {
+    if form(bytes) == Some(Form::Sparse) {
+        return Ok(sparse::lower(bytes, seen)?.map(Lower::Sparse));
     }
+    let registers = dense_registers(bytes).ok_or(Corrupted)?;
+    Ok((dense::get(registers, seen.index) < seen.value).then_some(Lower::Dense))
 }
 
 /// Raises one register if need be; true when that changed it.
 fn raise(sketch: &mut Vec<u8>, seen: Observation, sparse_max: usize) -> Result<bool, Corrupted> {
-    if form(sketch) == Some(Form::Sparse) {
-        let mut from_start = sparse::Cursor::START;
-        match sparse::raise(sketch, &mut from_start, seen, sparse_max)? {
-            sparse::Raised::Same => return Ok(false),
-            sparse::Raised::Done => {
-                invalidate(sketch);
-                return Ok(true);
-            }
-            sparse::Raised::NeedsDense => *sketch = to_dense(sketch)?,
+    match lower(sketch, seen)? {
+        Some(place) => raise_at(sketch, &place, seen, sparse_max).map(|()| true),
+        None => Ok(false),
+    }
+}
+
+/// Raises the register that was found to be lower.
+fn raise_at(
+    sketch: &mut Vec<u8>,
+    place: &Lower,
+    seen: Observation,
+    sparse_max: usize,
+) -> Result<(), Corrupted> {
+    let is_done = match place {
+        Lower::Sparse(place) => {
+            sparse::raise_at(sketch, place, seen, sparse_max) == sparse::Raised::Done
         }
+        Lower::Dense => false,
+    };
+    if !is_done {
+        if form(sketch) == Some(Form::Sparse) {
+            *sketch = to_dense(sketch)?;
+        }
+        dense::raise(dense_registers_mut(sketch).ok_or(Corrupted)?, seen);
     }
-    let registers = dense_registers_mut(sketch).ok_or(Corrupted)?;
-    let changed = dense::raise(registers, seen);
-    if changed {
-        invalidate(sketch);
-    }
-    Ok(changed)
+    invalidate(sketch);
+    Ok(())
 }
 
 /// The same sketch in the dense form.
@@ -288,6 +300,18 @@ pub fn raise_to(
     };
     invalidate(&mut sketch);
     Ok(sketch)
+}
+
+/// As [`raise_to`] with a dense sketch, in place. False when it is not dense.
+pub fn raise_dense_to(target: &mut [u8], registers: &Registers) -> bool {
+    if form(target) != Some(Form::Dense) {
+        return false;
+    }
+    if let Some(packed) = dense_registers_mut(target) {
+        simd::pack(registers.as_array(), packed);
+    }
+    invalidate(target);
+    true
 }
 
 fn raise_sparse(

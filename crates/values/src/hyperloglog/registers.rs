@@ -40,17 +40,7 @@ impl Registers {
                 simd::merge(&mut self.values, packed);
                 Ok(())
             }
-            Form::Sparse => {
-                let mut index = 0;
-                sparse::visit(bytes, |run| {
-                    if run.value > 0 {
-                        for register in &mut self.values[index..index + run.len] {
-                            *register = run.value.max(*register);
-                        }
-                    }
-                    index += run.len;
-                })
-            }
+            Form::Sparse => sparse::merge(bytes, &mut self.values),
         }
     }
 

@@ -10,6 +10,7 @@
 //! the same choices as Redis: sketches are compared as bytes.
 
 use super::{Corrupted, HEADER_BYTES, Observation, REGISTERS};
+use std::ops::Range;
 
 /// The highest value that a run can have.
 const VALUE_MAX: u8 = 32;
@@ -95,6 +96,44 @@ pub(super) fn visit(bytes: &[u8], mut visit: impl FnMut(Run)) -> Result<(), Corr
     }
 }
 
+/// Raises registers to those of a sketch.
+///
+/// # Errors
+/// When the runs do not make up the registers.
+pub(super) fn merge(bytes: &[u8], registers: &mut [u8; REGISTERS]) -> Result<(), Corrupted> {
+    let mut rest = bytes.get(HEADER_BYTES..).unwrap_or_default();
+    let mut index = 0;
+    while let [first, after @ ..] = rest {
+        rest = after;
+        if first >> 6 == 1 {
+            let [second, after @ ..] = rest else {
+                return Err(Corrupted);
+            };
+            rest = after;
+            index += (usize::from(first & 0x3f) << 8 | usize::from(*second)) + 1;
+            continue;
+        }
+        // Zeros and values take turns as chance has it, so the first register of a run is treated in the same way
+        // in both: a branch would be mispredicted half of the time.
+        let is_value = first >> 7;
+        let value = ((first >> 2 & 0x1f) + 1) * is_value;
+        let len = usize::from(first & (0x3f ^ (0x3c * is_value))) + 1;
+        let run = registers.get_mut(index..index + len).ok_or(Corrupted)?;
+        if let [register, others @ ..] = run {
+            *register = value.max(*register);
+            if is_value == 1 {
+                others.iter_mut().for_each(|it| *it = value.max(*it));
+            }
+        }
+        index += len;
+    }
+    if index == REGISTERS {
+        Ok(())
+    } else {
+        Err(Corrupted)
+    }
+}
+
 /// Registers that saw nothing, at the end.
 pub(super) fn push_zeros(bytes: &mut Vec<u8>, len: usize) {
     let mut pieces = Pieces::default();
@@ -169,7 +208,7 @@ impl Cursor {
 }
 
 /// A run that was looked for.
-struct Place {
+pub(super) struct Place {
     run: Run,
     start: Cursor,
     /// The run before it.
@@ -275,13 +314,13 @@ impl<'a> Search<'a> {
     }
 }
 
-/// True when the observation would change a register.
+/// The run that the observation would change.
 ///
 /// # Errors
 /// When there is no such register.
-pub(super) fn raises(bytes: &[u8], seen: Observation) -> Result<bool, Corrupted> {
+pub(super) fn lower(bytes: &[u8], seen: Observation) -> Result<Option<Place>, Corrupted> {
     let place = Search::new(bytes, Cursor::START).find(seen.index)?;
-    Ok(place.run.value < seen.value)
+    Ok((place.run.value < seen.value).then_some(place))
 }
 
 /// What became of an observation.
@@ -309,16 +348,25 @@ pub(super) fn raise(
     if seen.value > VALUE_MAX {
         return Ok(Raised::NeedsDense);
     }
-    let Place {
-        run,
-        start,
-        previous,
-        resume,
-    } = Search::new(bytes, *cursor).find(seen.index)?;
-    *cursor = resume;
-    if run.value >= seen.value {
+    let place = Search::new(bytes, *cursor).find(seen.index)?;
+    *cursor = place.resume;
+    if place.run.value >= seen.value {
         return Ok(Raised::Same);
     }
+    Ok(raise_at(bytes, &place, seen, len_max))
+}
+
+/// The same for a register that is known to be lower and where it is.
+pub(super) fn raise_at(
+    bytes: &mut Vec<u8>,
+    place: &Place,
+    seen: Observation,
+    len_max: usize,
+) -> Raised {
+    if seen.value > VALUE_MAX {
+        return Raised::NeedsDense;
+    }
+    let (run, start) = (place.run, place.start);
     let before = seen.index - start.first;
     let mut pieces = Pieces::default();
     pieces.same(run, before);
@@ -326,11 +374,26 @@ pub(super) fn raise(
     pieces.same(run, run.len - before - 1);
     let pieces = pieces.as_slice();
     if pieces.len() > run.width() && bytes.len() + pieces.len() - run.width() > len_max {
-        return Ok(Raised::NeedsDense);
+        return Raised::NeedsDense;
     }
-    bytes.splice(start.at..start.at + run.width(), pieces.iter().copied());
-    join(bytes, previous.unwrap_or(start).at);
-    Ok(Raised::Done)
+    replace(bytes, start.at..start.at + run.width(), pieces);
+    join(bytes, place.previous.unwrap_or(start).at);
+    Raised::Done
+}
+
+/// Puts other bytes in the place of some.
+fn replace(bytes: &mut Vec<u8>, old: Range<usize>, new: &[u8]) {
+    let len = bytes.len();
+    let (end, new_end) = (old.end.min(len), old.start + new.len());
+    let new_len = len - end + new_end;
+    if new_len > len {
+        bytes.resize(new_len, 0);
+    }
+    bytes.copy_within(end..len, new_end);
+    bytes.truncate(new_len);
+    if let Some(target) = bytes.get_mut(old.start..new_end) {
+        target.copy_from_slice(new);
+    }
 }
 
 /// Joins runs of the same value, from an offset on.

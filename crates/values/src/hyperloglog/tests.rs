@@ -91,7 +91,9 @@ fn merged_bytes_are_those_of_redis() {
     assert_eq!(print(&xyz), (2553, 0x0aac_c3b8_85a7_0ed2));
     assert_eq!(print(&merged(&y, &d)), (12304, 0x354f_dc4e_0e75_8013));
     let mut registers = Registers::new();
-    [&xyz, &d].map(|sketch| registers.merge(sketch).unwrap());
+    [&xyz, &d]
+        .iter()
+        .for_each(|sketch| registers.merge(sketch).unwrap());
     assert_eq!(registers.count(), 21_371);
 }
 
@@ -227,7 +229,7 @@ proptest! {
         for seen in &all {
             let changes = model.values[seen.index] < seen.value;
             model.add(*seen);
-            prop_assert_eq!(raises(&sketch, *seen), Ok(changes));
+            prop_assert_eq!(lower(&sketch, *seen).unwrap().is_some(), changes);
             prop_assert_eq!(raise(&mut sketch, *seen, SPARSE_MAX), Ok(changes));
         }
         if high {
@@ -260,6 +262,9 @@ proptest! {
         prop_assert_eq!(&registers_of(&merged), &registers);
         let dense = raise_to(&target, &registers, true, SPARSE_MAX).unwrap();
         prop_assert_eq!(&registers_of(&dense), &registers);
+        let mut again = to_dense(&target).unwrap();
+        prop_assert!(raise_dense_to(&mut again, &registers));
+        prop_assert_eq!(again, dense);
         let short = raise_to(&empty(), &registers, false, 30).unwrap();
         prop_assert_eq!(&registers_of(&short), &registers);
     }

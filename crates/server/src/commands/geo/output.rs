@@ -144,7 +144,7 @@ mod tests {
             String::from_utf8_lossy(&output.to_vec()).into_owned()
         };
         assert_eq!(show(0.0), "$6\r\n0.0000\r\n");
-        assert_eq!(show(166_274.15156), "$11\r\n166274.1516\r\n");
+        assert_eq!(show(166_274.151_56), "$11\r\n166274.1516\r\n");
         assert_eq!(show(0.00004), "$6\r\n0.0000\r\n");
         assert_eq!(show(12.5), "$7\r\n12.5000\r\n");
     }

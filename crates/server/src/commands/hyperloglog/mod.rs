@@ -235,12 +235,18 @@ fn pfmerge(ctx: &mut Context<'_, '_>) -> CommandResult {
         }
     }
     match ctx.data.lookup_mut(key) {
-        Some(mut entry) => {
-            let (bytes, _) = sketch(entry.string())?;
-            let merged = hyperloglog::raise_to(bytes, &registers, some_dense, sparse_max)
-                .map_err(corrupted)?;
-            entry.set_string(NewValue::Raw(&merged));
-        }
+        Some(mut entry) => match sketch(entry.string())? {
+            (_, Form::Dense) => {
+                if let Some(bytes) = entry.string_mut() {
+                    hyperloglog::raise_dense_to(bytes, &registers);
+                }
+            }
+            (bytes, Form::Sparse) => {
+                let merged = hyperloglog::raise_to(bytes, &registers, some_dense, sparse_max)
+                    .map_err(corrupted)?;
+                entry.set_string(NewValue::Raw(&merged));
+            }
+        },
         None => {
             let empty = hyperloglog::empty();
             let merged = hyperloglog::raise_to(&empty, &registers, some_dense, sparse_max)
