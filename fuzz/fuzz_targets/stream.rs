@@ -39,7 +39,18 @@ fn stream(bytes: &[u8]) {
     let pair = [&b"name"[..], b"12"].into_iter();
     let next = entries.next_id(0);
     if let Some(id) = next {
-        assert!(entries.append(id, pair, &NodeLimits::default()).is_ok());
+        // A new node, so that the first takes its denser form.
+        let limits = NodeLimits {
+            bytes: 4096,
+            entries: 1,
+        };
+        assert!(entries.append(id, pair, &limits).is_ok());
+        let back = entries.range_back(StreamId::MIN, StreamId::MAX);
+        assert!(
+            back.skip(1)
+                .map(|entry| entry.id)
+                .eq(ids.iter().rev().copied())
+        );
     }
     for id in ids.iter().copied().chain(next) {
         assert!(entries.remove(id));

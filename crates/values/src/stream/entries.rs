@@ -1,9 +1,9 @@
 //! The entries of a stream: nodes in the order of their ids.
 
 use super::StreamId;
-use super::node::{Entry, Found, Head, NODE_BYTES_MAX, Node};
-use crate::listpack::{Iter, Position};
+use super::node::{Backward, Entry, Forward, Found, NODE_BYTES_MAX, Node, Place};
 use crate::malformed::Malformed;
+use std::borrow::Cow;
 use std::collections::VecDeque;
 
 /// Up to which size a node takes entries; 0 is no limit.
@@ -103,10 +103,13 @@ impl Entries {
     }
 
     /// The nodes with their ids and their bytes, as Redis saves them.
-    pub fn nodes(&self) -> impl ExactSizeIterator<Item = (StreamId, &[u8])> {
-        self.nodes
-            .iter()
-            .map(|node| (node.id, node.pack.as_bytes()))
+    pub fn nodes(&self) -> impl ExactSizeIterator<Item = (StreamId, Cow<'_, [u8]>)> {
+        self.nodes.iter().map(|node| (node.id, node.bytes()))
+    }
+
+    /// The length of each of these bytes.
+    pub fn node_lens(&self) -> impl ExactSizeIterator<Item = usize> {
+        self.nodes.iter().map(Node::bytes_len)
     }
 
     /// Sets the last id. It is never below that of an entry: callers see to that.
@@ -169,9 +172,10 @@ impl Entries {
         if let Some(last) = self.nodes.back_mut()
             && has_room(last, bytes, entry_max, limits)
         {
-            let before = last.pack.heap_bytes();
-            if last.push(id, pairs.clone(), len) {
-                self.node_bytes = self.node_bytes - before + last.pack.heap_bytes();
+            let before = last.heap_bytes();
+            let is_done = last.push(id, pairs.clone(), len);
+            self.node_bytes = self.node_bytes - before + last.heap_bytes();
+            if is_done {
                 self.appended(id);
                 return Ok(());
             }
@@ -180,7 +184,12 @@ impl Entries {
             return Err(AppendError::TooLarge);
         }
         let node = Node::new(id, pairs, len).ok_or(AppendError::TooLarge)?;
-        self.node_bytes += node.pack.heap_bytes();
+        if let Some(last) = self.nodes.back_mut() {
+            self.node_bytes -= last.heap_bytes();
+            last.settle();
+            self.node_bytes += last.heap_bytes();
+        }
+        self.node_bytes += node.heap_bytes();
         self.nodes.push_back(node);
         self.appended(id);
         Ok(())
@@ -263,24 +272,21 @@ impl Entries {
     }
 
     /// Deletes entries of a node, or all of it when they are all that live in it. True when the node is gone.
-    fn mark(&mut self, index: usize, positions: &[Position]) -> bool {
+    fn mark(&mut self, index: usize, places: &[Place]) -> bool {
         let Some(node) = self.nodes.get_mut(index) else {
             return false;
         };
-        let marked = positions.len() as u64;
+        let marked = places.len() as u64;
         self.length -= marked;
-        if node.head().live <= marked {
-            self.node_bytes -= node.pack.heap_bytes();
+        if node.counts().0 <= marked {
+            self.node_bytes -= node.heap_bytes();
             self.nodes.remove(index);
             self.shrink();
             return true;
         }
-        let before = node.pack.heap_bytes();
-        for at in positions {
-            node.mark(*at);
-        }
-        node.count_marked(marked);
-        self.node_bytes = self.node_bytes - before + node.pack.heap_bytes();
+        let before = node.heap_bytes();
+        node.mark(places);
+        self.node_bytes = self.node_bytes - before + node.heap_bytes();
         false
     }
 
@@ -308,7 +314,7 @@ impl Entries {
     ) -> u64 {
         let (mut index, mut removed) = (0, 0u64);
         while let Some(node) = self.nodes.get(index) {
-            let live = node.head().live;
+            let (live, _) = node.counts();
             if limit > 0 && removed.saturating_add(live) > limit {
                 break;
             }
@@ -318,7 +324,7 @@ impl Entries {
                 Keep::From(id) => node.last_id().is_some_and(|last| last < id),
             };
             if goes_whole && spare.is_none() {
-                self.node_bytes -= node.pack.heap_bytes();
+                self.node_bytes -= node.heap_bytes();
                 self.length -= live;
                 removed += live;
                 self.nodes.remove(index);
@@ -353,18 +359,17 @@ impl Entries {
         index: usize,
         keep: Keep,
         mut spare: Option<&mut Spare<'_>>,
-    ) -> (Vec<Position>, bool) {
+    ) -> (Vec<Place>, bool) {
         let mut gone = Vec::new();
         let Some(node) = self.nodes.get(index) else {
             return (gone, true);
         };
-        let head = node.head();
-        let mut rest = head.entries.clone();
-        while let Some(at) = rest.front() {
+        let mut rest = node.forward();
+        loop {
             if matches!(keep, Keep::Newest(len) if self.length - gone.len() as u64 <= len) {
                 return (gone, true);
             }
-            let Some(found) = head.next(&mut rest) else {
+            let Some((at, found)) = rest.next() else {
                 break;
             };
             if matches!(keep, Keep::From(id) if found.entry.id >= id) {
@@ -378,6 +383,26 @@ impl Entries {
         (gone, false)
     }
 
+    #[cfg(test)]
+    pub(super) fn check(&self) {
+        let bytes: usize = self.nodes.iter().map(Node::heap_bytes).sum();
+        assert_eq!(bytes, self.node_bytes);
+        assert!(self.nodes.iter().all(|node| node.counts().0 > 0));
+        for node in &self.nodes {
+            let bytes = node.bytes();
+            assert_eq!(bytes.len(), node.bytes_len());
+            // Both forms are the same bytes, and nothing is lost between them.
+            let mut settled = node.clone();
+            settled.settle();
+            assert_eq!(settled.bytes(), bytes);
+            let packed = Node::from_bytes(node.id, &bytes);
+            assert_eq!(
+                packed.map(|node| node.bytes().into_owned()),
+                Ok(bytes.into_owned())
+            );
+        }
+    }
+
     /// Appends a node from outside.
     pub(super) fn push_node(&mut self, id: StreamId, bytes: &[u8]) -> Result<(), Malformed> {
         let node = Node::from_bytes(id, bytes)?;
@@ -388,12 +413,17 @@ impl Entries {
         {
             return Err(Malformed("nodes of the stream do not ascend"));
         }
-        let live = node.head().live;
+        let (live, _) = node.counts();
         self.last_id = self.last_id.max(node.last_id().unwrap_or_default());
         // Nodes without live entries can be left by trims of Redis.
         if live > 0 {
+            if let Some(last) = self.nodes.back_mut() {
+                self.node_bytes -= last.heap_bytes();
+                last.settle();
+                self.node_bytes += last.heap_bytes();
+            }
             self.length += live;
-            self.node_bytes += node.pack.heap_bytes();
+            self.node_bytes += node.heap_bytes();
             self.nodes.push_back(node);
         }
         Ok(())
@@ -409,7 +439,7 @@ impl Entries {
 
 /// A node takes an entry of so many bytes.
 fn has_room(node: &Node, bytes: usize, entry_max: usize, limits: &NodeLimits) -> bool {
-    let used = node.pack.byte_len();
+    let used = node.bytes_len();
     let bytes_max = match limits.bytes {
         0 => NODE_BYTES_MAX,
         limit => limit.min(NODE_BYTES_MAX),
@@ -417,16 +447,16 @@ fn has_room(node: &Node, bytes: usize, entry_max: usize, limits: &NodeLimits) ->
     if used.saturating_add(bytes) >= bytes_max || used.saturating_add(entry_max) > NODE_BYTES_MAX {
         return false;
     }
-    let head = node.head();
-    limits.entries == 0 || head.live.saturating_add(head.deleted) < limits.entries
+    let (live, deleted) = node.counts();
+    limits.entries == 0 || live.saturating_add(deleted) < limits.entries
 }
 
 /// Entries in ascending order.
 #[derive(Clone)]
 pub struct Range<'a> {
     nodes: std::collections::vec_deque::Iter<'a, Node>,
-    /// The node that is read, and what is left of it.
-    current: Option<(Head<'a>, Iter<'a>)>,
+    /// What is left of the node that is read.
+    current: Option<Forward<'a>>,
     start: StreamId,
     end: StreamId,
 }
@@ -436,15 +466,11 @@ impl<'a> Iterator for Range<'a> {
 
     fn next(&mut self) -> Option<Entry<'a>> {
         loop {
-            let (head, rest) = match &mut self.current {
-                Some(current) => current,
-                none => {
-                    let head = self.nodes.next()?.head();
-                    let rest = head.entries.clone();
-                    none.insert((head, rest))
-                }
+            let rest = match &mut self.current {
+                Some(rest) => rest,
+                none => none.insert(self.nodes.next()?.forward_from(self.start)),
             };
-            let Some(Found { entry, is_deleted }) = head.next(rest) else {
+            let Some((_, Found { entry, is_deleted })) = rest.next() else {
                 self.current = None;
                 continue;
             };
@@ -464,7 +490,7 @@ impl<'a> Iterator for Range<'a> {
 #[derive(Clone)]
 pub struct RangeBack<'a> {
     nodes: std::collections::vec_deque::Iter<'a, Node>,
-    current: Option<(Head<'a>, Iter<'a>)>,
+    current: Option<Backward<'a>>,
     start: StreamId,
     end: StreamId,
 }
@@ -474,15 +500,11 @@ impl<'a> Iterator for RangeBack<'a> {
 
     fn next(&mut self) -> Option<Entry<'a>> {
         loop {
-            let (head, rest) = match &mut self.current {
-                Some(current) => current,
-                none => {
-                    let head = self.nodes.next_back()?.head();
-                    let rest = head.entries.clone();
-                    none.insert((head, rest))
-                }
+            let rest = match &mut self.current {
+                Some(rest) => rest,
+                none => none.insert(self.nodes.next_back()?.backward_from(self.end)),
             };
-            let Some(Found { entry, is_deleted }) = head.next_back(rest) else {
+            let Some(Found { entry, is_deleted }) = rest.next() else {
                 self.current = None;
                 continue;
             };

@@ -75,10 +75,8 @@ fn hash_len(hash: &Hash) -> usize {
 fn stream_len(stream: &Stream) -> usize {
     let entries = stream.entries();
     // Each node is preceded by its id.
-    let nodes = entries.nodes();
-    let nodes: usize = nodes
-        .map(|(_, bytes)| blob_len(ID_BYTES) + blob_len(bytes.len()))
-        .sum();
+    let nodes = entries.node_lens();
+    let nodes: usize = nodes.map(|len| blob_len(ID_BYTES) + blob_len(len)).sum();
     let ids = [
         entries.last_id(),
         entries.first_id(),
