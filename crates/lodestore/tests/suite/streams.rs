@@ -493,5 +493,61 @@ fn streams_survive() {
         ("XADD empty 1-1 f v", TOO_SMALL),
         ("XADD t 300-6 f v", r#""300-6""#),
     ]);
-    assert!(client.integer("MEMORY USAGE s") > 2000);
+    assert!(client.integer("MEMORY USAGE s") > 500);
+}
+
+#[test]
+fn trims_heed_what_is_pending() {
+    let server = TestServer::start_with(&["--stream-node-max-entries", "2"]);
+    let mut client = server.connect();
+    for key in ["keep", "remove", "spare", "nodes"] {
+        fill(&mut client, key, 6);
+        client.check(&[(&format!("XGROUP CREATE {key} g 0"), "+OK")]);
+        client.line(&format!("XREADGROUP GROUP g c COUNT 4 STREAMS {key} >"));
+        client.check(&[(&format!("XACK {key} g 1-0 2-0 4-0"), ":3")]);
+    }
+    client.check(&[
+        ("XTRIM keep MAXLEN 2 KEEPREF", ":4"),
+        ("XPENDING keep g", r#"[:1 "3-0" "3-0" [["c" "1"]]]"#),
+        ("XTRIM remove DELREF MAXLEN 2", ":4"),
+        ("XPENDING remove g", "[:0 nil nil nil]"),
+        // 3-0 is pending, and 5-0 and 6-0 have not been read.
+        ("XTRIM spare MAXLEN 0 ACKED", ":3"),
+        ("XADD spare ACKED MINID 9 7-0 f v", r#""7-0""#),
+        (
+            "XRANGE spare - + COUNT 2",
+            r#"[["3-0" ["f" "3"]] ["5-0" ["f" "5"]]]"#,
+        ),
+        ("XLEN spare", ":4"),
+        // Whole nodes only: the second has an entry that stays.
+        ("XTRIM nodes MAXLEN ~ 0 ACKED", ":2"),
+        ("XRANGE nodes - + COUNT 1", r#"[["3-0" ["f" "3"]]]"#),
+    ]);
+    server.assert_replays();
+}
+
+#[test]
+fn groups_survive_a_rewrite_of_the_log() {
+    let server = TestServer::start_with(&["--enable-debug-command", "yes"]);
+    let mut client = server.connect();
+    fill(&mut client, "s", 10);
+    client.check(&[
+        ("XGROUP CREATE s g 0", "+OK"),
+        ("XGROUP CREATE s h 5-0 ENTRIESREAD 5", "+OK"),
+        ("XGROUP CREATE empty g $ MKSTREAM", "+OK"),
+        ("XGROUP CREATECONSUMER s h idle", ":1"),
+    ]);
+    client.line("XREADGROUP GROUP g c COUNT 6 STREAMS s >");
+    client.line("XREADGROUP GROUP h d COUNT 2 STREAMS s >");
+    client.check(&[
+        ("XACK s g 4-0", ":1"),
+        ("XDEL s 5-0 10-0", ":2"),
+        ("XTRIM s MINID 3", ":2"),
+    ]);
+    let before = dump(&mut client);
+    client.check(&[("DEBUG RELOAD", "+OK")]);
+    assert_eq!(dump(&mut client), before);
+    assert!(client.line("BGREWRITEAOF").starts_with('+'));
+    client.check(&[("DEBUG LOADAOF", "+OK")]);
+    assert_eq!(dump(&mut client), before);
 }
