@@ -226,15 +226,7 @@ impl Generator {
             'j' | 'v' => format!("{class}{}", self.below(KEYS)),
             'X' => self.degrees(180),
             'Y' => self.degrees(85),
-            'd' => match self.below(30) {
-                0 => (*self.choose(&[
-                    "-", "+", "x", "", "1-", "-1", "1-1-1", "007-+2", "0-0", "$", "1-*",
-                ]))
-                .to_owned(),
-                1..=9 => format!("{}-{}", self.below(100), self.below(3)),
-                10..=19 => format!("{}-0", self.below(100)),
-                _ => self.below(100).to_string(),
-            },
+            'd' => self.entry_id(),
             'D' => match self.below(10) {
                 0..=1 => "-".to_owned(),
                 2..=3 => "+".to_owned(),
@@ -266,24 +258,47 @@ impl Generator {
             'g' => (*self.choose(&["*", "a*", "?", "[a-m]*", "1*", "*o*", "nothing"])).to_owned(),
             'p' => (4_000_000_000_000 + self.below(1000)).to_string(),
             'w' => (*self.choose(&["1", "2", "-1", "0.5", "0", "inf", "x"])).to_owned(),
-            'o' => match self.below(40) {
-                0 => (*self.choose(&["-1", "x", "", "#", "4294967296", "9223372036854775807"]))
-                    .to_owned(),
-                1..=6 => format!("#{}", self.below(20)),
-                // Beyond what lies inside of an entry.
-                7 => (600_000 + self.below(9)).to_string(),
-                _ => self.below(200).to_string(),
-            },
-            'i' => match self.below(30) {
-                0 => (*self.choose(&["u64", "i65", "u0", "I8", "u", "i-1"])).to_owned(),
-                1 => "i64".to_owned(),
-                2..=9 => format!("i{}", 1 + self.below(64)),
-                10..=17 => format!("u{}", 1 + self.below(63)),
-                _ => (*self.choose(&["u8", "i8", "i5", "u2", "i16"])).to_owned(),
-            },
+            'o' => self.bit_position(),
+            'i' => self.integer_type(),
             other => other.to_string(),
         };
         text.into_bytes()
+    }
+
+    /// The id of an entry of a stream.
+    fn entry_id(&mut self) -> String {
+        match self.below(30) {
+            0 => (*self.choose(&[
+                "-", "+", "x", "", "1-", "-1", "1-1-1", "007-+2", "0-0", "$", "1-*",
+            ]))
+            .to_owned(),
+            1..=9 => format!("{}-{}", self.below(100), self.below(3)),
+            10..=19 => format!("{}-0", self.below(100)),
+            _ => self.below(100).to_string(),
+        }
+    }
+
+    /// The position of a bit.
+    fn bit_position(&mut self) -> String {
+        match self.below(40) {
+            0 => (*self.choose(&["-1", "x", "", "#", "4294967296", "9223372036854775807"]))
+                .to_owned(),
+            1..=6 => format!("#{}", self.below(20)),
+            // Beyond what lies inside of an entry.
+            7 => (600_000 + self.below(9)).to_string(),
+            _ => self.below(200).to_string(),
+        }
+    }
+
+    /// The type of an integer in a string.
+    fn integer_type(&mut self) -> String {
+        match self.below(30) {
+            0 => (*self.choose(&["u64", "i65", "u0", "I8", "u", "i-1"])).to_owned(),
+            1 => "i64".to_owned(),
+            2..=9 => format!("i{}", 1 + self.below(64)),
+            10..=17 => format!("u{}", 1 + self.below(63)),
+            _ => (*self.choose(&["u8", "i8", "i5", "u2", "i16"])).to_owned(),
+        }
     }
 
     /// No NUL: Valkey's error texts end there.
