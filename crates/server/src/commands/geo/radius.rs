@@ -199,7 +199,7 @@ mod tests {
         assert_eq!(indexes("georadius k 1 2 3 km"), [1]);
         assert_eq!(
             indexes("georadius k 1 2 3 km store a asc storedist b"),
-            [1, 9]
+            [1, 10]
         );
         assert_eq!(indexes("georadiusbymember k m 3 km store store"), [1, 6]);
         assert_eq!(indexes("georadiusbymember k m 3 km store"), [1]);
