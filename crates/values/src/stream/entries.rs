@@ -297,8 +297,10 @@ impl Entries {
         }
     }
 
+    /// Finds the first entry, which is not in front of the one that was the first.
     fn find_first(&mut self) {
-        let first = self.nodes.iter().find_map(Node::first_live);
+        let before = self.first_id;
+        let first = self.nodes.iter().find_map(|node| node.first_live(before));
         self.first_id = first.map_or(StreamId::MIN, |entry| entry.id);
     }
 
@@ -364,7 +366,8 @@ impl Entries {
         let Some(node) = self.nodes.get(index) else {
             return (gone, true);
         };
-        let mut rest = node.forward();
+        // In front of the first are deleted ones only.
+        let mut rest = node.forward_from(self.first_id);
         loop {
             if matches!(keep, Keep::Newest(len) if self.length - gone.len() as u64 <= len) {
                 return (gone, true);

@@ -302,9 +302,9 @@ impl Node {
         rest.next().map(|found| found.entry.id)
     }
 
-    /// The first live entry.
-    pub(super) fn first_live(&self) -> Option<Entry<'_>> {
-        let mut rest = self.forward();
+    /// The first live entry, which is not in front of `from`.
+    pub(super) fn first_live(&self, from: StreamId) -> Option<Entry<'_>> {
+        let mut rest = self.forward_from(from);
         loop {
             let (_, found) = rest.next()?;
             if !found.is_deleted {
