@@ -13,7 +13,7 @@ mod table;
 mod wait;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use keyspace::{Locked, Type};
 use resp::{Args, Output, OwnedArgs, Reply};
@@ -123,6 +123,9 @@ pub struct Waiter {
     spent_ns: u64,
     /// It stands in no queue any more.
     left: AtomicBool,
+    /// When it is run again without being woken, in Unix milliseconds: time passing can be what it waits for.
+    /// 0: never.
+    look_again_ms: AtomicU64,
 }
 
 impl Waiter {
@@ -169,6 +172,7 @@ impl Waiter {
             import_source: session.import_source,
             spent_ns,
             left: AtomicBool::new(false),
+            look_again_ms: AtomicU64::new(session.look_again_ms.unwrap_or(0)),
         }
     }
 
@@ -430,6 +434,46 @@ pub(crate) fn end_wait(worker: &mut Worker, server: &Server, token: usize, endin
     resume(worker, token);
 }
 
+/// The least time between two looks for what a client waits for, in milliseconds.
+pub const LOOK_AGAIN_MIN_MS: u64 = 20;
+
+/// A timer of a client has gone off: its wait is over, or it is time to look for what it waits for.
+pub(crate) fn timer(worker: &mut Worker, server: &Server, token: usize) {
+    let now_ms = worker.exec.now_ms;
+    let Some(connection) = worker.connection(token) else {
+        return;
+    };
+    let session = &mut connection.session;
+    let Some(block) = &session.blocked else {
+        return;
+    };
+    if block
+        .deadline_ms()
+        .is_some_and(|deadline| deadline <= now_ms)
+    {
+        return end_wait(worker, server, token, Ending::Timeout);
+    }
+    let id = session.shared.id;
+    session.look_again_ms = None;
+    let Some(waiter) = connection.waiter.clone() else {
+        return;
+    };
+    let exec = &mut worker.exec;
+    let keys = waiter.keys.iter();
+    exec.ready.extend(keys.map(|key| (waiter.db, key.clone())));
+    serve(exec, server, &mut server.keyspace.lock_many(&waiter.shards));
+    if !exec.ready.is_empty() {
+        serve_later(exec, server);
+    }
+    // Whether it was served or goes on waiting: until that is known here it keeps a timer.
+    let next_ms = waiter.look_again_ms.load(Ordering::Acquire);
+    let next_ms = next_ms.max(now_ms.saturating_add(LOOK_AGAIN_MIN_MS));
+    if let Some(connection) = worker.connection(token) {
+        connection.session.look_again_ms = Some(next_ms);
+        worker.deadlines.insert((next_ms, id));
+    }
+}
+
 /// Clients of this worker that wait for the log to be durable may be done, or wait in vain because the log was
 /// switched off.
 pub(crate) fn log_synced(worker: &mut Worker, server: &Server) {
@@ -469,10 +513,11 @@ fn resume(worker: &mut Worker, token: usize) {
     if let Some(connection) = worker.connection(token) {
         connection.waiter = None;
         let id = connection.session.shared.id;
-        if let Some(block) = unblock(&server, &mut connection.session)
-            && let Some(deadline) = block.deadline_ms()
-        {
-            worker.deadlines.remove(&(deadline, id));
+        let look_again_ms = connection.session.look_again_ms.take();
+        let block = unblock(&server, &mut connection.session);
+        let deadline_ms = block.and_then(|block| block.deadline_ms());
+        for at in [deadline_ms, look_again_ms].into_iter().flatten() {
+            worker.deadlines.remove(&(at, id));
         }
     }
     worker.want_write(token);

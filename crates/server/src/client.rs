@@ -329,6 +329,8 @@ pub struct Session {
     pub new_waiter: Option<Arc<crate::blocking::Waiter>>,
     /// What a command that begins to wait is run again with, where that differs from what was sent.
     pub run_again: Option<resp::OwnedArgs>,
+    /// When a command that waits is to be run again without being woken, in Unix milliseconds.
+    pub look_again_ms: Option<u64>,
     /// Import mode source (CLIENT IMPORT-SOURCE).
     pub import_source: bool,
     /// CLIENT CAPA, as letters.
@@ -357,6 +359,7 @@ impl Session {
             silent_wait: false,
             new_waiter: None,
             run_again: None,
+            look_again_ms: None,
             import_source: false,
             capabilities: SmallVec::new(),
         }

@@ -170,6 +170,8 @@ fn serve_waiter(
     dispatch::commit(exec, server, &mut session, locked, touched);
     let offset = std::mem::replace(&mut exec.reply_offset, before);
     if !served {
+        let again_ms = session.look_again_ms.unwrap_or(0);
+        waiter.look_again_ms.store(again_ms, Ordering::Release);
         return Attempt::Waits;
     }
     waiter.leave_queues(server, locked);

@@ -431,14 +431,14 @@ impl Worker {
         };
         connection.waiter = connection.session.new_waiter.take();
         let id = connection.session.shared.id;
-        if let Some(deadline) = connection
+        let look_again_ms = connection.session.look_again_ms;
+        let deadline_ms = connection
             .session
             .blocked
             .as_ref()
-            .and_then(crate::blocking::Block::deadline_ms)
-        {
-            self.deadlines.insert((deadline, id));
-        }
+            .and_then(crate::blocking::Block::deadline_ms);
+        let timers = [deadline_ms, look_again_ms].into_iter().flatten();
+        self.deadlines.extend(timers.map(|at| (at, id)));
     }
 
     /// Keeps what was not consumed, notices limits and hang-ups, and queues what has more to do.

@@ -320,6 +320,9 @@ impl Worker {
         {
             self.deadlines.insert((deadline, shared.id));
         }
+        if let Some(at) = connection.session.look_again_ms {
+            self.deadlines.insert((at, shared.id));
+        }
         if let Some(slot) = self.connections.get_mut(token) {
             *slot = Some(connection);
         }
@@ -345,6 +348,9 @@ impl Worker {
             .and_then(crate::blocking::Block::deadline_ms)
         {
             self.deadlines.remove(&(deadline, id));
+        }
+        if let Some(at) = connection.session.look_again_ms {
+            self.deadlines.remove(&(at, id));
         }
         self.runnable.retain(|other| *other != token);
         self.writable.retain(|other| *other != token);
@@ -600,7 +606,7 @@ impl Worker {
             }
             self.deadlines.pop_first();
             if let Some(token) = self.token_of(client) {
-                crate::blocking::end_wait(self, server, token, Ending::Timeout);
+                crate::blocking::timer(self, server, token);
             }
         }
         if !self.postponed.is_empty() && !server.pause.is_active(now_ms) {

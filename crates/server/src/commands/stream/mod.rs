@@ -12,7 +12,7 @@ mod trim;
 
 use resp::Reply;
 use values::StreamId;
-use values::stream::{Entry, ID_TEXT, NodeLimits};
+use values::stream::{Entry, Fields, ID_TEXT, NodeLimits};
 
 use crate::command::{Arg, ArgKind, Command};
 use crate::config::P;
@@ -21,13 +21,16 @@ use crate::context::{Context, ElementReply};
 /// All commands of this group.
 pub const COMMANDS: &[&Command] = &[
     &group::XACK,
+    &group::XACKDEL,
     &add::XADD,
     &group::XAUTOCLAIM,
     &group::XCLAIM,
     &delete::XDEL,
+    &group::XDELEX,
     &group::XGROUP,
     &group::XINFO,
     &range::XLEN,
+    &group::XNACK,
     &group::XPENDING,
     &range::XRANGE,
     &read::XREAD,
@@ -79,6 +82,8 @@ trait StreamReply {
     fn id(&mut self, id: StreamId);
     /// An entry: its id, then names and values in turn.
     fn entry(&mut self, entry: Entry<'_>);
+    /// Names and values in turn.
+    fn fields(&mut self, fields: Fields<'_>);
 }
 
 impl StreamReply for Reply<'_> {
@@ -91,8 +96,13 @@ impl StreamReply for Reply<'_> {
     fn entry(&mut self, entry: Entry<'_>) {
         self.array(2);
         self.id(entry.id);
-        self.array(entry.fields.len().saturating_mul(2));
-        for (name, value) in entry.fields {
+        self.fields(entry.fields);
+    }
+
+    #[inline]
+    fn fields(&mut self, fields: Fields<'_>) {
+        self.array(fields.len().saturating_mul(2));
+        for (name, value) in fields {
             self.element(name);
             self.element(value);
         }

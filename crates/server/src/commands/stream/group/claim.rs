@@ -97,7 +97,8 @@ struct Terms {
 
 impl Terms {
     fn is_idle(&self, pending: &Pending, now_ms: u64) -> bool {
-        now_ms.saturating_sub(pending.delivered_ms) >= self.min_idle_ms
+        pending.consumer.is_none()
+            || now_ms.saturating_sub(pending.delivered_ms) >= self.min_idle_ms
     }
 
     /// The pending entry as the consumer gets it; `None` was not pending.

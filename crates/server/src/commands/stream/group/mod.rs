@@ -10,6 +10,7 @@ mod manage;
 mod pending;
 mod position;
 mod read;
+mod release;
 
 use values::StreamId;
 use values::stream::{ConsumerId, Group, ID_TEXT, Pending};
@@ -19,6 +20,7 @@ pub(super) use info::XINFO;
 pub(super) use manage::XGROUP;
 pub(super) use pending::{XACK, XPENDING};
 pub(super) use read::XREADGROUP;
+pub(super) use release::{XACKDEL, XDELEX, XNACK};
 
 use super::{COUNT, KEY, StreamReply, ids, range, word};
 use crate::command::{Arg, ArgKind};

@@ -199,13 +199,16 @@ fn write(
     let idle_ms = |pending: &Pending| now_ms.saturating_sub(pending.delivered_ms);
     let array = reply.defer();
     let mut len = 0;
-    let idle = pending.filter(|(_, it)| idle_ms(it) >= filter.min_idle_ms);
+    let is_idle =
+        |pending: &Pending| pending.consumer.is_none() || idle_ms(pending) >= filter.min_idle_ms;
+    let idle = pending.filter(|(_, it)| is_idle(it));
     for (id, pending) in idle.take(filter.count) {
         reply.array(4);
         reply.id(id);
         let consumer = pending.consumer.and_then(|id| group.consumer(id));
         reply.bulk(consumer.map_or(b"", |consumer| consumer.name()));
-        reply.integer(idle_ms(&pending) as i64);
+        // What nobody has was not delivered to anybody.
+        reply.integer(consumer.map_or(-1, |_| idle_ms(&pending) as i64));
         reply.integer(pending.deliveries as i64);
         len += 1;
     }

@@ -1,8 +1,9 @@
 //! XREADGROUP: entries that nobody in the group has read yet, or what a consumer has pending.
 
-use resp::{Deferred, Protocol};
+use keyspace::ValueRef;
+use resp::{Deferred, Protocol, Reply};
 use smallvec::SmallVec;
-use values::stream::{ConsumerId, Entries, Group as ConsumerGroup, Pending};
+use values::stream::{ConsumerId, Entries, Entry, Group as ConsumerGroup, Pending};
 use values::{Stream, StreamId};
 
 use super::super::read::{MILLISECONDS, STREAMS, STREAMS_KEYS, block_deadline};
@@ -10,7 +11,7 @@ use super::{
     CONSUMER, COUNT, Claim, GROUP, StreamReply, delivered_again, enter, ids, line, position,
     set_active, word,
 };
-use crate::blocking::{Block, TimeoutReply};
+use crate::blocking::{Block, LOOK_AGAIN_MIN_MS, TimeoutReply};
 use crate::command::*;
 use crate::context::{Context, Key};
 use crate::error::CommandError;
@@ -48,6 +49,14 @@ pub(crate) const XREADGROUP: Command = Command {
         COUNT,
         MILLISECONDS,
         Arg {
+            name: "min-idle-time",
+            kind: ArgKind::Integer,
+            token: Some("CLAIM"),
+            optional: true,
+            since: Some("8.4.0"),
+            ..Arg::BASE
+        },
+        Arg {
             optional: true,
             ..word("noack", "NOACK")
         },
@@ -65,7 +74,7 @@ fn find_keys(args: resp::Args<'_>) -> KeyPositions {
     while let Some(option) = args.get(at) {
         let is = |word: &str| option.eq_ignore_ascii_case(word.as_bytes());
         at += match () {
-            () if is("block") || is("count") => 2,
+            () if is("block") || is("count") || is("claim") => 2,
             () if is("group") => 3,
             () if is("noack") => 1,
             () if is("streams") => {
@@ -94,10 +103,21 @@ struct Reading<'a> {
     wait: Option<Option<u64>>,
     /// What is delivered does not become pending.
     no_ack: bool,
+    /// What anybody has had pending for so many milliseconds is delivered, too, and first.
+    claim_ms: Option<u64>,
     /// Index of the first key.
     keys_at: usize,
     /// How many keys there are.
     keys: usize,
+}
+
+/// The idle time of CLAIM.
+fn claim_ms(ctx: &Context<'_, '_>, index: usize) -> Result<u64, CommandError> {
+    let ms = ctx
+        .integer(index)
+        .map_err(|_| CommandError::line("ERR min-idle-time is not an integer"))?;
+    u64::try_from(ms)
+        .map_err(|_| CommandError::line("ERR min-idle-time must be a positive integer"))
 }
 
 /// What a consumer asks of one stream.
@@ -117,6 +137,7 @@ impl<'a> Reading<'a> {
             count: usize::MAX,
             wait: None,
             no_ack: false,
+            claim_ms: None,
             keys_at: 0,
             keys: 0,
         };
@@ -146,6 +167,9 @@ impl<'a> Reading<'a> {
                 (reading.group, reading.consumer) = (ctx.arg(at + 1), ctx.arg(at + 2));
                 has_group = true;
                 at += 3;
+            } else if is("claim") && more >= 1 {
+                reading.claim_ms = Some(claim_ms(ctx, at + 1)?);
+                at += 2;
             } else if is("noack") {
                 reading.no_ack = true;
                 at += 1;
@@ -226,10 +250,18 @@ struct Visit {
     is_new: bool,
     /// The stream stands in the reply.
     is_served: bool,
-    /// Entries that have become pending now.
-    delivered: SmallVec<[StreamId; 16]>,
+    /// What is to be logged of entries that are pending now.
+    delivered: SmallVec<[Delivery; 8]>,
     /// How far the group has read, and its count, if that has changed.
     position: Option<(StreamId, Option<u64>)>,
+}
+
+/// An entry that has just been delivered.
+struct Delivery {
+    id: StreamId,
+    deliveries: u64,
+    /// How far the group had read then.
+    last_id: StreamId,
 }
 
 /// Reads one stream. The reply begins with the first that has something.
@@ -250,8 +282,13 @@ fn visit(
     };
     let (consumer, is_new) = enter(group, reading.consumer, now_ms)?;
     visit.is_new = is_new;
-    let has_new = || entries.last().is_some_and(|last| last.id > group.last_id);
-    visit.is_served = matches!(wanted, Wanted::Pending(_)) || has_new();
+    let mut claimable = match (wanted, reading.claim_ms) {
+        (Wanted::New, Some(min_ms)) => claimable(entries, group, min_ms, now_ms),
+        _ => Vec::new(),
+    };
+    claimable.truncate(reading.count);
+    let has_new = entries.last().is_some_and(|last| last.id > group.last_id);
+    visit.is_served = has_new || !claimable.is_empty() || matches!(wanted, Wanted::Pending(_));
     if !visit.is_served {
         return Ok(visit);
     }
@@ -261,90 +298,167 @@ fn visit(
     }
     ctx.reply.bulk(key.bytes);
     let array = ctx.reply.defer();
-    let mut len = 0;
-    match wanted {
-        Wanted::Pending(after) => {
-            let mut next = after.next();
-            while let Some((id, pending)) = next
-                .filter(|_| len < reading.count)
-                .and_then(|from| pending_from(group, consumer, from))
-            {
-                write_pending(&mut ctx.reply, entries, group, id, pending, now_ms);
-                next = id.next();
-                len += 1;
-            }
-        }
+    let mut pass = Pass {
+        reply: &mut ctx.reply,
+        entries,
+        group,
+        consumer,
+        now_ms,
+        delivered: logs.then_some(&mut visit.delivered),
+    };
+    let len = match wanted {
+        Wanted::Pending(after) => pass.pending(after, reading.count),
         Wanted::New => {
-            let start = group.last_id.next().unwrap_or(StreamId::MAX);
-            for entry in entries.range(start, StreamId::MAX).take(reading.count) {
-                let id = entry.id;
-                position::advance(entries, group, id);
-                ctx.reply.entry(entry);
-                len += 1;
-                if reading.no_ack {
-                    continue;
-                }
-                let pending = Pending {
-                    consumer: Some(consumer),
-                    delivered_ms: now_ms,
-                    deliveries: 1,
-                };
-                group.set_pending(id, pending);
-                if logs {
-                    visit.delivered.push(id);
-                }
+            let claimed = pass.claimed(claimable);
+            let fresh = pass.fresh(reading, reading.count - claimed);
+            if fresh > 0 {
+                visit.position = Some((group.last_id, group.entries_read));
             }
-            visit.position = Some((group.last_id, group.entries_read));
-            if !reading.no_ack {
-                set_active(group, consumer, now_ms);
-            }
+            claimed + fresh
         }
-    }
+    };
     ctx.reply.finish_array(array, len);
     Ok(visit)
 }
 
-/// The first entry from an id on that a consumer has pending.
-fn pending_from(
+/// What has been pending for so long, those that nobody has first, then what has been for longest.
+fn claimable(
+    entries: &Entries,
     group: &ConsumerGroup,
-    consumer: ConsumerId,
-    from: StreamId,
-) -> Option<(StreamId, Pending)> {
-    let id = group
-        .consumer(consumer)?
-        .pending_ids(from, StreamId::MAX)
-        .next()?;
-    Some((id, group.pending(id)?))
+    min_ms: u64,
+    now_ms: u64,
+) -> Vec<(StreamId, Pending)> {
+    let is_idle = |pending: &Pending| {
+        pending.consumer.is_none() || now_ms.saturating_sub(pending.delivered_ms) >= min_ms
+    };
+    let pending = group.pending_range(StreamId::MIN, StreamId::MAX);
+    let mut found: Vec<_> = pending
+        .filter(|(id, it)| is_idle(it) && entries.contains(*id))
+        .collect();
+    found.sort_by_key(|(_, it)| (it.consumer.is_some(), it.delivered_ms));
+    found
 }
 
-/// Delivers a pending entry once more, or says that it is deleted.
-fn write_pending(
-    reply: &mut resp::Reply<'_>,
-    entries: &Entries,
-    group: &mut ConsumerGroup,
-    id: StreamId,
-    pending: Pending,
+/// Delivers entries of one stream to one consumer. Each way returns how many.
+struct Pass<'a, 'r> {
+    reply: &'a mut Reply<'r>,
+    entries: &'a Entries,
+    group: &'a mut ConsumerGroup,
+    consumer: ConsumerId,
     now_ms: u64,
-) {
-    let Some(entry) = entries.get(id) else {
-        reply.array(2);
-        reply.id(id);
-        reply.null_array();
-        return;
-    };
-    reply.entry(entry);
-    let again = Pending {
-        delivered_ms: now_ms,
-        deliveries: delivered_again(pending),
-        ..pending
-    };
-    group.set_pending(id, again);
+    delivered: Option<&'a mut SmallVec<[Delivery; 8]>>,
+}
+
+impl Pass<'_, '_> {
+    /// What the consumer has pending behind an id, once more. Of deleted entries there is the id.
+    fn pending(&mut self, after: StreamId, count: usize) -> usize {
+        let mut next = after.next();
+        let mut len = 0;
+        while let Some((id, pending)) = next
+            .filter(|_| len < count)
+            .and_then(|from| self.pending_from(from))
+        {
+            if let Some(entry) = self.entries.get(id) {
+                self.reply.entry(entry);
+                let again = Pending {
+                    delivered_ms: self.now_ms,
+                    deliveries: delivered_again(pending),
+                    ..pending
+                };
+                self.group.set_pending(id, again);
+            } else {
+                self.reply.array(2);
+                self.reply.id(id);
+                self.reply.null_array();
+            }
+            next = id.next();
+            len += 1;
+        }
+        len
+    }
+
+    /// The first entry from an id on that the consumer has pending.
+    fn pending_from(&self, from: StreamId) -> Option<(StreamId, Pending)> {
+        let consumer = self.group.consumer(self.consumer)?;
+        let id = consumer.pending_ids(from, StreamId::MAX).next()?;
+        Some((id, self.group.pending(id)?))
+    }
+
+    /// Entries that were pending for too long.
+    fn claimed(&mut self, claimable: Vec<(StreamId, Pending)>) -> usize {
+        let len = claimable.len();
+        for (id, before) in claimable {
+            let Some(entry) = self.entries.get(id) else {
+                continue;
+            };
+            let idle_ms = match before.consumer {
+                Some(_) => self.now_ms.saturating_sub(before.delivered_ms) as i64,
+                None => -1,
+            };
+            self.reply.array(4);
+            self.parts(entry);
+            self.reply.integer(idle_ms);
+            self.reply.integer(before.deliveries as i64);
+            self.deliver(id, delivered_again(before));
+        }
+        len
+    }
+
+    /// Entries that the group has not read.
+    fn fresh(&mut self, reading: &Reading<'_>, count: usize) -> usize {
+        let start = self.group.last_id.next();
+        let entries = self.entries;
+        let fresh = start.map(|start| entries.range(start, StreamId::MAX).take(count));
+        let mut len = 0;
+        for entry in fresh.into_iter().flatten() {
+            let id = entry.id;
+            position::advance(entries, self.group, id);
+            if reading.claim_ms.is_some() {
+                self.reply.array(4);
+                self.parts(entry);
+                self.reply.integer(0);
+                self.reply.integer(0);
+            } else {
+                self.reply.entry(entry);
+            }
+            if !reading.no_ack {
+                self.deliver(id, 1);
+            }
+            len += 1;
+        }
+        len
+    }
+
+    /// The id of an entry, its names and values.
+    fn parts(&mut self, entry: Entry<'_>) {
+        self.reply.id(entry.id);
+        self.reply.fields(entry.fields);
+    }
+
+    /// The consumer has the entry.
+    fn deliver(&mut self, id: StreamId, deliveries: u64) {
+        let pending = Pending {
+            consumer: Some(self.consumer),
+            delivered_ms: self.now_ms,
+            deliveries,
+        };
+        self.group.set_pending(id, pending);
+        set_active(self.group, self.consumer, self.now_ms);
+        if let Some(delivered) = &mut self.delivered {
+            delivered.push(Delivery {
+                id,
+                deliveries,
+                last_id: self.group.last_id,
+            });
+        }
+    }
 }
 
 /// What follows from reading one stream: changes, events, the log.
 fn settle(ctx: &mut Context<'_, '_>, reading: &Reading<'_>, key: Key<'_>, visit: &Visit) {
     if visit.is_new {
         ctx.consumer_created(key);
+        // It is made when the log is replayed by what it has got.
         if visit.delivered.is_empty() {
             ctx.log_consumer(key, reading.group, reading.consumer);
         }
@@ -352,13 +466,13 @@ fn settle(ctx: &mut Context<'_, '_>, reading: &Reading<'_>, key: Key<'_>, visit:
     if visit.is_served {
         ctx.data.effects.add_dirty(1);
     }
-    for id in &visit.delivered {
+    for delivery in &visit.delivered {
         let claim = Claim {
             consumer: reading.consumer,
-            id: *id,
+            id: delivery.id,
             delivered_ms: ctx.data.now_ms,
-            deliveries: 1,
-            last_id: *id,
+            deliveries: delivery.deliveries,
+            last_id: delivery.last_id,
         };
         ctx.log_claim(key, reading.group, &claim);
     }
@@ -367,12 +481,34 @@ fn settle(ctx: &mut Context<'_, '_>, reading: &Reading<'_>, key: Key<'_>, visit:
     }
 }
 
+/// When something becomes claimable for CLAIM. What is delivered meanwhile does so a whole idle time later at the
+/// earliest.
+fn claimable_at(ctx: &mut Context<'_, '_>, reading: &Reading<'_>) -> Option<u64> {
+    let (min_ms, now_ms) = (reading.claim_ms?, ctx.data.now_ms);
+    let mut first = now_ms.saturating_add(min_ms);
+    for index in reading.keys_at..reading.keys_at + reading.keys {
+        let key = ctx.key(index);
+        let Some(ValueRef::Stream(stream)) = ctx.data.peek(key).map(|entry| entry.value()) else {
+            continue;
+        };
+        let Some(group) = stream.groups().get(reading.group) else {
+            continue;
+        };
+        let pending = group.pending_range(StreamId::MIN, StreamId::MAX);
+        let times = pending.map(|(_, it)| it.delivered_ms.saturating_add(min_ms));
+        // What is claimable now and was not delivered does not exist any more.
+        first = times.filter(|at| *at > now_ms).fold(first, u64::min);
+    }
+    Some(first.max(now_ms.saturating_add(LOOK_AGAIN_MIN_MS)))
+}
+
 /// Nothing is there yet.
 fn wait(ctx: &mut Context<'_, '_>, reading: &Reading<'_>) -> CommandResult {
     let Some(deadline_ms) = reading.wait.filter(|_| ctx.may_block()) else {
         ctx.reply.null_array();
         return Ok(Outcome::Done);
     };
+    ctx.session.look_again_ms = claimable_at(ctx, reading);
     let keys = reading.keys_at..reading.keys_at + reading.keys;
     Ok(Outcome::Block(Block::Keys {
         keys: keys.map(|at| ctx.arg(at).to_vec()).collect(),

@@ -1,0 +1,395 @@
+//! Entries that are given back or deleted with an eye on the groups: XNACK, XACKDEL, XDELEX.
+
+use smallvec::SmallVec;
+use values::stream::{Group as ConsumerGroup, ID_TEXT, Pending, References};
+use values::{Stream, StreamId};
+
+use super::super::options;
+use super::{GROUP, KEY, ids, line, no_group, word};
+use crate::command::*;
+use crate::context::{Context, EventClass, Key};
+use crate::error::CommandError;
+
+/// Documented argument: counted ids.
+const COUNTED_IDS: Arg = Arg {
+    name: "ids",
+    kind: ArgKind::Block,
+    token: Some("IDS"),
+    args: &[
+        Arg {
+            name: "numids",
+            kind: ArgKind::Integer,
+            ..Arg::BASE
+        },
+        Arg {
+            name: "id",
+            kind: ArgKind::String,
+            multiple: true,
+            ..Arg::BASE
+        },
+    ],
+    ..Arg::BASE
+};
+
+type Ids = SmallVec<[StreamId; 8]>;
+
+/// What the counts of the commands have to say when they are wrong.
+struct CountErrors {
+    not_positive: &'static str,
+    no_match: &'static str,
+}
+
+/// Ids behind IDS at `index`, and the index behind them.
+fn counted_ids(
+    ctx: &Context<'_, '_>,
+    index: usize,
+    errors: &CountErrors,
+) -> Result<(Ids, usize), CommandError> {
+    let count = ctx.integer(index + 1).ok();
+    let count = count.and_then(|count| usize::try_from(count).ok());
+    let count = count
+        .filter(|count| *count > 0)
+        .ok_or(CommandError::line(errors.not_positive))?;
+    let first = index + 2;
+    if count > ctx.args.len().saturating_sub(first) {
+        return Err(CommandError::line(errors.no_match));
+    }
+    let texts = ctx.args.skip(first);
+    let ids = texts.iter().take(count).map(|text| ids::strict(text, 0));
+    Ok((ids.collect::<Result<_, _>>()?, first + count))
+}
+
+/// Options of XDELEX and XACKDEL, which begin at `at`: each once, in any order.
+fn deletion(ctx: &Context<'_, '_>, at: usize) -> Result<(References, Ids), CommandError> {
+    const ERRORS: CountErrors = CountErrors {
+        not_positive: "ERR Number of IDs must be a positive integer",
+        no_match: "ERR The `numids` parameter must match the number of arguments",
+    };
+    let (mut references, mut ids) = (None, None);
+    let mut at = at;
+    while at < ctx.args.len() {
+        if ids.is_none() && at + 1 < ctx.args.len() && ctx.is_word(at, "ids") {
+            let (found, end) = counted_ids(ctx, at, &ERRORS)?;
+            ids = Some(found);
+            at = end;
+        } else if let Some(word) = options::references(ctx.arg(at)).filter(|_| references.is_none())
+        {
+            references = Some(word);
+            at += 1;
+        } else {
+            return Err(CommandError::Syntax);
+        }
+    }
+    let ids = ids.ok_or(CommandError::Syntax)?;
+    Ok((references.unwrap_or_default(), ids))
+}
+
+/// What became of an entry, as these commands reply.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(i8)]
+enum Fate {
+    Unknown = -1,
+    Deleted = 1,
+    Spared = 2,
+}
+
+/// Entries were deleted or acknowledged: replies, and tells of `deleted` ones.
+fn finish(ctx: &mut Context<'_, '_>, key: Key<'_>, fates: &[Fate], deleted: u64, changes: u64) {
+    ctx.reply.array(fates.len());
+    for fate in fates {
+        ctx.reply.integer(*fate as i64);
+    }
+    ctx.data.effects.add_dirty(changes);
+    if deleted > 0 {
+        ctx.data
+            .changed_times(deleted, key, EventClass::Stream, "xdel");
+    }
+}
+
+pub(crate) const XDELEX: Command = Command {
+    name: "xdelex",
+    arity: -5,
+    flags: Flags::WRITE.or(Flags::FAST),
+    categories: Categories::FAST
+        .or(Categories::STREAM)
+        .or(Categories::WRITE),
+    keys: &[KeySpec::one(1, KeyFlags::RW.or(KeyFlags::DELETE))],
+    group: Group::Stream,
+    since: "8.2.0",
+    summary: "Deletes entries, with what groups have pending of them, or only those with which groups are done.",
+    complexity: "O(log(N)) for each id with N pending entries.",
+    args: &[KEY, options::CONDITION, COUNTED_IDS],
+    handler: xdelex,
+    ..Command::BASE
+};
+
+fn xdelex(ctx: &mut Context<'_, '_>) -> CommandResult {
+    let (references, ids) = deletion(ctx, 2)?;
+    let key = ctx.key(1);
+    let mut stream = ctx.data.stream_mut(key)?;
+    let (mut deleted, mut changes) = (0, 0);
+    let mut fates: SmallVec<[Fate; 8]> = SmallVec::new();
+    for id in ids {
+        let Some(stream) = stream.as_deref_mut() else {
+            fates.push(Fate::Unknown);
+            continue;
+        };
+        fates.push(match delete(stream, id, references) {
+            Some(true) => {
+                deleted += 1;
+                Fate::Deleted
+            }
+            Some(false) => Fate::Spared,
+            None => {
+                // What groups have pending of an entry that is deleted already.
+                let was_pending = references == References::Remove && forget(stream, id);
+                changes += u64::from(was_pending);
+                Fate::Unknown
+            }
+        });
+    }
+    finish(ctx, key, &fates, deleted, changes);
+    Ok(Outcome::Done)
+}
+
+/// Deletes an entry, if groups allow it. A stream without groups has nobody who could be done with it.
+fn delete(stream: &mut Stream, id: StreamId, references: References) -> Option<bool> {
+    let nobody = references == References::Spare && stream.groups().is_empty();
+    if nobody && stream.entries().contains(id) {
+        return Some(false);
+    }
+    let exists = stream.entries().contains(id);
+    exists.then(|| stream.remove(id, references) == Some(true))
+}
+
+/// An entry is pending nowhere any more. True when it was.
+fn forget(stream: &mut Stream, id: StreamId) -> bool {
+    let groups = stream.groups_mut().iter_mut();
+    let had = groups.filter_map(|group| group.remove_pending(id));
+    had.count() > 0
+}
+
+pub(crate) const XACKDEL: Command = Command {
+    name: "xackdel",
+    arity: -6,
+    flags: Flags::WRITE.or(Flags::FAST),
+    categories: Categories::FAST
+        .or(Categories::STREAM)
+        .or(Categories::WRITE),
+    keys: &[KeySpec::one(
+        1,
+        KeyFlags::RW.or(KeyFlags::UPDATE).or(KeyFlags::DELETE),
+    )],
+    group: Group::Stream,
+    since: "8.2.0",
+    summary: "Acknowledges entries and deletes them, or only those with which all groups are done.",
+    complexity: "O(log(N)) for each id with N pending entries.",
+    args: &[KEY, GROUP, options::CONDITION, COUNTED_IDS],
+    handler: xackdel,
+    ..Command::BASE
+};
+
+fn xackdel(ctx: &mut Context<'_, '_>) -> CommandResult {
+    let (references, ids) = deletion(ctx, 3)?;
+    let (key, name) = (ctx.key(1), ctx.arg(2));
+    let mut stream = ctx.data.stream_mut(key)?;
+    let (mut deleted, mut changes) = (0, 0);
+    let mut fates: SmallVec<[Fate; 8]> = SmallVec::new();
+    for id in ids {
+        let acknowledged = stream
+            .as_deref_mut()
+            .and_then(|stream| stream.groups_mut().get_mut(name)?.remove_pending(id));
+        let (Some(stream), Some(_)) = (stream.as_deref_mut(), acknowledged) else {
+            fates.push(Fate::Unknown);
+            continue;
+        };
+        changes += 1;
+        let result = stream.remove(id, references);
+        deleted += u64::from(result == Some(true));
+        fates.push(match result {
+            Some(false) => Fate::Spared,
+            _ => Fate::Deleted,
+        });
+    }
+    finish(ctx, key, &fates, deleted, changes);
+    Ok(Outcome::Done)
+}
+
+pub(crate) const XNACK: Command = Command {
+    name: "xnack",
+    arity: -7,
+    flags: Flags::WRITE.or(Flags::FAST),
+    categories: Categories::FAST
+        .or(Categories::STREAM)
+        .or(Categories::WRITE),
+    keys: &[KeySpec::one(1, KeyFlags::RW.or(KeyFlags::UPDATE))],
+    group: Group::Stream,
+    since: "8.8.0",
+    summary: "Gives pending entries back to their group: anybody can claim them at once.",
+    complexity: "O(log(N)) for each id with N pending entries.",
+    args: &[
+        KEY,
+        GROUP,
+        Arg {
+            name: "mode",
+            kind: ArgKind::OneOf,
+            args: &[
+                word("silent", "SILENT"),
+                word("fail", "FAIL"),
+                word("fatal", "FATAL"),
+            ],
+            ..Arg::BASE
+        },
+        COUNTED_IDS,
+        Arg {
+            name: "count",
+            kind: ArgKind::Integer,
+            token: Some("RETRYCOUNT"),
+            optional: true,
+            ..Arg::BASE
+        },
+        Arg {
+            optional: true,
+            ..word("force", "FORCE")
+        },
+    ],
+    handler: xnack,
+    ..Command::BASE
+};
+
+/// Why an entry is given back: what becomes of its number of deliveries.
+#[derive(Clone, Copy)]
+enum Mode {
+    /// The delivery does not count.
+    Silent,
+    /// It counts.
+    Fail,
+    /// It is hopeless.
+    Fatal,
+}
+
+/// An XNACK, understood.
+struct Refusal {
+    mode: Mode,
+    deliveries: Option<u64>,
+    force: bool,
+    ids: Ids,
+}
+
+impl Refusal {
+    fn parse(ctx: &Context<'_, '_>) -> Result<Self, CommandError> {
+        const ERRORS: CountErrors = CountErrors {
+            not_positive: "ERR numids must be a positive integer",
+            no_match: "ERR number of IDs doesn't match numids",
+        };
+        let mode = match () {
+            () if ctx.is_word(3, "silent") => Mode::Silent,
+            () if ctx.is_word(3, "fail") => Mode::Fail,
+            () if ctx.is_word(3, "fatal") => Mode::Fatal,
+            () => {
+                return Err(CommandError::line(
+                    "ERR mode must be SILENT, FAIL, or FATAL",
+                ));
+            }
+        };
+        let (mut deliveries, mut force, mut ids) = (None, false, None);
+        let mut at = 4;
+        while at < ctx.args.len() {
+            let has_value = at + 1 < ctx.args.len();
+            if ctx.is_word(at, "force") {
+                force = true;
+                at += 1;
+            } else if has_value && ctx.is_word(at, "retrycount") {
+                let count = u64::try_from(ctx.integer(at + 1)?);
+                deliveries = Some(count.map_err(|_| {
+                    CommandError::line("ERR Invalid RETRYCOUNT value, must be >= 0")
+                })?);
+                at += 2;
+            } else if has_value && ids.is_none() && ctx.is_word(at, "ids") {
+                let (found, end) = counted_ids(ctx, at, &ERRORS)?;
+                ids = Some(found);
+                at = end;
+            } else {
+                return Err(line(&[
+                    b"ERR Unrecognized XNACK option '",
+                    ctx.arg(at),
+                    b"'",
+                ]));
+            }
+        }
+        let ids = ids.ok_or(CommandError::line("ERR syntax error, expected IDS keyword"))?;
+        Ok(Self {
+            mode,
+            deliveries,
+            force,
+            ids,
+        })
+    }
+
+    /// How often an entry counts as delivered now; `None` was not pending.
+    fn deliveries(&self, before: Option<Pending>) -> u64 {
+        let before = before.map_or(0, |pending| pending.deliveries);
+        match (self.deliveries, self.mode) {
+            (Some(count), _) => count,
+            (None, Mode::Silent) => before.saturating_sub(1),
+            (None, Mode::Fail) => before,
+            (None, Mode::Fatal) => i64::MAX as u64,
+        }
+    }
+}
+
+fn xnack(ctx: &mut Context<'_, '_>) -> CommandResult {
+    let (key, name) = (ctx.key(1), ctx.arg(2));
+    let stream = ctx.data.stream(key)?;
+    if stream.is_none_or(|stream| stream.groups().get(name).is_none()) {
+        return Err(no_group(key, name));
+    }
+    let refusal = Refusal::parse(ctx)?;
+    ctx.suppress_propagation();
+    let stream = ctx.data.stream_mut(key)?.map(Stream::parts_mut);
+    let Some((entries, group)) =
+        stream.and_then(|(entries, groups)| Some((entries, groups.get_mut(name)?)))
+    else {
+        return Err(no_group(key, name));
+    };
+    let mut released: SmallVec<[(StreamId, u64); 8]> = SmallVec::new();
+    for id in &refusal.ids {
+        let before = group.pending(*id);
+        if before.is_none() && !(refusal.force && entries.contains(*id)) {
+            continue;
+        }
+        let deliveries = refusal.deliveries(before);
+        release(group, *id, deliveries);
+        released.push((*id, deliveries));
+    }
+    for (id, deliveries) in &released {
+        ctx.propagate(&[
+            b"XNACK",
+            key.bytes,
+            name,
+            b"SILENT",
+            b"IDS",
+            b"1",
+            id.text(&mut { ID_TEXT }),
+            b"RETRYCOUNT",
+            itoa::Buffer::new().format(*deliveries).as_bytes(),
+            b"FORCE",
+        ]);
+    }
+    if !released.is_empty() {
+        ctx.data.effects.add_dirty(released.len() as u64);
+        // Somebody may wait for something to claim.
+        ctx.data.signal_ready(key);
+    }
+    ctx.reply.integer(released.len() as i64);
+    Ok(Outcome::Done)
+}
+
+fn release(group: &mut ConsumerGroup, id: StreamId, deliveries: u64) {
+    let pending = Pending {
+        consumer: None,
+        delivered_ms: 0,
+        deliveries,
+    };
+    group.set_pending(id, pending);
+}
