@@ -19,7 +19,7 @@ pub(crate) const XACK: Command = Command {
     keys: &[KeySpec::one(1, KeyFlags::RW.or(KeyFlags::UPDATE))],
     group: Group::Stream,
     since: "5.0.0",
-    summary: "Acknowledges entries: they are pending no more. Returns how many of them were.",
+    summary: "Acknowledges entries, which are pending no more, and returns how many of them were.",
     complexity: "O(log(N)) for each id with N pending entries.",
     args: &[KEY, GROUP, IDS],
     handler: xack,
