@@ -226,6 +226,11 @@ impl Generator {
             'j' | 'v' => format!("{class}{}", self.below(KEYS)),
             'X' => self.degrees(180),
             'Y' => self.degrees(85),
+            // Groups, consumers, and what a consumer reads.
+            'u' => (*self.choose(&["g0", "g1", "g1", "g1", "none"])).to_owned(),
+            'b' => format!("c{}", self.below(KEYS)),
+            'R' if self.below(4) > 0 => ">".to_owned(),
+            'R' => return self.pick('d'),
             'd' => self.entry_id(),
             'D' => match self.below(10) {
                 0..=1 => "-".to_owned(),

@@ -18,6 +18,7 @@ mod random;
 mod server;
 mod sets;
 mod sort;
+mod stream_groups;
 mod streams;
 mod strings;
 mod zsets;

@@ -282,11 +282,10 @@ fn visit(
     };
     let (consumer, is_new) = enter(group, reading.consumer, now_ms)?;
     visit.is_new = is_new;
-    let mut claimable = match (wanted, reading.claim_ms) {
-        (Wanted::New, Some(min_ms)) => claimable(entries, group, min_ms, now_ms),
+    let claimable = match (wanted, reading.claim_ms) {
+        (Wanted::New, Some(min_ms)) => claimable(entries, group, min_ms, now_ms, reading.count),
         _ => Vec::new(),
     };
-    claimable.truncate(reading.count);
     let has_new = entries.last().is_some_and(|last| last.id > group.last_id);
     visit.is_served = has_new || !claimable.is_empty() || matches!(wanted, Wanted::Pending(_));
     if !visit.is_served {
@@ -321,21 +320,27 @@ fn visit(
     Ok(visit)
 }
 
-/// What has been pending for so long, those that nobody has first, then what has been for longest.
+/// Up to `count` entries that have been pending for so long: those that nobody has first, then those that were
+/// delivered first.
 fn claimable(
     entries: &Entries,
     group: &ConsumerGroup,
     min_ms: u64,
     now_ms: u64,
+    count: usize,
 ) -> Vec<(StreamId, Pending)> {
     let is_idle = |pending: &Pending| {
         pending.consumer.is_none() || now_ms.saturating_sub(pending.delivered_ms) >= min_ms
     };
     let pending = group.pending_range(StreamId::MIN, StreamId::MAX);
-    let mut found: Vec<_> = pending
-        .filter(|(id, it)| is_idle(it) && entries.contains(*id))
-        .collect();
+    let mut found: Vec<_> = pending.filter(|(_, it)| is_idle(it)).collect();
     found.sort_by_key(|(_, it)| (it.consumer.is_some(), it.delivered_ms));
+    let mut left = count;
+    found.retain(|(id, _)| {
+        let takes = left > 0 && entries.contains(*id);
+        left -= usize::from(takes);
+        takes
+    });
     found
 }
 
