@@ -288,6 +288,10 @@ fn xclaim(ctx: &mut Context<'_, '_>) -> CommandResult {
     }
     ctx.reply.finish_array(array, len);
     settle(ctx, key, &changes);
+    if len > 0 && terms.delivered_ms < now_ms {
+        // Older than it was: somebody may wait to claim it.
+        ctx.data.signal_ready(key);
+    }
     Ok(Outcome::Done)
 }
 
