@@ -153,6 +153,7 @@ proptest! {
 
     /// Windows and squares leave out no place that is in the area.
     #[test]
+    #[cfg_attr(miri, ignore = "its sines differ from call to call")]
     fn what_is_inside_is_found(shape in shape(), shares in prop::collection::vec((-1.1..1.1f64, -1.1..1.1f64), 40)) {
         let area = Area::new(shape, 1.0);
         let (center, limits) = (area.center(), area.limits());

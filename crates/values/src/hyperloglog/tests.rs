@@ -153,7 +153,11 @@ fn what_is_no_sketch_is_told_from_what_is_corrupted() {
 #[test]
 fn plain_code_does_the_same_as_vector_instructions() {
     let mut state = 1u64;
-    for limit in [64, 3, 20, 52] {
+    for limit in if cfg!(miri) {
+        &[20][..]
+    } else {
+        &[64, 3, 20, 52]
+    } {
         let mut registers = Registers::new();
         for register in registers.values.iter_mut() {
             state = state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
@@ -179,13 +183,11 @@ fn plain_code_does_the_same_as_vector_instructions() {
         dense::merge_groups(&mut plain, &packed);
         assert!(plain == unpacked);
         let histogram = simd::histogram(registers.as_array());
-        for (value, count) in histogram.iter().enumerate() {
-            let values = registers.values.iter();
-            assert_eq!(
-                values.filter(|it| usize::from(**it) == value).count(),
-                *count as usize
-            );
+        let mut counted = [0; 64];
+        for value in registers.values.iter() {
+            counted[usize::from(*value)] += 1;
         }
+        assert_eq!(histogram, counted);
         assert_eq!(simd::plain_histogram(registers.as_array()), histogram);
     }
 }
