@@ -1,8 +1,8 @@
 //! Deadlines of single elements: fields of hashes, members of sets and of sorted sets.
 //!
 //! The three types have the same commands under their own names (HEXPIRE, SEXPIRE, ZEXPIRE), written here
-//! once over [`Volatile`]. What an element's name stands for in a request (`FIELDS`, `MEMBERS`), the events and
-//! the commands that go to the log are data: [`Words`].
+//! once over `Volatile`. What an element's name stands for in a request (`FIELDS`, `MEMBERS`), the events and
+//! the commands that go to the log are data: `Words`.
 
 mod listed;
 pub(in crate::commands) mod syntax;
