@@ -20,7 +20,6 @@ use resp::{Args, Output, OwnedArgs, Reply};
 use smallvec::SmallVec;
 
 use crate::client::{ClientShared, Origin, ReplyMode, Session};
-use crate::command::Group;
 use crate::context::{Context, Data, Key, LocatedKey};
 use crate::dispatch::{self, Executor};
 use crate::error::CommandError;
@@ -46,8 +45,8 @@ pub enum Block {
         keys: Vec<Vec<u8>>,
         /// Unix time in milliseconds.
         deadline_ms: Option<u64>,
-        /// What the client gets when the time is over.
-        timeout_reply: TimeoutReply,
+        /// What must happen to one of them.
+        wakes: Wakes,
     },
     /// WAIT: replicas that acknowledged `offset`.
     Replicas {
@@ -82,13 +81,13 @@ impl Block {
     }
 }
 
-/// What a client that waited for keys gets when its time is over.
+/// What is a reason to run the command of a client that waits for keys again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TimeoutReply {
-    /// A null (element or bulk).
-    Null,
-    /// A null array.
-    NullArray,
+pub struct Wakes {
+    /// A key holds a value of this type now.
+    pub kind: Type,
+    /// A key is gone, or holds a value of any other type.
+    pub removal: bool,
 }
 
 /// A client waiting for keys, shared by the shards of these keys.
@@ -109,10 +108,8 @@ pub struct Waiter {
     pub keys: Vec<Vec<u8>>,
     /// Shards of all keys of the command, ascending. They are locked while it is run again.
     pub shards: SmallVec<[usize; 2]>,
-    /// It is also woken by the removal of a key, or by another type in its place.
-    pub heeds_removal: bool,
-    /// Type of value that it waits for.
-    wanted: Type,
+    /// What it is woken by.
+    wakes: Wakes,
     /// Protocol version of its replies.
     protocol: resp::Protocol,
     /// CLIENT NO-TOUCH.
@@ -136,6 +133,7 @@ impl Waiter {
         entry: &'static Entry,
         args: Args<'_>,
         keys: Vec<Vec<u8>>,
+        wakes: Wakes,
         spent_ns: u64,
     ) -> Self {
         let positions = key_positions(entry.command, args);
@@ -161,12 +159,7 @@ impl Waiter {
             db: session.db,
             keys,
             shards,
-            heeds_removal: entry.command.name == "xreadgroup",
-            wanted: match entry.command.group {
-                Group::SortedSet => Type::ZSet,
-                Group::Stream => Type::Stream,
-                _ => Type::List,
-            },
+            wakes,
             protocol: session.protocol,
             no_touch: session.no_touch,
             import_source: session.import_source,
@@ -178,7 +171,12 @@ impl Waiter {
 
     /// True when a key that holds `kind` (nothing: it is gone) is a reason to run the command again.
     fn is_woken_by(&self, kind: Option<Type>) -> bool {
-        kind == Some(self.wanted) || self.heeds_removal
+        kind == Some(self.wakes.kind) || self.wakes.removal
+    }
+
+    /// It is also woken by the removal of a key, or by another type in its place.
+    pub fn heeds_removal(&self) -> bool {
+        self.wakes.removal
     }
 
     /// More than the shard of one of its keys is needed to serve it.
@@ -313,10 +311,10 @@ pub fn block(
 ) {
     let mut block = block;
     session.silent_wait = matches!(session.reply_mode, ReplyMode::Off | ReplyMode::Skip);
-    if let Block::Keys { keys, .. } = &mut block {
+    if let Block::Keys { keys, wakes, .. } = &mut block {
         // From here on the keys stand in the waiter alone.
         let keys = distinct(std::mem::take(keys));
-        let waiter = Waiter::new(server, session, entry, args, keys, spent_ns);
+        let waiter = Waiter::new(server, session, entry, args, keys, *wakes, spent_ns);
         let waiter = Arc::new(waiter);
         server.waiting_clients.fetch_add(1, Ordering::Relaxed);
         for key in &waiter.keys {
@@ -400,10 +398,7 @@ pub(crate) fn end_wait(worker: &mut Worker, server: &Server, token: usize, endin
             let error = CommandError::line("UNBLOCKED client unblocked via CLIENT UNBLOCK");
             dispatch::write_error(&worker.exec, server, protocol, &error, &mut output);
         }
-        Block::Keys { timeout_reply, .. } => match timeout_reply {
-            TimeoutReply::Null => reply.null(),
-            TimeoutReply::NullArray => reply.null_array(),
-        },
+        Block::Keys { .. } => reply.null_array(),
         Block::Replicas { .. } => reply.integer(0),
         Block::Synced { offset, .. } => {
             reply.array(2);

@@ -1,11 +1,12 @@
 //! Moving one element from list to list: LMOVE, RPOPLPUSH, and BLMOVE, BRPOPLPUSH, which wait for it.
 
+use keyspace::Type;
 use smallvec::SmallVec;
 use values::{DIGITS, Element, End, List, Thresholds};
 
 use super::push::push_all;
 use super::{DESTINATION, SOURCE, TIMEOUT, elements_popped, end, end_argument, outermost, pushed};
-use crate::blocking::{self, Block, TimeoutReply};
+use crate::blocking::{self, Block, Wakes};
 use crate::command::*;
 use crate::context::{Context, EventClass, Key};
 use crate::error::CommandError;
@@ -128,7 +129,10 @@ fn wait_for_source(ctx: &mut Context<'_, '_>, deadline_ms: Option<u64>) -> Comma
     Ok(Outcome::Block(Block::Keys {
         keys: vec![ctx.arg(1).to_vec()],
         deadline_ms,
-        timeout_reply: TimeoutReply::NullArray,
+        wakes: Wakes {
+            kind: Type::List,
+            removal: false,
+        },
     }))
 }
 

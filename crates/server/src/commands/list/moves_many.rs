@@ -10,7 +10,7 @@ use super::moves::{BLOCKING_MOVE, MOVE, moved};
 use super::pop::{COUNT_TOO_SMALL, at_least_one};
 use super::push::push_all;
 use super::{DESTINATION, SOURCE, TIMEOUT, end, end_argument, outermost};
-use crate::blocking::{self, Block, TimeoutReply};
+use crate::blocking::{self, Block, Wakes};
 use crate::command::*;
 use crate::context::Context;
 use crate::error::CommandError;
@@ -207,7 +207,10 @@ pub(super) fn blmovem(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Block(Block::Keys {
         keys: vec![ctx.arg(1).to_vec()],
         deadline_ms,
-        timeout_reply: TimeoutReply::NullArray,
+        wakes: Wakes {
+            kind: Type::List,
+            removal: false,
+        },
     }))
 }
 

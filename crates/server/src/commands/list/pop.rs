@@ -1,11 +1,12 @@
 //! Taking elements out at the ends: LPOP, RPOP, LMPOP, and BLPOP, BRPOP, BLMPOP, which wait for them.
 
+use keyspace::Type;
 use std::ops::ControlFlow;
 
 use values::{End, List, Thresholds};
 
 use super::{KEY, KEYS, TIMEOUT, elements_popped, end, end_argument, outermost};
-use crate::blocking::{self, Block, TimeoutReply};
+use crate::blocking::{self, Block, Wakes};
 use crate::command::*;
 use crate::context::{Context, ElementReply, Key};
 use crate::error::CommandError;
@@ -332,6 +333,9 @@ fn pop_or_wait(
     Ok(Outcome::Block(Block::Keys {
         keys: (keys.0..keys.1).map(|at| ctx.arg(at).to_vec()).collect(),
         deadline_ms,
-        timeout_reply: TimeoutReply::NullArray,
+        wakes: Wakes {
+            kind: Type::List,
+            removal: false,
+        },
     }))
 }

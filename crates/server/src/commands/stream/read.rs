@@ -1,13 +1,13 @@
 //! XREAD: entries of several streams behind given ids, waiting for some if there are none.
 
-use keyspace::ValueRef;
+use keyspace::{Type, ValueRef};
 use resp::{OwnedArgs, Protocol};
 use smallvec::SmallVec;
 use values::StreamId;
 use values::stream::ID_TEXT;
 
 use super::{COUNT, KEY, ids, range};
-use crate::blocking::{Block, TimeoutReply};
+use crate::blocking::{Block, Wakes};
 use crate::command::*;
 use crate::context::Context;
 use crate::error::CommandError;
@@ -234,6 +234,9 @@ fn wait(ctx: &mut Context<'_, '_>, reading: &Reading, after: &[StreamId]) -> Com
     Ok(Outcome::Block(Block::Keys {
         keys: keys.map(|at| ctx.arg(at).to_vec()).collect(),
         deadline_ms,
-        timeout_reply: TimeoutReply::NullArray,
+        wakes: Wakes {
+            kind: Type::Stream,
+            removal: false,
+        },
     }))
 }

@@ -1,11 +1,12 @@
 //! Taking members from an end: ZPOPMIN, ZPOPMAX, ZMPOP and the forms that wait.
 
+use keyspace::Type;
 use resp::{Args, Protocol, Reply};
 use smallvec::SmallVec;
 
 use super::arguments;
 use super::remove::note_removed;
-use crate::blocking::{self, Block, TimeoutReply};
+use crate::blocking::{self, Block, Wakes};
 use crate::command::*;
 use crate::context::{Context, ElementReply, Key};
 use crate::error::CommandError;
@@ -425,6 +426,9 @@ fn wait(ctx: &mut Context<'_, '_>, keys: &[Key<'_>], deadline_ms: Option<u64>) -
     Ok(Outcome::Block(Block::Keys {
         keys: keys.iter().map(|key| key.bytes.to_vec()).collect(),
         deadline_ms,
-        timeout_reply: TimeoutReply::NullArray,
+        wakes: Wakes {
+            kind: Type::ZSet,
+            removal: false,
+        },
     }))
 }

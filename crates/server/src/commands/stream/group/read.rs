@@ -1,6 +1,6 @@
 //! XREADGROUP: entries that nobody in the group has read yet, or what a consumer has pending.
 
-use keyspace::ValueRef;
+use keyspace::{Type, ValueRef};
 use resp::{Deferred, Protocol, Reply};
 use smallvec::SmallVec;
 use values::stream::{ConsumerId, Entries, Entry, Group as ConsumerGroup, Pending};
@@ -11,7 +11,7 @@ use super::{
     CONSUMER, COUNT, Claim, GROUP, StreamReply, delivered_again, enter, ids, line, position,
     set_active, word,
 };
-use crate::blocking::{Block, LOOK_AGAIN_MIN_MS, TimeoutReply};
+use crate::blocking::{Block, LOOK_AGAIN_MIN_MS, Wakes};
 use crate::command::*;
 use crate::context::{Context, Key};
 use crate::error::CommandError;
@@ -518,6 +518,9 @@ fn wait(ctx: &mut Context<'_, '_>, reading: &Reading<'_>) -> CommandResult {
     Ok(Outcome::Block(Block::Keys {
         keys: keys.map(|at| ctx.arg(at).to_vec()).collect(),
         deadline_ms,
-        timeout_reply: TimeoutReply::NullArray,
+        wakes: Wakes {
+            kind: Type::Stream,
+            removal: true,
+        },
     }))
 }
