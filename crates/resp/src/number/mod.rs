@@ -7,9 +7,11 @@ mod binary;
 mod decimal;
 mod double;
 mod f80;
+mod general;
 mod grisu;
 mod integer;
 
 pub use double::{F64_BYTES_MAX, format_f64, format_f64_fpconv, parse_f64};
 pub use f80::{F80, F80_TEXT_BYTES_MAX};
+pub use general::format_f64_general;
 pub use integer::{I64_BYTES_MAX, format_i64, parse_i64, parse_memory, parse_u64};
