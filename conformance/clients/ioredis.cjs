@@ -156,6 +156,38 @@ const checks = {
       await r.config("SET", "requirepass", "");
     }
   },
+
+  async collections(r) {
+    assert.equal(await r.rpush("l", "a", "b", "c"), 3);
+    assert.deepEqual(await r.lrange("l", 0, -1), ["a", "b", "c"]);
+    assert.equal(await r.lpop("l"), "a");
+    assert.equal(await r.hset("h", { a: 1, b: 2 }), 2);
+    assert.deepEqual(await r.hgetall("h"), { a: "1", b: "2" });
+    assert.equal(await r.sadd("s", 1, 2, 3), 3);
+    assert.deepEqual((await r.smembers("s")).map(String).sort(), ["1", "2", "3"]);
+    assert.equal(await r.zadd("z", 1, "one", 2, "two"), 2);
+    assert.deepEqual(await r.zrange("z", 0, -1), ["one", "two"]);
+    assert.equal(Number(await r.zscore("z", "two")), 2);
+    await assert.rejects(r.incr("l"), /WRONGTYPE/);
+  },
+
+  async blocking(r) {
+    const waiting = connect();
+    const popped = waiting.blpop("q", 10);
+    while (!(await r.info("clients")).includes("blocked_clients:1")) await pause(5);
+    assert.equal(await r.lpush("q", "job"), 1);
+    assert.deepEqual(await popped, ["q", "job"]);
+    waiting.disconnect();
+  },
+
+  async streams(r) {
+    const id = await r.xadd("st", "*", "field", "value");
+    assert.equal(await r.xgroup("CREATE", "st", "g", "0"), "OK");
+    const taken = await r.xreadgroup("GROUP", "g", "c", "COUNT", 5, "STREAMS", "st", ">");
+    const entries = Array.isArray(taken) ? taken[0][1] : taken.st;
+    assert.deepEqual(entries, [[id, ["field", "value"]]]);
+    assert.equal(await r.xack("st", "g", id), 1);
+  },
 };
 
 async function main() {

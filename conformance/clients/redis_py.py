@@ -248,6 +248,111 @@ def passwords(r):
     assert connect().ping()
 
 
+@check
+def lists(r):
+    assert r.rpush("l", "a", "b", "c") == 3
+    assert r.lpush("l", "0") == 4
+    assert r.lrange("l", 0, -1) == ["0", "a", "b", "c"]
+    assert r.lindex("l", -1) == "c" and r.llen("l") == 4
+    assert r.lpos("l", "b") == 2
+    assert r.linsert("l", "BEFORE", "b", "x") == 5
+    assert r.lset("l", 0, "z") is True
+    assert r.lrem("l", 0, "x") == 1
+    assert r.lmove("l", "m", "LEFT", "RIGHT") == "z"
+    assert r.lmpop(2, "none", "l", direction="LEFT", count=2) == ["l", ["a", "b"]]
+    assert r.lpop("l", 5) == ["c"] and r.exists("l") == 0
+    assert r.sort("m", alpha=True) == ["z"]
+    expect_error(redis.ResponseError, "WRONGTYPE", r.incr, "m")
+
+
+@check
+def blocking(r):
+    got = []
+    waiting = threading.Thread(target=lambda: got.append(connect().blpop(["q1", "q2"], timeout=10)))
+    waiting.start()
+    deadline = time.time() + 10
+    while r.info("clients")["blocked_clients"] == 0 and time.time() < deadline:
+        time.sleep(0.005)
+    assert r.rpush("q2", "job") == 1
+    waiting.join()
+    assert [list(pair) for pair in got] == [["q2", "job"]] and r.exists("q2") == 0
+    assert r.blpop("q1", timeout=0.05) is None
+
+
+@check
+def sets(r):
+    assert r.sadd("s1", "1", "2", "3") == 3 and r.sadd("s2", "2", "3", "x") == 3
+    assert r.object("encoding", "s1") == "intset" and r.object("encoding", "s2") == "listpack"
+    assert set(r.sinter("s1", "s2")) == {"2", "3"}
+    assert set(r.sunion("s1", "s2")) == {"1", "2", "3", "x"}
+    assert r.sdiffstore("d", "s1", "s2") == 1 and set(r.smembers("d")) == {"1"}
+    assert r.sintercard(2, ["s1", "s2"], limit=1) == 1
+    assert [bool(is_in) for is_in in r.smismember("s1", ["1", "9"])] == [True, False]
+    assert r.smove("s1", "s2", "1") and r.scard("s2") == 4
+    assert r.spop("d") == "1" and r.exists("d") == 0
+    assert set(r.sscan_iter("s2")) == {"1", "2", "3", "x"}
+
+
+@check
+def hashes(r):
+    assert r.hset("h", mapping={"a": "1", "b": "2"}) == 2
+    assert r.hgetall("h") == {"a": "1", "b": "2"}
+    assert r.hmget("h", "a", "none") == ["1", None]
+    assert r.hincrby("h", "a", 5) == 6 and r.hincrbyfloat("h", "b", 0.5) == 2.5
+    assert dict(r.hscan_iter("h")) == {"a": "6", "b": "2.5"}
+    assert r.hexpire("h", 100, "a", "none") == [1, -2]
+    assert 0 < r.httl("h", "a")[0] <= 100 and r.hpersist("h", "a") == [1]
+    assert r.hpexpire("h", 20, "b") == [1]
+    deadline = time.time() + 10
+    while r.hexists("h", "b") and time.time() < deadline:
+        time.sleep(0.005)
+    assert r.hlen("h") == 1
+    assert r.hdel("h", "a") == 1 and r.exists("h") == 0
+
+
+@check
+def sorted_sets(r):
+    assert r.zadd("z", {"a": 1, "b": 2.5, "c": 3}) == 3
+    pairs = [[member, score] for member, score in r.zrange("z", 0, -1, withscores=True)]
+    assert pairs == [["a", 1.0], ["b", 2.5], ["c", 3.0]]
+    assert r.zrangebyscore("z", "(1", "+inf") == ["b", "c"]
+    assert r.zrank("z", "b") == 1 and r.zrevrank("z", "b") == 1
+    assert r.zscore("z", "b") == 2.5 and r.zscore("z", "none") is None
+    assert r.zincrby("z", 10, "a") == 11.0
+    assert r.zcount("z", "-inf", 3) == 2
+    assert r.zunionstore("u", {"z": 2}) == 3 and r.zscore("u", "a") == 22.0
+    # Without a count RESP3 answers one pair, RESP2 a list of it.
+    assert r.zpopmin("z") in (["b", 2.5], [("b", 2.5)])
+    assert r.zremrangebyrank("z", 0, -1) == 2 and r.exists("z") == 0
+    assert r.execute_command("ZEXPIRE", "u", 100, "MEMBERS", 1, "a") == [1]
+    assert r.execute_command("ZTTL", "u", "MEMBERS", 2, "a", "b")[1] == -1
+
+
+@check
+def streams(r):
+    ids = [r.xadd("st", {"n": str(i)}) for i in range(10)]
+    assert r.xlen("st") == 10 and [entry[0] for entry in r.xrange("st")] == ids
+    assert r.xgroup_create("st", "g", id="0") is True
+    taken = r.xreadgroup("g", "one", {"st": ">"}, count=4)
+    entries = taken["st"][0] if isinstance(taken, dict) else taken[0][1]
+    assert [entry[0] for entry in entries] == ids[:4]
+    assert r.xack("st", "g", *ids[:2]) == 2
+    assert r.xpending("st", "g")["pending"] == 2
+    claimed = r.xautoclaim("st", "g", "two", min_idle_time=0)
+    assert [entry[0] for entry in claimed[1]] == ids[2:4]
+    assert r.xtrim("st", maxlen=5, approximate=False) == 5
+
+
+@check
+def bits_sketches_places(r):
+    assert r.setbit("bits", 7, 1) == 0 and r.getbit("bits", 7) == 1 and r.bitcount("bits") == 1
+    assert r.bitfield("bits").incrby("u8", 8, 5).get("u8", 8).execute() == [5, 5]
+    assert r.pfadd("p", *range(1000)) == 1 and 950 < r.pfcount("p") < 1050
+    assert r.geoadd("g", [13.361389, 38.115556, "Palermo", 15.087269, 37.502669, "Catania"]) == 2
+    assert abs(float(r.geodist("g", "Palermo", "Catania", "km")) - 166.2742) < 1e-9
+    assert r.geosearch("g", longitude=15, latitude=37, radius=100, unit="km") == ["Catania"]
+
+
 def main():
     failed = 0
     for function in CHECKS:
