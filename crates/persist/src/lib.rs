@@ -11,6 +11,7 @@ mod load;
 mod log;
 mod manifest;
 mod options;
+pub mod rdb;
 mod reader;
 mod status;
 pub mod storage;

@@ -1,0 +1,1 @@
+//! Reading values and files.
