@@ -2,6 +2,7 @@
 
 mod arguments;
 mod members;
+mod nearest;
 mod output;
 mod radius;
 mod request;

@@ -7,7 +7,7 @@ use values::geohash::{Area, Cell, Overlap, Point};
 use values::{DIGITS, Element, ScoreRange, SortedSet, SortedSetBuilder, Thresholds};
 
 use super::request::{Form, Order, Request};
-use super::{arguments, output};
+use super::{arguments, nearest, output};
 use crate::command::*;
 use crate::commands::zset;
 use crate::context::{Context, ElementReply};
@@ -196,8 +196,8 @@ impl Search<'_, '_> {
     }
 }
 
-/// The first `wanted` results; members at the same distance stay in the order in which they were found. Distances are
-/// in metres before and in units afterwards.
+/// The first `wanted` results. Members at the same distance stay in the order in which they were found, when all are
+/// wanted, and else come as in Redis. Distances are in metres before and in units afterwards.
 fn sorted(
     mut found: Vec<Found<'_>>,
     order: Option<Order>,
@@ -216,11 +216,11 @@ fn sorted(
             .enumerate()
             .map(|(at, found)| (found.distance.to_bits() ^ flip, at))
             .collect();
-        if wanted < keys.len() && wanted > 0 {
-            keys.select_nth_unstable(wanted - 1);
-            keys.truncate(wanted);
+        match wanted < keys.len() {
+            true => nearest::sort_first(&mut keys, wanted),
+            false => keys.sort_unstable(),
         }
-        keys.sort_unstable();
+        keys.truncate(wanted);
         found = keys.into_iter().map(|(_, at)| found[at]).collect();
     }
     found.truncate(wanted);
