@@ -152,12 +152,8 @@ fn xdelex(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-/// Deletes an entry, if groups allow it. A stream without groups has nobody who could be done with it.
+/// Deletes an entry, if groups allow it. `None`: there is no such entry.
 fn delete(stream: &mut Stream, id: StreamId, references: References) -> Option<bool> {
-    let nobody = references == References::Spare && stream.groups().is_empty();
-    if nobody && stream.entries().contains(id) {
-        return Some(false);
-    }
     let exists = stream.entries().contains(id);
     exists.then(|| stream.remove(id, references) == Some(true))
 }
