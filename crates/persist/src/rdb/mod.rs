@@ -13,6 +13,8 @@ mod decode;
 mod encode;
 pub mod format;
 
+pub use encode::{FileWriter, NoForm, dump, entry, needs_field_deadlines};
+
 use keyspace::NewValue;
 use values::Thresholds;
 
@@ -21,6 +23,8 @@ use values::Thresholds;
 pub struct Version(pub u16);
 
 impl Version {
+    /// Redis 7.0: listpacks.
+    pub const V10: Version = Version(10);
     /// Redis 7.2, and everything later of both families.
     pub const V11: Version = Version(11);
     /// Redis 7.4 and later: deadlines of hash fields.

@@ -1,0 +1,114 @@
+//! Streams.
+
+use super::super::format::types;
+use super::text::{put_len, put_string};
+use values::stream::{Group, Pending};
+use values::{Stream, StreamId};
+
+/// A stream in the form `kind`: nodes, counters, groups with what is pending, consumers with the ids of
+/// theirs. What is pending for nobody is left out: loaders take it that everything has a consumer.
+pub(super) fn put(stream: &Stream, kind: u8, compress: bool, out: &mut Vec<u8>) {
+    let entries = stream.entries();
+    put_len(entries.node_count() as u64, out);
+    for (id, bytes) in entries.nodes() {
+        put_string(&id.to_bytes(), compress, out);
+        put_string(&bytes, compress, out);
+    }
+    put_len(entries.len(), out);
+    put_id(entries.last_id(), out);
+    if kind != types::STREAM_LISTPACKS {
+        put_id(entries.first_id(), out);
+        put_id(entries.max_deleted_id(), out);
+        put_len(entries.added(), out);
+    }
+    put_len(stream.groups().len() as u64, out);
+    for group in stream.groups().iter() {
+        put_group(group, kind, compress, out);
+    }
+}
+
+fn put_group(group: &Group, kind: u8, compress: bool, out: &mut Vec<u8>) {
+    put_string(group.name(), compress, out);
+    put_id(group.last_id, out);
+    if kind != types::STREAM_LISTPACKS {
+        // "Not known" is -1 there, written as a length.
+        put_len(group.entries_read.unwrap_or(u64::MAX), out);
+    }
+    let owned: usize = group.consumers().map(|(_, one)| one.pending_len()).sum();
+    put_len(owned as u64, out);
+    for (id, pending) in all_pending(group) {
+        if pending.consumer.is_some() {
+            put_pending(id, &pending, out);
+        }
+    }
+    put_len(group.consumer_count() as u64, out);
+    for (_, consumer) in group.consumers() {
+        put_string(consumer.name(), compress, out);
+        out.extend_from_slice(&consumer.seen_ms.to_le_bytes());
+        if kind == types::STREAM_LISTPACKS_3 {
+            // "Never" is -1.
+            let active = consumer.active_ms.unwrap_or(u64::MAX);
+            out.extend_from_slice(&active.to_le_bytes());
+        }
+        put_len(consumer.pending_len() as u64, out);
+        for id in consumer.pending_ids(StreamId::MIN, StreamId::MAX) {
+            out.extend_from_slice(&id.to_bytes());
+        }
+    }
+}
+
+/// True when something is pending for nobody.
+pub(super) fn has_unowned(stream: &Stream) -> bool {
+    stream.groups().iter().any(|group| unowned_len(group) > 0)
+}
+
+/// What is pending for nobody, `None` when there is nothing:
+///
+/// ```text
+/// groups { name count { id (16 bytes) delivered (8 bytes) deliveries (length) } }
+/// ```
+pub(super) fn unowned(stream: &Stream) -> Option<Vec<u8>> {
+    let concerned = || {
+        stream
+            .groups()
+            .iter()
+            .filter(|group| unowned_len(group) > 0)
+    };
+    let groups = concerned().count();
+    if groups == 0 {
+        return None;
+    }
+    let mut out = Vec::new();
+    put_len(groups as u64, &mut out);
+    for group in concerned() {
+        put_string(group.name(), false, &mut out);
+        put_len(unowned_len(group) as u64, &mut out);
+        for (id, pending) in all_pending(group) {
+            if pending.consumer.is_none() {
+                put_pending(id, &pending, &mut out);
+            }
+        }
+    }
+    Some(out)
+}
+
+fn unowned_len(group: &Group) -> usize {
+    let owned: usize = group.consumers().map(|(_, one)| one.pending_len()).sum();
+    group.pending_len().saturating_sub(owned)
+}
+
+fn all_pending(group: &Group) -> impl Iterator<Item = (StreamId, Pending)> {
+    group.pending_range(StreamId::MIN, StreamId::MAX)
+}
+
+fn put_pending(id: StreamId, pending: &Pending, out: &mut Vec<u8>) {
+    out.extend_from_slice(&id.to_bytes());
+    out.extend_from_slice(&pending.delivered_ms.to_le_bytes());
+    put_len(pending.deliveries, out);
+}
+
+/// Time and number as lengths: how ids are written outside of nodes and pending lists.
+fn put_id(id: StreamId, out: &mut Vec<u8>) {
+    put_len(id.ms, out);
+    put_len(id.seq, out);
+}
