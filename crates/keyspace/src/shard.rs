@@ -240,6 +240,25 @@ impl Shard {
         }
     }
 
+    /// Stores a value under a key that is not there, as [`Shard::put`] does: how loading fills a shard. False when
+    /// the key is there; the value is dropped then.
+    #[inline]
+    pub fn add(
+        &mut self,
+        db: u32,
+        hash: KeyHash,
+        key: &[u8],
+        value: NewValue<'_>,
+        deadline: Option<u64>,
+        lru: u32,
+    ) -> bool {
+        if self.find(db, hash, key).is_some() {
+            return false;
+        }
+        self.insert(db, hash, key, value.into_payload(), deadline, lru);
+        true
+    }
+
     /// Takes the entry of a key out.
     #[inline]
     pub fn remove(&mut self, db: u32, hash: KeyHash, key: &[u8]) -> Option<Removed> {

@@ -53,7 +53,8 @@ pub fn make_room(exec: &mut Executor, server: &Server) -> bool {
     if max == 0 || keyspace::memory::used() <= max || counted_memory(server) <= max {
         return true;
     }
-    if server.pause.stops_expiry(exec.now_ms) {
+    // What is being loaded is not evicted on the way.
+    if server.pause.stops_expiry(exec.now_ms) || server.loading.is_active() {
         return true;
     }
     let policy = policy(server);

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use keyspace::lru::{self, Lfu};
+use persist::rdb::Access;
 
 /// The clock that stamps entries; refreshed by the first worker's timers.
 #[derive(Debug, Default)]
@@ -65,6 +66,18 @@ impl AccessNow {
         match self.lfu {
             Some(_) => Lfu::initial(self.now_ms),
             None => lru::clock(self.now_ms),
+        }
+    }
+
+    /// The field of an entry that comes from a file or from RESTORE: what it says counts when it fits the policy.
+    #[inline]
+    pub fn restored(self, access: Access) -> u32 {
+        match (access, self.lfu) {
+            (Access::Frequency(counter), Some(_)) => Lfu::field(counter, self.now_ms),
+            (Access::IdleSeconds(seconds), None) => {
+                lru::from_idle_ms(seconds.saturating_mul(1000), self.now_ms)
+            }
+            _ => self.initial(),
         }
     }
 

@@ -459,6 +459,7 @@ impl Loader {
                     LoadError::new(format!("Can't open the log file: {}", os_text(&error)))
                 })?;
         }
+        self.config.origin.given = self.last.into_keys().collect();
         Ok(self.config)
     }
 }

@@ -22,6 +22,7 @@ mod table;
 mod tests;
 mod value;
 
+use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -72,6 +73,8 @@ struct Origin {
     renames: Vec<Rename>,
     users: Vec<UserLine>,
     notices: Vec<String>,
+    /// Parameters that some source of the start has set, to whatever value.
+    given: HashSet<P>,
 }
 
 impl Default for Config {
@@ -288,6 +291,12 @@ impl Config {
     #[must_use]
     pub fn is_default(&self, id: P) -> bool {
         self.value(id) == id.parameter().default_value()
+    }
+
+    /// Whether the start was told a value for the parameter, be it the default one.
+    #[must_use]
+    pub fn was_given(&self, id: P) -> bool {
+        self.origin.given.contains(&id)
     }
 
     fn parsed<T>(&self, id: P, parse: impl Fn(&[&[u8]]) -> Result<T, String>) -> Option<T> {

@@ -64,6 +64,15 @@ fn a_file_as_people_write_them() {
 }
 
 #[test]
+fn what_was_given_is_known_even_when_it_is_the_default() {
+    let dir = TestDir::new();
+    let config = from_file(&dir, "appendonly yes\n").unwrap();
+    assert!(config.was_given(P::AppendOnly) && config.is_default(P::AppendOnly));
+    assert!(!config.was_given(P::Save));
+    assert!(!from_command_line(&[]).unwrap().was_given(P::AppendOnly));
+}
+
+#[test]
 fn errors_say_where_and_why() {
     let dir = TestDir::new();
     let error = from_file(&dir, "# one\nport 1\nport abc\n")
