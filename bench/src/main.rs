@@ -12,6 +12,7 @@ mod histogram;
 mod measure;
 mod memory;
 mod process;
+mod queue;
 mod replies;
 mod report;
 mod scenario;
@@ -174,7 +175,7 @@ fn compare(options: &Options) -> Result<()> {
             .flat_map(|scenario| &scenario.rows)
             .for_each(|row| println!("{}", row.id));
         memory::ids()
-            .chain([growth::ID, expiry::ID, wakeup::ID])
+            .chain([queue::ID, growth::ID, expiry::ID, wakeup::ID])
             .for_each(|id| println!("{id}"));
         return Ok(());
     }
@@ -187,6 +188,7 @@ fn compare(options: &Options) -> Result<()> {
     for scenario in &scenarios {
         failures.extend(measure::run_scenario(scenario, plan, &mut tables).err());
     }
+    failures.extend(queue::run(&field, plan, &mut tables).err());
     failures.extend(wakeup::run(&field, plan, &mut tables).err());
     failures.extend(memory::run(&field, plan, &mut tables).err());
     failures.extend(growth::run(&field, plan, &mut tables).err());

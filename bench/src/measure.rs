@@ -131,6 +131,7 @@ fn fill(server: &Server, keys: u64, value_len: usize) -> Result<()> {
 fn fill_more(server: &Server, steps: &[Fill]) -> Result<()> {
     // Coprime to every power of ten, so multiplying with it permutes the numbers below one.
     const SHUFFLE: u64 = 7_919;
+    const SHUFFLE_OTHERWISE: u64 = 104_729;
     let mut client = Client::connect(server.address)?;
     for step in steps {
         client.fill(step.count, |index, bytes| {
@@ -138,7 +139,11 @@ fn fill_more(server: &Server, steps: &[Fill]) -> Result<()> {
                 .line
                 .replace('#', &format!("{index:012}"))
                 .replace('!', &format!("{:012}", index % 10_000))
-                .replace('%', &(index * SHUFFLE % step.count).to_string());
+                .replace('%', &(index * SHUFFLE % step.count).to_string())
+                .replace(
+                    '~',
+                    &format!("{:06}", index * SHUFFLE_OTHERWISE % 1_000_000),
+                );
             let words: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
             push_request(bytes, &words);
         })?;

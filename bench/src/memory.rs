@@ -22,7 +22,7 @@ struct Shape {
 enum Fill {
     /// A key with a string of this length, with a deadline or without.
     String { value_len: usize, volatile: bool },
-    /// What a command adds; `#` is 16 bytes that count, `*` counts the keys, each of which gets so many items.
+    /// What a command adds; `#` is 16 bytes that count, `*` as the first argument counts the keys, each of which gets so many items.
     Command {
         line: &'static str,
         per_key: u64,
@@ -110,6 +110,24 @@ const SHAPES: &[Shape] = &[
             count: MILLION,
         },
     },
+    Shape {
+        id: "memory-stream",
+        title: "entry of a stream of 1,000,000, 5 small fields",
+        fill: Fill::Command {
+            line: "XADD * * user % action click page /index.html time 1712345678 ok 1",
+            per_key: MILLION,
+            count: MILLION,
+        },
+    },
+    Shape {
+        id: "memory-streams",
+        title: "entry of a stream of 100, 5 small fields",
+        fill: Fill::Command {
+            line: "XADD * * user % action click page /index.html time 1712345678 ok 1",
+            per_key: 100,
+            count: MILLION,
+        },
+    },
 ];
 
 /// The ids of the rows, for listing.
@@ -189,8 +207,9 @@ fn fill(client: &mut Client, what: &Fill, count: u64) -> Result<()> {
             let element = format!("elm:{index:012}");
             let words: Vec<&[u8]> = line
                 .split(' ')
-                .map(|word| match word {
-                    "*" => key.as_bytes(),
+                .enumerate()
+                .map(|(place, word)| match word {
+                    "*" if place == 1 => key.as_bytes(),
                     "#" => element.as_bytes(),
                     "%" => score.as_bytes(),
                     word => word.as_bytes(),

@@ -16,6 +16,8 @@ pub(crate) enum Section {
     Values,
     Keys,
     Collections,
+    Types,
+    Queue,
     WakeUp,
     Aof,
     Workers,
@@ -46,6 +48,8 @@ impl Section {
         Section::Values,
         Section::Keys,
         Section::Collections,
+        Section::Types,
+        Section::Queue,
         Section::WakeUp,
         Section::Aof,
         Section::Workers,
@@ -64,6 +68,8 @@ impl Section {
             Section::Values => "values",
             Section::Keys => "keys",
             Section::Collections => "collections",
+            Section::Types => "types",
+            Section::Queue => "queue",
             Section::WakeUp => "wakeup",
             Section::Aof => "aof",
             Section::Workers => "workers",
@@ -82,6 +88,8 @@ impl Section {
             Section::Values => "Sizes of values",
             Section::Keys => "Many keys",
             Section::Collections => "Collections",
+            Section::Types => "Streams, bitmaps, HyperLogLogs, places",
+            Section::Queue => "Streams as queues",
             Section::WakeUp => "Waking a client that waits",
             Section::Aof => "Append-only file",
             Section::Workers => "Workers",
@@ -104,6 +112,13 @@ impl Section {
             Section::Keys => "As above, with ten million random keys.",
             Section::Collections => {
                 "50 clients, one worker, server and client pinned to a CPU each, elements of 14 to 32 bytes."
+            }
+            Section::Types => {
+                "5 to 50 clients, one worker, server and client pinned to a CPU each. Entries of streams have 5 small fields."
+            }
+            Section::Queue => {
+                "A consumer of a group takes 200,000 entries by XREADGROUP COUNT 10 and acknowledges them by XACK, pipelined: \
+                 the server's CPU time per entry."
             }
             Section::WakeUp => {
                 "One client waits in BLPOP, another sends LPUSH: from the push to the waiting client's reply, as seen by \
@@ -145,6 +160,7 @@ impl Section {
                 "theirs",
                 "ratio",
             ],
+            Section::Queue => &["against", "CPU µs per entry", "theirs", "ratio (spread)"],
             Section::WakeUp => &["server", "µs, median", "p99", "server CPU µs per pair"],
             Section::Growth => &[
                 "keys",

@@ -1,6 +1,7 @@
 //! The list of what is measured: which programs, set up how, holding what, under which loads.
 
 mod collections;
+mod types;
 
 use crate::process::{Aof, Flavor, Program, Setup};
 use crate::report::Section;
@@ -28,8 +29,8 @@ pub(crate) struct Row {
 }
 
 /// A command that is run `count` times. In its words `#` stands for twelve digits that count from 0, `!` for the
-/// same of which only the last four can differ from 0, and `%` for a number that goes through 0 to `count` - 1
-/// out of order (`count` is a power of ten).
+/// same of which only the last four can differ from 0, `%` for a number that goes through 0 to `count` - 1
+/// out of order (`count` is a power of ten), and `~` for six digits in another such order.
 pub(crate) struct Fill {
     pub(crate) count: u64,
     pub(crate) line: &'static str,
@@ -63,6 +64,7 @@ pub(crate) fn all(field: &Field) -> Vec<Scenario> {
     scenarios.extend([8, 1024, 100_000].map(|value_len| values(field, value_len)));
     scenarios.push(many_keys(field));
     scenarios.extend(collections::all(field));
+    scenarios.extend(types::all(field));
     scenarios.push(append_only(field, Aof::Everysec));
     scenarios.push(append_only(field, Aof::Always));
     scenarios.push(workers(field));

@@ -14,7 +14,7 @@ pub(crate) enum Operation {
     /// MSET with this many keys.
     MultiSet(usize),
     /// Any command, its words separated by spaces. In a word `#` stands for the twelve digits of a random
-    /// number, `@` for a random number of six digits that does not begin with 0, and a word `+n` for the last
+    /// number, `@` at its end for a random number of six digits that does not begin with 0, and a word `+n` for the last
     /// `@` plus n. `$` is the value.
     Command(&'static str),
 }
@@ -108,20 +108,23 @@ impl Batch {
                     self.places.push(Place::After(end - NUMBER_DIGITS, more));
                 }
                 (None, "$") => push_bulk(&mut self.bytes, value),
-                (None, "@") => {
-                    push_bulk(&mut self.bytes, &[b'0'; NUMBER_DIGITS]);
-                    let end = self.bytes.len() - 2;
-                    self.places.push(Place::Number(end - NUMBER_DIGITS));
-                }
-                (None, word) => match word.strip_suffix('#') {
-                    Some(prefix) => {
-                        push_bulk(&mut self.bytes, format!("{prefix}{:012}", 0).as_bytes());
-                        let end = self.bytes.len() - 2;
-                        self.places.push(Place::Key(end - KEY_DIGITS));
-                    }
-                    None => push_bulk(&mut self.bytes, word.as_bytes()),
-                },
+                (None, word) => self.push_word(word),
             }
+        }
+    }
+
+    /// A word that may end in digits which change.
+    fn push_word(&mut self, word: &str) {
+        if let Some(prefix) = word.strip_suffix('#') {
+            push_bulk(&mut self.bytes, format!("{prefix}{:012}", 0).as_bytes());
+            let end = self.bytes.len() - 2;
+            self.places.push(Place::Key(end - KEY_DIGITS));
+        } else if let Some(prefix) = word.strip_suffix('@') {
+            push_bulk(&mut self.bytes, format!("{prefix}{:06}", 0).as_bytes());
+            let end = self.bytes.len() - 2;
+            self.places.push(Place::Number(end - NUMBER_DIGITS));
+        } else {
+            push_bulk(&mut self.bytes, word.as_bytes());
         }
     }
 
