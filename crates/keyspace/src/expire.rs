@@ -348,7 +348,8 @@ impl Database {
         });
         cycle.budget = cycle.budget.saturating_sub(count);
         cycle.expired += count;
-        if block.value().element_count() == Some(0) {
+        let is_emptied = kind != Type::Stream && block.value().element_count() == Some(0);
+        if is_emptied {
             cycle.on_expired.emptied(db, block.key());
             drop(self.remove(slot, &cycle.hasher));
         } else {

@@ -377,6 +377,11 @@ impl OutOfLine for Stream {
         self.blocks() > BIG_BLOCKS
     }
 
+    /// Of what producers have added; no entry of a stream has a deadline.
+    fn next_deadline(&self) -> Option<u64> {
+        self.idempotence()?.next_deadline()
+    }
+
     fn len(&self) -> Option<usize> {
         Some(usize::try_from(self.entries().len()).unwrap_or(usize::MAX))
     }
@@ -616,7 +621,11 @@ impl ValueMut<'_> {
         expired: &mut dyn FnMut(&[u8]),
     ) -> usize {
         match self {
-            ValueMut::Inline | ValueMut::Big(_) | ValueMut::List(_) | ValueMut::Stream(_) => 0,
+            ValueMut::Inline | ValueMut::Big(_) | ValueMut::List(_) => 0,
+            // Nobody is told: each server forgets ids by its own clock.
+            ValueMut::Stream(stream) => stream
+                .idempotence_mut()
+                .map_or(0, |known| known.expire(now_ms, budget)),
             ValueMut::Set(set) => set.expire(now_ms, budget, expired),
             ValueMut::ZSet(set) => set.expire(now_ms, budget, expired),
             ValueMut::Hash(hash) => hash.expire(now_ms, budget, expired),

@@ -8,6 +8,7 @@
 mod entries;
 mod group;
 mod id;
+mod idempotence;
 mod node;
 mod packed;
 mod pending;
@@ -23,6 +24,7 @@ use std::fmt;
 pub use entries::{AppendError, Entries, Keep, NodeLimits, Range, RangeBack};
 pub use group::{Consumer, ConsumerId, Group, Groups, Pending, PendingRange};
 pub use id::{ID_TEXT, IdText, StreamId};
+pub use idempotence::{Idempotence, IdempotenceLimits};
 pub use node::{Entry, Fields};
 
 /// What happens to references that groups have to entries which are deleted.
@@ -47,6 +49,7 @@ pub struct Stream {
 struct Body {
     entries: Entries,
     groups: Groups,
+    idempotence: Option<Box<Idempotence>>,
 }
 
 impl Stream {
@@ -88,6 +91,24 @@ impl Stream {
         (&mut body.entries, &mut body.groups)
     }
 
+    /// What producers have added under ids of their own; `None` when none ever did.
+    #[inline]
+    pub fn idempotence(&self) -> Option<&Idempotence> {
+        self.body.idempotence.as_deref()
+    }
+
+    /// What producers have added under ids of their own, for change.
+    #[inline]
+    pub fn idempotence_mut(&mut self) -> Option<&mut Idempotence> {
+        self.body.idempotence.as_deref_mut()
+    }
+
+    /// The same, which begins with these limits if there is nothing yet.
+    pub fn idempotence_or_new(&mut self, limits: IdempotenceLimits) -> &mut Idempotence {
+        let fresh = || Box::new(Idempotence::new(limits));
+        self.body.idempotence.get_or_insert_with(fresh)
+    }
+
     /// Deletes the oldest entries until those are left that `keep` says. Only whole nodes go when `whole_nodes`
     /// is set, and not more than `limit` entries (0: all). Returns how many went.
     pub fn trim(
@@ -124,15 +145,20 @@ impl Stream {
         removed.then_some(true)
     }
 
-    /// Bytes on the heap. Takes as long as there are groups and consumers.
+    /// Bytes on the heap. Takes as long as there are groups, consumers and ids of producers.
     pub fn heap_bytes(&self) -> usize {
         let body = &*self.body;
-        size_class(size_of::<Body>()) + body.entries.heap_bytes() + body.groups.heap_bytes()
+        size_class(size_of::<Body>())
+            + body.entries.heap_bytes()
+            + body.groups.heap_bytes()
+            + self.idempotence().map_or(0, Idempotence::heap_bytes)
     }
 
     /// Number of allocations, about: what freeing costs.
     pub fn blocks(&self) -> usize {
-        self.body.entries.node_count() + self.body.groups.blocks()
+        self.body.entries.node_count()
+            + self.body.groups.blocks()
+            + self.idempotence().map_or(0, Idempotence::blocks)
     }
 }
 
@@ -204,7 +230,11 @@ impl StreamBuilder {
         entries.set_added(saved.added.unwrap_or(saved.len));
         let groups = Groups::default();
         Ok(Stream {
-            body: Box::new(Body { entries, groups }),
+            body: Box::new(Body {
+                entries,
+                groups,
+                idempotence: None,
+            }),
         })
     }
 }
