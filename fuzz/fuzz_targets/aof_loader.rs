@@ -6,11 +6,36 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
+use persist::rdb::{LoadedEntry, Sink};
 use persist::storage::Memory;
-use persist::{LoadError, LoadReport, LogOptions};
+use persist::{LoadError, LoadReport, LogOptions, Target};
 use std::sync::Arc;
 
 type Commands = Vec<Vec<Vec<u8>>>;
+
+#[derive(Default)]
+struct Collected(Commands);
+
+impl Sink for Collected {
+    fn entry(&mut self, _entry: LoadedEntry<'_>) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn function(&mut self, _code: &[u8]) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+impl Target for Collected {
+    fn command(&mut self, args: resp::Args<'_>) -> Result<(), String> {
+        self.0.push(args.iter().map(<[u8]>::to_vec).collect());
+        Ok(())
+    }
+
+    fn progress(&mut self, loaded: u64, total: u64) {
+        assert!(loaded <= total);
+    }
+}
 
 fn load(memory: &Memory, load_truncated: bool) -> (Result<LoadReport, LoadError>, Commands) {
     let options = LogOptions {
@@ -19,17 +44,9 @@ fn load(memory: &Memory, load_truncated: bool) -> (Result<LoadReport, LoadError>
         max_bulk: 1 << 16,
         ..LogOptions::default()
     };
-    let mut commands = Commands::new();
-    let result = persist::load(
-        Arc::new(memory.clone()),
-        &options,
-        &mut |args| {
-            commands.push(args.iter().map(<[u8]>::to_vec).collect());
-            Ok(())
-        },
-        &mut |done, total| assert!(done <= total),
-    );
-    (result, commands)
+    let mut target = Collected::default();
+    let result = persist::load(Arc::new(memory.clone()), &options, &mut target);
+    (result, target.0)
 }
 
 fuzz_target!(|data: &[u8]| {

@@ -19,7 +19,7 @@ mod sync;
 mod writer;
 
 pub use crate::directory::DirectoryError;
-pub use crate::load::{LoadError, LoadReport, OnCommand, OnProgress, Truncated, load};
+pub use crate::load::{LoadError, LoadReport, Target, Truncated, load};
 pub use crate::log::Log;
 pub use crate::manifest::{FileInfo, Manifest, ManifestError};
 pub use crate::options::{FsyncPolicy, LogOptions};

@@ -9,6 +9,7 @@ use crate::annotation::{Annotation, Checksum};
 use crate::directory::{Directory, DirectoryError};
 use crate::manifest::{FileInfo, Manifest};
 use crate::options::LogOptions;
+use crate::rdb;
 use crate::reader::{Reader, Scan};
 use crate::storage::{OpenMode, Storage, errno_text};
 use resp::{Args, Limits, OwnedArgs, Progress, RequestParser, Span};
@@ -16,17 +17,31 @@ use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 use thiserror::Error;
+use values::Thresholds;
 
 /// Longest annotation line Valkey's loader reads, in bytes; longer lines of others are refused.
 const FOREIGN_ANNOTATION_MAX: usize = 1024;
 /// Spans kept between two commands, in elements.
 const SPANS_KEPT: usize = 1024;
 
-/// Runs one command; the error text ends the loading.
-pub type OnCommand<'a> = dyn FnMut(Args<'_>) -> Result<(), String> + 'a;
-
-/// Told how far loading is: bytes loaded and bytes in all.
-pub type OnProgress<'a> = dyn FnMut(u64, u64) + 'a;
+/// Takes what the files of the log hold, in their order: entries of a base in RDB form by the methods
+/// of [`rdb::Sink`], everything else as commands.
+pub trait Target: rdb::Sink {
+    /// Runs one command; the error text ends the loading.
+    fn command(&mut self, args: Args<'_>) -> Result<(), String>;
+    /// Told how far loading is: bytes loaded and bytes in all.
+    fn progress(&mut self, loaded: u64, total: u64);
+    /// How a base in RDB form is read.
+    fn rdb_options(&self) -> rdb::LoadOptions {
+        rdb::LoadOptions {
+            thresholds: Thresholds::default(),
+            checksum: true,
+            any_version: false,
+            skip_modules: false,
+            max_string: LogOptions::default().max_bulk,
+        }
+    }
+}
 
 /// What was loaded.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -173,13 +188,12 @@ pub enum LoadError {
 pub fn load(
     storage: Arc<dyn Storage>,
     options: &LogOptions,
-    on_command: &mut OnCommand<'_>,
-    progress: &mut OnProgress<'_>,
+    target: &mut dyn Target,
 ) -> Result<LoadReport, LoadError> {
     let directory = Directory::open(storage, options)?;
     let mut manifest = directory.manifest()?;
     directory.upgrade(&mut manifest)?;
-    let (report, _) = load_files(&directory, &manifest, options, on_command, progress)?;
+    let (report, _) = load_files(&directory, &manifest, options, target)?;
     Ok(report)
 }
 
@@ -194,8 +208,7 @@ pub(crate) fn load_files(
     directory: &Directory,
     manifest: &Manifest,
     options: &LogOptions,
-    on_command: &mut OnCommand<'_>,
-    progress: &mut OnProgress<'_>,
+    target: &mut dyn Target,
 ) -> Result<(LoadReport, Option<Tail>), LoadError> {
     let mut sizes = Vec::new();
     for info in manifest.live() {
@@ -208,8 +221,7 @@ pub(crate) fn load_files(
     };
     let mut session = Session {
         options,
-        on_command,
-        progress,
+        target,
         total: report.bytes,
         done: 0,
         commands: 0,
@@ -278,10 +290,9 @@ enum Role {
 }
 
 /// What goes on from file to file.
-struct Session<'a, 'b> {
+struct Session<'a> {
     options: &'a LogOptions,
-    on_command: &'a mut OnCommand<'b>,
-    progress: &'a mut OnProgress<'b>,
+    target: &'a mut dyn Target,
     total: u64,
     /// Bytes of the files before the current one.
     done: u64,
@@ -326,7 +337,7 @@ enum Ended {
     Torn,
 }
 
-impl Session<'_, '_> {
+impl Session<'_> {
     fn load_file(
         &mut self,
         directory: &Directory,
@@ -378,7 +389,7 @@ impl Session<'_, '_> {
         };
         let ended = self.read_records(&mut load)?;
         self.done += size;
-        (self.progress)(self.done, self.total);
+        Target::progress(self.target, self.done, self.total);
         match ended {
             Ended::Whole if load.transaction.is_none() && zeros == 0 => {
                 let tail = Tail {
@@ -411,7 +422,7 @@ impl Session<'_, '_> {
             };
             let Scan::More(bytes) = step else { continue };
             match load.reader.fill(bytes).map_err(|e| load.io(e))? {
-                true => (self.progress)(self.done + before, self.total),
+                true => Target::progress(self.target, self.done + before, self.total),
                 false if load.reader.available().is_empty() => return Ok(Ended::Whole),
                 false => {
                     load.refuse_hidden_damage(self.offset)?;
@@ -523,11 +534,13 @@ impl Session<'_, '_> {
             self.other_db = args.arg(1) != b"0";
         }
         self.commands += 1;
-        (self.on_command)(args).map_err(|text| LoadError::Command {
-            file: file.to_owned(),
-            offset,
-            text,
-        })
+        self.target
+            .command(args)
+            .map_err(|text| LoadError::Command {
+                file: file.to_owned(),
+                offset,
+                text,
+            })
     }
 
     /// Deals with a file that is not whole: cuts it when it is the last one and that is allowed.

@@ -16,7 +16,7 @@
 
 use crate::chunk::{Buffer, Chunk};
 use crate::directory::Directory;
-use crate::load::{LoadError, LoadReport, OnCommand, OnProgress, load_files};
+use crate::load::{LoadError, LoadReport, Target, load_files};
 use crate::options::{FsyncPolicy, LogOptions};
 use crate::status::{Admission, Cause, LogError, Status, Trouble};
 use crate::storage::{Storage, errno_text};
@@ -135,23 +135,18 @@ impl Log {
 
     /// Loads the log of the directory, then opens it for appending; makes one when there is none.
     /// Nothing may be appended meanwhile, and [`Log::append`] is not to be called for what
-    /// `on_command` does.
+    /// the target does.
     ///
     /// # Errors
     /// See [`LoadError`]; the log is not enabled then.
-    pub fn load(
-        &self,
-        on_command: &mut OnCommand<'_>,
-        progress: &mut OnProgress<'_>,
-    ) -> Result<LoadReport, LoadError> {
+    pub fn load(&self, target: &mut dyn Target) -> Result<LoadReport, LoadError> {
         let shared = &*self.shared;
         let _turn = lock(&shared.sync_turn);
         let mut slot = lock(&shared.writer);
         let directory = Directory::open(shared.storage.clone(), &shared.options)?;
         let mut manifest = directory.manifest()?;
         directory.upgrade(&mut manifest)?;
-        let (report, tail) =
-            load_files(&directory, &manifest, &shared.options, on_command, progress)?;
+        let (report, tail) = load_files(&directory, &manifest, &shared.options, target)?;
         let writer = Writer::resume(directory, manifest, tail, &report, shared.options.checksums)
             .map_err(|source| LoadError::Io {
             what: "Can't open the append-only file",

@@ -2,7 +2,9 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use resp::Output;
+use persist::Target;
+use persist::rdb::{LoadedEntry, Sink};
+use resp::{Args, Output};
 
 use crate::dispatch::{self, Executor, Request};
 use crate::server::Server;
@@ -52,6 +54,49 @@ impl Loading {
     }
 }
 
+/// Gives what the files of the log hold to the keyspace: commands by a function of the caller, which must not
+/// hold locks of shards while entries are loaded.
+pub struct FileTarget<'a, C> {
+    /// Whose data it is.
+    pub server: &'a Server,
+    /// Runs a command.
+    pub command: C,
+}
+
+impl<C: FnMut(Args<'_>) -> Result<(), String>> Sink for FileTarget<'_, C> {
+    fn entry(&mut self, entry: LoadedEntry<'_>) -> Result<(), String> {
+        let keyspace = &self.server.keyspace;
+        if entry.db >= keyspace.databases() {
+            return Err(format!("database {} is out of range", entry.db));
+        }
+        let hash = keyspace.hash(entry.key);
+        let lru = self.server.lru.now().restored(entry.access);
+        let mut locked = keyspace.lock_one(keyspace.shard_of(hash));
+        if let Some(shard) = locked.shard_mut(hash) {
+            let LoadedEntry {
+                db, key, deadline, ..
+            } = entry;
+            drop(shard.put(db, hash, key, entry.value, deadline, lru));
+        }
+        Ok(())
+    }
+
+    fn function(&mut self, _code: &[u8]) -> Result<(), String> {
+        Err("functions are not part of this version".to_owned())
+    }
+}
+
+impl<C: FnMut(Args<'_>) -> Result<(), String>> Target for FileTarget<'_, C> {
+    fn command(&mut self, args: Args<'_>) -> Result<(), String> {
+        (self.command)(args)
+    }
+
+    fn progress(&mut self, loaded: u64, total: u64) {
+        keyspace::memory::publish();
+        self.server.loading.progress(loaded, total);
+    }
+}
+
 /// Loads the log of the data directory and opens it for appending.
 pub fn load_log(server: &Server) -> Result<(), persist::LoadError> {
     let started_ms = server.now_ms();
@@ -60,8 +105,9 @@ pub fn load_log(server: &Server) -> Result<(), persist::LoadError> {
     let mut exec = Executor::new(server, server.workers.len());
     let mut session = crate::durability::replay_session(server);
     let mut out = Output::new();
-    let result = server.log.load(
-        &mut |args| {
+    let result = server.log.load(&mut FileTarget {
+        server,
+        command: |args: Args<'_>| {
             let request = Request::new(server, args);
             if !matches!(request.entry, Ok(Some(_))) {
                 return Err(format!(
@@ -84,11 +130,7 @@ pub fn load_log(server: &Server) -> Result<(), persist::LoadError> {
             out.clear();
             failed.map_or(Ok(()), Err)
         },
-        &mut |loaded, total| {
-            keyspace::memory::publish();
-            server.loading.progress(loaded, total);
-        },
-    );
+    });
     server.loading.end();
     let report = result?;
     keyspace::memory::publish();

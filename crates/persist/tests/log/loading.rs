@@ -328,20 +328,17 @@ fn records_larger_than_the_window_load() {
         append(&log, 0, &["ADD", &n.to_string(), &big]);
     }
     log.close().unwrap();
-    let mut seen = Vec::new();
-    let report = persist::load(
-        std::sync::Arc::new(memory),
-        &options(),
-        &mut |args| {
-            assert!(args.arg(0) == b"SELECT" || args.arg(2).len() == big.len());
-            Ok(())
-        },
-        &mut |done, total| seen.push((done, total)),
-    )
-    .unwrap();
+    let mut target = Collected::default();
+    let report = persist::load(std::sync::Arc::new(memory), &options(), &mut target).unwrap();
     assert_eq!(report.commands, 4);
-    assert!(seen.is_sorted());
-    assert_eq!(seen.last(), Some(&(report.bytes, report.bytes)));
+    assert!(
+        target
+            .ran
+            .iter()
+            .all(|(_, words)| words[2].len() == big.len())
+    );
+    assert!(target.seen.is_sorted());
+    assert_eq!(target.seen.last(), Some(&(report.bytes, report.bytes)));
 }
 
 #[test]

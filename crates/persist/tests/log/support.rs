@@ -1,7 +1,8 @@
 //! What the tests share: records to append, and loading them back.
 
+use persist::rdb::{LoadedEntry, Sink};
 use persist::storage::{Faulty, Memory};
-use persist::{FsyncPolicy, LoadError, LoadReport, Log, LogOptions, Storage};
+use persist::{FsyncPolicy, LoadError, LoadReport, Log, LogOptions, Storage, Target};
 use std::sync::Arc;
 
 pub(crate) const MANIFEST: &str = "appendonlydir/appendonly.aof.manifest";
@@ -44,6 +45,32 @@ pub(crate) fn append(log: &Log, db: u32, args: &[&str]) -> u64 {
 pub(crate) struct Collected {
     pub(crate) db: u32,
     pub(crate) ran: Vec<Ran>,
+    /// Entries of a base in RDB form: database and key.
+    pub(crate) entries: Vec<(u32, String)>,
+    /// Progress told: bytes loaded and bytes in all.
+    pub(crate) seen: Vec<(u64, u64)>,
+}
+
+impl Sink for Collected {
+    fn entry(&mut self, entry: LoadedEntry<'_>) -> Result<(), String> {
+        self.entries
+            .push((entry.db, String::from_utf8_lossy(entry.key).into_owned()));
+        Ok(())
+    }
+
+    fn function(&mut self, _code: &[u8]) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+impl Target for Collected {
+    fn command(&mut self, args: resp::Args<'_>) -> Result<(), String> {
+        self.run(args)
+    }
+
+    fn progress(&mut self, loaded: u64, total: u64) {
+        self.seen.push((loaded, total));
+    }
 }
 
 impl Collected {
@@ -72,7 +99,7 @@ pub(crate) fn open(
 ) -> Result<(Log, LoadReport, Vec<Ran>), LoadError> {
     let log = Log::new(Arc::new(storage), options);
     let mut collected = Collected::default();
-    let report = log.load(&mut |args| collected.run(args), &mut |_, _| {})?;
+    let report = log.load(&mut collected)?;
     Ok((log, report, collected.ran))
 }
 
@@ -81,12 +108,7 @@ pub(crate) fn load_only(
     options: &LogOptions,
 ) -> Result<(LoadReport, Vec<Ran>), LoadError> {
     let mut collected = Collected::default();
-    let report = persist::load(
-        Arc::new(storage),
-        options,
-        &mut |args| collected.run(args),
-        &mut |_, _| {},
-    )?;
+    let report = persist::load(Arc::new(storage), options, &mut collected)?;
     Ok((report, collected.ran))
 }
 
