@@ -56,6 +56,25 @@ impl Client {
         Ok(digits.parse()?)
     }
 
+    /// A section of INFO.
+    pub(crate) fn info(&mut self, section: &str) -> Result<String> {
+        let mut request = Vec::new();
+        push_request(&mut request, &[b"INFO", section.as_bytes()]);
+        self.stream.write_all(&request)?;
+        let mut counter = Counter::default();
+        let mut reply = Vec::new();
+        let mut complete = 0;
+        while complete == 0 {
+            let length = self.stream.read(&mut self.input)?;
+            if length == 0 {
+                bail!("the server closed the connection");
+            }
+            complete = counter.feed(&self.input[..length])?;
+            reply.extend_from_slice(&self.input[..length]);
+        }
+        Ok(String::from_utf8_lossy(&reply).into_owned())
+    }
+
     /// Sends one request and waits for its reply, which must not be an error.
     pub(crate) fn command(&mut self, words: &[&[u8]]) -> Result<()> {
         let mut request = Vec::new();

@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail};
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 
+use crate::histogram::Histogram;
 use crate::replies::Counter;
 use crate::sys;
 use crate::workload::{Batch, Random, Workload};
@@ -34,6 +35,8 @@ pub(crate) struct Load {
     random: Random,
     /// Where replies are read into; shared, because nothing of them is kept.
     input: Vec<u8>,
+    /// Times from sending a batch to its last reply, when they are asked for.
+    latencies: Option<Histogram>,
 }
 
 /// Invariant: `sent <= output.len()`; a batch is complete when `sent == output.len()` and
@@ -45,6 +48,7 @@ struct Connection {
     sent: usize,
     /// Replies still to come for the current batch.
     awaited: u64,
+    sent_at: Instant,
     replies: Counter,
 }
 
@@ -67,6 +71,7 @@ impl Load {
                 output: Vec::new(),
                 sent: 0,
                 awaited: 0,
+                sent_at: Instant::now(),
                 replies: Counter::default(),
             });
         }
@@ -76,7 +81,18 @@ impl Load {
             workload,
             random: Random::new(seed),
             input: vec![0; 256 << 10],
+            latencies: None,
         })
+    }
+
+    /// Records latencies from now on.
+    pub(crate) fn measure_latencies(&mut self) {
+        self.latencies = Some(Histogram::new());
+    }
+
+    /// The latencies recorded, if any; no more are recorded.
+    pub(crate) fn take_latencies(&mut self) -> Option<Histogram> {
+        self.latencies.take()
     }
 
     /// Drives the load for `duration`, then waits for the replies that are still under way.
@@ -106,6 +122,12 @@ impl Load {
                 if !self.connections[index].is_batch_complete() {
                     continue;
                 }
+                if let (Some(latencies), false) = (
+                    &mut self.latencies,
+                    self.connections[index].output.is_empty(),
+                ) {
+                    latencies.record(self.connections[index].sent_at.elapsed());
+                }
                 if going_on {
                     self.send_batch(index)?;
                 } else if self.connections[index].retire() {
@@ -128,6 +150,9 @@ impl Load {
         connection.output.extend_from_slice(bytes);
         connection.sent = 0;
         connection.awaited = self.workload.pipeline as u64;
+        if self.latencies.is_some() {
+            connection.sent_at = Instant::now();
+        }
         connection.flush()
     }
 }

@@ -15,6 +15,7 @@ mod process;
 mod queue;
 mod replies;
 mod report;
+mod saving;
 mod scenario;
 mod sys;
 mod wakeup;
@@ -175,6 +176,7 @@ fn compare(options: &Options) -> Result<()> {
             .flat_map(|scenario| &scenario.rows)
             .for_each(|row| println!("{}", row.id));
         memory::ids()
+            .chain(saving::IDS)
             .chain([queue::ID, growth::ID, expiry::ID, wakeup::ID])
             .for_each(|id| println!("{id}"));
         return Ok(());
@@ -191,6 +193,7 @@ fn compare(options: &Options) -> Result<()> {
     failures.extend(queue::run(&field, plan, &mut tables).err());
     failures.extend(wakeup::run(&field, plan, &mut tables).err());
     failures.extend(memory::run(&field, plan, &mut tables).err());
+    failures.extend(saving::run(&field, plan, &mut tables).err());
     failures.extend(growth::run(&field, plan, &mut tables).err());
     failures.extend(expiry::run(&field, plan, &mut tables).err());
     println!("{}", tables.to_markdown());

@@ -14,8 +14,8 @@ use crate::blocking::Client;
 use crate::echo;
 use crate::sys;
 
-/// How long a server may take until it answers PING.
-const START_MAX: Duration = Duration::from_secs(20);
+/// How long a server may take until it answers PING: with ten million keys to load.
+const START_MAX: Duration = Duration::from_secs(120);
 
 /// What kind of program is measured; it decides which options the program gets.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -207,19 +207,7 @@ impl Server {
         let dir = scratch.join(format!("lodestore-bench-{}-{number}", std::process::id()));
         fs::create_dir_all(&dir).with_context(|| format!("creating {}", dir.display()))?;
         let port = free_port()?;
-        // What the server says is shown only if it does not come up.
-        let log = File::create(dir.join("log"))?;
-        let mut command = Command::new(&program.path);
-        command
-            .args(program.arguments(setup, port, &dir))
-            .current_dir(&dir)
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log);
-        sys::confine_child(&mut command, cpus);
-        let child = command
-            .spawn()
-            .with_context(|| format!("starting {}", program.name))?;
+        let child = spawn(program, setup, port, cpus, &dir)?;
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let mut server = Server {
             child,
@@ -230,6 +218,20 @@ impl Server {
             .wait_until_ready()
             .with_context(|| format!("{} did not start", program.name))?;
         Ok(server)
+    }
+
+    /// Kills the server and starts it again in its directory; returns when it has loaded its data.
+    pub(crate) fn restart(
+        &mut self,
+        program: &Program,
+        setup: &Setup,
+        cpus: &[usize],
+    ) -> Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        self.child = spawn(program, setup, self.address.port(), cpus, &self.dir)?;
+        self.wait_until_ready()
+            .with_context(|| format!("{} did not start again", program.name))
     }
 
     fn wait_until_ready(&mut self) -> Result<()> {
@@ -254,6 +256,22 @@ impl Server {
         sys::process_cpu_ns(self.child.id()).context("reading the CPU clock of a server")
     }
 
+    /// Resident memory in bytes of the server and of the processes it has forked; pages that they share count
+    /// once.
+    pub(crate) fn footprint(&self) -> Result<u64> {
+        let pid = self.child.id();
+        let mut total = proportional(pid)?;
+        let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"))?;
+        for child in children
+            .split_whitespace()
+            .filter_map(|pid| pid.parse().ok())
+        {
+            // It may have ended meanwhile.
+            total += proportional(child).unwrap_or(0);
+        }
+        Ok(total)
+    }
+
     /// Resident memory in bytes.
     pub(crate) fn resident(&self) -> Result<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
@@ -264,6 +282,33 @@ impl Server {
         let kilobytes: u64 = line.trim().trim_end_matches("kB").trim().parse()?;
         Ok(kilobytes * 1024)
     }
+}
+
+/// Resident memory of a process, pages shared with others counted in parts.
+fn proportional(pid: u32) -> Result<u64> {
+    let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
+    let line = rollup
+        .lines()
+        .find_map(|line| line.strip_prefix("Pss:"))
+        .context("no Pss line")?;
+    let kilobytes: u64 = line.trim().trim_end_matches("kB").trim().parse()?;
+    Ok(kilobytes * 1024)
+}
+
+fn spawn(program: &Program, setup: &Setup, port: u16, cpus: &[usize], dir: &Path) -> Result<Child> {
+    // What the server says is shown only if it does not come up.
+    let log = File::create(dir.join("log"))?;
+    let mut command = Command::new(&program.path);
+    command
+        .args(program.arguments(setup, port, dir))
+        .current_dir(dir)
+        .stdin(Stdio::null())
+        .stdout(log.try_clone()?)
+        .stderr(log);
+    sys::confine_child(&mut command, cpus);
+    command
+        .spawn()
+        .with_context(|| format!("starting {}", program.name))
 }
 
 impl Drop for Server {

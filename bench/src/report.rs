@@ -20,6 +20,8 @@ pub(crate) enum Section {
     Queue,
     WakeUp,
     Aof,
+    Saving,
+    Loading,
     Workers,
     Loops,
     Memory,
@@ -52,6 +54,8 @@ impl Section {
         Section::Queue,
         Section::WakeUp,
         Section::Aof,
+        Section::Saving,
+        Section::Loading,
         Section::Workers,
         Section::Loops,
         Section::Memory,
@@ -72,6 +76,8 @@ impl Section {
             Section::Queue => "queue",
             Section::WakeUp => "wakeup",
             Section::Aof => "aof",
+            Section::Saving => "saving",
+            Section::Loading => "loading",
             Section::Workers => "workers",
             Section::Loops => "loops",
             Section::Memory => "memory",
@@ -92,6 +98,8 @@ impl Section {
             Section::Queue => "Streams as queues",
             Section::WakeUp => "Waking a client that waits",
             Section::Aof => "Append-only file",
+            Section::Saving => "Saving under load",
+            Section::Loading => "Loading",
             Section::Workers => "Workers",
             Section::Loops => "Against bare event loops",
             Section::Memory => "Resident bytes per item",
@@ -127,6 +135,15 @@ impl Section {
             Section::Aof => {
                 "As in the first table, with the append-only file on. The file lies in the system's temporary directory."
             }
+            Section::Saving => {
+                "5,000,000 keys with values of 200 bytes; 50 clients overwrite random ones, one request at a time, before and \
+                 during. Nothing is pinned. Memory is that of the server and of what it forks (shared pages count once), its \
+                 peak relative to what it was before."
+            }
+            Section::Loading => {
+                "From the start of the process to the first reply to PING, with a snapshot of so many keys with values of 64 \
+                 bytes, in the page cache."
+            }
             Section::Workers => {
                 "Nothing is pinned: server and client share all CPUs, as on a small machine."
             }
@@ -161,6 +178,20 @@ impl Section {
                 "ratio",
             ],
             Section::Queue => &["against", "CPU µs per entry", "theirs", "ratio (spread)"],
+            Section::Saving => &[
+                "what",
+                "server",
+                "seconds",
+                "MB before",
+                "peak",
+                "thousand requests/s before",
+                "during",
+                "p99.9 µs before",
+                "during",
+                "longest µs before",
+                "during",
+            ],
+            Section::Loading => &["keys", "server", "seconds"],
             Section::WakeUp => &["server", "µs, median", "p99", "server CPU µs per pair"],
             Section::Growth => &[
                 "keys",

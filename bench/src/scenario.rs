@@ -227,8 +227,12 @@ fn append_only(field: &Field, aof: Aof) -> Scenario {
     } else {
         entrants.push(field.subject_as("AOF off", Setup::PLAIN));
     }
-    let rows = [1, 16].map(|pipeline| {
-        let row = row(Section::Aof, Operation::Set, 50, pipeline);
+    let loads: &[(usize, usize)] = match aof {
+        Aof::Always => &[(1, 1), (50, 1), (500, 1), (50, 16)],
+        _ => &[(50, 1), (50, 16)],
+    };
+    let rows = loads.iter().map(|&(connections, pipeline)| {
+        let row = row(Section::Aof, Operation::Set, connections, pipeline);
         Row {
             id: format!("{}-{name}", row.id),
             title: format!("{}, appendfsync {name}", row.title),
@@ -241,7 +245,7 @@ fn append_only(field: &Field, aof: Aof) -> Scenario {
         value_len: 64,
         fill: &[],
         pinned: true,
-        rows: rows.into(),
+        rows: rows.collect(),
     }
 }
 
