@@ -1,1 +1,55 @@
 //! Reading values and files.
+//!
+//! ```text
+//! load     Input -- opcodes -- key, then string, or value by type -- Sink
+//! restore  footer, then one value by type
+//! ```
+//! Bytes come from anywhere. Nothing is believed that was not compared with what is there: packed forms are
+//! checked entry by entry before they become values, memory grows only with the bytes that have arrived, and
+//! there is no recursion.
+
+mod error;
+mod file;
+mod input;
+mod kind;
+mod value;
+
+#[cfg(test)]
+mod tests;
+
+pub use error::{Place, RdbCause, RdbError, RestoreError};
+pub use file::{Loaded, load};
+
+use super::{LoadOptions, Version};
+use crc_fast::CrcAlgorithm;
+use input::Input;
+use keyspace::Value;
+use kind::Family;
+
+/// The value of a DUMP payload. The checksum is compared when `options` say so.
+///
+/// # Errors
+/// Their text is what RESTORE answers; [`RestoreError::cause`] says more.
+pub fn restore(payload: &[u8], options: &LoadOptions) -> Result<Value, RestoreError> {
+    let (checked, footer) = payload
+        .split_last_chunk::<8>()
+        .ok_or(RestoreError::Footer)?;
+    let (body, version) = checked
+        .split_last_chunk::<2>()
+        .ok_or(RestoreError::Footer)?;
+    let version = Version(u16::from_le_bytes(*version));
+    if !kind::is_accepted(version, options.any_version) {
+        return Err(RestoreError::Footer);
+    }
+    let sum = u64::from_le_bytes(*footer);
+    if options.checksum && crc_fast::checksum(CrcAlgorithm::Crc64Redis, checked) != sum {
+        return Err(RestoreError::Footer);
+    }
+    let mut input = Input::of_slice(body, options.max_string);
+    value::alone(&mut input, Family::of(version), options).map_err(|cause| match cause {
+        RdbCause::Type { code, .. } if version.0 > kind::REDIS_MAX && version < Version::V80 => {
+            RestoreError::Foreign(code)
+        }
+        cause => RestoreError::Data(cause),
+    })
+}

@@ -13,7 +13,8 @@ mod decode;
 mod encode;
 pub mod format;
 
-pub use encode::{FileWriter, NoForm, dump, entry, needs_field_deadlines};
+pub use decode::{Loaded, Place, RdbCause, RdbError, RestoreError, load, restore};
+pub use encode::{FileWriter, NoForm, WRITTEN, dump, entry, needs_field_deadlines, value_len};
 
 use keyspace::NewValue;
 use values::Thresholds;
@@ -86,6 +87,15 @@ pub struct LoadedEntry<'a> {
     pub access: Access,
 }
 
+/// Why an entry of a file was not loaded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Skipped {
+    /// It has no elements, which happened in versions of Redis.
+    Empty,
+    /// It is a value of this module.
+    Module(String),
+}
+
 /// Takes what a file holds, in its order.
 pub trait Sink {
     /// An entry. An error ends the loading.
@@ -96,6 +106,8 @@ pub trait Sink {
     fn aux(&mut self, _name: &[u8], _value: &[u8]) {}
     /// How many keys a database has, and how many of them with a deadline: a hint.
     fn sizes(&mut self, _db: u32, _keys: u64, _volatile: u64) {}
+    /// An entry that is left out. Redis logs the first ten empty ones, `rdbLoadObject skipping empty key: %s`.
+    fn skipped(&mut self, _db: u32, _key: &[u8], _why: Skipped) {}
     /// Bytes read so far; called at least once per megabyte.
     fn progress(&mut self, _bytes: u64) {}
 }

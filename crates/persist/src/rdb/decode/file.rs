@@ -1,0 +1,294 @@
+//! A whole file: its opcodes, and the entries between them.
+
+use super::error::{Place, RdbCause, RdbError};
+use super::input::Input;
+use super::kind::{self, Family};
+use super::value;
+use crate::rdb::format::{self, opcode, types};
+use crate::rdb::{Access, LoadOptions, LoadedEntry, Sink, Skipped, Version};
+use keyspace::NewValue;
+use std::cell::RefCell;
+use std::io::{self, Read};
+use values::Element;
+
+/// What was loaded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Loaded {
+    /// The version of the file.
+    pub version: Version,
+    /// Length of the RDB part in bytes; commands may follow it.
+    pub bytes: u64,
+}
+
+/// Reads a whole file, from its signature to its checksum, and gives everything in it to `sink`. It may read
+/// further than that from `input`.
+///
+/// # Errors
+/// What is wrong, and where. What came before is in the sink by then.
+pub fn load(
+    input: &mut dyn Read,
+    options: &LoadOptions,
+    sink: &mut dyn Sink,
+) -> Result<Loaded, RdbError> {
+    let sink = RefCell::new(sink);
+    let mut watched = Watched {
+        input,
+        sink: &sink,
+        bytes: 0,
+    };
+    let mut loading = Loading {
+        input: Input::of_file(&mut watched, options.checksum, options.max_string),
+        options,
+        sink: &sink,
+        version: Version(0),
+        db: 0,
+        key: Vec::new(),
+        attributes: Attributes::default(),
+        code: None,
+    };
+    match loading.run() {
+        Ok(()) => Ok(Loaded {
+            version: loading.version,
+            bytes: loading.input.offset(),
+        }),
+        Err(cause) => Err(loading.error(cause)),
+    }
+}
+
+/// The source, telling the sink how far it was read.
+// The sink is borrowed while it is called, and it is never called by itself: not while bytes are read.
+struct Watched<'a, 's> {
+    input: &'a mut dyn Read,
+    sink: &'a RefCell<&'s mut dyn Sink>,
+    bytes: u64,
+}
+
+impl Read for Watched<'_, '_> {
+    fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
+        // A piece at a time, or a long string would say nothing for long.
+        let most = room.len().min(1 << 20);
+        let count = self.input.read(room.get_mut(..most).unwrap_or_default())?;
+        self.bytes += count as u64;
+        if let Ok(mut sink) = self.sink.try_borrow_mut() {
+            sink.progress(self.bytes);
+        }
+        Ok(count)
+    }
+}
+
+/// What is said of the next entry.
+#[derive(Default)]
+struct Attributes {
+    deadline: Option<u64>,
+    access: Access,
+}
+
+struct Loading<'a, 's> {
+    input: Input<'a>,
+    options: &'a LoadOptions,
+    sink: &'a RefCell<&'s mut dyn Sink>,
+    version: Version,
+    db: u32,
+    key: Vec<u8>,
+    attributes: Attributes,
+    /// The type of the value that is being read; `None` between entries.
+    code: Option<u8>,
+}
+
+impl Loading<'_, '_> {
+    fn run(&mut self) -> Result<(), RdbCause> {
+        self.version = self.signature()?;
+        loop {
+            let code = self.input.byte()?;
+            if code == opcode::EOF {
+                return self.end();
+            }
+            if !self.opcode(code)? {
+                self.entry(code)?;
+            }
+        }
+    }
+
+    fn error(&self, cause: RdbCause) -> RdbError {
+        let place = self.code.map(|code| {
+            Box::new(Place {
+                db: self.db,
+                key: self.key.as_slice().into(),
+                code,
+            })
+        });
+        RdbError {
+            cause,
+            offset: self.input.offset(),
+            place,
+        }
+    }
+
+    /// Calls the sink.
+    fn tell<R>(&self, call: impl FnOnce(&mut dyn Sink) -> R) -> Option<R> {
+        self.sink
+            .try_borrow_mut()
+            .ok()
+            .map(|mut sink| call(&mut **sink))
+    }
+
+    fn signature(&mut self) -> Result<Version, RdbCause> {
+        let head: [u8; 9] = self.input.array()?;
+        let wrong = || RdbCause::Signature(head.escape_ascii().to_string());
+        let (family, digits) = if let Some(digits) = head.strip_prefix(b"REDIS0") {
+            (Family::Redis, digits)
+        } else if let Some(digits) = head.strip_prefix(format::MAGIC_VALKEY) {
+            (Family::Valkey, digits)
+        } else {
+            return Err(wrong());
+        };
+        let digits = digits.iter().map(|digit| char::from(*digit).to_digit(10));
+        let number = digits.fold(Some(0), |number, digit| Some(number? * 10 + digit?));
+        let version = Version(number.ok_or_else(wrong)? as u16);
+        let accepted = kind::is_accepted(version, self.options.any_version);
+        match accepted && Family::of(version) == family {
+            true => Ok(version),
+            false => Err(RdbCause::Version(version.0)),
+        }
+    }
+
+    /// The checksum, when there is one.
+    fn end(&mut self) -> Result<(), RdbCause> {
+        if self.version.0 < kind::CHECKSUM_SINCE {
+            return Ok(());
+        }
+        let computed = self.input.checksum();
+        let stored = u64::from_le_bytes(self.input.array()?);
+        match computed {
+            Some(computed) if stored != 0 && stored != computed => {
+                Err(RdbCause::Checksum { computed, stored })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Does what an opcode says. False when it is none, but the type of an entry.
+    #[inline]
+    fn opcode(&mut self, code: u8) -> Result<bool, RdbCause> {
+        if code < kind::OPCODE_MIN {
+            return Ok(false);
+        }
+        match code {
+            opcode::EXPIRETIME_MS => {
+                let deadline = i64::from_le_bytes(self.input.array()?);
+                self.attributes.deadline = Some(absolute(deadline));
+            }
+            opcode::EXPIRETIME => {
+                let seconds = i32::from_le_bytes(self.input.array()?);
+                self.attributes.deadline = Some(absolute(i64::from(seconds) * 1000));
+            }
+            opcode::IDLE => self.attributes.access = Access::IdleSeconds(self.input.length()?),
+            opcode::FREQ => self.attributes.access = Access::Frequency(self.input.byte()?),
+            _ => self.rare_opcode(code)?,
+        }
+        Ok(true)
+    }
+
+    #[cold]
+    fn rare_opcode(&mut self, code: u8) -> Result<(), RdbCause> {
+        match code {
+            opcode::SELECTDB => {
+                let db = u32::try_from(self.input.length()?);
+                self.db = db.map_err(|_| RdbCause::Malformed("no database has such a number"))?;
+            }
+            opcode::RESIZEDB => {
+                let (keys, volatile) = (self.input.length()?, self.input.length()?);
+                self.tell(|sink| sink.sizes(self.db, keys, volatile));
+            }
+            opcode::SLOT_INFO => {
+                for _ in 0..3 {
+                    self.input.length()?;
+                }
+            }
+            opcode::AUX => self.aux()?,
+            opcode::FUNCTION2 => {
+                let code = self.input.string()?.to_vec();
+                let taken = self.tell(|sink| sink.function(&code));
+                taken.unwrap_or(Ok(())).map_err(RdbCause::Refused)?;
+            }
+            opcode::FUNCTION_PRE_GA => {
+                return Err(RdbCause::Malformed(
+                    "Pre-release function format not supported.",
+                ));
+            }
+            _ => {
+                return Err(RdbCause::Type {
+                    code,
+                    version: Some(self.version),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn aux(&mut self) -> Result<(), RdbCause> {
+        let name = self.input.string()?.to_vec();
+        let value = self.input.string()?.to_vec();
+        self.tell(|sink| sink.aux(&name, &value));
+        Ok(())
+    }
+
+    #[inline]
+    fn entry(&mut self, code: u8) -> Result<(), RdbCause> {
+        self.input.string_into(&mut self.key)?;
+        self.code = Some(code);
+        let attributes = std::mem::take(&mut self.attributes);
+        let value = if code == types::STRING {
+            match self.input.string()? {
+                Element::Int(value) => NewValue::Int(value),
+                Element::Bytes(bytes) => NewValue::Bytes(bytes),
+            }
+        } else {
+            match value::read(
+                &mut self.input,
+                code,
+                Family::of(self.version),
+                self.options,
+            ) {
+                Ok(value) => NewValue::Owned(value),
+                Err(cause) => return self.skip(cause),
+            }
+        };
+        let entry = LoadedEntry {
+            db: self.db,
+            key: &self.key,
+            value,
+            deadline: attributes.deadline,
+            access: attributes.access,
+        };
+        if let Ok(mut sink) = self.sink.try_borrow_mut() {
+            sink.entry(entry).map_err(RdbCause::Refused)?;
+        }
+        self.code = None;
+        Ok(())
+    }
+
+    /// Goes on behind an entry that is not loaded, if that is allowed.
+    fn skip(&mut self, cause: RdbCause) -> Result<(), RdbCause> {
+        let why = match &cause {
+            RdbCause::Empty => Skipped::Empty,
+            _ => {
+                return Err(match cause {
+                    RdbCause::Type { code, .. } => RdbCause::Type {
+                        code,
+                        version: Some(self.version),
+                    },
+                    cause => cause,
+                });
+            }
+        };
+        self.tell(|sink| sink.skipped(self.db, &self.key, why));
+        self.code = None;
+        Ok(())
+    }
+}
+
+/// A deadline; what is before 1970 has passed as well as that.
+fn absolute(deadline_ms: i64) -> u64 {
+    u64::try_from(deadline_ms).unwrap_or(0)
+}
