@@ -3,13 +3,14 @@
 //! Files are read in pieces, commands handed out one by one, in the order of the stream. Three
 //! things can stand at the end of the last file after a crash and are cut there: half a record, a
 //! transaction without its EXEC, and zeros (blocks a file system allocated but never filled).
-//! Anything else that is wrong is an error that names file and offset.
+//! Anything else that is wrong is an error that names file and offset. A file may begin in RDB form.
 
 use crate::annotation::{Annotation, Checksum};
 use crate::directory::{Directory, DirectoryError};
 use crate::manifest::{FileInfo, Manifest};
 use crate::options::LogOptions;
-use crate::rdb;
+use crate::preamble;
+use crate::rdb::{self, RdbError};
 use crate::reader::{Reader, Scan};
 use crate::storage::{OpenMode, Storage, errno_text};
 use resp::{Args, Limits, OwnedArgs, Progress, RequestParser, Span};
@@ -50,6 +51,8 @@ pub struct LoadReport {
     pub files: usize,
     /// Commands run, not counting MULTI and EXEC.
     pub commands: u64,
+    /// Entries of a base in RDB form.
+    pub entries: u64,
     /// Size of all files that count, in bytes, after cutting.
     pub bytes: u64,
     /// Size of the base, in bytes.
@@ -162,11 +165,16 @@ pub enum LoadError {
         /// What the manifest says.
         expected: u64,
     },
-    /// A file in RDB form.
-    #[error("Error reading the append only file {file}: RDB base files are not supported yet")]
+    /// A file in RDB form is damaged, or holds what cannot be taken.
+    #[error("Error reading the RDB {part} {file}, AOF loading aborted: {source}")]
     Rdb {
+        /// What of the log it is: `base file`, or `preamble of the AOF file`.
+        part: &'static str,
         /// The file.
         file: String,
+        /// What is wrong, and where.
+        #[source]
+        source: Box<RdbError>,
     },
     /// A command that failed.
     #[error("Error reading the append only file {file}, error: {text} (at offset {offset})")]
@@ -225,6 +233,7 @@ pub(crate) fn load_files(
         total: report.bytes,
         done: 0,
         commands: 0,
+        entries: 0,
         offset: 0,
         offset_known: false,
         other_db: false,
@@ -256,6 +265,7 @@ pub(crate) fn load_files(
         }
     }
     report.commands = session.commands;
+    report.entries = session.entries;
     report.offset = session.offset;
     Ok((report, tail))
 }
@@ -297,6 +307,7 @@ struct Session<'a> {
     /// Bytes of the files before the current one.
     done: u64,
     commands: u64,
+    entries: u64,
     offset: u64,
     /// Whether a checksum line told the offset; before that it counts from 0.
     offset_known: bool,
@@ -376,10 +387,10 @@ impl Session<'_> {
         };
         if load
             .reader
-            .starts_with_any(&[b"REDIS0", b"VALKEY"])
+            .starts_with_any(&preamble::SIGNATURES)
             .map_err(|e| load.io(e))?
         {
-            return Err(LoadError::Rdb { file: load.name });
+            self.load_preamble(&mut load, size)?;
         }
         // Zeros at the end of a closed file are damage, not a torn end.
         let zeros = if last {
@@ -403,6 +414,31 @@ impl Session<'_> {
             }
             _ => self.cut(directory, info, load, size, last),
         }
+    }
+
+    /// Loads the part in RDB form that the file starts with; commands may follow it.
+    fn load_preamble(&mut self, load: &mut FileLoad, size: u64) -> Result<(), LoadError> {
+        let told = (self.done, self.total);
+        let loaded = preamble::load(load.reader.file(), size, self.target, told);
+        let loaded = loaded.map_err(|source| LoadError::Rdb {
+            part: match load.name.ends_with(".rdb") {
+                true => "base file",
+                false => "preamble of the AOF file",
+            },
+            file: load.name.clone(),
+            source: Box::new(source),
+        })?;
+        self.entries += loaded.entries;
+        if let Some(offset) = loaded.offset {
+            (self.offset, self.offset_known) = (offset, true);
+            load.first_offset = Some(offset);
+        }
+        load.reader.skip_to(loaded.bytes);
+        load.checked_from = loaded.bytes;
+        if load.reader.remaining() > 0 {
+            log::info!("Reading the remaining AOF tail...");
+        }
+        Ok(())
     }
 
     fn read_records(&mut self, load: &mut FileLoad) -> Result<Ended, LoadError> {

@@ -82,7 +82,12 @@ impl Reader {
         Ok(true)
     }
 
-    /// Whether the file starts with one of these.
+    /// The file that is read.
+    pub(crate) fn file(&self) -> Arc<dyn File> {
+        self.file.clone()
+    }
+
+    /// Whether the file starts with one of these. Called before anything is consumed.
     pub(crate) fn starts_with_any(&mut self, signatures: &[&[u8]]) -> io::Result<bool> {
         self.fill(1)?;
         Ok(signatures
@@ -90,12 +95,24 @@ impl Reader {
             .any(|signature| self.available().starts_with(signature)))
     }
 
-    /// Leaves out the zeros at the end of the file; returns how many there are.
+    /// Goes on at this file offset, which is not before the position.
+    pub(crate) fn skip_to(&mut self, offset: u64) {
+        let bytes = offset.min(self.len).saturating_sub(self.position);
+        let unread = usize::try_from(bytes).map_or(usize::MAX, |bytes| self.start + bytes);
+        self.start = unread.min(self.buffer.len());
+        self.position += bytes;
+        if unread > self.buffer.len() {
+            self.buffer.clear();
+            self.start = 0;
+        }
+    }
+
+    /// Leaves out the zeros at the end of the file, from the position on; returns how many there are.
     pub(crate) fn drop_trailing_zeros(&mut self) -> io::Result<u64> {
         let full = self.len;
         let mut block = vec![0; 4096];
-        while self.len > 0 {
-            let size = self.len.min(block.len() as u64);
+        while self.len > self.position {
+            let size = self.remaining().min(block.len() as u64);
             let part = &mut block[..size as usize];
             if read_full(&*self.file, self.len - size, part)? < part.len() {
                 return Err(io::ErrorKind::UnexpectedEof.into());
@@ -184,6 +201,29 @@ mod tests {
             .find_line(b"#CRC:", |_| true)
             .unwrap();
         assert_eq!(first, None, "only lines after the first one");
+    }
+
+    #[test]
+    fn skipping_goes_on_inside_and_behind_the_window() {
+        let bytes: Vec<u8> = (0..CHUNK * 3).map(|n| (n / 1000) as u8).collect();
+        for to in [
+            0,
+            1,
+            999,
+            CHUNK,
+            CHUNK + 1,
+            CHUNK * 2 + 7,
+            CHUNK * 3,
+            CHUNK * 9,
+        ] {
+            let mut reader = reader(&bytes);
+            reader.fill(1).unwrap();
+            reader.skip_to(to as u64);
+            let at = to.min(bytes.len());
+            assert_eq!(reader.position(), at as u64);
+            assert_eq!(reader.fill(1).unwrap(), at < bytes.len());
+            assert_eq!(reader.available().first(), bytes.get(at));
+        }
     }
 
     #[test]

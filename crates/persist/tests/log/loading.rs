@@ -1,8 +1,9 @@
 //! Loading what is whole, torn, damaged or old.
 
 use crate::support::*;
+use persist::rdb::{FileWriter, SaveOptions, Version};
 use persist::storage::Memory;
-use persist::{LoadError, LogOptions, Truncated};
+use persist::{LoadError, LoadReport, LogOptions, Truncated};
 
 fn strict() -> LogOptions {
     LogOptions {
@@ -341,19 +342,112 @@ fn records_larger_than_the_window_load() {
     assert_eq!(target.seen.last(), Some(&(report.bytes, report.bytes)));
 }
 
+const RDB_MANIFEST: &[u8] = b"file appendonly.aof.1.base.rdb seq 1 type b\n\
+    file appendonly.aof.1.incr.aof seq 1 type i\n";
+const RDB_BASE: &str = "appendonlydir/appendonly.aof.1.base.rdb";
+
+/// A file in RDB form with two strings, in databases 0 and 3.
+fn rdb(aux: &[(&str, &str)], checksum: bool) -> Vec<u8> {
+    let options = SaveOptions {
+        version: Version::V11,
+        compression: true,
+        checksum,
+    };
+    let mut file = FileWriter::new(Vec::new(), options, aux).unwrap();
+    file.entries(0, b"\x00\x01a\x011").unwrap();
+    file.entries(3, b"\x00\x01b\x012").unwrap();
+    file.finish().unwrap()
+}
+
+fn entries() -> Vec<(u32, String)> {
+    vec![(0, "a".to_owned()), (3, "b".to_owned())]
+}
+
+fn collect(memory: Memory) -> (LoadReport, Collected) {
+    let mut target = Collected::default();
+    let report = persist::load(std::sync::Arc::new(memory), &options(), &mut target).unwrap();
+    (report, target)
+}
+
 #[test]
-fn rdb_files_are_named() {
+fn a_base_in_rdb_form_loads_before_its_increments() {
+    for checksum in [true, false] {
+        let memory = Memory::new();
+        memory.write(MANIFEST, RDB_MANIFEST);
+        let base = rdb(&[(persist::LOG_OFFSET_AUX, "500")], checksum);
+        memory.write(RDB_BASE, &base);
+        memory.write(INCR_1, &record(&["ADD", "0"]));
+        let (report, target) = collect(memory.clone());
+        assert_eq!(target.entries, entries());
+        assert_eq!(target.ran, [ran(0, &["ADD", "0"])]);
+        assert_eq!((report.entries, report.commands), (2, 1));
+        assert_eq!(report.base_bytes, base.len() as u64);
+        assert_eq!(report.offset, 500 + record(&["ADD", "0"]).len() as u64);
+        assert!(target.seen.is_sorted());
+        assert_eq!(target.seen.last(), Some(&(report.bytes, report.bytes)));
+        let (log, again, _) = open(memory, options()).unwrap();
+        assert_eq!(
+            (log.appended(), again.base_bytes),
+            (report.offset, report.base_bytes)
+        );
+    }
+}
+
+#[test]
+fn an_old_single_file_may_begin_in_rdb_form() {
+    for checksum in [true, false] {
+        let memory = Memory::new();
+        let mut file = rdb(&[], checksum);
+        let base = file.len();
+        file.extend_from_slice(b"#TS:1\r\n");
+        file.extend_from_slice(&record(&["ADD", "0"]));
+        let whole = file.len();
+        file.extend_from_slice(b"*2\r\n$3\r\nAD");
+        memory.write("appendonly.aof", &file);
+        let (report, target) = collect(memory.clone());
+        assert_eq!(
+            (target.entries, target.ran),
+            (entries(), vec![ran(0, &["ADD", "0"])])
+        );
+        assert_eq!(report.truncated.unwrap().offset, whole as u64);
+
+        let memory = Memory::new();
+        memory.write("appendonly.aof", &file[..base]);
+        let (report, target) = collect(memory);
+        assert_eq!((target.entries, report.truncated), (entries(), None));
+    }
+}
+
+#[test]
+fn checksum_lines_count_from_the_end_of_the_rdb_part() {
+    let tail = record(&["ADD", "0"]);
+    let crc = crc_fast::checksum(crc_fast::CrcAlgorithm::Crc64Redis, &tail);
+    for (crc, good) in [(crc, true), (crc ^ 1, false)] {
+        let memory = Memory::new();
+        let mut file = rdb(&[], true);
+        file.extend_from_slice(&tail);
+        file.extend_from_slice(format!("#CRC:{crc:016x} OFF:77\r\n").as_bytes());
+        memory.write("appendonly.aof", &file);
+        assert_eq!(load_only(memory, &options()).is_ok(), good);
+    }
+}
+
+#[test]
+fn damage_of_a_base_in_rdb_form_is_an_error() {
+    let base = rdb(&[], true);
+    for cut in [7, 9, 20, base.len() - 1] {
+        let memory = Memory::new();
+        memory.write(MANIFEST, b"file appendonly.aof.1.base.rdb seq 1 type b\n");
+        memory.write(RDB_BASE, &base[..cut]);
+        let error = load_only(memory, &options()).unwrap_err().to_string();
+        let start =
+            "Error reading the RDB base file appendonly.aof.1.base.rdb, AOF loading aborted: ";
+        assert!(error.starts_with(start), "{error}");
+    }
     let memory = Memory::new();
-    memory.write(MANIFEST, b"file appendonly.aof.1.base.rdb seq 1 type b\n");
-    memory.write(
-        "appendonlydir/appendonly.aof.1.base.rdb",
-        b"REDIS0011\xfa\x09redis-ver",
-    );
-    assert_eq!(
-        load_only(memory, &options()).unwrap_err().to_string(),
-        "Error reading the append only file appendonly.aof.1.base.rdb: RDB base files are not \
-         supported yet"
-    );
+    memory.write("appendonly.aof", b"REDIS0011\xfa\x09redis-ver");
+    let error = load_only(memory, &options()).unwrap_err().to_string();
+    assert!(error.starts_with("Error reading the RDB preamble of the AOF file appendonly.aof"));
 }
 
 #[test]

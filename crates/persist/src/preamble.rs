@@ -1,0 +1,113 @@
+//! A file of the log that begins in RDB form: a base, or the single file of Redis 4 to 6.
+
+use crate::load::Target;
+use crate::rdb::{self, LoadedEntry, Sink, Skipped};
+use crate::storage::File;
+use std::io;
+use std::sync::Arc;
+
+/// Auxiliary field of an RDB file: the stream offset of the log that the data stands at.
+pub const LOG_OFFSET_AUX: &str = "lodestore-log-offset";
+
+/// What files in RDB form start with.
+pub(crate) const SIGNATURES: [&[u8]; 2] = [b"REDIS", b"VALKEY"];
+
+/// What the part in RDB form was.
+pub(crate) struct Preamble {
+    /// Its length in bytes.
+    pub(crate) bytes: u64,
+    pub(crate) entries: u64,
+    /// Stream offset that its data stands at, when it says so.
+    pub(crate) offset: Option<u64>,
+}
+
+/// Loads the first part of a file of `len` bytes that count. Progress is told as bytes behind `done`.
+pub(crate) fn load(
+    file: Arc<dyn File>,
+    len: u64,
+    target: &mut dyn Target,
+    (done, total): (u64, u64),
+) -> Result<Preamble, rdb::RdbError> {
+    let options = target.rdb_options();
+    let mut sink = Watched {
+        target,
+        done,
+        total,
+        entries: 0,
+        offset: None,
+    };
+    let mut source = Source::new(file, len);
+    let loaded = rdb::load(&mut source, &options, &mut sink)?;
+    Ok(Preamble {
+        bytes: loaded.bytes.min(len),
+        entries: sink.entries,
+        offset: sink.offset,
+    })
+}
+
+/// A file from its start to `len`.
+pub(crate) struct Source {
+    file: Arc<dyn File>,
+    len: u64,
+    at: u64,
+}
+
+impl Source {
+    pub(crate) fn new(file: Arc<dyn File>, len: u64) -> Self {
+        Self { file, len, at: 0 }
+    }
+}
+
+impl io::Read for Source {
+    fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
+        let left = usize::try_from(self.len - self.at).unwrap_or(usize::MAX);
+        let most = room.len().min(left);
+        let count = self
+            .file
+            .read_at(self.at, room.get_mut(..most).unwrap_or_default())?;
+        self.at += count as u64;
+        Ok(count)
+    }
+}
+
+/// Hands everything on, and keeps what the log wants to know.
+struct Watched<'a> {
+    target: &'a mut dyn Target,
+    done: u64,
+    total: u64,
+    entries: u64,
+    offset: Option<u64>,
+}
+
+impl Sink for Watched<'_> {
+    fn entry(&mut self, entry: LoadedEntry<'_>) -> Result<(), String> {
+        self.entries += 1;
+        self.target.entry(entry)
+    }
+
+    fn function(&mut self, code: &[u8]) -> Result<(), String> {
+        self.target.function(code)
+    }
+
+    fn aux(&mut self, name: &[u8], value: &[u8]) {
+        if name == LOG_OFFSET_AUX.as_bytes() {
+            self.offset = std::str::from_utf8(value)
+                .ok()
+                .and_then(|text| text.parse().ok());
+        }
+        self.target.aux(name, value);
+    }
+
+    fn sizes(&mut self, db: u32, keys: u64, volatile: u64) {
+        self.target.sizes(db, keys, volatile);
+    }
+
+    fn skipped(&mut self, db: u32, key: &[u8], why: Skipped) {
+        self.target.skipped(db, key, why);
+    }
+
+    fn progress(&mut self, bytes: u64) {
+        let loaded = self.done.saturating_add(bytes).min(self.total);
+        Target::progress(self.target, loaded, self.total);
+    }
+}
