@@ -6,6 +6,7 @@ use crate::hash::{Hasher, KeyHash};
 use crate::hook::FRONTIER_END;
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::Arc;
 use values::table::{Slot, Table};
 
 /// Which part of the hash order a shard has: the hashes whose top `prefix_bits` are `index`.
@@ -42,6 +43,8 @@ pub(crate) struct Database {
     pub(crate) place: Place,
     /// The change hook is called for entries whose hash is at or above this (see [`crate::hook`]).
     pub(crate) frontier: u64,
+    /// Entries at or behind the frontier may be marked.
+    pub(crate) marked: bool,
 }
 
 impl Database {
@@ -55,6 +58,7 @@ impl Database {
             block_bytes: 0,
             place,
             frontier,
+            marked: false,
         }
     }
 
@@ -306,14 +310,22 @@ impl std::ops::AddAssign for DatabaseStats {
 }
 
 /// What a database held in one shard before it was cleared. Dropping it frees the entries, without
-/// recursion and in time linear in their size; it may be sent to another thread for that.
+/// recursion and in time linear in their size; it may be sent to another thread for that. While a snapshot
+/// still reads the entries they are freed when that is done.
+#[derive(Clone)]
 pub struct Cleared {
-    content: Database,
+    content: Arc<Database>,
 }
 
 impl Cleared {
     pub(crate) fn new(content: Database) -> Cleared {
-        Cleared { content }
+        Cleared {
+            content: Arc::new(content),
+        }
+    }
+
+    pub(crate) fn database(&self) -> &Database {
+        &self.content
     }
 
     /// Number of entries.

@@ -333,10 +333,7 @@ impl Database {
     ) {
         let block = self.block(slot);
         let entry = EntryRef::new(block);
-        if self.frontier != FRONTIER_END {
-            let key = entry.key();
-            hook::before_change(cycle.hook, self.frontier, cycle.db, hash, key, Some(entry));
-        }
+        hook::before_change(cycle.hook, self, cycle.db, hash, block);
         let (db, kind) = (cycle.db, entry.value_type());
         let on_expired = &mut *cycle.on_expired;
         // SAFETY: the database is borrowed exclusively; key and value of a block do not overlap.
@@ -369,18 +366,11 @@ impl Database {
     }
 
     fn expire_entry(&mut self, slot: Slot, cycle: &mut Cycle<'_>) {
-        let entry = EntryRef::new(self.block(slot));
-        cycle.on_expired.entry(cycle.db, entry.key());
+        let block = self.block(slot);
+        cycle.on_expired.entry(cycle.db, block.key());
         if self.frontier != FRONTIER_END {
-            let hash = cycle.hasher.hash(entry.key());
-            hook::before_change(
-                cycle.hook,
-                self.frontier,
-                cycle.db,
-                hash,
-                entry.key(),
-                Some(entry),
-            );
+            let hash = cycle.hasher.hash(block.key());
+            hook::before_change(cycle.hook, self, cycle.db, hash, block);
         }
         let removed = Removed::new(self.remove(slot, &cycle.hasher));
         cycle.expired += 1;

@@ -37,7 +37,7 @@ pub use entry::{
 pub use eviction::{Choice, Policy, Victim};
 pub use expire::OnExpired;
 pub use hash::KeyHash;
-pub use hook::ChangeHook;
+pub use hook::{ChangeHook, Rest};
 pub use locks::{Keyspace, Locked, Options, SHARDS_MAX, SHARDS_MIN};
 pub use shard::{ExpireProgress, Shard};
 pub use values::{BigString, number};

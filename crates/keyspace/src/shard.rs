@@ -5,10 +5,11 @@ use crate::entry::{Block, EntryMut, EntryRef, NewValue, Payload, Removed, Value}
 use crate::eviction::Pool;
 use crate::expire::{Cycle, OnExpired};
 use crate::hash::{Hasher, KeyHash};
-use crate::hook::{self, ChangeHook, FRONTIER_END};
+use crate::hook::{self, ChangeHook, FRONTIER_END, Rest};
 use crate::wheel::Wanted;
 use std::any::Any;
 use std::fmt;
+use std::ops::ControlFlow;
 
 /// No expiry work is waiting.
 pub(crate) const NEVER_MS: u64 = u64::MAX;
@@ -124,11 +125,10 @@ impl Shard {
         if self.others.len() <= index {
             self.others.resize_with(index + 1, || None);
         }
-        let frontier = if self.hook.is_some() { 0 } else { FRONTIER_END };
-        // Database 0 sees every cycle.
+        // Database 0 sees every cycle. All that will be in the new one is younger than the hook.
         let (place, seen_ms) = (self.place, self.first.expiry.seen_ms());
         let other = self.others.get_mut(index)?;
-        Some(other.get_or_insert_with(|| Box::new(Database::new(place, seen_ms, frontier))))
+        Some(other.get_or_insert_with(|| Box::new(Database::new(place, seen_ms, FRONTIER_END))))
     }
 
     /// The one way to an entry that is to be changed or removed: tells the change hook first.
@@ -140,14 +140,8 @@ impl Shard {
             _ => self.others.get_mut(number as usize - 1)?.as_deref_mut()?,
         };
         let slot = db.find(hash, key)?;
-        hook::before_change(
-            &mut self.hook,
-            db.frontier,
-            number,
-            hash,
-            key,
-            Some(db.entry(slot)),
-        );
+        let block = db.block(slot);
+        hook::before_change(&mut self.hook, db, number, hash, block);
         Some(EntryMut::new(db, &mut self.next_due_ms, hash, slot))
     }
 
@@ -162,20 +156,20 @@ impl Shard {
         deadline: Option<u64>,
         lru: u32,
     ) {
-        let number = db;
-        let hasher = self.hasher;
-        let Some(db) = self.db_or_create(number) else {
+        if db != 0 && self.other_or_create(db).is_none() {
             return;
+        }
+        let db = match db {
+            0 => Some(&mut self.first),
+            _ => self
+                .others
+                .get_mut(db as usize - 1)
+                .and_then(Option::as_deref_mut),
         };
-        let frontier = db.frontier;
-        let due_ms = if hash.0 >= frontier {
-            hook::before_change(&mut self.hook, frontier, number, hash, key, None);
-            let block = Block::create(key, payload, deadline, lru);
-            self.db_mut(number)
-                .map_or(NEVER_MS, |db| db.insert(hash, block, &hasher))
-        } else {
-            db.insert(hash, Block::create(key, payload, deadline, lru), &hasher)
-        };
+        let Some(db) = db else { return };
+        let block = Block::create(key, payload, deadline, lru);
+        hook::before_insert(&self.hook, db, hash, block);
+        let due_ms = db.insert(hash, block, &self.hasher);
         self.next_due_ms = self.next_due_ms.min(due_ms);
     }
 
@@ -447,22 +441,18 @@ impl Shard {
 
     /// Empties a database. What it held is the caller's to drop, on another thread if it likes.
     pub fn clear(&mut self, db: u32) -> Cleared {
-        let (place, hasher, number) = (self.place, self.hasher, db);
-        // The hook is taken out meanwhile, because it reads the database that lies beside it.
-        if let Some(mut hook) = self.hook.take() {
-            if let Some(db) = self.db(number) {
-                let frontier = db.frontier;
-                let mut behind = db
-                    .entries()
-                    .filter(|entry| hasher.hash(entry.key()).0 >= frontier);
-                hook.before_clear(number, &mut behind);
-            }
-            self.hook = Some(hook);
+        let place = self.place;
+        let Some(content) = self.db_mut(db).map(|db| db.take(place)) else {
+            return Cleared::new(Database::new(place, 0, FRONTIER_END));
+        };
+        let frontier = content.frontier;
+        let cleared = Cleared::new(content);
+        if let Some(hook) = &mut self.hook
+            && frontier != FRONTIER_END
+        {
+            hook.cleared(db, Rest::new(cleared.clone(), self.hasher, frontier));
         }
-        Cleared::new(match self.db_mut(number) {
-            Some(db) => db.take(place),
-            None => Database::new(place, 0, FRONTIER_END),
-        })
+        cleared
     }
 
     /// Expires the entries whose deadline is not after `now_ms`, with at most `budget` units of work: one
@@ -528,33 +518,48 @@ impl Shard {
         self.next_due_ms
     }
 
-    /// Sets the hook that sees all changes from now on, of all entries; or takes it away.
-    pub fn set_change_hook(
-        &mut self,
-        hook: Option<Box<dyn ChangeHook>>,
-    ) -> Option<Box<dyn ChangeHook>> {
-        let frontier = if hook.is_some() { 0 } else { FRONTIER_END };
-        self.first.frontier = frontier;
-        for db in self.others.iter_mut().flatten() {
-            db.frontier = frontier;
-        }
-        std::mem::replace(&mut self.hook, hook)
+    fn databases_mut(&mut self) -> impl Iterator<Item = (u32, &mut Database)> {
+        let others = self.others.iter_mut().enumerate();
+        let others = others.filter_map(|(index, db)| Some((index as u32 + 1, db.as_deref_mut()?)));
+        std::iter::once((0, &mut self.first)).chain(others)
     }
 
-    /// The hook's own walk through a database: visits the entries of the next bucket at the frontier and
-    /// moves the frontier behind them, so that the hook is not called for them any more. False when the
-    /// walk has come to the end, or the database was cleared since the hook was set.
-    pub fn walk_frontier(&mut self, db: u32, visit: impl FnMut(EntryRef<'_>)) -> bool {
-        let frontier = self.db(db).map_or(FRONTIER_END, |db| db.frontier);
-        if frontier == FRONTIER_END {
+    /// Sets the hook that sees all changes from now on, of all entries. Call it when [`Shard::is_walked`].
+    pub fn set_change_hook(&mut self, hook: Box<dyn ChangeHook>) {
+        debug_assert!(self.is_walked(), "marks of an earlier hook are left");
+        for (_, db) in self.databases_mut() {
+            db.frontier = if db.table.is_empty() { FRONTIER_END } else { 0 };
+        }
+        self.hook = Some(hook);
+    }
+
+    /// Takes the hook away. Unless [`Shard::is_walked`] is true then, [`Shard::walk`] must be called until it
+    /// is, before another hook is set.
+    pub fn take_change_hook(&mut self) -> Option<Box<dyn ChangeHook>> {
+        for (_, db) in self.databases_mut().filter(|(_, db)| !db.marked) {
+            db.frontier = FRONTIER_END;
+        }
+        self.hook.take()
+    }
+
+    /// True when there is nothing left to walk.
+    pub fn is_walked(&self) -> bool {
+        let others = self.others.iter().flatten().map(|db| &**db);
+        let mut databases = std::iter::once(&self.first).chain(others);
+        databases.all(|db| db.frontier == FRONTIER_END)
+    }
+
+    /// The hook's own walk: visits entries that the hook has not seen, with the number of their database, and
+    /// moves the frontier behind them, so that the hook will not see them. At most one bucket's worth is
+    /// visited, and less when `visit` breaks. False when all databases are done.
+    pub fn walk(&mut self, mut visit: impl FnMut(u32, EntryRef<'_>) -> ControlFlow<()>) -> bool {
+        let hasher = self.hasher;
+        let mut databases = self.databases_mut();
+        let Some((number, db)) = databases.find(|(_, db)| db.frontier != FRONTIER_END) else {
             return false;
-        }
-        let next = self.scan(db, frontier, visit);
-        let frontier = if next == 0 { FRONTIER_END } else { next };
-        if let Some(db) = self.db_mut(db) {
-            db.frontier = frontier;
-        }
-        frontier != FRONTIER_END
+        };
+        hook::walk(db, &hasher, |entry| visit(number, entry));
+        true
     }
 }
 

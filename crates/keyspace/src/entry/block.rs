@@ -25,8 +25,12 @@ const SPARE: u8 = 1 << 3;
 const RAW_SHIFT: u32 = 4;
 const RAW: u8 = 1 << RAW_SHIFT;
 const VALUE_CODE_SHIFT: u32 = 5;
+/// In the kind byte: the running snapshot has what it wants of this entry (see [`crate::hook`]).
+const SAVED: u8 = 1 << 3;
+/// In the kind byte: where the value is.
+const STORAGE_BITS: u8 = 0b111;
 
-/// The low nibble of the kind byte: where the value is.
+/// The low three bits of the kind byte: where the value is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Storage {
@@ -39,7 +43,8 @@ pub(crate) enum Storage {
 }
 
 /// Kind and flags of what nearly all entries are: an inline string with lengths of one byte each.
-const SMALL_MASK: u16 = 0xf | ((KEY_WIDTH_BITS | 0b111 << VALUE_CODE_SHIFT) as u16) << 8;
+const SMALL_MASK: u16 =
+    STORAGE_BITS as u16 | ((KEY_WIDTH_BITS | 0b111 << VALUE_CODE_SHIFT) as u16) << 8;
 const SMALL_STRING: u16 = Storage::Inline as u16;
 
 /// Where everything stands in a block.
@@ -131,7 +136,7 @@ fn kind_of(value_type: Type, storage: Storage) -> u8 {
 
 #[inline]
 fn storage_of(kind: u8) -> Storage {
-    match kind & 0xf {
+    match kind & STORAGE_BITS {
         0 => Storage::Int,
         1 => Storage::Inline,
         _ => Storage::OutOfLine,
@@ -440,6 +445,23 @@ impl Block {
         }
     }
 
+    /// True when the running snapshot has the entry already, or does not want it because it is new.
+    #[inline]
+    pub(crate) fn is_saved(self) -> bool {
+        self.kind() & SAVED != 0
+    }
+
+    /// Marks the entry for the running snapshot, or takes the mark away.
+    ///
+    /// # Safety
+    /// Nobody reads the block at the same time.
+    #[inline]
+    pub(crate) unsafe fn set_saved(self, saved: bool) {
+        let kind = self.kind() & !SAVED | if saved { SAVED } else { 0 };
+        // SAFETY: byte 0 is the kind.
+        unsafe { self.at(0).write(kind) };
+    }
+
     #[inline]
     pub(crate) fn value<'a>(self) -> ValueRef<'a> {
         let shape = self.shape();
@@ -598,7 +620,8 @@ impl Block {
             Storage::OutOfLine => unsafe { self.take_out_of_line() },
             Storage::Int | Storage::Inline => None,
         };
-        let shape = Shape::new(old.key_len, old.flags, deadline.is_some(), &payload);
+        let mut shape = Shape::new(old.key_len, old.flags, deadline.is_some(), &payload);
+        shape.kind |= old.kind & SAVED;
         let before = self.capacity_of(&old);
         let after = size_class(shape.used);
         if before == after {
@@ -720,7 +743,8 @@ impl Block {
             return self;
         }
         let deadline = self.deadline();
-        let shape = Shape::with_spare(old.key_len, deadline.is_some(), len);
+        let mut shape = Shape::with_spare(old.key_len, deadline.is_some(), len);
+        shape.kind |= old.kind & SAVED;
         // At most 2 * INLINE_MAX, so it fits its 4 bytes.
         let room = 2 * len;
         let block = Block::allocate(size_class(shape.value_at + room));

@@ -10,7 +10,8 @@
 //!  +------+-------+-----------+----------+------+---------+---------+-----------+-------+ - - - +
 //!     1       1         3        0 or 8   0 or 4  1,2,4,8   0,1,2
 //!
-//!  kind     type nibble (String, List, Set, ZSet, Hash, Stream) << 4 | storage nibble
+//!  kind     type nibble (String, List, Set, ZSet, Hash, Stream) << 4 | mark << 3 | storage
+//!  mark     the running snapshot needs nothing more of this entry
 //!  storage  Int: value is an integer of 1..=8 bytes, as few as hold it, no value length
 //!           Inline: value is a string of up to 65,535 bytes
 //!           OutOfLine: value is an owning pointer, aligned to 8 (the gap before it lies in what the
