@@ -17,6 +17,16 @@ use keyspace::{EntryRef, ValueRef};
 use values::list::NodeRef;
 use values::{List, Set, SetEncoding, SortedSet};
 
+/// Versions that can be written. Redis 5 and 6 read 9, Redis 7.0 reads 10; what these lack is written element by
+/// element.
+pub const WRITTEN: &[Version] = &[
+    Version(9),
+    Version::V10,
+    Version::V11,
+    Version::V12,
+    Version::V80,
+];
+
 /// Why a value cannot be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NoForm {
@@ -90,6 +100,22 @@ pub fn dump(value: &ValueRef<'_>, options: &SaveOptions, out: &mut Vec<u8>) -> R
 /// True when the value is a hash whose fields have deadlines: not every version has a form for it.
 pub fn needs_field_deadlines(value: &ValueRef<'_>) -> bool {
     matches!(value, ValueRef::Hash(hash) if hash.volatile_len() > 0)
+}
+
+/// How many bytes the value takes in a file, without its key.
+pub fn value_len(value: &ValueRef<'_>, options: &SaveOptions) -> usize {
+    // Every value has a form in the latest version.
+    let latest = SaveOptions {
+        version: Version::V80,
+        ..*options
+    };
+    let mut out = Vec::new();
+    if let Ok(kind) = type_of(value, options) {
+        put_value(value, kind, options, &mut out);
+    } else if let Ok(kind) = type_of(value, &latest) {
+        put_value(value, kind, &latest, &mut out);
+    }
+    out.len()
 }
 
 /// The number that says in which form the value follows.
