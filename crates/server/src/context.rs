@@ -11,6 +11,7 @@ use keyspace::{
     EntryMut, EntryRef, KeyHash, Locked, NewValue, Shard, StringRef, Type, Value, ValueMut,
     ValueRef,
 };
+use persist::rdb::Access;
 use resp::{Args, Reply};
 use smallvec::SmallVec;
 use values::{Element, Hash, List, Set, SortedSet, Stream, Thresholds};
@@ -431,6 +432,11 @@ impl<'c, 'k> Data<'c, 'k> {
         let lru = self.access_field(key);
         // Somebody may wait for a key that holds a collection.
         let is_whole = matches!(value, NewValue::Owned(_));
+        if let NewValue::Owned(value) = &value
+            && let Some(at) = value.next_element_deadline()
+        {
+            self.server.note_deadline(at);
+        }
         let Some(shard) = self.shard(key) else {
             return false;
         };
@@ -491,6 +497,17 @@ impl<'c, 'k> Data<'c, 'k> {
     pub fn free_by(&self, parameter: P, old: keyspace::Removed) {
         if old.is_big() && self.server.config.bool(parameter) {
             self.server.lazy.free(Box::new(old));
+        }
+    }
+
+    /// Sets how recently or how often an existing key was used.
+    pub fn set_access(&mut self, key: Key<'_>, access: Access) {
+        let field = self.server.lru.now().restored(access);
+        let db = self.db;
+        if let Some(shard) = self.shard(key)
+            && let Some(mut entry) = shard.find_mut(db, key.hash, key.bytes)
+        {
+            entry.set_lru(field);
         }
     }
 

@@ -1,5 +1,7 @@
 //! Which arguments of a request are secrets: MONITOR, SLOWLOG and COMMANDLOG show `(redacted)` for them.
 
+use std::ops::Range;
+
 use resp::Args;
 
 use crate::config::Config;
@@ -14,8 +16,22 @@ pub fn is_secret(entry: &Entry, args: Args<'_>, index: usize) -> bool {
         // User names too: they are half of a login.
         "auth" => index >= 1,
         "hello" => index >= 3 && (is_auth(args, index - 1) || is_auth(args, index - 2)),
+        "migrate" => migrate_secrets(args).contains(&index),
         "config|set" => index >= 3 && index % 2 == 1 && Config::is_sensitive(args.arg(index - 1)),
         _ => false,
+    }
+}
+
+/// Where the login of MIGRATE stands: keys may have the names of options.
+fn migrate_secrets(args: Args<'_>) -> Range<usize> {
+    let is = |index: usize, word: &[u8]| args.arg(index).eq_ignore_ascii_case(word);
+    let login = (6..args.len())
+        .take_while(|index| !is(*index, b"keys"))
+        .find(|index| is(*index, b"auth") || is(*index, b"auth2"));
+    match login {
+        Some(at) if is(at, b"auth") => at + 1..at + 2,
+        Some(at) => at + 1..at + 3,
+        None => 0..0,
     }
 }
 
@@ -70,6 +86,26 @@ mod tests {
         assert_eq!(
             shown_as(&[b"CONFIG", b"SET", b"requirepass", b"x", b"timeout", b"5"]),
             ["CONFIG", "SET", "requirepass", "(redacted)", "timeout", "5"]
+        );
+        assert_eq!(
+            shown_as(&[
+                b"MIGRATE", b"h", b"1", b"", b"0", b"1", b"AUTH2", b"u", b"p", b"KEYS", b"auth",
+                b"k"
+            ]),
+            [
+                "MIGRATE",
+                "h",
+                "1",
+                "",
+                "0",
+                "1",
+                "AUTH2",
+                "(redacted)",
+                "(redacted)",
+                "KEYS",
+                "auth",
+                "k"
+            ]
         );
         assert_eq!(shown_as(&[b"ECHO", b"auth"]), ["ECHO", "auth"]);
     }

@@ -17,6 +17,7 @@ use crate::latency::LatencyMonitor;
 use crate::lazy::Background;
 use crate::loading::Loading;
 use crate::lru::AccessClock;
+use crate::migration::Connections;
 use crate::monitor::Monitors;
 use crate::net::listener::Listener;
 use crate::net::mailbox::{Mailbox, Message};
@@ -141,6 +142,8 @@ pub struct Server {
     pub lazy: Background,
     /// Keyspace events.
     pub events: Events,
+    /// Connections to other servers that MIGRATE keeps.
+    pub migrations: Connections,
     /// MONITOR.
     pub monitors: Monitors,
     /// SLOWLOG and COMMANDLOG.
@@ -201,6 +204,8 @@ pub struct Switches {
     pub half_changed: AtomicBool,
     /// `min-replicas-to-write` asks for replicas before anything is written.
     pub needs_replicas: AtomicBool,
+    /// DEBUG SET-SKIP-CHECKSUM-VALIDATION: payloads and files with a wrong checksum are read.
+    pub skip_checksum_validation: AtomicBool,
     /// DEBUG CLIENT-ENFORCE-REPLY-LIST: any output counts as a whole block.
     pub enforce_reply_list: AtomicBool,
 }
@@ -218,6 +223,7 @@ impl Default for Switches {
             rewriting: AtomicBool::new(false),
             half_changed: AtomicBool::new(false),
             needs_replicas: AtomicBool::new(false),
+            skip_checksum_validation: AtomicBool::new(false),
             enforce_reply_list: AtomicBool::new(false),
         }
     }

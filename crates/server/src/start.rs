@@ -181,6 +181,7 @@ fn build(config: Config) -> Result<Arc<Server>, StartError> {
         pause: Default::default(),
         lazy: Default::default(),
         events: Default::default(),
+        migrations: Default::default(),
         monitors: Default::default(),
         commandlog: Default::default(),
         latency: Default::default(),
@@ -462,6 +463,7 @@ impl Cron {
         crate::info::metrics::sample(server);
         self.balance.tick(server, now_ms, exec.now_ns);
         check_signals(server);
+        server.migrations.close_idle();
         if now_ms >= self.next_mend_ms {
             self.next_mend_ms = now_ms + MEND_INTERVAL_MS;
             crate::durability::mend(server);

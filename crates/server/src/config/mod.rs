@@ -29,6 +29,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
+use persist::rdb::Version;
 use values::Thresholds;
 
 pub use check::Check;
@@ -40,8 +41,8 @@ pub use choices::{
 };
 pub use file::{LoadError, Location, Rename, Sources, UserLine};
 pub use multi::{
-    OomScores, OutputLimit, OutputLimits, SavePoint, events, format_percentiles, format_save,
-    parse_percentiles, parse_save,
+    OomScores, OutputLimit, OutputLimits, SavePoint, events, format_percentiles,
+    format_rdb_versions, format_save, parse_percentiles, parse_rdb_versions, parse_save,
 };
 pub use rewrite::RewriteError;
 pub use set::{Apply, ConfigError, SetContext};
@@ -251,6 +252,13 @@ impl Config {
             parse_percentiles(args)
         })
         .unwrap_or_default()
+    }
+
+    /// The versions of `rdb-version`, in order of preference.
+    #[must_use]
+    pub fn rdb_versions(&self) -> Vec<Version> {
+        self.parsed(P::RdbVersion, parse_rdb_versions)
+            .unwrap_or_else(|| vec![Version::V11])
     }
 
     /// The scores of `oom-score-adj-values`.

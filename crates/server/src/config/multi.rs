@@ -3,6 +3,7 @@
 
 use std::fmt;
 
+use persist::rdb::{self, Version};
 use resp::number::{parse_i64, parse_memory};
 
 /// The most addresses `bind` takes.
@@ -249,6 +250,33 @@ pub fn format_percentiles(percentiles: &[f64]) -> String {
         fixed.trim_end_matches('0').trim_end_matches('.').to_owned()
     };
     joined(percentiles.iter().map(text))
+}
+
+/// Reads versions of the RDB format in order of preference, each of them one that can be written.
+pub fn parse_rdb_versions(args: &[&[u8]]) -> Result<Vec<Version>, String> {
+    let version = |text: &&[u8]| {
+        let number = lenient_i64(text)?;
+        let written = rdb::WRITTEN.iter().copied();
+        written
+            .into_iter()
+            .find(|version| i64::from(version.0) == number)
+    };
+    let versions: Option<Vec<Version>> = args.iter().map(version).collect();
+    versions
+        .filter(|versions| !versions.is_empty())
+        .ok_or_else(|| {
+            let numbers = rdb::WRITTEN.iter().map(|version| version.0);
+            format!(
+                "argument must be a list of RDB versions out of: {}",
+                joined(numbers)
+            )
+        })
+}
+
+/// The canonical text of versions.
+#[must_use]
+pub fn format_rdb_versions(versions: &[Version]) -> String {
+    joined(versions.iter().map(|version| version.0))
 }
 
 /// Reads the arguments of `replicaof`: a host and a port, or `no one`, or one empty argument.

@@ -112,6 +112,8 @@ pub enum Kind {
     OomScores,
     /// Percentiles between 0 and 100.
     Percentiles,
+    /// Versions of the RDB format in order of preference.
+    RdbVersions,
     /// A host and a port, or nothing.
     ReplicaOf,
 }
@@ -137,6 +139,7 @@ impl Kind {
                 | Kind::Addresses
                 | Kind::OomScores
                 | Kind::Percentiles
+                | Kind::RdbVersions
                 | Kind::ReplicaOf
         )
     }
@@ -430,8 +433,9 @@ parameters! {
     // Snapshots.
     Save = "save": Kind::Save, "3600 1 300 100 60 10000", LATER;
     DbFileName = "dbfilename": text(check::file_name), "dump.rdb", PROTECTED, LATER;
-    RdbCompression = "rdbcompression": Kind::Bool, "yes", LATER;
-    RdbChecksum = "rdbchecksum": Kind::Bool, "yes", IMMUTABLE, LATER;
+    RdbCompression = "rdbcompression": Kind::Bool, "yes";
+    RdbChecksum = "rdbchecksum": Kind::Bool, "yes", IMMUTABLE;
+    RdbVersion = "rdb-version": Kind::RdbVersions, "11 80";
     RdbDelSyncFiles = "rdb-del-sync-files": Kind::Bool, "no", LATER;
     RdbSaveIncrementalFsync = "rdb-save-incremental-fsync": Kind::Bool, "yes", LATER;
     RdbVersionCheck = "rdb-version-check": choice::<RdbVersionCheck>(), "strict", LATER;

@@ -88,6 +88,10 @@ impl Parameter {
                 let percentiles = multi::parse_percentiles(args)?;
                 Ok(Value::text(multi::format_percentiles(&percentiles)))
             }
+            Kind::RdbVersions => {
+                let versions = multi::parse_rdb_versions(args)?;
+                Ok(Value::text(multi::format_rdb_versions(&versions)))
+            }
             Kind::ReplicaOf => multi::parse_replicaof(args).map(Value::text),
             _ => Err("wrong number of arguments".to_owned()),
         }

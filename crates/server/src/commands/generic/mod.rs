@@ -3,10 +3,13 @@
 mod copy;
 mod databases;
 mod delete;
+mod dump;
 mod expire;
 mod keys;
+mod migrate;
 mod object;
 mod rename;
+mod restore;
 mod scan;
 mod sort;
 mod ttl;
@@ -25,6 +28,7 @@ pub const COMMANDS: &[&Command] = &[
     &copy::COPY,
     &databases::DBSIZE,
     &delete::DEL,
+    &dump::DUMP,
     &delete::EXISTS,
     &expire::EXPIRE,
     &expire::EXPIREAT,
@@ -32,6 +36,7 @@ pub const COMMANDS: &[&Command] = &[
     &databases::FLUSHALL,
     &databases::FLUSHDB,
     &keys::KEYS,
+    &migrate::MIGRATE,
     &copy::MOVE,
     &object::OBJECT,
     &ttl::PERSIST,
@@ -42,6 +47,8 @@ pub const COMMANDS: &[&Command] = &[
     &keys::RANDOMKEY,
     &rename::RENAME,
     &rename::RENAMENX,
+    &restore::RESTORE,
+    &restore::RESTORE_ASKING,
     &scan::SCAN,
     &sort::SORT,
     &sort::SORT_RO,

@@ -1,11 +1,13 @@
 //! DEBUG OBJECT and POPULATE.
 
 use keyspace::{EntryRef, KeyHash, NewValue, Shard, ValueRef};
+use persist::rdb;
+use values::list::NodeRef;
 use values::{List, Thresholds};
 
-use super::length::{node_bytes, serialized_len};
 use crate::context::Context;
 use crate::error::CommandError;
+use crate::forms;
 use crate::watch::ShardTables;
 
 /// Looks at a key, expired or not, without touching it.
@@ -30,6 +32,7 @@ pub(super) fn object(ctx: &mut Context<'_, '_>) -> Result<(), CommandError> {
     let fast = ctx.args.len() == 4 && ctx.is_word(3, "FAST");
     let clock = ctx.server.lru.now();
     let limits = ctx.thresholds();
+    let saving = forms::save_options(&ctx.server.config, false);
     let line = with_entry(ctx, ctx.arg(2), |entry| {
         let mut line = format!(
             "Value at:{:p} refcount:1 encoding:{}",
@@ -37,7 +40,7 @@ pub(super) fn object(ctx: &mut Context<'_, '_>) -> Result<(), CommandError> {
             entry.encoding()
         );
         if !fast {
-            let len = serialized_len(entry.value());
+            let len = rdb::value_len(&entry.value(), &saving);
             line.push_str(&format!(" serializedlength:{len}"));
         }
         let lru = entry.lru();
@@ -75,6 +78,14 @@ fn describe_nodes(line: &mut String, list: &List, limits: &Thresholds, fast: boo
         let mut bytes = 0;
         list.each_node(&mut |node| bytes += node_bytes(&node));
         line.push_str(&format!(" ql_uncompressed_size:{bytes}"));
+    }
+}
+
+/// Bytes of a node, not compressed.
+fn node_bytes(node: &NodeRef<'_>) -> usize {
+    match node {
+        NodeRef::Packed(bytes) | NodeRef::Plain(bytes) => bytes.len(),
+        NodeRef::Compressed { plain_len, .. } => *plain_len,
     }
 }
 

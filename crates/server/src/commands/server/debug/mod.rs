@@ -5,7 +5,6 @@
 
 mod digest;
 mod keys;
-mod length;
 mod reply;
 mod tables;
 
@@ -63,6 +62,9 @@ fn debug(ctx: &mut Context<'_, '_>) -> CommandResult {
         (b"panic", 2) => panic_now(),
         (b"set-active-expire", 3) => switch(ctx, &ctx.server.switches.active_expire),
         (b"pause-cron", 3) => switch(ctx, &ctx.server.switches.pause_cron),
+        (b"set-skip-checksum-validation", 3) => {
+            switch(ctx, &ctx.server.switches.skip_checksum_validation);
+        }
         (b"client-enforce-reply-list", 3) => {
             switch(ctx, &ctx.server.switches.enforce_reply_list);
         }
@@ -247,6 +249,8 @@ fn help(ctx: &mut Context<'_, '_>) {
         "    Writes the data out as commands, empties the server and runs them again.",
         "SET-ACTIVE-EXPIRE (0|1)",
         "    Whether keys that nobody looks at expire.",
+        "SET-SKIP-CHECKSUM-VALIDATION (0|1)",
+        "    Whether RESTORE takes payloads with a wrong checksum.",
         "SLEEP <seconds>",
         "    Stops the server for a time.",
         "QUICKLIST-PACKED-THRESHOLD <size>",

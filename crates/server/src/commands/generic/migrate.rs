@@ -1,0 +1,439 @@
+//! MIGRATE.
+//!
+//! The keys stay locked while the other server takes them, so that each is in exactly one place for everybody who
+//! looks. Clients of this worker and of the shards of these keys wait meanwhile, no longer than the timeout for each
+//! step; all others do not notice. That is why locks which a worker holds over its batch are given back first
+//! ([`Locks::ByArguments`]).
+
+use std::io;
+use std::time::Duration;
+
+use resp::Args;
+
+use super::delete::delete_key;
+use crate::command::*;
+use crate::context::{Context, Key};
+use crate::error::CommandError;
+use crate::forms;
+use crate::migration::Connection;
+
+const CONNECTING: CommandError =
+    CommandError::line("IOERR error or timeout connecting to the client");
+const WRITING: CommandError =
+    CommandError::line("IOERR error or timeout writing to target instance");
+const READING: CommandError =
+    CommandError::line("IOERR error or timeout reading to target instance");
+const MYSELF: CommandError = CommandError::line(
+    "IOERR error or timeout connecting to the client: the target is this server itself",
+);
+const KEY_AND_KEYS: CommandError = CommandError::line(
+    "ERR When using MIGRATE KEYS option, the key argument must be set to the empty string",
+);
+
+/// What a step may take, in milliseconds, when the command does not say.
+const TIMEOUT_DEFAULT_MS: u64 = 1000;
+
+const KEY_FLAGS: KeyFlags = KeyFlags::RW.or(KeyFlags::ACCESS).or(KeyFlags::DELETE);
+
+pub(super) const MIGRATE: Command = Command {
+    name: "migrate",
+    arity: -6,
+    flags: Flags::WRITE,
+    categories: Categories::DANGEROUS
+        .or(Categories::KEYSPACE)
+        .or(Categories::SLOW)
+        .or(Categories::WRITE),
+    locks: Locks::ByArguments(|_| Locks::Keys),
+    keys: &[
+        KeySpec::one(3, KEY_FLAGS),
+        KeySpec {
+            flags: KEY_FLAGS.or(KeyFlags::INCOMPLETE),
+            begin: BeginSearch::Keyword {
+                keyword: "KEYS",
+                start: -2,
+            },
+            find: FindKeys::Range {
+                last: -1,
+                step: 1,
+                limit: 0,
+            },
+        },
+    ],
+    group: Group::Generic,
+    since: "2.6.0",
+    summary: "Moves keys to another server.",
+    complexity: "That of DUMP and DEL here and of RESTORE there, and O(N) in the number of bytes that are sent.",
+    hints: &["nondeterministic_output"],
+    args: ARGS,
+    handler: migrate,
+    ..Command::BASE
+};
+
+const ARGS: &[Arg] = &[
+    Arg {
+        name: "host",
+        kind: ArgKind::String,
+        ..Arg::BASE
+    },
+    Arg {
+        name: "port",
+        kind: ArgKind::Integer,
+        ..Arg::BASE
+    },
+    Arg {
+        name: "key-selector",
+        kind: ArgKind::OneOf,
+        args: &[
+            Arg {
+                name: "key",
+                kind: ArgKind::Key,
+                key_spec: Some(0),
+                ..Arg::BASE
+            },
+            Arg {
+                name: "empty-string",
+                kind: ArgKind::PureToken,
+                token: Some("\"\""),
+                ..Arg::BASE
+            },
+        ],
+        ..Arg::BASE
+    },
+    Arg {
+        name: "destination-db",
+        kind: ArgKind::Integer,
+        ..Arg::BASE
+    },
+    Arg {
+        name: "timeout",
+        kind: ArgKind::Integer,
+        ..Arg::BASE
+    },
+    Arg {
+        name: "copy",
+        kind: ArgKind::PureToken,
+        token: Some("COPY"),
+        optional: true,
+        since: Some("3.0.0"),
+        ..Arg::BASE
+    },
+    Arg {
+        name: "replace",
+        kind: ArgKind::PureToken,
+        token: Some("REPLACE"),
+        optional: true,
+        since: Some("3.0.0"),
+        ..Arg::BASE
+    },
+    Arg {
+        name: "authentication",
+        kind: ArgKind::OneOf,
+        optional: true,
+        args: &[
+            Arg {
+                name: "auth",
+                kind: ArgKind::String,
+                token: Some("AUTH"),
+                display: Some("password"),
+                since: Some("4.0.7"),
+                ..Arg::BASE
+            },
+            Arg {
+                name: "auth2",
+                kind: ArgKind::Block,
+                token: Some("AUTH2"),
+                since: Some("6.0.0"),
+                args: &[
+                    Arg {
+                        name: "username",
+                        kind: ArgKind::String,
+                        ..Arg::BASE
+                    },
+                    Arg {
+                        name: "password",
+                        kind: ArgKind::String,
+                        ..Arg::BASE
+                    },
+                ],
+                ..Arg::BASE
+            },
+        ],
+        ..Arg::BASE
+    },
+    Arg {
+        name: "keys",
+        kind: ArgKind::Key,
+        token: Some("KEYS"),
+        key_spec: Some(1),
+        display: Some("key"),
+        optional: true,
+        multiple: true,
+        since: Some("3.0.6"),
+        ..Arg::BASE
+    },
+];
+
+/// What the command says.
+struct Plan<'a> {
+    host: &'a [u8],
+    port: u16,
+    db: i64,
+    timeout: Duration,
+    copy: bool,
+    replace: bool,
+    /// User and password, or password alone.
+    login: Vec<&'a [u8]>,
+    /// Where the keys stand among the arguments.
+    keys: std::ops::Range<usize>,
+}
+
+impl<'a> Plan<'a> {
+    fn parse(ctx: &Context<'a, '_>) -> Result<Self, CommandError> {
+        let args: Args<'a> = ctx.args;
+        let mut plan = Plan {
+            host: args.arg(1),
+            port: 0,
+            db: 0,
+            timeout: Duration::ZERO,
+            copy: false,
+            replace: false,
+            login: Vec::new(),
+            keys: 3..4,
+        };
+        let mut index = 6;
+        while index < args.len() {
+            let more = args.len() - 1 - index;
+            if ctx.is_word(index, "copy") {
+                plan.copy = true;
+            } else if ctx.is_word(index, "replace") {
+                plan.replace = true;
+            } else if ctx.is_word(index, "auth") && more >= 1 {
+                plan.login = vec![args.arg(index + 1)];
+                index += 1;
+            } else if ctx.is_word(index, "auth2") && more >= 2 {
+                plan.login = vec![args.arg(index + 1), args.arg(index + 2)];
+                index += 2;
+            } else if ctx.is_word(index, "keys") {
+                if !args.arg(3).is_empty() {
+                    return Err(KEY_AND_KEYS);
+                }
+                plan.keys = index + 1..args.len();
+                break;
+            } else {
+                return Err(CommandError::Syntax);
+            }
+            index += 1;
+        }
+        let timeout = u64::try_from(ctx.integer(5)?).unwrap_or(0);
+        plan.timeout = Duration::from_millis(match timeout {
+            0 => TIMEOUT_DEFAULT_MS,
+            timeout => timeout,
+        });
+        plan.db = ctx.integer(4)?;
+        let port = str::from_utf8(args.arg(2)).ok();
+        plan.port = port.and_then(|port| port.parse().ok()).unwrap_or(0);
+        Ok(plan)
+    }
+}
+
+/// What goes over the wire, and for which keys.
+struct Shipment<'a> {
+    keys: Vec<Key<'a>>,
+    bytes: Vec<u8>,
+}
+
+/// How the transfer ended.
+struct Delivery<'a> {
+    /// Keys that the other server has now.
+    taken: Vec<Key<'a>>,
+    failure: Option<CommandError>,
+    /// The connection can be used again.
+    is_whole: bool,
+}
+
+fn migrate(ctx: &mut Context<'_, '_>) -> CommandResult {
+    let plan = Plan::parse(ctx)?;
+    let Some(shipment) = pack(ctx, &plan)? else {
+        ctx.reply.simple("NOKEY");
+        return Ok(Outcome::Done);
+    };
+    let delivery = deliver(ctx, &plan, &shipment)?;
+    if !plan.copy {
+        let taken = delivery.taken.iter();
+        let gone: Vec<Key<'_>> = taken
+            .filter(|key| delete_key(ctx, **key))
+            .copied()
+            .collect();
+        if !gone.is_empty() {
+            let del: Vec<&[u8]> = std::iter::once(&b"DEL"[..])
+                .chain(gone.iter().map(|key| key.bytes))
+                .collect();
+            ctx.propagate(&del);
+        }
+    }
+    match delivery.failure {
+        // What was taken is gone from here all the same, and logged.
+        Some(error) => Err(error),
+        None => {
+            ctx.reply.ok();
+            Ok(Outcome::Done)
+        }
+    }
+}
+
+/// A RESTORE for each key that exists; `None` without any.
+fn pack<'a>(
+    ctx: &mut Context<'a, '_>,
+    plan: &Plan<'_>,
+) -> Result<Option<Shipment<'a>>, CommandError> {
+    let mut shipment = Shipment {
+        keys: Vec::new(),
+        bytes: Vec::new(),
+    };
+    let now_ms = ctx.data.now_ms;
+    let mut payload = Vec::new();
+    for index in plan.keys.clone() {
+        let key = ctx.key(index);
+        let config = &ctx.server.config;
+        let Some(entry) = ctx.data.lookup(key) else {
+            continue;
+        };
+        let ttl = match entry.deadline() {
+            None => 0,
+            Some(deadline) => deadline.saturating_sub(now_ms).max(1),
+        };
+        payload.clear();
+        forms::dump(config, &entry.value(), &mut payload)
+            .map_err(|error| CommandError::owned(format!("ERR {error}")))?;
+        let ttl = ttl.to_string();
+        let restore: [&[u8]; 5] = [b"RESTORE", key.bytes, ttl.as_bytes(), &payload, b"REPLACE"];
+        let used = if plan.replace { 5 } else { 4 };
+        put_command(restore.get(..used).unwrap_or_default(), &mut shipment.bytes);
+        shipment.keys.push(key);
+    }
+    Ok((!shipment.keys.is_empty()).then_some(shipment))
+}
+
+/// Sends the shipment; when the connection turns out to be broken before anything was taken, once more over a
+/// fresh one.
+fn deliver<'a>(
+    ctx: &Context<'_, '_>,
+    plan: &Plan<'_>,
+    shipment: &Shipment<'a>,
+) -> Result<Delivery<'a>, CommandError> {
+    let cache = &ctx.server.migrations;
+    let mut may_retry = true;
+    loop {
+        let mut connection = match cache.take(plan.host, plan.port) {
+            Some(connection) => connection,
+            None => connect(ctx, plan)?,
+        };
+        connection
+            .set_timeout(plan.timeout)
+            .map_err(|_| CONNECTING)?;
+        match exchange(&mut connection, plan, shipment) {
+            Ok(delivery) => {
+                if delivery.is_whole {
+                    cache.keep(plan.host, plan.port, connection);
+                }
+                return Ok(delivery);
+            }
+            Err((error, failure)) if is_timeout(&error) || !may_retry => return Err(failure),
+            Err(_) => may_retry = false,
+        }
+    }
+}
+
+fn connect(ctx: &Context<'_, '_>, plan: &Plan<'_>) -> Result<Connection, CommandError> {
+    let host = str::from_utf8(plan.host).map_err(|_| CONNECTING)?;
+    let connection = Connection::open(host, plan.port, plan.timeout).map_err(|_| CONNECTING)?;
+    if connection.leads_to(&ctx.server.lock_listeners()) {
+        return Err(MYSELF);
+    }
+    Ok(connection)
+}
+
+fn is_timeout(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock
+    )
+}
+
+/// One transfer. An error is one of the connection, before anything is known to be taken.
+fn exchange<'a>(
+    connection: &mut Connection,
+    plan: &Plan<'_>,
+    shipment: &Shipment<'a>,
+) -> Result<Delivery<'a>, (io::Error, CommandError)> {
+    let mut greeting = Vec::new();
+    let mut greetings = 0;
+    if !plan.login.is_empty() {
+        let auth: Vec<&[u8]> = std::iter::once(&b"AUTH"[..])
+            .chain(plan.login.iter().copied())
+            .collect();
+        put_command(&auth, &mut greeting);
+        greetings += 1;
+    }
+    if connection.db != Some(plan.db) {
+        put_command(&[b"SELECT", plan.db.to_string().as_bytes()], &mut greeting);
+        greetings += 1;
+    }
+    connection
+        .send(&greeting)
+        .and_then(|()| connection.send(&shipment.bytes))
+        .map_err(|error| (error, WRITING))?;
+    let mut refusal = None;
+    for _ in 0..greetings {
+        let line = connection.line().map_err(|error| (error, READING))?;
+        refusal = refusal.or_else(|| refused(&line));
+    }
+    let refused_before = refusal.is_some();
+    let mut taken = Vec::new();
+    for (at, key) in shipment.keys.iter().enumerate() {
+        match connection.line() {
+            Ok(line) => match refused(&line) {
+                None if !refused_before => taken.push(*key),
+                error => refusal = refusal.or(error),
+            },
+            Err(error) if at == 0 && refusal.is_none() => return Err((error, READING)),
+            Err(_) => {
+                let failure = Some(refusal.unwrap_or(READING));
+                return Ok(Delivery {
+                    taken,
+                    failure,
+                    is_whole: false,
+                });
+            }
+        }
+    }
+    connection.db = refusal.is_none().then_some(plan.db);
+    Ok(Delivery {
+        taken,
+        failure: refusal,
+        is_whole: true,
+    })
+}
+
+/// The error that a line of a reply is.
+fn refused(line: &[u8]) -> Option<CommandError> {
+    let text = line.strip_prefix(b"-")?;
+    let mut error = b"ERR Target instance replied with error: ".to_vec();
+    error.extend_from_slice(text);
+    Some(CommandError::Bytes(error))
+}
+
+fn put_command(args: &[&[u8]], out: &mut Vec<u8>) {
+    let mut digits = itoa::Buffer::new();
+    let mut put_len = |mark: u8, len: usize, out: &mut Vec<u8>| {
+        out.push(mark);
+        out.extend_from_slice(digits.format(len).as_bytes());
+        out.extend_from_slice(b"\r\n");
+    };
+    put_len(b'*', args.len(), out);
+    for arg in args {
+        put_len(b'$', arg.len(), out);
+        out.extend_from_slice(arg);
+        out.extend_from_slice(b"\r\n");
+    }
+}
