@@ -12,8 +12,11 @@ mod log;
 mod manifest;
 mod options;
 mod preamble;
+pub mod present;
 pub mod rdb;
 mod reader;
+
+mod shared;
 mod status;
 pub mod storage;
 mod sync;

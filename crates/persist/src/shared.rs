@@ -1,0 +1,533 @@
+//! What the threads share of the log: the ways of bytes from the buffer to the disk, and what happens when
+//! the disk refuses.
+
+use crate::chunk::{Buffer, Chunk};
+use crate::directory::Directory;
+use crate::options::{FsyncPolicy, LogOptions};
+use crate::status::{Cause, LogError, Status, Trouble};
+use crate::storage::{Storage, errno_text};
+use crate::sync::lock;
+use crate::writer::Writer;
+use std::io::{self, Write};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Time between two tries to mend a broken log, and between two syncs of `everysec`.
+const SECOND_MS: u64 = 1000;
+/// A sync that takes longer counts as delayed when records were written meanwhile, as in Redis.
+const DELAYED_FSYNC: Duration = Duration::from_secs(2);
+/// Repeated errors are logged once in this time.
+const ERROR_LOG_INTERVAL: Duration = Duration::from_secs(30);
+
+pub(crate) type Observer = Arc<dyn Fn(u64) + Send + Sync>;
+
+pub(crate) struct Shared {
+    pub(crate) storage: Arc<dyn Storage>,
+    pub(crate) options: LogOptions,
+    pub(crate) buffer: Mutex<Buffer>,
+    /// `None` while the log is not enabled.
+    pub(crate) writer: Mutex<Option<Writer>>,
+    /// Held during a sync and while files change hands: a second sync must not succeed where the
+    /// first one failed, and no result may be taken for another file's. Locked before the writer.
+    pub(crate) sync_turn: Mutex<()>,
+    pub(crate) schedule: Mutex<Schedule>,
+    pub(crate) observers: Mutex<Vec<Observer>>,
+    pub(crate) wake: Mutex<Wake>,
+    pub(crate) woken: Condvar,
+
+    pub(crate) appended: AtomicU64,
+    pub(crate) written: AtomicU64,
+    pub(crate) synced: AtomicU64,
+    /// Bytes in the buffer and in the writer's unwritten chunk.
+    pub(crate) pending: AtomicUsize,
+    pub(crate) unsynced: AtomicUsize,
+    pub(crate) enabled: AtomicBool,
+    pub(crate) policy: AtomicU8,
+    pub(crate) timestamps: AtomicBool,
+    /// Whether `report.trouble` is there.
+    pub(crate) broken: AtomicBool,
+    pub(crate) current_size: AtomicU64,
+    pub(crate) report: Mutex<Report>,
+}
+
+/// What only [`Status`] tells.
+#[derive(Default)]
+pub(crate) struct Report {
+    pub(crate) trouble: Option<Trouble>,
+    pub(crate) trouble_logged: Option<Instant>,
+    pub(crate) last_fsync_error: Option<String>,
+    pub(crate) sync_started: Option<(Instant, u64)>,
+    pub(crate) delayed_fsync: u64,
+    pub(crate) fsyncs: u64,
+    pub(crate) base_size: u64,
+    pub(crate) rewrites: u64,
+    pub(crate) last_rewrite_failed: bool,
+    pub(crate) last_rewrite_seconds: Option<u64>,
+}
+
+/// When the log thread has what to do, on the clock of [`Log::service`].
+#[derive(Default)]
+pub(crate) struct Schedule {
+    pub(crate) last_second_ms: u64,
+    pub(crate) retry_ms: u64,
+}
+
+#[derive(Default)]
+pub(crate) struct Wake {
+    pub(crate) stop: bool,
+    pub(crate) pending: bool,
+}
+
+impl Shared {
+    pub(crate) fn flush(&self) -> Result<u64, LogError> {
+        let target = self.appended.load(Ordering::Acquire);
+        let written = self.written.load(Ordering::Acquire);
+        if written >= target {
+            return Ok(written);
+        }
+        if self.broken.load(Ordering::Acquire) {
+            return Err(self.broken_error());
+        }
+        let mut slot = lock(&self.writer);
+        let written = self.written.load(Ordering::Acquire);
+        match slot.as_mut() {
+            Some(writer) if written < target => self.write_pending(writer, false),
+            _ => Ok(written),
+        }
+    }
+
+    /// Writes what waits. `close` adds a checksum line, also when nothing waits.
+    pub(crate) fn write_pending(&self, writer: &mut Writer, close: bool) -> Result<u64, LogError> {
+        if self.broken.load(Ordering::Acquire) {
+            return Err(self.broken_error());
+        }
+        self.write_all(writer, close)
+            .map_err(|error| self.break_down(Cause::Write, &error, false))
+    }
+
+    pub(crate) fn write_all(&self, writer: &mut Writer, close: bool) -> io::Result<u64> {
+        if let Some(chunk) = writer.unwritten.take() {
+            self.write_chunk(writer, chunk, false)?;
+        }
+        let spare = std::mem::take(&mut writer.spare);
+        let chunk = lock(&self.buffer).take(spare);
+        let checksum_only = close && writer.wants_closing();
+        if chunk.bytes.is_empty() && !checksum_only {
+            writer.spare = chunk.bytes;
+        } else {
+            self.write_chunk(writer, chunk, close)?;
+        }
+        Ok(self.written.load(Ordering::Acquire))
+    }
+
+    pub(crate) fn write_chunk(
+        &self,
+        writer: &mut Writer,
+        chunk: Chunk,
+        close: bool,
+    ) -> io::Result<()> {
+        let (bytes, end) = (chunk.bytes.len(), chunk.end);
+        let policy = self.policy();
+        let keep = if policy == FsyncPolicy::No {
+            0
+        } else {
+            self.options.max_unsynced
+        };
+        writer.write(chunk, close, keep)?;
+        self.pending.fetch_sub(bytes, Ordering::Relaxed);
+        self.publish_sizes(writer);
+        self.written.store(end, Ordering::Release);
+        let early = writer.unsynced.bytes() > self.options.max_unsynced / 2;
+        if policy == FsyncPolicy::Always || early {
+            self.wake_thread();
+        }
+        Ok(())
+    }
+
+    pub(crate) fn publish_sizes(&self, writer: &Writer) {
+        self.current_size
+            .store(writer.others_len + writer.len, Ordering::Relaxed);
+        self.unsynced
+            .store(writer.unsynced.bytes(), Ordering::Relaxed);
+    }
+
+    /// Too much waits to be kept: the records are dropped, and the log is broken until there is a
+    /// new base. Called with the buffer locked.
+    pub(crate) fn overflow(&self, buffer: &mut Buffer) {
+        let dropped = buffer.chunk.bytes.len();
+        let offset = buffer.chunk.end;
+        buffer.restart(offset, false);
+        self.pending.fetch_sub(dropped, Ordering::Relaxed);
+        let mut report = lock(&self.report);
+        let mut trouble = report.trouble.clone().unwrap_or_else(|| {
+            Trouble::new(
+                Cause::Overflow,
+                &io::Error::from_raw_os_error(libc::ENOBUFS),
+            )
+        });
+        trouble.needs_base = true;
+        log::error!("AOF: {dropped} bytes that could not be written were dropped: {trouble}");
+        report.trouble = Some(trouble);
+        self.broken.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn break_down(&self, cause: Cause, error: &io::Error, needs_base: bool) -> LogError {
+        let mut trouble = Trouble::new(cause, error);
+        let mut report = lock(&self.report);
+        trouble.needs_base =
+            needs_base || report.trouble.as_ref().is_some_and(|old| old.needs_base);
+        let logged = report
+            .trouble_logged
+            .is_some_and(|at| at.elapsed() < ERROR_LOG_INTERVAL);
+        if !logged || report.trouble.as_ref().map(|old| old.cause) != Some(cause) {
+            report.trouble_logged = Some(Instant::now());
+            match cause {
+                Cause::Fsync => log::warn!("Fail to fsync the AOF file: {}", trouble.text),
+                _ => log::warn!("Error writing to the AOF file: {}", trouble.text),
+            }
+        }
+        report.trouble = Some(trouble.clone());
+        self.broken.store(true, Ordering::Release);
+        LogError::Broken(trouble)
+    }
+
+    pub(crate) fn broken_error(&self) -> LogError {
+        let trouble = lock(&self.report).trouble.clone();
+        LogError::Broken(trouble.unwrap_or_else(|| {
+            // Mended between the look at the flag and the look at the reason.
+            Trouble::new(Cause::Write, &io::Error::from_raw_os_error(libc::EAGAIN))
+        }))
+    }
+
+    /// Tries to get a broken log going again.
+    pub(crate) fn recover(&self) {
+        let _turn = lock(&self.sync_turn);
+        let mut slot = lock(&self.writer);
+        let needs_base = lock(&self.report)
+            .trouble
+            .as_ref()
+            .is_some_and(|old| old.needs_base);
+        let Some(writer) = slot.as_mut() else { return };
+        writer.note_failed_sync();
+        if needs_base {
+            return;
+        }
+        match self.mend(writer) {
+            Ok(()) => {
+                log::info!("AOF write error looks solved. The server can write again.");
+                self.clear_trouble();
+            }
+            Err((cause, error)) => {
+                self.break_down(cause, &error, false);
+            }
+        }
+        self.publish_sizes(writer);
+    }
+
+    pub(crate) fn mend(&self, writer: &mut Writer) -> Result<(), (Cause, io::Error)> {
+        // Nothing is written while the log is broken, so both offsets stand still here.
+        let (synced, written) = (
+            self.synced.load(Ordering::Acquire),
+            self.written.load(Ordering::Acquire),
+        );
+        if writer.needs_roll() {
+            writer
+                .roll(synced, written)
+                .map_err(|error| (Cause::Fsync, error))?;
+        }
+        if writer.manifest_pending {
+            writer
+                .commit_again(written)
+                .map_err(|error| (Cause::Manifest, error))?;
+        }
+        if writer.all_synced() {
+            self.synced.fetch_max(written, Ordering::AcqRel);
+            lock(&self.report).last_fsync_error = None;
+        }
+        self.write_all(writer, false)
+            .map_err(|error| (Cause::Write, error))?;
+        Ok(())
+    }
+
+    pub(crate) fn clear_trouble(&self) {
+        let mut report = lock(&self.report);
+        report.trouble = None;
+        self.broken.store(false, Ordering::Release);
+    }
+
+    /// Makes everything written so far durable; returns the synced offset.
+    pub(crate) fn sync(&self) -> Result<u64, LogError> {
+        let turn = lock(&self.sync_turn);
+        let (file, len, offset) = {
+            let mut slot = lock(&self.writer);
+            let Some(writer) = slot.as_mut() else {
+                return Ok(self.synced.load(Ordering::Acquire));
+            };
+            if self.broken.load(Ordering::Acquire) {
+                return Err(self.broken_error());
+            }
+            writer.unsynced.seal();
+            let offset = self.written.load(Ordering::Acquire);
+            (writer.file(), writer.len, offset)
+        };
+        lock(&self.report).sync_started = Some((Instant::now(), offset));
+        let result = file.sync_data();
+        let mut slot = lock(&self.writer);
+        self.sync_ended(result.as_ref().err());
+        // It is the same writer and the same file: they change only in somebody's turn.
+        if let Some(writer) = slot.as_mut() {
+            if let Err(error) = result {
+                writer.distrust();
+                let synced = self.synced.load(Ordering::Acquire);
+                let kept = writer.unsynced.reaches_back_to(synced);
+                return Err(self.break_down(Cause::Fsync, &error, !kept));
+            }
+            writer.synced_len = len;
+            writer.unsynced.release(offset);
+            self.synced.fetch_max(offset, Ordering::AcqRel);
+            self.publish_sizes(writer);
+        }
+        drop(slot);
+        drop(turn);
+        self.notify();
+        Ok(self.synced.load(Ordering::Acquire))
+    }
+
+    pub(crate) fn sync_ended(&self, error: Option<&io::Error>) {
+        let written = self.written.load(Ordering::Acquire);
+        let mut report = lock(&self.report);
+        report.fsyncs += 1;
+        report.last_fsync_error = error.map(errno_text);
+        if let Some(started) = report.sync_started.take()
+            && is_delayed(started, written)
+        {
+            report.delayed_fsync += 1;
+        }
+    }
+
+    /// Flushes and syncs, with a last try to mend what is broken.
+    pub(crate) fn finish(&self) -> Result<(), LogError> {
+        if self.broken.load(Ordering::Acquire) {
+            self.recover();
+        }
+        if let Some(writer) = lock(&self.writer).as_mut() {
+            self.write_pending(writer, true)?;
+        }
+        self.sync().map(|_| ())
+    }
+
+    /// Lets go of the files; records are only counted from now on.
+    pub(crate) fn detach(&self) {
+        let _turn = lock(&self.sync_turn);
+        let mut slot = lock(&self.writer);
+        let mut buffer = lock(&self.buffer);
+        let offset = buffer.chunk.end;
+        buffer.restart(offset, false);
+        self.enabled.store(false, Ordering::Release);
+        self.written.store(offset, Ordering::Release);
+        self.synced.store(offset, Ordering::Release);
+        self.pending.store(0, Ordering::Relaxed);
+        self.unsynced.store(0, Ordering::Relaxed);
+        self.current_size.store(0, Ordering::Relaxed);
+        *slot = None;
+        drop(buffer);
+        self.clear_trouble();
+        let mut report = lock(&self.report);
+        (report.base_size, report.last_fsync_error) = (0, None);
+    }
+
+    /// Starts appending behind this offset, with fresh files. What stands before is written, and
+    /// durable too when their manifest is.
+    pub(crate) fn begin(&self, writer: &Writer, offset: u64) {
+        let mut buffer = lock(&self.buffer);
+        buffer.restart(offset, true);
+        self.pending.store(0, Ordering::Relaxed);
+        self.appended.store(offset, Ordering::Release);
+        self.written.store(offset, Ordering::Release);
+        if !writer.manifest_pending {
+            self.synced.store(offset, Ordering::Release);
+        }
+        self.publish_sizes(writer);
+        self.enabled.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn start_new_base(
+        &self,
+        write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+    ) -> Result<(), LogError> {
+        let _turn = lock(&self.sync_turn);
+        let mut slot = lock(&self.writer);
+        let offset = lock(&self.buffer).chunk.end;
+        let writer = match &mut *slot {
+            Some(writer) => {
+                writer.rebase(offset, write).map_err(LogError::Base)?;
+                writer
+            }
+            empty => {
+                let directory = Directory::open(self.storage.clone(), &self.options)?;
+                let manifest = directory.manifest()?;
+                let checksums = self.options.checksums;
+                let writer = Writer::first_base(directory, &manifest, offset, checksums, write)
+                    .map_err(LogError::Base)?;
+                empty.insert(writer)
+            }
+        };
+        debug_assert_eq!(
+            lock(&self.buffer).chunk.end,
+            offset,
+            "appended while a base was written"
+        );
+        self.clear_trouble();
+        // What waited to be written is in the base.
+        self.begin(writer, offset);
+        if writer.manifest_pending {
+            let error = io::Error::from_raw_os_error(libc::EIO);
+            self.break_down(Cause::Manifest, &error, false);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn service(&self, now_ms: u64) -> u64 {
+        if !self.enabled.load(Ordering::Acquire) {
+            return SECOND_MS;
+        }
+        if self.broken.load(Ordering::Acquire) {
+            return self.service_broken(now_ms);
+        }
+        let mut schedule = lock(&self.schedule);
+        let second = now_ms.saturating_sub(schedule.last_second_ms) >= SECOND_MS;
+        if second {
+            schedule.last_second_ms = now_ms;
+            if let Some(writer) = lock(&self.writer).as_mut() {
+                // The error is in the trouble report, and the next turn tries to mend it.
+                let _ = self.write_pending(writer, true);
+            }
+        }
+        let waiting = self.written.load(Ordering::Acquire) > self.synced.load(Ordering::Acquire);
+        let early = self.unsynced.load(Ordering::Relaxed) > self.options.max_unsynced / 2;
+        let due = match self.policy() {
+            FsyncPolicy::Always => waiting,
+            FsyncPolicy::EverySecond => waiting && (second || early),
+            FsyncPolicy::No => false,
+        };
+        if due {
+            let _ = self.sync();
+        }
+        let waits = self.broken.load(Ordering::Acquire)
+            || (self.policy() == FsyncPolicy::Always
+                && self.written.load(Ordering::Acquire) > self.synced.load(Ordering::Acquire));
+        if waits {
+            0
+        } else {
+            (schedule.last_second_ms + SECOND_MS)
+                .saturating_sub(now_ms)
+                .max(1)
+        }
+    }
+
+    pub(crate) fn service_broken(&self, now_ms: u64) -> u64 {
+        let mut schedule = lock(&self.schedule);
+        if now_ms >= schedule.retry_ms {
+            schedule.retry_ms = now_ms + SECOND_MS;
+            self.recover();
+            self.notify();
+        }
+        schedule.retry_ms.saturating_sub(now_ms).max(1)
+    }
+
+    pub(crate) fn run_thread(&self) {
+        let start = Instant::now();
+        loop {
+            // Begins one second in: the first turn does what a second brings.
+            let now_ms = start.elapsed().as_millis() as u64 + SECOND_MS;
+            let idle_ms = self.service(now_ms);
+            // What other threads appended is freed here: without this the count of used memory would
+            // only ever see it grow.
+            keyspace::memory::publish();
+            let mut wake = lock(&self.wake);
+            if wake.stop {
+                return;
+            }
+            if !wake.pending && idle_ms > 0 {
+                let wait = self
+                    .woken
+                    .wait_timeout(wake, Duration::from_millis(idle_ms));
+                wake = wait.unwrap_or_else(PoisonError::into_inner).0;
+            }
+            wake.pending = false;
+        }
+    }
+
+    pub(crate) fn wake_thread(&self) {
+        lock(&self.wake).pending = true;
+        self.woken.notify_one();
+    }
+
+    pub(crate) fn notify(&self) {
+        let observers = lock(&self.observers).clone();
+        let offset = self.acknowledged();
+        for observer in observers {
+            observer(offset);
+        }
+    }
+
+    pub(crate) fn acknowledged(&self) -> u64 {
+        match self.policy() {
+            FsyncPolicy::Always => self.synced.load(Ordering::Acquire),
+            _ => self.written.load(Ordering::Acquire),
+        }
+    }
+
+    pub(crate) fn policy(&self) -> FsyncPolicy {
+        match self.policy.load(Ordering::Relaxed) {
+            0 => FsyncPolicy::Always,
+            1 => FsyncPolicy::EverySecond,
+            _ => FsyncPolicy::No,
+        }
+    }
+
+    pub(crate) fn status(&self) -> Status {
+        let (synced, written, appended) = (
+            self.synced.load(Ordering::Acquire),
+            self.written.load(Ordering::Acquire),
+            self.appended.load(Ordering::Acquire),
+        );
+        let report = lock(&self.report);
+        let late = report
+            .sync_started
+            .is_some_and(|started| is_delayed(started, written));
+        Status {
+            enabled: self.enabled.load(Ordering::Acquire),
+            policy: self.policy(),
+            current_size: self.current_size.load(Ordering::Relaxed),
+            base_size: report.base_size,
+            buffer_length: self.pending.load(Ordering::Relaxed),
+            unsynced_length: self.unsynced.load(Ordering::Relaxed),
+            pending_fsync: report.sync_started.is_some(),
+            delayed_fsync: report.delayed_fsync + u64::from(late),
+            fsyncs: report.fsyncs,
+            trouble: report.trouble.clone(),
+            last_fsync_error: report.last_fsync_error.clone(),
+            rewrites: report.rewrites,
+            last_rewrite_ok: !report.last_rewrite_failed,
+            last_rewrite_seconds: report.last_rewrite_seconds,
+            appended,
+            written,
+            synced,
+        }
+    }
+}
+
+/// Whether a sync that started then, at that written offset, holds others up.
+fn is_delayed((started, offset): (Instant, u64), written: u64) -> bool {
+    written > offset && started.elapsed() >= DELAYED_FSYNC
+}
+
+pub(crate) fn policy_code(policy: FsyncPolicy) -> u8 {
+    match policy {
+        FsyncPolicy::Always => 0,
+        FsyncPolicy::EverySecond => 1,
+        FsyncPolicy::No => 2,
+    }
+}
