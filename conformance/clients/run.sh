@@ -38,5 +38,9 @@ for protocol in 2 3; do
     "$work/venv/bin/python" "$here/redis_py.py" "$port" "$protocol" || failed=1
     echo "== ioredis, RESP$protocol"
     NODE_PATH="$work/node_modules" node "$here/ioredis.cjs" "$port" "$protocol" || failed=1
+    echo "== queues on a server that is killed, redis-py, RESP$protocol"
+    "$work/venv/bin/python" "$here/queues.py" "$binary" "$protocol" || failed=1
+    echo "== queues on a server that is killed, ioredis, RESP$protocol"
+    NODE_PATH="$work/node_modules" node "$here/queues.cjs" "$binary" "$protocol" || failed=1
 done
 exit $failed
