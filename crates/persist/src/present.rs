@@ -1,0 +1,191 @@
+//! What a working directory holds when a server starts on it: a log, a snapshot, or both, and who wrote the
+//! snapshot. Which of them is loaded is the server's decision.
+
+use crate::directory::{Directory, DirectoryError};
+use crate::options::LogOptions;
+use crate::rdb::{self, LoadOptions, LoadedEntry, Sink};
+use crate::storage::{Disk, File, OpenMode, Storage};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
+use values::Thresholds;
+
+/// The auxiliary field of files that Lodestore writes; its value is the version.
+pub const AUX_WRITER: &[u8] = b"lodestore-ver";
+/// The auxiliary field of snapshots that were made while the log was on; its value is the offset of the log. A
+/// snapshot without it may be newer than any log.
+pub const AUX_LOG_OFFSET: &[u8] = b"lodestore-log-offset";
+
+/// Auxiliary fields come first: this much of a file has them all.
+const HEAD_BYTES: u64 = 64 << 10;
+
+/// A log that is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PresentLog {
+    /// When one of its files was last changed.
+    pub changed: SystemTime,
+    /// It has no base, and nothing was ever written to it: as good as no log.
+    pub is_blank: bool,
+}
+
+/// Who wrote a snapshot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Writer {
+    /// Lodestore, while its log was on.
+    WithLog,
+    /// Lodestore, without a log.
+    WithoutLog,
+    /// Redis, Valkey, or a tool.
+    Other,
+    /// The file does not begin as an RDB file does.
+    Unknown,
+}
+
+/// The log of the directory, `None` when there is none: neither a manifest nor a single file as Redis 6 and older
+/// kept it.
+pub fn log(options: &LogOptions) -> Option<PresentLog> {
+    let directory = Directory::read_only(Arc::new(Disk), options);
+    let old_style = options.dir.join(&options.appendfilename);
+    let manifest = directory.path_of(format!("{}.manifest", options.appendfilename));
+    let mut changed = [&old_style, &manifest]
+        .into_iter()
+        .filter_map(|path| changed(path))
+        .max()?;
+    let mut bytes = old_style.metadata().map_or(0, |file| file.len());
+    let mut is_blank = bytes == 0;
+    // A manifest that cannot be read is refused by whoever loads it.
+    match directory.manifest() {
+        Ok(manifest) => {
+            is_blank &= manifest.base.is_none();
+            for file in manifest.live() {
+                if let Ok(file) = directory.path_of(file).metadata() {
+                    bytes += file.len();
+                    changed = file.modified().map_or(changed, |time| time.max(changed));
+                } else {
+                    is_blank = false;
+                }
+            }
+        }
+        Err(_) => is_blank = false,
+    }
+    Some(PresentLog {
+        changed,
+        is_blank: is_blank && bytes == 0,
+    })
+}
+
+/// When a file was last changed, `None` when there is none.
+pub fn changed(path: &Path) -> Option<SystemTime> {
+    path.metadata().ok()?.modified().ok()
+}
+
+/// Moves the log out of the way by adding `suffix` to the names of its directory, or of its single file. Returns
+/// the new names.
+///
+/// # Errors
+/// Another server uses it, or the system refuses.
+pub fn set_log_aside(options: &LogOptions, suffix: &str) -> Result<Vec<PathBuf>, DirectoryError> {
+    let mut moved = Vec::new();
+    // Who holds the lock of the directory goes on holding it under the new name.
+    let directory = options.dir.join(&options.appenddirname);
+    let _locked = match directory.is_dir() {
+        true => Some(Directory::open(Arc::new(Disk), options)?),
+        false => None,
+    };
+    for name in [&options.appenddirname, &options.appendfilename] {
+        let from = options.dir.join(name);
+        if !from.exists() {
+            continue;
+        }
+        let to = free_name(&options.dir.join(format!("{name}.{suffix}")));
+        let renamed = Disk
+            .rename(&from, &to)
+            .and_then(|()| Disk.sync_dir(&options.dir));
+        renamed.map_err(|error| {
+            let what = format!("Can't move {} to {}", from.display(), to.display());
+            DirectoryError::Io(what, error)
+        })?;
+        moved.push(to);
+    }
+    Ok(moved)
+}
+
+fn free_name(wanted: &Path) -> PathBuf {
+    let mut name = wanted.to_owned();
+    let mut number = 1;
+    while name.symlink_metadata().is_ok() {
+        number += 1;
+        name = PathBuf::from(format!("{}-{number}", wanted.display()));
+    }
+    name
+}
+
+/// A file that is read from its beginning to its end.
+pub struct Source {
+    file: Arc<dyn File>,
+    at: u64,
+    /// Its length when it was opened, in bytes.
+    pub len: u64,
+}
+
+impl Source {
+    /// Opens a snapshot.
+    ///
+    /// # Errors
+    /// `NotFound` when there is none.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        let file = Disk.open(path, OpenMode::Read)?;
+        let len = file.len()?;
+        Ok(Self { file, at: 0, len })
+    }
+}
+
+impl Read for Source {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.file.read_at(self.at, buffer)?;
+        self.at += count as u64;
+        Ok(count)
+    }
+}
+
+/// Who wrote the snapshot `source`, by what stands in front of its entries.
+pub fn writer(source: Source) -> Writer {
+    let options = LoadOptions {
+        thresholds: Thresholds::default(),
+        checksum: false,
+        any_version: true,
+        skip_modules: true,
+        max_string: HEAD_BYTES as usize,
+    };
+    let mut head = Head::default();
+    // It ends with an error in any case, when not by the first entry then by the end of the bytes.
+    let result = rdb::load(&mut source.take(HEAD_BYTES), &options, &mut head);
+    match result {
+        Err(error) if matches!(error.cause, rdb::RdbCause::Signature(_)) => Writer::Unknown,
+        _ if head.with_log => Writer::WithLog,
+        _ if head.by_lodestore => Writer::WithoutLog,
+        _ => Writer::Other,
+    }
+}
+
+#[derive(Default)]
+struct Head {
+    by_lodestore: bool,
+    with_log: bool,
+}
+
+impl Sink for Head {
+    fn entry(&mut self, _: LoadedEntry<'_>) -> Result<(), String> {
+        Err("enough".to_owned())
+    }
+
+    fn function(&mut self, _: &[u8]) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn aux(&mut self, name: &[u8], _: &[u8]) {
+        self.by_lodestore |= name == AUX_WRITER;
+        self.with_log |= name == AUX_LOG_OFFSET;
+    }
+}
