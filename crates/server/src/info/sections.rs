@@ -261,6 +261,7 @@ fn persistence(facts: &Facts<'_>, text: &mut String) {
     let last_rewrite_s = log
         .last_rewrite_seconds
         .map_or(-1, |seconds| seconds as i64);
+    let (keys_loaded, keys_expired) = server.loading.keys();
     text.push_str("# Persistence\r\n");
     fields!(text,
         "loading": yes(server.loading.is_active()),
@@ -279,8 +280,8 @@ fn persistence(facts: &Facts<'_>, text: &mut String) {
         "rdb_current_bgsave_time_sec": -1,
         "rdb_saves": 0,
         "rdb_last_cow_size": 0,
-        "rdb_last_load_keys_expired": 0,
-        "rdb_last_load_keys_loaded": 0,
+        "rdb_last_load_keys_expired": keys_expired,
+        "rdb_last_load_keys_loaded": keys_loaded,
         "aof_enabled": yes(log.enabled),
         "aof_rewrite_in_progress": yes(rewriting),
         "aof_rewrite_scheduled": 0,
@@ -325,7 +326,7 @@ fn loading(facts: &Facts<'_>, text: &mut String) {
     fields!(text,
         "loading_start_time": started_ms / 1000,
         "loading_total_bytes": total,
-        "loading_rdb_used_mem": 0,
+        "loading_rdb_used_mem": facts.server.loading.used_memory(),
         "loading_loaded_bytes": loaded,
         "loading_loaded_perc": format_args!("{percent:.2}"),
         "loading_eta_seconds": eta_s,
@@ -392,7 +393,7 @@ fn stats(facts: &Facts<'_>, text: &mut String) {
         "pubsubshard_channels": 0,
         "latest_fork_usec": 0,
         "total_forks": 0,
-        "migrate_cached_sockets": 0,
+        "migrate_cached_sockets": facts.server.migrations.len(),
         "slave_expires_tracked_keys": 0,
         "active_defrag_hits": 0,
         "active_defrag_misses": 0,
