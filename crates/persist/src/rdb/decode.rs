@@ -9,9 +9,18 @@
 //! there is no recursion.
 
 mod error;
+mod extras;
 mod file;
+mod hash;
 mod input;
 mod kind;
+mod list;
+mod module;
+mod packed;
+mod set;
+mod sorted_set;
+mod stream;
+mod template;
 mod value;
 
 #[cfg(test)]
@@ -25,6 +34,7 @@ use crc_fast::CrcAlgorithm;
 use input::Input;
 use keyspace::Value;
 use kind::Family;
+use value::Context;
 
 /// The value of a DUMP payload. The checksum is compared when `options` say so.
 ///
@@ -46,7 +56,12 @@ pub fn restore(payload: &[u8], options: &LoadOptions) -> Result<Value, RestoreEr
         return Err(RestoreError::Footer);
     }
     let mut input = Input::of_slice(body, options.max_string);
-    value::alone(&mut input, Family::of(version), options).map_err(|cause| match cause {
+    let context = Context {
+        family: Family::of(version),
+        options,
+        templates: None,
+    };
+    value::alone(&mut input, &context).map_err(|cause| match cause {
         RdbCause::Type { code, .. } if version.0 > kind::REDIS_MAX && version < Version::V80 => {
             RestoreError::Foreign(code)
         }

@@ -35,9 +35,12 @@ pub enum RdbCause {
     /// A collection without elements; in a file such keys are skipped.
     #[error("empty key")]
     Empty,
-    /// A value or other data of a module.
+    /// A value of a module, or what it says about a key.
     #[error("The RDB file contains module data I can't load: no matching module type '{0}'")]
     Module(String),
+    /// What a module saved besides values.
+    #[error("The RDB file contains AUX module data I can't load: no matching module '{0}'")]
+    ModuleAux(String),
     /// The checksum is another one.
     #[error("Wrong RDB checksum expected: ({computed:x}) but got ({stored:x}). Aborting now.")]
     Checksum {

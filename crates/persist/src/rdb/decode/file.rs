@@ -1,12 +1,15 @@
 //! A whole file: its opcodes, and the entries between them.
 
 use super::error::{Place, RdbCause, RdbError};
+use super::extras::Extras;
 use super::input::Input;
 use super::kind::{self, Family};
-use super::value;
+use super::module;
+use super::template::{self, Templates};
+use super::value::{self, Context};
 use crate::rdb::format::{self, opcode, types};
 use crate::rdb::{Access, LoadOptions, LoadedEntry, Sink, Skipped, Version};
-use keyspace::NewValue;
+use keyspace::{NewValue, Value};
 use std::cell::RefCell;
 use std::io::{self, Read};
 use values::Element;
@@ -44,6 +47,7 @@ pub fn load(
         db: 0,
         key: Vec::new(),
         attributes: Attributes::default(),
+        templates: Templates::new(),
         code: None,
     };
     match loading.run() {
@@ -81,6 +85,7 @@ impl Read for Watched<'_, '_> {
 struct Attributes {
     deadline: Option<u64>,
     access: Access,
+    extras: Extras,
 }
 
 struct Loading<'a, 's> {
@@ -91,6 +96,7 @@ struct Loading<'a, 's> {
     db: u32,
     key: Vec<u8>,
     attributes: Attributes,
+    templates: Templates,
     /// The type of the value that is being read; `None` between entries.
     code: Option<u8>,
 }
@@ -216,20 +222,44 @@ impl Loading<'_, '_> {
                     "Pre-release function format not supported.",
                 ));
             }
-            _ => {
-                return Err(RdbCause::Type {
-                    code,
-                    version: Some(self.version),
-                });
+            opcode::MODULE_AUX => {
+                module::skip_auxiliary(&mut self.input, self.options.skip_modules)?;
             }
+            _ => self.own_opcode(code)?,
         }
         Ok(())
+    }
+
+    /// Opcodes that mean this in one family alone.
+    fn own_opcode(&mut self, code: u8) -> Result<(), RdbCause> {
+        match (Family::of(self.version), code) {
+            (Family::Redis, template::TEMPLATE) => {
+                template::define(&mut self.input, &mut self.templates)
+            }
+            (Family::Redis, template::KEY_META) => {
+                module::skip_key_metadata(&mut self.input, self.options.skip_modules)
+            }
+            (Family::Valkey, opcode::SLOT_IMPORT) => {
+                self.input.skip_string()?;
+                for _ in 0..self.input.length()? {
+                    self.input.length()?;
+                    self.input.length()?;
+                }
+                Ok(())
+            }
+            _ => Err(RdbCause::Type {
+                code,
+                version: Some(self.version),
+            }),
+        }
     }
 
     fn aux(&mut self) -> Result<(), RdbCause> {
         let name = self.input.string()?.to_vec();
         let value = self.input.string()?.to_vec();
-        self.tell(|sink| sink.aux(&name, &value));
+        if !self.attributes.extras.keep(&name, &value) {
+            self.tell(|sink| sink.aux(&name, &value));
+        }
         Ok(())
     }
 
@@ -244,12 +274,7 @@ impl Loading<'_, '_> {
                 Element::Bytes(bytes) => NewValue::Bytes(bytes),
             }
         } else {
-            match value::read(
-                &mut self.input,
-                code,
-                Family::of(self.version),
-                self.options,
-            ) {
+            match self.value(code, &attributes.extras) {
                 Ok(value) => NewValue::Owned(value),
                 Err(cause) => return self.skip(cause),
             }
@@ -268,19 +293,28 @@ impl Loading<'_, '_> {
         Ok(())
     }
 
+    /// A value of a type other than strings.
+    fn value(&mut self, code: u8, extras: &Extras) -> Result<Value, RdbCause> {
+        let context = Context {
+            family: Family::of(self.version),
+            options: self.options,
+            templates: Some(&self.templates),
+        };
+        let mut value = value::read(&mut self.input, code, &context)?;
+        extras.apply(&mut value, self.options.max_string)?;
+        Ok(value)
+    }
+
     /// Goes on behind an entry that is not loaded, if that is allowed.
     fn skip(&mut self, cause: RdbCause) -> Result<(), RdbCause> {
-        let why = match &cause {
+        let why = match cause {
             RdbCause::Empty => Skipped::Empty,
-            _ => {
-                return Err(match cause {
-                    RdbCause::Type { code, .. } => RdbCause::Type {
-                        code,
-                        version: Some(self.version),
-                    },
-                    cause => cause,
-                });
+            RdbCause::Module(name) if self.options.skip_modules => Skipped::Module(name),
+            RdbCause::Type { code, .. } => {
+                let version = Some(self.version);
+                return Err(RdbCause::Type { code, version });
             }
+            cause => return Err(cause),
         };
         self.tell(|sink| sink.skipped(self.db, &self.key, why));
         self.code = None;

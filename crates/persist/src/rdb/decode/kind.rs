@@ -12,7 +12,7 @@ pub(super) const CHECKSUM_SINCE: u16 = 5;
 pub(super) const FOREIGN_MIN: u8 = 22;
 
 /// From here on numbers are opcodes.
-pub(super) const OPCODE_MIN: u8 = 243;
+pub(super) const OPCODE_MIN: u8 = 242;
 
 /// Which servers a version belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +41,7 @@ pub(super) fn name(code: u8) -> &'static str {
     NAMES.get(usize::from(code)).copied().unwrap_or("unknown")
 }
 
-const NAMES: [&str; 28] = [
+const NAMES: [&str; 33] = [
     "string",
     "list",
     "set",
@@ -70,4 +70,9 @@ const NAMES: [&str; 28] = [
     "hash-listpack-ex",
     "stream-4",
     "stream-5",
+    "array",
+    "hash-template-listpack",
+    "hash-template-listpack-ref",
+    "hash-template",
+    "hash-template-ref",
 ];
