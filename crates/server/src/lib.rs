@@ -33,6 +33,7 @@ pub mod pause;
 pub mod process;
 pub mod redact;
 pub mod server;
+pub mod snapshot;
 pub mod start;
 pub mod stats;
 pub mod table;

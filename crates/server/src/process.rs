@@ -31,6 +31,11 @@ pub fn os_text(error: &io::Error) -> String {
     }
 }
 
+/// Whether there is a process with this number, anybody's.
+pub fn is_running(pid: u32) -> bool {
+    sys::is_running(pid)
+}
+
 /// Goes on as a background process of its own session, with standard streams from and to nowhere. To be called before
 /// any thread exists and before the log is opened.
 pub fn daemonize() -> io::Result<()> {

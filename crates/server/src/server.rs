@@ -22,6 +22,7 @@ use crate::monitor::Monitors;
 use crate::net::listener::Listener;
 use crate::net::mailbox::{Mailbox, Message};
 use crate::pause::Pause;
+use crate::snapshot::Snapshots;
 use crate::stats::{Totals, WorkerStats};
 use crate::table::CommandTable;
 
@@ -140,6 +141,8 @@ pub struct Server {
     pub pause: Pause,
     /// Background thread.
     pub lazy: Background,
+    /// Snapshots.
+    pub snapshots: Snapshots,
     /// Keyspace events.
     pub events: Events,
     /// Connections to other servers that MIGRATE keeps.
@@ -260,8 +263,14 @@ impl Server {
         self.switches.lazy_expire.load(Ordering::Relaxed)
     }
 
-    /// Changes since the data was last saved: since the start, as there are no snapshots yet.
+    /// Changes since the beginning of the last good snapshot.
     pub fn changes_since_save(&self) -> u64 {
+        let saved = self.snapshots.saved_changes.load(Ordering::Relaxed);
+        self.changes_made().saturating_sub(saved)
+    }
+
+    /// Changes since the start.
+    pub fn changes_made(&self) -> u64 {
         self.workers
             .iter()
             .map(|worker| worker.stats.changes.get())

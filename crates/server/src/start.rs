@@ -180,6 +180,7 @@ fn build(config: Config) -> Result<Arc<Server>, StartError> {
         lru: Default::default(),
         pause: Default::default(),
         lazy: Default::default(),
+        snapshots: Default::default(),
         events: Default::default(),
         migrations: Default::default(),
         monitors: Default::default(),
@@ -463,6 +464,7 @@ impl Cron {
         crate::info::metrics::sample(server);
         self.balance.tick(server, now_ms, exec.now_ns);
         check_signals(server);
+        crate::snapshot::tick(server, now_ms);
         server.migrations.close_idle();
         if now_ms >= self.next_mend_ms {
             self.next_mend_ms = now_ms + MEND_INTERVAL_MS;

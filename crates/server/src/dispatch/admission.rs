@@ -118,6 +118,9 @@ fn check_memory(exec: &mut Executor, server: &Server, flags: Flags) -> Result<()
 
 fn check_disk(server: &Server, entry: &Entry, flags: Flags) -> Result<(), CommandError> {
     if flags.has(Flags::WRITE) || entry.command.name == "ping" {
+        if let Some(error) = crate::snapshot::refuses_writes(server) {
+            return Err(error);
+        }
         return crate::durability::admit_write(server);
     }
     Ok(())

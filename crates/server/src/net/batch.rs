@@ -165,12 +165,14 @@ impl Worker {
     }
 
     /// All shards for the whole round, when this is the only worker with clients and the last round was
-    /// long enough to pay for locking them all. Not while memory is bounded: eviction locks by itself.
+    /// long enough to pay for locking them all. Not while memory is bounded: eviction locks by itself. Nor while
+    /// a snapshot is taken: it could wait for a gap between rounds for ever.
     fn hold_all<'k>(&self, server: &'k Server, batch: &Batch) -> Held<'k> {
         let shards = server.keyspace.shard_count();
         let pays = batch.requests >= shards * REQUESTS_PER_HELD_SHARD;
         let alone = server.switches.active_workers.load(Ordering::Relaxed) == 1 && self.index == 0;
-        (pays && alone && server.switches.max_memory.load(Ordering::Relaxed) == 0)
+        let is_wanted = server.snapshots.walking.load(Ordering::Relaxed);
+        (pays && alone && !is_wanted && server.switches.max_memory.load(Ordering::Relaxed) == 0)
             .then(|| server.keyspace.lock_all())
     }
 

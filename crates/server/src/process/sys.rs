@@ -33,6 +33,18 @@ pub(super) fn daemonize() -> io::Result<()> {
     Ok(())
 }
 
+/// See [`super::is_running`].
+pub(super) fn is_running(pid: u32) -> bool {
+    let Ok(pid) = libc::pid_t::try_from(pid) else {
+        return false;
+    };
+    // SAFETY: takes no pointers; signal 0 only asks.
+    match check(unsafe { libc::kill(pid, 0) }) {
+        Ok(_) => true,
+        Err(error) => error.raw_os_error() != Some(libc::ESRCH),
+    }
+}
+
 /// Stops the process until somebody continues it.
 pub(super) fn stop_self() {
     // SAFETY: takes no pointers.

@@ -3,6 +3,7 @@
 use keyspace::{Cleared, Shard};
 use smallvec::SmallVec;
 
+use crate::client::Origin;
 use crate::command::*;
 use crate::config::P;
 use crate::context::{Context, Data};
@@ -132,6 +133,10 @@ fn flush(ctx: &mut Context<'_, '_>, only: Option<u32>) -> CommandResult {
     let cleared = clear(&mut ctx.data, only);
     let keys: u64 = cleared.iter().map(|part| part.len() as u64).sum();
     ctx.data.effects.add_dirty(keys);
+    if only.is_none() && ctx.data.origin == Origin::Client {
+        let unlogged = ctx.data.effects.dirty();
+        crate::snapshot::after_flush_all(ctx.server, ctx.data.locked, unlogged);
+    }
     if in_background {
         ctx.server.lazy.free_many(Box::new(cleared), keys);
     } else {

@@ -8,6 +8,7 @@ pub mod info;
 pub mod latency;
 pub mod memory;
 pub mod process;
+pub mod save;
 
 use crate::command::Command;
 
@@ -19,12 +20,14 @@ pub const COMMANDS: &[&Command] = &[
     &config::CONFIG,
     &debug::DEBUG,
     &info::INFO,
-    &process::LASTSAVE,
+    &save::BGSAVE,
+    &save::LASTSAVE,
     &latency::LATENCY,
     &process::LOLWUT,
     &memory::MEMORY,
     &process::MONITOR,
     &process::ROLE,
+    &save::SAVE,
     &process::SHUTDOWN,
     &commandlog::SLOWLOG,
     &process::TIME,

@@ -1,7 +1,5 @@
 //! The process as a whole: its role, its time, its end.
 
-use std::sync::atomic::Ordering;
-
 use crate::command::{Arg, ArgKind, Categories, Command, CommandResult, Flags, Group, Outcome};
 use crate::config::P;
 use crate::context::Context;
@@ -27,27 +25,6 @@ fn bgrewriteaof(ctx: &mut Context<'_, '_>) -> CommandResult {
     crate::durability::rewrite(ctx.server)?;
     ctx.reply
         .simple("Background append only file rewriting started");
-    Ok(Outcome::Done)
-}
-
-pub(crate) const LASTSAVE: Command = Command {
-    name: "lastsave",
-    arity: 1,
-    flags: Flags::LOADING.or(Flags::STALE).or(Flags::FAST),
-    categories: Categories::ADMIN
-        .or(Categories::DANGEROUS)
-        .or(Categories::FAST),
-    group: Group::Server,
-    since: "1.0.0",
-    summary: "Tells when the data was last saved, as Unix seconds.",
-    complexity: "O(1)",
-    hints: &["nondeterministic_output"],
-    handler: lastsave,
-    ..Command::BASE
-};
-fn lastsave(ctx: &mut Context<'_, '_>) -> CommandResult {
-    let seconds = ctx.server.last_save_s.load(Ordering::Relaxed);
-    ctx.reply.integer(seconds as i64);
     Ok(Outcome::Done)
 }
 

@@ -1,0 +1,118 @@
+//! Snapshots by command: SAVE, BGSAVE, LASTSAVE.
+
+use std::sync::atomic::Ordering;
+
+use crate::command::*;
+use crate::context::Context;
+use crate::error::CommandError;
+use crate::snapshot::{self, Purpose, Save};
+
+pub(crate) const SAVE: Command = Command {
+    name: "save",
+    arity: 1,
+    flags: Flags::NO_ASYNC_LOADING
+        .or(Flags::ADMIN)
+        .or(Flags::NOSCRIPT)
+        .or(Flags::NO_MULTI),
+    categories: Categories::ADMIN
+        .or(Categories::DANGEROUS)
+        .or(Categories::SLOW),
+    locks: Locks::All,
+    group: Group::Server,
+    since: "1.0.0",
+    summary: "Writes all data to the RDB file while everybody waits.",
+    complexity: "O(N) in the number of keys",
+    handler: save,
+    ..Command::BASE
+};
+fn save(ctx: &mut Context<'_, '_>) -> CommandResult {
+    if ctx.server.snapshots.purpose() == Some(Purpose::Save) {
+        return Err(CommandError::line(
+            "ERR Background save already in progress",
+        ));
+    }
+    snapshot::save(ctx.server, ctx.data.locked, 0)
+        .map_err(|reason| CommandError::owned(format!("ERR {reason}")))?;
+    ctx.reply.ok();
+    Ok(Outcome::Done)
+}
+
+pub(crate) const BGSAVE: Command = Command {
+    name: "bgsave",
+    arity: -1,
+    flags: Flags::NO_ASYNC_LOADING.or(Flags::ADMIN).or(Flags::NOSCRIPT),
+    categories: Categories::ADMIN
+        .or(Categories::DANGEROUS)
+        .or(Categories::SLOW),
+    locks: Locks::All,
+    group: Group::Server,
+    since: "1.0.0",
+    summary: "Writes all data, as it is now, to the RDB file in the background.",
+    complexity: "O(1) for the caller",
+    args: &[Arg {
+        name: "operation",
+        kind: ArgKind::OneOf,
+        optional: true,
+        args: &[
+            Arg {
+                name: "schedule",
+                kind: ArgKind::PureToken,
+                token: Some("SCHEDULE"),
+                since: Some("3.2.2"),
+                ..Arg::BASE
+            },
+            Arg {
+                name: "cancel",
+                kind: ArgKind::PureToken,
+                token: Some("CANCEL"),
+                since: Some("8.1.0"),
+                ..Arg::BASE
+            },
+        ],
+        ..Arg::BASE
+    }],
+    handler: bgsave,
+    ..Command::BASE
+};
+fn bgsave(ctx: &mut Context<'_, '_>) -> CommandResult {
+    let is_scheduled = match ctx.args.len() {
+        1 => false,
+        2 if ctx.is_word(1, "SCHEDULE") => true,
+        2 if ctx.is_word(1, "CANCEL") => {
+            let answer = snapshot::cancel(ctx.server)?;
+            ctx.reply.simple(answer);
+            return Ok(Outcome::Done);
+        }
+        _ => return Err(CommandError::Syntax),
+    };
+    // In the middle of a transaction the data is nothing that anybody should ever see.
+    let how = match (ctx.in_transaction, is_scheduled) {
+        (true, _) => Save::AfterTransaction,
+        (false, true) => Save::Scheduled,
+        (false, false) => Save::Now,
+    };
+    let answer = snapshot::background(ctx.server, ctx.data.locked, how)?;
+    ctx.reply.simple(answer);
+    Ok(Outcome::Done)
+}
+
+pub(crate) const LASTSAVE: Command = Command {
+    name: "lastsave",
+    arity: 1,
+    flags: Flags::LOADING.or(Flags::STALE).or(Flags::FAST),
+    categories: Categories::ADMIN
+        .or(Categories::DANGEROUS)
+        .or(Categories::FAST),
+    group: Group::Server,
+    since: "1.0.0",
+    summary: "Tells when the data was last saved, as Unix seconds.",
+    complexity: "O(1)",
+    hints: &["nondeterministic_output"],
+    handler: lastsave,
+    ..Command::BASE
+};
+fn lastsave(ctx: &mut Context<'_, '_>) -> CommandResult {
+    let seconds = ctx.server.last_save_s.load(Ordering::Relaxed);
+    ctx.reply.integer(seconds as i64);
+    Ok(Outcome::Done)
+}
