@@ -5,15 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use keyspace::Locked;
-use persist::rdb::{LoadOptions, LoadedEntry, Sink};
-use persist::{Admission, Target};
+use persist::Admission;
 use resp::{Limits, Output, Progress, RequestParser};
 
 use crate::client::{ClientShared, Origin, Session};
-use crate::config::P;
 use crate::dispatch::{self, Executor, Request};
 use crate::error::CommandError;
 use crate::image::{write_command, write_entry};
+use crate::loading::Replay;
 use crate::net::mailbox::Message;
 use crate::server::Server;
 
@@ -188,12 +187,12 @@ pub fn load_again(server: &Server) -> Result<(), CommandError> {
     let was_enabled = server.log.is_enabled();
     server.log.disable();
     clear(server, &mut locked);
-    let result = server.log.load(&mut LockedTarget {
-        server,
-        exec: Executor::new(server, 0),
-        session: replay_session(server),
-        locked: &mut locked,
-    });
+    let mut replay = Replay::new(server, Some(&mut locked));
+    let result = server
+        .log
+        .load(&mut replay)
+        .map_err(|error| error.to_string());
+    let result = result.and_then(|_| replay.finish());
     if !was_enabled {
         server.log.disable();
     }
@@ -202,58 +201,6 @@ pub fn load_again(server: &Server) -> Result<(), CommandError> {
         Err(error) => Err(CommandError::owned(format!(
             "ERR Error trying to load the AOF files, check server logs: {error}"
         ))),
-    }
-}
-
-/// Takes what files hold under locks that are held already.
-struct LockedTarget<'a, 'k> {
-    server: &'a Server,
-    exec: Executor,
-    session: Session,
-    locked: &'a mut Locked<'k>,
-}
-
-impl Sink for LockedTarget<'_, '_> {
-    fn entry(&mut self, entry: LoadedEntry<'_>) -> Result<(), String> {
-        if entry.db >= self.server.keyspace.databases() {
-            return Err(format!("database {} is out of range", entry.db));
-        }
-        let hash = self.server.keyspace.hash(entry.key);
-        let lru = self.server.lru.now().restored(entry.access);
-        if let Some(shard) = self.locked.shard_mut(hash) {
-            let (db, deadline) = (entry.db, entry.deadline);
-            drop(shard.put(db, hash, entry.key, entry.value, deadline, lru));
-        }
-        Ok(())
-    }
-
-    fn function(&mut self, _code: &[u8]) -> Result<(), String> {
-        // They are in force already: only the data was dropped.
-        Ok(())
-    }
-}
-
-impl Target for LockedTarget<'_, '_> {
-    fn command(&mut self, args: resp::Args<'_>) -> Result<(), String> {
-        replay(
-            &mut self.exec,
-            self.server,
-            &mut self.session,
-            args,
-            self.locked,
-        )
-    }
-
-    fn progress(&mut self, _loaded: u64, _total: u64) {}
-
-    fn rdb_options(&self) -> LoadOptions {
-        LoadOptions {
-            thresholds: self.server.config.thresholds(),
-            checksum: true,
-            any_version: false,
-            skip_modules: false,
-            max_string: self.server.config.size(P::ProtoMaxBulkLen),
-        }
     }
 }
 

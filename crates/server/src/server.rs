@@ -1,7 +1,7 @@
 //! What the threads of one server share.
 
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crossbeam_utils::CachePadded;
 use keyspace::Keyspace;
@@ -176,6 +176,8 @@ pub struct Server {
     pub timed_waits: AtomicU64,
     /// Clients with CLIENT PAUSE postponed commands or a MULTI with watched keys, for INFO.
     pub watching_clients: AtomicU64,
+    /// Libraries of functions that files brought, as they stood there: kept for the files that are written.
+    pub functions: Mutex<Vec<Box<[u8]>>>,
     /// When data was last saved, Unix seconds.
     pub last_save_s: AtomicU64,
     /// The way back to the shared pointer, for jobs of the background thread.
@@ -280,6 +282,18 @@ impl Server {
     /// Sums of the workers' counters.
     pub fn totals(&self) -> Totals {
         Totals::of(self.workers.iter().map(|worker| &*worker.stats))
+    }
+
+    /// The libraries of functions are these from now on.
+    pub fn set_functions(&self, functions: Vec<Box<[u8]>>) {
+        *self.lock_functions() = functions;
+    }
+
+    /// The libraries of functions.
+    pub fn lock_functions(&self) -> MutexGuard<'_, Vec<Box<[u8]>>> {
+        self.functions
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// True when changes have to be encoded for the log.

@@ -43,9 +43,15 @@ pub enum StartError {
         /// The system's reason.
         text: String,
     },
-    /// The data could not be loaded.
+    /// The log could not be loaded.
     #[error("{0}")]
     Load(#[from] persist::LoadError),
+    /// The snapshot could not be loaded; the log of the server says why.
+    #[error("Fatal error loading the DB, check server logs. Exiting.")]
+    Snapshot,
+    /// What was loaded could not be put into place.
+    #[error("{0}")]
+    Data(String),
     /// A parameter that only the server can judge.
     #[error("{0}")]
     Config(String),
@@ -75,10 +81,8 @@ impl Instance {
         log::info!("Server initialized");
         let pid_file = write_pid_file(&server);
         watch_log(&server);
-        let load = server.config.bool(P::AppendOnly);
-        if load {
-            server.loading.begin(server.now_ms());
-        }
+        // Before anybody can be served.
+        server.loading.begin(server.now_ms());
         let workers = spawn(&server)?;
         let mut instance = Self {
             server,
@@ -86,11 +90,14 @@ impl Instance {
             pid_file,
             supervisor,
         };
-        if load && let Err(error) = crate::loading::load_log(&instance.server) {
-            log::error!("{error}");
+        let server = &instance.server;
+        if let Err(error) = crate::loading::load_all(server, &log_options(&server.config)) {
+            if server.shutdown.is_requested() {
+                return Ok(instance);
+            }
             instance.stop(1);
             instance.join();
-            return Err(error.into());
+            return Err(error);
         }
         instance.server.log.start()?;
         announce(&instance.server);
@@ -197,6 +204,7 @@ fn build(config: Config) -> Result<Arc<Server>, StartError> {
         waiting_clients: AtomicU64::new(0),
         timed_waits: AtomicU64::new(0),
         watching_clients: AtomicU64::new(0),
+        functions: Mutex::default(),
         last_save_s: AtomicU64::new(0),
         next_expiry_ms: AtomicU64::new(0),
         me: me.clone(),
@@ -541,6 +549,10 @@ pub struct ShutdownOptions {
 /// snapshots yet, so what is not in the log is lost; SAVE therefore needs the log.
 pub fn request_shutdown(server: &Server, options: ShutdownOptions) -> Result<(), CommandError> {
     log::warn!("User requested shutdown...");
+    if server.loading.is_active() {
+        log::warn!("Received shutdown signal during loading, exiting now.");
+        return finish_shutdown(server);
+    }
     if options.save && !server.log.is_enabled() && !options.force {
         log::warn!(
             "SHUTDOWN SAVE: there is no append only file, and snapshots are not part of this version; can't exit."
@@ -553,6 +565,10 @@ pub fn request_shutdown(server: &Server, options: ShutdownOptions) -> Result<(),
         log::warn!("Error trying to write the append only file, can't exit: {error}");
         return Err(shutdown_error());
     }
+    finish_shutdown(server)
+}
+
+fn finish_shutdown(server: &Server) -> Result<(), CommandError> {
     STOPPING.store(true, Ordering::Release);
     server.shutdown.request(0);
     server.broadcast(|| Message::Stop);

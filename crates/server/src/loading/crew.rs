@@ -1,0 +1,140 @@
+//! Threads that insert while another one reads.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use super::batch::{Batch, Duplicate, Inserter, Present};
+use crate::server::Server;
+
+/// Batches that wait: enough to bridge a slow value, few enough to stay in the cache.
+const WAITING_MAX: usize = 4;
+
+/// More inserters than this find nothing to do: reading is the slower part.
+const INSERTERS_MAX: usize = 2;
+
+/// What went wrong in a thread.
+pub(super) enum Trouble {
+    /// A key was there twice.
+    Duplicate(Duplicate),
+    /// A thread could not be started, or ended by a defect.
+    Thread(&'static str),
+}
+
+/// The threads. Dropping this waits for them.
+pub(super) struct Crew {
+    sender: Option<SyncSender<Batch>>,
+    threads: Vec<JoinHandle<()>>,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    failed: AtomicBool,
+    duplicate: Mutex<Option<Duplicate>>,
+    /// Empty batches, to be filled again.
+    spare: Mutex<Vec<Batch>>,
+}
+
+/// How many threads may insert while one reads: 0 when there is no core for them.
+pub(super) fn crew_size() -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    (cores - 1).min(INSERTERS_MAX)
+}
+
+impl Crew {
+    /// Starts so many threads; nothing when the system refuses them, or none are wanted.
+    pub(super) fn start(server: &Server, size: usize, present: Present) -> Option<Self> {
+        if size == 0 {
+            return None;
+        }
+        let server = server.me.upgrade()?;
+        let (sender, receiver) = sync_channel(WAITING_MAX);
+        // The threads alone own the receiving end: when all of them are gone, sending fails instead of waiting.
+        let receiver = Arc::new(Mutex::new(receiver));
+        let shared = Arc::new(Shared {
+            failed: AtomicBool::new(false),
+            duplicate: Mutex::default(),
+            spare: Mutex::default(),
+        });
+        let mut threads = Vec::new();
+        for number in 0..size {
+            let (server, shared) = (Arc::clone(&server), Arc::clone(&shared));
+            let receiver = Arc::clone(&receiver);
+            let first = number * server.keyspace.shard_count() / size;
+            let builder = std::thread::Builder::new().name(format!("loader-{number}"));
+            let started = builder.spawn(move || work(&server, &receiver, &shared, first, present));
+            threads.extend(started.ok());
+        }
+        (!threads.is_empty()).then_some(Self {
+            sender: Some(sender),
+            threads,
+            shared,
+        })
+    }
+
+    /// Hands a batch on and leaves an empty one. Waits while too many wait already.
+    pub(super) fn send(&mut self, batch: &mut Batch) -> Result<(), Trouble> {
+        let spare = lock(&self.shared.spare).pop().unwrap_or_default();
+        let full = std::mem::replace(batch, spare);
+        let sent = self.sender.as_ref().map(|sender| sender.send(full));
+        if !matches!(sent, Some(Ok(()))) || self.shared.failed.load(Ordering::Acquire) {
+            return Err(self.trouble());
+        }
+        Ok(())
+    }
+
+    /// Waits until everything sent is in the shards.
+    pub(super) fn finish(mut self) -> Result<(), Trouble> {
+        let panicked = self.join();
+        if panicked || self.shared.failed.load(Ordering::Acquire) {
+            return Err(self.trouble());
+        }
+        Ok(())
+    }
+
+    fn trouble(&self) -> Trouble {
+        match lock(&self.shared.duplicate).take() {
+            Some(duplicate) => Trouble::Duplicate(duplicate),
+            None => Trouble::Thread("a thread that inserts entries has ended"),
+        }
+    }
+
+    fn join(&mut self) -> bool {
+        self.sender = None;
+        let threads = self.threads.drain(..);
+        threads.fold(false, |panicked, thread| thread.join().is_err() | panicked)
+    }
+}
+
+impl Drop for Crew {
+    fn drop(&mut self) {
+        self.join();
+    }
+}
+
+fn work(
+    server: &Server,
+    receiver: &Mutex<Receiver<Batch>>,
+    shared: &Shared,
+    first: usize,
+    present: Present,
+) {
+    let mut inserter = Inserter::default();
+    loop {
+        let next = lock(receiver).recv();
+        let Ok(mut batch) = next else { return };
+        let result = inserter.insert(&mut batch, &server.keyspace, None, first, present);
+        keyspace::memory::publish();
+        if let Err(duplicate) = result {
+            lock(&shared.duplicate).get_or_insert(duplicate);
+            shared.failed.store(true, Ordering::Release);
+            return;
+        }
+        lock(&shared.spare).push(batch);
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

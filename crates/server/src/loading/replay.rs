@@ -1,0 +1,130 @@
+//! Where a log goes: entries of its base by the intake, commands through the dispatcher.
+
+use keyspace::Locked;
+use persist::Target;
+use persist::rdb::{LoadOptions, LoadedEntry, Sink, Skipped};
+use resp::{Args, Output};
+
+use super::batch::Present;
+use super::intake::{Intake, Rules, delay, load_options};
+use crate::client::Session;
+use crate::dispatch::{self, Executor, Request};
+use crate::server::Server;
+
+/// Takes the files of a log. [`Replay::finish`] must be called at their end.
+pub struct Replay<'a, 'k> {
+    intake: Intake<'a, 'k>,
+    /// Entries were taken that commands cannot see yet.
+    unsettled: bool,
+    exec: Executor,
+    session: Session,
+    out: Output,
+    /// Commands run.
+    commands: u64,
+}
+
+impl<'a, 'k> Replay<'a, 'k> {
+    /// For a log that is loaded into `server`. With `held` these are all shards, locked; without, none of them is.
+    pub fn new(server: &'a Server, held: Option<&'a mut Locked<'k>>) -> Self {
+        // The commands behind the base know what has expired since.
+        let rules = Rules {
+            drop_expired: false,
+            present: Present::Refuse,
+        };
+        // Threads beyond the workers count with the first one.
+        let worker = if held.is_some() {
+            0
+        } else {
+            server.workers.len()
+        };
+        Self {
+            intake: Intake::new(server, held, rules),
+            unsettled: false,
+            exec: Executor::new(server, worker),
+            session: crate::durability::replay_session(server),
+            out: Output::new(),
+            commands: 0,
+        }
+    }
+
+    /// The end of the log.
+    pub fn finish(&mut self) -> Result<(), String> {
+        if std::mem::take(&mut self.unsettled) {
+            self.intake.finish()?;
+        }
+        Ok(())
+    }
+
+    fn run(&mut self, args: Args<'_>) -> Result<(), String> {
+        let server = self.intake.server();
+        if let Some(locked) = self.intake.held() {
+            let (exec, session) = (&mut self.exec, &mut self.session);
+            return crate::durability::replay(exec, server, session, args, locked);
+        }
+        let request = Request::new(server, args);
+        if !matches!(request.entry, Ok(Some(_))) {
+            return Err(format!(
+                "Unknown command '{}' reading the append only file",
+                String::from_utf8_lossy(args.arg(0))
+            ));
+        }
+        let (exec, session) = (&mut self.exec, &mut self.session);
+        dispatch::run(exec, server, session, request, &mut self.out, &mut None);
+        let failed = self
+            .out
+            .as_contiguous()
+            .and_then(|reply| reply.strip_prefix(b"-"))
+            .map(|line| String::from_utf8_lossy(line).trim_end().to_owned());
+        self.out.clear();
+        failed.map_or(Ok(()), Err)
+    }
+}
+
+impl Sink for Replay<'_, '_> {
+    #[inline]
+    fn entry(&mut self, entry: LoadedEntry<'_>) -> Result<(), String> {
+        self.unsettled = true;
+        self.intake.entry(entry)
+    }
+
+    fn function(&mut self, code: &[u8]) -> Result<(), String> {
+        self.unsettled = true;
+        self.intake.function(code)
+    }
+
+    fn aux(&mut self, name: &[u8], value: &[u8]) {
+        self.unsettled = true;
+        self.intake.aux(name, value);
+    }
+
+    fn skipped(&mut self, db: u32, key: &[u8], why: Skipped) {
+        self.intake.skipped(db, key, why);
+    }
+
+    fn progress(&mut self, bytes: u64) {
+        // The base is the first file.
+        self.intake.progress(bytes);
+    }
+}
+
+impl Target for Replay<'_, '_> {
+    fn command(&mut self, args: Args<'_>) -> Result<(), String> {
+        self.finish()?;
+        self.intake.check_stopping()?;
+        self.run(args)?;
+        self.commands += 1;
+        delay(self.intake.server(), self.commands);
+        Ok(())
+    }
+
+    fn progress(&mut self, loaded: u64, total: u64) {
+        keyspace::memory::publish();
+        let loading = &self.intake.server().loading;
+        loading.set_total(total);
+        loading.progress(loaded);
+    }
+
+    fn rdb_options(&self) -> LoadOptions {
+        load_options(self.intake.server())
+    }
+}
