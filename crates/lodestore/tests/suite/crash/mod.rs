@@ -5,6 +5,7 @@
 
 mod collections;
 mod lane;
+mod queues;
 
 use std::time::Duration;
 
