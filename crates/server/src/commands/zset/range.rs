@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use values::{DIGITS, SortedSet, SortedSetBuilder, Thresholds};
+use values::{DIGITS, Element, SortedSet, SortedSetBuilder, Thresholds};
 
 use super::bounds::{By, Limit, Span};
 use super::{arguments, store, write_members};
@@ -80,6 +80,29 @@ impl<'a> Request<'a> {
             Span::Ranks(..) => ranks,
             _ => self.limit.part_of(ranks, self.reverse),
         }
+    }
+
+    /// A sorted set of the members in the range.
+    ///
+    /// Redis adds them one by one, in the order of the request, and what is added to a packed sorted set loses the
+    /// sign of a zero.
+    fn copy_of(&self, members: &SortedSet, limits: &Thresholds) -> SortedSet {
+        let found = members.range(self.ranks(members));
+        let mut copy = SortedSetBuilder::with_capacity(found.len());
+        let is_counted = matches!(self.span, Span::Ranks(..));
+        let mut packed = !is_counted || found.len() <= limits.zset_entries;
+        let mut add = |(member, score): (Element<'_>, f64)| {
+            let mut digits = DIGITS;
+            let member = member.as_bytes(&mut digits);
+            packed &= copy.len() < limits.zset_entries && member.len() <= limits.zset_value;
+            let score = if packed && score == 0.0 { 0.0 } else { score };
+            copy.merge(member, score, |_, new| new);
+        };
+        match self.reverse {
+            true => found.rev().for_each(&mut add),
+            false => found.for_each(&mut add),
+        }
+        copy.finish(limits)
     }
 }
 
@@ -365,19 +388,9 @@ pub(super) fn zrangestore(ctx: &mut Context<'_, '_>) -> CommandResult {
     let (destination, source) = (ctx.key(1), ctx.key(2));
     let limits = ctx.thresholds();
     let found = match ctx.data.zset(source)? {
-        Some(members) => copy_of(members, request.ranks(members), &limits),
+        Some(members) => request.copy_of(members, &limits),
         None => SortedSet::new(),
     };
     store(ctx, destination, found, "zrangestore");
     Ok(Outcome::Done)
-}
-
-/// A sorted set of the members with these ranks.
-fn copy_of(members: &SortedSet, ranks: Range<usize>, limits: &Thresholds) -> SortedSet {
-    let found = members.range(ranks);
-    let mut copy = SortedSetBuilder::with_capacity(found.len());
-    for (member, score) in found {
-        copy.merge(member.as_bytes(&mut { DIGITS }), score, |_, new| new);
-    }
-    copy.finish(limits)
 }
