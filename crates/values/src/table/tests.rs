@@ -105,10 +105,13 @@ impl Checked {
             return false;
         }
         let hash = self.hash(key);
-        let item = Box::new(Item { key, hash });
+        // A box that moves makes older pointers to its item invalid: it goes to its place first.
+        let item = self
+            .model
+            .entry(key)
+            .or_insert(Box::new(Item { key, hash }));
         self.table.insert(hash, item.ptr(), &Stored);
         self.order.insert((hash, key));
-        self.model.insert(key, item);
         true
     }
 
