@@ -1,6 +1,6 @@
 //! One numbered database's part in one shard: a table of entries, a timing wheel, and counters.
 
-use crate::entry::{Block, EntryRef, OwnedBlock, Type};
+use crate::entry::{Block, EntryRef, OwnedBlock, Type, ValueRef};
 use crate::expire::Expiry;
 use crate::hash::{Hasher, KeyHash};
 use crate::hook::FRONTIER_END;
@@ -77,6 +77,16 @@ impl Database {
         self.table.candidates(hash.0, |_, ptr| {
             // SAFETY: the table holds live blocks.
             unsafe { Block::from_ptr(ptr) }.prefetch_value();
+        });
+    }
+
+    /// Shows the values that `hash` may mean; nearly always it is one at most. Reads the entries, so they should
+    /// have been prefetched some time before.
+    #[inline]
+    pub(crate) fn glance(&self, hash: KeyHash, mut look: impl FnMut(ValueRef<'_>)) {
+        self.table.candidates(hash.0, |_, ptr| {
+            // SAFETY: the table holds live blocks.
+            look(unsafe { Block::from_ptr(ptr) }.value());
         });
     }
 

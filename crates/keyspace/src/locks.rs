@@ -4,6 +4,7 @@
 //! shards ascending, then whatever the caller locks while it holds them.
 
 use crate::db::{DatabaseStats, Place};
+use crate::entry::ValueRef;
 use crate::hash::{Hasher, KeyHash};
 use crate::shard::{NEVER_MS, Shard};
 use crossbeam_utils::CachePadded;
@@ -256,6 +257,17 @@ impl Keyspace {
         }
     }
 
+    /// Shows the values that `hash` may mean, without comparing keys: for looking ahead into collections, after
+    /// [`Keyspace::prefetch_value`]. Does nothing when somebody holds the shard.
+    #[inline]
+    pub fn glance(&self, db: u32, hash: KeyHash, look: impl FnMut(ValueRef<'_>)) {
+        if let Ok(shard) = self.cells[self.shard_of(hash)].shard.try_lock()
+            && let Some(db) = shard.db(db)
+        {
+            db.glance(hash, look);
+        }
+    }
+
     /// Sizes of a database, summed over all shards. Locks one shard after the other, so it is not a
     /// consistent cut.
     pub fn db_stats(&self, db: u32) -> DatabaseStats {
@@ -350,6 +362,14 @@ impl<'a> Locked<'a> {
     pub fn prefetch_value(&self, db: u32, hash: KeyHash) {
         if let Some(db) = self.shard(hash).and_then(|shard| shard.db(db)) {
             db.prefetch_value(hash);
+        }
+    }
+
+    /// [`Keyspace::glance`] for a shard that is locked already.
+    #[inline]
+    pub fn glance(&self, db: u32, hash: KeyHash, look: impl FnMut(ValueRef<'_>)) {
+        if let Some(db) = self.shard(hash).and_then(|shard| shard.db(db)) {
+            db.glance(hash, look);
         }
     }
 

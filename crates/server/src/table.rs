@@ -19,6 +19,8 @@ pub struct Entry {
     pub parent: Option<&'static str>,
     /// How keys are found on the hot path.
     pub plan: KeyPlan,
+    /// Where the first member or field stands that the command looks for, when that is always the same place.
+    pub member: Option<usize>,
     /// It is EXEC, which runs other commands.
     pub is_exec: bool,
 }
@@ -193,6 +195,7 @@ impl CommandTable {
             subcommands,
             parent,
             plan: plan(command),
+            member: member(command),
             is_exec: command.name == "exec" && parent.is_none(),
         }));
         self.entries.push(entry);
@@ -262,6 +265,26 @@ impl CommandTable {
             }
         }
     }
+}
+
+/// The place of the first member or field behind nothing but required arguments of one word.
+fn member(command: &Command) -> Option<usize> {
+    let mut place = 1;
+    for arg in command.args {
+        let first = arg.args.first().unwrap_or(arg);
+        let is_word = first.token.is_none() && arg.token.is_none();
+        if arg.optional || !is_word {
+            return None;
+        }
+        if matches!(first.name, "field" | "member") {
+            return Some(place);
+        }
+        if arg.multiple || !arg.args.is_empty() {
+            return None;
+        }
+        place += 1;
+    }
+    None
 }
 
 fn plan(command: &'static Command) -> KeyPlan {

@@ -25,9 +25,22 @@ pub fn set_seed(seed: [u64; 2]) {
 
 /// The hash of a member or field.
 #[inline]
-pub(crate) fn hash_of(text: &[u8]) -> u64 {
+pub fn hash_of(text: &[u8]) -> u64 {
     HASHER.get_or_init(random).hash(text)
 }
+
+/// What to bring into the cache next for an element that will be looked for. The steps should lie some time
+/// apart, with those of other elements between them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ahead {
+    /// The bucket that the hash leads to.
+    Bucket,
+    /// The elements that this bucket has for the hash.
+    Elements,
+}
+
+/// Collections with fewer elements are left to the cache: hashing a member twice costs more.
+pub(crate) const AHEAD_MIN: usize = 4096;
 
 /// How one table orders hashes.
 #[derive(Clone, Copy, PartialEq, Eq)]

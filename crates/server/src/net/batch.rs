@@ -8,9 +8,10 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use keyspace::KeyHash;
+use keyspace::{KeyHash, ValueRef};
 use resp::{Args, Limits, OwnedArgs, Progress, ProtocolError, Reply, Span};
 use smallvec::SmallVec;
+use values::hash_seed::{Ahead, hash_of};
 
 use super::connection::{Connection, READ_BYTES};
 use super::limits;
@@ -78,9 +79,17 @@ struct Pending {
     entry: Result<Option<&'static Entry>, &'static Entry>,
     hash: Option<KeyHash>,
     db: u32,
+    /// Hash of the member that is looked for in a large collection.
+    member: Option<u64>,
 }
 
 impl Pending {
+    /// Where the member stands that a command on one key looks for.
+    fn member_place(&self) -> Option<usize> {
+        self.hash?;
+        self.entry.ok().flatten()?.member
+    }
+
     fn is_for_collection(&self) -> bool {
         use crate::command::Group::{Geo, Hash, List, Set, SortedSet, Stream};
         let group = self.entry.ok().flatten().map(|entry| entry.command.group);
@@ -288,6 +297,7 @@ impl Worker {
                 entry: Ok(None),
                 hash: None,
                 db: connection.session.db,
+                member: None,
             };
             look_up(server, batch, &mut pending, held);
             batch.pending.push(pending);
@@ -312,14 +322,7 @@ impl Worker {
                     (None, _) => {}
                 }
             }
-            // Collections lie one pointer further.
-            for pending in batch.pending.iter().filter(|it| it.is_for_collection()) {
-                match (pending.hash, &held) {
-                    (Some(hash), Some(locked)) => locked.prefetch_value(pending.db, hash),
-                    (Some(hash), None) => server.keyspace.prefetch_value(pending.db, hash),
-                    (None, _) => {}
-                }
-            }
+            look_into_collections(server, batch, held);
         }
         batch.requests += batch.pending.len();
         let mut queue = std::mem::take(&mut batch.pending);
@@ -522,19 +525,15 @@ fn read(connection: &mut Connection, arena: &mut [u8], used: &mut usize) -> Byte
 
 /// First stage: the command, the hash of its key, and its bucket on the way into the cache.
 fn look_up(server: &Server, batch: &mut Batch, pending: &mut Pending, held: &Held<'_>) {
-    let args = match &pending.what {
-        What::Spans(first, count) => {
-            let Some(source) = batch.sources.get(pending.source) else {
-                return;
-            };
-            let bytes = source.bytes.slice(&batch.arena);
-            Args::new(
-                bytes.get(pending.start..pending.end).unwrap_or_default(),
-                batch.spans.get(*first..first + count).unwrap_or_default(),
-            )
-        }
-        What::Inline(args) => args.as_args(),
-        What::Broken(_) => return,
+    let place = (pending.source, pending.start, pending.end);
+    let Some(args) = arguments(
+        &batch.sources,
+        &batch.arena,
+        &batch.spans,
+        place,
+        &pending.what,
+    ) else {
+        return;
     };
     pending.entry = match &batch.last {
         Some((name, entry)) if name.as_slice() == args.arg(0) => Ok(Some(*entry)),
@@ -554,6 +553,100 @@ fn look_up(server: &Server, batch: &mut Batch, pending: &mut Pending, held: &Hel
             // No subcommand: the name alone means this entry.
             batch.last = Some((SmallVec::from_slice(args.arg(0)), entry));
         }
+    }
+}
+
+/// The arguments of a request (source, first and last byte in it), unless it is broken.
+fn arguments<'a>(
+    sources: &'a [Source],
+    arena: &'a [u8],
+    spans: &'a [Span],
+    (source, start, end): (usize, usize, usize),
+    what: &'a What,
+) -> Option<Args<'a>> {
+    match what {
+        What::Spans(first, count) => {
+            let bytes = sources.get(source)?.bytes.slice(arena);
+            let spans = spans.get(*first..first + count)?;
+            Some(Args::new(bytes.get(start..end)?, spans))
+        }
+        What::Inline(args) => Some(args.as_args()),
+        What::Broken(_) => None,
+    }
+}
+
+/// Collections lie one pointer further, and what is looked for in a large one lies in a table again.
+fn look_into_collections(server: &Server, batch: &mut Batch, held: &Held<'_>) {
+    let mut large = false;
+    for pending in batch.pending.iter().filter(|it| it.is_for_collection()) {
+        match (pending.hash, held) {
+            (Some(hash), Some(locked)) => locked.prefetch_value(pending.db, hash),
+            (Some(hash), None) => server.keyspace.prefetch_value(pending.db, hash),
+            (None, _) => {}
+        }
+        large |= pending.member_place().is_some();
+    }
+    if !large {
+        return;
+    }
+    large = false;
+    let mut queue = std::mem::take(&mut batch.pending);
+    for pending in &mut queue {
+        let Some(place) = pending.member_place() else {
+            continue;
+        };
+        let bytes = (pending.source, pending.start, pending.end);
+        let args = arguments(
+            &batch.sources,
+            &batch.arena,
+            &batch.spans,
+            bytes,
+            &pending.what,
+        );
+        let member = args.and_then(|args| args.get(place));
+        let mut found = None;
+        glance(server, pending, held, |value| {
+            if let (Some(member), true) = (member, pays_to_look_ahead(value)) {
+                let hash = *found.get_or_insert_with(|| hash_of(member));
+                look_ahead(value, hash, Ahead::Bucket);
+            }
+        });
+        pending.member = found;
+        large |= found.is_some();
+    }
+    batch.pending = queue;
+    for pending in batch.pending.iter().filter(|_| large) {
+        if let Some(hash) = pending.member {
+            glance(server, pending, held, |value| {
+                look_ahead(value, hash, Ahead::Elements);
+            });
+        }
+    }
+}
+
+fn glance(server: &Server, pending: &Pending, held: &Held<'_>, look: impl FnMut(ValueRef<'_>)) {
+    match (pending.hash, held) {
+        (Some(hash), Some(locked)) => locked.glance(pending.db, hash, look),
+        (Some(hash), None) => server.keyspace.glance(pending.db, hash, look),
+        (None, _) => {}
+    }
+}
+
+fn pays_to_look_ahead(value: ValueRef<'_>) -> bool {
+    match value {
+        ValueRef::Set(set) => set.pays_to_look_ahead(),
+        ValueRef::ZSet(set) => set.pays_to_look_ahead(),
+        ValueRef::Hash(hash) => hash.pays_to_look_ahead(),
+        _ => false,
+    }
+}
+
+fn look_ahead(value: ValueRef<'_>, hash: u64, step: Ahead) {
+    match value {
+        ValueRef::Set(set) => set.look_ahead(hash, step),
+        ValueRef::ZSet(set) => set.look_ahead(hash, step),
+        ValueRef::Hash(map) => map.look_ahead(hash, step),
+        _ => {}
     }
 }
 

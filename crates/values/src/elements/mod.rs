@@ -5,7 +5,7 @@ mod block;
 
 use crate::deadlines::Deadlines;
 use crate::hash::FieldDeadline;
-use crate::hash_seed::{Scatter, hash_of};
+use crate::hash_seed::{Ahead, Scatter, hash_of};
 use crate::table::{Found, HashOf, Slot, Table};
 use ahead::Delay;
 pub(crate) use block::Block;
@@ -131,6 +131,15 @@ impl Elements {
     #[inline]
     pub(crate) fn prefetch_entry(&self, hash: u64) {
         self.request(hash);
+    }
+
+    /// One step of looking ahead for an element with this hash.
+    #[inline]
+    pub(crate) fn look_ahead(&self, hash: u64, step: Ahead) {
+        match step {
+            Ahead::Bucket => self.prefetch_bucket(hash),
+            Ahead::Elements => self.prefetch_entry(hash),
+        }
     }
 
     /// Looks for many elements, `N` at a time, so that their cache misses overlap. Tells what was found for

@@ -8,6 +8,7 @@ mod tests;
 
 use crate::distinct::all_distinct;
 use crate::elements::{Block, Elements};
+use crate::hash_seed::{AHEAD_MIN, Ahead};
 use crate::listpack::{self, Listpack, Position, View};
 use crate::malformed::Malformed;
 use crate::owner::{Editing, Owner};
@@ -348,6 +349,20 @@ impl Hash {
     pub fn convert(&mut self, limits: &Thresholds) {
         if self.is_packed() {
             self.prepare(self.len(), limits);
+        }
+    }
+
+    /// Whether bringing a field into the cache ahead of its use pays.
+    #[inline]
+    pub fn pays_to_look_ahead(&self) -> bool {
+        matches!(self.form(), Form::Table(elements) if elements.len() >= AHEAD_MIN)
+    }
+
+    /// Starts bringing into the cache what looking for a field with this hash ([`crate::hash_seed::hash_of`]) will read.
+    #[inline]
+    pub fn look_ahead(&self, hash: u64, step: Ahead) {
+        if let Form::Table(elements) = self.form() {
+            elements.look_ahead(hash, step);
         }
     }
 

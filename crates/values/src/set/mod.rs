@@ -12,6 +12,7 @@ pub use algebra::{difference, intersect, union};
 
 use crate::distinct::all_distinct;
 use crate::elements::{Block, Elements};
+use crate::hash_seed::{AHEAD_MIN, Ahead};
 use crate::intset::{self, Intset, IntsetView};
 use crate::listpack::{self, Listpack, View};
 use crate::malformed::Malformed;
@@ -466,6 +467,20 @@ impl Set {
     /// in Redis, until the next member comes.
     pub fn convert(&mut self, limits: &Thresholds) {
         self.prepare(self.len(), limits);
+    }
+
+    /// Whether bringing a member into the cache ahead of its use pays.
+    #[inline]
+    pub fn pays_to_look_ahead(&self) -> bool {
+        matches!(self.form(), Form::Table(elements) if elements.len() >= AHEAD_MIN)
+    }
+
+    /// Starts bringing into the cache what looking for a member with this hash ([`crate::hash_seed::hash_of`]) will read.
+    #[inline]
+    pub fn look_ahead(&self, hash: u64, step: Ahead) {
+        if let Form::Table(elements) = self.form() {
+            elements.look_ahead(hash, step);
+        }
     }
 
     /// Bytes on the heap.

@@ -6,7 +6,7 @@ use super::score::key_of;
 use super::tree::{Bound, Entries, Tree};
 use crate::Element;
 use crate::deadlines::Deadlines;
-use crate::hash_seed::hash_of;
+use crate::hash_seed::{Ahead, hash_of};
 use crate::table::{HashOf, Slot, Table, prefetch};
 use smallvec::SmallVec;
 use std::ops::Range;
@@ -186,8 +186,11 @@ impl Indexed {
     }
 
     #[inline]
-    pub(super) fn prefetch(&self, text: &[u8]) {
-        self.table.prefetch_bucket(hash_of(text));
+    pub(super) fn look_ahead(&self, hash: u64, step: Ahead) {
+        match step {
+            Ahead::Bucket => self.table.prefetch_bucket(hash),
+            Ahead::Elements => self.table.prefetch_entry(hash),
+        }
     }
 
     pub(super) fn score(&self, text: &[u8]) -> Option<f64> {

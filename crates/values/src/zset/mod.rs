@@ -19,6 +19,7 @@ mod tree;
 
 pub use builder::SortedSetBuilder;
 
+use crate::hash_seed::{AHEAD_MIN, Ahead};
 use crate::listpack::{Listpack, View};
 use crate::malformed::Malformed;
 use crate::owner::{Editing, Owner};
@@ -187,11 +188,17 @@ impl SortedSet {
         packed::check(bytes).map(SortedSet::packed)
     }
 
-    /// Starts bringing into the cache what looking for the member will read first.
+    /// Whether bringing a member into the cache ahead of its use pays.
     #[inline]
-    pub fn prefetch(&self, member: &[u8]) {
+    pub fn pays_to_look_ahead(&self) -> bool {
+        matches!(self.form(), Form::Indexed(indexed) if indexed.len() >= AHEAD_MIN)
+    }
+
+    /// Starts bringing into the cache what looking for a member with this hash ([`crate::hash_seed::hash_of`]) will read.
+    #[inline]
+    pub fn look_ahead(&self, hash: u64, step: Ahead) {
         if let Form::Indexed(indexed) = self.form() {
-            indexed.prefetch(member);
+            indexed.look_ahead(hash, step);
         }
     }
 
