@@ -456,8 +456,8 @@ parameters! {
     HllSparseMaxBytes = "hll-sparse-max-bytes": memory(0, MAX), "3000";
     StreamNodeMaxBytes = "stream-node-max-bytes": memory(0, MAX), "4096";
     StreamNodeMaxEntries = "stream-node-max-entries": int(0, MAX), "100";
-    StreamIdmpDuration = "stream-idmp-duration": int(0, INT_MAX), "100", LATER;
-    StreamIdmpMaxsize = "stream-idmp-maxsize": int(0, INT_MAX), "100", LATER;
+    StreamIdmpDuration = "stream-idmp-duration": int(1, 86_400), "100";
+    StreamIdmpMaxsize = "stream-idmp-maxsize": int(1, 10_000), "100";
     ArraySliceSize = "array-slice-size": int(1, INT_MAX), "4096", LATER;
     ArraySparseKmin = "array-sparse-kmin": int(0, INT_MAX), "5", LATER;
     ArraySparseKmax = "array-sparse-kmax": int(0, INT_MAX), "10", LATER;

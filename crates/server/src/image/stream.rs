@@ -1,4 +1,4 @@
-//! A stream as commands: its entries, its groups with what is pending, and what it remembers.
+//! A stream as commands: its entries, its groups with what is pending, and what it remembers of ids and producers.
 //!
 //! An entry can be pending although it is deleted, and XCLAIM makes nothing pending that does not exist. So
 //! such entries are added without contents in their place, and removed in the end as they were removed before:
@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 use std::io::{self, Write};
 
-use values::stream::{Consumer, ConsumerId, Entry, Group, ID_TEXT, Pending};
+use values::stream::{Consumer, ConsumerId, Entry, Group, ID_TEXT, Idempotence, Pending};
 use values::{Stream, StreamId};
 
 use super::{ELEMENTS_PER_COMMAND, begin, bulk, write_command, write_element};
@@ -45,7 +45,40 @@ pub(super) fn write(key: &[u8], stream: &Stream, out: &mut dyn Write) -> io::Res
             b"MAXDELETEDID",
             entries.max_deleted_id().text(&mut { ID_TEXT }),
         ],
-    )
+    )?;
+    match stream.idempotence() {
+        Some(known) => write_idempotence(key, known, out),
+        None => Ok(()),
+    }
+}
+
+/// Ids of producers. The counts have words of their own, which only the log may use, and stand in a command of their
+/// own, so that a server that does not know them has the rest.
+fn write_idempotence(key: &[u8], known: &Idempotence, out: &mut dyn Write) -> io::Result<()> {
+    let mut settings = |first: &str, one: u64, second: &str, other: u64| {
+        let (one, other) = (one.to_string(), other.to_string());
+        let words = [first, &one, second, &other].map(str::as_bytes);
+        write_command(
+            out,
+            &[b"XCFGSET", key, words[0], words[1], words[2], words[3]],
+        )
+    };
+    let limits = known.limits();
+    let (duration_s, ids_max) = (u64::from(limits.duration_s), u64::from(limits.ids_max));
+    settings("IDMP-DURATION", duration_s, "IDMP-MAXSIZE", ids_max)?;
+    let (added, duplicates) = (known.added(), known.duplicates());
+    if added != known.len() as u64 || duplicates != 0 {
+        // Each id that follows counts itself.
+        let before = added.saturating_sub(known.len() as u64);
+        settings("IIDS-ADDED", before, "IIDS-DUPLICATES", duplicates)?;
+    }
+    for (producer, ids) in known.producers() {
+        for (id, entry) in ids {
+            let entry = entry.text(&mut { ID_TEXT }).to_vec();
+            write_command(out, &[b"XIDMPRECORD", key, producer, id, &entry])?;
+        }
+    }
+    Ok(())
 }
 
 /// Ids that are pending in a group and have no entry.
@@ -214,7 +247,7 @@ fn write_pending(
 mod tests {
     use super::*;
     use crate::image::tests::text;
-    use values::stream::{Keep, NodeLimits, References};
+    use values::stream::{IdempotenceLimits, Keep, NodeLimits, References};
 
     fn stream() -> Stream {
         let mut stream = Stream::new();
@@ -238,6 +271,26 @@ mod tests {
         let wanted = "*5 XADD k 4-0 f v *7 XGROUP CREATE k g 4-0 ENTRIESREAD -1 \
             *7 XSETID k 4-0 ENTRIESADDED 4 MAXDELETEDID 0-0 ";
         assert_eq!(text, wanted);
+    }
+
+    #[test]
+    fn ids_of_producers_are_written() {
+        let mut stream = stream();
+        let limits = IdempotenceLimits {
+            duration_s: 7,
+            ids_max: 2,
+        };
+        let known = stream.idempotence_or_new(limits);
+        for ms in 1..=3 {
+            known.record(b"p", ms.to_string().as_bytes(), StreamId::new(ms, 0), 9);
+        }
+        known.record(b"b", b"1", StreamId::new(4, 0), 9);
+        known.count_duplicate();
+        let text = text(|out| write(b"k", &stream, out));
+        let wanted = "*6 XCFGSET k IDMP-DURATION 7 IDMP-MAXSIZE 2 \
+            *6 XCFGSET k IIDS-ADDED 1 IIDS-DUPLICATES 1 *5 XIDMPRECORD k b 1 4-0 \
+            *5 XIDMPRECORD k p 2 2-0 *5 XIDMPRECORD k p 3 3-0 ";
+        assert!(text.ends_with(wanted), "{text}");
     }
 
     #[test]

@@ -1,12 +1,14 @@
 //! XADD.
 
 use keyspace::{NewValue, Value};
-use values::stream::{AppendError, ID_TEXT, NodeLimits};
+use values::stream::{AppendError, ID_TEXT, Idempotence, IdempotenceLimits, NodeLimits};
 use values::{Stream, StreamId};
 
+use super::idempotence::{self, Names, Produced};
 use super::ids::{self, NewId};
 use super::options::{self, Options, Rewritten, Trim};
 use super::{KEY, StreamReply, node_limits, word};
+use crate::client::Origin;
 use crate::command::*;
 use crate::context::{Context, EventClass, Expiry};
 use crate::error::CommandError;
@@ -32,6 +34,7 @@ pub(super) const XADD: Command = Command {
             ..word("nomkstream", "NOMKSTREAM")
         },
         options::CONDITION,
+        idempotence::PRODUCED,
         Arg {
             name: "trim",
             kind: ArgKind::Block,
@@ -85,12 +88,14 @@ struct Addition {
     id: NewId,
     id_at: usize,
     only_existing: bool,
+    produced: Option<Produced>,
     trim: Option<Trim>,
 }
 
 impl Addition {
     fn parse(ctx: &Context<'_, '_>) -> Result<Self, CommandError> {
         let mut options = Options::default();
+        let mut produced = None;
         let mut id = None;
         let mut at = 2;
         while at < ctx.args.len() {
@@ -100,11 +105,19 @@ impl Addition {
             }
             if let Some(last) = options.take(ctx, at)? {
                 at = last + 1;
+            } else if let Some(last) = Produced::take(ctx, at, &mut produced)? {
+                at = last + 1;
             } else if ctx.is_word(at, "nomkstream") {
                 options.only_existing = true;
                 at += 1;
             } else {
                 id = Some((ids::new_id(ctx.arg(at))?, at));
+                // The log has the ids that entries have got.
+                if produced.is_some() && ctx.data.origin != Origin::Replay {
+                    return Err(CommandError::line(
+                        "ERR IDMP/IDMPAUTO can be used only with auto-generated IDs",
+                    ));
+                }
                 break;
             }
         }
@@ -122,6 +135,7 @@ impl Addition {
             id,
             id_at,
             only_existing: options.only_existing,
+            produced,
             trim,
         })
     }
@@ -166,18 +180,97 @@ impl Addition {
     }
 }
 
+/// What an XADD did to the stream.
+struct Added {
+    id: StreamId,
+    trimmed: bool,
+    rewritten: Option<Rewritten>,
+    /// Limits on ids of producers that the stream has got by this.
+    limits: Option<IdempotenceLimits>,
+    /// When ids of producers may be over at the earliest, if that has changed.
+    deadline: Option<u64>,
+}
+
+impl Added {
+    /// Nothing was added, because the entry is there.
+    fn nothing(id: StreamId) -> Self {
+        Self {
+            id,
+            trimmed: false,
+            rewritten: None,
+            limits: None,
+            deadline: None,
+        }
+    }
+}
+
+/// What stands beside the request.
+struct Surroundings {
+    now_ms: u64,
+    nodes: NodeLimits,
+    limits: IdempotenceLimits,
+}
+
+impl Addition {
+    /// Appends the entry, remembers its producer, and trims.
+    fn run(
+        &self,
+        args: resp::Args<'_>,
+        names: Option<&Names<'_>>,
+        stream: &mut Stream,
+        around: &Surroundings,
+    ) -> Result<Added, CommandError> {
+        let before = stream.idempotence().and_then(Idempotence::next_deadline);
+        let id = self.append(args, around.now_ms, stream, &around.nodes)?;
+        let limits = names.and_then(|names| names.record(stream, id, around.now_ms, around.limits));
+        let (trimmed, rewritten) = match &self.trim {
+            Some(trim) => (trim.run(stream) > 0, trim.rewritten(stream)),
+            None => (false, None),
+        };
+        let deadline = stream.idempotence().and_then(Idempotence::next_deadline);
+        Ok(Added {
+            id,
+            trimmed,
+            rewritten,
+            limits,
+            deadline: deadline.filter(|_| deadline != before),
+        })
+    }
+
+    /// The entry that was added before for what the producer sends once more.
+    fn duplicate(&self, names: &Names<'_>, stream: &mut Stream, replays: bool) -> Option<StreamId> {
+        match self.id {
+            // In the log only: another id than the known one is that of an entry which was added after the known
+            // one had been forgotten.
+            NewId::Given(id) if replays => names.duplicate_of(stream, id),
+            _ => names.duplicate(stream),
+        }
+    }
+}
+
 pub(super) fn xadd(ctx: &mut Context<'_, '_>) -> CommandResult {
     let addition = Addition::parse(ctx)?;
-    let (key, args, limits) = (ctx.key(1), ctx.args, node_limits(ctx));
-    let now_ms = ctx.data.now_ms;
-    let trim = |stream: &mut Stream| match &addition.trim {
-        Some(trim) => (trim.run(stream) > 0, trim.rewritten(stream)),
-        None => (false, None),
+    let (key, args) = (ctx.key(1), ctx.args);
+    let around = Surroundings {
+        now_ms: ctx.data.now_ms,
+        nodes: node_limits(ctx),
+        limits: idempotence::limits(ctx),
     };
-    let (id, (trimmed, rewritten)) = match ctx.data.stream_mut(key)? {
+    let replays = ctx.data.origin == Origin::Replay;
+    let produced = addition.produced;
+    let names = produced.map(|produced| produced.names(args, addition.id_at + 1));
+    let added = match ctx.data.stream_mut(key)? {
         Some(stream) => {
-            let id = addition.append(args, now_ms, stream, &limits)?;
-            (id, trim(stream))
+            let duplicate = names
+                .as_ref()
+                .and_then(|names| addition.duplicate(names, stream, replays));
+            if let Some(id) = duplicate {
+                ctx.data.effects.add_dirty(1);
+                ctx.reply.id(id);
+                log(ctx, &addition, None, &Added::nothing(id));
+                return Ok(Outcome::Done);
+            }
+            addition.run(args, names.as_ref(), stream, &around)?
         }
         None if addition.only_existing => {
             ctx.reply.null();
@@ -185,21 +278,24 @@ pub(super) fn xadd(ctx: &mut Context<'_, '_>) -> CommandResult {
         }
         None => {
             let mut stream = Stream::new();
-            let id = addition.append(args, now_ms, &mut stream, &limits)?;
-            let result = (id, trim(&mut stream));
+            let added = addition.run(args, names.as_ref(), &mut stream, &around)?;
             let value = NewValue::Owned(Value::Stream(stream));
             ctx.data.set(key, value, Expiry::Clear);
             ctx.data.notify(EventClass::New, "new", key);
-            result
+            added
         }
     };
+    idempotence::follow(&mut ctx.data, key, added.deadline);
     ctx.data.changed(key, EventClass::Stream, "xadd");
-    ctx.reply.id(id);
-    if trimmed {
+    ctx.reply.id(added.id);
+    if added.trimmed {
         ctx.data.notify(EventClass::Stream, "xtrim", key);
     }
-    if rewritten.is_some() || !matches!(addition.id, NewId::Given(_)) {
-        log(ctx, addition.id_at, id, rewritten.as_ref());
+    if added.rewritten.is_some()
+        || added.limits.is_some()
+        || !matches!(addition.id, NewId::Given(_))
+    {
+        log(ctx, &addition, names.as_ref(), &added);
     }
     ctx.data.signal_ready(key);
     Ok(Outcome::Done)
@@ -207,17 +303,23 @@ pub(super) fn xadd(ctx: &mut Context<'_, '_>) -> CommandResult {
 
 /// Logs the request with the id that the entry has got, and with an exact trim.
 #[inline]
-fn log(ctx: &mut Context<'_, '_>, id_at: usize, id: StreamId, rewritten: Option<&Rewritten>) {
+fn log(ctx: &mut Context<'_, '_>, addition: &Addition, names: Option<&Names<'_>>, added: &Added) {
     let mut room = ID_TEXT;
-    let id = id.text(&mut room);
+    let id = added.id.text(&mut room);
     let args = ctx
         .args
         .iter()
         .enumerate()
-        .map(|(index, arg)| match rewritten {
-            _ if index == id_at => id,
+        .map(|(index, arg)| match &added.rewritten {
+            _ if index == addition.id_at => id,
             Some(rewritten) => rewritten.arg(index, arg),
             None => arg,
         });
-    ctx.data.effects.replace_iter(ctx.data.db, args);
+    match (addition.produced, names, added.limits) {
+        (Some(produced), Some(names), Some(limits)) => {
+            let args: Vec<&[u8]> = args.collect();
+            idempotence::log_first(ctx, produced, names, limits, id, &args);
+        }
+        _ => ctx.data.effects.replace_iter(ctx.data.db, args),
+    }
 }

@@ -3,6 +3,7 @@
 mod add;
 mod delete;
 mod group;
+mod idempotence;
 mod ids;
 mod options;
 mod range;
@@ -24,10 +25,12 @@ pub const COMMANDS: &[&Command] = &[
     &group::XACKDEL,
     &add::XADD,
     &group::XAUTOCLAIM,
+    &idempotence::XCFGSET,
     &group::XCLAIM,
     &delete::XDEL,
     &group::XDELEX,
     &group::XGROUP,
+    &idempotence::XIDMPRECORD,
     &group::XINFO,
     &range::XLEN,
     &group::XNACK,

@@ -1,12 +1,12 @@
 //! XREAD: entries of several streams behind given ids, waiting for some if there are none.
 
 use keyspace::{Type, ValueRef};
-use resp::{OwnedArgs, Protocol};
+use resp::{Mark, OwnedArgs, Protocol, Reply};
 use smallvec::SmallVec;
 use values::StreamId;
 use values::stream::ID_TEXT;
 
-use super::{COUNT, KEY, ids, range};
+use super::{COUNT, KEY, StreamReply, ids};
 use crate::blocking::{Block, Wakes};
 use crate::command::*;
 use crate::context::Context;
@@ -28,7 +28,7 @@ pub(super) const XREAD: Command = Command {
     since: "5.0.0",
     summary: "Returns entries of several streams with greater ids than those given; waits until there are some.",
     complexity: "O(N+M) with N streams and M entries returned.",
-    args: &[COUNT, MILLISECONDS, STREAMS],
+    args: &[COUNT, MAX_COUNT, MAX_SIZE, MILLISECONDS, STREAMS],
     handler: xread,
     ..Command::BASE
 };
@@ -55,6 +55,25 @@ pub(super) const MILLISECONDS: Arg = Arg {
     ..Arg::BASE
 };
 
+/// Documented arguments: bounds of the whole reply.
+pub(super) const MAX_COUNT: Arg = Arg {
+    name: "maxcount",
+    kind: ArgKind::Integer,
+    token: Some("MAXCOUNT"),
+    optional: true,
+    since: Some("8.10.0"),
+    ..Arg::BASE
+};
+
+pub(super) const MAX_SIZE: Arg = Arg {
+    name: "maxsize",
+    kind: ArgKind::Integer,
+    token: Some("MAXSIZE"),
+    optional: true,
+    since: Some("8.10.0"),
+    ..Arg::BASE
+};
+
 pub(super) const STREAMS: Arg = Arg {
     name: "streams",
     kind: ArgKind::Block,
@@ -74,10 +93,105 @@ pub(super) const STREAMS: Arg = Arg {
     ..Arg::BASE
 };
 
+/// How much is read at most.
+pub(super) struct Limits {
+    /// Entries of each stream.
+    pub count: usize,
+    /// Entries of all streams together.
+    entries: usize,
+    /// Bytes of the reply after which no entry follows.
+    bytes: usize,
+}
+
+impl Limits {
+    pub(super) const NONE: Limits = Limits {
+        count: usize::MAX,
+        entries: usize::MAX,
+        bytes: usize::MAX,
+    };
+
+    /// Takes COUNT, MAXCOUNT or MAXSIZE at `index`; false when there is none of them.
+    pub(super) fn take(
+        &mut self,
+        ctx: &Context<'_, '_>,
+        index: usize,
+    ) -> Result<bool, CommandError> {
+        let is = |word| index + 1 < ctx.args.len() && ctx.is_word(index, word);
+        let (is_count, is_max) = (is("count"), is("maxcount"));
+        if !is_count && !is_max && !is("maxsize") {
+            return Ok(false);
+        }
+        let number = usize::try_from(ctx.integer(index + 1)?).unwrap_or(0);
+        let limit = match () {
+            () if is_count => {
+                self.count = if number == 0 { usize::MAX } else { number };
+                return Ok(true);
+            }
+            () if is_max => &mut self.entries,
+            () => &mut self.bytes,
+        };
+        *limit = number;
+        match (number, is_max) {
+            (1.., _) => Ok(true),
+            (0, true) => Err(CommandError::line(
+                "ERR MAXCOUNT must be a positive integer",
+            )),
+            (0, false) => Err(CommandError::line("ERR MAXSIZE must be a positive integer")),
+        }
+    }
+
+    /// All options have been taken.
+    pub(super) fn check(&self) -> Result<(), CommandError> {
+        if self.count != usize::MAX && self.entries < self.count {
+            return Err(CommandError::line(
+                "ERR MAXCOUNT must be greater than or equal to COUNT",
+            ));
+        }
+        Ok(())
+    }
+
+    /// What the reply that begins now may take.
+    pub(super) fn budget(&self, reply: &Reply<'_>) -> Budget {
+        Budget {
+            start: reply.out.mark(),
+            is_begun: false,
+            entries: self.entries,
+            bytes: self.bytes,
+        }
+    }
+}
+
+/// What is left for a reply from several streams. One entry fits always.
+pub(super) struct Budget {
+    start: Mark,
+    is_begun: bool,
+    entries: usize,
+    bytes: usize,
+}
+
+impl Budget {
+    /// No entry may follow.
+    #[inline]
+    pub(super) fn is_spent(&self, reply: &Reply<'_>) -> bool {
+        let is_full = || reply.out.len_since(&self.start) >= self.bytes;
+        self.entries == 0 || (self.bytes != usize::MAX && self.is_begun && is_full())
+    }
+
+    /// An entry follows, if it may.
+    #[inline]
+    pub(super) fn takes(&mut self, reply: &Reply<'_>) -> bool {
+        if self.is_spent(reply) {
+            return false;
+        }
+        self.entries -= 1;
+        self.is_begun = true;
+        true
+    }
+}
+
 /// An XREAD, understood up to the ids.
 struct Reading {
-    /// Most entries of each stream.
-    count: usize,
+    limits: Limits,
     /// When waiting ends; `None` does not wait, `Some(None)` waits for ever.
     wait: Option<Option<u64>>,
     /// Index of the first key.
@@ -107,7 +221,7 @@ pub(super) fn block_deadline(
 impl Reading {
     fn parse(ctx: &Context<'_, '_>) -> Result<Self, CommandError> {
         let mut reading = Self {
-            count: usize::MAX,
+            limits: Limits::NONE,
             wait: None,
             keys_at: 0,
             keys: 0,
@@ -119,11 +233,7 @@ impl Reading {
             if is("block") && more >= 1 {
                 reading.wait = Some(block_deadline(ctx, at + 1)?);
                 at += 2;
-            } else if is("count") && more >= 1 {
-                reading.count = match usize::try_from(ctx.integer(at + 1)?) {
-                    Ok(0) | Err(_) => usize::MAX,
-                    Ok(count) => count,
-                };
+            } else if reading.limits.take(ctx, at)? {
                 at += 2;
             } else if is("streams") && more >= 1 {
                 if !more.is_multiple_of(2) {
@@ -133,6 +243,7 @@ impl Reading {
                 }
                 reading.keys_at = at + 1;
                 reading.keys = more / 2;
+                reading.limits.check()?;
                 return Ok(reading);
             } else if is("group") && more >= 2 {
                 return Err(CommandError::line(
@@ -193,7 +304,11 @@ pub(super) fn xread(ctx: &mut Context<'_, '_>) -> CommandResult {
     let after = reading.ids(ctx)?;
     let mut streams = None;
     let mut served = 0;
+    let mut budget = reading.limits.budget(&ctx.reply);
     for (index, after) in (reading.keys_at..).zip(&after) {
+        if budget.is_spent(&ctx.reply) {
+            break;
+        }
         let key = ctx.key(index);
         let Some(ValueRef::Stream(stream)) = ctx.data.peek(key).map(|entry| entry.value()) else {
             continue;
@@ -211,7 +326,16 @@ pub(super) fn xread(ctx: &mut Context<'_, '_>) -> CommandResult {
             ctx.reply.array(2);
         }
         ctx.reply.bulk(key.bytes);
-        range::write(&mut ctx.reply, entries.take(reading.count));
+        let array = ctx.reply.defer();
+        let mut len = 0;
+        for entry in entries.take(reading.limits.count) {
+            if !budget.takes(&ctx.reply) {
+                break;
+            }
+            ctx.reply.entry(entry);
+            len += 1;
+        }
+        ctx.reply.finish_array(array, len);
     }
     let Some(streams) = streams else {
         return wait(ctx, &reading, &after);

@@ -2,8 +2,11 @@
 
 use resp::Reply;
 use values::StreamId;
-use values::stream::{Consumer, Entries, Group as ConsumerGroup, Stream};
+use values::stream::{
+    Consumer, Entries, Group as ConsumerGroup, Idempotence, IdempotenceLimits, Stream,
+};
 
+use super::super::idempotence;
 use super::{GROUP, KEY, StreamReply, no_group_in, position, range, word};
 use crate::command::*;
 use crate::context::Context;
@@ -163,10 +166,10 @@ fn full_count(ctx: &Context<'_, '_>) -> Result<Option<usize>, CommandError> {
 
 fn xinfo_stream(ctx: &mut Context<'_, '_>) -> CommandResult {
     let key = ctx.key(2);
-    let count = full_count(ctx);
+    let (count, limits) = (full_count(ctx), idempotence::limits(ctx));
     let stream = ctx.data.stream(key)?.ok_or(CommandError::NoSuchKey)?;
     let (count, reply, entries) = (count?, &mut ctx.reply, stream.entries());
-    reply.map(if count.is_some() { 9 } else { 10 });
+    reply.map(if count.is_some() { 15 } else { 16 });
     number(reply, "length", entries.len());
     number(reply, "radix-tree-keys", entries.node_count() as u64);
     // Nodes stand in a row here: a tree would have at least a root besides.
@@ -178,11 +181,25 @@ fn xinfo_stream(ctx: &mut Context<'_, '_>) -> CommandResult {
     number(reply, "entries-added", entries.added());
     reply.bulk(b"recorded-first-entry-id");
     reply.id(entries.first_id());
+    produced(reply, stream, limits);
     match count {
         None => ends(reply, stream),
         Some(count) => full(reply, stream, count),
     }
     Ok(Outcome::Done)
+}
+
+/// What is remembered of producers: six fields.
+fn produced(reply: &mut Reply<'_>, stream: &Stream, limits: IdempotenceLimits) {
+    let nothing = Idempotence::new(limits);
+    let known = stream.idempotence().unwrap_or(&nothing);
+    let limits = known.limits();
+    number(reply, "idmp-duration", u64::from(limits.duration_s));
+    number(reply, "idmp-maxsize", u64::from(limits.ids_max));
+    number(reply, "pids-tracked", known.producer_count() as u64);
+    number(reply, "iids-tracked", known.len() as u64);
+    number(reply, "iids-added", known.added());
+    number(reply, "iids-duplicates", known.duplicates());
 }
 
 /// The number of groups, the first and the last entry.

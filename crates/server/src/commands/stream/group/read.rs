@@ -6,7 +6,9 @@ use smallvec::SmallVec;
 use values::stream::{ConsumerId, Entries, Entry, Group as ConsumerGroup, Pending};
 use values::{Stream, StreamId};
 
-use super::super::read::{MILLISECONDS, STREAMS, STREAMS_KEYS, block_deadline};
+use super::super::read::{
+    Budget, Limits, MAX_COUNT, MAX_SIZE, MILLISECONDS, STREAMS, STREAMS_KEYS, block_deadline,
+};
 use super::{
     CONSUMER, COUNT, Claim, GROUP, StreamReply, delivered_again, enter, ids, line, position,
     set_active, word,
@@ -47,6 +49,8 @@ pub(crate) const XREADGROUP: Command = Command {
             ..Arg::BASE
         },
         COUNT,
+        MAX_COUNT,
+        MAX_SIZE,
         MILLISECONDS,
         Arg {
             name: "min-idle-time",
@@ -74,7 +78,12 @@ fn find_keys(args: resp::Args<'_>) -> KeyPositions {
     while let Some(option) = args.get(at) {
         let is = |word: &str| option.eq_ignore_ascii_case(word.as_bytes());
         at += match () {
-            () if is("block") || is("count") || is("claim") => 2,
+            () if ["block", "count", "maxcount", "maxsize", "claim"]
+                .into_iter()
+                .any(is) =>
+            {
+                2
+            }
             () if is("group") => 3,
             () if is("noack") => 1,
             () if is("streams") => {
@@ -97,8 +106,7 @@ fn find_keys(args: resp::Args<'_>) -> KeyPositions {
 struct Reading<'a> {
     group: &'a [u8],
     consumer: &'a [u8],
-    /// Most entries of each stream.
-    count: usize,
+    limits: Limits,
     /// When waiting ends; `None` does not wait, `Some(None)` waits for ever.
     wait: Option<Option<u64>>,
     /// What is delivered does not become pending.
@@ -134,7 +142,7 @@ impl<'a> Reading<'a> {
         let mut reading = Self {
             group: b"",
             consumer: b"",
-            count: usize::MAX,
+            limits: Limits::NONE,
             wait: None,
             no_ack: false,
             claim_ms: None,
@@ -149,11 +157,7 @@ impl<'a> Reading<'a> {
             if is("block") && more >= 1 {
                 reading.wait = Some(block_deadline(ctx, at + 1)?);
                 at += 2;
-            } else if is("count") && more >= 1 {
-                reading.count = match usize::try_from(ctx.integer(at + 1)?) {
-                    Ok(0) | Err(_) => usize::MAX,
-                    Ok(count) => count,
-                };
+            } else if reading.limits.take(ctx, at)? {
                 at += 2;
             } else if is("streams") && more >= 1 {
                 if !more.is_multiple_of(2) {
@@ -182,7 +186,7 @@ impl<'a> Reading<'a> {
             _ if !has_group => Err(CommandError::line(
                 "ERR Missing GROUP option for XREADGROUP",
             )),
-            _ => Ok(reading),
+            _ => reading.limits.check().map(|()| reading),
         }
     }
 
@@ -229,9 +233,13 @@ fn xreadgroup(ctx: &mut Context<'_, '_>) -> CommandResult {
     ctx.suppress_propagation();
     let mut streams = None;
     let mut served = 0;
+    let mut budget = reading.limits.budget(&ctx.reply);
     for (index, wanted) in (reading.keys_at..).zip(wanted) {
+        if budget.is_spent(&ctx.reply) {
+            break;
+        }
         let key = ctx.key(index);
-        let visit = visit(ctx, &reading, key, wanted, &mut streams)?;
+        let visit = visit(ctx, &reading, (key, wanted), &mut streams, &mut budget)?;
         served += usize::from(visit.is_served);
         settle(ctx, &reading, key, &visit);
     }
@@ -268,9 +276,9 @@ struct Delivery {
 fn visit(
     ctx: &mut Context<'_, '_>,
     reading: &Reading<'_>,
-    key: Key<'_>,
-    wanted: Wanted,
+    (key, wanted): (Key<'_>, Wanted),
     streams: &mut Option<Deferred>,
+    budget: &mut Budget,
 ) -> Result<Visit, CommandError> {
     let mut visit = Visit::default();
     let (now_ms, logs) = (ctx.data.now_ms, ctx.server.is_logging());
@@ -282,8 +290,9 @@ fn visit(
     };
     let (consumer, is_new) = enter(group, reading.consumer, now_ms)?;
     visit.is_new = is_new;
+    let count = reading.limits.count;
     let claimable = match (wanted, reading.claim_ms) {
-        (Wanted::New, Some(min_ms)) => claimable(entries, group, min_ms, now_ms, reading.count),
+        (Wanted::New, Some(min_ms)) => claimable(entries, group, min_ms, now_ms, count),
         _ => Vec::new(),
     };
     let has_new = entries.last().is_some_and(|last| last.id > group.last_id);
@@ -303,13 +312,14 @@ fn visit(
         group,
         consumer,
         now_ms,
+        budget,
         delivered: logs.then_some(&mut visit.delivered),
     };
     let len = match wanted {
-        Wanted::Pending(after) => pass.pending(after, reading.count),
+        Wanted::Pending(after) => pass.pending(after, count),
         Wanted::New => {
             let claimed = pass.claimed(claimable);
-            let fresh = pass.fresh(reading, reading.count - claimed);
+            let fresh = pass.fresh(reading, count - claimed);
             if fresh > 0 {
                 visit.position = Some((group.last_id, group.entries_read));
             }
@@ -351,6 +361,7 @@ struct Pass<'a, 'r> {
     group: &'a mut ConsumerGroup,
     consumer: ConsumerId,
     now_ms: u64,
+    budget: &'a mut Budget,
     delivered: Option<&'a mut SmallVec<[Delivery; 8]>>,
 }
 
@@ -363,6 +374,9 @@ impl Pass<'_, '_> {
             .filter(|_| len < count)
             .and_then(|from| self.pending_from(from))
         {
+            if !self.budget.takes(self.reply) {
+                break;
+            }
             if let Some(entry) = self.entries.get(id) {
                 self.reply.entry(entry);
                 let again = Pending {
@@ -391,11 +405,15 @@ impl Pass<'_, '_> {
 
     /// Entries that were pending for too long.
     fn claimed(&mut self, claimable: Vec<(StreamId, Pending)>) -> usize {
-        let len = claimable.len();
+        let mut len = 0;
         for (id, before) in claimable {
             let Some(entry) = self.entries.get(id) else {
                 continue;
             };
+            if !self.budget.takes(self.reply) {
+                break;
+            }
+            len += 1;
             let idle_ms = match before.consumer {
                 Some(_) => self.now_ms.saturating_sub(before.delivered_ms) as i64,
                 None => -1,
@@ -416,6 +434,9 @@ impl Pass<'_, '_> {
         let fresh = start.map(|start| entries.range(start, StreamId::MAX).take(count));
         let mut len = 0;
         for entry in fresh.into_iter().flatten() {
+            if !self.budget.takes(self.reply) {
+                break;
+            }
             let id = entry.id;
             position::advance(entries, self.group, id);
             if reading.claim_ms.is_some() {
