@@ -19,6 +19,7 @@ mod server;
 mod sets;
 mod sort;
 mod stream_groups;
+mod stream_idempotence;
 mod streams;
 mod strings;
 mod zsets;
