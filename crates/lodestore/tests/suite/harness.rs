@@ -18,12 +18,39 @@ const START_TRIES: usize = 5;
 /// How long one reply may take.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(20);
 
+/// What every server of the tests is started with, except those that ask for nothing.
+const USUAL: &[&str] = &["--save", "", "--appendonly", "yes"];
+
 /// A running server with a directory of its own; killed when dropped.
 pub(crate) struct TestServer {
     child: Child,
     port: u16,
     dir: PathBuf,
+    setup: Setup,
     args: Vec<String>,
+}
+
+/// What a server is started as.
+#[derive(Clone)]
+struct Setup {
+    program: PathBuf,
+    usual: &'static [&'static str],
+}
+
+impl Setup {
+    fn usual() -> Self {
+        Self {
+            usual: USUAL,
+            ..Self::plain()
+        }
+    }
+
+    fn plain() -> Self {
+        Self {
+            program: env!("CARGO_BIN_EXE_lodestore").into(),
+            usual: &[],
+        }
+    }
 }
 
 impl TestServer {
@@ -34,13 +61,31 @@ impl TestServer {
 
     /// The same with further options.
     pub(crate) fn start_with(args: &[&str]) -> Self {
-        let args = args.iter().map(|arg| (*arg).to_owned()).collect();
-        Self::start_in(fresh_dir(), args)
+        Self::start_in(fresh_dir(), Setup::usual(), owned(args))
     }
 
-    fn start_in(dir: PathBuf, args: Vec<String>) -> Self {
+    /// A server on a directory that may have files already, with these options only.
+    pub(crate) fn start_plain(dir: PathBuf, args: &[&str]) -> Self {
+        Self::start_in(dir, Setup::plain(), owned(args))
+    }
+
+    /// The same, but it need not answer yet.
+    pub(crate) fn begin_plain(dir: PathBuf, args: &[&str]) -> Self {
+        Self::spawn(dir, Setup::plain(), owned(args))
+    }
+
+    /// As [`TestServer::start_plain`] with the program of another server.
+    pub(crate) fn start_peer(program: &Path, dir: PathBuf, args: &[&str]) -> Self {
+        let setup = Setup {
+            program: program.to_owned(),
+            ..Setup::plain()
+        };
+        Self::start_in(dir, setup, owned(args))
+    }
+
+    fn start_in(dir: PathBuf, setup: Setup, args: Vec<String>) -> Self {
         for _ in 0..START_TRIES {
-            let mut server = Self::spawn(dir.clone(), args.clone());
+            let mut server = Self::spawn(dir.clone(), setup.clone(), args.clone());
             if server.wait_until_ready() {
                 return server;
             }
@@ -51,13 +96,13 @@ impl TestServer {
         panic!("the server does not start: {args:?}");
     }
 
-    fn spawn(dir: PathBuf, args: Vec<String>) -> Self {
+    fn spawn(dir: PathBuf, setup: Setup, args: Vec<String>) -> Self {
         let port = free_port();
-        let child = Command::new(env!("CARGO_BIN_EXE_lodestore"))
+        let child = Command::new(&setup.program)
             .args(["--port", &port.to_string()])
-            .args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "yes"])
-            .arg("--dir")
+            .args(["--bind", "127.0.0.1", "--dir"])
             .arg(&dir)
+            .args(setup.usual)
             .args(&args)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -67,6 +112,7 @@ impl TestServer {
             child,
             port,
             dir,
+            setup,
             args,
         }
     }
@@ -104,7 +150,7 @@ impl TestServer {
     /// Kills the server as a crash would, and starts it again on its files.
     pub(crate) fn restart(&mut self) {
         self.kill();
-        let next = Self::start_in(self.dir.clone(), self.args.clone());
+        let next = Self::start_in(self.dir.clone(), self.setup.clone(), self.args.clone());
         let old = std::mem::replace(self, next);
         // The directory belongs to the new server now.
         let mut old = std::mem::ManuallyDrop::new(old);
@@ -113,8 +159,13 @@ impl TestServer {
 
     /// The same with other options from now on.
     pub(crate) fn restart_with(&mut self, args: &[&str]) {
-        self.args = args.iter().map(|arg| (*arg).to_owned()).collect();
+        self.args = owned(args);
         self.restart();
+    }
+
+    /// Its directory.
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
     }
 
     /// The port it listens on.
@@ -126,7 +177,7 @@ impl TestServer {
     pub(crate) fn replayed(&self) -> Self {
         let dir = fresh_dir();
         copy_dir(&self.dir, &dir);
-        Self::start_in(dir, self.args.clone())
+        Self::start_in(dir, self.setup.clone(), self.args.clone())
     }
 
     /// The commands in the newest increment of the append-only file, in the words of redis-cli.
@@ -162,10 +213,27 @@ impl TestServer {
 
     /// Starts a killed server on its files and kills it after a while, in whatever it is doing then.
     pub(crate) fn start_and_kill(&mut self, after: Duration) {
-        let next = Self::spawn(self.dir.clone(), self.args.clone());
+        let next = Self::spawn(self.dir.clone(), self.setup.clone(), self.args.clone());
         std::thread::sleep(after);
         let mut next = std::mem::ManuallyDrop::new(next);
         next.kill();
+    }
+
+    /// Its process id.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Waits until the process has ended by itself; the exit code.
+    pub(crate) fn wait_for_end(&mut self) -> Option<i32> {
+        let began = Instant::now();
+        while began.elapsed() < START_TIMEOUT {
+            if let Some(status) = self.child.try_wait().expect("its state") {
+                return status.code();
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        panic!("the server on port {} does not end", self.port);
     }
 
     /// Kills the server with SIGKILL and waits for its end.
@@ -175,11 +243,28 @@ impl TestServer {
     }
 }
 
+impl TestServer {
+    /// Ends the server with a command, and keeps its directory.
+    pub(crate) fn shut_down(mut self, command: &str) -> PathBuf {
+        let args = split_args(command.as_bytes()).expect("balanced quotes");
+        let words: Vec<&[u8]> = args.as_args().iter().collect();
+        self.connect().send(&words);
+        self.wait_for_end();
+        std::mem::take(&mut self.dir)
+    }
+}
+
 impl Drop for TestServer {
     fn drop(&mut self) {
         self.kill();
-        let _ = std::fs::remove_dir_all(&self.dir);
+        if !self.dir.as_os_str().is_empty() {
+            let _ = std::fs::remove_dir_all(&self.dir);
+        }
     }
+}
+
+fn owned(args: &[&str]) -> Vec<String> {
+    args.iter().map(|arg| (*arg).to_owned()).collect()
 }
 
 /// Everything in databases 0 to 3, as text: one line per key.
@@ -265,7 +350,7 @@ fn hide_transient(value: &mut Value) {
     }
 }
 
-fn fresh_dir() -> PathBuf {
+pub(crate) fn fresh_dir() -> PathBuf {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let name = format!(
         "lodestore-test-{}-{}",

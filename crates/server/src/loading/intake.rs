@@ -157,15 +157,7 @@ impl<'a, 'k> Intake<'a, 'k> {
             }
         };
         result.map_err(|trouble| self.tell(trouble))?;
-        self.check_stopping()
-    }
-
-    /// Loading ends with the server.
-    pub(super) fn check_stopping(&self) -> Result<(), String> {
-        match self.server.shutdown.is_requested() {
-            true => Err("the server is shutting down".to_owned()),
-            false => Ok(()),
-        }
+        check_stopping(self.server)
     }
 
     fn tell(&self, trouble: Trouble) -> String {
@@ -226,8 +218,7 @@ impl Sink for Intake<'_, '_> {
                 self.insert()?;
             }
         }
-        delay(self.server, self.figures.loaded);
-        Ok(())
+        delay(self.server, self.figures.loaded)
     }
 
     fn function(&mut self, code: &[u8]) -> Result<(), String> {
@@ -281,10 +272,21 @@ fn expire_elements(value: &mut Value, now_ms: u64) -> bool {
 /// `key-load-delay`: microseconds after each key; a negative number is a microsecond after every so many. For
 /// tests. `number` counts the keys.
 #[inline]
-pub(super) fn delay(server: &Server, number: u64) {
-    let delay = server.config.int(P::KeyLoadDelay);
-    if delay != 0 {
-        wait(delay, number);
+pub(super) fn delay(server: &Server, number: u64) -> Result<(), String> {
+    match server.config.int(P::KeyLoadDelay) {
+        0 => Ok(()),
+        delay => {
+            wait(delay, number);
+            check_stopping(server)
+        }
+    }
+}
+
+/// Loading ends with the server.
+pub(super) fn check_stopping(server: &Server) -> Result<(), String> {
+    match server.shutdown.is_requested() {
+        true => Err("the server is shutting down".to_owned()),
+        false => Ok(()),
     }
 }
 

@@ -6,7 +6,7 @@ use persist::rdb::{LoadOptions, LoadedEntry, Sink, Skipped};
 use resp::{Args, Output};
 
 use super::batch::Present;
-use super::intake::{Intake, Rules, delay, load_options};
+use super::intake::{Intake, Rules, check_stopping, delay, load_options};
 use crate::client::Session;
 use crate::dispatch::{self, Executor, Request};
 use crate::server::Server;
@@ -110,11 +110,10 @@ impl Sink for Replay<'_, '_> {
 impl Target for Replay<'_, '_> {
     fn command(&mut self, args: Args<'_>) -> Result<(), String> {
         self.finish()?;
-        self.intake.check_stopping()?;
+        check_stopping(self.intake.server())?;
         self.run(args)?;
         self.commands += 1;
-        delay(self.intake.server(), self.commands);
-        Ok(())
+        delay(self.intake.server(), self.commands)
     }
 
     fn progress(&mut self, loaded: u64, total: u64) {

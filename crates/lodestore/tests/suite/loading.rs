@@ -1,0 +1,324 @@
+//! What is loaded at start, what clients see meanwhile, and what is refused.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use super::harness::{Client, TestServer, fresh_dir};
+
+/// A small RDB file, written by hand: no checksum, texts shorter than 64 bytes.
+struct Rdb(Vec<u8>);
+
+impl Rdb {
+    /// As Redis begins it.
+    fn of_redis() -> Self {
+        Self(b"REDIS0011".to_vec()).aux("redis-ver", "7.2.5")
+    }
+
+    fn text(mut self, text: &str) -> Self {
+        assert!(text.len() < 64);
+        self.0.push(text.len() as u8);
+        self.0.extend_from_slice(text.as_bytes());
+        self
+    }
+
+    fn byte(mut self, byte: u8) -> Self {
+        self.0.push(byte);
+        self
+    }
+
+    fn aux(self, name: &str, value: &str) -> Self {
+        self.byte(0xfa).text(name).text(value)
+    }
+
+    fn select(self, db: u8) -> Self {
+        self.byte(0xfe).byte(db)
+    }
+
+    fn deadline(mut self, unix_ms: u64) -> Self {
+        self.0.push(0xfc);
+        self.0.extend_from_slice(&unix_ms.to_le_bytes());
+        self
+    }
+
+    fn set(self, key: &str, value: &str) -> Self {
+        self.byte(0).text(key).text(value)
+    }
+
+    fn end(mut self) -> Vec<u8> {
+        self.0.push(0xff);
+        self.0.extend_from_slice(&[0; 8]);
+        self.0
+    }
+
+    /// Puts it into a fresh directory.
+    fn in_dir(self) -> PathBuf {
+        let dir = fresh_dir();
+        std::fs::write(dir.join("dump.rdb"), self.end()).expect("the snapshot");
+        dir
+    }
+}
+
+/// A second apart from the present, so that it is newer than what was just written.
+fn make_newer(path: &Path) {
+    let time = SystemTime::now() + Duration::from_secs(5);
+    let file = std::fs::File::options().write(true).open(path);
+    file.expect("the file").set_modified(time).expect("a time");
+}
+
+fn field(client: &mut Client, name: &str) -> String {
+    let info = client.run(&["INFO", "persistence"]);
+    let info = String::from_utf8_lossy(info.as_bytes().expect("text")).into_owned();
+    let prefix = format!("{name}:");
+    let value = info.lines().find_map(|line| line.strip_prefix(&prefix));
+    value.unwrap_or_default().to_owned()
+}
+
+fn names(dir: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(dir).expect("the directory");
+    let name = |entry: std::io::Result<std::fs::DirEntry>| {
+        let entry = entry.expect("an entry");
+        entry.file_name().to_string_lossy().into_owned()
+    };
+    let mut names: Vec<String> = entries.map(name).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn a_snapshot_alone_is_loaded_and_the_log_begins_with_it() {
+    let dir = Rdb::of_redis()
+        .set("a", "1")
+        .select(3)
+        .set("b", "x")
+        .in_dir();
+    let mut server = TestServer::start_plain(dir.clone(), &[]);
+    let mut client = server.connect();
+    client.check(&[("GET a", "\"1\""), ("SELECT 3", "+OK"), ("GET b", "\"x\"")]);
+    assert_eq!(field(&mut client, "rdb_last_load_keys_loaded"), "2");
+    assert_eq!(field(&mut client, "loading"), "0");
+    client.check(&[("SET c 2", "+OK")]);
+    // From now on it is the log that counts, with the snapshot and without it.
+    for _ in 0..2 {
+        server.restart();
+        let mut client = server.connect();
+        client.check(&[("GET a", "\"1\""), ("SELECT 3", "+OK")]);
+        client.check(&[("GET b", "\"x\""), ("GET c", "\"2\"")]);
+        let _ = std::fs::remove_file(dir.join("dump.rdb"));
+    }
+}
+
+#[test]
+fn without_a_log_the_snapshot_is_loaded_and_no_log_begins() {
+    let dir = Rdb::of_redis().set("a", "1").in_dir();
+    let server = TestServer::start_plain(dir.clone(), &["--appendonly", "no"]);
+    server.connect().check(&[("GET a", "\"1\"")]);
+    assert_eq!(names(&dir), ["dump.rdb"]);
+}
+
+#[test]
+fn a_newer_snapshot_of_another_server_wins_unless_appendonly_was_set() {
+    let dir = fresh_dir();
+    let mut server = TestServer::start_plain(dir.clone(), &[]);
+    server.connect().check(&[("SET k log", "+OK")]);
+    server.kill();
+    let snapshot = dir.join("dump.rdb");
+    let write = |file: Rdb| {
+        std::fs::write(&snapshot, file.set("k", "snapshot").end()).expect("the snapshot");
+        make_newer(&snapshot);
+    };
+
+    // Set: as in Redis.
+    write(Rdb::of_redis());
+    server.restart_with(&["--appendonly", "yes"]);
+    server.connect().check(&[("GET k", "\"log\"")]);
+    // One that Lodestore made while it had a log is never newer than the log.
+    write(
+        Rdb::of_redis()
+            .aux("lodestore-ver", "1")
+            .aux("lodestore-log-offset", "9"),
+    );
+    server.restart_with(&[]);
+    server.connect().check(&[("GET k", "\"log\"")]);
+    // One that it made without a log may be.
+    let before = names(&dir);
+    write(Rdb::of_redis().aux("lodestore-ver", "1"));
+    server.restart_with(&[]);
+    server.connect().check(&[("GET k", "\"snapshot\"")]);
+    let moved: Vec<String> = names(&dir)
+        .into_iter()
+        .filter(|name| !before.contains(name))
+        .collect();
+    assert_eq!(moved.len(), 1, "{moved:?}");
+    assert!(moved[0].starts_with("appendonlydir.before-"), "{moved:?}");
+    assert!(!names(&dir.join(&moved[0])).is_empty());
+    // And the new log is in force.
+    server.connect().check(&[("SET k again", "+OK")]);
+    std::fs::remove_file(&snapshot).expect("the snapshot");
+    server.restart();
+    server.connect().check(&[("GET k", "\"again\"")]);
+}
+
+#[test]
+fn a_log_without_anything_in_it_hides_no_snapshot() {
+    let dir = fresh_dir();
+    let mut server = TestServer::start_plain(dir.clone(), &[]);
+    server.kill();
+    let path = dir.join("dump.rdb");
+    std::fs::write(&path, Rdb::of_redis().set("k", "v").end()).expect("the snapshot");
+    let file = std::fs::File::options().write(true).open(&path);
+    let file = file.expect("the file");
+    file.set_modified(SystemTime::UNIX_EPOCH).expect("a time");
+    server.restart();
+    server.connect().check(&[("GET k", "\"v\"")]);
+    server.restart_with(&["--appendonly", "yes"]);
+    server.connect().check(&[("GET k", "\"v\"")]);
+}
+
+#[test]
+fn keys_whose_time_is_over_are_left_out() {
+    let dir = Rdb::of_redis()
+        .deadline(1)
+        .set("gone", "1")
+        .deadline(u64::MAX >> 10)
+        .set("there", "1")
+        .set("always", "1")
+        .in_dir();
+    let server = TestServer::start_plain(dir, &["--appendonly", "no"]);
+    let mut client = server.connect();
+    client.check(&[("DBSIZE", ":2"), ("TTL always", ":-1")]);
+    assert_eq!(client.integer("PEXPIRETIME there"), (u64::MAX >> 10) as i64);
+    assert_eq!(field(&mut client, "rdb_last_load_keys_loaded"), "2");
+    assert_eq!(field(&mut client, "rdb_last_load_keys_expired"), "1");
+}
+
+#[test]
+fn a_wrong_snapshot_ends_the_start_and_nothing_is_touched() {
+    let twice = Rdb::of_redis().set("twice", "1").set("twice", "2").end();
+    let beyond = Rdb::of_redis().select(20).set("key", "1").end();
+    let mut torn = Rdb::of_redis().set("key", "a value that is cut").end();
+    torn.truncate(torn.len() - 12);
+    let mut wrong = Rdb::of_redis().set("key", "value").end();
+    *wrong.last_mut().expect("bytes") = 1;
+    for (bytes, expected) in [
+        (twice, "RDB has duplicated key 'twice' in DB 0"),
+        (beyond, "configured to handle more than 16 databases"),
+        (torn, "Unexpected EOF reading RDB file"),
+        (wrong, "RDB CRC error"),
+        (b"REDIS0999".to_vec(), "Can't handle RDB format version 999"),
+        (
+            b"something else".to_vec(),
+            "Wrong signature trying to load DB from file",
+        ),
+        (Vec::new(), "Short read or OOM loading DB"),
+    ] {
+        let dir = fresh_dir();
+        std::fs::write(dir.join("dump.rdb"), &bytes).expect("the snapshot");
+        let args = ["--logfile", "log", "--hide-user-data-from-log", "no"];
+        let mut server = TestServer::begin_plain(dir.clone(), &args);
+        assert_eq!(server.wait_for_end(), Some(1), "{expected}");
+        let log = std::fs::read_to_string(dir.join("log")).expect("the log file");
+        assert!(log.contains(expected), "{expected}: {log}");
+        let last = log.lines().last().expect("a line");
+        assert!(last.contains("Fatal error loading the DB"), "{last}");
+        assert_eq!(names(&dir), ["dump.rdb", "log"]);
+        assert_eq!(std::fs::read(dir.join("dump.rdb")).expect("it"), bytes);
+    }
+}
+
+/// A server that takes a minute to load.
+fn slow() -> TestServer {
+    let mut file = Rdb::of_redis().aux("used-mem", "123456");
+    for number in 0..600 {
+        file = file.set(&format!("key:{number}"), "value");
+    }
+    let args = [
+        "--key-load-delay",
+        "100000",
+        "--enable-debug-command",
+        "yes",
+    ];
+    let server = TestServer::begin_plain(file.in_dir(), &args);
+    while std::net::TcpStream::connect(("127.0.0.1", server.port())).is_err() {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    server
+}
+
+#[test]
+fn clients_are_told_that_data_is_loading() {
+    let mut server = slow();
+    let mut client = server.connect();
+    let loading = "-LOADING Lodestore is loading the dataset in memory";
+    client.check(&[
+        ("GET key:1", loading),
+        ("PING", loading),
+        ("DBSIZE", loading),
+        ("BGREWRITEAOF", loading),
+        ("CONFIG SET appendonly no", loading),
+        ("CLIENT ID", ":2"),
+    ]);
+    client.check(&[("MULTI", "+OK"), ("GET key:1", loading)]);
+    let aborted = "-EXECABORT Transaction discarded because of previous errors.";
+    client.check(&[("EXEC", aborted), ("CONFIG SET hz 20", "+OK")]);
+    for (name, value) in [
+        ("loading", "1"),
+        ("async_loading", "0"),
+        ("loading_rdb_used_mem", "123456"),
+    ] {
+        assert_eq!(field(&mut client, name), value);
+    }
+    for name in [
+        "loading_start_time",
+        "loading_total_bytes",
+        "loading_loaded_bytes",
+        "loading_loaded_perc",
+        "loading_eta_seconds",
+    ] {
+        assert_ne!(field(&mut client, name), "", "{name}");
+    }
+    client.send(&[b"SHUTDOWN", b"NOSAVE"]);
+    assert_eq!(server.wait_for_end(), Some(0));
+    assert_eq!(names(server.dir()), ["dump.rdb"]);
+}
+
+#[test]
+fn a_signal_ends_the_loading() {
+    let mut server = slow();
+    let pid = i32::try_from(server.pid()).expect("a process id");
+    // SAFETY: the process is our own child.
+    assert_eq!(unsafe { libc::kill(pid, libc::SIGTERM) }, 0);
+    assert_eq!(server.wait_for_end(), Some(0));
+    assert_eq!(names(server.dir()), ["dump.rdb"]);
+}
+
+#[test]
+fn many_keys_arrive_by_other_threads() {
+    let mut file = Rdb::of_redis();
+    for number in 0..30_000 {
+        let db = (number / 10_000) as u8;
+        if number % 10_000 == 0 {
+            file = file.select(db);
+        }
+        if number % 3 == 0 {
+            file = file.deadline(2_000_000_000_000 + number);
+        }
+        file = file.set(&format!("key:{number}"), &format!("value:{number}"));
+    }
+    let server = TestServer::start_plain(file.in_dir(), &["--appendonly", "no"]);
+    let mut client = server.connect();
+    for db in 0..3 {
+        client.check(&[(&format!("SELECT {db}"), "+OK"), ("DBSIZE", ":10000")]);
+        for number in (db * 10_000..(db + 1) * 10_000).step_by(997) {
+            let key = format!("key:{number}");
+            let value = format!("\"value:{number}\"");
+            client.check(&[(&format!("GET {key}"), &value)]);
+            let deadline = client.integer(&format!("PEXPIRETIME {key}"));
+            let expected = if number % 3 == 0 {
+                2_000_000_000_000 + number
+            } else {
+                -1
+            };
+            assert_eq!(deadline, expected);
+        }
+    }
+}
