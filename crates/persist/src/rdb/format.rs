@@ -134,3 +134,11 @@ pub const AUX_MEMBER_DEADLINES: &str = "lodestore-member-deadlines";
 /// groups { name (string) count { id (16 bytes, as everywhere) delivered (8 bytes, the lowest first) deliveries (length) } }
 /// ```
 pub const AUX_UNOWNED_PENDING: &str = "lodestore-unowned-pending";
+
+/// Auxiliary field before an entry, ours: what producers have added to a stream under ids of their own, as
+/// [`types::STREAM_LISTPACKS_4`] has it at its end.
+///
+/// ```text
+/// seconds  ids  producers { name (string) count { id (string) entry (two lengths) } }  added  duplicates
+/// ```
+pub const AUX_PRODUCERS: &str = "lodestore-stream-producers";

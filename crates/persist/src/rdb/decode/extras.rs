@@ -2,62 +2,90 @@
 
 use super::error::RdbCause;
 use super::input::Input;
+use super::stream;
 use super::value::time;
 use crate::rdb::format;
 use keyspace::Value;
 use values::stream::Pending;
 use values::{DIGITS, Stream, StreamId};
 
-/// What was said of the next entry.
+/// The fields that are kept.
+const NAMES: [&str; 3] = [
+    format::AUX_MEMBER_DEADLINES,
+    format::AUX_UNOWNED_PENDING,
+    format::AUX_PRODUCERS,
+];
+
+/// What was said of the next entry: the values of these fields.
 #[derive(Default)]
-pub(super) struct Extras {
-    member_deadlines: Option<Box<[u8]>>,
-    unowned_pending: Option<Box<[u8]>>,
-}
+pub(super) struct Extras([Option<Box<[u8]>>; NAMES.len()]);
 
 impl Extras {
     /// Keeps a field if it is one of these.
     pub(super) fn keep(&mut self, name: &[u8], value: &[u8]) -> bool {
-        let place = if name == format::AUX_MEMBER_DEADLINES.as_bytes() {
-            &mut self.member_deadlines
-        } else if name == format::AUX_UNOWNED_PENDING.as_bytes() {
-            &mut self.unowned_pending
-        } else {
-            return false;
-        };
-        *place = Some(value.into());
-        true
+        let mut places = NAMES.iter().zip(&mut self.0);
+        let place = places.find(|(own, _)| own.as_bytes() == name);
+        if let Some((_, place)) = place {
+            *place = Some(value.into());
+            return true;
+        }
+        false
+    }
+
+    /// True when nothing was said.
+    #[inline]
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.iter().all(Option::is_none)
     }
 
     /// Gives the value what was said of it.
     pub(super) fn apply(&self, value: &mut Value, string_max: usize) -> Result<(), RdbCause> {
-        if let Some(bytes) = &self.member_deadlines {
-            let mut input = Input::of_slice(bytes, string_max);
-            for _ in 0..inside(input.length())? {
-                let deadline = inside(time(&mut input))?;
-                let mut digits = DIGITS;
-                let member = inside(input.string())?;
-                let member = member.as_bytes(&mut digits);
-                let found = match value {
-                    Value::Set(set) => set.set_deadline(member, Some(deadline)),
-                    Value::ZSet(zset) => zset.set_deadline(member, Some(deadline)),
-                    _ => false,
-                };
-                if !found {
-                    return Err(RdbCause::Malformed(
-                        "a deadline of a member that is not there",
-                    ));
+        for (name, bytes) in NAMES.iter().zip(&self.0) {
+            let Some(bytes) = bytes else {
+                continue;
+            };
+            let input = &mut Input::of_slice(bytes, string_max);
+            let done = match (*name, &mut *value) {
+                (format::AUX_MEMBER_DEADLINES, Value::Set(set)) => {
+                    set_deadlines(input, |member, at| set.set_deadline(member, at))
                 }
-            }
+                (format::AUX_MEMBER_DEADLINES, Value::ZSet(zset)) => {
+                    set_deadlines(input, |member, at| zset.set_deadline(member, at))
+                }
+                (format::AUX_UNOWNED_PENDING, Value::Stream(stream)) => add_pending(input, stream),
+                (format::AUX_PRODUCERS, Value::Stream(stream)) => {
+                    stream::read_producers(input, stream)
+                }
+                _ => return Err(NOT_OF_THIS),
+            };
+            // The field was there as a whole: what is missing in it is not missing in the file.
+            done.map_err(|cause| match cause {
+                RdbCause::Truncated => RdbCause::Malformed("an auxiliary field that is cut off"),
+                cause => cause,
+            })?;
         }
-        match (&self.unowned_pending, value) {
-            (None, _) => Ok(()),
-            (Some(bytes), Value::Stream(stream)) => {
-                inside(add_pending(&mut Input::of_slice(bytes, string_max), stream))
-            }
-            (Some(_), _) => Err(RdbCause::Malformed("pending entries of what is no stream")),
+        Ok(())
+    }
+}
+
+/// The fields are only for collections.
+pub(super) const NOT_OF_THIS: RdbCause =
+    RdbCause::Malformed("what an auxiliary field says is not of this value");
+
+fn set_deadlines(
+    input: &mut Input<'_>,
+    mut set: impl FnMut(&[u8], Option<u64>) -> bool,
+) -> Result<(), RdbCause> {
+    for _ in 0..input.length()? {
+        let deadline = time(input)?;
+        let member = input.string()?;
+        if !set(member.as_bytes(&mut { DIGITS }), Some(deadline)) {
+            return Err(RdbCause::Malformed(
+                "a deadline of a member that is not there",
+            ));
         }
     }
+    Ok(())
 }
 
 fn add_pending(input: &mut Input<'_>, stream: &mut Stream) -> Result<(), RdbCause> {
@@ -80,12 +108,4 @@ fn add_pending(input: &mut Input<'_>, stream: &mut Stream) -> Result<(), RdbCaus
         }
     }
     Ok(())
-}
-
-/// The field was there as a whole: what is missing in it is not missing in the file.
-fn inside<T>(result: Result<T, RdbCause>) -> Result<T, RdbCause> {
-    result.map_err(|cause| match cause {
-        RdbCause::Truncated => RdbCause::Malformed("an auxiliary field that is cut off"),
-        cause => cause,
-    })
 }

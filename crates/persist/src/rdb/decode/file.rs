@@ -1,7 +1,7 @@
 //! A whole file: its opcodes, and the entries between them.
 
 use super::error::{Place, RdbCause, RdbError};
-use super::extras::Extras;
+use super::extras::{self, Extras};
 use super::input::Input;
 use super::kind::{self, Family};
 use super::module;
@@ -269,6 +269,9 @@ impl Loading<'_, '_> {
         self.code = Some(code);
         let attributes = std::mem::take(&mut self.attributes);
         let value = if code == types::STRING {
+            if !attributes.extras.is_empty() {
+                return Err(extras::NOT_OF_THIS);
+            }
             match self.input.string()? {
                 Element::Int(value) => NewValue::Int(value),
                 Element::Bytes(bytes) => NewValue::Bytes(bytes),

@@ -187,7 +187,7 @@ fn check_unowned(input: &mut Input<'_>, group: &Group) -> Result<usize, RdbCause
 }
 
 /// Reads what producers have added under ids of their own.
-fn read_producers(input: &mut Input<'_>, stream: &mut Stream) -> Result<(), RdbCause> {
+pub(super) fn read_producers(input: &mut Input<'_>, stream: &mut Stream) -> Result<(), RdbCause> {
     const DURATION_MAX_S: u64 = 86_400;
     const IDS_MAX: u64 = 10_000;
     let (duration_s, ids_max) = (input.length()?, input.length()?);

@@ -1,6 +1,10 @@
 //! Bytes made by hand.
 
+mod assets;
 mod file;
+mod kinds;
+mod shown;
+mod streams;
 
 use super::*;
 use crate::rdb::{Access, LoadedEntry, Sink, Skipped};
