@@ -17,6 +17,11 @@ use keyspace::{EntryRef, ValueRef};
 use values::list::NodeRef;
 use values::{List, Set, SetEncoding, SortedSet};
 
+/// Redis 8.6: what producers added to streams.
+const V13: Version = Version(13);
+/// Redis 8.8: what is pending for nobody.
+const V14: Version = Version(14);
+
 /// Versions that can be written. Redis 5 and 6 read 9, Redis 7.0 reads 10; what these lack is written element by
 /// element.
 pub const WRITTEN: &[Version] = &[
@@ -24,6 +29,8 @@ pub const WRITTEN: &[Version] = &[
     Version::V10,
     Version::V11,
     Version::V12,
+    V13,
+    V14,
     Version::V80,
 ];
 
@@ -54,7 +61,7 @@ pub fn entry(
 ) -> Result<(), NoForm> {
     let value = entry.value();
     let kind = type_of(&value, options)?;
-    extras(&value, options, out);
+    extras(&value, kind, options, out);
     if let Some(deadline) = entry.deadline() {
         out.push(opcode::EXPIRETIME_MS);
         out.extend_from_slice(&deadline.to_le_bytes());
@@ -82,7 +89,9 @@ pub fn dump(value: &ValueRef<'_>, options: &SaveOptions, out: &mut Vec<u8>) -> R
     if member_deadlines(value) > 0 {
         return Err(NoForm::MemberDeadlines);
     }
+    // What producers added is forgotten within seconds by itself: that it has no form is no reason to refuse.
     if let ValueRef::Stream(stream) = value
+        && kind != types::STREAM_LISTPACKS_5
         && stream::has_unowned(stream)
     {
         return Err(NoForm::UnownedPending(options.version));
@@ -141,6 +150,8 @@ fn type_of(value: &ValueRef<'_>, options: &SaveOptions) -> Result<u8, NoForm> {
         ValueRef::Hash(_) => types::HASH,
         ValueRef::Stream(_) if version < Version::V10 => types::STREAM_LISTPACKS,
         ValueRef::Stream(_) if version < Version::V11 => types::STREAM_LISTPACKS_2,
+        ValueRef::Stream(_) if (V14..Version::V80).contains(&version) => types::STREAM_LISTPACKS_5,
+        ValueRef::Stream(_) if version == V13 => types::STREAM_LISTPACKS_4,
         ValueRef::Stream(_) => types::STREAM_LISTPACKS_3,
     })
 }
@@ -234,7 +245,7 @@ fn member_deadlines(value: &ValueRef<'_>) -> usize {
 }
 
 /// What has no form of its own stands in auxiliary fields before the entry: other servers pass over them.
-fn extras(value: &ValueRef<'_>, options: &SaveOptions, out: &mut Vec<u8>) {
+fn extras(value: &ValueRef<'_>, kind: u8, options: &SaveOptions, out: &mut Vec<u8>) {
     let count = member_deadlines(value);
     if count > 0 {
         let mut content = Vec::new();
@@ -264,7 +275,10 @@ fn extras(value: &ValueRef<'_>, options: &SaveOptions, out: &mut Vec<u8>) {
             out,
         );
     }
-    if let ValueRef::Stream(stream) = value
+    let ValueRef::Stream(stream) = value else {
+        return;
+    };
+    if kind < types::STREAM_LISTPACKS_5
         && let Some(content) = stream::unowned(stream)
     {
         put_aux(
@@ -273,6 +287,13 @@ fn extras(value: &ValueRef<'_>, options: &SaveOptions, out: &mut Vec<u8>) {
             options.compression,
             out,
         );
+    }
+    if kind < types::STREAM_LISTPACKS_4
+        && let Some(known) = stream.idempotence()
+    {
+        let mut content = Vec::new();
+        stream::put_producers(known, false, &mut content);
+        put_aux(format::AUX_PRODUCERS, &content, options.compression, out);
     }
 }
 

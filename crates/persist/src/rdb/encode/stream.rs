@@ -2,11 +2,12 @@
 
 use super::super::format::types;
 use super::text::{put_len, put_string};
-use values::stream::{Group, Pending};
+use values::stream::{Group, Idempotence, Pending};
 use values::{Stream, StreamId};
 
 /// A stream in the form `kind`: nodes, counters, groups with what is pending, consumers with the ids of
-/// theirs. What is pending for nobody is left out: loaders take it that everything has a consumer.
+/// theirs. What is pending for nobody is left out of types that have no place for it: loaders of these take it
+/// that everything has a consumer.
 pub(super) fn put(stream: &Stream, kind: u8, compress: bool, out: &mut Vec<u8>) {
     let entries = stream.entries();
     put_len(entries.node_count() as u64, out);
@@ -25,6 +26,31 @@ pub(super) fn put(stream: &Stream, kind: u8, compress: bool, out: &mut Vec<u8>) 
     for group in stream.groups().iter() {
         put_group(group, kind, compress, out);
     }
+    if kind >= types::STREAM_LISTPACKS_4 {
+        match stream.idempotence() {
+            Some(known) => put_producers(known, compress, out),
+            None => put_producers(&Idempotence::default(), compress, out),
+        }
+    }
+}
+
+/// What producers added: limits, ids with their entries, counts.
+pub(super) fn put_producers(known: &Idempotence, compress: bool, out: &mut Vec<u8>) {
+    let limits = known.limits();
+    put_len(limits.duration_s.into(), out);
+    put_len(limits.ids_max.into(), out);
+    let producers = known.producers();
+    put_len(producers.len() as u64, out);
+    for (name, records) in producers {
+        put_string(name, compress, out);
+        put_len(records.len() as u64, out);
+        for (id, entry) in records {
+            put_string(id, compress, out);
+            put_id(entry, out);
+        }
+    }
+    put_len(known.added(), out);
+    put_len(known.duplicates(), out);
 }
 
 fn put_group(group: &Group, kind: u8, compress: bool, out: &mut Vec<u8>) {
@@ -34,10 +60,12 @@ fn put_group(group: &Group, kind: u8, compress: bool, out: &mut Vec<u8>) {
         // "Not known" is -1 there, written as a length.
         put_len(group.entries_read.unwrap_or(u64::MAX), out);
     }
-    let owned: usize = group.consumers().map(|(_, one)| one.pending_len()).sum();
-    put_len(owned as u64, out);
+    let with_unowned = kind >= types::STREAM_LISTPACKS_5;
+    let unowned = unowned_len(group);
+    let pending_len = group.pending_len() - if with_unowned { 0 } else { unowned };
+    put_len(pending_len as u64, out);
     for (id, pending) in all_pending(group) {
-        if pending.consumer.is_some() {
+        if with_unowned || pending.consumer.is_some() {
             put_pending(id, &pending, out);
         }
     }
@@ -45,7 +73,7 @@ fn put_group(group: &Group, kind: u8, compress: bool, out: &mut Vec<u8>) {
     for (_, consumer) in group.consumers() {
         put_string(consumer.name(), compress, out);
         out.extend_from_slice(&consumer.seen_ms.to_le_bytes());
-        if kind == types::STREAM_LISTPACKS_3 {
+        if kind >= types::STREAM_LISTPACKS_3 {
             // "Never" is -1.
             let active = consumer.active_ms.unwrap_or(u64::MAX);
             out.extend_from_slice(&active.to_le_bytes());
@@ -54,6 +82,12 @@ fn put_group(group: &Group, kind: u8, compress: bool, out: &mut Vec<u8>) {
         for id in consumer.pending_ids(StreamId::MIN, StreamId::MAX) {
             out.extend_from_slice(&id.to_bytes());
         }
+    }
+    if with_unowned {
+        put_len(unowned as u64, out);
+        let all = all_pending(group);
+        all.filter(|(_, pending)| pending.consumer.is_none())
+            .for_each(|(id, _)| out.extend_from_slice(&id.to_bytes()));
     }
 }
 

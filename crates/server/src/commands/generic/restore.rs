@@ -2,7 +2,7 @@
 
 use std::iter;
 
-use keyspace::NewValue;
+use keyspace::{NewValue, Value};
 use persist::rdb::{self, Access};
 
 use crate::client::Origin;
@@ -174,7 +174,11 @@ pub(super) fn restore(ctx: &mut Context<'_, '_>) -> CommandResult {
         return Ok(Outcome::Done);
     }
     let expiry = deadline.map_or(Expiry::Clear, Expiry::At);
-    ctx.data.set(key, NewValue::Owned(value), expiry);
+    match &value {
+        // A number is one whatever form the payload has it in.
+        Value::Bytes(bytes) => ctx.data.set(key, NewValue::Bytes(bytes), expiry),
+        _ => ctx.data.set(key, NewValue::Owned(value), expiry),
+    };
     if options.access != Access::Unknown {
         ctx.data.set_access(key, options.access);
     }
