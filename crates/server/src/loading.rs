@@ -140,6 +140,7 @@ pub fn load_all(server: &Server, log: &LogOptions) -> Result<(), StartError> {
             survey::take_over(server, log, &path, then)?;
         }
     }
+    crate::snapshot::note_loaded(server);
     server.loading.end();
     Ok(())
 }

@@ -35,9 +35,9 @@ use crate::process::os_text;
 use crate::server::Server;
 
 pub use file::remove_interrupted;
-pub use job::{Job, Progress, Purpose, Snapshots};
+pub use job::{Job, Progress, Purpose, Report, Snapshots};
 pub use save::{
-    Save, after_flush_all, background, cancel, finish_stopped, refuses_writes, save,
+    Save, after_flush_all, background, cancel, finish_stopped, note_loaded, refuses_writes, save,
     save_before_stop, stop_running, tick,
 };
 pub use walk::{Figures, Size, Walk, begin};

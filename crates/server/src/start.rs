@@ -80,6 +80,7 @@ impl Instance {
         crate::logging::banner(&server.config, env!("CARGO_PKG_VERSION"));
         log::info!("Server initialized");
         let pid_file = write_pid_file(&server);
+        crate::snapshot::remove_interrupted(&server);
         watch_log(&server);
         // Before anybody can be served.
         server.loading.begin(server.now_ms());
@@ -121,6 +122,7 @@ impl Instance {
     pub fn wait(mut self) -> i32 {
         self.join();
         self.supervisor.stopping();
+        crate::snapshot::finish_stopped(&self.server);
         let mut exit_code = self.server.shutdown.exit_code();
         if self.server.log.is_enabled() {
             log::info!("Calling fsync() on the AOF file.");
@@ -545,25 +547,34 @@ pub struct ShutdownOptions {
     pub failover: bool,
 }
 
-/// Begins the end of the process: the log is written, replies leave, clients are closed. There are no
-/// snapshots yet, so what is not in the log is lost; SAVE therefore needs the log.
+/// Begins the end of the process: the log is written, with save points the snapshot too, replies leave, clients
+/// are closed. Called without locks held.
+///
+/// # Errors
+/// Something could not be written, and the server goes on.
 pub fn request_shutdown(server: &Server, options: ShutdownOptions) -> Result<(), CommandError> {
     log::warn!("User requested shutdown...");
     if server.loading.is_active() {
         log::warn!("Received shutdown signal during loading, exiting now.");
         return finish_shutdown(server);
     }
-    if options.save && !server.log.is_enabled() && !options.force {
-        log::warn!(
-            "SHUTDOWN SAVE: there is no append only file, and snapshots are not part of this version; can't exit."
-        );
-        return Err(shutdown_error());
-    }
+    crate::snapshot::stop_running(server);
     if let Err(error) = server.log.flush()
         && !options.force
     {
         log::warn!("Error trying to write the append only file, can't exit: {error}");
         return Err(shutdown_error());
+    }
+    let has_points = !server.config.save_points().is_empty();
+    if options.save || (has_points && !options.nosave) {
+        let saved = crate::snapshot::save_before_stop(server);
+        if saved.is_err() && !options.force {
+            log::warn!("Error trying to save the DB, can't exit.");
+            return Err(shutdown_error());
+        }
+        if saved.is_err() {
+            log::warn!("Error trying to save the DB. Exit anyway.");
+        }
     }
     finish_shutdown(server)
 }

@@ -431,16 +431,16 @@ parameters! {
     AofLoadCorruptTailMaxSize = "aof-load-corrupt-tail-max-size": int(0, MAX), "0", LATER;
 
     // Snapshots.
-    Save = "save": Kind::Save, "3600 1 300 100 60 10000", LATER;
-    DbFileName = "dbfilename": text(check::file_name), "dump.rdb", PROTECTED, LATER;
+    Save = "save": Kind::Save, "3600 1 300 100 60 10000";
+    DbFileName = "dbfilename": text(check::file_name), "dump.rdb", PROTECTED;
     RdbCompression = "rdbcompression": Kind::Bool, "yes";
     RdbChecksum = "rdbchecksum": Kind::Bool, "yes", IMMUTABLE;
     RdbVersion = "rdb-version": Kind::RdbVersions, "11 80";
     RdbDelSyncFiles = "rdb-del-sync-files": Kind::Bool, "no", LATER;
-    RdbSaveIncrementalFsync = "rdb-save-incremental-fsync": Kind::Bool, "yes", LATER;
+    RdbSaveIncrementalFsync = "rdb-save-incremental-fsync": Kind::Bool, "yes";
     RdbVersionCheck = "rdb-version-check": choice::<RdbVersionCheck>(), "strict", LATER;
-    RdbKeySaveDelay = "rdb-key-save-delay": int(INT_MIN, INT_MAX), "0", HIDDEN, LATER;
-    StopWritesOnBgsaveError = "stop-writes-on-bgsave-error": Kind::Bool, "yes", LATER;
+    RdbKeySaveDelay = "rdb-key-save-delay": int(INT_MIN, INT_MAX), "0", HIDDEN;
+    StopWritesOnBgsaveError = "stop-writes-on-bgsave-error": Kind::Bool, "yes";
     SanitizeDumpPayload = "sanitize-dump-payload": choice::<SanitizeDump>(), "no", INERT;
 
     // When small collections stay packed.

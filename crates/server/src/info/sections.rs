@@ -257,6 +257,8 @@ fn ok(condition: bool) -> &'static str {
 fn persistence(facts: &Facts<'_>, text: &mut String) {
     let server = facts.server;
     let log = server.log.status();
+    let snapshots = &server.snapshots;
+    let current = snapshots.report(facts.now_ms);
     let rewriting = server.switches.rewriting.load(Ordering::Relaxed);
     let last_rewrite_s = log
         .last_rewrite_seconds
@@ -266,20 +268,20 @@ fn persistence(facts: &Facts<'_>, text: &mut String) {
     fields!(text,
         "loading": yes(server.loading.is_active()),
         "async_loading": 0,
-        "current_cow_peak": 0,
-        "current_cow_size": 0,
+        "current_cow_peak": current.kept_peak,
+        "current_cow_size": current.kept,
         "current_cow_size_age": 0,
-        "current_fork_perc": "0.00",
-        "current_save_keys_processed": 0,
-        "current_save_keys_total": 0,
+        "current_fork_perc": format_args!("{:.2}", current.percent()),
+        "current_save_keys_processed": current.keys,
+        "current_save_keys_total": current.keys_total,
         "rdb_changes_since_last_save": server.changes_since_save(),
-        "rdb_bgsave_in_progress": 0,
+        "rdb_bgsave_in_progress": yes(current.saves_for.is_some()),
         "rdb_last_save_time": server.last_save_s.load(Ordering::Relaxed),
-        "rdb_last_bgsave_status": "ok",
-        "rdb_last_bgsave_time_sec": -1,
-        "rdb_current_bgsave_time_sec": -1,
-        "rdb_saves": 0,
-        "rdb_last_cow_size": 0,
+        "rdb_last_bgsave_status": ok(!snapshots.failed.load(Ordering::Relaxed)),
+        "rdb_last_bgsave_time_sec": snapshots.last_seconds.load(Ordering::Relaxed),
+        "rdb_current_bgsave_time_sec": current.saves_for.unwrap_or(-1),
+        "rdb_saves": snapshots.saves.load(Ordering::Relaxed),
+        "rdb_last_cow_size": snapshots.last_kept_peak.load(Ordering::Relaxed),
         "rdb_last_load_keys_expired": keys_expired,
         "rdb_last_load_keys_loaded": keys_loaded,
         "aof_enabled": yes(log.enabled),
@@ -391,8 +393,8 @@ fn stats(facts: &Facts<'_>, text: &mut String) {
         "pubsub_channels": 0,
         "pubsub_patterns": 0,
         "pubsubshard_channels": 0,
-        "latest_fork_usec": 0,
-        "total_forks": 0,
+        "latest_fork_usec": facts.server.snapshots.last_begin_us.load(Ordering::Relaxed),
+        "total_forks": facts.server.snapshots.begun.load(Ordering::Relaxed),
         "migrate_cached_sockets": facts.server.migrations.len(),
         "slave_expires_tracked_keys": 0,
         "active_defrag_hits": 0,

@@ -1,9 +1,9 @@
 //! The file of a snapshot: written beside the old one, and put in its place when it is whole and durable.
 
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::PathBuf;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
 
 use persist::rdb::{FileWriter, SaveOptions};
 use persist::storage::{File, OpenMode};
@@ -66,6 +66,7 @@ impl Write for Sink {
 
 /// A temporary file, removed unless it becomes the file.
 struct Temp {
+    server: Weak<Server>,
     storage: Arc<dyn Storage>,
     path: PathBuf,
     is_kept: bool,
@@ -73,11 +74,25 @@ struct Temp {
 
 impl Drop for Temp {
     fn drop(&mut self) {
-        if !self.is_kept
-            && let Err(error) = self.storage.remove(&self.path)
-        {
+        if self.is_kept {
+            return;
+        }
+        let server = self.server.upgrade();
+        let now_ns = || {
+            server
+                .as_ref()
+                .map_or(0, |server| server.clock.monotonic_ns())
+        };
+        let began_ns = now_ns();
+        if let Err(error) = self.storage.remove(&self.path) {
             let path = self.path.display();
             log::warn!("Removing {path}: {}", os_text(&error));
+        }
+        if let Some(server) = &server {
+            let ms = now_ns().saturating_sub(began_ns) / 1_000_000;
+            server
+                .latency
+                .record("rdb-unlink-temp-file", server.now_ms(), ms);
         }
     }
 }
@@ -130,6 +145,7 @@ impl DumpFile {
             ))
         })?;
         let temp = Temp {
+            server: server.me.clone(),
             storage,
             path,
             is_kept: false,
@@ -215,16 +231,20 @@ fn begin_file(
         (LOG_OFFSET_AUX, &offset),
     ];
     let mut writer = FileWriter::new(sink, options, &aux)?;
+    for library in server.lock_functions().iter() {
+        writer.function(library)?;
+    }
     for size in sizes {
         writer.sizes(size.db, size.keys, size.volatile)?;
     }
     Ok(writer)
 }
 
-/// Removes what snapshots of processes that are gone have left in `dir`. To be called at start.
-pub fn remove_interrupted(storage: &dyn Storage, dir: &Path) {
+/// Removes what snapshots of processes that are gone have left in `dir`. To be called at the start.
+pub fn remove_interrupted(server: &Server) {
+    let (storage, dir) = (&server.snapshots.storage, server.config.dir());
     let own = std::process::id();
-    for name in storage.list(dir).unwrap_or_default() {
+    for name in storage.list(&dir).unwrap_or_default() {
         let Some(pid) = name.to_str().and_then(pid_of) else {
             continue;
         };

@@ -46,6 +46,31 @@ impl Progress {
     }
 }
 
+/// The figures of a running snapshot, for INFO; all are 0 without one.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Report {
+    /// Seconds since BGSAVE began, when it runs.
+    pub saves_for: Option<i64>,
+    /// Entries that are written or kept.
+    pub keys: u64,
+    /// Entries in all.
+    pub keys_total: u64,
+    /// Bytes of pre-images that wait to be written.
+    pub kept: u64,
+    /// The most there were of these.
+    pub kept_peak: u64,
+}
+
+impl Report {
+    /// The part of the entries that is done, in percent.
+    pub fn percent(&self) -> f64 {
+        if self.keys_total == 0 {
+            return 0.0;
+        }
+        self.keys as f64 * 100.0 / self.keys_total as f64
+    }
+}
+
 /// The right to take a snapshot: there is one at a time. It is over when the last copy is dropped.
 #[derive(Debug)]
 pub struct Job {
@@ -162,6 +187,29 @@ impl Snapshots {
     /// Whoever has the right now. A copy must not be kept: the job lasts as long.
     pub fn current(&self) -> Option<Arc<Job>> {
         self.slot.lock().as_ref()?.upgrade()
+    }
+
+    /// CONFIG RESETSTAT.
+    pub fn reset(&self) {
+        self.saves.store(0, Ordering::Relaxed);
+        self.begun.store(0, Ordering::Relaxed);
+    }
+
+    /// How far the running snapshot is.
+    pub fn report(&self, now_ms: u64) -> Report {
+        let Some(job) = self.current() else {
+            return Report::default();
+        };
+        let number = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let elapsed_s = (now_ms.saturating_sub(job.started_ms) / 1000) as i64;
+        let progress = &job.progress;
+        Report {
+            saves_for: (job.purpose == Purpose::Save).then_some(elapsed_s),
+            keys: number(&progress.keys),
+            keys_total: number(&progress.keys_total),
+            kept: number(&progress.kept),
+            kept_peak: number(&progress.kept_peak),
+        }
     }
 
     /// True while somebody has the right to take a snapshot.

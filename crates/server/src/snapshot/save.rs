@@ -318,9 +318,6 @@ pub fn tick(server: &Server, now_ms: u64) {
 /// Whether a save point is reached, with its line in the log.
 fn reached_point(server: &Server, now_s: u64) -> bool {
     let changes = server.changes_since_save();
-    if changes == 0 {
-        return false;
-    }
     let since_s = now_s.saturating_sub(server.last_save_s.load(Ordering::Relaxed));
     let points = server.config.save_points();
     let reached = points.iter().find(|point| {
@@ -365,7 +362,9 @@ fn misconf(server: &Server) -> Option<CommandError> {
 /// The reason, which has been logged.
 pub fn save_before_stop(server: &Server) -> Result<(), String> {
     log::info!("Saving the final RDB snapshot before exiting.");
-    save(server, &server.keyspace.lock_all(), 0)
+    save(server, &server.keyspace.lock_all(), 0)?;
+    server.snapshots.is_final.store(true, Ordering::Relaxed);
+    Ok(())
 }
 
 /// Ends a snapshot that is under way, because the server ends or needs the file for itself. Called without
@@ -382,6 +381,17 @@ pub fn stop_running(server: &Server) {
     if !server.snapshots.wait_for_end(PATIENCE) {
         log::warn!("The snapshot that was running does not end");
     }
+}
+
+/// The data was loaded: what follows counts as changes.
+pub fn note_loaded(server: &Server) {
+    let state = &server.snapshots;
+    state
+        .saved_changes
+        .store(server.changes_made(), Ordering::Relaxed);
+    server
+        .last_save_s
+        .store(server.now_ms() / 1000, Ordering::Relaxed);
 }
 
 /// The threads are gone. What they changed after the last snapshot before the end is saved, too.

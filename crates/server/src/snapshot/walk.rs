@@ -196,6 +196,8 @@ impl Walk {
         let delay_us = self.server.config.int(P::RdbKeySaveDelay);
         let room = if delay_us == 0 { ENTRIES_PER_HOLD } else { 1 };
         let server = Arc::clone(&self.server);
+        // A time slice that ends while the lock is held would hold up everybody else: better to give it back now.
+        std::thread::yield_now();
         let mut locked = server.keyspace.lock_one(index);
         let began_ns = server.clock.monotonic_ns();
         let Some((shard, part)) = locked.shard_at_mut(index).zip(self.parts.get(index)) else {

@@ -202,6 +202,7 @@ fn config_resetstat(ctx: &mut Context<'_, '_>) -> CommandResult {
     server.errors.reset();
     server.metrics.reset();
     server.lazy.reset_freed();
+    server.snapshots.reset();
     ctx.reply.ok();
     Ok(Outcome::Done)
 }
