@@ -54,7 +54,7 @@ fn queue_rounds(policy: &str) {
     for round in 1..=rounds {
         let seed = random.next();
         queue.run(&mut server, seed, |server, admin| {
-            if seed % 3 == 0 {
+            if seed.is_multiple_of(3) {
                 admin.line("BGREWRITEAOF");
             }
             std::thread::sleep(Duration::from_millis(20 + seed % 250));
@@ -140,9 +140,9 @@ impl Queue {
                 let mut client = server.connect();
                 let mut random = Random::new(seed.wrapping_add(index as u64));
                 scope.spawn(move || {
-                    while self.runs.load(Ordering::Relaxed)
-                        && step(self, &mut client, number, &mut random).is_some()
-                    {
+                    let mut alive = true;
+                    while alive && self.runs.load(Ordering::Relaxed) {
+                        alive = step(self, &mut client, number, &mut random).is_some();
                     }
                 });
             }
@@ -195,7 +195,7 @@ impl Queue {
     fn consume(&self, client: &mut Client, number: usize, random: &mut Random) -> Option<()> {
         let at = number / CONSUMERS;
         let (group, name) = (GROUPS[at], number.to_string());
-        let takes_over = number % CONSUMERS == 0 && random.below(2) == 0;
+        let takes_over = number.is_multiple_of(CONSUMERS) && random.below(2) == 0;
         let mut read = vec!["XREADGROUP", "GROUP", group, &name];
         read.extend_from_slice(&["COUNT", "5", "BLOCK", "20"]);
         if takes_over {
