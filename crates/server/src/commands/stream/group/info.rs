@@ -2,11 +2,8 @@
 
 use resp::Reply;
 use values::StreamId;
-use values::stream::{
-    Consumer, Entries, Group as ConsumerGroup, Idempotence, IdempotenceLimits, Stream,
-};
+use values::stream::{Consumer, Entries, Group as ConsumerGroup, Idempotence, Stream};
 
-use super::super::idempotence;
 use super::{GROUP, KEY, StreamReply, no_group_in, position, range, word};
 use crate::command::*;
 use crate::context::Context;
@@ -166,10 +163,11 @@ fn full_count(ctx: &Context<'_, '_>) -> Result<Option<usize>, CommandError> {
 
 fn xinfo_stream(ctx: &mut Context<'_, '_>) -> CommandResult {
     let key = ctx.key(2);
-    let (count, limits) = (full_count(ctx), idempotence::limits(ctx));
+    let count = full_count(ctx);
     let stream = ctx.data.stream(key)?.ok_or(CommandError::NoSuchKey)?;
     let (count, reply, entries) = (count?, &mut ctx.reply, stream.entries());
-    reply.map(if count.is_some() { 15 } else { 16 });
+    let known = stream.idempotence();
+    reply.map(if count.is_some() { 9 } else { 10 } + if known.is_some() { 6 } else { 0 });
     number(reply, "length", entries.len());
     number(reply, "radix-tree-keys", entries.node_count() as u64);
     // Nodes stand in a row here: a tree would have at least a root besides.
@@ -181,7 +179,9 @@ fn xinfo_stream(ctx: &mut Context<'_, '_>) -> CommandResult {
     number(reply, "entries-added", entries.added());
     reply.bulk(b"recorded-first-entry-id");
     reply.id(entries.first_id());
-    produced(reply, stream, limits);
+    if let Some(known) = known {
+        produced(reply, known);
+    }
     match count {
         None => ends(reply, stream),
         Some(count) => full(reply, stream, count),
@@ -189,10 +189,8 @@ fn xinfo_stream(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-/// What is remembered of producers: six fields.
-fn produced(reply: &mut Reply<'_>, stream: &Stream, limits: IdempotenceLimits) {
-    let nothing = Idempotence::new(limits);
-    let known = stream.idempotence().unwrap_or(&nothing);
+/// What is remembered of producers: six fields, which a stream has from its first producer on.
+fn produced(reply: &mut Reply<'_>, known: &Idempotence) {
     let limits = known.limits();
     number(reply, "idmp-duration", u64::from(limits.duration_s));
     number(reply, "idmp-maxsize", u64::from(limits.ids_max));
