@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::harness::{Client, TestServer, fresh_dir};
+use super::harness::{Client, TestServer, fresh_dir, show};
 
 /// What all servers are started with.
 const USUAL: &[&str] = &["--save", "", "--enable-debug-command", "yes"];
@@ -45,7 +45,7 @@ fn fill(client: &mut Client) -> bool {
     run("SETBIT s:bits 1000000 1");
     run("PFADD s:hll a b c");
     for (name, count) in [("small", 10), ("large", 3000)] {
-        for at in 0..count {
+        for at in 0_i64..count {
             run(&format!("RPUSH l:{name} element:{at} {at}"));
             run(&format!("SADD si:{name} {at}"));
             run(&format!("SADD sm:{name} member:{at} {at}"));
@@ -62,7 +62,7 @@ fn fill(client: &mut Client) -> bool {
     }
     run(&format!("RPUSH l:plain {long} short"));
     run(&format!("HSET h:wide field {long}"));
-    run("ZADD z:infinite inf a -inf b 0 c 1e300 d");
+    run("ZADD z:infinite inf a -inf b 0 c 123456789012.5 d");
     run("XADD x:fields 1-1 a 1 b 2");
     run("XADD x:fields 1-2 c 1");
     run("XDEL x:fields 1-1");
@@ -79,8 +79,8 @@ fn fill(client: &mut Client) -> bool {
     client.line("HPEXPIREAT h:small 4000000000000 FIELDS 1 field:3") == "[:1]"
 }
 
-/// What has to be the same everywhere.
-fn picture(client: &mut Client) -> Vec<String> {
+/// What has to be the same everywhere; with `encodings` between servers that use the same ones.
+fn picture(client: &mut Client, encodings: bool) -> Vec<String> {
     let mut lines = vec![client.line("DEBUG DIGEST")];
     for db in [0, 9] {
         client.line(&format!("SELECT {db}"));
@@ -88,12 +88,12 @@ fn picture(client: &mut Client) -> Vec<String> {
         for key in keys.as_elements().expect("an array") {
             let key = key.as_bytes().expect("a key");
             let mut parts = vec![String::from_utf8_lossy(key).into_owned()];
-            for words in [
-                &[&b"DEBUG"[..], b"DIGEST-VALUE", key][..],
-                &[b"PEXPIRETIME", key],
-                &[b"OBJECT", b"ENCODING", key],
-            ] {
-                parts.push(super::harness::show(&client.run_bytes(words)));
+            let mut ask = |words: &[&[u8]]| show(&client.run_bytes(words));
+            parts.push(ask(&[b"DEBUG", b"DIGEST-VALUE", key]));
+            parts.push(ask(&[b"PEXPIRETIME", key]));
+            // How a string got its bytes is forgotten by a file.
+            if encodings && !key.starts_with(b"s:") {
+                parts.push(ask(&[b"OBJECT", b"ENCODING", key]));
             }
             lines.push(parts.join(" "));
         }
@@ -101,6 +101,17 @@ fn picture(client: &mut Client) -> Vec<String> {
     client.line("SELECT 0");
     lines.sort();
     lines
+}
+
+/// Says in what pictures differ.
+fn assert_same(found: &[String], expected: &[String], program: &Path) {
+    let missing: Vec<_> = expected.iter().filter(|it| !found.contains(it)).collect();
+    let wrong: Vec<_> = found.iter().filter(|it| !expected.contains(it)).collect();
+    assert!(
+        missing.is_empty() && wrong.is_empty(),
+        "{}: {wrong:#?} where {missing:#?} was expected",
+        program.display()
+    );
 }
 
 fn change(client: &mut Client) {
@@ -139,7 +150,8 @@ fn ours(dir: PathBuf, appendonly: &str) -> TestServer {
     TestServer::start_plain(dir, &args(appendonly))
 }
 
-/// Whether files that Lodestore writes by default can be loaded: RDB version 11 is that of Redis 7.2.
+/// Whether the server loads files that Lodestore writes by default: RDB version 11 is that of Redis 7.2. Older ones
+/// have fewer packed forms too.
 fn loads_ours(client: &mut Client) -> bool {
     let info = client.run(&["INFO", "server"]);
     let info = String::from_utf8_lossy(info.as_bytes().expect("text")).into_owned();
@@ -159,22 +171,23 @@ fn snapshots_go_both_ways() {
         let theirs = peer(&program, fresh_dir(), "no");
         let mut client = theirs.connect();
         fill(&mut client);
-        let (before, goes_back) = (picture(&mut client), loads_ours(&mut client));
+        let recent = loads_ours(&mut client);
+        let before = picture(&mut client, recent);
         assert_eq!(client.line("SAVE"), "+OK");
         let dir = theirs.shut_down("SHUTDOWN NOSAVE");
         let server = ours(dir, "no");
         let mut client = server.connect();
-        assert_eq!(picture(&mut client), before, "{program:?}");
+        assert_same(&picture(&mut client, recent), &before, &program);
         change(&mut client);
-        let changed = picture(&mut client);
+        let changed = picture(&mut client, recent);
         assert_eq!(client.line("SAVE"), "+OK");
         let dir = server.shut_down("SHUTDOWN NOSAVE");
         let again = ours(dir, "no");
-        assert_eq!(picture(&mut again.connect()), changed);
+        assert_same(&picture(&mut again.connect(), recent), &changed, &program);
         let dir = again.shut_down("SHUTDOWN NOSAVE");
-        if goes_back {
+        if recent {
             let theirs = peer(&program, dir, "no");
-            assert_eq!(picture(&mut theirs.connect()), changed, "{program:?}");
+            assert_same(&picture(&mut theirs.connect(), recent), &changed, &program);
         }
     }
 }
@@ -187,21 +200,22 @@ fn logs_go_both_ways() {
         fill(&mut client);
         rewrite(&mut client);
         change(&mut client);
-        let (before, goes_back) = (picture(&mut client), loads_ours(&mut client));
+        let recent = loads_ours(&mut client);
+        let before = picture(&mut client, recent);
         let dir = theirs.shut_down("SHUTDOWN NOSAVE");
         let mut server = ours(dir, "yes");
-        assert_eq!(picture(&mut server.connect()), before, "{program:?}");
+        assert_same(&picture(&mut server.connect(), recent), &before, &program);
         let mut client = server.connect();
         client.line("SET written here");
         rewrite(&mut client);
         client.line("LPUSH l:small first");
-        let changed = picture(&mut client);
+        let changed = picture(&mut client, recent);
         server.restart();
-        assert_eq!(picture(&mut server.connect()), changed);
+        assert_same(&picture(&mut server.connect(), recent), &changed, &program);
         let dir = server.shut_down("SHUTDOWN NOSAVE");
-        if goes_back {
+        if recent {
             let theirs = peer(&program, dir, "yes");
-            assert_eq!(picture(&mut theirs.connect()), changed, "{program:?}");
+            assert_same(&picture(&mut theirs.connect(), recent), &changed, &program);
         }
     }
 }
