@@ -114,47 +114,23 @@ fn bitmaps(field: &Field) -> Scenario {
 }
 
 fn sketches(field: &Field) -> Scenario {
+    const fn fill(line: &'static str) -> Fill {
+        Fill {
+            count: 100_000,
+            line,
+        }
+    }
     const FILL: &[Fill] = &[
-        Fill {
-            count: 100_000,
-            line: "PFADD h0 a#",
-        },
-        Fill {
-            count: 100_000,
-            line: "PFADD h1 b#",
-        },
-        Fill {
-            count: 100_000,
-            line: "PFADD h2 c#",
-        },
-        Fill {
-            count: 100_000,
-            line: "PFADD h3 d#",
-        },
-        Fill {
-            count: 100_000,
-            line: "PFADD h4 e#",
-        },
-        Fill {
-            count: 100_000,
-            line: "PFADD h5 f#",
-        },
-        Fill {
-            count: 100_000,
-            line: "PFADD h6 g#",
-        },
-        Fill {
-            count: 100_000,
-            line: "PFADD h7 h#",
-        },
-        Fill {
-            count: 100_000,
-            line: "PFADD h8 i#",
-        },
-        Fill {
-            count: 100_000,
-            line: "PFADD h9 j#",
-        },
+        fill("PFADD h0 a#"),
+        fill("PFADD h1 b#"),
+        fill("PFADD h2 c#"),
+        fill("PFADD h3 d#"),
+        fill("PFADD h4 e#"),
+        fill("PFADD h5 f#"),
+        fill("PFADD h6 g#"),
+        fill("PFADD h7 h#"),
+        fill("PFADD h8 i#"),
+        fill("PFADD h9 j#"),
     ];
     let lines: &[Line] = &[
         (
