@@ -148,9 +148,10 @@ impl Loading<'_, '_> {
         } else {
             return Err(wrong());
         };
-        let digits = digits.iter().map(|digit| char::from(*digit).to_digit(10));
-        let number = digits.fold(Some(0), |number, digit| Some(number? * 10 + digit?));
-        let version = Version(number.ok_or_else(wrong)? as u16);
+        let text = std::str::from_utf8(digits).ok();
+        let text = text.filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
+        let number = text.and_then(|text| text.parse().ok());
+        let version = Version(number.ok_or_else(wrong)?);
         let accepted = kind::is_accepted(version, self.options.any_version);
         match accepted && Family::of(version) == family {
             true => Ok(version),

@@ -129,14 +129,20 @@ impl<'a> Input<'a> {
     #[inline]
     pub(super) fn take(&mut self, len: usize) -> Result<&[u8], RdbCause> {
         let start = self.advance(len)?;
-        self.bytes.get(start..self.at).ok_or(RdbCause::Truncated)
+        // An error that is made and not needed costs more than all this.
+        match self.bytes.get(start..self.at) {
+            Some(bytes) => Ok(bytes),
+            None => Err(RdbCause::Truncated),
+        }
     }
 
     /// The next bytes, as many as the array has.
     #[inline]
     pub(super) fn array<const LEN: usize>(&mut self) -> Result<[u8; LEN], RdbCause> {
-        let bytes = self.take(LEN)?;
-        bytes.first_chunk().copied().ok_or(RdbCause::Truncated)
+        match self.take(LEN)?.first_chunk() {
+            Some(bytes) => Ok(*bytes),
+            None => Err(RdbCause::Truncated),
+        }
     }
 
     /// The next byte.
@@ -184,10 +190,10 @@ impl<'a> Input<'a> {
     /// A length of bytes of which a string has so many at most.
     #[inline]
     fn bounded(&self, length: u64) -> Result<usize, RdbCause> {
-        usize::try_from(length)
-            .ok()
-            .filter(|length| *length <= self.string_max)
-            .ok_or(RdbCause::Malformed("a string is longer than allowed"))
+        match usize::try_from(length) {
+            Ok(length) if length <= self.string_max => Ok(length),
+            _ => Err(RdbCause::Malformed("a string is longer than allowed")),
+        }
     }
 
     /// A string.

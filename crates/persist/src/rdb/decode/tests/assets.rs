@@ -191,7 +191,8 @@ proptest! {
         let options = LoadOptions { checksum: false, skip_modules: true, ..options() };
         match load_with(&bytes, &options) {
             Ok((loaded, _)) => prop_assert!(loaded.bytes <= bytes.len() as u64),
-            Err((error, _)) => {
+            Err(wrong) => {
+                let (error, _) = *wrong;
                 prop_assert!(error.offset <= bytes.len() as u64);
                 prop_assert!(!error.to_string().is_empty());
             }

@@ -99,7 +99,7 @@ fn signatures_and_versions() {
     };
     for version in [50, 81, 987] {
         let file = file(version, b"");
-        let (error, _) = load_with(&file, &options()).unwrap_err();
+        let (error, _) = *load_with(&file, &options()).unwrap_err();
         assert_eq!(
             error.cause.to_string(),
             format!("Can't handle RDB format version {version}")
@@ -123,7 +123,7 @@ fn checksums() {
     let mut file = file(11, b"\x00\x01a\x011");
     let at = file.len() - 1;
     file[at] ^= 1;
-    let (error, keeper) = load_with(&file, &options()).unwrap_err();
+    let (error, keeper) = *load_with(&file, &options()).unwrap_err();
     assert!(matches!(error.cause, RdbCause::Checksum { .. }), "{error}");
     assert_eq!(keeper.entries.len(), 1);
     let unchecked = LoadOptions {
@@ -148,7 +148,7 @@ fn whatever_is_missing_is_told() {
         b"\xfe\x01\xfc\0\0\0\0\0\0\0\0\xf9\x01\x00\x03key\xc3\x05\x0a\x00a\xe0\x00\x00",
     );
     for len in 0..file.len() {
-        let (error, _) = load_with(&file[..len], &options()).unwrap_err();
+        let (error, _) = *load_with(&file[..len], &options()).unwrap_err();
         assert!(error.is_truncated(), "{len}: {error}");
         assert!(error.offset <= len as u64);
         assert_eq!(
@@ -157,7 +157,7 @@ fn whatever_is_missing_is_told() {
             "{len}: {error}"
         );
     }
-    let (error, _) = load_with(&file[..30], &options()).unwrap_err();
+    let (error, _) = *load_with(&file[..30], &options()).unwrap_err();
     assert_eq!(
         error.to_string(),
         "unexpected end (offset 30, key \"key\" of database 1, type 0 string)"

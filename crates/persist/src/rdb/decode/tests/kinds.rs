@@ -576,7 +576,7 @@ fn modules_are_passed_over() {
     let bad = [&b"\xf7"[..], &id, b"\x01\x01", pieces].concat();
     assert_eq!(refused(&bad).cause.to_string(), "bad when_opcode");
     let unknown = [&b"\x07\x03key"[..], &id, b"\x06"].concat();
-    let (error, _) = load_with(&file(11, &unknown), &skip).unwrap_err();
+    let (error, _) = *load_with(&file(11, &unknown), &skip).unwrap_err();
     assert_eq!(error.cause.to_string(), "data of a module of unknown kind");
     assert_eq!(
         refused(b"\x06\x01k\x00").cause.to_string(),
@@ -587,7 +587,7 @@ fn modules_are_passed_over() {
     let class = |flags: u32| (0x123456 << 8 | flags).to_le_bytes();
     let meta = |flags| [&b"\xf3\x01"[..], &class(flags), pieces, b"\x00\x01a\x011"].concat();
     assert_eq!(loaded(&file(13, &meta(1))).entries.len(), 1);
-    let (error, _) = load_with(&file(13, &meta(0)), &options()).unwrap_err();
+    let (error, _) = *load_with(&file(13, &meta(0)), &options()).unwrap_err();
     assert!(error.cause.to_string().contains("'META-EjRW'"), "{error}");
     load_with(&file(13, &meta(0)), &skip).unwrap();
     let value = restore(

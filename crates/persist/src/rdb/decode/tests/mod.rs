@@ -114,19 +114,17 @@ impl std::io::Read for Trickle<'_> {
 pub(super) fn load_with(
     bytes: &[u8],
     options: &LoadOptions,
-) -> Result<(Loaded, Keeper), (RdbError, Keeper)> {
+) -> Result<(Loaded, Keeper), Box<(RdbError, Keeper)>> {
     let mut keeper = Keeper::default();
     match load(&mut { bytes }, options, &mut keeper) {
         Ok(loaded) => Ok((loaded, keeper)),
-        Err(error) => Err((error, keeper)),
+        Err(error) => Err(Box::new((error, keeper))),
     }
 }
 
 /// What a file holds that is good.
 pub(super) fn loaded(bytes: &[u8]) -> Keeper {
-    let (loaded, keeper) = load_with(bytes, &options())
-        .map_err(|(error, _)| error)
-        .unwrap();
+    let (loaded, keeper) = load_with(bytes, &options()).map_err(|both| both.0).unwrap();
     assert_eq!(loaded.bytes, bytes.len() as u64);
     keeper
 }
