@@ -20,6 +20,8 @@ pub(crate) struct Chunk {
     /// Database that is selected before the first record and after the last one.
     pub(crate) db_before: Option<u32>,
     pub(crate) db_after: Option<u32>,
+    /// It starts a new increment, because a base with everything before it is being written.
+    pub(crate) fresh: bool,
 }
 
 /// What appenders add to. Its mutex is held for a copy of the bytes, never during a write.
@@ -73,6 +75,7 @@ impl Buffer {
             end,
             db_before: db,
             db_after: db,
+            fresh: false,
         };
         std::mem::replace(&mut self.chunk, next)
     }
@@ -183,6 +186,11 @@ impl Unsynced {
     /// Whether everything from this offset on is here.
     pub(crate) fn reaches_back_to(&self, offset: u64) -> bool {
         self.gap_end <= offset
+    }
+
+    /// Stream offset up to which something was forgotten.
+    pub(crate) fn gap_end(&self) -> u64 {
+        self.gap_end
     }
 
     pub(crate) fn segments(&self) -> impl Iterator<Item = &Chunk> {

@@ -5,8 +5,10 @@ use crate::options::LogOptions;
 use crate::storage::{LockGuard, OpenMode, Storage, append_all, errno_text, read_full};
 use std::ffi::OsStr;
 use std::io;
-use std::path::PathBuf;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use thiserror::Error;
 
 /// File that the server using the directory keeps locked.
@@ -37,6 +39,13 @@ pub(crate) enum CommitError {
     NotDurable(io::Error),
 }
 
+impl CommitError {
+    pub(crate) fn into_io(self) -> io::Error {
+        let (Self::NotDone(error) | Self::NotDurable(error)) = self;
+        error
+    }
+}
+
 /// An `appenddirname` directory. The lock is held as long as this lives, when there is one.
 pub(crate) struct Directory {
     pub(crate) storage: Arc<dyn Storage>,
@@ -44,6 +53,8 @@ pub(crate) struct Directory {
     parent: PathBuf,
     pub(crate) path: PathBuf,
     pub(crate) filename: String,
+    /// Whether superseded files are removed.
+    auto_gc: Arc<AtomicBool>,
     _lock: Option<Box<dyn LockGuard>>,
 }
 
@@ -55,6 +66,7 @@ impl Directory {
             parent: options.dir.clone(),
             path: options.dir.join(&options.appenddirname),
             filename: options.appendfilename.clone(),
+            auto_gc: Arc::new(AtomicBool::new(options.auto_gc)),
             _lock: None,
         }
     }
@@ -63,8 +75,10 @@ impl Directory {
     pub(crate) fn open(
         storage: Arc<dyn Storage>,
         options: &LogOptions,
+        auto_gc: Arc<AtomicBool>,
     ) -> Result<Self, DirectoryError> {
         let mut directory = Self::read_only(storage, options);
+        directory.auto_gc = auto_gc;
         let shown = directory.path.display().to_string();
         let make = |error| {
             DirectoryError::Io(
@@ -89,7 +103,35 @@ impl Directory {
                 ));
             }
         }
+        directory.remove_temporary();
         Ok(directory)
+    }
+
+    /// Name of a file that becomes a part of the log later, or never.
+    pub(crate) fn temporary(&self, rest: &str) -> PathBuf {
+        self.path_of(format!("temp-{}.{rest}", self.filename))
+    }
+
+    /// Removes what a crash has left half-made.
+    fn remove_temporary(&self) {
+        let prefix = format!("temp-{}.", self.filename);
+        for name in self.storage.list(&self.path).unwrap_or_default() {
+            if name.as_bytes().starts_with(prefix.as_bytes()) {
+                log::info!("Removing the temporary file {}", name.to_string_lossy());
+                self.discard(&self.path_of(&name));
+            }
+        }
+    }
+
+    /// Removes a file that nothing needs. What cannot be removed does no harm.
+    pub(crate) fn discard(&self, path: &Path) {
+        match self.storage.remove(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                let (path, text) = (path.display(), errno_text(&error));
+                log::warn!("Error removing {path}: {text}");
+            }
+            _ => {}
+        }
     }
 
     pub(crate) fn path_of(&self, name: impl AsRef<OsStr>) -> PathBuf {
@@ -142,7 +184,7 @@ impl Directory {
             .map_err(CommitError::NotDurable)
     }
 
-    fn write_file(&self, path: &std::path::Path, bytes: &[u8]) -> io::Result<()> {
+    fn write_file(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
         let file = self.storage.open(path, OpenMode::Create)?;
         append_all(&*file, bytes).map_err(|(_, error)| error)?;
         file.sync_data()
@@ -163,10 +205,8 @@ impl Directory {
                 error,
             )
         };
-        self.commit(manifest).map_err(|error| {
-            let (CommitError::NotDone(error) | CommitError::NotDurable(error)) = error;
-            failed("Error writing the manifest for", error)
-        })?;
+        self.commit(manifest)
+            .map_err(|error| failed("Error writing the manifest for", error.into_io()))?;
         self.storage
             .rename(&old, &self.path_of(&self.filename))
             .and_then(|()| self.storage.sync_dir(&self.path))
@@ -192,7 +232,7 @@ impl Directory {
             .map_or(manifest.incr.is_empty(), half_done)
     }
 
-    fn exists(&self, path: &std::path::Path) -> bool {
+    fn exists(&self, path: &Path) -> bool {
         self.storage.open(path, OpenMode::Read).is_ok()
     }
 
@@ -210,27 +250,37 @@ impl Directory {
                 );
             }
         }
-        if manifest.history.is_empty() {
-            return;
+        let removed = self.collect(&manifest.history);
+        self.forget(manifest, &removed);
+    }
+
+    /// Removes superseded files, unless they are to be kept; returns those that are gone.
+    pub(crate) fn collect(&self, history: &[FileInfo]) -> Vec<FileInfo> {
+        if !self.auto_gc.load(Ordering::Relaxed) {
+            return Vec::new();
         }
-        let history = std::mem::take(&mut manifest.history);
+        let mut removed = Vec::new();
         for info in history {
             log::info!("Removing the history file {}", info.display());
-            match self.storage.remove(&self.path_of(&info)) {
+            match self.storage.remove(&self.path_of(info)) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
                     log::warn!("Error removing {}: {}", info.display(), errno_text(&error));
-                    manifest.history.push(info);
                 }
-                _ => {}
+                _ => removed.push(info.clone()),
             }
         }
-        if let Err(CommitError::NotDone(error) | CommitError::NotDurable(error)) =
-            self.commit(manifest)
-        {
-            log::warn!(
-                "Error writing the AOF manifest without history: {}",
-                errno_text(&error)
-            );
+        removed
+    }
+
+    /// Takes removed files out of the manifest. Failing does no harm: they are looked for again.
+    pub(crate) fn forget(&self, manifest: &mut Manifest, removed: &[FileInfo]) {
+        if removed.is_empty() {
+            return;
+        }
+        manifest.history.retain(|info| !removed.contains(info));
+        if let Err(error) = self.commit(manifest) {
+            let text = errno_text(&error.into_io());
+            log::warn!("Error writing the AOF manifest without history: {text}");
         }
     }
 

@@ -5,8 +5,10 @@
 //! [`Storage`] is the seam to the disk.
 
 mod annotation;
+mod base;
 mod chunk;
 mod directory;
+mod increment;
 mod load;
 mod log;
 mod manifest;
@@ -15,6 +17,7 @@ mod preamble;
 pub mod present;
 pub mod rdb;
 mod reader;
+mod resume;
 
 mod shared;
 mod status;
@@ -22,10 +25,11 @@ pub mod storage;
 mod sync;
 mod writer;
 
+pub use crate::base::BaseJob;
 pub use crate::directory::DirectoryError;
 pub use crate::load::{LoadError, LoadReport, Target, Truncated, load};
 pub use crate::log::Log;
-pub use crate::manifest::{FileInfo, Manifest, ManifestError};
+pub use crate::manifest::{BaseForm, FileInfo, Manifest, ManifestError};
 pub use crate::options::{FsyncPolicy, LogOptions};
 pub use crate::preamble::LOG_OFFSET_AUX;
 pub use crate::status::{Admission, Cause, LogError, Status, Trouble};

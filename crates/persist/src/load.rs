@@ -16,6 +16,7 @@ use crate::storage::{OpenMode, Storage, errno_text};
 use resp::{Args, Limits, OwnedArgs, Progress, RequestParser, Span};
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 use thiserror::Error;
 use values::Thresholds;
@@ -198,11 +199,11 @@ pub fn load(
     options: &LogOptions,
     target: &mut dyn Target,
 ) -> Result<LoadReport, LoadError> {
-    let directory = Directory::open(storage, options)?;
+    let gc = Arc::new(AtomicBool::new(options.auto_gc));
+    let directory = Directory::open(storage, options, gc)?;
     let mut manifest = directory.manifest()?;
     directory.upgrade(&mut manifest)?;
-    let (report, _) = load_files(&directory, &manifest, options, target)?;
-    Ok(report)
+    Ok(load_files(&directory, &manifest, options, target)?.report)
 }
 
 /// Where the last file ends, for going on there.
@@ -211,26 +212,33 @@ pub(crate) struct Tail {
     pub(crate) checksum: Checksum,
 }
 
-/// Loads what the manifest names. There is a tail when it names any increment.
+/// What was loaded, and where it ends.
+pub(crate) struct Loaded {
+    pub(crate) report: LoadReport,
+    /// The end of the last increment, when there is one.
+    pub(crate) tail: Option<Tail>,
+    /// How many increments count, the first of the manifest; the others came after a lost end.
+    pub(crate) increments: usize,
+    /// Their lengths.
+    pub(crate) lengths: Vec<u64>,
+}
+
+/// Loads what the manifest names.
 pub(crate) fn load_files(
     directory: &Directory,
     manifest: &Manifest,
     options: &LogOptions,
     target: &mut dyn Target,
-) -> Result<(LoadReport, Option<Tail>), LoadError> {
+) -> Result<Loaded, LoadError> {
     let mut sizes = Vec::new();
     for info in manifest.live() {
         sizes.push(size_of(directory, info)?);
     }
-    let mut report = LoadReport {
-        files: sizes.len(),
-        bytes: sizes.iter().sum(),
-        ..LoadReport::default()
-    };
+    let total = sizes.iter().sum();
     let mut session = Session {
         options,
         target,
-        total: report.bytes,
+        total,
         done: 0,
         commands: 0,
         entries: 0,
@@ -238,36 +246,59 @@ pub(crate) fn load_files(
         offset_known: false,
         other_db: false,
     };
-    let mut tail = None;
+    let mut report = LoadReport::default();
+    let (mut tail, mut lengths) = (None, Vec::new());
+    // The file before may have lost its end.
+    let mut after_unsynced = false;
     for (index, (info, &size)) in manifest.live().zip(&sizes).enumerate() {
-        let role = if index == 0 && manifest.base.is_some() {
-            Role::Base
-        } else {
-            Role::Increment
-        };
+        let is_base = index == 0 && manifest.base.is_some();
+        let role = if is_base { Role::Base } else { Role::Increment };
+        if after_unsynced && session.is_beyond_a_gap(directory, info, size)? {
+            log_lost_end(info, sizes.len() - index);
+            break;
+        }
         let last = index + 1 == sizes.len();
         let started = Instant::now();
-        let end = session.load_file(directory, info, role, size, last)?;
-        let kind = if role == Role::Base { "base" } else { "incr" };
+        let end = session.load_file(directory, info, role, size, last || info.unsynced)?;
+        let kind = if is_base { "base" } else { "incr" };
         let seconds = started.elapsed().as_secs_f64();
         log::info!(
             "DB loaded from {kind} file {}: {seconds:.3} seconds",
             info.display()
         );
-        if role == Role::Base {
+        report.files += 1;
+        report.bytes += end.tail.len;
+        if is_base {
             report.base_bytes = end.tail.len;
         } else {
+            lengths.push(end.tail.len);
             tail = Some(end.tail);
         }
-        if let Some(truncated) = end.truncated {
-            report.bytes -= truncated.dropped;
-            report.truncated = Some(truncated);
+        report.truncated = end.truncated;
+        if report.truncated.is_some() && !last {
+            log_lost_end(info, sizes.len() - index - 1);
+            break;
         }
+        after_unsynced = info.unsynced;
     }
+    Target::progress(session.target, total, total);
     report.commands = session.commands;
     report.entries = session.entries;
     report.offset = session.offset;
-    Ok((report, tail))
+    Ok(Loaded {
+        report,
+        tail,
+        increments: lengths.len(),
+        lengths,
+    })
+}
+
+/// Files that were written behind an end that a power cut has taken were never acknowledged as durable.
+fn log_lost_end(info: &FileInfo, files: usize) {
+    log::warn!(
+        "The end of the AOF before or in {} was lost before it was synced: {files} later files are left out",
+        info.display()
+    );
 }
 
 /// Bytes of a file that count.
@@ -349,13 +380,14 @@ enum Ended {
 }
 
 impl Session<'_> {
+    /// Loads a file. Its end may be cut when it is the last, or was not synced when the next one began.
     fn load_file(
         &mut self,
         directory: &Directory,
         info: &FileInfo,
         role: Role,
         size: u64,
-        last: bool,
+        may_be_cut: bool,
     ) -> Result<FileEnd, LoadError> {
         if self.other_db {
             self.run(
@@ -364,27 +396,7 @@ impl Session<'_> {
                 OwnedArgs::from_slices(&[b"SELECT", b"0"]).as_args(),
             )?;
         }
-        let path = directory.path_of(info);
-        let file = directory
-            .storage
-            .open(&path, OpenMode::Read)
-            .map_err(|source| {
-                let what = "Fatal error: can't open for reading the append log file";
-                LoadError::Io {
-                    what,
-                    file: info.display(),
-                    source,
-                }
-            })?;
-        let mut load = FileLoad {
-            name: info.display(),
-            role,
-            reader: Reader::new(file, size),
-            checksum: Checksum::new(),
-            checked_from: 0,
-            first_offset: Some(self.offset),
-            transaction: None,
-        };
+        let mut load = self.open_file(directory, info, role, size)?;
         if load
             .reader
             .starts_with_any(&preamble::SIGNATURES)
@@ -393,7 +405,7 @@ impl Session<'_> {
             self.load_preamble(&mut load, size)?;
         }
         // Zeros at the end of a closed file are damage, not a torn end.
-        let zeros = if last {
+        let zeros = if may_be_cut {
             load.reader.drop_trailing_zeros().map_err(|e| load.io(e))?
         } else {
             0
@@ -412,8 +424,54 @@ impl Session<'_> {
                     truncated: None,
                 })
             }
-            _ => self.cut(directory, info, load, size, last),
+            _ => self.cut(directory, info, load, size, may_be_cut),
         }
+    }
+
+    fn open_file(
+        &self,
+        directory: &Directory,
+        info: &FileInfo,
+        role: Role,
+        size: u64,
+    ) -> Result<FileLoad, LoadError> {
+        let path = directory.path_of(info);
+        let file = directory
+            .storage
+            .open(&path, OpenMode::Read)
+            .map_err(|source| {
+                let what = "Fatal error: can't open for reading the append log file";
+                LoadError::Io {
+                    what,
+                    file: info.display(),
+                    source,
+                }
+            })?;
+        Ok(FileLoad {
+            name: info.display(),
+            role,
+            reader: Reader::new(file, size),
+            checksum: Checksum::new(),
+            checked_from: 0,
+            first_offset: Some(self.offset),
+            transaction: None,
+        })
+    }
+
+    /// Whether the head of an increment says that records before it are missing.
+    fn is_beyond_a_gap(
+        &self,
+        directory: &Directory,
+        info: &FileInfo,
+        size: u64,
+    ) -> Result<bool, LoadError> {
+        let mut load = self.open_file(directory, info, Role::Increment, size)?;
+        load.reader.fill(1).map_err(|e| load.io(e))?;
+        let head = load.reader.available();
+        let line = head.split(|&byte| byte == b'\n').next().unwrap_or_default();
+        let expected = self.offset;
+        let beyond = |found: u64| self.offset_known && found > expected;
+        Ok(matches!(Annotation::parse(line), Annotation::Checksum { offset, .. } if beyond(offset)))
     }
 
     /// Loads the part in RDB form that the file starts with; commands may follow it.
@@ -586,7 +644,7 @@ impl Session<'_> {
         info: &FileInfo,
         mut load: FileLoad,
         size: u64,
-        last: bool,
+        may_be_cut: bool,
     ) -> Result<FileEnd, LoadError> {
         let file = load.name.clone();
         let mut offset = load.reader.position();
@@ -598,7 +656,7 @@ impl Session<'_> {
             load.checksum = before.checksum;
             self.offset = before.offset;
         }
-        if !last {
+        if !may_be_cut {
             return Err(LoadError::TruncatedNotLast { file, offset });
         }
         if !self.options.load_truncated {

@@ -16,6 +16,7 @@
 
 use crate::directory::Directory;
 use crate::load::{LoadError, LoadReport, Target, load_files};
+use crate::manifest::BaseForm;
 use crate::options::{FsyncPolicy, LogOptions};
 use crate::shared::{Shared, policy_code};
 use crate::status::{Admission, LogError, Status, Trouble};
@@ -26,11 +27,10 @@ use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
-use std::time::Instant;
 
 /// The append-only log, shared by all threads. See the module's head for how it works.
 pub struct Log {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -42,6 +42,7 @@ impl Log {
         let shared = Shared {
             storage,
             buffer: Mutex::default(),
+            opened: Mutex::default(),
             writer: Mutex::default(),
             sync_turn: Mutex::default(),
             schedule: Mutex::default(),
@@ -57,6 +58,8 @@ impl Log {
             policy: AtomicU8::new(policy_code(options.fsync)),
             timestamps: AtomicBool::new(options.timestamps),
             broken: AtomicBool::new(false),
+            incremental_fsync: AtomicBool::new(options.incremental_fsync),
+            auto_gc: Arc::new(AtomicBool::new(options.auto_gc)),
             current_size: AtomicU64::new(0),
             report: Mutex::default(),
             options,
@@ -77,16 +80,19 @@ impl Log {
         let shared = &*self.shared;
         let _turn = lock(&shared.sync_turn);
         let mut slot = lock(&shared.writer);
-        let directory = Directory::open(shared.storage.clone(), &shared.options)?;
+        let gc = shared.auto_gc.clone();
+        let directory = Directory::open(shared.storage.clone(), &shared.options, gc)?;
         let mut manifest = directory.manifest()?;
         directory.upgrade(&mut manifest)?;
-        let (report, tail) = load_files(&directory, &manifest, &shared.options, target)?;
-        let writer = Writer::resume(directory, manifest, tail, &report, shared.options.checksums)
+        let mut loaded = load_files(&directory, &manifest, &shared.options, target)?;
+        let checksums = shared.options.checksums;
+        let writer = Writer::resume(Arc::new(directory), manifest, &mut loaded, checksums)
             .map_err(|source| LoadError::Io {
-            what: "Can't open the append-only file",
-            file: shared.options.appendfilename.clone(),
-            source,
-        })?;
+                what: "Can't open the append-only file",
+                file: shared.options.appendfilename.clone(),
+                source,
+            })?;
+        let report = loaded.report;
         shared.begin(slot.insert(writer), report.offset);
         lock(&shared.report).base_size = report.base_bytes;
         Ok(report)
@@ -218,28 +224,40 @@ impl Log {
         self.shared.timestamps.store(on, Ordering::Relaxed);
     }
 
-    /// Writes a new base with the data as it is now and goes on in a fresh increment; enables the
-    /// log when it is not. The caller holds the locks of all data, and `write` writes RESP commands
-    /// that make the data anew, starting in database 0. A crash at any step leaves the old state or
-    /// the new one. It also mends a log whose trouble says `needs_base`.
+    /// Sets whether a base is synced piece by piece (`aof-rewrite-incremental-fsync`).
+    pub fn set_incremental_fsync(&self, on: bool) {
+        self.shared.incremental_fsync.store(on, Ordering::Relaxed);
+    }
+
+    /// Sets whether superseded files are removed (not with `aof-disable-auto-gc`), and removes them.
+    pub fn set_auto_gc(&self, on: bool) {
+        self.shared.auto_gc.store(on, Ordering::Relaxed);
+        self.shared.collect_history();
+    }
+
+    /// Writes a new base with the data as it is now, while the caller holds the locks of all data; enables
+    /// the log when it is not. `write` writes RESP commands that make the data anew, starting in
+    /// database 0. See [`Log::begin_base`] for one that is written in the background.
     ///
     /// # Errors
-    /// The log is as it was, files included.
+    /// The log goes on as it was, perhaps in a further increment.
     pub fn start_new_base(
         &self,
         write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
     ) -> Result<(), LogError> {
-        let started = Instant::now();
-        let result = self.shared.start_new_base(write);
-        let mut report = lock(&self.shared.report);
-        report.last_rewrite_failed = result.is_err();
-        if result.is_ok() {
-            report.rewrites += 1;
-            report.last_rewrite_seconds = Some(started.elapsed().as_secs());
-            report.base_size = self.shared.current_size.load(Ordering::Relaxed);
+        let enabled = self.is_enabled();
+        let result = self
+            .begin_base(BaseForm::Commands, true)
+            .and_then(|mut job| match write(&mut job) {
+                Ok(()) => self.commit_base(job),
+                Err(error) => {
+                    self.abort_base(job);
+                    Err(LogError::Base(error))
+                }
+            });
+        if result.is_err() && !enabled {
+            self.shared.detach();
         }
-        drop(report);
-        self.shared.notify();
         result
     }
 

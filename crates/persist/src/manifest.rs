@@ -6,13 +6,18 @@
 //! file appendonly.aof.2.base.rdb seq 2 type b
 //! file appendonly.aof.1.incr.aof seq 1 type h
 //! file appendonly.aof.4.incr.aof seq 4 type i length 81920
-//! file appendonly.aof.5.incr.aof seq 5 type i
+//! file appendonly.aof.5.incr.aof seq 5 type i tail unsynced
+//! file appendonly.aof.6.incr.aof seq 6 type i
 //! ```
 //!
 //! Types: `b` the base (at most one), `h` history (superseded, to be removed), `i` increments in
-//! ascending order. Further pairs are allowed and ignored by every reader; ours is `length`: only
-//! the first so many bytes of the file count. It is written for a file whose tail could not be
-//! synced and stands again in the next file, so that renaming the manifest switches both at once.
+//! ascending order. Further pairs are allowed and ignored by every reader; ours are:
+//!
+//! - `length`: only the first so many bytes of the file count. It is written for a file whose tail
+//!   could not be synced and stands again in the next file, so that renaming the manifest switches
+//!   both at once.
+//! - `tail unsynced`: the next file was begun before the end of this one was synced. A power cut may
+//!   have taken that end, and then what stands in later files does not count.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -20,6 +25,24 @@ use thiserror::Error;
 
 /// Longest line a reader accepts, in bytes, with its line end.
 const LINE_MAX: usize = 1024;
+
+/// How a base is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BaseForm {
+    /// RESP commands that make the data anew, starting in database 0.
+    Commands,
+    /// A whole RDB file (`aof-use-rdb-preamble`).
+    Rdb,
+}
+
+impl BaseForm {
+    fn extension(self) -> &'static str {
+        match self {
+            Self::Commands => "aof",
+            Self::Rdb => "rdb",
+        }
+    }
+}
 
 /// One file of the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +53,8 @@ pub struct FileInfo {
     pub seq: u64,
     /// Number of bytes that count, when it is not all of them.
     pub length: Option<u64>,
+    /// A power cut may have taken the end; later files do not count then.
+    pub unsynced: bool,
 }
 
 /// The files of the log.
@@ -125,6 +150,9 @@ impl Manifest {
             if let Some(length) = info.length {
                 text.extend_from_slice(format!(" length {length}").as_bytes());
             }
+            if info.unsynced {
+                text.extend_from_slice(b" tail unsynced");
+            }
             text.push(b'\n');
         }
         text
@@ -141,20 +169,31 @@ impl Manifest {
         self.base.iter().chain(&self.incr)
     }
 
-    /// Makes everything it names history and puts a new base in RESP form there, and an increment.
-    pub(crate) fn start_base(&mut self, filename: &str) -> (FileInfo, FileInfo) {
+    /// Puts a new base there, and makes the old one and the increments before `keep_from` history; all
+    /// increments when that is `None`.
+    pub(crate) fn rebase(
+        &mut self,
+        filename: &str,
+        form: BaseForm,
+        keep_from: Option<u64>,
+    ) -> FileInfo {
         let mut seq = self.base.as_ref().map_or(0, |base| base.seq) + 1;
-        let mut base = FileInfo::new(format!("{filename}.{seq}.base.aof"), seq);
-        while self.is_history(&base) {
+        let name = |seq: u64, form: BaseForm| {
+            FileInfo::new(format!("{filename}.{seq}.base.{}", form.extension()), seq)
+        };
+        while [BaseForm::Commands, BaseForm::Rdb]
+            .iter()
+            .any(|form| self.is_history(&name(seq, *form)))
+        {
             seq += 1;
-            base = FileInfo::new(format!("{filename}.{seq}.base.aof"), seq);
         }
-        // Taken before the increments go: their numbers must not be used again.
-        let incr = self.next_incr(filename);
+        let base = name(seq, form);
         self.history.extend(self.base.replace(base.clone()));
-        self.history.append(&mut self.incr);
-        self.incr.push(incr.clone());
-        (base, incr)
+        let kept = keep_from.map_or(self.incr.len(), |from| {
+            self.incr.partition_point(|info| info.seq < from)
+        });
+        self.history.extend(self.incr.drain(..kept));
+        base
     }
 
     /// The increment that follows those it names; not added yet.
@@ -182,6 +221,7 @@ impl FileInfo {
             name: name.into(),
             seq,
             length: None,
+            unsynced: false,
         }
     }
 
@@ -200,6 +240,7 @@ fn parse_file(line: &[u8]) -> Result<(FileInfo, u8), &'static str> {
         return Err(INVALID);
     }
     let (mut name, mut seq, mut kind, mut length) = (None, 0, None, None);
+    let mut unsynced = false;
     for pair in words.chunks_exact(2) {
         let [key, value] = pair else { continue };
         match key.to_ascii_lowercase().as_slice() {
@@ -210,6 +251,7 @@ fn parse_file(line: &[u8]) -> Result<(FileInfo, u8), &'static str> {
             b"seq" => seq = parse_number(value).ok_or(INVALID)?,
             b"type" => kind = value.first().copied(),
             b"length" => length = Some(parse_number(value).ok_or(INVALID)?),
+            b"tail" => unsynced = value == b"unsynced",
             _ => {}
         }
     }
@@ -219,6 +261,7 @@ fn parse_file(line: &[u8]) -> Result<(FileInfo, u8), &'static str> {
                 name: OsString::from_vec(name),
                 seq,
                 length,
+                unsynced,
             },
             kind,
         )),
@@ -362,12 +405,14 @@ mod tests {
         let text = "file appendonly.aof.2.base.rdb seq 2 type b\n\
                     file appendonly.aof.1.incr.aof seq 1 type h\n\
                     file appendonly.aof.4.incr.aof seq 4 type i length 81920\n\
-                    file appendonly.aof.5.incr.aof seq 5 type i\n";
+                    file appendonly.aof.5.incr.aof seq 5 type i tail unsynced\n\
+                    file appendonly.aof.6.incr.aof seq 6 type i\n";
         let manifest = Manifest::parse(text.as_bytes()).unwrap();
         assert_eq!(manifest.base.as_ref().map(|base| base.seq), Some(2));
         assert_eq!(manifest.history.len(), 1);
         assert_eq!(manifest.incr[0].length, Some(81920));
-        assert_eq!(manifest.live().count(), 3);
+        assert_eq!(manifest.live().count(), 4);
+        assert!(manifest.incr[1].unsynced && !manifest.incr[0].unsynced);
         assert_eq!(manifest.to_text(), text.as_bytes());
     }
 
@@ -420,15 +465,12 @@ mod tests {
     fn new_files_never_take_a_name_in_use() {
         let text = b"file log.1.base.aof seq 1 type h\nfile log.3.incr.aof seq 3 type i\n";
         let mut manifest = Manifest::parse(text).unwrap();
-        let (base, incr) = manifest.start_base("log");
-        assert_eq!(
-            (base, incr),
-            (
-                FileInfo::new("log.2.base.aof", 2),
-                FileInfo::new("log.4.incr.aof", 4)
-            )
-        );
-        assert_eq!(manifest.history.len(), 2);
+        let incr = manifest.next_incr("log");
+        assert_eq!(incr, FileInfo::new("log.4.incr.aof", 4));
+        manifest.incr.push(incr.clone());
+        let base = manifest.rebase("log", BaseForm::Rdb, Some(4));
+        assert_eq!(base, FileInfo::new("log.2.base.rdb", 2));
+        assert_eq!((manifest.history.len(), manifest.incr), (2, vec![incr]));
     }
 
     fn name() -> impl Strategy<Value = OsString> {
@@ -445,8 +487,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_name_survives(name in name(), seq in 1u64..1 << 50, length: Option<u32>) {
-            let info = FileInfo { name, seq, length: length.map(u64::from) };
+        fn any_name_survives(name in name(), seq in 1u64..1 << 50, length: Option<u32>, unsynced: bool) {
+            let info = FileInfo { name, seq, length: length.map(u64::from), unsynced };
             let manifest = Manifest { base: Some(info.clone()), history: vec![info.clone()], incr: vec![info] };
             prop_assert_eq!(Manifest::parse(&manifest.to_text()), Ok(manifest));
         }

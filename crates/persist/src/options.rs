@@ -31,6 +31,11 @@ pub struct LogOptions {
     pub checksums: bool,
     /// `aof-load-truncated`: a log that ends in the middle of a record is cut, not refused.
     pub load_truncated: bool,
+    /// `aof-rewrite-incremental-fsync`: a base is synced piece by piece while it is written, so that the
+    /// disk does not get all of it at once.
+    pub incremental_fsync: bool,
+    /// Whether superseded files are removed; not with `aof-disable-auto-gc`.
+    pub auto_gc: bool,
     /// Bytes that may wait to be written before [`crate::Log::admission`] refuses more. At twice
     /// this the waiting bytes are dropped and only a new base mends the log: a disk that is full
     /// must not take the memory too.
@@ -53,6 +58,8 @@ impl Default for LogOptions {
             timestamps: true,
             checksums: true,
             load_truncated: true,
+            incremental_fsync: true,
+            auto_gc: true,
             // A disk that takes 64 MiB/s has stood still for a second by then.
             max_pending: 64 << 20,
             max_unsynced: 64 << 20,

@@ -8,7 +8,7 @@ use crate::status::{Cause, LogError, Status, Trouble};
 use crate::storage::{Storage, errno_text};
 use crate::sync::lock;
 use crate::writer::Writer;
-use std::io::{self, Write};
+use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -26,6 +26,8 @@ pub(crate) struct Shared {
     pub(crate) storage: Arc<dyn Storage>,
     pub(crate) options: LogOptions,
     pub(crate) buffer: Mutex<Buffer>,
+    /// The directory, opened for a base that comes next, while the log is not enabled.
+    pub(crate) opened: Mutex<Option<Arc<Directory>>>,
     /// `None` while the log is not enabled.
     pub(crate) writer: Mutex<Option<Writer>>,
     /// Held during a sync and while files change hands: a second sync must not succeed where the
@@ -47,6 +49,8 @@ pub(crate) struct Shared {
     pub(crate) timestamps: AtomicBool,
     /// Whether `report.trouble` is there.
     pub(crate) broken: AtomicBool,
+    pub(crate) incremental_fsync: AtomicBool,
+    pub(crate) auto_gc: Arc<AtomicBool>,
     pub(crate) current_size: AtomicU64,
     pub(crate) report: Mutex<Report>,
 }
@@ -60,8 +64,14 @@ pub(crate) struct Report {
     pub(crate) sync_started: Option<(Instant, u64)>,
     pub(crate) delayed_fsync: u64,
     pub(crate) fsyncs: u64,
+    /// Records up to this stream offset are lost, when the trouble says that a base is needed.
+    pub(crate) lost_to: u64,
     pub(crate) base_size: u64,
+    /// When the base that is being written was begun.
+    pub(crate) rewrite_started: Option<Instant>,
     pub(crate) rewrites: u64,
+    pub(crate) rewrite_failures: u32,
+    pub(crate) waits_for_base: bool,
     pub(crate) last_rewrite_failed: bool,
     pub(crate) last_rewrite_seconds: Option<u64>,
 }
@@ -107,13 +117,13 @@ impl Shared {
     }
 
     pub(crate) fn write_all(&self, writer: &mut Writer, close: bool) -> io::Result<u64> {
-        if let Some(chunk) = writer.unwritten.take() {
+        while let Some(chunk) = writer.unwritten.pop_front() {
             self.write_chunk(writer, chunk, false)?;
         }
         let spare = std::mem::take(&mut writer.spare);
         let chunk = lock(&self.buffer).take(spare);
         let checksum_only = close && writer.wants_closing();
-        if chunk.bytes.is_empty() && !checksum_only {
+        if chunk.bytes.is_empty() && !chunk.fresh && !checksum_only {
             writer.spare = chunk.bytes;
         } else {
             self.write_chunk(writer, chunk, close)?;
@@ -121,12 +131,14 @@ impl Shared {
         Ok(self.written.load(Ordering::Acquire))
     }
 
-    pub(crate) fn write_chunk(
-        &self,
-        writer: &mut Writer,
-        chunk: Chunk,
-        close: bool,
-    ) -> io::Result<()> {
+    fn write_chunk(&self, writer: &mut Writer, mut chunk: Chunk, close: bool) -> io::Result<()> {
+        if chunk.fresh {
+            if let Err(error) = switch_now(writer, chunk.start) {
+                writer.unwritten.push_front(chunk);
+                return Err(error);
+            }
+            chunk.fresh = false;
+        }
         let (bytes, end) = (chunk.bytes.len(), chunk.end);
         let policy = self.policy();
         let keep = if policy == FsyncPolicy::No {
@@ -167,6 +179,7 @@ impl Shared {
             )
         });
         trouble.needs_base = true;
+        report.lost_to = offset;
         log::error!("AOF: {dropped} bytes that could not be written were dropped: {trouble}");
         report.trouble = Some(trouble);
         self.broken.store(true, Ordering::Release);
@@ -236,10 +249,12 @@ impl Shared {
                 .roll(synced, written)
                 .map_err(|error| (Cause::Fsync, error))?;
         }
-        if writer.manifest_pending {
-            writer
-                .commit_again(written)
-                .map_err(|error| (Cause::Manifest, error))?;
+        let settled = writer
+            .commit_again()
+            .map_err(|error| (Cause::Manifest, error))?;
+        if let Some(offset) = settled {
+            self.synced.fetch_max(offset, Ordering::AcqRel);
+            lock(&self.report).waits_for_base = false;
         }
         if writer.all_synced() {
             self.synced.fetch_max(written, Ordering::AcqRel);
@@ -259,39 +274,46 @@ impl Shared {
     /// Makes everything written so far durable; returns the synced offset.
     pub(crate) fn sync(&self) -> Result<u64, LogError> {
         let turn = lock(&self.sync_turn);
-        let (file, len, offset) = {
+        while self.sync_one()? {}
+        drop(turn);
+        self.notify();
+        Ok(self.synced.load(Ordering::Acquire))
+    }
+
+    /// Syncs the oldest file that waits for it; whether there are more. Called in one's turn: files are
+    /// only added meanwhile.
+    fn sync_one(&self) -> Result<bool, LogError> {
+        let target = {
             let mut slot = lock(&self.writer);
             let Some(writer) = slot.as_mut() else {
-                return Ok(self.synced.load(Ordering::Acquire));
+                return Ok(false);
             };
             if self.broken.load(Ordering::Acquire) {
                 return Err(self.broken_error());
             }
-            writer.unsynced.seal();
-            let offset = self.written.load(Ordering::Acquire);
-            (writer.file(), writer.len, offset)
+            writer.sync_target(self.written.load(Ordering::Acquire))
         };
-        lock(&self.report).sync_started = Some((Instant::now(), offset));
-        let result = file.sync_data();
+        lock(&self.report).sync_started = Some((Instant::now(), target.offset));
+        let result = target.file.sync_data();
         let mut slot = lock(&self.writer);
         self.sync_ended(result.as_ref().err());
-        // It is the same writer and the same file: they change only in somebody's turn.
-        if let Some(writer) = slot.as_mut() {
-            if let Err(error) = result {
-                writer.distrust();
-                let synced = self.synced.load(Ordering::Acquire);
-                let kept = writer.unsynced.reaches_back_to(synced);
-                return Err(self.break_down(Cause::Fsync, &error, !kept));
+        let Some(writer) = slot.as_mut() else {
+            return Ok(false);
+        };
+        if let Err(error) = result {
+            writer.distrust();
+            let synced = self.synced.load(Ordering::Acquire);
+            let kept = writer.unsynced.reaches_back_to(synced) && writer.waiting.is_none();
+            if !kept {
+                lock(&self.report).lost_to = writer.lost_to(self.written.load(Ordering::Acquire));
             }
-            writer.synced_len = len;
-            writer.unsynced.release(offset);
-            self.synced.fetch_max(offset, Ordering::AcqRel);
-            self.publish_sizes(writer);
+            return Err(self.break_down(Cause::Fsync, &error, !kept));
         }
-        drop(slot);
-        drop(turn);
-        self.notify();
-        Ok(self.synced.load(Ordering::Acquire))
+        if writer.note_synced(&target) {
+            self.synced.fetch_max(target.offset, Ordering::AcqRel);
+        }
+        self.publish_sizes(writer);
+        Ok(!target.is_last)
     }
 
     pub(crate) fn sync_ended(&self, error: Option<&io::Error>) {
@@ -330,62 +352,28 @@ impl Shared {
         self.pending.store(0, Ordering::Relaxed);
         self.unsynced.store(0, Ordering::Relaxed);
         self.current_size.store(0, Ordering::Relaxed);
-        *slot = None;
+        if let Some(path) = slot.take().and_then(|mut writer| writer.waiting.take()) {
+            // No manifest names it.
+            let _ = self.storage.remove(&path);
+        }
         drop(buffer);
         self.clear_trouble();
         let mut report = lock(&self.report);
         (report.base_size, report.last_fsync_error) = (0, None);
+        report.waits_for_base = false;
     }
 
-    /// Starts appending behind this offset, with fresh files. What stands before is written, and
-    /// durable too when their manifest is.
+    /// Starts appending behind this offset, with fresh files. What stands before is durable, or does not
+    /// count.
     pub(crate) fn begin(&self, writer: &Writer, offset: u64) {
         let mut buffer = lock(&self.buffer);
         buffer.restart(offset, true);
         self.pending.store(0, Ordering::Relaxed);
         self.appended.store(offset, Ordering::Release);
         self.written.store(offset, Ordering::Release);
-        if !writer.manifest_pending {
-            self.synced.store(offset, Ordering::Release);
-        }
+        self.synced.store(offset, Ordering::Release);
         self.publish_sizes(writer);
         self.enabled.store(true, Ordering::Release);
-    }
-
-    pub(crate) fn start_new_base(
-        &self,
-        write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
-    ) -> Result<(), LogError> {
-        let _turn = lock(&self.sync_turn);
-        let mut slot = lock(&self.writer);
-        let offset = lock(&self.buffer).chunk.end;
-        let writer = match &mut *slot {
-            Some(writer) => {
-                writer.rebase(offset, write).map_err(LogError::Base)?;
-                writer
-            }
-            empty => {
-                let directory = Directory::open(self.storage.clone(), &self.options)?;
-                let manifest = directory.manifest()?;
-                let checksums = self.options.checksums;
-                let writer = Writer::first_base(directory, &manifest, offset, checksums, write)
-                    .map_err(LogError::Base)?;
-                empty.insert(writer)
-            }
-        };
-        debug_assert_eq!(
-            lock(&self.buffer).chunk.end,
-            offset,
-            "appended while a base was written"
-        );
-        self.clear_trouble();
-        // What waited to be written is in the base.
-        self.begin(writer, offset);
-        if writer.manifest_pending {
-            let error = io::Error::from_raw_os_error(libc::EIO);
-            self.break_down(Cause::Manifest, &error, false);
-        }
-        Ok(())
     }
 
     pub(crate) fn service(&self, now_ms: u64) -> u64 {
@@ -509,6 +497,10 @@ impl Shared {
             fsyncs: report.fsyncs,
             trouble: report.trouble.clone(),
             last_fsync_error: report.last_fsync_error.clone(),
+            waits_for_base: report.waits_for_base,
+            rewriting: report.rewrite_started.is_some(),
+            current_rewrite_seconds: report.rewrite_started.map(|at| at.elapsed().as_secs()),
+            rewrite_failures: report.rewrite_failures,
             rewrites: report.rewrites,
             last_rewrite_ok: !report.last_rewrite_failed,
             last_rewrite_seconds: report.last_rewrite_seconds,
@@ -517,6 +509,15 @@ impl Shared {
             synced,
         }
     }
+}
+
+/// Goes on in a fresh increment although the disk has to be waited for.
+pub(crate) fn switch_now(writer: &mut Writer, offset: u64) -> io::Result<()> {
+    if let Some(preparing) = writer.prepare() {
+        let (manifest, prepared) = preparing.run()?;
+        writer.take_prepared(manifest, prepared);
+    }
+    writer.switch(offset)
 }
 
 /// Whether a sync that started then, at that written offset, holds others up.

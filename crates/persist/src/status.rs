@@ -29,7 +29,7 @@ pub struct Trouble {
     pub errno: Option<i32>,
     /// Its text, as `strerror` gives it.
     pub text: String,
-    /// Only [`crate::Log::start_new_base`] can mend it. Otherwise the log retries by itself.
+    /// Only a new base ([`crate::Log::begin_base`]) can mend it. Otherwise the log retries by itself.
     pub needs_base: bool,
 }
 
@@ -66,6 +66,12 @@ pub enum LogError {
     /// The log cannot be opened.
     #[error(transparent)]
     Directory(#[from] DirectoryError),
+    /// A base is being written already.
+    #[error("Background append only file rewriting already in progress")]
+    Rewriting,
+    /// The base that was written is of no use any more: the reason.
+    #[error("The new AOF base is of no use: {0}")]
+    Superseded(&'static str),
     /// A base could not be written; the log is as it was.
     #[error("Can't write the new AOF base: {text}", text = errno_text(.0))]
     Base(#[source] io::Error),
@@ -107,9 +113,17 @@ pub struct Status {
     pub trouble: Option<Trouble>,
     /// Text of the last failed sync since the last good one.
     pub last_fsync_error: Option<String>,
-    /// `aof_rewrites`: bases written.
+    /// Whether records are kept, but are of no use before the first base is written.
+    pub waits_for_base: bool,
+    /// `aof_rewrite_in_progress`: whether a base is being written.
+    pub rewriting: bool,
+    /// `aof_current_rewrite_time_sec`, while one is.
+    pub current_rewrite_seconds: Option<u64>,
+    /// Bases that failed since the last one that did not.
+    pub rewrite_failures: u32,
+    /// `aof_rewrites`: bases begun.
     pub rewrites: u64,
-    /// `aof_last_bgrewrite_status`: whether the last base was written.
+    /// `aof_last_bgrewrite_status`: whether the last base that ended was written.
     pub last_rewrite_ok: bool,
     /// `aof_last_rewrite_time_sec`, when there was one.
     pub last_rewrite_seconds: Option<u64>,

@@ -3,24 +3,32 @@
 //! What each change of files guarantees is in the order of its steps: new files are complete and
 //! synced before the manifest names them, and old ones are touched only when the manifest that no
 //! longer needs them is durable. So a crash at any step finds the old state or the new one.
+//!
+//! Increments are the exception, because the switch to a fresh one happens under the locks of all data
+//! and must not wait for the disk: the manifest names the fresh one while it is still empty, and says
+//! that the end of the one before may not be durable ([`FileInfo::unsynced`]). Nothing counts as synced
+//! before that end is.
 
 use crate::annotation::{ANNOTATION_MAX, CHECKSUM_EVERY, Checksum};
-use crate::chunk::{Chunk, Unsynced, push_select, recycle};
+use crate::chunk::{Chunk, Unsynced, recycle};
 use crate::directory::{CommitError, Directory};
-use crate::load::{LoadReport, Tail};
+use crate::increment::{self, Fresh};
 use crate::manifest::{FileInfo, Manifest};
-use crate::storage::{File, OpenMode, append_all, errno_text, read_full};
-use std::io::{self, Write};
+use crate::storage::{File, append_all, errno_text};
+use std::collections::VecDeque;
+use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
-
-/// Bytes of a base, or of a file that is copied, that are written at once.
-const COPY_BUFFER: usize = 256 << 10;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The open log: a directory, and the increment that grows.
 pub(crate) struct Writer {
-    pub(crate) directory: Directory,
-    manifest: Manifest,
+    pub(crate) directory: Arc<Directory>,
+    /// What is in force on the disk.
+    pub(crate) manifest: Manifest,
     file: Arc<dyn File>,
+    /// Tells the file from those before and after it.
+    file_id: u64,
     /// Length of the file up to its last whole chunk. It may be longer only while `torn`.
     pub(crate) len: u64,
     /// Size of all other live files.
@@ -30,144 +38,134 @@ pub(crate) struct Writer {
     checksum: Checksum,
     /// Write checksum lines.
     pub(crate) checksums: bool,
-    /// The chunk that could not be written. What came after it waits in the buffer.
-    pub(crate) unwritten: Option<Chunk>,
+    /// Chunks that could not be written, in order. What came after them waits in the buffer.
+    pub(crate) unwritten: VecDeque<Chunk>,
     pub(crate) spare: Vec<u8>,
     /// Database selected at `len`.
     db: Option<u32>,
     pub(crate) unsynced: Unsynced,
     /// Length of the file when it was last synced: what stands before is durable.
     pub(crate) synced_len: u64,
-    /// The last sync failed: bytes from `synced_len` on may be lost, whatever later syncs say.
+    /// Increments before the file whose ends are not synced yet, oldest first.
+    closing: Vec<Closing>,
+    /// A sync failed: bytes behind the last good one may be lost, whatever later syncs say.
     sync_failed: bool,
     /// A note of that is in the directory.
     suspect: bool,
-    /// The manifest is in force but a power cut may undo it.
-    pub(crate) manifest_pending: bool,
+    /// The manifest is in force but a power cut may undo it; with it, this becomes durable.
+    pub(crate) manifest_pending: Option<Settled>,
+    /// The empty increment at the end of the manifest that is taken next.
+    prepared: Option<Prepared>,
+    /// The manifest does not name the file, which has this name: a base has to come first.
+    pub(crate) waiting: Option<PathBuf>,
+    /// The base that is being written.
+    pub(crate) rewrite: Option<Rewrite>,
 }
 
-/// A new increment: its file, and what its head says.
-struct Fresh {
+/// How far a manifest makes the log durable.
+#[derive(Clone, Copy)]
+pub(crate) struct Settled {
+    /// Length of the file.
+    pub(crate) len: u64,
+    /// Stream offset.
+    pub(crate) offset: u64,
+}
+
+/// Numbers files, also those of another writer.
+static FILES: AtomicU64 = AtomicU64::new(0);
+
+fn next_file_id() -> u64 {
+    FILES.fetch_add(1, Ordering::Relaxed)
+}
+
+/// A base that is being written, as the log sees it.
+pub(crate) struct Rewrite {
+    /// Stream offset its data stands at.
+    pub(crate) offset: u64,
+    /// Sequence number of the increment that begins there. `None` while the log is broken, or waits for
+    /// its first base: there is none that the manifest names.
+    pub(crate) first: Option<u64>,
+    /// Size of the files before that increment.
+    pub(crate) before_len: u64,
+    /// Why it cannot be put in force any more.
+    pub(crate) lost: Option<&'static str>,
+}
+
+/// An empty increment that the manifest names.
+pub(crate) struct Prepared {
     file: Arc<dyn File>,
+    /// It is surely empty, and its name is durable.
+    ready: bool,
+}
+
+/// An increment that has been left, and its end not synced.
+struct Closing {
+    file: Arc<dyn File>,
+    id: u64,
+    seq: u64,
     len: u64,
-    checksum: Checksum,
+    synced_len: u64,
+    /// Stream offset at its end.
+    offset: u64,
+}
+
+/// What a sync is for: it makes this length of a file durable, and the stream up to this offset.
+pub(crate) struct SyncTarget {
+    pub(crate) file: Arc<dyn File>,
+    id: u64,
+    len: u64,
+    pub(crate) offset: u64,
+    /// It is the file that grows, and nothing before it waits.
+    pub(crate) is_last: bool,
 }
 
 impl Writer {
-    /// Goes on after loading: opens the last increment, or makes one.
-    pub(crate) fn resume(
-        directory: Directory,
-        mut manifest: Manifest,
-        tail: Option<Tail>,
-        report: &LoadReport,
+    pub(crate) fn with_file(
+        directory: Arc<Directory>,
+        manifest: Manifest,
+        fresh: Fresh,
+        others_len: u64,
         checksums: bool,
-    ) -> io::Result<Self> {
-        let open_end = manifest
-            .incr
-            .last()
-            .filter(|last| last.length.is_none())
-            .cloned();
-        let suspect = directory.is_suspect();
-        let (fresh, others_len) = match (open_end, tail) {
-            (Some(last), Some(tail)) => {
-                let others_len = report.bytes - tail.len;
-                let fresh = if suspect {
-                    copy_last(&directory, &mut manifest, &last, tail)?
-                } else {
-                    open_last(&directory, &last, tail)?
-                };
-                (fresh, others_len)
-            }
-            _ => {
-                let fresh = add_increment(&directory, &mut manifest, report.offset, checksums)?;
-                (fresh, report.bytes)
-            }
-        };
-        // Also when nothing changed: an earlier process may have left it without making it durable.
-        directory.commit(&manifest).map_err(CommitError::into_io)?;
-        if suspect {
-            directory.clear_suspect();
-        }
-        directory.tidy(&mut manifest);
-        let mut writer = Self::with_file(directory, manifest, fresh, checksums);
-        writer.others_len = others_len;
-        Ok(writer)
-    }
-
-    fn with_file(directory: Directory, manifest: Manifest, fresh: Fresh, checksums: bool) -> Self {
+    ) -> Self {
         Self {
             directory,
             manifest,
             len: fresh.len,
-            others_len: 0,
+            others_len,
             torn: false,
             checksum: fresh.checksum,
             checksums,
-            unwritten: None,
+            unwritten: VecDeque::new(),
             spare: Vec::new(),
             db: None,
             unsynced: Unsynced::default(),
             synced_len: fresh.len,
             file: fresh.file,
+            file_id: next_file_id(),
+            closing: Vec::new(),
             sync_failed: false,
             suspect: false,
-            manifest_pending: false,
+            manifest_pending: None,
+            prepared: None,
+            waiting: None,
+            rewrite: None,
         }
     }
 
-    /// Writes the first base of a log that was not open, and opens it.
-    pub(crate) fn first_base(
-        directory: Directory,
-        manifest: &Manifest,
-        offset: u64,
-        checksums: bool,
-        write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
-    ) -> io::Result<Self> {
-        let base = start_base(&directory, manifest, offset, checksums, write)?;
-        let mut writer = Self::with_file(directory, base.manifest, base.fresh, checksums);
-        writer.others_len = base.base_len;
-        writer.settle(offset, base.pending);
-        Ok(writer)
-    }
-
-    /// Writes a new base with `write` and goes on in an empty increment behind it. With `Ok` they
-    /// are in force, with `manifest_pending` perhaps; after an error nothing has changed.
-    pub(crate) fn rebase(
-        &mut self,
-        offset: u64,
-        write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
-    ) -> io::Result<()> {
-        let base = start_base(
-            &self.directory,
-            &self.manifest,
-            offset,
-            self.checksums,
-            write,
-        )?;
-        self.manifest = base.manifest;
-        self.take_file(base.fresh);
-        self.others_len = base.base_len;
-        self.unwritten = None;
-        self.db = None;
-        self.unsynced.release(u64::MAX);
-        self.settle(offset, base.pending);
-        Ok(())
-    }
-
-    fn take_file(&mut self, fresh: Fresh) {
+    /// Goes on in another file, all of which is synced.
+    pub(crate) fn take_file(&mut self, fresh: Fresh) {
         self.file = fresh.file;
+        self.file_id = next_file_id();
         self.len = fresh.len;
+        self.synced_len = fresh.len;
         self.checksum = fresh.checksum;
+        self.db = None;
         (self.torn, self.sync_failed) = (false, false);
     }
 
-    pub(crate) fn file(&self) -> Arc<dyn File> {
-        self.file.clone()
-    }
-
     /// Writes one chunk and keeps a copy while `keep` bytes allow it; with `close`, or when it is
-    /// due, a checksum line follows. After an error the chunk is in `unwritten` and the file ends
-    /// with the chunk before, or is `torn`.
+    /// due, a checksum line follows. After an error the chunk is the first in `unwritten` and the file
+    /// ends with the chunk before, or is `torn`.
     pub(crate) fn write(&mut self, mut chunk: Chunk, close: bool, keep: usize) -> io::Result<()> {
         let body = chunk.bytes.len();
         let mut checksum = self.checksum;
@@ -195,7 +193,7 @@ impl Writer {
                 Ok(())
             }
             Err(error) => {
-                self.unwritten = Some(chunk);
+                self.unwritten.push_front(chunk);
                 Err(error)
             }
         }
@@ -230,15 +228,167 @@ impl Writer {
         self.checksums && self.checksum.covered() > 0
     }
 
-    /// A sync has failed: nothing more is written to this file.
+    // ---- the switch to a fresh increment
+
+    /// Makes the increment that [`Writer::switch`] takes, and a manifest with it. `None` when there is
+    /// one, or when the manifest does not name the log's files.
+    pub(crate) fn prepare(&self) -> Option<Preparing> {
+        let is_ready = self.prepared.as_ref().is_some_and(|next| next.ready);
+        if is_ready || self.waiting.is_some() {
+            return None;
+        }
+        let mut next = self.manifest.clone();
+        if self.prepared.is_none() {
+            if let Some(last) = next.incr.last_mut() {
+                last.unsynced = true;
+            }
+            let info = next.next_incr(&self.directory.filename);
+            next.incr.push(info);
+        }
+        Some(Preparing {
+            directory: self.directory.clone(),
+            is_named: self.prepared.is_some(),
+            path: self.directory.path_of(next.incr.last()?),
+            manifest: next,
+        })
+    }
+
+    /// Takes over what [`Preparing::run`] has put in force.
+    pub(crate) fn take_prepared(&mut self, manifest: Manifest, prepared: Prepared) {
+        self.manifest = manifest;
+        self.prepared = Some(prepared);
+    }
+
+    /// Goes on in the prepared increment, at this stream offset. Nothing is synced. After an error the
+    /// old one goes on.
+    pub(crate) fn switch(&mut self, offset: u64) -> io::Result<()> {
+        let [.., old, info] = self.manifest.incr.as_slice() else {
+            return Err(io::ErrorKind::NotFound.into());
+        };
+        let (old_seq, seq) = (old.seq, info.seq);
+        let Some(prepared) = self.prepared.as_mut().filter(|next| next.ready) else {
+            return Err(io::Error::from_raw_os_error(libc::EIO));
+        };
+        if !self.checksums {
+            // The gap that a lost end leaves is found by the offset in the head of the next file only.
+            self.file.sync_data()?;
+            self.synced_len = self.len;
+        }
+        let mut fresh = Fresh {
+            file: prepared.file.clone(),
+            len: 0,
+            checksum: Checksum::new(),
+        };
+        if let Err(error) = fresh.head(None, offset, self.checksums) {
+            // A loader cuts half a head; the next attempt empties the file.
+            prepared.ready = false;
+            return Err(error);
+        }
+        self.prepared = None;
+        if self.synced_len < self.len {
+            self.closing.push(Closing {
+                file: self.file.clone(),
+                id: self.file_id,
+                seq: old_seq,
+                len: self.len,
+                synced_len: self.synced_len,
+                offset,
+            });
+        }
+        self.others_len += self.len;
+        self.unsynced.seal();
+        self.take_file(fresh);
+        // The head is not synced.
+        self.synced_len = 0;
+        if let Some(rewrite) = &mut self.rewrite
+            && rewrite.offset == offset
+            && rewrite.first.is_none()
+        {
+            (rewrite.first, rewrite.before_len) = (Some(seq), self.others_len);
+        }
+        Ok(())
+    }
+
+    /// Whether the manifest warns of ends that are synced by now.
+    pub(crate) fn can_seal(&self) -> bool {
+        let all = self.manifest.incr.len();
+        let named = usize::from(self.prepared.is_some()) + 1;
+        self.closing.is_empty()
+            && self
+                .manifest
+                .incr
+                .iter()
+                .take(all.saturating_sub(named))
+                .any(|info| info.unsynced)
+    }
+
+    /// The manifest without warnings of ends that are synced.
+    pub(crate) fn sealed(&self) -> Manifest {
+        let mut next = self.manifest.clone();
+        let kept = usize::from(self.prepared.is_some()) + 1;
+        let all = next.incr.len();
+        for info in next.incr.iter_mut().take(all.saturating_sub(kept)) {
+            info.unsynced = false;
+        }
+        next
+    }
+
+    // ---- syncs
+
+    /// The oldest file with bytes that wait for a sync; `written` is the stream offset at `len`.
+    pub(crate) fn sync_target(&mut self, written: u64) -> SyncTarget {
+        if let Some(first) = self.closing.first() {
+            return SyncTarget {
+                file: first.file.clone(),
+                id: first.id,
+                len: first.len,
+                offset: first.offset,
+                is_last: false,
+            };
+        }
+        self.unsynced.seal();
+        SyncTarget {
+            file: self.file.clone(),
+            id: self.file_id,
+            len: self.len,
+            offset: written,
+            is_last: true,
+        }
+    }
+
+    /// A sync has succeeded. False when nothing here is the file any more.
+    pub(crate) fn note_synced(&mut self, done: &SyncTarget) -> bool {
+        if done.id == self.file_id {
+            self.synced_len = self.synced_len.max(done.len);
+        } else if let Some(closing) = self.closing.iter_mut().find(|file| file.id == done.id) {
+            closing.synced_len = closing.synced_len.max(done.len);
+            self.closing.retain(|file| file.synced_len < file.len);
+        } else {
+            return false;
+        }
+        self.unsynced.release(done.offset);
+        true
+    }
+
+    /// A sync has failed: nothing more is written before everything behind the last good one has been
+    /// written again.
     pub(crate) fn distrust(&mut self) {
         self.sync_failed = true;
         self.note_failed_sync();
     }
 
+    /// Up to which stream offset records may be lost by a failed sync of what is not kept; `written` when
+    /// the log waits for a base.
+    pub(crate) fn lost_to(&self, written: u64) -> u64 {
+        match self.waiting {
+            Some(_) => written,
+            None => self.unsynced.gap_end(),
+        }
+    }
+
     /// Leaves the note for the next process, when it is due and could not be left before.
     pub(crate) fn note_failed_sync(&mut self) {
-        if self.sync_failed && !self.suspect {
+        if self.sync_failed && !self.suspect && self.waiting.is_none() {
             self.suspect = self.directory.mark_suspect();
         }
     }
@@ -251,11 +401,24 @@ impl Writer {
     /// into a new increment, and says in the manifest that the old one counts only up to its last
     /// good sync. Everything up to `written` is durable then, unless `manifest_pending`.
     pub(crate) fn roll(&mut self, synced: u64, written: u64) -> io::Result<()> {
+        // A base that is in force, though not surely so, has what was not synced before it.
+        let settled = self.manifest_pending.map_or(0, |settled| settled.offset);
+        let synced = synced.max(settled);
         let mut next = self.manifest.clone();
-        if let Some(last) = next.incr.last_mut() {
-            last.length = Some(self.synced_len);
+        if self.prepared.is_some() {
+            next.history.extend(next.incr.pop());
         }
+        let (first, first_len) = match self.closing.first() {
+            Some(closing) => (closing.seq, closing.synced_len),
+            None => (next.incr.last().map_or(0, |info| info.seq), self.synced_len),
+        };
+        let kept = next.incr.partition_point(|info| info.seq <= first);
         let info = next.next_incr(&self.directory.filename);
+        let dropped = next.incr.split_off(kept);
+        next.history.extend(dropped);
+        if let Some(last) = next.incr.last_mut() {
+            (last.length, last.unsynced) = (Some(first_len), false);
+        }
         next.incr.push(info.clone());
         let db = self
             .unsynced
@@ -271,39 +434,69 @@ impl Writer {
         let (fresh, pending) = match fresh {
             Ok(done) => done,
             Err(error) => {
-                let _ = self
-                    .directory
-                    .storage
-                    .remove(&self.directory.path_of(&info));
+                self.directory.discard(&self.directory.path_of(&info));
                 return Err(error);
             }
         };
         let name = info.display();
         log::warn!("AOF goes on in {name} with everything since the last good fsync");
-        self.others_len += self.synced_len;
-        self.manifest = next;
+        self.rolled(next, first_len);
+        let db = self.db;
         self.take_file(fresh);
-        self.settle(written, pending);
+        self.db = db;
+        let len = self.len;
+        self.settle(
+            Settled {
+                len,
+                offset: written,
+            },
+            pending,
+        );
+        self.tidy();
         Ok(())
     }
 
-    /// The files hold everything up to `written`, and are synced; whether that lasts depends on the
-    /// manifest.
-    fn settle(&mut self, written: u64, pending: bool) {
-        self.manifest_pending = pending;
-        if !pending {
-            self.synced_len = self.len;
-            self.unsynced.release(written);
-            if std::mem::take(&mut self.suspect) {
-                self.directory.clear_suspect();
-            }
+    /// Takes over the manifest after a roll, and what goes with it.
+    fn rolled(&mut self, next: Manifest, first_len: u64) {
+        let left: u64 = self.closing.iter().map(|closing| closing.len).sum();
+        self.others_len = self.others_len.saturating_sub(left) + first_len;
+        if let Some(rewrite) = &mut self.rewrite
+            && !self.closing.is_empty()
+        {
+            // Its increments would have to begin in the middle of the new file.
+            rewrite.lost = Some("an fsync failed, and the log had to be written again");
+        }
+        self.closing.clear();
+        self.prepared = None;
+        self.manifest = next;
+    }
+
+    /// The manifest in force makes the log durable that far, or will when it is durable itself.
+    pub(crate) fn settle(&mut self, settled: Settled, pending: bool) {
+        self.manifest_pending = pending.then_some(settled);
+        if pending {
+            return;
+        }
+        self.synced_len = self.synced_len.max(settled.len);
+        self.unsynced.release(settled.offset);
+        if !self.sync_failed && std::mem::take(&mut self.suspect) {
+            self.directory.clear_suspect();
+        }
+    }
+
+    /// Removes and cuts files as the manifest in force says, when it is durable.
+    fn tidy(&mut self) {
+        if self.manifest_pending.is_none() {
             self.directory.tidy(&mut self.manifest);
         }
     }
 
-    /// Whether no byte of the file waits for a sync.
+    /// Whether no byte of the log waits for a sync.
     pub(crate) fn all_synced(&self) -> bool {
-        !self.manifest_pending && !self.sync_failed && self.synced_len == self.len
+        self.manifest_pending.is_none()
+            && !self.sync_failed
+            && self.closing.is_empty()
+            && self.synced_len == self.len
     }
 
     /// A new increment with all unsynced chunks, synced.
@@ -314,7 +507,8 @@ impl Writer {
         synced: u64,
         written: u64,
     ) -> io::Result<Fresh> {
-        let mut fresh = create_increment(&self.directory, info, db, synced, self.checksums)?;
+        let path = self.directory.path_of(info);
+        let mut fresh = increment::create(&self.directory, &path, db, synced, self.checksums)?;
         for chunk in self.unsynced.segments() {
             fresh.append(&chunk.bytes)?;
         }
@@ -325,237 +519,74 @@ impl Writer {
         Ok(fresh)
     }
 
-    /// Makes the manifest in force durable, and with it everything up to `written`, the last offset
-    /// written before it was put in force.
-    pub(crate) fn commit_again(&mut self, written: u64) -> io::Result<()> {
+    /// Makes the manifest in force durable; returns the stream offset that is durable with it.
+    pub(crate) fn commit_again(&mut self) -> io::Result<Option<u64>> {
+        let Some(settled) = self.manifest_pending else {
+            return Ok(None);
+        };
         self.directory
             .commit(&self.manifest)
             .map_err(CommitError::into_io)?;
-        self.settle(written, false);
-        Ok(())
+        self.settle(settled, false);
+        self.tidy();
+        Ok(Some(settled.offset))
+    }
+
+    // ---- a new base
+
+    /// The base is in force: increments before this one, and what is kept of them up to this stream
+    /// offset, do not matter any more.
+    pub(crate) fn rebased(&mut self, next: Manifest, first: u64, offset: u64) {
+        self.manifest = next;
+        self.unsynced.release(offset);
+        self.closing.retain(|closing| closing.seq >= first);
+    }
+
+    /// Leaves everything up to this stream offset behind, written or not: a base has it.
+    pub(crate) fn leave_all(&mut self, fresh: Fresh, offset: u64) {
+        self.closing.clear();
+        let is_in_base = |chunk: &mut Chunk| chunk.start < offset;
+        while self.unwritten.pop_front_if(is_in_base).is_some() {}
+        if let Some(first) = self.unwritten.front_mut() {
+            first.fresh = false;
+        }
+        self.unsynced.release(u64::MAX);
+        self.prepared = None;
+        self.take_file(fresh);
     }
 }
 
-/// New files in force, by [`start_base`].
-struct NewBase {
+/// An increment on its way into the manifest. Making it waits for the disk, so it can be done without
+/// the writer.
+pub(crate) struct Preparing {
+    directory: Arc<Directory>,
     manifest: Manifest,
-    base_len: u64,
-    fresh: Fresh,
-    pending: bool,
+    path: PathBuf,
+    /// The manifest in force names it already.
+    is_named: bool,
 }
 
-/// Makes a base and an increment and puts them in force instead of what the manifest names.
-fn start_base(
-    directory: &Directory,
-    manifest: &Manifest,
-    offset: u64,
-    checksums: bool,
-    write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
-) -> io::Result<NewBase> {
-    let mut next = manifest.clone();
-    let (base, incr) = next.start_base(&directory.filename);
-    let made = write_base(directory, &base, offset, checksums, write).and_then(|base_len| {
-        let fresh = create_increment(directory, &incr, None, offset, checksums)?;
-        Ok((base_len, fresh))
-    });
-    let committed = made.and_then(|made| match directory.commit(&next) {
-        Ok(()) => Ok((made, false)),
-        Err(CommitError::NotDurable(error)) => {
-            log::warn!("Fail to fsync AOF directory: {}", errno_text(&error));
-            Ok((made, true))
-        }
-        Err(CommitError::NotDone(error)) => Err(error),
-    });
-    match committed {
-        Ok(((base_len, fresh), pending)) => Ok(NewBase {
-            manifest: next,
-            base_len,
-            fresh,
-            pending,
-        }),
-        Err(error) => {
-            for info in [&base, &incr] {
-                // Left-overs do no harm: the next attempt uses the same names.
-                let _ = directory.storage.remove(&directory.path_of(info));
+impl Preparing {
+    pub(crate) fn run(self) -> io::Result<(Manifest, Prepared)> {
+        let fresh = Fresh::create(&self.directory, &self.path)?;
+        let file = fresh.file;
+        let committed = file
+            .sync_data()
+            .map_err(CommitError::NotDone)
+            .and_then(|()| self.directory.commit(&self.manifest));
+        let ready = match committed {
+            Ok(()) => true,
+            Err(CommitError::NotDurable(error)) => {
+                log::warn!("Fail to fsync AOF directory: {}", errno_text(&error));
+                false
             }
-            Err(error)
-        }
-    }
-}
-
-impl Fresh {
-    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
-        append_all(&*self.file, bytes).map_err(|(_, error)| error)?;
-        self.len += bytes.len() as u64;
-        self.checksum.update(bytes);
-        Ok(())
-    }
-
-    fn close_checksum(&mut self, offset: u64) -> io::Result<()> {
-        let line = self.checksum.line(offset);
-        self.append(line.as_bytes())?;
-        self.checksum = Checksum::new();
-        Ok(())
-    }
-}
-
-impl CommitError {
-    fn into_io(self) -> io::Error {
-        let (Self::NotDone(error) | Self::NotDurable(error)) = self;
-        error
-    }
-}
-
-/// Makes an increment. Its head selects the database that was selected at this stream offset (a
-/// loader starts every file in database 0) and states the offset; the SELECT does not count in it.
-fn create_increment(
-    directory: &Directory,
-    info: &FileInfo,
-    db: Option<u32>,
-    offset: u64,
-    checksums: bool,
-) -> io::Result<Fresh> {
-    let file = directory
-        .storage
-        .open(&directory.path_of(info), OpenMode::Create)?;
-    let mut fresh = Fresh {
-        file,
-        len: 0,
-        checksum: Checksum::new(),
-    };
-    let mut head = Vec::new();
-    if let Some(db) = db {
-        push_select(&mut head, db);
-    }
-    fresh.append(&head)?;
-    if checksums {
-        fresh.close_checksum(offset)?;
-    }
-    fresh.file.sync_data()?;
-    Ok(fresh)
-}
-
-/// Opens the last increment behind what was loaded.
-fn open_last(directory: &Directory, last: &FileInfo, tail: Tail) -> io::Result<Fresh> {
-    let file = directory
-        .storage
-        .open(&directory.path_of(last), OpenMode::Append)?;
-    // Bytes an earlier process wrote may still be in the page cache only.
-    file.sync_data()?;
-    if file.len()? != tail.len {
-        return Err(io::Error::other("the file changed while it was loaded"));
-    }
-    log::info!("Opening AOF incr file {} on server start", last.display());
-    Ok(Fresh {
-        file,
-        len: tail.len,
-        checksum: tail.checksum,
-    })
-}
-
-/// Replaces the last increment by a copy, since syncing it again proves nothing.
-fn copy_last(
-    directory: &Directory,
-    manifest: &mut Manifest,
-    last: &FileInfo,
-    tail: Tail,
-) -> io::Result<Fresh> {
-    let info = manifest.next_incr(&directory.filename);
-    let from = directory
-        .storage
-        .open(&directory.path_of(last), OpenMode::Read)?;
-    let file = directory
-        .storage
-        .open(&directory.path_of(&info), OpenMode::Create)?;
-    let mut buffer = vec![0; COPY_BUFFER];
-    let mut copied = 0;
-    while copied < tail.len {
-        let want = (tail.len - copied).min(COPY_BUFFER as u64) as usize;
-        let part = &mut buffer[..want];
-        if read_full(&*from, copied, part)? < want {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        append_all(&*file, part).map_err(|(_, error)| error)?;
-        copied += want as u64;
-    }
-    file.sync_data()?;
-    log::warn!(
-        "The last fsync of {} had failed: its bytes are written again, to {}",
-        last.display(),
-        info.display()
-    );
-    manifest.history.extend(manifest.incr.pop());
-    manifest.incr.push(info);
-    Ok(Fresh {
-        file,
-        len: tail.len,
-        checksum: tail.checksum,
-    })
-}
-
-/// Adds the next increment to a manifest; an empty base before it when there is nothing at all, as
-/// Redis makes one.
-fn add_increment(
-    directory: &Directory,
-    manifest: &mut Manifest,
-    offset: u64,
-    checksums: bool,
-) -> io::Result<Fresh> {
-    if manifest.is_empty() {
-        let (base, _) = manifest.start_base(&directory.filename);
-        directory
-            .storage
-            .open(&directory.path_of(&base), OpenMode::Create)?
-            .sync_data()?;
-        log::info!("Creating AOF base file {} on server start", base.display());
-    } else {
-        let next = manifest.next_incr(&directory.filename);
-        manifest.incr.push(next);
-    }
-    let info = manifest.incr.last().ok_or(io::ErrorKind::NotFound)?;
-    let fresh = create_increment(directory, info, None, offset, checksums)?;
-    log::info!("Creating AOF incr file {} on server start", info.display());
-    Ok(fresh)
-}
-
-/// Writes and syncs a base; returns its length.
-fn write_base(
-    directory: &Directory,
-    base: &FileInfo,
-    offset: u64,
-    checksums: bool,
-    write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
-) -> io::Result<u64> {
-    let file = directory
-        .storage
-        .open(&directory.path_of(base), OpenMode::Create)?;
-    let fresh = Fresh {
-        file,
-        len: 0,
-        checksum: Checksum::new(),
-    };
-    let mut writer = io::BufWriter::with_capacity(COPY_BUFFER, BaseWriter(fresh));
-    write(&mut writer)?;
-    writer.flush()?;
-    let BaseWriter(mut fresh) = writer
-        .into_inner()
-        .map_err(io::IntoInnerError::into_error)?;
-    if checksums {
-        fresh.close_checksum(offset)?;
-    }
-    fresh.file.sync_data()?;
-    Ok(fresh.len)
-}
-
-struct BaseWriter(Fresh);
-
-impl Write for BaseWriter {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.append(bytes)?;
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+            Err(CommitError::NotDone(error)) => {
+                if !self.is_named {
+                    self.directory.discard(&self.path);
+                }
+                return Err(error);
+            }
+        };
+        Ok((self.manifest, Prepared { file, ready }))
     }
 }

@@ -2,8 +2,9 @@
 
 use crate::support::*;
 use persist::storage::{Crash, Fault, Faulty, Op};
-use persist::{FsyncPolicy, Log, LogOptions};
+use persist::{BaseForm, BaseJob, FsyncPolicy, Log, LogOptions};
 use proptest::prelude::*;
+use std::io::{self, Write};
 
 const SUSPECT: &str = "appendonlydir/appendonly.aof.unsynced";
 
@@ -23,8 +24,15 @@ enum Step {
         ms: u64,
     },
     NewBase,
+    Prepare,
+    Begin,
+    /// Writes what is left of the base and puts it in force.
+    Commit,
+    Abort,
     Reopen,
     Disable,
+    /// Off, and on again with a base that comes later.
+    Wait,
     Policy(FsyncPolicy),
     Fail {
         op: Op,
@@ -79,6 +87,11 @@ fn step() -> impl Strategy<Value = Step> {
         8 => Just(Step::Flush),
         8 => (0u64..1_500).prop_map(|ms| Step::Service { ms }),
         1 => Just(Step::NewBase),
+        2 => Just(Step::Prepare),
+        4 => Just(Step::Begin),
+        3 => Just(Step::Commit),
+        1 => Just(Step::Abort),
+        1 => Just(Step::Wait),
         1 => Just(Step::Reopen),
         1 => Just(Step::Disable),
         1 => policy.prop_map(Step::Policy),
@@ -104,6 +117,10 @@ struct World {
     synced: u64,
     written: u64,
     now_ms: u64,
+    /// A base that is being written, of so many records.
+    job: Option<(BaseJob, usize)>,
+    /// What was durable when the log began to wait for a base.
+    before_waiting: u64,
 }
 
 impl World {
@@ -118,6 +135,8 @@ impl World {
             synced: 0,
             written: 0,
             now_ms: 0,
+            job: None,
+            before_waiting: 0,
         }
     }
 
@@ -142,17 +161,52 @@ impl World {
     }
 
     fn new_base(&mut self) -> bool {
+        self.job = None;
         let history = &self.history;
-        let written = self.log.start_new_base(|out| {
-            for ((db, words), _) in history {
-                out.write_all(&record(&["SELECT", &db.to_string()]))?;
-                out.write_all(&record(
-                    &words.iter().map(String::as_str).collect::<Vec<_>>(),
-                ))?;
-            }
-            Ok(())
-        });
-        written.is_ok()
+        self.log
+            .start_new_base(|out| write_history(history, out))
+            .is_ok()
+    }
+
+    fn begin(&mut self, enable: bool) -> bool {
+        let job = self.log.begin_base(BaseForm::Commands, enable);
+        assert_eq!(job.is_err() && self.job.is_some(), self.job.is_some());
+        if let Ok(job) = job {
+            assert_eq!(job.offset(), self.log.appended());
+            self.job = Some((job, self.history.len()));
+        }
+        self.job.is_some()
+    }
+
+    fn commit(&mut self) -> bool {
+        let Some((mut job, records)) = self.job.take() else {
+            return false;
+        };
+        let written = write_history(&self.history[..records], &mut job);
+        written.is_ok() && self.log.commit_base(job).is_ok()
+    }
+
+    /// Off and on: the records appended meanwhile are only in the base.
+    fn switch_off(&mut self) {
+        self.job = None;
+        self.storage.heal();
+        self.before_waiting = if self.log.status().waits_for_base {
+            self.before_waiting
+        } else {
+            self.log.synced()
+        };
+        self.log.disable();
+        self.append(1, &[self.next(0, 9)], false);
+    }
+
+    fn promised(&self, how: Crash) -> u64 {
+        if self.log.status().waits_for_base || !self.log.is_enabled() {
+            self.before_waiting
+        } else if how == Crash::Process {
+            self.log.written()
+        } else {
+            self.log.synced()
+        }
     }
 
     /// Learns what the log promises now; promises never shrink.
@@ -170,6 +224,7 @@ impl World {
 
     /// Loads what is left, checks it, and goes on with it.
     fn revive(&mut self, left: Faulty, promised: u64) {
+        self.job = None;
         let (log, _, ran_now) = open(left.clone(), self.options.clone()).unwrap();
         let expected: Vec<&Ran> = self.history.iter().map(|(ran, _)| ran).collect();
         assert!(
@@ -222,21 +277,39 @@ impl World {
             Step::NewBase => {
                 self.new_base();
             }
+            Step::Prepare => {
+                let _ = self.log.prepare_base();
+            }
+            Step::Begin => {
+                self.begin(false);
+            }
+            Step::Commit => {
+                self.commit();
+            }
+            Step::Abort => {
+                if let Some((job, _)) = self.job.take() {
+                    self.log.abort_base(job);
+                }
+            }
+            Step::Wait => {
+                self.switch_off();
+                assert!(self.begin(true) && self.log.status().waits_for_base);
+            }
             Step::Reopen => {
                 self.storage.heal();
-                let promised = if self.log.close().is_ok() {
+                self.job = None;
+                let waiting = self.promised(Crash::Power(0));
+                let waits = self.log.status().waits_for_base;
+                let promised = if self.log.close().is_ok() && !waits {
                     self.log.appended()
                 } else {
-                    self.synced
+                    waiting
                 };
                 let storage = self.storage.clone();
                 self.revive(storage, promised);
             }
             Step::Disable => {
-                self.storage.heal();
-                self.log.disable();
-                // What is appended meanwhile is in the base that follows.
-                self.append(1, &[self.next(0, 9)], false);
+                self.switch_off();
                 assert!(self.new_base());
             }
             Step::Policy(policy) => self.log.set_policy(policy),
@@ -270,11 +343,7 @@ impl World {
                     Crash::Process if hidden => Crash::Power(self.now_ms),
                     how => how,
                 };
-                let promised = if how == Crash::Process {
-                    self.written
-                } else {
-                    self.synced
-                };
+                let promised = self.promised(how);
                 let left = self.storage.crash(how);
                 self.revive(left, promised);
             }
@@ -301,10 +370,20 @@ proptest! {
         for step in steps {
             world.run(step);
         }
-        let promised = world.synced;
+        let promised = world.promised(Crash::Power(1));
         let left = world.storage.crash(Crash::Power(1));
         world.revive(left, promised);
     }
+}
+
+fn write_history(history: &[(Ran, u64)], out: &mut dyn Write) -> io::Result<()> {
+    for ((db, words), _) in history {
+        out.write_all(&record(&["SELECT", &db.to_string()]))?;
+        out.write_all(&record(
+            &words.iter().map(String::as_str).collect::<Vec<_>>(),
+        ))?;
+    }
+    Ok(())
 }
 
 /// Runs a history that ends the machine at every single change it makes.
@@ -323,11 +402,7 @@ fn die_at_every_step(history: impl Fn(&mut World)) {
             let mut world = World::new(small(FsyncPolicy::Always));
             world.storage.die_after(alive);
             history(&mut world);
-            let promised = if how == Crash::Process {
-                world.log.written()
-            } else {
-                world.log.synced()
-            };
+            let promised = world.promised(how);
             let left = world.storage.crash(how);
             world.revive(left, promised);
             // The next life can write, also a base over whatever was left lying about.
@@ -356,6 +431,58 @@ fn a_new_base_survives_a_crash_at_every_step() {
         add(world);
         world.append(1, &[world.next(0, 5)], false);
         world.new_base();
+        add(world);
+    });
+}
+
+#[test]
+fn a_base_in_the_background_survives_a_crash_at_every_step() {
+    for prepared in [true, false] {
+        die_at_every_step(|world| {
+            add(world);
+            world.append(1, &[world.next(0, 5)], false);
+            if prepared {
+                let _ = world.log.prepare_base();
+            }
+            world.begin(false);
+            add(world);
+            world.commit();
+            add(world);
+            world.begin(false);
+            add(world);
+            world.job = None;
+            add(world);
+        });
+    }
+}
+
+#[test]
+fn a_log_switched_on_survives_a_crash_at_every_step() {
+    die_at_every_step(|world| {
+        add(world);
+        world.before_waiting = world.log.synced();
+        world.log.disable();
+        world.append(1, &[world.next(0, 5)], false);
+        let _ = world.log.prepare_base();
+        world.begin(true);
+        add(world);
+        world.commit();
+        add(world);
+    });
+}
+
+#[test]
+fn a_base_for_a_broken_log_survives_a_crash_at_every_step() {
+    die_at_every_step(|world| {
+        add(world);
+        world
+            .storage
+            .fail(Op::Append, 0, 1, Fault::Errno(libc::ENOSPC));
+        world.append(2, &[world.next(0, 5)], false);
+        let _ = world.log.flush();
+        world.begin(false);
+        world.append(1, &[world.next(0, 5)], false);
+        world.commit();
         add(world);
     });
 }

@@ -1,0 +1,587 @@
+//! A new base, written in the background while the log goes on in a fresh increment.
+//!
+//! ```text
+//! begin    under all data locks: what was appended goes to the old increment, a fresh one begins at
+//!          offset O; the manifest names old base, old increments, fresh increment
+//! write    the data as it was at O, to a temporary file, in any thread, as long as it takes
+//! commit   the manifest names new base, fresh increment and those that follow; the rest is history
+//! ```
+//!
+//! Two kinds of logs have no fresh increment that the manifest in force could name:
+//!
+//! - A log that is switched on waits for its base. Its increment has a temporary name until then.
+//! - A broken log writes nothing. What was appended before O and what comes after it wait apart from each
+//!   other: if the disk recovers, the first goes to the old increment and the second begins a fresh one;
+//!   if the base is there sooner, the first is dropped, also when it has been lost before.
+
+use crate::directory::{CommitError, Directory};
+use crate::increment::{self, Fresh};
+use crate::log::Log;
+use crate::manifest::{BaseForm, FileInfo, Manifest};
+use crate::shared::{Shared, switch_now};
+use crate::status::{Cause, LogError};
+use crate::storage::errno_text;
+use crate::sync::lock;
+use crate::writer::{Rewrite, Settled, Writer};
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+/// Bytes of a base that are written at once.
+const WRITE_BUFFER: usize = 256 << 10;
+/// Bytes of a base between two syncs, as in Redis.
+const SYNC_EVERY: u64 = 4 << 20;
+
+/// A base that is being written. What it takes as [`io::Write`] is the data as it was when the job began,
+/// in the form that was asked for. Dropping it gives it up.
+pub struct BaseJob {
+    shared: Arc<Shared>,
+    directory: Arc<Directory>,
+    form: BaseForm,
+    offset: u64,
+    temporary: PathBuf,
+    file: Option<Fresh>,
+    waiting: Vec<u8>,
+    unsynced: u64,
+    /// The log is off and stays so.
+    detached: bool,
+    ended: bool,
+}
+
+/// What a commit has decided under the locks.
+struct Plan {
+    next: Manifest,
+    base: FileInfo,
+    /// The increment that the manifest names first; made or renamed by the commit when it says so.
+    incr: Option<FileInfo>,
+    kind: Kind,
+}
+
+enum Kind {
+    /// The increments from this number on stand already.
+    Running(u64),
+    /// The increment has this temporary name.
+    Waiting(PathBuf),
+    /// The log is broken: a fresh increment is made.
+    Broken,
+}
+
+impl BaseJob {
+    /// Stream offset that the data stands at.
+    #[must_use]
+    pub fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// What is to be written.
+    #[must_use]
+    pub fn form(&self) -> BaseForm {
+        self.form
+    }
+
+    fn write_out(&mut self) -> io::Result<()> {
+        let file = match &mut self.file {
+            Some(file) => file,
+            None => {
+                self.shared.seal();
+                self.file
+                    .insert(Fresh::create(&self.directory, &self.temporary)?)
+            }
+        };
+        file.append(&self.waiting)?;
+        self.unsynced += self.waiting.len() as u64;
+        self.waiting.clear();
+        if self.unsynced >= SYNC_EVERY && self.shared.incremental_fsync.load(Ordering::Relaxed) {
+            file.file.sync_data()?;
+            self.unsynced = 0;
+        }
+        Ok(())
+    }
+
+    /// Completes and syncs the file; returns its length.
+    fn finish(&mut self) -> io::Result<u64> {
+        self.write_out()?;
+        let checksums = self.shared.options.checksums && self.form == BaseForm::Commands;
+        let offset = self.offset;
+        let file = self.file.as_mut().ok_or(io::ErrorKind::NotFound)?;
+        if checksums {
+            file.close_checksum(offset)?;
+        }
+        file.file.sync_data()?;
+        Ok(file.len)
+    }
+
+    fn give_up(&mut self) {
+        if std::mem::replace(&mut self.ended, true) {
+            return;
+        }
+        self.directory.discard(&self.temporary);
+        self.shared.rewrite_ended(&self.directory, false);
+    }
+}
+
+impl Write for BaseJob {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.waiting.extend_from_slice(bytes);
+        if self.waiting.len() >= WRITE_BUFFER {
+            self.write_out()?;
+        }
+        Ok(bytes.len())
+    }
+
+    /// Does nothing: the end of the job writes what waits.
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Drop for BaseJob {
+    fn drop(&mut self) {
+        self.give_up();
+    }
+}
+
+impl Log {
+    /// Does what [`Log::begin_base`] would have to wait for the disk for. Called without locks shortly
+    /// before it; not needed, but then it is done under them.
+    ///
+    /// # Errors
+    /// The disk does not take new files; [`Log::begin_base`] would fail too.
+    pub fn prepare_base(&self) -> Result<(), LogError> {
+        let shared = &self.shared;
+        let _turn = lock(&shared.sync_turn);
+        let preparing = match lock(&shared.writer).as_ref() {
+            None => {
+                let directory = shared.open_directory()?;
+                *lock(&shared.opened) = Some(directory);
+                return Ok(());
+            }
+            // It mends by itself or by a base; both make their own increment.
+            Some(_) if shared.broken.load(Ordering::Acquire) => None,
+            Some(writer) => writer.prepare(),
+        };
+        let Some(preparing) = preparing else {
+            return Ok(());
+        };
+        let (manifest, prepared) = preparing.run().map_err(LogError::Base)?;
+        // Nobody else changes the manifest in our turn, and the log is let go of in a turn only.
+        if let Some(writer) = lock(&shared.writer).as_mut() {
+            writer.take_prepared(manifest, prepared);
+        }
+        Ok(())
+    }
+
+    /// Begins a new base at the end of what was appended: the caller holds the locks of all data, writes
+    /// the data as it is now to the job, at any time and without the locks, and ends it with
+    /// [`Log::commit_base`] or [`Log::abort_base`]. Records go to a fresh increment from now on.
+    ///
+    /// A log that is not enabled is with `enable`: it waits for this base then, and nothing on the disk
+    /// changes before it is there. Without, the base replaces the files of the log, which stays off.
+    ///
+    /// # Errors
+    /// The log goes on as it was, perhaps in a further increment.
+    pub fn begin_base(&self, form: BaseForm, enable: bool) -> Result<BaseJob, LogError> {
+        let mut report = lock(&self.shared.report);
+        if report.rewrite_started.is_some() {
+            return Err(LogError::Rewriting);
+        }
+        report.rewrite_started = Some(Instant::now());
+        report.rewrites += 1;
+        drop(report);
+        self.shared.begin_base(form, enable).inspect_err(|_| {
+            let mut report = lock(&self.shared.report);
+            report.rewrite_started = None;
+            report.last_rewrite_failed = true;
+            report.rewrite_failures += 1;
+        })
+    }
+
+    /// Puts a base in force that was written to its end, and removes what it supersedes. A crash at any
+    /// step leaves the old state or the new one. It mends a log whose trouble says `needs_base`.
+    ///
+    /// # Errors
+    /// The job has failed, and the log goes on as it was.
+    pub fn commit_base(&self, mut job: BaseJob) -> Result<(), LogError> {
+        let length = job.finish().map_err(LogError::Base)?;
+        let collect = self.shared.put_in_force(&job, length)?;
+        job.ended = true;
+        self.shared.rewrite_ended(&job.directory, true);
+        if collect {
+            self.shared.collect_history();
+        }
+        drop(job);
+        self.shared.notify();
+        Ok(())
+    }
+
+    /// Gives a base up. A log that waited for it goes on waiting, for another one.
+    pub fn abort_base(&self, mut job: BaseJob) {
+        job.give_up();
+    }
+}
+
+impl Shared {
+    fn open_directory(&self) -> Result<Arc<Directory>, LogError> {
+        let storage = self.storage.clone();
+        let directory = Directory::open(storage, &self.options, self.auto_gc.clone())?;
+        Ok(Arc::new(directory))
+    }
+
+    fn begin_base(self: &Arc<Self>, form: BaseForm, enable: bool) -> Result<BaseJob, LogError> {
+        let mut slot = lock(&self.writer);
+        let offset = lock(&self.buffer).chunk.end;
+        let directory = match slot.as_mut() {
+            Some(writer) if writer.waiting.is_none() => {
+                self.begin_in_force(writer, offset)?;
+                writer.directory.clone()
+            }
+            waiting => {
+                let known = waiting.map(|writer| writer.directory.clone());
+                let directory = match known.or_else(|| lock(&self.opened).take()) {
+                    Some(directory) => directory,
+                    None => self.open_directory()?,
+                };
+                if enable || slot.is_some() {
+                    self.begin_waiting(&mut slot, &directory, offset)?;
+                }
+                directory
+            }
+        };
+        Ok(BaseJob {
+            shared: self.clone(),
+            form,
+            offset,
+            temporary: directory.temporary("base"),
+            directory,
+            file: None,
+            waiting: Vec::new(),
+            unsynced: 0,
+            detached: slot.is_none(),
+            ended: false,
+        })
+    }
+
+    fn begin_in_force(&self, writer: &mut Writer, offset: u64) -> Result<(), LogError> {
+        writer.rewrite = Some(Rewrite {
+            offset,
+            first: None,
+            before_len: 0,
+            lost: None,
+        });
+        let broken = self.broken.load(Ordering::Acquire);
+        if !broken && self.write_pending(writer, true).is_ok() {
+            if let Err(error) = switch_now(writer, offset) {
+                writer.rewrite = None;
+                return Err(LogError::Base(error));
+            }
+            lock(&self.buffer).restart(offset, true);
+            self.publish_sizes(writer);
+            return Ok(());
+        }
+        let lost = lock(&self.report)
+            .trouble
+            .as_ref()
+            .is_some_and(|trouble| trouble.needs_base);
+        let mut buffer = lock(&self.buffer);
+        if lost {
+            writer.unwritten.clear();
+            buffer.restart(offset, true);
+            self.pending.store(0, Ordering::Relaxed);
+        } else {
+            let before = buffer.take(Vec::new());
+            if before.fresh || !before.bytes.is_empty() {
+                writer.unwritten.push_back(before);
+            }
+            buffer.restart(offset, true);
+        }
+        buffer.chunk.fresh = true;
+        Ok(())
+    }
+
+    fn begin_waiting(
+        &self,
+        slot: &mut Option<Writer>,
+        directory: &Arc<Directory>,
+        offset: u64,
+    ) -> Result<(), LogError> {
+        let number = lock(&self.report).rewrites;
+        let path = directory.temporary(&format!("{number}.incr"));
+        let manifest = directory.manifest()?;
+        let made = Fresh::create(directory, &path).and_then(|mut fresh| {
+            fresh.head(None, offset, self.options.checksums)?;
+            Ok(fresh)
+        });
+        let fresh = made.map_err(|error| {
+            directory.discard(&path);
+            LogError::Base(error)
+        })?;
+        let checksums = self.options.checksums;
+        let mut writer = Writer::with_file(directory.clone(), manifest, fresh, 0, checksums);
+        writer.synced_len = 0;
+        writer.waiting = Some(path);
+        writer.rewrite = Some(Rewrite {
+            offset,
+            first: None,
+            before_len: 0,
+            lost: None,
+        });
+        if let Some(old) = slot.take().and_then(|mut old| old.waiting.take()) {
+            directory.discard(&old);
+        }
+        self.clear_trouble();
+        self.begin(&writer, offset);
+        lock(&self.report).waits_for_base = true;
+        *slot = Some(writer);
+        Ok(())
+    }
+
+    /// Syncs the increments before the one that grows, and takes back the manifest's warning that their
+    /// ends may be missing. A failure is no harm to a base.
+    fn seal(&self) {
+        if let Err(error) = self.sync() {
+            log::debug!("Syncing before a base is written: {error}");
+        }
+        let _turn = lock(&self.sync_turn);
+        let sealed = match lock(&self.writer).as_ref() {
+            Some(writer) if writer.can_seal() => (writer.directory.clone(), writer.sealed()),
+            _ => return,
+        };
+        let (directory, next) = sealed;
+        match directory.commit(&next) {
+            Err(CommitError::NotDone(error)) => {
+                log::warn!("Error writing the AOF manifest: {}", errno_text(&error));
+            }
+            Ok(()) | Err(CommitError::NotDurable(_)) => {
+                if let Some(writer) = lock(&self.writer).as_mut() {
+                    writer.manifest = next;
+                }
+            }
+        }
+    }
+
+    /// Makes the base a part of the log. Whether superseded files may be removed.
+    fn put_in_force(&self, job: &BaseJob, length: u64) -> Result<bool, LogError> {
+        let _turn = lock(&self.sync_turn);
+        let directory = &*job.directory;
+        if job.detached {
+            let mut next = directory.manifest()?;
+            let base = next.rebase(&directory.filename, job.form, None);
+            let plan = Plan {
+                next,
+                base,
+                incr: None,
+                kind: Kind::Running(0),
+            };
+            self.switch_manifest(job, &plan)?;
+            directory.tidy(&mut plan.next.clone());
+            return Ok(false);
+        }
+        let plan = self.plan(job)?;
+        let fresh = match (&plan.kind, &plan.incr) {
+            (Kind::Broken, Some(incr)) => {
+                let path = directory.path_of(incr);
+                let checksums = self.options.checksums;
+                let made = increment::create(directory, &path, None, job.offset, checksums);
+                Some(made.map_err(LogError::Base)?)
+            }
+            _ => None,
+        };
+        let durable = self.switch_manifest(job, &plan)?;
+        let mut slot = lock(&self.writer);
+        let Some(writer) = slot.as_mut() else {
+            return Ok(false);
+        };
+        self.take_base(writer, plan, fresh, (job.offset, length), durable);
+        if durable && !self.broken.load(Ordering::Acquire) {
+            // An error is in the trouble report.
+            let _ = self.write_pending(writer, false);
+        }
+        self.publish_sizes(writer);
+        Ok(durable)
+    }
+
+    /// What the manifest will be, when the base still fits the log.
+    fn plan(&self, job: &BaseJob) -> Result<Plan, LogError> {
+        let slot = lock(&self.writer);
+        let writer = slot
+            .as_ref()
+            .filter(|writer| Arc::ptr_eq(&writer.directory, &job.directory))
+            .ok_or(LogError::Superseded("the log was switched off"))?;
+        let rewrite = writer
+            .rewrite
+            .as_ref()
+            .filter(|rewrite| rewrite.offset == job.offset)
+            .ok_or(LogError::Superseded("another one was begun"))?;
+        if let Some(reason) = rewrite.lost {
+            return Err(LogError::Superseded(reason));
+        }
+        if self.lost_behind(job.offset) {
+            let reason = "records that came after it could not be written";
+            return Err(LogError::Superseded(reason));
+        }
+        let mut next = writer.manifest.clone();
+        let filename = &job.directory.filename;
+        // Taken before the increments go: their numbers must not be used again.
+        let incr = next.next_incr(filename);
+        let base = next.rebase(filename, job.form, rewrite.first);
+        let (incr, kind) = match (&writer.waiting, rewrite.first) {
+            (Some(path), _) => (Some(incr), Kind::Waiting(path.clone())),
+            (None, Some(first)) => (None, Kind::Running(first)),
+            (None, None) => (Some(incr), Kind::Broken),
+        };
+        next.incr.extend(incr.clone());
+        Ok(Plan {
+            next,
+            base,
+            incr,
+            kind,
+        })
+    }
+
+    /// Whether records behind this stream offset are lost.
+    fn lost_behind(&self, offset: u64) -> bool {
+        let report = lock(&self.report);
+        let lost = report
+            .trouble
+            .as_ref()
+            .is_some_and(|trouble| trouble.needs_base);
+        lost && report.lost_to > offset
+    }
+
+    /// Gives the files their names and puts the manifest in force. Whether it is durable.
+    fn switch_manifest(&self, job: &BaseJob, plan: &Plan) -> Result<bool, LogError> {
+        let directory = &*job.directory;
+        let storage = &directory.storage;
+        let base = directory.path_of(&plan.base);
+        let incr = plan.incr.as_ref().map(|info| directory.path_of(info));
+        let renamed =
+            storage
+                .rename(&job.temporary, &base)
+                .and_then(|()| match (&plan.kind, &incr) {
+                    (Kind::Waiting(path), Some(incr)) => {
+                        storage.rename(path, incr)?;
+                        if let Some(writer) = lock(&self.writer).as_mut() {
+                            writer.waiting = Some(incr.clone());
+                        }
+                        Ok(())
+                    }
+                    _ => Ok(()),
+                });
+        let done = renamed
+            .map_err(CommitError::NotDone)
+            .and_then(|()| directory.commit(&plan.next));
+        match done {
+            Ok(()) => Ok(true),
+            Err(CommitError::NotDurable(error)) => {
+                log::warn!("Fail to fsync AOF directory: {}", errno_text(&error));
+                Ok(false)
+            }
+            Err(CommitError::NotDone(error)) => {
+                directory.discard(&base);
+                if let (Kind::Broken, Some(incr)) = (&plan.kind, &incr) {
+                    directory.discard(incr);
+                }
+                Err(LogError::Base(error))
+            }
+        }
+    }
+
+    /// Lets the writer go on behind the base, of which `(offset, length)` are told.
+    fn take_base(
+        &self,
+        writer: &mut Writer,
+        plan: Plan,
+        fresh: Option<Fresh>,
+        (offset, length): (u64, u64),
+        durable: bool,
+    ) {
+        let rewrite = writer.rewrite.take();
+        let first = match plan.kind {
+            Kind::Running(first) => {
+                let before = rewrite.map_or(0, |rewrite| rewrite.before_len);
+                writer.others_len = length + writer.others_len.saturating_sub(before);
+                first
+            }
+            Kind::Waiting(_) | Kind::Broken => {
+                writer.waiting = None;
+                writer.others_len = length;
+                plan.incr.as_ref().map_or(0, |incr| incr.seq)
+            }
+        };
+        writer.rebased(plan.next, first, offset);
+        if let Some(fresh) = fresh {
+            writer.leave_all(fresh, offset);
+            self.skip_to(writer, offset);
+        }
+        let settled = Settled {
+            len: writer.synced_len,
+            offset: offset.max(self.synced.load(Ordering::Acquire)),
+        };
+        writer.settle(settled, !durable);
+        if durable {
+            self.synced.fetch_max(settled.offset, Ordering::AcqRel);
+            lock(&self.report).waits_for_base = false;
+        } else {
+            let error = io::Error::from_raw_os_error(libc::EIO);
+            self.break_down(Cause::Manifest, &error, false);
+        }
+    }
+
+    /// What was appended up to this offset is in a base: it counts as written, and nothing is lost any
+    /// more.
+    fn skip_to(&self, writer: &mut Writer, offset: u64) {
+        let mut buffer = lock(&self.buffer);
+        buffer.chunk.fresh = false;
+        let waiting = |chunk: &crate::chunk::Chunk| chunk.bytes.len();
+        let pending = waiting(&buffer.chunk) + writer.unwritten.iter().map(waiting).sum::<usize>();
+        self.pending.store(pending, Ordering::Relaxed);
+        drop(buffer);
+        self.written.fetch_max(offset, Ordering::AcqRel);
+        self.clear_trouble();
+        lock(&self.report).last_fsync_error = None;
+    }
+
+    /// Removes superseded files, without holding anything up meanwhile.
+    pub(crate) fn collect_history(&self) {
+        let found = lock(&self.writer)
+            .as_ref()
+            .map(|writer| (writer.directory.clone(), writer.manifest.history.clone()));
+        let Some((directory, history)) = found else {
+            return;
+        };
+        let removed = directory.collect(&history);
+        if removed.is_empty() {
+            return;
+        }
+        let _turn = lock(&self.sync_turn);
+        let next = lock(&self.writer)
+            .as_ref()
+            .filter(|writer| Arc::ptr_eq(&writer.directory, &directory))
+            .map(|writer| writer.manifest.clone());
+        let Some(mut next) = next else { return };
+        directory.forget(&mut next, &removed);
+        if let Some(writer) = lock(&self.writer).as_mut() {
+            writer.manifest = next;
+        }
+    }
+
+    fn rewrite_ended(&self, directory: &Arc<Directory>, ok: bool) {
+        if let Some(writer) = lock(&self.writer).as_mut()
+            && Arc::ptr_eq(&writer.directory, directory)
+        {
+            writer.rewrite = None;
+        }
+        let mut report = lock(&self.report);
+        let started = report.rewrite_started.take();
+        report.last_rewrite_seconds = started.map(|at| at.elapsed().as_secs());
+        report.last_rewrite_failed = !ok;
+        if ok {
+            report.rewrite_failures = 0;
+            report.base_size = self.current_size.load(Ordering::Relaxed);
+        } else {
+            report.rewrite_failures += 1;
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! Making increments.
+
+use crate::annotation::Checksum;
+use crate::chunk::push_select;
+use crate::directory::Directory;
+use crate::storage::{File, OpenMode, append_all};
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+/// A file that is being made: its end, and the checksum of what no checksum line covers yet.
+pub(crate) struct Fresh {
+    pub(crate) file: Arc<dyn File>,
+    pub(crate) len: u64,
+    pub(crate) checksum: Checksum,
+}
+
+impl Fresh {
+    /// An empty file.
+    pub(crate) fn create(directory: &Directory, path: &Path) -> io::Result<Self> {
+        Ok(Self {
+            file: directory.storage.open(path, OpenMode::Create)?,
+            len: 0,
+            checksum: Checksum::new(),
+        })
+    }
+
+    pub(crate) fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        append_all(&*self.file, bytes).map_err(|(_, error)| error)?;
+        self.len += bytes.len() as u64;
+        self.checksum.update(bytes);
+        Ok(())
+    }
+
+    /// Adds the checksum line for this stream offset.
+    pub(crate) fn close_checksum(&mut self, offset: u64) -> io::Result<()> {
+        let line = self.checksum.line(offset);
+        self.append(line.as_bytes())?;
+        self.checksum = Checksum::new();
+        Ok(())
+    }
+
+    /// Writes the head of an increment. It selects the database that was selected at this stream
+    /// offset (a loader starts every file in database 0) and states the offset; the SELECT does not
+    /// count in it.
+    pub(crate) fn head(&mut self, db: Option<u32>, offset: u64, checksums: bool) -> io::Result<()> {
+        let mut head = Vec::new();
+        if let Some(db) = db {
+            push_select(&mut head, db);
+        }
+        self.append(&head)?;
+        if checksums {
+            self.close_checksum(offset)?;
+        }
+        Ok(())
+    }
+}
+
+/// Makes an increment that begins at this stream offset, synced.
+pub(crate) fn create(
+    directory: &Directory,
+    path: &Path,
+    db: Option<u32>,
+    offset: u64,
+    checksums: bool,
+) -> io::Result<Fresh> {
+    let mut fresh = Fresh::create(directory, path)?;
+    fresh.head(db, offset, checksums)?;
+    fresh.file.sync_data()?;
+    Ok(fresh)
+}

@@ -1,0 +1,163 @@
+//! Going on behind what was loaded.
+
+use crate::directory::{CommitError, Directory};
+use crate::increment::{self, Fresh};
+use crate::load::{Loaded, Tail};
+use crate::manifest::{BaseForm, FileInfo, Manifest};
+use crate::storage::{OpenMode, append_all, read_full};
+use crate::writer::Writer;
+use std::io;
+use std::sync::Arc;
+
+/// Bytes that are copied at once.
+const COPY_BUFFER: usize = 256 << 10;
+
+impl Writer {
+    /// Opens the last increment, or makes one.
+    pub(crate) fn resume(
+        directory: Arc<Directory>,
+        mut manifest: Manifest,
+        loaded: &mut Loaded,
+        checksums: bool,
+    ) -> io::Result<Self> {
+        let dropped = manifest.incr.split_off(loaded.increments);
+        manifest.history.extend(dropped);
+        let open_end = manifest
+            .incr
+            .last()
+            .is_some_and(|last| last.length.is_none());
+        let suspect = directory.is_suspect();
+        if suspect && open_end {
+            copy_unsynced(&directory, &mut manifest, &loaded.lengths)?;
+        }
+        sync_all(&directory, &mut manifest)?;
+        let report = &loaded.report;
+        let tail = if open_end { loaded.tail.take() } else { None };
+        let (fresh, others_len) = match (manifest.incr.last(), tail) {
+            (Some(last), Some(tail)) => {
+                let others_len = report.bytes - tail.len;
+                (open_last(&directory, last, tail)?, others_len)
+            }
+            _ => {
+                let fresh = add_increment(&directory, &mut manifest, report.offset, checksums)?;
+                (fresh, report.bytes)
+            }
+        };
+        // Also when nothing changed: an earlier process may have left it without making it durable.
+        directory.commit(&manifest).map_err(CommitError::into_io)?;
+        if suspect {
+            directory.clear_suspect();
+        }
+        directory.tidy(&mut manifest);
+        Ok(Self::with_file(
+            directory, manifest, fresh, others_len, checksums,
+        ))
+    }
+}
+
+/// Bytes an earlier process wrote may still be in the page cache only.
+fn sync_all(directory: &Directory, manifest: &mut Manifest) -> io::Result<()> {
+    let last = manifest.incr.len().saturating_sub(1);
+    for (index, info) in manifest.incr.iter_mut().enumerate() {
+        if info.unsynced || index == last {
+            directory
+                .storage
+                .open(&directory.path_of(&*info), OpenMode::Append)?
+                .sync_data()?;
+            info.unsynced = false;
+        }
+    }
+    Ok(())
+}
+
+/// Opens the last increment behind what was loaded.
+fn open_last(directory: &Directory, last: &FileInfo, tail: Tail) -> io::Result<Fresh> {
+    let file = directory
+        .storage
+        .open(&directory.path_of(last), OpenMode::Append)?;
+    if file.len()? != tail.len {
+        return Err(io::Error::other("the file changed while it was loaded"));
+    }
+    log::info!("Opening AOF incr file {} on server start", last.display());
+    Ok(Fresh {
+        file,
+        len: tail.len,
+        checksum: tail.checksum,
+    })
+}
+
+/// Replaces the increments that were not synced by copies, since syncing them again proves nothing.
+/// `lengths` are those of all increments.
+fn copy_unsynced(
+    directory: &Directory,
+    manifest: &mut Manifest,
+    lengths: &[u64],
+) -> io::Result<()> {
+    let last = manifest.incr.len().saturating_sub(1);
+    let from = manifest.incr.iter().position(|info| info.unsynced);
+    let old = manifest.incr.split_off(from.unwrap_or(last));
+    // Their numbers must not be given again.
+    let mut names = Manifest {
+        incr: old.clone(),
+        history: manifest.history.clone(),
+        ..Manifest::default()
+    };
+    for (info, &len) in old.iter().zip(lengths.iter().skip(manifest.incr.len())) {
+        let copy = names.next_incr(&directory.filename);
+        copy_file(directory, info, &copy, len)?;
+        names.incr.push(copy);
+    }
+    manifest.incr.extend(names.incr.split_off(old.len()));
+    manifest.history.extend(old);
+    Ok(())
+}
+
+fn copy_file(directory: &Directory, info: &FileInfo, copy: &FileInfo, len: u64) -> io::Result<()> {
+    let from = directory
+        .storage
+        .open(&directory.path_of(info), OpenMode::Read)?;
+    let file = directory
+        .storage
+        .open(&directory.path_of(copy), OpenMode::Create)?;
+    let mut buffer = vec![0; COPY_BUFFER];
+    let mut copied = 0;
+    while copied < len {
+        let want = (len - copied).min(COPY_BUFFER as u64) as usize;
+        let part = &mut buffer[..want];
+        if read_full(&*from, copied, part)? < want {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        append_all(&*file, part).map_err(|(_, error)| error)?;
+        copied += want as u64;
+    }
+    file.sync_data()?;
+    log::warn!(
+        "The last fsync of {} had failed: its bytes are written again, to {}",
+        info.display(),
+        copy.display()
+    );
+    Ok(())
+}
+
+/// Adds the next increment to a manifest; an empty base before it when there is nothing at all, as
+/// Redis makes one.
+fn add_increment(
+    directory: &Directory,
+    manifest: &mut Manifest,
+    offset: u64,
+    checksums: bool,
+) -> io::Result<Fresh> {
+    let next = manifest.next_incr(&directory.filename);
+    if manifest.is_empty() {
+        let base = manifest.rebase(&directory.filename, BaseForm::Commands, None);
+        Fresh::create(directory, &directory.path_of(&base))?
+            .file
+            .sync_data()?;
+        log::info!("Creating AOF base file {} on server start", base.display());
+    }
+    let path = directory.path_of(&next);
+    let fresh = increment::create(directory, &path, None, offset, checksums)?;
+    log::info!("Creating AOF incr file {} on server start", next.display());
+    manifest.incr.push(next);
+    Ok(fresh)
+}
