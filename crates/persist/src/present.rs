@@ -3,6 +3,7 @@
 
 use crate::directory::{Directory, DirectoryError};
 use crate::options::LogOptions;
+use crate::preamble::LOG_OFFSET_AUX;
 use crate::rdb::{self, LoadOptions, LoadedEntry, Sink};
 use crate::storage::{Disk, File, OpenMode, Storage};
 use std::io::{self, Read};
@@ -13,9 +14,6 @@ use values::Thresholds;
 
 /// The auxiliary field of files that Lodestore writes; its value is the version.
 pub const AUX_WRITER: &[u8] = b"lodestore-ver";
-/// The auxiliary field of snapshots that were made while the log was on; its value is the offset of the log. A
-/// snapshot without it may be newer than any log.
-pub const AUX_LOG_OFFSET: &[u8] = b"lodestore-log-offset";
 
 /// Auxiliary fields come first: this much of a file has them all.
 const HEAD_BYTES: u64 = 64 << 10;
@@ -25,7 +23,8 @@ const HEAD_BYTES: u64 = 64 << 10;
 pub struct PresentLog {
     /// When one of its files was last changed.
     pub changed: SystemTime,
-    /// It has no base, and nothing was ever written to it: as good as no log.
+    /// Nothing was ever written to it: as good as no log. One that was rewritten is not blank, even if there is no
+    /// data in it any more.
     pub is_blank: bool,
 }
 
@@ -52,27 +51,37 @@ pub fn log(options: &LogOptions) -> Option<PresentLog> {
         .into_iter()
         .filter_map(|path| changed(path))
         .max()?;
-    let mut bytes = old_style.metadata().map_or(0, |file| file.len());
-    let mut is_blank = bytes == 0;
-    // A manifest that cannot be read is refused by whoever loads it.
+    let mut is_blank = !old_style.exists();
     match directory.manifest() {
         Ok(manifest) => {
-            is_blank &= manifest.base.is_none();
             for file in manifest.live() {
-                if let Ok(file) = directory.path_of(file).metadata() {
-                    bytes += file.len();
-                    changed = file.modified().map_or(changed, |time| time.max(changed));
-                } else {
-                    is_blank = false;
-                }
+                let path = directory.path_of(file);
+                changed = self::changed(&path).map_or(changed, |time| time.max(changed));
+                is_blank &= file.seq == 1 && holds_nothing(&path).unwrap_or(false);
             }
         }
+        // Whoever loads it will refuse it.
         Err(_) => is_blank = false,
     }
-    Some(PresentLog {
-        changed,
-        is_blank: is_blank && bytes == 0,
-    })
+    Some(PresentLog { changed, is_blank })
+}
+
+/// Whether a file of a log has neither entries nor commands, only what stands around them.
+fn holds_nothing(path: &Path) -> io::Result<bool> {
+    /// More than a head and some annotations.
+    const EMPTY_MAX: u64 = 4096;
+    let mut source = Source::open(path)?;
+    if source.len > EMPTY_MAX {
+        return Ok(false);
+    }
+    let mut bytes = Vec::new();
+    source.read_to_end(&mut bytes)?;
+    if bytes.starts_with(rdb::format::MAGIC) || bytes.starts_with(rdb::format::MAGIC_VALKEY) {
+        let loaded = rdb::load(&mut bytes.as_slice(), &head_options(), &mut Head::default());
+        return Ok(loaded.is_ok_and(|loaded| loaded.bytes == source.len));
+    }
+    let mut lines = bytes.split_inclusive(|byte| *byte == b'\n');
+    Ok(lines.all(|line| line.starts_with(b"#")))
 }
 
 /// When a file was last changed, `None` when there is none.
@@ -90,7 +99,7 @@ pub fn set_log_aside(options: &LogOptions, suffix: &str) -> Result<Vec<PathBuf>,
     // Who holds the lock of the directory goes on holding it under the new name.
     let directory = options.dir.join(&options.appenddirname);
     let _locked = match directory.is_dir() {
-        true => Some(Directory::open(Arc::new(Disk), options)?),
+        true => Some(Directory::open(Arc::new(Disk), options, Arc::default())?),
         false => None,
     };
     for name in [&options.appenddirname, &options.appendfilename] {
@@ -151,21 +160,25 @@ impl Read for Source {
 
 /// Who wrote the snapshot `source`, by what stands in front of its entries.
 pub fn writer(source: Source) -> Writer {
-    let options = LoadOptions {
-        thresholds: Thresholds::default(),
-        checksum: false,
-        any_version: true,
-        skip_modules: true,
-        max_string: HEAD_BYTES as usize,
-    };
     let mut head = Head::default();
     // It ends with an error in any case, when not by the first entry then by the end of the bytes.
-    let result = rdb::load(&mut source.take(HEAD_BYTES), &options, &mut head);
+    let result = rdb::load(&mut source.take(HEAD_BYTES), &head_options(), &mut head);
     match result {
         Err(error) if matches!(error.cause, rdb::RdbCause::Signature(_)) => Writer::Unknown,
         _ if head.with_log => Writer::WithLog,
         _ if head.by_lodestore => Writer::WithoutLog,
         _ => Writer::Other,
+    }
+}
+
+/// How the beginning of a file is read.
+fn head_options() -> LoadOptions {
+    LoadOptions {
+        thresholds: Thresholds::default(),
+        checksum: false,
+        any_version: true,
+        skip_modules: true,
+        max_string: HEAD_BYTES as usize,
     }
 }
 
@@ -181,11 +194,12 @@ impl Sink for Head {
     }
 
     fn function(&mut self, _: &[u8]) -> Result<(), String> {
-        Ok(())
+        Err("enough".to_owned())
     }
 
     fn aux(&mut self, name: &[u8], _: &[u8]) {
         self.by_lodestore |= name == AUX_WRITER;
-        self.with_log |= name == AUX_LOG_OFFSET;
+        // A snapshot without this field may be newer than any log.
+        self.with_log |= name == LOG_OFFSET_AUX.as_bytes();
     }
 }

@@ -221,15 +221,18 @@ fn begin_file(
     let now_s = (server.now_ms() / 1000).to_string();
     let used = keyspace::memory::used().to_string();
     let offset = log_offset.to_string();
-    let aux = [
+    let mut aux = vec![
         ("redis-ver", REDIS_VERSION),
         ("redis-bits", "64"),
         ("ctime", &now_s),
         ("used-mem", &used),
         ("aof-base", "0"),
         ("lodestore-ver", LODESTORE_VERSION),
-        (LOG_OFFSET_AUX, &offset),
     ];
+    // Without a log the snapshot is what is newest: a server that starts with both tells them apart by this field.
+    if server.log.is_enabled() {
+        aux.push((LOG_OFFSET_AUX, &offset));
+    }
     let mut writer = FileWriter::new(sink, options, &aux)?;
     for library in server.lock_functions().iter() {
         writer.function(library)?;
