@@ -6,15 +6,17 @@ use std::sync::atomic::Ordering;
 
 use keyspace::Locked;
 use persist::Admission;
-use resp::{Limits, Output, Progress, RequestParser};
+use resp::Output;
 
 use crate::client::{ClientShared, Origin, Session};
+use crate::config::P;
 use crate::dispatch::{self, Executor, Request};
 use crate::error::CommandError;
 use crate::image::{write_command, write_entry};
-use crate::loading::Replay;
+use crate::loading::{self, Present, Replay, Rules};
 use crate::net::mailbox::Message;
 use crate::server::Server;
+use crate::snapshot;
 
 /// Writes everything appended so far, for all workers, and returns the offset up to which replies may
 /// leave. A disk that refuses holds back the replies that depend on it; the log retries by itself.
@@ -153,32 +155,41 @@ pub fn replay_session(server: &Server) -> Session {
     Session::new(Arc::new(shared), Origin::Replay, true)
 }
 
-/// DEBUG RELOAD: writes the data as commands, empties the server and runs them again. Called without
-/// locks held.
-pub fn reload(server: &Server) -> Result<(), CommandError> {
+/// What DEBUG RELOAD does.
+#[derive(Clone, Copy, Debug)]
+pub struct Reload {
+    /// Write the snapshot first.
+    pub save: bool,
+    /// Empty the server before the snapshot is loaded.
+    pub flush: bool,
+    /// The snapshot wins over keys that are there; else they are an error.
+    pub merge: bool,
+}
+
+/// DEBUG RELOAD: saves the snapshot and loads it again. Called without locks held.
+pub fn reload(server: &Server, what: Reload) -> Result<(), CommandError> {
     let mut locked = server.keyspace.lock_all();
-    let mut image = Vec::new();
-    write_data(&locked, server.keyspace.databases(), &mut image)
-        .map_err(|error| CommandError::owned(format!("ERR {error}")))?;
-    clear(server, &mut locked);
-    let mut exec = Executor::new(server, 0);
-    let mut session = replay_session(server);
-    let mut spans = Vec::new();
-    let mut parser = RequestParser::new();
-    let mut rest: &[u8] = &image;
-    while !rest.is_empty() {
-        spans.clear();
-        match parser.parse(rest, &Limits::default(), &mut spans) {
-            Ok(Progress::Request { consumed, .. }) => {
-                let args = resp::Args::new(rest, &spans);
-                replay(&mut exec, server, &mut session, args, &mut locked)
-                    .map_err(|text| CommandError::owned(format!("ERR {text}")))?;
-                rest = rest.get(consumed..).unwrap_or_default();
-            }
-            _ => return Err(CommandError::line("ERR Error trying to load the dump")),
-        }
+    if what.save {
+        snapshot::save(server, &locked, 0)
+            .map_err(|reason| CommandError::owned(format!("ERR {reason}")))?;
     }
-    Ok(())
+    if what.flush {
+        clear(server, &mut locked);
+    }
+    let rules = Rules {
+        drop_expired: true,
+        present: match what.merge {
+            true => Present::Replace,
+            false => Present::Refuse,
+        },
+    };
+    let path = server.config.path(P::DbFileName).unwrap_or_default();
+    loading::load_snapshot(server, &path, Some(&mut locked), rules)
+        .map(|_| ())
+        .map_err(|error| {
+            log::warn!("{error}");
+            CommandError::line("ERR Error trying to load the RDB dump, check server logs.")
+        })
 }
 
 /// DEBUG LOADAOF: empties the server and loads the log again. Called without locks held.

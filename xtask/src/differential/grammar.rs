@@ -26,6 +26,8 @@ pub(crate) enum Compare {
     Scan,
     /// `!`: members that were taken at random; the peer is told to take the same.
     Popped,
+    /// `*`: a payload of DUMP; each server restores that of the other, and must have the same value then.
+    Exchanged,
 }
 
 /// A command that can be drawn.
@@ -53,6 +55,7 @@ impl Template {
             "?" => Compare::Shape,
             "#" => Compare::Scan,
             "!" => Compare::Popped,
+            "*" => Compare::Exchanged,
             _ => bail!("no way to compare: {line}"),
         };
         let mut tokens = tokens(rest).into_iter();

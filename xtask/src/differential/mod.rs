@@ -245,8 +245,10 @@ fn run_batch(
     batch: &[(Compare, Vec<Vec<u8>>)],
     report: &mut Report,
 ) -> Result<()> {
-    // What is taken at random must be known before the peer goes on: it ends a run of pipelined commands.
-    for part in batch.split_inclusive(|(compare, _)| *compare == Compare::Popped) {
+    // What is taken at random must be known before the peer goes on: it ends a run of pipelined commands. So does a
+    // payload, which is the value as it is then.
+    let ends = |compare: &Compare| matches!(compare, Compare::Popped | Compare::Exchanged);
+    for part in batch.split_inclusive(|(compare, _)| ends(compare)) {
         for (_, command) in part {
             ours.send(command);
         }
@@ -259,7 +261,11 @@ fn run_batch(
         }
         let theirs = peer.receive(part.len())?;
         for (((compare, command), mine), theirs) in part.iter().zip(&mine).zip(&theirs) {
-            if !agree(*compare, mine, theirs) {
+            let same = match compare {
+                Compare::Exchanged => exchange(ours, peer, command, mine, theirs)?,
+                compare => agree(*compare, mine, theirs),
+            };
+            if !same {
                 report.difference(command, &text(mine), &text(theirs));
             }
             let name = command.first().cloned().unwrap_or_default();
@@ -268,6 +274,39 @@ fn run_batch(
         }
     }
     Ok(())
+}
+
+/// Each server restores the payload of the other. True when all four values are the same.
+fn exchange(
+    ours: &mut Server,
+    peer: &mut Server,
+    command: &[Vec<u8>],
+    mine: &Value,
+    theirs: &Value,
+) -> Result<bool> {
+    const NAME: &str = "exchanged";
+    let (Some(key), Some(from_us), Some(from_peer)) =
+        (command.get(1), mine.as_bytes(), theirs.as_bytes())
+    else {
+        return Ok(agree(Compare::Exact, mine, theirs));
+    };
+    let mut digests = BTreeSet::new();
+    for (server, payload) in [(ours, from_peer), (peer, from_us)] {
+        let restore: [&[u8]; 4] = [b"RESTORE", NAME.as_bytes(), b"0", payload];
+        server.send(&restore.map(<[u8]>::to_vec));
+        let reply = server.receive(1)?;
+        if reply.iter().any(Value::is_error) {
+            return Ok(false);
+        }
+        server.send(&[b"PERSIST".to_vec(), key.clone()]);
+        server.receive(1)?;
+        for name in [key.as_slice(), NAME.as_bytes()] {
+            server.send(&[b"DEBUG".to_vec(), b"DIGEST-VALUE".to_vec(), name.to_vec()]);
+            digests.extend(server.receive(1)?.iter().map(text));
+        }
+        server.ask(&["DEL", NAME])?;
+    }
+    Ok(digests.len() == 1)
 }
 
 /// Digest and encoding of every key that the batch names.
@@ -330,7 +369,7 @@ fn agree(compare: Compare, mine: &Value, theirs: &Value) -> bool {
         Compare::Exact => mine == theirs,
         Compare::Unordered => sorted(mine) == sorted(theirs),
         Compare::Pairs => pairs(mine) == pairs(theirs),
-        Compare::Shape => shape(mine) == shape(theirs),
+        Compare::Shape | Compare::Exchanged => shape(mine) == shape(theirs),
         Compare::Scan => match (mine, theirs) {
             (Value::Array(mine), Value::Array(theirs)) => {
                 mine.first() == theirs.first()

@@ -783,3 +783,98 @@ fn two_servers_hold_the_same_after_all_was_moved_by_hand() {
     }
     assert_eq!(dump(&mut from), dump(&mut to));
 }
+
+/// What no version of the format has a place for, and what only some have.
+fn fill_ours(client: &mut Client) {
+    let far = FAR_MS;
+    for line in [
+        "SADD s a b c",
+        &format!("SPEXPIREAT s {far} MEMBERS 1 b"),
+        "ZADD z 1 a 2 b",
+        &format!("ZPEXPIREAT z {far} MEMBERS 2 a b"),
+        "XADD x 1-1 f v",
+        "XADD x 2-1 f v",
+        "XGROUP CREATE x g 0",
+        "XREADGROUP GROUP g alice STREAMS x >",
+        "XNACK x g SILENT IDS 1 1-1",
+        "XADD p IDMP producer one * f v",
+        "HSET h f v g w",
+    ] {
+        let reply = client.line(line);
+        assert!(!reply.starts_with('-'), "{line}: {reply}");
+    }
+    client.line(&format!("PEXPIREAT s {far}"));
+    client.line("SELECT 3");
+    client.line("SET elsewhere v");
+    client.line("SELECT 0");
+}
+
+#[test]
+fn reloading_keeps_everything() {
+    let server = with_debug();
+    let mut client = server.connect();
+    fill(&mut client);
+    fill_ours(&mut client);
+    for versions in ["11 80", "80", "14", "10"] {
+        client.run(&["CONFIG", "SET", "rdb-version", versions]);
+        let before = (dump(&mut client), client.line("DEBUG DIGEST"));
+        client.check(&[("DEBUG RELOAD", "+OK")]);
+        let after = (dump(&mut client), client.line("DEBUG DIGEST"));
+        assert!(after == before, "{versions}");
+        assert!(client.line("XPENDING x g").starts_with("[:2 "));
+        client.line("XADD p IDMP producer one * f v");
+        assert_eq!(client.line("XLEN p"), ":1", "{versions}");
+    }
+    client.line(&format!("HPEXPIREAT h {FAR_MS} FIELDS 1 f"));
+    let before = dump(&mut client);
+    client.check(&[
+        ("CONFIG SET rdb-version 11", "+OK"),
+        ("CONFIG SET rdb-version 12", "+OK"),
+        ("DEBUG RELOAD", "+OK"),
+    ]);
+    assert_eq!(dump(&mut client), before);
+}
+
+#[test]
+fn options_of_reloading() {
+    let server = with_debug();
+    let mut client = server.connect();
+    client.check(&[
+        ("SET k saved", "+OK"),
+        ("SET l saved", "+OK"),
+        ("DEBUG RELOAD", "+OK"),
+        ("SET k changed", "+OK"),
+        ("DEL l", ":1"),
+        ("SET m new", "+OK"),
+        ("DEBUG RELOAD NOSAVE NOFLUSH MERGE", "+OK"),
+        ("MGET k l m", "[\"saved\" \"saved\" \"new\"]"),
+        ("SET k changed", "+OK"),
+        ("DEBUG RELOAD NOSAVE", "+OK"),
+        ("MGET k l m", "[\"saved\" \"saved\" nil]"),
+        (
+            "DEBUG RELOAD NOSAVE NOFLUSH",
+            "-ERR Error trying to load the RDB dump, check server logs.",
+        ),
+        (
+            "DEBUG RELOAD BOGUS",
+            "-ERR DEBUG RELOAD only supports the MERGE, NOFLUSH and NOSAVE options.",
+        ),
+    ]);
+}
+
+#[test]
+fn what_is_pending_for_nobody_needs_a_version_that_has_it() {
+    let server = TestServer::start();
+    let mut client = server.connect();
+    fill_ours(&mut client);
+    assert_eq!(
+        client.line("DUMP x"),
+        "-ERR DUMP payloads of RDB version 80 have no form for pending entries without a consumer"
+    );
+    client.line("CONFIG SET rdb-version \"11 80 14\"");
+    let bytes = payload(&mut client, "x");
+    assert_eq!(restore(&mut client, "y", "0", &bytes, &[]), "+OK");
+    let [x, y] = ["x", "y"].map(|key| client.line(&format!("XPENDING {key} g - + 10")));
+    let owners = |text: &str| text.matches("alice").count();
+    assert_eq!((owners(&x), owners(&y)), (1, 1), "{x} {y}");
+}

@@ -438,7 +438,7 @@ parameters! {
     RdbVersion = "rdb-version": Kind::RdbVersions, "11 80";
     RdbDelSyncFiles = "rdb-del-sync-files": Kind::Bool, "no", LATER;
     RdbSaveIncrementalFsync = "rdb-save-incremental-fsync": Kind::Bool, "yes";
-    RdbVersionCheck = "rdb-version-check": choice::<RdbVersionCheck>(), "strict", LATER;
+    RdbVersionCheck = "rdb-version-check": choice::<RdbVersionCheck>(), "strict";
     RdbKeySaveDelay = "rdb-key-save-delay": int(INT_MIN, INT_MAX), "0", HIDDEN;
     StopWritesOnBgsaveError = "stop-writes-on-bgsave-error": Kind::Bool, "yes";
     SanitizeDumpPayload = "sanitize-dump-payload": choice::<SanitizeDump>(), "no", INERT;

@@ -15,6 +15,7 @@ use crate::client::Session;
 use crate::command::{Categories, Command, CommandResult, Flags, Group, Locks, Outcome};
 use crate::config::P;
 use crate::context::Context;
+use crate::durability::Reload;
 use crate::error::CommandError;
 use crate::server::Server;
 use crate::table::Entry;
@@ -170,23 +171,25 @@ fn refuse_in_transaction(ctx: &Context<'_, '_>) -> Result<(), CommandError> {
 }
 
 fn reload(ctx: &mut Context<'_, '_>) -> Result<(), CommandError> {
-    for option in ctx.args.skip(2).iter() {
-        let known = [&b"merge"[..], b"noflush", b"nosave"]
-            .iter()
-            .any(|known| option.eq_ignore_ascii_case(known));
-        if !known {
-            return Err(CommandError::line(
-                "ERR DEBUG RELOAD only supports the MERGE, NOFLUSH and NOSAVE options.",
-            ));
+    let mut what = Reload {
+        save: true,
+        flush: true,
+        merge: false,
+    };
+    for index in 2..ctx.args.len() {
+        match () {
+            () if ctx.is_word(index, "merge") => what.merge = true,
+            () if ctx.is_word(index, "noflush") => what.flush = false,
+            () if ctx.is_word(index, "nosave") => what.save = false,
+            () => {
+                return Err(CommandError::line(
+                    "ERR DEBUG RELOAD only supports the MERGE, NOFLUSH and NOSAVE options.",
+                ));
+            }
         }
     }
-    if ctx.args.len() > 2 {
-        return Err(CommandError::line(
-            "ERR DEBUG RELOAD with options needs RDB files, which are not part of this version of Lodestore",
-        ));
-    }
     refuse_in_transaction(ctx)?;
-    crate::durability::reload(ctx.server)?;
+    crate::durability::reload(ctx.server, what)?;
     log::info!("DB reloaded by DEBUG RELOAD");
     ctx.reply.ok();
     Ok(())
@@ -245,8 +248,9 @@ fn help(ctx: &mut Context<'_, '_>) {
         "    Creates string keys, without logging them.",
         "PROTOCOL (string|integer|double|bignum|null|array|set|map|attrib|push|verbatim|true|false)",
         "    Answers with a value of this type.",
-        "RELOAD",
-        "    Writes the data out as commands, empties the server and runs them again.",
+        "RELOAD [MERGE] [NOFLUSH] [NOSAVE]",
+        "    Saves the snapshot, empties the server and loads the snapshot again. NOSAVE takes the one that is there,",
+        "    NOFLUSH keeps the data, MERGE lets keys of the snapshot replace others.",
         "SET-ACTIVE-EXPIRE (0|1)",
         "    Whether keys that nobody looks at expire.",
         "SET-SKIP-CHECKSUM-VALIDATION (0|1)",
