@@ -11,9 +11,6 @@ use crate::server::Server;
 /// Batches that wait: enough to bridge a slow value, few enough to stay in the cache.
 const WAITING_MAX: usize = 4;
 
-/// More inserters than this find nothing to do: reading is the slower part.
-const INSERTERS_MAX: usize = 2;
-
 /// What went wrong in a thread.
 pub(super) enum Trouble {
     /// A key was there twice.
@@ -36,10 +33,14 @@ struct Shared {
     spare: Mutex<Vec<Batch>>,
 }
 
-/// How many threads may insert while one reads: 0 when there is no core for them.
+/// How many threads insert while one reads. Reading takes about as long as inserting, so on two or three cores a
+/// second inserter would only be in the way, and a third one never has anything to do.
 pub(super) fn crew_size() -> usize {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    (cores - 1).min(INSERTERS_MAX)
+    match std::thread::available_parallelism().map_or(1, usize::from) {
+        1 => 0,
+        2 | 3 => 1,
+        _ => 2,
+    }
 }
 
 impl Crew {
