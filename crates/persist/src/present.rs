@@ -158,6 +158,22 @@ impl Read for Source {
     }
 }
 
+/// Whether `source` begins as a file that can be loaded: its signature, and its version.
+///
+/// # Errors
+/// What is wrong with them.
+pub fn check_head(source: Source, options: &LoadOptions) -> Result<(), rdb::RdbError> {
+    const SIGNATURE_BYTES: u64 = 9;
+    let is_long_enough = source.len >= SIGNATURE_BYTES;
+    let mut head = source.take(SIGNATURE_BYTES);
+    match rdb::load(&mut head, options, &mut Head::default()) {
+        // It goes on where this looks no further.
+        Err(error) if is_long_enough && error.is_truncated() => Ok(()),
+        Err(error) => Err(error),
+        Ok(_) => Ok(()),
+    }
+}
+
 /// Who wrote the snapshot `source`, by what stands in front of its entries.
 pub fn writer(source: Source) -> Writer {
     let mut head = Head::default();

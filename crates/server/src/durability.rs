@@ -13,7 +13,7 @@ use crate::config::P;
 use crate::dispatch::{self, Executor, Request};
 use crate::error::CommandError;
 use crate::image::{write_command, write_entry};
-use crate::loading::{self, Present, Replay, Rules};
+use crate::loading::{self, Present, Replay, Rules, SnapshotError};
 use crate::net::mailbox::Message;
 use crate::server::Server;
 use crate::snapshot;
@@ -173,7 +173,14 @@ pub fn reload(server: &Server, what: Reload) -> Result<(), CommandError> {
         snapshot::save(server, &locked, 0)
             .map_err(|reason| CommandError::owned(format!("ERR {reason}")))?;
     }
+    let path = server.config.path(P::DbFileName).unwrap_or_default();
+    let failed = |error: SnapshotError| {
+        log::warn!("{error}");
+        CommandError::line("ERR Error trying to load the RDB dump, check server logs.")
+    };
+    loading::check_head(server, &path).map_err(failed)?;
     if what.flush {
+        log::info!("RDB signature and version check passed. Flushing old data");
         clear(server, &mut locked);
     }
     let rules = Rules {
@@ -183,13 +190,9 @@ pub fn reload(server: &Server, what: Reload) -> Result<(), CommandError> {
             false => Present::Refuse,
         },
     };
-    let path = server.config.path(P::DbFileName).unwrap_or_default();
     loading::load_snapshot(server, &path, Some(&mut locked), rules)
         .map(|_| ())
-        .map_err(|error| {
-            log::warn!("{error}");
-            CommandError::line("ERR Error trying to load the RDB dump, check server logs.")
-        })
+        .map_err(failed)
 }
 
 /// DEBUG LOADAOF: empties the server and loads the log again. Called without locks held.

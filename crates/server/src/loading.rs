@@ -20,7 +20,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use keyspace::Locked;
 use persist::LogOptions;
-use persist::present::Source;
+use persist::present::{self, Source};
 use persist::rdb::{self, RdbError};
 
 pub use batch::Present;
@@ -187,6 +187,18 @@ pub enum SnapshotError {
     /// Something in it is wrong, or not possible here.
     #[error("{0}")]
     Data(#[from] RdbError),
+}
+
+/// Whether the file begins as one that can be loaded: before what is there makes room for it.
+///
+/// # Errors
+/// What is wrong with its beginning.
+pub fn check_head(server: &Server, path: &Path) -> Result<(), SnapshotError> {
+    let options = load_options(server);
+    match present::check_head(Source::open(path)?, &options) {
+        Ok(()) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Loads an RDB file. With `held` these are all shards, locked; without, none of them is.

@@ -75,7 +75,6 @@ impl Drop for PidFile {
     fn drop(&mut self) {
         let ours = std::process::id().to_string();
         if fs::read_to_string(&self.path).is_ok_and(|pid| pid.trim() == ours) {
-            log::info!("Removing the pid file.");
             let _ = fs::remove_file(&self.path);
         }
     }
