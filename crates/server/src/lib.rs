@@ -32,6 +32,7 @@ pub mod net;
 pub mod pause;
 pub mod process;
 pub mod redact;
+pub mod rewrite;
 pub mod server;
 pub mod snapshot;
 pub mod start;

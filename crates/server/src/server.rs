@@ -22,6 +22,7 @@ use crate::monitor::Monitors;
 use crate::net::listener::Listener;
 use crate::net::mailbox::{Mailbox, Message};
 use crate::pause::Pause;
+use crate::rewrite::Rewrites;
 use crate::snapshot::Snapshots;
 use crate::stats::{Totals, WorkerStats};
 use crate::table::CommandTable;
@@ -143,6 +144,8 @@ pub struct Server {
     pub lazy: Background,
     /// Snapshots.
     pub snapshots: Snapshots,
+    /// New bases of the log.
+    pub rewrites: Rewrites,
     /// Keyspace events.
     pub events: Events,
     /// Connections to other servers that MIGRATE keeps.

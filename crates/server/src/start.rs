@@ -190,6 +190,7 @@ fn build(config: Config) -> Result<Arc<Server>, StartError> {
         pause: Default::default(),
         lazy: Default::default(),
         snapshots: Default::default(),
+        rewrites: Default::default(),
         events: Default::default(),
         migrations: Default::default(),
         monitors: Default::default(),
@@ -264,6 +265,8 @@ fn log_options(config: &Config) -> LogOptions {
         fsync: fsync_policy(config),
         timestamps: config.bool(P::AofTimestampEnabled),
         load_truncated: config.bool(P::AofLoadTruncated),
+        incremental_fsync: config.bool(P::AofRewriteIncrementalFsync),
+        auto_gc: !config.bool(P::AofDisableAutoGc),
         max_bulk: config.size(P::ProtoMaxBulkLen),
         ..LogOptions::default()
     }
@@ -475,10 +478,11 @@ impl Cron {
         self.balance.tick(server, now_ms, exec.now_ns);
         check_signals(server);
         crate::snapshot::tick(server, now_ms);
+        crate::rewrite::tick(server, now_ms);
         server.migrations.close_idle();
         if now_ms >= self.next_mend_ms {
             self.next_mend_ms = now_ms + MEND_INTERVAL_MS;
-            crate::durability::mend(server);
+            crate::rewrite::mend(server);
         }
         if let Some(worker) = server.workers.first() {
             let nanos = server.clock.monotonic_ns().saturating_sub(began_ns);
@@ -623,7 +627,15 @@ pub fn refresh_switches(server: &Server) {
 /// A parameter was set at run time: whatever has to follow from it. The value is in `server.config`.
 pub fn apply_parameter(server: &Server, id: P) -> Result<(), String> {
     match id {
-        P::AppendOnly => crate::durability::switch(server, server.config.bool(P::AppendOnly))?,
+        P::AppendOnly => crate::rewrite::switch(server, server.config.bool(P::AppendOnly))?,
+        P::AofRewriteIncrementalFsync => {
+            let on = server.config.bool(P::AofRewriteIncrementalFsync);
+            server.log.set_incremental_fsync(on);
+        }
+        P::AofDisableAutoGc => {
+            let keeps = server.config.bool(P::AofDisableAutoGc);
+            server.log.set_auto_gc(!keeps);
+        }
         P::AppendFsync => server.log.set_policy(fsync_policy(&server.config)),
         P::AofTimestampEnabled => {
             let on = server.config.bool(P::AofTimestampEnabled);

@@ -421,11 +421,11 @@ parameters! {
     AofLoadTruncated = "aof-load-truncated": Kind::Bool, "yes";
     AofTimestampEnabled = "aof-timestamp-enabled": Kind::Bool, "yes";
     NoAppendfsyncOnRewrite = "no-appendfsync-on-rewrite": Kind::Bool, "no", INERT;
-    AofUseRdbPreamble = "aof-use-rdb-preamble": Kind::Bool, "yes", LATER;
-    AutoAofRewritePercentage = "auto-aof-rewrite-percentage": int(0, INT_MAX), "100", LATER;
-    AutoAofRewriteMinSize = "auto-aof-rewrite-min-size": memory(0, MAX), "67108864", LATER;
-    AofRewriteIncrementalFsync = "aof-rewrite-incremental-fsync": Kind::Bool, "yes", LATER;
-    AofDisableAutoGc = "aof-disable-auto-gc": Kind::Bool, "no", HIDDEN, LATER;
+    AofUseRdbPreamble = "aof-use-rdb-preamble": Kind::Bool, "yes";
+    AutoAofRewritePercentage = "auto-aof-rewrite-percentage": int(0, INT_MAX), "100";
+    AutoAofRewriteMinSize = "auto-aof-rewrite-min-size": memory(0, MAX), "67108864";
+    AofRewriteIncrementalFsync = "aof-rewrite-incremental-fsync": Kind::Bool, "yes";
+    AofDisableAutoGc = "aof-disable-auto-gc": Kind::Bool, "no", HIDDEN;
     KeyLoadDelay = "key-load-delay": int(INT_MIN, INT_MAX), "0", HIDDEN, LATER;
     LoadingProcessEventsIntervalBytes = "loading-process-events-interval-bytes": int(1024, INT_MAX), "2097152", HIDDEN, INERT;
     AofLoadCorruptTailMaxSize = "aof-load-corrupt-tail-max-size": int(0, MAX), "0", LATER;

@@ -8,6 +8,7 @@ use super::memory::{ALLOCATOR, MemoryReport};
 use super::{Facts, LODESTORE_VERSION, REDIS_VERSION, Section, VALKEY_VERSION, human_bytes, sys};
 use crate::config::{MaxmemoryPolicy, P, Supervised};
 use crate::latency::Distribution;
+use crate::snapshot::Purpose;
 use crate::stats::WorkerStats;
 use crate::table::Entry;
 
@@ -259,7 +260,9 @@ fn persistence(facts: &Facts<'_>, text: &mut String) {
     let log = server.log.status();
     let snapshots = &server.snapshots;
     let current = snapshots.report(facts.now_ms);
-    let rewriting = server.switches.rewriting.load(Ordering::Relaxed);
+    let rewriting = snapshots.purpose() == Some(Purpose::Rewrite);
+    let is_scheduled = server.rewrites.scheduled.load(Ordering::Relaxed);
+    let failures = server.rewrites.failures.load(Ordering::Relaxed);
     let last_rewrite_s = log
         .last_rewrite_seconds
         .map_or(-1, |seconds| seconds as i64);
@@ -284,14 +287,14 @@ fn persistence(facts: &Facts<'_>, text: &mut String) {
         "rdb_last_cow_size": snapshots.last_kept_peak.load(Ordering::Relaxed),
         "rdb_last_load_keys_expired": keys_expired,
         "rdb_last_load_keys_loaded": keys_loaded,
-        "aof_enabled": yes(log.enabled),
+        "aof_enabled": yes(log.enabled || is_scheduled && server.config.bool(P::AppendOnly)),
         "aof_rewrite_in_progress": yes(rewriting),
-        "aof_rewrite_scheduled": 0,
+        "aof_rewrite_scheduled": yes(is_scheduled),
         "aof_last_rewrite_time_sec": last_rewrite_s,
-        "aof_current_rewrite_time_sec": if rewriting { 0 } else { -1 },
+        "aof_current_rewrite_time_sec": log.current_rewrite_seconds.map_or(-1, |seconds| seconds as i64),
         "aof_last_bgrewrite_status": ok(log.last_rewrite_ok),
         "aof_rewrites": log.rewrites,
-        "aof_rewrites_consecutive_failures": yes(!log.last_rewrite_ok),
+        "aof_rewrites_consecutive_failures": failures,
         "aof_last_write_status": ok(log.trouble.is_none()),
         "aof_last_cow_size": 0,
         "module_fork_in_progress": 0,
@@ -302,7 +305,7 @@ fn persistence(facts: &Facts<'_>, text: &mut String) {
         fields!(text,
             "aof_current_size": log.current_size,
             "aof_base_size": log.base_size,
-            "aof_pending_rewrite": 0,
+            "aof_pending_rewrite": yes(is_scheduled),
             "aof_buffer_length": log.buffer_length,
             "aof_pending_bio_fsync": yes(log.pending_fsync),
             "aof_delayed_fsync": log.delayed_fsync,

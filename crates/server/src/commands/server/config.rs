@@ -85,7 +85,7 @@ fn switch_log_later(server: &Server) -> Result<(), String> {
     let job = Arc::clone(&server);
     server.lazy.run(move || {
         let on = job.config.bool(P::AppendOnly);
-        if let Err(error) = crate::durability::switch(&job, on) {
+        if let Err(error) = crate::rewrite::switch(&job, on) {
             log::error!("Changing appendonly after a transaction failed: {error}");
         }
     });

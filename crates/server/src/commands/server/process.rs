@@ -22,9 +22,8 @@ pub(crate) const BGREWRITEAOF: Command = Command {
     ..Command::BASE
 };
 fn bgrewriteaof(ctx: &mut Context<'_, '_>) -> CommandResult {
-    crate::durability::rewrite(ctx.server)?;
-    ctx.reply
-        .simple("Background append only file rewriting started");
+    let answer = crate::rewrite::request(ctx.server, ctx.in_transaction)?;
+    ctx.reply.simple(answer);
     Ok(Outcome::Done)
 }
 
