@@ -390,7 +390,8 @@ pub(super) fn delay(
     if delay_us < 0 {
         // As Redis's: the sleep is too long to be done for every key.
         static KEYS: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
-        if KEYS.fetch_add(1, Ordering::Relaxed) % delay_us.unsigned_abs() == 0 {
+        let key = KEYS.fetch_add(1, Ordering::Relaxed);
+        if key.is_multiple_of(delay_us.unsigned_abs()) {
             std::thread::sleep(Duration::from_micros(1));
         }
         return Ok(());
