@@ -25,6 +25,28 @@ impl Place {
     }
 }
 
+/// For when the wheel was told to look at the elements of an entry (unix milliseconds), and in the top bit
+/// whether the entry is a hash.
+#[derive(Clone, Copy)]
+pub(crate) struct Filed(u64);
+
+impl Filed {
+    const HASH: u64 = 1 << 63;
+
+    fn new(at_ms: u64, kind: Type) -> Filed {
+        let hash = if kind == Type::Hash { Filed::HASH } else { 0 };
+        Filed(at_ms.min(!Filed::HASH) | hash)
+    }
+
+    pub(crate) fn at_ms(self) -> u64 {
+        self.0 & !Filed::HASH
+    }
+
+    fn is_hash(self) -> bool {
+        self.0 & Filed::HASH != 0
+    }
+}
+
 /// Entries are counted in bytes and the sum of deadlines in milliseconds; 128 bits, because a single
 /// deadline may have 63.
 pub(crate) struct Database {
@@ -32,9 +54,10 @@ pub(crate) struct Database {
     pub(crate) expiry: Expiry,
     /// Entries with a deadline.
     pub(crate) volatile: usize,
-    /// Entries that have elements with deadlines, by hash, with the time for which they are filed in the
-    /// wheel.
-    pub(crate) elements: HashMap<u64, u64>,
+    /// Entries that have elements with deadlines, by hash.
+    pub(crate) elements: HashMap<u64, Filed>,
+    /// How many of these are hashes.
+    volatile_hashes: usize,
     /// Sum of all deadlines, for the average time to live.
     deadline_sum: u128,
     /// Bytes of all blocks; what values keep elsewhere is not in it.
@@ -54,6 +77,7 @@ impl Database {
             expiry: Expiry::new(seen_ms),
             volatile: 0,
             elements: HashMap::new(),
+            volatile_hashes: 0,
             deadline_sum: 0,
             block_bytes: 0,
             place,
@@ -118,7 +142,7 @@ impl Database {
             Type::String | Type::List => u64::MAX,
             _ => match block.value().next_element_deadline() {
                 None => u64::MAX,
-                next => self.elements_changed(hash, next),
+                next => self.elements_changed(hash, next, block.value_type()),
             },
         };
         match block.deadline() {
@@ -140,42 +164,44 @@ impl Database {
 
     /// For when the wheel was told to look at the elements of an entry.
     pub(crate) fn elements_filed(&self, hash: KeyHash) -> Option<u64> {
-        self.elements.get(&hash.0).copied()
+        self.elements.get(&hash.0).map(|filed| filed.at_ms())
     }
 
-    /// Notes that the earliest deadline of an element of an entry is `next` now, and files it when need be.
-    /// Returns when the wheel wants to be looked at because of it, `u64::MAX` for never.
-    pub(crate) fn elements_changed(&mut self, hash: KeyHash, next: Option<u64>) -> u64 {
-        let Some(next) = next else {
-            self.elements.remove(&hash.0);
-            if self.elements.is_empty() {
-                self.elements = HashMap::new();
-            }
-            return u64::MAX;
-        };
+    /// Number of hashes that have fields with deadlines.
+    pub(crate) fn volatile_hashes(&self) -> usize {
+        self.volatile_hashes
+    }
+
+    /// Notes that the earliest deadline of an element of an entry, which is of this type, is `next` now, and files
+    /// it when need be. Returns when the wheel wants to be looked at because of it, `u64::MAX` for never.
+    pub(crate) fn elements_changed(&mut self, hash: KeyHash, next: Option<u64>, kind: Type) -> u64 {
+        let old = self.elements.get(&hash.0).map(|filed| filed.at_ms());
         // A handle that is filed earlier will find the new time.
-        if self
-            .elements
-            .get(&hash.0)
-            .is_some_and(|filed| *filed <= next)
-        {
-            return u64::MAX;
+        let at_ms = next.map(|next| old.map_or(next, |old| old.min(next)));
+        self.note_elements(hash, at_ms, kind);
+        match at_ms {
+            Some(at_ms) if Some(at_ms) != old => self.file(hash, at_ms),
+            _ => u64::MAX,
         }
-        self.elements.insert(hash.0, next);
-        self.file(hash, next)
+    }
+
+    fn note_elements(&mut self, hash: KeyHash, at_ms: Option<u64>, kind: Type) {
+        let new = at_ms.map(|at_ms| Filed::new(at_ms, kind));
+        let old = match new {
+            Some(filed) => self.elements.insert(hash.0, filed),
+            None => self.elements.remove(&hash.0),
+        };
+        self.volatile_hashes += usize::from(new.is_some_and(Filed::is_hash));
+        self.volatile_hashes -= usize::from(old.is_some_and(Filed::is_hash));
+        if self.elements.is_empty() {
+            self.elements = HashMap::new();
+        }
     }
 
     /// As [`Database::elements_changed`] when elements have expired: the handle that was filed for them finds
     /// the new time, whether it fires now or later.
-    pub(crate) fn elements_expired(&mut self, hash: KeyHash, next: Option<u64>) {
-        match next {
-            Some(next) => {
-                self.elements.insert(hash.0, next);
-            }
-            None => {
-                self.elements_changed(hash, None);
-            }
-        }
+    pub(crate) fn elements_expired(&mut self, hash: KeyHash, next: Option<u64>, kind: Type) {
+        self.note_elements(hash, next, kind);
     }
 
     /// Takes an entry out.
@@ -189,7 +215,7 @@ impl Database {
             self.deadline_sum -= u128::from(deadline);
         }
         if !self.elements.is_empty() {
-            self.elements_changed(hasher.hash(block.key()), None);
+            self.note_elements(hasher.hash(block.key()), None, block.value_type());
         }
         // SAFETY: the table does not hold the block any more, so this is the only copy in use.
         unsafe { OwnedBlock::new(block) }

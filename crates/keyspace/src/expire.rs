@@ -252,8 +252,8 @@ impl Database {
             }
             if !self.elements.is_empty() {
                 let hash = hasher.hash(block.key()).0;
-                if let Some(deadline) = self.elements.get(&hash) {
-                    wheel.file(hash, *deadline);
+                if let Some(filed) = self.elements.get(&hash) {
+                    wheel.file(hash, filed.at_ms());
                 }
             }
         });
@@ -311,13 +311,13 @@ impl Database {
             }
         });
         let Some(slot) = found else {
-            return self.elements_expired(hash, None);
+            return self.elements_expired(hash, None, Type::Hash);
         };
         let entry = EntryRef::new(self.block(slot));
         let is_due = entry.deadline().is_some_and(|at| at <= cycle.now_ms);
         if is_due {
             // The whole entry goes in a moment.
-            return self.elements_expired(hash, None);
+            return self.elements_expired(hash, None, Type::Hash);
         }
         self.expire_elements(hash, slot, usize::MAX, cycle);
     }
@@ -351,7 +351,7 @@ impl Database {
             drop(self.remove(slot, &cycle.hasher));
         } else {
             let next = block.value().next_element_deadline();
-            self.elements_expired(hash, next);
+            self.elements_expired(hash, next, kind);
             if next.is_some_and(|next| next <= cycle.now_ms) {
                 // Filed again it would count from the next millisecond only.
                 self.expiry.unfinished.push(hash.0);

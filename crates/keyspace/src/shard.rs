@@ -298,13 +298,19 @@ impl Shard {
         self.db(db).map_or(0, Database::volatile_elements)
     }
 
+    /// Number of hashes that have fields with deadlines.
+    pub fn volatile_hashes(&self, db: u32) -> usize {
+        self.db(db).map_or(0, Database::volatile_hashes)
+    }
+
     /// Must be called after elements of a collection may have got, changed or lost deadlines.
     pub fn sync_elements(&mut self, db: u32, hash: KeyHash, key: &[u8]) {
         let Some(db) = self.db_mut(db) else { return };
-        let next = db
-            .find(hash, key)
-            .and_then(|slot| db.entry(slot).value().next_element_deadline());
-        let due_ms = db.elements_changed(hash, next);
+        let Some(entry) = db.find(hash, key).map(|slot| db.entry(slot)) else {
+            return;
+        };
+        let (next, kind) = (entry.value().next_element_deadline(), entry.value_type());
+        let due_ms = db.elements_changed(hash, next, kind);
         self.next_due_ms = self.next_due_ms.min(due_ms);
     }
 

@@ -132,9 +132,9 @@ impl Encoder {
     }
 }
 
-/// True when a hash may have fields with deadlines, for [`crate::forms::save_options`].
-pub fn has_element_deadlines(locked: &Locked<'_>) -> bool {
+/// True when a hash has fields with deadlines, for [`crate::forms::save_options`].
+pub fn has_field_deadlines(locked: &Locked<'_>) -> bool {
     let databases = locked.keyspace().databases();
     let mut shards = locked.shards();
-    shards.any(|shard| (0..databases).any(|db| shard.volatile_elements(db) > 0))
+    shards.any(|shard| (0..databases).any(|db| shard.volatile_hashes(db) > 0))
 }

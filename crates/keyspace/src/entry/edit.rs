@@ -175,7 +175,9 @@ impl<'a> EntryMut<'a> {
         }
         self.deadline_changed(old_deadline, deadline);
         if next_element.is_some() || self.db.has_volatile_elements() {
-            let due_ms = self.db.elements_changed(self.hash, next_element);
+            let due_ms = self
+                .db
+                .elements_changed(self.hash, next_element, done.block.value_type());
             *self.next_due_ms = due_ms.min(*self.next_due_ms);
         }
         done.old_value.filter(Value::is_big)

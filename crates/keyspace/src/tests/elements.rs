@@ -212,3 +212,56 @@ fn elements_keep_their_deadlines_across_a_swap_of_databases() {
     shard.put(DB, hash, key, NewValue::Int(1), None, 0);
     assert_eq!(shard.volatile_elements(DB), 0);
 }
+
+/// Hashes among the entries with deadlines of elements are counted, whatever becomes of the entry.
+#[test]
+fn hashes_with_deadlines_of_fields_are_counted() {
+    let limits = Thresholds::default();
+    let mut shard = one_shard();
+    let hash = shard.hash(b"key");
+    let set = || {
+        let mut set = Set::new();
+        set.add(b"a", &limits);
+        set.set_deadline(b"a", Some(50));
+        NewValue::Owned(Value::Set(set))
+    };
+    shard.put(DB, hash, b"key", set(), None, 0);
+    assert_eq!(
+        (shard.volatile_elements(DB), shard.volatile_hashes(DB)),
+        (1, 0)
+    );
+    let mut value = Hash::new();
+    value.set(b"f", b"v", FieldDeadline::At(90), &limits);
+    shard.put(
+        DB,
+        hash,
+        b"key",
+        NewValue::Owned(Value::Hash(value)),
+        None,
+        0,
+    );
+    assert_eq!(
+        (shard.volatile_elements(DB), shard.volatile_hashes(DB)),
+        (1, 1)
+    );
+    shard.put(DB, hash, b"key", set(), None, 0);
+    assert_eq!(
+        (shard.volatile_elements(DB), shard.volatile_hashes(DB)),
+        (1, 0)
+    );
+    with_hash(&mut shard, b"other", |hash| {
+        hash.set(b"f", b"v", FieldDeadline::At(70), &limits);
+        hash.set(b"g", b"v", FieldDeadline::At(95), &limits);
+    });
+    assert_eq!(shard.volatile_hashes(DB), 1);
+    shard.expire_due(80, 1000, &mut |_: u32, _: &[u8]| ());
+    assert_eq!(
+        (shard.volatile_elements(DB), shard.volatile_hashes(DB)),
+        (1, 1)
+    );
+    shard.expire_due(100, 1000, &mut |_: u32, _: &[u8]| ());
+    assert_eq!(
+        (shard.volatile_elements(DB), shard.volatile_hashes(DB)),
+        (0, 0)
+    );
+}

@@ -20,6 +20,7 @@ mod migration;
 mod random;
 mod server;
 mod sets;
+mod snapshots;
 mod sort;
 mod stream_groups;
 mod stream_idempotence;

@@ -10,7 +10,7 @@ use keyspace::{EntryRef, Locked};
 use super::file::{DumpFile, FileError};
 use super::hook::Buffers;
 use super::walk::{Size, Walk, delay};
-use super::{Encoder, Form, Job, Output, Purpose, SnapshotError, has_element_deadlines};
+use super::{Encoder, Form, Job, Output, Purpose, SnapshotError, has_field_deadlines};
 use crate::config::P;
 use crate::error::CommandError;
 use crate::forms::save_options;
@@ -67,7 +67,7 @@ fn succeeded(server: &Server, changes: u64) {
 /// The file as it is written without a hook: database by database.
 fn write_locked(server: &Server, locked: &Locked<'_>) -> Result<(), FileError> {
     let databases = server.keyspace.databases();
-    let options = save_options(&server.config, has_element_deadlines(locked));
+    let options = save_options(&server.config, has_field_deadlines(locked));
     let encoder = Encoder::new(server, Form::Rdb(options));
     let sizes: Vec<Size> = (0..databases)
         .map(|db| Size::of(locked, db))
@@ -194,7 +194,7 @@ fn start(server: &Server, locked: &mut Locked<'_>, job: Arc<Job>) -> Result<(), 
         log::warn!("{reason}");
         return Err(reason);
     }
-    let options = save_options(&server.config, has_element_deadlines(locked));
+    let options = save_options(&server.config, has_field_deadlines(locked));
     let changes = server.changes_made();
     let walk = super::begin(&server, locked, Form::Rdb(options), &job);
     let start = Start {
