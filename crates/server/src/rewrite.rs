@@ -310,7 +310,7 @@ fn begin(
 /// How the base is written. Commands can say everything but libraries of functions; a strict `rdb-version` cannot
 /// say everything that commands can.
 fn form(server: &Server, locked: &Locked<'_>) -> Form {
-    let deadlines = snapshot::has_element_deadlines(locked);
+    let deadlines = snapshot::has_field_deadlines(locked);
     let options = save_options(&server.config, deadlines);
     let has_functions = !server.lock_functions().is_empty();
     let wanted = server.config.bool(P::AofUseRdbPreamble);

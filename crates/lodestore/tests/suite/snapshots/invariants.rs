@@ -93,7 +93,7 @@ pub(super) fn change(client: &mut Client, random: &mut Random) {
         ),
         4 => drop(client.line("LMOVE left right LEFT RIGHT")),
         5 => drop(client.line("LMOVE right left LEFT RIGHT")),
-        6 if amount % 2 == 0 => drop(client.line(&format!("SMOVE here there member:{element}"))),
+        6 if amount.is_multiple_of(2) => drop(client.line(&format!("SMOVE here there member:{element}"))),
         6 => drop(client.line(&format!("SMOVE there here member:{element}"))),
         7 => {
             // A token goes from one name to another; most often it is elsewhere.
@@ -106,7 +106,7 @@ pub(super) fn change(client: &mut Client, random: &mut Random) {
             &[
                 &format!("ZINCRBY rising {amount} member:{element}"),
                 "INCR changes",
-                &format!("APPEND journal {}", "x".repeat(1)),
+                "APPEND journal x",
                 &format!("SET passing:{one} {amount} PX 40"),
                 &format!("HSETEX fields:{one} PX 60 FIELDS 1 f {amount}"),
             ],
