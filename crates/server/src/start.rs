@@ -562,7 +562,9 @@ pub fn request_shutdown(server: &Server, options: ShutdownOptions) -> Result<(),
         log::warn!("Received shutdown signal during loading, exiting now.");
         return finish_shutdown(server);
     }
-    crate::snapshot::stop_running(server);
+    if !crate::snapshot::stop_running(server, options.force) {
+        return Err(shutdown_error());
+    }
     if let Err(error) = server.log.flush()
         && !options.force
     {

@@ -367,20 +367,26 @@ pub fn save_before_stop(server: &Server) -> Result<(), String> {
     Ok(())
 }
 
-/// Ends a snapshot that is under way, because the server ends or needs the file for itself. Called without
-/// locks held.
-pub fn stop_running(server: &Server) {
+/// Ends a snapshot that is under way, because the server ends. Called without locks held. False when the server
+/// must not end: the log is of no use before its first base is written, and `force` was not asked for.
+pub fn stop_running(server: &Server, force: bool) -> bool {
     let Some(job) = server.snapshots.current() else {
-        return;
+        return true;
     };
-    if job.purpose == Purpose::Save {
-        log::warn!("There is a child saving an .rdb. Killing it!");
+    match job.purpose {
+        Purpose::Save => log::warn!("There is a child saving an .rdb. Killing it!"),
+        Purpose::Rewrite if server.log.status().waits_for_base && !force => {
+            log::warn!("Writing initial AOF, can't exit.");
+            return false;
+        }
+        Purpose::Rewrite => log::warn!("There is a child rewriting the AOF. Killing it!"),
     }
     job.cancel();
     drop(job);
     if !server.snapshots.wait_for_end(PATIENCE) {
         log::warn!("The snapshot that was running does not end");
     }
+    true
 }
 
 /// The data was loaded: what follows counts as changes.
