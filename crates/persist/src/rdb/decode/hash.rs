@@ -3,15 +3,15 @@
 use super::error::RdbCause;
 use super::input::Input;
 use super::packed;
-use super::value::{count, hint, not_empty, time};
+use super::value::{count, hint, not_empty};
 use crate::rdb::format::types;
 use values::listpack::View;
 use values::{DIGITS, FieldDeadline, Hash, Thresholds};
 
 const TWICE: RdbCause = RdbCause::Malformed("a field of the hash is there twice");
 
-/// Deadlines of fields are below this in Redis, in milliseconds.
-const DEADLINE_MAX: u64 = (1 << 48) - 1;
+/// No deadline is later. Redis has none beyond 48 bits, but Valkey and we do, and we write them in its form.
+const DEADLINE_MAX: u64 = i64::MAX as u64;
 
 /// Gathers fields that must be new.
 struct Fields<'l> {
@@ -101,9 +101,8 @@ pub(super) fn metadata(
 }
 
 fn earliest(input: &mut Input<'_>) -> Result<u64, RdbCause> {
-    let earliest = time(input)?;
-    // One beyond the greatest says that no field has a deadline.
-    match earliest <= DEADLINE_MAX + 1 {
+    let earliest = u64::from_le_bytes(input.array()?);
+    match earliest <= DEADLINE_MAX {
         true => Ok(earliest),
         false => Err(BAD_DEADLINE),
     }

@@ -469,7 +469,7 @@ fn deadlines_of_fields() {
     );
     let none = [at(0), length(1), length(0), strings(&["f", "v"])].concat();
     assert_eq!(value_of(12, types::HASH_METADATA, &none), "listpack f=v");
-    for (earliest, first) in [(1 << 49, 1), (5000, 1 << 48), (5000, u64::MAX)] {
+    for (earliest, first) in [(-1, 1), (5000, (1 << 63) - 1), (5000, u64::MAX)] {
         let body = [at(earliest), rows(first)].concat();
         assert_eq!(value_of(12, types::HASH_METADATA, &body), impossible);
     }
