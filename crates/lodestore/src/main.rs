@@ -1,4 +1,6 @@
-//! `lodestore [FILE] [--option value ...]`: the server.
+//! `lodestore [FILE] [--option value ...]`: the server. `lodestore check ...`: checks of its files.
+
+mod check;
 
 use std::process::ExitCode;
 
@@ -11,7 +13,17 @@ use server::start::{Instance, StartError};
 static ALLOCATOR: keyspace::memory::Jemalloc = keyspace::memory::Jemalloc;
 
 fn main() -> ExitCode {
-    match args::parse(std::env::args_os().skip(1)) {
+    let arguments: Vec<_> = std::env::args_os().skip(1).collect();
+    if let [first, rest @ ..] = arguments.as_slice()
+        && first == "check"
+    {
+        let rest: Vec<String> = rest
+            .iter()
+            .map(|argument| argument.to_string_lossy().into_owned())
+            .collect();
+        return check::run(&rest);
+    }
+    match args::parse(arguments) {
         Invocation::Version => {
             println!("{}", version_line());
             ExitCode::SUCCESS

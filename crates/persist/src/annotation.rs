@@ -81,6 +81,11 @@ impl Annotation {
     }
 }
 
+/// The Unix seconds of a time stamp: a line without its line feed.
+pub(crate) fn time_of(line: &[u8]) -> Option<u64> {
+    decimal(line.strip_prefix(b"#TS:")?.strip_suffix(b"\r")?)
+}
+
 fn hex(digits: &[u8]) -> Option<u64> {
     let lower = |byte: &u8| byte.is_ascii_digit() || matches!(byte, b'a'..=b'f');
     digits.iter().all(lower).then_some(())?;

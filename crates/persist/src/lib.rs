@@ -6,6 +6,7 @@
 
 mod annotation;
 mod base;
+pub mod check;
 mod chunk;
 mod directory;
 mod increment;

@@ -45,7 +45,7 @@ pub(crate) fn load(
     })
 }
 
-/// A file from its start to `len`.
+/// A file up to `len`.
 pub(crate) struct Source {
     file: Arc<dyn File>,
     len: u64,
@@ -55,6 +55,12 @@ pub(crate) struct Source {
 impl Source {
     pub(crate) fn new(file: Arc<dyn File>, len: u64) -> Self {
         Self { file, len, at: 0 }
+    }
+
+    /// A file from an offset to `len`.
+    pub(crate) fn from(file: Arc<dyn File>, at: u64, len: u64) -> Self {
+        let at = at.min(len);
+        Self { file, len, at }
     }
 }
 

@@ -5,6 +5,7 @@
     reason = "a test fails by panicking, also in what its cases share"
 )]
 
+mod check;
 mod crash;
 mod faults;
 mod files;

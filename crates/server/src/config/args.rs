@@ -19,6 +19,8 @@ use super::file::{LoadError, Sources};
 pub const USAGE: &str = "\
 Usage: lodestore [FILE] [--option value ...] [-]
        lodestore -                 read the configuration from standard input
+       lodestore check aof [--fix | --truncate-to-timestamp SECONDS] <file.manifest|file.aof>
+       lodestore check rdb <file.rdb>
        lodestore -v | --version
        lodestore -h | --help
 
