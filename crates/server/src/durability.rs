@@ -1,6 +1,5 @@
-//! The server's side of the log: when replies may leave, what a broken disk means, rewriting.
+//! The server's side of the log: when replies may leave, what a broken disk means, loading again.
 
-use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -12,9 +11,7 @@ use crate::client::{ClientShared, Origin, Session};
 use crate::config::P;
 use crate::dispatch::{self, Executor, Request};
 use crate::error::CommandError;
-use crate::image::{write_command, write_entry};
 use crate::loading::{self, Present, Replay, Rules, SnapshotError};
-use crate::net::mailbox::Message;
 use crate::server::Server;
 use crate::snapshot;
 
@@ -58,95 +55,6 @@ fn misconf(server: &Server) -> CommandError {
             "MISCONF The AOF file cannot take writes as fast as they come; try again",
         ),
     }
-}
-
-/// Writes commands that make the whole data set anew.
-pub fn write_data(locked: &Locked<'_>, databases: u32, out: &mut dyn Write) -> io::Result<()> {
-    for db in 0..databases {
-        let mut selected = false;
-        for shard in locked.shards() {
-            let mut result = Ok(());
-            let mut position = 0;
-            loop {
-                position = shard.scan(db, position, |entry| {
-                    if result.is_ok() {
-                        if !selected {
-                            selected = true;
-                            let number = db.to_string();
-                            result = write_command(out, &[b"SELECT", number.as_bytes()]);
-                        }
-                        if result.is_ok() {
-                            result = write_entry(&entry, out);
-                        }
-                    }
-                });
-                if position == 0 || result.is_err() {
-                    break;
-                }
-            }
-            result?;
-        }
-    }
-    Ok(())
-}
-
-/// BGREWRITEAOF: a fresh base with the data as it is. The rewrite runs on the background thread and
-/// holds all locks while it writes.
-pub fn rewrite(server: &Server) -> Result<(), CommandError> {
-    if server.switches.rewriting.swap(true, Ordering::AcqRel) {
-        return Err(CommandError::line(
-            "ERR Background append only file rewriting already in progress",
-        ));
-    }
-    let Some(server) = server.me.upgrade() else {
-        return Err(CommandError::line("ERR the server is shutting down"));
-    };
-    log::info!("Background append only file rewriting started");
-    let job = Arc::clone(&server);
-    server.lazy.run(move || {
-        match new_base(&job) {
-            Ok(()) => log::info!("Background AOF rewrite finished successfully"),
-            Err(error) => log::warn!("Background AOF rewrite failed: {error}"),
-        }
-        job.switches.rewriting.store(false, Ordering::Release);
-    });
-    Ok(())
-}
-
-/// A log that has lost records (the disk was away for longer than memory could bridge) can only be mended
-/// by a base with the data as it is.
-pub fn mend(server: &Server) {
-    let lost = server
-        .log
-        .trouble()
-        .is_some_and(|trouble| trouble.needs_base);
-    if lost && let Err(error) = rewrite(server) {
-        log::debug!("The log waits for a new base: {error:?}");
-    }
-}
-
-/// Writes a new base and goes on in a fresh increment; enables the log when it is not.
-pub fn new_base(server: &Server) -> Result<(), String> {
-    let locked = server.keyspace.lock_all();
-    server
-        .log
-        .start_new_base(|out| write_data(&locked, server.keyspace.databases(), out))
-        .map_err(|error| error.to_string())
-}
-
-/// CONFIG SET appendonly.
-pub fn switch(server: &Server, on: bool) -> Result<(), String> {
-    if on == server.log.is_enabled() {
-        return Ok(());
-    }
-    if on {
-        return new_base(server);
-    }
-    let _locked = server.keyspace.lock_all();
-    server.log.disable();
-    // Who waits for the log to be durable waits in vain now.
-    server.broadcast(|| Message::Synced);
-    Ok(())
 }
 
 /// A session for commands that come from files.

@@ -206,8 +206,6 @@ pub struct Switches {
     pub needs_password: AtomicBool,
     /// Workers that have clients, as the controller spreads them.
     pub active_workers: AtomicUsize,
-    /// A rewrite of the log is under way.
-    pub rewriting: AtomicBool,
     /// A write handler panicked: its keys may be half-changed, so further writes are refused.
     pub half_changed: AtomicBool,
     /// `min-replicas-to-write` asks for replicas before anything is written.
@@ -228,7 +226,6 @@ impl Default for Switches {
             latency_tracking: AtomicBool::new(true),
             needs_password: AtomicBool::new(false),
             active_workers: AtomicUsize::new(1),
-            rewriting: AtomicBool::new(false),
             half_changed: AtomicBool::new(false),
             needs_replicas: AtomicBool::new(false),
             skip_checksum_validation: AtomicBool::new(false),
