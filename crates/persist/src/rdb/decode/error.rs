@@ -32,6 +32,14 @@ pub enum RdbCause {
     /// Bytes that break a rule of the format.
     #[error("{0}")]
     Malformed(&'static str),
+    /// A packed form that is not one.
+    #[error("{form} integrity check failed: {rule}")]
+    Integrity {
+        /// Which form.
+        form: &'static str,
+        /// The rule that it breaks.
+        rule: &'static str,
+    },
     /// A collection without elements; in a file such keys are skipped.
     #[error("empty key")]
     Empty,
@@ -70,7 +78,10 @@ fn type_text(code: u8, version: Option<Version>) -> String {
 
 impl From<Malformed> for RdbCause {
     fn from(Malformed(rule): Malformed) -> Self {
-        RdbCause::Malformed(rule)
+        RdbCause::Integrity {
+            form: "Value",
+            rule,
+        }
     }
 }
 

@@ -152,6 +152,11 @@ fn read_consumer(input: &mut Input<'_>, form: Form, group: &mut Group) -> Result
         let pending = group.pending(id).ok_or(RdbCause::Malformed(
             "Consumer entry not found in group global PEL",
         ))?;
+        if pending.consumer == Some(consumer) {
+            return Err(RdbCause::Malformed(
+                "Duplicated consumer PEL entry loading a stream consumer group",
+            ));
+        }
         if pending.consumer.is_some() {
             return Err(RdbCause::Malformed(
                 "NACK already assigned to a different consumer, shared NACKs across consumers are not valid",

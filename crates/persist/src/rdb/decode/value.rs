@@ -51,6 +51,55 @@ pub(super) fn read(
     code: u8,
     context: &Context<'_>,
 ) -> Result<Value, RdbCause> {
+    by_type(input, code, context).map_err(|cause| named(cause, code))
+}
+
+/// Says which packed form is damaged, in Redis's words.
+#[cold]
+fn named(cause: RdbCause, code: u8) -> RdbCause {
+    let form = match code {
+        types::HASH_ZIPMAP => "Zipmap",
+        types::HASH_ZIPLIST => "Hash ziplist",
+        types::HASH_LISTPACK | types::HASH_LISTPACK_EX | types::HASH_LISTPACK_EX_PRE_GA => {
+            "Hash listpack"
+        }
+        types::ZSET_ZIPLIST => "Zset ziplist",
+        types::ZSET_LISTPACK => "Zset listpack",
+        types::LIST_ZIPLIST => "List ziplist",
+        types::LIST_QUICKLIST | types::LIST_QUICKLIST_2 => "Quicklist",
+        types::SET_INTSET => "Intset",
+        types::SET_LISTPACK => "Set listpack",
+        _ => match cause {
+            // Nodes are one part of a stream, whose other parts have rules of their own.
+            RdbCause::Integrity { rule, .. } if is_stream(code) => {
+                return RdbCause::Integrity {
+                    form: "Stream listpack",
+                    rule,
+                };
+            }
+            cause => return cause,
+        },
+    };
+    match cause {
+        RdbCause::Malformed(rule) | RdbCause::Integrity { rule, .. } => {
+            RdbCause::Integrity { form, rule }
+        }
+        cause => cause,
+    }
+}
+
+fn is_stream(code: u8) -> bool {
+    matches!(
+        code,
+        types::STREAM_LISTPACKS
+            | types::STREAM_LISTPACKS_2
+            | types::STREAM_LISTPACKS_3
+            | types::STREAM_LISTPACKS_4
+            | types::STREAM_LISTPACKS_5
+    )
+}
+
+fn by_type(input: &mut Input<'_>, code: u8, context: &Context<'_>) -> Result<Value, RdbCause> {
     let limits = context.limits();
     match code {
         types::LIST => list::plain(input, limits).map(Value::List),

@@ -10,13 +10,34 @@ fn value_of(version: u16, code: u8, body: &[u8]) -> String {
     value_with(version, code, body, &options())
 }
 
+/// What is wrong, without the form in which it is wrong.
+fn rule(cause: &RdbCause) -> String {
+    match cause {
+        RdbCause::Integrity { rule, .. } => (*rule).to_owned(),
+        cause => cause.to_string(),
+    }
+}
+
+#[test]
+fn the_damaged_form_is_named() {
+    for (code, form) in [
+        (types::HASH_ZIPMAP, "Zipmap"),
+        (types::HASH_ZIPLIST, "Hash ziplist"),
+        (types::ZSET_LISTPACK, "Zset listpack"),
+        (types::SET_INTSET, "Intset"),
+    ] {
+        let error = restore(&payload(11, &[code, 1, 0x55]), &options()).unwrap_err();
+        let text = error.cause().unwrap().to_string();
+        let begin = format!("{form} integrity check failed: ");
+        assert!(text.starts_with(&begin), "{text}");
+    }
+}
+
 fn value_with(version: u16, code: u8, body: &[u8], options: &LoadOptions) -> String {
     let bytes = [&[code][..], body].concat();
     match restore(&payload(version, &bytes), options) {
         Ok(value) => shown(&value),
-        Err(error) => error
-            .cause()
-            .map_or_else(|| error.to_string(), ToString::to_string),
+        Err(error) => error.cause().map_or_else(|| error.to_string(), rule),
     }
 }
 

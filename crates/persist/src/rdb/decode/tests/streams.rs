@@ -169,7 +169,7 @@ fn damage() {
         (
             &[1],
             &[("c", &[1, 1])],
-            "NACK already assigned to a different consumer, shared NACKs across consumers are not valid",
+            "Duplicated consumer PEL entry loading a stream consumer group",
         ),
         (
             &[1],
@@ -213,11 +213,20 @@ fn damage() {
     let number = b"\x01\xc0\x05\x00";
     assert_eq!(of(code, number), "a number where packed elements must be");
     let len = [nodes(3), b"\x04\x03\x00\x01\x00\x00\x00\x03\x00".to_vec()].concat();
-    assert_eq!(of(code, &len), "the stream has another length than it says");
+    assert_eq!(
+        of(code, &len),
+        "Stream listpack integrity check failed: the stream has another length than it says"
+    );
     let last = [nodes(3), b"\x03\x02\x00\x01\x00\x00\x00\x03\x00".to_vec()].concat();
-    assert_eq!(of(code, &last), "the stream has an id beyond its last");
+    assert_eq!(
+        of(code, &last),
+        "Stream listpack integrity check failed: the stream has an id beyond its last"
+    );
     let twice = [&b"\x02"[..], &nodes(2)[1..], &nodes(2)[1..]].concat();
-    assert_eq!(of(code, &twice), "nodes of the stream do not ascend");
+    assert_eq!(
+        of(code, &twice),
+        "Stream listpack integrity check failed: nodes of the stream do not ascend"
+    );
 }
 
 #[test]
