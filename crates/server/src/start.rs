@@ -503,6 +503,11 @@ pub fn abort_shutdown() -> bool {
     aborted
 }
 
+/// Another SIGINT has come while the timers act on an earlier signal.
+pub fn is_interrupted() -> bool {
+    SIGNALS[0].load(Ordering::Acquire)
+}
+
 fn check_signals(server: &Server) {
     for (slot, name, parameter) in [
         (0_usize, "SIGINT", P::ShutdownOnSigint),

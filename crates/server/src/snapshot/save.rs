@@ -39,10 +39,20 @@ pub enum Save {
 /// # Errors
 /// The reason, which has been logged. The old file stays.
 pub fn save(server: &Server, locked: &Locked<'_>, unlogged: u64) -> Result<(), String> {
+    save_unless(server, locked, unlogged, &|| false)
+}
+
+/// As [`save`]; given up when `is_over` says so.
+fn save_unless(
+    server: &Server,
+    locked: &Locked<'_>,
+    unlogged: u64,
+    is_over: &dyn Fn() -> bool,
+) -> Result<(), String> {
     let state = &server.snapshots;
     let changes = server.changes_made() + unlogged;
     state.saves.fetch_add(1, Ordering::Relaxed);
-    match write_locked(server, locked) {
+    match write_locked(server, locked, is_over) {
         Ok(()) => {
             log::info!("DB saved on disk");
             succeeded(server, changes);
@@ -65,7 +75,15 @@ fn succeeded(server: &Server, changes: u64) {
 }
 
 /// The file as it is written without a hook: database by database.
-fn write_locked(server: &Server, locked: &Locked<'_>) -> Result<(), FileError> {
+fn write_locked(
+    server: &Server,
+    locked: &Locked<'_>,
+    is_over: &dyn Fn() -> bool,
+) -> Result<(), FileError> {
+    let mut check = || match is_over() {
+        true => Err(SnapshotError::Cancelled),
+        false => Ok(()),
+    };
     let databases = server.keyspace.databases();
     let options = save_options(&server.config, has_field_deadlines(locked));
     let encoder = Encoder::new(server, Form::Rdb(options));
@@ -78,6 +96,7 @@ fn write_locked(server: &Server, locked: &Locked<'_>) -> Result<(), FileError> {
     let mut buffer = Vec::new();
     for size in &sizes {
         each_entry(locked, size.db, &mut |entry| {
+            check()?;
             encoder.encode(entry, &mut buffer)?;
             if buffer.len() >= Buffers::ENOUGH {
                 file.entries(size.db, &buffer)?;
@@ -88,7 +107,7 @@ fn write_locked(server: &Server, locked: &Locked<'_>) -> Result<(), FileError> {
             }
             match server.config.int(P::RdbKeySaveDelay) {
                 0 => Ok(()),
-                delay_us => delay(delay_us, &mut || Ok(())),
+                delay_us => delay(delay_us, &mut check),
             }
         })?;
         file.entries(size.db, &buffer).map_err(SnapshotError::Io)?;
@@ -356,13 +375,20 @@ fn misconf(server: &Server) -> Option<CommandError> {
     ))
 }
 
-/// The last snapshot, before the server ends. Called without locks held.
+/// The last snapshot, before the server ends. Called without locks held. Another SIGINT meanwhile ends the
+/// process at once.
 ///
 /// # Errors
 /// The reason, which has been logged.
 pub fn save_before_stop(server: &Server) -> Result<(), String> {
     log::info!("Saving the final RDB snapshot before exiting.");
-    save(server, &server.keyspace.lock_all(), 0)?;
+    let is_over = crate::start::is_interrupted;
+    let saved = save_unless(server, &server.keyspace.lock_all(), 0, &is_over);
+    if saved.is_err() && is_over() {
+        log::warn!("You insist... exiting now.");
+        std::process::exit(1);
+    }
+    saved?;
     server.snapshots.is_final.store(true, Ordering::Relaxed);
     Ok(())
 }
