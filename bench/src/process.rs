@@ -115,7 +115,8 @@ impl Program {
     }
 
     /// The whole command line. Nothing but what a scenario asks for differs from the defaults, except that
-    /// snapshots are off: a fork in the middle of a slice would be measured too.
+    /// snapshots and rewrites of the log come only when they are asked for: a fork in the middle of a slice would be
+    /// measured too.
     fn arguments(&self, setup: &Setup, port: u16, dir: &Path) -> Vec<String> {
         if let Flavor::Loop(kind) = self.flavor {
             let words = [
@@ -142,6 +143,7 @@ impl Program {
             ["--save", ""],
             ["--appendonly", appendonly],
             ["--appendfsync", appendfsync],
+            ["--auto-aof-rewrite-percentage", "0"],
         ]
         .concat()
         .into_iter()
