@@ -1,9 +1,11 @@
 //! `lodestore [FILE] [--option value ...]`: the server. `lodestore check ...`: checks of its files.
 
 mod check;
+mod restore;
 
 use std::process::ExitCode;
 
+use persist::Moment;
 use server::config::args::{self, Invocation, USAGE};
 use server::config::{Config, P, Supervised};
 use server::start::{Instance, StartError};
@@ -13,7 +15,7 @@ use server::start::{Instance, StartError};
 static ALLOCATOR: keyspace::memory::Jemalloc = keyspace::memory::Jemalloc;
 
 fn main() -> ExitCode {
-    let arguments: Vec<_> = std::env::args_os().skip(1).collect();
+    let mut arguments: Vec<_> = std::env::args_os().skip(1).collect();
     if let [first, rest @ ..] = arguments.as_slice()
         && first == "check"
     {
@@ -23,6 +25,13 @@ fn main() -> ExitCode {
             .collect();
         return check::run(&rest);
     }
+    let moment = match restore::take(&mut arguments) {
+        Ok(moment) => moment,
+        Err(reason) => {
+            eprintln!("{reason}");
+            return ExitCode::FAILURE;
+        }
+    };
     match args::parse(arguments) {
         Invocation::Version => {
             println!("{}", version_line());
@@ -34,7 +43,7 @@ fn main() -> ExitCode {
         }
         Invocation::Run(command_line) => {
             match command_line.load(std::env::vars_os(), &mut std::io::stdin()) {
-                Ok(config) => run(config),
+                Ok(config) => run(config, moment),
                 Err(error) => {
                     eprintln!("{error}");
                     ExitCode::FAILURE
@@ -52,7 +61,7 @@ fn version_line() -> String {
     )
 }
 
-fn run(config: Config) -> ExitCode {
+fn run(config: Config, moment: Option<Moment>) -> ExitCode {
     let supervised = config.choice::<Supervised>(P::Supervised) != Supervised::No;
     if config.bool(P::Daemonize)
         && !supervised
@@ -80,6 +89,12 @@ fn run(config: Config) -> ExitCode {
     }
     for notice in config.notices() {
         log::info!("{notice}");
+    }
+    if let Some(moment) = moment
+        && let Err(reason) = restore::run(&config, moment)
+    {
+        log::error!("{reason}");
+        return ExitCode::FAILURE;
     }
     match start(config) {
         Ok(instance) => ExitCode::from(u8::try_from(instance.wait()).unwrap_or(1)),

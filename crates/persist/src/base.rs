@@ -53,6 +53,8 @@ pub struct BaseJob {
 /// What a commit has decided under the locks.
 struct Plan {
     next: Manifest,
+    /// The old base and its increments.
+    chain: Manifest,
     base: FileInfo,
     /// The increment that the manifest names first; made or renamed by the commit when it says so.
     incr: Option<FileInfo>,
@@ -225,7 +227,7 @@ impl Log {
 impl Shared {
     fn open_directory(&self) -> Result<Arc<Directory>, LogError> {
         let storage = self.storage.clone();
-        let directory = Directory::open(storage, &self.options, self.auto_gc.clone())?;
+        let directory = Directory::open(storage, &self.options, self.retention.clone())?;
         Ok(Arc::new(directory))
     }
 
@@ -367,9 +369,11 @@ impl Shared {
         let directory = &*job.directory;
         if job.detached {
             let mut next = directory.manifest()?;
+            directory.note_chain(&next);
             let base = next.rebase(&directory.filename, job.form, None);
             let plan = Plan {
                 next,
+                chain: Manifest::default(),
                 base,
                 incr: None,
                 kind: Kind::Running(0),
@@ -379,6 +383,7 @@ impl Shared {
             return Ok(false);
         }
         let plan = self.plan(job)?;
+        directory.note_chain(&plan.chain);
         let fresh = match (&plan.kind, &plan.incr) {
             (Kind::Broken, Some(incr)) => {
                 let path = directory.path_of(incr);
@@ -425,6 +430,11 @@ impl Shared {
         let filename = &job.directory.filename;
         // Taken before the increments go: their numbers must not be used again.
         let incr = next.next_incr(filename);
+        let mut chain = next.clone();
+        chain.history.clear();
+        if let Some(first) = rewrite.first {
+            chain.incr.retain(|info| info.seq < first);
+        }
         let base = next.rebase(filename, job.form, rewrite.first);
         let (incr, kind) = match (&writer.waiting, rewrite.first) {
             (Some(path), _) => (Some(incr), Kind::Waiting(path.clone())),
@@ -434,6 +444,7 @@ impl Shared {
         next.incr.extend(incr.clone());
         Ok(Plan {
             next,
+            chain,
             base,
             incr,
             kind,
@@ -552,9 +563,6 @@ impl Shared {
             return;
         };
         let removed = directory.collect(&history);
-        if removed.is_empty() {
-            return;
-        }
         let _turn = lock(&self.sync_turn);
         let next = lock(&self.writer)
             .as_ref()
@@ -562,6 +570,7 @@ impl Shared {
             .map(|writer| writer.manifest.clone());
         let Some(mut next) = next else { return };
         directory.forget(&mut next, &removed);
+        directory.expire_history(&next);
         if let Some(writer) = lock(&self.writer).as_mut() {
             writer.manifest = next;
         }

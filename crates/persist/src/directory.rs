@@ -8,7 +8,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use thiserror::Error;
 
 /// File that the server using the directory keeps locked.
@@ -39,6 +39,24 @@ pub(crate) enum CommitError {
     NotDurable(io::Error),
 }
 
+/// What becomes of superseded files.
+#[derive(Default)]
+pub(crate) struct Retention {
+    /// Whether they are removed.
+    pub(crate) auto_gc: AtomicBool,
+    /// How long they are kept apart before.
+    pub(crate) history_seconds: AtomicU64,
+}
+
+impl Retention {
+    pub(crate) fn new(options: &LogOptions) -> Self {
+        Self {
+            auto_gc: AtomicBool::new(options.auto_gc),
+            history_seconds: AtomicU64::new(options.history_seconds),
+        }
+    }
+}
+
 impl CommitError {
     pub(crate) fn into_io(self) -> io::Error {
         let (Self::NotDone(error) | Self::NotDurable(error)) = self;
@@ -53,8 +71,7 @@ pub(crate) struct Directory {
     parent: PathBuf,
     pub(crate) path: PathBuf,
     pub(crate) filename: String,
-    /// Whether superseded files are removed.
-    auto_gc: Arc<AtomicBool>,
+    retention: Arc<Retention>,
     _lock: Option<Box<dyn LockGuard>>,
 }
 
@@ -66,7 +83,7 @@ impl Directory {
             parent: options.dir.clone(),
             path: options.dir.join(&options.appenddirname),
             filename: options.appendfilename.clone(),
-            auto_gc: Arc::new(AtomicBool::new(options.auto_gc)),
+            retention: Arc::new(Retention::new(options)),
             _lock: None,
         }
     }
@@ -75,10 +92,10 @@ impl Directory {
     pub(crate) fn open(
         storage: Arc<dyn Storage>,
         options: &LogOptions,
-        auto_gc: Arc<AtomicBool>,
+        retention: Arc<Retention>,
     ) -> Result<Self, DirectoryError> {
         let mut directory = Self::read_only(storage, options);
-        directory.auto_gc = auto_gc;
+        directory.retention = retention;
         let shown = directory.path.display().to_string();
         let make = |error| {
             DirectoryError::Io(
@@ -252,15 +269,25 @@ impl Directory {
         }
         let removed = self.collect(&manifest.history);
         self.forget(manifest, &removed);
+        self.expire_history(manifest);
     }
 
-    /// Removes superseded files, unless they are to be kept; returns those that are gone.
+    pub(crate) fn history_seconds(&self) -> u64 {
+        self.retention.history_seconds.load(Ordering::Relaxed)
+    }
+
+    /// Moves superseded files to the history or removes them, unless they are to stay; returns those that
+    /// are gone.
     pub(crate) fn collect(&self, history: &[FileInfo]) -> Vec<FileInfo> {
-        if !self.auto_gc.load(Ordering::Relaxed) {
+        if !self.retention.auto_gc.load(Ordering::Relaxed) {
             return Vec::new();
         }
-        let mut removed = Vec::new();
+        let mut removed = self.archive(history);
+        let archived = removed.len();
         for info in history {
+            if removed.iter().take(archived).any(|kept| kept == info) {
+                continue;
+            }
             log::info!("Removing the history file {}", info.display());
             match self.storage.remove(&self.path_of(info)) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {

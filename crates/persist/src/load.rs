@@ -6,7 +6,7 @@
 //! Anything else that is wrong is an error that names file and offset. A file may begin in RDB form.
 
 use crate::annotation::{Annotation, Checksum};
-use crate::directory::{Directory, DirectoryError};
+use crate::directory::{Directory, DirectoryError, Retention};
 use crate::manifest::{FileInfo, Manifest};
 use crate::options::LogOptions;
 use crate::preamble;
@@ -16,7 +16,6 @@ use crate::storage::{OpenMode, Storage, errno_text};
 use resp::{Args, Limits, OwnedArgs, Progress, RequestParser, Span};
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 use thiserror::Error;
 use values::Thresholds;
@@ -199,8 +198,8 @@ pub fn load(
     options: &LogOptions,
     target: &mut dyn Target,
 ) -> Result<LoadReport, LoadError> {
-    let gc = Arc::new(AtomicBool::new(options.auto_gc));
-    let directory = Directory::open(storage, options, gc)?;
+    let retention = Arc::new(Retention::new(options));
+    let directory = Directory::open(storage, options, retention)?;
     let mut manifest = directory.manifest()?;
     directory.upgrade(&mut manifest)?;
     Ok(load_files(&directory, &manifest, options, target)?.report)

@@ -14,7 +14,7 @@
 //! Lock order: the turn to sync, file mutex, then buffer mutex, then the small ones. Appending takes only the second,
 //! so it never waits for the disk.
 
-use crate::directory::Directory;
+use crate::directory::{Directory, Retention};
 use crate::load::{LoadError, LoadReport, Target, load_files};
 use crate::manifest::BaseForm;
 use crate::options::{FsyncPolicy, LogOptions};
@@ -59,7 +59,7 @@ impl Log {
             timestamps: AtomicBool::new(options.timestamps),
             broken: AtomicBool::new(false),
             incremental_fsync: AtomicBool::new(options.incremental_fsync),
-            auto_gc: Arc::new(AtomicBool::new(options.auto_gc)),
+            retention: Arc::new(Retention::new(&options)),
             current_size: AtomicU64::new(0),
             report: Mutex::default(),
             options,
@@ -80,8 +80,8 @@ impl Log {
         let shared = &*self.shared;
         let _turn = lock(&shared.sync_turn);
         let mut slot = lock(&shared.writer);
-        let gc = shared.auto_gc.clone();
-        let directory = Directory::open(shared.storage.clone(), &shared.options, gc)?;
+        let retention = shared.retention.clone();
+        let directory = Directory::open(shared.storage.clone(), &shared.options, retention)?;
         let mut manifest = directory.manifest()?;
         directory.upgrade(&mut manifest)?;
         let mut loaded = load_files(&directory, &manifest, &shared.options, target)?;
@@ -231,8 +231,27 @@ impl Log {
 
     /// Sets whether superseded files are removed (not with `aof-disable-auto-gc`), and removes them.
     pub fn set_auto_gc(&self, on: bool) {
-        self.shared.auto_gc.store(on, Ordering::Relaxed);
+        let auto_gc = &self.shared.retention.auto_gc;
+        auto_gc.store(on, Ordering::Relaxed);
         self.shared.collect_history();
+    }
+
+    /// Sets how long superseded files are kept (`aof-history-seconds`), and removes those that are older.
+    pub fn set_history(&self, seconds: u64) {
+        let kept = &self.shared.retention.history_seconds;
+        kept.store(seconds, Ordering::Relaxed);
+        self.expire_history();
+    }
+
+    /// Removes superseded files that have been kept long enough. To be called now and then.
+    pub fn expire_history(&self) {
+        let found = lock(&self.shared.writer)
+            .as_ref()
+            .map(|writer| (writer.directory.clone(), writer.manifest.clone()));
+        if let Some((directory, manifest)) = found {
+            let _turn = lock(&self.shared.sync_turn);
+            directory.expire_history(&manifest);
+        }
     }
 
     /// Writes a new base with the data as it is now, while the caller holds the locks of all data; enables

@@ -36,6 +36,8 @@ pub struct LogOptions {
     pub incremental_fsync: bool,
     /// Whether superseded files are removed; not with `aof-disable-auto-gc`.
     pub auto_gc: bool,
+    /// `aof-history-seconds`: superseded files are kept so long in a directory of their own.
+    pub history_seconds: u64,
     /// Bytes that may wait to be written before [`crate::Log::admission`] refuses more. At twice
     /// this the waiting bytes are dropped and only a new base mends the log: a disk that is full
     /// must not take the memory too.
@@ -60,6 +62,7 @@ impl Default for LogOptions {
             load_truncated: true,
             incremental_fsync: true,
             auto_gc: true,
+            history_seconds: 0,
             // A disk that takes 64 MiB/s has stood still for a second by then.
             max_pending: 64 << 20,
             max_unsynced: 64 << 20,

@@ -2,7 +2,7 @@
 //! the disk refuses.
 
 use crate::chunk::{Buffer, Chunk};
-use crate::directory::Directory;
+use crate::directory::{Directory, Retention};
 use crate::options::{FsyncPolicy, LogOptions};
 use crate::status::{Cause, LogError, Status, Trouble};
 use crate::storage::{Storage, errno_text};
@@ -50,7 +50,7 @@ pub(crate) struct Shared {
     /// Whether `report.trouble` is there.
     pub(crate) broken: AtomicBool,
     pub(crate) incremental_fsync: AtomicBool,
-    pub(crate) auto_gc: Arc<AtomicBool>,
+    pub(crate) retention: Arc<Retention>,
     pub(crate) current_size: AtomicU64,
     pub(crate) report: Mutex<Report>,
 }

@@ -40,6 +40,8 @@ pub struct Rewrites {
     wait_min: AtomicU64,
     /// Unix seconds when that wait is over, 0 without one.
     wait_until_s: AtomicU64,
+    /// The minute since 1970 when history was last looked at.
+    expired_min: AtomicU64,
 }
 
 /// BGREWRITEAOF. Returns what it answers.
@@ -74,6 +76,7 @@ pub fn request(server: &Server, in_transaction: bool) -> Result<&'static str, Co
 
 /// The timers' part: rewrites that are scheduled, that the size of the log asks for, or that have to mend it.
 pub fn tick(server: &Server, now_ms: u64) {
+    expire_history(server, now_ms);
     if server.loading.is_active() || server.shutdown.is_requested() || server.snapshots.is_busy() {
         return;
     }
@@ -89,6 +92,21 @@ pub fn tick(server: &Server, now_ms: u64) {
     state.scheduled.store(false, Ordering::Relaxed);
     // The reason of a failure has been logged.
     let _ = launch(server, job, enable);
+}
+
+/// Superseded files that have been kept long enough go, at most once a minute.
+fn expire_history(server: &Server, now_ms: u64) {
+    let minute = now_ms / 60_000;
+    let state = &server.rewrites;
+    if server.config.int(P::AofHistorySeconds) == 0
+        || state.expired_min.swap(minute, Ordering::Relaxed) == minute
+    {
+        return;
+    }
+    if let Some(server) = server.me.upgrade() {
+        let job = Arc::clone(&server);
+        server.lazy.run(move || job.log.expire_history());
+    }
 }
 
 /// Whether the log has grown enough since its base was written.

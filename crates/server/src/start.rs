@@ -267,6 +267,7 @@ fn log_options(config: &Config) -> LogOptions {
         load_truncated: config.bool(P::AofLoadTruncated),
         incremental_fsync: config.bool(P::AofRewriteIncrementalFsync),
         auto_gc: !config.bool(P::AofDisableAutoGc),
+        history_seconds: config.int(P::AofHistorySeconds).max(0) as u64,
         max_bulk: config.size(P::ProtoMaxBulkLen),
         ..LogOptions::default()
     }
@@ -642,6 +643,10 @@ pub fn apply_parameter(server: &Server, id: P) -> Result<(), String> {
         P::AofDisableAutoGc => {
             let keeps = server.config.bool(P::AofDisableAutoGc);
             server.log.set_auto_gc(!keeps);
+        }
+        P::AofHistorySeconds => {
+            let seconds = server.config.int(P::AofHistorySeconds).max(0) as u64;
+            server.log.set_history(seconds);
         }
         P::AppendFsync => server.log.set_policy(fsync_policy(&server.config)),
         P::AofTimestampEnabled => {

@@ -63,7 +63,13 @@ fn the_log_can_be_switched_inside_a_transaction() {
         ("EXEC", "[+OK :2]"),
     ]);
     let wait_for = |client: &mut Client, state: &str| {
-        while info(client, "persistence", "aof_enabled").as_deref() != Some(state) {
+        let is = |client: &mut Client, field: &str, value: &str| {
+            info(client, "persistence", field).as_deref() == Some(value)
+        };
+        while !is(client, "aof_enabled", state)
+            || !is(client, "aof_rewrite_scheduled", "0")
+            || !is(client, "aof_rewrite_in_progress", "0")
+        {
             std::thread::sleep(std::time::Duration::from_millis(5));
         }
     };

@@ -9,5 +9,6 @@ mod check;
 mod crash;
 mod faults;
 mod files;
+mod history;
 mod loading;
 mod support;

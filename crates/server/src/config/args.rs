@@ -19,6 +19,10 @@ use super::file::{LoadError, Sources};
 pub const USAGE: &str = "\
 Usage: lodestore [FILE] [--option value ...] [-]
        lodestore -                 read the configuration from standard input
+       lodestore --restore-to MOMENT [FILE] [--option value ...]
+                                   start from the append only file as it was at a moment: Unix seconds, a time as
+                                   2026-01-31T23:59:59Z, or offset:NUMBER; needs aof-history-seconds to go back
+                                   beyond the last rewrite
        lodestore check aof [--fix | --truncate-to-timestamp SECONDS] <file.manifest|file.aof>
        lodestore check rdb <file.rdb>
        lodestore -v | --version

@@ -1,0 +1,579 @@
+//! The log as it was at an earlier moment: a copy of its directory that is cut there.
+//!
+//! The copy begins with the newest base that is not after the moment, the one in force or one of the history
+//! (`aof-history-seconds`), and goes on with increments up to the first record after the moment. Times come from
+//! `#TS:` lines, offsets from checksum lines; a transaction is kept or left out as a whole.
+
+use crate::annotation::{Annotation, time_of};
+use crate::directory::{Directory, DirectoryError, Retention};
+use crate::history::Chain;
+use crate::load::Target;
+use crate::manifest::{FileInfo, Manifest};
+use crate::options::LogOptions;
+use crate::preamble;
+use crate::rdb::{LoadedEntry, Sink};
+use crate::reader::Reader;
+use crate::storage::{OpenMode, Storage, append_all, errno_text, read_full};
+use resp::{Args, Limits, Progress, RequestParser};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use thiserror::Error;
+
+const COPY_BUFFER: usize = 256 << 10;
+/// A longer annotation is none.
+const ANNOTATION_MAX: usize = 1024;
+
+/// A moment in the life of a log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moment {
+    /// Unix seconds: everything of that second is kept.
+    Time(u64),
+    /// Stream offset: records that end there or before are kept.
+    Offset(u64),
+}
+
+/// What was restored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Restored {
+    /// Name of the base.
+    pub base: String,
+    /// Whether it is one that was superseded.
+    pub from_history: bool,
+    /// Number of increments.
+    pub increments: usize,
+    /// Stream offset at the end of the copy, when the log says it.
+    pub offset: Option<u64>,
+    /// The last time stamp in the copy, Unix seconds.
+    pub time: Option<u64>,
+}
+
+/// Why a moment cannot be restored. Nothing was changed.
+#[derive(Debug, Error)]
+pub enum RestoreError {
+    /// The directory or its manifest.
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
+    /// There is no log.
+    #[error("there is no append only file to restore from")]
+    Nothing,
+    /// No base is old enough.
+    #[error("the oldest base was written after that moment ({})", begin_text(.oldest))]
+    TooEarly {
+        /// Where the oldest base stands: Unix seconds and stream offset, as far as known.
+        oldest: (Option<u64>, Option<u64>),
+    },
+    /// The log does not say where it was when.
+    #[error(
+        "the append only file has no {0}, so it cannot be said which records came before that moment"
+    )]
+    Unmarked(&'static str),
+    /// The log ends before.
+    #[error("the append only file ends at offset {0}, before that moment")]
+    TooLate(u64),
+    /// A file is damaged before the moment.
+    #[error("{file} is damaged at offset {offset}: {detail}")]
+    Damaged {
+        /// The file.
+        file: String,
+        /// Where in it.
+        offset: u64,
+        /// What is wrong.
+        detail: String,
+    },
+    /// A file operation failed.
+    #[error("{0}: {text}", text = errno_text(.1))]
+    Io(String, #[source] io::Error),
+}
+
+fn begin_text((time, offset): &(Option<u64>, Option<u64>)) -> String {
+    let part = |name: &str, value: &Option<u64>| {
+        value.map_or_else(
+            || format!("{name} unknown"),
+            |value| format!("{name} {value}"),
+        )
+    };
+    format!(
+        "{}, {}",
+        part("Unix time", time),
+        part("stream offset", offset)
+    )
+}
+
+/// Makes a copy of the log in `options.dir` as it was at a moment, in `target`, a directory that is made. Files that
+/// are not written any more are linked where the storage can. The log must not be in use.
+///
+/// # Errors
+/// See [`RestoreError`]. The log itself is never changed.
+pub fn restore_to(
+    storage: Arc<dyn Storage>,
+    options: &LogOptions,
+    moment: Moment,
+    target: &Path,
+) -> Result<Restored, RestoreError> {
+    let retention = Arc::new(Retention::default());
+    let directory = Directory::open(storage, options, retention)?;
+    let live = directory.manifest()?;
+    let mut chains: Vec<Source> = directory
+        .chains()
+        .into_iter()
+        .map(|chain: Chain| Source {
+            manifest: chain.manifest,
+            dir: directory.history_path(),
+            is_history: true,
+        })
+        .collect();
+    if !live.is_empty() {
+        chains.push(Source {
+            manifest: live,
+            dir: directory.path.clone(),
+            is_history: false,
+        });
+    }
+    let restore = Restore {
+        directory: &directory,
+        options,
+        moment,
+    };
+    let (source, begin) = restore.choose(chains)?;
+    restore.copy(&source, begin, target)
+}
+
+/// A base with its increments.
+struct Source {
+    manifest: Manifest,
+    dir: PathBuf,
+    is_history: bool,
+}
+
+/// Where a base stands.
+#[derive(Clone, Copy, Default)]
+struct Begin {
+    time: Option<u64>,
+    offset: Option<u64>,
+}
+
+struct Restore<'a> {
+    directory: &'a Directory,
+    options: &'a LogOptions,
+    moment: Moment,
+}
+
+impl Restore<'_> {
+    /// The newest base that is not after the moment.
+    fn choose(&self, sources: Vec<Source>) -> Result<(Source, Begin), RestoreError> {
+        let mut oldest = None;
+        let mut unmarked = false;
+        let mut chosen = None;
+        for source in sources {
+            let begin = self.begin_of(&source)?;
+            let stands = match self.moment {
+                Moment::Time(time) => begin.time.map(|base| base <= time),
+                Moment::Offset(offset) => begin.offset.map(|base| base <= offset),
+            };
+            oldest.get_or_insert((begin.time, begin.offset));
+            match stands {
+                Some(true) => chosen = Some((source, begin)),
+                Some(false) => {}
+                None => unmarked = true,
+            }
+        }
+        match (chosen, oldest) {
+            (Some(chosen), _) => Ok(chosen),
+            (None, None) => Err(RestoreError::Nothing),
+            (None, Some(_)) if unmarked => Err(RestoreError::Unmarked(self.marks())),
+            (None, Some(oldest)) => Err(RestoreError::TooEarly { oldest }),
+        }
+    }
+
+    fn marks(&self) -> &'static str {
+        match self.moment {
+            Moment::Time(_) => "time stamps (aof-timestamp-enabled)",
+            Moment::Offset(_) => "stream offsets",
+        }
+    }
+
+    /// What a base says of itself, or else what its increments begin with.
+    fn begin_of(&self, source: &Source) -> Result<Begin, RestoreError> {
+        let mut begin = Begin::default();
+        if let Some(base) = &source.manifest.base {
+            begin = self.base_of(source, base)?;
+        }
+        let mut is_first = true;
+        for info in &source.manifest.incr {
+            if begin.time.is_some() && !is_first {
+                break;
+            }
+            let head = self.scan(source, info, is_first.then_some(0), Limit::Head)?;
+            if is_first {
+                begin.offset = begin.offset.or(head.first_offset);
+            }
+            begin.time = begin.time.or(head.time);
+            is_first = false;
+        }
+        Ok(begin)
+    }
+
+    /// The auxiliary fields of a base in RDB form. An empty base stands before everything.
+    fn base_of(&self, source: &Source, base: &FileInfo) -> Result<Begin, RestoreError> {
+        let path = source.dir.join(&base.name);
+        let file = self.open(&path)?;
+        let len = self.io(&path, file.len())?;
+        if len == 0 {
+            return Ok(Begin {
+                time: Some(0),
+                offset: Some(0),
+            });
+        }
+        let mut head = [0; 8];
+        let read = self.io(&path, read_full(&*file, 0, &mut head))?;
+        let start = head.get(..read).unwrap_or_default();
+        let mut facts = Facts::default();
+        if preamble::SIGNATURES
+            .iter()
+            .any(|magic| start.starts_with(magic))
+        {
+            // Ends with an error at the first entry, which is on purpose.
+            let _ = preamble::load(file, len, &mut facts, (0, len));
+        }
+        Ok(facts.0)
+    }
+
+    fn copy(&self, source: &Source, begin: Begin, target: &Path) -> Result<Restored, RestoreError> {
+        let storage = &self.directory.storage;
+        self.io(target, storage.make_dir(target))?;
+        let mut copied = Manifest::default();
+        if let Some(base) = &source.manifest.base {
+            let from = source.dir.join(&base.name);
+            self.link(&from, &target.join(&base.name))?;
+            copied.base = Some(base.clone());
+        }
+        let mut offset = begin.offset;
+        let mut time = None;
+        let last = source.manifest.incr.len();
+        let mut reached = false;
+        for (index, info) in source.manifest.incr.iter().enumerate() {
+            let cut = self.scan(source, info, offset, Limit::Moment(self.moment))?;
+            reached = cut.reached;
+            if let Some(found) = cut.first_offset
+                && index > 0
+                && offset.is_some_and(|expected| found > expected)
+            {
+                // The end of the file before was lost.
+                break;
+            }
+            (offset, time) = (cut.offset, cut.time.or(time));
+            if matches!(self.moment, Moment::Time(_)) && cut.has_records && time.is_none() {
+                return Err(RestoreError::Unmarked(self.marks()));
+            }
+            let (from, to) = (source.dir.join(&info.name), target.join(&info.name));
+            let is_last = reached || index + 1 == last;
+            // The last one grows: it must not be the same file.
+            if is_last || cut.end < cut.size {
+                self.copy_start(&from, &to, cut.end)?;
+            } else {
+                self.link(&from, &to)?;
+            }
+            copied.incr.push(FileInfo {
+                length: None,
+                unsynced: false,
+                ..info.clone()
+            });
+            if reached {
+                break;
+            }
+        }
+        self.check_end(reached, offset)?;
+        self.write_manifest(&copied, target)?;
+        Ok(Restored {
+            base: copied.base.map_or_else(String::new, |base| base.display()),
+            from_history: source.is_history,
+            increments: copied.incr.len(),
+            offset,
+            time,
+        })
+    }
+
+    /// A log that ends before the moment is restored as a whole for a time, but an offset beyond its end is a
+    /// mistake.
+    fn check_end(&self, reached: bool, end: Option<u64>) -> Result<(), RestoreError> {
+        match (self.moment, end) {
+            (Moment::Offset(offset), Some(end)) if !reached && end < offset => {
+                Err(RestoreError::TooLate(end))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn write_manifest(&self, manifest: &Manifest, target: &Path) -> Result<(), RestoreError> {
+        let storage = &self.directory.storage;
+        let path = target.join(format!("{}.manifest", self.options.appendfilename));
+        let written = storage.open(&path, OpenMode::Create).and_then(|file| {
+            append_all(&*file, &manifest.to_text()).map_err(|(_, error)| error)?;
+            file.sync_data()?;
+            storage.sync_dir(target)
+        });
+        self.io(&path, written)
+    }
+
+    fn open(&self, path: &Path) -> Result<Arc<dyn crate::storage::File>, RestoreError> {
+        self.io(path, self.directory.storage.open(path, OpenMode::Read))
+    }
+
+    fn io<T>(&self, path: &Path, result: io::Result<T>) -> Result<T, RestoreError> {
+        result.map_err(|error| RestoreError::Io(path.display().to_string(), error))
+    }
+
+    fn link(&self, from: &Path, to: &Path) -> Result<(), RestoreError> {
+        match self.directory.storage.link(from, to) {
+            Ok(()) => Ok(()),
+            Err(_) => self.copy_start(from, to, u64::MAX),
+        }
+    }
+
+    /// Copies the first `len` bytes, synced.
+    fn copy_start(&self, from: &Path, to: &Path, len: u64) -> Result<(), RestoreError> {
+        let source = self.open(from)?;
+        let result = self
+            .directory
+            .storage
+            .open(to, OpenMode::Create)
+            .and_then(|file| {
+                let mut buffer = vec![0; COPY_BUFFER];
+                let mut at = 0;
+                while at < len {
+                    let want =
+                        usize::try_from(len - at).map_or(COPY_BUFFER, |left| left.min(COPY_BUFFER));
+                    let part = buffer.get_mut(..want).unwrap_or_default();
+                    let read = read_full(&*source, at, part)?;
+                    append_all(&*file, part.get(..read).unwrap_or_default())
+                        .map_err(|(_, error)| error)?;
+                    at += read as u64;
+                    if read < want {
+                        break;
+                    }
+                }
+                file.sync_data()
+            });
+        self.io(to, result)
+    }
+
+    /// Goes over an increment that begins at stream offset `offset`.
+    fn scan(
+        &self,
+        source: &Source,
+        info: &FileInfo,
+        offset: Option<u64>,
+        limit: Limit,
+    ) -> Result<Cut, RestoreError> {
+        let path = source.dir.join(&info.name);
+        let file = self.open(&path)?;
+        let len = self.io(&path, file.len())?;
+        let size = info.length.map_or(len, |length| length.min(len));
+        let mut scan = Scan {
+            reader: Reader::new(file, size),
+            parser: RequestParser::default(),
+            limits: Limits {
+                max_bulk: self.options.max_bulk,
+                ..Limits::default()
+            },
+            before_multi: None,
+            cut: Cut {
+                size,
+                offset,
+                ..Cut::default()
+            },
+        };
+        let unmarked = matches!(limit, Limit::Moment(Moment::Offset(_))) && offset.is_none();
+        if unmarked {
+            return Err(RestoreError::Unmarked(self.marks()));
+        }
+        scan.run(limit).map_err(|error| match error {
+            ScanError::Io(error) => RestoreError::Io(path.display().to_string(), error),
+            ScanError::Damaged(detail) => RestoreError::Damaged {
+                file: info.display(),
+                offset: scan.reader.position(),
+                detail,
+            },
+        })?;
+        Ok(scan.cut)
+    }
+}
+
+/// How far an increment is read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Limit {
+    /// To its first record after a time stamp.
+    Head,
+    Moment(Moment),
+}
+
+/// What an increment holds up to a limit.
+#[derive(Clone, Copy, Default)]
+struct Cut {
+    /// Bytes of the file that count.
+    size: u64,
+    /// Where it is to be cut.
+    end: u64,
+    /// Whether something after the limit follows.
+    reached: bool,
+    /// Stream offset that its first checksum line gives, before any record.
+    first_offset: Option<u64>,
+    /// Stream offset at `end`.
+    offset: Option<u64>,
+    /// The last time stamp before `end`.
+    time: Option<u64>,
+    has_records: bool,
+}
+
+enum ScanError {
+    Io(io::Error),
+    Damaged(String),
+}
+
+impl From<io::Error> for ScanError {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+struct Scan {
+    reader: Reader,
+    parser: RequestParser,
+    limits: Limits,
+    /// End and offset before the transaction that has begun.
+    before_multi: Option<(u64, Option<u64>)>,
+    cut: Cut,
+}
+
+impl Scan {
+    fn run(&mut self, limit: Limit) -> Result<(), ScanError> {
+        let mut spans = Vec::new();
+        loop {
+            if self.before_multi.is_none() {
+                self.cut.end = self.reader.position();
+            }
+            let more = match self.reader.available().first() {
+                None => Some(1),
+                Some(b'#') => self.annotation(limit)?,
+                Some(_) => {
+                    spans.clear();
+                    self.record(limit, &mut spans)?
+                }
+            };
+            if self.cut.reached {
+                return Ok(());
+            }
+            let Some(more) = more else { continue };
+            if !self.reader.fill(more)? {
+                // A torn end is left out.
+                if let Some((end, offset)) = self.before_multi.take() {
+                    (self.cut.end, self.cut.offset) = (end, offset);
+                }
+                return Ok(());
+            }
+        }
+    }
+
+    fn annotation(&mut self, limit: Limit) -> Result<Option<usize>, ScanError> {
+        let input = self.reader.available();
+        let window = input.get(..ANNOTATION_MAX).unwrap_or(input);
+        let Some(end) = window.iter().position(|&byte| byte == b'\n') else {
+            if window.len() == ANNOTATION_MAX {
+                return Err(ScanError::Damaged("annotation line too long".to_owned()));
+            }
+            return Ok(Some(1));
+        };
+        let line = window.get(..end).unwrap_or_default();
+        if let Some(time) = time_of(line) {
+            match limit {
+                Limit::Moment(Moment::Time(most)) if time > most => self.cut.reached = true,
+                _ => self.cut.time = Some(time),
+            }
+            self.cut.reached |= limit == Limit::Head;
+        }
+        if let Annotation::Checksum { offset, .. } = Annotation::parse(line) {
+            if self.cut.first_offset.is_none() && !self.cut.has_records {
+                self.cut.first_offset = Some(offset);
+            }
+            // The head of a file may repeat a SELECT that is not counted.
+            self.cut.offset = Some(offset);
+        }
+        if !self.cut.reached {
+            self.reader.consume(end + 1);
+        }
+        Ok(None)
+    }
+
+    fn record(
+        &mut self,
+        limit: Limit,
+        spans: &mut Vec<resp::Span>,
+    ) -> Result<Option<usize>, ScanError> {
+        let input = self.reader.available();
+        let consumed = match self.parser.parse(input, &self.limits, spans) {
+            Ok(Progress::Request { consumed, .. }) => consumed,
+            Ok(Progress::NeedMore { hint }) => return Ok(Some(hint.max(1))),
+            Ok(Progress::Empty { .. } | Progress::Inline { .. }) => {
+                return Err(ScanError::Damaged("a record without a command".to_owned()));
+            }
+            Err(error) => return Err(ScanError::Damaged(error.to_string())),
+        };
+        let name = Args::new(input, spans).arg(0);
+        let (begins, ends) = (
+            name.eq_ignore_ascii_case(b"multi"),
+            name.eq_ignore_ascii_case(b"exec"),
+        );
+        if begins {
+            self.before_multi = Some((self.reader.position(), self.cut.offset));
+        }
+        let offset = self.cut.offset.map(|offset| offset + consumed as u64);
+        if let (Limit::Moment(Moment::Offset(most)), Some(offset)) = (limit, offset)
+            && offset > most
+        {
+            if let Some((end, before)) = self.before_multi.take() {
+                (self.cut.end, self.cut.offset) = (end, before);
+            }
+            self.cut.reached = true;
+            return Ok(None);
+        }
+        if ends {
+            self.before_multi = None;
+        }
+        self.cut.offset = offset;
+        self.cut.has_records = true;
+        self.reader.consume(consumed);
+        Ok(None)
+    }
+}
+
+/// The moment that the auxiliary fields of a file in RDB form give.
+#[derive(Default)]
+struct Facts(Begin);
+
+impl Sink for Facts {
+    fn entry(&mut self, _entry: LoadedEntry<'_>) -> Result<(), String> {
+        Err("seen enough".to_owned())
+    }
+
+    fn function(&mut self, _code: &[u8]) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn aux(&mut self, name: &[u8], value: &[u8]) {
+        let number = || std::str::from_utf8(value).ok()?.parse().ok();
+        if name == b"ctime" {
+            self.0.time = number();
+        } else if name == preamble::LOG_OFFSET_AUX.as_bytes() {
+            self.0.offset = number();
+        }
+    }
+}
+
+impl Target for Facts {
+    fn command(&mut self, _args: Args<'_>) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn progress(&mut self, _loaded: u64, _total: u64) {}
+}
