@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -15,13 +15,10 @@ use super::Options;
 use super::output::Outcome;
 
 /// Programs of the suite's tree that tests call.
-const TOOLS: &[&str] = &[
-    "valkey-cli",
-    "valkey-benchmark",
-    "valkey-check-aof",
-    "valkey-check-rdb",
-    "valkey-sentinel",
-];
+const TOOLS: &[&str] = &["valkey-cli", "valkey-benchmark", "valkey-sentinel"];
+
+/// Programs that are subcommands of our server.
+const OWN_TOOLS: &[(&str, &str)] = &[("valkey-check-aof", "aof"), ("valkey-check-rdb", "rdb")];
 
 /// The copy. It is removed when this value is dropped.
 ///
@@ -71,8 +68,23 @@ impl Suite {
                 eprintln!("{tool} is not built: tests that call it will fail");
             }
         }
+        for (tool, subject) in OWN_TOOLS {
+            suite.stage_check(tool, subject, server)?;
+        }
         fs::write(&suite.skip_file, skips.join("\n"))?;
         Ok(suite)
+    }
+
+    /// A script that calls a checker of our server under the name that the suite knows.
+    fn stage_check(&self, tool: &str, subject: &str, server: &Path) -> Result<()> {
+        let path = self.binaries.join(tool);
+        let server = server.display();
+        fs::write(
+            &path,
+            format!("#!/bin/sh\nexec '{server}' check {subject} \"$@\"\n"),
+        )?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
+        Ok(())
     }
 
     /// A directory for temporary files of a run.

@@ -62,12 +62,6 @@ impl<'a, 'k> Replay<'a, 'k> {
             return crate::durability::replay(exec, server, session, args, locked);
         }
         let request = Request::new(server, args);
-        if !matches!(request.entry, Ok(Some(_))) {
-            return Err(format!(
-                "Unknown command '{}' reading the append only file",
-                String::from_utf8_lossy(args.arg(0))
-            ));
-        }
         let (exec, session) = (&mut self.exec, &mut self.session);
         dispatch::run(exec, server, session, request, &mut self.out, &mut None);
         let failed = self

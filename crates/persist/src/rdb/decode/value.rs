@@ -81,6 +81,11 @@ fn named(cause: RdbCause, code: u8) -> RdbCause {
         },
     };
     match cause {
+        // Zipmaps were gone before versions of Redis could leave empty keys behind.
+        RdbCause::Empty if code == types::HASH_ZIPMAP => RdbCause::Integrity {
+            form,
+            rule: "no entries",
+        },
         RdbCause::Malformed(rule) | RdbCause::Integrity { rule, .. } => {
             RdbCause::Integrity { form, rule }
         }
