@@ -5,7 +5,8 @@
 //! entries per lock, and gives them to an [`Output`]. A command that is about to change an entry which the walk
 //! has not reached encodes the old value first, into a buffer of the shard (its pre-image); when that buffer is
 //! full the command itself gives it to the output. That is all the memory a snapshot takes, and what slows
-//! writers down when the disk is slower than they are.
+//! writers down when the disk is slower than they are. (Before [`Walk::write`] is called there is no output: the
+//! caller makes that moment short.)
 //!
 //! ```text
 //!  shard lock  ->  part of the shard (its pre-images)  ->  output

@@ -310,6 +310,7 @@ impl Walk {
         if let Some(file) = due {
             file.sync_data()?;
         }
+        keyspace::memory::publish();
         Ok(())
     }
 

@@ -8,7 +8,10 @@ use resp::decode;
 
 use super::super::harness::{TestServer, dump, fresh_dir};
 use super::invariants::{Content, Random, change, change_databases, fill};
-use super::{save_in_background, wait_until_saved};
+use super::{info, save_in_background, wait_for, wait_until_saved};
+
+/// The log gets a new base after so many snapshots.
+const REWRITE_EVERY: u64 = 20;
 
 /// How many snapshots are taken in a long run.
 const LONG_RUN: &str = "LODESTORE_TEST_SNAPSHOTS";
@@ -77,7 +80,10 @@ fn take_snapshots(workers: u32, count: u64, replay_every: u64) {
         });
         let stop_at_end = stop_at_end;
         for number in 1..=count {
-            snapshot(server, number, number % replay_every == 0);
+            snapshot(server, number, number.is_multiple_of(replay_every));
+            if number.is_multiple_of(REWRITE_EVERY) {
+                rewrite(server);
+            }
         }
         drop(stop_at_end);
     });
@@ -108,6 +114,19 @@ fn snapshot(server: &TestServer, number: u64, replays: bool) {
     }
 }
 
+/// The other kind of snapshot: between two of ours, because one runs at a time.
+fn rewrite(server: &TestServer) {
+    let mut client = server.connect();
+    client.line("CONFIG SET rdb-key-save-delay 0");
+    let reply = client.line("BGREWRITEAOF");
+    assert_eq!(reply, "+Background append only file rewriting started");
+    wait_for(&mut client, "aof_rewrite_in_progress", "0");
+    assert_eq!(
+        info(&mut client, "persistence", "aof_last_bgrewrite_status"),
+        "ok"
+    );
+}
+
 /// A server that loads the snapshot has what one has that loads the log up to its offset.
 fn compare_with_log(dir: &Path, snapshot: &Path, offset: u64) {
     let from_snapshot = {
@@ -130,29 +149,49 @@ fn compare_with_log(dir: &Path, snapshot: &Path, offset: u64) {
     assert_eq!(lasting(&snapshot), lasting(&log), "at offset {offset}");
 }
 
-/// A copy of the log that ends at a stream offset. The server was started with an empty directory, so the first
-/// increment begins at offset 0.
+/// A copy of the log that ends at a stream offset.
 fn cut_log(dir: &Path, offset: u64) -> PathBuf {
     let from = dir.join("appendonlydir");
-    let to = fresh_dir();
-    std::fs::create_dir(to.join("appendonlydir")).expect("a directory");
-    for entry in std::fs::read_dir(from).expect("the log") {
-        let path = entry.expect("an entry").path();
-        let name = path.file_name().expect("a name");
-        let mut bytes = std::fs::read(&path).expect("a file");
-        if name.to_string_lossy().ends_with(".incr.aof") {
-            let end = position_of(&bytes, offset);
-            bytes.truncate(end);
+    let target = fresh_dir();
+    let to = target.join("appendonlydir");
+    std::fs::create_dir(&to).expect("a directory");
+    let manifest = "appendonly.aof.manifest";
+    let text = std::fs::read_to_string(from.join(manifest)).expect("the manifest");
+    std::fs::write(to.join(manifest), &text).expect("a copy");
+    // A base says at which offset it stands; without one the log begins with the first increment.
+    let mut reached = 0;
+    for line in text.lines() {
+        let words: Vec<&str> = line.split(' ').collect();
+        let [_, name, _, _, _, kind, ..] = words[..] else {
+            panic!("{line} in the manifest");
+        };
+        let mut bytes = std::fs::read(from.join(name)).expect("a file");
+        match kind {
+            "b" if name.ends_with(".rdb") => {
+                let base = Content::read(&from.join(name));
+                reached = base.log_offset.expect("the offset of the log");
+            }
+            "b" => assert_eq!(
+                bytes.len(),
+                0,
+                "the log of a new server begins with nothing"
+            ),
+            _ => {
+                let end = position_of(&bytes, &mut reached, offset);
+                bytes.truncate(end);
+            }
         }
-        std::fs::write(to.join("appendonlydir").join(name), bytes).expect("a copy");
+        std::fs::write(to.join(name), bytes).expect("a copy");
     }
-    to
+    assert_eq!(reached, offset, "the offset is between two records");
+    target
 }
 
-/// Where in an increment that begins at stream offset 0 a stream offset is. Lines between records do not count.
-fn position_of(bytes: &[u8], offset: u64) -> usize {
-    let (mut at, mut counted) = (0, 0);
-    while counted < offset {
+/// Where in an increment a stream offset is, or its end. The increment begins at `reached`, which goes along. Lines
+/// between records do not count.
+fn position_of(bytes: &[u8], reached: &mut u64, offset: u64) -> usize {
+    let mut at = 0;
+    while *reached < offset && at < bytes.len() {
         let rest = &bytes[at..];
         if rest.starts_with(b"#") {
             at += rest
@@ -164,8 +203,7 @@ fn position_of(bytes: &[u8], offset: u64) -> usize {
         }
         let (_, used) = decode(rest).expect("a record").expect("a whole record");
         at += used;
-        counted += used as u64;
+        *reached += used as u64;
     }
-    assert_eq!(counted, offset, "the offset is between two records");
     at
 }

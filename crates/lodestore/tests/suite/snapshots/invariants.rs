@@ -93,7 +93,9 @@ pub(super) fn change(client: &mut Client, random: &mut Random) {
         ),
         4 => drop(client.line("LMOVE left right LEFT RIGHT")),
         5 => drop(client.line("LMOVE right left LEFT RIGHT")),
-        6 if amount.is_multiple_of(2) => drop(client.line(&format!("SMOVE here there member:{element}"))),
+        6 if amount.is_multiple_of(2) => {
+            drop(client.line(&format!("SMOVE here there member:{element}")))
+        }
         6 => drop(client.line(&format!("SMOVE there here member:{element}"))),
         7 => {
             // A token goes from one name to another; most often it is elsewhere.

@@ -2,6 +2,7 @@
 
 mod commands;
 mod consistency;
+mod faults;
 mod invariants;
 mod points;
 
