@@ -4,7 +4,7 @@
 //! only the ids. So nothing is shared, and to take an entry from one consumer to another moves an id.
 
 use super::StreamId;
-use super::pending::{Ids, IdsRange};
+use super::pending::{Ids, IdsRange, Since};
 use crate::alloc::size_class;
 
 /// A consumer of a group; holds until the consumer is removed.
@@ -33,6 +33,16 @@ struct Stored {
 
 /// No consumer.
 const NOBODY: u32 = u32::MAX;
+
+impl Since for Stored {
+    /// What nobody has waits longest.
+    fn since(self) -> u64 {
+        match self.consumer {
+            NOBODY => 0,
+            _ => self.delivered_ms,
+        }
+    }
+}
 
 impl From<Pending> for Stored {
     fn from(pending: Pending) -> Stored {
@@ -214,6 +224,25 @@ impl Group {
         PendingRange {
             items: self.pending.range(start, end),
         }
+    }
+
+    /// Up to `count` pending entries that `takes` accepts: those that nobody has, in the order of their ids, then
+    /// those that were delivered at `until_ms` or before, the earliest first.
+    pub fn claimable(
+        &self,
+        until_ms: u64,
+        count: usize,
+        takes: impl FnMut(StreamId) -> bool,
+    ) -> Vec<(StreamId, Pending)> {
+        let found = self.pending.waiting(until_ms, count, takes);
+        let found = found.into_iter();
+        found.map(|(id, stored)| (id, stored.into())).collect()
+    }
+
+    /// When the first of those entries was delivered that were delivered after `after_ms`; perhaps a time
+    /// between, when there is such an entry.
+    pub fn next_delivered(&self, after_ms: u64) -> Option<u64> {
+        self.pending.next_waiting(after_ms)
     }
 
     /// Makes an entry pending, or changes how it is: who has it, since when, how often delivered. Returns how it

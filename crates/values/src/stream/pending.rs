@@ -7,7 +7,28 @@
 use super::StreamId;
 use crate::alloc::size_class;
 use std::cmp::Ordering;
-use std::collections::VecDeque;
+use std::collections::{BinaryHeap, VecDeque};
+use std::ops::{Deref, DerefMut};
+use std::sync::atomic::{AtomicU64, Ordering as Memory};
+
+/// A value that has waited since some time.
+pub(super) trait Since: Copy {
+    /// What waits longer comes first; [`u64::MAX`] when it does not wait.
+    fn since(self) -> u64;
+}
+
+impl Since for () {
+    fn since(self) -> u64 {
+        u64::MAX
+    }
+}
+
+#[cfg(test)]
+impl Since for u64 {
+    fn since(self) -> u64 {
+        self
+    }
+}
 
 /// An id with its value, without the gap that alignment would leave behind the value.
 #[derive(Clone, Copy, Debug)]
@@ -21,7 +42,55 @@ struct Item<V: Copy> {
 const BLOCK_BYTES: usize = 4096;
 
 /// Sorted by id; never empty; at most [`Ids::BLOCK_LEN`] items.
-type Block<V> = Vec<Item<V>>;
+#[derive(Debug)]
+struct Block<V: Copy> {
+    items: Vec<Item<V>>,
+    /// No item waits since before this. It is not put forward when items go, but when somebody looks for those
+    /// that have waited long and finds none here.
+    since: AtomicU64,
+}
+
+impl<V: Since> Block<V> {
+    fn new(items: Vec<Item<V>>) -> Self {
+        let since = AtomicU64::new(earliest(&items));
+        Block { items, since }
+    }
+
+    fn since(&self) -> u64 {
+        self.since.load(Memory::Relaxed)
+    }
+
+    /// Something that has waited since then is among the items.
+    fn note(&mut self, since: u64) {
+        let earliest = self.since.get_mut();
+        *earliest = since.min(*earliest);
+    }
+}
+
+fn earliest<V: Since>(items: &[Item<V>]) -> u64 {
+    let times = items.iter().map(|item| { item.value }.since());
+    times.min().unwrap_or(u64::MAX)
+}
+
+impl<V: Copy> Deref for Block<V> {
+    type Target = Vec<Item<V>>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.items
+    }
+}
+
+impl<V: Copy> DerefMut for Block<V> {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.items
+    }
+}
+
+impl<V: Since> Clone for Block<V> {
+    fn clone(&self) -> Self {
+        Block::new(self.items.clone())
+    }
+}
 
 /// The ordered map.
 // Invariants: ids ascend within blocks and from block to block. `bytes` is the sum of the blocks'.
@@ -43,7 +112,7 @@ impl<V: Copy> Default for Ids<V> {
 }
 
 /// Copied blocks have no room for more.
-impl<V: Copy> Clone for Ids<V> {
+impl<V: Since> Clone for Ids<V> {
     fn clone(&self) -> Self {
         let blocks = self.blocks.clone();
         Ids {
@@ -58,7 +127,7 @@ fn block_bytes<V: Copy>(block: &Block<V>) -> usize {
     size_class(block.capacity() * size_of::<Item<V>>())
 }
 
-impl<V: Copy> Ids<V> {
+impl<V: Since> Ids<V> {
     const BLOCK_LEN: usize = BLOCK_BYTES / size_of::<Item<V>>();
 
     pub(super) fn len(&self) -> usize {
@@ -82,7 +151,7 @@ impl<V: Copy> Ids<V> {
         let Some(block) = behind.checked_sub(1) else {
             return Place { block: 0, item: 0 };
         };
-        let items = self.blocks.get(block).map_or(&[][..], Vec::as_slice);
+        let items = self.blocks.get(block).map_or(&[][..], |it| it.as_slice());
         let item = items.partition_point(|item| { item.id } < id);
         match item == items.len() {
             true => Place {
@@ -105,13 +174,13 @@ impl<V: Copy> Ids<V> {
     /// Sets the value of an id; returns the one before.
     pub(super) fn insert(&mut self, id: StreamId, value: V) -> Option<V> {
         let place = self.seek(id);
-        if let Some(item) = self
-            .blocks
-            .get_mut(place.block)
-            .and_then(|block| block.get_mut(place.item))
+        if let Some(block) = self.blocks.get_mut(place.block)
+            && let Some(item) = block.get_mut(place.item)
             && { item.id } == id
         {
-            return Some(std::mem::replace(item, Item { id, value }).value);
+            let before = std::mem::replace(item, Item { id, value }).value;
+            block.note(value.since());
+            return Some(before);
         }
         let has_room = |index: usize| {
             let block = self.blocks.get(index);
@@ -122,7 +191,7 @@ impl<V: Copy> Ids<V> {
         let place = match (place.item, place.block.checked_sub(1)) {
             (0, Some(before)) if has_room(before) || !has_room(place.block) => Place {
                 block: before,
-                item: self.blocks.get(before).map_or(0, Vec::len),
+                item: self.blocks.get(before).map_or(0, |it| it.len()),
             },
             _ => place,
         };
@@ -143,6 +212,7 @@ impl<V: Copy> Ids<V> {
                 block.reserve_exact(room);
             }
             block.insert(place.item, item);
+            block.note({ item.value }.since());
             self.bytes = self.bytes - before + block_bytes(block);
             return;
         }
@@ -169,8 +239,9 @@ impl<V: Copy> Ids<V> {
         self.insert_at(place, item);
     }
 
-    fn put_block(&mut self, index: usize, mut block: Block<V>) {
-        block.shrink_to_fit();
+    fn put_block(&mut self, index: usize, mut items: Vec<Item<V>>) {
+        items.shrink_to_fit();
+        let block = Block::new(items);
         self.bytes += block_bytes(&block);
         self.blocks.insert(index, block);
     }
@@ -193,10 +264,11 @@ impl<V: Copy> Ids<V> {
             return Some(value);
         }
         if block.len() < block.capacity() / 4 {
-            block.shrink_to(block.len() * 2);
+            let room = block.len() * 2;
+            block.shrink_to(room);
         }
         self.bytes += block_bytes(block);
-        if self.blocks.get(place.block).map_or(0, Vec::len) < Self::BLOCK_LEN / 4 {
+        if self.blocks.get(place.block).map_or(0, |it| it.len()) < Self::BLOCK_LEN / 4 {
             self.merge(place.block);
         }
         Some(value)
@@ -219,8 +291,57 @@ impl<V: Copy> Ids<V> {
         if let Some(block) = self.blocks.get_mut(left) {
             self.bytes -= block_bytes(block);
             block.extend_from_slice(&right);
+            block.note(right.since());
             self.bytes += block_bytes(block);
         }
+    }
+
+    /// Up to `count` items that have waited since `until` or longer, the longest first, and of those that have
+    /// waited equally long the lowest ids. Those that `takes` refuses do not count. Blocks whose items all have
+    /// waited for a shorter time are passed over.
+    pub(super) fn waiting(
+        &self,
+        until: u64,
+        count: usize,
+        mut takes: impl FnMut(StreamId) -> bool,
+    ) -> Vec<(StreamId, V)> {
+        let mut found: BinaryHeap<(u64, StreamId)> = BinaryHeap::new();
+        for block in self.blocks.iter().filter(|block| block.since() <= until) {
+            let is_full = found.len() >= count;
+            if is_full && found.peek().is_none_or(|(last, _)| block.since() > *last) {
+                continue;
+            }
+            block.since.store(earliest(block), Memory::Relaxed);
+            for item in block.iter() {
+                let entry = ({ item.value }.since(), item.id);
+                let is_full = found.len() >= count;
+                let is_wanted = entry.0 <= until
+                    && (!is_full || found.peek().is_some_and(|last| entry < *last));
+                if is_wanted && takes(entry.1) {
+                    found.push(entry);
+                    if found.len() > count {
+                        found.pop();
+                    }
+                }
+            }
+        }
+        let found = found.into_sorted_vec().into_iter();
+        found
+            .filter_map(|(_, id)| Some((id, self.get(id)?)))
+            .collect()
+    }
+
+    /// Since when the item has waited that has done so longest of those that wait for a shorter time than since
+    /// `after`, or some time before that.
+    pub(super) fn next_waiting(&self, after: u64) -> Option<u64> {
+        let of_block = |block: &Block<V>| {
+            if block.since() > after {
+                return Some(block.since());
+            }
+            let times = block.iter().map(|item| { item.value }.since());
+            times.filter(|since| *since > after).min()
+        };
+        self.blocks.iter().filter_map(of_block).min()
     }
 
     /// Items from `start` to `end`, both included.
@@ -242,7 +363,12 @@ impl<V: Copy> Ids<V> {
 
     #[cfg(test)]
     pub(super) fn check(&self) {
-        let items: Vec<StreamId> = self.blocks.iter().flatten().map(|item| item.id).collect();
+        let items: Vec<StreamId> = self
+            .blocks
+            .iter()
+            .flat_map(|it| it.iter())
+            .map(|item| item.id)
+            .collect();
         assert!(items.is_sorted_by(|a, b| a < b));
         assert_eq!(items.len(), self.len);
         assert_eq!(
@@ -253,6 +379,11 @@ impl<V: Copy> Ids<V> {
             self.blocks
                 .iter()
                 .all(|block| !block.is_empty() && block.len() <= Self::BLOCK_LEN)
+        );
+        assert!(
+            self.blocks
+                .iter()
+                .all(|block| block.since() <= earliest(block))
         );
     }
 }
@@ -281,7 +412,7 @@ pub(super) struct IdsRange<'a, V: Copy> {
     back: Place,
 }
 
-impl<V: Copy> Iterator for IdsRange<'_, V> {
+impl<V: Since> Iterator for IdsRange<'_, V> {
     type Item = (StreamId, V);
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -301,7 +432,7 @@ impl<V: Copy> Iterator for IdsRange<'_, V> {
     }
 }
 
-impl<V: Copy> DoubleEndedIterator for IdsRange<'_, V> {
+impl<V: Since> DoubleEndedIterator for IdsRange<'_, V> {
     fn next_back(&mut self) -> Option<Self::Item> {
         if self.front == self.back {
             return None;

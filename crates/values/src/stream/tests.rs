@@ -310,6 +310,20 @@ proptest! {
                 prop_assert!(ids.range(start, end).eq(there.clone()));
                 prop_assert!(ids.range(start, end).rev().eq(there.rev()));
             }
+            let even = |at: &StreamId| at.ms.is_multiple_of(2);
+            let mut there: Vec<_> = model.iter().map(|(at, value)| (*value, *at)).collect();
+            there.sort_unstable();
+            let later = there.iter().find(|(value, _)| *value > len).map(|(value, _)| *value);
+            let next = ids.next_waiting(len);
+            prop_assert!(next <= later.or(next) && next.is_none_or(|next| next > len));
+            prop_assert_eq!(next.is_some(), later.is_some());
+            there.retain(|(value, at)| *value <= first && even(at));
+            for count in [0, 7, usize::MAX] {
+                let found = ids.waiting(first, count, |at| even(&at));
+                let found = found.into_iter().map(|(at, value)| (value, at));
+                prop_assert!(found.eq(there.iter().copied().take(count)));
+                ids.check();
+            }
         }
         let there = model.iter().map(|(at, value)| (*at, *value));
         prop_assert!(ids.range(StreamId::MIN, StreamId::MAX).eq(there.clone()));

@@ -339,19 +339,12 @@ fn claimable(
     now_ms: u64,
     count: usize,
 ) -> Vec<(StreamId, Pending)> {
-    let is_idle = |pending: &Pending| {
-        pending.consumer.is_none() || now_ms.saturating_sub(pending.delivered_ms) >= min_ms
+    // Time may have gone back since something was delivered; without an idle time everything is claimable.
+    let until_ms = match min_ms {
+        0 => u64::MAX - 1,
+        _ => now_ms.saturating_sub(min_ms),
     };
-    let pending = group.pending_range(StreamId::MIN, StreamId::MAX);
-    let mut found: Vec<_> = pending.filter(|(_, it)| is_idle(it)).collect();
-    found.sort_by_key(|(_, it)| (it.consumer.is_some(), it.delivered_ms));
-    let mut left = count;
-    found.retain(|(id, _)| {
-        let takes = left > 0 && entries.contains(*id);
-        left -= usize::from(takes);
-        takes
-    });
-    found
+    group.claimable(until_ms, count, |id| entries.contains(id))
 }
 
 /// Delivers entries of one stream to one consumer. Each way returns how many.
@@ -520,10 +513,10 @@ fn claimable_at(ctx: &mut Context<'_, '_>, reading: &Reading<'_>) -> Option<u64>
         let Some(group) = stream.groups().get(reading.group) else {
             continue;
         };
-        let pending = group.pending_range(StreamId::MIN, StreamId::MAX);
-        let times = pending.map(|(_, it)| it.delivered_ms.saturating_add(min_ms));
         // What is claimable now and was not delivered does not exist any more.
-        first = times.filter(|at| *at > now_ms).fold(first, u64::min);
+        if let Some(delivered_ms) = group.next_delivered(now_ms.saturating_sub(min_ms)) {
+            first = first.min(delivered_ms.saturating_add(min_ms));
+        }
     }
     Some(first.max(now_ms.saturating_add(LOOK_AGAIN_MIN_MS)))
 }
