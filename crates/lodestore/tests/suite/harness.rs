@@ -180,6 +180,16 @@ impl TestServer {
         Self::start_in(dir, self.setup.clone(), self.args.clone())
     }
 
+    /// The same, with further options for this start only.
+    pub(crate) fn replayed_with(&self, more: &[&str]) -> Self {
+        let dir = fresh_dir();
+        copy_dir(&self.dir, &dir);
+        let args = [self.args.clone(), owned(more)].concat();
+        let mut server = Self::start_in(dir, self.setup.clone(), args);
+        server.args.clone_from(&self.args);
+        server
+    }
+
     /// The commands in the newest increment of the append-only file, in the words of redis-cli.
     pub(crate) fn logged(&self) -> Vec<String> {
         let dir = self.dir.join("appendonlydir");

@@ -18,6 +18,7 @@ mod lists;
 mod loading;
 mod migration;
 mod random;
+mod rewrites;
 mod server;
 mod sets;
 mod snapshots;
