@@ -83,9 +83,9 @@ pub enum LoadError {
     #[error(transparent)]
     Directory(#[from] DirectoryError),
     /// A file cannot be opened, measured, read or cut.
-    #[error("{what} {file}: {text}", text = errno_text(.source))]
+    #[error("{}: {}", .what.replacen("%s", .file, 1), errno_text(.source))]
     Io {
-        /// What was tried.
+        /// What was tried, `%s` standing for the file.
         what: &'static str,
         /// The file.
         file: String,
@@ -303,7 +303,7 @@ fn log_lost_end(info: &FileInfo, files: usize) {
 /// Bytes of a file that count.
 fn size_of(directory: &Directory, info: &FileInfo) -> Result<u64, LoadError> {
     let failed = |source| LoadError::Io {
-        what: "Unable to obtain the length of the AOF file",
+        what: "Unable to obtain the AOF file %s length. stat",
         file: info.display(),
         source,
     };
@@ -439,7 +439,7 @@ impl Session<'_> {
             .storage
             .open(&path, OpenMode::Read)
             .map_err(|source| {
-                let what = "Fatal error: can't open for reading the append log file";
+                let what = "Fatal error: can't open the append log file %s for reading";
                 LoadError::Io {
                     what,
                     file: info.display(),
@@ -668,7 +668,7 @@ impl Session<'_> {
             .open(&directory.path_of(info), OpenMode::Append)
             .and_then(|handle| handle.truncate(offset).and_then(|()| handle.sync_data()))
             .map_err(|source| LoadError::Io {
-                what: "Error truncating the AOF file",
+                what: "Error truncating the AOF file %s",
                 file: file.clone(),
                 source,
             })?;
@@ -690,7 +690,7 @@ impl Session<'_> {
 
 impl FileLoad {
     fn io(&self, source: io::Error) -> LoadError {
-        let what = "Unrecoverable error reading the append only file";
+        let what = "Unrecoverable error reading the append only file %s";
         LoadError::Io {
             what,
             file: self.name.clone(),

@@ -88,7 +88,7 @@ impl Log {
         let checksums = shared.options.checksums;
         let writer = Writer::resume(Arc::new(directory), manifest, &mut loaded, checksums)
             .map_err(|source| LoadError::Io {
-                what: "Can't open the append-only file",
+                what: "Can't open the append-only file %s",
                 file: shared.options.appendfilename.clone(),
                 source,
             })?;

@@ -467,7 +467,7 @@ fn files_must_be_there_and_long_enough() {
         .unwrap_err()
         .to_string();
     assert!(
-        error.starts_with("Unable to obtain the length of the AOF file"),
+        error.starts_with("Unable to obtain the AOF file "),
         "{error}"
     );
     memory.write(
