@@ -1,5 +1,6 @@
 //! `dbfilename`: SAVE, BGSAVE, save points, and the last snapshot before the end.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, sync_channel};
@@ -232,7 +233,8 @@ fn run(server: &Arc<Server>, job: Arc<Job>, receiver: &Receiver<Start>) {
     let Ok(start) = receiver.recv() else { return };
     let state = &server.snapshots;
     let changes = start.changes;
-    let result = write(server, start);
+    let result = catch_unwind(AssertUnwindSafe(|| write(server, start)))
+        .unwrap_or_else(|_| Err(FileError::Failed("The snapshot panicked".to_owned())));
     let kept_peak = job.progress.kept_peak.load(Ordering::Relaxed);
     state.last_kept_peak.store(kept_peak, Ordering::Relaxed);
     let seconds = server.now_ms().saturating_sub(job.started_ms) / 1000;

@@ -16,8 +16,8 @@ use crate::server::Server;
 const ENTRIES_PER_HOLD: usize = 32;
 /// Bytes encoded per lock, but for the last entry.
 const BYTES_PER_HOLD: usize = 16 * 1024;
-/// Entries passed over per lock when marks are taken away.
-const CLEANED_PER_HOLD: usize = 256;
+/// Buckets looked at per lock, whether there is anything to visit in them or not.
+const BUCKETS_PER_HOLD: usize = 32;
 /// A long delay between two keys is cut in pieces, to hear of cancellation.
 const NAP: Duration = Duration::from_millis(5);
 
@@ -238,7 +238,10 @@ impl Walk {
     ) -> Result<usize, SnapshotError> {
         let mut visited = 0;
         let mut result = Ok(());
-        while visited < room && buffers.bytes() < BYTES_PER_HOLD {
+        for _ in 0..BUCKETS_PER_HOLD {
+            if visited >= room || buffers.bytes() >= BYTES_PER_HOLD {
+                break;
+            }
             let more = shard.walk(|db, entry| {
                 let buffer = buffers.of(part.original(db));
                 result = self.shared.encoder.encode(entry, buffer);
@@ -367,9 +370,9 @@ fn clean(server: &Server, first: usize, parts: &[Arc<Mutex<Part>>], job: &Job) {
                 break;
             };
             drop(shard.take_change_hook());
-            let mut visited = 0;
-            while visited < CLEANED_PER_HOLD && shard.walk(|_, _| ControlFlow::Continue(())) {
-                visited += 8;
+            let mut buckets = 0;
+            while buckets < BUCKETS_PER_HOLD && shard.walk(|_, _| ControlFlow::Continue(())) {
+                buckets += 1;
             }
             if shard.is_walked() {
                 break;

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use super::super::harness::{Client, TestServer, dump, fresh_dir};
@@ -163,6 +164,33 @@ fn one_snapshot_at_a_time() {
     )]);
 }
 
+#[test]
+fn a_snapshot_waits_for_a_rewrite_of_the_log() {
+    let server = TestServer::start();
+    let mut client = server.connect();
+    client.check(&[
+        ("MSET a 1 b 2 c 3", "+OK"),
+        ("CONFIG SET rdb-key-save-delay 300000", "+OK"),
+        ("BGREWRITEAOF", "+Background append only file rewriting started"),
+        (
+            "BGSAVE",
+            "-ERR Another child process is active (AOF?): can't BGSAVE right now. Use BGSAVE SCHEDULE in order to \
+             schedule a BGSAVE whenever possible.",
+        ),
+        ("BGSAVE SCHEDULE", "+Background saving scheduled"),
+        ("BGSAVE CANCEL", "+Scheduled background saving cancelled"),
+        ("BGSAVE SCHEDULE", "+Background saving scheduled"),
+        ("SET a 2", "+OK"),
+        ("SAVE", "+OK"),
+        ("SET a 3", "+OK"),
+        ("CONFIG SET rdb-key-save-delay 0", "+OK"),
+    ]);
+    wait_for(&mut client, "rdb_saves", "2");
+    wait_until_saved(&mut client);
+    let content = Content::read(&server.dir().join("dump.rdb"));
+    assert_eq!(content.text(0, "a"), "3");
+}
+
 /// What was changed while a snapshot was given up is in the next one.
 #[test]
 fn a_cancelled_snapshot_leaves_nothing_behind() {
@@ -268,9 +296,9 @@ fn a_signal_saves_too_and_ends_what_is_under_way() {
     save_in_background(&mut client);
     client.line("CONFIG SET rdb-key-save-delay 0");
     client.line("SET newer value");
-    let pid = libc::pid_t::try_from(server.pid()).expect("a process id");
-    // SAFETY: takes no pointers; the process is our own child and has not been waited for.
-    unsafe { libc::kill(pid, libc::SIGTERM) };
+    let pid = server.pid().to_string();
+    let status = Command::new("kill").args(["-TERM", &pid]).status();
+    assert!(status.expect("kill runs").success());
     assert_eq!(server.wait_for_end(), Some(0));
     assert_eq!(Content::read(&server.dir().join("dump.rdb")).len(), 1002);
     assert_eq!(unfinished(server.dir()), Vec::<OsString>::new());
