@@ -5,6 +5,7 @@
 //! [`Storage`] is the seam to the disk.
 
 mod annotation;
+mod backup;
 mod base;
 pub mod check;
 mod chunk;
@@ -28,6 +29,7 @@ pub mod storage;
 mod sync;
 mod writer;
 
+pub use crate::backup::{Backup, BackupError};
 pub use crate::base::BaseJob;
 pub use crate::directory::DirectoryError;
 pub use crate::load::{LoadError, LoadReport, Target, Truncated, load};

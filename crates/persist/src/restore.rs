@@ -325,6 +325,7 @@ impl Restore<'_> {
     }
 
     fn link(&self, from: &Path, to: &Path) -> Result<(), RestoreError> {
+        self.make_room(to)?;
         match self.directory.storage.link(from, to) {
             Ok(()) => Ok(()),
             Err(_) => self.copy_start(from, to, u64::MAX),
@@ -332,8 +333,17 @@ impl Restore<'_> {
     }
 
     /// Copies the first `len` bytes, synced.
+    /// What an earlier try has left under the name goes: written over, a link would take the log with it.
+    fn make_room(&self, to: &Path) -> Result<(), RestoreError> {
+        match self.directory.storage.remove(to) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => self.io(to, Err(error)),
+            _ => Ok(()),
+        }
+    }
+
     fn copy_start(&self, from: &Path, to: &Path, len: u64) -> Result<(), RestoreError> {
         let source = self.open(from)?;
+        self.make_room(to)?;
         let result = self
             .directory
             .storage

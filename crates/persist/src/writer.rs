@@ -223,6 +223,19 @@ impl Writer {
         Err(error)
     }
 
+    /// The manifest up to the file that grows, and the length of that file. `None` while the manifest does not
+    /// name it.
+    pub(crate) fn current(&self) -> Option<(Manifest, u64)> {
+        if self.waiting.is_some() {
+            return None;
+        }
+        let mut manifest = self.manifest.clone();
+        if self.prepared.is_some() {
+            manifest.incr.pop();
+        }
+        Some((manifest, self.len))
+    }
+
     /// Whether bytes stand in the file that no checksum line covers.
     pub(crate) fn wants_closing(&self) -> bool {
         self.checksums && self.checksum.covered() > 0

@@ -166,6 +166,8 @@ pub struct Server {
     pub loading: Loading,
     /// State of shutting down.
     pub shutdown: Shutdown,
+    /// BACKUP.
+    pub backups: crate::commands::server::backup::Backups,
     /// Who we are.
     pub identity: Identity,
     /// Small switches that change at run time.

@@ -200,6 +200,7 @@ fn build(config: Config) -> Result<Arc<Server>, StartError> {
         metrics: Default::default(),
         replication_id: Default::default(),
         loading: Default::default(),
+        backups: Default::default(),
         shutdown: Default::default(),
         identity,
         switches: Default::default(),

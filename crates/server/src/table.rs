@@ -269,8 +269,7 @@ impl CommandTable {
 
 /// The place of the first member or field behind nothing but required arguments of one word.
 fn member(command: &Command) -> Option<usize> {
-    let mut place = 1;
-    for arg in command.args {
+    for (place, arg) in (1..).zip(command.args) {
         let first = arg.args.first().unwrap_or(arg);
         let is_word = first.token.is_none() && arg.token.is_none();
         if arg.optional || !is_word {
@@ -282,7 +281,6 @@ fn member(command: &Command) -> Option<usize> {
         if arg.multiple || !arg.args.is_empty() {
             return None;
         }
-        place += 1;
     }
     None
 }

@@ -1,3 +1,4 @@
+mod backup;
 mod bitmaps;
 mod blocking;
 mod clients;

@@ -427,6 +427,7 @@ parameters! {
     AofRewriteIncrementalFsync = "aof-rewrite-incremental-fsync": Kind::Bool, "yes";
     AofDisableAutoGc = "aof-disable-auto-gc": Kind::Bool, "no", HIDDEN;
     AofHistorySeconds = "aof-history-seconds": int(0, MAX), "0";
+    BackupDir = "backup-dir": text(check::any), "backups", IMMUTABLE;
     KeyLoadDelay = "key-load-delay": int(INT_MIN, INT_MAX), "0", HIDDEN;
     LoadingProcessEventsIntervalBytes = "loading-process-events-interval-bytes": int(1024, INT_MAX), "2097152", HIDDEN, INERT;
     AofLoadCorruptTailMaxSize = "aof-load-corrupt-tail-max-size": int(0, MAX), "0", LATER;

@@ -311,6 +311,13 @@ fn persistence(facts: &Facts<'_>, text: &mut String) {
             "aof_delayed_fsync": log.delayed_fsync,
         );
     }
+    let (backup_s, backup_seconds) = server.backups.last();
+    fields!(text,
+        "backup_in_progress": yes(server.backups.is_running()),
+        "backup_last_status": ok(!server.backups.has_failed()),
+        "backup_last_time": backup_s,
+        "backup_last_time_sec": backup_seconds,
+    );
     if server.loading.is_active() {
         loading(facts, text);
     }

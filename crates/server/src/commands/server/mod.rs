@@ -1,5 +1,6 @@
 //! Server commands: configuration, statistics, diagnosis, the end of the process.
 
+pub mod backup;
 pub mod command;
 pub mod commandlog;
 pub mod config;
@@ -14,6 +15,7 @@ use crate::command::Command;
 
 /// The commands of this group.
 pub const COMMANDS: &[&Command] = &[
+    &backup::BACKUP,
     &process::BGREWRITEAOF,
     &command::COMMAND,
     &commandlog::COMMANDLOG,
