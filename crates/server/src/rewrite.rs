@@ -184,7 +184,11 @@ pub fn switch(server: &Server, on: bool) -> Result<(), String> {
         if !server.log.is_enabled() {
             return Ok(());
         }
-        cancel(server);
+        if cancel(server) {
+            // There is no child, but this is the line by which the end of a rewrite is known.
+            let pid = server.identity.pid;
+            log::info!("Killing running AOF rewrite child: {pid}");
+        }
         let _locked = server.keyspace.lock_all();
         server.log.disable();
         // Who waits for the log to be durable waits in vain now.

@@ -152,20 +152,7 @@ impl Instance {
 }
 
 fn build(config: Config) -> Result<Arc<Server>, StartError> {
-    let renames: Vec<(String, String)> = config
-        .renames()
-        .iter()
-        .map(|rename| {
-            let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-            (text(&rename.from), text(&rename.to))
-        })
-        .collect();
-    let commands = CommandTable::new(crate::commands::GROUPS, &renames).map_err(|reason| {
-        let last = config.renames().last();
-        StartError::Config(last.map_or(reason.clone(), |rename| {
-            rename.location.error(reason.as_str()).to_string()
-        }))
-    })?;
+    let commands = command_table(&config)?;
     let workers = worker_count(&config);
     let keyspace = Keyspace::new_with(keyspace_options(&config, workers), |_| {
         Box::new(ShardTables::default())
@@ -221,6 +208,23 @@ fn build(config: Config) -> Result<Arc<Server>, StartError> {
     refresh_switches(&server);
     server.metrics.note_startup_memory();
     Ok(server)
+}
+
+fn command_table(config: &Config) -> Result<CommandTable, StartError> {
+    let renames: Vec<(String, String)> = config
+        .renames()
+        .iter()
+        .map(|rename| {
+            let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+            (text(&rename.from), text(&rename.to))
+        })
+        .collect();
+    CommandTable::new(crate::commands::GROUPS, &renames).map_err(|reason| {
+        let last = config.renames().last();
+        StartError::Config(last.map_or(reason.clone(), |rename| {
+            rename.location.error(reason.as_str()).to_string()
+        }))
+    })
 }
 
 fn worker_count(config: &Config) -> usize {
