@@ -85,13 +85,14 @@ impl Log {
         let mut manifest = directory.manifest()?;
         directory.upgrade(&mut manifest)?;
         let mut loaded = load_files(&directory, &manifest, &shared.options, target)?;
-        let checksums = shared.options.checksums;
-        let writer = Writer::resume(Arc::new(directory), manifest, &mut loaded, checksums)
-            .map_err(|source| LoadError::Io {
+        let directory = Arc::new(directory);
+        let writer = Writer::resume(directory, manifest, &mut loaded, &shared.options).map_err(
+            |source| LoadError::Io {
                 what: "Can't open the append-only file %s",
                 file: shared.options.appendfilename.clone(),
                 source,
-            })?;
+            },
+        )?;
         let report = loaded.report;
         shared.begin(slot.insert(writer), report.offset);
         lock(&shared.report).base_size = report.base_bytes;

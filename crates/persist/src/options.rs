@@ -29,6 +29,8 @@ pub struct LogOptions {
     pub timestamps: bool,
     /// Write checksum lines.
     pub checksums: bool,
+    /// `aof-use-rdb-preamble`: the base of a log that begins with nothing is an RDB file of nothing.
+    pub rdb_base: bool,
     /// `aof-load-truncated`: a log that ends in the middle of a record is cut, not refused.
     pub load_truncated: bool,
     /// `aof-rewrite-incremental-fsync`: a base is synced piece by piece while it is written, so that the
@@ -59,6 +61,7 @@ impl Default for LogOptions {
             fsync: FsyncPolicy::default(),
             timestamps: true,
             checksums: true,
+            rdb_base: false,
             load_truncated: true,
             incremental_fsync: true,
             auto_gc: true,

@@ -1,9 +1,13 @@
 //! Going on behind what was loaded.
 
 use crate::directory::{CommitError, Directory};
+use crate::history::now_s;
 use crate::increment::{self, Fresh};
 use crate::load::{Loaded, Tail};
 use crate::manifest::{BaseForm, FileInfo, Manifest};
+use crate::options::LogOptions;
+use crate::preamble::LOG_OFFSET_AUX;
+use crate::rdb::{FileWriter, SaveOptions, Version};
 use crate::storage::{OpenMode, append_all, read_full};
 use crate::writer::Writer;
 use std::io;
@@ -18,8 +22,9 @@ impl Writer {
         directory: Arc<Directory>,
         mut manifest: Manifest,
         loaded: &mut Loaded,
-        checksums: bool,
+        options: &LogOptions,
     ) -> io::Result<Self> {
+        let checksums = options.checksums;
         let dropped = manifest.incr.split_off(loaded.increments);
         manifest.history.extend(dropped);
         let open_end = manifest
@@ -39,8 +44,9 @@ impl Writer {
                 (open_last(&directory, last, tail)?, others_len)
             }
             _ => {
-                let fresh = add_increment(&directory, &mut manifest, report.offset, checksums)?;
-                (fresh, report.bytes)
+                let (fresh, base_len) =
+                    add_increment(&directory, &mut manifest, report.offset, options)?;
+                (fresh, report.bytes + base_len)
             }
         };
         // Also when nothing changed: an earlier process may have left it without making it durable.
@@ -139,25 +145,49 @@ fn copy_file(directory: &Directory, info: &FileInfo, copy: &FileInfo, len: u64) 
     Ok(())
 }
 
+/// A snapshot of nothing, at this stream offset.
+fn empty_rdb(offset: u64) -> io::Result<Vec<u8>> {
+    let options = SaveOptions {
+        version: Version::V11,
+        compression: false,
+        checksum: true,
+    };
+    let (now_s, offset) = (now_s().to_string(), offset.to_string());
+    let aux = [
+        ("ctime", now_s.as_str()),
+        ("aof-base", "1"),
+        (LOG_OFFSET_AUX, &offset),
+    ];
+    FileWriter::new(Vec::new(), options, &aux)?.finish()
+}
+
 /// Adds the next increment to a manifest; an empty base before it when there is nothing at all, as
-/// Redis makes one.
+/// Redis makes one. The length of that base, too.
 fn add_increment(
     directory: &Directory,
     manifest: &mut Manifest,
     offset: u64,
-    checksums: bool,
-) -> io::Result<Fresh> {
+    options: &LogOptions,
+) -> io::Result<(Fresh, u64)> {
+    let mut base_len = 0;
     let next = manifest.next_incr(&directory.filename);
     if manifest.is_empty() {
-        let base = manifest.rebase(&directory.filename, BaseForm::Commands, None);
-        Fresh::create(directory, &directory.path_of(&base))?
-            .file
-            .sync_data()?;
+        let form = match options.rdb_base {
+            true => BaseForm::Rdb,
+            false => BaseForm::Commands,
+        };
+        let base = manifest.rebase(&directory.filename, form, None);
+        let mut file = Fresh::create(directory, &directory.path_of(&base))?;
+        if form == BaseForm::Rdb {
+            file.append(&empty_rdb(offset)?)?;
+        }
+        file.file.sync_data()?;
+        base_len = file.len;
         log::info!("Creating AOF base file {} on server start", base.display());
     }
     let path = directory.path_of(&next);
-    let fresh = increment::create(directory, &path, None, offset, checksums)?;
+    let fresh = increment::create(directory, &path, None, offset, options.checksums)?;
     log::info!("Creating AOF incr file {} on server start", next.display());
     manifest.incr.push(next);
-    Ok(fresh)
+    Ok((fresh, base_len))
 }

@@ -245,6 +245,7 @@ fn launch(
     let thread = std::thread::Builder::new()
         .name("rewrite".to_owned())
         .spawn(move || {
+            crate::process::lower_thread_priority();
             // An error has been logged.
             let _ = run(&server, job, enable, Some(sender));
             keyspace::memory::publish();

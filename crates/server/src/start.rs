@@ -269,6 +269,7 @@ fn log_options(config: &Config) -> LogOptions {
         appendfilename: config.text(P::AppendFileName),
         fsync: fsync_policy(config),
         timestamps: config.bool(P::AofTimestampEnabled),
+        rdb_base: config.bool(P::AofUseRdbPreamble),
         load_truncated: config.bool(P::AofLoadTruncated),
         incremental_fsync: config.bool(P::AofRewriteIncrementalFsync),
         auto_gc: !config.bool(P::AofDisableAutoGc),

@@ -45,6 +45,22 @@ pub(super) fn is_running(pid: u32) -> bool {
     }
 }
 
+/// See [`super::lower_thread_priority`].
+pub(super) fn lower_thread_priority(steps: i32) {
+    // On Linux a priority belongs to the thread; elsewhere it would be that of the whole process.
+    #[cfg(target_os = "linux")]
+    // SAFETY: takes no pointers. It only fails where priorities are forbidden altogether.
+    unsafe {
+        libc::setpriority(
+            libc::PRIO_PROCESS,
+            0,
+            libc::getpriority(libc::PRIO_PROCESS, 0) + steps,
+        );
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = steps;
+}
+
 /// Stops the process until somebody continues it.
 pub(super) fn stop_self() {
     // SAFETY: takes no pointers.

@@ -231,6 +231,7 @@ fn start(server: &Server, locked: &mut Locked<'_>, job: Arc<Job>) -> Result<(), 
 /// The body of the thread.
 fn run(server: &Arc<Server>, job: Arc<Job>, receiver: &Receiver<Start>) {
     let Ok(start) = receiver.recv() else { return };
+    crate::process::lower_thread_priority();
     let state = &server.snapshots;
     let changes = start.changes;
     let result = catch_unwind(AssertUnwindSafe(|| write(server, start)))
