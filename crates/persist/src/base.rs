@@ -156,8 +156,10 @@ impl Log {
         let _turn = lock(&shared.sync_turn);
         let preparing = match lock(&shared.writer).as_ref() {
             None => {
-                let directory = shared.open_directory()?;
-                *lock(&shared.opened) = Some(directory);
+                let mut opened = lock(&shared.opened);
+                if opened.is_none() {
+                    *opened = Some(shared.open_directory()?);
+                }
                 return Ok(());
             }
             // It mends by itself or by a base; both make their own increment.
@@ -221,6 +223,14 @@ impl Log {
     /// Gives a base up. A log that waited for it goes on waiting, for another one.
     pub fn abort_base(&self, mut job: BaseJob) {
         job.give_up();
+    }
+}
+
+impl Log {
+    /// Nothing comes of what [`Log::prepare_base`] has done: the directory of a log that is not enabled is let
+    /// go of.
+    pub fn forget_prepared(&self) {
+        *lock(&self.shared.opened) = None;
     }
 }
 

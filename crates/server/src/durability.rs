@@ -105,6 +105,12 @@ pub fn reload(server: &Server, what: Reload) -> Result<(), CommandError> {
 
 /// DEBUG LOADAOF: empties the server and loads the log again. Called without locks held.
 pub fn load_again(server: &Server) -> Result<(), CommandError> {
+    // A rewrite that is under way has the directory of the log.
+    if !crate::rewrite::stop(server) {
+        return Err(CommandError::line(
+            "ERR Error trying to load the AOF files, check server logs: a rewrite does not end",
+        ));
+    }
     let mut locked = server.keyspace.lock_all();
     let was_enabled = server.log.is_enabled();
     server.log.disable();

@@ -9,6 +9,7 @@ use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::Duration;
 
 use keyspace::Locked;
 use persist::rdb::{FileWriter, SaveOptions, Version};
@@ -26,6 +27,8 @@ use crate::snapshot::{self, Form, Job, Output, Purpose, SnapshotError, Walk};
 
 /// So many failures in a row are tried again at once; after them the tries become rare.
 const FAILURES_MAX: u64 = 3;
+/// How long a cancelled rewrite may take to end.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// The longest wait between two tries, in minutes. It starts at one and doubles.
 const WAIT_MAX_MIN: u64 = 60;
 
@@ -222,6 +225,11 @@ pub fn switch(server: &Server, on: bool) -> Result<(), String> {
         })
 }
 
+/// Ends a rewrite that is under way and waits for its end. False when it does not end. Called without locks.
+pub fn stop(server: &Server) -> bool {
+    !cancel(server) || server.snapshots.wait_for_end(PATIENCE)
+}
+
 /// Ends a rewrite that is under way. Whether there was one.
 fn cancel(server: &Server) -> bool {
     match server.snapshots.current() {
@@ -313,6 +321,19 @@ fn begin(
 ) -> Result<(BaseJob, Walk, Form), String> {
     let log = &server.log;
     log.prepare_base().map_err(|error| error.to_string())?;
+    let begun = begin_prepared(server, job, enable);
+    if begun.is_err() {
+        log.forget_prepared();
+    }
+    begun
+}
+
+fn begin_prepared(
+    server: &Arc<Server>,
+    job: &Arc<Job>,
+    enable: bool,
+) -> Result<(BaseJob, Walk, Form), String> {
+    let log = &server.log;
     let mut locked = server.keyspace.lock_all();
     if job.is_cancelled() {
         return Err(SnapshotError::Cancelled.to_string());
