@@ -241,6 +241,22 @@ fn cancel(server: &Server) -> bool {
     }
 }
 
+/// What a new base is to be, as it was asked for.
+#[derive(Clone, Copy)]
+struct Wish {
+    /// Switch the log on when it is off.
+    enable: bool,
+    /// `aof-use-rdb-preamble`.
+    rdb: bool,
+}
+
+impl Wish {
+    fn new(server: &Server, enable: bool) -> Self {
+        let rdb = server.config.bool(P::AofUseRdbPreamble);
+        Self { enable, rdb }
+    }
+}
+
 /// Starts the thread. What is received is how the beginning went.
 fn launch(
     server: &Server,
@@ -249,13 +265,14 @@ fn launch(
 ) -> Result<Receiver<Result<(), String>>, String> {
     let server = server.me.upgrade().ok_or("the server is shutting down")?;
     let (sender, receiver) = sync_channel(1);
+    let wish = Wish::new(&server, enable);
     let failures = Arc::clone(&server);
     let thread = std::thread::Builder::new()
         .name("rewrite".to_owned())
         .spawn(move || {
             crate::process::lower_thread_priority();
             // An error has been logged.
-            let _ = run(&server, job, enable, Some(sender));
+            let _ = run(&server, job, wish, Some(sender));
             keyspace::memory::publish();
         });
     thread.map(|_| receiver).map_err(|error| {
@@ -276,17 +293,17 @@ pub fn new_base(server: &Server) -> Result<(), String> {
         .snapshots
         .claim(Purpose::Rewrite, server.now_ms())
         .ok_or("another snapshot is under way")?;
-    run(&server, job, true, None)
+    run(&server, job, Wish::new(&server, true), None)
 }
 
 fn run(
     server: &Arc<Server>,
     job: Arc<Job>,
-    enable: bool,
+    wish: Wish,
     begun: Option<SyncSender<Result<(), String>>>,
 ) -> Result<(), String> {
     let state = &server.rewrites;
-    let started = begin(server, &job, enable);
+    let started = begin(server, &job, wish);
     if let Some(begun) = begun {
         let told = started.as_ref().map(|_| ()).map_err(Clone::clone);
         // Nobody may be interested.
@@ -317,11 +334,11 @@ fn run(
 fn begin(
     server: &Arc<Server>,
     job: &Arc<Job>,
-    enable: bool,
+    wish: Wish,
 ) -> Result<(BaseJob, Walk, Form), String> {
     let log = &server.log;
     log.prepare_base().map_err(|error| error.to_string())?;
-    let begun = begin_prepared(server, job, enable);
+    let begun = begin_prepared(server, job, wish);
     if begun.is_err() {
         log.forget_prepared();
     }
@@ -331,17 +348,17 @@ fn begin(
 fn begin_prepared(
     server: &Arc<Server>,
     job: &Arc<Job>,
-    enable: bool,
+    wish: Wish,
 ) -> Result<(BaseJob, Walk, Form), String> {
     let log = &server.log;
     let mut locked = server.keyspace.lock_all();
     if job.is_cancelled() {
         return Err(SnapshotError::Cancelled.to_string());
     }
-    let form = form(server, &locked);
+    let form = form(server, &locked, wish.rdb);
     let base = match form {
-        Form::Rdb(_) => log.begin_base(BaseForm::Rdb, enable),
-        Form::Commands => log.begin_base(BaseForm::Commands, enable),
+        Form::Rdb(_) => log.begin_base(BaseForm::Rdb, wish.enable),
+        Form::Commands => log.begin_base(BaseForm::Commands, wish.enable),
     };
     let base = base.map_err(|error| error.to_string())?;
     let walk = snapshot::begin(server, &mut locked, form, job);
@@ -353,11 +370,10 @@ fn begin_prepared(
 
 /// How the base is written. Commands can say everything but libraries of functions; a strict `rdb-version` cannot
 /// say everything that commands can.
-fn form(server: &Server, locked: &Locked<'_>) -> Form {
+fn form(server: &Server, locked: &Locked<'_>, wanted: bool) -> Form {
     let deadlines = snapshot::has_field_deadlines(locked);
     let options = save_options(&server.config, deadlines);
     let has_functions = !server.lock_functions().is_empty();
-    let wanted = server.config.bool(P::AofUseRdbPreamble);
     let fits = !deadlines || options.version >= Version::V12;
     if has_functions || wanted && fits {
         Form::Rdb(options)
