@@ -3,6 +3,7 @@
 //! Where does X live? `commands/` has one file or folder per command group; `dispatch` is the one way
 //! a request goes; `context` is all that a handler may touch; `net/` owns sockets and event loops.
 
+pub mod backup;
 pub mod blocking;
 pub mod client;
 pub mod clock;

@@ -12,18 +12,17 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
 use keyspace::Locked;
-use persist::rdb::{FileWriter, SaveOptions, Version};
-use persist::{BaseForm, BaseJob, LOG_OFFSET_AUX};
+use persist::rdb::{SaveOptions, Version};
+use persist::{BaseForm, BaseJob};
 
 use crate::config::P;
 use crate::error::CommandError;
 use crate::forms::save_options;
 use crate::image::write_command;
-use crate::info::{LODESTORE_VERSION, REDIS_VERSION};
 use crate::net::mailbox::Message;
 use crate::process::os_text;
 use crate::server::Server;
-use crate::snapshot::{self, Form, Job, Output, Purpose, SnapshotError, Walk};
+use crate::snapshot::{self, Form, Job, Output, Purpose, SnapshotError, Walk, begin_file};
 
 /// So many failures in a row are tried again at once; after them the tries become rare.
 const FAILURES_MAX: u64 = 3;
@@ -399,7 +398,8 @@ fn write_rdb(
     walk: Walk,
     options: SaveOptions,
 ) -> Result<BaseJob, SnapshotError> {
-    let writer = match begin_rdb(server, base, &walk, options) {
+    let offset = Some(base.offset());
+    let writer = match begin_file(server, base, options, true, offset, walk.sizes()) {
         Ok(writer) => writer,
         Err(error) => {
             walk.abandon();
@@ -408,34 +408,6 @@ fn write_rdb(
     };
     let (writer, _) = walk.write(writer)?;
     Ok(writer.finish()?)
-}
-
-fn begin_rdb(
-    server: &Server,
-    base: BaseJob,
-    walk: &Walk,
-    options: SaveOptions,
-) -> io::Result<FileWriter<BaseJob>> {
-    let now_s = (server.now_ms() / 1000).to_string();
-    let used = keyspace::memory::used().to_string();
-    let offset = base.offset().to_string();
-    let aux = [
-        ("redis-ver", REDIS_VERSION),
-        ("redis-bits", "64"),
-        ("ctime", &now_s),
-        ("used-mem", &used),
-        ("aof-base", "1"),
-        ("lodestore-ver", LODESTORE_VERSION),
-        (LOG_OFFSET_AUX, &offset),
-    ];
-    let mut writer = FileWriter::new(base, options, &aux)?;
-    for library in server.lock_functions().iter() {
-        writer.function(library)?;
-    }
-    for size in walk.sizes() {
-        writer.sizes(size.db, size.keys, size.volatile)?;
-    }
-    Ok(writer)
 }
 
 fn write_commands(base: BaseJob, walk: Walk) -> Result<BaseJob, SnapshotError> {

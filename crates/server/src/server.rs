@@ -167,7 +167,7 @@ pub struct Server {
     /// State of shutting down.
     pub shutdown: Shutdown,
     /// BACKUP.
-    pub backups: crate::commands::server::backup::Backups,
+    pub backups: crate::backup::Backups,
     /// Who we are.
     pub identity: Identity,
     /// Small switches that change at run time.

@@ -35,11 +35,12 @@ use crate::lru::AccessNow;
 use crate::process::os_text;
 use crate::server::Server;
 
+pub(crate) use file::begin_file;
 pub use file::remove_interrupted;
 pub use job::{Job, Progress, Purpose, Report, Snapshots};
 pub use save::{
-    Save, after_flush_all, background, cancel, finish_stopped, note_loaded, refuses_writes, save,
-    save_before_stop, stop_running, tick,
+    Save, after_flush_all, background, cancel, copy, finish_stopped, note_loaded, refuses_writes,
+    save, save_before_stop, stop_running, tick,
 };
 pub use walk::{Figures, Size, Walk, begin};
 

@@ -125,15 +125,15 @@ impl Output for DumpFile {
 }
 
 impl DumpFile {
-    /// Begins the file that `dbfilename` and `dir` name now, with the data of `log_offset`.
+    /// Begins the file that `dbfilename` names now, in this directory, with the data of `log_offset`.
     pub(super) fn create(
         server: &Server,
+        dir: PathBuf,
         in_background: bool,
         options: SaveOptions,
         log_offset: u64,
         sizes: &[Size],
     ) -> Result<DumpFile, FileError> {
-        let dir = server.config.dir();
         let temp_name = temp_name(server, in_background);
         let path = dir.join(&temp_name);
         let storage = Arc::clone(&server.snapshots.storage);
@@ -151,7 +151,9 @@ impl DumpFile {
             is_kept: false,
         };
         let sink = Sink(Arc::clone(&file));
-        let writer = begin_file(server, sink, options, log_offset, sizes)
+        // Without a log the snapshot is what is newest: a server that starts with both tells them apart by this field.
+        let log_offset = server.log.is_enabled().then_some(log_offset);
+        let writer = begin_file(server, sink, options, false, log_offset, sizes)
             .map_err(|error| write_error("rdbSaveRio", &error))?;
         Ok(DumpFile {
             writer,
@@ -211,28 +213,28 @@ fn temp_name(server: &Server, in_background: bool) -> String {
     }
 }
 
-fn begin_file(
+/// Begins a file: what it says of itself, libraries of functions, sizes of databases. `aof_base`: it is the base of
+/// a log.
+pub(crate) fn begin_file<W: Write>(
     server: &Server,
-    sink: Sink,
+    sink: W,
     options: SaveOptions,
-    log_offset: u64,
+    aof_base: bool,
+    log_offset: Option<u64>,
     sizes: &[Size],
-) -> io::Result<FileWriter<Sink>> {
+) -> io::Result<FileWriter<W>> {
     let now_s = (server.now_ms() / 1000).to_string();
     let used = keyspace::memory::used().to_string();
-    let offset = log_offset.to_string();
+    let offset = log_offset.map(|offset| offset.to_string());
     let mut aux = vec![
         ("redis-ver", REDIS_VERSION),
         ("redis-bits", "64"),
         ("ctime", &now_s),
         ("used-mem", &used),
-        ("aof-base", "0"),
+        ("aof-base", if aof_base { "1" } else { "0" }),
         ("lodestore-ver", LODESTORE_VERSION),
     ];
-    // Without a log the snapshot is what is newest: a server that starts with both tells them apart by this field.
-    if server.log.is_enabled() {
-        aux.push((LOG_OFFSET_AUX, &offset));
-    }
+    aux.extend(offset.as_deref().map(|offset| (LOG_OFFSET_AUX, offset)));
     let mut writer = FileWriter::new(sink, options, &aux)?;
     for library in server.lock_functions().iter() {
         writer.function(library)?;

@@ -13,6 +13,8 @@ pub enum Purpose {
     Save,
     /// The base of the log.
     Rewrite,
+    /// A file elsewhere (BACKUP).
+    Copy,
 }
 
 /// How far a snapshot is.
@@ -142,7 +144,7 @@ pub struct Snapshots {
     pub is_final: AtomicBool,
     /// Numbers temporary files.
     pub(super) serial: AtomicU64,
-    pub(super) storage: Arc<dyn Storage>,
+    pub(crate) storage: Arc<dyn Storage>,
 }
 
 impl Default for Snapshots {

@@ -1,12 +1,14 @@
 //! `dbfilename`: SAVE, BGSAVE, save points, and the last snapshot before the end.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::Duration;
 
 use keyspace::{EntryRef, Locked};
+use persist::rdb::SaveOptions;
 
 use super::file::{DumpFile, FileError};
 use super::hook::Buffers;
@@ -93,7 +95,7 @@ fn write_locked(
         .filter(|size| size.keys > 0)
         .collect();
     let offset = server.log.appended();
-    let mut file = DumpFile::create(server, false, options, offset, &sizes)?;
+    let mut file = DumpFile::create(server, server.config.dir(), false, options, offset, &sizes)?;
     let mut buffer = Vec::new();
     for size in &sizes {
         each_entry(locked, size.db, &mut |entry| {
@@ -183,7 +185,7 @@ pub fn background(
 /// What the thread of a snapshot begins with.
 struct Start {
     walk: Walk,
-    options: persist::rdb::SaveOptions,
+    options: SaveOptions,
     /// The counter of changes at the start.
     changes: u64,
 }
@@ -257,8 +259,17 @@ fn run(server: &Arc<Server>, job: Arc<Job>, receiver: &Receiver<Start>) {
 }
 
 fn write(server: &Arc<Server>, start: Start) -> Result<(), FileError> {
-    let Start { walk, options, .. } = start;
-    let file = DumpFile::create(server, true, options, walk.log_offset(), walk.sizes());
+    write_walk(server, server.config.dir(), start.walk, start.options)
+}
+
+fn write_walk(
+    server: &Arc<Server>,
+    dir: PathBuf,
+    walk: Walk,
+    options: SaveOptions,
+) -> Result<(), FileError> {
+    let offset = walk.log_offset();
+    let file = DumpFile::create(server, dir, true, options, offset, walk.sizes());
     let (file, figures) = match file {
         Ok(file) => walk.write(file)?,
         Err(error) => {
@@ -275,6 +286,25 @@ fn write(server: &Arc<Server>, start: Start) -> Result<(), FileError> {
         figures.longest_hold_us
     );
     file.finish()
+}
+
+/// Writes the file into another directory, from a snapshot of this moment; the file of the server itself stays as
+/// it is. Called without locks of shards held.
+///
+/// # Errors
+/// Another snapshot is under way, or the file cannot be written.
+pub fn copy(server: &Arc<Server>, dir: PathBuf) -> Result<(), String> {
+    let job = server
+        .snapshots
+        .claim(Purpose::Copy, server.now_ms())
+        .ok_or("another snapshot is under way")?;
+    let (walk, options) = {
+        let mut locked = server.keyspace.lock_all();
+        let options = save_options(&server.config, has_field_deadlines(&locked));
+        let walk = super::begin(server, &mut locked, Form::Rdb(options), &job);
+        (walk, options)
+    };
+    write_walk(server, dir, walk, options).map_err(|error| error.to_string())
 }
 
 /// BGSAVE CANCEL: what it answers.
@@ -408,6 +438,7 @@ pub fn stop_running(server: &Server, force: bool) -> bool {
             log::warn!("Writing initial AOF, can't exit.");
             return false;
         }
+        Purpose::Copy => log::warn!("There is a backup under way. Ending it!"),
         Purpose::Rewrite => log::warn!("There is a child rewriting the AOF. Killing it!"),
     }
     job.cancel();
