@@ -456,8 +456,10 @@ pub(crate) fn timer(worker: &mut Worker, server: &Server, token: usize) {
     let exec = &mut worker.exec;
     let keys = waiter.keys.iter();
     exec.ready.extend(keys.map(|key| (waiter.db, key.clone())));
-    serve(exec, server, &mut server.keyspace.lock_many(&waiter.shards));
-    if !exec.ready.is_empty() {
+    let served = dispatch::guarded(server, "the service of a blocked client", || {
+        serve(exec, server, &mut server.keyspace.lock_many(&waiter.shards));
+    });
+    if served.is_some() && !exec.ready.is_empty() {
         serve_later(exec, server);
     }
     // Whether it was served or goes on waiting: until that is known here it keeps a timer.

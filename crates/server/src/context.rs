@@ -304,13 +304,18 @@ impl<'c, 'k> Data<'c, 'k> {
         }
     }
 
+    /// The shard of a key, which is locked: a change of another one could be answered and logged without
+    /// being made.
+    ///
+    /// # Panics
+    /// When the shard is not locked, a defect of the command's metadata. The dispatcher answers with an error
+    /// then and refuses further writes.
     #[inline]
-    fn shard(&mut self, key: Key<'_>) -> Option<&mut Shard> {
-        debug_assert!(
-            self.locked.shard(key.hash).is_some(),
-            "a handler touched a key whose shard the dispatcher did not lock"
-        );
-        self.locked.shard_mut(key.hash)
+    fn shard(&mut self, key: Key<'_>) -> &mut Shard {
+        match self.locked.shard_mut(key.hash) {
+            Some(shard) => shard,
+            None => not_locked(),
+        }
     }
 
     // Only LFU spends a random number per access.
@@ -331,7 +336,7 @@ impl<'c, 'k> Data<'c, 'k> {
         let (touch, reads) = (self.touch, self.reads);
         let clock = server.lru.now();
         let random = self.random_for(clock);
-        let shard = self.shard(key)?;
+        let shard = self.shard(key);
         let found = match (lives, touch) {
             (false, _) => None,
             (true, true) => {
@@ -358,7 +363,7 @@ impl<'c, 'k> Data<'c, 'k> {
             return None;
         }
         let db = self.db;
-        self.shard(key)?.find(db, key.hash, key.bytes)
+        self.shard(key).find(db, key.hash, key.bytes)
     }
 
     /// The key for changing its value; touches LRU/LFU.
@@ -370,8 +375,7 @@ impl<'c, 'k> Data<'c, 'k> {
         let touch = self.touch;
         let clock = self.server.lru.now();
         let random = self.random_for(clock);
-        let shard = self.shard(key)?;
-        let mut entry = shard.find_mut(db, key.hash, key.bytes)?;
+        let mut entry = self.shard(key).find_mut(db, key.hash, key.bytes)?;
         if touch {
             let lru = clock.touch(entry.lru(), random);
             entry.set_lru(lru);
@@ -437,9 +441,7 @@ impl<'c, 'k> Data<'c, 'k> {
         {
             self.server.note_deadline(at);
         }
-        let Some(shard) = self.shard(key) else {
-            return false;
-        };
+        let shard = self.shard(key);
         let before = shard.len(db);
         let old = shard.put(db, key.hash, key.bytes, value, deadline, lru);
         let existed = shard.len(db) == before;
@@ -483,7 +485,7 @@ impl<'c, 'k> Data<'c, 'k> {
     /// Takes a key out with its value.
     pub fn take(&mut self, key: Key<'_>) -> Option<keyspace::Removed> {
         let db = self.db;
-        let old = self.shard(key)?.remove(db, key.hash, key.bytes)?;
+        let old = self.shard(key).remove(db, key.hash, key.bytes)?;
         self.signal_gone(key);
         Some(old)
     }
@@ -504,9 +506,7 @@ impl<'c, 'k> Data<'c, 'k> {
     pub fn set_access(&mut self, key: Key<'_>, access: Access) {
         let field = self.server.lru.now().restored(access);
         let db = self.db;
-        if let Some(shard) = self.shard(key)
-            && let Some(mut entry) = shard.find_mut(db, key.hash, key.bytes)
-        {
+        if let Some(mut entry) = self.shard(key).find_mut(db, key.hash, key.bytes) {
             entry.set_lru(field);
         }
     }
@@ -518,7 +518,7 @@ impl<'c, 'k> Data<'c, 'k> {
         }
         let db = self.db;
         self.shard(key)
-            .is_some_and(|shard| shard.set_deadline(db, key.hash, key.bytes, deadline))
+            .set_deadline(db, key.hash, key.bytes, deadline)
     }
 
     /// A key was changed: watchers, the change counter and the keyspace event.
@@ -532,9 +532,8 @@ impl<'c, 'k> Data<'c, 'k> {
     pub fn changed_times(&mut self, n: u64, key: Key<'_>, class: EventClass, event: &'static str) {
         self.effects.add_dirty(n);
         let db = self.db;
-        if let Some(shard) = self.shard(key)
-            && shard.volatile_elements(db) > 0
-        {
+        let shard = self.shard(key);
+        if shard.volatile_elements(db) > 0 {
             shard.sync_elements(db, key.hash, key.bytes);
         }
         self.touch_watchers(key);
@@ -544,9 +543,7 @@ impl<'c, 'k> Data<'c, 'k> {
     /// Must be called after elements of the collection have got deadlines, before [`Data::changed`].
     pub fn sync_elements(&mut self, key: Key<'_>) {
         let db = self.db;
-        if let Some(shard) = self.shard(key) {
-            shard.sync_elements(db, key.hash, key.bytes);
-        }
+        self.shard(key).sync_elements(db, key.hash, key.bytes);
     }
 
     /// Removes a collection that has no elements left, with its event. True when it did.
@@ -554,7 +551,7 @@ impl<'c, 'k> Data<'c, 'k> {
         let db = self.db;
         let is_empty = self
             .shard(key)
-            .and_then(|shard| shard.find(db, key.hash, key.bytes))
+            .find(db, key.hash, key.bytes)
             .is_some_and(|entry| entry.value().element_count() == Some(0));
         if is_empty {
             if let Some(old) = self.take(key) {
@@ -581,8 +578,13 @@ impl<'c, 'k> Data<'c, 'k> {
         let entries = keys.iter().zip(hidden);
         entries
             .map(|(key, hidden)| {
-                let shard = locked.shard(key.hash).filter(|_| !hidden)?;
-                shard.find(db, key.hash, key.bytes)
+                if hidden {
+                    return None;
+                }
+                match locked.shard(key.hash) {
+                    Some(shard) => shard.find(db, key.hash, key.bytes),
+                    None => not_locked(),
+                }
             })
             .collect()
     }
@@ -599,7 +601,7 @@ impl<'c, 'k> Data<'c, 'k> {
 
     /// What the server keeps beside the shard of `key`.
     pub fn tables(&mut self, key: Key<'_>) -> Option<&mut ShardTables> {
-        self.shard(key)?.attachment_mut::<ShardTables>()
+        self.shard(key).attachment_mut::<ShardTables>()
     }
 
     /// A keyspace event.
@@ -615,20 +617,14 @@ impl<'c, 'k> Data<'c, 'k> {
     #[inline]
     fn reap(&mut self, key: Key<'_>) -> bool {
         let db = self.db;
-        match self.shard(key) {
-            Some(shard) if shard.volatile(db) > 0 || shard.volatile_elements(db) > 0 => {
-                self.reap_volatile(key)
-            }
-            _ => true,
-        }
+        let shard = self.shard(key);
+        let has_volatile = shard.volatile(db) > 0 || shard.volatile_elements(db) > 0;
+        !has_volatile || self.reap_volatile(key)
     }
 
     fn reap_volatile(&mut self, key: Key<'_>) -> bool {
         let (db, now_ms) = (self.db, self.now_ms);
-        let Some(entry) = self
-            .shard(key)
-            .and_then(|shard| shard.find(db, key.hash, key.bytes))
-        else {
+        let Some(entry) = self.shard(key).find(db, key.hash, key.bytes) else {
             return true;
         };
         let is_due = |deadline: Option<u64>| deadline.is_some_and(|at| at <= now_ms);
@@ -673,9 +669,8 @@ impl<'c, 'k> Data<'c, 'k> {
         }
         let (db, now_ms) = (self.db, self.now_ms);
         let mut gone = ExpiredElements::default();
-        if let Some(shard) = self.shard(key) {
-            shard.expire_elements(db, key.hash, key.bytes, now_ms, &mut gone);
-        }
+        self.shard(key)
+            .expire_elements(db, key.hash, key.bytes, now_ms, &mut gone);
         let emptied = gone.emptied;
         self.note_expired_elements(key, &gone);
         !emptied
@@ -741,6 +736,14 @@ impl<'c, 'k> Data<'c, 'k> {
         self.signal_gone(key);
         self.notify(EventClass::Expired, "expired", key);
     }
+}
+
+#[cold]
+#[inline(never)]
+#[track_caller]
+#[expect(clippy::panic, reason = "going on would lose an acknowledged write")]
+fn not_locked() -> ! {
+    panic!("a command touched a key whose shard is not locked")
 }
 
 /// Elements named in one command of the log: bounds its length.

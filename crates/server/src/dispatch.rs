@@ -5,6 +5,7 @@
 
 mod admission;
 
+use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
 
@@ -19,6 +20,7 @@ use crate::command::{Flags, Locks, Outcome};
 use crate::context::{Context, Data, LocatedKey, Random};
 use crate::effects::Effects;
 use crate::error::CommandError;
+use crate::fault::Stage;
 use crate::server::Server;
 use crate::stats::WorkerStats;
 use crate::table::{Entry, KeyPlan, KeyPosition, key_positions};
@@ -109,7 +111,8 @@ impl<'a> Request<'a> {
 /// everything else gives them back first, because it may lock by itself.
 pub type Held<'k> = Option<Locked<'k>>;
 
-/// Runs one request of a client.
+/// Runs one request of a client. A panic at any stage leaves an error reply, no lock and no waiting client
+/// behind, and a server that refuses further writes.
 pub fn run<'k>(
     exec: &mut Executor,
     server: &'k Server,
@@ -118,6 +121,59 @@ pub fn run<'k>(
     out: &mut Output,
     held: &mut Held<'k>,
 ) -> Verdict {
+    let mark = out.mark();
+    let name = request.entry.ok().flatten().map(|entry| entry.full_name);
+    let verdict = guarded(server, name.unwrap_or("a request"), || {
+        offer(exec, server, session, request, out, held)
+    });
+    verdict.unwrap_or_else(|| {
+        *held = None;
+        out.truncate_to(mark);
+        give_up(exec, server, session);
+        let error = internal_error(name.unwrap_or_default());
+        write_error(exec, server, session.protocol, &error, out);
+        Verdict::Done
+    })
+}
+
+/// What an execution that panicked may have begun is ended, without any lock held: its transaction, its wait,
+/// and the service of clients that it has fed.
+#[cold]
+fn give_up(exec: &mut Executor, server: &Server, session: &mut Session) {
+    let ended = guarded(server, "the end of a command that panicked", || {
+        crate::commands::transactions::discard(server, session);
+        let waiter = session.new_waiter.take();
+        crate::blocking::forget(server, session, waiter);
+        if !exec.ready.is_empty() {
+            crate::blocking::serve_later(exec, server);
+        }
+    });
+    if ended.is_none() {
+        exec.ready.clear();
+    }
+}
+
+/// Runs a part of the server that holds locks or changes data. A panic in it is logged with its backtrace,
+/// and from then on the server refuses writes, because keys may be half-changed; the answer is `None`.
+pub fn guarded<T>(server: &Server, what: &str, work: impl FnOnce() -> T) -> Option<T> {
+    let result = catch_unwind(AssertUnwindSafe(work));
+    result
+        .map_err(|panic| {
+            note_panic(what, panic.as_ref());
+            server.switches.half_changed.store(true, Ordering::Release);
+        })
+        .ok()
+}
+
+fn offer<'k>(
+    exec: &mut Executor,
+    server: &'k Server,
+    session: &mut Session,
+    request: Request<'_>,
+    out: &mut Output,
+    held: &mut Held<'k>,
+) -> Verdict {
+    server.faults.reach(Stage::Admission);
     if held.is_some() && !runs_under_held(server, session, request) {
         *held = None;
     }
@@ -577,24 +633,34 @@ pub fn execute(
 /// A handler panicked: a defect. The client gets an error, the log gets the story, and nothing that
 /// the handler may have left half-changed goes unsaid.
 #[cold]
-fn panicked(server: &Server, entry: &Entry, panic: &(dyn std::any::Any + Send)) -> CommandError {
-    let text = panic
-        .downcast_ref::<&str>()
-        .map(|text| (*text).to_owned())
-        .or_else(|| panic.downcast_ref::<String>().cloned())
-        .unwrap_or_default();
-    log::error!(
-        "The handler of '{}' panicked: {text}\n{}",
-        entry.full_name,
-        std::backtrace::Backtrace::force_capture()
-    );
+fn panicked(server: &Server, entry: &Entry, panic: &(dyn Any + Send)) -> CommandError {
+    note_panic(&format!("the handler of '{}'", entry.full_name), panic);
     if entry.command.flags.has(Flags::WRITE) {
         server.switches.half_changed.store(true, Ordering::Release);
     }
+    internal_error(entry.full_name)
+}
+
+pub(crate) fn internal_error(command: &str) -> CommandError {
     CommandError::owned(format!(
-        "ERR internal error in '{}', see the log of the server",
-        entry.full_name
+        "ERR internal error in '{command}', see the log of the server"
     ))
+}
+
+#[cold]
+fn note_panic(what: &str, panic: &(dyn Any + Send)) {
+    log::error!(
+        "A panic in {what}: {}\n{}",
+        panic_text(panic),
+        std::backtrace::Backtrace::force_capture()
+    );
+}
+
+/// The message of a panic.
+pub fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no message")
 }
 
 /// Which of the locked shards a command read or changed.
@@ -674,7 +740,9 @@ fn append_effects(
     touched: Touched<'_>,
 ) -> Option<u64> {
     let (db, bytes) = exec.effects.take()?;
+    server.faults.reach(Stage::BeforeLog);
     let offset = server.log.append(db, bytes, exec.now_ms);
+    server.faults.reach(Stage::AfterLog);
     match touched {
         Touched::All => locked
             .shards_mut()

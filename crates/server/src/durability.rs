@@ -1,7 +1,6 @@
 //! The server's side of the log: when replies may leave, what a broken disk means, loading again.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use keyspace::Locked;
 use persist::Admission;
@@ -32,9 +31,9 @@ pub fn flush(server: &Server) -> u64 {
 /// unknown state.
 #[inline]
 pub fn admit_write(server: &Server) -> Result<(), CommandError> {
-    if server.switches.half_changed.load(Ordering::Relaxed) {
+    if server.is_half_changed() {
         return Err(CommandError::line(
-            "MISCONF A command failed half-way through its changes; writes are refused until a restart",
+            "MISCONF A defect interrupted a change, see the log of the server; writes are refused until a restart",
         ));
     }
     match server.log.admission() {

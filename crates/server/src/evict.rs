@@ -7,6 +7,7 @@ use keyspace::{Choice, Policy, Victim};
 use crate::config::{MaxmemoryPolicy, P};
 use crate::context::{EventClass, Key};
 use crate::dispatch::{self, Executor};
+use crate::fault::Stage;
 use crate::server::Server;
 
 /// Keys evicted before one command at most; when that was not enough, the next command goes on.
@@ -58,7 +59,8 @@ pub fn make_room(exec: &mut Executor, server: &Server) -> bool {
         return true;
     }
     let policy = policy(server);
-    if policy == Policy::NoEviction || server.config.bool(P::ImportMode) {
+    if policy == Policy::NoEviction || server.config.bool(P::ImportMode) || server.is_half_changed()
+    {
         return false;
     }
     evict_some(exec, server, policy, max)
@@ -133,6 +135,7 @@ fn evict_one(exec: &mut Executor, server: &Server, policy: Policy, shard: usize)
     dispatch::internal(exec, server, &mut locked, db, |data| {
         if let Some(old) = data.take(key) {
             data.free_by(P::LazyfreeLazyEviction, old);
+            server.faults.reach(Stage::Evict);
             data.effects.push(db, &[word, key.bytes]);
             data.touch_watchers(key);
             data.stats.evicted_keys.add(1);

@@ -7,6 +7,7 @@ use keyspace::{OnExpired, Type};
 use crate::config::P;
 use crate::context::ExpiredElements;
 use crate::dispatch::{self, Executor};
+use crate::fault::Stage;
 use crate::server::Server;
 
 /// Work per lock of a shard, in looks at entries (each a cache miss or two): some tens of
@@ -19,6 +20,12 @@ const LOCKS_PER_TURN: usize = 64;
 
 /// Removes what is due. Returns when there is work again (Unix milliseconds; `u64::MAX`: never).
 pub fn run(exec: &mut Executor, server: &Server, from: &mut usize) -> u64 {
+    let cycle = dispatch::guarded(server, "active expiry", || cycle(exec, server, from));
+    // After a panic nothing expires by itself any more.
+    cycle.unwrap_or(u64::MAX)
+}
+
+fn cycle(exec: &mut Executor, server: &Server, from: &mut usize) -> u64 {
     if !is_active(exec, server) {
         // Looked at again soon: the switch has no waker. Stored, because what is due stays due meanwhile
         // and would keep the worker awake.
@@ -60,6 +67,7 @@ fn is_active(exec: &Executor, server: &Server) -> bool {
     server.switches.active_expire.load(Ordering::Relaxed)
         && !server.pause.stops_expiry(exec.now_ms)
         && !server.loading.is_active()
+        && !server.is_half_changed()
         && !server.config.bool(P::ImportMode)
 }
 
@@ -89,6 +97,7 @@ fn expire_shard(exec: &mut Executor, server: &Server, shard: usize) -> (bool, Op
             server.lazy.free(Box::new(old));
         }
     }
+    server.faults.reach(Stage::Expire);
     for chunk in due.entries.chunk_by(|a, b| a.0 == b.0) {
         let Some((db, _)) = chunk.first() else {
             continue;

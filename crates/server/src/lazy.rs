@@ -1,6 +1,7 @@
 //! Freeing in the background: big values and whole databases.
 
 use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Mutex, PoisonError, Weak};
@@ -51,13 +52,22 @@ impl Background {
 
     fn send(&self, job: Job) {
         let sender = self.sender.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Err(refused) = sender.send(job) {
+        let sent = sender.send(job);
+        // The job may send another one.
+        drop(sender);
+        if let Err(refused) = sent {
             // The thread is gone (shutdown): do it here.
             self.perform(refused.0);
         }
     }
 
     fn perform(&self, job: Job) {
+        if catch_unwind(AssertUnwindSafe(|| self.do_job(job))).is_err() {
+            log::error!("A job of the background thread panicked; what it was to free may be lost");
+        }
+    }
+
+    fn do_job(&self, job: Job) {
         match job {
             Job::Free(object, objects) => {
                 drop(object);

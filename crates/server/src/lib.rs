@@ -19,6 +19,7 @@ pub mod error;
 pub mod events;
 pub mod evict;
 pub mod expire;
+pub mod fault;
 pub mod forms;
 mod image;
 pub mod info;

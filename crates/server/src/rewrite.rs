@@ -79,7 +79,8 @@ pub fn request(server: &Server, in_transaction: bool) -> Result<&'static str, Co
 /// The timers' part: rewrites that are scheduled, that the size of the log asks for, or that have to mend it.
 pub fn tick(server: &Server, now_ms: u64) {
     expire_history(server, now_ms);
-    if server.loading.is_active() || server.shutdown.is_requested() || server.snapshots.is_busy() {
+    let is_over = server.shutdown.is_requested() || server.is_half_changed();
+    if is_over || server.loading.is_active() || server.snapshots.is_busy() {
         return;
     }
     let state = &server.rewrites;

@@ -12,6 +12,7 @@ use crate::clock::Clock;
 use crate::commandlog::CommandLogs;
 use crate::config::Config;
 use crate::events::Events;
+use crate::fault::Faults;
 use crate::info::{InstantMetrics, ReplicationId};
 use crate::latency::LatencyMonitor;
 use crate::lazy::Background;
@@ -172,6 +173,8 @@ pub struct Server {
     pub identity: Identity,
     /// Small switches that change at run time.
     pub switches: Switches,
+    /// Panics on request.
+    pub faults: Faults,
     /// Number of clients that wait in a blocking command.
     pub blocked_clients: AtomicU64,
     /// How many of them wait for keys. Changes under the locks of these keys: who holds the lock of a key sees
@@ -208,7 +211,8 @@ pub struct Switches {
     pub needs_password: AtomicBool,
     /// Workers that have clients, as the controller spreads them.
     pub active_workers: AtomicUsize,
-    /// A write handler panicked: its keys may be half-changed, so further writes are refused.
+    /// A panic interrupted a change: keys may be half-changed, so further writes are refused, and nothing
+    /// that is written by itself (expiry, snapshots, rewrites) takes the place of what is on the disk.
     pub half_changed: AtomicBool,
     /// `min-replicas-to-write` asks for replicas before anything is written.
     pub needs_replicas: AtomicBool,
@@ -237,6 +241,12 @@ impl Default for Switches {
 }
 
 impl Server {
+    /// True after a panic that may have left keys half-changed.
+    #[inline]
+    pub fn is_half_changed(&self) -> bool {
+        self.switches.half_changed.load(Ordering::Relaxed)
+    }
+
     /// Unix milliseconds.
     #[inline]
     pub fn now_ms(&self) -> u64 {

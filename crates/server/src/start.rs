@@ -1,6 +1,7 @@
 //! Starting and stopping a server, its timers, and parameters that take effect at run time.
 
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex};
@@ -11,7 +12,7 @@ use keyspace::{Keyspace, Options, SHARDS_MAX, SHARDS_MIN};
 use persist::{Disk, FsyncPolicy, Log, LogOptions};
 
 use crate::config::{AppendFsync, Config, P, shutdown};
-use crate::dispatch::Executor;
+use crate::dispatch::{Executor, panic_text};
 use crate::error::CommandError;
 use crate::net::balance::Balance;
 use crate::net::listener::Listener;
@@ -144,8 +145,9 @@ impl Instance {
         for worker in self.workers.drain(..) {
             match worker.join() {
                 Ok(Ok(())) => {}
-                Ok(Err(error)) => log::error!("A worker ended: {error}"),
-                Err(_) => log::error!("A worker panicked"),
+                // The worker has said why.
+                Ok(Err(_)) => {}
+                Err(_) => log::error!("A worker panicked while it ended"),
             }
         }
     }
@@ -191,6 +193,7 @@ fn build(config: Config) -> Result<Arc<Server>, StartError> {
         shutdown: Default::default(),
         identity,
         switches: Default::default(),
+        faults: Default::default(),
         blocked_clients: AtomicU64::new(0),
         waiting_clients: AtomicU64::new(0),
         timed_waits: AtomicU64::new(0),
@@ -400,12 +403,28 @@ fn spawn(server: &Arc<Server>) -> io::Result<Vec<JoinHandle<io::Result<()>>>> {
         .collect::<io::Result<Vec<_>>>()?;
     let mut threads = Vec::new();
     for (index, mut worker) in workers.into_iter().enumerate() {
+        let server = Arc::clone(server);
         let thread = std::thread::Builder::new()
             .name(format!("worker-{index}"))
-            .spawn(move || worker.run())?;
+            .spawn(move || run_worker(&server, &mut worker))?;
         threads.push(thread);
     }
     Ok(threads)
+}
+
+/// Runs a worker. Its clients cannot be served without it, and the first one accepts connections and has the
+/// timers: when a worker ends by a panic or an error of its poll, the process ends in order, with exit code 1.
+fn run_worker(server: &Server, worker: &mut Worker) -> io::Result<()> {
+    let result = catch_unwind(AssertUnwindSafe(|| worker.run()));
+    let reason = match &result {
+        Ok(Ok(())) => return Ok(()),
+        Ok(Err(error)) => process::os_text(error),
+        Err(panic) => format!("a panic: {}", panic_text(panic.as_ref())),
+    };
+    log::error!("A worker thread ended ({reason}). The log is flushed, and the process ends.");
+    server.shutdown.request(1);
+    server.broadcast(|| Message::Stop);
+    result.unwrap_or_else(|_| Err(io::Error::other("a worker panicked")))
 }
 
 fn announce(server: &Server) {

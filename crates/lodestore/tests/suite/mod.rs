@@ -8,6 +8,7 @@ mod connections;
 mod crash;
 mod dump;
 mod element_expiry;
+mod faults;
 mod geo;
 mod harness;
 mod hashes;

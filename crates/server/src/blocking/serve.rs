@@ -8,8 +8,10 @@ use resp::Output;
 use smallvec::SmallVec;
 
 use super::Waiter;
+use crate::client::Session;
 use crate::command::{KeyFlags, Outcome};
 use crate::dispatch::{self, Executor, Touched};
+use crate::fault::Stage;
 use crate::net::mailbox::Message;
 use crate::server::Server;
 use crate::watch::ShardTables;
@@ -64,6 +66,7 @@ fn missing<'a>(locked: &'a Locked<'_>, fed: &[(KeyHash, &'a [u8])]) -> SmallVec<
 /// Serves clients that wait for the keys a command has just fed. What these commands feed in turn is served as
 /// well. Keys that need locks which are not held stay in `exec.ready` for [`serve_later`].
 pub fn serve(exec: &mut Executor, server: &Server, locked: &mut Locked<'_>) {
+    server.faults.reach(Stage::Signals);
     if server.pause.is_active(exec.now_ms) {
         server.pause.keep_fed(&mut exec.ready);
         return;
@@ -83,8 +86,13 @@ pub fn serve(exec: &mut Executor, server: &Server, locked: &mut Locked<'_>) {
 /// expiry, eviction, the end of a pause. Must not be called under locks.
 #[cold]
 pub fn serve_later(exec: &mut Executor, server: &Server) {
-    let mut locked = server.keyspace.lock_all();
-    serve(exec, server, &mut locked);
+    let served = dispatch::guarded(server, "the service of blocked clients", || {
+        let mut locked = server.keyspace.lock_all();
+        serve(exec, server, &mut locked);
+    });
+    if served.is_none() {
+        exec.ready.clear();
+    }
 }
 
 /// How an attempt to serve a waiter ended.
@@ -151,23 +159,18 @@ fn serve_waiter(
     let mut reply = Output::new();
     let began_ns = exec.now_ns;
     let before = std::mem::take(&mut exec.reply_offset);
-    exec.effects.reset(server.is_logging());
-    let outcome = dispatch::execute(
-        exec,
-        server,
-        &mut session,
-        waiter.command,
-        waiter.args.as_args(),
-        &waiter.located,
-        locked,
-        &mut reply,
-        false,
-    );
-    let served = !matches!(outcome, Ok(Outcome::Block(_)));
+    let name = waiter.command.full_name;
+    let served = dispatch::guarded(server, name, || {
+        run_again(exec, server, &mut session, waiter, locked, &mut reply)
+    });
+    let served = served.unwrap_or_else(|| {
+        // The client would wait for ever.
+        reply.clear();
+        let error = dispatch::internal_error(name);
+        dispatch::write_error(exec, server, session.protocol, &error, &mut reply);
+        true
+    });
     waiter.client.wait.finish(waiter.number, served);
-    // Also one that was not served may have come across keys whose time is over.
-    let touched = Touched::Keys(&waiter.located);
-    dispatch::commit(exec, server, &mut session, locked, touched);
     let offset = std::mem::replace(&mut exec.reply_offset, before);
     if !served {
         let again_ms = session.look_again_ms.unwrap_or(0);
@@ -187,6 +190,34 @@ fn serve_waiter(
         },
     );
     Attempt::Served
+}
+
+/// Runs the command of a waiter, and logs what it did. False when it goes on waiting.
+fn run_again(
+    exec: &mut Executor,
+    server: &Server,
+    session: &mut Session,
+    waiter: &Arc<Waiter>,
+    locked: &mut Locked<'_>,
+    reply: &mut Output,
+) -> bool {
+    exec.effects.reset(server.is_logging());
+    let outcome = dispatch::execute(
+        exec,
+        server,
+        session,
+        waiter.command,
+        waiter.args.as_args(),
+        &waiter.located,
+        locked,
+        reply,
+        false,
+    );
+    server.faults.reach(Stage::Serve);
+    // Also one that was not served may have come across keys whose time is over.
+    let touched = Touched::Keys(&waiter.located);
+    dispatch::commit(exec, server, session, locked, touched);
+    !matches!(outcome, Ok(Outcome::Block(_)))
 }
 
 impl Waiter {

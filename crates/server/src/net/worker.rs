@@ -19,6 +19,7 @@ use crate::blocking::Ending;
 use crate::client::{ClientShared, Origin, Session};
 use crate::config::P;
 use crate::dispatch::Executor;
+use crate::fault::Stage;
 use crate::server::Server;
 
 /// Token of the waker.
@@ -136,6 +137,7 @@ impl Worker {
     }
 
     fn turn(&mut self, server: &Arc<Server>) {
+        server.faults.reach(Stage::Turn);
         self.read_mail(server);
         if self.accept_pending {
             self.accept(server);

@@ -346,7 +346,7 @@ pub fn after_flush_all(server: &Server, locked: &Locked<'_>, unlogged: u64) {
 /// The timers' part: scheduled snapshots and save points.
 pub fn tick(server: &Server, now_ms: u64) {
     let state = &server.snapshots;
-    if server.loading.is_active() || server.shutdown.is_requested() {
+    if server.loading.is_active() || server.shutdown.is_requested() || server.is_half_changed() {
         return;
     }
     let now_s = now_ms / 1000;

@@ -17,6 +17,7 @@ use crate::config::P;
 use crate::context::Context;
 use crate::durability::Reload;
 use crate::error::CommandError;
+use crate::fault::STAGES;
 use crate::server::Server;
 use crate::table::Entry;
 
@@ -69,6 +70,7 @@ fn debug(ctx: &mut Context<'_, '_>) -> CommandResult {
         (b"client-enforce-reply-list", 3) => {
             switch(ctx, &ctx.server.switches.enforce_reply_list);
         }
+        (b"fault", 3) if cfg!(debug_assertions) => arm_fault(ctx)?,
         (b"change-repl-id", 2) => change_replication_id(ctx),
         (b"reload", _) => reload(ctx)?,
         (b"loadaof", 2) => load_log(ctx)?,
@@ -152,6 +154,15 @@ fn sleep(ctx: &mut Context<'_, '_>) {
 fn panic_now() {
     log::error!("DEBUG PANIC called, the process ends here");
     std::process::abort();
+}
+
+/// Debug builds only: the next execution that reaches a stage panics.
+fn arm_fault(ctx: &mut Context<'_, '_>) -> Result<(), CommandError> {
+    let named = STAGES.iter().find(|(name, _)| ctx.is_word(2, name));
+    let (_, stage) = named.ok_or(CommandError::Syntax)?;
+    ctx.server.faults.arm(*stage);
+    ctx.reply.ok();
+    Ok(())
 }
 
 fn change_replication_id(ctx: &mut Context<'_, '_>) {
