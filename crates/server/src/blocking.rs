@@ -16,17 +16,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use keyspace::{Locked, Type};
-use resp::{Args, Output, OwnedArgs, Reply};
+use resp::OwnedArgs;
 use smallvec::SmallVec;
 
-use crate::client::{ClientShared, Origin, ReplyMode, Session};
-use crate::context::{Context, Data, Key, LocatedKey};
-use crate::dispatch::{self, Executor};
+use crate::client::{ClientShared, Origin, Session};
+use crate::context::{Context, LocatedKey};
 use crate::error::CommandError;
-use crate::net::worker::Worker;
+use crate::execute::{Call, Executed, Execution, Executor};
 use crate::server::Server;
-use crate::table::{Entry, key_positions};
-use crate::watch::ShardTables;
+use crate::shard_tables::ShardTables;
+use crate::table::Entry;
 
 pub use serve::{serve, serve_later, widen};
 pub use table::WaitTable;
@@ -116,13 +115,15 @@ pub struct Waiter {
     no_touch: bool,
     /// CLIENT IMPORT-SOURCE.
     import_source: bool,
+    /// Its reply is dropped: the command was sent under CLIENT REPLY OFF or SKIP.
+    silent: bool,
     /// Time that the command took until the client began to wait, in nanoseconds.
     spent_ns: u64,
     /// It stands in no queue any more.
     left: AtomicBool,
     /// When it is run again without being woken, in Unix milliseconds: time passing can be what it waits for.
     /// 0: never.
-    look_again_ms: AtomicU64,
+    pub(crate) look_again_ms: AtomicU64,
 }
 
 impl Waiter {
@@ -130,22 +131,13 @@ impl Waiter {
     fn new(
         server: &Server,
         session: &mut Session,
-        entry: &'static Entry,
-        args: Args<'_>,
-        keys: Vec<Vec<u8>>,
-        wakes: Wakes,
+        call: Call<'_>,
+        (keys, wakes): (Vec<Vec<u8>>, Wakes),
         spent_ns: u64,
     ) -> Self {
-        let positions = key_positions(entry.command, args);
-        let mut located: SmallVec<[LocatedKey; 4]> = positions
-            .iter()
-            .map(|position| LocatedKey {
-                position: *position,
-                hash: server.keyspace.hash(args.arg(position.index)),
-            })
-            .collect();
-        located.sort_unstable_by_key(|key| key.position.index);
-        let hashes = located.iter().map(|key| key.hash);
+        let Call { command, args, .. } = call;
+        let located = SmallVec::from_slice(call.keys);
+        let hashes = call.keys.iter().map(|key| key.hash);
         let mut shards: SmallVec<[usize; 2]> =
             hashes.map(|hash| server.keyspace.shard_of(hash)).collect();
         shards.sort_unstable();
@@ -153,7 +145,7 @@ impl Waiter {
         Self {
             client: Arc::clone(&session.shared),
             number: session.shared.wait.begin(),
-            command: entry,
+            command,
             args: session.run_again.take().unwrap_or_else(|| args.to_owned()),
             located,
             db: session.db,
@@ -163,6 +155,7 @@ impl Waiter {
             protocol: session.protocol,
             no_touch: session.no_touch,
             import_source: session.import_source,
+            silent: session.silent_wait,
             spent_ns,
             left: AtomicBool::new(false),
             look_again_ms: AtomicU64::new(session.look_again_ms.unwrap_or(0)),
@@ -175,7 +168,7 @@ impl Waiter {
     }
 
     /// It is also woken by the removal of a key, or by another type in its place.
-    pub fn heeds_removal(&self) -> bool {
+    pub fn wakes_on_delete(&self) -> bool {
         self.wakes.removal
     }
 
@@ -195,20 +188,24 @@ impl Waiter {
     }
 
     /// Statistics of the command, which count it when it ends.
-    fn account(&self, exec: &mut Executor, server: &Server, began_ns: u64, reply_bytes: usize) {
+    pub(crate) fn account(
+        &self,
+        exec: &mut Executor,
+        server: &Server,
+        began_ns: u64,
+        reply_bytes: usize,
+    ) {
         // Its own worker leaves the figure alone while the client waits.
         self.client.figures.commands.fetch_add(1, Ordering::Relaxed);
-        let began_ns = began_ns.saturating_sub(self.spent_ns);
-        let (session, args) = (self.session(), self.args.as_args());
-        dispatch::account(
-            exec,
-            server,
-            &session,
-            self.command,
-            args,
-            began_ns,
+        let executed = Executed {
+            now_ms: exec.now_ms,
+            session: &self.session(),
+            command: self.command,
+            args: self.args.as_args(),
+            nanos: exec.now_ns.saturating_sub(began_ns) + self.spent_ns,
             reply_bytes,
-        );
+        };
+        exec.account(server, executed);
     }
 
     /// Takes the waiter out of the queues of all its keys, whose shards are locked, if it stands there.
@@ -221,7 +218,7 @@ impl Waiter {
                 tables.waiting.remove(key, self);
             }
         }
-        server.waiting_clients.fetch_sub(1, Ordering::Relaxed);
+        server.key_listeners.remove_waiter();
     }
 }
 
@@ -230,9 +227,7 @@ fn tables<'a>(
     server: &Server,
     key: &[u8],
 ) -> Option<&'a mut ShardTables> {
-    locked
-        .shard_mut(server.keyspace.hash(key))
-        .and_then(|shard| shard.attachment_mut::<ShardTables>())
+    ShardTables::of_mut(locked, server.keyspace.hash(key))
 }
 
 /// When a wait of argument `index` seconds ends, in Unix milliseconds; `None` for 0, which waits for ever.
@@ -263,60 +258,28 @@ pub fn deadline(ctx: &Context<'_, '_>, index: usize) -> Result<Option<u64>, Comm
 impl Context<'_, '_> {
     /// The client can wait: it is connected, and not in the middle of a transaction.
     pub fn may_block(&self) -> bool {
-        !self.in_transaction && self.session.origin == Origin::Client
+        !self.is_nested() && self.session.is_client()
     }
 }
 
-impl Data<'_, '_> {
-    /// A key that somebody waits for got elements or appeared: its waiters are served when the command is
-    /// done.
-    #[inline]
-    pub fn signal_ready(&mut self, key: Key<'_>) {
-        if self.server.waiting_clients.load(Ordering::Relaxed) > 0 {
-            self.signal(key, WaitTable::has);
-        }
-    }
-
-    /// A key is gone, or holds something else than before.
-    #[inline]
-    pub fn signal_gone(&mut self, key: Key<'_>) {
-        if self.server.waiting_clients.load(Ordering::Relaxed) > 0 {
-            self.signal(key, WaitTable::is_heeded);
-        }
-    }
-
-    #[cold]
-    fn signal(&mut self, key: Key<'_>, concerns: fn(&WaitTable, u32, &[u8]) -> bool) {
-        let db = self.db;
-        let concerned = self
-            .tables(key)
-            .is_some_and(|tables| concerns(&tables.waiting, db, key.bytes));
-        let is_last = |last: &(u32, Vec<u8>)| last.0 == db && last.1 == key.bytes;
-        if concerned && !self.ready.last().is_some_and(is_last) {
-            self.ready.push((db, key.bytes.to_vec()));
-        }
-    }
-}
-
-/// A command that began `spent_ns` ago asked to wait: notes it in the session and, for keys, in the tables of
+/// A command that began at `began_ns` asked to wait: notes it in the session and, for keys, in the tables of
 /// their shards. Called under the locks of the command.
 pub fn block(
-    server: &Server,
-    session: &mut Session,
-    entry: &'static Entry,
-    args: Args<'_>,
-    block: Block,
+    execution: &mut Execution<'_, '_>,
+    call: Call<'_>,
+    mut block: Block,
     locked: &mut Locked<'_>,
-    spent_ns: u64,
+    began_ns: u64,
 ) {
-    let mut block = block;
-    session.silent_wait = matches!(session.reply_mode, ReplyMode::Off | ReplyMode::Skip);
+    let (server, session) = (execution.server, &mut *execution.session);
+    let spent_ns = server.clock.monotonic_ns().saturating_sub(began_ns);
+    session.silent_wait = session.is_silent();
     if let Block::Keys { keys, wakes, .. } = &mut block {
         // From here on the keys stand in the waiter alone.
         let keys = distinct(std::mem::take(keys));
-        let waiter = Waiter::new(server, session, entry, args, keys, *wakes, spent_ns);
+        let waiter = Waiter::new(server, session, call, (keys, *wakes), spent_ns);
         let waiter = Arc::new(waiter);
-        server.waiting_clients.fetch_add(1, Ordering::Relaxed);
+        server.key_listeners.add_waiter();
         for key in &waiter.keys {
             if let Some(tables) = tables(locked, server, key) {
                 tables.waiting.add(key, Arc::clone(&waiter));
@@ -343,7 +306,7 @@ fn distinct(mut keys: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
 }
 
 /// The session is blocked no more. Returns what it waited for.
-fn unblock(server: &Server, session: &mut Session) -> Option<Block> {
+pub(crate) fn unblock(server: &Server, session: &mut Session) -> Option<Block> {
     let block = session.blocked.take()?;
     server.blocked_clients.fetch_sub(1, Ordering::Relaxed);
     if block.deadline_ms().is_some() {
@@ -352,174 +315,8 @@ fn unblock(server: &Server, session: &mut Session) -> Option<Block> {
     Some(block)
 }
 
-/// The reply of a served client has arrived at its worker.
-pub(crate) fn served(worker: &mut Worker, token: usize, mut reply: Output, offset: u64) {
-    if let Some(connection) = worker.connection(token) {
-        if !connection.session.silent_wait {
-            connection.output.append(&mut reply);
-        }
-        connection.reply_offset = connection.reply_offset.max(offset);
-        connection.session.last_write_offset = connection.session.last_write_offset.max(offset);
-    }
-    resume(worker, token);
-}
-
-/// Why a wait ends without being served.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ending {
-    /// Its time is over.
-    Timeout,
-    /// CLIENT UNBLOCK; true: with an error. Whoever sent this has ended the wait already.
-    Unblocked(bool),
-}
-
-/// The wait of a client ends without being served.
-pub(crate) fn end_wait(worker: &mut Worker, server: &Server, token: usize, ending: Ending) {
-    let Some(connection) = worker.connection(token) else {
-        return;
-    };
-    let Some(block) = connection.session.blocked.clone() else {
-        return;
-    };
-    if ending == Ending::Timeout && !connection.session.shared.wait.end() {
-        // Served or unblocked meanwhile: the reply is on its way.
-        return;
-    }
-    let waiter = connection.waiter.take();
-    if let Some(waiter) = &waiter {
-        withdraw(server, waiter);
-    }
-    let protocol = connection.session.protocol;
-    let mut output = Output::new();
-    let mut reply = Reply::new(&mut output, protocol);
-    let fails = ending == Ending::Unblocked(true);
-    match &block {
-        _ if fails => {
-            let error = CommandError::line("UNBLOCKED client unblocked via CLIENT UNBLOCK");
-            dispatch::write_error(&worker.exec, server, protocol, &error, &mut output);
-        }
-        Block::Keys { .. } => reply.null_array(),
-        Block::Replicas { .. } => reply.integer(0),
-        Block::Synced { offset, .. } => {
-            reply.array(2);
-            let synced = server.log.is_enabled() && server.log.synced() >= *offset;
-            reply.integer(i64::from(synced));
-            reply.integer(0);
-        }
-    }
-    if let Some(waiter) = waiter {
-        let exec = &mut worker.exec;
-        let now_ns = server.clock.monotonic_ns();
-        exec.now_ns = now_ns;
-        waiter.account(exec, server, now_ns, output.len());
-        if fails {
-            dispatch::count_rejected(exec, server, waiter.command);
-        }
-    }
-    if let Some(handle) = server.workers.get(worker.index)
-        && ending == Ending::Timeout
-    {
-        handle.stats.blocked_timeouts.add(1);
-    }
-    if let Some(connection) = worker.connection(token)
-        && !connection.session.silent_wait
-    {
-        connection.output.append(&mut output);
-    }
-    resume(worker, token);
-}
-
 /// The least time between two looks for what a client waits for, in milliseconds.
 pub const LOOK_AGAIN_MIN_MS: u64 = 20;
-
-/// A timer of a client has gone off: its wait is over, or it is time to look for what it waits for.
-pub(crate) fn timer(worker: &mut Worker, server: &Server, token: usize) {
-    let now_ms = worker.exec.now_ms;
-    let Some(connection) = worker.connection(token) else {
-        return;
-    };
-    let session = &mut connection.session;
-    let Some(block) = &session.blocked else {
-        return;
-    };
-    if block
-        .deadline_ms()
-        .is_some_and(|deadline| deadline <= now_ms)
-    {
-        return end_wait(worker, server, token, Ending::Timeout);
-    }
-    let id = session.shared.id;
-    session.look_again_ms = None;
-    let Some(waiter) = connection.waiter.clone() else {
-        return;
-    };
-    let exec = &mut worker.exec;
-    let keys = waiter.keys.iter();
-    exec.ready.extend(keys.map(|key| (waiter.db, key.clone())));
-    let served = dispatch::guarded(server, "the service of a blocked client", || {
-        serve(exec, server, &mut server.keyspace.lock_many(&waiter.shards));
-    });
-    if served.is_some() && !exec.ready.is_empty() {
-        serve_later(exec, server);
-    }
-    // Whether it was served or goes on waiting: until that is known here it keeps a timer.
-    let next_ms = waiter.look_again_ms.load(Ordering::Acquire);
-    let next_ms = next_ms.max(now_ms.saturating_add(LOOK_AGAIN_MIN_MS));
-    if let Some(connection) = worker.connection(token) {
-        connection.session.look_again_ms = Some(next_ms);
-        worker.deadlines.insert((next_ms, id));
-    }
-}
-
-/// Clients of this worker that wait for the log to be durable may be done, or wait in vain because the log was
-/// switched off.
-pub(crate) fn log_synced(worker: &mut Worker, server: &Server) {
-    let synced = server.log.synced();
-    let is_off = !server.log.is_enabled();
-    for token in 0..worker.slots() {
-        let Some(connection) = worker.connection(token) else {
-            continue;
-        };
-        if let Some(Block::Synced {
-            local: true,
-            replicas,
-            offset,
-            ..
-        }) = connection.session.blocked
-        {
-            let is_done = is_off || replicas == 0 && offset <= synced;
-            if !is_done || !connection.session.shared.wait.end() {
-                continue;
-            }
-            let mut reply = Reply::new(&mut connection.output, connection.session.protocol);
-            if is_off && !connection.session.silent_wait {
-                reply.error(WAITAOF_WITHOUT_LOG);
-            } else if !connection.session.silent_wait {
-                reply.array(2);
-                reply.integer(1);
-                reply.integer(0);
-            }
-            resume(worker, token);
-        }
-    }
-}
-
-/// The client goes on with its next request.
-fn resume(worker: &mut Worker, token: usize) {
-    let server = Arc::clone(&worker.server);
-    if let Some(connection) = worker.connection(token) {
-        connection.waiter = None;
-        let id = connection.session.shared.id;
-        let look_again_ms = connection.session.look_again_ms.take();
-        let block = unblock(&server, &mut connection.session);
-        let deadline_ms = block.and_then(|block| block.deadline_ms());
-        for at in [deadline_ms, look_again_ms].into_iter().flatten() {
-            worker.deadlines.remove(&(at, id));
-        }
-    }
-    worker.want_write(token);
-    worker.want_run(token);
-}
 
 /// A blocked client disconnects.
 pub fn forget(server: &Server, session: &mut Session, waiter: Option<Arc<Waiter>>) {
@@ -531,7 +328,7 @@ pub fn forget(server: &Server, session: &mut Session, waiter: Option<Arc<Waiter>
 }
 
 /// Takes a waiter whose wait has ended out of all queues, if nobody did. Must not be called under shard locks.
-fn withdraw(server: &Server, waiter: &Arc<Waiter>) {
+pub(crate) fn withdraw(server: &Server, waiter: &Arc<Waiter>) {
     let mut locked = server.keyspace.lock_many(&waiter.shards);
     waiter.leave_queues(server, &mut locked);
 }

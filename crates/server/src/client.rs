@@ -5,7 +5,9 @@
 //! of the client itself read and change; it lives in the connection and needs no lock.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{
+    AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering,
+};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use resp::{Output, OwnedArgs, Protocol};
@@ -51,6 +53,42 @@ pub mod flag {
     pub const IMPORT_SOURCE: u32 = 1 << 10;
     /// Announced that it understands redirections.
     pub const CAPA_REDIRECT: u32 = 1 << 11;
+}
+
+/// What other threads have sent to a client and its worker has not collected yet.
+#[derive(Debug, Default)]
+struct Outbox {
+    output: Output,
+    /// Log offset that must be flushed (and synced, when the policy says so) before it leaves.
+    after: u64,
+}
+
+/// What came of posting into an outbox.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Posted {
+    /// The worker of the client has to be told.
+    First,
+    /// It has been told already.
+    Announced,
+    /// There is more than the client may leave unread: it has to be disconnected.
+    Overflow,
+}
+
+/// Classes of clients, as `client-output-buffer-limit` names them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum ClientClass {
+    /// `normal`
+    Normal = 0,
+    /// `pubsub`: subscribed to a channel or a pattern.
+    PubSub = 1,
+    /// `replica`
+    Replica = 2,
+}
+
+impl ClientClass {
+    /// Every class.
+    pub const ALL: [Self; 3] = [Self::Normal, Self::PubSub, Self::Replica];
 }
 
 /// Figures that a worker publishes about its client once per loop turn.
@@ -100,10 +138,12 @@ pub struct ClientShared {
     pub figures: Figures,
     /// Names.
     pub details: Mutex<Details>,
-    /// Bytes that others want this client to get (MONITOR lines, pushes).
-    pub outbox: Mutex<Output>,
+    /// What others send to this client: replies to its waits, pushes, MONITOR lines.
+    outbox: Mutex<Outbox>,
     /// True while the outbox has been announced to the worker and not yet collected.
-    pub outbox_announced: AtomicBool,
+    outbox_announced: AtomicBool,
+    /// Which output limit holds for it.
+    class: AtomicU8,
     /// Someone asked for the connection to be closed.
     pub kill: AtomicBool,
     /// Whether it waits in a blocking command.
@@ -129,11 +169,59 @@ impl ClientShared {
                 user: "default".to_owned(),
                 ..Details::default()
             }),
-            outbox: Mutex::new(Output::default()),
+            outbox: Mutex::default(),
             outbox_announced: AtomicBool::new(false),
+            class: AtomicU8::new(ClientClass::Normal as u8),
             kill: AtomicBool::new(false),
             wait: crate::blocking::Wait::default(),
         }
+    }
+
+    /// Puts something into the outbox, in one piece; it may leave when the log is flushed up to `after`.
+    /// With more than `limit` bytes waiting (0: any number) the outbox is emptied instead.
+    pub fn post(&self, after: u64, limit: u64, write: impl FnOnce(&mut Output)) -> Posted {
+        let mut outbox = self.outbox.lock().unwrap_or_else(PoisonError::into_inner);
+        write(&mut outbox.output);
+        outbox.after = outbox.after.max(after);
+        if limit > 0 && outbox.output.len() as u64 > limit {
+            outbox.output = Output::new();
+            return Posted::Overflow;
+        }
+        match self.outbox_announced.swap(true, Ordering::AcqRel) {
+            true => Posted::Announced,
+            false => Posted::First,
+        }
+    }
+
+    /// True when the outbox holds something.
+    #[inline]
+    pub fn has_mail(&self) -> bool {
+        self.outbox_announced.load(Ordering::Acquire)
+    }
+
+    /// Moves the outbox behind `output`. Returns the log offset that it depends on.
+    pub fn take_outbox(&self, output: &mut Output) -> u64 {
+        if !self.has_mail() {
+            return 0;
+        }
+        let mut outbox = self.outbox.lock().unwrap_or_else(PoisonError::into_inner);
+        self.outbox_announced.store(false, Ordering::Release);
+        output.append(&mut outbox.output);
+        std::mem::take(&mut outbox.after)
+    }
+
+    /// Which output limit holds for the client.
+    pub fn class(&self) -> ClientClass {
+        match self.class.load(Ordering::Relaxed) {
+            1 => ClientClass::PubSub,
+            2 => ClientClass::Replica,
+            _ => ClientClass::Normal,
+        }
+    }
+
+    /// Another output limit holds from now on.
+    pub fn set_class(&self, class: ClientClass) {
+        self.class.store(class as u8, Ordering::Relaxed);
     }
 
     /// A copy of the names.
@@ -363,6 +451,17 @@ impl Session {
             import_source: false,
             capabilities: SmallVec::new(),
         }
+    }
+
+    /// Replies are not sent: CLIENT REPLY OFF or SKIP.
+    pub fn is_silent(&self) -> bool {
+        matches!(self.reply_mode, ReplyMode::Off | ReplyMode::Skip)
+    }
+
+    /// A connection is behind it, not a file.
+    #[inline]
+    pub fn is_client(&self) -> bool {
+        self.origin == Origin::Client
     }
 
     /// Commands may be executed without AUTH, or it happened.

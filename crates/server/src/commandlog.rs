@@ -9,9 +9,9 @@ use std::sync::{Mutex, PoisonError};
 
 use resp::Args;
 
-use crate::client::Session;
 use crate::command::Flags;
 use crate::config::{Config, P};
+use crate::execute::Executed;
 use crate::redact;
 use crate::table::Entry;
 
@@ -107,7 +107,7 @@ impl Log {
     }
 
     #[cold]
-    fn push(&self, now_ms: u64, session: &Session, entry: &Entry, args: Args<'_>, value: i64) {
+    fn push(&self, executed: Executed<'_>, value: i64) {
         let len_max = self.len_max.load(Ordering::Relaxed);
         if len_max == 0 || !self.wants(value) {
             return;
@@ -117,11 +117,11 @@ impl Log {
         entries.next_id += 1;
         entries.queue.push_front(LogEntry {
             id,
-            time_s: now_ms / 1000,
+            time_s: executed.now_ms / 1000,
             value,
-            args: shortened(entry, args),
-            addr: session.shared.addr.clone(),
-            name: session.shared.lock_details().name.clone(),
+            args: shortened(executed.command, executed.args),
+            addr: executed.session.shared.addr.clone(),
+            name: executed.session.shared.lock_details().name.clone(),
         });
         // A log that was made shorter shrinks when the next entry comes.
         entries.queue.truncate(len_max);
@@ -158,42 +158,25 @@ impl CommandLogs {
 
     /// Logs an executed command where it exceeds a threshold.
     #[inline]
-    pub fn record(
-        &self,
-        now_ms: u64,
-        session: &Session,
-        entry: &Entry,
-        args: Args<'_>,
-        nanos: u64,
-        reply_bytes: usize,
-    ) {
-        let micros = (nanos / 1000) as i64;
+    pub fn record(&self, executed: Executed<'_>) {
+        let micros = (executed.nanos / 1000) as i64;
         if self.slow.wants(micros)
-            || self.large_reply.wants(reply_bytes as i64)
-            || self.large_request.wants(request_bytes_max(args))
+            || self.large_reply.wants(executed.reply_bytes as i64)
+            || self.large_request.wants(request_bytes_max(executed.args))
         {
-            self.record_all(now_ms, session, entry, args, micros, reply_bytes);
+            self.record_all(executed, micros);
         }
     }
 
     #[cold]
-    fn record_all(
-        &self,
-        now_ms: u64,
-        session: &Session,
-        entry: &Entry,
-        args: Args<'_>,
-        micros: i64,
-        reply_bytes: usize,
-    ) {
-        if entry.command.flags.has(Flags::SKIP_COMMANDLOG) {
+    fn record_all(&self, executed: Executed<'_>, micros: i64) {
+        if executed.command.command.flags.has(Flags::SKIP_COMMANDLOG) {
             return;
         }
-        self.slow.push(now_ms, session, entry, args, micros);
-        self.large_request
-            .push(now_ms, session, entry, args, request_bytes(args));
-        self.large_reply
-            .push(now_ms, session, entry, args, reply_bytes as i64);
+        self.slow.push(executed, micros);
+        let request = request_bytes(executed.args);
+        self.large_request.push(executed, request);
+        self.large_reply.push(executed, executed.reply_bytes as i64);
     }
 
     fn log(&self, kind: LogKind) -> &Log {
@@ -287,6 +270,7 @@ fn shortened_arg(arg: &[u8]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::client::Session;
     use crate::client::{ClientShared, Origin};
     use crate::table::CommandTable;
     use resp::OwnedArgs;
@@ -310,7 +294,14 @@ mod tests {
         let echo = table.lookup(b"echo").expect("known");
         let request = OwnedArgs::from_slices(&[b"ECHO", b"x"]);
         for micros in [9, 10, 11, 12] {
-            logs.record(5_000, &session(), echo, request.as_args(), micros * 1000, 7);
+            logs.record(Executed {
+                now_ms: 5_000,
+                session: &session(),
+                command: echo,
+                args: request.as_args(),
+                nanos: micros * 1000,
+                reply_bytes: 7,
+            });
         }
         let entries = logs.newest(LogKind::Slow, 10);
         let found: Vec<_> = entries.iter().map(|e| (e.id, e.value, e.time_s)).collect();

@@ -20,11 +20,15 @@ use crate::client::{Origin, Session};
 use crate::config::P;
 use crate::effects::Effects;
 use crate::error::CommandError;
+use crate::execute::Mode;
+use crate::key_changes::{ChangeKind, KeyChanges};
 use crate::lru::AccessNow;
 use crate::server::Server;
+use crate::shard_tables::ShardTables;
 use crate::stats::WorkerStats;
 use crate::table::{Entry, KeyPosition};
-use crate::watch::ShardTables;
+
+pub use crate::key_changes::EventClass;
 
 /// Typed access to collections: for each kind one method to read, one to change what is there, and one
 /// that makes an empty collection where there is none (which must not stay empty, unless it is a stream: see
@@ -81,6 +85,37 @@ pub struct Key<'a> {
     pub hash: KeyHash,
 }
 
+impl<'a> Key<'a> {
+    /// A key with its hash.
+    pub fn new(bytes: &'a [u8], hash: KeyHash) -> Self {
+        Self { bytes, hash }
+    }
+}
+
+/// A key of a database, kept beyond its request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DbKey {
+    /// Database.
+    pub db: u32,
+    /// The key.
+    pub key: Vec<u8>,
+}
+
+impl DbKey {
+    /// A copy of a key.
+    pub fn new(db: u32, key: &[u8]) -> Self {
+        Self {
+            db,
+            key: key.to_vec(),
+        }
+    }
+
+    /// True when it is this key.
+    pub fn is(&self, db: u32, key: &[u8]) -> bool {
+        self.db == db && self.key == key
+    }
+}
+
 /// A key found among the arguments, before the command runs.
 #[derive(Clone, Copy, Debug)]
 pub struct LocatedKey {
@@ -117,27 +152,6 @@ pub enum Expiry {
     At(u64),
 }
 
-/// Class of a keyspace event, as the letters of `notify-keyspace-events`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(
-    missing_docs,
-    reason = "the names are the classes of notify-keyspace-events"
-)]
-pub enum EventClass {
-    Generic,
-    String,
-    List,
-    Set,
-    Hash,
-    ZSet,
-    Expired,
-    Evicted,
-    Stream,
-    Module,
-    New,
-    KeyMiss,
-}
-
 /// Everything that one execution of a command may touch.
 pub struct Context<'c, 'k> {
     /// The request, command name first.
@@ -154,10 +168,12 @@ pub struct Context<'c, 'k> {
     pub entry: &'static Entry,
     /// Keys of the request, in order of their position; empty for commands without key positions.
     pub located: &'c [LocatedKey],
-    /// Runs inside EXEC: blocking is not possible.
-    pub in_transaction: bool,
+    /// How the command came to be run.
+    pub mode: Mode,
     /// Number of the worker that runs it.
     pub worker: usize,
+    /// Log offset that the replies written so far depend on.
+    pub reply_offset: &'c mut u64,
 }
 
 impl<'c, 'k> Context<'c, 'k> {
@@ -215,12 +231,16 @@ impl<'c, 'k> Context<'c, 'k> {
         self.data.effects.suppress();
     }
 
-    /// The error for an unknown subcommand or wrong number of its arguments.
-    pub fn subcommand_error(&self) -> CommandError {
-        CommandError::Bytes(crate::dispatch::unknown_subcommand(
-            self.entry.parent.unwrap_or(self.entry.command.name),
-            self.args.arg(1),
-        ))
+    /// Runs inside of another command: blocking is not possible, and locks are held.
+    pub fn is_nested(&self) -> bool {
+        self.mode == Mode::Transaction
+    }
+
+    /// Writes what others have sent to this client before its next reply: a confirmation that nothing
+    /// more comes must stand behind everything that did.
+    pub fn drain_outbox(&mut self) {
+        let after = self.session.shared.take_outbox(self.reply.out);
+        *self.reply_offset = (*self.reply_offset).max(after);
     }
 
     /// The error for a subcommand that is unknown or has the wrong number of arguments, where the
@@ -276,8 +296,8 @@ pub struct Data<'c, 'k> {
     pub imports: bool,
     /// True while a command that only reads runs: statistics of hits are for those.
     pub reads: bool,
-    /// Keys that got elements somebody may wait for, in order.
-    pub ready: &'c mut Vec<(u32, Vec<u8>)>,
+    /// What is announced when the effects are in the log.
+    pub changes: &'c mut KeyChanges,
     /// Random numbers of this worker.
     pub random: &'c mut Random,
 }
@@ -336,7 +356,11 @@ impl<'c, 'k> Data<'c, 'k> {
         let (touch, reads) = (self.touch, self.reads);
         let clock = server.lru.now();
         let random = self.random_for(clock);
-        let shard = self.shard(key);
+        let changes = &mut *self.changes;
+        let shard = match self.locked.shard_mut(key.hash) {
+            Some(shard) => shard,
+            None => not_locked(),
+        };
         let found = match (lives, touch) {
             (false, _) => None,
             (true, true) => {
@@ -349,9 +373,8 @@ impl<'c, 'k> Data<'c, 'k> {
         } else {
             stats.keyspace_misses.add(1);
             if reads {
-                server
-                    .events
-                    .publish(EventClass::KeyMiss, "keymiss", db, key.bytes);
+                let event = Some((EventClass::KeyMiss, "keymiss"));
+                changes.note(&server.key_listeners, (db, key), ChangeKind::Event, event);
             }
         }
         found
@@ -536,8 +559,25 @@ impl<'c, 'k> Data<'c, 'k> {
         if shard.volatile_elements(db) > 0 {
             shard.sync_elements(db, key.hash, key.bytes);
         }
-        self.touch_watchers(key);
-        self.notify(class, event, key);
+        self.note(key, ChangeKind::Modified, Some((class, event)));
+    }
+
+    #[inline]
+    fn note(&mut self, key: Key<'_>, kind: ChangeKind, event: Option<(EventClass, &'static str)>) {
+        self.changes
+            .note(&self.server.key_listeners, (self.db, key), kind, event);
+    }
+
+    /// Clients that are blocked on the key may be served: it got elements, or appeared.
+    #[inline]
+    pub fn signal_ready(&mut self, key: Key<'_>) {
+        self.note(key, ChangeKind::Ready, None);
+    }
+
+    /// The key is gone, or holds something else than before.
+    #[inline]
+    fn signal_gone(&mut self, key: Key<'_>) {
+        self.note(key, ChangeKind::Gone, None);
     }
 
     /// Must be called after elements of the collection have got deadlines, before [`Data::changed`].
@@ -591,12 +631,7 @@ impl<'c, 'k> Data<'c, 'k> {
 
     /// Watchers of the key, as if it had been changed, without counting a change.
     pub fn touch_watchers(&mut self, key: Key<'_>) {
-        let db = self.db;
-        if let Some(tables) = self.tables(key)
-            && !tables.watched.is_empty()
-        {
-            tables.watched.touch(db, key.bytes);
-        }
+        self.note(key, ChangeKind::Touched, None);
     }
 
     /// What the server keeps beside the shard of `key`.
@@ -607,7 +642,7 @@ impl<'c, 'k> Data<'c, 'k> {
     /// A keyspace event.
     #[inline]
     pub fn notify(&mut self, class: EventClass, event: &'static str, key: Key<'_>) {
-        self.server.events.publish(class, event, self.db, key.bytes);
+        self.note(key, ChangeKind::Event, Some((class, event)));
     }
 
     /// Removes the key when its time is over, with everything that follows from it, so that nobody ever
@@ -715,12 +750,20 @@ impl<'c, 'k> Data<'c, 'k> {
             argv.extend(chunk.iter().map(|element| &element[..]));
             self.effects.push(self.db, &argv);
         }
-        self.touch_watchers(key);
-        self.notify(class, event, key);
+        let listeners = &self.server.key_listeners;
+        let place = (self.db, key);
+        self.changes
+            .note_elements(listeners, place, (class, event), &gone.elements);
         if gone.emptied {
             self.signal_gone(key);
             self.notify(EventClass::Generic, "del", key);
         }
+    }
+
+    /// What follows from the eviction of a key that has just been removed.
+    pub fn evicted(&mut self, key: Key<'_>) {
+        let event = Some((EventClass::Evicted, "evicted"));
+        self.note(key, ChangeKind::Evicted, event);
     }
 
     /// What follows from the expiry of a key that has just been removed.
@@ -732,9 +775,8 @@ impl<'c, 'k> Data<'c, 'k> {
             b"DEL"
         };
         self.effects.push(self.db, &[word, key.bytes]);
-        self.touch_watchers(key);
-        self.signal_gone(key);
-        self.notify(EventClass::Expired, "expired", key);
+        let event = Some((EventClass::Expired, "expired"));
+        self.note(key, ChangeKind::Expired, event);
     }
 }
 

@@ -1,14 +1,9 @@
 //! The server's side of the log: when replies may leave, what a broken disk means, loading again.
 
-use std::sync::Arc;
-
 use keyspace::Locked;
 use persist::Admission;
-use resp::Output;
 
-use crate::client::{ClientShared, Origin, Session};
 use crate::config::P;
-use crate::dispatch::{self, Executor, Request};
 use crate::error::CommandError;
 use crate::loading::{self, Present, Replay, Rules, SnapshotError};
 use crate::server::Server;
@@ -54,12 +49,6 @@ fn misconf(server: &Server) -> CommandError {
             "MISCONF The AOF file cannot take writes as fast as they come; try again",
         ),
     }
-}
-
-/// A session for commands that come from files.
-pub fn replay_session(server: &Server) -> Session {
-    let shared = ClientShared::new(0, String::new(), String::new(), -1, server.now_ms(), 0);
-    Session::new(Arc::new(shared), Origin::Replay, true)
 }
 
 /// What DEBUG RELOAD does.
@@ -137,44 +126,4 @@ fn clear(server: &Server, locked: &mut Locked<'_>) {
             drop(shard.clear(db));
         }
     }
-}
-
-/// Runs one command of a file under locks that are held already.
-pub fn replay(
-    exec: &mut Executor,
-    server: &Server,
-    session: &mut Session,
-    args: resp::Args<'_>,
-    locked: &mut Locked<'_>,
-) -> Result<(), String> {
-    let request = Request::new(server, args);
-    let Ok(Some(entry)) = request.entry else {
-        return Err(format!(
-            "Unknown command '{}' reading the append only file",
-            String::from_utf8_lossy(args.arg(0))
-        ));
-    };
-    if !entry.command.arity_fits(args.len()) {
-        return Err(format!(
-            "wrong number of arguments for '{}'",
-            entry.full_name
-        ));
-    }
-    let mut out = Output::new();
-    exec.effects.reset(false);
-    exec.ready.clear();
-    let result = dispatch::execute(
-        exec,
-        server,
-        session,
-        entry,
-        args,
-        &[],
-        locked,
-        &mut out,
-        false,
-    );
-    result
-        .map(|_| ())
-        .map_err(|error| String::from_utf8_lossy(&error.text()).into_owned())
 }

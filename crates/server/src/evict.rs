@@ -5,8 +5,8 @@ use std::sync::atomic::Ordering;
 use keyspace::{Choice, Policy, Victim};
 
 use crate::config::{MaxmemoryPolicy, P};
-use crate::context::{EventClass, Key};
-use crate::dispatch::{self, Executor};
+use crate::context::Key;
+use crate::execute::Executor;
 use crate::fault::Stage;
 use crate::server::Server;
 
@@ -132,14 +132,13 @@ fn evict_one(exec: &mut Executor, server: &Server, policy: Policy, shard: usize)
     } else {
         b"DEL"
     };
-    dispatch::internal(exec, server, &mut locked, db, |data| {
+    exec.change(server, &mut locked, db, |data| {
         if let Some(old) = data.take(key) {
             data.free_by(P::LazyfreeLazyEviction, old);
             server.faults.reach(Stage::Evict);
             data.effects.push(db, &[word, key.bytes]);
-            data.touch_watchers(key);
             data.stats.evicted_keys.add(1);
-            data.notify(EventClass::Evicted, "evicted", key);
+            data.evicted(key);
         }
     });
     drop(locked);

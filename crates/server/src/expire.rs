@@ -6,7 +6,7 @@ use keyspace::{OnExpired, Type};
 
 use crate::config::P;
 use crate::context::ExpiredElements;
-use crate::dispatch::{self, Executor};
+use crate::execute::{self, Executor};
 use crate::fault::Stage;
 use crate::server::Server;
 
@@ -20,7 +20,7 @@ const LOCKS_PER_TURN: usize = 64;
 
 /// Removes what is due. Returns when there is work again (Unix milliseconds; `u64::MAX`: never).
 pub fn run(exec: &mut Executor, server: &Server, from: &mut usize) -> u64 {
-    let cycle = dispatch::guarded(server, "active expiry", || cycle(exec, server, from));
+    let cycle = execute::guarded(server, "active expiry", || cycle(exec, server, from));
     // After a panic nothing expires by itself any more.
     cycle.unwrap_or(u64::MAX)
 }
@@ -102,14 +102,14 @@ fn expire_shard(exec: &mut Executor, server: &Server, shard: usize) -> (bool, Op
         let Some((db, _)) = chunk.first() else {
             continue;
         };
-        dispatch::internal(exec, server, &mut locked, *db, |data| {
+        exec.change(server, &mut locked, *db, |data| {
             for (_, key) in chunk {
                 data.note_expired(data.key(key));
             }
         });
     }
     for (db, key, gone) in &due.elements {
-        dispatch::internal(exec, server, &mut locked, *db, |data| {
+        exec.change(server, &mut locked, *db, |data| {
             data.note_expired_elements(data.key(key), gone);
         });
     }

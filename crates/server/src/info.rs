@@ -15,8 +15,8 @@ use keyspace::{DatabaseStats, Shard};
 
 use crate::context::Data;
 use crate::server::Server;
+use crate::shard_tables::ShardTables;
 use crate::stats::Totals;
-use crate::watch::ShardTables;
 
 use memory::MemoryReport;
 pub use metrics::InstantMetrics;

@@ -5,9 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use resp::Args;
 
-use crate::client::{ClientShared, Origin, Session};
+use crate::client::{ClientShared, Session};
 use crate::command::Flags;
-use crate::dispatch::Executor;
 use crate::redact;
 use crate::server::Server;
 use crate::table::Entry;
@@ -48,25 +47,42 @@ impl Monitors {
     }
 }
 
-/// Shows a command that is about to run to all monitors.
-#[inline]
-pub fn feed(_: &Executor, server: &Server, session: &Session, entry: &Entry, args: Args<'_>) {
-    if server.monitors.count() != 0 {
-        feed_all(server, session, entry, args);
-    }
-}
+/// Lines for the monitors, of the commands of one execution.
+#[derive(Default)]
+pub struct MonitorLines(String);
 
-#[cold]
-fn feed_all(server: &Server, session: &Session, entry: &Entry, args: Args<'_>) {
-    let hidden = Flags::SKIP_MONITOR.or(Flags::ADMIN);
-    if entry.command.flags.any(hidden) || session.origin == Origin::Replay {
-        return;
+impl MonitorLines {
+    /// Notes a command that has just run.
+    #[inline]
+    pub fn note(&mut self, server: &Server, session: &Session, entry: &Entry, args: Args<'_>) {
+        if server.monitors.count() != 0 {
+            self.push(server, session, entry, args);
+        }
     }
-    let line = line(server.clock.unix_us(), session, entry, args);
-    // A copy of the list: delivery must not happen under its lock.
-    let clients = server.monitors.lock().clone();
-    for client in &clients {
-        server.deliver(client, |out| out.raw(line.as_bytes()));
+
+    #[cold]
+    fn push(&mut self, server: &Server, session: &Session, entry: &Entry, args: Args<'_>) {
+        let hidden = Flags::SKIP_MONITOR.or(Flags::ADMIN);
+        if !entry.command.flags.any(hidden) && session.is_client() {
+            let line = line(server.clock.unix_us(), session, entry, args);
+            self.0.push_str(&line);
+        }
+    }
+
+    /// Shows the commands to all monitors, in the order in which they are logged: under the locks of the
+    /// execution, when its effects are appended. They leave when the log is flushed up to `after`.
+    #[inline]
+    pub fn deliver(&mut self, server: &Server, after: u64) {
+        if !self.0.is_empty() {
+            self.deliver_all(server, after);
+        }
+    }
+
+    #[cold]
+    fn deliver_all(&mut self, server: &Server, after: u64) {
+        let lines = std::mem::take(&mut self.0);
+        let clients = server.monitors.lock();
+        server.deliver_many(clients.iter(), after, |out| out.raw(lines.as_bytes()));
     }
 }
 
@@ -97,6 +113,7 @@ fn line(now_us: u64, session: &Session, entry: &Entry, args: Args<'_>) -> String
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::client::Origin;
     use crate::table::CommandTable;
     use resp::OwnedArgs;
 

@@ -3,12 +3,14 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use crate::context::DbKey;
+
 /// The pause that is in force, if any. Times are Unix milliseconds; 0 means no pause.
 #[derive(Debug, Default)]
 pub struct Pause {
     until_ms: AtomicU64,
     all: AtomicBool,
-    fed: Mutex<Vec<(u32, Vec<u8>)>>,
+    fed: Mutex<Vec<DbKey>>,
     has_fed: AtomicBool,
 }
 
@@ -35,7 +37,7 @@ impl Pause {
 
     /// Keys (with their databases) that were fed just before the pause began. Serving who waits for them would
     /// write.
-    pub fn keep_fed(&self, keys: &mut Vec<(u32, Vec<u8>)>) {
+    pub fn keep_fed(&self, keys: &mut Vec<DbKey>) {
         let mut fed = self.fed.lock().unwrap_or_else(PoisonError::into_inner);
         fed.append(keys);
         self.has_fed.store(true, Ordering::Release);
@@ -43,7 +45,7 @@ impl Pause {
 
     /// The keys that were kept, once the pause is over.
     #[inline]
-    pub fn take_fed(&self, now_ms: u64) -> Option<Vec<(u32, Vec<u8>)>> {
+    pub fn take_fed(&self, now_ms: u64) -> Option<Vec<DbKey>> {
         if !self.has_fed.load(Ordering::Relaxed) || self.is_active(now_ms) {
             return None;
         }

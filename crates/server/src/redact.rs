@@ -58,7 +58,7 @@ mod tests {
         let table = CommandTable::new(crate::commands::GROUPS, &[]).expect("no renames");
         let owned = OwnedArgs::from_slices(request);
         let args = owned.as_args();
-        let entry = table.resolve(args).expect("known").expect("known");
+        let entry = table.resolve(args).found().expect("known");
         (0..args.len())
             .map(|index| String::from_utf8_lossy(shown(entry, args, index)).into_owned())
             .collect()

@@ -6,14 +6,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crossbeam_utils::CachePadded;
 use keyspace::Keyspace;
 use persist::Log;
+use resp::Output;
 
-use crate::client::{ClientRegistry, ClientShared};
+use crate::client::{ClientRegistry, ClientShared, Posted};
 use crate::clock::Clock;
 use crate::commandlog::CommandLogs;
 use crate::config::Config;
-use crate::events::Events;
 use crate::fault::Faults;
 use crate::info::{InstantMetrics, ReplicationId};
+use crate::key_changes::KeyListeners;
 use crate::latency::LatencyMonitor;
 use crate::lazy::Background;
 use crate::loading::Loading;
@@ -147,8 +148,8 @@ pub struct Server {
     pub snapshots: Snapshots,
     /// New bases of the log.
     pub rewrites: Rewrites,
-    /// Keyspace events.
-    pub events: Events,
+    /// Who listens to changes of keys.
+    pub key_listeners: KeyListeners,
     /// Connections to other servers that MIGRATE keeps.
     pub migrations: Connections,
     /// MONITOR.
@@ -177,13 +178,10 @@ pub struct Server {
     pub faults: Faults,
     /// Number of clients that wait in a blocking command.
     pub blocked_clients: AtomicU64,
-    /// How many of them wait for keys. Changes under the locks of these keys: who holds the lock of a key sees
-    /// the clients that wait for it.
-    pub waiting_clients: AtomicU64,
     /// How many clients wait for a limited time.
     pub timed_waits: AtomicU64,
-    /// Clients with CLIENT PAUSE postponed commands or a MULTI with watched keys, for INFO.
-    pub watching_clients: AtomicU64,
+    /// Grows with every change that a command admitted before it must not outlive (a pause, a role).
+    pub admission_epoch: AtomicU64,
     /// Libraries of functions that files brought, as they stood there: kept for the files that are written.
     pub functions: Mutex<Vec<Box<[u8]>>>,
     /// When data was last saved, Unix seconds.
@@ -218,6 +216,8 @@ pub struct Switches {
     pub needs_replicas: AtomicBool,
     /// DEBUG SET-SKIP-CHECKSUM-VALIDATION: payloads and files with a wrong checksum are read.
     pub skip_checksum_validation: AtomicBool,
+    /// Hard limits of `client-output-buffer-limit` by class of client, in bytes; 0: none.
+    pub output_hard_limits: [AtomicU64; 3],
     /// DEBUG CLIENT-ENFORCE-REPLY-LIST: any output counts as a whole block.
     pub enforce_reply_list: AtomicBool,
 }
@@ -235,6 +235,7 @@ impl Default for Switches {
             half_changed: AtomicBool::new(false),
             needs_replicas: AtomicBool::new(false),
             skip_checksum_validation: AtomicBool::new(false),
+            output_hard_limits: Default::default(),
             enforce_reply_list: AtomicBool::new(false),
         }
     }
@@ -322,11 +323,78 @@ impl Server {
         }
     }
 
-    /// Puts bytes into the outbox of a client and tells its worker.
-    pub fn deliver(&self, client: &Arc<ClientShared>, write: impl FnOnce(&mut resp::Output)) {
-        write(&mut client.outbox.lock().unwrap_or_else(PoisonError::into_inner));
-        if !client.outbox_announced.swap(true, Ordering::AcqRel) {
-            self.send_to(client, Message::Deliver(client.id));
+    /// Puts bytes into the outbox of a client, and tells its worker unless that knows already. They leave when
+    /// the log is flushed up to `after`.
+    pub fn deliver(&self, client: &ClientShared, after: u64, write: impl FnOnce(&mut Output)) {
+        if let Some(message) = self.post(client, after, write) {
+            self.send_to(client, message);
+        }
+    }
+
+    /// Puts the reply of a blocked client into its outbox, and ends its wait. It leaves when the log is flushed
+    /// up to `after`.
+    pub fn deliver_served(
+        &self,
+        client: &ClientShared,
+        after: u64,
+        write: impl FnOnce(&mut Output),
+    ) {
+        let killed = self
+            .post(client, after, write)
+            .filter(|message| matches!(message, Message::Kill(_)));
+        let (client_id, offset) = (client.id, after);
+        let served = Message::Served {
+            client: client_id,
+            offset,
+        };
+        self.send_to(client, killed.unwrap_or(served));
+    }
+
+    /// Puts bytes into the outboxes of many clients; each worker among theirs is woken once.
+    pub fn deliver_many<'a>(
+        &self,
+        clients: impl Iterator<Item = &'a Arc<ClientShared>>,
+        after: u64,
+        write: impl Fn(&mut Output),
+    ) {
+        let mut mail: Vec<Vec<Message>> = Vec::new();
+        mail.resize_with(self.workers.len(), Vec::new);
+        for client in clients {
+            let Some(message) = self.post(client, after, &write) else {
+                continue;
+            };
+            let worker = client.worker.load(Ordering::Acquire);
+            if let Some(mail) = mail.get_mut(worker) {
+                mail.push(message);
+            }
+        }
+        for (worker, mail) in self.workers.iter().zip(mail) {
+            if !mail.is_empty() {
+                worker.mailbox.send_many(mail);
+            }
+        }
+    }
+
+    /// What the worker of the client has to be told.
+    fn post(
+        &self,
+        client: &ClientShared,
+        after: u64,
+        write: impl FnOnce(&mut Output),
+    ) -> Option<Message> {
+        let limit = &self.switches.output_hard_limits[client.class() as usize];
+        let limit = limit.load(Ordering::Relaxed);
+        match client.post(after, limit, write) {
+            Posted::First => Some(Message::Deliver(client.id)),
+            Posted::Announced => None,
+            Posted::Overflow if client.kill.swap(true, Ordering::AcqRel) => None,
+            Posted::Overflow => {
+                log::warn!(
+                    "Client {} scheduled to be closed ASAP for overcoming of output buffer limits.",
+                    client.addr
+                );
+                Some(Message::Kill(client.id))
+            }
         }
     }
 

@@ -11,18 +11,19 @@ use crossbeam_utils::CachePadded;
 use keyspace::{Keyspace, Options, SHARDS_MAX, SHARDS_MIN};
 use persist::{Disk, FsyncPolicy, Log, LogOptions};
 
+use crate::client::ClientClass;
 use crate::config::{AppendFsync, Config, P, shutdown};
-use crate::dispatch::{Executor, panic_text};
 use crate::error::CommandError;
+use crate::execute::{Executor, panic_text};
 use crate::net::balance::Balance;
 use crate::net::listener::Listener;
 use crate::net::mailbox::{Mailbox, Message};
 use crate::net::worker::Worker;
 use crate::process::{self, PidFile, Supervisor};
 use crate::server::{Identity, Server, WorkerHandle};
+use crate::shard_tables::ShardTables;
 use crate::stats::WorkerStats;
 use crate::table::CommandTable;
-use crate::watch::ShardTables;
 
 /// Shards per worker: enough that two workers seldom meet on a lock.
 const SHARDS_PER_WORKER: usize = 16;
@@ -180,7 +181,7 @@ fn build(config: Config) -> Result<Arc<Server>, StartError> {
         lazy: Default::default(),
         snapshots: Default::default(),
         rewrites: Default::default(),
-        events: Default::default(),
+        key_listeners: Default::default(),
         migrations: Default::default(),
         monitors: Default::default(),
         commandlog: Default::default(),
@@ -195,9 +196,8 @@ fn build(config: Config) -> Result<Arc<Server>, StartError> {
         switches: Default::default(),
         faults: Default::default(),
         blocked_clients: AtomicU64::new(0),
-        waiting_clients: AtomicU64::new(0),
         timed_waits: AtomicU64::new(0),
-        watching_clients: AtomicU64::new(0),
+        admission_epoch: AtomicU64::new(0),
         functions: Mutex::default(),
         last_save_s: AtomicU64::new(0),
         next_expiry_ms: AtomicU64::new(0),
@@ -647,6 +647,11 @@ pub fn refresh_switches(server: &Server) {
         .store(!config.bytes(P::RequirePass).is_empty(), Ordering::Relaxed);
     let replicas = config.int(P::MinReplicasToWrite) > 0 && config.int(P::MinReplicasMaxLag) > 0;
     switches.needs_replicas.store(replicas, Ordering::Relaxed);
+    let limits = config.output_limits();
+    for class in ClientClass::ALL {
+        let hard = &switches.output_hard_limits[class as usize];
+        hard.store(limits.of(class).hard, Ordering::Relaxed);
+    }
     let number = |id| u32::try_from(config.int(id)).unwrap_or(0);
     server.lru.configure(
         crate::evict::policy(server).is_lfu(),

@@ -103,6 +103,28 @@ pub enum KeyPlan {
     Specs,
 }
 
+/// What a request names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resolved {
+    /// A command, or a subcommand of a container.
+    Command(&'static Entry),
+    /// A container, and no subcommand of it.
+    UnknownSubcommand(&'static Entry),
+    /// Nothing.
+    Unknown,
+}
+
+impl Resolved {
+    /// The command, when there is one.
+    #[inline]
+    pub fn found(self) -> Option<&'static Entry> {
+        match self {
+            Self::Command(command) => Some(command),
+            _ => None,
+        }
+    }
+}
+
 /// Runtime table; lives as long as the process.
 pub struct CommandTable {
     entries: Vec<&'static Entry>,
@@ -239,19 +261,18 @@ impl CommandTable {
         self.by_name.get(&name.to_ascii_lowercase()).copied()
     }
 
-    /// The command or, for a container, the subcommand that a request names. `Err` holds the
-    /// container when the subcommand is unknown.
+    /// The command or, for a container, the subcommand that a request names.
     #[inline]
-    pub fn resolve(&self, args: Args<'_>) -> Result<Option<&'static Entry>, &'static Entry> {
+    pub fn resolve(&self, args: Args<'_>) -> Resolved {
         let Some(entry) = self.lookup(args.arg(0)) else {
-            return Ok(None);
+            return Resolved::Unknown;
         };
         if entry.subcommands.is_empty() || args.len() < 2 {
-            return Ok(Some(entry));
+            return Resolved::Command(entry);
         }
         match entry.subcommand(args.arg(1)) {
-            Some(sub) => Ok(Some(sub)),
-            None => Err(entry),
+            Some(sub) => Resolved::Command(sub),
+            None => Resolved::UnknownSubcommand(entry),
         }
     }
 

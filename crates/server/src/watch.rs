@@ -45,12 +45,14 @@ impl WatchTable {
         self.keys.len()
     }
 
-    /// Starts watching.
-    pub fn add(&mut self, db: u32, key: &[u8], flag: &Arc<WatchFlag>) {
+    /// Starts watching. False when the client watches the key already.
+    pub fn add(&mut self, db: u32, key: &[u8], flag: &Arc<WatchFlag>) -> bool {
         let flags = self.keys.entry((db, key.into())).or_default();
-        if !flags.iter().any(|other| Arc::ptr_eq(other, flag)) {
+        let is_new = !flags.iter().any(|other| Arc::ptr_eq(other, flag));
+        if is_new {
             flags.push(Arc::clone(flag));
         }
+        is_new
     }
 
     /// Stops watching.
@@ -71,21 +73,9 @@ impl WatchTable {
         }
     }
 
-    /// Every watched key of `db` for which `exists` holds was changed at once (FLUSHDB, SWAPDB).
-    pub fn touch_db(&self, db: u32, mut exists: impl FnMut(&[u8]) -> bool) {
-        for ((of, key), flags) in &self.keys {
-            if *of == db && exists(key) {
-                flags.iter().for_each(|flag| flag.set_dirty());
-            }
-        }
+    /// The watched keys of a database.
+    pub fn keys_of(&self, db: u32) -> impl Iterator<Item = &[u8]> {
+        let keys = self.keys.keys();
+        keys.filter(move |(of, _)| *of == db).map(|(_, key)| &**key)
     }
-}
-
-/// What the server keeps under the lock of each shard.
-#[derive(Default)]
-pub struct ShardTables {
-    /// Watched keys.
-    pub watched: WatchTable,
-    /// Keys that blocked clients wait for.
-    pub waiting: crate::blocking::WaitTable,
 }

@@ -282,7 +282,8 @@ fn monitors_see_commands() {
         lines.push(show(&monitor.read()));
     }
     assert!(lines[0].ends_with("] \"SELECT\" \"3\""), "{lines:?}");
-    assert!(lines[0].contains(" [0 127.0.0.1:"), "{lines:?}");
+    // As in Valkey, commands are shown when they have run: SELECT with the database it selected.
+    assert!(lines[0].contains(" [3 127.0.0.1:"), "{lines:?}");
     assert!(lines[1].contains(" [3 127.0.0.1:"), "{lines:?}");
     assert!(lines[1].ends_with("] \"SET\" \"a\" \"b c\""), "{lines:?}");
     // CONFIG is not shown, and passwords are hidden.
@@ -290,6 +291,84 @@ fn monitors_see_commands() {
         lines[2].ends_with("] \"AUTH\" \"(redacted)\" \"(redacted)\""),
         "{lines:?}"
     );
+}
+
+#[test]
+fn no_line_comes_behind_the_end_of_monitor_mode() {
+    let server = TestServer::start_with(&["--threads", "2", "--threads-spread", "yes"]);
+    let mut other = server.connect();
+    for round in 0..50 {
+        let mut monitor = server.connect();
+        other.send(&[b"SET", b"key", b"value"]);
+        assert!(monitor.try_send(b"MONITOR\r\nPING\r\nRESET\r\nPING\r\n"));
+        other.read();
+        let mut seen = Vec::new();
+        while seen.iter().filter(|line| *line == "+PONG").count() < 2 {
+            seen.push(show(&monitor.read()));
+        }
+        let reset = seen.iter().position(|line| line == "+RESET").unwrap();
+        assert_eq!(&seen[reset..], ["+RESET", "+PONG"], "round {round}");
+        // The own command stands right behind its reply.
+        let pong = seen.iter().position(|line| line == "+PONG").unwrap();
+        let own = &seen[pong + 1..reset];
+        assert!(
+            own.iter().any(|line| line.ends_with("\"PING\"")),
+            "{seen:?}"
+        );
+    }
+}
+
+#[test]
+fn a_monitoring_client_has_no_keys() {
+    let server = TestServer::start();
+    let mut monitor = server.connect();
+    monitor.check(&[
+        ("MONITOR", "+OK"),
+        ("GET a", "-ERR Replica can't interact with the keyspace"),
+        ("SET a 1", "-ERR Replica can't interact with the keyspace"),
+        ("RESET", "+RESET"),
+        ("SET a 1", "+OK"),
+    ]);
+}
+
+#[test]
+fn monitors_see_transactions_in_the_order_of_the_log() {
+    let server = TestServer::start();
+    let mut monitor = server.connect();
+    let mut client = server.connect();
+    monitor.check(&[("MONITOR", "+OK")]);
+    client.check(&[
+        ("MULTI", "+OK"),
+        ("INCR a", "+QUEUED"),
+        ("INCR b", "+QUEUED"),
+        ("EXEC", "[:1 :1]"),
+    ]);
+    let lines: Vec<_> = (0..4).map(|_| show(&monitor.read())).collect();
+    for (line, end) in
+        lines
+            .iter()
+            .zip(["\"MULTI\"", "\"INCR\" \"a\"", "\"INCR\" \"b\"", "\"EXEC\""])
+    {
+        assert!(line.ends_with(end), "{lines:?}");
+    }
+}
+
+#[test]
+fn a_monitor_that_does_not_read_is_disconnected() {
+    let server = TestServer::start();
+    let mut monitor = server.connect();
+    let mut client = server.connect();
+    client.check(&[(
+        "CONFIG SET client-output-buffer-limit \"normal 1mb 0 0\"",
+        "+OK",
+    )]);
+    monitor.check(&[("MONITOR", "+OK")]);
+    let value = "x".repeat(100_000);
+    let began = std::time::Instant::now();
+    while client.line("CLIENT LIST").lines().count() > 1 {
+        client.run(&["SET", "key", &value]);
+        assert!(began.elapsed() < std::time::Duration::from_secs(60));
+    }
 }
 
 #[test]

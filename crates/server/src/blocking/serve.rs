@@ -10,11 +10,11 @@ use smallvec::SmallVec;
 use super::Waiter;
 use crate::client::Session;
 use crate::command::{KeyFlags, Outcome};
-use crate::dispatch::{self, Executor, Touched};
+use crate::context::DbKey;
+use crate::execute::{self, Call, Execution, Executor, Mode, Touched};
 use crate::fault::Stage;
-use crate::net::mailbox::Message;
 use crate::server::Server;
-use crate::watch::ShardTables;
+use crate::shard_tables::ShardTables;
 
 /// Adds to the locks of a command that may feed these keys what it takes to serve who waits for them: the
 /// shards of all keys of the waiters' commands, of those who wait for what these commands feed, and so on.
@@ -46,10 +46,9 @@ fn missing<'a>(locked: &'a Locked<'_>, fed: &[(KeyHash, &'a [u8])]) -> SmallVec<
     let mut next = 0;
     while let Some((hash, key)) = fed.get(next).copied() {
         next += 1;
-        let tables = locked
-            .shard(hash)
-            .and_then(|shard| shard.attachment::<ShardTables>());
-        let Some(tables) = tables else { continue };
+        let Some(tables) = ShardTables::of(locked, hash) else {
+            continue;
+        };
         for waiter in tables.waiting.reaching(key) {
             let unlocked = waiter.shards.iter().filter(|shard| !locked.holds(**shard));
             missing.extend(unlocked.copied());
@@ -73,9 +72,9 @@ pub fn serve(exec: &mut Executor, server: &Server, locked: &mut Locked<'_>) {
     }
     let mut unserved = Vec::new();
     while !exec.ready.is_empty() {
-        for (db, key) in std::mem::take(&mut exec.ready) {
-            if !serve_key(exec, server, locked, db, &key) {
-                unserved.push((db, key));
+        for fed in std::mem::take(&mut exec.ready) {
+            if !serve_key(exec, server, locked, &fed) {
+                unserved.push(fed);
             }
         }
     }
@@ -86,7 +85,7 @@ pub fn serve(exec: &mut Executor, server: &Server, locked: &mut Locked<'_>) {
 /// expiry, eviction, the end of a pause. Must not be called under locks.
 #[cold]
 pub fn serve_later(exec: &mut Executor, server: &Server) {
-    let served = dispatch::guarded(server, "the service of blocked clients", || {
+    let served = execute::guarded(server, "the service of blocked clients", || {
         let mut locked = server.keyspace.lock_all();
         serve(exec, server, &mut locked);
     });
@@ -106,22 +105,15 @@ enum Attempt {
 
 /// Serves the waiters of one key in order of arrival, as long as it has something for them. False when that
 /// needs more locks.
-fn serve_key(
-    exec: &mut Executor,
-    server: &Server,
-    locked: &mut Locked<'_>,
-    db: u32,
-    key: &[u8],
-) -> bool {
+fn serve_key(exec: &mut Executor, server: &Server, locked: &mut Locked<'_>, fed: &DbKey) -> bool {
+    let (db, key) = (fed.db, fed.key.as_slice());
     let hash = server.keyspace.hash(key);
     // Waiters that this key cannot serve (another type, not enough elements) keep their place.
     let mut at = 0;
     loop {
         let kind = kind_of(locked, db, hash, key, exec.now_ms);
-        let waiter = locked
-            .shard(hash)
-            .and_then(|shard| shard.attachment::<ShardTables>())
-            .and_then(|tables| tables.waiting.next(db, key, at, kind));
+        let waiter =
+            ShardTables::of(locked, hash).and_then(|tables| tables.waiting.next(db, key, at, kind));
         let Some((found, waiter)) = waiter else {
             return true;
         };
@@ -160,14 +152,14 @@ fn serve_waiter(
     let began_ns = exec.now_ns;
     let before = std::mem::take(&mut exec.reply_offset);
     let name = waiter.command.full_name;
-    let served = dispatch::guarded(server, name, || {
+    let served = execute::guarded(server, name, || {
         run_again(exec, server, &mut session, waiter, locked, &mut reply)
     });
     let served = served.unwrap_or_else(|| {
         // The client would wait for ever.
         reply.clear();
-        let error = dispatch::internal_error(name);
-        dispatch::write_error(exec, server, session.protocol, &error, &mut reply);
+        let error = execute::internal_error(name);
+        execute::write_error(exec, server, session.protocol, &error, &mut reply);
         true
     });
     waiter.client.wait.finish(waiter.number, served);
@@ -180,15 +172,11 @@ fn serve_waiter(
     waiter.leave_queues(server, locked);
     exec.now_ns = server.clock.monotonic_ns();
     waiter.account(exec, server, began_ns, reply.len());
-    let client = waiter.client.id;
-    server.send_to(
-        &waiter.client,
-        Message::Served {
-            client,
-            reply,
-            offset,
-        },
-    );
+    server.deliver_served(&waiter.client, offset, |out| {
+        if !waiter.silent {
+            out.append(&mut reply);
+        }
+    });
     Attempt::Served
 }
 
@@ -201,22 +189,23 @@ fn run_again(
     locked: &mut Locked<'_>,
     reply: &mut Output,
 ) -> bool {
-    exec.effects.reset(server.is_logging());
-    let outcome = dispatch::execute(
+    let call = Call {
+        command: waiter.command,
+        args: waiter.args.as_args(),
+        keys: &waiter.located,
+        mode: Mode::Served,
+    };
+    let mut execution = Execution {
         exec,
         server,
         session,
-        waiter.command,
-        waiter.args.as_args(),
-        &waiter.located,
-        locked,
-        reply,
-        false,
-    );
+        out: reply,
+    };
+    execution.begin();
+    let outcome = execution.call(call, locked);
     server.faults.reach(Stage::Serve);
     // Also one that was not served may have come across keys whose time is over.
-    let touched = Touched::Keys(&waiter.located);
-    dispatch::commit(exec, server, session, locked, touched);
+    execution.commit(locked, Touched::Keys(call.keys));
     !matches!(outcome, Ok(Outcome::Block(_)))
 }
 

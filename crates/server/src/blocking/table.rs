@@ -37,7 +37,7 @@ impl WaitTable {
         let databases = |queue: &Queue, all: bool| {
             let waiters = queue.waiters.iter();
             let mut dbs: SmallVec<[u32; 8]> = waiters
-                .filter(|waiter| all || waiter.heeds_removal())
+                .filter(|waiter| all || waiter.wakes_on_delete())
                 .map(|waiter| waiter.db)
                 .collect();
             dbs.sort_unstable();
@@ -59,7 +59,7 @@ impl WaitTable {
     pub(super) fn add(&mut self, key: &[u8], waiter: Arc<Waiter>) {
         let queue = self.queues.entry(key.into()).or_default();
         queue.reaching += usize::from(waiter.reaches_further());
-        queue.heeding += usize::from(waiter.heeds_removal());
+        queue.heeding += usize::from(waiter.wakes_on_delete());
         queue.waiters.push_back(waiter);
     }
 
@@ -71,9 +71,9 @@ impl WaitTable {
     }
 
     /// True when somebody wants to know that this key is gone.
-    pub fn is_heeded(&self, db: u32, key: &[u8]) -> bool {
+    pub fn wakes_on_delete(&self, db: u32, key: &[u8]) -> bool {
         self.queues.get(key).is_some_and(|queue| {
-            let heeds = |waiter: &Arc<Waiter>| waiter.heeds_removal() && waiter.db == db;
+            let heeds = |waiter: &Arc<Waiter>| waiter.wakes_on_delete() && waiter.db == db;
             queue.heeding > 0 && queue.waiters.iter().any(heeds)
         })
     }
@@ -113,7 +113,7 @@ impl WaitTable {
         if let Some(at) = waiters.position(|other| Arc::ptr_eq(other, waiter)) {
             queue.waiters.remove(at);
             queue.reaching -= usize::from(waiter.reaches_further());
-            queue.heeding -= usize::from(waiter.heeds_removal());
+            queue.heeding -= usize::from(waiter.wakes_on_delete());
         }
         if queue.waiters.is_empty() {
             self.queues.remove(key);

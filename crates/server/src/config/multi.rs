@@ -1,6 +1,7 @@
 //! Parameters made of several values: how they are read from the arguments of a directive, and their one canonical
 //! text, which is what CONFIG GET answers and what the typed accessors of [`super::Config`] read back.
 
+use crate::client::ClientClass;
 use std::fmt;
 
 use persist::rdb::{self, Version};
@@ -38,6 +39,17 @@ pub struct OutputLimits {
     pub replica: OutputLimit,
     /// Clients with subscriptions.
     pub pubsub: OutputLimit,
+}
+
+impl OutputLimits {
+    /// The limit of a class of clients.
+    pub fn of(&self, class: ClientClass) -> OutputLimit {
+        match class {
+            ClientClass::Normal => self.normal,
+            ClientClass::Replica => self.replica,
+            ClientClass::PubSub => self.pubsub,
+        }
+    }
 }
 
 /// `oom-score-adj-values`: the score for each role of the process.

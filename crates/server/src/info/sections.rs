@@ -153,7 +153,7 @@ fn clients(facts: &Facts<'_>, text: &mut String) {
         "blocked_clients": server.blocked_clients.load(Ordering::Relaxed),
         "tracking_clients": 0,
         "pubsub_clients": 0,
-        "watching_clients": server.watching_clients.load(Ordering::Relaxed),
+        "watching_clients": server.key_listeners.watching(),
         "clients_in_timeout_table": server.timed_waits.load(Ordering::Relaxed),
         "total_watched_keys": facts.keyspace.watched_keys,
         "total_blocking_keys": facts.keyspace.blocking_keys,

@@ -8,7 +8,7 @@ use resp::{Args, Output};
 use super::batch::Present;
 use super::intake::{Intake, Rules, check_stopping, delay, load_options};
 use crate::client::Session;
-use crate::dispatch::{self, Executor, Request};
+use crate::execute::{Execution, Executor, Request, Verdict, replay_session};
 use crate::server::Server;
 
 /// Takes the files of a log. [`Replay::finish`] must be called at their end.
@@ -41,7 +41,7 @@ impl<'a, 'k> Replay<'a, 'k> {
             intake: Intake::new(server, held, rules),
             unsettled: false,
             exec: Executor::new(server, worker),
-            session: crate::durability::replay_session(server),
+            session: replay_session(server),
             out: Output::new(),
             commands: 0,
         }
@@ -57,20 +57,20 @@ impl<'a, 'k> Replay<'a, 'k> {
 
     fn run(&mut self, args: Args<'_>) -> Result<(), String> {
         let server = self.intake.server();
-        if let Some(locked) = self.intake.held() {
-            let (exec, session) = (&mut self.exec, &mut self.session);
-            return crate::durability::replay(exec, server, session, args, locked);
-        }
-        let request = Request::new(server, args);
-        let (exec, session) = (&mut self.exec, &mut self.session);
-        dispatch::run(exec, server, session, request, &mut self.out, &mut None);
-        let failed = self
-            .out
-            .as_contiguous()
-            .and_then(|reply| reply.strip_prefix(b"-"))
-            .map(|line| String::from_utf8_lossy(line).trim_end().to_owned());
         self.out.clear();
-        failed.map_or(Ok(()), Err)
+        let mut execution = Execution {
+            exec: &mut self.exec,
+            server,
+            session: &mut self.session,
+            out: &mut self.out,
+        };
+        if let Some(locked) = self.intake.held() {
+            return execution.replay(args, locked);
+        }
+        match execution.request(Request::new(server, args), &mut None) {
+            Verdict::Failed(error) => Err(String::from_utf8_lossy(&error.text()).into_owned()),
+            _ => Ok(()),
+        }
     }
 }
 

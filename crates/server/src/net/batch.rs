@@ -17,9 +17,9 @@ use super::connection::{Connection, READ_BYTES};
 use super::limits;
 use super::worker::Worker;
 use crate::config::P;
-use crate::dispatch::{self, Held, Request, Verdict};
+use crate::execute::{Execution, Held, Request, Verdict};
 use crate::server::Server;
-use crate::table::{Entry, KeyPlan};
+use crate::table::{Entry, KeyPlan, Resolved};
 
 /// Requests that are looked ahead over. Enough to overlap the memory accesses of a core's line-fill
 /// buffers several times over, small enough that the prefetched lines stay in the first-level cache.
@@ -76,7 +76,7 @@ struct Pending {
     start: usize,
     end: usize,
     what: What,
-    entry: Result<Option<&'static Entry>, &'static Entry>,
+    command: Resolved,
     hash: Option<KeyHash>,
     db: u32,
     /// Hash of the member that is looked for in a large collection.
@@ -87,12 +87,12 @@ impl Pending {
     /// Where the member stands that a command on one key looks for.
     fn member_place(&self) -> Option<usize> {
         self.hash?;
-        self.entry.ok().flatten()?.member
+        self.command.found()?.member
     }
 
     fn is_for_collection(&self) -> bool {
         use crate::command::Group::{Geo, Hash, List, Set, SortedSet, Stream};
-        let group = self.entry.ok().flatten().map(|entry| entry.command.group);
+        let group = self.command.found().map(|entry| entry.command.group);
         matches!(group, Some(Geo | Hash | List | Set | SortedSet | Stream))
     }
 }
@@ -294,7 +294,7 @@ impl Worker {
                 start,
                 end,
                 what,
-                entry: Ok(None),
+                command: Resolved::Unknown,
                 hash: None,
                 db: connection.session.db,
                 member: None,
@@ -370,26 +370,28 @@ impl Worker {
                 return;
             }
         };
-        if matches!(pending.entry, Ok(None)) && is_web_request(args.arg(0)) {
+        if pending.command == Resolved::Unknown && is_web_request(args.arg(0)) {
             let logged_ms = &mut self.web_request_logged_ms;
             return abort_web_request(connection, logged_ms, self.exec.now_ms);
         }
         let request = Request {
             args,
-            entry: pending.entry,
+            command: pending.command,
             hash: pending.hash,
         };
         self.exec.reply_offset = 0;
-        let exec = &mut self.exec;
-        let verdict = dispatch::run(
-            exec,
+        let mut execution = Execution {
+            exec: &mut self.exec,
             server,
-            &mut connection.session,
-            request,
-            &mut connection.output,
-            held,
-        );
-        connection.reply_offset = connection.reply_offset.max(exec.reply_offset);
+            session: &mut connection.session,
+            out: &mut connection.output,
+        };
+        let verdict = execution.request(request, held);
+        connection.reply_offset = connection.reply_offset.max(self.exec.reply_offset);
+        if connection.session.shared.has_mail() {
+            // What the command itself has caused stands right behind its reply.
+            connection.collect_outbox();
+        }
         match verdict {
             Verdict::Postponed => {
                 connection.set_postponed(server, true);
@@ -398,25 +400,20 @@ impl Worker {
                 return;
             }
             Verdict::Blocked => self.blocked(token),
-            Verdict::Done => {}
+            Verdict::Done | Verdict::Failed(_) => {}
         }
         source.position = pending.end;
-        self.after_command(server, token, request.entry);
+        self.after_command(server, token, request.command);
     }
 
-    fn after_command(
-        &mut self,
-        server: &Server,
-        token: usize,
-        entry: Result<Option<&'static Entry>, &'static Entry>,
-    ) {
+    fn after_command(&mut self, server: &Server, token: usize, command: Resolved) {
         let now_ms = self.exec.now_ms;
         let Some(connection) = self.connection(token) else {
             return;
         };
         connection.recent_commands = connection.recent_commands.saturating_add(1);
         connection.last_active_ms = now_ms;
-        publish(connection, entry.ok().flatten(), now_ms);
+        publish(connection, command.found(), now_ms);
         connection.was_authenticated |= connection.session.is_authenticated();
         if limits::counted_output(server, connection) > 0
             && limits::output_exceeded(server, connection, now_ms)
@@ -535,11 +532,11 @@ fn look_up(server: &Server, batch: &mut Batch, pending: &mut Pending, held: &Hel
     ) else {
         return;
     };
-    pending.entry = match &batch.last {
-        Some((name, entry)) if name.as_slice() == args.arg(0) => Ok(Some(*entry)),
+    pending.command = match &batch.last {
+        Some((name, entry)) if name.as_slice() == args.arg(0) => Resolved::Command(entry),
         _ => server.commands.resolve(args),
     };
-    if let Ok(Some(entry)) = pending.entry
+    if let Some(entry) = pending.command.found()
         && let KeyPlan::One(index) = entry.plan
         && let Some(key) = args.get(index)
     {

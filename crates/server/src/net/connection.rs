@@ -213,6 +213,12 @@ impl Connection {
         Vec::new()
     }
 
+    /// Takes what others have sent to the client behind its replies.
+    pub fn collect_outbox(&mut self) {
+        let after = self.session.shared.take_outbox(&mut self.output);
+        self.reply_offset = self.reply_offset.max(after);
+    }
+
     /// The replies of this turn leave only when the log has passed the offset they depend on.
     pub fn hold_replies(&mut self, released: u64) {
         let offset = std::mem::take(&mut self.reply_offset);

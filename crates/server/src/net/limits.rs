@@ -56,7 +56,8 @@ pub(super) fn counted_output(server: &Server, connection: &Connection) -> usize 
 /// True when the output is above the hard limit, or above the soft limit for too long.
 pub(super) fn output_exceeded(server: &Server, connection: &mut Connection, now_ms: u64) -> bool {
     let used = counted_output(server, connection) as u64;
-    let limit = server.config.output_limits().normal;
+    let class = connection.session.shared.class();
+    let limit = server.config.output_limits().of(class);
     let over_soft = limit.soft > 0 && used > limit.soft;
     if !over_soft {
         connection.over_soft_limit_ms = 0;

@@ -4,8 +4,6 @@ use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-use resp::Output;
-
 use super::connection::Connection;
 
 /// A request to a worker. Clients are named by id: a connection may have moved or gone meanwhile.
@@ -14,13 +12,11 @@ pub enum Message {
     Adopt(Box<Connection>),
     /// The outbox of a client holds something.
     Deliver(u64),
-    /// A blocked client was served: here is its reply; it may not leave before the log is at `offset`.
+    /// A blocked client was served: its reply stands in its outbox.
     Served {
         /// The client.
         client: u64,
-        /// Its reply.
-        reply: Output,
-        /// Log offset that must be flushed (and synced, when the policy says so) before it leaves.
+        /// The log offset behind what its command changed.
         offset: u64,
     },
     /// CLIENT UNBLOCK; `error` asks for -UNBLOCKED instead of the time-out reply.
@@ -74,6 +70,14 @@ impl Mailbox {
         self.send_and(message, || {});
     }
 
+    /// Sends messages and wakes the worker once.
+    pub fn send_many(&self, messages: Vec<Message>) {
+        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        queue.extend(messages);
+        drop(queue);
+        self.announce();
+    }
+
     /// Sends a message, and runs `together` while nobody else can put one into the mailbox: what others
     /// send because of what `together` published stands behind the message.
     pub fn send_and(&self, message: Message, together: impl FnOnce()) {
@@ -82,6 +86,10 @@ impl Mailbox {
             queue.push(message);
             together();
         }
+        self.announce();
+    }
+
+    fn announce(&self) {
         if !self.filled.swap(true, Ordering::AcqRel) && !self.is_own() {
             self.wake();
         }

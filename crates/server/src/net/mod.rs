@@ -2,6 +2,7 @@
 
 pub mod balance;
 mod batch;
+mod blocked;
 pub mod connection;
 mod figures;
 mod limits;

@@ -6,19 +6,19 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use mio::{Events, Poll, Token};
 
+use super::blocked::Ending;
 use super::connection::{Connection, Written};
 use super::listener::{Accepted, Listener};
 use super::mailbox::Message;
-use crate::blocking::Ending;
 use crate::client::{ClientShared, Origin, Session};
 use crate::config::P;
-use crate::dispatch::Executor;
+use crate::execute::Executor;
 use crate::fault::Stage;
 use crate::server::Server;
 
@@ -380,7 +380,7 @@ impl Worker {
         if let Some(mut connection) = self.release_connection(token) {
             connection.set_postponed(&server, false);
             crate::blocking::forget(&server, &mut connection.session, connection.waiter.take());
-            crate::commands::transactions::forget(&server, &mut connection.session);
+            crate::execute::discard(&server, &mut connection.session);
             if connection.session.monitor {
                 server.monitors.remove(&connection.session.shared);
             }
@@ -440,10 +440,11 @@ impl Worker {
             Message::Kill(_) => self.kill(token),
             Message::Unblock { error, .. } => {
                 let ending = Ending::Unblocked(error);
-                crate::blocking::end_wait(self, server, token, ending);
+                super::blocked::end_wait(self, server, token, ending);
             }
-            Message::Served { reply, offset, .. } => {
-                crate::blocking::served(self, token, reply, offset);
+            Message::Served { offset, .. } => {
+                self.collect_outbox(token);
+                super::blocked::served(self, token, offset);
             }
             _ => {}
         }
@@ -451,10 +452,7 @@ impl Worker {
 
     fn collect_outbox(&mut self, token: usize) {
         if let Some(connection) = self.connection(token) {
-            let shared = Arc::clone(&connection.session.shared);
-            shared.outbox_announced.store(false, Ordering::Release);
-            let mut outbox = shared.outbox.lock().unwrap_or_else(PoisonError::into_inner);
-            connection.output.append(&mut outbox);
+            connection.collect_outbox();
         }
         self.want_write(token);
     }
@@ -526,7 +524,7 @@ impl Worker {
         for token in std::mem::take(&mut self.held) {
             self.want_write(token);
         }
-        crate::blocking::log_synced(self, server);
+        super::blocked::log_synced(self, server);
     }
 
     fn write_replies(&mut self, server: &Server, released: u64) {
@@ -608,7 +606,7 @@ impl Worker {
             }
             self.deadlines.pop_first();
             if let Some(token) = self.token_of(client) {
-                crate::blocking::timer(self, server, token);
+                super::blocked::timer(self, server, token);
             }
         }
         if !self.postponed.is_empty() && !server.pause.is_active(now_ms) {

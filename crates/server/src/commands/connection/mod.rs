@@ -118,8 +118,11 @@ fn reset(ctx: &mut Context<'_, '_>) -> CommandResult {
     if session.monitor {
         ctx.server.monitors.remove(&session.shared);
         session.monitor = false;
+        // No line of the mode comes behind the confirmation that it has ended.
+        ctx.drain_outbox();
     }
-    crate::commands::transactions::discard(ctx.server, session);
+    let session = &mut *ctx.session;
+    crate::execute::discard(ctx.server, session);
     session.db = 0;
     session.protocol = Protocol::Resp2;
     session.reply_mode = ReplyMode::On;

@@ -6,9 +6,10 @@ use smallvec::SmallVec;
 use crate::client::Origin;
 use crate::command::*;
 use crate::config::P;
-use crate::context::{Context, Data};
+use crate::context::{Context, Data, Key};
 use crate::error::CommandError;
-use crate::watch::ShardTables;
+use crate::key_changes::{ChangeKind, KeyChanges, KeyListeners};
+use crate::shard_tables::ShardTables;
 
 pub(super) const DBSIZE: Command = Command {
     name: "dbsize",
@@ -156,7 +157,10 @@ fn flush(ctx: &mut Context<'_, '_>, only: Option<u32>) -> CommandResult {
 /// Takes out everything in one database or in all of them.
 fn clear(data: &mut Data<'_, '_>, only: Option<u32>) -> Vec<Cleared> {
     let now_ms = data.now_ms;
-    let Data { locked, ready, .. } = data;
+    let listeners = &data.server.key_listeners;
+    let Data {
+        locked, changes, ..
+    } = data;
     let mut cleared = Vec::new();
     for shard in locked.shards_mut() {
         let dbs: SmallVec<[u32; 4]> = shard
@@ -165,7 +169,7 @@ fn clear(data: &mut Data<'_, '_>, only: Option<u32>) -> Vec<Cleared> {
             .collect();
         for db in dbs {
             let gone = |shard: &Shard, key: &[u8]| lives(shard, db, key, now_ms);
-            announce(shard, db, ready, gone);
+            note_all((shard, db), changes, listeners, gone);
             cleared.push(shard.clear(db));
         }
     }
@@ -179,24 +183,30 @@ fn lives(shard: &Shard, db: u32, key: &[u8], now_ms: u64) -> bool {
         .is_some_and(|entry| entry.deadline().is_none_or(|deadline| deadline > now_ms))
 }
 
-/// Tells watchers of keys of `db` in this shard, and those who are blocked on them, that all keys for
-/// which `concerned` holds changed at once.
-fn announce(
-    shard: &Shard,
-    db: u32,
-    ready: &mut Vec<(u32, Vec<u8>)>,
+/// Notes that all keys of a database in this shard for which `concerned` holds changed at once, as far as
+/// clients watch them or are blocked on them.
+fn note_all(
+    (shard, db): (&Shard, u32),
+    changes: &mut KeyChanges,
+    listeners: &KeyListeners,
     concerned: impl Fn(&Shard, &[u8]) -> bool,
 ) {
-    let Some(tables) = shard.attachment::<ShardTables>() else {
+    let Some(tables) = ShardTables::beside(shard) else {
         return;
     };
-    if !tables.watched.is_empty() {
-        tables.watched.touch_db(db, |key| concerned(shard, key));
+    let mut note = |key: &[u8], kind| {
+        let key = Key::new(key, shard.hash(key));
+        changes.note(listeners, (db, key), kind, None);
+    };
+    for key in tables.watched.keys_of(db) {
+        if concerned(shard, key) {
+            note(key, ChangeKind::Touched);
+        }
     }
-    if !tables.waiting.is_empty() {
-        let keys = tables.waiting.keys_of(db);
-        let woken = keys.iter().filter(|key| concerned(shard, key));
-        ready.extend(woken.map(|key| (db, key.to_vec())));
+    for key in tables.waiting.keys_of(db) {
+        if concerned(shard, &key) {
+            note(&key, ChangeKind::Ready);
+        }
     }
 }
 
@@ -241,13 +251,16 @@ pub(super) fn swapdb(ctx: &mut Context<'_, '_>) -> CommandResult {
     }
     if first != second {
         let now_ms = ctx.data.now_ms;
-        let Data { locked, ready, .. } = &mut ctx.data;
+        let listeners = &ctx.server.key_listeners;
+        let Data {
+            locked, changes, ..
+        } = &mut ctx.data;
         for shard in locked.shards_mut() {
             let either = |shard: &Shard, key: &[u8]| {
                 lives(shard, first, key, now_ms) || lives(shard, second, key, now_ms)
             };
-            announce(shard, first, ready, either);
-            announce(shard, second, ready, either);
+            note_all((shard, first), changes, listeners, either);
+            note_all((shard, second), changes, listeners, either);
             shard.swap_dbs(first, second);
         }
     }

@@ -82,7 +82,7 @@ pub(super) const RANDOMKEY: Command = Command {
 
 pub(super) fn randomkey(ctx: &mut Context<'_, '_>) -> CommandResult {
     let mut draws = 0;
-    if !ctx.in_transaction {
+    if !ctx.is_nested() {
         ctx.data.effects.keep_apart();
     }
     while let Some(bytes) = draw(&mut ctx.data) {

@@ -62,7 +62,7 @@ pub(super) fn wait(ctx: &mut Context<'_, '_>) -> CommandResult {
     let offset = ctx.session.last_write_offset;
     let acknowledged = acknowledged(ctx.server, offset);
     let count = u64::try_from(wanted).unwrap_or(0);
-    if acknowledged >= count || ctx.in_transaction {
+    if acknowledged >= count || ctx.is_nested() {
         ctx.reply
             .integer(i64::try_from(acknowledged).unwrap_or(i64::MAX));
         return Ok(Outcome::Done);
@@ -127,7 +127,7 @@ pub(super) fn waitaof(ctx: &mut Context<'_, '_>) -> CommandResult {
     }
     let synced = log.is_enabled() && log.synced() >= offset;
     let acknowledged = acknowledged(ctx.server, offset);
-    if (synced || !local) && acknowledged >= replicas || ctx.in_transaction {
+    if (synced || !local) && acknowledged >= replicas || ctx.is_nested() {
         ctx.reply.array(2);
         ctx.reply.integer(i64::from(synced));
         ctx.reply

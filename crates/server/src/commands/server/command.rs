@@ -8,6 +8,7 @@ use crate::command::{
 };
 use crate::context::Context;
 use crate::error::CommandError;
+use crate::table::Resolved;
 use crate::table::{Entry, KeyPosition, flag_names, key_positions};
 use resp::{Args, Reply};
 
@@ -499,7 +500,7 @@ fn command_getkeysandflags(ctx: &mut Context<'_, '_>) -> CommandResult {
 }
 
 fn find_keys(ctx: &Context<'_, '_>, request: Args<'_>) -> Result<Vec<KeyPosition>, CommandError> {
-    let Ok(Some(entry)) = ctx.server.commands.resolve(request) else {
+    let Resolved::Command(entry) = ctx.server.commands.resolve(request) else {
         return Err(CommandError::line("ERR Invalid command specified"));
     };
     if entry.command.keys.is_empty() {

@@ -138,7 +138,7 @@ fn config_set(ctx: &mut Context<'_, '_>) -> CommandResult {
     };
     let mut applier = Applier {
         server: ctx.server,
-        in_transaction: ctx.in_transaction,
+        in_transaction: ctx.is_nested(),
     };
     ctx.server
         .config

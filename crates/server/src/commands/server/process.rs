@@ -22,7 +22,7 @@ pub(crate) const BGREWRITEAOF: Command = Command {
     ..Command::BASE
 };
 fn bgrewriteaof(ctx: &mut Context<'_, '_>) -> CommandResult {
-    let answer = crate::rewrite::request(ctx.server, ctx.in_transaction)?;
+    let answer = crate::rewrite::request(ctx.server, ctx.is_nested())?;
     ctx.reply.simple(answer);
     Ok(Outcome::Done)
 }
@@ -92,7 +92,7 @@ pub(crate) const MONITOR: Command = Command {
     ..Command::BASE
 };
 fn monitor(ctx: &mut Context<'_, '_>) -> CommandResult {
-    if ctx.in_transaction {
+    if ctx.is_nested() {
         return Err(CommandError::line(
             "ERR MONITOR isn't allowed for DENY BLOCKING client",
         ));

@@ -86,7 +86,7 @@ fn bgsave(ctx: &mut Context<'_, '_>) -> CommandResult {
         _ => return Err(CommandError::Syntax),
     };
     // In the middle of a transaction the data is nothing that anybody should ever see.
-    let how = match (ctx.in_transaction, is_scheduled) {
+    let how = match (ctx.is_nested(), is_scheduled) {
         (true, _) => Save::AfterTransaction,
         (false, true) => Save::Scheduled,
         (false, false) => Save::Now,

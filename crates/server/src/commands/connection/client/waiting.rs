@@ -1,6 +1,10 @@
 //! CLIENT PAUSE and UNBLOCK: clients that wait.
 
-use crate::command::{Arg, ArgKind, Categories, Command, CommandResult, Flags, Group, Outcome};
+use std::sync::atomic::Ordering;
+
+use crate::command::{
+    Arg, ArgKind, Categories, Command, CommandResult, Flags, Group, Locks, Outcome,
+};
 use crate::context::Context;
 use crate::error::CommandError;
 use crate::net::mailbox::Message;
@@ -49,6 +53,8 @@ pub(crate) const CLIENT_PAUSE: Command = Command {
             ..Arg::BASE
         },
     ],
+    // A write that was admitted before waits for a lock, and is admitted again under it; all others are done.
+    locks: Locks::All,
     handler: client_pause,
     ..Command::BASE
 };
@@ -69,6 +75,7 @@ fn client_pause(ctx: &mut Context<'_, '_>) -> CommandResult {
     let now_ms = ctx.data.now_ms;
     let until_ms = pause_end(ctx.arg(2), now_ms)?;
     ctx.server.pause.start(until_ms, all, now_ms);
+    ctx.server.admission_epoch.fetch_add(1, Ordering::AcqRel);
     ctx.server.broadcast(|| Message::Refresh);
     ctx.reply.ok();
     Ok(Outcome::Done)

@@ -8,7 +8,7 @@ use values::{List, Thresholds};
 use crate::context::Context;
 use crate::error::CommandError;
 use crate::forms;
-use crate::watch::ShardTables;
+use crate::shard_tables::ShardTables;
 
 /// Looks at a key, expired or not, without touching it.
 pub(super) fn with_entry<R>(

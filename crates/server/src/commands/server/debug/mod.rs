@@ -173,7 +173,7 @@ fn change_replication_id(ctx: &mut Context<'_, '_>) {
 
 /// Reloading takes all locks by itself, which it cannot while a transaction holds them.
 fn refuse_in_transaction(ctx: &Context<'_, '_>) -> Result<(), CommandError> {
-    if ctx.in_transaction {
+    if ctx.is_nested() {
         return Err(CommandError::line(
             "ERR this DEBUG subcommand is not possible inside a transaction",
         ));

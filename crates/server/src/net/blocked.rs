@@ -1,0 +1,176 @@
+//! Ends of waits, as the worker of the client sees them.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use resp::{Output, Reply};
+
+use super::worker::Worker;
+use crate::blocking::{self, Block};
+use crate::context::DbKey;
+use crate::error::CommandError;
+use crate::execute;
+use crate::server::Server;
+
+/// The reply of a served client has arrived in its output.
+pub(super) fn served(worker: &mut Worker, token: usize, offset: u64) {
+    if let Some(connection) = worker.connection(token) {
+        connection.session.last_write_offset = connection.session.last_write_offset.max(offset);
+    }
+    resume(worker, token);
+}
+
+/// Why a wait ends without being served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// Its time is over.
+    Timeout,
+    /// CLIENT UNBLOCK; true: with an error. Whoever sent this has ended the wait already.
+    Unblocked(bool),
+}
+
+/// The wait of a client ends without being served.
+pub(super) fn end_wait(worker: &mut Worker, server: &Server, token: usize, ending: Ending) {
+    let Some(connection) = worker.connection(token) else {
+        return;
+    };
+    let Some(block) = connection.session.blocked.clone() else {
+        return;
+    };
+    if ending == Ending::Timeout && !connection.session.shared.wait.end() {
+        // Served or unblocked meanwhile: the reply is on its way.
+        return;
+    }
+    let waiter = connection.waiter.take();
+    if let Some(waiter) = &waiter {
+        blocking::withdraw(server, waiter);
+    }
+    let protocol = connection.session.protocol;
+    let mut output = Output::new();
+    let mut reply = Reply::new(&mut output, protocol);
+    let fails = ending == Ending::Unblocked(true);
+    match &block {
+        _ if fails => {
+            let error = CommandError::line("UNBLOCKED client unblocked via CLIENT UNBLOCK");
+            execute::write_error(&worker.exec, server, protocol, &error, &mut output);
+        }
+        Block::Keys { .. } => reply.null_array(),
+        Block::Replicas { .. } => reply.integer(0),
+        Block::Synced { offset, .. } => {
+            reply.array(2);
+            let synced = server.log.is_enabled() && server.log.synced() >= *offset;
+            reply.integer(i64::from(synced));
+            reply.integer(0);
+        }
+    }
+    if let Some(waiter) = waiter {
+        let exec = &mut worker.exec;
+        let now_ns = server.clock.monotonic_ns();
+        exec.now_ns = now_ns;
+        waiter.account(exec, server, now_ns, output.len());
+        if fails {
+            execute::count_rejected(exec, server, waiter.command);
+        }
+    }
+    if let Some(handle) = server.workers.get(worker.index)
+        && ending == Ending::Timeout
+    {
+        handle.stats.blocked_timeouts.add(1);
+    }
+    if let Some(connection) = worker.connection(token)
+        && !connection.session.silent_wait
+    {
+        connection.output.append(&mut output);
+    }
+    resume(worker, token);
+}
+
+/// A timer of a client has gone off: its wait is over, or it is time to look for what it waits for.
+pub(super) fn timer(worker: &mut Worker, server: &Server, token: usize) {
+    let now_ms = worker.exec.now_ms;
+    let Some(connection) = worker.connection(token) else {
+        return;
+    };
+    let session = &mut connection.session;
+    let Some(block) = &session.blocked else {
+        return;
+    };
+    if block
+        .deadline_ms()
+        .is_some_and(|deadline| deadline <= now_ms)
+    {
+        return end_wait(worker, server, token, Ending::Timeout);
+    }
+    let id = session.shared.id;
+    session.look_again_ms = None;
+    let Some(waiter) = connection.waiter.clone() else {
+        return;
+    };
+    let exec = &mut worker.exec;
+    let keys = waiter.keys.iter();
+    exec.ready
+        .extend(keys.map(|key| DbKey::new(waiter.db, key)));
+    let served = execute::guarded(server, "the service of a blocked client", || {
+        blocking::serve(exec, server, &mut server.keyspace.lock_many(&waiter.shards));
+    });
+    if served.is_some() && !exec.ready.is_empty() {
+        blocking::serve_later(exec, server);
+    }
+    // Whether it was served or goes on waiting: until that is known here it keeps a timer.
+    let next_ms = waiter.look_again_ms.load(Ordering::Acquire);
+    let next_ms = next_ms.max(now_ms.saturating_add(blocking::LOOK_AGAIN_MIN_MS));
+    if let Some(connection) = worker.connection(token) {
+        connection.session.look_again_ms = Some(next_ms);
+        worker.deadlines.insert((next_ms, id));
+    }
+}
+
+/// Clients of this worker that wait for the log to be durable may be done, or wait in vain because the log was
+/// switched off.
+pub(super) fn log_synced(worker: &mut Worker, server: &Server) {
+    let synced = server.log.synced();
+    let is_off = !server.log.is_enabled();
+    for token in 0..worker.slots() {
+        let Some(connection) = worker.connection(token) else {
+            continue;
+        };
+        if let Some(Block::Synced {
+            local: true,
+            replicas,
+            offset,
+            ..
+        }) = connection.session.blocked
+        {
+            let is_done = is_off || replicas == 0 && offset <= synced;
+            if !is_done || !connection.session.shared.wait.end() {
+                continue;
+            }
+            let mut reply = Reply::new(&mut connection.output, connection.session.protocol);
+            if is_off && !connection.session.silent_wait {
+                reply.error(blocking::WAITAOF_WITHOUT_LOG);
+            } else if !connection.session.silent_wait {
+                reply.array(2);
+                reply.integer(1);
+                reply.integer(0);
+            }
+            resume(worker, token);
+        }
+    }
+}
+
+/// The client goes on with its next request.
+fn resume(worker: &mut Worker, token: usize) {
+    let server = Arc::clone(&worker.server);
+    if let Some(connection) = worker.connection(token) {
+        connection.waiter = None;
+        let id = connection.session.shared.id;
+        let look_again_ms = connection.session.look_again_ms.take();
+        let block = blocking::unblock(&server, &mut connection.session);
+        let deadline_ms = block.and_then(|block| block.deadline_ms());
+        for at in [deadline_ms, look_again_ms].into_iter().flatten() {
+            worker.deadlines.remove(&(at, id));
+        }
+    }
+    worker.want_write(token);
+    worker.want_run(token);
+}
