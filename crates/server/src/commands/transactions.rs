@@ -14,8 +14,7 @@ use smallvec::SmallVec;
 use crate::blocking;
 use crate::client::{Multi, Session, WatchedKey};
 use crate::command::{
-    Arg, ArgKind, Categories, Command, CommandResult, Flags, Group, KeyFlags, KeySpec, Locks,
-    Outcome,
+    Arg, Command, CommandResult, Flags, Group, KeyFlags, KeySpec, Locks, Outcome,
 };
 use crate::context::{Context, LocatedKey};
 use crate::dispatch::{self, Executor};
@@ -28,23 +27,18 @@ use crate::watch::ShardTables;
 pub const COMMANDS: &[&Command] = &[&DISCARD, &EXEC, &MULTI, &UNWATCH, &WATCH];
 
 /// `MULTI`
-pub const MULTI: Command = Command {
-    name: "multi",
-    arity: 1,
-    flags: Flags::NOSCRIPT
-        .or(Flags::LOADING)
-        .or(Flags::STALE)
-        .or(Flags::FAST)
-        .or(Flags::NO_MULTI)
-        .or(Flags::ALLOW_BUSY),
-    categories: Categories::TRANSACTION,
-    group: Group::Transactions,
-    since: "1.2.0",
-    summary: "Begins a transaction: the commands that follow are queued.",
-    complexity: "O(1)",
-    handler: multi,
-    ..Command::BASE
-};
+pub const MULTI: Command = Command::new("multi", 1, multi)
+    .group(Group::Transactions)
+    .since("1.2.0")
+    .flags(
+        Flags::NOSCRIPT
+            .or(Flags::FAST)
+            .or(Flags::NO_MULTI)
+            .or(Flags::ALLOW_BUSY)
+            .or(Flags::ANY_TIME),
+    )
+    .summary("Begins a transaction: the commands that follow are queued.")
+    .complexity("O(1)");
 fn multi(ctx: &mut Context) -> CommandResult {
     ctx.session.multi = Some(Box::default());
     ctx.reply.ok();
@@ -52,22 +46,17 @@ fn multi(ctx: &mut Context) -> CommandResult {
 }
 
 /// `EXEC`
-pub const EXEC: Command = Command {
-    name: "exec",
-    arity: 1,
-    flags: Flags::NOSCRIPT
-        .or(Flags::LOADING)
-        .or(Flags::STALE)
-        .or(Flags::SKIP_COMMANDLOG),
-    categories: Categories::TRANSACTION,
-    locks: Locks::Own,
-    group: Group::Transactions,
-    since: "1.2.0",
-    summary: "Runs all queued commands as one step.",
-    complexity: "The sum of the queued commands",
-    handler: exec_without_multi,
-    ..Command::BASE
-};
+pub const EXEC: Command = Command::new("exec", 1, exec_without_multi)
+    .group(Group::Transactions)
+    .since("1.2.0")
+    .flags(
+        Flags::NOSCRIPT
+            .or(Flags::SKIP_COMMANDLOG)
+            .or(Flags::ANY_TIME),
+    )
+    .summary("Runs all queued commands as one step.")
+    .complexity("The sum of the queued commands")
+    .locks(Locks::Own);
 // Dispatch hands EXEC to `exec` below, which needs the executor itself; a context reaches this only
 // outside of MULTI.
 fn exec_without_multi(_: &mut Context) -> CommandResult {
@@ -75,22 +64,17 @@ fn exec_without_multi(_: &mut Context) -> CommandResult {
 }
 
 /// `DISCARD`
-pub const DISCARD: Command = Command {
-    name: "discard",
-    arity: 1,
-    flags: Flags::NOSCRIPT
-        .or(Flags::LOADING)
-        .or(Flags::STALE)
-        .or(Flags::FAST)
-        .or(Flags::ALLOW_BUSY),
-    categories: Categories::TRANSACTION,
-    group: Group::Transactions,
-    since: "2.0.0",
-    summary: "Gives the queued commands up and forgets the watched keys.",
-    complexity: "O(N) with N queued commands",
-    handler: discard_command,
-    ..Command::BASE
-};
+pub const DISCARD: Command = Command::new("discard", 1, discard_command)
+    .group(Group::Transactions)
+    .since("2.0.0")
+    .flags(
+        Flags::NOSCRIPT
+            .or(Flags::FAST)
+            .or(Flags::ALLOW_BUSY)
+            .or(Flags::ANY_TIME),
+    )
+    .summary("Gives the queued commands up and forgets the watched keys.")
+    .complexity("O(N) with N queued commands");
 fn discard_command(ctx: &mut Context) -> CommandResult {
     if ctx.session.multi.is_none() {
         return Err(CommandError::line("ERR DISCARD without MULTI"));
@@ -101,31 +85,20 @@ fn discard_command(ctx: &mut Context) -> CommandResult {
 }
 
 /// `WATCH key [key ...]`
-pub const WATCH: Command = Command {
-    name: "watch",
-    arity: -2,
-    flags: Flags::NOSCRIPT
-        .or(Flags::LOADING)
-        .or(Flags::STALE)
-        .or(Flags::FAST)
-        .or(Flags::NO_MULTI)
-        .or(Flags::ALLOW_BUSY),
-    categories: Categories::TRANSACTION,
-    keys: &[KeySpec::range(1, -1, 1, KeyFlags::RO)],
-    group: Group::Transactions,
-    since: "2.2.0",
-    summary: "Makes the next EXEC depend on these keys not being changed.",
-    complexity: "O(1) for every key",
-    args: &[Arg {
-        name: "key",
-        kind: ArgKind::Key,
-        key_spec: Some(0),
-        multiple: true,
-        ..Arg::BASE
-    }],
-    handler: watch,
-    ..Command::BASE
-};
+pub const WATCH: Command = Command::new("watch", -2, watch)
+    .group(Group::Transactions)
+    .since("2.2.0")
+    .flags(
+        Flags::NOSCRIPT
+            .or(Flags::FAST)
+            .or(Flags::NO_MULTI)
+            .or(Flags::ALLOW_BUSY)
+            .or(Flags::ANY_TIME),
+    )
+    .summary("Makes the next EXEC depend on these keys not being changed.")
+    .complexity("O(1) for every key")
+    .keys(&[KeySpec::range(1, -1, 1, KeyFlags::RO)])
+    .args(&[Arg::KEYS]);
 fn watch(ctx: &mut Context) -> CommandResult {
     if !ctx.session.watch_flag.is_dirty() {
         for index in 1..ctx.args.len() {
@@ -163,22 +136,17 @@ fn watch_key(ctx: &mut Context, index: usize) {
 }
 
 /// `UNWATCH`
-pub const UNWATCH: Command = Command {
-    name: "unwatch",
-    arity: 1,
-    flags: Flags::NOSCRIPT
-        .or(Flags::LOADING)
-        .or(Flags::STALE)
-        .or(Flags::FAST)
-        .or(Flags::ALLOW_BUSY),
-    categories: Categories::TRANSACTION,
-    group: Group::Transactions,
-    since: "2.2.0",
-    summary: "Forgets the watched keys.",
-    complexity: "O(1)",
-    handler: unwatch_command,
-    ..Command::BASE
-};
+pub const UNWATCH: Command = Command::new("unwatch", 1, unwatch_command)
+    .group(Group::Transactions)
+    .since("2.2.0")
+    .flags(
+        Flags::NOSCRIPT
+            .or(Flags::FAST)
+            .or(Flags::ALLOW_BUSY)
+            .or(Flags::ANY_TIME),
+    )
+    .summary("Forgets the watched keys.")
+    .complexity("O(1)");
 fn unwatch_command(ctx: &mut Context) -> CommandResult {
     // Inside EXEC the watched keys have been forgotten already.
     unwatch(ctx.server, ctx.session);
