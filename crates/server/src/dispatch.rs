@@ -526,7 +526,7 @@ pub fn execute(
     exec.effects.next_command();
     let stats = stats(server, exec.worker);
     let db = session.db;
-    let touch = !session.no_touch || entry.command.name == "touch";
+    let touch = !session.no_touch || entry.command.flags.has(Flags::TOUCHES_ALWAYS);
     let protocol = session.protocol;
     let origin = session.origin;
     let mut context = Context {

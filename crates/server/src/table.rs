@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::command::{BeginSearch, Command, FindKeys, KeyPositions, KeySpec, Locks};
+use crate::command::{BeginSearch, Command, FindKeys, Flags, KeyPositions, KeySpec, Locks};
 use resp::Args;
 
 /// A command or subcommand as the running server knows it.
@@ -196,7 +196,7 @@ impl CommandTable {
             parent,
             plan: plan(command),
             member: member(command),
-            is_exec: command.name == "exec" && parent.is_none(),
+            is_exec: command.flags.has(Flags::IS_EXEC),
         }));
         self.entries.push(entry);
         entry

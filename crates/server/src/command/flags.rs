@@ -16,6 +16,11 @@ macro_rules! flag_set {
             pub const NONE: Self = Self(0);
             $( $(#[$doc])* pub const $flag: Self = Self(1 << $bit); )*
 
+            const DISTINCT: () = assert!(
+                (0 $( + (1u64 << $bit) )*) == (0 $( | (1u64 << $bit) )*),
+                "two flags have the same bit"
+            );
+
             const NAMES: &[(Self, &str)] = &[$( $( (Self::$flag, $text), )? )*];
 
             /// Both sets.
@@ -37,6 +42,7 @@ macro_rules! flag_set {
 
             /// Names of the flags in the set, in the order of their declaration.
             pub fn names(self) -> impl Iterator<Item = &'static str> {
+                let () = Self::DISTINCT;
                 let set = Self::NAMES.iter().filter(move |(flag, _)| self.has(*flag));
                 set.map(|(_, name)| *name)
             }
@@ -87,6 +93,14 @@ flag_set! {
         MAY_REPLICATE = 18,
         /// Gated by an `enable-*-command` parameter.
         PROTECTED = 19,
+        /// Counts as an access to its keys, even after CLIENT NO-TOUCH.
+        TOUCHES_ALWAYS = 20,
+        /// Refused like a write after a failed snapshot or AOF write, to report the failure.
+        REFUSED_WITH_WRITES = 21,
+        /// Runs at once inside MULTI, where other commands are queued.
+        RUNS_IN_MULTI = 22,
+        /// Is EXEC: runs the queued commands.
+        IS_EXEC = 23,
     }
 }
 

@@ -2,7 +2,9 @@
 
 use resp::Args;
 
-use super::{Arg, Categories, CommandResult, Flags, Group, Handler, KeyPositions, KeySpec, Locks};
+use super::{
+    Arg, Categories, CommandResult, Flags, Group, Handler, KeyFlags, KeyPositions, KeySpec, Locks,
+};
 use crate::context::Context;
 use crate::error::CommandError;
 
@@ -42,6 +44,10 @@ pub struct Command {
     pub args: &'static [Arg],
     /// Subcommands; not empty for a container.
     pub subcommands: &'static [&'static Command],
+    /// Decides which arguments, by index, are secrets: MONITOR and the command log hide them.
+    pub secrets: Option<fn(Args<'_>, usize) -> bool>,
+    /// Computes the flags of the keys from the arguments, for [`KeyFlags::VARIABLE_FLAGS`].
+    pub variable_flags: Option<fn(Args<'_>) -> KeyFlags>,
     /// Runs it. A container's own handler is reached only when no subcommand is required.
     pub handler: Handler,
 }
@@ -66,6 +72,8 @@ impl Command {
         replaced_by: None,
         args: &[],
         subcommands: &[],
+        secrets: None,
+        variable_flags: None,
         handler: container,
     };
 
@@ -171,6 +179,18 @@ impl Command {
         self
     }
 
+    /// Sets the function that decides which arguments are secrets.
+    pub const fn secrets(mut self, is_secret: fn(Args<'_>, usize) -> bool) -> Self {
+        self.secrets = Some(is_secret);
+        self
+    }
+
+    /// Sets the function that computes the flags of the keys.
+    pub const fn variable_flags(mut self, flags: fn(Args<'_>) -> KeyFlags) -> Self {
+        self.variable_flags = Some(flags);
+        self
+    }
+
     /// ACL categories, with those that the flags and the group imply. A container that only has
     /// subcommands is in no category of its group.
     pub const fn all_categories(&self) -> Categories {
@@ -212,4 +232,63 @@ impl Command {
 /// Handler of containers: dispatch resolves subcommands before it gets here.
 pub fn container(_: &mut Context<'_, '_>) -> CommandResult {
     Err(CommandError::Syntax)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SHARED: Command = Command::BASE
+        .group(Group::List)
+        .flags(Flags::WRITE)
+        .since("2.0.0");
+
+    #[test]
+    fn flags_and_categories_add_up() {
+        let command = SHARED
+            .named("x", -2, container)
+            .flags(Flags::BLOCKING)
+            .categories(Categories::DANGEROUS)
+            .categories(Categories::KEYSPACE);
+        assert!(command.flags.has(Flags::WRITE.or(Flags::BLOCKING)));
+        let names: Vec<&str> = command.all_categories().names().collect();
+        assert_eq!(
+            names,
+            ["keyspace", "write", "list", "slow", "blocking", "dangerous"]
+        );
+        assert_eq!(command.since, "2.0.0");
+        assert_eq!(command.arity, -2);
+    }
+
+    #[test]
+    fn a_container_is_in_no_category_of_its_group() {
+        let container = Command::container("x", -2)
+            .group(Group::List)
+            .subcommands(&[&SHARED]);
+        let names: Vec<&str> = container.all_categories().names().collect();
+        assert_eq!(names, ["slow"]);
+    }
+
+    #[test]
+    fn a_reader_of_the_scripting_group_is_not_in_read() {
+        let command = SHARED.group(Group::Scripting);
+        assert!(command.all_categories().has(Categories::SCRIPTING));
+        let reader = Command::BASE
+            .group(Group::Scripting)
+            .flags(Flags::READONLY.or(Flags::FAST));
+        let names: Vec<&str> = reader.all_categories().names().collect();
+        assert_eq!(names, ["fast", "scripting"]);
+    }
+
+    #[test]
+    fn internal_flags_have_no_name() {
+        let internal = Flags::PROTECTED
+            .or(Flags::MAY_REPLICATE)
+            .or(Flags::IS_EXEC)
+            .or(Flags::RUNS_IN_MULTI)
+            .or(Flags::REFUSED_WITH_WRITES)
+            .or(Flags::TOUCHES_ALWAYS);
+        let names: Vec<&str> = internal.or(Flags::FAST).names().collect();
+        assert_eq!(names, ["fast"]);
+    }
 }

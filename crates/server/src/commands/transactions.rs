@@ -30,13 +30,9 @@ pub const COMMANDS: &[&Command] = &[&DISCARD, &EXEC, &MULTI, &UNWATCH, &WATCH];
 pub const MULTI: Command = Command::new("multi", 1, multi)
     .group(Group::Transactions)
     .since("1.2.0")
-    .flags(
-        Flags::NOSCRIPT
-            .or(Flags::FAST)
-            .or(Flags::NO_MULTI)
-            .or(Flags::ALLOW_BUSY)
-            .or(Flags::ANY_TIME),
-    )
+    .flags(Flags::NOSCRIPT.or(Flags::FAST).or(Flags::NO_MULTI))
+    .flags(Flags::ALLOW_BUSY.or(Flags::ANY_TIME))
+    .flags(Flags::RUNS_IN_MULTI)
     .summary("Begins a transaction: the commands that follow are queued.")
     .complexity("O(1)");
 fn multi(ctx: &mut Context) -> CommandResult {
@@ -49,11 +45,8 @@ fn multi(ctx: &mut Context) -> CommandResult {
 pub const EXEC: Command = Command::new("exec", 1, exec_without_multi)
     .group(Group::Transactions)
     .since("1.2.0")
-    .flags(
-        Flags::NOSCRIPT
-            .or(Flags::SKIP_COMMANDLOG)
-            .or(Flags::ANY_TIME),
-    )
+    .flags(Flags::NOSCRIPT.or(Flags::SKIP_COMMANDLOG))
+    .flags(Flags::ANY_TIME.or(Flags::RUNS_IN_MULTI).or(Flags::IS_EXEC))
     .summary("Runs all queued commands as one step.")
     .complexity("The sum of the queued commands")
     .locks(Locks::Own);
@@ -67,12 +60,8 @@ fn exec_without_multi(_: &mut Context) -> CommandResult {
 pub const DISCARD: Command = Command::new("discard", 1, discard_command)
     .group(Group::Transactions)
     .since("2.0.0")
-    .flags(
-        Flags::NOSCRIPT
-            .or(Flags::FAST)
-            .or(Flags::ALLOW_BUSY)
-            .or(Flags::ANY_TIME),
-    )
+    .flags(Flags::NOSCRIPT.or(Flags::FAST).or(Flags::ALLOW_BUSY))
+    .flags(Flags::ANY_TIME.or(Flags::RUNS_IN_MULTI))
     .summary("Gives the queued commands up and forgets the watched keys.")
     .complexity("O(N) with N queued commands");
 fn discard_command(ctx: &mut Context) -> CommandResult {
@@ -88,13 +77,9 @@ fn discard_command(ctx: &mut Context) -> CommandResult {
 pub const WATCH: Command = Command::new("watch", -2, watch)
     .group(Group::Transactions)
     .since("2.2.0")
-    .flags(
-        Flags::NOSCRIPT
-            .or(Flags::FAST)
-            .or(Flags::NO_MULTI)
-            .or(Flags::ALLOW_BUSY)
-            .or(Flags::ANY_TIME),
-    )
+    .flags(Flags::NOSCRIPT.or(Flags::FAST).or(Flags::NO_MULTI))
+    .flags(Flags::ALLOW_BUSY.or(Flags::ANY_TIME))
+    .flags(Flags::RUNS_IN_MULTI)
     .summary("Makes the next EXEC depend on these keys not being changed.")
     .complexity("O(1) for every key")
     .keys(&[KeySpec::range(1, -1, 1, KeyFlags::RO)])
@@ -139,12 +124,8 @@ fn watch_key(ctx: &mut Context, index: usize) {
 pub const UNWATCH: Command = Command::new("unwatch", 1, unwatch_command)
     .group(Group::Transactions)
     .since("2.2.0")
-    .flags(
-        Flags::NOSCRIPT
-            .or(Flags::FAST)
-            .or(Flags::ALLOW_BUSY)
-            .or(Flags::ANY_TIME),
-    )
+    .flags(Flags::NOSCRIPT.or(Flags::FAST).or(Flags::ALLOW_BUSY))
+    .flags(Flags::ANY_TIME)
     .summary("Forgets the watched keys.")
     .complexity("O(1)");
 fn unwatch_command(ctx: &mut Context) -> CommandResult {

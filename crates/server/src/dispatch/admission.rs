@@ -117,7 +117,7 @@ fn check_memory(exec: &mut Executor, server: &Server, flags: Flags) -> Result<()
 }
 
 fn check_disk(server: &Server, entry: &Entry, flags: Flags) -> Result<(), CommandError> {
-    if flags.has(Flags::WRITE) || entry.command.name == "ping" {
+    if flags.has(Flags::WRITE) || entry.command.flags.has(Flags::REFUSED_WITH_WRITES) {
         if let Some(error) = crate::snapshot::refuses_writes(server) {
             return Err(error);
         }
@@ -145,8 +145,5 @@ fn loading_allowed(session: &Session, entry: &Entry) -> bool {
 }
 
 fn runs_inside_multi(entry: &Entry) -> bool {
-    matches!(
-        entry.command.name,
-        "exec" | "discard" | "multi" | "watch" | "quit" | "reset"
-    ) && entry.parent.is_none()
+    entry.command.flags.has(Flags::RUNS_IN_MULTI)
 }

@@ -1,6 +1,7 @@
 //! BITFIELD and BITFIELD_RO: integers of any width at any bit of a string.
 
 use keyspace::number::INTEGER_TEXT_MAX;
+use resp::Args;
 use smallvec::SmallVec;
 use values::bits::{Field, Overflow};
 
@@ -82,6 +83,7 @@ pub(super) const BITFIELD: Command = Command::new("bitfield", -2, bitfield)
             .or(KeyFlags::ACCESS)
             .or(KeyFlags::VARIABLE_FLAGS),
     )])
+    .variable_flags(key_flags)
     .args(&[
         Arg::KEY,
         Arg::one_of("operation").optional().multiple().args(&[
@@ -109,6 +111,16 @@ pub(super) const BITFIELD: Command = Command::new("bitfield", -2, bitfield)
             ]),
         ]),
     ]);
+
+/// BITFIELD changes the key when it has a SET or an INCRBY.
+fn key_flags(args: Args<'_>) -> KeyFlags {
+    let is_write =
+        |arg: &[u8]| arg.eq_ignore_ascii_case(b"set") || arg.eq_ignore_ascii_case(b"incrby");
+    match args.skip(2).iter().any(is_write) {
+        true => KeyFlags::RW_ACCESS_UPDATE,
+        false => KeyFlags::RO.or(KeyFlags::ACCESS),
+    }
+}
 
 pub(super) fn bitfield(ctx: &mut Context<'_, '_>) -> CommandResult {
     let steps = parse(ctx)?;

@@ -57,15 +57,12 @@ fn is_equal(secret: &[u8], candidate: &[u8]) -> bool {
 pub(crate) const AUTH: Command = Command::new("auth", -2, auth)
     .group(Group::Connection)
     .since("1.0.0")
-    .flags(
-        Flags::NOSCRIPT
-            .or(Flags::FAST)
-            .or(Flags::NO_AUTH)
-            .or(Flags::ALLOW_BUSY)
-            .or(Flags::ANY_TIME),
-    )
+    .flags(Flags::NOSCRIPT.or(Flags::FAST).or(Flags::NO_AUTH))
+    .flags(Flags::ALLOW_BUSY.or(Flags::ANY_TIME))
     .summary("Logs the connection in.")
     .complexity("O(1)")
+    // User names too: they are half of a login.
+    .secrets(|_, index| index >= 1)
     .args(&[
         Arg::string("username").since("6.0.0").optional(),
         Arg::string("password"),

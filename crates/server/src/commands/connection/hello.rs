@@ -1,6 +1,6 @@
 //! HELLO: protocol version, login and name in one request, answered with who the server is.
 
-use resp::Protocol;
+use resp::{Args, Protocol};
 
 use super::auth::authenticate;
 use super::client::{NAME_REFUSED, is_valid_name, set_name};
@@ -21,18 +21,14 @@ struct Options<'a> {
 pub(crate) const HELLO: Command = Command::new("hello", -1, hello)
     .group(Group::Connection)
     .since("6.0.0")
-    .flags(
-        Flags::NOSCRIPT
-            .or(Flags::FAST)
-            .or(Flags::NO_AUTH)
-            .or(Flags::ALLOW_BUSY)
-            .or(Flags::ANY_TIME),
-    )
+    .flags(Flags::NOSCRIPT.or(Flags::FAST).or(Flags::NO_AUTH))
+    .flags(Flags::ALLOW_BUSY.or(Flags::ANY_TIME))
     .summary(
         "Chooses the protocol version, may log in and name the connection, and tells about the \
          server.",
     )
     .complexity("O(1)")
+    .secrets(is_secret)
     .args(&[Arg::block("arguments").optional().args(&[
         Arg::integer("protover"),
         Arg::block("auth")
@@ -65,6 +61,12 @@ fn hello(ctx: &mut Context<'_, '_>) -> CommandResult {
     }
     describe(ctx);
     Ok(Outcome::Done)
+}
+
+/// The two arguments of AUTH, a user name and a password, are secrets.
+fn is_secret(args: Args<'_>, index: usize) -> bool {
+    let is_auth = |index: usize| args.arg(index).eq_ignore_ascii_case(b"auth");
+    index >= 3 && (is_auth(index - 1) || is_auth(index - 2))
 }
 
 fn parse<'a>(ctx: &Context<'a, '_>) -> Result<Options<'a>, CommandError> {

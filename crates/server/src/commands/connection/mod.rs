@@ -38,7 +38,7 @@ fn echo(ctx: &mut Context<'_, '_>) -> CommandResult {
 pub(crate) const PING: Command = Command::new("ping", -1, ping)
     .group(Group::Connection)
     .since("1.0.0")
-    .flags(Flags::FAST)
+    .flags(Flags::FAST.or(Flags::REFUSED_WITH_WRITES))
     .summary("Tells that the server is alive, or answers with the argument.")
     .complexity("O(1)")
     .hints(&["request_policy:all_shards", "response_policy:all_succeeded"])
@@ -55,13 +55,8 @@ fn ping(ctx: &mut Context<'_, '_>) -> CommandResult {
 pub(crate) const QUIT: Command = Command::new("quit", -1, quit)
     .group(Group::Connection)
     .since("1.0.0")
-    .flags(
-        Flags::ALLOW_BUSY
-            .or(Flags::NOSCRIPT)
-            .or(Flags::FAST)
-            .or(Flags::NO_AUTH)
-            .or(Flags::ANY_TIME),
-    )
+    .flags(Flags::ALLOW_BUSY.or(Flags::NOSCRIPT).or(Flags::FAST))
+    .flags(Flags::NO_AUTH.or(Flags::ANY_TIME).or(Flags::RUNS_IN_MULTI))
     .summary("Answers OK and closes the connection.")
     .complexity("O(1)");
 fn quit(ctx: &mut Context<'_, '_>) -> CommandResult {
@@ -73,13 +68,9 @@ fn quit(ctx: &mut Context<'_, '_>) -> CommandResult {
 pub(crate) const RESET: Command = Command::new("reset", 1, reset)
     .group(Group::Connection)
     .since("6.2.0")
-    .flags(
-        Flags::NOSCRIPT
-            .or(Flags::FAST)
-            .or(Flags::NO_AUTH)
-            .or(Flags::ALLOW_BUSY)
-            .or(Flags::ANY_TIME),
-    )
+    .flags(Flags::NOSCRIPT.or(Flags::FAST).or(Flags::NO_AUTH))
+    .flags(Flags::ALLOW_BUSY.or(Flags::ANY_TIME))
+    .flags(Flags::RUNS_IN_MULTI)
     .summary("Puts the connection back into the state it had when it was new.")
     .complexity("O(1)");
 fn reset(ctx: &mut Context<'_, '_>) -> CommandResult {

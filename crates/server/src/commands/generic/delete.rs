@@ -107,7 +107,7 @@ pub(super) fn exists(ctx: &mut Context<'_, '_>) -> CommandResult {
 pub(super) const TOUCH: Command = Command::new("touch", -2, touch)
     .group(Group::Generic)
     .since("3.2.1")
-    .flags(Flags::READONLY.or(Flags::FAST))
+    .flags(Flags::READONLY.or(Flags::FAST).or(Flags::TOUCHES_ALWAYS))
     .categories(Categories::KEYSPACE)
     .summary("Marks keys as used now and returns how many of them exist.")
     .complexity("O(N) in the number of keys.")

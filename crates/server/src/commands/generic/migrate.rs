@@ -62,6 +62,7 @@ pub(super) const MIGRATE: Command = Command::new("migrate", -6, migrate)
         },
     ])
     .locks(Locks::ByArguments(|_| Locks::Keys))
+    .secrets(is_secret)
     .args(ARGS);
 
 const ARGS: &[Arg] = &[
@@ -89,6 +90,19 @@ const ARGS: &[Arg] = &[
         .since("3.0.6")
         .multiple(),
 ];
+
+/// The arguments of AUTH and AUTH2 are secrets. Keys may have the names of options.
+fn is_secret(args: Args<'_>, index: usize) -> bool {
+    let is = |index: usize, word: &[u8]| args.arg(index).eq_ignore_ascii_case(word);
+    let login = (6..args.len())
+        .take_while(|index| !is(*index, b"keys"))
+        .find(|index| is(*index, b"auth") || is(*index, b"auth2"));
+    match login {
+        Some(at) if is(at, b"auth") => index == at + 1,
+        Some(at) => index == at + 1 || index == at + 2,
+        None => false,
+    }
+}
 
 /// What the command says.
 struct Plan<'a> {

@@ -419,29 +419,11 @@ fn find_keys(ctx: &Context<'_, '_>, request: Args<'_>) -> Result<Vec<KeyPosition
             "ERR Invalid arguments specified for command",
         ));
     }
-    settle_variable_flags(entry, request, &mut keys);
+    if let Some(flags_of) = entry.command.variable_flags {
+        let flags = flags_of(request).0;
+        keys.iter_mut().for_each(|key| key.flags = flags);
+    }
     Ok(keys)
-}
-
-/// Flags that depend on the arguments: SET and BITFIELD read when they are asked to, and else only write
-/// or only read.
-fn settle_variable_flags(entry: &Entry, request: Args<'_>, keys: &mut [KeyPosition]) {
-    let has_word = |words: &[&str]| {
-        request.skip(2).iter().any(|arg| {
-            words
-                .iter()
-                .any(|word| arg.eq_ignore_ascii_case(word.as_bytes()))
-        })
-    };
-    let read_and_write = KeyFlags::RW_ACCESS_UPDATE;
-    let flags = match entry.full_name {
-        "set" if has_word(&["get"]) => read_and_write,
-        "set" => KeyFlags::OW.or(KeyFlags::UPDATE),
-        "bitfield" if has_word(&["set", "incrby"]) => read_and_write,
-        "bitfield" => KeyFlags::RO.or(KeyFlags::ACCESS),
-        _ => return,
-    };
-    keys.iter_mut().for_each(|key| key.flags = flags.0);
 }
 
 pub(crate) const COMMAND_HELP: Command = Command::new("help", 2, command_help)

@@ -77,6 +77,9 @@ pub(crate) const CONFIG_SET: Command = Command::new("set", -4, config_set)
     .complexity("O(N) in the number of parameters")
     .hints(&["request_policy:all_nodes", "response_policy:all_succeeded"])
     .locks(Locks::Own)
+    .secrets(|args, index| {
+        index >= 3 && index % 2 == 1 && Config::is_sensitive(args.arg(index - 1))
+    })
     .args(&[Arg::block("data")
         .multiple()
         .args(&[Arg::string("parameter"), Arg::VALUE])]);

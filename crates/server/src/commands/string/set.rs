@@ -1,6 +1,7 @@
 //! Commands that write a whole string: SET, SETNX, SETEX, PSETEX, GETSET.
 
 use keyspace::NewValue;
+use resp::Args;
 
 use super::options::{Accepted, Condition, Lifetime, Options, Unit};
 use super::write_string;
@@ -32,6 +33,7 @@ pub(super) const SET: Command = Command::new("set", -3, set)
             .or(KeyFlags::UPDATE)
             .or(KeyFlags::VARIABLE_FLAGS),
     )])
+    .variable_flags(key_flags)
     .args(&[
         Arg::KEY,
         Arg::VALUE,
@@ -52,6 +54,15 @@ pub(super) const SET: Command = Command::new("set", -3, set)
             Arg::word("keepttl", "KEEPTTL").since("6.0.0"),
         ]),
     ]);
+
+/// SET reads the key when it has the option GET.
+fn key_flags(args: Args<'_>) -> KeyFlags {
+    let mut options = args.skip(2).iter();
+    match options.any(|option| option.eq_ignore_ascii_case(b"get")) {
+        true => KeyFlags::RW_ACCESS_UPDATE,
+        false => KeyFlags::OW.or(KeyFlags::UPDATE),
+    }
+}
 
 pub(super) fn set(ctx: &mut Context<'_, '_>) -> CommandResult {
     let options = Options::parse(ctx.args.skip(3), ACCEPTED)?;
