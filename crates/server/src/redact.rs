@@ -1,10 +1,7 @@
 //! Which arguments of a request are secrets: MONITOR, SLOWLOG and COMMANDLOG show `(redacted)` for them.
 
-use std::ops::Range;
-
 use resp::Args;
 
-use crate::config::Config;
 use crate::table::Entry;
 
 /// What is shown in the place of a secret.
@@ -12,31 +9,8 @@ pub const REDACTED: &[u8] = b"(redacted)";
 
 /// True when argument `index` of a request must not be shown to anybody.
 pub fn is_secret(entry: &Entry, args: Args<'_>, index: usize) -> bool {
-    match entry.full_name {
-        // User names too: they are half of a login.
-        "auth" => index >= 1,
-        "hello" => index >= 3 && (is_auth(args, index - 1) || is_auth(args, index - 2)),
-        "migrate" => migrate_secrets(args).contains(&index),
-        "config|set" => index >= 3 && index % 2 == 1 && Config::is_sensitive(args.arg(index - 1)),
-        _ => false,
-    }
-}
-
-/// Where the login of MIGRATE stands: keys may have the names of options.
-fn migrate_secrets(args: Args<'_>) -> Range<usize> {
-    let is = |index: usize, word: &[u8]| args.arg(index).eq_ignore_ascii_case(word);
-    let login = (6..args.len())
-        .take_while(|index| !is(*index, b"keys"))
-        .find(|index| is(*index, b"auth") || is(*index, b"auth2"));
-    match login {
-        Some(at) if is(at, b"auth") => at + 1..at + 2,
-        Some(at) => at + 1..at + 3,
-        None => 0..0,
-    }
-}
-
-fn is_auth(args: Args<'_>, index: usize) -> bool {
-    args.arg(index).eq_ignore_ascii_case(b"auth")
+    let secrets = entry.command.secrets;
+    secrets.is_some_and(|is_secret| is_secret(args, index))
 }
 
 /// The argument as it may be shown.

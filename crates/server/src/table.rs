@@ -218,7 +218,7 @@ impl CommandTable {
             parent,
             plan: plan(command),
             member: member(command),
-            is_exec: command.name == "exec" && parent.is_none(),
+            is_exec: command.flags.has(Flags::IS_EXEC),
         }));
         self.entries.push(entry);
         entry
@@ -413,36 +413,10 @@ fn begin_of(spec: &KeySpec, args: Args<'_>) -> Option<i64> {
 
 /// Names of the flags COMMAND shows, in Redis's order.
 pub fn flag_names(entry: &Entry) -> Vec<&'static str> {
-    // May-replicate, sentinel and protected are not shown, on purpose.
-    const NAMES: [(Flags, &str); 17] = [
-        (Flags::WRITE, "write"),
-        (Flags::READONLY, "readonly"),
-        (Flags::DENYOOM, "denyoom"),
-        (Flags::ADMIN, "admin"),
-        (Flags::PUBSUB, "pubsub"),
-        (Flags::NOSCRIPT, "noscript"),
-        (Flags::BLOCKING, "blocking"),
-        (Flags::LOADING, "loading"),
-        (Flags::STALE, "stale"),
-        (Flags::SKIP_MONITOR, "skip_monitor"),
-        (Flags::SKIP_COMMANDLOG, "skip_commandlog"),
-        (Flags::ASKING, "asking"),
-        (Flags::FAST, "fast"),
-        (Flags::NO_AUTH, "no_auth"),
-        (Flags::NO_MANDATORY_KEYS, "no_mandatory_keys"),
-        (Flags::NO_ASYNC_LOADING, "no_async_loading"),
-        (Flags::NO_MULTI, "no_multi"),
-    ];
-    let mut names: Vec<&'static str> = NAMES
-        .iter()
-        .filter(|(flag, _)| entry.command.flags.has(*flag))
-        .map(|(_, name)| *name)
-        .collect();
+    let mut names: Vec<&'static str> = entry.command.flags.names().collect();
     if entry.has_movable_keys() {
-        names.push("movablekeys");
-    }
-    if entry.command.flags.has(Flags::ALLOW_BUSY) {
-        names.push("allow_busy");
+        let before_allow_busy = names.len() - usize::from(names.last() == Some(&"allow_busy"));
+        names.insert(before_allow_busy, "movablekeys");
     }
     names
 }

@@ -3,7 +3,7 @@
 
 use crc_fast::{CrcAlgorithm, checksum};
 
-use crate::command::{Arg, ArgKind, Categories, Command, CommandResult, Flags, Group, Outcome};
+use crate::command::{Arg, Command, CommandResult, Flags, Group, Outcome};
 use crate::context::Context;
 use crate::error::CommandError;
 
@@ -13,24 +13,18 @@ pub const COMMANDS: &[&Command] = &[&FUNCTION, &SCRIPT];
 /// The version of RDB that payloads carry; Valkey's, which begins where those of Redis end.
 const RDB_VERSION: u16 = 80;
 
-pub(crate) const FUNCTION: Command = Command {
-    name: "function",
-    arity: -2,
-    flags: Flags::NONE,
-    categories: Categories::SLOW,
-    group: Group::Scripting,
-    since: "7.0.0",
-    summary: "A container for commands about functions.",
-    complexity: "Depends on the subcommand",
-    subcommands: &[
+pub(crate) const FUNCTION: Command = Command::container("function", -2)
+    .group(Group::Scripting)
+    .since("7.0.0")
+    .summary("A container for commands about functions.")
+    .complexity("Depends on the subcommand")
+    .subcommands(&[
         &FUNCTION_DUMP,
         &FUNCTION_FLUSH,
         &FUNCTION_HELP,
         &FUNCTION_LIST,
         &FUNCTION_STATS,
-    ],
-    ..Command::BASE
-};
+    ]);
 
 /// `SYNC` or `ASYNC`, which make no difference while there is nothing to flush.
 fn check_flush_mode(ctx: &Context<'_, '_>, refusal: &'static str) -> Result<(), CommandError> {
@@ -41,41 +35,16 @@ fn check_flush_mode(ctx: &Context<'_, '_>, refusal: &'static str) -> Result<(), 
     }
 }
 
-pub(crate) const FUNCTION_FLUSH: Command = Command {
-    name: "flush",
-    arity: -2,
-    flags: Flags::NOSCRIPT.or(Flags::WRITE),
-    categories: Categories::SCRIPTING
-        .or(Categories::SLOW)
-        .or(Categories::WRITE),
-    group: Group::Scripting,
-    since: "7.0.0",
-    summary: "Removes all functions.",
-    complexity: "O(N) in the number of functions",
-    hints: &["request_policy:all_shards", "response_policy:all_succeeded"],
-    args: &[Arg {
-        name: "flush-type",
-        kind: ArgKind::OneOf,
-        optional: true,
-        args: &[
-            Arg {
-                name: "async",
-                kind: ArgKind::PureToken,
-                token: Some("ASYNC"),
-                ..Arg::BASE
-            },
-            Arg {
-                name: "sync",
-                kind: ArgKind::PureToken,
-                token: Some("SYNC"),
-                ..Arg::BASE
-            },
-        ],
-        ..Arg::BASE
-    }],
-    handler: function_flush,
-    ..Command::BASE
-};
+pub(crate) const FUNCTION_FLUSH: Command = Command::new("flush", -2, function_flush)
+    .group(Group::Scripting)
+    .since("7.0.0")
+    .flags(Flags::NOSCRIPT.or(Flags::WRITE))
+    .summary("Removes all functions.")
+    .complexity("O(N) in the number of functions")
+    .hints(&["request_policy:all_shards", "response_policy:all_succeeded"])
+    .args(&[Arg::one_of("flush-type")
+        .optional()
+        .args(&[Arg::word("async", "ASYNC"), Arg::word("sync", "SYNC")])]);
 fn function_flush(ctx: &mut Context<'_, '_>) -> CommandResult {
     if ctx.args.len() > 3 {
         return Err(ctx.subcommand_arity_error());
@@ -85,35 +54,17 @@ fn function_flush(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(crate) const FUNCTION_LIST: Command = Command {
-    name: "list",
-    arity: -2,
-    flags: Flags::NOSCRIPT,
-    categories: Categories::SCRIPTING.or(Categories::SLOW),
-    group: Group::Scripting,
-    since: "7.0.0",
-    summary: "Lists the libraries of functions.",
-    complexity: "O(N) in the number of functions",
-    hints: &["nondeterministic_output_order"],
-    args: &[
-        Arg {
-            name: "library-name-pattern",
-            kind: ArgKind::String,
-            token: Some("LIBRARYNAME"),
-            optional: true,
-            ..Arg::BASE
-        },
-        Arg {
-            name: "withcode",
-            kind: ArgKind::PureToken,
-            token: Some("WITHCODE"),
-            optional: true,
-            ..Arg::BASE
-        },
-    ],
-    handler: function_list,
-    ..Command::BASE
-};
+pub(crate) const FUNCTION_LIST: Command = Command::new("list", -2, function_list)
+    .group(Group::Scripting)
+    .since("7.0.0")
+    .flags(Flags::NOSCRIPT)
+    .summary("Lists the libraries of functions.")
+    .complexity("O(N) in the number of functions")
+    .hints(&["nondeterministic_output_order"])
+    .args(&[
+        Arg::string("library-name-pattern").option("LIBRARYNAME"),
+        Arg::flag("withcode", "WITHCODE"),
+    ]);
 fn function_list(ctx: &mut Context<'_, '_>) -> CommandResult {
     let (mut with_code, mut library) = (false, false);
     let mut at = 2;
@@ -138,23 +89,17 @@ fn function_list(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(crate) const FUNCTION_STATS: Command = Command {
-    name: "stats",
-    arity: 2,
-    flags: Flags::NOSCRIPT.or(Flags::ALLOW_BUSY),
-    categories: Categories::SCRIPTING.or(Categories::SLOW),
-    group: Group::Scripting,
-    since: "7.0.0",
-    summary: "Tells about the running function and the engines.",
-    complexity: "O(1)",
-    hints: &[
+pub(crate) const FUNCTION_STATS: Command = Command::new("stats", 2, function_stats)
+    .group(Group::Scripting)
+    .since("7.0.0")
+    .flags(Flags::NOSCRIPT.or(Flags::ALLOW_BUSY))
+    .summary("Tells about the running function and the engines.")
+    .complexity("O(1)")
+    .hints(&[
         "nondeterministic_output",
         "request_policy:all_shards",
         "response_policy:special",
-    ],
-    handler: function_stats,
-    ..Command::BASE
-};
+    ]);
 fn function_stats(ctx: &mut Context<'_, '_>) -> CommandResult {
     ctx.reply.map(2);
     ctx.reply.bulk(b"running_script");
@@ -164,18 +109,12 @@ fn function_stats(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(crate) const FUNCTION_DUMP: Command = Command {
-    name: "dump",
-    arity: 2,
-    flags: Flags::NOSCRIPT,
-    categories: Categories::SCRIPTING.or(Categories::SLOW),
-    group: Group::Scripting,
-    since: "7.0.0",
-    summary: "Returns all functions as one payload.",
-    complexity: "O(N) in the number of functions",
-    handler: function_dump,
-    ..Command::BASE
-};
+pub(crate) const FUNCTION_DUMP: Command = Command::new("dump", 2, function_dump)
+    .group(Group::Scripting)
+    .since("7.0.0")
+    .flags(Flags::NOSCRIPT)
+    .summary("Returns all functions as one payload.")
+    .complexity("O(N) in the number of functions");
 fn function_dump(ctx: &mut Context<'_, '_>) -> CommandResult {
     // The functions, none, then the footer: version and checksum, both little-endian.
     let mut payload = RDB_VERSION.to_le_bytes().to_vec();
@@ -185,18 +124,12 @@ fn function_dump(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(crate) const FUNCTION_HELP: Command = Command {
-    name: "help",
-    arity: 2,
-    flags: Flags::LOADING.or(Flags::STALE),
-    categories: Categories::SCRIPTING.or(Categories::SLOW),
-    group: Group::Scripting,
-    since: "7.0.0",
-    summary: "Lists the subcommands of FUNCTION.",
-    complexity: "O(1)",
-    handler: function_help,
-    ..Command::BASE
-};
+pub(crate) const FUNCTION_HELP: Command = Command::new("help", 2, function_help)
+    .group(Group::Scripting)
+    .since("7.0.0")
+    .flags(Flags::ANY_TIME)
+    .summary("Lists the subcommands of FUNCTION.")
+    .complexity("O(1)");
 fn function_help(ctx: &mut Context<'_, '_>) -> CommandResult {
     ctx.help(&[
         "DUMP",
@@ -211,41 +144,24 @@ fn function_help(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(crate) const SCRIPT: Command = Command {
-    name: "script",
-    arity: -2,
-    flags: Flags::NONE,
-    categories: Categories::SLOW,
-    group: Group::Scripting,
-    since: "2.6.0",
-    summary: "A container for commands about scripts.",
-    complexity: "Depends on the subcommand",
-    subcommands: &[&SCRIPT_EXISTS, &SCRIPT_FLUSH, &SCRIPT_HELP],
-    ..Command::BASE
-};
+pub(crate) const SCRIPT: Command = Command::container("script", -2)
+    .group(Group::Scripting)
+    .since("2.6.0")
+    .summary("A container for commands about scripts.")
+    .complexity("Depends on the subcommand")
+    .subcommands(&[&SCRIPT_EXISTS, &SCRIPT_FLUSH, &SCRIPT_HELP]);
 
-pub(crate) const SCRIPT_EXISTS: Command = Command {
-    name: "exists",
-    arity: -3,
-    flags: Flags::NOSCRIPT.or(Flags::STALE),
-    categories: Categories::SCRIPTING.or(Categories::SLOW),
-    group: Group::Scripting,
-    since: "2.6.0",
-    summary: "Tells which scripts are in the cache.",
-    complexity: "O(N) in the number of scripts asked for",
-    hints: &[
+pub(crate) const SCRIPT_EXISTS: Command = Command::new("exists", -3, script_exists)
+    .group(Group::Scripting)
+    .since("2.6.0")
+    .flags(Flags::NOSCRIPT.or(Flags::STALE))
+    .summary("Tells which scripts are in the cache.")
+    .complexity("O(N) in the number of scripts asked for")
+    .hints(&[
         "request_policy:all_shards",
         "response_policy:agg_logical_and",
-    ],
-    args: &[Arg {
-        name: "sha1",
-        kind: ArgKind::String,
-        multiple: true,
-        ..Arg::BASE
-    }],
-    handler: script_exists,
-    ..Command::BASE
-};
+    ])
+    .args(&[Arg::string("sha1").multiple()]);
 fn script_exists(ctx: &mut Context<'_, '_>) -> CommandResult {
     let count = ctx.args.len() - 2;
     ctx.reply.array(count);
@@ -253,58 +169,29 @@ fn script_exists(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(crate) const SCRIPT_FLUSH: Command = Command {
-    name: "flush",
-    arity: -2,
-    flags: Flags::NOSCRIPT.or(Flags::STALE),
-    categories: Categories::SCRIPTING.or(Categories::SLOW),
-    group: Group::Scripting,
-    since: "2.6.0",
-    summary: "Empties the cache of scripts.",
-    complexity: "O(N) in the number of scripts",
-    hints: &["request_policy:all_nodes", "response_policy:all_succeeded"],
-    args: &[Arg {
-        name: "flush-type",
-        kind: ArgKind::OneOf,
-        optional: true,
-        since: Some("6.2.0"),
-        args: &[
-            Arg {
-                name: "async",
-                kind: ArgKind::PureToken,
-                token: Some("ASYNC"),
-                ..Arg::BASE
-            },
-            Arg {
-                name: "sync",
-                kind: ArgKind::PureToken,
-                token: Some("SYNC"),
-                ..Arg::BASE
-            },
-        ],
-        ..Arg::BASE
-    }],
-    handler: script_flush,
-    ..Command::BASE
-};
+pub(crate) const SCRIPT_FLUSH: Command = Command::new("flush", -2, script_flush)
+    .group(Group::Scripting)
+    .since("2.6.0")
+    .flags(Flags::NOSCRIPT.or(Flags::STALE))
+    .summary("Empties the cache of scripts.")
+    .complexity("O(N) in the number of scripts")
+    .hints(&["request_policy:all_nodes", "response_policy:all_succeeded"])
+    .args(&[Arg::one_of("flush-type")
+        .since("6.2.0")
+        .optional()
+        .args(&[Arg::word("async", "ASYNC"), Arg::word("sync", "SYNC")])]);
 fn script_flush(ctx: &mut Context<'_, '_>) -> CommandResult {
     check_flush_mode(ctx, "ERR SCRIPT FLUSH only support SYNC|ASYNC option")?;
     ctx.reply.ok();
     Ok(Outcome::Done)
 }
 
-pub(crate) const SCRIPT_HELP: Command = Command {
-    name: "help",
-    arity: 2,
-    flags: Flags::LOADING.or(Flags::STALE),
-    categories: Categories::SCRIPTING.or(Categories::SLOW),
-    group: Group::Scripting,
-    since: "5.0.0",
-    summary: "Lists the subcommands of SCRIPT.",
-    complexity: "O(1)",
-    handler: script_help,
-    ..Command::BASE
-};
+pub(crate) const SCRIPT_HELP: Command = Command::new("help", 2, script_help)
+    .group(Group::Scripting)
+    .since("5.0.0")
+    .flags(Flags::ANY_TIME)
+    .summary("Lists the subcommands of SCRIPT.")
+    .complexity("O(1)");
 fn script_help(ctx: &mut Context<'_, '_>) -> CommandResult {
     ctx.help(&[
         "EXISTS <sha1> [<sha1> ...]",

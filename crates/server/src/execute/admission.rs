@@ -95,7 +95,7 @@ impl Execution<'_, '_> {
     }
 
     fn check_disk(&self, command: &Entry, flags: Flags) -> Result<(), CommandError> {
-        if flags.has(Flags::WRITE) || command.command.name == "ping" {
+        if flags.has(Flags::WRITE) || command.command.flags.has(Flags::REFUSED_WITH_WRITES) {
             if let Some(error) = crate::snapshot::refuses_writes(self.server) {
                 return Err(error);
             }
@@ -190,8 +190,5 @@ fn loading_allowed(session: &Session, command: &Entry) -> bool {
 }
 
 fn runs_inside_multi(command: &Entry) -> bool {
-    matches!(
-        command.command.name,
-        "exec" | "discard" | "multi" | "watch" | "quit" | "reset"
-    ) && command.parent.is_none()
+    command.command.flags.has(Flags::RUNS_IN_MULTI)
 }

@@ -7,8 +7,8 @@ use std::sync::atomic::Ordering;
 use keyspace::Locked;
 use resp::{Args, Output, Protocol, Reply};
 
-use super::{Call, Execution, Executor, internal_error, multi, note_panic, stats};
-use crate::command::{CommandResult, Flags, Outcome};
+use super::{Call, Execution, Executor, internal_error, note_panic, stats};
+use crate::command::{CommandResult, Flags, Outcome, Runs};
 use crate::context::{Context, Data};
 use crate::error::CommandError;
 use crate::server::Server;
@@ -47,9 +47,10 @@ impl Execution<'_, '_> {
     #[inline]
     fn handle(&mut self, call: Call<'_>, locked: &mut Locked<'_>) -> CommandResult {
         let Call { command, args, .. } = call;
-        if command.is_exec {
-            return multi::exec(self, locked);
-        }
+        let handler = match command.command.runs {
+            Runs::Handler(handler) => handler,
+            Runs::Nested(handler) => return handler(self, locked),
+        };
         let exec = &mut *self.exec;
         let protocol = self.session.protocol;
         let data = Data {
@@ -60,7 +61,7 @@ impl Execution<'_, '_> {
             server: self.server,
             db: self.session.db,
             now_ms: exec.now_ms,
-            touch: !self.session.no_touch || command.command.name == "touch",
+            touch: !self.session.no_touch || command.command.flags.has(Flags::TOUCHES_ALWAYS),
             origin: self.session.origin,
             imports: self.session.import_source,
             reads: command.command.flags.has(Flags::READONLY),
@@ -78,7 +79,7 @@ impl Execution<'_, '_> {
             worker: exec.worker,
             reply_offset: &mut exec.reply_offset,
         };
-        (command.command.handler)(&mut context)
+        handler(&mut context)
     }
 
     /// Writes an error reply and counts it.

@@ -72,7 +72,7 @@ pub(super) fn look_ahead(locked: &Locked<'_>, db: u32, keys: &[LocatedKey]) {
 impl<'k> Execution<'_, 'k> {
     /// Locks what a command needs, and what it takes to serve the clients that wait for what it feeds.
     pub(super) fn lock_for(&mut self, call: Call<'_>) -> Locked<'k> {
-        if call.command.is_exec {
+        if matches!(call.command.command.locks, Locks::Queued) {
             return multi::lock_for(self.server, self.session);
         }
         let locked = self.lock(call);
@@ -92,7 +92,7 @@ impl<'k> Execution<'_, 'k> {
     fn lock(&mut self, call: Call<'_>) -> Locked<'k> {
         let keyspace = &self.server.keyspace;
         match (call.locks(), call.keys) {
-            (Locks::All | Locks::ByArguments(_), _) => keyspace.lock_all(),
+            (Locks::All | Locks::Queued | Locks::ByArguments(_), _) => keyspace.lock_all(),
             (Locks::Own, _) | (Locks::Keys, []) => keyspace.lock_many(&[]),
             (Locks::Keys, [one]) => keyspace.lock_one(keyspace.shard_of(one.hash)),
             (Locks::Keys, many) => {

@@ -42,7 +42,7 @@ pub use accounting::{Executed, count_rejected};
 pub use call::write_error;
 pub use commit::Touched;
 pub use locking::locate;
-pub use multi::{discard, unwatch};
+pub use multi::{discard, exec, unwatch};
 pub use replay::session as replay_session;
 
 use accounting::stats;
@@ -360,7 +360,7 @@ impl<'k> Execution<'_, 'k> {
         self.note_for_monitors(call);
         let locks = call.locks();
         let touched = match locks {
-            Locks::Keys if !call.command.is_exec => Touched::Keys(call.keys),
+            Locks::Keys => Touched::Keys(call.keys),
             _ => Touched::All,
         };
         self.commit(locked, touched);

@@ -71,7 +71,7 @@ fn unwatch_one(locked: &mut Locked<'_>, session: &Session, watched: &WatchedKey,
 }
 
 /// Runs EXEC under the locks of [`lock_for`].
-pub(super) fn exec(execution: &mut Execution<'_, '_>, locked: &mut Locked<'_>) -> CommandResult {
+pub fn exec(execution: &mut Execution<'_, '_>, locked: &mut Locked<'_>) -> CommandResult {
     let server = execution.server;
     let Some(multi) = execution.session.multi.take() else {
         return Err(CommandError::line("ERR EXEC without MULTI"));
@@ -115,7 +115,7 @@ pub(super) fn lock_for<'k>(server: &'k Server, session: &Session) -> Locked<'k> 
     for Queued { entry, args } in queue.unwrap_or_default() {
         let args = args.as_args();
         match entry.command.locks.of(args) {
-            Locks::All | Locks::Own | Locks::ByArguments(_) => return keyspace.lock_all(),
+            Locks::All | Locks::Own | Locks::Queued | Locks::ByArguments(_) => return keyspace.lock_all(),
             Locks::Keys if entry.plan == KeyPlan::None => continue,
             Locks::Keys => {}
         }

@@ -13,94 +13,30 @@ use crate::commands::string::length;
 use crate::context::{Context, EventClass, Expiry, Key};
 use crate::error::CommandError;
 
-pub(super) const BITOP: Command = Command {
-    name: "bitop",
-    arity: -4,
-    flags: Flags::WRITE.or(Flags::DENYOOM),
-    categories: Categories::BITMAP
-        .or(Categories::SLOW)
-        .or(Categories::WRITE),
-    keys: &[
+pub(super) const BITOP: Command = Command::new("bitop", -4, bitop)
+    .group(Group::Bitmap)
+    .since("2.6.0")
+    .flags(Flags::WRITE.or(Flags::DENYOOM))
+    .summary("Stores a bitwise combination of strings at a key.")
+    .complexity("O(N) in the length of all strings.")
+    .keys(&[
         KeySpec::one(2, KeyFlags::OW.or(KeyFlags::UPDATE)),
         KeySpec::range(3, -1, 1, KeyFlags::RO.or(KeyFlags::ACCESS)),
-    ],
-    group: Group::Bitmap,
-    since: "2.6.0",
-    summary: "Stores a bitwise combination of strings at a key.",
-    complexity: "O(N) in the length of all strings.",
-    args: &[
-        Arg {
-            name: "operation",
-            kind: ArgKind::OneOf,
-            args: &[
-                Arg {
-                    name: "and",
-                    kind: ArgKind::PureToken,
-                    token: Some("AND"),
-                    ..Arg::BASE
-                },
-                Arg {
-                    name: "or",
-                    kind: ArgKind::PureToken,
-                    token: Some("OR"),
-                    ..Arg::BASE
-                },
-                Arg {
-                    name: "xor",
-                    kind: ArgKind::PureToken,
-                    token: Some("XOR"),
-                    ..Arg::BASE
-                },
-                Arg {
-                    name: "not",
-                    kind: ArgKind::PureToken,
-                    token: Some("NOT"),
-                    ..Arg::BASE
-                },
-                Arg {
-                    name: "diff",
-                    kind: ArgKind::PureToken,
-                    token: Some("DIFF"),
-                    ..Arg::BASE
-                },
-                Arg {
-                    name: "diff1",
-                    kind: ArgKind::PureToken,
-                    token: Some("DIFF1"),
-                    ..Arg::BASE
-                },
-                Arg {
-                    name: "andor",
-                    kind: ArgKind::PureToken,
-                    token: Some("ANDOR"),
-                    ..Arg::BASE
-                },
-                Arg {
-                    name: "one",
-                    kind: ArgKind::PureToken,
-                    token: Some("ONE"),
-                    ..Arg::BASE
-                },
-            ],
-            ..Arg::BASE
-        },
-        Arg {
-            name: "destkey",
-            kind: ArgKind::Key,
-            key_spec: Some(0),
-            ..Arg::BASE
-        },
-        Arg {
-            name: "key",
-            kind: ArgKind::Key,
-            key_spec: Some(1),
-            multiple: true,
-            ..Arg::BASE
-        },
-    ],
-    handler: bitop,
-    ..Command::BASE
-};
+    ])
+    .args(&[
+        Arg::one_of("operation").args(&[
+            Arg::word("and", "AND"),
+            Arg::word("or", "OR"),
+            Arg::word("xor", "XOR"),
+            Arg::word("not", "NOT"),
+            Arg::word("diff", "DIFF"),
+            Arg::word("diff1", "DIFF1"),
+            Arg::word("andor", "ANDOR"),
+            Arg::word("one", "ONE"),
+        ]),
+        Arg::key("destkey"),
+        Arg::SOURCE_KEYS,
+    ]);
 
 pub(super) fn bitop(ctx: &mut Context<'_, '_>) -> CommandResult {
     let operation = operation(ctx)?;

@@ -1,6 +1,7 @@
 //! BITFIELD and BITFIELD_RO: integers of any width at any bit of a string.
 
 use keyspace::number::INTEGER_TEXT_MAX;
+use resp::Args;
 use smallvec::SmallVec;
 use values::bits::{Field, Overflow};
 
@@ -69,149 +70,57 @@ impl Step {
     }
 }
 
-pub(super) const BITFIELD: Command = Command {
-    name: "bitfield",
-    arity: -2,
-    flags: Flags::WRITE.or(Flags::DENYOOM),
-    categories: Categories::BITMAP
-        .or(Categories::SLOW)
-        .or(Categories::WRITE),
-    keys: &[KeySpec::one(
+pub(super) const BITFIELD: Command = Command::new("bitfield", -2, bitfield)
+    .group(Group::Bitmap)
+    .since("3.2.0")
+    .flags(Flags::WRITE.or(Flags::DENYOOM))
+    .summary("Reads and changes integers of any width at any bit of a string.")
+    .complexity("O(1) for each operation.")
+    .keys(&[KeySpec::one(
         1,
         KeyFlags::RW
             .or(KeyFlags::UPDATE)
             .or(KeyFlags::ACCESS)
             .or(KeyFlags::VARIABLE_FLAGS),
-    )],
-    group: Group::Bitmap,
-    since: "3.2.0",
-    summary: "Reads and changes integers of any width at any bit of a string.",
-    complexity: "O(1) for each operation.",
-    args: &[
-        Arg {
-            name: "key",
-            kind: ArgKind::Key,
-            key_spec: Some(0),
-            ..Arg::BASE
-        },
-        Arg {
-            name: "operation",
-            kind: ArgKind::OneOf,
-            optional: true,
-            multiple: true,
-            args: &[
-                Arg {
-                    name: "get-block",
-                    kind: ArgKind::Block,
-                    token: Some("GET"),
-                    args: &[
-                        Arg {
-                            name: "encoding",
-                            kind: ArgKind::String,
-                            ..Arg::BASE
-                        },
-                        Arg {
-                            name: "offset",
-                            kind: ArgKind::Integer,
-                            ..Arg::BASE
-                        },
-                    ],
-                    ..Arg::BASE
-                },
-                Arg {
-                    name: "write",
-                    kind: ArgKind::Block,
-                    args: &[
-                        Arg {
-                            name: "overflow-block",
-                            kind: ArgKind::OneOf,
-                            token: Some("OVERFLOW"),
-                            optional: true,
-                            args: &[
-                                Arg {
-                                    name: "wrap",
-                                    kind: ArgKind::PureToken,
-                                    token: Some("WRAP"),
-                                    ..Arg::BASE
-                                },
-                                Arg {
-                                    name: "sat",
-                                    kind: ArgKind::PureToken,
-                                    token: Some("SAT"),
-                                    ..Arg::BASE
-                                },
-                                Arg {
-                                    name: "fail",
-                                    kind: ArgKind::PureToken,
-                                    token: Some("FAIL"),
-                                    ..Arg::BASE
-                                },
-                            ],
-                            ..Arg::BASE
-                        },
-                        Arg {
-                            name: "write-operation",
-                            kind: ArgKind::OneOf,
-                            args: &[
-                                Arg {
-                                    name: "set-block",
-                                    kind: ArgKind::Block,
-                                    token: Some("SET"),
-                                    args: &[
-                                        Arg {
-                                            name: "encoding",
-                                            kind: ArgKind::String,
-                                            ..Arg::BASE
-                                        },
-                                        Arg {
-                                            name: "offset",
-                                            kind: ArgKind::Integer,
-                                            ..Arg::BASE
-                                        },
-                                        Arg {
-                                            name: "value",
-                                            kind: ArgKind::Integer,
-                                            ..Arg::BASE
-                                        },
-                                    ],
-                                    ..Arg::BASE
-                                },
-                                Arg {
-                                    name: "incrby-block",
-                                    kind: ArgKind::Block,
-                                    token: Some("INCRBY"),
-                                    args: &[
-                                        Arg {
-                                            name: "encoding",
-                                            kind: ArgKind::String,
-                                            ..Arg::BASE
-                                        },
-                                        Arg {
-                                            name: "offset",
-                                            kind: ArgKind::Integer,
-                                            ..Arg::BASE
-                                        },
-                                        Arg {
-                                            name: "increment",
-                                            kind: ArgKind::Integer,
-                                            ..Arg::BASE
-                                        },
-                                    ],
-                                    ..Arg::BASE
-                                },
-                            ],
-                            ..Arg::BASE
-                        },
-                    ],
-                    ..Arg::BASE
-                },
-            ],
-            ..Arg::BASE
-        },
-    ],
-    handler: bitfield,
-    ..Command::BASE
-};
+    )])
+    .variable_flags(key_flags)
+    .args(&[
+        Arg::KEY,
+        Arg::one_of("operation").optional().multiple().args(&[
+            Arg::block("get-block")
+                .token("GET")
+                .args(&[Arg::string("encoding"), Arg::integer("offset")]),
+            Arg::block("write").args(&[
+                Arg::one_of("overflow-block").option("OVERFLOW").args(&[
+                    Arg::word("wrap", "WRAP"),
+                    Arg::word("sat", "SAT"),
+                    Arg::word("fail", "FAIL"),
+                ]),
+                Arg::one_of("write-operation").args(&[
+                    Arg::block("set-block").token("SET").args(&[
+                        Arg::string("encoding"),
+                        Arg::integer("offset"),
+                        Arg::integer("value"),
+                    ]),
+                    Arg::block("incrby-block").token("INCRBY").args(&[
+                        Arg::string("encoding"),
+                        Arg::integer("offset"),
+                        Arg::integer("increment"),
+                    ]),
+                ]),
+            ]),
+        ]),
+    ]);
+
+/// BITFIELD changes the key when it has a SET or an INCRBY.
+fn key_flags(args: Args<'_>) -> KeyFlags {
+    let is_write =
+        |arg: &[u8]| arg.eq_ignore_ascii_case(b"set") || arg.eq_ignore_ascii_case(b"incrby");
+    match args.skip(2).iter().any(is_write) {
+        true => KeyFlags::RW_ACCESS_UPDATE,
+        false => KeyFlags::RO.or(KeyFlags::ACCESS),
+    }
+}
 
 pub(super) fn bitfield(ctx: &mut Context<'_, '_>) -> CommandResult {
     let steps = parse(ctx)?;
@@ -221,48 +130,20 @@ pub(super) fn bitfield(ctx: &mut Context<'_, '_>) -> CommandResult {
     }
 }
 
-pub(super) const BITFIELD_RO: Command = Command {
-    name: "bitfield_ro",
-    arity: -2,
-    flags: Flags::READONLY.or(Flags::FAST),
-    categories: Categories::BITMAP.or(Categories::FAST).or(Categories::READ),
-    keys: &[KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS))],
-    group: Group::Bitmap,
-    since: "6.0.0",
-    summary: "Reads integers of any width at any bit of a string.",
-    complexity: "O(1) for each operation.",
-    args: &[
-        Arg {
-            name: "key",
-            kind: ArgKind::Key,
-            key_spec: Some(0),
-            ..Arg::BASE
-        },
-        Arg {
-            name: "get-block",
-            kind: ArgKind::Block,
-            token: Some("GET"),
-            optional: true,
-            multiple: true,
-            multiple_token: true,
-            args: &[
-                Arg {
-                    name: "encoding",
-                    kind: ArgKind::String,
-                    ..Arg::BASE
-                },
-                Arg {
-                    name: "offset",
-                    kind: ArgKind::Integer,
-                    ..Arg::BASE
-                },
-            ],
-            ..Arg::BASE
-        },
-    ],
-    handler: bitfield_ro,
-    ..Command::BASE
-};
+pub(super) const BITFIELD_RO: Command = Command::new("bitfield_ro", -2, bitfield_ro)
+    .group(Group::Bitmap)
+    .since("6.0.0")
+    .flags(Flags::READONLY.or(Flags::FAST))
+    .summary("Reads integers of any width at any bit of a string.")
+    .complexity("O(1) for each operation.")
+    .keys(&[KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS))])
+    .args(&[
+        Arg::KEY,
+        Arg::block("get-block")
+            .option("GET")
+            .multiple_token()
+            .args(&[Arg::string("encoding"), Arg::integer("offset")]),
+    ]);
 
 pub(super) fn bitfield_ro(ctx: &mut Context<'_, '_>) -> CommandResult {
     let steps = parse(ctx)?;

@@ -73,74 +73,26 @@ fn whole(len: usize) -> RangeInclusive<u64> {
     }
 }
 
-pub(super) const BITCOUNT: Command = Command {
-    name: "bitcount",
-    arity: -2,
-    flags: Flags::READONLY,
-    categories: Categories::BITMAP.or(Categories::READ).or(Categories::SLOW),
-    keys: &[KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS))],
-    group: Group::Bitmap,
-    since: "2.6.0",
-    summary: "Counts the bits that are set in a string or in a range of it.",
-    complexity: "O(N) in the length of the range.",
-    args: &[
-        Arg {
-            name: "key",
-            kind: ArgKind::Key,
-            key_spec: Some(0),
-            ..Arg::BASE
-        },
-        Arg {
-            name: "range",
-            kind: ArgKind::Block,
-            optional: true,
-            args: &[
-                Arg {
-                    name: "start",
-                    kind: ArgKind::Integer,
-                    ..Arg::BASE
-                },
-                Arg {
-                    name: "end-unit-block",
-                    kind: ArgKind::Block,
-                    optional: true,
-                    args: &[
-                        Arg {
-                            name: "end",
-                            kind: ArgKind::Integer,
-                            ..Arg::BASE
-                        },
-                        Arg {
-                            name: "unit",
-                            kind: ArgKind::OneOf,
-                            optional: true,
-                            since: Some("7.0.0"),
-                            args: &[
-                                Arg {
-                                    name: "byte",
-                                    kind: ArgKind::PureToken,
-                                    token: Some("BYTE"),
-                                    ..Arg::BASE
-                                },
-                                Arg {
-                                    name: "bit",
-                                    kind: ArgKind::PureToken,
-                                    token: Some("BIT"),
-                                    ..Arg::BASE
-                                },
-                            ],
-                            ..Arg::BASE
-                        },
-                    ],
-                    ..Arg::BASE
-                },
-            ],
-            ..Arg::BASE
-        },
-    ],
-    handler: bitcount,
-    ..Command::BASE
-};
+/// The part of the string that is looked at.
+const RANGE: Arg = Arg::block("range").optional().args(&[
+    Arg::integer("start"),
+    Arg::block("end-unit-block").optional().args(&[
+        Arg::integer("end"),
+        Arg::one_of("unit")
+            .since("7.0.0")
+            .optional()
+            .args(&[Arg::word("byte", "BYTE"), Arg::word("bit", "BIT")]),
+    ]),
+]);
+
+pub(super) const BITCOUNT: Command = Command::new("bitcount", -2, bitcount)
+    .group(Group::Bitmap)
+    .since("2.6.0")
+    .flags(Flags::READONLY)
+    .summary("Counts the bits that are set in a string or in a range of it.")
+    .complexity("O(N) in the length of the range.")
+    .keys(&[KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS))])
+    .args(&[Arg::KEY, RANGE]);
 
 pub(super) fn bitcount(ctx: &mut Context<'_, '_>) -> CommandResult {
     let bounds = Bounds::parse(ctx, 2)?;
@@ -166,79 +118,14 @@ pub(super) fn bitcount(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(super) const BITPOS: Command = Command {
-    name: "bitpos",
-    arity: -3,
-    flags: Flags::READONLY,
-    categories: Categories::BITMAP.or(Categories::READ).or(Categories::SLOW),
-    keys: &[KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS))],
-    group: Group::Bitmap,
-    since: "2.8.7",
-    summary: "Finds the first bit that is 1, or 0, in a string or in a range of it.",
-    complexity: "O(N) in the length of the range.",
-    args: &[
-        Arg {
-            name: "key",
-            kind: ArgKind::Key,
-            key_spec: Some(0),
-            ..Arg::BASE
-        },
-        Arg {
-            name: "bit",
-            kind: ArgKind::Integer,
-            ..Arg::BASE
-        },
-        Arg {
-            name: "range",
-            kind: ArgKind::Block,
-            optional: true,
-            args: &[
-                Arg {
-                    name: "start",
-                    kind: ArgKind::Integer,
-                    ..Arg::BASE
-                },
-                Arg {
-                    name: "end-unit-block",
-                    kind: ArgKind::Block,
-                    optional: true,
-                    args: &[
-                        Arg {
-                            name: "end",
-                            kind: ArgKind::Integer,
-                            ..Arg::BASE
-                        },
-                        Arg {
-                            name: "unit",
-                            kind: ArgKind::OneOf,
-                            optional: true,
-                            since: Some("7.0.0"),
-                            args: &[
-                                Arg {
-                                    name: "byte",
-                                    kind: ArgKind::PureToken,
-                                    token: Some("BYTE"),
-                                    ..Arg::BASE
-                                },
-                                Arg {
-                                    name: "bit",
-                                    kind: ArgKind::PureToken,
-                                    token: Some("BIT"),
-                                    ..Arg::BASE
-                                },
-                            ],
-                            ..Arg::BASE
-                        },
-                    ],
-                    ..Arg::BASE
-                },
-            ],
-            ..Arg::BASE
-        },
-    ],
-    handler: bitpos,
-    ..Command::BASE
-};
+pub(super) const BITPOS: Command = Command::new("bitpos", -3, bitpos)
+    .group(Group::Bitmap)
+    .since("2.8.7")
+    .flags(Flags::READONLY)
+    .summary("Finds the first bit that is 1, or 0, in a string or in a range of it.")
+    .complexity("O(N) in the length of the range.")
+    .keys(&[KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS))])
+    .args(&[Arg::KEY, Arg::integer("bit"), RANGE]);
 
 pub(super) fn bitpos(ctx: &mut Context<'_, '_>) -> CommandResult {
     let bit = match ctx.integer(2)? {

@@ -8,42 +8,14 @@ use crate::command::*;
 use crate::context::{Context, EventClass};
 use crate::error::CommandError;
 
-pub(super) const SETBIT: Command = Command {
-    name: "setbit",
-    arity: 4,
-    flags: Flags::WRITE.or(Flags::DENYOOM),
-    categories: Categories::BITMAP
-        .or(Categories::SLOW)
-        .or(Categories::WRITE),
-    keys: &[KeySpec::one(
-        1,
-        KeyFlags::RW.or(KeyFlags::ACCESS).or(KeyFlags::UPDATE),
-    )],
-    group: Group::Bitmap,
-    since: "2.2.0",
-    summary: "Sets or clears one bit of the string at a key and returns what it was.",
-    complexity: "O(1), and O(N) in the bytes that are added when the string grows.",
-    args: &[
-        Arg {
-            name: "key",
-            kind: ArgKind::Key,
-            key_spec: Some(0),
-            ..Arg::BASE
-        },
-        Arg {
-            name: "offset",
-            kind: ArgKind::Integer,
-            ..Arg::BASE
-        },
-        Arg {
-            name: "value",
-            kind: ArgKind::Integer,
-            ..Arg::BASE
-        },
-    ],
-    handler: setbit,
-    ..Command::BASE
-};
+pub(super) const SETBIT: Command = Command::new("setbit", 4, setbit)
+    .group(Group::Bitmap)
+    .since("2.2.0")
+    .flags(Flags::WRITE.or(Flags::DENYOOM))
+    .summary("Sets or clears one bit of the string at a key and returns what it was.")
+    .complexity("O(1), and O(N) in the bytes that are added when the string grows.")
+    .keys(&[KeySpec::one(1, KeyFlags::RW_ACCESS_UPDATE)])
+    .args(&[Arg::KEY, Arg::integer("offset"), Arg::integer("value")]);
 
 pub(super) fn setbit(ctx: &mut Context<'_, '_>) -> CommandResult {
     let offset = bit_offset(ctx, ctx.arg(2), 1)?;
@@ -67,32 +39,14 @@ pub(super) fn setbit(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(super) const GETBIT: Command = Command {
-    name: "getbit",
-    arity: 3,
-    flags: Flags::READONLY.or(Flags::FAST),
-    categories: Categories::BITMAP.or(Categories::FAST).or(Categories::READ),
-    keys: &[KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS))],
-    group: Group::Bitmap,
-    since: "2.2.0",
-    summary: "Returns one bit of the string at a key; bits beyond its end are 0.",
-    complexity: "O(1)",
-    args: &[
-        Arg {
-            name: "key",
-            kind: ArgKind::Key,
-            key_spec: Some(0),
-            ..Arg::BASE
-        },
-        Arg {
-            name: "offset",
-            kind: ArgKind::Integer,
-            ..Arg::BASE
-        },
-    ],
-    handler: getbit,
-    ..Command::BASE
-};
+pub(super) const GETBIT: Command = Command::new("getbit", 3, getbit)
+    .group(Group::Bitmap)
+    .since("2.2.0")
+    .flags(Flags::READONLY.or(Flags::FAST))
+    .summary("Returns one bit of the string at a key; bits beyond its end are 0.")
+    .complexity("O(1)")
+    .keys(&[KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS))])
+    .args(&[Arg::KEY, Arg::integer("offset")]);
 
 pub(super) fn getbit(ctx: &mut Context<'_, '_>) -> CommandResult {
     let offset = bit_offset(ctx, ctx.arg(2), 1)?;

@@ -3,7 +3,7 @@
 //! There is one user so far, `default`, whose password is `requirepass`; without one, any is right.
 
 use crate::client::Session;
-use crate::command::{Arg, ArgKind, Categories, Command, CommandResult, Flags, Group, Outcome};
+use crate::command::{Arg, Command, CommandResult, Flags, Group, Outcome};
 use crate::config::P;
 use crate::context::Context;
 use crate::error::CommandError;
@@ -54,38 +54,19 @@ fn is_equal(secret: &[u8], candidate: &[u8]) -> bool {
     difference == 0
 }
 
-pub(crate) const AUTH: Command = Command {
-    name: "auth",
-    arity: -2,
-    flags: Flags::NOSCRIPT
-        .or(Flags::LOADING)
-        .or(Flags::STALE)
-        .or(Flags::FAST)
-        .or(Flags::NO_AUTH)
-        .or(Flags::SENTINEL)
-        .or(Flags::ALLOW_BUSY),
-    categories: Categories::CONNECTION.or(Categories::FAST),
-    group: Group::Connection,
-    since: "1.0.0",
-    summary: "Logs the connection in.",
-    complexity: "O(1)",
-    args: &[
-        Arg {
-            name: "username",
-            kind: ArgKind::String,
-            optional: true,
-            since: Some("6.0.0"),
-            ..Arg::BASE
-        },
-        Arg {
-            name: "password",
-            kind: ArgKind::String,
-            ..Arg::BASE
-        },
-    ],
-    handler: auth,
-    ..Command::BASE
-};
+pub(crate) const AUTH: Command = Command::new("auth", -2, auth)
+    .group(Group::Connection)
+    .since("1.0.0")
+    .flags(Flags::NOSCRIPT.or(Flags::FAST).or(Flags::NO_AUTH))
+    .flags(Flags::ALLOW_BUSY.or(Flags::ANY_TIME))
+    .summary("Logs the connection in.")
+    .complexity("O(1)")
+    // User names too: they are half of a login.
+    .secrets(|_, index| index >= 1)
+    .args(&[
+        Arg::string("username").since("6.0.0").optional(),
+        Arg::string("password"),
+    ]);
 fn auth(ctx: &mut Context<'_, '_>) -> CommandResult {
     let (user, password) = match ctx.args.len() {
         2 if is_open(ctx.server) => {

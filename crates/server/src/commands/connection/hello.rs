@@ -1,10 +1,10 @@
 //! HELLO: protocol version, login and name in one request, answered with who the server is.
 
-use resp::Protocol;
+use resp::{Args, Protocol};
 
 use super::auth::authenticate;
 use super::client::{NAME_REFUSED, is_valid_name, set_name};
-use crate::command::{Arg, ArgKind, Categories, Command, CommandResult, Flags, Group, Outcome};
+use crate::command::{Arg, Command, CommandResult, Flags, Group, Outcome};
 use crate::config::P;
 use crate::context::Context;
 use crate::error::CommandError;
@@ -18,63 +18,24 @@ struct Options<'a> {
     name: Option<&'a [u8]>,
 }
 
-pub(crate) const HELLO: Command = Command {
-    name: "hello",
-    arity: -1,
-    flags: Flags::NOSCRIPT
-        .or(Flags::LOADING)
-        .or(Flags::STALE)
-        .or(Flags::FAST)
-        .or(Flags::NO_AUTH)
-        .or(Flags::SENTINEL)
-        .or(Flags::ALLOW_BUSY),
-    categories: Categories::CONNECTION.or(Categories::FAST),
-    group: Group::Connection,
-    since: "6.0.0",
-    summary: "Chooses the protocol version, may log in and name the connection, and tells about the server.",
-    complexity: "O(1)",
-    args: &[Arg {
-        name: "arguments",
-        kind: ArgKind::Block,
-        optional: true,
-        args: &[
-            Arg {
-                name: "protover",
-                kind: ArgKind::Integer,
-                ..Arg::BASE
-            },
-            Arg {
-                name: "auth",
-                kind: ArgKind::Block,
-                token: Some("AUTH"),
-                optional: true,
-                args: &[
-                    Arg {
-                        name: "username",
-                        kind: ArgKind::String,
-                        ..Arg::BASE
-                    },
-                    Arg {
-                        name: "password",
-                        kind: ArgKind::String,
-                        ..Arg::BASE
-                    },
-                ],
-                ..Arg::BASE
-            },
-            Arg {
-                name: "clientname",
-                kind: ArgKind::String,
-                token: Some("SETNAME"),
-                optional: true,
-                ..Arg::BASE
-            },
-        ],
-        ..Arg::BASE
-    }],
-    handler: hello,
-    ..Command::BASE
-};
+pub(crate) const HELLO: Command = Command::new("hello", -1, hello)
+    .group(Group::Connection)
+    .since("6.0.0")
+    .flags(Flags::NOSCRIPT.or(Flags::FAST).or(Flags::NO_AUTH))
+    .flags(Flags::ALLOW_BUSY.or(Flags::ANY_TIME))
+    .summary(
+        "Chooses the protocol version, may log in and name the connection, and tells about the \
+         server.",
+    )
+    .complexity("O(1)")
+    .secrets(is_secret)
+    .args(&[Arg::block("arguments").optional().args(&[
+        Arg::integer("protover"),
+        Arg::block("auth")
+            .option("AUTH")
+            .args(&[Arg::string("username"), Arg::string("password")]),
+        Arg::string("clientname").option("SETNAME"),
+    ])]);
 fn hello(ctx: &mut Context<'_, '_>) -> CommandResult {
     let options = parse(ctx)?;
     if let Some((user, password)) = options.login {
@@ -100,6 +61,12 @@ fn hello(ctx: &mut Context<'_, '_>) -> CommandResult {
     }
     describe(ctx);
     Ok(Outcome::Done)
+}
+
+/// The two arguments of AUTH, a user name and a password, are secrets.
+fn is_secret(args: Args<'_>, index: usize) -> bool {
+    let is_auth = |index: usize| args.arg(index).eq_ignore_ascii_case(b"auth");
+    index >= 3 && (is_auth(index - 1) || is_auth(index - 2))
 }
 
 fn parse<'a>(ctx: &Context<'a, '_>) -> Result<Options<'a>, CommandError> {

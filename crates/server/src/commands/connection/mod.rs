@@ -7,7 +7,7 @@ pub mod hello;
 use resp::Protocol;
 
 use crate::client::ReplyMode;
-use crate::command::{Arg, ArgKind, Categories, Command, CommandResult, Flags, Group, Outcome};
+use crate::command::{Arg, Command, CommandResult, Flags, Group, Outcome};
 use crate::context::Context;
 use crate::error::CommandError;
 
@@ -23,47 +23,26 @@ pub const COMMANDS: &[&Command] = &[
     &SELECT,
 ];
 
-pub(crate) const ECHO: Command = Command {
-    name: "echo",
-    arity: 2,
-    flags: Flags::LOADING.or(Flags::STALE).or(Flags::FAST),
-    categories: Categories::CONNECTION.or(Categories::FAST),
-    group: Group::Connection,
-    since: "1.0.0",
-    summary: "Answers with its argument.",
-    complexity: "O(1)",
-    args: &[Arg {
-        name: "message",
-        kind: ArgKind::String,
-        ..Arg::BASE
-    }],
-    handler: echo,
-    ..Command::BASE
-};
+pub(crate) const ECHO: Command = Command::new("echo", 2, echo)
+    .group(Group::Connection)
+    .since("1.0.0")
+    .flags(Flags::FAST.or(Flags::ANY_TIME))
+    .summary("Answers with its argument.")
+    .complexity("O(1)")
+    .args(&[Arg::string("message")]);
 fn echo(ctx: &mut Context<'_, '_>) -> CommandResult {
     ctx.reply.bulk(ctx.args.arg(1));
     Ok(Outcome::Done)
 }
 
-pub(crate) const PING: Command = Command {
-    name: "ping",
-    arity: -1,
-    flags: Flags::FAST.or(Flags::SENTINEL),
-    categories: Categories::CONNECTION.or(Categories::FAST),
-    group: Group::Connection,
-    since: "1.0.0",
-    summary: "Tells that the server is alive, or answers with the argument.",
-    complexity: "O(1)",
-    hints: &["request_policy:all_shards", "response_policy:all_succeeded"],
-    args: &[Arg {
-        name: "message",
-        kind: ArgKind::String,
-        optional: true,
-        ..Arg::BASE
-    }],
-    handler: ping,
-    ..Command::BASE
-};
+pub(crate) const PING: Command = Command::new("ping", -1, ping)
+    .group(Group::Connection)
+    .since("1.0.0")
+    .flags(Flags::FAST.or(Flags::REFUSED_WITH_WRITES))
+    .summary("Tells that the server is alive, or answers with the argument.")
+    .complexity("O(1)")
+    .hints(&["request_policy:all_shards", "response_policy:all_succeeded"])
+    .args(&[Arg::string("message").optional()]);
 fn ping(ctx: &mut Context<'_, '_>) -> CommandResult {
     match ctx.args.len() {
         1 => ctx.reply.simple("PONG"),
@@ -73,46 +52,27 @@ fn ping(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(crate) const QUIT: Command = Command {
-    name: "quit",
-    arity: -1,
-    flags: Flags::ALLOW_BUSY
-        .or(Flags::NOSCRIPT)
-        .or(Flags::LOADING)
-        .or(Flags::STALE)
-        .or(Flags::FAST)
-        .or(Flags::NO_AUTH),
-    categories: Categories::CONNECTION.or(Categories::FAST),
-    group: Group::Connection,
-    since: "1.0.0",
-    summary: "Answers OK and closes the connection.",
-    complexity: "O(1)",
-    handler: quit,
-    ..Command::BASE
-};
+pub(crate) const QUIT: Command = Command::new("quit", -1, quit)
+    .group(Group::Connection)
+    .since("1.0.0")
+    .flags(Flags::ALLOW_BUSY.or(Flags::NOSCRIPT).or(Flags::FAST))
+    .flags(Flags::NO_AUTH.or(Flags::ANY_TIME).or(Flags::RUNS_IN_MULTI))
+    .summary("Answers OK and closes the connection.")
+    .complexity("O(1)");
 fn quit(ctx: &mut Context<'_, '_>) -> CommandResult {
     ctx.reply.ok();
     ctx.session.close_after_reply = true;
     Ok(Outcome::Done)
 }
 
-pub(crate) const RESET: Command = Command {
-    name: "reset",
-    arity: 1,
-    flags: Flags::NOSCRIPT
-        .or(Flags::LOADING)
-        .or(Flags::STALE)
-        .or(Flags::FAST)
-        .or(Flags::NO_AUTH)
-        .or(Flags::ALLOW_BUSY),
-    categories: Categories::CONNECTION.or(Categories::FAST),
-    group: Group::Connection,
-    since: "6.2.0",
-    summary: "Puts the connection back into the state it had when it was new.",
-    complexity: "O(1)",
-    handler: reset,
-    ..Command::BASE
-};
+pub(crate) const RESET: Command = Command::new("reset", 1, reset)
+    .group(Group::Connection)
+    .since("6.2.0")
+    .flags(Flags::NOSCRIPT.or(Flags::FAST).or(Flags::NO_AUTH))
+    .flags(Flags::ALLOW_BUSY.or(Flags::ANY_TIME))
+    .flags(Flags::RUNS_IN_MULTI)
+    .summary("Puts the connection back into the state it had when it was new.")
+    .complexity("O(1)");
 fn reset(ctx: &mut Context<'_, '_>) -> CommandResult {
     let session = &mut *ctx.session;
     if session.monitor {
@@ -141,26 +101,13 @@ fn reset(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(crate) const SELECT: Command = Command {
-    name: "select",
-    arity: 2,
-    flags: Flags::ALLOW_BUSY
-        .or(Flags::LOADING)
-        .or(Flags::STALE)
-        .or(Flags::FAST),
-    categories: Categories::CONNECTION.or(Categories::FAST),
-    group: Group::Connection,
-    since: "1.0.0",
-    summary: "Changes the database that the connection works on.",
-    complexity: "O(1)",
-    args: &[Arg {
-        name: "index",
-        kind: ArgKind::Integer,
-        ..Arg::BASE
-    }],
-    handler: select,
-    ..Command::BASE
-};
+pub(crate) const SELECT: Command = Command::new("select", 2, select)
+    .group(Group::Connection)
+    .since("1.0.0")
+    .flags(Flags::ALLOW_BUSY.or(Flags::FAST).or(Flags::ANY_TIME))
+    .summary("Changes the database that the connection works on.")
+    .complexity("O(1)")
+    .args(&[Arg::integer("index")]);
 fn select(ctx: &mut Context<'_, '_>) -> CommandResult {
     let index = ctx.integer(1)?;
     if i32::try_from(index).is_err() {

@@ -38,52 +38,25 @@ impl CopyOptions {
     }
 }
 
-pub(super) const COPY: Command = Command {
-    name: "copy",
-    arity: -3,
-    flags: Flags::WRITE.or(Flags::DENYOOM),
-    categories: Categories::KEYSPACE
-        .or(Categories::SLOW)
-        .or(Categories::WRITE),
-    keys: &[
+pub(super) const COPY: Command = Command::new("copy", -3, copy)
+    .group(Group::Generic)
+    .since("6.2.0")
+    .flags(Flags::WRITE.or(Flags::DENYOOM))
+    .categories(Categories::KEYSPACE)
+    .summary(
+        "Copies the value and the deadline of a key to another key, in this database or another.",
+    )
+    .complexity("O(1) for strings, O(N) in the number of elements for collections.")
+    .keys(&[
         KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS)),
         KeySpec::one(2, KeyFlags::OW.or(KeyFlags::UPDATE)),
-    ],
-    group: Group::Generic,
-    since: "6.2.0",
-    summary: "Copies the value and the deadline of a key to another key, in this database or another.",
-    complexity: "O(1) for strings, O(N) in the number of elements for collections.",
-    args: &[
-        Arg {
-            name: "source",
-            kind: ArgKind::Key,
-            key_spec: Some(0),
-            ..Arg::BASE
-        },
-        Arg {
-            name: "destination",
-            kind: ArgKind::Key,
-            key_spec: Some(1),
-            ..Arg::BASE
-        },
-        Arg {
-            name: "destination-db",
-            kind: ArgKind::Integer,
-            token: Some("DB"),
-            optional: true,
-            ..Arg::BASE
-        },
-        Arg {
-            name: "replace",
-            kind: ArgKind::PureToken,
-            token: Some("REPLACE"),
-            optional: true,
-            ..Arg::BASE
-        },
-    ],
-    handler: copy,
-    ..Command::BASE
-};
+    ])
+    .args(&[
+        Arg::key("source"),
+        Arg::DESTINATION.key_spec(1),
+        Arg::integer("destination-db").option("DB"),
+        Arg::flag("replace", "REPLACE"),
+    ]);
 
 pub(super) fn copy(ctx: &mut Context<'_, '_>) -> CommandResult {
     let options = CopyOptions::parse(ctx)?;
@@ -113,37 +86,15 @@ pub(super) fn copy(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(super) const MOVE: Command = Command {
-    name: "move",
-    arity: 3,
-    flags: Flags::WRITE.or(Flags::FAST),
-    categories: Categories::FAST
-        .or(Categories::KEYSPACE)
-        .or(Categories::WRITE),
-    keys: &[KeySpec::one(
-        1,
-        KeyFlags::RW.or(KeyFlags::ACCESS).or(KeyFlags::UPDATE),
-    )],
-    group: Group::Generic,
-    since: "1.0.0",
-    summary: "Moves a key to another database, if it does not exist there.",
-    complexity: "O(1)",
-    args: &[
-        Arg {
-            name: "key",
-            kind: ArgKind::Key,
-            key_spec: Some(0),
-            ..Arg::BASE
-        },
-        Arg {
-            name: "db",
-            kind: ArgKind::Integer,
-            ..Arg::BASE
-        },
-    ],
-    handler: move_key,
-    ..Command::BASE
-};
+pub(super) const MOVE: Command = Command::new("move", 3, move_key)
+    .group(Group::Generic)
+    .since("1.0.0")
+    .flags(Flags::WRITE.or(Flags::FAST))
+    .categories(Categories::KEYSPACE)
+    .summary("Moves a key to another database, if it does not exist there.")
+    .complexity("O(1)")
+    .keys(&[KeySpec::one(1, KeyFlags::RW_ACCESS_UPDATE)])
+    .args(&[Arg::KEY, Arg::integer("db")]);
 
 pub(super) fn move_key(ctx: &mut Context<'_, '_>) -> CommandResult {
     let target = database(ctx, 2)?;

@@ -11,22 +11,15 @@ use crate::error::CommandError;
 use crate::key_changes::{ChangeKind, KeyChanges, KeyListeners};
 use crate::shard_tables::ShardTables;
 
-pub(super) const DBSIZE: Command = Command {
-    name: "dbsize",
-    arity: 1,
-    flags: Flags::READONLY.or(Flags::FAST),
-    categories: Categories::FAST
-        .or(Categories::KEYSPACE)
-        .or(Categories::READ),
-    locks: Locks::All,
-    group: Group::Server,
-    since: "1.0.0",
-    summary: "Returns the number of keys in the selected database.",
-    complexity: "O(1)",
-    hints: &["request_policy:all_shards", "response_policy:agg_sum"],
-    handler: dbsize,
-    ..Command::BASE
-};
+pub(super) const DBSIZE: Command = Command::new("dbsize", 1, dbsize)
+    .group(Group::Server)
+    .since("1.0.0")
+    .flags(Flags::READONLY.or(Flags::FAST))
+    .categories(Categories::KEYSPACE)
+    .summary("Returns the number of keys in the selected database.")
+    .complexity("O(1)")
+    .hints(&["request_policy:all_shards", "response_policy:agg_sum"])
+    .locks(Locks::All);
 
 pub(super) fn dbsize(ctx: &mut Context<'_, '_>) -> CommandResult {
     let db = ctx.data.db;
@@ -35,90 +28,38 @@ pub(super) fn dbsize(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(super) const FLUSHDB: Command = Command {
-    name: "flushdb",
-    arity: -1,
-    flags: Flags::WRITE,
-    categories: Categories::DANGEROUS
-        .or(Categories::KEYSPACE)
-        .or(Categories::SLOW)
-        .or(Categories::WRITE),
-    locks: Locks::All,
-    group: Group::Server,
-    since: "1.0.0",
-    summary: "Removes all keys of the selected database.",
-    complexity: "O(N) in the number of keys; O(1) for the caller with ASYNC.",
-    hints: &["request_policy:all_shards", "response_policy:all_succeeded"],
-    args: &[Arg {
-        name: "flush-type",
-        kind: ArgKind::OneOf,
-        optional: true,
-        args: &[
-            Arg {
-                name: "async",
-                kind: ArgKind::PureToken,
-                token: Some("ASYNC"),
-                since: Some("4.0.0"),
-                ..Arg::BASE
-            },
-            Arg {
-                name: "sync",
-                kind: ArgKind::PureToken,
-                token: Some("SYNC"),
-                since: Some("6.2.0"),
-                ..Arg::BASE
-            },
-        ],
-        ..Arg::BASE
-    }],
-    handler: flushdb,
-    ..Command::BASE
-};
+/// Whether the memory is freed in the background.
+const FLUSH_TYPE: Arg = Arg::one_of("flush-type").optional().args(&[
+    Arg::word("async", "ASYNC").since("4.0.0"),
+    Arg::word("sync", "SYNC").since("6.2.0"),
+]);
+
+pub(super) const FLUSHDB: Command = Command::new("flushdb", -1, flushdb)
+    .group(Group::Server)
+    .since("1.0.0")
+    .flags(Flags::WRITE)
+    .categories(Categories::DANGEROUS.or(Categories::KEYSPACE))
+    .summary("Removes all keys of the selected database.")
+    .complexity("O(N) in the number of keys; O(1) for the caller with ASYNC.")
+    .hints(&["request_policy:all_shards", "response_policy:all_succeeded"])
+    .locks(Locks::All)
+    .args(&[FLUSH_TYPE]);
 
 pub(super) fn flushdb(ctx: &mut Context<'_, '_>) -> CommandResult {
     let only = ctx.data.db;
     flush(ctx, Some(only))
 }
 
-pub(super) const FLUSHALL: Command = Command {
-    name: "flushall",
-    arity: -1,
-    flags: Flags::WRITE,
-    categories: Categories::DANGEROUS
-        .or(Categories::KEYSPACE)
-        .or(Categories::SLOW)
-        .or(Categories::WRITE),
-    locks: Locks::All,
-    group: Group::Server,
-    since: "1.0.0",
-    summary: "Removes all keys of all databases.",
-    complexity: "O(N) in the number of keys; O(1) for the caller with ASYNC.",
-    hints: &["request_policy:all_shards", "response_policy:all_succeeded"],
-    args: &[Arg {
-        name: "flush-type",
-        kind: ArgKind::OneOf,
-        optional: true,
-        args: &[
-            Arg {
-                name: "async",
-                kind: ArgKind::PureToken,
-                token: Some("ASYNC"),
-                since: Some("4.0.0"),
-                ..Arg::BASE
-            },
-            Arg {
-                name: "sync",
-                kind: ArgKind::PureToken,
-                token: Some("SYNC"),
-                since: Some("6.2.0"),
-                ..Arg::BASE
-            },
-        ],
-        ..Arg::BASE
-    }],
-    handler: flushall,
-    ..Command::BASE
-};
+pub(super) const FLUSHALL: Command = Command::new("flushall", -1, flushall)
+    .group(Group::Server)
+    .since("1.0.0")
+    .flags(Flags::WRITE)
+    .categories(Categories::DANGEROUS.or(Categories::KEYSPACE))
+    .summary("Removes all keys of all databases.")
+    .complexity("O(N) in the number of keys; O(1) for the caller with ASYNC.")
+    .hints(&["request_policy:all_shards", "response_policy:all_succeeded"])
+    .locks(Locks::All)
+    .args(&[FLUSH_TYPE]);
 
 pub(super) fn flushall(ctx: &mut Context<'_, '_>) -> CommandResult {
     flush(ctx, None)
@@ -210,34 +151,15 @@ fn note_all(
     }
 }
 
-pub(super) const SWAPDB: Command = Command {
-    name: "swapdb",
-    arity: 3,
-    flags: Flags::WRITE.or(Flags::FAST),
-    categories: Categories::DANGEROUS
-        .or(Categories::FAST)
-        .or(Categories::KEYSPACE)
-        .or(Categories::WRITE),
-    locks: Locks::All,
-    group: Group::Server,
-    since: "4.0.0",
-    summary: "Exchanges the contents of two databases.",
-    complexity: "O(N) in the number of clients that watch keys or are blocked on them.",
-    args: &[
-        Arg {
-            name: "index1",
-            kind: ArgKind::Integer,
-            ..Arg::BASE
-        },
-        Arg {
-            name: "index2",
-            kind: ArgKind::Integer,
-            ..Arg::BASE
-        },
-    ],
-    handler: swapdb,
-    ..Command::BASE
-};
+pub(super) const SWAPDB: Command = Command::new("swapdb", 3, swapdb)
+    .group(Group::Server)
+    .since("4.0.0")
+    .flags(Flags::WRITE.or(Flags::FAST))
+    .categories(Categories::DANGEROUS.or(Categories::KEYSPACE))
+    .summary("Exchanges the contents of two databases.")
+    .complexity("O(N) in the number of clients that watch keys or are blocked on them.")
+    .locks(Locks::All)
+    .args(&[Arg::integer("index1"), Arg::integer("index2")]);
 
 pub(super) fn swapdb(ctx: &mut Context<'_, '_>) -> CommandResult {
     let first = swapped(ctx, 1, "ERR invalid first DB index")?;

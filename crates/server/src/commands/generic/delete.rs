@@ -32,29 +32,19 @@ pub(crate) fn delete_expired(ctx: &mut Context<'_, '_>, key: Key<'_>) {
     ctx.suppress_propagation();
 }
 
-pub(super) const DEL: Command = Command {
-    name: "del",
-    arity: -2,
-    flags: Flags::WRITE,
-    categories: Categories::KEYSPACE
-        .or(Categories::SLOW)
-        .or(Categories::WRITE),
-    keys: &[KeySpec::range(1, -1, 1, KeyFlags::RM.or(KeyFlags::DELETE))],
-    group: Group::Generic,
-    since: "1.0.0",
-    summary: "Removes keys.",
-    complexity: "O(N) in the number of keys; with lazyfree-lazy-user-del no, also in the number of elements of big values.",
-    hints: &["request_policy:multi_shard", "response_policy:agg_sum"],
-    args: &[Arg {
-        name: "key",
-        kind: ArgKind::Key,
-        key_spec: Some(0),
-        multiple: true,
-        ..Arg::BASE
-    }],
-    handler: del,
-    ..Command::BASE
-};
+pub(super) const DEL: Command = Command::new("del", -2, del)
+    .group(Group::Generic)
+    .since("1.0.0")
+    .flags(Flags::WRITE)
+    .categories(Categories::KEYSPACE)
+    .summary("Removes keys.")
+    .complexity(
+        "O(N) in the number of keys; with lazyfree-lazy-user-del no, also in the number of \
+         elements of big values.",
+    )
+    .hints(&["request_policy:multi_shard", "response_policy:agg_sum"])
+    .keys(&[KeySpec::range(1, -1, 1, KeyFlags::RM.or(KeyFlags::DELETE))])
+    .args(&[Arg::KEYS]);
 
 pub(super) fn del(ctx: &mut Context<'_, '_>) -> CommandResult {
     remove_all(ctx, |data, old| {
@@ -79,29 +69,16 @@ fn remove_all(
     Ok(Outcome::Done)
 }
 
-pub(super) const UNLINK: Command = Command {
-    name: "unlink",
-    arity: -2,
-    flags: Flags::WRITE.or(Flags::FAST),
-    categories: Categories::FAST
-        .or(Categories::KEYSPACE)
-        .or(Categories::WRITE),
-    keys: &[KeySpec::range(1, -1, 1, KeyFlags::RM.or(KeyFlags::DELETE))],
-    group: Group::Generic,
-    since: "4.0.0",
-    summary: "Removes keys; their values are freed in the background when that takes long.",
-    complexity: "O(N) in the number of keys.",
-    hints: &["request_policy:multi_shard", "response_policy:agg_sum"],
-    args: &[Arg {
-        name: "key",
-        kind: ArgKind::Key,
-        key_spec: Some(0),
-        multiple: true,
-        ..Arg::BASE
-    }],
-    handler: unlink,
-    ..Command::BASE
-};
+pub(super) const UNLINK: Command = Command::new("unlink", -2, unlink)
+    .group(Group::Generic)
+    .since("4.0.0")
+    .flags(Flags::WRITE.or(Flags::FAST))
+    .categories(Categories::KEYSPACE)
+    .summary("Removes keys; their values are freed in the background when that takes long.")
+    .complexity("O(N) in the number of keys.")
+    .hints(&["request_policy:multi_shard", "response_policy:agg_sum"])
+    .keys(&[KeySpec::range(1, -1, 1, KeyFlags::RM.or(KeyFlags::DELETE))])
+    .args(&[Arg::KEYS]);
 
 pub(super) fn unlink(ctx: &mut Context<'_, '_>) -> CommandResult {
     remove_all(ctx, |data, old| {
@@ -111,58 +88,32 @@ pub(super) fn unlink(ctx: &mut Context<'_, '_>) -> CommandResult {
     })
 }
 
-pub(super) const EXISTS: Command = Command {
-    name: "exists",
-    arity: -2,
-    flags: Flags::READONLY.or(Flags::FAST),
-    categories: Categories::FAST
-        .or(Categories::KEYSPACE)
-        .or(Categories::READ),
-    keys: &[KeySpec::range(1, -1, 1, KeyFlags::RO)],
-    group: Group::Generic,
-    since: "1.0.0",
-    summary: "Counts how many of the given keys exist; a key named twice counts twice.",
-    complexity: "O(N) in the number of keys.",
-    hints: &["request_policy:multi_shard", "response_policy:agg_sum"],
-    args: &[Arg {
-        name: "key",
-        kind: ArgKind::Key,
-        key_spec: Some(0),
-        multiple: true,
-        ..Arg::BASE
-    }],
-    handler: exists,
-    ..Command::BASE
-};
+pub(super) const EXISTS: Command = Command::new("exists", -2, exists)
+    .group(Group::Generic)
+    .since("1.0.0")
+    .flags(Flags::READONLY.or(Flags::FAST))
+    .categories(Categories::KEYSPACE)
+    .summary("Counts how many of the given keys exist; a key named twice counts twice.")
+    .complexity("O(N) in the number of keys.")
+    .hints(&["request_policy:multi_shard", "response_policy:agg_sum"])
+    .keys(&[KeySpec::range(1, -1, 1, KeyFlags::RO)])
+    .args(&[Arg::KEYS]);
 
 pub(super) fn exists(ctx: &mut Context<'_, '_>) -> CommandResult {
     ctx.data.touch = false;
     count_present(ctx)
 }
 
-pub(super) const TOUCH: Command = Command {
-    name: "touch",
-    arity: -2,
-    flags: Flags::READONLY.or(Flags::FAST),
-    categories: Categories::FAST
-        .or(Categories::KEYSPACE)
-        .or(Categories::READ),
-    keys: &[KeySpec::range(1, -1, 1, KeyFlags::RO)],
-    group: Group::Generic,
-    since: "3.2.1",
-    summary: "Marks keys as used now and returns how many of them exist.",
-    complexity: "O(N) in the number of keys.",
-    hints: &["request_policy:multi_shard", "response_policy:agg_sum"],
-    args: &[Arg {
-        name: "key",
-        kind: ArgKind::Key,
-        key_spec: Some(0),
-        multiple: true,
-        ..Arg::BASE
-    }],
-    handler: touch,
-    ..Command::BASE
-};
+pub(super) const TOUCH: Command = Command::new("touch", -2, touch)
+    .group(Group::Generic)
+    .since("3.2.1")
+    .flags(Flags::READONLY.or(Flags::FAST).or(Flags::TOUCHES_ALWAYS))
+    .categories(Categories::KEYSPACE)
+    .summary("Marks keys as used now and returns how many of them exist.")
+    .complexity("O(N) in the number of keys.")
+    .hints(&["request_policy:multi_shard", "response_policy:agg_sum"])
+    .keys(&[KeySpec::range(1, -1, 1, KeyFlags::RO)])
+    .args(&[Arg::KEYS]);
 
 pub(super) fn touch(ctx: &mut Context<'_, '_>) -> CommandResult {
     count_present(ctx)

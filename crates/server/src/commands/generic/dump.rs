@@ -10,28 +10,16 @@ use crate::forms;
 /// Payloads of this size and more are handed to the reply instead of being copied.
 const SHARED_MIN: usize = 16 * 1024;
 
-pub(super) const DUMP: Command = Command {
-    name: "dump",
-    arity: 2,
-    flags: Flags::READONLY,
-    categories: Categories::KEYSPACE
-        .or(Categories::READ)
-        .or(Categories::SLOW),
-    keys: &[KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS))],
-    group: Group::Generic,
-    since: "2.6.0",
-    summary: "Returns the value of a key in the form of RDB files, for RESTORE.",
-    complexity: "O(N) in the number of bytes of the value.",
-    hints: &["nondeterministic_output"],
-    args: &[Arg {
-        name: "key",
-        kind: ArgKind::Key,
-        key_spec: Some(0),
-        ..Arg::BASE
-    }],
-    handler: dump,
-    ..Command::BASE
-};
+pub(super) const DUMP: Command = Command::new("dump", 2, dump)
+    .group(Group::Generic)
+    .since("2.6.0")
+    .flags(Flags::READONLY)
+    .categories(Categories::KEYSPACE)
+    .summary("Returns the value of a key in the form of RDB files, for RESTORE.")
+    .complexity("O(N) in the number of bytes of the value.")
+    .hints(&["nondeterministic_output"])
+    .keys(&[KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS))])
+    .args(&[Arg::KEY]);
 
 pub(super) fn dump(ctx: &mut Context<'_, '_>) -> CommandResult {
     let config = &ctx.server.config;

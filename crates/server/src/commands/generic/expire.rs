@@ -7,267 +7,67 @@ use crate::command::*;
 use crate::context::{Context, EventClass};
 use crate::error::CommandError;
 
-pub(super) const EXPIRE: Command = Command {
-    name: "expire",
-    arity: -3,
-    flags: Flags::WRITE.or(Flags::FAST),
-    categories: Categories::FAST
-        .or(Categories::KEYSPACE)
-        .or(Categories::WRITE),
-    keys: &[KeySpec::one(1, KeyFlags::RW.or(KeyFlags::UPDATE))],
-    group: Group::Generic,
-    since: "1.0.0",
-    summary: "Sets the deadline of a key, in seconds from now.",
-    complexity: "O(1)",
-    args: &[
-        Arg {
-            name: "key",
-            kind: ArgKind::Key,
-            key_spec: Some(0),
-            ..Arg::BASE
-        },
-        Arg {
-            name: "seconds",
-            kind: ArgKind::Integer,
-            ..Arg::BASE
-        },
-        Arg {
-            name: "condition",
-            kind: ArgKind::OneOf,
-            optional: true,
-            since: Some("7.0.0"),
-            args: &[
-                Arg {
-                    name: "nx",
-                    kind: ArgKind::PureToken,
-                    token: Some("NX"),
-                    ..Arg::BASE
-                },
-                Arg {
-                    name: "xx",
-                    kind: ArgKind::PureToken,
-                    token: Some("XX"),
-                    ..Arg::BASE
-                },
-                Arg {
-                    name: "gt",
-                    kind: ArgKind::PureToken,
-                    token: Some("GT"),
-                    ..Arg::BASE
-                },
-                Arg {
-                    name: "lt",
-                    kind: ArgKind::PureToken,
-                    token: Some("LT"),
-                    ..Arg::BASE
-                },
-            ],
-            ..Arg::BASE
-        },
-    ],
-    handler: expire,
-    ..Command::BASE
-};
+/// What the commands that set an expiry have in common.
+const SETTER: Command = Command::BASE
+    .group(Group::Generic)
+    .flags(Flags::WRITE.or(Flags::FAST))
+    .categories(Categories::KEYSPACE)
+    .complexity("O(1)")
+    .keys(&[KeySpec::one(1, KeyFlags::RW.or(KeyFlags::UPDATE))]);
+
+pub(super) const EXPIRE: Command = SETTER
+    .named("expire", -3, expire)
+    .since("1.0.0")
+    .summary("Sets the deadline of a key, in seconds from now.")
+    .args(&[
+        Arg::KEY,
+        Arg::integer("seconds"),
+        Arg::NX_XX_GT_OR_LT.since("7.0.0"),
+    ]);
 
 pub(super) fn expire(ctx: &mut Context<'_, '_>) -> CommandResult {
     let now_ms = ctx.data.now_ms;
     set_deadline(ctx, now_ms, true)
 }
 
-pub(super) const PEXPIRE: Command = Command {
-    name: "pexpire",
-    arity: -3,
-    flags: Flags::WRITE.or(Flags::FAST),
-    categories: Categories::FAST
-        .or(Categories::KEYSPACE)
-        .or(Categories::WRITE),
-    keys: &[KeySpec::one(1, KeyFlags::RW.or(KeyFlags::UPDATE))],
-    group: Group::Generic,
-    since: "2.6.0",
-    summary: "Sets the deadline of a key, in milliseconds from now.",
-    complexity: "O(1)",
-    args: &[
-        Arg {
-            name: "key",
-            kind: ArgKind::Key,
-            key_spec: Some(0),
-            ..Arg::BASE
-        },
-        Arg {
-            name: "milliseconds",
-            kind: ArgKind::Integer,
-            ..Arg::BASE
-        },
-        Arg {
-            name: "condition",
-            kind: ArgKind::OneOf,
-            optional: true,
-            since: Some("7.0.0"),
-            args: &[
-                Arg {
-                    name: "nx",
-                    kind: ArgKind::PureToken,
-                    token: Some("NX"),
-                    ..Arg::BASE
-                },
-                Arg {
-                    name: "xx",
-                    kind: ArgKind::PureToken,
-                    token: Some("XX"),
-                    ..Arg::BASE
-                },
-                Arg {
-                    name: "gt",
-                    kind: ArgKind::PureToken,
-                    token: Some("GT"),
-                    ..Arg::BASE
-                },
-                Arg {
-                    name: "lt",
-                    kind: ArgKind::PureToken,
-                    token: Some("LT"),
-                    ..Arg::BASE
-                },
-            ],
-            ..Arg::BASE
-        },
-    ],
-    handler: pexpire,
-    ..Command::BASE
-};
+pub(super) const PEXPIRE: Command = SETTER
+    .named("pexpire", -3, pexpire)
+    .since("2.6.0")
+    .summary("Sets the deadline of a key, in milliseconds from now.")
+    .args(&[
+        Arg::KEY,
+        Arg::integer("milliseconds"),
+        Arg::NX_XX_GT_OR_LT.since("7.0.0"),
+    ]);
 
 pub(super) fn pexpire(ctx: &mut Context<'_, '_>) -> CommandResult {
     let now_ms = ctx.data.now_ms;
     set_deadline(ctx, now_ms, false)
 }
 
-pub(super) const EXPIREAT: Command = Command {
-    name: "expireat",
-    arity: -3,
-    flags: Flags::WRITE.or(Flags::FAST),
-    categories: Categories::FAST
-        .or(Categories::KEYSPACE)
-        .or(Categories::WRITE),
-    keys: &[KeySpec::one(1, KeyFlags::RW.or(KeyFlags::UPDATE))],
-    group: Group::Generic,
-    since: "1.2.0",
-    summary: "Sets the deadline of a key as a Unix time in seconds.",
-    complexity: "O(1)",
-    args: &[
-        Arg {
-            name: "key",
-            kind: ArgKind::Key,
-            key_spec: Some(0),
-            ..Arg::BASE
-        },
-        Arg {
-            name: "unix-time-seconds",
-            kind: ArgKind::UnixTime,
-            ..Arg::BASE
-        },
-        Arg {
-            name: "condition",
-            kind: ArgKind::OneOf,
-            optional: true,
-            since: Some("7.0.0"),
-            args: &[
-                Arg {
-                    name: "nx",
-                    kind: ArgKind::PureToken,
-                    token: Some("NX"),
-                    ..Arg::BASE
-                },
-                Arg {
-                    name: "xx",
-                    kind: ArgKind::PureToken,
-                    token: Some("XX"),
-                    ..Arg::BASE
-                },
-                Arg {
-                    name: "gt",
-                    kind: ArgKind::PureToken,
-                    token: Some("GT"),
-                    ..Arg::BASE
-                },
-                Arg {
-                    name: "lt",
-                    kind: ArgKind::PureToken,
-                    token: Some("LT"),
-                    ..Arg::BASE
-                },
-            ],
-            ..Arg::BASE
-        },
-    ],
-    handler: expireat,
-    ..Command::BASE
-};
+pub(super) const EXPIREAT: Command = SETTER
+    .named("expireat", -3, expireat)
+    .since("1.2.0")
+    .summary("Sets the deadline of a key as a Unix time in seconds.")
+    .args(&[
+        Arg::KEY,
+        Arg::unix_time("unix-time-seconds"),
+        Arg::NX_XX_GT_OR_LT.since("7.0.0"),
+    ]);
 
 pub(super) fn expireat(ctx: &mut Context<'_, '_>) -> CommandResult {
     set_deadline(ctx, 0, true)
 }
 
-pub(super) const PEXPIREAT: Command = Command {
-    name: "pexpireat",
-    arity: -3,
-    flags: Flags::WRITE.or(Flags::FAST),
-    categories: Categories::FAST
-        .or(Categories::KEYSPACE)
-        .or(Categories::WRITE),
-    keys: &[KeySpec::one(1, KeyFlags::RW.or(KeyFlags::UPDATE))],
-    group: Group::Generic,
-    since: "2.6.0",
-    summary: "Sets the deadline of a key as a Unix time in milliseconds.",
-    complexity: "O(1)",
-    args: &[
-        Arg {
-            name: "key",
-            kind: ArgKind::Key,
-            key_spec: Some(0),
-            ..Arg::BASE
-        },
-        Arg {
-            name: "unix-time-milliseconds",
-            kind: ArgKind::UnixTime,
-            ..Arg::BASE
-        },
-        Arg {
-            name: "condition",
-            kind: ArgKind::OneOf,
-            optional: true,
-            since: Some("7.0.0"),
-            args: &[
-                Arg {
-                    name: "nx",
-                    kind: ArgKind::PureToken,
-                    token: Some("NX"),
-                    ..Arg::BASE
-                },
-                Arg {
-                    name: "xx",
-                    kind: ArgKind::PureToken,
-                    token: Some("XX"),
-                    ..Arg::BASE
-                },
-                Arg {
-                    name: "gt",
-                    kind: ArgKind::PureToken,
-                    token: Some("GT"),
-                    ..Arg::BASE
-                },
-                Arg {
-                    name: "lt",
-                    kind: ArgKind::PureToken,
-                    token: Some("LT"),
-                    ..Arg::BASE
-                },
-            ],
-            ..Arg::BASE
-        },
-    ],
-    handler: pexpireat,
-    ..Command::BASE
-};
+pub(super) const PEXPIREAT: Command = SETTER
+    .named("pexpireat", -3, pexpireat)
+    .since("2.6.0")
+    .summary("Sets the deadline of a key as a Unix time in milliseconds.")
+    .args(&[
+        Arg::KEY,
+        Arg::unix_time("unix-time-milliseconds"),
+        Arg::NX_XX_GT_OR_LT.since("7.0.0"),
+    ]);
 
 pub(super) fn pexpireat(ctx: &mut Context<'_, '_>) -> CommandResult {
     set_deadline(ctx, 0, false)

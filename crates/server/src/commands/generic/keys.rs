@@ -5,28 +5,16 @@ use values::glob;
 use crate::command::*;
 use crate::context::{Context, Data};
 
-pub(super) const KEYS: Command = Command {
-    name: "keys",
-    arity: 2,
-    flags: Flags::READONLY,
-    categories: Categories::DANGEROUS
-        .or(Categories::KEYSPACE)
-        .or(Categories::READ)
-        .or(Categories::SLOW),
-    locks: Locks::All,
-    group: Group::Generic,
-    since: "1.0.0",
-    summary: "Returns all keys that match a pattern.",
-    complexity: "O(N) in the number of keys of the database.",
-    hints: &["request_policy:all_shards", "nondeterministic_output_order"],
-    args: &[Arg {
-        name: "pattern",
-        kind: ArgKind::Pattern,
-        ..Arg::BASE
-    }],
-    handler: keys,
-    ..Command::BASE
-};
+pub(super) const KEYS: Command = Command::new("keys", 2, keys)
+    .group(Group::Generic)
+    .since("1.0.0")
+    .flags(Flags::READONLY)
+    .categories(Categories::DANGEROUS.or(Categories::KEYSPACE))
+    .summary("Returns all keys that match a pattern.")
+    .complexity("O(N) in the number of keys of the database.")
+    .hints(&["request_policy:all_shards", "nondeterministic_output_order"])
+    .locks(Locks::All)
+    .args(&[Arg::pattern("pattern")]);
 
 pub(super) fn keys(ctx: &mut Context<'_, '_>) -> CommandResult {
     let pattern = ctx.arg(1);
@@ -59,26 +47,19 @@ pub(super) fn hides_expired(data: &Data<'_, '_>) -> impl Fn(Option<u64>) -> bool
 /// How often RANDOMKEY draws again while expired keys may not be removed.
 const DRAWS_MAX: usize = 100;
 
-pub(super) const RANDOMKEY: Command = Command {
-    name: "randomkey",
-    arity: 1,
-    flags: Flags::READONLY.or(Flags::TOUCHES_ARBITRARY_KEYS),
-    categories: Categories::KEYSPACE
-        .or(Categories::READ)
-        .or(Categories::SLOW),
-    locks: Locks::All,
-    group: Group::Generic,
-    since: "1.0.0",
-    summary: "Returns a random key of the selected database.",
-    complexity: "O(1)",
-    hints: &[
+pub(super) const RANDOMKEY: Command = Command::new("randomkey", 1, randomkey)
+    .group(Group::Generic)
+    .since("1.0.0")
+    .flags(Flags::READONLY)
+    .categories(Categories::KEYSPACE)
+    .summary("Returns a random key of the selected database.")
+    .complexity("O(1)")
+    .hints(&[
         "request_policy:all_shards",
         "response_policy:special",
         "nondeterministic_output",
-    ],
-    handler: randomkey,
-    ..Command::BASE
-};
+    ])
+    .locks(Locks::All);
 
 pub(super) fn randomkey(ctx: &mut Context<'_, '_>) -> CommandResult {
     let mut draws = 0;
@@ -123,27 +104,15 @@ fn draw(data: &mut Data<'_, '_>) -> Option<Vec<u8>> {
     None
 }
 
-pub(super) const TYPE: Command = Command {
-    name: "type",
-    arity: 2,
-    flags: Flags::READONLY.or(Flags::FAST),
-    categories: Categories::FAST
-        .or(Categories::KEYSPACE)
-        .or(Categories::READ),
-    keys: &[KeySpec::one(1, KeyFlags::RO)],
-    group: Group::Generic,
-    since: "1.0.0",
-    summary: "Returns the type of the value at a key.",
-    complexity: "O(1)",
-    args: &[Arg {
-        name: "key",
-        kind: ArgKind::Key,
-        key_spec: Some(0),
-        ..Arg::BASE
-    }],
-    handler: type_key,
-    ..Command::BASE
-};
+pub(super) const TYPE: Command = Command::new("type", 2, type_key)
+    .group(Group::Generic)
+    .since("1.0.0")
+    .flags(Flags::READONLY.or(Flags::FAST))
+    .categories(Categories::KEYSPACE)
+    .summary("Returns the type of the value at a key.")
+    .complexity("O(1)")
+    .keys(&[KeySpec::one(1, KeyFlags::RO)])
+    .args(&[Arg::KEY]);
 
 pub(super) fn type_key(ctx: &mut Context<'_, '_>) -> CommandResult {
     let key = ctx.key(1);

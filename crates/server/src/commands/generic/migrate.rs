@@ -33,18 +33,20 @@ const KEY_AND_KEYS: CommandError = CommandError::line(
 /// What a step may take, in milliseconds, when the command does not say.
 const TIMEOUT_DEFAULT_MS: u64 = 1000;
 
-const KEY_FLAGS: KeyFlags = KeyFlags::RW.or(KeyFlags::ACCESS).or(KeyFlags::DELETE);
+const KEY_FLAGS: KeyFlags = KeyFlags::RW_ACCESS_DELETE;
 
-pub(super) const MIGRATE: Command = Command {
-    name: "migrate",
-    arity: -6,
-    flags: Flags::WRITE,
-    categories: Categories::DANGEROUS
-        .or(Categories::KEYSPACE)
-        .or(Categories::SLOW)
-        .or(Categories::WRITE),
-    locks: Locks::ByArguments(|_| Locks::Keys),
-    keys: &[
+pub(super) const MIGRATE: Command = Command::new("migrate", -6, migrate)
+    .group(Group::Generic)
+    .since("2.6.0")
+    .flags(Flags::WRITE)
+    .categories(Categories::DANGEROUS.or(Categories::KEYSPACE))
+    .summary("Moves keys to another server.")
+    .complexity(
+        "That of DUMP and DEL here and of RESTORE there, and O(N) in the number of bytes that \
+         are sent.",
+    )
+    .hints(&["nondeterministic_output"])
+    .keys(&[
         KeySpec::one(3, KEY_FLAGS),
         KeySpec {
             flags: KEY_FLAGS.or(KeyFlags::INCOMPLETE),
@@ -58,120 +60,49 @@ pub(super) const MIGRATE: Command = Command {
                 limit: 0,
             },
         },
-    ],
-    group: Group::Generic,
-    since: "2.6.0",
-    summary: "Moves keys to another server.",
-    complexity: "That of DUMP and DEL here and of RESTORE there, and O(N) in the number of bytes that are sent.",
-    hints: &["nondeterministic_output"],
-    args: ARGS,
-    handler: migrate,
-    ..Command::BASE
-};
+    ])
+    .locks(Locks::ByArguments(|_| Locks::Keys))
+    .secrets(is_secret)
+    .args(ARGS);
 
 const ARGS: &[Arg] = &[
-    Arg {
-        name: "host",
-        kind: ArgKind::String,
-        ..Arg::BASE
-    },
-    Arg {
-        name: "port",
-        kind: ArgKind::Integer,
-        ..Arg::BASE
-    },
-    Arg {
-        name: "key-selector",
-        kind: ArgKind::OneOf,
-        args: &[
-            Arg {
-                name: "key",
-                kind: ArgKind::Key,
-                key_spec: Some(0),
-                ..Arg::BASE
-            },
-            Arg {
-                name: "empty-string",
-                kind: ArgKind::PureToken,
-                token: Some("\"\""),
-                ..Arg::BASE
-            },
-        ],
-        ..Arg::BASE
-    },
-    Arg {
-        name: "destination-db",
-        kind: ArgKind::Integer,
-        ..Arg::BASE
-    },
-    Arg {
-        name: "timeout",
-        kind: ArgKind::Integer,
-        ..Arg::BASE
-    },
-    Arg {
-        name: "copy",
-        kind: ArgKind::PureToken,
-        token: Some("COPY"),
-        optional: true,
-        since: Some("3.0.0"),
-        ..Arg::BASE
-    },
-    Arg {
-        name: "replace",
-        kind: ArgKind::PureToken,
-        token: Some("REPLACE"),
-        optional: true,
-        since: Some("3.0.0"),
-        ..Arg::BASE
-    },
-    Arg {
-        name: "authentication",
-        kind: ArgKind::OneOf,
-        optional: true,
-        args: &[
-            Arg {
-                name: "auth",
-                kind: ArgKind::String,
-                token: Some("AUTH"),
-                display: Some("password"),
-                since: Some("4.0.7"),
-                ..Arg::BASE
-            },
-            Arg {
-                name: "auth2",
-                kind: ArgKind::Block,
-                token: Some("AUTH2"),
-                since: Some("6.0.0"),
-                args: &[
-                    Arg {
-                        name: "username",
-                        kind: ArgKind::String,
-                        ..Arg::BASE
-                    },
-                    Arg {
-                        name: "password",
-                        kind: ArgKind::String,
-                        ..Arg::BASE
-                    },
-                ],
-                ..Arg::BASE
-            },
-        ],
-        ..Arg::BASE
-    },
-    Arg {
-        name: "keys",
-        kind: ArgKind::Key,
-        token: Some("KEYS"),
-        key_spec: Some(1),
-        display: Some("key"),
-        optional: true,
-        multiple: true,
-        since: Some("3.0.6"),
-        ..Arg::BASE
-    },
+    Arg::string("host"),
+    Arg::integer("port"),
+    Arg::one_of("key-selector").args(&[Arg::KEY, Arg::word("empty-string", "\"\"")]),
+    Arg::integer("destination-db"),
+    Arg::integer("timeout"),
+    Arg::flag("copy", "COPY").since("3.0.0"),
+    Arg::flag("replace", "REPLACE").since("3.0.0"),
+    Arg::one_of("authentication").optional().args(&[
+        Arg::string("auth")
+            .token("AUTH")
+            .display("password")
+            .since("4.0.7"),
+        Arg::block("auth2")
+            .token("AUTH2")
+            .since("6.0.0")
+            .args(&[Arg::string("username"), Arg::string("password")]),
+    ]),
+    Arg::key("keys")
+        .key_spec(1)
+        .option("KEYS")
+        .display("key")
+        .since("3.0.6")
+        .multiple(),
 ];
+
+/// The arguments of AUTH and AUTH2 are secrets. Keys may have the names of options.
+fn is_secret(args: Args<'_>, index: usize) -> bool {
+    let is = |index: usize, word: &[u8]| args.arg(index).eq_ignore_ascii_case(word);
+    let login = (6..args.len())
+        .take_while(|index| !is(*index, b"keys"))
+        .find(|index| is(*index, b"auth") || is(*index, b"auth2"));
+    match login {
+        Some(at) if is(at, b"auth") => index == at + 1,
+        Some(at) => index == at + 1 || index == at + 2,
+        None => false,
+    }
+}
 
 /// What the command says.
 struct Plan<'a> {

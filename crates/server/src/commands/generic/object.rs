@@ -19,28 +19,16 @@ fn inspect<'d>(ctx: &'d mut Context<'_, '_>) -> Option<EntryRef<'d>> {
     entry
 }
 
-pub(super) const OBJECT_ENCODING: Command = Command {
-    name: "encoding",
-    arity: 3,
-    flags: Flags::READONLY,
-    categories: Categories::KEYSPACE
-        .or(Categories::READ)
-        .or(Categories::SLOW),
-    keys: &[KeySpec::one(2, KeyFlags::RO)],
-    group: Group::Generic,
-    since: "2.2.3",
-    summary: "Returns how the value at a key is represented in memory.",
-    complexity: "O(1)",
-    hints: &["nondeterministic_output"],
-    args: &[Arg {
-        name: "key",
-        kind: ArgKind::Key,
-        key_spec: Some(0),
-        ..Arg::BASE
-    }],
-    handler: object_encoding,
-    ..Command::BASE
-};
+pub(super) const OBJECT_ENCODING: Command = Command::new("encoding", 3, object_encoding)
+    .group(Group::Generic)
+    .since("2.2.3")
+    .flags(Flags::READONLY)
+    .categories(Categories::KEYSPACE)
+    .summary("Returns how the value at a key is represented in memory.")
+    .complexity("O(1)")
+    .hints(&["nondeterministic_output"])
+    .keys(&[KeySpec::one(2, KeyFlags::RO)])
+    .args(&[Arg::KEY]);
 
 pub(super) fn object_encoding(ctx: &mut Context<'_, '_>) -> CommandResult {
     match inspect(ctx).map(|entry| entry.encoding()) {
@@ -50,28 +38,16 @@ pub(super) fn object_encoding(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(super) const OBJECT_FREQ: Command = Command {
-    name: "freq",
-    arity: 3,
-    flags: Flags::READONLY,
-    categories: Categories::KEYSPACE
-        .or(Categories::READ)
-        .or(Categories::SLOW),
-    keys: &[KeySpec::one(2, KeyFlags::RO)],
-    group: Group::Generic,
-    since: "4.0.0",
-    summary: "Returns the logarithmic access counter of a key.",
-    complexity: "O(1)",
-    hints: &["nondeterministic_output"],
-    args: &[Arg {
-        name: "key",
-        kind: ArgKind::Key,
-        key_spec: Some(0),
-        ..Arg::BASE
-    }],
-    handler: object_freq,
-    ..Command::BASE
-};
+pub(super) const OBJECT_FREQ: Command = Command::new("freq", 3, object_freq)
+    .group(Group::Generic)
+    .since("4.0.0")
+    .flags(Flags::READONLY)
+    .categories(Categories::KEYSPACE)
+    .summary("Returns the logarithmic access counter of a key.")
+    .complexity("O(1)")
+    .hints(&["nondeterministic_output"])
+    .keys(&[KeySpec::one(2, KeyFlags::RO)])
+    .args(&[Arg::KEY]);
 
 pub(super) fn object_freq(ctx: &mut Context<'_, '_>) -> CommandResult {
     let Some(field) = inspect(ctx).map(|entry| entry.lru()) else {
@@ -90,18 +66,13 @@ pub(super) fn object_freq(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(super) const OBJECT_HELP: Command = Command {
-    name: "help",
-    arity: 2,
-    flags: Flags::LOADING.or(Flags::STALE),
-    categories: Categories::KEYSPACE.or(Categories::SLOW),
-    group: Group::Generic,
-    since: "6.2.0",
-    summary: "Lists the subcommands.",
-    complexity: "O(1)",
-    handler: object_help,
-    ..Command::BASE
-};
+pub(super) const OBJECT_HELP: Command = Command::new("help", 2, object_help)
+    .group(Group::Generic)
+    .since("6.2.0")
+    .flags(Flags::ANY_TIME)
+    .categories(Categories::KEYSPACE)
+    .summary("Lists the subcommands.")
+    .complexity("O(1)");
 
 pub(super) fn object_help(ctx: &mut Context<'_, '_>) -> CommandResult {
     ctx.help(&[
@@ -117,28 +88,16 @@ pub(super) fn object_help(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(super) const OBJECT_IDLETIME: Command = Command {
-    name: "idletime",
-    arity: 3,
-    flags: Flags::READONLY,
-    categories: Categories::KEYSPACE
-        .or(Categories::READ)
-        .or(Categories::SLOW),
-    keys: &[KeySpec::one(2, KeyFlags::RO)],
-    group: Group::Generic,
-    since: "2.2.3",
-    summary: "Returns the seconds since a key was last used.",
-    complexity: "O(1)",
-    hints: &["nondeterministic_output"],
-    args: &[Arg {
-        name: "key",
-        kind: ArgKind::Key,
-        key_spec: Some(0),
-        ..Arg::BASE
-    }],
-    handler: object_idletime,
-    ..Command::BASE
-};
+pub(super) const OBJECT_IDLETIME: Command = Command::new("idletime", 3, object_idletime)
+    .group(Group::Generic)
+    .since("2.2.3")
+    .flags(Flags::READONLY)
+    .categories(Categories::KEYSPACE)
+    .summary("Returns the seconds since a key was last used.")
+    .complexity("O(1)")
+    .hints(&["nondeterministic_output"])
+    .keys(&[KeySpec::one(2, KeyFlags::RO)])
+    .args(&[Arg::KEY]);
 
 pub(super) fn object_idletime(ctx: &mut Context<'_, '_>) -> CommandResult {
     let Some(field) = inspect(ctx).map(|entry| entry.lru()) else {
@@ -159,28 +118,16 @@ pub(super) fn object_idletime(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(super) const OBJECT_REFCOUNT: Command = Command {
-    name: "refcount",
-    arity: 3,
-    flags: Flags::READONLY,
-    categories: Categories::KEYSPACE
-        .or(Categories::READ)
-        .or(Categories::SLOW),
-    keys: &[KeySpec::one(2, KeyFlags::RO)],
-    group: Group::Generic,
-    since: "2.2.3",
-    summary: "Returns the number of references to the value at a key.",
-    complexity: "O(1)",
-    hints: &["nondeterministic_output"],
-    args: &[Arg {
-        name: "key",
-        kind: ArgKind::Key,
-        key_spec: Some(0),
-        ..Arg::BASE
-    }],
-    handler: object_refcount,
-    ..Command::BASE
-};
+pub(super) const OBJECT_REFCOUNT: Command = Command::new("refcount", 3, object_refcount)
+    .group(Group::Generic)
+    .since("2.2.3")
+    .flags(Flags::READONLY)
+    .categories(Categories::KEYSPACE)
+    .summary("Returns the number of references to the value at a key.")
+    .complexity("O(1)")
+    .hints(&["nondeterministic_output"])
+    .keys(&[KeySpec::one(2, KeyFlags::RO)])
+    .args(&[Arg::KEY]);
 
 pub(super) fn object_refcount(ctx: &mut Context<'_, '_>) -> CommandResult {
     match inspect(ctx).is_some() {
@@ -191,21 +138,15 @@ pub(super) fn object_refcount(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(super) const OBJECT: Command = Command {
-    name: "object",
-    arity: -2,
-    flags: Flags::NONE,
-    categories: Categories::SLOW,
-    group: Group::Generic,
-    since: "2.2.3",
-    summary: "Looks at how keys are kept.",
-    complexity: "Depends on the subcommand.",
-    subcommands: &[
+pub(super) const OBJECT: Command = Command::container("object", -2)
+    .group(Group::Generic)
+    .since("2.2.3")
+    .summary("Looks at how keys are kept.")
+    .complexity("Depends on the subcommand.")
+    .subcommands(&[
         &OBJECT_ENCODING,
         &OBJECT_FREQ,
         &OBJECT_HELP,
         &OBJECT_IDLETIME,
         &OBJECT_REFCOUNT,
-    ],
-    ..Command::BASE
-};
+    ]);

@@ -6,38 +6,18 @@ use crate::command::*;
 use crate::context::{Context, EventClass, Expiry, Key};
 use crate::error::CommandError;
 
-pub(super) const RENAME: Command = Command {
-    name: "rename",
-    arity: 3,
-    flags: Flags::WRITE,
-    categories: Categories::KEYSPACE
-        .or(Categories::SLOW)
-        .or(Categories::WRITE),
-    keys: &[
-        KeySpec::one(1, KeyFlags::RW.or(KeyFlags::ACCESS).or(KeyFlags::DELETE)),
+pub(super) const RENAME: Command = Command::new("rename", 3, rename)
+    .group(Group::Generic)
+    .since("1.0.0")
+    .flags(Flags::WRITE)
+    .categories(Categories::KEYSPACE)
+    .summary("Gives a key another name, over whatever had that name.")
+    .complexity("O(1); an overwritten big value is freed in the background.")
+    .keys(&[
+        KeySpec::one(1, KeyFlags::RW_ACCESS_DELETE),
         KeySpec::one(2, KeyFlags::OW.or(KeyFlags::UPDATE)),
-    ],
-    group: Group::Generic,
-    since: "1.0.0",
-    summary: "Gives a key another name, over whatever had that name.",
-    complexity: "O(1); an overwritten big value is freed in the background.",
-    args: &[
-        Arg {
-            name: "key",
-            kind: ArgKind::Key,
-            key_spec: Some(0),
-            ..Arg::BASE
-        },
-        Arg {
-            name: "newkey",
-            kind: ArgKind::Key,
-            key_spec: Some(1),
-            ..Arg::BASE
-        },
-    ],
-    handler: rename,
-    ..Command::BASE
-};
+    ])
+    .args(&[Arg::KEY, Arg::key("newkey").key_spec(1)]);
 
 pub(super) fn rename(ctx: &mut Context<'_, '_>) -> CommandResult {
     let (from, to) = source_and_target(ctx)?;
@@ -49,38 +29,18 @@ pub(super) fn rename(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(super) const RENAMENX: Command = Command {
-    name: "renamenx",
-    arity: 3,
-    flags: Flags::WRITE.or(Flags::FAST),
-    categories: Categories::FAST
-        .or(Categories::KEYSPACE)
-        .or(Categories::WRITE),
-    keys: &[
-        KeySpec::one(1, KeyFlags::RW.or(KeyFlags::ACCESS).or(KeyFlags::DELETE)),
+pub(super) const RENAMENX: Command = Command::new("renamenx", 3, renamenx)
+    .group(Group::Generic)
+    .since("1.0.0")
+    .flags(Flags::WRITE.or(Flags::FAST))
+    .categories(Categories::KEYSPACE)
+    .summary("Gives a key another name, if that name is free.")
+    .complexity("O(1)")
+    .keys(&[
+        KeySpec::one(1, KeyFlags::RW_ACCESS_DELETE),
         KeySpec::one(2, KeyFlags::OW.or(KeyFlags::INSERT)),
-    ],
-    group: Group::Generic,
-    since: "1.0.0",
-    summary: "Gives a key another name, if that name is free.",
-    complexity: "O(1)",
-    args: &[
-        Arg {
-            name: "key",
-            kind: ArgKind::Key,
-            key_spec: Some(0),
-            ..Arg::BASE
-        },
-        Arg {
-            name: "newkey",
-            kind: ArgKind::Key,
-            key_spec: Some(1),
-            ..Arg::BASE
-        },
-    ],
-    handler: renamenx,
-    ..Command::BASE
-};
+    ])
+    .args(&[Arg::KEY, Arg::key("newkey").key_spec(1)]);
 
 pub(super) fn renamenx(ctx: &mut Context<'_, '_>) -> CommandResult {
     let (from, to) = source_and_target(ctx)?;

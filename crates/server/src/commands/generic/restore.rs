@@ -16,82 +16,34 @@ const BUSY: CommandError = CommandError::line("BUSYKEY Target key name already e
 
 /// What both commands take.
 const ARGS: &[Arg] = &[
-    Arg {
-        name: "key",
-        kind: ArgKind::Key,
-        key_spec: Some(0),
-        ..Arg::BASE
-    },
-    Arg {
-        name: "ttl",
-        kind: ArgKind::Integer,
-        ..Arg::BASE
-    },
-    Arg {
-        name: "serialized-value",
-        kind: ArgKind::String,
-        ..Arg::BASE
-    },
-    Arg {
-        name: "replace",
-        kind: ArgKind::PureToken,
-        token: Some("REPLACE"),
-        optional: true,
-        since: Some("3.0.0"),
-        ..Arg::BASE
-    },
-    Arg {
-        name: "absttl",
-        kind: ArgKind::PureToken,
-        token: Some("ABSTTL"),
-        optional: true,
-        since: Some("5.0.0"),
-        ..Arg::BASE
-    },
-    Arg {
-        name: "seconds",
-        kind: ArgKind::Integer,
-        token: Some("IDLETIME"),
-        optional: true,
-        since: Some("5.0.0"),
-        ..Arg::BASE
-    },
-    Arg {
-        name: "frequency",
-        kind: ArgKind::Integer,
-        token: Some("FREQ"),
-        optional: true,
-        since: Some("5.0.0"),
-        ..Arg::BASE
-    },
+    Arg::KEY,
+    Arg::integer("ttl"),
+    Arg::string("serialized-value"),
+    Arg::flag("replace", "REPLACE").since("3.0.0"),
+    Arg::flag("absttl", "ABSTTL").since("5.0.0"),
+    Arg::integer("seconds").option("IDLETIME").since("5.0.0"),
+    Arg::integer("frequency").option("FREQ").since("5.0.0"),
 ];
 
-pub(super) const RESTORE: Command = Command {
-    name: "restore",
-    arity: -4,
-    flags: Flags::WRITE.or(Flags::DENYOOM),
-    categories: Categories::DANGEROUS
-        .or(Categories::KEYSPACE)
-        .or(Categories::SLOW)
-        .or(Categories::WRITE),
-    keys: &[KeySpec::one(1, KeyFlags::OW.or(KeyFlags::UPDATE))],
-    group: Group::Generic,
-    since: "2.6.0",
-    summary: "Creates a key from what DUMP returned.",
-    complexity: "O(N) in the number of bytes of the value, O(N*log(N)) in the number of elements of a sorted set.",
-    args: ARGS,
-    handler: restore,
-    ..Command::BASE
-};
+pub(super) const RESTORE: Command = Command::new("restore", -4, restore)
+    .group(Group::Generic)
+    .since("2.6.0")
+    .flags(Flags::WRITE.or(Flags::DENYOOM))
+    .categories(Categories::DANGEROUS.or(Categories::KEYSPACE))
+    .summary("Creates a key from what DUMP returned.")
+    .complexity(
+        "O(N) in the number of bytes of the value, O(N*log(N)) in the number of elements of a \
+         sorted set.",
+    )
+    .keys(&[KeySpec::one(1, KeyFlags::OW.or(KeyFlags::UPDATE))])
+    .args(ARGS);
 
-pub(super) const RESTORE_ASKING: Command = Command {
-    name: "restore-asking",
-    flags: Flags::WRITE.or(Flags::DENYOOM).or(Flags::ASKING),
-    group: Group::Server,
-    since: "3.0.0",
-    summary: "RESTORE into a slot that is being imported; for the use of cluster tools.",
-    ..RESTORE
-};
+pub(super) const RESTORE_ASKING: Command = RESTORE
+    .named("restore-asking", -4, restore)
+    .group(Group::Server)
+    .since("3.0.0")
+    .flags(Flags::WRITE.or(Flags::DENYOOM).or(Flags::ASKING))
+    .summary("RESTORE into a slot that is being imported; for the use of cluster tools.");
 
 /// What stands behind the payload.
 struct Options {

@@ -117,55 +117,25 @@ impl Found {
     }
 }
 
-pub(super) const SCAN: Command = Command {
-    name: "scan",
-    arity: -2,
-    flags: Flags::READONLY.or(Flags::TOUCHES_ARBITRARY_KEYS),
-    categories: Categories::KEYSPACE
-        .or(Categories::READ)
-        .or(Categories::SLOW),
-    locks: Locks::Own,
-    group: Group::Generic,
-    since: "2.8.0",
-    summary: "Returns some keys of the selected database and the cursor for the next call.",
-    complexity: "O(1) per call, O(N) in the number of keys for a full walk.",
-    hints: &[
+pub(super) const SCAN: Command = Command::new("scan", -2, scan)
+    .group(Group::Generic)
+    .since("2.8.0")
+    .flags(Flags::READONLY)
+    .categories(Categories::KEYSPACE)
+    .summary("Returns some keys of the selected database and the cursor for the next call.")
+    .complexity("O(1) per call, O(N) in the number of keys for a full walk.")
+    .hints(&[
         "nondeterministic_output",
         "request_policy:special",
         "response_policy:special",
-    ],
-    args: &[
-        Arg {
-            name: "cursor",
-            kind: ArgKind::Integer,
-            ..Arg::BASE
-        },
-        Arg {
-            name: "pattern",
-            kind: ArgKind::Pattern,
-            token: Some("MATCH"),
-            optional: true,
-            ..Arg::BASE
-        },
-        Arg {
-            name: "count",
-            kind: ArgKind::Integer,
-            token: Some("COUNT"),
-            optional: true,
-            ..Arg::BASE
-        },
-        Arg {
-            name: "type",
-            kind: ArgKind::String,
-            token: Some("TYPE"),
-            optional: true,
-            since: Some("6.0.0"),
-            ..Arg::BASE
-        },
-    ],
-    handler: scan,
-    ..Command::BASE
-};
+    ])
+    .locks(Locks::Own)
+    .args(&[
+        Arg::integer("cursor"),
+        Arg::MATCH,
+        Arg::COUNT,
+        Arg::string("type").option("TYPE").since("6.0.0"),
+    ]);
 
 pub(super) fn scan(ctx: &mut Context<'_, '_>) -> CommandResult {
     let cursor =

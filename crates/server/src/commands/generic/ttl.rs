@@ -10,109 +10,64 @@ enum Scale {
     Milliseconds,
 }
 
-pub(super) const TTL: Command = Command {
-    name: "ttl",
-    arity: 2,
-    flags: Flags::READONLY.or(Flags::FAST),
-    categories: Categories::FAST
-        .or(Categories::KEYSPACE)
-        .or(Categories::READ),
-    keys: &[KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS))],
-    group: Group::Generic,
-    since: "1.0.0",
-    summary: "Returns how long a key will live, in seconds; -1 for ever, -2 when there is no such key.",
-    complexity: "O(1)",
-    hints: &["nondeterministic_output"],
-    args: &[Arg {
-        name: "key",
-        kind: ArgKind::Key,
-        key_spec: Some(0),
-        ..Arg::BASE
-    }],
-    handler: ttl,
-    ..Command::BASE
-};
+/// What the commands that return an expiry have in common.
+const GETTER: Command = Command::BASE
+    .group(Group::Generic)
+    .flags(Flags::READONLY.or(Flags::FAST))
+    .categories(Categories::KEYSPACE)
+    .complexity("O(1)")
+    .keys(&[KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS))]);
+
+pub(super) const TTL: Command = GETTER
+    .named("ttl", 2, ttl)
+    .since("1.0.0")
+    .summary(
+        "Returns how long a key will live, in seconds; -1 for ever, -2 when there is no such key.",
+    )
+    .hints(&["nondeterministic_output"])
+    .args(&[Arg::KEY]);
 
 pub(super) fn ttl(ctx: &mut Context<'_, '_>) -> CommandResult {
     let now_ms = ctx.data.now_ms;
     tell_deadline(ctx, now_ms, Scale::Seconds)
 }
 
-pub(super) const PTTL: Command = Command {
-    name: "pttl",
-    arity: 2,
-    flags: Flags::READONLY.or(Flags::FAST),
-    categories: Categories::FAST
-        .or(Categories::KEYSPACE)
-        .or(Categories::READ),
-    keys: &[KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS))],
-    group: Group::Generic,
-    since: "2.6.0",
-    summary: "Returns how long a key will live, in milliseconds; -1 for ever, -2 when there is no such key.",
-    complexity: "O(1)",
-    hints: &["nondeterministic_output"],
-    args: &[Arg {
-        name: "key",
-        kind: ArgKind::Key,
-        key_spec: Some(0),
-        ..Arg::BASE
-    }],
-    handler: pttl,
-    ..Command::BASE
-};
+pub(super) const PTTL: Command = GETTER
+    .named("pttl", 2, pttl)
+    .since("2.6.0")
+    .summary(
+        "Returns how long a key will live, in milliseconds; -1 for ever, -2 when there is no \
+         such key.",
+    )
+    .hints(&["nondeterministic_output"])
+    .args(&[Arg::KEY]);
 
 pub(super) fn pttl(ctx: &mut Context<'_, '_>) -> CommandResult {
     let now_ms = ctx.data.now_ms;
     tell_deadline(ctx, now_ms, Scale::Milliseconds)
 }
 
-pub(super) const EXPIRETIME: Command = Command {
-    name: "expiretime",
-    arity: 2,
-    flags: Flags::READONLY.or(Flags::FAST),
-    categories: Categories::FAST
-        .or(Categories::KEYSPACE)
-        .or(Categories::READ),
-    keys: &[KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS))],
-    group: Group::Generic,
-    since: "7.0.0",
-    summary: "Returns the deadline of a key as a Unix time in seconds; -1 without one, -2 when there is no such key.",
-    complexity: "O(1)",
-    args: &[Arg {
-        name: "key",
-        kind: ArgKind::Key,
-        key_spec: Some(0),
-        ..Arg::BASE
-    }],
-    handler: expiretime,
-    ..Command::BASE
-};
+pub(super) const EXPIRETIME: Command = GETTER
+    .named("expiretime", 2, expiretime)
+    .since("7.0.0")
+    .summary(
+        "Returns the deadline of a key as a Unix time in seconds; -1 without one, -2 when there \
+         is no such key.",
+    )
+    .args(&[Arg::KEY]);
 
 pub(super) fn expiretime(ctx: &mut Context<'_, '_>) -> CommandResult {
     tell_deadline(ctx, 0, Scale::Seconds)
 }
 
-pub(super) const PEXPIRETIME: Command = Command {
-    name: "pexpiretime",
-    arity: 2,
-    flags: Flags::READONLY.or(Flags::FAST),
-    categories: Categories::FAST
-        .or(Categories::KEYSPACE)
-        .or(Categories::READ),
-    keys: &[KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS))],
-    group: Group::Generic,
-    since: "7.0.0",
-    summary: "Returns the deadline of a key as a Unix time in milliseconds; -1 without one, -2 when there is no such key.",
-    complexity: "O(1)",
-    args: &[Arg {
-        name: "key",
-        kind: ArgKind::Key,
-        key_spec: Some(0),
-        ..Arg::BASE
-    }],
-    handler: pexpiretime,
-    ..Command::BASE
-};
+pub(super) const PEXPIRETIME: Command = GETTER
+    .named("pexpiretime", 2, pexpiretime)
+    .since("7.0.0")
+    .summary(
+        "Returns the deadline of a key as a Unix time in milliseconds; -1 without one, -2 when \
+         there is no such key.",
+    )
+    .args(&[Arg::KEY]);
 
 pub(super) fn pexpiretime(ctx: &mut Context<'_, '_>) -> CommandResult {
     tell_deadline(ctx, 0, Scale::Milliseconds)
@@ -141,27 +96,15 @@ fn tell_deadline(ctx: &mut Context<'_, '_>, base_ms: u64, scale: Scale) -> Comma
     Ok(Outcome::Done)
 }
 
-pub(super) const PERSIST: Command = Command {
-    name: "persist",
-    arity: 2,
-    flags: Flags::WRITE.or(Flags::FAST),
-    categories: Categories::FAST
-        .or(Categories::KEYSPACE)
-        .or(Categories::WRITE),
-    keys: &[KeySpec::one(1, KeyFlags::RW.or(KeyFlags::UPDATE))],
-    group: Group::Generic,
-    since: "2.2.0",
-    summary: "Removes the deadline of a key.",
-    complexity: "O(1)",
-    args: &[Arg {
-        name: "key",
-        kind: ArgKind::Key,
-        key_spec: Some(0),
-        ..Arg::BASE
-    }],
-    handler: persist,
-    ..Command::BASE
-};
+pub(super) const PERSIST: Command = Command::new("persist", 2, persist)
+    .group(Group::Generic)
+    .since("2.2.0")
+    .flags(Flags::WRITE.or(Flags::FAST))
+    .categories(Categories::KEYSPACE)
+    .summary("Removes the deadline of a key.")
+    .complexity("O(1)")
+    .keys(&[KeySpec::one(1, KeyFlags::RW.or(KeyFlags::UPDATE))])
+    .args(&[Arg::KEY]);
 
 pub(super) fn persist(ctx: &mut Context<'_, '_>) -> CommandResult {
     let key = ctx.key(1);

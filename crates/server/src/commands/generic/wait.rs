@@ -28,33 +28,15 @@ fn acknowledged(_server: &Server, _offset: u64) -> u64 {
     0
 }
 
-pub(super) const WAIT: Command = Command {
-    name: "wait",
-    arity: 3,
-    flags: Flags::BLOCKING,
-    categories: Categories::BLOCKING
-        .or(Categories::CONNECTION)
-        .or(Categories::SLOW),
-    group: Group::Generic,
-    since: "3.0.0",
-    summary: "Waits until as many replicas have the writes of this client as asked for.",
-    complexity: "O(1)",
-    hints: &["request_policy:all_shards", "response_policy:agg_min"],
-    args: &[
-        Arg {
-            name: "numreplicas",
-            kind: ArgKind::Integer,
-            ..Arg::BASE
-        },
-        Arg {
-            name: "timeout",
-            kind: ArgKind::Integer,
-            ..Arg::BASE
-        },
-    ],
-    handler: wait,
-    ..Command::BASE
-};
+pub(super) const WAIT: Command = Command::new("wait", 3, wait)
+    .group(Group::Generic)
+    .since("3.0.0")
+    .flags(Flags::BLOCKING)
+    .categories(Categories::CONNECTION)
+    .summary("Waits until as many replicas have the writes of this client as asked for.")
+    .complexity("O(1)")
+    .hints(&["request_policy:all_shards", "response_policy:agg_min"])
+    .args(&[Arg::integer("numreplicas"), Arg::integer("timeout")]);
 
 pub(super) fn wait(ctx: &mut Context<'_, '_>) -> CommandResult {
     let wanted = ctx.integer(1)?;
@@ -74,38 +56,22 @@ pub(super) fn wait(ctx: &mut Context<'_, '_>) -> CommandResult {
     }))
 }
 
-pub(super) const WAITAOF: Command = Command {
-    name: "waitaof",
-    arity: 4,
-    flags: Flags::BLOCKING,
-    categories: Categories::BLOCKING
-        .or(Categories::CONNECTION)
-        .or(Categories::SLOW),
-    group: Group::Generic,
-    since: "7.2.0",
-    summary: "Waits until the writes of this client are on disk, here and on as many replicas as asked for.",
-    complexity: "O(1)",
-    hints: &["request_policy:all_shards", "response_policy:agg_min"],
-    args: &[
-        Arg {
-            name: "numlocal",
-            kind: ArgKind::Integer,
-            ..Arg::BASE
-        },
-        Arg {
-            name: "numreplicas",
-            kind: ArgKind::Integer,
-            ..Arg::BASE
-        },
-        Arg {
-            name: "timeout",
-            kind: ArgKind::Integer,
-            ..Arg::BASE
-        },
-    ],
-    handler: waitaof,
-    ..Command::BASE
-};
+pub(super) const WAITAOF: Command = Command::new("waitaof", 4, waitaof)
+    .group(Group::Generic)
+    .since("7.2.0")
+    .flags(Flags::BLOCKING)
+    .categories(Categories::CONNECTION)
+    .summary(
+        "Waits until the writes of this client are on disk, here and on as many replicas as \
+         asked for.",
+    )
+    .complexity("O(1)")
+    .hints(&["request_policy:all_shards", "response_policy:agg_min"])
+    .args(&[
+        Arg::integer("numlocal"),
+        Arg::integer("numreplicas"),
+        Arg::integer("timeout"),
+    ]);
 
 pub(super) fn waitaof(ctx: &mut Context<'_, '_>) -> CommandResult {
     let local = match ctx.integer(1)? {

@@ -1,205 +1,80 @@
 //! Documented arguments that several commands of the group share.
 
-use crate::command::{Arg, ArgKind};
-
-/// The key of the sorted set.
-pub(super) const KEY: Arg = Arg {
-    name: "key",
-    kind: ArgKind::Key,
-    key_spec: Some(0),
-    ..Arg::BASE
-};
-
-/// A plain argument.
-pub(super) const fn plain(name: &'static str, kind: ArgKind) -> Arg {
-    Arg {
-        name,
-        kind,
-        ..Arg::BASE
-    }
-}
-
-/// One of several words.
-pub(super) const fn word(name: &'static str, token: &'static str) -> Arg {
-    Arg {
-        token: Some(token),
-        ..plain(name, ArgKind::PureToken)
-    }
-}
-
-/// An option without a value.
-pub(super) const fn option(name: &'static str, token: &'static str) -> Arg {
-    Arg {
-        optional: true,
-        ..word(name, token)
-    }
-}
-
-const fn one_of(name: &'static str, args: &'static [Arg]) -> Arg {
-    Arg {
-        args,
-        ..plain(name, ArgKind::OneOf)
-    }
-}
-
-const fn block(name: &'static str, args: &'static [Arg]) -> Arg {
-    Arg {
-        args,
-        ..plain(name, ArgKind::Block)
-    }
-}
-
-/// One member.
-pub(super) const MEMBER: Arg = plain("member", ArgKind::String);
+use crate::command::Arg;
 
 /// Any number of members.
-pub(super) const MEMBERS: Arg = Arg {
-    optional: true,
-    multiple: true,
-    ..MEMBER
-};
+pub(super) const MEMBERS: Arg = Arg::MEMBER.optional().multiple();
 
 /// A longitude.
-pub(super) const LONGITUDE: Arg = plain("longitude", ArgKind::Double);
+pub(super) const LONGITUDE: Arg = Arg::double("longitude");
 
 /// A latitude.
-pub(super) const LATITUDE: Arg = plain("latitude", ArgKind::Double);
+pub(super) const LATITUDE: Arg = Arg::double("latitude");
 
 /// A radius.
-pub(super) const RADIUS: Arg = plain("radius", ArgKind::Double);
+pub(super) const RADIUS: Arg = Arg::double("radius");
 
 /// The unit of lengths.
-pub(super) const UNIT: Arg = one_of(
-    "unit",
-    &[
-        word("m", "m"),
-        word("km", "km"),
-        word("ft", "ft"),
-        word("mi", "mi"),
-    ],
-);
+pub(super) const UNIT: Arg = Arg::one_of("unit").args(&[
+    Arg::word("m", "m"),
+    Arg::word("km", "km"),
+    Arg::word("ft", "ft"),
+    Arg::word("mi", "mi"),
+]);
 
 /// WITHCOORD.
-pub(super) const WITHCOORD: Arg = option("withcoord", "WITHCOORD");
+pub(super) const WITHCOORD: Arg = Arg::flag("withcoord", "WITHCOORD");
 
 /// WITHDIST.
-pub(super) const WITHDIST: Arg = option("withdist", "WITHDIST");
+pub(super) const WITHDIST: Arg = Arg::flag("withdist", "WITHDIST");
 
 /// WITHHASH.
-pub(super) const WITHHASH: Arg = option("withhash", "WITHHASH");
+pub(super) const WITHHASH: Arg = Arg::flag("withhash", "WITHHASH");
 
-/// ASC or DESC.
-pub(super) const ORDER: Arg = Arg {
-    optional: true,
-    ..one_of("order", &[word("asc", "ASC"), word("desc", "DESC")])
-};
-
-const COUNT_VALUE: Arg = Arg {
-    token: Some("COUNT"),
-    ..plain("count", ArgKind::Integer)
-};
+const COUNT_VALUE: Arg = Arg::integer("count").token("COUNT");
 
 /// COUNT with ANY, of commands that had ANY from the beginning.
-pub(super) const COUNT: Arg = Arg {
-    optional: true,
-    ..block("count-block", &[COUNT_VALUE, option("any", "ANY")])
-};
+pub(super) const COUNT: Arg = Arg::block("count-block")
+    .optional()
+    .args(&[COUNT_VALUE, Arg::flag("any", "ANY")]);
 
 /// COUNT with ANY, of commands that got ANY later.
-pub(super) const COUNT_ANY_LATER: Arg = Arg {
-    optional: true,
-    ..block(
-        "count-block",
-        &[
-            COUNT_VALUE,
-            Arg {
-                since: Some("6.2.0"),
-                ..option("any", "ANY")
-            },
-        ],
-    )
-};
+pub(super) const COUNT_ANY_LATER: Arg = Arg::block("count-block")
+    .optional()
+    .args(&[COUNT_VALUE, Arg::flag("any", "ANY").since("6.2.0")]);
 
 /// STORE or STOREDIST of the older commands.
-pub(super) const STORE: Arg = Arg {
-    optional: true,
-    ..one_of(
-        "store",
-        &[
-            Arg {
-                token: Some("STORE"),
-                key_spec: Some(1),
-                display: Some("key"),
-                ..plain("storekey", ArgKind::Key)
-            },
-            Arg {
-                token: Some("STOREDIST"),
-                key_spec: Some(2),
-                display: Some("key"),
-                ..plain("storedistkey", ArgKind::Key)
-            },
-        ],
-    )
-};
+pub(super) const STORE: Arg = Arg::one_of("store").optional().args(&[
+    Arg::key("storekey")
+        .token("STORE")
+        .key_spec(1)
+        .display("key"),
+    Arg::key("storedistkey")
+        .token("STOREDIST")
+        .key_spec(2)
+        .display("key"),
+]);
 
 /// FROMMEMBER or FROMLONLAT.
-pub(super) const FROM: Arg = Arg {
-    optional: true,
-    ..one_of(
-        "from",
-        &[
-            Arg {
-                token: Some("FROMMEMBER"),
-                ..MEMBER
-            },
-            Arg {
-                token: Some("FROMLONLAT"),
-                ..block("fromlonlat", &[LONGITUDE, LATITUDE])
-            },
-        ],
-    )
-};
+pub(super) const FROM: Arg = Arg::one_of("from").optional().args(&[
+    Arg::MEMBER.token("FROMMEMBER"),
+    Arg::block("fromlonlat")
+        .token("FROMLONLAT")
+        .args(&[LONGITUDE, LATITUDE]),
+]);
 
 /// BYRADIUS, BYBOX or BYPOLYGON.
-pub(super) const BY: Arg = one_of(
-    "by",
-    &[
-        block(
-            "circle",
-            &[
-                Arg {
-                    token: Some("BYRADIUS"),
-                    ..RADIUS
-                },
-                UNIT,
-            ],
-        ),
-        block(
-            "box",
-            &[
-                Arg {
-                    token: Some("BYBOX"),
-                    ..plain("width", ArgKind::Double)
-                },
-                plain("height", ArgKind::Double),
-                UNIT,
-            ],
-        ),
-        Arg {
-            since: Some("9.0.0"),
-            ..block(
-                "polygon",
-                &[
-                    Arg {
-                        token: Some("BYPOLYGON"),
-                        ..plain("num-vertices", ArgKind::Integer)
-                    },
-                    Arg {
-                        multiple: true,
-                        ..block("vertices", &[LONGITUDE, LATITUDE])
-                    },
-                ],
-            )
-        },
-    ],
-);
+pub(super) const BY: Arg = Arg::one_of("by").args(&[
+    Arg::block("circle").args(&[RADIUS.token("BYRADIUS"), UNIT]),
+    Arg::block("box").args(&[
+        Arg::double("width").token("BYBOX"),
+        Arg::double("height"),
+        UNIT,
+    ]),
+    Arg::block("polygon").since("9.0.0").args(&[
+        Arg::integer("num-vertices").token("BYPOLYGON"),
+        Arg::block("vertices")
+            .multiple()
+            .args(&[LONGITUDE, LATITUDE]),
+    ]),
+]);

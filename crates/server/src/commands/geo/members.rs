@@ -10,41 +10,28 @@ use crate::commands::zset;
 use crate::context::Context;
 use crate::error::CommandError;
 
-pub(super) const GEOADD: Command = Command {
-    name: "geoadd",
-    arity: -5,
-    flags: Flags::WRITE.or(Flags::DENYOOM),
-    categories: Categories::GEO.or(Categories::SLOW).or(Categories::WRITE),
-    keys: &[KeySpec::one(1, KeyFlags::RW.or(KeyFlags::UPDATE))],
-    group: Group::Geo,
-    since: "3.2.0",
-    summary: "Adds members with their places to a sorted set, or moves them.",
-    complexity: "O(log(N)) for each item added, where N is the number of elements in the sorted set.",
-    args: &[
-        arguments::KEY,
-        Arg {
-            name: "condition",
-            kind: ArgKind::OneOf,
-            optional: true,
-            since: Some("6.2.0"),
-            args: &[arguments::word("nx", "NX"), arguments::word("xx", "XX")],
-            ..Arg::BASE
-        },
-        Arg {
-            since: Some("6.2.0"),
-            ..arguments::option("change", "CH")
-        },
-        Arg {
-            name: "data",
-            kind: ArgKind::Block,
-            multiple: true,
-            args: &[arguments::LONGITUDE, arguments::LATITUDE, arguments::MEMBER],
-            ..Arg::BASE
-        },
-    ],
-    handler: geoadd,
-    ..Command::BASE
-};
+pub(super) const GEOADD: Command = Command::new("geoadd", -5, geoadd)
+    .group(Group::Geo)
+    .since("3.2.0")
+    .flags(Flags::WRITE.or(Flags::DENYOOM))
+    .summary("Adds members with their places to a sorted set, or moves them.")
+    .complexity(
+        "O(log(N)) for each item added, where N is the number of elements in the sorted set.",
+    )
+    .keys(&[KeySpec::one(1, KeyFlags::RW.or(KeyFlags::UPDATE))])
+    .args(&[
+        Arg::KEY,
+        Arg::one_of("condition")
+            .since("6.2.0")
+            .optional()
+            .args(&[Arg::NX, Arg::XX]),
+        Arg::flag("change", "CH").since("6.2.0"),
+        Arg::block("data").multiple().args(&[
+            arguments::LONGITUDE,
+            arguments::LATITUDE,
+            Arg::MEMBER,
+        ]),
+    ]);
 
 fn geoadd(ctx: &mut Context<'_, '_>) -> CommandResult {
     let mut options = zset::Options::default();
@@ -102,28 +89,19 @@ fn place_of(members: Option<&SortedSet>, member: &[u8]) -> Option<Point> {
     members?.score(member).map(Point::of_score)
 }
 
-pub(super) const GEODIST: Command = Command {
-    name: "geodist",
-    arity: -4,
-    flags: Flags::READONLY,
-    categories: Categories::GEO.or(Categories::READ).or(Categories::SLOW),
-    keys: &[KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS))],
-    group: Group::Geo,
-    since: "3.2.0",
-    summary: "Returns the distance between two members.",
-    complexity: "O(1)",
-    args: &[
-        arguments::KEY,
-        arguments::plain("member1", ArgKind::String),
-        arguments::plain("member2", ArgKind::String),
-        Arg {
-            optional: true,
-            ..arguments::UNIT
-        },
-    ],
-    handler: geodist,
-    ..Command::BASE
-};
+pub(super) const GEODIST: Command = Command::new("geodist", -4, geodist)
+    .group(Group::Geo)
+    .since("3.2.0")
+    .flags(Flags::READONLY)
+    .summary("Returns the distance between two members.")
+    .complexity("O(1)")
+    .keys(&[KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS))])
+    .args(&[
+        Arg::KEY,
+        Arg::string("member1"),
+        Arg::string("member2"),
+        arguments::UNIT.optional(),
+    ]);
 
 fn geodist(ctx: &mut Context<'_, '_>) -> CommandResult {
     let meters = match ctx.args.len() {
@@ -142,20 +120,14 @@ fn geodist(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(super) const GEOHASH: Command = Command {
-    name: "geohash",
-    arity: -2,
-    flags: Flags::READONLY,
-    categories: Categories::GEO.or(Categories::READ).or(Categories::SLOW),
-    keys: &[KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS))],
-    group: Group::Geo,
-    since: "3.2.0",
-    summary: "Returns the places of members as geohash strings.",
-    complexity: "O(1) for each member requested.",
-    args: &[arguments::KEY, arguments::MEMBERS],
-    handler: geohash,
-    ..Command::BASE
-};
+pub(super) const GEOHASH: Command = Command::new("geohash", -2, geohash)
+    .group(Group::Geo)
+    .since("3.2.0")
+    .flags(Flags::READONLY)
+    .summary("Returns the places of members as geohash strings.")
+    .complexity("O(1) for each member requested.")
+    .keys(&[KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS))])
+    .args(&[Arg::KEY, arguments::MEMBERS]);
 
 fn geohash(ctx: &mut Context<'_, '_>) -> CommandResult {
     let (key, asked) = (ctx.key(1), ctx.args.skip(2));
@@ -170,20 +142,14 @@ fn geohash(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(super) const GEOPOS: Command = Command {
-    name: "geopos",
-    arity: -2,
-    flags: Flags::READONLY,
-    categories: Categories::GEO.or(Categories::READ).or(Categories::SLOW),
-    keys: &[KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS))],
-    group: Group::Geo,
-    since: "3.2.0",
-    summary: "Returns the longitudes and latitudes of members.",
-    complexity: "O(1) for each member requested.",
-    args: &[arguments::KEY, arguments::MEMBERS],
-    handler: geopos,
-    ..Command::BASE
-};
+pub(super) const GEOPOS: Command = Command::new("geopos", -2, geopos)
+    .group(Group::Geo)
+    .since("3.2.0")
+    .flags(Flags::READONLY)
+    .summary("Returns the longitudes and latitudes of members.")
+    .complexity("O(1) for each member requested.")
+    .keys(&[KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS))])
+    .args(&[Arg::KEY, arguments::MEMBERS]);
 
 fn geopos(ctx: &mut Context<'_, '_>) -> CommandResult {
     let (key, asked) = (ctx.key(1), ctx.args.skip(2));

@@ -53,23 +53,20 @@ fn find_keys(args: Args<'_>) -> KeyPositions {
     found
 }
 
-pub(super) const GEORADIUS: Command = Command {
-    name: "georadius",
-    arity: -6,
-    flags: Flags::WRITE.or(Flags::DENYOOM),
-    categories: Categories::GEO.or(Categories::SLOW).or(Categories::WRITE),
-    keys: &[
+pub(super) const GEORADIUS: Command = Command::new("georadius", -6, georadius)
+    .group(Group::Geo)
+    .since("3.2.0")
+    .flags(Flags::WRITE.or(Flags::DENYOOM))
+    .summary("Returns or stores the members within a distance of a place.")
+    .complexity(COMPLEXITY)
+    .keys(&[
         KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS)),
         stores_after("STORE", 6),
         stores_after("STOREDIST", 6),
-    ],
-    find_keys: Some(find_keys),
-    group: Group::Geo,
-    since: "3.2.0",
-    summary: "Returns or stores the members within a distance of a place.",
-    complexity: COMPLEXITY,
-    args: &[
-        arguments::KEY,
+    ])
+    .find_keys(find_keys)
+    .args(&[
+        Arg::KEY,
         arguments::LONGITUDE,
         arguments::LATITUDE,
         arguments::RADIUS,
@@ -78,29 +75,23 @@ pub(super) const GEORADIUS: Command = Command {
         arguments::WITHDIST,
         arguments::WITHHASH,
         arguments::COUNT_ANY_LATER,
-        arguments::ORDER,
+        Arg::ORDER,
         arguments::STORE,
-    ],
-    handler: georadius,
-    ..Command::BASE
-};
+    ]);
 
 fn georadius(ctx: &mut Context<'_, '_>) -> CommandResult {
     search(ctx, Form::Radius, true)
 }
 
-pub(super) const GEORADIUS_RO: Command = Command {
-    name: "georadius_ro",
-    arity: -6,
-    flags: Flags::READONLY,
-    categories: Categories::GEO.or(Categories::READ).or(Categories::SLOW),
-    keys: &[KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS))],
-    group: Group::Geo,
-    since: "3.2.10",
-    summary: "Returns the members within a distance of a place.",
-    complexity: COMPLEXITY,
-    args: &[
-        arguments::KEY,
+pub(super) const GEORADIUS_RO: Command = Command::new("georadius_ro", -6, georadius_ro)
+    .group(Group::Geo)
+    .since("3.2.10")
+    .flags(Flags::READONLY)
+    .summary("Returns the members within a distance of a place.")
+    .complexity(COMPLEXITY)
+    .keys(&[KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS))])
+    .args(&[
+        Arg::KEY,
         arguments::LONGITUDE,
         arguments::LATITUDE,
         arguments::RADIUS,
@@ -109,75 +100,62 @@ pub(super) const GEORADIUS_RO: Command = Command {
         arguments::WITHDIST,
         arguments::WITHHASH,
         arguments::COUNT_ANY_LATER,
-        arguments::ORDER,
-    ],
-    handler: georadius_ro,
-    ..Command::BASE
-};
+        Arg::ORDER,
+    ]);
 
 fn georadius_ro(ctx: &mut Context<'_, '_>) -> CommandResult {
     search(ctx, Form::Radius, false)
 }
 
-pub(super) const GEORADIUSBYMEMBER: Command = Command {
-    name: "georadiusbymember",
-    arity: -5,
-    flags: Flags::WRITE.or(Flags::DENYOOM),
-    categories: Categories::GEO.or(Categories::SLOW).or(Categories::WRITE),
-    keys: &[
-        KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS)),
-        stores_after("STORE", 5),
-        stores_after("STOREDIST", 5),
-    ],
-    find_keys: Some(find_keys),
-    group: Group::Geo,
-    since: "3.2.0",
-    summary: "Returns or stores the members within a distance of one of them.",
-    complexity: COMPLEXITY,
-    args: &[
-        arguments::KEY,
-        arguments::MEMBER,
-        arguments::RADIUS,
-        arguments::UNIT,
-        arguments::WITHCOORD,
-        arguments::WITHDIST,
-        arguments::WITHHASH,
-        arguments::COUNT,
-        arguments::ORDER,
-        arguments::STORE,
-    ],
-    handler: georadiusbymember,
-    ..Command::BASE
-};
+pub(super) const GEORADIUSBYMEMBER: Command =
+    Command::new("georadiusbymember", -5, georadiusbymember)
+        .group(Group::Geo)
+        .since("3.2.0")
+        .flags(Flags::WRITE.or(Flags::DENYOOM))
+        .summary("Returns or stores the members within a distance of one of them.")
+        .complexity(COMPLEXITY)
+        .keys(&[
+            KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS)),
+            stores_after("STORE", 5),
+            stores_after("STOREDIST", 5),
+        ])
+        .find_keys(find_keys)
+        .args(&[
+            Arg::KEY,
+            Arg::MEMBER,
+            arguments::RADIUS,
+            arguments::UNIT,
+            arguments::WITHCOORD,
+            arguments::WITHDIST,
+            arguments::WITHHASH,
+            arguments::COUNT,
+            Arg::ORDER,
+            arguments::STORE,
+        ]);
 
 fn georadiusbymember(ctx: &mut Context<'_, '_>) -> CommandResult {
     search(ctx, Form::RadiusByMember, true)
 }
 
-pub(super) const GEORADIUSBYMEMBER_RO: Command = Command {
-    name: "georadiusbymember_ro",
-    arity: -5,
-    flags: Flags::READONLY,
-    categories: Categories::GEO.or(Categories::READ).or(Categories::SLOW),
-    keys: &[KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS))],
-    group: Group::Geo,
-    since: "3.2.10",
-    summary: "Returns the members within a distance of one of them.",
-    complexity: COMPLEXITY,
-    args: &[
-        arguments::KEY,
-        arguments::MEMBER,
-        arguments::RADIUS,
-        arguments::UNIT,
-        arguments::WITHCOORD,
-        arguments::WITHDIST,
-        arguments::WITHHASH,
-        arguments::COUNT,
-        arguments::ORDER,
-    ],
-    handler: georadiusbymember_ro,
-    ..Command::BASE
-};
+pub(super) const GEORADIUSBYMEMBER_RO: Command =
+    Command::new("georadiusbymember_ro", -5, georadiusbymember_ro)
+        .group(Group::Geo)
+        .since("3.2.10")
+        .flags(Flags::READONLY)
+        .summary("Returns the members within a distance of one of them.")
+        .complexity(COMPLEXITY)
+        .keys(&[KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS))])
+        .args(&[
+            Arg::KEY,
+            Arg::MEMBER,
+            arguments::RADIUS,
+            arguments::UNIT,
+            arguments::WITHCOORD,
+            arguments::WITHDIST,
+            arguments::WITHHASH,
+            arguments::COUNT,
+            Arg::ORDER,
+        ]);
 
 fn georadiusbymember_ro(ctx: &mut Context<'_, '_>) -> CommandResult {
     search(ctx, Form::RadiusByMember, false)

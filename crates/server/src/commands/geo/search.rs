@@ -14,66 +14,47 @@ use crate::context::{Context, ElementReply};
 
 const COMPLEXITY: &str = "O(N+log(M)) where N is the number of elements in the grid-aligned bounding box area around the shape provided as the filter and M is the number of items inside the shape";
 
-pub(super) const GEOSEARCH: Command = Command {
-    name: "geosearch",
-    arity: -7,
-    flags: Flags::READONLY,
-    categories: Categories::GEO.or(Categories::READ).or(Categories::SLOW),
-    keys: &[KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS))],
-    group: Group::Geo,
-    since: "6.2.0",
-    summary: "Returns the members inside a circle, a box or a polygon.",
-    complexity: COMPLEXITY,
-    args: &[
-        arguments::KEY,
+pub(super) const GEOSEARCH: Command = Command::new("geosearch", -7, geosearch)
+    .group(Group::Geo)
+    .since("6.2.0")
+    .flags(Flags::READONLY)
+    .summary("Returns the members inside a circle, a box or a polygon.")
+    .complexity(COMPLEXITY)
+    .keys(&[KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS))])
+    .args(&[
+        Arg::KEY,
         arguments::FROM,
         arguments::BY,
-        arguments::ORDER,
+        Arg::ORDER,
         arguments::COUNT,
         arguments::WITHCOORD,
         arguments::WITHDIST,
         arguments::WITHHASH,
-    ],
-    handler: geosearch,
-    ..Command::BASE
-};
+    ]);
 
 fn geosearch(ctx: &mut Context<'_, '_>) -> CommandResult {
     search(ctx, Form::Search, false)
 }
 
-pub(super) const GEOSEARCHSTORE: Command = Command {
-    name: "geosearchstore",
-    arity: -8,
-    flags: Flags::WRITE.or(Flags::DENYOOM),
-    categories: Categories::GEO.or(Categories::SLOW).or(Categories::WRITE),
-    keys: &[
+pub(super) const GEOSEARCHSTORE: Command = Command::new("geosearchstore", -8, geosearchstore)
+    .group(Group::Geo)
+    .since("6.2.0")
+    .flags(Flags::WRITE.or(Flags::DENYOOM))
+    .summary("Stores the members inside a circle, a box or a polygon at another key.")
+    .complexity(COMPLEXITY)
+    .keys(&[
         KeySpec::one(1, KeyFlags::OW.or(KeyFlags::UPDATE)),
         KeySpec::one(2, KeyFlags::RO.or(KeyFlags::ACCESS)),
-    ],
-    group: Group::Geo,
-    since: "6.2.0",
-    summary: "Stores the members inside a circle, a box or a polygon at another key.",
-    complexity: COMPLEXITY,
-    args: &[
-        Arg {
-            name: "destination",
-            ..arguments::KEY
-        },
-        Arg {
-            name: "source",
-            key_spec: Some(1),
-            ..arguments::KEY
-        },
+    ])
+    .args(&[
+        Arg::DESTINATION,
+        Arg::KEY.named("source").key_spec(1),
         arguments::FROM,
         arguments::BY,
-        arguments::ORDER,
+        Arg::ORDER,
         arguments::COUNT,
-        arguments::option("storedist", "STOREDIST"),
-    ],
-    handler: geosearchstore,
-    ..Command::BASE
-};
+        Arg::flag("storedist", "STOREDIST"),
+    ]);
 
 fn geosearchstore(ctx: &mut Context<'_, '_>) -> CommandResult {
     search(ctx, Form::SearchStore, true)

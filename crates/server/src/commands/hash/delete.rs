@@ -1,32 +1,20 @@
 //! Commands that remove fields: HDEL, HGETDEL.
 
-use super::{FIELD, Overdue};
+use super::Overdue;
 use crate::command::*;
-use crate::commands::element_expiry::syntax::{FIELDS, KEY};
+use crate::commands::element_expiry::syntax::FIELDS;
 use crate::commands::element_expiry::{Elements, Volatile, plain_list, propagate};
 use crate::context::{Context, ElementReply, EventClass};
 use crate::error::CommandError;
 
-pub(super) const HDEL: Command = Command {
-    name: "hdel",
-    arity: -3,
-    flags: Flags::WRITE.or(Flags::FAST),
-    categories: Categories::FAST.or(Categories::HASH).or(Categories::WRITE),
-    keys: &[KeySpec::one(1, KeyFlags::RW.or(KeyFlags::DELETE))],
-    group: Group::Hash,
-    since: "2.0.0",
-    summary: "Removes fields from a hash, and the hash with its last field.",
-    complexity: "O(N) where N is the number of fields to be removed.",
-    args: &[
-        KEY,
-        Arg {
-            multiple: true,
-            ..FIELD
-        },
-    ],
-    handler: hdel,
-    ..Command::BASE
-};
+pub(super) const HDEL: Command = Command::new("hdel", -3, hdel)
+    .group(Group::Hash)
+    .since("2.0.0")
+    .flags(Flags::WRITE.or(Flags::FAST))
+    .summary("Removes fields from a hash, and the hash with its last field.")
+    .complexity("O(N) where N is the number of fields to be removed.")
+    .keys(&[KeySpec::one(1, KeyFlags::RW.or(KeyFlags::DELETE))])
+    .args(&[Arg::KEY, Arg::FIELD.multiple()]);
 
 pub(super) fn hdel(ctx: &mut Context<'_, '_>) -> CommandResult {
     let key = ctx.key(1);
@@ -49,23 +37,14 @@ pub(super) fn hdel(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(super) const HGETDEL: Command = Command {
-    name: "hgetdel",
-    arity: -5,
-    flags: Flags::WRITE.or(Flags::FAST),
-    categories: Categories::FAST.or(Categories::HASH).or(Categories::WRITE),
-    keys: &[KeySpec::one(
-        1,
-        KeyFlags::RW.or(KeyFlags::ACCESS).or(KeyFlags::DELETE),
-    )],
-    group: Group::Hash,
-    since: "9.1.0",
-    summary: "Removes fields from a hash and returns the values they had.",
-    complexity: "O(N) where N is the number of fields to be removed.",
-    args: &[KEY, FIELDS],
-    handler: hgetdel,
-    ..Command::BASE
-};
+pub(super) const HGETDEL: Command = Command::new("hgetdel", -5, hgetdel)
+    .group(Group::Hash)
+    .since("9.1.0")
+    .flags(Flags::WRITE.or(Flags::FAST))
+    .summary("Removes fields from a hash and returns the values they had.")
+    .complexity("O(N) where N is the number of fields to be removed.")
+    .keys(&[KeySpec::one(1, KeyFlags::RW_ACCESS_DELETE)])
+    .args(&[Arg::KEY, FIELDS]);
 
 pub(super) fn hgetdel(ctx: &mut Context<'_, '_>) -> CommandResult {
     let words = &<values::Hash as Volatile>::WORDS;

@@ -4,7 +4,7 @@ use values::Hash;
 
 use crate::command::*;
 use crate::commands::element_expiry::syntax::{
-    CONDITION, FIELDS, KEY, MILLISECONDS, SECONDS, UNIX_MILLISECONDS, UNIX_SECONDS,
+    FIELDS, MILLISECONDS, SECONDS, UNIX_MILLISECONDS, UNIX_SECONDS,
 };
 use crate::commands::element_expiry::{self, Volatile, Words};
 use crate::commands::string::Unit;
@@ -55,172 +55,110 @@ impl Volatile for Hash {
     }
 }
 
-pub(super) const HEXPIRE: Command = Command {
-    name: "hexpire",
-    arity: -6,
-    flags: Flags::WRITE.or(Flags::FAST),
-    categories: Categories::FAST.or(Categories::HASH).or(Categories::WRITE),
-    keys: &[KeySpec::one(1, KeyFlags::RW.or(KeyFlags::UPDATE))],
-    group: Group::Hash,
-    since: "9.0.0",
-    summary: "Sets the deadlines of fields of a hash, in seconds from now.",
-    complexity: "O(N) where N is the number of specified fields.",
-    args: &[KEY, SECONDS, CONDITION, FIELDS],
-    handler: hexpire,
-    ..Command::BASE
-};
+/// What the commands that set or remove an expiry have in common.
+const SETTER: Command = Command::BASE
+    .group(Group::Hash)
+    .since("9.0.0")
+    .flags(Flags::WRITE.or(Flags::FAST))
+    .complexity("O(N) where N is the number of specified fields.")
+    .keys(&[KeySpec::one(1, KeyFlags::RW.or(KeyFlags::UPDATE))]);
+
+pub(super) const HEXPIRE: Command = SETTER
+    .named("hexpire", -6, hexpire)
+    .summary("Sets the deadlines of fields of a hash, in seconds from now.")
+    .args(&[Arg::KEY, SECONDS, Arg::NX_XX_GT_OR_LT, FIELDS]);
 
 pub(super) fn hexpire(ctx: &mut Context<'_, '_>) -> CommandResult {
     element_expiry::expire::<Hash>(ctx, Unit::Seconds)
 }
 
-pub(super) const HPEXPIRE: Command = Command {
-    name: "hpexpire",
-    arity: -6,
-    flags: Flags::WRITE.or(Flags::FAST),
-    categories: Categories::FAST.or(Categories::HASH).or(Categories::WRITE),
-    keys: &[KeySpec::one(1, KeyFlags::RW.or(KeyFlags::UPDATE))],
-    group: Group::Hash,
-    since: "9.0.0",
-    summary: "Sets the deadlines of fields of a hash, in milliseconds from now.",
-    complexity: "O(N) where N is the number of specified fields.",
-    args: &[KEY, MILLISECONDS, CONDITION, FIELDS],
-    handler: hpexpire,
-    ..Command::BASE
-};
+pub(super) const HPEXPIRE: Command = SETTER
+    .named("hpexpire", -6, hpexpire)
+    .summary("Sets the deadlines of fields of a hash, in milliseconds from now.")
+    .args(&[Arg::KEY, MILLISECONDS, Arg::NX_XX_GT_OR_LT, FIELDS]);
 
 pub(super) fn hpexpire(ctx: &mut Context<'_, '_>) -> CommandResult {
     element_expiry::expire::<Hash>(ctx, Unit::Milliseconds)
 }
 
-pub(super) const HEXPIREAT: Command = Command {
-    name: "hexpireat",
-    arity: -6,
-    flags: Flags::WRITE.or(Flags::FAST),
-    categories: Categories::FAST.or(Categories::HASH).or(Categories::WRITE),
-    keys: &[KeySpec::one(1, KeyFlags::RW.or(KeyFlags::UPDATE))],
-    group: Group::Hash,
-    since: "9.0.0",
-    summary: "Sets the deadlines of fields of a hash, as a Unix time in seconds.",
-    complexity: "O(N) where N is the number of specified fields.",
-    args: &[KEY, UNIX_SECONDS, CONDITION, FIELDS],
-    handler: hexpireat,
-    ..Command::BASE
-};
+pub(super) const HEXPIREAT: Command = SETTER
+    .named("hexpireat", -6, hexpireat)
+    .summary("Sets the deadlines of fields of a hash, as a Unix time in seconds.")
+    .args(&[Arg::KEY, UNIX_SECONDS, Arg::NX_XX_GT_OR_LT, FIELDS]);
 
 pub(super) fn hexpireat(ctx: &mut Context<'_, '_>) -> CommandResult {
     element_expiry::expire::<Hash>(ctx, Unit::UnixSeconds)
 }
 
-pub(super) const HPEXPIREAT: Command = Command {
-    name: "hpexpireat",
-    arity: -6,
-    flags: Flags::WRITE.or(Flags::FAST),
-    categories: Categories::FAST.or(Categories::HASH).or(Categories::WRITE),
-    keys: &[KeySpec::one(1, KeyFlags::RW.or(KeyFlags::UPDATE))],
-    group: Group::Hash,
-    since: "9.0.0",
-    summary: "Sets the deadlines of fields of a hash, as a Unix time in milliseconds.",
-    complexity: "O(N) where N is the number of specified fields.",
-    args: &[KEY, UNIX_MILLISECONDS, CONDITION, FIELDS],
-    handler: hpexpireat,
-    ..Command::BASE
-};
+pub(super) const HPEXPIREAT: Command = SETTER
+    .named("hpexpireat", -6, hpexpireat)
+    .summary("Sets the deadlines of fields of a hash, as a Unix time in milliseconds.")
+    .args(&[Arg::KEY, UNIX_MILLISECONDS, Arg::NX_XX_GT_OR_LT, FIELDS]);
 
 pub(super) fn hpexpireat(ctx: &mut Context<'_, '_>) -> CommandResult {
     element_expiry::expire::<Hash>(ctx, Unit::UnixMilliseconds)
 }
 
-pub(super) const HTTL: Command = Command {
-    name: "httl",
-    arity: -5,
-    flags: Flags::READONLY.or(Flags::FAST),
-    categories: Categories::FAST.or(Categories::HASH).or(Categories::READ),
-    keys: &[KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS))],
-    group: Group::Hash,
-    since: "9.0.0",
-    summary: "Returns how long fields of a hash will live, in seconds; -1 without deadline, -2 for a missing field.",
-    complexity: "O(N) where N is the number of specified fields.",
-    args: &[KEY, FIELDS],
-    handler: httl,
-    ..Command::BASE
-};
+/// What the commands that return an expiry have in common.
+const GETTER: Command = Command::BASE
+    .group(Group::Hash)
+    .since("9.0.0")
+    .flags(Flags::READONLY.or(Flags::FAST))
+    .complexity("O(N) where N is the number of specified fields.")
+    .keys(&[KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS))]);
+
+pub(super) const HTTL: Command = GETTER
+    .named("httl", -5, httl)
+    .summary(
+        "Returns how long fields of a hash will live, in seconds; -1 without deadline, -2 for a \
+         missing field.",
+    )
+    .args(&[Arg::KEY, FIELDS]);
 
 pub(super) fn httl(ctx: &mut Context<'_, '_>) -> CommandResult {
     element_expiry::tell::<Hash>(ctx, Unit::Seconds)
 }
 
-pub(super) const HPTTL: Command = Command {
-    name: "hpttl",
-    arity: -5,
-    flags: Flags::READONLY.or(Flags::FAST),
-    categories: Categories::FAST.or(Categories::HASH).or(Categories::READ),
-    keys: &[KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS))],
-    group: Group::Hash,
-    since: "9.0.0",
-    summary: "Returns how long fields of a hash will live, in milliseconds; -1 without deadline, -2 for a missing field.",
-    complexity: "O(N) where N is the number of specified fields.",
-    args: &[KEY, FIELDS],
-    handler: hpttl,
-    ..Command::BASE
-};
+pub(super) const HPTTL: Command = GETTER
+    .named("hpttl", -5, hpttl)
+    .summary(
+        "Returns how long fields of a hash will live, in milliseconds; -1 without deadline, -2 \
+         for a missing field.",
+    )
+    .args(&[Arg::KEY, FIELDS]);
 
 pub(super) fn hpttl(ctx: &mut Context<'_, '_>) -> CommandResult {
     element_expiry::tell::<Hash>(ctx, Unit::Milliseconds)
 }
 
-pub(super) const HEXPIRETIME: Command = Command {
-    name: "hexpiretime",
-    arity: -5,
-    flags: Flags::READONLY.or(Flags::FAST),
-    categories: Categories::FAST.or(Categories::HASH).or(Categories::READ),
-    keys: &[KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS))],
-    group: Group::Hash,
-    since: "9.0.0",
-    summary: "Returns the deadlines of fields of a hash as Unix times in seconds; -1 without deadline, -2 for a missing field.",
-    complexity: "O(N) where N is the number of specified fields.",
-    args: &[KEY, FIELDS],
-    handler: hexpiretime,
-    ..Command::BASE
-};
+pub(super) const HEXPIRETIME: Command = GETTER
+    .named("hexpiretime", -5, hexpiretime)
+    .summary(
+        "Returns the deadlines of fields of a hash as Unix times in seconds; -1 without \
+         deadline, -2 for a missing field.",
+    )
+    .args(&[Arg::KEY, FIELDS]);
 
 pub(super) fn hexpiretime(ctx: &mut Context<'_, '_>) -> CommandResult {
     element_expiry::tell::<Hash>(ctx, Unit::UnixSeconds)
 }
 
-pub(super) const HPEXPIRETIME: Command = Command {
-    name: "hpexpiretime",
-    arity: -5,
-    flags: Flags::READONLY.or(Flags::FAST),
-    categories: Categories::FAST.or(Categories::HASH).or(Categories::READ),
-    keys: &[KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS))],
-    group: Group::Hash,
-    since: "9.0.0",
-    summary: "Returns the deadlines of fields of a hash as Unix times in milliseconds; -1 without deadline, -2 for a missing field.",
-    complexity: "O(N) where N is the number of specified fields.",
-    args: &[KEY, FIELDS],
-    handler: hpexpiretime,
-    ..Command::BASE
-};
+pub(super) const HPEXPIRETIME: Command = GETTER
+    .named("hpexpiretime", -5, hpexpiretime)
+    .summary(
+        "Returns the deadlines of fields of a hash as Unix times in milliseconds; -1 without \
+         deadline, -2 for a missing field.",
+    )
+    .args(&[Arg::KEY, FIELDS]);
 
 pub(super) fn hpexpiretime(ctx: &mut Context<'_, '_>) -> CommandResult {
     element_expiry::tell::<Hash>(ctx, Unit::UnixMilliseconds)
 }
 
-pub(super) const HPERSIST: Command = Command {
-    name: "hpersist",
-    arity: -5,
-    flags: Flags::WRITE.or(Flags::FAST),
-    categories: Categories::FAST.or(Categories::HASH).or(Categories::WRITE),
-    keys: &[KeySpec::one(1, KeyFlags::RW.or(KeyFlags::UPDATE))],
-    group: Group::Hash,
-    since: "9.0.0",
-    summary: "Removes the deadlines of fields of a hash.",
-    complexity: "O(N) where N is the number of specified fields.",
-    args: &[KEY, FIELDS],
-    handler: hpersist,
-    ..Command::BASE
-};
+pub(super) const HPERSIST: Command = SETTER
+    .named("hpersist", -5, hpersist)
+    .summary("Removes the deadlines of fields of a hash.")
+    .args(&[Arg::KEY, FIELDS]);
 
 pub(super) fn hpersist(ctx: &mut Context<'_, '_>) -> CommandResult {
     element_expiry::persist::<Hash>(ctx)

@@ -2,25 +2,18 @@
 
 use resp::Args;
 
-use super::{FIELD, Overdue};
+use super::Overdue;
 use crate::command::*;
-use crate::commands::element_expiry::syntax::KEY;
 use crate::context::{Context, ElementReply};
 
-pub(super) const HGET: Command = Command {
-    name: "hget",
-    arity: 3,
-    flags: Flags::READONLY.or(Flags::FAST),
-    categories: Categories::FAST.or(Categories::HASH).or(Categories::READ),
-    keys: &[KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS))],
-    group: Group::Hash,
-    since: "2.0.0",
-    summary: "Returns the value of a field of a hash.",
-    complexity: "O(1)",
-    args: &[KEY, FIELD],
-    handler: hget,
-    ..Command::BASE
-};
+pub(super) const HGET: Command = Command::new("hget", 3, hget)
+    .group(Group::Hash)
+    .since("2.0.0")
+    .flags(Flags::READONLY.or(Flags::FAST))
+    .summary("Returns the value of a field of a hash.")
+    .complexity("O(1)")
+    .keys(&[KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS))])
+    .args(&[Arg::KEY, Arg::FIELD]);
 
 pub(super) fn hget(ctx: &mut Context<'_, '_>) -> CommandResult {
     let view_ms = ctx.data.view_ms();
@@ -32,26 +25,14 @@ pub(super) fn hget(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(super) const HMGET: Command = Command {
-    name: "hmget",
-    arity: -3,
-    flags: Flags::READONLY.or(Flags::FAST),
-    categories: Categories::FAST.or(Categories::HASH).or(Categories::READ),
-    keys: &[KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS))],
-    group: Group::Hash,
-    since: "2.0.0",
-    summary: "Returns the values of several fields of a hash.",
-    complexity: "O(N) where N is the number of fields asked for.",
-    args: &[
-        KEY,
-        Arg {
-            multiple: true,
-            ..FIELD
-        },
-    ],
-    handler: hmget,
-    ..Command::BASE
-};
+pub(super) const HMGET: Command = Command::new("hmget", -3, hmget)
+    .group(Group::Hash)
+    .since("2.0.0")
+    .flags(Flags::READONLY.or(Flags::FAST))
+    .summary("Returns the values of several fields of a hash.")
+    .complexity("O(N) where N is the number of fields asked for.")
+    .keys(&[KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS))])
+    .args(&[Arg::KEY, Arg::FIELD.multiple()]);
 
 pub(super) fn hmget(ctx: &mut Context<'_, '_>) -> CommandResult {
     reply_values(ctx, ctx.args.skip(2))
@@ -73,61 +54,43 @@ pub(super) fn reply_values(ctx: &mut Context<'_, '_>, fields: Args<'_>) -> Comma
     Ok(Outcome::Done)
 }
 
-pub(super) const HGETALL: Command = Command {
-    name: "hgetall",
-    arity: 2,
-    flags: Flags::READONLY,
-    categories: Categories::HASH.or(Categories::READ).or(Categories::SLOW),
-    keys: &[KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS))],
-    group: Group::Hash,
-    since: "2.0.0",
-    summary: "Returns all fields of a hash with their values.",
-    complexity: "O(N) where N is the size of the hash.",
-    hints: &["nondeterministic_output_order"],
-    args: &[KEY],
-    handler: hgetall,
-    ..Command::BASE
-};
+pub(super) const HGETALL: Command = Command::new("hgetall", 2, hgetall)
+    .group(Group::Hash)
+    .since("2.0.0")
+    .flags(Flags::READONLY)
+    .summary("Returns all fields of a hash with their values.")
+    .complexity("O(N) where N is the size of the hash.")
+    .hints(&["nondeterministic_output_order"])
+    .keys(&[KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS))])
+    .args(&[Arg::KEY]);
 
 pub(super) fn hgetall(ctx: &mut Context<'_, '_>) -> CommandResult {
     all(ctx, Wanted::Both)
 }
 
-pub(super) const HKEYS: Command = Command {
-    name: "hkeys",
-    arity: 2,
-    flags: Flags::READONLY,
-    categories: Categories::HASH.or(Categories::READ).or(Categories::SLOW),
-    keys: &[KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS))],
-    group: Group::Hash,
-    since: "2.0.0",
-    summary: "Returns all fields of a hash.",
-    complexity: "O(N) where N is the size of the hash.",
-    hints: &["nondeterministic_output_order"],
-    args: &[KEY],
-    handler: hkeys,
-    ..Command::BASE
-};
+pub(super) const HKEYS: Command = Command::new("hkeys", 2, hkeys)
+    .group(Group::Hash)
+    .since("2.0.0")
+    .flags(Flags::READONLY)
+    .summary("Returns all fields of a hash.")
+    .complexity("O(N) where N is the size of the hash.")
+    .hints(&["nondeterministic_output_order"])
+    .keys(&[KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS))])
+    .args(&[Arg::KEY]);
 
 pub(super) fn hkeys(ctx: &mut Context<'_, '_>) -> CommandResult {
     all(ctx, Wanted::Fields)
 }
 
-pub(super) const HVALS: Command = Command {
-    name: "hvals",
-    arity: 2,
-    flags: Flags::READONLY,
-    categories: Categories::HASH.or(Categories::READ).or(Categories::SLOW),
-    keys: &[KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS))],
-    group: Group::Hash,
-    since: "2.0.0",
-    summary: "Returns the values of all fields of a hash.",
-    complexity: "O(N) where N is the size of the hash.",
-    hints: &["nondeterministic_output_order"],
-    args: &[KEY],
-    handler: hvals,
-    ..Command::BASE
-};
+pub(super) const HVALS: Command = Command::new("hvals", 2, hvals)
+    .group(Group::Hash)
+    .since("2.0.0")
+    .flags(Flags::READONLY)
+    .summary("Returns the values of all fields of a hash.")
+    .complexity("O(N) where N is the size of the hash.")
+    .hints(&["nondeterministic_output_order"])
+    .keys(&[KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS))])
+    .args(&[Arg::KEY]);
 
 pub(super) fn hvals(ctx: &mut Context<'_, '_>) -> CommandResult {
     all(ctx, Wanted::Values)
@@ -168,20 +131,14 @@ fn all(ctx: &mut Context<'_, '_>, wanted: Wanted) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(super) const HLEN: Command = Command {
-    name: "hlen",
-    arity: 2,
-    flags: Flags::READONLY.or(Flags::FAST),
-    categories: Categories::FAST.or(Categories::HASH).or(Categories::READ),
-    keys: &[KeySpec::one(1, KeyFlags::RO)],
-    group: Group::Hash,
-    since: "2.0.0",
-    summary: "Returns how many fields a hash has.",
-    complexity: "O(1)",
-    args: &[KEY],
-    handler: hlen,
-    ..Command::BASE
-};
+pub(super) const HLEN: Command = Command::new("hlen", 2, hlen)
+    .group(Group::Hash)
+    .since("2.0.0")
+    .flags(Flags::READONLY.or(Flags::FAST))
+    .summary("Returns how many fields a hash has.")
+    .complexity("O(1)")
+    .keys(&[KeySpec::one(1, KeyFlags::RO)])
+    .args(&[Arg::KEY]);
 
 pub(super) fn hlen(ctx: &mut Context<'_, '_>) -> CommandResult {
     let len = ctx.data.hash(ctx.key(1))?.map_or(0, |hash| hash.len());
@@ -189,20 +146,14 @@ pub(super) fn hlen(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(super) const HEXISTS: Command = Command {
-    name: "hexists",
-    arity: 3,
-    flags: Flags::READONLY.or(Flags::FAST),
-    categories: Categories::FAST.or(Categories::HASH).or(Categories::READ),
-    keys: &[KeySpec::one(1, KeyFlags::RO)],
-    group: Group::Hash,
-    since: "2.0.0",
-    summary: "Tells whether a hash has a field.",
-    complexity: "O(1)",
-    args: &[KEY, FIELD],
-    handler: hexists,
-    ..Command::BASE
-};
+pub(super) const HEXISTS: Command = Command::new("hexists", 3, hexists)
+    .group(Group::Hash)
+    .since("2.0.0")
+    .flags(Flags::READONLY.or(Flags::FAST))
+    .summary("Tells whether a hash has a field.")
+    .complexity("O(1)")
+    .keys(&[KeySpec::one(1, KeyFlags::RO)])
+    .args(&[Arg::KEY, Arg::FIELD]);
 
 pub(super) fn hexists(ctx: &mut Context<'_, '_>) -> CommandResult {
     let view_ms = ctx.data.view_ms();
@@ -213,20 +164,14 @@ pub(super) fn hexists(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(super) const HSTRLEN: Command = Command {
-    name: "hstrlen",
-    arity: 3,
-    flags: Flags::READONLY.or(Flags::FAST),
-    categories: Categories::FAST.or(Categories::HASH).or(Categories::READ),
-    keys: &[KeySpec::one(1, KeyFlags::RO)],
-    group: Group::Hash,
-    since: "3.2.0",
-    summary: "Returns the length of the value of a field in bytes, 0 when there is no such field.",
-    complexity: "O(1)",
-    args: &[KEY, FIELD],
-    handler: hstrlen,
-    ..Command::BASE
-};
+pub(super) const HSTRLEN: Command = Command::new("hstrlen", 3, hstrlen)
+    .group(Group::Hash)
+    .since("3.2.0")
+    .flags(Flags::READONLY.or(Flags::FAST))
+    .summary("Returns the length of the value of a field in bytes, 0 when there is no such field.")
+    .complexity("O(1)")
+    .keys(&[KeySpec::one(1, KeyFlags::RO)])
+    .args(&[Arg::KEY, Arg::FIELD]);
 
 pub(super) fn hstrlen(ctx: &mut Context<'_, '_>) -> CommandResult {
     let view_ms = ctx.data.view_ms();

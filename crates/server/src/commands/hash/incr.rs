@@ -3,37 +3,19 @@
 use resp::number::{F80, parse_i64};
 use values::{DIGITS, FieldDeadline, Hash};
 
-use super::{FIELD, Overdue, edit_or_new, note_overwritten, write_ms};
+use super::{Overdue, edit_or_new, note_overwritten, write_ms};
 use crate::command::*;
-use crate::commands::element_expiry::syntax::KEY;
 use crate::context::{Context, EventClass};
 use crate::error::CommandError;
 
-pub(super) const HINCRBY: Command = Command {
-    name: "hincrby",
-    arity: 4,
-    flags: Flags::WRITE.or(Flags::DENYOOM).or(Flags::FAST),
-    categories: Categories::FAST.or(Categories::HASH).or(Categories::WRITE),
-    keys: &[KeySpec::one(
-        1,
-        KeyFlags::RW.or(KeyFlags::ACCESS).or(KeyFlags::UPDATE),
-    )],
-    group: Group::Hash,
-    since: "2.0.0",
-    summary: "Adds an integer to the integer in a field of a hash; a missing field counts as 0.",
-    complexity: "O(1)",
-    args: &[
-        KEY,
-        FIELD,
-        Arg {
-            name: "increment",
-            kind: ArgKind::Integer,
-            ..Arg::BASE
-        },
-    ],
-    handler: hincrby,
-    ..Command::BASE
-};
+pub(super) const HINCRBY: Command = Command::new("hincrby", 4, hincrby)
+    .group(Group::Hash)
+    .since("2.0.0")
+    .flags(Flags::WRITE.or(Flags::DENYOOM).or(Flags::FAST))
+    .summary("Adds an integer to the integer in a field of a hash; a missing field counts as 0.")
+    .complexity("O(1)")
+    .keys(&[KeySpec::one(1, KeyFlags::RW_ACCESS_UPDATE)])
+    .args(&[Arg::KEY, Arg::FIELD, Arg::integer("increment")]);
 
 pub(super) fn hincrby(ctx: &mut Context<'_, '_>) -> CommandResult {
     let increment = ctx.integer(3)?;
@@ -56,31 +38,17 @@ pub(super) fn hincrby(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(super) const HINCRBYFLOAT: Command = Command {
-    name: "hincrbyfloat",
-    arity: 4,
-    flags: Flags::WRITE.or(Flags::DENYOOM).or(Flags::FAST),
-    categories: Categories::FAST.or(Categories::HASH).or(Categories::WRITE),
-    keys: &[KeySpec::one(
-        1,
-        KeyFlags::RW.or(KeyFlags::ACCESS).or(KeyFlags::UPDATE),
-    )],
-    group: Group::Hash,
-    since: "2.6.0",
-    summary: "Adds a floating-point number to the number in a field of a hash; a missing field counts as 0.",
-    complexity: "O(1)",
-    args: &[
-        KEY,
-        FIELD,
-        Arg {
-            name: "increment",
-            kind: ArgKind::Double,
-            ..Arg::BASE
-        },
-    ],
-    handler: hincrbyfloat,
-    ..Command::BASE
-};
+pub(super) const HINCRBYFLOAT: Command = Command::new("hincrbyfloat", 4, hincrbyfloat)
+    .group(Group::Hash)
+    .since("2.6.0")
+    .flags(Flags::WRITE.or(Flags::DENYOOM).or(Flags::FAST))
+    .summary(
+        "Adds a floating-point number to the number in a field of a hash; a missing field \
+         counts as 0.",
+    )
+    .complexity("O(1)")
+    .keys(&[KeySpec::one(1, KeyFlags::RW_ACCESS_UPDATE)])
+    .args(&[Arg::KEY, Arg::FIELD, Arg::double("increment")]);
 
 pub(super) fn hincrbyfloat(ctx: &mut Context<'_, '_>) -> CommandResult {
     let increment = F80::parse(ctx.arg(3))

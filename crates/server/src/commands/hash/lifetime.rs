@@ -7,9 +7,7 @@ use super::get::reply_values;
 use super::set::write_fields;
 use super::{DATA, edit_or_new, note_overwritten, write_ms};
 use crate::command::*;
-use crate::commands::element_expiry::syntax::{
-    FIELDS, KEY, MILLISECONDS, SECONDS, UNIX_MILLISECONDS, UNIX_SECONDS, word,
-};
+use crate::commands::element_expiry::syntax::FIELDS;
 use crate::commands::element_expiry::{
     Elements, Listed, Volatile, deadline_of, follow_deadline, given, gone, persisted, propagate,
 };
@@ -151,56 +149,14 @@ impl<'a> Options<'a> {
     }
 }
 
-pub(super) const HGETEX: Command = Command {
-    name: "hgetex",
-    arity: -5,
-    flags: Flags::WRITE.or(Flags::FAST),
-    categories: Categories::FAST.or(Categories::HASH).or(Categories::WRITE),
-    keys: &[KeySpec::one(
-        1,
-        KeyFlags::RW.or(KeyFlags::ACCESS).or(KeyFlags::UPDATE),
-    )],
-    group: Group::Hash,
-    since: "9.0.0",
-    summary: "Returns the values of fields of a hash and may set or remove their deadlines.",
-    complexity: "O(N) where N is the number of specified fields.",
-    args: &[
-        KEY,
-        Arg {
-            name: "expiration",
-            kind: ArgKind::OneOf,
-            optional: true,
-            args: &[
-                IN_SECONDS,
-                IN_MILLISECONDS,
-                AT_SECONDS,
-                AT_MILLISECONDS,
-                word("persist", "PERSIST"),
-            ],
-            ..Arg::BASE
-        },
-        FIELDS,
-    ],
-    handler: hgetex,
-    ..Command::BASE
-};
-
-const IN_SECONDS: Arg = Arg {
-    token: Some("EX"),
-    ..SECONDS
-};
-const IN_MILLISECONDS: Arg = Arg {
-    token: Some("PX"),
-    ..MILLISECONDS
-};
-const AT_SECONDS: Arg = Arg {
-    token: Some("EXAT"),
-    ..UNIX_SECONDS
-};
-const AT_MILLISECONDS: Arg = Arg {
-    token: Some("PXAT"),
-    ..UNIX_MILLISECONDS
-};
+pub(super) const HGETEX: Command = Command::new("hgetex", -5, hgetex)
+    .group(Group::Hash)
+    .since("9.0.0")
+    .flags(Flags::WRITE.or(Flags::FAST))
+    .summary("Returns the values of fields of a hash and may set or remove their deadlines.")
+    .complexity("O(N) where N is the number of specified fields.")
+    .keys(&[KeySpec::one(1, KeyFlags::RW_ACCESS_UPDATE)])
+    .args(&[Arg::KEY, Arg::EXPIRATION_OR_PERSIST, FIELDS]);
 
 pub(super) fn hgetex(ctx: &mut Context<'_, '_>) -> CommandResult {
     let request = Listed::parse(ctx.args, 2, 1, &Hash::WORDS, |words| {
@@ -274,63 +230,32 @@ impl Change {
     }
 }
 
-pub(super) const HSETEX: Command = Command {
-    name: "hsetex",
-    arity: -6,
-    flags: Flags::WRITE.or(Flags::DENYOOM).or(Flags::FAST),
-    categories: Categories::FAST.or(Categories::HASH).or(Categories::WRITE),
-    keys: &[KeySpec::one(1, KeyFlags::RW.or(KeyFlags::INSERT))],
-    group: Group::Hash,
-    since: "9.0.0",
-    summary: "Sets fields of a hash together with their deadline, with conditions.",
-    complexity: "O(N) where N is the number of fields being set.",
-    args: &[
-        KEY,
-        Arg {
-            name: "key-condition",
-            kind: ArgKind::OneOf,
-            optional: true,
-            args: &[word("nx", "NX"), word("xx", "XX")],
-            ..Arg::BASE
-        },
-        Arg {
-            name: "fields-condition",
-            kind: ArgKind::OneOf,
-            optional: true,
-            args: &[word("fnx", "FNX"), word("fxx", "FXX")],
-            ..Arg::BASE
-        },
-        Arg {
-            name: "expiration",
-            kind: ArgKind::OneOf,
-            optional: true,
-            args: &[
-                IN_SECONDS,
-                IN_MILLISECONDS,
-                AT_SECONDS,
-                AT_MILLISECONDS,
-                word("keepttl", "KEEPTTL"),
-            ],
-            ..Arg::BASE
-        },
-        Arg {
-            name: "fields",
-            kind: ArgKind::Block,
-            token: Some("FIELDS"),
-            args: &[
-                Arg {
-                    name: "numfields",
-                    kind: ArgKind::Integer,
-                    ..Arg::BASE
-                },
-                DATA,
-            ],
-            ..Arg::BASE
-        },
-    ],
-    handler: hsetex,
-    ..Command::BASE
-};
+pub(super) const HSETEX: Command = Command::new("hsetex", -6, hsetex)
+    .group(Group::Hash)
+    .since("9.0.0")
+    .flags(Flags::WRITE.or(Flags::DENYOOM).or(Flags::FAST))
+    .summary("Sets fields of a hash together with their deadline, with conditions.")
+    .complexity("O(N) where N is the number of fields being set.")
+    .keys(&[KeySpec::one(1, KeyFlags::RW.or(KeyFlags::INSERT))])
+    .args(&[
+        Arg::KEY,
+        Arg::one_of("key-condition")
+            .optional()
+            .args(&[Arg::NX, Arg::XX]),
+        Arg::one_of("fields-condition")
+            .optional()
+            .args(&[Arg::word("fnx", "FNX"), Arg::word("fxx", "FXX")]),
+        Arg::one_of("expiration").optional().args(&[
+            Arg::EX,
+            Arg::PX,
+            Arg::EXAT,
+            Arg::PXAT,
+            Arg::word("keepttl", "KEEPTTL"),
+        ]),
+        Arg::block("fields")
+            .token("FIELDS")
+            .args(&[Arg::integer("numfields"), DATA]),
+    ]);
 
 pub(super) fn hsetex(ctx: &mut Context<'_, '_>) -> CommandResult {
     let request = Listed::parse(ctx.args, 2, 2, &Hash::WORDS, |words| {

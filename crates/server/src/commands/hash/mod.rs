@@ -12,7 +12,7 @@ mod set;
 use keyspace::{NewValue, Value};
 use values::Hash;
 
-use crate::command::{Arg, ArgKind, Command};
+use crate::command::{Arg, Command};
 use crate::context::{Data, EventClass, Expiry, Key};
 use crate::error::CommandError;
 
@@ -48,28 +48,10 @@ pub const COMMANDS: &[&Command] = &[
     &get::HVALS,
 ];
 
-/// Documented argument: a field.
-const FIELD: Arg = Arg {
-    name: "field",
-    kind: ArgKind::String,
-    ..Arg::BASE
-};
-
-/// Documented argument: a value.
-const VALUE: Arg = Arg {
-    name: "value",
-    kind: ArgKind::String,
-    ..Arg::BASE
-};
-
 /// Documented argument: fields with their values.
-const DATA: Arg = Arg {
-    name: "data",
-    kind: ArgKind::Block,
-    multiple: true,
-    args: &[FIELD, VALUE],
-    ..Arg::BASE
-};
+const DATA: Arg = Arg::block("data")
+    .multiple()
+    .args(&[Arg::FIELD, Arg::VALUE]);
 
 /// Changes the hash at a key, or a new one that is stored if it has got fields.
 fn edit_or_new<R>(

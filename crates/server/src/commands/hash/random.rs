@@ -7,7 +7,6 @@ use values::{Element, Hash};
 
 use super::Overdue;
 use crate::command::*;
-use crate::commands::element_expiry::syntax::{KEY, word};
 use crate::config::P;
 use crate::context::{Context, ElementReply, Random};
 use crate::error::CommandError;
@@ -19,40 +18,22 @@ const DRAW_RATIO: usize = 3;
 /// The least that an element takes in a reply, in bytes: `$0`, nothing, and two line ends.
 const ELEMENT_BYTES_MIN: u64 = 6;
 
-pub(super) const HRANDFIELD: Command = Command {
-    name: "hrandfield",
-    arity: -2,
-    flags: Flags::READONLY,
-    categories: Categories::HASH.or(Categories::READ).or(Categories::SLOW),
-    keys: &[KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS))],
-    group: Group::Hash,
-    since: "6.2.0",
-    summary: "Returns random fields of a hash: with a negative count, the same field may come again.",
-    complexity: "O(N) where N is the number of fields returned.",
-    hints: &["nondeterministic_output"],
-    args: &[
-        KEY,
-        Arg {
-            name: "options",
-            kind: ArgKind::Block,
-            optional: true,
-            args: &[
-                Arg {
-                    name: "count",
-                    kind: ArgKind::Integer,
-                    ..Arg::BASE
-                },
-                Arg {
-                    optional: true,
-                    ..word("withvalues", "WITHVALUES")
-                },
-            ],
-            ..Arg::BASE
-        },
-    ],
-    handler: hrandfield,
-    ..Command::BASE
-};
+pub(super) const HRANDFIELD: Command = Command::new("hrandfield", -2, hrandfield)
+    .group(Group::Hash)
+    .since("6.2.0")
+    .flags(Flags::READONLY)
+    .summary(
+        "Returns random fields of a hash: with a negative count, the same field may come again.",
+    )
+    .complexity("O(N) where N is the number of fields returned.")
+    .hints(&["nondeterministic_output"])
+    .keys(&[KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS))])
+    .args(&[
+        Arg::KEY,
+        Arg::block("options")
+            .optional()
+            .args(&[Arg::integer("count"), Arg::flag("withvalues", "WITHVALUES")]),
+    ]);
 
 pub(super) fn hrandfield(ctx: &mut Context<'_, '_>) -> CommandResult {
     if ctx.args.len() > 2 {

@@ -4,7 +4,6 @@ use resp::{Output, Reply};
 use values::{DIGITS, Hash, glob};
 
 use crate::command::*;
-use crate::commands::element_expiry::syntax::{KEY, word};
 use crate::context::{Context, ElementReply};
 use crate::error::CommandError;
 
@@ -55,46 +54,21 @@ impl<'a> Options<'a> {
     }
 }
 
-pub(super) const HSCAN: Command = Command {
-    name: "hscan",
-    arity: -3,
-    flags: Flags::READONLY,
-    categories: Categories::HASH.or(Categories::READ).or(Categories::SLOW),
-    keys: &[KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS))],
-    group: Group::Hash,
-    since: "2.8.0",
-    summary: "Returns some fields of a hash with their values, and the cursor for the next call.",
-    complexity: "O(1) per call, O(N) in the number of fields for a full walk.",
-    hints: &["nondeterministic_output"],
-    args: &[
-        KEY,
-        Arg {
-            name: "cursor",
-            kind: ArgKind::Integer,
-            ..Arg::BASE
-        },
-        Arg {
-            name: "pattern",
-            kind: ArgKind::Pattern,
-            token: Some("MATCH"),
-            optional: true,
-            ..Arg::BASE
-        },
-        Arg {
-            name: "count",
-            kind: ArgKind::Integer,
-            token: Some("COUNT"),
-            optional: true,
-            ..Arg::BASE
-        },
-        Arg {
-            optional: true,
-            ..word("novalues", "NOVALUES")
-        },
-    ],
-    handler: hscan,
-    ..Command::BASE
-};
+pub(super) const HSCAN: Command = Command::new("hscan", -3, hscan)
+    .group(Group::Hash)
+    .since("2.8.0")
+    .flags(Flags::READONLY)
+    .summary("Returns some fields of a hash with their values, and the cursor for the next call.")
+    .complexity("O(1) per call, O(N) in the number of fields for a full walk.")
+    .hints(&["nondeterministic_output"])
+    .keys(&[KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS))])
+    .args(&[
+        Arg::KEY,
+        Arg::integer("cursor"),
+        Arg::MATCH,
+        Arg::COUNT,
+        Arg::flag("novalues", "NOVALUES"),
+    ]);
 
 pub(super) fn hscan(ctx: &mut Context<'_, '_>) -> CommandResult {
     let cursor =

@@ -5,9 +5,8 @@ use std::borrow::Cow;
 use resp::Args;
 use values::{FieldDeadline, Hash, Thresholds};
 
-use super::{DATA, FIELD, Overdue, VALUE, edit_or_new, note_overwritten, write_ms};
+use super::{DATA, Overdue, edit_or_new, note_overwritten, write_ms};
 use crate::command::*;
-use crate::commands::element_expiry::syntax::KEY;
 use crate::context::{Context, EventClass};
 use crate::error::CommandError;
 
@@ -50,20 +49,14 @@ pub(super) fn write_fields<'a>(
     written
 }
 
-pub(super) const HSET: Command = Command {
-    name: "hset",
-    arity: -4,
-    flags: Flags::WRITE.or(Flags::DENYOOM).or(Flags::FAST),
-    categories: Categories::FAST.or(Categories::HASH).or(Categories::WRITE),
-    keys: &[KeySpec::one(1, KeyFlags::RW.or(KeyFlags::UPDATE))],
-    group: Group::Hash,
-    since: "2.0.0",
-    summary: "Sets fields of a hash and returns how many of them are new.",
-    complexity: "O(N) where N is the number of fields being set.",
-    args: &[KEY, DATA],
-    handler: hset,
-    ..Command::BASE
-};
+pub(super) const HSET: Command = Command::new("hset", -4, hset)
+    .group(Group::Hash)
+    .since("2.0.0")
+    .flags(Flags::WRITE.or(Flags::DENYOOM).or(Flags::FAST))
+    .summary("Sets fields of a hash and returns how many of them are new.")
+    .complexity("O(N) where N is the number of fields being set.")
+    .keys(&[KeySpec::one(1, KeyFlags::RW.or(KeyFlags::UPDATE))])
+    .args(&[Arg::KEY, DATA]);
 
 pub(super) fn hset(ctx: &mut Context<'_, '_>) -> CommandResult {
     let created = set(ctx)?;
@@ -71,20 +64,14 @@ pub(super) fn hset(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(super) const HMSET: Command = Command {
-    name: "hmset",
-    arity: -4,
-    flags: Flags::WRITE.or(Flags::DENYOOM).or(Flags::FAST),
-    categories: Categories::FAST.or(Categories::HASH).or(Categories::WRITE),
-    keys: &[KeySpec::one(1, KeyFlags::RW.or(KeyFlags::UPDATE))],
-    group: Group::Hash,
-    since: "2.0.0",
-    summary: "Sets fields of a hash.",
-    complexity: "O(N) where N is the number of fields being set.",
-    args: &[KEY, DATA],
-    handler: hmset,
-    ..Command::BASE
-};
+pub(super) const HMSET: Command = Command::new("hmset", -4, hmset)
+    .group(Group::Hash)
+    .since("2.0.0")
+    .flags(Flags::WRITE.or(Flags::DENYOOM).or(Flags::FAST))
+    .summary("Sets fields of a hash.")
+    .complexity("O(N) where N is the number of fields being set.")
+    .keys(&[KeySpec::one(1, KeyFlags::RW.or(KeyFlags::UPDATE))])
+    .args(&[Arg::KEY, DATA]);
 
 pub(super) fn hmset(ctx: &mut Context<'_, '_>) -> CommandResult {
     set(ctx)?;
@@ -110,20 +97,14 @@ fn set(ctx: &mut Context<'_, '_>) -> Result<i64, CommandError> {
     Ok(i64::try_from(written.created).unwrap_or(i64::MAX))
 }
 
-pub(super) const HSETNX: Command = Command {
-    name: "hsetnx",
-    arity: 4,
-    flags: Flags::WRITE.or(Flags::DENYOOM).or(Flags::FAST),
-    categories: Categories::FAST.or(Categories::HASH).or(Categories::WRITE),
-    keys: &[KeySpec::one(1, KeyFlags::RW.or(KeyFlags::INSERT))],
-    group: Group::Hash,
-    since: "2.0.0",
-    summary: "Sets a field of a hash unless it is there already.",
-    complexity: "O(1)",
-    args: &[KEY, FIELD, VALUE],
-    handler: hsetnx,
-    ..Command::BASE
-};
+pub(super) const HSETNX: Command = Command::new("hsetnx", 4, hsetnx)
+    .group(Group::Hash)
+    .since("2.0.0")
+    .flags(Flags::WRITE.or(Flags::DENYOOM).or(Flags::FAST))
+    .summary("Sets a field of a hash unless it is there already.")
+    .complexity("O(1)")
+    .keys(&[KeySpec::one(1, KeyFlags::RW.or(KeyFlags::INSERT))])
+    .args(&[Arg::KEY, Arg::FIELD, Arg::VALUE]);
 
 pub(super) fn hsetnx(ctx: &mut Context<'_, '_>) -> CommandResult {
     let key = ctx.key(1);

@@ -5,36 +5,19 @@ use std::fmt::Write;
 use keyspace::NewValue;
 use values::hyperloglog::{self, Form, Registers};
 
-use super::{KEY, corrupted, sketch};
+use super::{corrupted, sketch};
 use crate::command::*;
 use crate::context::{Context, Key, Random};
 use crate::error::CommandError;
 
-pub(super) const PFDEBUG: Command = Command {
-    name: "pfdebug",
-    arity: 3,
-    flags: Flags::WRITE.or(Flags::DENYOOM).or(Flags::ADMIN),
-    categories: Categories::ADMIN
-        .or(Categories::DANGEROUS)
-        .or(Categories::HYPERLOGLOG)
-        .or(Categories::SLOW)
-        .or(Categories::WRITE),
-    keys: &[KeySpec::one(2, KeyFlags::RW.or(KeyFlags::ACCESS))],
-    group: Group::HyperLogLog,
-    since: "2.8.9",
-    summary: "Shows the registers of a HyperLogLog or how they are written, or makes it dense.",
-    complexity: "N/A",
-    args: &[
-        Arg {
-            name: "subcommand",
-            kind: ArgKind::String,
-            ..Arg::BASE
-        },
-        KEY,
-    ],
-    handler: pfdebug,
-    ..Command::BASE
-};
+pub(super) const PFDEBUG: Command = Command::new("pfdebug", 3, pfdebug)
+    .group(Group::HyperLogLog)
+    .since("2.8.9")
+    .flags(Flags::WRITE.or(Flags::DENYOOM).or(Flags::ADMIN))
+    .summary("Shows the registers of a HyperLogLog or how they are written, or makes it dense.")
+    .complexity("N/A")
+    .keys(&[KeySpec::one(2, KeyFlags::RW.or(KeyFlags::ACCESS))])
+    .args(&[Arg::string("subcommand"), Arg::KEY]);
 
 fn pfdebug(ctx: &mut Context<'_, '_>) -> CommandResult {
     let (key, args) = (ctx.key(2), ctx.args);
@@ -135,21 +118,12 @@ fn decoded(bytes: &[u8]) -> String {
     text
 }
 
-pub(super) const PFSELFTEST: Command = Command {
-    name: "pfselftest",
-    arity: 1,
-    flags: Flags::ADMIN,
-    categories: Categories::ADMIN
-        .or(Categories::DANGEROUS)
-        .or(Categories::HYPERLOGLOG)
-        .or(Categories::SLOW),
-    group: Group::HyperLogLog,
-    since: "2.8.9",
-    summary: "Checks estimates and both forms of HyperLogLogs against known cardinalities.",
-    complexity: "N/A",
-    handler: pfselftest,
-    ..Command::BASE
-};
+pub(super) const PFSELFTEST: Command = Command::new("pfselftest", 1, pfselftest)
+    .group(Group::HyperLogLog)
+    .since("2.8.9")
+    .flags(Flags::ADMIN)
+    .summary("Checks estimates and both forms of HyperLogLogs against known cardinalities.")
+    .complexity("N/A");
 
 /// Elements added by the self-test.
 const TEST_ELEMENTS: u64 = 1_000_000;

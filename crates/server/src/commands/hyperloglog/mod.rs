@@ -26,13 +26,6 @@ fn corrupted(_: Corrupted) -> CommandError {
     CommandError::line("INVALIDOBJ Corrupted HLL object detected")
 }
 
-const KEY: Arg = Arg {
-    name: "key",
-    kind: ArgKind::Key,
-    key_spec: Some(0),
-    ..Arg::BASE
-};
-
 /// The bytes of a string that is a sketch, and its form.
 fn sketch(value: Option<StringRef<'_>>) -> Result<(&[u8], Form), CommandError> {
     let bytes = match value.ok_or(CommandError::WrongType)? {
@@ -58,31 +51,16 @@ fn create(data: &mut Data<'_, '_>, key: Key<'_>, bytes: &[u8]) {
     data.notify(EventClass::New, "new", key);
 }
 
-const PFADD: Command = Command {
-    name: "pfadd",
-    arity: -2,
-    flags: Flags::WRITE.or(Flags::DENYOOM).or(Flags::FAST),
-    categories: Categories::FAST
-        .or(Categories::HYPERLOGLOG)
-        .or(Categories::WRITE),
-    keys: &[KeySpec::one(1, KeyFlags::RW.or(KeyFlags::INSERT))],
-    group: Group::HyperLogLog,
-    since: "2.8.9",
-    summary: "Adds elements to a HyperLogLog, creating it if needed, and tells whether that changed it.",
-    complexity: "O(1) to add every element.",
-    args: &[
-        KEY,
-        Arg {
-            name: "element",
-            kind: ArgKind::String,
-            optional: true,
-            multiple: true,
-            ..Arg::BASE
-        },
-    ],
-    handler: pfadd,
-    ..Command::BASE
-};
+const PFADD: Command = Command::new("pfadd", -2, pfadd)
+    .group(Group::HyperLogLog)
+    .since("2.8.9")
+    .flags(Flags::WRITE.or(Flags::DENYOOM).or(Flags::FAST))
+    .summary(
+        "Adds elements to a HyperLogLog, creating it if needed, and tells whether that changed it.",
+    )
+    .complexity("O(1) to add every element.")
+    .keys(&[KeySpec::one(1, KeyFlags::RW.or(KeyFlags::INSERT))])
+    .args(&[Arg::KEY, Arg::string("element").optional().multiple()]);
 
 fn pfadd(ctx: &mut Context<'_, '_>) -> CommandResult {
     let key = ctx.key(1);
@@ -123,25 +101,18 @@ fn pfadd(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-const PFCOUNT: Command = Command {
-    name: "pfcount",
-    arity: -2,
-    flags: Flags::READONLY.or(Flags::MAY_REPLICATE),
-    categories: Categories::HYPERLOGLOG
-        .or(Categories::READ)
-        .or(Categories::SLOW),
-    keys: &[KeySpec::range(1, -1, 1, KeyFlags::RW.or(KeyFlags::ACCESS))],
-    group: Group::HyperLogLog,
-    since: "2.8.9",
-    summary: "Returns the estimated number of different elements seen by one or more HyperLogLogs.",
-    complexity: "O(1) with a very small average constant time when called with a single key. O(N) with N being the number of keys, and much bigger constant times, when called with multiple keys.",
-    args: &[Arg {
-        multiple: true,
-        ..KEY
-    }],
-    handler: pfcount,
-    ..Command::BASE
-};
+const PFCOUNT: Command = Command::new("pfcount", -2, pfcount)
+    .group(Group::HyperLogLog)
+    .since("2.8.9")
+    .flags(Flags::READONLY.or(Flags::MAY_REPLICATE))
+    .summary("Returns the estimated number of different elements seen by one or more HyperLogLogs.")
+    .complexity(
+        "O(1) with a very small average constant time when called with a single key. O(N) with \
+         N being the number of keys, and much bigger constant times, when called with multiple \
+         keys.",
+    )
+    .keys(&[KeySpec::range(1, -1, 1, KeyFlags::RW.or(KeyFlags::ACCESS))])
+    .args(&[Arg::KEYS]);
 
 fn pfcount(ctx: &mut Context<'_, '_>) -> CommandResult {
     if ctx.args.len() == 2 {
@@ -189,38 +160,20 @@ fn integer(count: u64) -> i64 {
     count.cast_signed()
 }
 
-const PFMERGE: Command = Command {
-    name: "pfmerge",
-    arity: -2,
-    flags: Flags::WRITE.or(Flags::DENYOOM),
-    categories: Categories::HYPERLOGLOG
-        .or(Categories::SLOW)
-        .or(Categories::WRITE),
-    keys: &[
+const PFMERGE: Command = Command::new("pfmerge", -2, pfmerge)
+    .group(Group::HyperLogLog)
+    .since("2.8.9")
+    .flags(Flags::WRITE.or(Flags::DENYOOM))
+    .summary("Adds to a HyperLogLog all that others have seen.")
+    .complexity("O(N) to merge N HyperLogLogs, but with high constant times.")
+    .keys(&[
         KeySpec::one(1, KeyFlags::RW.or(KeyFlags::ACCESS).or(KeyFlags::INSERT)),
         KeySpec::range(2, -1, 1, KeyFlags::RO.or(KeyFlags::ACCESS)),
-    ],
-    group: Group::HyperLogLog,
-    since: "2.8.9",
-    summary: "Adds to a HyperLogLog all that others have seen.",
-    complexity: "O(N) to merge N HyperLogLogs, but with high constant times.",
-    args: &[
-        Arg {
-            name: "destkey",
-            ..KEY
-        },
-        Arg {
-            name: "sourcekey",
-            kind: ArgKind::Key,
-            key_spec: Some(1),
-            optional: true,
-            multiple: true,
-            ..Arg::BASE
-        },
-    ],
-    handler: pfmerge,
-    ..Command::BASE
-};
+    ])
+    .args(&[
+        Arg::KEY.named("destkey"),
+        Arg::key("sourcekey").key_spec(1).optional().multiple(),
+    ]);
 
 fn pfmerge(ctx: &mut Context<'_, '_>) -> CommandResult {
     let key = ctx.key(1);

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::ops::ControlFlow;
 
-use super::{ELEMENT, KEY, place, places};
+use super::{ELEMENT, place, places};
 use crate::command::*;
 use crate::context::{Context, EventClass};
 use crate::error::CommandError;
@@ -13,46 +13,19 @@ pub(super) const OUT_OF_LONG_RANGE: CommandError = CommandError::Line(Cow::Borro
     "ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807",
 ));
 
-pub(super) const LINSERT: Command = Command {
-    name: "linsert",
-    arity: 5,
-    flags: Flags::WRITE.or(Flags::DENYOOM),
-    categories: Categories::LIST.or(Categories::SLOW).or(Categories::WRITE),
-    keys: &[KeySpec::one(1, KeyFlags::RW.or(KeyFlags::INSERT))],
-    group: Group::List,
-    since: "2.2.0",
-    summary: "Inserts an element before or after the first one that equals the pivot.",
-    complexity: "O(N) in the number of elements before the pivot.",
-    args: &[
-        KEY,
-        Arg {
-            name: "where",
-            kind: ArgKind::OneOf,
-            args: &[
-                Arg {
-                    name: "before",
-                    kind: ArgKind::PureToken,
-                    token: Some("BEFORE"),
-                    ..Arg::BASE
-                },
-                Arg {
-                    name: "after",
-                    kind: ArgKind::PureToken,
-                    token: Some("AFTER"),
-                    ..Arg::BASE
-                },
-            ],
-            ..Arg::BASE
-        },
-        Arg {
-            name: "pivot",
-            ..Arg::BASE
-        },
+pub(super) const LINSERT: Command = Command::new("linsert", 5, linsert)
+    .group(Group::List)
+    .since("2.2.0")
+    .flags(Flags::WRITE.or(Flags::DENYOOM))
+    .summary("Inserts an element before or after the first one that equals the pivot.")
+    .complexity("O(N) in the number of elements before the pivot.")
+    .keys(&[KeySpec::one(1, KeyFlags::RW.or(KeyFlags::INSERT))])
+    .args(&[
+        Arg::KEY,
+        Arg::one_of("where").args(&[Arg::word("before", "BEFORE"), Arg::word("after", "AFTER")]),
+        Arg::string("pivot"),
         ELEMENT,
-    ],
-    handler: linsert,
-    ..Command::BASE
-};
+    ]);
 
 pub(super) fn linsert(ctx: &mut Context<'_, '_>) -> CommandResult {
     let behind = match () {
@@ -83,28 +56,17 @@ pub(super) fn linsert(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(super) const LSET: Command = Command {
-    name: "lset",
-    arity: 4,
-    flags: Flags::WRITE.or(Flags::DENYOOM),
-    categories: Categories::LIST.or(Categories::SLOW).or(Categories::WRITE),
-    keys: &[KeySpec::one(1, KeyFlags::RW.or(KeyFlags::UPDATE))],
-    group: Group::List,
-    since: "1.0.0",
-    summary: "Replaces the element at an index.",
-    complexity: "O(N) in the number of elements between the index and the nearest end; O(1) for the first and the last.",
-    args: &[
-        KEY,
-        Arg {
-            name: "index",
-            kind: ArgKind::Integer,
-            ..Arg::BASE
-        },
-        ELEMENT,
-    ],
-    handler: lset,
-    ..Command::BASE
-};
+pub(super) const LSET: Command = Command::new("lset", 4, lset)
+    .group(Group::List)
+    .since("1.0.0")
+    .flags(Flags::WRITE.or(Flags::DENYOOM))
+    .summary("Replaces the element at an index.")
+    .complexity(
+        "O(N) in the number of elements between the index and the nearest end; O(1) for the \
+         first and the last.",
+    )
+    .keys(&[KeySpec::one(1, KeyFlags::RW.or(KeyFlags::UPDATE))])
+    .args(&[Arg::KEY, Arg::integer("index"), ELEMENT]);
 
 pub(super) fn lset(ctx: &mut Context<'_, '_>) -> CommandResult {
     let index = ctx.integer(2);
@@ -118,32 +80,14 @@ pub(super) fn lset(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(super) const LTRIM: Command = Command {
-    name: "ltrim",
-    arity: 4,
-    flags: Flags::WRITE,
-    categories: Categories::LIST.or(Categories::SLOW).or(Categories::WRITE),
-    keys: &[KeySpec::one(1, KeyFlags::RW.or(KeyFlags::DELETE))],
-    group: Group::List,
-    since: "1.0.0",
-    summary: "Removes all elements outside of a range of indexes.",
-    complexity: "O(N) in the number of elements removed.",
-    args: &[
-        KEY,
-        Arg {
-            name: "start",
-            kind: ArgKind::Integer,
-            ..Arg::BASE
-        },
-        Arg {
-            name: "stop",
-            kind: ArgKind::Integer,
-            ..Arg::BASE
-        },
-    ],
-    handler: ltrim,
-    ..Command::BASE
-};
+pub(super) const LTRIM: Command = Command::new("ltrim", 4, ltrim)
+    .group(Group::List)
+    .since("1.0.0")
+    .flags(Flags::WRITE)
+    .summary("Removes all elements outside of a range of indexes.")
+    .complexity("O(N) in the number of elements removed.")
+    .keys(&[KeySpec::one(1, KeyFlags::RW.or(KeyFlags::DELETE))])
+    .args(&[Arg::KEY, Arg::integer("start"), Arg::integer("stop")]);
 
 pub(super) fn ltrim(ctx: &mut Context<'_, '_>) -> CommandResult {
     let (start, stop) = (ctx.integer(2)?, ctx.integer(3)?);
@@ -170,28 +114,14 @@ pub(super) fn ltrim(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(super) const LREM: Command = Command {
-    name: "lrem",
-    arity: 4,
-    flags: Flags::WRITE,
-    categories: Categories::LIST.or(Categories::SLOW).or(Categories::WRITE),
-    keys: &[KeySpec::one(1, KeyFlags::RW.or(KeyFlags::DELETE))],
-    group: Group::List,
-    since: "1.0.0",
-    summary: "Removes elements that equal the given one: all of them, or so many from one end.",
-    complexity: "O(N+M) with N elements in the list and M removed.",
-    args: &[
-        KEY,
-        Arg {
-            name: "count",
-            kind: ArgKind::Integer,
-            ..Arg::BASE
-        },
-        ELEMENT,
-    ],
-    handler: lrem,
-    ..Command::BASE
-};
+pub(super) const LREM: Command = Command::new("lrem", 4, lrem)
+    .group(Group::List)
+    .since("1.0.0")
+    .flags(Flags::WRITE)
+    .summary("Removes elements that equal the given one: all of them, or so many from one end.")
+    .complexity("O(N+M) with N elements in the list and M removed.")
+    .keys(&[KeySpec::one(1, KeyFlags::RW.or(KeyFlags::DELETE))])
+    .args(&[Arg::KEY, Arg::integer("count"), ELEMENT]);
 
 pub(super) fn lrem(ctx: &mut Context<'_, '_>) -> CommandResult {
     let count = ctx.integer(2)?;

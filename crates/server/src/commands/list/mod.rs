@@ -14,7 +14,7 @@ use std::ops::Range;
 
 use values::End;
 
-use crate::command::{Arg, ArgKind, Command};
+use crate::command::{Arg, Command};
 use crate::context::{Context, Data, EventClass, Key};
 use crate::error::CommandError;
 
@@ -46,67 +46,17 @@ pub const COMMANDS: &[&Command] = &[
     &push::RPUSHX,
 ];
 
-/// The one key of a command.
-const KEY: Arg = Arg {
-    name: "key",
-    kind: ArgKind::Key,
-    key_spec: Some(0),
-    ..Arg::BASE
-};
+const ELEMENT: Arg = Arg::string("element");
 
-/// Several keys.
-const KEYS: Arg = Arg {
-    multiple: true,
-    ..KEY
-};
+const SOURCE: Arg = Arg::key("source");
 
-const ELEMENT: Arg = Arg {
-    name: "element",
-    ..Arg::BASE
-};
+const DESTINATION: Arg = Arg::DESTINATION.key_spec(1);
 
-const SOURCE: Arg = Arg {
-    name: "source",
-    kind: ArgKind::Key,
-    key_spec: Some(0),
-    ..Arg::BASE
-};
+const TIMEOUT: Arg = Arg::double("timeout");
 
-const DESTINATION: Arg = Arg {
-    name: "destination",
-    kind: ArgKind::Key,
-    key_spec: Some(1),
-    ..Arg::BASE
-};
-
-const TIMEOUT: Arg = Arg {
-    name: "timeout",
-    kind: ArgKind::Double,
-    ..Arg::BASE
-};
-
-/// `LEFT|RIGHT` under the given name.
-const fn end_argument(name: &'static str) -> Arg {
-    Arg {
-        name,
-        kind: ArgKind::OneOf,
-        args: &[
-            Arg {
-                name: "left",
-                kind: ArgKind::PureToken,
-                token: Some("LEFT"),
-                ..Arg::BASE
-            },
-            Arg {
-                name: "right",
-                kind: ArgKind::PureToken,
-                token: Some("RIGHT"),
-                ..Arg::BASE
-            },
-        ],
-        ..Arg::BASE
-    }
-}
+/// `LEFT` or `RIGHT`
+const WHERE: Arg =
+    Arg::one_of("where").args(&[Arg::word("left", "LEFT"), Arg::word("right", "RIGHT")]);
 
 /// The end of a list that argument `index` names.
 fn end(ctx: &Context<'_, '_>, index: usize) -> Result<End, CommandError> {

@@ -5,7 +5,7 @@ use smallvec::SmallVec;
 use values::{DIGITS, Element, End, List, Thresholds};
 
 use super::push::push_all;
-use super::{DESTINATION, SOURCE, TIMEOUT, elements_popped, end, end_argument, outermost, pushed};
+use super::{DESTINATION, SOURCE, TIMEOUT, WHERE, elements_popped, end, outermost, pushed};
 use crate::blocking::{self, Block, Wakes};
 use crate::command::*;
 use crate::context::{Context, EventClass, Key};
@@ -13,41 +13,30 @@ use crate::error::CommandError;
 
 /// What a move does to its keys: an element leaves the first and comes into the second.
 pub(super) const MOVED_KEYS: &[KeySpec] = &[
-    KeySpec::one(1, KeyFlags::RW.or(KeyFlags::ACCESS).or(KeyFlags::DELETE)),
+    KeySpec::one(1, KeyFlags::RW_ACCESS_DELETE),
     KeySpec::one(2, KeyFlags::RW.or(KeyFlags::INSERT)),
 ];
 
 /// What all moves have in common.
-pub(super) const MOVE: Command = Command {
-    flags: Flags::WRITE.or(Flags::DENYOOM),
-    categories: Categories::LIST.or(Categories::SLOW).or(Categories::WRITE),
-    keys: MOVED_KEYS,
-    group: Group::List,
-    complexity: "O(1)",
-    ..Command::BASE
-};
+pub(super) const MOVE: Command = Command::BASE
+    .group(Group::List)
+    .flags(Flags::WRITE.or(Flags::DENYOOM))
+    .complexity("O(1)")
+    .keys(MOVED_KEYS);
 
 /// What all moves that may wait have in common.
-pub(super) const BLOCKING_MOVE: Command = Command {
-    flags: MOVE.flags.or(Flags::BLOCKING),
-    categories: MOVE.categories.or(Categories::BLOCKING),
-    ..MOVE
-};
+pub(super) const BLOCKING_MOVE: Command = MOVE.flags(Flags::BLOCKING);
 
-pub(super) const LMOVE: Command = Command {
-    name: "lmove",
-    arity: 5,
-    since: "6.2.0",
-    summary: "Moves an element from one end of a list to one end of another and returns it.",
-    args: &[
+pub(super) const LMOVE: Command = MOVE
+    .named("lmove", 5, lmove)
+    .since("6.2.0")
+    .summary("Moves an element from one end of a list to one end of another and returns it.")
+    .args(&[
         SOURCE,
         DESTINATION,
-        end_argument("wherefrom"),
-        end_argument("whereto"),
-    ],
-    handler: lmove,
-    ..MOVE
-};
+        WHERE.named("wherefrom"),
+        WHERE.named("whereto"),
+    ]);
 
 pub(super) fn lmove(ctx: &mut Context<'_, '_>) -> CommandResult {
     let (from, to) = (end(ctx, 3)?, end(ctx, 4)?);
@@ -57,15 +46,11 @@ pub(super) fn lmove(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(super) const RPOPLPUSH: Command = Command {
-    name: "rpoplpush",
-    arity: 3,
-    since: "1.2.0",
-    summary: "Moves the last element of a list to the front of another and returns it.",
-    args: &[SOURCE, DESTINATION],
-    handler: rpoplpush,
-    ..MOVE
-};
+pub(super) const RPOPLPUSH: Command = MOVE
+    .named("rpoplpush", 3, rpoplpush)
+    .since("1.2.0")
+    .summary("Moves the last element of a list to the front of another and returns it.")
+    .args(&[SOURCE, DESTINATION]);
 
 pub(super) fn rpoplpush(ctx: &mut Context<'_, '_>) -> CommandResult {
     if !move_one(ctx, End::Back, End::Front)? {
@@ -74,21 +59,20 @@ pub(super) fn rpoplpush(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(super) const BLMOVE: Command = Command {
-    name: "blmove",
-    arity: 6,
-    since: "6.2.0",
-    summary: "Moves an element from one end of a list to one end of another and returns it; waits until there is one.",
-    args: &[
+pub(super) const BLMOVE: Command = BLOCKING_MOVE
+    .named("blmove", 6, blmove)
+    .since("6.2.0")
+    .summary(
+        "Moves an element from one end of a list to one end of another and returns it; waits \
+         until there is one.",
+    )
+    .args(&[
         SOURCE,
         DESTINATION,
-        end_argument("wherefrom"),
-        end_argument("whereto"),
+        WHERE.named("wherefrom"),
+        WHERE.named("whereto"),
         TIMEOUT,
-    ],
-    handler: blmove,
-    ..BLOCKING_MOVE
-};
+    ]);
 
 pub(super) fn blmove(ctx: &mut Context<'_, '_>) -> CommandResult {
     let (from, to) = (end(ctx, 3)?, end(ctx, 4)?);
@@ -101,15 +85,14 @@ pub(super) fn blmove(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(super) const BRPOPLPUSH: Command = Command {
-    name: "brpoplpush",
-    arity: 4,
-    since: "2.2.0",
-    summary: "Moves the last element of a list to the front of another and returns it; waits until there is one.",
-    args: &[SOURCE, DESTINATION, TIMEOUT],
-    handler: brpoplpush,
-    ..BLOCKING_MOVE
-};
+pub(super) const BRPOPLPUSH: Command = BLOCKING_MOVE
+    .named("brpoplpush", 4, brpoplpush)
+    .since("2.2.0")
+    .summary(
+        "Moves the last element of a list to the front of another and returns it; waits until \
+         there is one.",
+    )
+    .args(&[SOURCE, DESTINATION, TIMEOUT]);
 
 pub(super) fn brpoplpush(ctx: &mut Context<'_, '_>) -> CommandResult {
     let deadline_ms = blocking::deadline(ctx, 3)?;

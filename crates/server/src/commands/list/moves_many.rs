@@ -9,58 +9,19 @@ use values::{DIGITS, End, List, Thresholds};
 use super::moves::{BLOCKING_MOVE, MOVE, moved};
 use super::pop::{COUNT_TOO_SMALL, at_least_one};
 use super::push::push_all;
-use super::{DESTINATION, SOURCE, TIMEOUT, end, end_argument, outermost};
+use super::{DESTINATION, SOURCE, TIMEOUT, WHERE, end, outermost};
 use crate::blocking::{self, Block, Wakes};
 use crate::command::*;
 use crate::context::Context;
 use crate::error::CommandError;
 
-const HOW_MANY: Arg = Arg {
-    name: "how-many",
-    kind: ArgKind::Block,
-    optional: true,
-    args: &[
-        Arg {
-            name: "selector",
-            kind: ArgKind::OneOf,
-            args: &[
-                Arg {
-                    name: "count",
-                    kind: ArgKind::Integer,
-                    token: Some("COUNT"),
-                    ..Arg::BASE
-                },
-                Arg {
-                    name: "exactly",
-                    kind: ArgKind::Integer,
-                    token: Some("EXACTLY"),
-                    ..Arg::BASE
-                },
-            ],
-            ..Arg::BASE
-        },
-        Arg {
-            name: "ordering",
-            kind: ArgKind::OneOf,
-            args: &[
-                Arg {
-                    name: "obo",
-                    kind: ArgKind::PureToken,
-                    token: Some("OBO"),
-                    ..Arg::BASE
-                },
-                Arg {
-                    name: "bulk",
-                    kind: ArgKind::PureToken,
-                    token: Some("BULK"),
-                    ..Arg::BASE
-                },
-            ],
-            ..Arg::BASE
-        },
-    ],
-    ..Arg::BASE
-};
+const HOW_MANY: Arg = Arg::block("how-many").optional().args(&[
+    Arg::one_of("selector").args(&[
+        Arg::integer("count").token("COUNT"),
+        Arg::integer("exactly").token("EXACTLY"),
+    ]),
+    Arg::one_of("ordering").args(&[Arg::word("obo", "OBO"), Arg::word("bulk", "BULK")]),
+]);
 
 /// What the words behind the keys ask for.
 struct Request {
@@ -137,22 +98,21 @@ impl Elements {
     }
 }
 
-pub(super) const LMOVEM: Command = Command {
-    name: "lmovem",
-    arity: -5,
-    since: "8.10.0",
-    summary: "Moves up to or exactly so many elements from one end of a list to one end of another and returns them.",
-    complexity: "O(N) in the number of elements moved.",
-    args: &[
+pub(super) const LMOVEM: Command = MOVE
+    .named("lmovem", -5, lmovem)
+    .since("8.10.0")
+    .summary(
+        "Moves up to or exactly so many elements from one end of a list to one end of another \
+         and returns them.",
+    )
+    .complexity("O(N) in the number of elements moved.")
+    .args(&[
         SOURCE,
         DESTINATION,
-        end_argument("wherefrom"),
-        end_argument("whereto"),
+        WHERE.named("wherefrom"),
+        WHERE.named("whereto"),
         HOW_MANY,
-    ],
-    handler: lmovem,
-    ..MOVE
-};
+    ]);
 
 pub(super) fn lmovem(ctx: &mut Context<'_, '_>) -> CommandResult {
     let request = Request::parse(ctx, 5)?;
@@ -162,23 +122,22 @@ pub(super) fn lmovem(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(super) const BLMOVEM: Command = Command {
-    name: "blmovem",
-    arity: -6,
-    since: "8.10.0",
-    summary: "Moves up to or exactly so many elements from one end of a list to one end of another and returns them; waits until there are enough.",
-    complexity: "O(N) in the number of elements moved.",
-    args: &[
+pub(super) const BLMOVEM: Command = BLOCKING_MOVE
+    .named("blmovem", -6, blmovem)
+    .since("8.10.0")
+    .summary(
+        "Moves up to or exactly so many elements from one end of a list to one end of another \
+         and returns them; waits until there are enough.",
+    )
+    .complexity("O(N) in the number of elements moved.")
+    .args(&[
         SOURCE,
         DESTINATION,
-        end_argument("wherefrom"),
-        end_argument("whereto"),
+        WHERE.named("wherefrom"),
+        WHERE.named("whereto"),
         TIMEOUT,
         HOW_MANY,
-    ],
-    handler: blmovem,
-    ..BLOCKING_MOVE
-};
+    ]);
 
 pub(super) fn blmovem(ctx: &mut Context<'_, '_>) -> CommandResult {
     let request = Request::parse(ctx, 6)?;

@@ -5,54 +5,35 @@ use std::ops::ControlFlow;
 
 use values::{End, List, Thresholds};
 
-use super::{KEY, KEYS, TIMEOUT, elements_popped, end, end_argument, outermost};
+use super::{TIMEOUT, WHERE, elements_popped, end, outermost};
 use crate::blocking::{self, Block, Wakes};
 use crate::command::*;
 use crate::context::{Context, ElementReply, Key};
 use crate::error::CommandError;
 
 /// LPOP and RPOP differ in the end only.
-const POP: Command = Command {
-    arity: -2,
-    flags: Flags::WRITE.or(Flags::FAST),
-    categories: Categories::FAST.or(Categories::LIST).or(Categories::WRITE),
-    keys: &[KeySpec::one(1, POPPED_KEY)],
-    group: Group::List,
-    since: "1.0.0",
-    complexity: "O(N) in the number of elements returned.",
-    args: &[
-        KEY,
-        Arg {
-            name: "count",
-            kind: ArgKind::Integer,
-            optional: true,
-            since: Some("6.2.0"),
-            ..Arg::BASE
-        },
-    ],
-    ..Command::BASE
-};
+const POP: Command = Command::BASE
+    .group(Group::List)
+    .since("1.0.0")
+    .flags(Flags::WRITE.or(Flags::FAST))
+    .complexity("O(N) in the number of elements returned.")
+    .keys(&[KeySpec::one(1, POPPED_KEY)])
+    .args(&[Arg::KEY, Arg::integer("count").since("6.2.0").optional()]);
 
 /// What a pop does to its keys.
-const POPPED_KEY: KeyFlags = KeyFlags::RW.or(KeyFlags::ACCESS).or(KeyFlags::DELETE);
+const POPPED_KEY: KeyFlags = KeyFlags::RW_ACCESS_DELETE;
 
-pub(super) const LPOP: Command = Command {
-    name: "lpop",
-    summary: "Removes and returns the first element, or so many of the first ones.",
-    handler: lpop,
-    ..POP
-};
+pub(super) const LPOP: Command = POP
+    .named("lpop", -2, lpop)
+    .summary("Removes and returns the first element, or so many of the first ones.");
 
 pub(super) fn lpop(ctx: &mut Context<'_, '_>) -> CommandResult {
     pop(ctx, End::Front)
 }
 
-pub(super) const RPOP: Command = Command {
-    name: "rpop",
-    summary: "Removes and returns the last element, or so many of the last ones.",
-    handler: rpop,
-    ..POP
-};
+pub(super) const RPOP: Command = POP
+    .named("rpop", -2, rpop)
+    .summary("Removes and returns the last element, or so many of the last ones.");
 
 pub(super) fn rpop(ctx: &mut Context<'_, '_>) -> CommandResult {
     pop(ctx, End::Back)
@@ -119,34 +100,14 @@ fn take_many(
     list.remove_range(range, limits)
 }
 
-pub(super) const LMPOP: Command = Command {
-    name: "lmpop",
-    arity: -4,
-    flags: Flags::WRITE,
-    categories: Categories::LIST.or(Categories::SLOW).or(Categories::WRITE),
-    keys: &[KeySpec::counted(1, POPPED_KEY)],
-    group: Group::List,
-    since: "7.0.0",
-    summary: "Removes and returns elements from one end of the first of several lists that exists.",
-    complexity: "O(N+M) with N keys and M elements returned.",
-    args: &[NUMKEYS, KEYS, end_argument("where"), COUNT],
-    handler: lmpop,
-    ..Command::BASE
-};
-
-const NUMKEYS: Arg = Arg {
-    name: "numkeys",
-    kind: ArgKind::Integer,
-    ..Arg::BASE
-};
-
-const COUNT: Arg = Arg {
-    name: "count",
-    kind: ArgKind::Integer,
-    token: Some("COUNT"),
-    optional: true,
-    ..Arg::BASE
-};
+pub(super) const LMPOP: Command = Command::new("lmpop", -4, lmpop)
+    .group(Group::List)
+    .since("7.0.0")
+    .flags(Flags::WRITE)
+    .summary("Removes and returns elements from one end of the first of several lists that exists.")
+    .complexity("O(N+M) with N keys and M elements returned.")
+    .keys(&[KeySpec::counted(1, POPPED_KEY)])
+    .args(&[Arg::NUMKEYS, Arg::KEYS, WHERE, Arg::COUNT]);
 
 pub(super) fn lmpop(ctx: &mut Context<'_, '_>) -> CommandResult {
     let request = MultiPop::parse(ctx, 1)?;
@@ -250,38 +211,27 @@ fn log_pop(ctx: &mut Context<'_, '_>, key: Key<'_>, end: End, count: Option<usiz
 }
 
 /// BLPOP and BRPOP differ in the end only.
-const BLOCKING_POP: Command = Command {
-    arity: -3,
-    flags: Flags::WRITE.or(Flags::BLOCKING),
-    categories: Categories::BLOCKING
-        .or(Categories::LIST)
-        .or(Categories::SLOW)
-        .or(Categories::WRITE),
-    keys: &[KeySpec::range(1, -2, 1, POPPED_KEY)],
-    group: Group::List,
-    since: "2.0.0",
-    complexity: "O(N) in the number of keys.",
-    args: &[KEYS, TIMEOUT],
-    ..Command::BASE
-};
+const BLOCKING_POP: Command = Command::BASE
+    .group(Group::List)
+    .since("2.0.0")
+    .flags(Flags::WRITE.or(Flags::BLOCKING))
+    .complexity("O(N) in the number of keys.")
+    .keys(&[KeySpec::range(1, -2, 1, POPPED_KEY)])
+    .args(&[Arg::KEYS, TIMEOUT]);
 
-pub(super) const BLPOP: Command = Command {
-    name: "blpop",
-    summary: "Removes and returns the first element of the first of several lists that exists; waits until one does.",
-    handler: blpop,
-    ..BLOCKING_POP
-};
+pub(super) const BLPOP: Command = BLOCKING_POP.named("blpop", -3, blpop).summary(
+    "Removes and returns the first element of the first of several lists that exists; waits \
+         until one does.",
+);
 
 pub(super) fn blpop(ctx: &mut Context<'_, '_>) -> CommandResult {
     blocking_pop(ctx, End::Front)
 }
 
-pub(super) const BRPOP: Command = Command {
-    name: "brpop",
-    summary: "Removes and returns the last element of the first of several lists that exists; waits until one does.",
-    handler: brpop,
-    ..BLOCKING_POP
-};
+pub(super) const BRPOP: Command = BLOCKING_POP.named("brpop", -3, brpop).summary(
+    "Removes and returns the last element of the first of several lists that exists; waits \
+         until one does.",
+);
 
 pub(super) fn brpop(ctx: &mut Context<'_, '_>) -> CommandResult {
     blocking_pop(ctx, End::Back)
@@ -292,23 +242,17 @@ fn blocking_pop(ctx: &mut Context<'_, '_>, end: End) -> CommandResult {
     pop_or_wait(ctx, last, (1, last), end, None)
 }
 
-pub(super) const BLMPOP: Command = Command {
-    name: "blmpop",
-    arity: -5,
-    flags: Flags::WRITE.or(Flags::BLOCKING),
-    categories: Categories::BLOCKING
-        .or(Categories::LIST)
-        .or(Categories::SLOW)
-        .or(Categories::WRITE),
-    keys: &[KeySpec::counted(2, POPPED_KEY)],
-    group: Group::List,
-    since: "7.0.0",
-    summary: "Removes and returns elements from one end of the first of several lists that exists; waits until one does.",
-    complexity: "O(N+M) with N keys and M elements returned.",
-    args: &[TIMEOUT, NUMKEYS, KEYS, end_argument("where"), COUNT],
-    handler: blmpop,
-    ..Command::BASE
-};
+pub(super) const BLMPOP: Command = Command::new("blmpop", -5, blmpop)
+    .group(Group::List)
+    .since("7.0.0")
+    .flags(Flags::WRITE.or(Flags::BLOCKING))
+    .summary(
+        "Removes and returns elements from one end of the first of several lists that exists; \
+         waits until one does.",
+    )
+    .complexity("O(N+M) with N keys and M elements returned.")
+    .keys(&[KeySpec::counted(2, POPPED_KEY)])
+    .args(&[TIMEOUT, Arg::NUMKEYS, Arg::KEYS, WHERE, Arg::COUNT]);
 
 pub(super) fn blmpop(ctx: &mut Context<'_, '_>) -> CommandResult {
     let request = MultiPop::parse(ctx, 2)?;

@@ -3,72 +3,50 @@
 use keyspace::{NewValue, Value};
 use values::{End, List};
 
-use super::{ELEMENT, KEY, pushed};
+use super::{ELEMENT, pushed};
 use crate::command::*;
 use crate::context::{Context, EventClass, Expiry, Key};
 use crate::error::CommandError;
 
 /// All pushes take the same arguments.
-const PUSH: Command = Command {
-    arity: -3,
-    flags: Flags::WRITE.or(Flags::DENYOOM).or(Flags::FAST),
-    categories: Categories::FAST.or(Categories::LIST).or(Categories::WRITE),
-    keys: &[KeySpec::one(1, KeyFlags::RW.or(KeyFlags::INSERT))],
-    group: Group::List,
-    complexity: "O(1) for each element added.",
-    args: &[
-        KEY,
-        Arg {
-            multiple: true,
-            ..ELEMENT
-        },
-    ],
-    ..Command::BASE
-};
+const PUSH: Command = Command::BASE
+    .group(Group::List)
+    .flags(Flags::WRITE.or(Flags::DENYOOM).or(Flags::FAST))
+    .complexity("O(1) for each element added.")
+    .keys(&[KeySpec::one(1, KeyFlags::RW.or(KeyFlags::INSERT))])
+    .args(&[Arg::KEY, ELEMENT.multiple()]);
 
-pub(super) const LPUSH: Command = Command {
-    name: "lpush",
-    since: "1.0.0",
-    summary: "Adds elements before the first one, one after the other, to a list that is made if there is none.",
-    handler: lpush,
-    ..PUSH
-};
+pub(super) const LPUSH: Command = PUSH.named("lpush", -3, lpush).since("1.0.0").summary(
+    "Adds elements before the first one, one after the other, to a list that is made if \
+         there is none.",
+);
 
 pub(super) fn lpush(ctx: &mut Context<'_, '_>) -> CommandResult {
     push(ctx, End::Front, false)
 }
 
-pub(super) const LPUSHX: Command = Command {
-    name: "lpushx",
-    since: "2.2.0",
-    summary: "Adds elements before the first one, if there is a list.",
-    handler: lpushx,
-    ..PUSH
-};
+pub(super) const LPUSHX: Command = PUSH
+    .named("lpushx", -3, lpushx)
+    .since("2.2.0")
+    .summary("Adds elements before the first one, if there is a list.");
 
 pub(super) fn lpushx(ctx: &mut Context<'_, '_>) -> CommandResult {
     push(ctx, End::Front, true)
 }
 
-pub(super) const RPUSH: Command = Command {
-    name: "rpush",
-    since: "1.0.0",
-    summary: "Adds elements behind the last one, to a list that is made if there is none.",
-    handler: rpush,
-    ..PUSH
-};
+pub(super) const RPUSH: Command = PUSH
+    .named("rpush", -3, rpush)
+    .since("1.0.0")
+    .summary("Adds elements behind the last one, to a list that is made if there is none.");
 
 pub(super) fn rpush(ctx: &mut Context<'_, '_>) -> CommandResult {
     push(ctx, End::Back, false)
 }
 
-pub(super) const RPUSHX: Command = Command {
-    name: "rpushx",
-    since: "2.2.0",
-    summary: "Adds elements behind the last one, if there is a list.",
-    handler: rpushx,
-    ..PUSH
-};
+pub(super) const RPUSHX: Command = PUSH
+    .named("rpushx", -3, rpushx)
+    .since("2.2.0")
+    .summary("Adds elements behind the last one, if there is a list.");
 
 pub(super) fn rpushx(ctx: &mut Context<'_, '_>) -> CommandResult {
     push(ctx, End::Back, true)

@@ -2,32 +2,22 @@
 
 use std::ops::ControlFlow;
 
-use super::{ELEMENT, KEY, place, places};
+use super::{ELEMENT, place, places};
 use crate::command::*;
 use crate::context::{Context, ElementReply};
 use crate::error::CommandError;
 
-pub(super) const LINDEX: Command = Command {
-    name: "lindex",
-    arity: 3,
-    flags: Flags::READONLY,
-    categories: Categories::LIST.or(Categories::READ).or(Categories::SLOW),
-    keys: &[KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS))],
-    group: Group::List,
-    since: "1.0.0",
-    summary: "Returns the element at an index.",
-    complexity: "O(N) in the number of elements between the index and the nearest end; O(1) for the first and the last.",
-    args: &[
-        KEY,
-        Arg {
-            name: "index",
-            kind: ArgKind::Integer,
-            ..Arg::BASE
-        },
-    ],
-    handler: lindex,
-    ..Command::BASE
-};
+pub(super) const LINDEX: Command = Command::new("lindex", 3, lindex)
+    .group(Group::List)
+    .since("1.0.0")
+    .flags(Flags::READONLY)
+    .summary("Returns the element at an index.")
+    .complexity(
+        "O(N) in the number of elements between the index and the nearest end; O(1) for the \
+         first and the last.",
+    )
+    .keys(&[KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS))])
+    .args(&[Arg::KEY, Arg::integer("index")]);
 
 pub(super) fn lindex(ctx: &mut Context<'_, '_>) -> CommandResult {
     let index = ctx.integer(2);
@@ -44,20 +34,14 @@ pub(super) fn lindex(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(super) const LLEN: Command = Command {
-    name: "llen",
-    arity: 2,
-    flags: Flags::READONLY.or(Flags::FAST),
-    categories: Categories::FAST.or(Categories::LIST).or(Categories::READ),
-    keys: &[KeySpec::one(1, KeyFlags::RO)],
-    group: Group::List,
-    since: "1.0.0",
-    summary: "Returns the number of elements.",
-    complexity: "O(1)",
-    args: &[KEY],
-    handler: llen,
-    ..Command::BASE
-};
+pub(super) const LLEN: Command = Command::new("llen", 2, llen)
+    .group(Group::List)
+    .since("1.0.0")
+    .flags(Flags::READONLY.or(Flags::FAST))
+    .summary("Returns the number of elements.")
+    .complexity("O(1)")
+    .keys(&[KeySpec::one(1, KeyFlags::RO)])
+    .args(&[Arg::KEY]);
 
 pub(super) fn llen(ctx: &mut Context<'_, '_>) -> CommandResult {
     let key = ctx.key(1);
@@ -66,32 +50,14 @@ pub(super) fn llen(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(super) const LRANGE: Command = Command {
-    name: "lrange",
-    arity: 4,
-    flags: Flags::READONLY,
-    categories: Categories::LIST.or(Categories::READ).or(Categories::SLOW),
-    keys: &[KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS))],
-    group: Group::List,
-    since: "1.0.0",
-    summary: "Returns the elements of a range of indexes.",
-    complexity: "O(S+N) with N elements returned, S elements away from the nearest end.",
-    args: &[
-        KEY,
-        Arg {
-            name: "start",
-            kind: ArgKind::Integer,
-            ..Arg::BASE
-        },
-        Arg {
-            name: "stop",
-            kind: ArgKind::Integer,
-            ..Arg::BASE
-        },
-    ],
-    handler: lrange,
-    ..Command::BASE
-};
+pub(super) const LRANGE: Command = Command::new("lrange", 4, lrange)
+    .group(Group::List)
+    .since("1.0.0")
+    .flags(Flags::READONLY)
+    .summary("Returns the elements of a range of indexes.")
+    .complexity("O(S+N) with N elements returned, S elements away from the nearest end.")
+    .keys(&[KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS))])
+    .args(&[Arg::KEY, Arg::integer("start"), Arg::integer("stop")]);
 
 pub(super) fn lrange(ctx: &mut Context<'_, '_>) -> CommandResult {
     let (start, stop) = (ctx.integer(2)?, ctx.integer(3)?);
@@ -173,44 +139,20 @@ fn not_negative(
         .ok_or(CommandError::line(error))
 }
 
-pub(super) const LPOS: Command = Command {
-    name: "lpos",
-    arity: -3,
-    flags: Flags::READONLY,
-    categories: Categories::LIST.or(Categories::READ).or(Categories::SLOW),
-    keys: &[KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS))],
-    group: Group::List,
-    since: "6.0.6",
-    summary: "Returns the indexes at which an element stands.",
-    complexity: "O(N) in the number of elements compared, at most the length of the list.",
-    args: &[
-        KEY,
+pub(super) const LPOS: Command = Command::new("lpos", -3, lpos)
+    .group(Group::List)
+    .since("6.0.6")
+    .flags(Flags::READONLY)
+    .summary("Returns the indexes at which an element stands.")
+    .complexity("O(N) in the number of elements compared, at most the length of the list.")
+    .keys(&[KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS))])
+    .args(&[
+        Arg::KEY,
         ELEMENT,
-        Arg {
-            name: "rank",
-            kind: ArgKind::Integer,
-            token: Some("RANK"),
-            optional: true,
-            ..Arg::BASE
-        },
-        Arg {
-            name: "num-matches",
-            kind: ArgKind::Integer,
-            token: Some("COUNT"),
-            optional: true,
-            ..Arg::BASE
-        },
-        Arg {
-            name: "len",
-            kind: ArgKind::Integer,
-            token: Some("MAXLEN"),
-            optional: true,
-            ..Arg::BASE
-        },
-    ],
-    handler: lpos,
-    ..Command::BASE
-};
+        Arg::integer("rank").option("RANK"),
+        Arg::integer("num-matches").option("COUNT"),
+        Arg::integer("len").option("MAXLEN"),
+    ]);
 
 pub(super) fn lpos(ctx: &mut Context<'_, '_>) -> CommandResult {
     let search = Search::parse(ctx)?;

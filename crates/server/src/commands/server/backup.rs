@@ -1,34 +1,24 @@
 //! BACKUP: a copy of the data, made and checked while the server goes on.
 
 use crate::backup;
-use crate::command::{Arg, Categories, Command, CommandResult, Flags, Group, Outcome};
+use crate::command::{Arg, Command, CommandResult, Flags, Group, Outcome};
 use crate::context::Context;
 use crate::error::CommandError;
 
 /// Longest name of a backup, in bytes: what file systems take, less `.partial`.
 const NAME_MAX: usize = 240;
 
-pub(crate) const BACKUP: Command = Command {
-    name: "backup",
-    arity: 2,
-    flags: Flags::NO_ASYNC_LOADING
-        .or(Flags::ADMIN)
-        .or(Flags::NOSCRIPT)
-        .or(Flags::NO_MULTI),
-    categories: Categories::ADMIN
-        .or(Categories::DANGEROUS)
-        .or(Categories::SLOW),
-    group: Group::Server,
-    since: "8.0.0",
-    summary: "Copies the data to a directory of this name below backup-dir, and checks the copy, in the background.",
-    complexity: "O(1) for the caller",
-    args: &[Arg {
-        name: "name",
-        ..Arg::BASE
-    }],
-    handler: backup,
-    ..Command::BASE
-};
+pub(crate) const BACKUP: Command = Command::new("backup", 2, backup)
+    .group(Group::Server)
+    .since("8.0.0")
+    .flags(Flags::NO_ASYNC_LOADING.or(Flags::ADMIN).or(Flags::NOSCRIPT))
+    .flags(Flags::NO_MULTI)
+    .summary(
+        "Copies the data to a directory of this name below backup-dir, and checks the copy, in \
+         the background.",
+    )
+    .complexity("O(1) for the caller")
+    .args(&[Arg::string("name")]);
 fn backup(ctx: &mut Context<'_, '_>) -> CommandResult {
     let name = name(ctx.arg(1))?;
     backup::start(ctx.server, name)?;

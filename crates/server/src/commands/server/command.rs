@@ -12,17 +12,15 @@ use crate::table::Resolved;
 use crate::table::{Entry, KeyPosition, flag_names, key_positions};
 use resp::{Args, Reply};
 
-pub(crate) const COMMAND: Command = Command {
-    name: "command",
-    arity: -1,
-    flags: Flags::LOADING.or(Flags::STALE).or(Flags::SENTINEL),
-    categories: Categories::CONNECTION.or(Categories::SLOW),
-    group: Group::Server,
-    since: "2.8.13",
-    summary: "Describes all commands.",
-    complexity: "O(N) in the number of commands",
-    hints: &["nondeterministic_output_order"],
-    subcommands: &[
+pub(crate) const COMMAND: Command = Command::new("command", -1, command)
+    .group(Group::Server)
+    .since("2.8.13")
+    .flags(Flags::ANY_TIME)
+    .categories(Categories::CONNECTION)
+    .summary("Describes all commands.")
+    .complexity("O(N) in the number of commands")
+    .hints(&["nondeterministic_output_order"])
+    .subcommands(&[
         &COMMAND_COUNT,
         &COMMAND_DOCS,
         &COMMAND_GETKEYS,
@@ -30,10 +28,7 @@ pub(crate) const COMMAND: Command = Command {
         &COMMAND_HELP,
         &COMMAND_INFO,
         &COMMAND_LIST,
-    ],
-    handler: command,
-    ..Command::BASE
-};
+    ]);
 fn command(ctx: &mut Context<'_, '_>) -> CommandResult {
     reply_all(ctx);
     Ok(Outcome::Done)
@@ -54,43 +49,27 @@ fn reply_all(ctx: &mut Context<'_, '_>) {
     }
 }
 
-pub(crate) const COMMAND_COUNT: Command = Command {
-    name: "count",
-    arity: 2,
-    flags: Flags::LOADING.or(Flags::STALE).or(Flags::SENTINEL),
-    categories: Categories::CONNECTION.or(Categories::SLOW),
-    group: Group::Server,
-    since: "2.8.13",
-    summary: "Counts the commands.",
-    complexity: "O(1)",
-    handler: command_count,
-    ..Command::BASE
-};
+pub(crate) const COMMAND_COUNT: Command = Command::new("count", 2, command_count)
+    .group(Group::Server)
+    .since("2.8.13")
+    .flags(Flags::ANY_TIME)
+    .categories(Categories::CONNECTION)
+    .summary("Counts the commands.")
+    .complexity("O(1)");
 fn command_count(ctx: &mut Context<'_, '_>) -> CommandResult {
     ctx.reply.integer(ctx.server.commands.len() as i64);
     Ok(Outcome::Done)
 }
 
-pub(crate) const COMMAND_INFO: Command = Command {
-    name: "info",
-    arity: -2,
-    flags: Flags::LOADING.or(Flags::STALE).or(Flags::SENTINEL),
-    categories: Categories::CONNECTION.or(Categories::SLOW),
-    group: Group::Server,
-    since: "2.8.13",
-    summary: "Describes the named commands, or all.",
-    complexity: "O(N) in the number of commands",
-    hints: &["nondeterministic_output_order"],
-    args: &[Arg {
-        name: "command-name",
-        kind: ArgKind::String,
-        optional: true,
-        multiple: true,
-        ..Arg::BASE
-    }],
-    handler: command_info,
-    ..Command::BASE
-};
+pub(crate) const COMMAND_INFO: Command = Command::new("info", -2, command_info)
+    .group(Group::Server)
+    .since("2.8.13")
+    .flags(Flags::ANY_TIME)
+    .categories(Categories::CONNECTION)
+    .summary("Describes the named commands, or all.")
+    .complexity("O(N) in the number of commands")
+    .hints(&["nondeterministic_output_order"])
+    .args(&[Arg::string("command-name").optional().multiple()]);
 fn command_info(ctx: &mut Context<'_, '_>) -> CommandResult {
     if ctx.args.len() == 2 {
         reply_all(ctx);
@@ -138,11 +117,7 @@ fn reply_info(reply: &mut Reply<'_>, entry: &Entry) {
 }
 
 fn category_names(command: &Command) -> impl Iterator<Item = &'static str> {
-    let set = command.all_categories();
-    (0u32..)
-        .zip(Categories::NAMES)
-        .filter(move |(bit, _)| set.0 & (1 << bit) != 0)
-        .map(|(_, name)| name)
+    command.all_categories().names()
 }
 
 fn reply_words(reply: &mut Reply<'_>, words: &[impl AsRef<str>]) {
@@ -150,19 +125,14 @@ fn reply_words(reply: &mut Reply<'_>, words: &[impl AsRef<str>]) {
     words.iter().for_each(|word| reply.simple(word.as_ref()));
 }
 
-fn reply_key_flags(reply: &mut Reply<'_>, flags: u16) {
-    let names: Vec<&str> = (0u16..)
-        .zip(KeyFlags::NAMES)
-        .filter(|(bit, _)| flags & (1 << bit) != 0)
-        .map(|(_, name)| name)
-        .collect();
-    reply_words(reply, &names);
+fn reply_key_flags(reply: &mut Reply<'_>, flags: KeyFlags) {
+    reply_words(reply, &flags.names().collect::<Vec<_>>());
 }
 
 fn reply_key_spec(reply: &mut Reply<'_>, spec: &KeySpec) {
     reply.map(3);
     reply.bulk(b"flags");
-    reply_key_flags(reply, spec.flags.0);
+    reply_key_flags(reply, spec.flags);
     reply.bulk(b"begin_search");
     match spec.begin {
         BeginSearch::Index(index) => reply_part(reply, "index", &[("index", index)]),
@@ -207,26 +177,15 @@ fn reply_part(reply: &mut Reply<'_>, kind: &str, fields: &[(&str, i32)]) {
     }
 }
 
-pub(crate) const COMMAND_DOCS: Command = Command {
-    name: "docs",
-    arity: -2,
-    flags: Flags::LOADING.or(Flags::STALE).or(Flags::SENTINEL),
-    categories: Categories::CONNECTION.or(Categories::SLOW),
-    group: Group::Server,
-    since: "7.0.0",
-    summary: "Documents the named commands, or all.",
-    complexity: "O(N) in the number of commands",
-    hints: &["nondeterministic_output_order"],
-    args: &[Arg {
-        name: "command-name",
-        kind: ArgKind::String,
-        optional: true,
-        multiple: true,
-        ..Arg::BASE
-    }],
-    handler: command_docs,
-    ..Command::BASE
-};
+pub(crate) const COMMAND_DOCS: Command = Command::new("docs", -2, command_docs)
+    .group(Group::Server)
+    .since("7.0.0")
+    .flags(Flags::ANY_TIME)
+    .categories(Categories::CONNECTION)
+    .summary("Documents the named commands, or all.")
+    .complexity("O(N) in the number of commands")
+    .hints(&["nondeterministic_output_order"])
+    .args(&[Arg::string("command-name").optional().multiple()]);
 fn command_docs(ctx: &mut Context<'_, '_>) -> CommandResult {
     let entries: Vec<&'static Entry> = if ctx.args.len() == 2 {
         sorted(ctx)
@@ -364,46 +323,19 @@ impl Only<'_> {
     }
 }
 
-pub(crate) const COMMAND_LIST: Command = Command {
-    name: "list",
-    arity: -2,
-    flags: Flags::LOADING.or(Flags::STALE).or(Flags::SENTINEL),
-    categories: Categories::CONNECTION.or(Categories::SLOW),
-    group: Group::Server,
-    since: "7.0.0",
-    summary: "Returns the names of the commands.",
-    complexity: "O(N) in the number of commands",
-    hints: &["nondeterministic_output_order"],
-    args: &[Arg {
-        name: "filterby",
-        kind: ArgKind::OneOf,
-        token: Some("FILTERBY"),
-        optional: true,
-        args: &[
-            Arg {
-                name: "module-name",
-                kind: ArgKind::String,
-                token: Some("MODULE"),
-                ..Arg::BASE
-            },
-            Arg {
-                name: "category",
-                kind: ArgKind::String,
-                token: Some("ACLCAT"),
-                ..Arg::BASE
-            },
-            Arg {
-                name: "pattern",
-                kind: ArgKind::Pattern,
-                token: Some("PATTERN"),
-                ..Arg::BASE
-            },
-        ],
-        ..Arg::BASE
-    }],
-    handler: command_list,
-    ..Command::BASE
-};
+pub(crate) const COMMAND_LIST: Command = Command::new("list", -2, command_list)
+    .group(Group::Server)
+    .since("7.0.0")
+    .flags(Flags::ANY_TIME)
+    .categories(Categories::CONNECTION)
+    .summary("Returns the names of the commands.")
+    .complexity("O(N) in the number of commands")
+    .hints(&["nondeterministic_output_order"])
+    .args(&[Arg::one_of("filterby").option("FILTERBY").args(&[
+        Arg::string("module-name").token("MODULE"),
+        Arg::string("category").token("ACLCAT"),
+        Arg::pattern("pattern").token("PATTERN"),
+    ])]);
 fn command_list(ctx: &mut Context<'_, '_>) -> CommandResult {
     let only = match ctx.args.len() {
         2 => Only::Everything,
@@ -425,32 +357,17 @@ fn command_list(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(crate) const COMMAND_GETKEYS: Command = Command {
-    name: "getkeys",
-    arity: -3,
-    flags: Flags::LOADING.or(Flags::STALE).or(Flags::SENTINEL),
-    categories: Categories::CONNECTION.or(Categories::SLOW),
-    group: Group::Server,
-    since: "2.8.13",
-    summary: "Returns the keys among the arguments of a command.",
-    complexity: "O(N) in the number of arguments",
-    args: &[
-        Arg {
-            name: "command",
-            kind: ArgKind::String,
-            ..Arg::BASE
-        },
-        Arg {
-            name: "arg",
-            kind: ArgKind::String,
-            optional: true,
-            multiple: true,
-            ..Arg::BASE
-        },
-    ],
-    handler: command_getkeys,
-    ..Command::BASE
-};
+pub(crate) const COMMAND_GETKEYS: Command = Command::new("getkeys", -3, command_getkeys)
+    .group(Group::Server)
+    .since("2.8.13")
+    .flags(Flags::ANY_TIME)
+    .categories(Categories::CONNECTION)
+    .summary("Returns the keys among the arguments of a command.")
+    .complexity("O(N) in the number of arguments")
+    .args(&[
+        Arg::string("command"),
+        Arg::string("arg").optional().multiple(),
+    ]);
 fn command_getkeys(ctx: &mut Context<'_, '_>) -> CommandResult {
     let request = ctx.args.skip(2);
     let keys = find_keys(ctx, request)?;
@@ -461,32 +378,18 @@ fn command_getkeys(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(crate) const COMMAND_GETKEYSANDFLAGS: Command = Command {
-    name: "getkeysandflags",
-    arity: -3,
-    flags: Flags::LOADING.or(Flags::STALE).or(Flags::SENTINEL),
-    categories: Categories::CONNECTION.or(Categories::SLOW),
-    group: Group::Server,
-    since: "7.0.0",
-    summary: "Returns the keys among the arguments of a command, and what happens to them.",
-    complexity: "O(N) in the number of arguments",
-    args: &[
-        Arg {
-            name: "command",
-            kind: ArgKind::String,
-            ..Arg::BASE
-        },
-        Arg {
-            name: "arg",
-            kind: ArgKind::String,
-            optional: true,
-            multiple: true,
-            ..Arg::BASE
-        },
-    ],
-    handler: command_getkeysandflags,
-    ..Command::BASE
-};
+pub(crate) const COMMAND_GETKEYSANDFLAGS: Command =
+    Command::new("getkeysandflags", -3, command_getkeysandflags)
+        .group(Group::Server)
+        .since("7.0.0")
+        .flags(Flags::ANY_TIME)
+        .categories(Categories::CONNECTION)
+        .summary("Returns the keys among the arguments of a command, and what happens to them.")
+        .complexity("O(N) in the number of arguments")
+        .args(&[
+            Arg::string("command"),
+            Arg::string("arg").optional().multiple(),
+        ]);
 fn command_getkeysandflags(ctx: &mut Context<'_, '_>) -> CommandResult {
     let request = ctx.args.skip(2);
     let keys = find_keys(ctx, request)?;
@@ -494,7 +397,7 @@ fn command_getkeysandflags(ctx: &mut Context<'_, '_>) -> CommandResult {
     for key in keys {
         ctx.reply.array(2);
         ctx.reply.bulk(request.arg(key.index));
-        reply_key_flags(&mut ctx.reply, key.flags);
+        reply_key_flags(&mut ctx.reply, KeyFlags(key.flags));
     }
     Ok(Outcome::Done)
 }
@@ -517,43 +420,20 @@ fn find_keys(ctx: &Context<'_, '_>, request: Args<'_>) -> Result<Vec<KeyPosition
             "ERR Invalid arguments specified for command",
         ));
     }
-    settle_variable_flags(entry, request, &mut keys);
+    if let Some(flags_of) = entry.command.variable_flags {
+        let flags = flags_of(request).0;
+        keys.iter_mut().for_each(|key| key.flags = flags);
+    }
     Ok(keys)
 }
 
-/// Flags that depend on the arguments: SET and BITFIELD read when they are asked to, and else only write
-/// or only read.
-fn settle_variable_flags(entry: &Entry, request: Args<'_>, keys: &mut [KeyPosition]) {
-    let has_word = |words: &[&str]| {
-        request.skip(2).iter().any(|arg| {
-            words
-                .iter()
-                .any(|word| arg.eq_ignore_ascii_case(word.as_bytes()))
-        })
-    };
-    let read_and_write = KeyFlags::RW.or(KeyFlags::ACCESS).or(KeyFlags::UPDATE);
-    let flags = match entry.full_name {
-        "set" if has_word(&["get"]) => read_and_write,
-        "set" => KeyFlags::OW.or(KeyFlags::UPDATE),
-        "bitfield" if has_word(&["set", "incrby"]) => read_and_write,
-        "bitfield" => KeyFlags::RO.or(KeyFlags::ACCESS),
-        _ => return,
-    };
-    keys.iter_mut().for_each(|key| key.flags = flags.0);
-}
-
-pub(crate) const COMMAND_HELP: Command = Command {
-    name: "help",
-    arity: 2,
-    flags: Flags::LOADING.or(Flags::STALE).or(Flags::SENTINEL),
-    categories: Categories::CONNECTION.or(Categories::SLOW),
-    group: Group::Server,
-    since: "5.0.0",
-    summary: "Lists the subcommands of COMMAND.",
-    complexity: "O(1)",
-    handler: command_help,
-    ..Command::BASE
-};
+pub(crate) const COMMAND_HELP: Command = Command::new("help", 2, command_help)
+    .group(Group::Server)
+    .since("5.0.0")
+    .flags(Flags::ANY_TIME)
+    .categories(Categories::CONNECTION)
+    .summary("Lists the subcommands of COMMAND.")
+    .complexity("O(1)");
 fn command_help(ctx: &mut Context<'_, '_>) -> CommandResult {
     ctx.help(&[
         "(no subcommand)",

@@ -1,6 +1,6 @@
 //! SLOWLOG and COMMANDLOG; the logs themselves are in [`crate::commandlog`].
 
-use crate::command::{Arg, ArgKind, Categories, Command, CommandResult, Flags, Group, Outcome};
+use crate::command::{Arg, Command, CommandResult, Flags, Group, Outcome};
 use crate::commandlog::{LogEntry, LogKind};
 use crate::context::Context;
 use crate::error::CommandError;
@@ -40,40 +40,21 @@ fn reply_entries(ctx: &mut Context<'_, '_>, entries: &[LogEntry]) {
     }
 }
 
-pub(crate) const SLOWLOG: Command = Command {
-    name: "slowlog",
-    arity: -2,
-    flags: Flags::NONE,
-    categories: Categories::SLOW,
-    group: Group::Server,
-    since: "2.2.12",
-    summary: "A container for commands about slow executions.",
-    complexity: "Depends on the subcommand",
-    subcommands: &[&SLOWLOG_GET, &SLOWLOG_HELP, &SLOWLOG_LEN, &SLOWLOG_RESET],
-    ..Command::BASE
-};
+pub(crate) const SLOWLOG: Command = Command::container("slowlog", -2)
+    .group(Group::Server)
+    .since("2.2.12")
+    .summary("A container for commands about slow executions.")
+    .complexity("Depends on the subcommand")
+    .subcommands(&[&SLOWLOG_GET, &SLOWLOG_HELP, &SLOWLOG_LEN, &SLOWLOG_RESET]);
 
-pub(crate) const SLOWLOG_GET: Command = Command {
-    name: "get",
-    arity: -2,
-    flags: Flags::ADMIN.or(Flags::LOADING).or(Flags::STALE),
-    categories: Categories::ADMIN
-        .or(Categories::DANGEROUS)
-        .or(Categories::SLOW),
-    group: Group::Server,
-    since: "2.2.12",
-    summary: "Returns the newest slow executions.",
-    complexity: "O(N) in the number of entries returned",
-    hints: &["request_policy:all_nodes", "nondeterministic_output"],
-    args: &[Arg {
-        name: "count",
-        kind: ArgKind::Integer,
-        optional: true,
-        ..Arg::BASE
-    }],
-    handler: slowlog_get,
-    ..Command::BASE
-};
+pub(crate) const SLOWLOG_GET: Command = Command::new("get", -2, slowlog_get)
+    .group(Group::Server)
+    .since("2.2.12")
+    .flags(Flags::ADMIN.or(Flags::ANY_TIME))
+    .summary("Returns the newest slow executions.")
+    .complexity("O(N) in the number of entries returned")
+    .hints(&["request_policy:all_nodes", "nondeterministic_output"])
+    .args(&[Arg::integer("count").optional()]);
 fn slowlog_get(ctx: &mut Context<'_, '_>) -> CommandResult {
     let count = match ctx.args.len() {
         2 => COUNT_DEFAULT,
@@ -85,64 +66,42 @@ fn slowlog_get(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(crate) const SLOWLOG_LEN: Command = Command {
-    name: "len",
-    arity: 2,
-    flags: Flags::ADMIN.or(Flags::LOADING).or(Flags::STALE),
-    categories: Categories::ADMIN
-        .or(Categories::DANGEROUS)
-        .or(Categories::SLOW),
-    group: Group::Server,
-    since: "2.2.12",
-    summary: "Counts the logged slow executions.",
-    complexity: "O(1)",
-    hints: &[
+pub(crate) const SLOWLOG_LEN: Command = Command::new("len", 2, slowlog_len)
+    .group(Group::Server)
+    .since("2.2.12")
+    .flags(Flags::ADMIN.or(Flags::ANY_TIME))
+    .summary("Counts the logged slow executions.")
+    .complexity("O(1)")
+    .hints(&[
         "request_policy:all_nodes",
         "response_policy:agg_sum",
         "nondeterministic_output",
-    ],
-    handler: slowlog_len,
-    ..Command::BASE
-};
+    ]);
 fn slowlog_len(ctx: &mut Context<'_, '_>) -> CommandResult {
     let len = ctx.server.commandlog.len(LogKind::Slow);
     ctx.reply.integer(len as i64);
     Ok(Outcome::Done)
 }
 
-pub(crate) const SLOWLOG_RESET: Command = Command {
-    name: "reset",
-    arity: 2,
-    flags: Flags::ADMIN.or(Flags::LOADING).or(Flags::STALE),
-    categories: Categories::ADMIN
-        .or(Categories::DANGEROUS)
-        .or(Categories::SLOW),
-    group: Group::Server,
-    since: "2.2.12",
-    summary: "Forgets the logged slow executions.",
-    complexity: "O(N) in the number of entries",
-    hints: &["request_policy:all_nodes", "response_policy:all_succeeded"],
-    handler: slowlog_reset,
-    ..Command::BASE
-};
+pub(crate) const SLOWLOG_RESET: Command = Command::new("reset", 2, slowlog_reset)
+    .group(Group::Server)
+    .since("2.2.12")
+    .flags(Flags::ADMIN.or(Flags::ANY_TIME))
+    .summary("Forgets the logged slow executions.")
+    .complexity("O(N) in the number of entries")
+    .hints(&["request_policy:all_nodes", "response_policy:all_succeeded"]);
 fn slowlog_reset(ctx: &mut Context<'_, '_>) -> CommandResult {
     ctx.server.commandlog.reset(LogKind::Slow);
     ctx.reply.ok();
     Ok(Outcome::Done)
 }
 
-pub(crate) const SLOWLOG_HELP: Command = Command {
-    name: "help",
-    arity: 2,
-    flags: Flags::LOADING.or(Flags::STALE),
-    categories: Categories::SLOW,
-    group: Group::Server,
-    since: "6.2.0",
-    summary: "Lists the subcommands of SLOWLOG.",
-    complexity: "O(1)",
-    handler: slowlog_help,
-    ..Command::BASE
-};
+pub(crate) const SLOWLOG_HELP: Command = Command::new("help", 2, slowlog_help)
+    .group(Group::Server)
+    .since("6.2.0")
+    .flags(Flags::ANY_TIME)
+    .summary("Lists the subcommands of SLOWLOG.")
+    .complexity("O(1)");
 fn slowlog_help(ctx: &mut Context<'_, '_>) -> CommandResult {
     ctx.help(&[
         "GET [<count>]",
@@ -156,71 +115,33 @@ fn slowlog_help(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(crate) const COMMANDLOG: Command = Command {
-    name: "commandlog",
-    arity: -2,
-    flags: Flags::NONE,
-    categories: Categories::SLOW,
-    group: Group::Server,
-    since: "8.1.0",
-    summary: "A container for commands about slow executions and large requests and replies.",
-    complexity: "Depends on the subcommand",
-    subcommands: &[
+/// The log that a subcommand is about.
+const TYPE: Arg = Arg::one_of("type").args(&[
+    Arg::word("slow", "SLOW"),
+    Arg::word("large-request", "LARGE-REQUEST"),
+    Arg::word("large-reply", "LARGE-REPLY"),
+]);
+
+pub(crate) const COMMANDLOG: Command = Command::container("commandlog", -2)
+    .group(Group::Server)
+    .since("8.1.0")
+    .summary("A container for commands about slow executions and large requests and replies.")
+    .complexity("Depends on the subcommand")
+    .subcommands(&[
         &COMMANDLOG_GET,
         &COMMANDLOG_HELP,
         &COMMANDLOG_LEN,
         &COMMANDLOG_RESET,
-    ],
-    ..Command::BASE
-};
+    ]);
 
-pub(crate) const COMMANDLOG_GET: Command = Command {
-    name: "get",
-    arity: 4,
-    flags: Flags::ADMIN.or(Flags::LOADING).or(Flags::STALE),
-    categories: Categories::ADMIN
-        .or(Categories::DANGEROUS)
-        .or(Categories::SLOW),
-    group: Group::Server,
-    since: "8.1.0",
-    summary: "Returns the newest entries of one of the logs.",
-    complexity: "O(N) in the number of entries returned",
-    hints: &["request_policy:all_nodes", "nondeterministic_output"],
-    args: &[
-        Arg {
-            name: "count",
-            kind: ArgKind::Integer,
-            ..Arg::BASE
-        },
-        Arg {
-            name: "type",
-            kind: ArgKind::OneOf,
-            args: &[
-                Arg {
-                    name: "slow",
-                    kind: ArgKind::PureToken,
-                    token: Some("SLOW"),
-                    ..Arg::BASE
-                },
-                Arg {
-                    name: "large-request",
-                    kind: ArgKind::PureToken,
-                    token: Some("LARGE-REQUEST"),
-                    ..Arg::BASE
-                },
-                Arg {
-                    name: "large-reply",
-                    kind: ArgKind::PureToken,
-                    token: Some("LARGE-REPLY"),
-                    ..Arg::BASE
-                },
-            ],
-            ..Arg::BASE
-        },
-    ],
-    handler: commandlog_get,
-    ..Command::BASE
-};
+pub(crate) const COMMANDLOG_GET: Command = Command::new("get", 4, commandlog_get)
+    .group(Group::Server)
+    .since("8.1.0")
+    .flags(Flags::ADMIN.or(Flags::ANY_TIME))
+    .summary("Returns the newest entries of one of the logs.")
+    .complexity("O(N) in the number of entries returned")
+    .hints(&["request_policy:all_nodes", "nondeterministic_output"])
+    .args(&[Arg::integer("count"), TYPE]);
 fn commandlog_get(ctx: &mut Context<'_, '_>) -> CommandResult {
     let count = count(ctx, 2)?;
     let kind = kind(ctx, 3)?;
@@ -229,114 +150,44 @@ fn commandlog_get(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(crate) const COMMANDLOG_LEN: Command = Command {
-    name: "len",
-    arity: 3,
-    flags: Flags::ADMIN.or(Flags::LOADING).or(Flags::STALE),
-    categories: Categories::ADMIN
-        .or(Categories::DANGEROUS)
-        .or(Categories::SLOW),
-    group: Group::Server,
-    since: "8.1.0",
-    summary: "Counts the entries of one of the logs.",
-    complexity: "O(1)",
-    hints: &[
+pub(crate) const COMMANDLOG_LEN: Command = Command::new("len", 3, commandlog_len)
+    .group(Group::Server)
+    .since("8.1.0")
+    .flags(Flags::ADMIN.or(Flags::ANY_TIME))
+    .summary("Counts the entries of one of the logs.")
+    .complexity("O(1)")
+    .hints(&[
         "request_policy:all_nodes",
         "response_policy:agg_sum",
         "nondeterministic_output",
-    ],
-    args: &[Arg {
-        name: "type",
-        kind: ArgKind::OneOf,
-        args: &[
-            Arg {
-                name: "slow",
-                kind: ArgKind::PureToken,
-                token: Some("SLOW"),
-                ..Arg::BASE
-            },
-            Arg {
-                name: "large-request",
-                kind: ArgKind::PureToken,
-                token: Some("LARGE-REQUEST"),
-                ..Arg::BASE
-            },
-            Arg {
-                name: "large-reply",
-                kind: ArgKind::PureToken,
-                token: Some("LARGE-REPLY"),
-                ..Arg::BASE
-            },
-        ],
-        ..Arg::BASE
-    }],
-    handler: commandlog_len,
-    ..Command::BASE
-};
+    ])
+    .args(&[TYPE]);
 fn commandlog_len(ctx: &mut Context<'_, '_>) -> CommandResult {
     let len = ctx.server.commandlog.len(kind(ctx, 2)?);
     ctx.reply.integer(len as i64);
     Ok(Outcome::Done)
 }
 
-pub(crate) const COMMANDLOG_RESET: Command = Command {
-    name: "reset",
-    arity: 3,
-    flags: Flags::ADMIN.or(Flags::LOADING).or(Flags::STALE),
-    categories: Categories::ADMIN
-        .or(Categories::DANGEROUS)
-        .or(Categories::SLOW),
-    group: Group::Server,
-    since: "8.1.0",
-    summary: "Forgets the entries of one of the logs.",
-    complexity: "O(N) in the number of entries",
-    hints: &["request_policy:all_nodes", "response_policy:all_succeeded"],
-    args: &[Arg {
-        name: "type",
-        kind: ArgKind::OneOf,
-        args: &[
-            Arg {
-                name: "slow",
-                kind: ArgKind::PureToken,
-                token: Some("SLOW"),
-                ..Arg::BASE
-            },
-            Arg {
-                name: "large-request",
-                kind: ArgKind::PureToken,
-                token: Some("LARGE-REQUEST"),
-                ..Arg::BASE
-            },
-            Arg {
-                name: "large-reply",
-                kind: ArgKind::PureToken,
-                token: Some("LARGE-REPLY"),
-                ..Arg::BASE
-            },
-        ],
-        ..Arg::BASE
-    }],
-    handler: commandlog_reset,
-    ..Command::BASE
-};
+pub(crate) const COMMANDLOG_RESET: Command = Command::new("reset", 3, commandlog_reset)
+    .group(Group::Server)
+    .since("8.1.0")
+    .flags(Flags::ADMIN.or(Flags::ANY_TIME))
+    .summary("Forgets the entries of one of the logs.")
+    .complexity("O(N) in the number of entries")
+    .hints(&["request_policy:all_nodes", "response_policy:all_succeeded"])
+    .args(&[TYPE]);
 fn commandlog_reset(ctx: &mut Context<'_, '_>) -> CommandResult {
     ctx.server.commandlog.reset(kind(ctx, 2)?);
     ctx.reply.ok();
     Ok(Outcome::Done)
 }
 
-pub(crate) const COMMANDLOG_HELP: Command = Command {
-    name: "help",
-    arity: 2,
-    flags: Flags::LOADING.or(Flags::STALE),
-    categories: Categories::SLOW,
-    group: Group::Server,
-    since: "8.1.0",
-    summary: "Lists the subcommands of COMMANDLOG.",
-    complexity: "O(1)",
-    handler: commandlog_help,
-    ..Command::BASE
-};
+pub(crate) const COMMANDLOG_HELP: Command = Command::new("help", 2, commandlog_help)
+    .group(Group::Server)
+    .since("8.1.0")
+    .flags(Flags::ANY_TIME)
+    .summary("Lists the subcommands of COMMANDLOG.")
+    .complexity("O(1)");
 fn commandlog_help(ctx: &mut Context<'_, '_>) -> CommandResult {
     ctx.help(&[
         "GET <count> (slow|large-request|large-reply)",

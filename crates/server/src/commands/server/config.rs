@@ -2,56 +2,32 @@
 
 use std::sync::Arc;
 
-use crate::command::{
-    Arg, ArgKind, Categories, Command, CommandResult, Flags, Group, Locks, Outcome,
-};
+use crate::command::{Arg, Command, CommandResult, Flags, Group, Locks, Outcome};
 use crate::config::{Apply, Config, P, SetContext};
 use crate::context::Context;
 use crate::error::CommandError;
 use crate::server::Server;
 
-pub(crate) const CONFIG: Command = Command {
-    name: "config",
-    arity: -2,
-    flags: Flags::NONE,
-    categories: Categories::SLOW,
-    group: Group::Server,
-    since: "2.0.0",
-    summary: "A container for commands about the configuration.",
-    complexity: "Depends on the subcommand",
-    subcommands: &[
+pub(crate) const CONFIG: Command = Command::container("config", -2)
+    .group(Group::Server)
+    .since("2.0.0")
+    .summary("A container for commands about the configuration.")
+    .complexity("Depends on the subcommand")
+    .subcommands(&[
         &CONFIG_GET,
         &CONFIG_HELP,
         &CONFIG_RESETSTAT,
         &CONFIG_REWRITE,
         &CONFIG_SET,
-    ],
-    ..Command::BASE
-};
+    ]);
 
-pub(crate) const CONFIG_GET: Command = Command {
-    name: "get",
-    arity: -3,
-    flags: Flags::ADMIN
-        .or(Flags::NOSCRIPT)
-        .or(Flags::LOADING)
-        .or(Flags::STALE),
-    categories: Categories::ADMIN
-        .or(Categories::DANGEROUS)
-        .or(Categories::SLOW),
-    group: Group::Server,
-    since: "2.0.0",
-    summary: "Returns parameters and their values.",
-    complexity: "O(N) in the number of parameters",
-    args: &[Arg {
-        name: "parameter",
-        kind: ArgKind::String,
-        multiple: true,
-        ..Arg::BASE
-    }],
-    handler: config_get,
-    ..Command::BASE
-};
+pub(crate) const CONFIG_GET: Command = Command::new("get", -3, config_get)
+    .group(Group::Server)
+    .since("2.0.0")
+    .flags(Flags::ADMIN.or(Flags::NOSCRIPT).or(Flags::ANY_TIME))
+    .summary("Returns parameters and their values.")
+    .complexity("O(N) in the number of parameters")
+    .args(&[Arg::string("parameter").multiple()]);
 fn config_get(ctx: &mut Context<'_, '_>) -> CommandResult {
     let patterns: Vec<&[u8]> = ctx.args.skip(2).iter().collect();
     let found = ctx.server.config.get(&patterns);
@@ -93,43 +69,20 @@ fn switch_log_later(server: &Server) -> Result<(), String> {
     Ok(())
 }
 
-pub(crate) const CONFIG_SET: Command = Command {
-    name: "set",
-    arity: -4,
-    flags: Flags::ADMIN
-        .or(Flags::NOSCRIPT)
-        .or(Flags::LOADING)
-        .or(Flags::STALE),
-    categories: Categories::ADMIN
-        .or(Categories::DANGEROUS)
-        .or(Categories::SLOW),
-    locks: Locks::Own,
-    group: Group::Server,
-    since: "2.0.0",
-    summary: "Changes parameters of the running server, all of them or none.",
-    complexity: "O(N) in the number of parameters",
-    hints: &["request_policy:all_nodes", "response_policy:all_succeeded"],
-    args: &[Arg {
-        name: "data",
-        kind: ArgKind::Block,
-        multiple: true,
-        args: &[
-            Arg {
-                name: "parameter",
-                kind: ArgKind::String,
-                ..Arg::BASE
-            },
-            Arg {
-                name: "value",
-                kind: ArgKind::String,
-                ..Arg::BASE
-            },
-        ],
-        ..Arg::BASE
-    }],
-    handler: config_set,
-    ..Command::BASE
-};
+pub(crate) const CONFIG_SET: Command = Command::new("set", -4, config_set)
+    .group(Group::Server)
+    .since("2.0.0")
+    .flags(Flags::ADMIN.or(Flags::NOSCRIPT).or(Flags::ANY_TIME))
+    .summary("Changes parameters of the running server, all of them or none.")
+    .complexity("O(N) in the number of parameters")
+    .hints(&["request_policy:all_nodes", "response_policy:all_succeeded"])
+    .locks(Locks::Own)
+    .secrets(|args, index| {
+        index >= 3 && index % 2 == 1 && Config::is_sensitive(args.arg(index - 1))
+    })
+    .args(&[Arg::block("data")
+        .multiple()
+        .args(&[Arg::string("parameter"), Arg::VALUE])]);
 fn config_set(ctx: &mut Context<'_, '_>) -> CommandResult {
     let pairs: Vec<&[u8]> = ctx.args.skip(2).iter().collect();
     let context = SetContext {
@@ -148,24 +101,13 @@ fn config_set(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(crate) const CONFIG_REWRITE: Command = Command {
-    name: "rewrite",
-    arity: 2,
-    flags: Flags::ADMIN
-        .or(Flags::NOSCRIPT)
-        .or(Flags::LOADING)
-        .or(Flags::STALE),
-    categories: Categories::ADMIN
-        .or(Categories::DANGEROUS)
-        .or(Categories::SLOW),
-    group: Group::Server,
-    since: "2.8.0",
-    summary: "Writes the running configuration into the file the server was started with.",
-    complexity: "O(1)",
-    hints: &["request_policy:all_nodes", "response_policy:all_succeeded"],
-    handler: config_rewrite,
-    ..Command::BASE
-};
+pub(crate) const CONFIG_REWRITE: Command = Command::new("rewrite", 2, config_rewrite)
+    .group(Group::Server)
+    .since("2.8.0")
+    .flags(Flags::ADMIN.or(Flags::NOSCRIPT).or(Flags::ANY_TIME))
+    .summary("Writes the running configuration into the file the server was started with.")
+    .complexity("O(1)")
+    .hints(&["request_policy:all_nodes", "response_policy:all_succeeded"]);
 fn config_rewrite(ctx: &mut Context<'_, '_>) -> CommandResult {
     ctx.server
         .config
@@ -175,24 +117,13 @@ fn config_rewrite(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(crate) const CONFIG_RESETSTAT: Command = Command {
-    name: "resetstat",
-    arity: 2,
-    flags: Flags::ADMIN
-        .or(Flags::NOSCRIPT)
-        .or(Flags::LOADING)
-        .or(Flags::STALE),
-    categories: Categories::ADMIN
-        .or(Categories::DANGEROUS)
-        .or(Categories::SLOW),
-    group: Group::Server,
-    since: "2.0.0",
-    summary: "Sets the statistics that INFO shows back to zero.",
-    complexity: "O(1)",
-    hints: &["request_policy:all_nodes", "response_policy:all_succeeded"],
-    handler: config_resetstat,
-    ..Command::BASE
-};
+pub(crate) const CONFIG_RESETSTAT: Command = Command::new("resetstat", 2, config_resetstat)
+    .group(Group::Server)
+    .since("2.0.0")
+    .flags(Flags::ADMIN.or(Flags::NOSCRIPT).or(Flags::ANY_TIME))
+    .summary("Sets the statistics that INFO shows back to zero.")
+    .complexity("O(1)")
+    .hints(&["request_policy:all_nodes", "response_policy:all_succeeded"]);
 fn config_resetstat(ctx: &mut Context<'_, '_>) -> CommandResult {
     let server = ctx.server;
     server
@@ -207,18 +138,12 @@ fn config_resetstat(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(crate) const CONFIG_HELP: Command = Command {
-    name: "help",
-    arity: 2,
-    flags: Flags::LOADING.or(Flags::STALE),
-    categories: Categories::SLOW,
-    group: Group::Server,
-    since: "5.0.0",
-    summary: "Lists the subcommands of CONFIG.",
-    complexity: "O(1)",
-    handler: config_help,
-    ..Command::BASE
-};
+pub(crate) const CONFIG_HELP: Command = Command::new("help", 2, config_help)
+    .group(Group::Server)
+    .since("5.0.0")
+    .flags(Flags::ANY_TIME)
+    .summary("Lists the subcommands of CONFIG.")
+    .complexity("O(1)");
 fn config_help(ctx: &mut Context<'_, '_>) -> CommandResult {
     ctx.help(&[
         "GET <pattern> [<pattern> ...]",

@@ -2,23 +2,26 @@
 
 use std::fmt::Write;
 
-use crate::command::{Arg, ArgKind, Categories, Command, CommandResult, Flags, Group, Outcome};
+use crate::command::{Arg, Command, CommandResult, Flags, Group, Outcome};
 use crate::context::Context;
 use crate::error::CommandError;
 use crate::latency::{Distribution, Series, graph};
 use crate::server::Server;
 use crate::table::Entry;
 
-pub(crate) const LATENCY: Command = Command {
-    name: "latency",
-    arity: -2,
-    flags: Flags::NONE,
-    categories: Categories::SLOW,
-    group: Group::Server,
-    since: "2.8.13",
-    summary: "A container for commands about what took long.",
-    complexity: "Depends on the subcommand",
-    subcommands: &[
+/// Tips for subcommands whose replies cannot be combined.
+const HINTS: &[&str] = &[
+    "nondeterministic_output",
+    "request_policy:all_nodes",
+    "response_policy:special",
+];
+
+pub(crate) const LATENCY: Command = Command::container("latency", -2)
+    .group(Group::Server)
+    .since("2.8.13")
+    .summary("A container for commands about what took long.")
+    .complexity("Depends on the subcommand")
+    .subcommands(&[
         &LATENCY_DOCTOR,
         &LATENCY_GRAPH,
         &LATENCY_HELP,
@@ -26,32 +29,15 @@ pub(crate) const LATENCY: Command = Command {
         &LATENCY_HISTORY,
         &LATENCY_LATEST,
         &LATENCY_RESET,
-    ],
-    ..Command::BASE
-};
+    ]);
 
-pub(crate) const LATENCY_LATEST: Command = Command {
-    name: "latest",
-    arity: 2,
-    flags: Flags::ADMIN
-        .or(Flags::NOSCRIPT)
-        .or(Flags::LOADING)
-        .or(Flags::STALE),
-    categories: Categories::ADMIN
-        .or(Categories::DANGEROUS)
-        .or(Categories::SLOW),
-    group: Group::Server,
-    since: "2.8.13",
-    summary: "Returns the newest sample of each event, with its worst, sum and count.",
-    complexity: "O(N) in the number of events",
-    hints: &[
-        "nondeterministic_output",
-        "request_policy:all_nodes",
-        "response_policy:special",
-    ],
-    handler: latency_latest,
-    ..Command::BASE
-};
+pub(crate) const LATENCY_LATEST: Command = Command::new("latest", 2, latency_latest)
+    .group(Group::Server)
+    .since("2.8.13")
+    .flags(Flags::ADMIN.or(Flags::NOSCRIPT).or(Flags::ANY_TIME))
+    .summary("Returns the newest sample of each event, with its worst, sum and count.")
+    .complexity("O(N) in the number of events")
+    .hints(HINTS);
 fn latency_latest(ctx: &mut Context<'_, '_>) -> CommandResult {
     let all = ctx.server.latency.all();
     let reply = &mut ctx.reply;
@@ -69,33 +55,14 @@ fn latency_latest(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(crate) const LATENCY_HISTORY: Command = Command {
-    name: "history",
-    arity: 3,
-    flags: Flags::ADMIN
-        .or(Flags::NOSCRIPT)
-        .or(Flags::LOADING)
-        .or(Flags::STALE),
-    categories: Categories::ADMIN
-        .or(Categories::DANGEROUS)
-        .or(Categories::SLOW),
-    group: Group::Server,
-    since: "2.8.13",
-    summary: "Returns the samples of one event.",
-    complexity: "O(1)",
-    hints: &[
-        "nondeterministic_output",
-        "request_policy:all_nodes",
-        "response_policy:special",
-    ],
-    args: &[Arg {
-        name: "event",
-        kind: ArgKind::String,
-        ..Arg::BASE
-    }],
-    handler: latency_history,
-    ..Command::BASE
-};
+pub(crate) const LATENCY_HISTORY: Command = Command::new("history", 3, latency_history)
+    .group(Group::Server)
+    .since("2.8.13")
+    .flags(Flags::ADMIN.or(Flags::NOSCRIPT).or(Flags::ANY_TIME))
+    .summary("Returns the samples of one event.")
+    .complexity("O(1)")
+    .hints(HINTS)
+    .args(&[Arg::string("event")]);
 fn latency_history(ctx: &mut Context<'_, '_>) -> CommandResult {
     let series = ctx.server.latency.series(ctx.arg(2)).unwrap_or_default();
     ctx.reply.array(series.samples.len());
@@ -107,33 +74,14 @@ fn latency_history(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(crate) const LATENCY_GRAPH: Command = Command {
-    name: "graph",
-    arity: 3,
-    flags: Flags::ADMIN
-        .or(Flags::NOSCRIPT)
-        .or(Flags::LOADING)
-        .or(Flags::STALE),
-    categories: Categories::ADMIN
-        .or(Categories::DANGEROUS)
-        .or(Categories::SLOW),
-    group: Group::Server,
-    since: "2.8.13",
-    summary: "Draws the samples of one event.",
-    complexity: "O(1)",
-    hints: &[
-        "nondeterministic_output",
-        "request_policy:all_nodes",
-        "response_policy:special",
-    ],
-    args: &[Arg {
-        name: "event",
-        kind: ArgKind::String,
-        ..Arg::BASE
-    }],
-    handler: latency_graph,
-    ..Command::BASE
-};
+pub(crate) const LATENCY_GRAPH: Command = Command::new("graph", 3, latency_graph)
+    .group(Group::Server)
+    .since("2.8.13")
+    .flags(Flags::ADMIN.or(Flags::NOSCRIPT).or(Flags::ANY_TIME))
+    .summary("Draws the samples of one event.")
+    .complexity("O(1)")
+    .hints(HINTS)
+    .args(&[Arg::string("event")]);
 fn latency_graph(ctx: &mut Context<'_, '_>) -> CommandResult {
     let event = ctx.arg(2);
     let Some(series) = ctx.server.latency.series(event) else {
@@ -146,31 +94,14 @@ fn latency_graph(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(crate) const LATENCY_RESET: Command = Command {
-    name: "reset",
-    arity: -2,
-    flags: Flags::ADMIN
-        .or(Flags::NOSCRIPT)
-        .or(Flags::LOADING)
-        .or(Flags::STALE),
-    categories: Categories::ADMIN
-        .or(Categories::DANGEROUS)
-        .or(Categories::SLOW),
-    group: Group::Server,
-    since: "2.8.13",
-    summary: "Forgets the samples of the named events, or of all.",
-    complexity: "O(N) in the number of events",
-    hints: &["request_policy:all_nodes", "response_policy:agg_sum"],
-    args: &[Arg {
-        name: "event",
-        kind: ArgKind::String,
-        optional: true,
-        multiple: true,
-        ..Arg::BASE
-    }],
-    handler: latency_reset,
-    ..Command::BASE
-};
+pub(crate) const LATENCY_RESET: Command = Command::new("reset", -2, latency_reset)
+    .group(Group::Server)
+    .since("2.8.13")
+    .flags(Flags::ADMIN.or(Flags::NOSCRIPT).or(Flags::ANY_TIME))
+    .summary("Forgets the samples of the named events, or of all.")
+    .complexity("O(N) in the number of events")
+    .hints(&["request_policy:all_nodes", "response_policy:agg_sum"])
+    .args(&[Arg::string("event").optional().multiple()]);
 fn latency_reset(ctx: &mut Context<'_, '_>) -> CommandResult {
     let latency = &ctx.server.latency;
     let count: usize = match ctx.args.len() {
@@ -186,35 +117,14 @@ fn latency_reset(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(crate) const LATENCY_HISTOGRAM: Command = Command {
-    name: "histogram",
-    arity: -2,
-    flags: Flags::ADMIN
-        .or(Flags::NOSCRIPT)
-        .or(Flags::LOADING)
-        .or(Flags::STALE),
-    categories: Categories::ADMIN
-        .or(Categories::DANGEROUS)
-        .or(Categories::SLOW),
-    group: Group::Server,
-    since: "7.0.0",
-    summary: "Returns how long commands took, as cumulative counts by microseconds.",
-    complexity: "O(N) in the number of commands",
-    hints: &[
-        "nondeterministic_output",
-        "request_policy:all_nodes",
-        "response_policy:special",
-    ],
-    args: &[Arg {
-        name: "command",
-        kind: ArgKind::String,
-        optional: true,
-        multiple: true,
-        ..Arg::BASE
-    }],
-    handler: latency_histogram,
-    ..Command::BASE
-};
+pub(crate) const LATENCY_HISTOGRAM: Command = Command::new("histogram", -2, latency_histogram)
+    .group(Group::Server)
+    .since("7.0.0")
+    .flags(Flags::ADMIN.or(Flags::NOSCRIPT).or(Flags::ANY_TIME))
+    .summary("Returns how long commands took, as cumulative counts by microseconds.")
+    .complexity("O(N) in the number of commands")
+    .hints(HINTS)
+    .args(&[Arg::string("command").optional().multiple()]);
 fn latency_histogram(ctx: &mut Context<'_, '_>) -> CommandResult {
     let server = ctx.server;
     let entries: Vec<&'static Entry> = if ctx.args.len() == 2 {
@@ -255,28 +165,13 @@ fn reply_distribution(ctx: &mut Context<'_, '_>, entry: &Entry, distribution: &D
     }
 }
 
-pub(crate) const LATENCY_DOCTOR: Command = Command {
-    name: "doctor",
-    arity: 2,
-    flags: Flags::ADMIN
-        .or(Flags::NOSCRIPT)
-        .or(Flags::LOADING)
-        .or(Flags::STALE),
-    categories: Categories::ADMIN
-        .or(Categories::DANGEROUS)
-        .or(Categories::SLOW),
-    group: Group::Server,
-    since: "2.8.13",
-    summary: "Explains the latencies that were seen, with advice.",
-    complexity: "O(N) in the number of events",
-    hints: &[
-        "nondeterministic_output",
-        "request_policy:all_nodes",
-        "response_policy:special",
-    ],
-    handler: latency_doctor,
-    ..Command::BASE
-};
+pub(crate) const LATENCY_DOCTOR: Command = Command::new("doctor", 2, latency_doctor)
+    .group(Group::Server)
+    .since("2.8.13")
+    .flags(Flags::ADMIN.or(Flags::NOSCRIPT).or(Flags::ANY_TIME))
+    .summary("Explains the latencies that were seen, with advice.")
+    .complexity("O(N) in the number of events")
+    .hints(HINTS);
 fn latency_doctor(ctx: &mut Context<'_, '_>) -> CommandResult {
     let text = report(ctx.server, ctx.data.now_ms / 1000);
     ctx.reply.verbatim("txt", text.as_bytes());
@@ -366,18 +261,12 @@ fn slow_log_advice(server: &Server) -> String {
     "SLOWLOG GET tells which commands it were.".to_owned()
 }
 
-pub(crate) const LATENCY_HELP: Command = Command {
-    name: "help",
-    arity: 2,
-    flags: Flags::LOADING.or(Flags::STALE),
-    categories: Categories::SLOW,
-    group: Group::Server,
-    since: "2.8.13",
-    summary: "Lists the subcommands of LATENCY.",
-    complexity: "O(1)",
-    handler: latency_help,
-    ..Command::BASE
-};
+pub(crate) const LATENCY_HELP: Command = Command::new("help", 2, latency_help)
+    .group(Group::Server)
+    .since("2.8.13")
+    .flags(Flags::ANY_TIME)
+    .summary("Lists the subcommands of LATENCY.")
+    .complexity("O(1)");
 fn latency_help(ctx: &mut Context<'_, '_>) -> CommandResult {
     ctx.help(&[
         "DOCTOR",

@@ -1,62 +1,42 @@
 //! MEMORY.
 
 use crate::command::{
-    Arg, ArgKind, Categories, Command, CommandResult, Flags, Group, KeyFlags, KeySpec, Locks,
-    Outcome,
+    Arg, Command, CommandResult, Flags, Group, KeyFlags, KeySpec, Locks, Outcome,
 };
 use crate::context::Context;
 use crate::error::CommandError;
 use crate::info::KeyspaceTotals;
 use crate::info::memory::MemoryReport;
 
-pub(crate) const MEMORY: Command = Command {
-    name: "memory",
-    arity: -2,
-    flags: Flags::NONE,
-    categories: Categories::SLOW,
-    group: Group::Server,
-    since: "4.0.0",
-    summary: "A container for commands about memory.",
-    complexity: "Depends on the subcommand",
-    subcommands: &[
+/// Tips for subcommands whose replies cannot be combined.
+const HINTS: &[&str] = &[
+    "nondeterministic_output",
+    "request_policy:all_shards",
+    "response_policy:special",
+];
+
+pub(crate) const MEMORY: Command = Command::container("memory", -2)
+    .group(Group::Server)
+    .since("4.0.0")
+    .summary("A container for commands about memory.")
+    .complexity("Depends on the subcommand")
+    .subcommands(&[
         &MEMORY_DOCTOR,
         &MEMORY_HELP,
         &MEMORY_MALLOC_STATS,
         &MEMORY_PURGE,
         &MEMORY_STATS,
         &MEMORY_USAGE,
-    ],
-    ..Command::BASE
-};
+    ]);
 
-pub(crate) const MEMORY_USAGE: Command = Command {
-    name: "usage",
-    arity: -3,
-    flags: Flags::READONLY,
-    categories: Categories::READ.or(Categories::SLOW),
-    keys: &[KeySpec::one(2, KeyFlags::RO)],
-    group: Group::Server,
-    since: "4.0.0",
-    summary: "Tells how many bytes a key and its value take.",
-    complexity: "O(1)",
-    args: &[
-        Arg {
-            name: "key",
-            kind: ArgKind::Key,
-            key_spec: Some(0),
-            ..Arg::BASE
-        },
-        Arg {
-            name: "count",
-            kind: ArgKind::Integer,
-            token: Some("SAMPLES"),
-            optional: true,
-            ..Arg::BASE
-        },
-    ],
-    handler: memory_usage,
-    ..Command::BASE
-};
+pub(crate) const MEMORY_USAGE: Command = Command::new("usage", -3, memory_usage)
+    .group(Group::Server)
+    .since("4.0.0")
+    .flags(Flags::READONLY)
+    .summary("Tells how many bytes a key and its value take.")
+    .complexity("O(1)")
+    .keys(&[KeySpec::one(2, KeyFlags::RO)])
+    .args(&[Arg::KEY, Arg::integer("count").option("SAMPLES")]);
 fn memory_usage(ctx: &mut Context<'_, '_>) -> CommandResult {
     let mut at = 3;
     while at < ctx.args.len() {
@@ -88,24 +68,13 @@ enum Figure {
     Double(f64),
 }
 
-pub(crate) const MEMORY_STATS: Command = Command {
-    name: "stats",
-    arity: 2,
-    flags: Flags::NONE,
-    categories: Categories::SLOW,
-    locks: Locks::Own,
-    group: Group::Server,
-    since: "4.0.0",
-    summary: "Tells where the memory of the server is.",
-    complexity: "O(1)",
-    hints: &[
-        "nondeterministic_output",
-        "request_policy:all_shards",
-        "response_policy:special",
-    ],
-    handler: memory_stats,
-    ..Command::BASE
-};
+pub(crate) const MEMORY_STATS: Command = Command::new("stats", 2, memory_stats)
+    .group(Group::Server)
+    .since("4.0.0")
+    .summary("Tells where the memory of the server is.")
+    .complexity("O(1)")
+    .hints(HINTS)
+    .locks(Locks::Own);
 fn memory_stats(ctx: &mut Context<'_, '_>) -> CommandResult {
     let report = gather(ctx);
     let (before, after) = figures(&report);
@@ -194,24 +163,13 @@ fn figures(report: &MemoryReport) -> (Figures, Figures) {
     (before, after)
 }
 
-pub(crate) const MEMORY_DOCTOR: Command = Command {
-    name: "doctor",
-    arity: 2,
-    flags: Flags::NONE,
-    categories: Categories::SLOW,
-    locks: Locks::Own,
-    group: Group::Server,
-    since: "4.0.0",
-    summary: "Looks for problems with memory and explains them.",
-    complexity: "O(1)",
-    hints: &[
-        "nondeterministic_output",
-        "request_policy:all_shards",
-        "response_policy:special",
-    ],
-    handler: memory_doctor,
-    ..Command::BASE
-};
+pub(crate) const MEMORY_DOCTOR: Command = Command::new("doctor", 2, memory_doctor)
+    .group(Group::Server)
+    .since("4.0.0")
+    .summary("Looks for problems with memory and explains them.")
+    .complexity("O(1)")
+    .hints(HINTS)
+    .locks(Locks::Own);
 fn memory_doctor(ctx: &mut Context<'_, '_>) -> CommandResult {
     let report = gather(ctx);
     let text = diagnosis(&report, ctx.server.clients.count());
@@ -278,42 +236,27 @@ fn diagnosis(report: &MemoryReport, clients: usize) -> String {
     text
 }
 
-pub(crate) const MEMORY_MALLOC_STATS: Command = Command {
-    name: "malloc-stats",
-    arity: 2,
-    flags: Flags::LOADING,
-    categories: Categories::SLOW,
-    group: Group::Server,
-    since: "4.0.0",
-    summary: "Returns the allocator's own report.",
-    complexity: "Depends on the allocator",
-    hints: &[
-        "nondeterministic_output",
-        "request_policy:all_shards",
-        "response_policy:special",
-    ],
-    handler: memory_malloc_stats,
-    ..Command::BASE
-};
+pub(crate) const MEMORY_MALLOC_STATS: Command =
+    Command::new("malloc-stats", 2, memory_malloc_stats)
+        .group(Group::Server)
+        .since("4.0.0")
+        .flags(Flags::LOADING)
+        .summary("Returns the allocator's own report.")
+        .complexity("Depends on the allocator")
+        .hints(HINTS);
 fn memory_malloc_stats(ctx: &mut Context<'_, '_>) -> CommandResult {
     let text = keyspace::memory::malloc_stats();
     ctx.reply.verbatim("txt", text.as_bytes());
     Ok(Outcome::Done)
 }
 
-pub(crate) const MEMORY_PURGE: Command = Command {
-    name: "purge",
-    arity: 2,
-    flags: Flags::LOADING,
-    categories: Categories::SLOW,
-    group: Group::Server,
-    since: "4.0.0",
-    summary: "Asks the allocator to give unused memory back to the system.",
-    complexity: "Depends on the allocator",
-    hints: &["request_policy:all_shards", "response_policy:all_succeeded"],
-    handler: memory_purge,
-    ..Command::BASE
-};
+pub(crate) const MEMORY_PURGE: Command = Command::new("purge", 2, memory_purge)
+    .group(Group::Server)
+    .since("4.0.0")
+    .flags(Flags::LOADING)
+    .summary("Asks the allocator to give unused memory back to the system.")
+    .complexity("Depends on the allocator")
+    .hints(&["request_policy:all_shards", "response_policy:all_succeeded"]);
 fn memory_purge(ctx: &mut Context<'_, '_>) -> CommandResult {
     if !keyspace::memory::purge() {
         return Err(CommandError::line("ERR Error purging dirty pages"));
@@ -322,18 +265,12 @@ fn memory_purge(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(crate) const MEMORY_HELP: Command = Command {
-    name: "help",
-    arity: 2,
-    flags: Flags::LOADING.or(Flags::STALE),
-    categories: Categories::SLOW,
-    group: Group::Server,
-    since: "4.0.0",
-    summary: "Lists the subcommands of MEMORY.",
-    complexity: "O(1)",
-    handler: memory_help,
-    ..Command::BASE
-};
+pub(crate) const MEMORY_HELP: Command = Command::new("help", 2, memory_help)
+    .group(Group::Server)
+    .since("4.0.0")
+    .flags(Flags::ANY_TIME)
+    .summary("Lists the subcommands of MEMORY.")
+    .complexity("O(1)");
 fn memory_help(ctx: &mut Context<'_, '_>) -> CommandResult {
     ctx.help(&[
         "DOCTOR",

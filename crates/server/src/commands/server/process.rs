@@ -1,45 +1,35 @@
 //! The process as a whole: its role, its time, its end.
 
-use crate::command::{Arg, ArgKind, Categories, Command, CommandResult, Flags, Group, Outcome};
+use crate::command::{Arg, Categories, Command, CommandResult, Flags, Group, Outcome};
 use crate::config::P;
 use crate::context::Context;
 use crate::error::CommandError;
 use crate::info::{LODESTORE_VERSION, REDIS_VERSION, VALKEY_VERSION};
 use crate::start::ShutdownOptions;
 
-pub(crate) const BGREWRITEAOF: Command = Command {
-    name: "bgrewriteaof",
-    arity: 1,
-    flags: Flags::NO_ASYNC_LOADING.or(Flags::ADMIN).or(Flags::NOSCRIPT),
-    categories: Categories::ADMIN
-        .or(Categories::DANGEROUS)
-        .or(Categories::SLOW),
-    group: Group::Server,
-    since: "1.0.0",
-    summary: "Replaces the append-only file by a shorter one with the same data, in the background.",
-    complexity: "O(1) for the caller",
-    handler: bgrewriteaof,
-    ..Command::BASE
-};
+pub(crate) const BGREWRITEAOF: Command = Command::new("bgrewriteaof", 1, bgrewriteaof)
+    .group(Group::Server)
+    .since("1.0.0")
+    .flags(Flags::NO_ASYNC_LOADING.or(Flags::ADMIN).or(Flags::NOSCRIPT))
+    .summary(
+        "Replaces the append-only file by a shorter one with the same data, in the background.",
+    )
+    .complexity("O(1) for the caller");
 fn bgrewriteaof(ctx: &mut Context<'_, '_>) -> CommandResult {
     let answer = crate::rewrite::request(ctx.server, ctx.is_nested())?;
     ctx.reply.simple(answer);
     Ok(Outcome::Done)
 }
 
-pub(crate) const TIME: Command = Command {
-    name: "time",
-    arity: 1,
-    flags: Flags::LOADING.or(Flags::STALE).or(Flags::FAST),
-    categories: Categories::FAST,
-    group: Group::Server,
-    since: "2.6.0",
-    summary: "Tells the time of the server, as Unix seconds and the microseconds of the running second.",
-    complexity: "O(1)",
-    hints: &["nondeterministic_output"],
-    handler: time,
-    ..Command::BASE
-};
+pub(crate) const TIME: Command = Command::new("time", 1, time)
+    .group(Group::Server)
+    .since("2.6.0")
+    .flags(Flags::FAST.or(Flags::ANY_TIME))
+    .summary(
+        "Tells the time of the server, as Unix seconds and the microseconds of the running second.",
+    )
+    .complexity("O(1)")
+    .hints(&["nondeterministic_output"]);
 fn time(ctx: &mut Context<'_, '_>) -> CommandResult {
     let now_us = ctx.server.clock.unix_us();
     ctx.reply.array(2);
@@ -48,24 +38,13 @@ fn time(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(crate) const ROLE: Command = Command {
-    name: "role",
-    arity: 1,
-    flags: Flags::NOSCRIPT
-        .or(Flags::LOADING)
-        .or(Flags::STALE)
-        .or(Flags::FAST)
-        .or(Flags::SENTINEL),
-    categories: Categories::ADMIN
-        .or(Categories::DANGEROUS)
-        .or(Categories::FAST),
-    group: Group::Server,
-    since: "2.8.12",
-    summary: "Tells the part this server has in replication.",
-    complexity: "O(1)",
-    handler: role,
-    ..Command::BASE
-};
+pub(crate) const ROLE: Command = Command::new("role", 1, role)
+    .group(Group::Server)
+    .since("2.8.12")
+    .flags(Flags::NOSCRIPT.or(Flags::FAST).or(Flags::ANY_TIME))
+    .categories(Categories::ADMIN.or(Categories::DANGEROUS))
+    .summary("Tells the part this server has in replication.")
+    .complexity("O(1)");
 fn role(ctx: &mut Context<'_, '_>) -> CommandResult {
     ctx.reply.array(3);
     ctx.reply.bulk(b"master");
@@ -74,23 +53,12 @@ fn role(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(crate) const MONITOR: Command = Command {
-    name: "monitor",
-    arity: 1,
-    flags: Flags::ADMIN
-        .or(Flags::NOSCRIPT)
-        .or(Flags::LOADING)
-        .or(Flags::STALE),
-    categories: Categories::ADMIN
-        .or(Categories::DANGEROUS)
-        .or(Categories::SLOW),
-    group: Group::Server,
-    since: "1.0.0",
-    summary: "Shows the connection every command as it is executed.",
-    complexity: "O(1) here, and O(N) in the size of each command later",
-    handler: monitor,
-    ..Command::BASE
-};
+pub(crate) const MONITOR: Command = Command::new("monitor", 1, monitor)
+    .group(Group::Server)
+    .since("1.0.0")
+    .flags(Flags::ADMIN.or(Flags::NOSCRIPT).or(Flags::ANY_TIME))
+    .summary("Shows the connection every command as it is executed.")
+    .complexity("O(1) here, and O(N) in the size of each command later");
 fn monitor(ctx: &mut Context<'_, '_>) -> CommandResult {
     if ctx.is_nested() {
         return Err(CommandError::line(
@@ -103,100 +71,25 @@ fn monitor(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(crate) const SHUTDOWN: Command = Command {
-    name: "shutdown",
-    arity: -1,
-    flags: Flags::ADMIN
-        .or(Flags::NOSCRIPT)
-        .or(Flags::LOADING)
-        .or(Flags::STALE)
-        .or(Flags::NO_MULTI)
-        .or(Flags::SENTINEL)
-        .or(Flags::ALLOW_BUSY),
-    categories: Categories::ADMIN
-        .or(Categories::DANGEROUS)
-        .or(Categories::SLOW),
-    group: Group::Server,
-    since: "1.0.0",
-    summary: "Ends the server.",
-    complexity: "O(1) when the data is in the append-only file",
-    args: &[Arg {
-        name: "abort-selector",
-        kind: ArgKind::OneOf,
-        optional: true,
-        args: &[
-            Arg {
-                name: "save-selector-block",
-                kind: ArgKind::Block,
-                args: &[
-                    Arg {
-                        name: "save-selector",
-                        kind: ArgKind::OneOf,
-                        optional: true,
-                        args: &[
-                            Arg {
-                                name: "nosave",
-                                kind: ArgKind::PureToken,
-                                token: Some("NOSAVE"),
-                                ..Arg::BASE
-                            },
-                            Arg {
-                                name: "save",
-                                kind: ArgKind::PureToken,
-                                token: Some("SAVE"),
-                                ..Arg::BASE
-                            },
-                        ],
-                        ..Arg::BASE
-                    },
-                    Arg {
-                        name: "now",
-                        kind: ArgKind::PureToken,
-                        token: Some("NOW"),
-                        optional: true,
-                        since: Some("7.0.0"),
-                        ..Arg::BASE
-                    },
-                    Arg {
-                        name: "force",
-                        kind: ArgKind::PureToken,
-                        token: Some("FORCE"),
-                        optional: true,
-                        since: Some("7.0.0"),
-                        ..Arg::BASE
-                    },
-                    Arg {
-                        name: "safe",
-                        kind: ArgKind::PureToken,
-                        token: Some("SAFE"),
-                        optional: true,
-                        since: Some("9.0.0"),
-                        ..Arg::BASE
-                    },
-                    Arg {
-                        name: "failover",
-                        kind: ArgKind::PureToken,
-                        token: Some("FAILOVER"),
-                        optional: true,
-                        since: Some("9.0.0"),
-                        ..Arg::BASE
-                    },
-                ],
-                ..Arg::BASE
-            },
-            Arg {
-                name: "abort",
-                kind: ArgKind::PureToken,
-                token: Some("ABORT"),
-                since: Some("7.0.0"),
-                ..Arg::BASE
-            },
-        ],
-        ..Arg::BASE
-    }],
-    handler: shutdown,
-    ..Command::BASE
-};
+pub(crate) const SHUTDOWN: Command = Command::new("shutdown", -1, shutdown)
+    .group(Group::Server)
+    .since("1.0.0")
+    .flags(Flags::ADMIN.or(Flags::NOSCRIPT).or(Flags::NO_MULTI))
+    .flags(Flags::ALLOW_BUSY.or(Flags::ANY_TIME))
+    .summary("Ends the server.")
+    .complexity("O(1) when the data is in the append-only file")
+    .args(&[Arg::one_of("abort-selector").optional().args(&[
+        Arg::block("save-selector-block").args(&[
+            Arg::one_of("save-selector")
+                .optional()
+                .args(&[Arg::word("nosave", "NOSAVE"), Arg::word("save", "SAVE")]),
+            Arg::flag("now", "NOW").since("7.0.0"),
+            Arg::flag("force", "FORCE").since("7.0.0"),
+            Arg::flag("safe", "SAFE").since("9.0.0"),
+            Arg::flag("failover", "FAILOVER").since("9.0.0"),
+        ]),
+        Arg::word("abort", "ABORT").since("7.0.0"),
+    ])]);
 fn shutdown(ctx: &mut Context<'_, '_>) -> CommandResult {
     let mut options = ShutdownOptions::default();
     let mut abort = false;
@@ -239,25 +132,13 @@ fn shutdown(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(crate) const LOLWUT: Command = Command {
-    name: "lolwut",
-    arity: -1,
-    flags: Flags::READONLY.or(Flags::FAST),
-    categories: Categories::FAST.or(Categories::READ),
-    group: Group::Server,
-    since: "5.0.0",
-    summary: "Draws a picture, and tells the version.",
-    complexity: "O(1)",
-    args: &[Arg {
-        name: "version",
-        kind: ArgKind::Integer,
-        token: Some("VERSION"),
-        optional: true,
-        ..Arg::BASE
-    }],
-    handler: lolwut,
-    ..Command::BASE
-};
+pub(crate) const LOLWUT: Command = Command::new("lolwut", -1, lolwut)
+    .group(Group::Server)
+    .since("5.0.0")
+    .flags(Flags::READONLY.or(Flags::FAST))
+    .summary("Draws a picture, and tells the version.")
+    .complexity("O(1)")
+    .args(&[Arg::integer("version").option("VERSION")]);
 fn lolwut(ctx: &mut Context<'_, '_>) -> CommandResult {
     if ctx.args.len() >= 3 && ctx.is_word(1, "VERSION") {
         // One picture for all versions, but nonsense is still refused.

@@ -7,24 +7,14 @@ use crate::context::Context;
 use crate::error::CommandError;
 use crate::snapshot::{self, Purpose, Save};
 
-pub(crate) const SAVE: Command = Command {
-    name: "save",
-    arity: 1,
-    flags: Flags::NO_ASYNC_LOADING
-        .or(Flags::ADMIN)
-        .or(Flags::NOSCRIPT)
-        .or(Flags::NO_MULTI),
-    categories: Categories::ADMIN
-        .or(Categories::DANGEROUS)
-        .or(Categories::SLOW),
-    locks: Locks::All,
-    group: Group::Server,
-    since: "1.0.0",
-    summary: "Writes all data to the RDB file while everybody waits.",
-    complexity: "O(N) in the number of keys",
-    handler: save,
-    ..Command::BASE
-};
+pub(crate) const SAVE: Command = Command::new("save", 1, save)
+    .group(Group::Server)
+    .since("1.0.0")
+    .flags(Flags::NO_ASYNC_LOADING.or(Flags::ADMIN).or(Flags::NOSCRIPT))
+    .flags(Flags::NO_MULTI)
+    .summary("Writes all data to the RDB file while everybody waits.")
+    .complexity("O(N) in the number of keys")
+    .locks(Locks::All);
 fn save(ctx: &mut Context<'_, '_>) -> CommandResult {
     if ctx.server.snapshots.purpose() == Some(Purpose::Save) {
         return Err(CommandError::line(
@@ -37,43 +27,17 @@ fn save(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(crate) const BGSAVE: Command = Command {
-    name: "bgsave",
-    arity: -1,
-    flags: Flags::NO_ASYNC_LOADING.or(Flags::ADMIN).or(Flags::NOSCRIPT),
-    categories: Categories::ADMIN
-        .or(Categories::DANGEROUS)
-        .or(Categories::SLOW),
-    locks: Locks::All,
-    group: Group::Server,
-    since: "1.0.0",
-    summary: "Writes all data, as it is now, to the RDB file in the background.",
-    complexity: "O(1) for the caller",
-    args: &[Arg {
-        name: "operation",
-        kind: ArgKind::OneOf,
-        optional: true,
-        args: &[
-            Arg {
-                name: "schedule",
-                kind: ArgKind::PureToken,
-                token: Some("SCHEDULE"),
-                since: Some("3.2.2"),
-                ..Arg::BASE
-            },
-            Arg {
-                name: "cancel",
-                kind: ArgKind::PureToken,
-                token: Some("CANCEL"),
-                since: Some("8.1.0"),
-                ..Arg::BASE
-            },
-        ],
-        ..Arg::BASE
-    }],
-    handler: bgsave,
-    ..Command::BASE
-};
+pub(crate) const BGSAVE: Command = Command::new("bgsave", -1, bgsave)
+    .group(Group::Server)
+    .since("1.0.0")
+    .flags(Flags::NO_ASYNC_LOADING.or(Flags::ADMIN).or(Flags::NOSCRIPT))
+    .summary("Writes all data, as it is now, to the RDB file in the background.")
+    .complexity("O(1) for the caller")
+    .locks(Locks::All)
+    .args(&[Arg::one_of("operation").optional().args(&[
+        Arg::word("schedule", "SCHEDULE").since("3.2.2"),
+        Arg::word("cancel", "CANCEL").since("8.1.0"),
+    ])]);
 fn bgsave(ctx: &mut Context<'_, '_>) -> CommandResult {
     let is_scheduled = match ctx.args.len() {
         1 => false,
@@ -96,21 +60,14 @@ fn bgsave(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(crate) const LASTSAVE: Command = Command {
-    name: "lastsave",
-    arity: 1,
-    flags: Flags::LOADING.or(Flags::STALE).or(Flags::FAST),
-    categories: Categories::ADMIN
-        .or(Categories::DANGEROUS)
-        .or(Categories::FAST),
-    group: Group::Server,
-    since: "1.0.0",
-    summary: "Tells when the data was last saved, as Unix seconds.",
-    complexity: "O(1)",
-    hints: &["nondeterministic_output"],
-    handler: lastsave,
-    ..Command::BASE
-};
+pub(crate) const LASTSAVE: Command = Command::new("lastsave", 1, lastsave)
+    .group(Group::Server)
+    .since("1.0.0")
+    .flags(Flags::FAST.or(Flags::ANY_TIME))
+    .categories(Categories::ADMIN.or(Categories::DANGEROUS))
+    .summary("Tells when the data was last saved, as Unix seconds.")
+    .complexity("O(1)")
+    .hints(&["nondeterministic_output"]);
 fn lastsave(ctx: &mut Context<'_, '_>) -> CommandResult {
     let seconds = ctx.server.last_save_s.load(Ordering::Relaxed);
     ctx.reply.integer(seconds as i64);

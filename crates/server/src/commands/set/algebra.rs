@@ -119,62 +119,30 @@ fn discard(data: &Data<'_, '_>, set: Set) {
     }
 }
 
-pub(super) const SINTER: Command = Command {
-    name: "sinter",
-    arity: -2,
-    flags: Flags::READONLY,
-    categories: Categories::READ.or(Categories::SET).or(Categories::SLOW),
-    keys: &[KeySpec::range(1, -1, 1, KeyFlags::RO.or(KeyFlags::ACCESS))],
-    group: Group::Set,
-    since: "1.0.0",
-    summary: "Returns the members that are in all of the given sets.",
-    complexity: "O(N*M) with the size N of the smallest set and M sets.",
-    hints: &["nondeterministic_output_order"],
-    args: &[Arg {
-        name: "key",
-        kind: ArgKind::Key,
-        key_spec: Some(0),
-        multiple: true,
-        ..Arg::BASE
-    }],
-    handler: sinter,
-    ..Command::BASE
-};
+pub(super) const SINTER: Command = Command::new("sinter", -2, sinter)
+    .group(Group::Set)
+    .since("1.0.0")
+    .flags(Flags::READONLY)
+    .summary("Returns the members that are in all of the given sets.")
+    .complexity("O(N*M) with the size N of the smallest set and M sets.")
+    .hints(&["nondeterministic_output_order"])
+    .keys(&[KeySpec::range(1, -1, 1, KeyFlags::RO.or(KeyFlags::ACCESS))])
+    .args(&[Arg::KEYS]);
 pub(super) fn sinter(ctx: &mut Context<'_, '_>) -> CommandResult {
     reply_each(ctx, |sets, visit| each_common(sets, visit))
 }
 
-pub(super) const SINTERSTORE: Command = Command {
-    name: "sinterstore",
-    arity: -3,
-    flags: Flags::WRITE.or(Flags::DENYOOM),
-    categories: Categories::SET.or(Categories::SLOW).or(Categories::WRITE),
-    keys: &[
+pub(super) const SINTERSTORE: Command = Command::new("sinterstore", -3, sinterstore)
+    .group(Group::Set)
+    .since("1.0.0")
+    .flags(Flags::WRITE.or(Flags::DENYOOM))
+    .summary("Stores the members that are in all of the given sets.")
+    .complexity("O(N*M) with the size N of the smallest set and M sets.")
+    .keys(&[
         KeySpec::one(1, KeyFlags::OW.or(KeyFlags::UPDATE)),
         KeySpec::range(2, -1, 1, KeyFlags::RO.or(KeyFlags::ACCESS)),
-    ],
-    group: Group::Set,
-    since: "1.0.0",
-    summary: "Stores the members that are in all of the given sets.",
-    complexity: "O(N*M) with the size N of the smallest set and M sets.",
-    args: &[
-        Arg {
-            name: "destination",
-            kind: ArgKind::Key,
-            key_spec: Some(0),
-            ..Arg::BASE
-        },
-        Arg {
-            name: "key",
-            kind: ArgKind::Key,
-            key_spec: Some(1),
-            multiple: true,
-            ..Arg::BASE
-        },
-    ],
-    handler: sinterstore,
-    ..Command::BASE
-};
+    ])
+    .args(&[Arg::DESTINATION, Arg::SOURCE_KEYS]);
 pub(super) fn sinterstore(ctx: &mut Context<'_, '_>) -> CommandResult {
     let to = ctx.key(1);
     let result = collect(ctx, |sets, visit| each_common(sets, visit))?;
@@ -182,62 +150,30 @@ pub(super) fn sinterstore(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(super) const SDIFF: Command = Command {
-    name: "sdiff",
-    arity: -2,
-    flags: Flags::READONLY,
-    categories: Categories::READ.or(Categories::SET).or(Categories::SLOW),
-    keys: &[KeySpec::range(1, -1, 1, KeyFlags::RO.or(KeyFlags::ACCESS))],
-    group: Group::Set,
-    since: "1.0.0",
-    summary: "Returns the members of the first set that none of the others has.",
-    complexity: "O(N) in the number of members of all sets.",
-    hints: &["nondeterministic_output_order"],
-    args: &[Arg {
-        name: "key",
-        kind: ArgKind::Key,
-        key_spec: Some(0),
-        multiple: true,
-        ..Arg::BASE
-    }],
-    handler: sdiff,
-    ..Command::BASE
-};
+pub(super) const SDIFF: Command = Command::new("sdiff", -2, sdiff)
+    .group(Group::Set)
+    .since("1.0.0")
+    .flags(Flags::READONLY)
+    .summary("Returns the members of the first set that none of the others has.")
+    .complexity("O(N) in the number of members of all sets.")
+    .hints(&["nondeterministic_output_order"])
+    .keys(&[KeySpec::range(1, -1, 1, KeyFlags::RO.or(KeyFlags::ACCESS))])
+    .args(&[Arg::KEYS]);
 pub(super) fn sdiff(ctx: &mut Context<'_, '_>) -> CommandResult {
     reply_each(ctx, |sets, visit| each_different(sets, visit))
 }
 
-pub(super) const SDIFFSTORE: Command = Command {
-    name: "sdiffstore",
-    arity: -3,
-    flags: Flags::WRITE.or(Flags::DENYOOM),
-    categories: Categories::SET.or(Categories::SLOW).or(Categories::WRITE),
-    keys: &[
+pub(super) const SDIFFSTORE: Command = Command::new("sdiffstore", -3, sdiffstore)
+    .group(Group::Set)
+    .since("1.0.0")
+    .flags(Flags::WRITE.or(Flags::DENYOOM))
+    .summary("Stores the members of the first set that none of the others has.")
+    .complexity("O(N) in the number of members of all sets.")
+    .keys(&[
         KeySpec::one(1, KeyFlags::OW.or(KeyFlags::UPDATE)),
         KeySpec::range(2, -1, 1, KeyFlags::RO.or(KeyFlags::ACCESS)),
-    ],
-    group: Group::Set,
-    since: "1.0.0",
-    summary: "Stores the members of the first set that none of the others has.",
-    complexity: "O(N) in the number of members of all sets.",
-    args: &[
-        Arg {
-            name: "destination",
-            kind: ArgKind::Key,
-            key_spec: Some(0),
-            ..Arg::BASE
-        },
-        Arg {
-            name: "key",
-            kind: ArgKind::Key,
-            key_spec: Some(1),
-            multiple: true,
-            ..Arg::BASE
-        },
-    ],
-    handler: sdiffstore,
-    ..Command::BASE
-};
+    ])
+    .args(&[Arg::DESTINATION, Arg::SOURCE_KEYS]);
 pub(super) fn sdiffstore(ctx: &mut Context<'_, '_>) -> CommandResult {
     let to = ctx.key(1);
     let result = collect(ctx, |sets, visit| each_different(sets, visit))?;
@@ -245,27 +181,15 @@ pub(super) fn sdiffstore(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(super) const SUNION: Command = Command {
-    name: "sunion",
-    arity: -2,
-    flags: Flags::READONLY,
-    categories: Categories::READ.or(Categories::SET).or(Categories::SLOW),
-    keys: &[KeySpec::range(1, -1, 1, KeyFlags::RO.or(KeyFlags::ACCESS))],
-    group: Group::Set,
-    since: "1.0.0",
-    summary: "Returns the members that are in any of the given sets.",
-    complexity: "O(N) in the number of members of all sets.",
-    hints: &["nondeterministic_output_order"],
-    args: &[Arg {
-        name: "key",
-        kind: ArgKind::Key,
-        key_spec: Some(0),
-        multiple: true,
-        ..Arg::BASE
-    }],
-    handler: sunion,
-    ..Command::BASE
-};
+pub(super) const SUNION: Command = Command::new("sunion", -2, sunion)
+    .group(Group::Set)
+    .since("1.0.0")
+    .flags(Flags::READONLY)
+    .summary("Returns the members that are in any of the given sets.")
+    .complexity("O(N) in the number of members of all sets.")
+    .hints(&["nondeterministic_output_order"])
+    .keys(&[KeySpec::range(1, -1, 1, KeyFlags::RO.or(KeyFlags::ACCESS))])
+    .args(&[Arg::KEYS]);
 pub(super) fn sunion(ctx: &mut Context<'_, '_>) -> CommandResult {
     let keys = all_keys(ctx, 1);
     let limits = ctx.thresholds();
@@ -291,37 +215,17 @@ pub(super) fn sunion(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(super) const SUNIONSTORE: Command = Command {
-    name: "sunionstore",
-    arity: -3,
-    flags: Flags::WRITE.or(Flags::DENYOOM),
-    categories: Categories::SET.or(Categories::SLOW).or(Categories::WRITE),
-    keys: &[
+pub(super) const SUNIONSTORE: Command = Command::new("sunionstore", -3, sunionstore)
+    .group(Group::Set)
+    .since("1.0.0")
+    .flags(Flags::WRITE.or(Flags::DENYOOM))
+    .summary("Stores the members that are in any of the given sets.")
+    .complexity("O(N) in the number of members of all sets.")
+    .keys(&[
         KeySpec::one(1, KeyFlags::OW.or(KeyFlags::UPDATE)),
         KeySpec::range(2, -1, 1, KeyFlags::RO.or(KeyFlags::ACCESS)),
-    ],
-    group: Group::Set,
-    since: "1.0.0",
-    summary: "Stores the members that are in any of the given sets.",
-    complexity: "O(N) in the number of members of all sets.",
-    args: &[
-        Arg {
-            name: "destination",
-            kind: ArgKind::Key,
-            key_spec: Some(0),
-            ..Arg::BASE
-        },
-        Arg {
-            name: "key",
-            kind: ArgKind::Key,
-            key_spec: Some(1),
-            multiple: true,
-            ..Arg::BASE
-        },
-    ],
-    handler: sunionstore,
-    ..Command::BASE
-};
+    ])
+    .args(&[Arg::DESTINATION, Arg::SOURCE_KEYS]);
 pub(super) fn sunionstore(ctx: &mut Context<'_, '_>) -> CommandResult {
     let to = ctx.key(1);
     let keys = all_keys(ctx, 2);
@@ -412,123 +316,51 @@ fn reply_count(
     Ok(Outcome::Done)
 }
 
-pub(super) const SINTERCARD: Command = Command {
-    name: "sintercard",
-    arity: -3,
-    flags: Flags::READONLY,
-    categories: Categories::READ.or(Categories::SET).or(Categories::SLOW),
-    keys: &[KeySpec::counted(1, KeyFlags::RO.or(KeyFlags::ACCESS))],
-    group: Group::Set,
-    since: "7.0.0",
-    summary: "Counts the members that are in all of the given sets.",
-    complexity: "O(N*M) with the size N of the smallest set and M sets.",
-    args: &[
-        Arg {
-            name: "numkeys",
-            kind: ArgKind::Integer,
-            ..Arg::BASE
-        },
-        Arg {
-            name: "key",
-            kind: ArgKind::Key,
-            key_spec: Some(0),
-            multiple: true,
-            ..Arg::BASE
-        },
-        Arg {
-            name: "limit",
-            kind: ArgKind::Integer,
-            token: Some("LIMIT"),
-            optional: true,
-            ..Arg::BASE
-        },
-    ],
-    handler: sintercard,
-    ..Command::BASE
-};
+pub(super) const SINTERCARD: Command = Command::new("sintercard", -3, sintercard)
+    .group(Group::Set)
+    .since("7.0.0")
+    .flags(Flags::READONLY)
+    .summary("Counts the members that are in all of the given sets.")
+    .complexity("O(N*M) with the size N of the smallest set and M sets.")
+    .keys(&[KeySpec::counted(1, KeyFlags::RO.or(KeyFlags::ACCESS))])
+    .args(&[
+        Arg::NUMKEYS,
+        Arg::KEYS,
+        Arg::integer("limit").option("LIMIT"),
+    ]);
 pub(super) fn sintercard(ctx: &mut Context<'_, '_>) -> CommandResult {
     reply_count(ctx, |sets, visit| each_common(sets, visit))
 }
 
-pub(super) const SDIFFCARD: Command = Command {
-    name: "sdiffcard",
-    arity: -3,
-    flags: Flags::READONLY,
-    categories: Categories::READ.or(Categories::SET).or(Categories::SLOW),
-    keys: &[KeySpec::counted(1, KeyFlags::RO.or(KeyFlags::ACCESS))],
-    group: Group::Set,
-    since: "8.10.0",
-    summary: "Counts the members of the first set that none of the others has.",
-    complexity: "O(N) in the number of members of all sets.",
-    args: &[
-        Arg {
-            name: "numkeys",
-            kind: ArgKind::Integer,
-            ..Arg::BASE
-        },
-        Arg {
-            name: "key",
-            kind: ArgKind::Key,
-            key_spec: Some(0),
-            multiple: true,
-            ..Arg::BASE
-        },
-        Arg {
-            name: "limit",
-            kind: ArgKind::Integer,
-            token: Some("LIMIT"),
-            optional: true,
-            ..Arg::BASE
-        },
-    ],
-    handler: sdiffcard,
-    ..Command::BASE
-};
+pub(super) const SDIFFCARD: Command = Command::new("sdiffcard", -3, sdiffcard)
+    .group(Group::Set)
+    .since("8.10.0")
+    .flags(Flags::READONLY)
+    .summary("Counts the members of the first set that none of the others has.")
+    .complexity("O(N) in the number of members of all sets.")
+    .keys(&[KeySpec::counted(1, KeyFlags::RO.or(KeyFlags::ACCESS))])
+    .args(&[
+        Arg::NUMKEYS,
+        Arg::KEYS,
+        Arg::integer("limit").option("LIMIT"),
+    ]);
 pub(super) fn sdiffcard(ctx: &mut Context<'_, '_>) -> CommandResult {
     reply_count(ctx, |sets, visit| each_different(sets, visit))
 }
 
-pub(super) const SUNIONCARD: Command = Command {
-    name: "sunioncard",
-    arity: -3,
-    flags: Flags::READONLY,
-    categories: Categories::READ.or(Categories::SET).or(Categories::SLOW),
-    keys: &[KeySpec::counted(1, KeyFlags::RO.or(KeyFlags::ACCESS))],
-    group: Group::Set,
-    since: "8.10.0",
-    summary: "Counts the members that are in any of the given sets, exactly or in fixed memory.",
-    complexity: "O(N) in the number of members of all sets.",
-    args: &[
-        Arg {
-            name: "numkeys",
-            kind: ArgKind::Integer,
-            ..Arg::BASE
-        },
-        Arg {
-            name: "key",
-            kind: ArgKind::Key,
-            key_spec: Some(0),
-            multiple: true,
-            ..Arg::BASE
-        },
-        Arg {
-            name: "approx",
-            kind: ArgKind::PureToken,
-            token: Some("APPROX"),
-            optional: true,
-            ..Arg::BASE
-        },
-        Arg {
-            name: "limit",
-            kind: ArgKind::Integer,
-            token: Some("LIMIT"),
-            optional: true,
-            ..Arg::BASE
-        },
-    ],
-    handler: sunioncard,
-    ..Command::BASE
-};
+pub(super) const SUNIONCARD: Command = Command::new("sunioncard", -3, sunioncard)
+    .group(Group::Set)
+    .since("8.10.0")
+    .flags(Flags::READONLY)
+    .summary("Counts the members that are in any of the given sets, exactly or in fixed memory.")
+    .complexity("O(N) in the number of members of all sets.")
+    .keys(&[KeySpec::counted(1, KeyFlags::RO.or(KeyFlags::ACCESS))])
+    .args(&[
+        Arg::NUMKEYS,
+        Arg::KEYS,
+        Arg::flag("approx", "APPROX"),
+        Arg::integer("limit").option("LIMIT"),
+    ]);
 pub(super) fn sunioncard(ctx: &mut Context<'_, '_>) -> CommandResult {
     let options = Counting::parse(ctx, true)?;
     let keys = keys(ctx, 2, options.numkeys);

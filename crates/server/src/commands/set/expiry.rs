@@ -4,7 +4,7 @@ use values::Set;
 
 use crate::command::*;
 use crate::commands::element_expiry::syntax::{
-    CONDITION, KEY, MEMBERS, MILLISECONDS, SECONDS, UNIX_MILLISECONDS, UNIX_SECONDS,
+    MEMBERS, MILLISECONDS, SECONDS, UNIX_MILLISECONDS, UNIX_SECONDS,
 };
 use crate::commands::element_expiry::{self, Volatile, Words};
 use crate::commands::string::Unit;
@@ -56,174 +56,112 @@ impl Volatile for Set {
     }
 }
 
-pub(super) const SEXPIRE: Command = Command {
-    name: "sexpire",
-    arity: -6,
-    flags: Flags::WRITE.or(Flags::FAST),
-    categories: Categories::FAST.or(Categories::SET).or(Categories::WRITE),
-    keys: &[KeySpec::one(1, KeyFlags::RW.or(KeyFlags::UPDATE))],
-    group: Group::Set,
-    since: "0.1.0",
-    summary: "Sets the deadlines of members of a set, in seconds from now.",
-    complexity: "O(N) where N is the number of specified members.",
-    args: &[KEY, SECONDS, CONDITION, MEMBERS],
-    handler: sexpire,
-    ..Command::BASE
-};
+/// What the commands that set or remove an expiry have in common.
+const SETTER: Command = Command::BASE
+    .group(Group::Set)
+    .since("0.1.0")
+    .flags(Flags::WRITE.or(Flags::FAST))
+    .complexity("O(N) where N is the number of specified members.")
+    .keys(&[KeySpec::one(1, KeyFlags::RW.or(KeyFlags::UPDATE))]);
+
+pub(super) const SEXPIRE: Command = SETTER
+    .named("sexpire", -6, sexpire)
+    .summary("Sets the deadlines of members of a set, in seconds from now.")
+    .args(&[Arg::KEY, SECONDS, Arg::NX_XX_GT_OR_LT, MEMBERS]);
 
 pub(super) fn sexpire(ctx: &mut Context<'_, '_>) -> CommandResult {
     element_expiry::expire::<Set>(ctx, Unit::Seconds)
 }
 
-pub(super) const SPEXPIRE: Command = Command {
-    name: "spexpire",
-    arity: -6,
-    flags: Flags::WRITE.or(Flags::FAST),
-    categories: Categories::FAST.or(Categories::SET).or(Categories::WRITE),
-    keys: &[KeySpec::one(1, KeyFlags::RW.or(KeyFlags::UPDATE))],
-    group: Group::Set,
-    since: "0.1.0",
-    summary: "Sets the deadlines of members of a set, in milliseconds from now.",
-    complexity: "O(N) where N is the number of specified members.",
-    args: &[KEY, MILLISECONDS, CONDITION, MEMBERS],
-    handler: spexpire,
-    ..Command::BASE
-};
+pub(super) const SPEXPIRE: Command = SETTER
+    .named("spexpire", -6, spexpire)
+    .summary("Sets the deadlines of members of a set, in milliseconds from now.")
+    .args(&[Arg::KEY, MILLISECONDS, Arg::NX_XX_GT_OR_LT, MEMBERS]);
 
 pub(super) fn spexpire(ctx: &mut Context<'_, '_>) -> CommandResult {
     element_expiry::expire::<Set>(ctx, Unit::Milliseconds)
 }
 
-pub(super) const SEXPIREAT: Command = Command {
-    name: "sexpireat",
-    arity: -6,
-    flags: Flags::WRITE.or(Flags::FAST),
-    categories: Categories::FAST.or(Categories::SET).or(Categories::WRITE),
-    keys: &[KeySpec::one(1, KeyFlags::RW.or(KeyFlags::UPDATE))],
-    group: Group::Set,
-    since: "0.1.0",
-    summary: "Sets the deadlines of members of a set, as a Unix time in seconds.",
-    complexity: "O(N) where N is the number of specified members.",
-    args: &[KEY, UNIX_SECONDS, CONDITION, MEMBERS],
-    handler: sexpireat,
-    ..Command::BASE
-};
+pub(super) const SEXPIREAT: Command = SETTER
+    .named("sexpireat", -6, sexpireat)
+    .summary("Sets the deadlines of members of a set, as a Unix time in seconds.")
+    .args(&[Arg::KEY, UNIX_SECONDS, Arg::NX_XX_GT_OR_LT, MEMBERS]);
 
 pub(super) fn sexpireat(ctx: &mut Context<'_, '_>) -> CommandResult {
     element_expiry::expire::<Set>(ctx, Unit::UnixSeconds)
 }
 
-pub(super) const SPEXPIREAT: Command = Command {
-    name: "spexpireat",
-    arity: -6,
-    flags: Flags::WRITE.or(Flags::FAST),
-    categories: Categories::FAST.or(Categories::SET).or(Categories::WRITE),
-    keys: &[KeySpec::one(1, KeyFlags::RW.or(KeyFlags::UPDATE))],
-    group: Group::Set,
-    since: "0.1.0",
-    summary: "Sets the deadlines of members of a set, as a Unix time in milliseconds.",
-    complexity: "O(N) where N is the number of specified members.",
-    args: &[KEY, UNIX_MILLISECONDS, CONDITION, MEMBERS],
-    handler: spexpireat,
-    ..Command::BASE
-};
+pub(super) const SPEXPIREAT: Command = SETTER
+    .named("spexpireat", -6, spexpireat)
+    .summary("Sets the deadlines of members of a set, as a Unix time in milliseconds.")
+    .args(&[Arg::KEY, UNIX_MILLISECONDS, Arg::NX_XX_GT_OR_LT, MEMBERS]);
 
 pub(super) fn spexpireat(ctx: &mut Context<'_, '_>) -> CommandResult {
     element_expiry::expire::<Set>(ctx, Unit::UnixMilliseconds)
 }
 
-pub(super) const STTL: Command = Command {
-    name: "sttl",
-    arity: -5,
-    flags: Flags::READONLY.or(Flags::FAST),
-    categories: Categories::FAST.or(Categories::SET).or(Categories::READ),
-    keys: &[KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS))],
-    group: Group::Set,
-    since: "0.1.0",
-    summary: "Returns how long members of a set will live, in seconds; -1 without deadline, -2 for a missing member.",
-    complexity: "O(N) where N is the number of specified members.",
-    hints: &["nondeterministic_output"],
-    args: &[KEY, MEMBERS],
-    handler: sttl,
-    ..Command::BASE
-};
+/// What the commands that return an expiry have in common.
+const GETTER: Command = Command::BASE
+    .group(Group::Set)
+    .since("0.1.0")
+    .flags(Flags::READONLY.or(Flags::FAST))
+    .complexity("O(N) where N is the number of specified members.")
+    .keys(&[KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS))]);
+
+pub(super) const STTL: Command = GETTER
+    .named("sttl", -5, sttl)
+    .summary(
+        "Returns how long members of a set will live, in seconds; -1 without deadline, -2 for a \
+         missing member.",
+    )
+    .hints(&["nondeterministic_output"])
+    .args(&[Arg::KEY, MEMBERS]);
 
 pub(super) fn sttl(ctx: &mut Context<'_, '_>) -> CommandResult {
     element_expiry::tell::<Set>(ctx, Unit::Seconds)
 }
 
-pub(super) const SPTTL: Command = Command {
-    name: "spttl",
-    arity: -5,
-    flags: Flags::READONLY.or(Flags::FAST),
-    categories: Categories::FAST.or(Categories::SET).or(Categories::READ),
-    keys: &[KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS))],
-    group: Group::Set,
-    since: "0.1.0",
-    summary: "Returns how long members of a set will live, in milliseconds; -1 without deadline, -2 for a missing member.",
-    complexity: "O(N) where N is the number of specified members.",
-    hints: &["nondeterministic_output"],
-    args: &[KEY, MEMBERS],
-    handler: spttl,
-    ..Command::BASE
-};
+pub(super) const SPTTL: Command = GETTER
+    .named("spttl", -5, spttl)
+    .summary(
+        "Returns how long members of a set will live, in milliseconds; -1 without deadline, -2 \
+         for a missing member.",
+    )
+    .hints(&["nondeterministic_output"])
+    .args(&[Arg::KEY, MEMBERS]);
 
 pub(super) fn spttl(ctx: &mut Context<'_, '_>) -> CommandResult {
     element_expiry::tell::<Set>(ctx, Unit::Milliseconds)
 }
 
-pub(super) const SEXPIRETIME: Command = Command {
-    name: "sexpiretime",
-    arity: -5,
-    flags: Flags::READONLY.or(Flags::FAST),
-    categories: Categories::FAST.or(Categories::SET).or(Categories::READ),
-    keys: &[KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS))],
-    group: Group::Set,
-    since: "0.1.0",
-    summary: "Returns the deadlines of members of a set as Unix times in seconds; -1 without deadline, -2 for a missing member.",
-    complexity: "O(N) where N is the number of specified members.",
-    args: &[KEY, MEMBERS],
-    handler: sexpiretime,
-    ..Command::BASE
-};
+pub(super) const SEXPIRETIME: Command = GETTER
+    .named("sexpiretime", -5, sexpiretime)
+    .summary(
+        "Returns the deadlines of members of a set as Unix times in seconds; -1 without \
+         deadline, -2 for a missing member.",
+    )
+    .args(&[Arg::KEY, MEMBERS]);
 
 pub(super) fn sexpiretime(ctx: &mut Context<'_, '_>) -> CommandResult {
     element_expiry::tell::<Set>(ctx, Unit::UnixSeconds)
 }
 
-pub(super) const SPEXPIRETIME: Command = Command {
-    name: "spexpiretime",
-    arity: -5,
-    flags: Flags::READONLY.or(Flags::FAST),
-    categories: Categories::FAST.or(Categories::SET).or(Categories::READ),
-    keys: &[KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS))],
-    group: Group::Set,
-    since: "0.1.0",
-    summary: "Returns the deadlines of members of a set as Unix times in milliseconds; -1 without deadline, -2 for a missing member.",
-    complexity: "O(N) where N is the number of specified members.",
-    args: &[KEY, MEMBERS],
-    handler: spexpiretime,
-    ..Command::BASE
-};
+pub(super) const SPEXPIRETIME: Command = GETTER
+    .named("spexpiretime", -5, spexpiretime)
+    .summary(
+        "Returns the deadlines of members of a set as Unix times in milliseconds; -1 without \
+         deadline, -2 for a missing member.",
+    )
+    .args(&[Arg::KEY, MEMBERS]);
 
 pub(super) fn spexpiretime(ctx: &mut Context<'_, '_>) -> CommandResult {
     element_expiry::tell::<Set>(ctx, Unit::UnixMilliseconds)
 }
 
-pub(super) const SPERSIST: Command = Command {
-    name: "spersist",
-    arity: -5,
-    flags: Flags::WRITE.or(Flags::FAST),
-    categories: Categories::FAST.or(Categories::SET).or(Categories::WRITE),
-    keys: &[KeySpec::one(1, KeyFlags::RW.or(KeyFlags::UPDATE))],
-    group: Group::Set,
-    since: "0.1.0",
-    summary: "Removes the deadlines of members of a set.",
-    complexity: "O(N) where N is the number of specified members.",
-    args: &[KEY, MEMBERS],
-    handler: spersist,
-    ..Command::BASE
-};
+pub(super) const SPERSIST: Command = SETTER
+    .named("spersist", -5, spersist)
+    .summary("Removes the deadlines of members of a set.")
+    .args(&[Arg::KEY, MEMBERS]);
 
 pub(super) fn spersist(ctx: &mut Context<'_, '_>) -> CommandResult {
     element_expiry::persist::<Set>(ctx)

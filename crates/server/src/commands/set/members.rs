@@ -7,33 +7,14 @@ use crate::command::*;
 use crate::commands::string::length;
 use crate::context::{Context, ElementReply, EventClass, Expiry};
 
-pub(super) const SADD: Command = Command {
-    name: "sadd",
-    arity: -3,
-    flags: Flags::WRITE.or(Flags::DENYOOM).or(Flags::FAST),
-    categories: Categories::FAST.or(Categories::SET).or(Categories::WRITE),
-    keys: &[KeySpec::one(1, KeyFlags::RW.or(KeyFlags::INSERT))],
-    group: Group::Set,
-    since: "1.0.0",
-    summary: "Adds members to a set; makes the set when there is none.",
-    complexity: "O(N) in the number of members given.",
-    args: &[
-        Arg {
-            name: "key",
-            kind: ArgKind::Key,
-            key_spec: Some(0),
-            ..Arg::BASE
-        },
-        Arg {
-            name: "member",
-            kind: ArgKind::String,
-            multiple: true,
-            ..Arg::BASE
-        },
-    ],
-    handler: sadd,
-    ..Command::BASE
-};
+pub(super) const SADD: Command = Command::new("sadd", -3, sadd)
+    .group(Group::Set)
+    .since("1.0.0")
+    .flags(Flags::WRITE.or(Flags::DENYOOM).or(Flags::FAST))
+    .summary("Adds members to a set; makes the set when there is none.")
+    .complexity("O(N) in the number of members given.")
+    .keys(&[KeySpec::one(1, KeyFlags::RW.or(KeyFlags::INSERT))])
+    .args(&[Arg::KEY, Arg::MEMBERS]);
 pub(super) fn sadd(ctx: &mut Context<'_, '_>) -> CommandResult {
     let key = ctx.key(1);
     let members = ctx.args.skip(2);
@@ -64,33 +45,14 @@ pub(super) fn sadd(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(super) const SREM: Command = Command {
-    name: "srem",
-    arity: -3,
-    flags: Flags::WRITE.or(Flags::FAST),
-    categories: Categories::FAST.or(Categories::SET).or(Categories::WRITE),
-    keys: &[KeySpec::one(1, KeyFlags::RW.or(KeyFlags::DELETE))],
-    group: Group::Set,
-    since: "1.0.0",
-    summary: "Removes members from a set; a set without members goes.",
-    complexity: "O(N) in the number of members given.",
-    args: &[
-        Arg {
-            name: "key",
-            kind: ArgKind::Key,
-            key_spec: Some(0),
-            ..Arg::BASE
-        },
-        Arg {
-            name: "member",
-            kind: ArgKind::String,
-            multiple: true,
-            ..Arg::BASE
-        },
-    ],
-    handler: srem,
-    ..Command::BASE
-};
+pub(super) const SREM: Command = Command::new("srem", -3, srem)
+    .group(Group::Set)
+    .since("1.0.0")
+    .flags(Flags::WRITE.or(Flags::FAST))
+    .summary("Removes members from a set; a set without members goes.")
+    .complexity("O(N) in the number of members given.")
+    .keys(&[KeySpec::one(1, KeyFlags::RW.or(KeyFlags::DELETE))])
+    .args(&[Arg::KEY, Arg::MEMBERS]);
 pub(super) fn srem(ctx: &mut Context<'_, '_>) -> CommandResult {
     let key = ctx.key(1);
     let members = ctx.args.skip(2);
@@ -107,41 +69,21 @@ pub(super) fn srem(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(super) const SMOVE: Command = Command {
-    name: "smove",
-    arity: 4,
-    flags: Flags::WRITE.or(Flags::FAST),
-    categories: Categories::FAST.or(Categories::SET).or(Categories::WRITE),
-    keys: &[
-        KeySpec::one(1, KeyFlags::RW.or(KeyFlags::ACCESS).or(KeyFlags::DELETE)),
+pub(super) const SMOVE: Command = Command::new("smove", 4, smove)
+    .group(Group::Set)
+    .since("1.0.0")
+    .flags(Flags::WRITE.or(Flags::FAST))
+    .summary("Moves a member from one set to another.")
+    .complexity("O(1)")
+    .keys(&[
+        KeySpec::one(1, KeyFlags::RW_ACCESS_DELETE),
         KeySpec::one(2, KeyFlags::RW.or(KeyFlags::INSERT)),
-    ],
-    group: Group::Set,
-    since: "1.0.0",
-    summary: "Moves a member from one set to another.",
-    complexity: "O(1)",
-    args: &[
-        Arg {
-            name: "source",
-            kind: ArgKind::Key,
-            key_spec: Some(0),
-            ..Arg::BASE
-        },
-        Arg {
-            name: "destination",
-            kind: ArgKind::Key,
-            key_spec: Some(1),
-            ..Arg::BASE
-        },
-        Arg {
-            name: "member",
-            kind: ArgKind::String,
-            ..Arg::BASE
-        },
-    ],
-    handler: smove,
-    ..Command::BASE
-};
+    ])
+    .args(&[
+        Arg::key("source"),
+        Arg::DESTINATION.key_spec(1),
+        Arg::MEMBER,
+    ]);
 pub(super) fn smove(ctx: &mut Context<'_, '_>) -> CommandResult {
     let (from, to) = (ctx.key(1), ctx.key(2));
     let member = ctx.arg(3);
@@ -167,25 +109,14 @@ pub(super) fn smove(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(super) const SCARD: Command = Command {
-    name: "scard",
-    arity: 2,
-    flags: Flags::READONLY.or(Flags::FAST),
-    categories: Categories::FAST.or(Categories::READ).or(Categories::SET),
-    keys: &[KeySpec::one(1, KeyFlags::RO)],
-    group: Group::Set,
-    since: "1.0.0",
-    summary: "Returns the number of members of a set.",
-    complexity: "O(1)",
-    args: &[Arg {
-        name: "key",
-        kind: ArgKind::Key,
-        key_spec: Some(0),
-        ..Arg::BASE
-    }],
-    handler: scard,
-    ..Command::BASE
-};
+pub(super) const SCARD: Command = Command::new("scard", 2, scard)
+    .group(Group::Set)
+    .since("1.0.0")
+    .flags(Flags::READONLY.or(Flags::FAST))
+    .summary("Returns the number of members of a set.")
+    .complexity("O(1)")
+    .keys(&[KeySpec::one(1, KeyFlags::RO)])
+    .args(&[Arg::KEY]);
 pub(super) fn scard(ctx: &mut Context<'_, '_>) -> CommandResult {
     let key = ctx.key(1);
     let members = ctx.data.set_ref(key)?.map_or(0, Set::len);
@@ -193,32 +124,14 @@ pub(super) fn scard(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(super) const SISMEMBER: Command = Command {
-    name: "sismember",
-    arity: 3,
-    flags: Flags::READONLY.or(Flags::FAST),
-    categories: Categories::FAST.or(Categories::READ).or(Categories::SET),
-    keys: &[KeySpec::one(1, KeyFlags::RO)],
-    group: Group::Set,
-    since: "1.0.0",
-    summary: "Tells whether something is a member of a set.",
-    complexity: "O(1)",
-    args: &[
-        Arg {
-            name: "key",
-            kind: ArgKind::Key,
-            key_spec: Some(0),
-            ..Arg::BASE
-        },
-        Arg {
-            name: "member",
-            kind: ArgKind::String,
-            ..Arg::BASE
-        },
-    ],
-    handler: sismember,
-    ..Command::BASE
-};
+pub(super) const SISMEMBER: Command = Command::new("sismember", 3, sismember)
+    .group(Group::Set)
+    .since("1.0.0")
+    .flags(Flags::READONLY.or(Flags::FAST))
+    .summary("Tells whether something is a member of a set.")
+    .complexity("O(1)")
+    .keys(&[KeySpec::one(1, KeyFlags::RO)])
+    .args(&[Arg::KEY, Arg::MEMBER]);
 pub(super) fn sismember(ctx: &mut Context<'_, '_>) -> CommandResult {
     let key = ctx.key(1);
     let member = ctx.arg(2);
@@ -230,33 +143,14 @@ pub(super) fn sismember(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(super) const SMISMEMBER: Command = Command {
-    name: "smismember",
-    arity: -3,
-    flags: Flags::READONLY.or(Flags::FAST),
-    categories: Categories::FAST.or(Categories::READ).or(Categories::SET),
-    keys: &[KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS))],
-    group: Group::Set,
-    since: "6.2.0",
-    summary: "Tells for each of several words whether it is a member of a set.",
-    complexity: "O(N) in the number of words given.",
-    args: &[
-        Arg {
-            name: "key",
-            kind: ArgKind::Key,
-            key_spec: Some(0),
-            ..Arg::BASE
-        },
-        Arg {
-            name: "member",
-            kind: ArgKind::String,
-            multiple: true,
-            ..Arg::BASE
-        },
-    ],
-    handler: smismember,
-    ..Command::BASE
-};
+pub(super) const SMISMEMBER: Command = Command::new("smismember", -3, smismember)
+    .group(Group::Set)
+    .since("6.2.0")
+    .flags(Flags::READONLY.or(Flags::FAST))
+    .summary("Tells for each of several words whether it is a member of a set.")
+    .complexity("O(N) in the number of words given.")
+    .keys(&[KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS))])
+    .args(&[Arg::KEY, Arg::MEMBERS]);
 pub(super) fn smismember(ctx: &mut Context<'_, '_>) -> CommandResult {
     let key = ctx.key(1);
     let words = ctx.args.skip(2);
@@ -269,26 +163,15 @@ pub(super) fn smismember(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(super) const SMEMBERS: Command = Command {
-    name: "smembers",
-    arity: 2,
-    flags: Flags::READONLY,
-    categories: Categories::READ.or(Categories::SET).or(Categories::SLOW),
-    keys: &[KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS))],
-    group: Group::Set,
-    since: "1.0.0",
-    summary: "Returns all members of a set.",
-    complexity: "O(N) in the number of members.",
-    hints: &["nondeterministic_output_order"],
-    args: &[Arg {
-        name: "key",
-        kind: ArgKind::Key,
-        key_spec: Some(0),
-        ..Arg::BASE
-    }],
-    handler: smembers,
-    ..Command::BASE
-};
+pub(super) const SMEMBERS: Command = Command::new("smembers", 2, smembers)
+    .group(Group::Set)
+    .since("1.0.0")
+    .flags(Flags::READONLY)
+    .summary("Returns all members of a set.")
+    .complexity("O(N) in the number of members.")
+    .hints(&["nondeterministic_output_order"])
+    .keys(&[KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS))])
+    .args(&[Arg::KEY]);
 pub(super) fn smembers(ctx: &mut Context<'_, '_>) -> CommandResult {
     let key = ctx.key(1);
     let set = ctx.data.set_ref(key)?;

@@ -27,38 +27,15 @@ const REPEATED_BYTES_MAX: usize = 1 << 30;
 /// The least bytes of a bulk string in a reply.
 const BULK_BYTES_MIN: usize = 6;
 
-pub(super) const SPOP: Command = Command {
-    name: "spop",
-    arity: -2,
-    flags: Flags::WRITE.or(Flags::FAST),
-    categories: Categories::FAST.or(Categories::SET).or(Categories::WRITE),
-    keys: &[KeySpec::one(
-        1,
-        KeyFlags::RW.or(KeyFlags::ACCESS).or(KeyFlags::DELETE),
-    )],
-    group: Group::Set,
-    since: "1.0.0",
-    summary: "Removes random members from a set and returns them.",
-    complexity: "O(N) in the number of members removed.",
-    hints: &["nondeterministic_output"],
-    args: &[
-        Arg {
-            name: "key",
-            kind: ArgKind::Key,
-            key_spec: Some(0),
-            ..Arg::BASE
-        },
-        Arg {
-            name: "count",
-            kind: ArgKind::Integer,
-            optional: true,
-            since: Some("3.2.0"),
-            ..Arg::BASE
-        },
-    ],
-    handler: spop,
-    ..Command::BASE
-};
+pub(super) const SPOP: Command = Command::new("spop", -2, spop)
+    .group(Group::Set)
+    .since("1.0.0")
+    .flags(Flags::WRITE.or(Flags::FAST))
+    .summary("Removes random members from a set and returns them.")
+    .complexity("O(N) in the number of members removed.")
+    .hints(&["nondeterministic_output"])
+    .keys(&[KeySpec::one(1, KeyFlags::RW_ACCESS_DELETE)])
+    .args(&[Arg::KEY, Arg::integer("count").since("3.2.0").optional()]);
 pub(super) fn spop(ctx: &mut Context<'_, '_>) -> CommandResult {
     match ctx.args.len() {
         2 => pop_one(ctx),
@@ -208,35 +185,18 @@ fn keep_some(set: &mut Set, stay: usize, random: &mut Random, limits: &Threshold
     std::mem::replace(set, kept)
 }
 
-pub(super) const SRANDMEMBER: Command = Command {
-    name: "srandmember",
-    arity: -2,
-    flags: Flags::READONLY,
-    categories: Categories::READ.or(Categories::SET).or(Categories::SLOW),
-    keys: &[KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS))],
-    group: Group::Set,
-    since: "1.0.0",
-    summary: "Returns random members of a set: one, several different ones, or several of which some may be the same.",
-    complexity: "O(N) in the number of members returned.",
-    hints: &["nondeterministic_output"],
-    args: &[
-        Arg {
-            name: "key",
-            kind: ArgKind::Key,
-            key_spec: Some(0),
-            ..Arg::BASE
-        },
-        Arg {
-            name: "count",
-            kind: ArgKind::Integer,
-            optional: true,
-            since: Some("2.6.0"),
-            ..Arg::BASE
-        },
-    ],
-    handler: srandmember,
-    ..Command::BASE
-};
+pub(super) const SRANDMEMBER: Command = Command::new("srandmember", -2, srandmember)
+    .group(Group::Set)
+    .since("1.0.0")
+    .flags(Flags::READONLY)
+    .summary(
+        "Returns random members of a set: one, several different ones, or several of which some \
+         may be the same.",
+    )
+    .complexity("O(N) in the number of members returned.")
+    .hints(&["nondeterministic_output"])
+    .keys(&[KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS))])
+    .args(&[Arg::KEY, Arg::integer("count").since("2.6.0").optional()]);
 pub(super) fn srandmember(ctx: &mut Context<'_, '_>) -> CommandResult {
     match ctx.args.len() {
         2 => {}

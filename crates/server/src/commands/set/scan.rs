@@ -13,47 +13,15 @@ const COUNT_DEFAULT: u64 = 10;
 /// Steps per member asked for, so that a sparse table does not hold a call up.
 const STEPS_PER_COUNT: u64 = 10;
 
-pub(super) const SSCAN: Command = Command {
-    name: "sscan",
-    arity: -3,
-    flags: Flags::READONLY,
-    categories: Categories::READ.or(Categories::SET).or(Categories::SLOW),
-    keys: &[KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS))],
-    group: Group::Set,
-    since: "2.8.0",
-    summary: "Returns some members of a set and the cursor for the next call.",
-    complexity: "O(1) per call, O(N) in the number of members for a full walk.",
-    hints: &["nondeterministic_output"],
-    args: &[
-        Arg {
-            name: "key",
-            kind: ArgKind::Key,
-            key_spec: Some(0),
-            ..Arg::BASE
-        },
-        Arg {
-            name: "cursor",
-            kind: ArgKind::Integer,
-            ..Arg::BASE
-        },
-        Arg {
-            name: "pattern",
-            kind: ArgKind::Pattern,
-            token: Some("MATCH"),
-            optional: true,
-            ..Arg::BASE
-        },
-        Arg {
-            name: "count",
-            kind: ArgKind::Integer,
-            token: Some("COUNT"),
-            optional: true,
-            ..Arg::BASE
-        },
-    ],
-    handler: sscan,
-    ..Command::BASE
-};
+pub(super) const SSCAN: Command = Command::new("sscan", -3, sscan)
+    .group(Group::Set)
+    .since("2.8.0")
+    .flags(Flags::READONLY)
+    .summary("Returns some members of a set and the cursor for the next call.")
+    .complexity("O(1) per call, O(N) in the number of members for a full walk.")
+    .hints(&["nondeterministic_output"])
+    .keys(&[KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS))])
+    .args(&[Arg::KEY, Arg::integer("cursor"), Arg::MATCH, Arg::COUNT]);
 pub(super) fn sscan(ctx: &mut Context<'_, '_>) -> CommandResult {
     let mut cursor =
         resp::number::parse_u64(ctx.arg(2)).ok_or(CommandError::line("ERR invalid cursor"))?;

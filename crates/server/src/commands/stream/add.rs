@@ -7,81 +7,36 @@ use values::{Stream, StreamId};
 use super::idempotence::{self, Names, Produced};
 use super::ids::{self, NewId};
 use super::options::{self, Options, Rewritten, Trim};
-use super::{KEY, StreamReply, node_limits, word};
+use super::{StreamReply, node_limits};
 use crate::client::Origin;
 use crate::command::*;
 use crate::context::{Context, EventClass, Expiry};
 use crate::error::CommandError;
 
-pub(super) const XADD: Command = Command {
-    name: "xadd",
-    arity: -5,
-    flags: Flags::WRITE.or(Flags::DENYOOM).or(Flags::FAST),
-    categories: Categories::FAST
-        .or(Categories::STREAM)
-        .or(Categories::WRITE),
-    keys: &[KeySpec::one(1, KeyFlags::RW.or(KeyFlags::UPDATE))],
-    group: Group::Stream,
-    since: "5.0.0",
-    summary: "Appends an entry to a stream, which is made if there is none, and may trim it.",
-    complexity: "O(1), and O(N) in the number of entries that are trimmed.",
-    hints: &["nondeterministic_output"],
-    args: &[
-        KEY,
-        Arg {
-            optional: true,
-            since: Some("6.2.0"),
-            ..word("nomkstream", "NOMKSTREAM")
-        },
+pub(super) const XADD: Command = Command::new("xadd", -5, xadd)
+    .group(Group::Stream)
+    .since("5.0.0")
+    .flags(Flags::WRITE.or(Flags::DENYOOM).or(Flags::FAST))
+    .summary("Appends an entry to a stream, which is made if there is none, and may trim it.")
+    .complexity("O(1), and O(N) in the number of entries that are trimmed.")
+    .hints(&["nondeterministic_output"])
+    .keys(&[KeySpec::one(1, KeyFlags::RW.or(KeyFlags::UPDATE))])
+    .args(&[
+        Arg::KEY,
+        Arg::flag("nomkstream", "NOMKSTREAM").since("6.2.0"),
         options::CONDITION,
         idempotence::PRODUCED,
-        Arg {
-            name: "trim",
-            kind: ArgKind::Block,
-            optional: true,
-            args: &[
-                options::STRATEGY,
-                options::OPERATOR,
-                options::THRESHOLD,
-                options::LIMIT,
-            ],
-            ..Arg::BASE
-        },
-        Arg {
-            name: "id-selector",
-            kind: ArgKind::OneOf,
-            args: &[
-                word("auto-id", "*"),
-                Arg {
-                    name: "id",
-                    kind: ArgKind::String,
-                    ..Arg::BASE
-                },
-            ],
-            ..Arg::BASE
-        },
-        Arg {
-            name: "data",
-            kind: ArgKind::Block,
-            multiple: true,
-            args: &[
-                Arg {
-                    name: "field",
-                    kind: ArgKind::String,
-                    ..Arg::BASE
-                },
-                Arg {
-                    name: "value",
-                    kind: ArgKind::String,
-                    ..Arg::BASE
-                },
-            ],
-            ..Arg::BASE
-        },
-    ],
-    handler: xadd,
-    ..Command::BASE
-};
+        Arg::block("trim").optional().args(&[
+            options::STRATEGY,
+            options::OPERATOR,
+            options::THRESHOLD,
+            options::LIMIT,
+        ]),
+        Arg::one_of("id-selector").args(&[Arg::word("auto-id", "*"), Arg::string("id")]),
+        Arg::block("data")
+            .multiple()
+            .args(&[Arg::FIELD, Arg::VALUE]),
+    ]);
 
 /// An XADD, understood.
 struct Addition {

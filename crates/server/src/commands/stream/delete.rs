@@ -3,35 +3,19 @@
 use smallvec::SmallVec;
 use values::StreamId;
 
-use super::{KEY, ids};
+use super::ids;
 use crate::command::*;
 use crate::context::{Context, EventClass};
 use crate::error::CommandError;
 
-pub(super) const XDEL: Command = Command {
-    name: "xdel",
-    arity: -3,
-    flags: Flags::WRITE.or(Flags::FAST),
-    categories: Categories::FAST
-        .or(Categories::STREAM)
-        .or(Categories::WRITE),
-    keys: &[KeySpec::one(1, KeyFlags::RW.or(KeyFlags::DELETE))],
-    group: Group::Stream,
-    since: "5.0.0",
-    summary: "Deletes entries by their ids and returns how many there were.",
-    complexity: "O(N) in the number of ids.",
-    args: &[
-        KEY,
-        Arg {
-            name: "ID",
-            kind: ArgKind::String,
-            multiple: true,
-            ..Arg::BASE
-        },
-    ],
-    handler: xdel,
-    ..Command::BASE
-};
+pub(super) const XDEL: Command = Command::new("xdel", -3, xdel)
+    .group(Group::Stream)
+    .since("5.0.0")
+    .flags(Flags::WRITE.or(Flags::FAST))
+    .summary("Deletes entries by their ids and returns how many there were.")
+    .complexity("O(N) in the number of ids.")
+    .keys(&[KeySpec::one(1, KeyFlags::RW.or(KeyFlags::DELETE))])
+    .args(&[Arg::KEY, Arg::string("ID").multiple()]);
 
 pub(super) fn xdel(ctx: &mut Context<'_, '_>) -> CommandResult {
     let key = ctx.key(1);

@@ -11,7 +11,7 @@ use values::stream::{Idempotence, IdempotenceLimits};
 use values::{Stream, StreamId};
 use xxhash_rust::xxh3::Xxh3;
 
-use super::{KEY, ids};
+use super::ids;
 use crate::client::Origin;
 use crate::command::*;
 use crate::config::P;
@@ -22,40 +22,14 @@ pub(super) const DURATION_MAX_S: i64 = 86_400;
 pub(super) const IDS_MAX: i64 = 10_000;
 
 /// Documented arguments of XADD.
-pub(super) const PRODUCED: Arg = Arg {
-    name: "idmp",
-    kind: ArgKind::OneOf,
-    optional: true,
-    since: Some("8.6.0"),
-    args: &[
-        Arg {
-            name: "pid",
-            kind: ArgKind::String,
-            token: Some("IDMPAUTO"),
-            ..Arg::BASE
-        },
-        Arg {
-            name: "idmp",
-            kind: ArgKind::Block,
-            token: Some("IDMP"),
-            args: &[PRODUCER, ID],
-            ..Arg::BASE
-        },
-    ],
-    ..Arg::BASE
-};
+pub(super) const PRODUCED: Arg = Arg::one_of("idmp").since("8.6.0").optional().args(&[
+    Arg::string("pid").token("IDMPAUTO"),
+    Arg::block("idmp").token("IDMP").args(&[PRODUCER, ID]),
+]);
 
-const PRODUCER: Arg = Arg {
-    name: "pid",
-    kind: ArgKind::String,
-    ..Arg::BASE
-};
+const PRODUCER: Arg = Arg::string("pid");
 
-const ID: Arg = Arg {
-    name: "iid",
-    kind: ArgKind::String,
-    ..Arg::BASE
-};
+const ID: Arg = Arg::string("iid");
 
 /// What XADD says of the producer.
 #[derive(Clone, Copy, Debug)]
@@ -234,38 +208,21 @@ pub(super) fn log_first(
     ctx.propagate(&[b"XIDMPRECORD", key.bytes, names.producer, &names.id, entry]);
 }
 
-pub(super) const XCFGSET: Command = Command {
-    name: "xcfgset",
-    arity: -2,
-    flags: Flags::WRITE.or(Flags::FAST),
-    categories: Categories::FAST
-        .or(Categories::STREAM)
-        .or(Categories::WRITE),
-    keys: &[KeySpec::one(1, KeyFlags::RW.or(KeyFlags::UPDATE))],
-    group: Group::Stream,
-    since: "8.6.0",
-    summary: "Sets how long, and how many, ids of producers a stream remembers; forgets them when that changes.",
-    complexity: "O(1), and O(N) in the number of ids that are forgotten.",
-    args: &[
-        KEY,
-        Arg {
-            name: "idmp-duration",
-            kind: ArgKind::Integer,
-            token: Some("IDMP-DURATION"),
-            optional: true,
-            ..Arg::BASE
-        },
-        Arg {
-            name: "idmp-maxsize",
-            kind: ArgKind::Integer,
-            token: Some("IDMP-MAXSIZE"),
-            optional: true,
-            ..Arg::BASE
-        },
-    ],
-    handler: xcfgset,
-    ..Command::BASE
-};
+pub(super) const XCFGSET: Command = Command::new("xcfgset", -2, xcfgset)
+    .group(Group::Stream)
+    .since("8.6.0")
+    .flags(Flags::WRITE.or(Flags::FAST))
+    .summary(
+        "Sets how long, and how many, ids of producers a stream remembers; forgets them when \
+         that changes.",
+    )
+    .complexity("O(1), and O(N) in the number of ids that are forgotten.")
+    .keys(&[KeySpec::one(1, KeyFlags::RW.or(KeyFlags::UPDATE))])
+    .args(&[
+        Arg::KEY,
+        Arg::integer("idmp-duration").option("IDMP-DURATION"),
+        Arg::integer("idmp-maxsize").option("IDMP-MAXSIZE"),
+    ]);
 
 /// An XCFGSET, understood. The counts are set by the log only.
 #[derive(Default)]
@@ -346,31 +303,14 @@ fn xcfgset(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(super) const XIDMPRECORD: Command = Command {
-    name: "xidmprecord",
-    arity: 5,
-    flags: Flags::WRITE.or(Flags::DENYOOM).or(Flags::FAST),
-    categories: Categories::FAST
-        .or(Categories::STREAM)
-        .or(Categories::WRITE),
-    keys: &[KeySpec::one(1, KeyFlags::RW.or(KeyFlags::UPDATE))],
-    group: Group::Stream,
-    since: "8.6.2",
-    summary: "Says under which id of its own a producer added an entry; for the log.",
-    complexity: "O(1)",
-    args: &[
-        KEY,
-        PRODUCER,
-        ID,
-        Arg {
-            name: "stream-id",
-            kind: ArgKind::String,
-            ..Arg::BASE
-        },
-    ],
-    handler: xidmprecord,
-    ..Command::BASE
-};
+pub(super) const XIDMPRECORD: Command = Command::new("xidmprecord", 5, xidmprecord)
+    .group(Group::Stream)
+    .since("8.6.2")
+    .flags(Flags::WRITE.or(Flags::DENYOOM).or(Flags::FAST))
+    .summary("Says under which id of its own a producer added an entry; for the log.")
+    .complexity("O(1)")
+    .keys(&[KeySpec::one(1, KeyFlags::RW.or(KeyFlags::UPDATE))])
+    .args(&[Arg::KEY, PRODUCER, ID, Arg::string("stream-id")]);
 
 fn xidmprecord(ctx: &mut Context<'_, '_>) -> CommandResult {
     let (key, producer, id) = (ctx.key(1), ctx.arg(2), ctx.arg(3));

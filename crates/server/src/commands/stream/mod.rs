@@ -15,7 +15,7 @@ use resp::Reply;
 use values::StreamId;
 use values::stream::{Entry, Fields, ID_TEXT, NodeLimits};
 
-use crate::command::{Arg, ArgKind, Command};
+use crate::command::Command;
 use crate::config::P;
 use crate::context::{Context, ElementReply};
 
@@ -42,33 +42,6 @@ pub const COMMANDS: &[&Command] = &[
     &set_id::XSETID,
     &trim::XTRIM,
 ];
-
-/// Documented argument: the key.
-const KEY: Arg = Arg {
-    name: "key",
-    kind: ArgKind::Key,
-    key_spec: Some(0),
-    ..Arg::BASE
-};
-
-/// Documented argument: how many entries at most.
-const COUNT: Arg = Arg {
-    name: "count",
-    kind: ArgKind::Integer,
-    token: Some("COUNT"),
-    optional: true,
-    ..Arg::BASE
-};
-
-/// A documented word.
-const fn word(name: &'static str, token: &'static str) -> Arg {
-    Arg {
-        name,
-        kind: ArgKind::PureToken,
-        token: Some(token),
-        ..Arg::BASE
-    }
-}
 
 /// Up to which size nodes take entries.
 fn node_limits(ctx: &Context<'_, '_>) -> NodeLimits {

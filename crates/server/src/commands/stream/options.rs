@@ -3,62 +3,32 @@
 use values::StreamId;
 use values::stream::{ID_TEXT, Keep, References, Stream};
 
-use super::{ids, word};
+use super::ids;
 use crate::client::Origin;
-use crate::command::{Arg, ArgKind};
+use crate::command::Arg;
 use crate::config::P;
 use crate::context::Context;
 use crate::error::CommandError;
 
 /// Documented arguments of a trim.
-pub(super) const STRATEGY: Arg = Arg {
-    name: "strategy",
-    kind: ArgKind::OneOf,
-    args: &[
-        word("maxlen", "MAXLEN"),
-        Arg {
-            since: Some("6.2.0"),
-            ..word("minid", "MINID")
-        },
-    ],
-    ..Arg::BASE
-};
+pub(super) const STRATEGY: Arg = Arg::one_of("strategy").args(&[
+    Arg::word("maxlen", "MAXLEN"),
+    Arg::word("minid", "MINID").since("6.2.0"),
+]);
 
-pub(super) const OPERATOR: Arg = Arg {
-    name: "operator",
-    kind: ArgKind::OneOf,
-    optional: true,
-    args: &[word("equal", "="), word("approximately", "~")],
-    ..Arg::BASE
-};
+pub(super) const OPERATOR: Arg = Arg::one_of("operator")
+    .optional()
+    .args(&[Arg::word("equal", "="), Arg::word("approximately", "~")]);
 
-pub(super) const THRESHOLD: Arg = Arg {
-    name: "threshold",
-    kind: ArgKind::String,
-    ..Arg::BASE
-};
+pub(super) const THRESHOLD: Arg = Arg::string("threshold");
 
-pub(super) const LIMIT: Arg = Arg {
-    name: "count",
-    kind: ArgKind::Integer,
-    token: Some("LIMIT"),
-    optional: true,
-    since: Some("6.2.0"),
-    ..Arg::BASE
-};
+pub(super) const LIMIT: Arg = Arg::integer("count").option("LIMIT").since("6.2.0");
 
-pub(super) const CONDITION: Arg = Arg {
-    name: "condition",
-    kind: ArgKind::OneOf,
-    optional: true,
-    since: Some("8.2.0"),
-    args: &[
-        word("keepref", "KEEPREF"),
-        word("delref", "DELREF"),
-        word("acked", "ACKED"),
-    ],
-    ..Arg::BASE
-};
+pub(super) const CONDITION: Arg = Arg::one_of("condition").since("8.2.0").optional().args(&[
+    Arg::word("keepref", "KEEPREF"),
+    Arg::word("delref", "DELREF"),
+    Arg::word("acked", "ACKED"),
+]);
 
 /// What is trimmed.
 #[derive(Clone, Copy)]

@@ -3,25 +3,19 @@
 use resp::Reply;
 use values::stream::Entry;
 
-use super::{COUNT, KEY, StreamReply, ids};
+use super::{StreamReply, ids};
 use crate::command::*;
 use crate::context::Context;
 use crate::error::CommandError;
 
-pub(super) const XLEN: Command = Command {
-    name: "xlen",
-    arity: 2,
-    flags: Flags::READONLY.or(Flags::FAST),
-    categories: Categories::FAST.or(Categories::READ).or(Categories::STREAM),
-    keys: &[KeySpec::one(1, KeyFlags::RO)],
-    group: Group::Stream,
-    since: "5.0.0",
-    summary: "Returns the number of entries of a stream.",
-    complexity: "O(1)",
-    args: &[KEY],
-    handler: xlen,
-    ..Command::BASE
-};
+pub(super) const XLEN: Command = Command::new("xlen", 2, xlen)
+    .group(Group::Stream)
+    .since("5.0.0")
+    .flags(Flags::READONLY.or(Flags::FAST))
+    .summary("Returns the number of entries of a stream.")
+    .complexity("O(1)")
+    .keys(&[KeySpec::one(1, KeyFlags::RO)])
+    .args(&[Arg::KEY]);
 
 pub(super) fn xlen(ctx: &mut Context<'_, '_>) -> CommandResult {
     let key = ctx.key(1);
@@ -31,48 +25,30 @@ pub(super) fn xlen(ctx: &mut Context<'_, '_>) -> CommandResult {
 }
 
 /// XRANGE and XREVRANGE differ in the direction only.
-const RANGE: Command = Command {
-    arity: -4,
-    flags: Flags::READONLY,
-    categories: Categories::READ.or(Categories::SLOW).or(Categories::STREAM),
-    keys: &[KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS))],
-    group: Group::Stream,
-    since: "5.0.0",
-    complexity: "O(log(N)+M) with N entries in the stream and M returned.",
-    ..Command::BASE
-};
+const RANGE: Command = Command::BASE
+    .group(Group::Stream)
+    .since("5.0.0")
+    .flags(Flags::READONLY)
+    .complexity("O(log(N)+M) with N entries in the stream and M returned.")
+    .keys(&[KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS))]);
 
-const START: Arg = Arg {
-    name: "start",
-    kind: ArgKind::String,
-    ..Arg::BASE
-};
+const START: Arg = Arg::string("start");
 
-const END: Arg = Arg {
-    name: "end",
-    kind: ArgKind::String,
-    ..Arg::BASE
-};
+const END: Arg = Arg::string("end");
 
-pub(super) const XRANGE: Command = Command {
-    name: "xrange",
-    summary: "Returns entries between two ids.",
-    args: &[KEY, START, END, COUNT],
-    handler: xrange,
-    ..RANGE
-};
+pub(super) const XRANGE: Command = RANGE
+    .named("xrange", -4, xrange)
+    .summary("Returns entries between two ids.")
+    .args(&[Arg::KEY, START, END, Arg::COUNT]);
 
 pub(super) fn xrange(ctx: &mut Context<'_, '_>) -> CommandResult {
     range(ctx, false)
 }
 
-pub(super) const XREVRANGE: Command = Command {
-    name: "xrevrange",
-    summary: "Returns entries between two ids, the last ones first.",
-    args: &[KEY, END, START, COUNT],
-    handler: xrevrange,
-    ..RANGE
-};
+pub(super) const XREVRANGE: Command = RANGE
+    .named("xrevrange", -4, xrevrange)
+    .summary("Returns entries between two ids, the last ones first.")
+    .args(&[Arg::KEY, END, START, Arg::COUNT]);
 
 pub(super) fn xrevrange(ctx: &mut Context<'_, '_>) -> CommandResult {
     range(ctx, true)

@@ -6,32 +6,26 @@ use smallvec::SmallVec;
 use values::StreamId;
 use values::stream::ID_TEXT;
 
-use super::{COUNT, KEY, StreamReply, ids};
+use super::{StreamReply, ids};
 use crate::blocking::{Block, Wakes};
 use crate::command::*;
 use crate::context::Context;
 use crate::error::CommandError;
 
-pub(super) const XREAD: Command = Command {
-    name: "xread",
-    arity: -4,
-    flags: Flags::BLOCKING.or(Flags::READONLY),
-    categories: Categories::BLOCKING
-        .or(Categories::READ)
-        .or(Categories::SLOW)
-        .or(Categories::STREAM),
-    keys: &[KeySpec {
+pub(super) const XREAD: Command = Command::new("xread", -4, xread)
+    .group(Group::Stream)
+    .since("5.0.0")
+    .flags(Flags::BLOCKING.or(Flags::READONLY))
+    .summary(
+        "Returns entries of several streams with greater ids than those given; waits until \
+         there are some.",
+    )
+    .complexity("O(N+M) with N streams and M entries returned.")
+    .keys(&[KeySpec {
         flags: KeyFlags::RO.or(KeyFlags::ACCESS),
         ..STREAMS_KEYS
-    }],
-    group: Group::Stream,
-    since: "5.0.0",
-    summary: "Returns entries of several streams with greater ids than those given; waits until there are some.",
-    complexity: "O(N+M) with N streams and M entries returned.",
-    args: &[COUNT, MAX_COUNT, MAX_SIZE, MILLISECONDS, STREAMS],
-    handler: xread,
-    ..Command::BASE
-};
+    }])
+    .args(&[Arg::COUNT, MAX_COUNT, MAX_SIZE, MILLISECONDS, STREAMS]);
 
 /// The first half of what stands behind STREAMS.
 pub(super) const STREAMS_KEYS: KeySpec = KeySpec {
@@ -47,51 +41,16 @@ pub(super) const STREAMS_KEYS: KeySpec = KeySpec {
     },
 };
 
-pub(super) const MILLISECONDS: Arg = Arg {
-    name: "milliseconds",
-    kind: ArgKind::Integer,
-    token: Some("BLOCK"),
-    optional: true,
-    ..Arg::BASE
-};
+pub(super) const MILLISECONDS: Arg = Arg::integer("milliseconds").option("BLOCK");
 
 /// Documented arguments: bounds of the whole reply.
-pub(super) const MAX_COUNT: Arg = Arg {
-    name: "maxcount",
-    kind: ArgKind::Integer,
-    token: Some("MAXCOUNT"),
-    optional: true,
-    since: Some("8.10.0"),
-    ..Arg::BASE
-};
+pub(super) const MAX_COUNT: Arg = Arg::integer("maxcount").option("MAXCOUNT").since("8.10.0");
 
-pub(super) const MAX_SIZE: Arg = Arg {
-    name: "maxsize",
-    kind: ArgKind::Integer,
-    token: Some("MAXSIZE"),
-    optional: true,
-    since: Some("8.10.0"),
-    ..Arg::BASE
-};
+pub(super) const MAX_SIZE: Arg = Arg::integer("maxsize").option("MAXSIZE").since("8.10.0");
 
-pub(super) const STREAMS: Arg = Arg {
-    name: "streams",
-    kind: ArgKind::Block,
-    token: Some("STREAMS"),
-    args: &[
-        Arg {
-            multiple: true,
-            ..KEY
-        },
-        Arg {
-            name: "ID",
-            kind: ArgKind::String,
-            multiple: true,
-            ..Arg::BASE
-        },
-    ],
-    ..Arg::BASE
-};
+pub(super) const STREAMS: Arg = Arg::block("streams")
+    .token("STREAMS")
+    .args(&[Arg::KEYS, Arg::string("ID").multiple()]);
 
 /// How much is read at most.
 pub(super) struct Limits {

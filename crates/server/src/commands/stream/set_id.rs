@@ -2,50 +2,28 @@
 
 use values::StreamId;
 
-use super::{KEY, ids};
+use super::ids;
 use crate::command::*;
 use crate::context::{Context, EventClass};
 use crate::error::CommandError;
 
-pub(super) const XSETID: Command = Command {
-    name: "xsetid",
-    arity: -3,
-    flags: Flags::WRITE.or(Flags::DENYOOM).or(Flags::FAST),
-    categories: Categories::FAST
-        .or(Categories::STREAM)
-        .or(Categories::WRITE),
-    keys: &[KeySpec::one(1, KeyFlags::RW.or(KeyFlags::UPDATE))],
-    group: Group::Stream,
-    since: "5.0.0",
-    summary: "Sets the last id of a stream and what it remembers of deleted entries.",
-    complexity: "O(1)",
-    args: &[
-        KEY,
-        Arg {
-            name: "last-id",
-            kind: ArgKind::String,
-            ..Arg::BASE
-        },
-        Arg {
-            name: "entries-added",
-            kind: ArgKind::Integer,
-            token: Some("ENTRIESADDED"),
-            optional: true,
-            since: Some("7.0.0"),
-            ..Arg::BASE
-        },
-        Arg {
-            name: "max-deleted-id",
-            kind: ArgKind::String,
-            token: Some("MAXDELETEDID"),
-            optional: true,
-            since: Some("7.0.0"),
-            ..Arg::BASE
-        },
-    ],
-    handler: xsetid,
-    ..Command::BASE
-};
+pub(super) const XSETID: Command = Command::new("xsetid", -3, xsetid)
+    .group(Group::Stream)
+    .since("5.0.0")
+    .flags(Flags::WRITE.or(Flags::DENYOOM).or(Flags::FAST))
+    .summary("Sets the last id of a stream and what it remembers of deleted entries.")
+    .complexity("O(1)")
+    .keys(&[KeySpec::one(1, KeyFlags::RW.or(KeyFlags::UPDATE))])
+    .args(&[
+        Arg::KEY,
+        Arg::string("last-id"),
+        Arg::integer("entries-added")
+            .option("ENTRIESADDED")
+            .since("7.0.0"),
+        Arg::string("max-deleted-id")
+            .option("MAXDELETEDID")
+            .since("7.0.0"),
+    ]);
 
 pub(super) fn xsetid(ctx: &mut Context<'_, '_>) -> CommandResult {
     let id = ids::strict(ctx.arg(2), 0)?;

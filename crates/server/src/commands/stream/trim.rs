@@ -1,42 +1,28 @@
 //! XTRIM.
 
-use super::KEY;
 use super::options::{self, Options};
 use crate::command::*;
 use crate::context::{Context, EventClass};
 use crate::error::CommandError;
 
-pub(super) const XTRIM: Command = Command {
-    name: "xtrim",
-    arity: -4,
-    flags: Flags::WRITE,
-    categories: Categories::SLOW
-        .or(Categories::STREAM)
-        .or(Categories::WRITE),
-    keys: &[KeySpec::one(1, KeyFlags::RW.or(KeyFlags::DELETE))],
-    group: Group::Stream,
-    since: "5.0.0",
-    summary: "Deletes the oldest entries of a stream and returns how many.",
-    complexity: "O(N) in the number of entries deleted, most of which go in large pieces.",
-    hints: &["nondeterministic_output"],
-    args: &[
-        KEY,
-        Arg {
-            name: "trim",
-            kind: ArgKind::Block,
-            args: &[
-                options::STRATEGY,
-                options::OPERATOR,
-                options::THRESHOLD,
-                options::LIMIT,
-                options::CONDITION,
-            ],
-            ..Arg::BASE
-        },
-    ],
-    handler: xtrim,
-    ..Command::BASE
-};
+pub(super) const XTRIM: Command = Command::new("xtrim", -4, xtrim)
+    .group(Group::Stream)
+    .since("5.0.0")
+    .flags(Flags::WRITE)
+    .summary("Deletes the oldest entries of a stream and returns how many.")
+    .complexity("O(N) in the number of entries deleted, most of which go in large pieces.")
+    .hints(&["nondeterministic_output"])
+    .keys(&[KeySpec::one(1, KeyFlags::RW.or(KeyFlags::DELETE))])
+    .args(&[
+        Arg::KEY,
+        Arg::block("trim").args(&[
+            options::STRATEGY,
+            options::OPERATOR,
+            options::THRESHOLD,
+            options::LIMIT,
+            options::CONDITION,
+        ]),
+    ]);
 
 pub(super) fn xtrim(ctx: &mut Context<'_, '_>) -> CommandResult {
     let mut options = Options::default();

@@ -80,34 +80,14 @@ fn digest_of(bytes: &[u8]) -> [u8; DIGEST_DIGITS] {
     })
 }
 
-pub(super) const DELIFEQ: Command = Command {
-    name: "delifeq",
-    arity: 3,
-    flags: Flags::FAST.or(Flags::WRITE),
-    categories: Categories::FAST
-        .or(Categories::STRING)
-        .or(Categories::WRITE),
-    keys: &[KeySpec::one(1, KeyFlags::RM.or(KeyFlags::DELETE))],
-    group: Group::String,
-    since: "9.0.0",
-    summary: "Removes a key if its value equals the given one.",
-    complexity: "O(1), or O(N) in the length of the value when the lengths are equal.",
-    args: &[
-        Arg {
-            name: "key",
-            kind: ArgKind::Key,
-            key_spec: Some(0),
-            ..Arg::BASE
-        },
-        Arg {
-            name: "value",
-            kind: ArgKind::String,
-            ..Arg::BASE
-        },
-    ],
-    handler: delifeq,
-    ..Command::BASE
-};
+pub(super) const DELIFEQ: Command = Command::new("delifeq", 3, delifeq)
+    .group(Group::String)
+    .since("9.0.0")
+    .flags(Flags::FAST.or(Flags::WRITE))
+    .summary("Removes a key if its value equals the given one.")
+    .complexity("O(1), or O(N) in the length of the value when the lengths are equal.")
+    .keys(&[KeySpec::one(1, KeyFlags::RM.or(KeyFlags::DELETE))])
+    .args(&[Arg::KEY, Arg::VALUE]);
 
 pub(super) fn delifeq(ctx: &mut Context<'_, '_>) -> CommandResult {
     let key = ctx.key(1);
@@ -115,64 +95,27 @@ pub(super) fn delifeq(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(remove_if(ctx, key, holds))
 }
 
-pub(super) const DELEX: Command = Command {
-    name: "delex",
-    arity: -2,
-    flags: Flags::WRITE.or(Flags::FAST),
-    categories: Categories::STRING,
-    keys: &[KeySpec::one(
+pub(super) const DELEX: Command = Command::new("delex", -2, delex)
+    .group(Group::String)
+    .since("8.4.0")
+    .flags(Flags::WRITE.or(Flags::FAST))
+    .summary("Removes a key, if its value or the digest of its value compares as asked.")
+    .complexity("O(1) for IFEQ and IFNE; O(N) in the length of the value for IFDEQ and IFDNE.")
+    .keys(&[KeySpec::one(
         1,
         KeyFlags::RW
             .or(KeyFlags::DELETE)
             .or(KeyFlags::VARIABLE_FLAGS),
-    )],
-    group: Group::String,
-    since: "8.4.0",
-    summary: "Removes a key, if its value or the digest of its value compares as asked.",
-    complexity: "O(1) for IFEQ and IFNE; O(N) in the length of the value for IFDEQ and IFDNE.",
-    args: &[
-        Arg {
-            name: "key",
-            kind: ArgKind::Key,
-            key_spec: Some(0),
-            ..Arg::BASE
-        },
-        Arg {
-            name: "condition",
-            kind: ArgKind::OneOf,
-            optional: true,
-            args: &[
-                Arg {
-                    name: "ifeq-value",
-                    kind: ArgKind::String,
-                    token: Some("IFEQ"),
-                    ..Arg::BASE
-                },
-                Arg {
-                    name: "ifne-value",
-                    kind: ArgKind::String,
-                    token: Some("IFNE"),
-                    ..Arg::BASE
-                },
-                Arg {
-                    name: "ifdeq-digest",
-                    kind: ArgKind::String,
-                    token: Some("IFDEQ"),
-                    ..Arg::BASE
-                },
-                Arg {
-                    name: "ifdne-digest",
-                    kind: ArgKind::String,
-                    token: Some("IFDNE"),
-                    ..Arg::BASE
-                },
-            ],
-            ..Arg::BASE
-        },
-    ],
-    handler: delex,
-    ..Command::BASE
-};
+    )])
+    .args(&[
+        Arg::KEY,
+        Arg::one_of("condition").optional().args(&[
+            Arg::string("ifeq-value").token("IFEQ"),
+            Arg::string("ifne-value").token("IFNE"),
+            Arg::string("ifdeq-digest").token("IFDEQ"),
+            Arg::string("ifdne-digest").token("IFDNE"),
+        ]),
+    ]);
 
 pub(super) fn delex(ctx: &mut Context<'_, '_>) -> CommandResult {
     let key = ctx.key(1);
@@ -217,25 +160,14 @@ fn remove_if(ctx: &mut Context<'_, '_>, key: Key<'_>, condition: bool) -> Outcom
     Outcome::Done
 }
 
-pub(super) const DIGEST: Command = Command {
-    name: "digest",
-    arity: 2,
-    flags: Flags::READONLY.or(Flags::FAST),
-    categories: Categories::STRING,
-    keys: &[KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS))],
-    group: Group::String,
-    since: "8.4.0",
-    summary: "Returns the XXH3 digest of a string as 16 hexadecimal digits.",
-    complexity: "O(N) in the length of the value.",
-    args: &[Arg {
-        name: "key",
-        kind: ArgKind::Key,
-        key_spec: Some(0),
-        ..Arg::BASE
-    }],
-    handler: digest,
-    ..Command::BASE
-};
+pub(super) const DIGEST: Command = Command::new("digest", 2, digest)
+    .group(Group::String)
+    .since("8.4.0")
+    .flags(Flags::READONLY.or(Flags::FAST))
+    .summary("Returns the XXH3 digest of a string as 16 hexadecimal digits.")
+    .complexity("O(N) in the length of the value.")
+    .keys(&[KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS))])
+    .args(&[Arg::KEY]);
 
 pub(super) fn digest(ctx: &mut Context<'_, '_>) -> CommandResult {
     let key = ctx.key(1);

@@ -7,25 +7,14 @@ use crate::command::*;
 use crate::commands::generic::{delete_expired, delete_key};
 use crate::context::{Context, EventClass};
 
-pub(super) const GET: Command = Command {
-    name: "get",
-    arity: 2,
-    flags: Flags::READONLY.or(Flags::FAST),
-    categories: Categories::FAST.or(Categories::READ).or(Categories::STRING),
-    keys: &[KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS))],
-    group: Group::String,
-    since: "1.0.0",
-    summary: "Returns the string at a key.",
-    complexity: "O(1)",
-    args: &[Arg {
-        name: "key",
-        kind: ArgKind::Key,
-        key_spec: Some(0),
-        ..Arg::BASE
-    }],
-    handler: get,
-    ..Command::BASE
-};
+pub(super) const GET: Command = Command::new("get", 2, get)
+    .group(Group::String)
+    .since("1.0.0")
+    .flags(Flags::READONLY.or(Flags::FAST))
+    .summary("Returns the string at a key.")
+    .complexity("O(1)")
+    .keys(&[KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS))])
+    .args(&[Arg::KEY]);
 
 pub(super) fn get(ctx: &mut Context<'_, '_>) -> CommandResult {
     let key = ctx.key(1);
@@ -36,30 +25,14 @@ pub(super) fn get(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(super) const GETDEL: Command = Command {
-    name: "getdel",
-    arity: 2,
-    flags: Flags::WRITE.or(Flags::FAST),
-    categories: Categories::FAST
-        .or(Categories::STRING)
-        .or(Categories::WRITE),
-    keys: &[KeySpec::one(
-        1,
-        KeyFlags::RW.or(KeyFlags::ACCESS).or(KeyFlags::DELETE),
-    )],
-    group: Group::String,
-    since: "6.2.0",
-    summary: "Returns the string at a key and removes the key.",
-    complexity: "O(1)",
-    args: &[Arg {
-        name: "key",
-        kind: ArgKind::Key,
-        key_spec: Some(0),
-        ..Arg::BASE
-    }],
-    handler: getdel,
-    ..Command::BASE
-};
+pub(super) const GETDEL: Command = Command::new("getdel", 2, getdel)
+    .group(Group::String)
+    .since("6.2.0")
+    .flags(Flags::WRITE.or(Flags::FAST))
+    .summary("Returns the string at a key and removes the key.")
+    .complexity("O(1)")
+    .keys(&[KeySpec::one(1, KeyFlags::RW_ACCESS_DELETE)])
+    .args(&[Arg::KEY]);
 
 pub(super) fn getdel(ctx: &mut Context<'_, '_>) -> CommandResult {
     let key = ctx.key(1);
@@ -78,70 +51,14 @@ const ACCEPTED: Accepted = Accepted {
     persist: true,
 };
 
-pub(super) const GETEX: Command = Command {
-    name: "getex",
-    arity: -2,
-    flags: Flags::WRITE.or(Flags::FAST),
-    categories: Categories::FAST
-        .or(Categories::STRING)
-        .or(Categories::WRITE),
-    keys: &[KeySpec::one(
-        1,
-        KeyFlags::RW.or(KeyFlags::ACCESS).or(KeyFlags::UPDATE),
-    )],
-    group: Group::String,
-    since: "6.2.0",
-    summary: "Returns the string at a key and sets or removes the deadline of the key.",
-    complexity: "O(1)",
-    args: &[
-        Arg {
-            name: "key",
-            kind: ArgKind::Key,
-            key_spec: Some(0),
-            ..Arg::BASE
-        },
-        Arg {
-            name: "expiration",
-            kind: ArgKind::OneOf,
-            optional: true,
-            args: &[
-                Arg {
-                    name: "seconds",
-                    kind: ArgKind::Integer,
-                    token: Some("EX"),
-                    ..Arg::BASE
-                },
-                Arg {
-                    name: "milliseconds",
-                    kind: ArgKind::Integer,
-                    token: Some("PX"),
-                    ..Arg::BASE
-                },
-                Arg {
-                    name: "unix-time-seconds",
-                    kind: ArgKind::UnixTime,
-                    token: Some("EXAT"),
-                    ..Arg::BASE
-                },
-                Arg {
-                    name: "unix-time-milliseconds",
-                    kind: ArgKind::UnixTime,
-                    token: Some("PXAT"),
-                    ..Arg::BASE
-                },
-                Arg {
-                    name: "persist",
-                    kind: ArgKind::PureToken,
-                    token: Some("PERSIST"),
-                    ..Arg::BASE
-                },
-            ],
-            ..Arg::BASE
-        },
-    ],
-    handler: getex,
-    ..Command::BASE
-};
+pub(super) const GETEX: Command = Command::new("getex", -2, getex)
+    .group(Group::String)
+    .since("6.2.0")
+    .flags(Flags::WRITE.or(Flags::FAST))
+    .summary("Returns the string at a key and sets or removes the deadline of the key.")
+    .complexity("O(1)")
+    .keys(&[KeySpec::one(1, KeyFlags::RW_ACCESS_UPDATE)])
+    .args(&[Arg::KEY, Arg::EXPIRATION_OR_PERSIST]);
 
 pub(super) fn getex(ctx: &mut Context<'_, '_>) -> CommandResult {
     let options = Options::parse(ctx.args.skip(2), ACCEPTED)?;
@@ -165,25 +82,14 @@ pub(super) fn getex(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(super) const STRLEN: Command = Command {
-    name: "strlen",
-    arity: 2,
-    flags: Flags::READONLY.or(Flags::FAST),
-    categories: Categories::FAST.or(Categories::READ).or(Categories::STRING),
-    keys: &[KeySpec::one(1, KeyFlags::RO)],
-    group: Group::String,
-    since: "2.2.0",
-    summary: "Returns the length of the string at a key, in bytes.",
-    complexity: "O(1)",
-    args: &[Arg {
-        name: "key",
-        kind: ArgKind::Key,
-        key_spec: Some(0),
-        ..Arg::BASE
-    }],
-    handler: strlen,
-    ..Command::BASE
-};
+pub(super) const STRLEN: Command = Command::new("strlen", 2, strlen)
+    .group(Group::String)
+    .since("2.2.0")
+    .flags(Flags::READONLY.or(Flags::FAST))
+    .summary("Returns the length of the string at a key, in bytes.")
+    .complexity("O(1)")
+    .keys(&[KeySpec::one(1, KeyFlags::RO)])
+    .args(&[Arg::KEY]);
 
 pub(super) fn strlen(ctx: &mut Context<'_, '_>) -> CommandResult {
     let key = ctx.key(1);

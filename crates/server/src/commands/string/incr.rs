@@ -7,132 +7,54 @@ use crate::command::*;
 use crate::context::{Context, EventClass, Expiry};
 use crate::error::CommandError;
 
-pub(super) const INCR: Command = Command {
-    name: "incr",
-    arity: 2,
-    flags: Flags::WRITE.or(Flags::DENYOOM).or(Flags::FAST),
-    categories: Categories::FAST
-        .or(Categories::STRING)
-        .or(Categories::WRITE),
-    keys: &[KeySpec::one(
-        1,
-        KeyFlags::RW.or(KeyFlags::ACCESS).or(KeyFlags::UPDATE),
-    )],
-    group: Group::String,
-    since: "1.0.0",
-    summary: "Adds one to the integer at a key; a missing key counts as 0.",
-    complexity: "O(1)",
-    args: &[Arg {
-        name: "key",
-        kind: ArgKind::Key,
-        key_spec: Some(0),
-        ..Arg::BASE
-    }],
-    handler: incr,
-    ..Command::BASE
-};
+pub(super) const INCR: Command = Command::new("incr", 2, incr)
+    .group(Group::String)
+    .since("1.0.0")
+    .flags(Flags::WRITE.or(Flags::DENYOOM).or(Flags::FAST))
+    .summary("Adds one to the integer at a key; a missing key counts as 0.")
+    .complexity("O(1)")
+    .keys(&[KeySpec::one(1, KeyFlags::RW_ACCESS_UPDATE)])
+    .args(&[Arg::KEY]);
 
 pub(super) fn incr(ctx: &mut Context<'_, '_>) -> CommandResult {
     add(ctx, 1)
 }
 
-pub(super) const DECR: Command = Command {
-    name: "decr",
-    arity: 2,
-    flags: Flags::WRITE.or(Flags::DENYOOM).or(Flags::FAST),
-    categories: Categories::FAST
-        .or(Categories::STRING)
-        .or(Categories::WRITE),
-    keys: &[KeySpec::one(
-        1,
-        KeyFlags::RW.or(KeyFlags::ACCESS).or(KeyFlags::UPDATE),
-    )],
-    group: Group::String,
-    since: "1.0.0",
-    summary: "Subtracts one from the integer at a key; a missing key counts as 0.",
-    complexity: "O(1)",
-    args: &[Arg {
-        name: "key",
-        kind: ArgKind::Key,
-        key_spec: Some(0),
-        ..Arg::BASE
-    }],
-    handler: decr,
-    ..Command::BASE
-};
+pub(super) const DECR: Command = Command::new("decr", 2, decr)
+    .group(Group::String)
+    .since("1.0.0")
+    .flags(Flags::WRITE.or(Flags::DENYOOM).or(Flags::FAST))
+    .summary("Subtracts one from the integer at a key; a missing key counts as 0.")
+    .complexity("O(1)")
+    .keys(&[KeySpec::one(1, KeyFlags::RW_ACCESS_UPDATE)])
+    .args(&[Arg::KEY]);
 
 pub(super) fn decr(ctx: &mut Context<'_, '_>) -> CommandResult {
     add(ctx, -1)
 }
 
-pub(super) const INCRBY: Command = Command {
-    name: "incrby",
-    arity: 3,
-    flags: Flags::WRITE.or(Flags::DENYOOM).or(Flags::FAST),
-    categories: Categories::FAST
-        .or(Categories::STRING)
-        .or(Categories::WRITE),
-    keys: &[KeySpec::one(
-        1,
-        KeyFlags::RW.or(KeyFlags::ACCESS).or(KeyFlags::UPDATE),
-    )],
-    group: Group::String,
-    since: "1.0.0",
-    summary: "Adds a number to the integer at a key; a missing key counts as 0.",
-    complexity: "O(1)",
-    args: &[
-        Arg {
-            name: "key",
-            kind: ArgKind::Key,
-            key_spec: Some(0),
-            ..Arg::BASE
-        },
-        Arg {
-            name: "increment",
-            kind: ArgKind::Integer,
-            ..Arg::BASE
-        },
-    ],
-    handler: incrby,
-    ..Command::BASE
-};
+pub(super) const INCRBY: Command = Command::new("incrby", 3, incrby)
+    .group(Group::String)
+    .since("1.0.0")
+    .flags(Flags::WRITE.or(Flags::DENYOOM).or(Flags::FAST))
+    .summary("Adds a number to the integer at a key; a missing key counts as 0.")
+    .complexity("O(1)")
+    .keys(&[KeySpec::one(1, KeyFlags::RW_ACCESS_UPDATE)])
+    .args(&[Arg::KEY, Arg::integer("increment")]);
 
 pub(super) fn incrby(ctx: &mut Context<'_, '_>) -> CommandResult {
     let increment = ctx.integer(2)?;
     add(ctx, increment)
 }
 
-pub(super) const DECRBY: Command = Command {
-    name: "decrby",
-    arity: 3,
-    flags: Flags::WRITE.or(Flags::DENYOOM).or(Flags::FAST),
-    categories: Categories::FAST
-        .or(Categories::STRING)
-        .or(Categories::WRITE),
-    keys: &[KeySpec::one(
-        1,
-        KeyFlags::RW.or(KeyFlags::ACCESS).or(KeyFlags::UPDATE),
-    )],
-    group: Group::String,
-    since: "1.0.0",
-    summary: "Subtracts a number from the integer at a key; a missing key counts as 0.",
-    complexity: "O(1)",
-    args: &[
-        Arg {
-            name: "key",
-            kind: ArgKind::Key,
-            key_spec: Some(0),
-            ..Arg::BASE
-        },
-        Arg {
-            name: "decrement",
-            kind: ArgKind::Integer,
-            ..Arg::BASE
-        },
-    ],
-    handler: decrby,
-    ..Command::BASE
-};
+pub(super) const DECRBY: Command = Command::new("decrby", 3, decrby)
+    .group(Group::String)
+    .since("1.0.0")
+    .flags(Flags::WRITE.or(Flags::DENYOOM).or(Flags::FAST))
+    .summary("Subtracts a number from the integer at a key; a missing key counts as 0.")
+    .complexity("O(1)")
+    .keys(&[KeySpec::one(1, KeyFlags::RW_ACCESS_UPDATE)])
+    .args(&[Arg::KEY, Arg::integer("decrement")]);
 
 pub(super) fn decrby(ctx: &mut Context<'_, '_>) -> CommandResult {
     let increment = ctx
@@ -184,37 +106,14 @@ pub(super) fn float_value(text: &str) -> NewValue<'static> {
     NewValue::Owned(Value::Bytes(text.as_bytes().into()))
 }
 
-pub(super) const INCRBYFLOAT: Command = Command {
-    name: "incrbyfloat",
-    arity: 3,
-    flags: Flags::WRITE.or(Flags::DENYOOM).or(Flags::FAST),
-    categories: Categories::FAST
-        .or(Categories::STRING)
-        .or(Categories::WRITE),
-    keys: &[KeySpec::one(
-        1,
-        KeyFlags::RW.or(KeyFlags::ACCESS).or(KeyFlags::UPDATE),
-    )],
-    group: Group::String,
-    since: "2.6.0",
-    summary: "Adds a floating-point number to the number at a key; a missing key counts as 0.",
-    complexity: "O(1)",
-    args: &[
-        Arg {
-            name: "key",
-            kind: ArgKind::Key,
-            key_spec: Some(0),
-            ..Arg::BASE
-        },
-        Arg {
-            name: "increment",
-            kind: ArgKind::Double,
-            ..Arg::BASE
-        },
-    ],
-    handler: incrbyfloat,
-    ..Command::BASE
-};
+pub(super) const INCRBYFLOAT: Command = Command::new("incrbyfloat", 3, incrbyfloat)
+    .group(Group::String)
+    .since("2.6.0")
+    .flags(Flags::WRITE.or(Flags::DENYOOM).or(Flags::FAST))
+    .summary("Adds a floating-point number to the number at a key; a missing key counts as 0.")
+    .complexity("O(1)")
+    .keys(&[KeySpec::one(1, KeyFlags::RW_ACCESS_UPDATE)])
+    .args(&[Arg::KEY, Arg::double("increment")]);
 
 pub(super) fn incrbyfloat(ctx: &mut Context<'_, '_>) -> CommandResult {
     let key = ctx.key(1);

@@ -218,136 +218,28 @@ impl<'a> Options<'a> {
     }
 }
 
-pub(super) const INCREX: Command = Command {
-    name: "increx",
-    arity: -2,
-    flags: Flags::WRITE.or(Flags::DENYOOM).or(Flags::FAST),
-    categories: Categories::STRING,
-    keys: &[KeySpec::one(
-        1,
-        KeyFlags::RW.or(KeyFlags::ACCESS).or(KeyFlags::UPDATE),
-    )],
-    group: Group::String,
-    since: "8.8.0",
-    summary: "Adds a number to the number at a key, within bounds, and sets or removes its deadline.",
-    complexity: "O(1)",
-    args: &[
-        Arg {
-            name: "key",
-            kind: ArgKind::Key,
-            key_spec: Some(0),
-            ..Arg::BASE
-        },
-        Arg {
-            name: "condition",
-            kind: ArgKind::OneOf,
-            optional: true,
-            args: &[
-                Arg {
-                    name: "nx",
-                    kind: ArgKind::PureToken,
-                    token: Some("NX"),
-                    ..Arg::BASE
-                },
-                Arg {
-                    name: "xx",
-                    kind: ArgKind::PureToken,
-                    token: Some("XX"),
-                    ..Arg::BASE
-                },
-            ],
-            ..Arg::BASE
-        },
-        Arg {
-            name: "increment",
-            kind: ArgKind::OneOf,
-            optional: true,
-            args: &[
-                Arg {
-                    name: "float",
-                    kind: ArgKind::Double,
-                    token: Some("BYFLOAT"),
-                    ..Arg::BASE
-                },
-                Arg {
-                    name: "integer",
-                    kind: ArgKind::Integer,
-                    token: Some("BYINT"),
-                    ..Arg::BASE
-                },
-            ],
-            ..Arg::BASE
-        },
-        Arg {
-            name: "saturate",
-            kind: ArgKind::PureToken,
-            token: Some("SATURATE"),
-            optional: true,
-            ..Arg::BASE
-        },
-        Arg {
-            name: "lowerbound",
-            kind: ArgKind::String,
-            token: Some("LBOUND"),
-            optional: true,
-            ..Arg::BASE
-        },
-        Arg {
-            name: "upperbound",
-            kind: ArgKind::String,
-            token: Some("UBOUND"),
-            optional: true,
-            ..Arg::BASE
-        },
-        Arg {
-            name: "expiration",
-            kind: ArgKind::OneOf,
-            optional: true,
-            args: &[
-                Arg {
-                    name: "seconds",
-                    kind: ArgKind::Integer,
-                    token: Some("EX"),
-                    ..Arg::BASE
-                },
-                Arg {
-                    name: "milliseconds",
-                    kind: ArgKind::Integer,
-                    token: Some("PX"),
-                    ..Arg::BASE
-                },
-                Arg {
-                    name: "unix-time-seconds",
-                    kind: ArgKind::UnixTime,
-                    token: Some("EXAT"),
-                    ..Arg::BASE
-                },
-                Arg {
-                    name: "unix-time-milliseconds",
-                    kind: ArgKind::UnixTime,
-                    token: Some("PXAT"),
-                    ..Arg::BASE
-                },
-                Arg {
-                    name: "persist",
-                    kind: ArgKind::PureToken,
-                    token: Some("PERSIST"),
-                    ..Arg::BASE
-                },
-            ],
-            ..Arg::BASE
-        },
-        Arg {
-            name: "enx",
-            kind: ArgKind::PureToken,
-            token: Some("ENX"),
-            optional: true,
-            ..Arg::BASE
-        },
-    ],
-    handler: increx,
-    ..Command::BASE
-};
+pub(super) const INCREX: Command = Command::new("increx", -2, increx)
+    .group(Group::String)
+    .since("8.8.0")
+    .flags(Flags::WRITE.or(Flags::DENYOOM).or(Flags::FAST))
+    .summary(
+        "Adds a number to the number at a key, within bounds, and sets or removes its deadline.",
+    )
+    .complexity("O(1)")
+    .keys(&[KeySpec::one(1, KeyFlags::RW_ACCESS_UPDATE)])
+    .args(&[
+        Arg::KEY,
+        Arg::NX_OR_XX,
+        Arg::one_of("increment").optional().args(&[
+            Arg::double("float").token("BYFLOAT"),
+            Arg::integer("integer").token("BYINT"),
+        ]),
+        Arg::flag("saturate", "SATURATE"),
+        Arg::string("lowerbound").option("LBOUND"),
+        Arg::string("upperbound").option("UBOUND"),
+        Arg::EXPIRATION_OR_PERSIST,
+        Arg::flag("enx", "ENX"),
+    ]);
 
 pub(super) fn increx(ctx: &mut Context<'_, '_>) -> CommandResult {
     let options = Options::parse(ctx)?;

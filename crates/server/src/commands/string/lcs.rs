@@ -73,61 +73,21 @@ impl Options {
     }
 }
 
-pub(super) const LCS: Command = Command {
-    name: "lcs",
-    arity: -3,
-    flags: Flags::READONLY,
-    categories: Categories::READ.or(Categories::SLOW).or(Categories::STRING),
-    keys: &[KeySpec::range(1, 1, 1, KeyFlags::RO.or(KeyFlags::ACCESS))],
-    group: Group::String,
-    since: "7.0.0",
-    summary: "Finds the longest common subsequence of two strings.",
-    complexity: "O(N*M) in the lengths of the two strings.",
-    args: &[
-        Arg {
-            name: "key1",
-            kind: ArgKind::Key,
-            key_spec: Some(0),
-            ..Arg::BASE
-        },
-        Arg {
-            name: "key2",
-            kind: ArgKind::Key,
-            key_spec: Some(0),
-            ..Arg::BASE
-        },
-        Arg {
-            name: "len",
-            kind: ArgKind::PureToken,
-            token: Some("LEN"),
-            optional: true,
-            ..Arg::BASE
-        },
-        Arg {
-            name: "idx",
-            kind: ArgKind::PureToken,
-            token: Some("IDX"),
-            optional: true,
-            ..Arg::BASE
-        },
-        Arg {
-            name: "min-match-len",
-            kind: ArgKind::Integer,
-            token: Some("MINMATCHLEN"),
-            optional: true,
-            ..Arg::BASE
-        },
-        Arg {
-            name: "withmatchlen",
-            kind: ArgKind::PureToken,
-            token: Some("WITHMATCHLEN"),
-            optional: true,
-            ..Arg::BASE
-        },
-    ],
-    handler: lcs,
-    ..Command::BASE
-};
+pub(super) const LCS: Command = Command::new("lcs", -3, lcs)
+    .group(Group::String)
+    .since("7.0.0")
+    .flags(Flags::READONLY)
+    .summary("Finds the longest common subsequence of two strings.")
+    .complexity("O(N*M) in the lengths of the two strings.")
+    .keys(&[KeySpec::range(1, 1, 1, KeyFlags::RO.or(KeyFlags::ACCESS))])
+    .args(&[
+        Arg::key("key1"),
+        Arg::key("key2"),
+        Arg::flag("len", "LEN"),
+        Arg::flag("idx", "IDX"),
+        Arg::integer("min-match-len").option("MINMATCHLEN"),
+        Arg::flag("withmatchlen", "WITHMATCHLEN"),
+    ]);
 
 pub(super) fn lcs(ctx: &mut Context<'_, '_>) -> CommandResult {
     let (first, second) = (ctx.key(1), ctx.key(2));

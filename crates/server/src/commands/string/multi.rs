@@ -9,27 +9,15 @@ use crate::command::*;
 use crate::context::{Context, Expiry};
 use crate::error::CommandError;
 
-pub(super) const MGET: Command = Command {
-    name: "mget",
-    arity: -2,
-    flags: Flags::READONLY.or(Flags::FAST),
-    categories: Categories::FAST.or(Categories::READ).or(Categories::STRING),
-    keys: &[KeySpec::range(1, -1, 1, KeyFlags::RO.or(KeyFlags::ACCESS))],
-    group: Group::String,
-    since: "1.0.0",
-    summary: "Returns the strings at several keys, null for a key that holds none.",
-    complexity: "O(N) in the number of keys.",
-    hints: &["request_policy:multi_shard"],
-    args: &[Arg {
-        name: "key",
-        kind: ArgKind::Key,
-        key_spec: Some(0),
-        multiple: true,
-        ..Arg::BASE
-    }],
-    handler: mget,
-    ..Command::BASE
-};
+pub(super) const MGET: Command = Command::new("mget", -2, mget)
+    .group(Group::String)
+    .since("1.0.0")
+    .flags(Flags::READONLY.or(Flags::FAST))
+    .summary("Returns the strings at several keys, null for a key that holds none.")
+    .complexity("O(N) in the number of keys.")
+    .hints(&["request_policy:multi_shard"])
+    .keys(&[KeySpec::range(1, -1, 1, KeyFlags::RO.or(KeyFlags::ACCESS))])
+    .args(&[Arg::KEYS]);
 
 pub(super) fn mget(ctx: &mut Context<'_, '_>) -> CommandResult {
     let count = ctx.args.len();
@@ -44,44 +32,18 @@ pub(super) fn mget(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(super) const MSET: Command = Command {
-    name: "mset",
-    arity: -3,
-    flags: Flags::WRITE.or(Flags::DENYOOM),
-    categories: Categories::SLOW
-        .or(Categories::STRING)
-        .or(Categories::WRITE),
-    keys: &[KeySpec::range(1, -1, 2, KeyFlags::OW.or(KeyFlags::UPDATE))],
-    group: Group::String,
-    since: "1.0.1",
-    summary: "Stores strings at several keys.",
-    complexity: "O(N) in the number of keys.",
-    hints: &[
+pub(super) const MSET: Command = Command::new("mset", -3, mset)
+    .group(Group::String)
+    .since("1.0.1")
+    .flags(Flags::WRITE.or(Flags::DENYOOM))
+    .summary("Stores strings at several keys.")
+    .complexity("O(N) in the number of keys.")
+    .hints(&[
         "request_policy:multi_shard",
         "response_policy:all_succeeded",
-    ],
-    args: &[Arg {
-        name: "data",
-        kind: ArgKind::Block,
-        multiple: true,
-        args: &[
-            Arg {
-                name: "key",
-                kind: ArgKind::Key,
-                key_spec: Some(0),
-                ..Arg::BASE
-            },
-            Arg {
-                name: "value",
-                kind: ArgKind::String,
-                ..Arg::BASE
-            },
-        ],
-        ..Arg::BASE
-    }],
-    handler: mset,
-    ..Command::BASE
-};
+    ])
+    .keys(&[KeySpec::range(1, -1, 2, KeyFlags::OW.or(KeyFlags::UPDATE))])
+    .args(&[Arg::block("data").multiple().args(&[Arg::KEY, Arg::VALUE])]);
 
 pub(super) fn mset(ctx: &mut Context<'_, '_>) -> CommandResult {
     check_pairs(ctx)?;
@@ -91,40 +53,14 @@ pub(super) fn mset(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(super) const MSETNX: Command = Command {
-    name: "msetnx",
-    arity: -3,
-    flags: Flags::WRITE.or(Flags::DENYOOM),
-    categories: Categories::SLOW
-        .or(Categories::STRING)
-        .or(Categories::WRITE),
-    keys: &[KeySpec::range(1, -1, 2, KeyFlags::OW.or(KeyFlags::INSERT))],
-    group: Group::String,
-    since: "1.0.1",
-    summary: "Stores strings at several keys, if none of the keys exists.",
-    complexity: "O(N) in the number of keys.",
-    args: &[Arg {
-        name: "data",
-        kind: ArgKind::Block,
-        multiple: true,
-        args: &[
-            Arg {
-                name: "key",
-                kind: ArgKind::Key,
-                key_spec: Some(0),
-                ..Arg::BASE
-            },
-            Arg {
-                name: "value",
-                kind: ArgKind::String,
-                ..Arg::BASE
-            },
-        ],
-        ..Arg::BASE
-    }],
-    handler: msetnx,
-    ..Command::BASE
-};
+pub(super) const MSETNX: Command = Command::new("msetnx", -3, msetnx)
+    .group(Group::String)
+    .since("1.0.1")
+    .flags(Flags::WRITE.or(Flags::DENYOOM))
+    .summary("Stores strings at several keys, if none of the keys exists.")
+    .complexity("O(N) in the number of keys.")
+    .keys(&[KeySpec::range(1, -1, 2, KeyFlags::OW.or(KeyFlags::INSERT))])
+    .args(&[Arg::block("data").multiple().args(&[Arg::KEY, Arg::VALUE])]);
 
 pub(super) fn msetnx(ctx: &mut Context<'_, '_>) -> CommandResult {
     check_pairs(ctx)?;
@@ -170,14 +106,17 @@ const ACCEPTED: Accepted = Accepted {
     persist: false,
 };
 
-pub(super) const MSETEX: Command = Command {
-    name: "msetex",
-    arity: -4,
-    flags: Flags::WRITE.or(Flags::DENYOOM),
-    categories: Categories::STRING
-        .or(Categories::WRITE)
-        .or(Categories::SLOW),
-    keys: &[KeySpec {
+pub(super) const MSETEX: Command = Command::new("msetex", -4, msetex)
+    .group(Group::String)
+    .since("8.4.0")
+    .flags(Flags::WRITE.or(Flags::DENYOOM))
+    .summary("Stores strings at several keys, with a condition and a lifetime for all of them.")
+    .complexity("O(N) in the number of keys.")
+    .hints(&[
+        "request_policy:multi_shard",
+        "response_policy:all_succeeded",
+    ])
+    .keys(&[KeySpec {
         flags: KeyFlags::OW.or(KeyFlags::UPDATE),
         begin: BeginSearch::Index(1),
         find: FindKeys::KeyNum {
@@ -185,102 +124,19 @@ pub(super) const MSETEX: Command = Command {
             first: 1,
             step: 2,
         },
-    }],
-    group: Group::String,
-    since: "8.4.0",
-    summary: "Stores strings at several keys, with a condition and a lifetime for all of them.",
-    complexity: "O(N) in the number of keys.",
-    hints: &[
-        "request_policy:multi_shard",
-        "response_policy:all_succeeded",
-    ],
-    args: &[
-        Arg {
-            name: "numkeys",
-            kind: ArgKind::Integer,
-            ..Arg::BASE
-        },
-        Arg {
-            name: "data",
-            kind: ArgKind::Block,
-            multiple: true,
-            args: &[
-                Arg {
-                    name: "key",
-                    kind: ArgKind::Key,
-                    key_spec: Some(0),
-                    ..Arg::BASE
-                },
-                Arg {
-                    name: "value",
-                    kind: ArgKind::String,
-                    ..Arg::BASE
-                },
-            ],
-            ..Arg::BASE
-        },
-        Arg {
-            name: "condition",
-            kind: ArgKind::OneOf,
-            optional: true,
-            args: &[
-                Arg {
-                    name: "nx",
-                    kind: ArgKind::PureToken,
-                    token: Some("NX"),
-                    ..Arg::BASE
-                },
-                Arg {
-                    name: "xx",
-                    kind: ArgKind::PureToken,
-                    token: Some("XX"),
-                    ..Arg::BASE
-                },
-            ],
-            ..Arg::BASE
-        },
-        Arg {
-            name: "expiration",
-            kind: ArgKind::OneOf,
-            optional: true,
-            args: &[
-                Arg {
-                    name: "seconds",
-                    kind: ArgKind::Integer,
-                    token: Some("EX"),
-                    ..Arg::BASE
-                },
-                Arg {
-                    name: "milliseconds",
-                    kind: ArgKind::Integer,
-                    token: Some("PX"),
-                    ..Arg::BASE
-                },
-                Arg {
-                    name: "unix-time-seconds",
-                    kind: ArgKind::UnixTime,
-                    token: Some("EXAT"),
-                    ..Arg::BASE
-                },
-                Arg {
-                    name: "unix-time-milliseconds",
-                    kind: ArgKind::UnixTime,
-                    token: Some("PXAT"),
-                    ..Arg::BASE
-                },
-                Arg {
-                    name: "keepttl",
-                    kind: ArgKind::PureToken,
-                    token: Some("KEEPTTL"),
-                    ..Arg::BASE
-                },
-            ],
-            ..Arg::BASE
-        },
-    ],
-    handler: msetex,
-    ..Command::BASE
-};
+    }])
+    .args(&[
+        Arg::NUMKEYS,
+        Arg::block("data").multiple().args(&[Arg::KEY, Arg::VALUE]),
+        Arg::NX_OR_XX,
+        Arg::one_of("expiration").optional().args(&[
+            Arg::EX,
+            Arg::PX,
+            Arg::EXAT,
+            Arg::PXAT,
+            Arg::word("keepttl", "KEEPTTL"),
+        ]),
+    ]);
 
 pub(super) fn msetex(ctx: &mut Context<'_, '_>) -> CommandResult {
     let pairs = pair_count(ctx.arg(1))?;

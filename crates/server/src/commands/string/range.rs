@@ -8,34 +8,14 @@ use crate::command::*;
 use crate::context::{Context, EventClass, Expiry};
 use crate::error::CommandError;
 
-pub(super) const APPEND: Command = Command {
-    name: "append",
-    arity: 3,
-    flags: Flags::WRITE.or(Flags::DENYOOM).or(Flags::FAST),
-    categories: Categories::FAST
-        .or(Categories::STRING)
-        .or(Categories::WRITE),
-    keys: &[KeySpec::one(1, KeyFlags::RW.or(KeyFlags::INSERT))],
-    group: Group::String,
-    since: "2.0.0",
-    summary: "Appends to the string at a key, creating it if needed, and returns the new length.",
-    complexity: "O(1) amortized in the length of what is appended.",
-    args: &[
-        Arg {
-            name: "key",
-            kind: ArgKind::Key,
-            key_spec: Some(0),
-            ..Arg::BASE
-        },
-        Arg {
-            name: "value",
-            kind: ArgKind::String,
-            ..Arg::BASE
-        },
-    ],
-    handler: append,
-    ..Command::BASE
-};
+pub(super) const APPEND: Command = Command::new("append", 3, append)
+    .group(Group::String)
+    .since("2.0.0")
+    .flags(Flags::WRITE.or(Flags::DENYOOM).or(Flags::FAST))
+    .summary("Appends to the string at a key, creating it if needed, and returns the new length.")
+    .complexity("O(1) amortized in the length of what is appended.")
+    .keys(&[KeySpec::one(1, KeyFlags::RW.or(KeyFlags::INSERT))])
+    .args(&[Arg::KEY, Arg::VALUE]);
 
 pub(super) fn append(ctx: &mut Context<'_, '_>) -> CommandResult {
     let key = ctx.key(1);
@@ -58,39 +38,14 @@ pub(super) fn append(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(super) const SETRANGE: Command = Command {
-    name: "setrange",
-    arity: 4,
-    flags: Flags::WRITE.or(Flags::DENYOOM),
-    categories: Categories::SLOW
-        .or(Categories::STRING)
-        .or(Categories::WRITE),
-    keys: &[KeySpec::one(1, KeyFlags::RW.or(KeyFlags::UPDATE))],
-    group: Group::String,
-    since: "2.2.0",
-    summary: "Overwrites a part of the string at a key, padding with zero bytes up to the offset.",
-    complexity: "O(1) for short values, else O(N) in the length of the value and of the padding.",
-    args: &[
-        Arg {
-            name: "key",
-            kind: ArgKind::Key,
-            key_spec: Some(0),
-            ..Arg::BASE
-        },
-        Arg {
-            name: "offset",
-            kind: ArgKind::Integer,
-            ..Arg::BASE
-        },
-        Arg {
-            name: "value",
-            kind: ArgKind::String,
-            ..Arg::BASE
-        },
-    ],
-    handler: setrange,
-    ..Command::BASE
-};
+pub(super) const SETRANGE: Command = Command::new("setrange", 4, setrange)
+    .group(Group::String)
+    .since("2.2.0")
+    .flags(Flags::WRITE.or(Flags::DENYOOM))
+    .summary("Overwrites a part of the string at a key, padding with zero bytes up to the offset.")
+    .complexity("O(1) for short values, else O(N) in the length of the value and of the padding.")
+    .keys(&[KeySpec::one(1, KeyFlags::RW.or(KeyFlags::UPDATE))])
+    .args(&[Arg::KEY, Arg::integer("offset"), Arg::VALUE]);
 
 pub(super) fn setrange(ctx: &mut Context<'_, '_>) -> CommandResult {
     let key = ctx.key(1);
@@ -126,37 +81,14 @@ pub(super) fn setrange(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(super) const GETRANGE: Command = Command {
-    name: "getrange",
-    arity: 4,
-    flags: Flags::READONLY,
-    categories: Categories::READ.or(Categories::SLOW).or(Categories::STRING),
-    keys: &[KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS))],
-    group: Group::String,
-    since: "2.4.0",
-    summary: "Returns a part of the string at a key; negative offsets count from its end.",
-    complexity: "O(N) in the length of what is returned.",
-    args: &[
-        Arg {
-            name: "key",
-            kind: ArgKind::Key,
-            key_spec: Some(0),
-            ..Arg::BASE
-        },
-        Arg {
-            name: "start",
-            kind: ArgKind::Integer,
-            ..Arg::BASE
-        },
-        Arg {
-            name: "end",
-            kind: ArgKind::Integer,
-            ..Arg::BASE
-        },
-    ],
-    handler: getrange,
-    ..Command::BASE
-};
+pub(super) const GETRANGE: Command = Command::new("getrange", 4, getrange)
+    .group(Group::String)
+    .since("2.4.0")
+    .flags(Flags::READONLY)
+    .summary("Returns a part of the string at a key; negative offsets count from its end.")
+    .complexity("O(N) in the length of what is returned.")
+    .keys(&[KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS))])
+    .args(&[Arg::KEY, Arg::integer("start"), Arg::integer("end")]);
 
 pub(super) fn getrange(ctx: &mut Context<'_, '_>) -> CommandResult {
     let key = ctx.key(1);
@@ -190,37 +122,14 @@ fn part(bytes: &[u8], start: i64, end: i64) -> &[u8] {
     }
 }
 
-pub(super) const SUBSTR: Command = Command {
-    name: "substr",
-    arity: 4,
-    flags: Flags::READONLY,
-    categories: Categories::READ.or(Categories::SLOW).or(Categories::STRING),
-    keys: &[KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS))],
-    group: Group::String,
-    since: "1.0.0",
-    summary: "Returns a part of the string at a key.",
-    complexity: "O(N) in the length of what is returned.",
-    args: &[
-        Arg {
-            name: "key",
-            kind: ArgKind::Key,
-            key_spec: Some(0),
-            ..Arg::BASE
-        },
-        Arg {
-            name: "start",
-            kind: ArgKind::Integer,
-            ..Arg::BASE
-        },
-        Arg {
-            name: "end",
-            kind: ArgKind::Integer,
-            ..Arg::BASE
-        },
-    ],
-    handler: substr,
-    ..Command::BASE
-};
+pub(super) const SUBSTR: Command = Command::new("substr", 4, substr)
+    .group(Group::String)
+    .since("1.0.0")
+    .flags(Flags::READONLY)
+    .summary("Returns a part of the string at a key.")
+    .complexity("O(N) in the length of what is returned.")
+    .keys(&[KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS))])
+    .args(&[Arg::KEY, Arg::integer("start"), Arg::integer("end")]);
 
 pub(super) fn substr(ctx: &mut Context<'_, '_>) -> CommandResult {
     getrange(ctx)

@@ -1,6 +1,7 @@
 //! Commands that write a whole string: SET, SETNX, SETEX, PSETEX, GETSET.
 
 use keyspace::NewValue;
+use resp::Args;
 
 use super::options::{Accepted, Condition, Lifetime, Options, Unit};
 use super::write_string;
@@ -17,140 +18,51 @@ const ACCEPTED: Accepted = Accepted {
     persist: false,
 };
 
-pub(super) const SET: Command = Command {
-    name: "set",
-    arity: -3,
-    flags: Flags::WRITE.or(Flags::DENYOOM),
-    categories: Categories::SLOW
-        .or(Categories::STRING)
-        .or(Categories::WRITE),
-    keys: &[KeySpec::one(
+pub(super) const SET: Command = Command::new("set", -3, set)
+    .group(Group::String)
+    .since("1.0.0")
+    .flags(Flags::WRITE.or(Flags::DENYOOM))
+    .summary(
+        "Stores a string at a key, whatever the key held before, with conditions and a lifetime.",
+    )
+    .complexity("O(1); IFDEQ and IFDNE are O(N) in the length of the present value.")
+    .keys(&[KeySpec::one(
         1,
         KeyFlags::RW
             .or(KeyFlags::ACCESS)
             .or(KeyFlags::UPDATE)
             .or(KeyFlags::VARIABLE_FLAGS),
-    )],
-    group: Group::String,
-    since: "1.0.0",
-    summary: "Stores a string at a key, whatever the key held before, with conditions and a lifetime.",
-    complexity: "O(1); IFDEQ and IFDNE are O(N) in the length of the present value.",
-    args: &[
-        Arg {
-            name: "key",
-            kind: ArgKind::Key,
-            key_spec: Some(0),
-            ..Arg::BASE
-        },
-        Arg {
-            name: "value",
-            kind: ArgKind::String,
-            ..Arg::BASE
-        },
-        Arg {
-            name: "condition",
-            kind: ArgKind::OneOf,
-            optional: true,
-            since: Some("2.6.12"),
-            args: &[
-                Arg {
-                    name: "nx",
-                    kind: ArgKind::PureToken,
-                    token: Some("NX"),
-                    ..Arg::BASE
-                },
-                Arg {
-                    name: "xx",
-                    kind: ArgKind::PureToken,
-                    token: Some("XX"),
-                    ..Arg::BASE
-                },
-                Arg {
-                    name: "ifeq-value",
-                    kind: ArgKind::String,
-                    token: Some("IFEQ"),
-                    since: Some("8.4.0"),
-                    ..Arg::BASE
-                },
-                Arg {
-                    name: "ifne-value",
-                    kind: ArgKind::String,
-                    token: Some("IFNE"),
-                    since: Some("8.4.0"),
-                    ..Arg::BASE
-                },
-                Arg {
-                    name: "ifdeq-digest",
-                    kind: ArgKind::String,
-                    token: Some("IFDEQ"),
-                    since: Some("8.4.0"),
-                    ..Arg::BASE
-                },
-                Arg {
-                    name: "ifdne-digest",
-                    kind: ArgKind::String,
-                    token: Some("IFDNE"),
-                    since: Some("8.4.0"),
-                    ..Arg::BASE
-                },
-            ],
-            ..Arg::BASE
-        },
-        Arg {
-            name: "get",
-            kind: ArgKind::PureToken,
-            token: Some("GET"),
-            optional: true,
-            since: Some("6.2.0"),
-            ..Arg::BASE
-        },
-        Arg {
-            name: "expiration",
-            kind: ArgKind::OneOf,
-            optional: true,
-            args: &[
-                Arg {
-                    name: "seconds",
-                    kind: ArgKind::Integer,
-                    token: Some("EX"),
-                    since: Some("2.6.12"),
-                    ..Arg::BASE
-                },
-                Arg {
-                    name: "milliseconds",
-                    kind: ArgKind::Integer,
-                    token: Some("PX"),
-                    since: Some("2.6.12"),
-                    ..Arg::BASE
-                },
-                Arg {
-                    name: "unix-time-seconds",
-                    kind: ArgKind::UnixTime,
-                    token: Some("EXAT"),
-                    since: Some("6.2.0"),
-                    ..Arg::BASE
-                },
-                Arg {
-                    name: "unix-time-milliseconds",
-                    kind: ArgKind::UnixTime,
-                    token: Some("PXAT"),
-                    since: Some("6.2.0"),
-                    ..Arg::BASE
-                },
-                Arg {
-                    name: "keepttl",
-                    kind: ArgKind::PureToken,
-                    token: Some("KEEPTTL"),
-                    since: Some("6.0.0"),
-                    ..Arg::BASE
-                },
-            ],
-            ..Arg::BASE
-        },
-    ],
-    handler: set,
-    ..Command::BASE
-};
+    )])
+    .variable_flags(key_flags)
+    .args(&[
+        Arg::KEY,
+        Arg::VALUE,
+        Arg::one_of("condition").since("2.6.12").optional().args(&[
+            Arg::NX,
+            Arg::XX,
+            Arg::string("ifeq-value").token("IFEQ").since("8.4.0"),
+            Arg::string("ifne-value").token("IFNE").since("8.4.0"),
+            Arg::string("ifdeq-digest").token("IFDEQ").since("8.4.0"),
+            Arg::string("ifdne-digest").token("IFDNE").since("8.4.0"),
+        ]),
+        Arg::flag("get", "GET").since("6.2.0"),
+        Arg::one_of("expiration").optional().args(&[
+            Arg::EX.since("2.6.12"),
+            Arg::PX.since("2.6.12"),
+            Arg::EXAT.since("6.2.0"),
+            Arg::PXAT.since("6.2.0"),
+            Arg::word("keepttl", "KEEPTTL").since("6.0.0"),
+        ]),
+    ]);
+
+/// SET reads the key when it has the option GET.
+fn key_flags(args: Args<'_>) -> KeyFlags {
+    let mut options = args.skip(2).iter();
+    match options.any(|option| option.eq_ignore_ascii_case(b"get")) {
+        true => KeyFlags::RW_ACCESS_UPDATE,
+        false => KeyFlags::OW.or(KeyFlags::UPDATE),
+    }
+}
 
 pub(super) fn set(ctx: &mut Context<'_, '_>) -> CommandResult {
     let options = Options::parse(ctx.args.skip(3), ACCEPTED)?;
@@ -288,34 +200,14 @@ fn propagate_set(ctx: &mut Context<'_, '_>, options: &Options<'_>, deadline: Opt
     ctx.propagate(&argv[..len]);
 }
 
-pub(super) const SETNX: Command = Command {
-    name: "setnx",
-    arity: 3,
-    flags: Flags::WRITE.or(Flags::DENYOOM).or(Flags::FAST),
-    categories: Categories::FAST
-        .or(Categories::STRING)
-        .or(Categories::WRITE),
-    keys: &[KeySpec::one(1, KeyFlags::OW.or(KeyFlags::INSERT))],
-    group: Group::String,
-    since: "1.0.0",
-    summary: "Stores a string at a key that does not exist yet.",
-    complexity: "O(1)",
-    args: &[
-        Arg {
-            name: "key",
-            kind: ArgKind::Key,
-            key_spec: Some(0),
-            ..Arg::BASE
-        },
-        Arg {
-            name: "value",
-            kind: ArgKind::String,
-            ..Arg::BASE
-        },
-    ],
-    handler: setnx,
-    ..Command::BASE
-};
+pub(super) const SETNX: Command = Command::new("setnx", 3, setnx)
+    .group(Group::String)
+    .since("1.0.0")
+    .flags(Flags::WRITE.or(Flags::DENYOOM).or(Flags::FAST))
+    .summary("Stores a string at a key that does not exist yet.")
+    .complexity("O(1)")
+    .keys(&[KeySpec::one(1, KeyFlags::OW.or(KeyFlags::INSERT))])
+    .args(&[Arg::KEY, Arg::VALUE]);
 
 pub(super) fn setnx(ctx: &mut Context<'_, '_>) -> CommandResult {
     let key = ctx.key(1);
@@ -328,77 +220,27 @@ pub(super) fn setnx(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(super) const SETEX: Command = Command {
-    name: "setex",
-    arity: 4,
-    flags: Flags::WRITE.or(Flags::DENYOOM),
-    categories: Categories::SLOW
-        .or(Categories::STRING)
-        .or(Categories::WRITE),
-    keys: &[KeySpec::one(1, KeyFlags::OW.or(KeyFlags::UPDATE))],
-    group: Group::String,
-    since: "2.0.0",
-    summary: "Stores a string with a lifetime in seconds.",
-    complexity: "O(1)",
-    args: &[
-        Arg {
-            name: "key",
-            kind: ArgKind::Key,
-            key_spec: Some(0),
-            ..Arg::BASE
-        },
-        Arg {
-            name: "seconds",
-            kind: ArgKind::Integer,
-            ..Arg::BASE
-        },
-        Arg {
-            name: "value",
-            kind: ArgKind::String,
-            ..Arg::BASE
-        },
-    ],
-    handler: setex,
-    ..Command::BASE
-};
+pub(super) const SETEX: Command = Command::new("setex", 4, setex)
+    .group(Group::String)
+    .since("2.0.0")
+    .flags(Flags::WRITE.or(Flags::DENYOOM))
+    .summary("Stores a string with a lifetime in seconds.")
+    .complexity("O(1)")
+    .keys(&[KeySpec::one(1, KeyFlags::OW.or(KeyFlags::UPDATE))])
+    .args(&[Arg::KEY, Arg::integer("seconds"), Arg::VALUE]);
 
 pub(super) fn setex(ctx: &mut Context<'_, '_>) -> CommandResult {
     set_for(ctx, Unit::Seconds)
 }
 
-pub(super) const PSETEX: Command = Command {
-    name: "psetex",
-    arity: 4,
-    flags: Flags::WRITE.or(Flags::DENYOOM),
-    categories: Categories::SLOW
-        .or(Categories::STRING)
-        .or(Categories::WRITE),
-    keys: &[KeySpec::one(1, KeyFlags::OW.or(KeyFlags::UPDATE))],
-    group: Group::String,
-    since: "2.6.0",
-    summary: "Stores a string with a lifetime in milliseconds.",
-    complexity: "O(1)",
-    args: &[
-        Arg {
-            name: "key",
-            kind: ArgKind::Key,
-            key_spec: Some(0),
-            ..Arg::BASE
-        },
-        Arg {
-            name: "milliseconds",
-            kind: ArgKind::Integer,
-            ..Arg::BASE
-        },
-        Arg {
-            name: "value",
-            kind: ArgKind::String,
-            ..Arg::BASE
-        },
-    ],
-    handler: psetex,
-    ..Command::BASE
-};
+pub(super) const PSETEX: Command = Command::new("psetex", 4, psetex)
+    .group(Group::String)
+    .since("2.6.0")
+    .flags(Flags::WRITE.or(Flags::DENYOOM))
+    .summary("Stores a string with a lifetime in milliseconds.")
+    .complexity("O(1)")
+    .keys(&[KeySpec::one(1, KeyFlags::OW.or(KeyFlags::UPDATE))])
+    .args(&[Arg::KEY, Arg::integer("milliseconds"), Arg::VALUE]);
 
 pub(super) fn psetex(ctx: &mut Context<'_, '_>) -> CommandResult {
     set_for(ctx, Unit::Milliseconds)
@@ -416,37 +258,14 @@ fn set_for(ctx: &mut Context<'_, '_>, unit: Unit) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(super) const GETSET: Command = Command {
-    name: "getset",
-    arity: 3,
-    flags: Flags::WRITE.or(Flags::DENYOOM).or(Flags::FAST),
-    categories: Categories::FAST
-        .or(Categories::STRING)
-        .or(Categories::WRITE),
-    keys: &[KeySpec::one(
-        1,
-        KeyFlags::RW.or(KeyFlags::ACCESS).or(KeyFlags::UPDATE),
-    )],
-    group: Group::String,
-    since: "1.0.0",
-    summary: "Stores a string and returns the one that was there before.",
-    complexity: "O(1)",
-    args: &[
-        Arg {
-            name: "key",
-            kind: ArgKind::Key,
-            key_spec: Some(0),
-            ..Arg::BASE
-        },
-        Arg {
-            name: "value",
-            kind: ArgKind::String,
-            ..Arg::BASE
-        },
-    ],
-    handler: getset,
-    ..Command::BASE
-};
+pub(super) const GETSET: Command = Command::new("getset", 3, getset)
+    .group(Group::String)
+    .since("1.0.0")
+    .flags(Flags::WRITE.or(Flags::DENYOOM).or(Flags::FAST))
+    .summary("Stores a string and returns the one that was there before.")
+    .complexity("O(1)")
+    .keys(&[KeySpec::one(1, KeyFlags::RW_ACCESS_UPDATE)])
+    .args(&[Arg::KEY, Arg::VALUE]);
 
 pub(super) fn getset(ctx: &mut Context<'_, '_>) -> CommandResult {
     let key = ctx.key(1);

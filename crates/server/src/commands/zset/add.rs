@@ -5,7 +5,7 @@ use resp::Args;
 use smallvec::SmallVec;
 use values::{Inserted, SortedSet, Thresholds};
 
-use super::{appeared, arguments};
+use super::appeared;
 use crate::command::*;
 use crate::context::{Context, EventClass, Expiry};
 use crate::error::CommandError;
@@ -155,94 +155,44 @@ impl<'a> Pairs<'a> {
     }
 }
 
-pub(super) const ZADD: Command = Command {
-    name: "zadd",
-    arity: -4,
-    flags: Flags::WRITE.or(Flags::DENYOOM).or(Flags::FAST),
-    categories: Categories::FAST
-        .or(Categories::SORTEDSET)
-        .or(Categories::WRITE),
-    keys: &[KeySpec::one(1, KeyFlags::RW.or(KeyFlags::UPDATE))],
-    group: Group::SortedSet,
-    since: "1.2.0",
-    summary: "Adds members to a sorted set, or changes their scores.",
-    complexity: "O(log(N)) for each item added, where N is the number of elements in the sorted set.",
-    args: &[
-        arguments::KEY,
-        Arg {
-            name: "condition",
-            kind: ArgKind::OneOf,
-            optional: true,
-            since: Some("3.0.2"),
-            args: &[arguments::word("nx", "NX"), arguments::word("xx", "XX")],
-            ..Arg::BASE
-        },
-        Arg {
-            name: "comparison",
-            kind: ArgKind::OneOf,
-            optional: true,
-            since: Some("6.2.0"),
-            args: &[arguments::word("gt", "GT"), arguments::word("lt", "LT")],
-            ..Arg::BASE
-        },
-        Arg {
-            name: "change",
-            kind: ArgKind::PureToken,
-            token: Some("CH"),
-            optional: true,
-            since: Some("3.0.2"),
-            ..Arg::BASE
-        },
-        Arg {
-            name: "increment",
-            kind: ArgKind::PureToken,
-            token: Some("INCR"),
-            optional: true,
-            since: Some("3.0.2"),
-            ..Arg::BASE
-        },
-        Arg {
-            name: "data",
-            kind: ArgKind::Block,
-            multiple: true,
-            args: &[
-                arguments::plain("score", ArgKind::Double),
-                arguments::MEMBER,
-            ],
-            ..Arg::BASE
-        },
-    ],
-    handler: zadd,
-    ..Command::BASE
-};
+pub(super) const ZADD: Command = Command::new("zadd", -4, zadd)
+    .group(Group::SortedSet)
+    .since("1.2.0")
+    .flags(Flags::WRITE.or(Flags::DENYOOM).or(Flags::FAST))
+    .summary("Adds members to a sorted set, or changes their scores.")
+    .complexity(
+        "O(log(N)) for each item added, where N is the number of elements in the sorted set.",
+    )
+    .keys(&[KeySpec::one(1, KeyFlags::RW.or(KeyFlags::UPDATE))])
+    .args(&[
+        Arg::KEY,
+        Arg::one_of("condition")
+            .since("3.0.2")
+            .optional()
+            .args(&[Arg::NX, Arg::XX]),
+        Arg::one_of("comparison")
+            .since("6.2.0")
+            .optional()
+            .args(&[Arg::GT, Arg::LT]),
+        Arg::flag("change", "CH").since("3.0.2"),
+        Arg::flag("increment", "INCR").since("3.0.2"),
+        Arg::block("data")
+            .multiple()
+            .args(&[Arg::double("score"), Arg::MEMBER]),
+    ]);
 
 pub(super) fn zadd(ctx: &mut Context<'_, '_>) -> CommandResult {
     add(ctx, Options::default())
 }
 
-pub(super) const ZINCRBY: Command = Command {
-    name: "zincrby",
-    arity: 4,
-    flags: Flags::WRITE.or(Flags::DENYOOM).or(Flags::FAST),
-    categories: Categories::FAST
-        .or(Categories::SORTEDSET)
-        .or(Categories::WRITE),
-    keys: &[KeySpec::one(
-        1,
-        KeyFlags::RW.or(KeyFlags::ACCESS).or(KeyFlags::UPDATE),
-    )],
-    group: Group::SortedSet,
-    since: "1.2.0",
-    summary: "Adds to the score of a member; a missing member counts as 0.",
-    complexity: "O(log(N)) where N is the number of elements in the sorted set.",
-    args: &[
-        arguments::KEY,
-        arguments::plain("increment", ArgKind::Integer),
-        arguments::MEMBER,
-    ],
-    handler: zincrby,
-    ..Command::BASE
-};
+pub(super) const ZINCRBY: Command = Command::new("zincrby", 4, zincrby)
+    .group(Group::SortedSet)
+    .since("1.2.0")
+    .flags(Flags::WRITE.or(Flags::DENYOOM).or(Flags::FAST))
+    .summary("Adds to the score of a member; a missing member counts as 0.")
+    .complexity("O(log(N)) where N is the number of elements in the sorted set.")
+    .keys(&[KeySpec::one(1, KeyFlags::RW_ACCESS_UPDATE)])
+    .args(&[Arg::KEY, Arg::integer("increment"), Arg::MEMBER]);
 
 pub(super) fn zincrby(ctx: &mut Context<'_, '_>) -> CommandResult {
     let options = Options {

@@ -4,7 +4,7 @@ use values::SortedSet;
 
 use crate::command::*;
 use crate::commands::element_expiry::syntax::{
-    CONDITION, KEY, MEMBERS, MILLISECONDS, SECONDS, UNIX_MILLISECONDS, UNIX_SECONDS,
+    MEMBERS, MILLISECONDS, SECONDS, UNIX_MILLISECONDS, UNIX_SECONDS,
 };
 use crate::commands::element_expiry::{self, Volatile, Words};
 use crate::commands::string::Unit;
@@ -56,192 +56,112 @@ impl Volatile for SortedSet {
     }
 }
 
-pub(super) const ZEXPIRE: Command = Command {
-    name: "zexpire",
-    arity: -6,
-    flags: Flags::WRITE.or(Flags::FAST),
-    categories: Categories::FAST
-        .or(Categories::SORTEDSET)
-        .or(Categories::WRITE),
-    keys: &[KeySpec::one(1, KeyFlags::RW.or(KeyFlags::UPDATE))],
-    group: Group::SortedSet,
-    since: "0.1.0",
-    summary: "Sets the deadlines of members of a sorted set, in seconds from now.",
-    complexity: "O(N) where N is the number of specified members.",
-    args: &[KEY, SECONDS, CONDITION, MEMBERS],
-    handler: zexpire,
-    ..Command::BASE
-};
+/// What the commands that set or remove an expiry have in common.
+const SETTER: Command = Command::BASE
+    .group(Group::SortedSet)
+    .since("0.1.0")
+    .flags(Flags::WRITE.or(Flags::FAST))
+    .complexity("O(N) where N is the number of specified members.")
+    .keys(&[KeySpec::one(1, KeyFlags::RW.or(KeyFlags::UPDATE))]);
+
+pub(super) const ZEXPIRE: Command = SETTER
+    .named("zexpire", -6, zexpire)
+    .summary("Sets the deadlines of members of a sorted set, in seconds from now.")
+    .args(&[Arg::KEY, SECONDS, Arg::NX_XX_GT_OR_LT, MEMBERS]);
 
 pub(super) fn zexpire(ctx: &mut Context<'_, '_>) -> CommandResult {
     element_expiry::expire::<SortedSet>(ctx, Unit::Seconds)
 }
 
-pub(super) const ZPEXPIRE: Command = Command {
-    name: "zpexpire",
-    arity: -6,
-    flags: Flags::WRITE.or(Flags::FAST),
-    categories: Categories::FAST
-        .or(Categories::SORTEDSET)
-        .or(Categories::WRITE),
-    keys: &[KeySpec::one(1, KeyFlags::RW.or(KeyFlags::UPDATE))],
-    group: Group::SortedSet,
-    since: "0.1.0",
-    summary: "Sets the deadlines of members of a sorted set, in milliseconds from now.",
-    complexity: "O(N) where N is the number of specified members.",
-    args: &[KEY, MILLISECONDS, CONDITION, MEMBERS],
-    handler: zpexpire,
-    ..Command::BASE
-};
+pub(super) const ZPEXPIRE: Command = SETTER
+    .named("zpexpire", -6, zpexpire)
+    .summary("Sets the deadlines of members of a sorted set, in milliseconds from now.")
+    .args(&[Arg::KEY, MILLISECONDS, Arg::NX_XX_GT_OR_LT, MEMBERS]);
 
 pub(super) fn zpexpire(ctx: &mut Context<'_, '_>) -> CommandResult {
     element_expiry::expire::<SortedSet>(ctx, Unit::Milliseconds)
 }
 
-pub(super) const ZEXPIREAT: Command = Command {
-    name: "zexpireat",
-    arity: -6,
-    flags: Flags::WRITE.or(Flags::FAST),
-    categories: Categories::FAST
-        .or(Categories::SORTEDSET)
-        .or(Categories::WRITE),
-    keys: &[KeySpec::one(1, KeyFlags::RW.or(KeyFlags::UPDATE))],
-    group: Group::SortedSet,
-    since: "0.1.0",
-    summary: "Sets the deadlines of members of a sorted set, as a Unix time in seconds.",
-    complexity: "O(N) where N is the number of specified members.",
-    args: &[KEY, UNIX_SECONDS, CONDITION, MEMBERS],
-    handler: zexpireat,
-    ..Command::BASE
-};
+pub(super) const ZEXPIREAT: Command = SETTER
+    .named("zexpireat", -6, zexpireat)
+    .summary("Sets the deadlines of members of a sorted set, as a Unix time in seconds.")
+    .args(&[Arg::KEY, UNIX_SECONDS, Arg::NX_XX_GT_OR_LT, MEMBERS]);
 
 pub(super) fn zexpireat(ctx: &mut Context<'_, '_>) -> CommandResult {
     element_expiry::expire::<SortedSet>(ctx, Unit::UnixSeconds)
 }
 
-pub(super) const ZPEXPIREAT: Command = Command {
-    name: "zpexpireat",
-    arity: -6,
-    flags: Flags::WRITE.or(Flags::FAST),
-    categories: Categories::FAST
-        .or(Categories::SORTEDSET)
-        .or(Categories::WRITE),
-    keys: &[KeySpec::one(1, KeyFlags::RW.or(KeyFlags::UPDATE))],
-    group: Group::SortedSet,
-    since: "0.1.0",
-    summary: "Sets the deadlines of members of a sorted set, as a Unix time in milliseconds.",
-    complexity: "O(N) where N is the number of specified members.",
-    args: &[KEY, UNIX_MILLISECONDS, CONDITION, MEMBERS],
-    handler: zpexpireat,
-    ..Command::BASE
-};
+pub(super) const ZPEXPIREAT: Command = SETTER
+    .named("zpexpireat", -6, zpexpireat)
+    .summary("Sets the deadlines of members of a sorted set, as a Unix time in milliseconds.")
+    .args(&[Arg::KEY, UNIX_MILLISECONDS, Arg::NX_XX_GT_OR_LT, MEMBERS]);
 
 pub(super) fn zpexpireat(ctx: &mut Context<'_, '_>) -> CommandResult {
     element_expiry::expire::<SortedSet>(ctx, Unit::UnixMilliseconds)
 }
 
-pub(super) const ZTTL: Command = Command {
-    name: "zttl",
-    arity: -5,
-    flags: Flags::READONLY.or(Flags::FAST),
-    categories: Categories::FAST
-        .or(Categories::SORTEDSET)
-        .or(Categories::READ),
-    keys: &[KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS))],
-    group: Group::SortedSet,
-    since: "0.1.0",
-    summary: "Returns how long members of a sorted set will live, in seconds; -1 without deadline, -2 for a missing member.",
-    complexity: "O(N) where N is the number of specified members.",
-    hints: &["nondeterministic_output"],
-    args: &[KEY, MEMBERS],
-    handler: zttl,
-    ..Command::BASE
-};
+/// What the commands that return an expiry have in common.
+const GETTER: Command = Command::BASE
+    .group(Group::SortedSet)
+    .since("0.1.0")
+    .flags(Flags::READONLY.or(Flags::FAST))
+    .complexity("O(N) where N is the number of specified members.")
+    .keys(&[KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS))]);
+
+pub(super) const ZTTL: Command = GETTER
+    .named("zttl", -5, zttl)
+    .summary(
+        "Returns how long members of a sorted set will live, in seconds; -1 without deadline, \
+         -2 for a missing member.",
+    )
+    .hints(&["nondeterministic_output"])
+    .args(&[Arg::KEY, MEMBERS]);
 
 pub(super) fn zttl(ctx: &mut Context<'_, '_>) -> CommandResult {
     element_expiry::tell::<SortedSet>(ctx, Unit::Seconds)
 }
 
-pub(super) const ZPTTL: Command = Command {
-    name: "zpttl",
-    arity: -5,
-    flags: Flags::READONLY.or(Flags::FAST),
-    categories: Categories::FAST
-        .or(Categories::SORTEDSET)
-        .or(Categories::READ),
-    keys: &[KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS))],
-    group: Group::SortedSet,
-    since: "0.1.0",
-    summary: "Returns how long members of a sorted set will live, in milliseconds; -1 without deadline, -2 for a missing member.",
-    complexity: "O(N) where N is the number of specified members.",
-    hints: &["nondeterministic_output"],
-    args: &[KEY, MEMBERS],
-    handler: zpttl,
-    ..Command::BASE
-};
+pub(super) const ZPTTL: Command = GETTER
+    .named("zpttl", -5, zpttl)
+    .summary(
+        "Returns how long members of a sorted set will live, in milliseconds; -1 without \
+         deadline, -2 for a missing member.",
+    )
+    .hints(&["nondeterministic_output"])
+    .args(&[Arg::KEY, MEMBERS]);
 
 pub(super) fn zpttl(ctx: &mut Context<'_, '_>) -> CommandResult {
     element_expiry::tell::<SortedSet>(ctx, Unit::Milliseconds)
 }
 
-pub(super) const ZEXPIRETIME: Command = Command {
-    name: "zexpiretime",
-    arity: -5,
-    flags: Flags::READONLY.or(Flags::FAST),
-    categories: Categories::FAST
-        .or(Categories::SORTEDSET)
-        .or(Categories::READ),
-    keys: &[KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS))],
-    group: Group::SortedSet,
-    since: "0.1.0",
-    summary: "Returns the deadlines of members of a sorted set as Unix times in seconds; -1 without deadline, -2 for a missing member.",
-    complexity: "O(N) where N is the number of specified members.",
-    args: &[KEY, MEMBERS],
-    handler: zexpiretime,
-    ..Command::BASE
-};
+pub(super) const ZEXPIRETIME: Command = GETTER
+    .named("zexpiretime", -5, zexpiretime)
+    .summary(
+        "Returns the deadlines of members of a sorted set as Unix times in seconds; -1 without \
+         deadline, -2 for a missing member.",
+    )
+    .args(&[Arg::KEY, MEMBERS]);
 
 pub(super) fn zexpiretime(ctx: &mut Context<'_, '_>) -> CommandResult {
     element_expiry::tell::<SortedSet>(ctx, Unit::UnixSeconds)
 }
 
-pub(super) const ZPEXPIRETIME: Command = Command {
-    name: "zpexpiretime",
-    arity: -5,
-    flags: Flags::READONLY.or(Flags::FAST),
-    categories: Categories::FAST
-        .or(Categories::SORTEDSET)
-        .or(Categories::READ),
-    keys: &[KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS))],
-    group: Group::SortedSet,
-    since: "0.1.0",
-    summary: "Returns the deadlines of members of a sorted set as Unix times in milliseconds; -1 without deadline, -2 for a missing member.",
-    complexity: "O(N) where N is the number of specified members.",
-    args: &[KEY, MEMBERS],
-    handler: zpexpiretime,
-    ..Command::BASE
-};
+pub(super) const ZPEXPIRETIME: Command = GETTER
+    .named("zpexpiretime", -5, zpexpiretime)
+    .summary(
+        "Returns the deadlines of members of a sorted set as Unix times in milliseconds; -1 \
+         without deadline, -2 for a missing member.",
+    )
+    .args(&[Arg::KEY, MEMBERS]);
 
 pub(super) fn zpexpiretime(ctx: &mut Context<'_, '_>) -> CommandResult {
     element_expiry::tell::<SortedSet>(ctx, Unit::UnixMilliseconds)
 }
 
-pub(super) const ZPERSIST: Command = Command {
-    name: "zpersist",
-    arity: -5,
-    flags: Flags::WRITE.or(Flags::FAST),
-    categories: Categories::FAST
-        .or(Categories::SORTEDSET)
-        .or(Categories::WRITE),
-    keys: &[KeySpec::one(1, KeyFlags::RW.or(KeyFlags::UPDATE))],
-    group: Group::SortedSet,
-    since: "0.1.0",
-    summary: "Removes the deadlines of members of a sorted set.",
-    complexity: "O(N) where N is the number of specified members.",
-    args: &[KEY, MEMBERS],
-    handler: zpersist,
-    ..Command::BASE
-};
+pub(super) const ZPERSIST: Command = SETTER
+    .named("zpersist", -5, zpersist)
+    .summary("Removes the deadlines of members of a sorted set.")
+    .args(&[Arg::KEY, MEMBERS]);
 
 pub(super) fn zpersist(ctx: &mut Context<'_, '_>) -> CommandResult {
     element_expiry::persist::<SortedSet>(ctx)

@@ -146,146 +146,117 @@ fn keep(ctx: &mut Context<'_, '_>, operation: Operation, event: &'static str) ->
     Ok(Outcome::Done)
 }
 
-pub(super) const ZUNION: Command = Command {
-    name: "zunion",
-    arity: -3,
-    flags: Flags::READONLY,
-    categories: Categories::READ
-        .or(Categories::SLOW)
-        .or(Categories::SORTEDSET),
-    keys: &[KeySpec::counted(1, KeyFlags::RO.or(KeyFlags::ACCESS))],
-    group: Group::SortedSet,
-    since: "6.2.0",
-    summary: "Returns the members of any of several sorted sets.",
-    complexity: "O(N)+O(M*log(M)) with N being the sum of the sizes of the input sorted sets, and M being the number of elements in the resulting sorted set.",
-    args: &[
-        arguments::NUMKEYS,
-        arguments::KEYS,
+pub(super) const ZUNION: Command = Command::new("zunion", -3, zunion)
+    .group(Group::SortedSet)
+    .since("6.2.0")
+    .flags(Flags::READONLY)
+    .summary("Returns the members of any of several sorted sets.")
+    .complexity(
+        "O(N)+O(M*log(M)) with N being the sum of the sizes of the input sorted sets, and M \
+         being the number of elements in the resulting sorted set.",
+    )
+    .keys(&[KeySpec::counted(1, KeyFlags::RO.or(KeyFlags::ACCESS))])
+    .args(&[
+        Arg::NUMKEYS,
+        Arg::KEYS,
         arguments::WEIGHTS,
         arguments::AGGREGATE,
         arguments::WITHSCORES,
-    ],
-    handler: zunion,
-    ..Command::BASE
-};
+    ]);
 
 pub(super) fn zunion(ctx: &mut Context<'_, '_>) -> CommandResult {
     reply(ctx, Operation::Union)
 }
 
-pub(super) const ZUNIONSTORE: Command = Command {
-    name: "zunionstore",
-    arity: -4,
-    flags: Flags::WRITE.or(Flags::DENYOOM),
-    categories: Categories::SLOW
-        .or(Categories::SORTEDSET)
-        .or(Categories::WRITE),
-    keys: &[
+pub(super) const ZUNIONSTORE: Command = Command::new("zunionstore", -4, zunionstore)
+    .group(Group::SortedSet)
+    .since("2.0.0")
+    .flags(Flags::WRITE.or(Flags::DENYOOM))
+    .summary("Stores the members of any of several sorted sets.")
+    .complexity(
+        "O(N)+O(M log(M)) with N being the sum of the sizes of the input sorted sets, and M \
+         being the number of elements in the resulting sorted set.",
+    )
+    .keys(&[
         KeySpec::one(1, KeyFlags::OW.or(KeyFlags::UPDATE)),
         KeySpec::counted(2, KeyFlags::RO.or(KeyFlags::ACCESS)),
-    ],
-    group: Group::SortedSet,
-    since: "2.0.0",
-    summary: "Stores the members of any of several sorted sets.",
-    complexity: "O(N)+O(M log(M)) with N being the sum of the sizes of the input sorted sets, and M being the number of elements in the resulting sorted set.",
-    args: &[
-        arguments::DESTINATION,
-        arguments::NUMKEYS,
-        arguments::SOURCE_KEYS,
+    ])
+    .args(&[
+        Arg::DESTINATION,
+        Arg::NUMKEYS,
+        Arg::SOURCE_KEYS,
         arguments::WEIGHTS,
         arguments::AGGREGATE,
-    ],
-    handler: zunionstore,
-    ..Command::BASE
-};
+    ]);
 
 pub(super) fn zunionstore(ctx: &mut Context<'_, '_>) -> CommandResult {
     keep(ctx, Operation::Union, "zunionstore")
 }
 
-pub(super) const ZINTER: Command = Command {
-    name: "zinter",
-    arity: -3,
-    flags: Flags::READONLY,
-    categories: Categories::READ
-        .or(Categories::SLOW)
-        .or(Categories::SORTEDSET),
-    keys: &[KeySpec::counted(1, KeyFlags::RO.or(KeyFlags::ACCESS))],
-    group: Group::SortedSet,
-    since: "6.2.0",
-    summary: "Returns the members that several sorted sets have in common.",
-    complexity: "O(N*K)+O(M*log(M)) worst case with N being the smallest input sorted set, K being the number of input sorted sets and M being the number of elements in the resulting sorted set.",
-    args: &[
-        arguments::NUMKEYS,
-        arguments::KEYS,
+pub(super) const ZINTER: Command = Command::new("zinter", -3, zinter)
+    .group(Group::SortedSet)
+    .since("6.2.0")
+    .flags(Flags::READONLY)
+    .summary("Returns the members that several sorted sets have in common.")
+    .complexity(
+        "O(N*K)+O(M*log(M)) worst case with N being the smallest input sorted set, K being the \
+         number of input sorted sets and M being the number of elements in the resulting sorted \
+         set.",
+    )
+    .keys(&[KeySpec::counted(1, KeyFlags::RO.or(KeyFlags::ACCESS))])
+    .args(&[
+        Arg::NUMKEYS,
+        Arg::KEYS,
         arguments::WEIGHTS,
         arguments::AGGREGATE,
         arguments::WITHSCORES,
-    ],
-    handler: zinter,
-    ..Command::BASE
-};
+    ]);
 
 pub(super) fn zinter(ctx: &mut Context<'_, '_>) -> CommandResult {
     reply(ctx, Operation::Intersection)
 }
 
-pub(super) const ZINTERSTORE: Command = Command {
-    name: "zinterstore",
-    arity: -4,
-    flags: Flags::WRITE.or(Flags::DENYOOM),
-    categories: Categories::SLOW
-        .or(Categories::SORTEDSET)
-        .or(Categories::WRITE),
-    keys: &[
+pub(super) const ZINTERSTORE: Command = Command::new("zinterstore", -4, zinterstore)
+    .group(Group::SortedSet)
+    .since("2.0.0")
+    .flags(Flags::WRITE.or(Flags::DENYOOM))
+    .summary("Stores the members that several sorted sets have in common.")
+    .complexity(
+        "O(N*K)+O(M*log(M)) worst case with N being the smallest input sorted set, K being the \
+         number of input sorted sets and M being the number of elements in the resulting sorted \
+         set.",
+    )
+    .keys(&[
         KeySpec::one(1, KeyFlags::OW.or(KeyFlags::UPDATE)),
         KeySpec::counted(2, KeyFlags::RO.or(KeyFlags::ACCESS)),
-    ],
-    group: Group::SortedSet,
-    since: "2.0.0",
-    summary: "Stores the members that several sorted sets have in common.",
-    complexity: "O(N*K)+O(M*log(M)) worst case with N being the smallest input sorted set, K being the number of input sorted sets and M being the number of elements in the resulting sorted set.",
-    args: &[
-        arguments::DESTINATION,
-        arguments::NUMKEYS,
-        arguments::SOURCE_KEYS,
+    ])
+    .args(&[
+        Arg::DESTINATION,
+        Arg::NUMKEYS,
+        Arg::SOURCE_KEYS,
         arguments::WEIGHTS,
         arguments::AGGREGATE,
-    ],
-    handler: zinterstore,
-    ..Command::BASE
-};
+    ]);
 
 pub(super) fn zinterstore(ctx: &mut Context<'_, '_>) -> CommandResult {
     keep(ctx, Operation::Intersection, "zinterstore")
 }
 
-pub(super) const ZINTERCARD: Command = Command {
-    name: "zintercard",
-    arity: -3,
-    flags: Flags::READONLY,
-    categories: Categories::READ
-        .or(Categories::SLOW)
-        .or(Categories::SORTEDSET),
-    keys: &[KeySpec::counted(1, KeyFlags::RO.or(KeyFlags::ACCESS))],
-    group: Group::SortedSet,
-    since: "7.0.0",
-    summary: "Returns the number of members that several sorted sets have in common.",
-    complexity: "O(N*K) worst case with N being the smallest input sorted set, K being the number of input sorted sets.",
-    args: &[
-        arguments::NUMKEYS,
-        arguments::KEYS,
-        Arg {
-            name: "limit",
-            kind: ArgKind::Integer,
-            token: Some("LIMIT"),
-            optional: true,
-            ..Arg::BASE
-        },
-    ],
-    handler: zintercard,
-    ..Command::BASE
-};
+pub(super) const ZINTERCARD: Command = Command::new("zintercard", -3, zintercard)
+    .group(Group::SortedSet)
+    .since("7.0.0")
+    .flags(Flags::READONLY)
+    .summary("Returns the number of members that several sorted sets have in common.")
+    .complexity(
+        "O(N*K) worst case with N being the smallest input sorted set, K being the number of \
+         input sorted sets.",
+    )
+    .keys(&[KeySpec::counted(1, KeyFlags::RO.or(KeyFlags::ACCESS))])
+    .args(&[
+        Arg::NUMKEYS,
+        Arg::KEYS,
+        Arg::integer("limit").option("LIMIT"),
+    ]);
 
 pub(super) fn zintercard(ctx: &mut Context<'_, '_>) -> CommandResult {
     let count = |sources: &mut [Source<'_>], options: Options| {
@@ -305,50 +276,36 @@ pub(super) fn zintercard(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(super) const ZDIFF: Command = Command {
-    name: "zdiff",
-    arity: -3,
-    flags: Flags::READONLY,
-    categories: Categories::READ
-        .or(Categories::SLOW)
-        .or(Categories::SORTEDSET),
-    keys: &[KeySpec::counted(1, KeyFlags::RO.or(KeyFlags::ACCESS))],
-    group: Group::SortedSet,
-    since: "6.2.0",
-    summary: "Returns the members of a sorted set that are in no other one.",
-    complexity: "O(L + (N-K)log(N)) worst case where L is the total number of elements in all the sets, N is the size of the first set, and K is the size of the result set.",
-    args: &[arguments::NUMKEYS, arguments::KEYS, arguments::WITHSCORES],
-    handler: zdiff,
-    ..Command::BASE
-};
+pub(super) const ZDIFF: Command = Command::new("zdiff", -3, zdiff)
+    .group(Group::SortedSet)
+    .since("6.2.0")
+    .flags(Flags::READONLY)
+    .summary("Returns the members of a sorted set that are in no other one.")
+    .complexity(
+        "O(L + (N-K)log(N)) worst case where L is the total number of elements in all the sets, \
+         N is the size of the first set, and K is the size of the result set.",
+    )
+    .keys(&[KeySpec::counted(1, KeyFlags::RO.or(KeyFlags::ACCESS))])
+    .args(&[Arg::NUMKEYS, Arg::KEYS, arguments::WITHSCORES]);
 
 pub(super) fn zdiff(ctx: &mut Context<'_, '_>) -> CommandResult {
     reply(ctx, Operation::Difference)
 }
 
-pub(super) const ZDIFFSTORE: Command = Command {
-    name: "zdiffstore",
-    arity: -4,
-    flags: Flags::WRITE.or(Flags::DENYOOM),
-    categories: Categories::SLOW
-        .or(Categories::SORTEDSET)
-        .or(Categories::WRITE),
-    keys: &[
+pub(super) const ZDIFFSTORE: Command = Command::new("zdiffstore", -4, zdiffstore)
+    .group(Group::SortedSet)
+    .since("6.2.0")
+    .flags(Flags::WRITE.or(Flags::DENYOOM))
+    .summary("Stores the members of a sorted set that are in no other one.")
+    .complexity(
+        "O(L + (N-K)log(N)) worst case where L is the total number of elements in all the sets, \
+         N is the size of the first set, and K is the size of the result set.",
+    )
+    .keys(&[
         KeySpec::one(1, KeyFlags::OW.or(KeyFlags::UPDATE)),
         KeySpec::counted(2, KeyFlags::RO.or(KeyFlags::ACCESS)),
-    ],
-    group: Group::SortedSet,
-    since: "6.2.0",
-    summary: "Stores the members of a sorted set that are in no other one.",
-    complexity: "O(L + (N-K)log(N)) worst case where L is the total number of elements in all the sets, N is the size of the first set, and K is the size of the result set.",
-    args: &[
-        arguments::DESTINATION,
-        arguments::NUMKEYS,
-        arguments::SOURCE_KEYS,
-    ],
-    handler: zdiffstore,
-    ..Command::BASE
-};
+    ])
+    .args(&[Arg::DESTINATION, Arg::NUMKEYS, Arg::SOURCE_KEYS]);
 
 pub(super) fn zdiffstore(ctx: &mut Context<'_, '_>) -> CommandResult {
     keep(ctx, Operation::Difference, "zdiffstore")

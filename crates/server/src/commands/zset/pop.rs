@@ -116,65 +116,33 @@ fn take(
     Ok(Some(count))
 }
 
-pub(super) const ZPOPMIN: Command = Command {
-    name: "zpopmin",
-    arity: -2,
-    flags: Flags::WRITE.or(Flags::FAST),
-    categories: Categories::FAST
-        .or(Categories::SORTEDSET)
-        .or(Categories::WRITE),
-    keys: &[KeySpec::one(
-        1,
-        KeyFlags::RW.or(KeyFlags::ACCESS).or(KeyFlags::DELETE),
-    )],
-    group: Group::SortedSet,
-    since: "5.0.0",
-    summary: "Removes and returns the members with the lowest scores.",
-    complexity: "O(log(N)*M) with N being the number of elements in the sorted set, and M being the number of elements popped.",
-    args: &[
-        arguments::KEY,
-        Arg {
-            name: "count",
-            kind: ArgKind::Integer,
-            optional: true,
-            ..Arg::BASE
-        },
-    ],
-    handler: zpopmin,
-    ..Command::BASE
-};
+pub(super) const ZPOPMIN: Command = Command::new("zpopmin", -2, zpopmin)
+    .group(Group::SortedSet)
+    .since("5.0.0")
+    .flags(Flags::WRITE.or(Flags::FAST))
+    .summary("Removes and returns the members with the lowest scores.")
+    .complexity(
+        "O(log(N)*M) with N being the number of elements in the sorted set, and M being the \
+         number of elements popped.",
+    )
+    .keys(&[KeySpec::one(1, KeyFlags::RW_ACCESS_DELETE)])
+    .args(&[Arg::KEY, Arg::integer("count").optional()]);
 
 pub(super) fn zpopmin(ctx: &mut Context<'_, '_>) -> CommandResult {
     pop(ctx, End::Min)
 }
 
-pub(super) const ZPOPMAX: Command = Command {
-    name: "zpopmax",
-    arity: -2,
-    flags: Flags::WRITE.or(Flags::FAST),
-    categories: Categories::FAST
-        .or(Categories::SORTEDSET)
-        .or(Categories::WRITE),
-    keys: &[KeySpec::one(
-        1,
-        KeyFlags::RW.or(KeyFlags::ACCESS).or(KeyFlags::DELETE),
-    )],
-    group: Group::SortedSet,
-    since: "5.0.0",
-    summary: "Removes and returns the members with the highest scores.",
-    complexity: "O(log(N)*M) with N being the number of elements in the sorted set, and M being the number of elements popped.",
-    args: &[
-        arguments::KEY,
-        Arg {
-            name: "count",
-            kind: ArgKind::Integer,
-            optional: true,
-            ..Arg::BASE
-        },
-    ],
-    handler: zpopmax,
-    ..Command::BASE
-};
+pub(super) const ZPOPMAX: Command = Command::new("zpopmax", -2, zpopmax)
+    .group(Group::SortedSet)
+    .since("5.0.0")
+    .flags(Flags::WRITE.or(Flags::FAST))
+    .summary("Removes and returns the members with the highest scores.")
+    .complexity(
+        "O(log(N)*M) with N being the number of elements in the sorted set, and M being the \
+         number of elements popped.",
+    )
+    .keys(&[KeySpec::one(1, KeyFlags::RW_ACCESS_DELETE)])
+    .args(&[Arg::KEY, Arg::integer("count").optional()]);
 
 pub(super) fn zpopmax(ctx: &mut Context<'_, '_>) -> CommandResult {
     pop(ctx, End::Max)
@@ -253,30 +221,17 @@ impl Request {
     }
 }
 
-pub(super) const ZMPOP: Command = Command {
-    name: "zmpop",
-    arity: -4,
-    flags: Flags::WRITE,
-    categories: Categories::SLOW
-        .or(Categories::SORTEDSET)
-        .or(Categories::WRITE),
-    keys: &[KeySpec::counted(
-        1,
-        KeyFlags::RW.or(KeyFlags::ACCESS).or(KeyFlags::DELETE),
-    )],
-    group: Group::SortedSet,
-    since: "7.0.0",
-    summary: "Removes and returns members from an end of the first sorted set that exists.",
-    complexity: "O(K) + O(M*log(N)) where K is the number of provided keys, N being the number of elements in the sorted set, and M being the number of elements popped.",
-    args: &[
-        arguments::NUMKEYS,
-        arguments::KEYS,
-        arguments::WHERE,
-        arguments::COUNT,
-    ],
-    handler: zmpop,
-    ..Command::BASE
-};
+pub(super) const ZMPOP: Command = Command::new("zmpop", -4, zmpop)
+    .group(Group::SortedSet)
+    .since("7.0.0")
+    .flags(Flags::WRITE)
+    .summary("Removes and returns members from an end of the first sorted set that exists.")
+    .complexity(
+        "O(K) + O(M*log(N)) where K is the number of provided keys, N being the number of \
+         elements in the sorted set, and M being the number of elements popped.",
+    )
+    .keys(&[KeySpec::counted(1, KeyFlags::RW_ACCESS_DELETE)])
+    .args(&[Arg::NUMKEYS, Arg::KEYS, arguments::WHERE, Arg::COUNT]);
 
 pub(super) fn zmpop(ctx: &mut Context<'_, '_>) -> CommandResult {
     let request = Request::parse(ctx.args, 1)?;
@@ -303,61 +258,33 @@ fn propagate(ctx: &mut Context<'_, '_>, key: Key<'_>, end: End, count: Option<us
     }
 }
 
-pub(super) const BZPOPMIN: Command = Command {
-    name: "bzpopmin",
-    arity: -3,
-    flags: Flags::WRITE.or(Flags::FAST).or(Flags::BLOCKING),
-    categories: Categories::BLOCKING
-        .or(Categories::FAST)
-        .or(Categories::SORTEDSET)
-        .or(Categories::WRITE),
-    keys: &[KeySpec::range(
-        1,
-        -2,
-        1,
-        KeyFlags::RW.or(KeyFlags::ACCESS).or(KeyFlags::DELETE),
-    )],
-    group: Group::SortedSet,
-    since: "5.0.0",
-    summary: "Removes and returns the member with the lowest score of the first sorted set that exists, waiting for one if none does.",
-    complexity: "O(log(N)) with N being the number of elements in the sorted set.",
-    args: &[
-        arguments::KEYS,
-        arguments::plain("timeout", ArgKind::Double),
-    ],
-    handler: bzpopmin,
-    ..Command::BASE
-};
+pub(super) const BZPOPMIN: Command = Command::new("bzpopmin", -3, bzpopmin)
+    .group(Group::SortedSet)
+    .since("5.0.0")
+    .flags(Flags::WRITE.or(Flags::FAST).or(Flags::BLOCKING))
+    .summary(
+        "Removes and returns the member with the lowest score of the first sorted set that \
+         exists, waiting for one if none does.",
+    )
+    .complexity("O(log(N)) with N being the number of elements in the sorted set.")
+    .keys(&[KeySpec::range(1, -2, 1, KeyFlags::RW_ACCESS_DELETE)])
+    .args(&[Arg::KEYS, Arg::double("timeout")]);
 
 pub(super) fn bzpopmin(ctx: &mut Context<'_, '_>) -> CommandResult {
     wait_and_pop(ctx, End::Min)
 }
 
-pub(super) const BZPOPMAX: Command = Command {
-    name: "bzpopmax",
-    arity: -3,
-    flags: Flags::WRITE.or(Flags::FAST).or(Flags::BLOCKING),
-    categories: Categories::BLOCKING
-        .or(Categories::FAST)
-        .or(Categories::SORTEDSET)
-        .or(Categories::WRITE),
-    keys: &[KeySpec::range(
-        1,
-        -2,
-        1,
-        KeyFlags::RW.or(KeyFlags::ACCESS).or(KeyFlags::DELETE),
-    )],
-    group: Group::SortedSet,
-    since: "5.0.0",
-    summary: "Removes and returns the member with the highest score of the first sorted set that exists, waiting for one if none does.",
-    complexity: "O(log(N)) with N being the number of elements in the sorted set.",
-    args: &[
-        arguments::KEYS,
-        arguments::plain("timeout", ArgKind::Double),
-    ],
-    handler: bzpopmax,
-    ..Command::BASE
-};
+pub(super) const BZPOPMAX: Command = Command::new("bzpopmax", -3, bzpopmax)
+    .group(Group::SortedSet)
+    .since("5.0.0")
+    .flags(Flags::WRITE.or(Flags::FAST).or(Flags::BLOCKING))
+    .summary(
+        "Removes and returns the member with the highest score of the first sorted set that \
+         exists, waiting for one if none does.",
+    )
+    .complexity("O(log(N)) with N being the number of elements in the sorted set.")
+    .keys(&[KeySpec::range(1, -2, 1, KeyFlags::RW_ACCESS_DELETE)])
+    .args(&[Arg::KEYS, Arg::double("timeout")]);
 
 pub(super) fn bzpopmax(ctx: &mut Context<'_, '_>) -> CommandResult {
     wait_and_pop(ctx, End::Max)
@@ -376,32 +303,26 @@ fn wait_and_pop(ctx: &mut Context<'_, '_>, end: End) -> CommandResult {
     wait(ctx, &keys, deadline_ms)
 }
 
-pub(super) const BZMPOP: Command = Command {
-    name: "bzmpop",
-    arity: -5,
-    flags: Flags::WRITE.or(Flags::BLOCKING),
-    categories: Categories::BLOCKING
-        .or(Categories::SLOW)
-        .or(Categories::SORTEDSET)
-        .or(Categories::WRITE),
-    keys: &[KeySpec::counted(
-        2,
-        KeyFlags::RW.or(KeyFlags::ACCESS).or(KeyFlags::DELETE),
-    )],
-    group: Group::SortedSet,
-    since: "7.0.0",
-    summary: "Removes and returns members from an end of the first sorted set that exists, waiting for one if none does.",
-    complexity: "O(K) + O(M*log(N)) where K is the number of provided keys, N being the number of elements in the sorted set, and M being the number of elements popped.",
-    args: &[
-        arguments::plain("timeout", ArgKind::Double),
-        arguments::NUMKEYS,
-        arguments::KEYS,
+pub(super) const BZMPOP: Command = Command::new("bzmpop", -5, bzmpop)
+    .group(Group::SortedSet)
+    .since("7.0.0")
+    .flags(Flags::WRITE.or(Flags::BLOCKING))
+    .summary(
+        "Removes and returns members from an end of the first sorted set that exists, waiting \
+         for one if none does.",
+    )
+    .complexity(
+        "O(K) + O(M*log(N)) where K is the number of provided keys, N being the number of \
+         elements in the sorted set, and M being the number of elements popped.",
+    )
+    .keys(&[KeySpec::counted(2, KeyFlags::RW_ACCESS_DELETE)])
+    .args(&[
+        Arg::double("timeout"),
+        Arg::NUMKEYS,
+        Arg::KEYS,
         arguments::WHERE,
-        arguments::COUNT,
-    ],
-    handler: bzmpop,
-    ..Command::BASE
-};
+        Arg::COUNT,
+    ]);
 
 pub(super) fn bzmpop(ctx: &mut Context<'_, '_>) -> CommandResult {
     let request = Request::parse(ctx.args, 2)?;

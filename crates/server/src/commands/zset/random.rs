@@ -20,35 +20,20 @@ const REPLY_BYTES_MAX: u64 = 1 << 30;
 /// The least that a member takes in a reply, in bytes.
 const MEMBER_BYTES_MIN: u64 = b"$0\r\n\r\n".len() as u64;
 
-pub(super) const ZRANDMEMBER: Command = Command {
-    name: "zrandmember",
-    arity: -2,
-    flags: Flags::READONLY,
-    categories: Categories::READ
-        .or(Categories::SLOW)
-        .or(Categories::SORTEDSET),
-    keys: &[KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS))],
-    group: Group::SortedSet,
-    since: "6.2.0",
-    summary: "Returns random members.",
-    complexity: "O(N) where N is the number of members returned",
-    hints: &["nondeterministic_output"],
-    args: &[
-        arguments::KEY,
-        Arg {
-            name: "options",
-            kind: ArgKind::Block,
-            optional: true,
-            args: &[
-                arguments::plain("count", ArgKind::Integer),
-                arguments::WITHSCORES,
-            ],
-            ..Arg::BASE
-        },
-    ],
-    handler: zrandmember,
-    ..Command::BASE
-};
+pub(super) const ZRANDMEMBER: Command = Command::new("zrandmember", -2, zrandmember)
+    .group(Group::SortedSet)
+    .since("6.2.0")
+    .flags(Flags::READONLY)
+    .summary("Returns random members.")
+    .complexity("O(N) where N is the number of members returned")
+    .hints(&["nondeterministic_output"])
+    .keys(&[KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS))])
+    .args(&[
+        Arg::KEY,
+        Arg::block("options")
+            .optional()
+            .args(&[Arg::integer("count"), arguments::WITHSCORES]),
+    ]);
 
 pub(super) fn zrandmember(ctx: &mut Context<'_, '_>) -> CommandResult {
     if ctx.args.len() > 2 {

@@ -10,6 +10,11 @@ use crate::command::*;
 use crate::context::Context;
 use crate::error::CommandError;
 
+/// Complexity of the commands that return a range of scores or members.
+const COMPLEXITY: &str = "O(log(N)+M) with N being the number of elements in the sorted set and M the number of \
+     elements being returned. If M is constant (e.g. always asking for the first 10 elements \
+     with LIMIT), you can consider it O(log(N)).";
+
 /// What a command of this family leaves open.
 #[derive(Clone, Copy, Debug)]
 struct Form {
@@ -143,239 +148,142 @@ fn reply(ctx: &mut Context<'_, '_>, by: Option<By>, reverse: Option<bool>) -> Co
     Ok(Outcome::Done)
 }
 
-pub(super) const ZRANGE: Command = Command {
-    name: "zrange",
-    arity: -4,
-    flags: Flags::READONLY,
-    categories: Categories::READ
-        .or(Categories::SLOW)
-        .or(Categories::SORTEDSET),
-    keys: &[KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS))],
-    group: Group::SortedSet,
-    since: "1.2.0",
-    summary: "Returns the members in a range of ranks, scores or, where all scores are equal, members.",
-    complexity: "O(log(N)+M) with N being the number of elements in the sorted set and M the number of elements returned.",
-    args: &[
-        arguments::KEY,
-        arguments::plain("start", ArgKind::String),
-        arguments::plain("stop", ArgKind::String),
-        Arg {
-            name: "sortby",
-            kind: ArgKind::OneOf,
-            optional: true,
-            since: Some("6.2.0"),
-            args: &[
-                arguments::word("byscore", "BYSCORE"),
-                arguments::word("bylex", "BYLEX"),
-            ],
-            ..Arg::BASE
-        },
-        Arg {
-            name: "rev",
-            kind: ArgKind::PureToken,
-            token: Some("REV"),
-            optional: true,
-            since: Some("6.2.0"),
-            ..Arg::BASE
-        },
-        Arg {
-            name: "limit",
-            kind: ArgKind::Block,
-            token: Some("LIMIT"),
-            optional: true,
-            since: Some("6.2.0"),
-            args: &[
-                arguments::plain("offset", ArgKind::Integer),
-                arguments::plain("count", ArgKind::Integer),
-            ],
-            ..Arg::BASE
-        },
+pub(super) const ZRANGE: Command = Command::new("zrange", -4, zrange)
+    .group(Group::SortedSet)
+    .since("1.2.0")
+    .flags(Flags::READONLY)
+    .summary(
+        "Returns the members in a range of ranks, scores or, where all scores are equal, members.",
+    )
+    .complexity(
+        "O(log(N)+M) with N being the number of elements in the sorted set and M the number of \
+         elements returned.",
+    )
+    .keys(&[KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS))])
+    .args(&[
+        Arg::KEY,
+        Arg::string("start"),
+        Arg::string("stop"),
+        arguments::SORT_BY.since("6.2.0"),
+        Arg::flag("rev", "REV").since("6.2.0"),
+        Arg::LIMIT.since("6.2.0"),
         arguments::WITHSCORES,
-    ],
-    handler: zrange,
-    ..Command::BASE
-};
+    ]);
 
 pub(super) fn zrange(ctx: &mut Context<'_, '_>) -> CommandResult {
     reply(ctx, None, None)
 }
 
-pub(super) const ZREVRANGE: Command = Command {
-    name: "zrevrange",
-    arity: -4,
-    flags: Flags::READONLY,
-    categories: Categories::READ
-        .or(Categories::SLOW)
-        .or(Categories::SORTEDSET),
-    keys: &[KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS))],
-    group: Group::SortedSet,
-    since: "1.2.0",
-    summary: "Returns the members in a range of ranks that count from the highest score.",
-    complexity: "O(log(N)+M) with N being the number of elements in the sorted set and M the number of elements returned.",
-    args: &[
-        arguments::KEY,
-        arguments::plain("start", ArgKind::Integer),
-        arguments::plain("stop", ArgKind::Integer),
+pub(super) const ZREVRANGE: Command = Command::new("zrevrange", -4, zrevrange)
+    .group(Group::SortedSet)
+    .since("1.2.0")
+    .flags(Flags::READONLY)
+    .summary("Returns the members in a range of ranks that count from the highest score.")
+    .complexity(
+        "O(log(N)+M) with N being the number of elements in the sorted set and M the number of \
+         elements returned.",
+    )
+    .keys(&[KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS))])
+    .args(&[
+        Arg::KEY,
+        Arg::integer("start"),
+        Arg::integer("stop"),
         arguments::WITHSCORES,
-    ],
-    handler: zrevrange,
-    ..Command::BASE
-};
+    ]);
 
 pub(super) fn zrevrange(ctx: &mut Context<'_, '_>) -> CommandResult {
     reply(ctx, Some(By::Rank), Some(true))
 }
 
-pub(super) const ZRANGEBYSCORE: Command = Command {
-    name: "zrangebyscore",
-    arity: -4,
-    flags: Flags::READONLY,
-    categories: Categories::READ
-        .or(Categories::SLOW)
-        .or(Categories::SORTEDSET),
-    keys: &[KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS))],
-    group: Group::SortedSet,
-    since: "1.0.5",
-    summary: "Returns the members in a range of scores.",
-    complexity: "O(log(N)+M) with N being the number of elements in the sorted set and M the number of elements being returned. If M is constant (e.g. always asking for the first 10 elements with LIMIT), you can consider it O(log(N)).",
-    args: &[
-        arguments::KEY,
-        arguments::plain("min", ArgKind::Double),
-        arguments::plain("max", ArgKind::Double),
-        Arg {
-            name: "withscores",
-            kind: ArgKind::PureToken,
-            token: Some("WITHSCORES"),
-            optional: true,
-            since: Some("2.0.0"),
-            ..Arg::BASE
-        },
-        arguments::LIMIT,
-    ],
-    handler: zrangebyscore,
-    ..Command::BASE
-};
+pub(super) const ZRANGEBYSCORE: Command = Command::new("zrangebyscore", -4, zrangebyscore)
+    .group(Group::SortedSet)
+    .since("1.0.5")
+    .flags(Flags::READONLY)
+    .summary("Returns the members in a range of scores.")
+    .complexity(COMPLEXITY)
+    .keys(&[KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS))])
+    .args(&[
+        Arg::KEY,
+        Arg::double("min"),
+        Arg::double("max"),
+        arguments::WITHSCORES.since("2.0.0"),
+        Arg::LIMIT,
+    ]);
 
 pub(super) fn zrangebyscore(ctx: &mut Context<'_, '_>) -> CommandResult {
     reply(ctx, Some(By::Score), Some(false))
 }
 
-pub(super) const ZREVRANGEBYSCORE: Command = Command {
-    name: "zrevrangebyscore",
-    arity: -4,
-    flags: Flags::READONLY,
-    categories: Categories::READ
-        .or(Categories::SLOW)
-        .or(Categories::SORTEDSET),
-    keys: &[KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS))],
-    group: Group::SortedSet,
-    since: "2.2.0",
-    summary: "Returns the members in a range of scores, from the highest to the lowest.",
-    complexity: "O(log(N)+M) with N being the number of elements in the sorted set and M the number of elements being returned. If M is constant (e.g. always asking for the first 10 elements with LIMIT), you can consider it O(log(N)).",
-    args: &[
-        arguments::KEY,
-        arguments::plain("max", ArgKind::Double),
-        arguments::plain("min", ArgKind::Double),
+pub(super) const ZREVRANGEBYSCORE: Command = Command::new("zrevrangebyscore", -4, zrevrangebyscore)
+    .group(Group::SortedSet)
+    .since("2.2.0")
+    .flags(Flags::READONLY)
+    .summary("Returns the members in a range of scores, from the highest to the lowest.")
+    .complexity(COMPLEXITY)
+    .keys(&[KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS))])
+    .args(&[
+        Arg::KEY,
+        Arg::double("max"),
+        Arg::double("min"),
         arguments::WITHSCORES,
-        arguments::LIMIT,
-    ],
-    handler: zrevrangebyscore,
-    ..Command::BASE
-};
+        Arg::LIMIT,
+    ]);
 
 pub(super) fn zrevrangebyscore(ctx: &mut Context<'_, '_>) -> CommandResult {
     reply(ctx, Some(By::Score), Some(true))
 }
 
-pub(super) const ZRANGEBYLEX: Command = Command {
-    name: "zrangebylex",
-    arity: -4,
-    flags: Flags::READONLY,
-    categories: Categories::READ
-        .or(Categories::SLOW)
-        .or(Categories::SORTEDSET),
-    keys: &[KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS))],
-    group: Group::SortedSet,
-    since: "2.8.9",
-    summary: "Returns the members between two members of a sorted set whose scores are all equal.",
-    complexity: "O(log(N)+M) with N being the number of elements in the sorted set and M the number of elements being returned. If M is constant (e.g. always asking for the first 10 elements with LIMIT), you can consider it O(log(N)).",
-    args: &[
-        arguments::KEY,
-        arguments::plain("min", ArgKind::String),
-        arguments::plain("max", ArgKind::String),
-        arguments::LIMIT,
-    ],
-    handler: zrangebylex,
-    ..Command::BASE
-};
+pub(super) const ZRANGEBYLEX: Command = Command::new("zrangebylex", -4, zrangebylex)
+    .group(Group::SortedSet)
+    .since("2.8.9")
+    .flags(Flags::READONLY)
+    .summary("Returns the members between two members of a sorted set whose scores are all equal.")
+    .complexity(COMPLEXITY)
+    .keys(&[KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS))])
+    .args(&[Arg::KEY, Arg::string("min"), Arg::string("max"), Arg::LIMIT]);
 
 pub(super) fn zrangebylex(ctx: &mut Context<'_, '_>) -> CommandResult {
     reply(ctx, Some(By::Lex), Some(false))
 }
 
-pub(super) const ZREVRANGEBYLEX: Command = Command {
-    name: "zrevrangebylex",
-    arity: -4,
-    flags: Flags::READONLY,
-    categories: Categories::READ
-        .or(Categories::SLOW)
-        .or(Categories::SORTEDSET),
-    keys: &[KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS))],
-    group: Group::SortedSet,
-    since: "2.8.9",
-    summary: "Returns the members between two members of a sorted set whose scores are all equal, in reverse order.",
-    complexity: "O(log(N)+M) with N being the number of elements in the sorted set and M the number of elements being returned. If M is constant (e.g. always asking for the first 10 elements with LIMIT), you can consider it O(log(N)).",
-    args: &[
-        arguments::KEY,
-        arguments::plain("max", ArgKind::String),
-        arguments::plain("min", ArgKind::String),
-        arguments::LIMIT,
-    ],
-    handler: zrevrangebylex,
-    ..Command::BASE
-};
+pub(super) const ZREVRANGEBYLEX: Command = Command::new("zrevrangebylex", -4, zrevrangebylex)
+    .group(Group::SortedSet)
+    .since("2.8.9")
+    .flags(Flags::READONLY)
+    .summary(
+        "Returns the members between two members of a sorted set whose scores are all equal, in \
+         reverse order.",
+    )
+    .complexity(COMPLEXITY)
+    .keys(&[KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS))])
+    .args(&[Arg::KEY, Arg::string("max"), Arg::string("min"), Arg::LIMIT]);
 
 pub(super) fn zrevrangebylex(ctx: &mut Context<'_, '_>) -> CommandResult {
     reply(ctx, Some(By::Lex), Some(true))
 }
 
-pub(super) const ZRANGESTORE: Command = Command {
-    name: "zrangestore",
-    arity: -5,
-    flags: Flags::WRITE.or(Flags::DENYOOM),
-    categories: Categories::SLOW
-        .or(Categories::SORTEDSET)
-        .or(Categories::WRITE),
-    keys: &[
+pub(super) const ZRANGESTORE: Command = Command::new("zrangestore", -5, zrangestore)
+    .group(Group::SortedSet)
+    .since("6.2.0")
+    .flags(Flags::WRITE.or(Flags::DENYOOM))
+    .summary("Stores the members in a range of a sorted set at another key.")
+    .complexity(
+        "O(log(N)+M) with N being the number of elements in the sorted set and M the number of \
+         elements stored into the destination key.",
+    )
+    .keys(&[
         KeySpec::one(1, KeyFlags::OW.or(KeyFlags::UPDATE)),
         KeySpec::one(2, KeyFlags::RO.or(KeyFlags::ACCESS)),
-    ],
-    group: Group::SortedSet,
-    since: "6.2.0",
-    summary: "Stores the members in a range of a sorted set at another key.",
-    complexity: "O(log(N)+M) with N being the number of elements in the sorted set and M the number of elements stored into the destination key.",
-    args: &[
-        Arg {
-            name: "dst",
-            kind: ArgKind::Key,
-            key_spec: Some(0),
-            ..Arg::BASE
-        },
-        Arg {
-            name: "src",
-            kind: ArgKind::Key,
-            key_spec: Some(1),
-            ..Arg::BASE
-        },
-        arguments::plain("min", ArgKind::String),
-        arguments::plain("max", ArgKind::String),
+    ])
+    .args(&[
+        Arg::key("dst"),
+        Arg::key("src").key_spec(1),
+        Arg::string("min"),
+        Arg::string("max"),
         arguments::SORT_BY,
-        arguments::option("rev", "REV"),
-        arguments::LIMIT,
-    ],
-    handler: zrangestore,
-    ..Command::BASE
-};
+        Arg::flag("rev", "REV"),
+        Arg::LIMIT,
+    ]);
 
 pub(super) fn zrangestore(ctx: &mut Context<'_, '_>) -> CommandResult {
     let form = Form {

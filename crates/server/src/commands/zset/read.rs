@@ -1,27 +1,19 @@
 //! Questions about members and counts: ZCARD, ZSCORE, ZMSCORE, ZRANK, ZREVRANK, ZCOUNT, ZLEXCOUNT.
 
 use super::bounds::{By, Span};
-use super::{arguments, length};
+use super::length;
 use crate::command::*;
 use crate::context::Context;
 use crate::error::CommandError;
 
-pub(super) const ZCARD: Command = Command {
-    name: "zcard",
-    arity: 2,
-    flags: Flags::READONLY.or(Flags::FAST),
-    categories: Categories::FAST
-        .or(Categories::READ)
-        .or(Categories::SORTEDSET),
-    keys: &[KeySpec::one(1, KeyFlags::RO)],
-    group: Group::SortedSet,
-    since: "1.2.0",
-    summary: "Returns the number of members.",
-    complexity: "O(1)",
-    args: &[arguments::KEY],
-    handler: zcard,
-    ..Command::BASE
-};
+pub(super) const ZCARD: Command = Command::new("zcard", 2, zcard)
+    .group(Group::SortedSet)
+    .since("1.2.0")
+    .flags(Flags::READONLY.or(Flags::FAST))
+    .summary("Returns the number of members.")
+    .complexity("O(1)")
+    .keys(&[KeySpec::one(1, KeyFlags::RO)])
+    .args(&[Arg::KEY]);
 
 pub(super) fn zcard(ctx: &mut Context<'_, '_>) -> CommandResult {
     let key = ctx.key(1);
@@ -30,22 +22,14 @@ pub(super) fn zcard(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(super) const ZSCORE: Command = Command {
-    name: "zscore",
-    arity: 3,
-    flags: Flags::READONLY.or(Flags::FAST),
-    categories: Categories::FAST
-        .or(Categories::READ)
-        .or(Categories::SORTEDSET),
-    keys: &[KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS))],
-    group: Group::SortedSet,
-    since: "1.2.0",
-    summary: "Returns the score of a member.",
-    complexity: "O(1)",
-    args: &[arguments::KEY, arguments::MEMBER],
-    handler: zscore,
-    ..Command::BASE
-};
+pub(super) const ZSCORE: Command = Command::new("zscore", 3, zscore)
+    .group(Group::SortedSet)
+    .since("1.2.0")
+    .flags(Flags::READONLY.or(Flags::FAST))
+    .summary("Returns the score of a member.")
+    .complexity("O(1)")
+    .keys(&[KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS))])
+    .args(&[Arg::KEY, Arg::MEMBER]);
 
 pub(super) fn zscore(ctx: &mut Context<'_, '_>) -> CommandResult {
     let (key, member) = (ctx.key(1), ctx.arg(2));
@@ -60,22 +44,14 @@ pub(super) fn zscore(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(super) const ZMSCORE: Command = Command {
-    name: "zmscore",
-    arity: -3,
-    flags: Flags::READONLY.or(Flags::FAST),
-    categories: Categories::FAST
-        .or(Categories::READ)
-        .or(Categories::SORTEDSET),
-    keys: &[KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS))],
-    group: Group::SortedSet,
-    since: "6.2.0",
-    summary: "Returns the scores of several members, null for one that is not there.",
-    complexity: "O(N) where N is the number of members being requested.",
-    args: &[arguments::KEY, arguments::MEMBERS],
-    handler: zmscore,
-    ..Command::BASE
-};
+pub(super) const ZMSCORE: Command = Command::new("zmscore", -3, zmscore)
+    .group(Group::SortedSet)
+    .since("6.2.0")
+    .flags(Flags::READONLY.or(Flags::FAST))
+    .summary("Returns the scores of several members, null for one that is not there.")
+    .complexity("O(N) where N is the number of members being requested.")
+    .keys(&[KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS))])
+    .args(&[Arg::KEY, Arg::MEMBERS]);
 
 pub(super) fn zmscore(ctx: &mut Context<'_, '_>) -> CommandResult {
     let (key, asked) = (ctx.key(1), ctx.args.skip(2));
@@ -90,51 +66,27 @@ pub(super) fn zmscore(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(super) const ZRANK: Command = Command {
-    name: "zrank",
-    arity: -3,
-    flags: Flags::READONLY.or(Flags::FAST),
-    categories: Categories::FAST
-        .or(Categories::READ)
-        .or(Categories::SORTEDSET),
-    keys: &[KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS))],
-    group: Group::SortedSet,
-    since: "2.0.0",
-    summary: "Returns how many members have lower scores than a member.",
-    complexity: "O(log(N))",
-    args: &[
-        arguments::KEY,
-        arguments::MEMBER,
-        arguments::option("withscore", "WITHSCORE"),
-    ],
-    handler: zrank,
-    ..Command::BASE
-};
+pub(super) const ZRANK: Command = Command::new("zrank", -3, zrank)
+    .group(Group::SortedSet)
+    .since("2.0.0")
+    .flags(Flags::READONLY.or(Flags::FAST))
+    .summary("Returns how many members have lower scores than a member.")
+    .complexity("O(log(N))")
+    .keys(&[KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS))])
+    .args(&[Arg::KEY, Arg::MEMBER, Arg::flag("withscore", "WITHSCORE")]);
 
 pub(super) fn zrank(ctx: &mut Context<'_, '_>) -> CommandResult {
     rank(ctx, false)
 }
 
-pub(super) const ZREVRANK: Command = Command {
-    name: "zrevrank",
-    arity: -3,
-    flags: Flags::READONLY.or(Flags::FAST),
-    categories: Categories::FAST
-        .or(Categories::READ)
-        .or(Categories::SORTEDSET),
-    keys: &[KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS))],
-    group: Group::SortedSet,
-    since: "2.0.0",
-    summary: "Returns how many members have higher scores than a member.",
-    complexity: "O(log(N))",
-    args: &[
-        arguments::KEY,
-        arguments::MEMBER,
-        arguments::option("withscore", "WITHSCORE"),
-    ],
-    handler: zrevrank,
-    ..Command::BASE
-};
+pub(super) const ZREVRANK: Command = Command::new("zrevrank", -3, zrevrank)
+    .group(Group::SortedSet)
+    .since("2.0.0")
+    .flags(Flags::READONLY.or(Flags::FAST))
+    .summary("Returns how many members have higher scores than a member.")
+    .complexity("O(log(N))")
+    .keys(&[KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS))])
+    .args(&[Arg::KEY, Arg::MEMBER, Arg::flag("withscore", "WITHSCORE")]);
 
 pub(super) fn zrevrank(ctx: &mut Context<'_, '_>) -> CommandResult {
     rank(ctx, true)
@@ -172,51 +124,30 @@ fn rank(ctx: &mut Context<'_, '_>, reverse: bool) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(super) const ZCOUNT: Command = Command {
-    name: "zcount",
-    arity: 4,
-    flags: Flags::READONLY.or(Flags::FAST),
-    categories: Categories::FAST
-        .or(Categories::READ)
-        .or(Categories::SORTEDSET),
-    keys: &[KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS))],
-    group: Group::SortedSet,
-    since: "2.0.0",
-    summary: "Returns the number of members in a range of scores.",
-    complexity: "O(log(N)) with N being the number of elements in the sorted set.",
-    args: &[
-        arguments::KEY,
-        arguments::plain("min", ArgKind::Double),
-        arguments::plain("max", ArgKind::Double),
-    ],
-    handler: zcount,
-    ..Command::BASE
-};
+pub(super) const ZCOUNT: Command = Command::new("zcount", 4, zcount)
+    .group(Group::SortedSet)
+    .since("2.0.0")
+    .flags(Flags::READONLY.or(Flags::FAST))
+    .summary("Returns the number of members in a range of scores.")
+    .complexity("O(log(N)) with N being the number of elements in the sorted set.")
+    .keys(&[KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS))])
+    .args(&[Arg::KEY, Arg::double("min"), Arg::double("max")]);
 
 pub(super) fn zcount(ctx: &mut Context<'_, '_>) -> CommandResult {
     count(ctx, By::Score)
 }
 
-pub(super) const ZLEXCOUNT: Command = Command {
-    name: "zlexcount",
-    arity: 4,
-    flags: Flags::READONLY.or(Flags::FAST),
-    categories: Categories::FAST
-        .or(Categories::READ)
-        .or(Categories::SORTEDSET),
-    keys: &[KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS))],
-    group: Group::SortedSet,
-    since: "2.8.9",
-    summary: "Returns the number of members between two members of a sorted set whose scores are all equal.",
-    complexity: "O(log(N)) with N being the number of elements in the sorted set.",
-    args: &[
-        arguments::KEY,
-        arguments::plain("min", ArgKind::String),
-        arguments::plain("max", ArgKind::String),
-    ],
-    handler: zlexcount,
-    ..Command::BASE
-};
+pub(super) const ZLEXCOUNT: Command = Command::new("zlexcount", 4, zlexcount)
+    .group(Group::SortedSet)
+    .since("2.8.9")
+    .flags(Flags::READONLY.or(Flags::FAST))
+    .summary(
+        "Returns the number of members between two members of a sorted set whose scores are all \
+         equal.",
+    )
+    .complexity("O(log(N)) with N being the number of elements in the sorted set.")
+    .keys(&[KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS))])
+    .args(&[Arg::KEY, Arg::string("min"), Arg::string("max")]);
 
 pub(super) fn zlexcount(ctx: &mut Context<'_, '_>) -> CommandResult {
     count(ctx, By::Lex)

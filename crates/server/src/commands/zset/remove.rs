@@ -1,26 +1,25 @@
 //! Removing members: ZREM, ZREMRANGEBYRANK, ZREMRANGEBYSCORE, ZREMRANGEBYLEX.
 
 use super::bounds::{By, Span};
-use super::{arguments, length};
+use super::length;
 use crate::command::*;
 use crate::context::{Context, EventClass, Key};
 
-pub(super) const ZREM: Command = Command {
-    name: "zrem",
-    arity: -3,
-    flags: Flags::WRITE.or(Flags::FAST),
-    categories: Categories::FAST
-        .or(Categories::SORTEDSET)
-        .or(Categories::WRITE),
-    keys: &[KeySpec::one(1, KeyFlags::RW.or(KeyFlags::DELETE))],
-    group: Group::SortedSet,
-    since: "1.2.0",
-    summary: "Removes members.",
-    complexity: "O(M*log(N)) with N being the number of elements in the sorted set and M the number of elements to be removed.",
-    args: &[arguments::KEY, arguments::MEMBERS],
-    handler: zrem,
-    ..Command::BASE
-};
+/// Complexity of the commands that remove a range.
+const COMPLEXITY: &str = "O(log(N)+M) with N being the number of elements in the sorted set and M the number of \
+     elements removed by the operation.";
+
+pub(super) const ZREM: Command = Command::new("zrem", -3, zrem)
+    .group(Group::SortedSet)
+    .since("1.2.0")
+    .flags(Flags::WRITE.or(Flags::FAST))
+    .summary("Removes members.")
+    .complexity(
+        "O(M*log(N)) with N being the number of elements in the sorted set and M the number of \
+         elements to be removed.",
+    )
+    .keys(&[KeySpec::one(1, KeyFlags::RW.or(KeyFlags::DELETE))])
+    .args(&[Arg::KEY, Arg::MEMBERS]);
 
 pub(super) fn zrem(ctx: &mut Context<'_, '_>) -> CommandResult {
     let (key, named) = (ctx.key(1), ctx.args.skip(2));
@@ -39,76 +38,40 @@ pub(super) fn zrem(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(super) const ZREMRANGEBYRANK: Command = Command {
-    name: "zremrangebyrank",
-    arity: 4,
-    flags: Flags::WRITE,
-    categories: Categories::SLOW
-        .or(Categories::SORTEDSET)
-        .or(Categories::WRITE),
-    keys: &[KeySpec::one(1, KeyFlags::RW.or(KeyFlags::DELETE))],
-    group: Group::SortedSet,
-    since: "2.0.0",
-    summary: "Removes the members in a range of ranks.",
-    complexity: "O(log(N)+M) with N being the number of elements in the sorted set and M the number of elements removed by the operation.",
-    args: &[
-        arguments::KEY,
-        arguments::plain("start", ArgKind::Integer),
-        arguments::plain("stop", ArgKind::Integer),
-    ],
-    handler: zremrangebyrank,
-    ..Command::BASE
-};
+pub(super) const ZREMRANGEBYRANK: Command = Command::new("zremrangebyrank", 4, zremrangebyrank)
+    .group(Group::SortedSet)
+    .since("2.0.0")
+    .flags(Flags::WRITE)
+    .summary("Removes the members in a range of ranks.")
+    .complexity(COMPLEXITY)
+    .keys(&[KeySpec::one(1, KeyFlags::RW.or(KeyFlags::DELETE))])
+    .args(&[Arg::KEY, Arg::integer("start"), Arg::integer("stop")]);
 
 pub(super) fn zremrangebyrank(ctx: &mut Context<'_, '_>) -> CommandResult {
     remove_range(ctx, By::Rank, "zremrangebyrank")
 }
 
-pub(super) const ZREMRANGEBYSCORE: Command = Command {
-    name: "zremrangebyscore",
-    arity: 4,
-    flags: Flags::WRITE,
-    categories: Categories::SLOW
-        .or(Categories::SORTEDSET)
-        .or(Categories::WRITE),
-    keys: &[KeySpec::one(1, KeyFlags::RW.or(KeyFlags::DELETE))],
-    group: Group::SortedSet,
-    since: "1.2.0",
-    summary: "Removes the members in a range of scores.",
-    complexity: "O(log(N)+M) with N being the number of elements in the sorted set and M the number of elements removed by the operation.",
-    args: &[
-        arguments::KEY,
-        arguments::plain("min", ArgKind::Double),
-        arguments::plain("max", ArgKind::Double),
-    ],
-    handler: zremrangebyscore,
-    ..Command::BASE
-};
+pub(super) const ZREMRANGEBYSCORE: Command = Command::new("zremrangebyscore", 4, zremrangebyscore)
+    .group(Group::SortedSet)
+    .since("1.2.0")
+    .flags(Flags::WRITE)
+    .summary("Removes the members in a range of scores.")
+    .complexity(COMPLEXITY)
+    .keys(&[KeySpec::one(1, KeyFlags::RW.or(KeyFlags::DELETE))])
+    .args(&[Arg::KEY, Arg::double("min"), Arg::double("max")]);
 
 pub(super) fn zremrangebyscore(ctx: &mut Context<'_, '_>) -> CommandResult {
     remove_range(ctx, By::Score, "zremrangebyscore")
 }
 
-pub(super) const ZREMRANGEBYLEX: Command = Command {
-    name: "zremrangebylex",
-    arity: 4,
-    flags: Flags::WRITE,
-    categories: Categories::SLOW
-        .or(Categories::SORTEDSET)
-        .or(Categories::WRITE),
-    keys: &[KeySpec::one(1, KeyFlags::RW.or(KeyFlags::DELETE))],
-    group: Group::SortedSet,
-    since: "2.8.9",
-    summary: "Removes the members between two members of a sorted set whose scores are all equal.",
-    complexity: "O(log(N)+M) with N being the number of elements in the sorted set and M the number of elements removed by the operation.",
-    args: &[
-        arguments::KEY,
-        arguments::plain("min", ArgKind::String),
-        arguments::plain("max", ArgKind::String),
-    ],
-    handler: zremrangebylex,
-    ..Command::BASE
-};
+pub(super) const ZREMRANGEBYLEX: Command = Command::new("zremrangebylex", 4, zremrangebylex)
+    .group(Group::SortedSet)
+    .since("2.8.9")
+    .flags(Flags::WRITE)
+    .summary("Removes the members between two members of a sorted set whose scores are all equal.")
+    .complexity(COMPLEXITY)
+    .keys(&[KeySpec::one(1, KeyFlags::RW.or(KeyFlags::DELETE))])
+    .args(&[Arg::KEY, Arg::string("min"), Arg::string("max")]);
 
 pub(super) fn zremrangebylex(ctx: &mut Context<'_, '_>) -> CommandResult {
     remove_range(ctx, By::Lex, "zremrangebylex")

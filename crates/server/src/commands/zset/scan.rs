@@ -4,7 +4,6 @@ use resp::number::{F64_BYTES_MAX, format_f64, format_f64_general};
 use resp::{Args, Output, Reply};
 use values::{DIGITS, glob};
 
-use super::arguments;
 use crate::command::*;
 use crate::context::{Context, ElementReply};
 use crate::error::CommandError;
@@ -63,35 +62,24 @@ fn count(text: &[u8]) -> Result<u64, CommandError> {
         .ok_or(CommandError::Syntax)
 }
 
-pub(super) const ZSCAN: Command = Command {
-    name: "zscan",
-    arity: -3,
-    flags: Flags::READONLY,
-    categories: Categories::READ
-        .or(Categories::SLOW)
-        .or(Categories::SORTEDSET),
-    keys: &[KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS))],
-    group: Group::SortedSet,
-    since: "2.8.0",
-    summary: "Returns some members with their scores and the cursor for the next call.",
-    complexity: "O(1) for every call. O(N) for a complete iteration, including enough command calls for the cursor to return back to 0. N is the number of elements inside the collection.",
-    hints: &["nondeterministic_output"],
-    args: &[
-        arguments::KEY,
-        arguments::plain("cursor", ArgKind::Integer),
-        Arg {
-            name: "pattern",
-            kind: ArgKind::Pattern,
-            token: Some("MATCH"),
-            optional: true,
-            ..Arg::BASE
-        },
-        arguments::COUNT,
-        arguments::option("noscores", "NOSCORES"),
-    ],
-    handler: zscan,
-    ..Command::BASE
-};
+pub(super) const ZSCAN: Command = Command::new("zscan", -3, zscan)
+    .group(Group::SortedSet)
+    .since("2.8.0")
+    .flags(Flags::READONLY)
+    .summary("Returns some members with their scores and the cursor for the next call.")
+    .complexity(
+        "O(1) for every call. O(N) for a complete iteration, including enough command calls for \
+         the cursor to return back to 0. N is the number of elements inside the collection.",
+    )
+    .hints(&["nondeterministic_output"])
+    .keys(&[KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS))])
+    .args(&[
+        Arg::KEY,
+        Arg::integer("cursor"),
+        Arg::MATCH,
+        Arg::COUNT,
+        Arg::flag("noscores", "NOSCORES"),
+    ]);
 
 pub(super) fn zscan(ctx: &mut Context<'_, '_>) -> CommandResult {
     let cursor =

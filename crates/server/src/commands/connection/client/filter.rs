@@ -3,8 +3,19 @@
 use super::super::auth::user_exists;
 use super::row::{Kind, Row};
 use crate::client::flag;
+use crate::command::Arg;
 use crate::context::Context;
 use crate::error::CommandError;
+
+/// A filter by a text, of those that CLIENT LIST and CLIENT KILL have since 9.0.
+pub(super) const fn text(name: &'static str, token: &'static str) -> Arg {
+    Arg::string(name).option(token).since("9.0.0")
+}
+
+/// A filter by a number, of those that CLIENT LIST and CLIENT KILL have since 9.0.
+pub(super) const fn number(name: &'static str, token: &'static str) -> Arg {
+    Arg::integer(name).option(token).since("9.0.0")
+}
 
 /// Conditions that can also be negated. Of a condition given twice the last one counts; ids add up.
 #[derive(Default)]

@@ -7,7 +7,7 @@ mod row;
 mod settings;
 mod waiting;
 
-use crate::command::{Categories, Command, CommandResult, Flags, Group, Outcome};
+use crate::command::{Command, CommandResult, Flags, Group, Outcome};
 use crate::context::Context;
 
 pub use settings::{NAME_REFUSED, is_valid_name, set_name};
@@ -21,16 +21,12 @@ use settings::{
 };
 use waiting::{CLIENT_PAUSE, CLIENT_UNBLOCK, CLIENT_UNPAUSE};
 
-pub(crate) const CLIENT: Command = Command {
-    name: "client",
-    arity: -2,
-    flags: Flags::SENTINEL,
-    categories: Categories::SLOW,
-    group: Group::Connection,
-    since: "2.4.0",
-    summary: "A container for commands about connections.",
-    complexity: "Depends on the subcommand",
-    subcommands: &[
+pub(crate) const CLIENT: Command = Command::container("client", -2)
+    .group(Group::Connection)
+    .since("2.4.0")
+    .summary("A container for commands about connections.")
+    .complexity("Depends on the subcommand")
+    .subcommands(&[
         &CLIENT_CACHING,
         &CLIENT_CAPA,
         &CLIENT_GETNAME,
@@ -51,22 +47,14 @@ pub(crate) const CLIENT: Command = Command {
         &CLIENT_TRACKINGINFO,
         &CLIENT_UNBLOCK,
         &CLIENT_UNPAUSE,
-    ],
-    ..Command::BASE
-};
+    ]);
 
-pub(crate) const CLIENT_HELP: Command = Command {
-    name: "help",
-    arity: 2,
-    flags: Flags::LOADING.or(Flags::STALE).or(Flags::SENTINEL),
-    categories: Categories::CONNECTION.or(Categories::SLOW),
-    group: Group::Connection,
-    since: "5.0.0",
-    summary: "Lists the subcommands of CLIENT.",
-    complexity: "O(1)",
-    handler: client_help,
-    ..Command::BASE
-};
+pub(crate) const CLIENT_HELP: Command = Command::new("help", 2, client_help)
+    .group(Group::Connection)
+    .since("5.0.0")
+    .flags(Flags::ANY_TIME)
+    .summary("Lists the subcommands of CLIENT.")
+    .complexity("O(1)");
 fn client_help(ctx: &mut Context<'_, '_>) -> CommandResult {
     ctx.help(&[
         "CACHING (YES|NO)",

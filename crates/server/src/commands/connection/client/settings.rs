@@ -1,7 +1,7 @@
 //! What a connection sets and asks about itself.
 
 use crate::client::{CAPA_REDIRECT, ReplyMode, Session};
-use crate::command::{Arg, ArgKind, Categories, Command, CommandResult, Flags, Group, Outcome};
+use crate::command::{Arg, Command, CommandResult, Flags, Group, Outcome};
 use crate::config::P;
 use crate::context::Context;
 use crate::error::CommandError;
@@ -29,43 +29,23 @@ fn on_or_off(ctx: &Context<'_, '_>) -> Result<bool, CommandError> {
     }
 }
 
-pub(crate) const CLIENT_ID: Command = Command {
-    name: "id",
-    arity: 2,
-    flags: Flags::ALLOW_BUSY
-        .or(Flags::NOSCRIPT)
-        .or(Flags::LOADING)
-        .or(Flags::STALE)
-        .or(Flags::SENTINEL),
-    categories: Categories::CONNECTION.or(Categories::SLOW),
-    group: Group::Connection,
-    since: "5.0.0",
-    summary: "Tells the number of the connection.",
-    complexity: "O(1)",
-    handler: client_id,
-    ..Command::BASE
-};
+pub(crate) const CLIENT_ID: Command = Command::new("id", 2, client_id)
+    .group(Group::Connection)
+    .since("5.0.0")
+    .flags(Flags::ALLOW_BUSY.or(Flags::NOSCRIPT).or(Flags::ANY_TIME))
+    .summary("Tells the number of the connection.")
+    .complexity("O(1)");
 fn client_id(ctx: &mut Context<'_, '_>) -> CommandResult {
     ctx.reply.integer(ctx.session.shared.id as i64);
     Ok(Outcome::Done)
 }
 
-pub(crate) const CLIENT_GETNAME: Command = Command {
-    name: "getname",
-    arity: 2,
-    flags: Flags::ALLOW_BUSY
-        .or(Flags::NOSCRIPT)
-        .or(Flags::LOADING)
-        .or(Flags::STALE)
-        .or(Flags::SENTINEL),
-    categories: Categories::CONNECTION.or(Categories::SLOW),
-    group: Group::Connection,
-    since: "2.6.9",
-    summary: "Tells the name of the connection.",
-    complexity: "O(1)",
-    handler: client_getname,
-    ..Command::BASE
-};
+pub(crate) const CLIENT_GETNAME: Command = Command::new("getname", 2, client_getname)
+    .group(Group::Connection)
+    .since("2.6.9")
+    .flags(Flags::ALLOW_BUSY.or(Flags::NOSCRIPT).or(Flags::ANY_TIME))
+    .summary("Tells the name of the connection.")
+    .complexity("O(1)");
 fn client_getname(ctx: &mut Context<'_, '_>) -> CommandResult {
     let details = ctx.session.shared.lock_details();
     if details.name.is_empty() {
@@ -76,28 +56,14 @@ fn client_getname(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(crate) const CLIENT_SETNAME: Command = Command {
-    name: "setname",
-    arity: 3,
-    flags: Flags::ALLOW_BUSY
-        .or(Flags::NOSCRIPT)
-        .or(Flags::LOADING)
-        .or(Flags::STALE)
-        .or(Flags::SENTINEL),
-    categories: Categories::CONNECTION.or(Categories::SLOW),
-    group: Group::Connection,
-    since: "2.6.9",
-    summary: "Names the connection.",
-    complexity: "O(1)",
-    hints: &["request_policy:all_nodes", "response_policy:all_succeeded"],
-    args: &[Arg {
-        name: "connection-name",
-        kind: ArgKind::String,
-        ..Arg::BASE
-    }],
-    handler: client_setname,
-    ..Command::BASE
-};
+pub(crate) const CLIENT_SETNAME: Command = Command::new("setname", 3, client_setname)
+    .group(Group::Connection)
+    .since("2.6.9")
+    .flags(Flags::ALLOW_BUSY.or(Flags::NOSCRIPT).or(Flags::ANY_TIME))
+    .summary("Names the connection.")
+    .complexity("O(1)")
+    .hints(&["request_policy:all_nodes", "response_policy:all_succeeded"])
+    .args(&[Arg::string("connection-name")]);
 fn client_setname(ctx: &mut Context<'_, '_>) -> CommandResult {
     let name = ctx.arg(2);
     if !is_valid_name(name) {
@@ -108,42 +74,17 @@ fn client_setname(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(crate) const CLIENT_SETINFO: Command = Command {
-    name: "setinfo",
-    arity: 4,
-    flags: Flags::ALLOW_BUSY
-        .or(Flags::NOSCRIPT)
-        .or(Flags::LOADING)
-        .or(Flags::STALE)
-        .or(Flags::SENTINEL),
-    categories: Categories::CONNECTION.or(Categories::SLOW),
-    group: Group::Connection,
-    since: "7.2.0",
-    summary: "Tells the server which client library is behind the connection.",
-    complexity: "O(1)",
-    hints: &["request_policy:all_nodes", "response_policy:all_succeeded"],
-    args: &[Arg {
-        name: "attr",
-        kind: ArgKind::OneOf,
-        args: &[
-            Arg {
-                name: "libname",
-                kind: ArgKind::String,
-                token: Some("LIB-NAME"),
-                ..Arg::BASE
-            },
-            Arg {
-                name: "libver",
-                kind: ArgKind::String,
-                token: Some("LIB-VER"),
-                ..Arg::BASE
-            },
-        ],
-        ..Arg::BASE
-    }],
-    handler: client_setinfo,
-    ..Command::BASE
-};
+pub(crate) const CLIENT_SETINFO: Command = Command::new("setinfo", 4, client_setinfo)
+    .group(Group::Connection)
+    .since("7.2.0")
+    .flags(Flags::ALLOW_BUSY.or(Flags::NOSCRIPT).or(Flags::ANY_TIME))
+    .summary("Tells the server which client library is behind the connection.")
+    .complexity("O(1)")
+    .hints(&["request_policy:all_nodes", "response_policy:all_succeeded"])
+    .args(&[Arg::one_of("attr").args(&[
+        Arg::string("libname").token("LIB-NAME"),
+        Arg::string("libver").token("LIB-VER"),
+    ])]);
 fn client_setinfo(ctx: &mut Context<'_, '_>) -> CommandResult {
     let (option, value) = (ctx.arg(2), ctx.arg(3));
     let is_name = option.eq_ignore_ascii_case(b"lib-name");
@@ -166,27 +107,13 @@ fn client_setinfo(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(crate) const CLIENT_CAPA: Command = Command {
-    name: "capa",
-    arity: -3,
-    flags: Flags::ALLOW_BUSY
-        .or(Flags::NOSCRIPT)
-        .or(Flags::LOADING)
-        .or(Flags::STALE),
-    categories: Categories::CONNECTION.or(Categories::SLOW),
-    group: Group::Connection,
-    since: "8.0.0",
-    summary: "Tells the server what the client is able to do.",
-    complexity: "O(1)",
-    args: &[Arg {
-        name: "capability",
-        kind: ArgKind::String,
-        multiple: true,
-        ..Arg::BASE
-    }],
-    handler: client_capa,
-    ..Command::BASE
-};
+pub(crate) const CLIENT_CAPA: Command = Command::new("capa", -3, client_capa)
+    .group(Group::Connection)
+    .since("8.0.0")
+    .flags(Flags::ALLOW_BUSY.or(Flags::NOSCRIPT).or(Flags::ANY_TIME))
+    .summary("Tells the server what the client is able to do.")
+    .complexity("O(1)")
+    .args(&[Arg::string("capability").multiple()]);
 fn client_capa(ctx: &mut Context<'_, '_>) -> CommandResult {
     // Unknown capabilities are no error: clients name what they have, whatever the server knows of.
     for word in ctx.args.skip(2).iter() {
@@ -199,122 +126,44 @@ fn client_capa(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(crate) const CLIENT_NO_EVICT: Command = Command {
-    name: "no-evict",
-    arity: 3,
-    flags: Flags::ALLOW_BUSY
-        .or(Flags::ADMIN)
-        .or(Flags::NOSCRIPT)
-        .or(Flags::LOADING)
-        .or(Flags::STALE)
-        .or(Flags::SENTINEL),
-    categories: Categories::ADMIN
-        .or(Categories::CONNECTION)
-        .or(Categories::DANGEROUS)
-        .or(Categories::SLOW),
-    group: Group::Connection,
-    since: "7.0.0",
-    summary: "Protects the connection from being closed to save memory, or no longer.",
-    complexity: "O(1)",
-    args: &[Arg {
-        name: "enabled",
-        kind: ArgKind::OneOf,
-        args: &[
-            Arg {
-                name: "on",
-                kind: ArgKind::PureToken,
-                token: Some("ON"),
-                ..Arg::BASE
-            },
-            Arg {
-                name: "off",
-                kind: ArgKind::PureToken,
-                token: Some("OFF"),
-                ..Arg::BASE
-            },
-        ],
-        ..Arg::BASE
-    }],
-    handler: client_no_evict,
-    ..Command::BASE
-};
+pub(crate) const CLIENT_NO_EVICT: Command = Command::new("no-evict", 3, client_no_evict)
+    .group(Group::Connection)
+    .since("7.0.0")
+    .flags(Flags::ALLOW_BUSY.or(Flags::ADMIN).or(Flags::NOSCRIPT))
+    .flags(Flags::ANY_TIME)
+    .summary("Protects the connection from being closed to save memory, or no longer.")
+    .complexity("O(1)")
+    .args(&[Arg::one_of("enabled").args(&[Arg::word("on", "ON"), Arg::word("off", "OFF")])]);
 fn client_no_evict(ctx: &mut Context<'_, '_>) -> CommandResult {
     ctx.session.no_evict = on_or_off(ctx)?;
     ctx.reply.ok();
     Ok(Outcome::Done)
 }
 
-pub(crate) const CLIENT_NO_TOUCH: Command = Command {
-    name: "no-touch",
-    arity: 3,
-    flags: Flags::ALLOW_BUSY
-        .or(Flags::NOSCRIPT)
-        .or(Flags::LOADING)
-        .or(Flags::STALE),
-    categories: Categories::CONNECTION.or(Categories::SLOW),
-    group: Group::Connection,
-    since: "7.2.0",
-    summary: "Lets commands of the connection leave access times and counters of keys alone, or no longer.",
-    complexity: "O(1)",
-    args: &[Arg {
-        name: "enabled",
-        kind: ArgKind::OneOf,
-        args: &[
-            Arg {
-                name: "on",
-                kind: ArgKind::PureToken,
-                token: Some("ON"),
-                ..Arg::BASE
-            },
-            Arg {
-                name: "off",
-                kind: ArgKind::PureToken,
-                token: Some("OFF"),
-                ..Arg::BASE
-            },
-        ],
-        ..Arg::BASE
-    }],
-    handler: client_no_touch,
-    ..Command::BASE
-};
+pub(crate) const CLIENT_NO_TOUCH: Command = Command::new("no-touch", 3, client_no_touch)
+    .group(Group::Connection)
+    .since("7.2.0")
+    .flags(Flags::ALLOW_BUSY.or(Flags::NOSCRIPT).or(Flags::ANY_TIME))
+    .summary(
+        "Lets commands of the connection leave access times and counters of keys alone, or no \
+         longer.",
+    )
+    .complexity("O(1)")
+    .args(&[Arg::one_of("enabled").args(&[Arg::word("on", "ON"), Arg::word("off", "OFF")])]);
 fn client_no_touch(ctx: &mut Context<'_, '_>) -> CommandResult {
     ctx.session.no_touch = on_or_off(ctx)?;
     ctx.reply.ok();
     Ok(Outcome::Done)
 }
 
-pub(crate) const CLIENT_IMPORT_SOURCE: Command = Command {
-    name: "import-source",
-    arity: 3,
-    flags: Flags::NOSCRIPT.or(Flags::LOADING).or(Flags::STALE),
-    categories: Categories::CONNECTION.or(Categories::SLOW),
-    group: Group::Connection,
-    since: "8.1.0",
-    summary: "Marks the connection as one that imports data, or no longer.",
-    complexity: "O(1)",
-    args: &[Arg {
-        name: "enabled",
-        kind: ArgKind::OneOf,
-        args: &[
-            Arg {
-                name: "on",
-                kind: ArgKind::PureToken,
-                token: Some("ON"),
-                ..Arg::BASE
-            },
-            Arg {
-                name: "off",
-                kind: ArgKind::PureToken,
-                token: Some("OFF"),
-                ..Arg::BASE
-            },
-        ],
-        ..Arg::BASE
-    }],
-    handler: client_import_source,
-    ..Command::BASE
-};
+pub(crate) const CLIENT_IMPORT_SOURCE: Command =
+    Command::new("import-source", 3, client_import_source)
+        .group(Group::Connection)
+        .since("8.1.0")
+        .flags(Flags::NOSCRIPT.or(Flags::ANY_TIME))
+        .summary("Marks the connection as one that imports data, or no longer.")
+        .complexity("O(1)")
+        .args(&[Arg::one_of("enabled").args(&[Arg::word("on", "ON"), Arg::word("off", "OFF")])]);
 fn client_import_source(ctx: &mut Context<'_, '_>) -> CommandResult {
     if !ctx.server.config.bool(P::ImportMode) && !ctx.is_word(2, "OFF") {
         return Err(CommandError::line("ERR Server is not in import mode"));
@@ -324,48 +173,18 @@ fn client_import_source(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(crate) const CLIENT_REPLY: Command = Command {
-    name: "reply",
-    arity: 3,
-    flags: Flags::ALLOW_BUSY
-        .or(Flags::NOSCRIPT)
-        .or(Flags::NO_MULTI)
-        .or(Flags::LOADING)
-        .or(Flags::STALE)
-        .or(Flags::SENTINEL),
-    categories: Categories::CONNECTION.or(Categories::SLOW),
-    group: Group::Connection,
-    since: "3.2.0",
-    summary: "Turns replies on or off, or skips the one of the next command.",
-    complexity: "O(1)",
-    args: &[Arg {
-        name: "action",
-        kind: ArgKind::OneOf,
-        args: &[
-            Arg {
-                name: "on",
-                kind: ArgKind::PureToken,
-                token: Some("ON"),
-                ..Arg::BASE
-            },
-            Arg {
-                name: "off",
-                kind: ArgKind::PureToken,
-                token: Some("OFF"),
-                ..Arg::BASE
-            },
-            Arg {
-                name: "skip",
-                kind: ArgKind::PureToken,
-                token: Some("SKIP"),
-                ..Arg::BASE
-            },
-        ],
-        ..Arg::BASE
-    }],
-    handler: client_reply,
-    ..Command::BASE
-};
+pub(crate) const CLIENT_REPLY: Command = Command::new("reply", 3, client_reply)
+    .group(Group::Connection)
+    .since("3.2.0")
+    .flags(Flags::ALLOW_BUSY.or(Flags::NOSCRIPT).or(Flags::NO_MULTI))
+    .flags(Flags::ANY_TIME)
+    .summary("Turns replies on or off, or skips the one of the next command.")
+    .complexity("O(1)")
+    .args(&[Arg::one_of("action").args(&[
+        Arg::word("on", "ON"),
+        Arg::word("off", "OFF"),
+        Arg::word("skip", "SKIP"),
+    ])]);
 fn client_reply(ctx: &mut Context<'_, '_>) -> CommandResult {
     let mode = &mut ctx.session.reply_mode;
     if ctx.args.arg(2).eq_ignore_ascii_case(b"on") {
@@ -383,86 +202,21 @@ fn client_reply(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(crate) const CLIENT_TRACKING: Command = Command {
-    name: "tracking",
-    arity: -3,
-    flags: Flags::NOSCRIPT
-        .or(Flags::LOADING)
-        .or(Flags::STALE)
-        .or(Flags::SENTINEL),
-    categories: Categories::CONNECTION.or(Categories::SLOW),
-    group: Group::Connection,
-    since: "6.0.0",
-    summary: "Turns messages about changed keys on or off, for caches in clients.",
-    complexity: "O(1)",
-    args: &[
-        Arg {
-            name: "status",
-            kind: ArgKind::OneOf,
-            args: &[
-                Arg {
-                    name: "on",
-                    kind: ArgKind::PureToken,
-                    token: Some("ON"),
-                    ..Arg::BASE
-                },
-                Arg {
-                    name: "off",
-                    kind: ArgKind::PureToken,
-                    token: Some("OFF"),
-                    ..Arg::BASE
-                },
-            ],
-            ..Arg::BASE
-        },
-        Arg {
-            name: "client-id",
-            kind: ArgKind::Integer,
-            token: Some("REDIRECT"),
-            optional: true,
-            ..Arg::BASE
-        },
-        Arg {
-            name: "prefix",
-            kind: ArgKind::String,
-            token: Some("PREFIX"),
-            optional: true,
-            multiple: true,
-            multiple_token: true,
-            ..Arg::BASE
-        },
-        Arg {
-            name: "bcast",
-            kind: ArgKind::PureToken,
-            token: Some("BCAST"),
-            optional: true,
-            ..Arg::BASE
-        },
-        Arg {
-            name: "optin",
-            kind: ArgKind::PureToken,
-            token: Some("OPTIN"),
-            optional: true,
-            ..Arg::BASE
-        },
-        Arg {
-            name: "optout",
-            kind: ArgKind::PureToken,
-            token: Some("OPTOUT"),
-            optional: true,
-            ..Arg::BASE
-        },
-        Arg {
-            name: "noloop",
-            kind: ArgKind::PureToken,
-            token: Some("NOLOOP"),
-            optional: true,
-            ..Arg::BASE
-        },
-    ],
-    handler: client_tracking,
-    ..Command::BASE
-};
+pub(crate) const CLIENT_TRACKING: Command = Command::new("tracking", -3, client_tracking)
+    .group(Group::Connection)
+    .since("6.0.0")
+    .flags(Flags::NOSCRIPT.or(Flags::ANY_TIME))
+    .summary("Turns messages about changed keys on or off, for caches in clients.")
+    .complexity("O(1)")
+    .args(&[
+        Arg::one_of("status").args(&[Arg::word("on", "ON"), Arg::word("off", "OFF")]),
+        Arg::integer("client-id").option("REDIRECT"),
+        Arg::string("prefix").option("PREFIX").multiple_token(),
+        Arg::flag("bcast", "BCAST"),
+        Arg::flag("optin", "OPTIN"),
+        Arg::flag("optout", "OPTOUT"),
+        Arg::flag("noloop", "NOLOOP"),
+    ]);
 fn client_tracking(ctx: &mut Context<'_, '_>) -> CommandResult {
     let enable = check_tracking(ctx)?;
     if enable {
@@ -506,21 +260,13 @@ fn check_tracking(ctx: &Context<'_, '_>) -> Result<bool, CommandError> {
     on_or_off(ctx)
 }
 
-pub(crate) const CLIENT_TRACKINGINFO: Command = Command {
-    name: "trackinginfo",
-    arity: 2,
-    flags: Flags::NOSCRIPT
-        .or(Flags::LOADING)
-        .or(Flags::STALE)
-        .or(Flags::SENTINEL),
-    categories: Categories::CONNECTION.or(Categories::SLOW),
-    group: Group::Connection,
-    since: "6.2.0",
-    summary: "Tells how tracking is set up for the connection.",
-    complexity: "O(1)",
-    handler: client_trackinginfo,
-    ..Command::BASE
-};
+pub(crate) const CLIENT_TRACKINGINFO: Command =
+    Command::new("trackinginfo", 2, client_trackinginfo)
+        .group(Group::Connection)
+        .since("6.2.0")
+        .flags(Flags::NOSCRIPT.or(Flags::ANY_TIME))
+        .summary("Tells how tracking is set up for the connection.")
+        .complexity("O(1)");
 fn client_trackinginfo(ctx: &mut Context<'_, '_>) -> CommandResult {
     // No connection can have turned tracking on.
     let reply = &mut ctx.reply;
@@ -535,63 +281,25 @@ fn client_trackinginfo(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(crate) const CLIENT_GETREDIR: Command = Command {
-    name: "getredir",
-    arity: 2,
-    flags: Flags::ALLOW_BUSY
-        .or(Flags::NOSCRIPT)
-        .or(Flags::LOADING)
-        .or(Flags::STALE)
-        .or(Flags::SENTINEL),
-    categories: Categories::CONNECTION.or(Categories::SLOW),
-    group: Group::Connection,
-    since: "6.0.0",
-    summary: "Tells which client gets the tracking messages of the connection.",
-    complexity: "O(1)",
-    handler: client_getredir,
-    ..Command::BASE
-};
+pub(crate) const CLIENT_GETREDIR: Command = Command::new("getredir", 2, client_getredir)
+    .group(Group::Connection)
+    .since("6.0.0")
+    .flags(Flags::ALLOW_BUSY.or(Flags::NOSCRIPT).or(Flags::ANY_TIME))
+    .summary("Tells which client gets the tracking messages of the connection.")
+    .complexity("O(1)");
 fn client_getredir(ctx: &mut Context<'_, '_>) -> CommandResult {
     // -1: tracking is off, as for every connection so far.
     ctx.reply.integer(-1);
     Ok(Outcome::Done)
 }
 
-pub(crate) const CLIENT_CACHING: Command = Command {
-    name: "caching",
-    arity: 3,
-    flags: Flags::ALLOW_BUSY
-        .or(Flags::NOSCRIPT)
-        .or(Flags::LOADING)
-        .or(Flags::STALE)
-        .or(Flags::SENTINEL),
-    categories: Categories::CONNECTION.or(Categories::SLOW),
-    group: Group::Connection,
-    since: "6.0.0",
-    summary: "Decides whether the keys of the next command are tracked.",
-    complexity: "O(1)",
-    args: &[Arg {
-        name: "mode",
-        kind: ArgKind::OneOf,
-        args: &[
-            Arg {
-                name: "yes",
-                kind: ArgKind::PureToken,
-                token: Some("YES"),
-                ..Arg::BASE
-            },
-            Arg {
-                name: "no",
-                kind: ArgKind::PureToken,
-                token: Some("NO"),
-                ..Arg::BASE
-            },
-        ],
-        ..Arg::BASE
-    }],
-    handler: client_caching,
-    ..Command::BASE
-};
+pub(crate) const CLIENT_CACHING: Command = Command::new("caching", 3, client_caching)
+    .group(Group::Connection)
+    .since("6.0.0")
+    .flags(Flags::ALLOW_BUSY.or(Flags::NOSCRIPT).or(Flags::ANY_TIME))
+    .summary("Decides whether the keys of the next command are tracked.")
+    .complexity("O(1)")
+    .args(&[Arg::one_of("mode").args(&[Arg::word("yes", "YES"), Arg::word("no", "NO")])]);
 fn client_caching(_: &mut Context<'_, '_>) -> CommandResult {
     Err(CommandError::line(
         "ERR CLIENT CACHING can be called only when the client is in tracking mode with OPTIN or OPTOUT mode enabled",

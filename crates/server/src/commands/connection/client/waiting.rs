@@ -2,62 +2,26 @@
 
 use std::sync::atomic::Ordering;
 
-use crate::command::{
-    Arg, ArgKind, Categories, Command, CommandResult, Flags, Group, Locks, Outcome,
-};
+use crate::command::{Arg, Command, CommandResult, Flags, Group, Locks, Outcome};
 use crate::context::Context;
 use crate::error::CommandError;
 use crate::net::mailbox::Message;
 
-pub(crate) const CLIENT_PAUSE: Command = Command {
-    name: "pause",
-    arity: -3,
-    flags: Flags::ADMIN
-        .or(Flags::NOSCRIPT)
-        .or(Flags::LOADING)
-        .or(Flags::STALE)
-        .or(Flags::SENTINEL),
-    categories: Categories::ADMIN
-        .or(Categories::CONNECTION)
-        .or(Categories::DANGEROUS)
-        .or(Categories::SLOW),
-    group: Group::Connection,
-    since: "3.0.0",
-    summary: "Lets commands of all clients wait for some time.",
-    complexity: "O(1)",
-    args: &[
-        Arg {
-            name: "timeout",
-            kind: ArgKind::Integer,
-            ..Arg::BASE
-        },
-        Arg {
-            name: "mode",
-            kind: ArgKind::OneOf,
-            optional: true,
-            since: Some("6.2.0"),
-            args: &[
-                Arg {
-                    name: "write",
-                    kind: ArgKind::PureToken,
-                    token: Some("WRITE"),
-                    ..Arg::BASE
-                },
-                Arg {
-                    name: "all",
-                    kind: ArgKind::PureToken,
-                    token: Some("ALL"),
-                    ..Arg::BASE
-                },
-            ],
-            ..Arg::BASE
-        },
-    ],
+pub(crate) const CLIENT_PAUSE: Command = Command::new("pause", -3, client_pause)
+    .group(Group::Connection)
+    .since("3.0.0")
+    .flags(Flags::ADMIN.or(Flags::NOSCRIPT).or(Flags::ANY_TIME))
+    .summary("Lets commands of all clients wait for some time.")
+    .complexity("O(1)")
+    .args(&[
+        Arg::integer("timeout"),
+        Arg::one_of("mode")
+            .since("6.2.0")
+            .optional()
+            .args(&[Arg::word("write", "WRITE"), Arg::word("all", "ALL")]),
+    ])
     // A write that was admitted before waits for a lock, and is admitted again under it; all others are done.
-    locks: Locks::All,
-    handler: client_pause,
-    ..Command::BASE
-};
+    .locks(Locks::All);
 fn client_pause(ctx: &mut Context<'_, '_>) -> CommandResult {
     if ctx.args.len() > 4 {
         return Err(CommandError::Arity("client|pause".into()));
@@ -100,25 +64,12 @@ fn pause_end(milliseconds: &[u8], now_ms: u64) -> Result<u64, CommandError> {
         .ok_or(CommandError::line("ERR timeout is out of range"))
 }
 
-pub(crate) const CLIENT_UNPAUSE: Command = Command {
-    name: "unpause",
-    arity: 2,
-    flags: Flags::ADMIN
-        .or(Flags::NOSCRIPT)
-        .or(Flags::LOADING)
-        .or(Flags::STALE)
-        .or(Flags::SENTINEL),
-    categories: Categories::ADMIN
-        .or(Categories::CONNECTION)
-        .or(Categories::DANGEROUS)
-        .or(Categories::SLOW),
-    group: Group::Connection,
-    since: "6.2.0",
-    summary: "Lets the commands go on that CLIENT PAUSE made wait.",
-    complexity: "O(N) in the number of waiting clients",
-    handler: client_unpause,
-    ..Command::BASE
-};
+pub(crate) const CLIENT_UNPAUSE: Command = Command::new("unpause", 2, client_unpause)
+    .group(Group::Connection)
+    .since("6.2.0")
+    .flags(Flags::ADMIN.or(Flags::NOSCRIPT).or(Flags::ANY_TIME))
+    .summary("Lets the commands go on that CLIENT PAUSE made wait.")
+    .complexity("O(N) in the number of waiting clients");
 fn client_unpause(ctx: &mut Context<'_, '_>) -> CommandResult {
     ctx.server.pause.end();
     ctx.server.broadcast(|| Message::Refresh);
@@ -126,52 +77,18 @@ fn client_unpause(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(crate) const CLIENT_UNBLOCK: Command = Command {
-    name: "unblock",
-    arity: -3,
-    flags: Flags::ADMIN
-        .or(Flags::NOSCRIPT)
-        .or(Flags::LOADING)
-        .or(Flags::STALE)
-        .or(Flags::SENTINEL),
-    categories: Categories::ADMIN
-        .or(Categories::CONNECTION)
-        .or(Categories::DANGEROUS)
-        .or(Categories::SLOW),
-    group: Group::Connection,
-    since: "5.0.0",
-    summary: "Ends the waiting of a client in a blocking command.",
-    complexity: "O(log N) in the number of clients",
-    args: &[
-        Arg {
-            name: "client-id",
-            kind: ArgKind::Integer,
-            ..Arg::BASE
-        },
-        Arg {
-            name: "unblock-type",
-            kind: ArgKind::OneOf,
-            optional: true,
-            args: &[
-                Arg {
-                    name: "timeout",
-                    kind: ArgKind::PureToken,
-                    token: Some("TIMEOUT"),
-                    ..Arg::BASE
-                },
-                Arg {
-                    name: "error",
-                    kind: ArgKind::PureToken,
-                    token: Some("ERROR"),
-                    ..Arg::BASE
-                },
-            ],
-            ..Arg::BASE
-        },
-    ],
-    handler: client_unblock,
-    ..Command::BASE
-};
+pub(crate) const CLIENT_UNBLOCK: Command = Command::new("unblock", -3, client_unblock)
+    .group(Group::Connection)
+    .since("5.0.0")
+    .flags(Flags::ADMIN.or(Flags::NOSCRIPT).or(Flags::ANY_TIME))
+    .summary("Ends the waiting of a client in a blocking command.")
+    .complexity("O(log N) in the number of clients")
+    .args(&[
+        Arg::integer("client-id"),
+        Arg::one_of("unblock-type")
+            .optional()
+            .args(&[Arg::word("timeout", "TIMEOUT"), Arg::word("error", "ERROR")]),
+    ]);
 fn client_unblock(ctx: &mut Context<'_, '_>) -> CommandResult {
     if ctx.args.len() > 4 {
         return Err(CommandError::Arity("client|unblock".into()));

@@ -20,225 +20,69 @@ use crate::context::{Context, Data, ElementReply, EventClass, Expiry, Key};
 use crate::error::CommandError;
 use syntax::{Options, Pattern};
 
-pub(super) const SORT: Command = Command {
-    name: "sort",
-    arity: -2,
-    flags: Flags::WRITE.or(Flags::DENYOOM),
-    categories: Categories::DANGEROUS
-        .or(Categories::LIST)
-        .or(Categories::SET)
-        .or(Categories::SLOW)
-        .or(Categories::SORTEDSET)
-        .or(Categories::WRITE),
-    keys: &[
-        KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS)),
-        KeySpec {
-            flags: KeyFlags::RO.or(KeyFlags::ACCESS),
-            begin: BeginSearch::Unknown,
-            find: FindKeys::Unknown,
-        },
-        KeySpec {
-            flags: KeyFlags::OW.or(KeyFlags::UPDATE),
-            begin: BeginSearch::Unknown,
-            find: FindKeys::Unknown,
-        },
-    ],
-    group: Group::Generic,
-    since: "1.0.0",
-    summary: "Sorts the elements of a list, a set or a sorted set, by themselves or by other keys, and returns or stores the result.",
-    complexity: "O(N+M*log(M)) with N elements of which M are returned; O(N) when they are not sorted.",
-    args: &[
-        Arg {
-            name: "key",
-            kind: ArgKind::Key,
-            key_spec: Some(0),
-            ..Arg::BASE
-        },
-        Arg {
-            name: "by-pattern",
-            kind: ArgKind::Pattern,
-            token: Some("BY"),
-            key_spec: Some(1),
-            display: Some("pattern"),
-            optional: true,
-            ..Arg::BASE
-        },
-        Arg {
-            name: "limit",
-            kind: ArgKind::Block,
-            token: Some("LIMIT"),
-            optional: true,
-            args: &[
-                Arg {
-                    name: "offset",
-                    kind: ArgKind::Integer,
-                    ..Arg::BASE
-                },
-                Arg {
-                    name: "count",
-                    kind: ArgKind::Integer,
-                    ..Arg::BASE
-                },
-            ],
-            ..Arg::BASE
-        },
-        Arg {
-            name: "get-pattern",
-            kind: ArgKind::Pattern,
-            token: Some("GET"),
-            key_spec: Some(1),
-            display: Some("pattern"),
-            optional: true,
-            multiple: true,
-            multiple_token: true,
-            ..Arg::BASE
-        },
-        Arg {
-            name: "order",
-            kind: ArgKind::OneOf,
-            optional: true,
-            args: &[
-                Arg {
-                    name: "asc",
-                    kind: ArgKind::PureToken,
-                    token: Some("ASC"),
-                    ..Arg::BASE
-                },
-                Arg {
-                    name: "desc",
-                    kind: ArgKind::PureToken,
-                    token: Some("DESC"),
-                    ..Arg::BASE
-                },
-            ],
-            ..Arg::BASE
-        },
-        Arg {
-            name: "sorting",
-            kind: ArgKind::PureToken,
-            token: Some("ALPHA"),
-            optional: true,
-            ..Arg::BASE
-        },
-        Arg {
-            name: "destination",
-            kind: ArgKind::Key,
-            token: Some("STORE"),
-            key_spec: Some(2),
-            optional: true,
-            ..Arg::BASE
-        },
-    ],
-    locks: Locks::ByArguments(syntax::locks),
-    find_keys: Some(syntax::find_keys),
-    handler: sort,
-    ..Command::BASE
-};
+/// What SORT and SORT_RO have in common.
+const BASE: Command = Command::BASE
+    .group(Group::Generic)
+    .categories(Categories::DANGEROUS)
+    .categories(
+        Categories::LIST
+            .or(Categories::SET)
+            .or(Categories::SORTEDSET),
+    )
+    .complexity(
+        "O(N+M*log(M)) with N elements of which M are returned; O(N) when they are not sorted.",
+    )
+    .locks(Locks::ByArguments(syntax::locks));
+
+const KEY: KeySpec = KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS));
+const PATTERNS: KeySpec = KeySpec::unknown(KeyFlags::RO.or(KeyFlags::ACCESS));
+const DESTINATION: KeySpec = KeySpec::unknown(KeyFlags::OW.or(KeyFlags::UPDATE));
+
+const BY: Arg = Arg::pattern("by-pattern")
+    .option("BY")
+    .key_spec(1)
+    .display("pattern");
+const GET: Arg = Arg::pattern("get-pattern")
+    .option("GET")
+    .key_spec(1)
+    .display("pattern")
+    .multiple_token();
+const ALPHA: Arg = Arg::flag("sorting", "ALPHA");
+
+pub(super) const SORT: Command = BASE
+    .named("sort", -2, sort)
+    .since("1.0.0")
+    .flags(Flags::WRITE.or(Flags::DENYOOM))
+    .summary(
+        "Sorts the elements of a list, a set or a sorted set, by themselves or by other keys, \
+         and returns or stores the result.",
+    )
+    .keys(&[KEY, PATTERNS, DESTINATION])
+    .find_keys(syntax::find_keys)
+    .args(&[
+        Arg::KEY,
+        BY,
+        Arg::LIMIT,
+        GET,
+        Arg::ORDER,
+        ALPHA,
+        Arg::DESTINATION.key_spec(2).option("STORE"),
+    ]);
 pub(super) fn sort(ctx: &mut Context<'_, '_>) -> CommandResult {
     let options = Options::parse(ctx.args, true)?;
     run(ctx, options)
 }
 
-pub(super) const SORT_RO: Command = Command {
-    name: "sort_ro",
-    arity: -2,
-    flags: Flags::READONLY,
-    categories: Categories::DANGEROUS
-        .or(Categories::LIST)
-        .or(Categories::READ)
-        .or(Categories::SET)
-        .or(Categories::SLOW)
-        .or(Categories::SORTEDSET),
-    keys: &[
-        KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS)),
-        KeySpec {
-            flags: KeyFlags::RO.or(KeyFlags::ACCESS),
-            begin: BeginSearch::Unknown,
-            find: FindKeys::Unknown,
-        },
-    ],
-    group: Group::Generic,
-    since: "7.0.0",
-    summary: "Sorts the elements of a list, a set or a sorted set, by themselves or by other keys, and returns the result.",
-    complexity: "O(N+M*log(M)) with N elements of which M are returned; O(N) when they are not sorted.",
-    args: &[
-        Arg {
-            name: "key",
-            kind: ArgKind::Key,
-            key_spec: Some(0),
-            ..Arg::BASE
-        },
-        Arg {
-            name: "by-pattern",
-            kind: ArgKind::Pattern,
-            token: Some("BY"),
-            key_spec: Some(1),
-            display: Some("pattern"),
-            optional: true,
-            ..Arg::BASE
-        },
-        Arg {
-            name: "limit",
-            kind: ArgKind::Block,
-            token: Some("LIMIT"),
-            optional: true,
-            args: &[
-                Arg {
-                    name: "offset",
-                    kind: ArgKind::Integer,
-                    ..Arg::BASE
-                },
-                Arg {
-                    name: "count",
-                    kind: ArgKind::Integer,
-                    ..Arg::BASE
-                },
-            ],
-            ..Arg::BASE
-        },
-        Arg {
-            name: "get-pattern",
-            kind: ArgKind::Pattern,
-            token: Some("GET"),
-            key_spec: Some(1),
-            display: Some("pattern"),
-            optional: true,
-            multiple: true,
-            multiple_token: true,
-            ..Arg::BASE
-        },
-        Arg {
-            name: "order",
-            kind: ArgKind::OneOf,
-            optional: true,
-            args: &[
-                Arg {
-                    name: "asc",
-                    kind: ArgKind::PureToken,
-                    token: Some("ASC"),
-                    ..Arg::BASE
-                },
-                Arg {
-                    name: "desc",
-                    kind: ArgKind::PureToken,
-                    token: Some("DESC"),
-                    ..Arg::BASE
-                },
-            ],
-            ..Arg::BASE
-        },
-        Arg {
-            name: "sorting",
-            kind: ArgKind::PureToken,
-            token: Some("ALPHA"),
-            optional: true,
-            ..Arg::BASE
-        },
-    ],
-    locks: Locks::ByArguments(syntax::locks),
-    handler: sort_ro,
-    ..Command::BASE
-};
+pub(super) const SORT_RO: Command = BASE
+    .named("sort_ro", -2, sort_ro)
+    .since("7.0.0")
+    .flags(Flags::READONLY)
+    .summary(
+        "Sorts the elements of a list, a set or a sorted set, by themselves or by other keys, \
+         and returns the result.",
+    )
+    .keys(&[KEY, PATTERNS])
+    .args(&[Arg::KEY, BY, Arg::LIMIT, GET, Arg::ORDER, ALPHA]);
 pub(super) fn sort_ro(ctx: &mut Context<'_, '_>) -> CommandResult {
     let options = Options::parse(ctx.args, false)?;
     run(ctx, options)

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::client::Session;
-use crate::command::{Categories, Command, CommandResult, Flags, Group, Locks, Outcome};
+use crate::command::{Command, CommandResult, Flags, Group, Locks, Outcome};
 use crate::config::P;
 use crate::context::Context;
 use crate::durability::Reload;
@@ -35,25 +35,14 @@ pub fn check_enabled(server: &Server, session: &Session, _: &Entry) -> Result<()
     ))
 }
 
-pub(crate) const DEBUG: Command = Command {
-    name: "debug",
-    arity: -2,
-    flags: Flags::ADMIN
-        .or(Flags::NOSCRIPT)
-        .or(Flags::LOADING)
-        .or(Flags::STALE)
-        .or(Flags::PROTECTED),
-    categories: Categories::ADMIN
-        .or(Categories::DANGEROUS)
-        .or(Categories::SLOW),
-    locks: Locks::Own,
-    group: Group::Server,
-    since: "1.0.0",
-    summary: "A container for commands that test and inspect the server.",
-    complexity: "Depends on the subcommand",
-    handler: debug,
-    ..Command::BASE
-};
+pub(crate) const DEBUG: Command = Command::new("debug", -2, debug)
+    .group(Group::Server)
+    .since("1.0.0")
+    .flags(Flags::ADMIN.or(Flags::NOSCRIPT).or(Flags::PROTECTED))
+    .flags(Flags::ANY_TIME)
+    .summary("A container for commands that test and inspect the server.")
+    .complexity("Depends on the subcommand")
+    .locks(Locks::Own);
 fn debug(ctx: &mut Context<'_, '_>) -> CommandResult {
     let name = ctx.arg(1).to_ascii_lowercase();
     match (name.as_slice(), ctx.args.len()) {

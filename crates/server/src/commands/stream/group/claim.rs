@@ -5,80 +5,41 @@ use values::stream::{ConsumerId, Entries, Group as ConsumerGroup, Pending};
 use values::{Stream, StreamId};
 
 use super::{
-    CONSUMER, COUNT, Claim, GROUP, IDS, KEY, StreamReply, delivered_again, enter, ids, line,
-    no_group, set_active, word,
+    CONSUMER, Claim, GROUP, IDS, StreamReply, delivered_again, enter, ids, line, no_group,
+    set_active,
 };
 use crate::command::*;
 use crate::context::{Context, Key};
 use crate::error::CommandError;
 
-const MIN_IDLE: Arg = Arg {
-    name: "min-idle-time",
-    kind: ArgKind::String,
-    ..Arg::BASE
-};
+const MIN_IDLE: Arg = Arg::string("min-idle-time");
 
-const JUST_ID: Arg = Arg {
-    optional: true,
-    ..word("justid", "JUSTID")
-};
+const JUST_ID: Arg = Arg::flag("justid", "JUSTID");
 
-pub(crate) const XCLAIM: Command = Command {
-    name: "xclaim",
-    arity: -6,
-    flags: Flags::WRITE.or(Flags::FAST),
-    categories: Categories::FAST
-        .or(Categories::STREAM)
-        .or(Categories::WRITE),
-    keys: &[KeySpec::one(1, KeyFlags::RW.or(KeyFlags::UPDATE))],
-    group: Group::Stream,
-    since: "5.0.0",
-    summary: "Gives pending entries to a consumer, if they have been idle for long enough, and returns them.",
-    complexity: "O(log(N)) for each id with N pending entries.",
-    hints: &["nondeterministic_output"],
-    args: &[
-        KEY,
+pub(crate) const XCLAIM: Command = Command::new("xclaim", -6, xclaim)
+    .group(Group::Stream)
+    .since("5.0.0")
+    .flags(Flags::WRITE.or(Flags::FAST))
+    .summary(
+        "Gives pending entries to a consumer, if they have been idle for long enough, and \
+         returns them.",
+    )
+    .complexity("O(log(N)) for each id with N pending entries.")
+    .hints(&["nondeterministic_output"])
+    .keys(&[KeySpec::one(1, KeyFlags::RW.or(KeyFlags::UPDATE))])
+    .args(&[
+        Arg::KEY,
         GROUP,
         CONSUMER,
         MIN_IDLE,
         IDS,
-        Arg {
-            name: "ms",
-            kind: ArgKind::Integer,
-            token: Some("IDLE"),
-            optional: true,
-            ..Arg::BASE
-        },
-        Arg {
-            name: "unix-time-milliseconds",
-            kind: ArgKind::UnixTime,
-            token: Some("TIME"),
-            optional: true,
-            ..Arg::BASE
-        },
-        Arg {
-            name: "count",
-            kind: ArgKind::Integer,
-            token: Some("RETRYCOUNT"),
-            optional: true,
-            ..Arg::BASE
-        },
-        Arg {
-            optional: true,
-            ..word("force", "FORCE")
-        },
+        Arg::integer("ms").option("IDLE"),
+        Arg::unix_time("unix-time-milliseconds").option("TIME"),
+        Arg::integer("count").option("RETRYCOUNT"),
+        Arg::flag("force", "FORCE"),
         JUST_ID,
-        Arg {
-            name: "lastid",
-            kind: ArgKind::String,
-            token: Some("LASTID"),
-            optional: true,
-            ..Arg::BASE
-        },
-    ],
-    handler: xclaim,
-    ..Command::BASE
-};
+        Arg::string("lastid").option("LASTID"),
+    ]);
 
 /// How entries are claimed.
 struct Terms {
@@ -333,35 +294,26 @@ fn settle(ctx: &mut Context<'_, '_>, key: Key<'_>, changes: &Changes) {
     }
 }
 
-pub(crate) const XAUTOCLAIM: Command = Command {
-    name: "xautoclaim",
-    arity: -6,
-    flags: Flags::WRITE.or(Flags::FAST),
-    categories: Categories::FAST
-        .or(Categories::STREAM)
-        .or(Categories::WRITE),
-    keys: &[KeySpec::one(1, KeyFlags::RW.or(KeyFlags::DELETE))],
-    group: Group::Stream,
-    since: "6.2.0",
-    summary: "Gives a consumer what is pending for long enough, going through all that is pending with a cursor.",
-    complexity: "O(N*log(M)) with N pending entries looked at of M.",
-    hints: &["nondeterministic_output"],
-    args: &[
-        KEY,
+pub(crate) const XAUTOCLAIM: Command = Command::new("xautoclaim", -6, xautoclaim)
+    .group(Group::Stream)
+    .since("6.2.0")
+    .flags(Flags::WRITE.or(Flags::FAST))
+    .summary(
+        "Gives a consumer what is pending for long enough, going through all that is pending \
+         with a cursor.",
+    )
+    .complexity("O(N*log(M)) with N pending entries looked at of M.")
+    .hints(&["nondeterministic_output"])
+    .keys(&[KeySpec::one(1, KeyFlags::RW.or(KeyFlags::DELETE))])
+    .args(&[
+        Arg::KEY,
         GROUP,
         CONSUMER,
         MIN_IDLE,
-        Arg {
-            name: "start",
-            kind: ArgKind::String,
-            ..Arg::BASE
-        },
-        COUNT,
+        Arg::string("start"),
+        Arg::COUNT,
         JUST_ID,
-    ],
-    handler: xautoclaim,
-    ..Command::BASE
-};
+    ]);
 
 /// How many entries XAUTOCLAIM looks at for each that it may return.
 const ATTEMPTS: usize = 10;

@@ -4,44 +4,31 @@ use resp::Reply;
 use values::StreamId;
 use values::stream::{Consumer, Entries, Group as ConsumerGroup, Idempotence, Stream};
 
-use super::{GROUP, KEY, StreamReply, no_group_in, position, range, word};
+use super::{GROUP, StreamReply, no_group_in, position, range};
 use crate::command::*;
 use crate::context::Context;
 use crate::error::CommandError;
 
-pub(crate) const XINFO: Command = Command {
-    name: "xinfo",
-    arity: -2,
-    flags: Flags::NONE,
-    categories: Categories::SLOW,
-    group: Group::Stream,
-    since: "5.0.0",
-    summary: "Tells about a stream, its groups and their consumers.",
-    complexity: "Depends on the subcommand.",
-    subcommands: &[&XINFO_CONSUMERS, &XINFO_GROUPS, &XINFO_HELP, &XINFO_STREAM],
-    ..Command::BASE
-};
+pub(crate) const XINFO: Command = Command::container("xinfo", -2)
+    .group(Group::Stream)
+    .since("5.0.0")
+    .summary("Tells about a stream, its groups and their consumers.")
+    .complexity("Depends on the subcommand.")
+    .subcommands(&[&XINFO_CONSUMERS, &XINFO_GROUPS, &XINFO_HELP, &XINFO_STREAM]);
 
 /// What the subcommands have in common.
-const SUBCOMMAND: Command = Command {
-    flags: Flags::READONLY,
-    categories: Categories::READ.or(Categories::SLOW).or(Categories::STREAM),
-    keys: &[KeySpec::one(2, KeyFlags::RO.or(KeyFlags::ACCESS))],
-    group: Group::Stream,
-    since: "5.0.0",
-    complexity: "O(N) in what is returned.",
-    ..Command::BASE
-};
+const SUBCOMMAND: Command = Command::BASE
+    .group(Group::Stream)
+    .since("5.0.0")
+    .flags(Flags::READONLY)
+    .complexity("O(N) in what is returned.")
+    .keys(&[KeySpec::one(2, KeyFlags::RO.or(KeyFlags::ACCESS))]);
 
-const XINFO_CONSUMERS: Command = Command {
-    name: "consumers",
-    arity: 4,
-    summary: "Returns the consumers of a group.",
-    hints: &["nondeterministic_output"],
-    args: &[KEY, GROUP],
-    handler: xinfo_consumers,
-    ..SUBCOMMAND
-};
+const XINFO_CONSUMERS: Command = SUBCOMMAND
+    .named("consumers", 4, xinfo_consumers)
+    .summary("Returns the consumers of a group.")
+    .hints(&["nondeterministic_output"])
+    .args(&[Arg::KEY, GROUP]);
 
 fn xinfo_consumers(ctx: &mut Context<'_, '_>) -> CommandResult {
     let (key, name, now_ms) = (ctx.key(2), ctx.arg(3), ctx.data.now_ms);
@@ -65,14 +52,10 @@ fn xinfo_consumers(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-const XINFO_GROUPS: Command = Command {
-    name: "groups",
-    arity: 3,
-    summary: "Returns the groups of a stream.",
-    args: &[KEY],
-    handler: xinfo_groups,
-    ..SUBCOMMAND
-};
+const XINFO_GROUPS: Command = SUBCOMMAND
+    .named("groups", 3, xinfo_groups)
+    .summary("Returns the groups of a stream.")
+    .args(&[Arg::KEY]);
 
 fn xinfo_groups(ctx: &mut Context<'_, '_>) -> CommandResult {
     let key = ctx.key(2);
@@ -111,32 +94,15 @@ fn progress(reply: &mut Reply<'_>, entries: &Entries, group: &ConsumerGroup) {
     }
 }
 
-const XINFO_STREAM: Command = Command {
-    name: "stream",
-    arity: -3,
-    summary: "Returns what is known of a stream; with FULL also entries, groups and consumers.",
-    args: &[
-        KEY,
-        Arg {
-            name: "full-block",
-            kind: ArgKind::Block,
-            optional: true,
-            args: &[
-                word("full", "FULL"),
-                Arg {
-                    name: "count",
-                    kind: ArgKind::Integer,
-                    token: Some("COUNT"),
-                    optional: true,
-                    ..Arg::BASE
-                },
-            ],
-            ..Arg::BASE
-        },
-    ],
-    handler: xinfo_stream,
-    ..SUBCOMMAND
-};
+const XINFO_STREAM: Command = SUBCOMMAND
+    .named("stream", -3, xinfo_stream)
+    .summary("Returns what is known of a stream; with FULL also entries, groups and consumers.")
+    .args(&[
+        Arg::KEY,
+        Arg::block("full-block")
+            .optional()
+            .args(&[Arg::word("full", "FULL"), Arg::COUNT]),
+    ]);
 
 /// How many entries FULL shows of each list.
 const SHOWN: usize = 10;
@@ -276,17 +242,12 @@ fn full_consumer(reply: &mut Reply<'_>, group: &ConsumerGroup, consumer: &Consum
     reply.finish_array(array, len);
 }
 
-const XINFO_HELP: Command = Command {
-    name: "help",
-    arity: 2,
-    flags: Flags::LOADING.or(Flags::STALE),
-    categories: Categories::SLOW.or(Categories::STREAM),
-    keys: &[],
-    summary: "Lists the subcommands.",
-    complexity: "O(1)",
-    handler: xinfo_help,
-    ..SUBCOMMAND
-};
+const XINFO_HELP: Command = Command::new("help", 2, xinfo_help)
+    .group(Group::Stream)
+    .since("5.0.0")
+    .flags(Flags::ANY_TIME)
+    .summary("Lists the subcommands.")
+    .complexity("O(1)");
 
 fn xinfo_help(ctx: &mut Context<'_, '_>) -> CommandResult {
     ctx.help(&[

@@ -2,66 +2,38 @@
 
 use values::StreamId;
 
-use super::{CONSUMER, GROUP, KEY, ids, no_group_in, word};
+use super::{CONSUMER, GROUP, ids, no_group_in};
 use crate::command::*;
 use crate::context::{Context, EventClass, Key};
 use crate::error::CommandError;
 
-pub(crate) const XGROUP: Command = Command {
-    name: "xgroup",
-    arity: -2,
-    flags: Flags::NONE,
-    categories: Categories::SLOW,
-    group: Group::Stream,
-    since: "5.0.0",
-    summary: "Makes, sets and removes consumer groups and their consumers.",
-    complexity: "Depends on the subcommand.",
-    subcommands: &[
+pub(crate) const XGROUP: Command = Command::container("xgroup", -2)
+    .group(Group::Stream)
+    .since("5.0.0")
+    .summary("Makes, sets and removes consumer groups and their consumers.")
+    .complexity("Depends on the subcommand.")
+    .subcommands(&[
         &XGROUP_CREATE,
         &XGROUP_CREATECONSUMER,
         &XGROUP_DELCONSUMER,
         &XGROUP_DESTROY,
         &XGROUP_HELP,
         &XGROUP_SETID,
-    ],
-    ..Command::BASE
-};
+    ]);
 
 /// What the subcommands have in common.
-const SUBCOMMAND: Command = Command {
-    flags: Flags::WRITE,
-    categories: Categories::SLOW
-        .or(Categories::STREAM)
-        .or(Categories::WRITE),
-    group: Group::Stream,
-    since: "5.0.0",
-    complexity: "O(1)",
-    ..Command::BASE
-};
+const SUBCOMMAND: Command = Command::BASE
+    .group(Group::Stream)
+    .since("5.0.0")
+    .flags(Flags::WRITE)
+    .complexity("O(1)");
 
-const ID: Arg = Arg {
-    name: "id-selector",
-    kind: ArgKind::OneOf,
-    args: &[
-        Arg {
-            name: "id",
-            kind: ArgKind::String,
-            ..Arg::BASE
-        },
-        word("new-id", "$"),
-    ],
-    ..Arg::BASE
-};
+const ID: Arg = Arg::one_of("id-selector").args(&[Arg::string("id"), Arg::word("new-id", "$")]);
 
-const ENTRIES_READ: Arg = Arg {
-    name: "entriesread",
-    kind: ArgKind::Integer,
-    token: Some("ENTRIESREAD"),
-    display: Some("entries-read"),
-    optional: true,
-    since: Some("7.0.0"),
-    ..Arg::BASE
-};
+const ENTRIES_READ: Arg = Arg::integer("entriesread")
+    .option("ENTRIESREAD")
+    .display("entries-read")
+    .since("7.0.0");
 
 /// MKSTREAM and ENTRIESREAD, which stand behind the id.
 #[derive(Default)]
@@ -117,25 +89,18 @@ fn changed(ctx: &mut Context<'_, '_>, key: Key<'_>, event: &'static str) {
     ctx.data.notify(EventClass::Stream, event, key);
 }
 
-const XGROUP_CREATE: Command = Command {
-    name: "create",
-    arity: -5,
-    flags: Flags::WRITE.or(Flags::DENYOOM),
-    keys: &[KeySpec::one(2, KeyFlags::RW.or(KeyFlags::INSERT))],
-    summary: "Makes a consumer group that reads from behind an id on.",
-    args: &[
-        KEY,
+const XGROUP_CREATE: Command = SUBCOMMAND
+    .named("create", -5, xgroup_create)
+    .flags(Flags::DENYOOM)
+    .summary("Makes a consumer group that reads from behind an id on.")
+    .keys(&[KeySpec::one(2, KeyFlags::RW.or(KeyFlags::INSERT))])
+    .args(&[
+        Arg::KEY,
         GROUP,
         ID,
-        Arg {
-            optional: true,
-            ..word("mkstream", "MKSTREAM")
-        },
+        Arg::flag("mkstream", "MKSTREAM"),
         ENTRIES_READ,
-    ],
-    handler: xgroup_create,
-    ..SUBCOMMAND
-};
+    ]);
 
 fn xgroup_create(ctx: &mut Context<'_, '_>) -> CommandResult {
     let options = Options::parse(ctx, true)?;
@@ -167,15 +132,11 @@ fn xgroup_create(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-const XGROUP_SETID: Command = Command {
-    name: "setid",
-    arity: -5,
-    keys: &[KeySpec::one(2, KeyFlags::RW.or(KeyFlags::UPDATE))],
-    summary: "Sets the id behind which a group reads on.",
-    args: &[KEY, GROUP, ID, ENTRIES_READ],
-    handler: xgroup_setid,
-    ..SUBCOMMAND
-};
+const XGROUP_SETID: Command = SUBCOMMAND
+    .named("setid", -5, xgroup_setid)
+    .summary("Sets the id behind which a group reads on.")
+    .keys(&[KeySpec::one(2, KeyFlags::RW.or(KeyFlags::UPDATE))])
+    .args(&[Arg::KEY, GROUP, ID, ENTRIES_READ]);
 
 fn xgroup_setid(ctx: &mut Context<'_, '_>) -> CommandResult {
     let options = Options::parse(ctx, false)?;
@@ -201,16 +162,12 @@ fn xgroup_setid(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-const XGROUP_DESTROY: Command = Command {
-    name: "destroy",
-    arity: 4,
-    keys: &[KeySpec::one(2, KeyFlags::RW.or(KeyFlags::DELETE))],
-    summary: "Removes a group with all that is pending in it.",
-    complexity: "O(N) in the number of pending entries.",
-    args: &[KEY, GROUP],
-    handler: xgroup_destroy,
-    ..SUBCOMMAND
-};
+const XGROUP_DESTROY: Command = SUBCOMMAND
+    .named("destroy", 4, xgroup_destroy)
+    .summary("Removes a group with all that is pending in it.")
+    .complexity("O(N) in the number of pending entries.")
+    .keys(&[KeySpec::one(2, KeyFlags::RW.or(KeyFlags::DELETE))])
+    .args(&[Arg::KEY, GROUP]);
 
 fn xgroup_destroy(ctx: &mut Context<'_, '_>) -> CommandResult {
     let (key, name) = (ctx.key(2), ctx.arg(3));
@@ -225,17 +182,13 @@ fn xgroup_destroy(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-const XGROUP_CREATECONSUMER: Command = Command {
-    name: "createconsumer",
-    arity: 5,
-    flags: Flags::WRITE.or(Flags::DENYOOM),
-    keys: &[KeySpec::one(2, KeyFlags::RW.or(KeyFlags::INSERT))],
-    since: "6.2.0",
-    summary: "Makes a consumer in a group.",
-    args: &[KEY, GROUP, CONSUMER],
-    handler: xgroup_createconsumer,
-    ..SUBCOMMAND
-};
+const XGROUP_CREATECONSUMER: Command = SUBCOMMAND
+    .named("createconsumer", 5, xgroup_createconsumer)
+    .since("6.2.0")
+    .flags(Flags::DENYOOM)
+    .summary("Makes a consumer in a group.")
+    .keys(&[KeySpec::one(2, KeyFlags::RW.or(KeyFlags::INSERT))])
+    .args(&[Arg::KEY, GROUP, CONSUMER]);
 
 fn xgroup_createconsumer(ctx: &mut Context<'_, '_>) -> CommandResult {
     let (key, name, consumer) = (ctx.key(2), ctx.arg(3), ctx.arg(4));
@@ -248,15 +201,11 @@ fn xgroup_createconsumer(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-const XGROUP_DELCONSUMER: Command = Command {
-    name: "delconsumer",
-    arity: 5,
-    keys: &[KeySpec::one(2, KeyFlags::RW.or(KeyFlags::DELETE))],
-    summary: "Removes a consumer with all that it has pending and returns how much that was.",
-    args: &[KEY, GROUP, CONSUMER],
-    handler: xgroup_delconsumer,
-    ..SUBCOMMAND
-};
+const XGROUP_DELCONSUMER: Command = SUBCOMMAND
+    .named("delconsumer", 5, xgroup_delconsumer)
+    .summary("Removes a consumer with all that it has pending and returns how much that was.")
+    .keys(&[KeySpec::one(2, KeyFlags::RW.or(KeyFlags::DELETE))])
+    .args(&[Arg::KEY, GROUP, CONSUMER]);
 
 fn xgroup_delconsumer(ctx: &mut Context<'_, '_>) -> CommandResult {
     let (key, name, consumer) = (ctx.key(2), ctx.arg(3), ctx.arg(4));
@@ -270,15 +219,12 @@ fn xgroup_delconsumer(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-const XGROUP_HELP: Command = Command {
-    name: "help",
-    arity: 2,
-    flags: Flags::LOADING.or(Flags::STALE),
-    categories: Categories::SLOW.or(Categories::STREAM),
-    summary: "Lists the subcommands.",
-    handler: xgroup_help,
-    ..SUBCOMMAND
-};
+const XGROUP_HELP: Command = Command::new("help", 2, xgroup_help)
+    .group(Group::Stream)
+    .since("5.0.0")
+    .flags(Flags::ANY_TIME)
+    .summary("Lists the subcommands.")
+    .complexity("O(1)");
 
 fn xgroup_help(ctx: &mut Context<'_, '_>) -> CommandResult {
     ctx.help(&[

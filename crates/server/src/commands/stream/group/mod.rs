@@ -22,32 +22,19 @@ pub(super) use pending::{XACK, XPENDING};
 pub(super) use read::XREADGROUP;
 pub(super) use release::{XACKDEL, XDELEX, XNACK};
 
-use super::{COUNT, KEY, StreamReply, ids, range, word};
-use crate::command::{Arg, ArgKind};
+use super::{StreamReply, ids, range};
+use crate::command::Arg;
 use crate::context::{Context, EventClass, Key};
 use crate::error::CommandError;
 
 /// Documented argument: the group.
-const GROUP: Arg = Arg {
-    name: "group",
-    kind: ArgKind::String,
-    ..Arg::BASE
-};
+const GROUP: Arg = Arg::string("group");
 
 /// Documented argument: the consumer.
-const CONSUMER: Arg = Arg {
-    name: "consumer",
-    kind: ArgKind::String,
-    ..Arg::BASE
-};
+const CONSUMER: Arg = Arg::string("consumer");
 
 /// Documented argument: ids.
-const IDS: Arg = Arg {
-    name: "ID",
-    kind: ArgKind::String,
-    multiple: true,
-    ..Arg::BASE
-};
+const IDS: Arg = Arg::string("ID").multiple();
 
 /// An error line of several parts, each up to its first NUL as in Redis.
 fn line(parts: &[&[u8]]) -> CommandError {

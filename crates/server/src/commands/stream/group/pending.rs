@@ -4,27 +4,19 @@ use smallvec::SmallVec;
 use values::StreamId;
 use values::stream::{Group as ConsumerGroup, Pending};
 
-use super::{CONSUMER, GROUP, IDS, KEY, StreamReply, ids, no_group};
+use super::{CONSUMER, GROUP, IDS, StreamReply, ids, no_group};
 use crate::command::*;
 use crate::context::Context;
 use crate::error::CommandError;
 
-pub(crate) const XACK: Command = Command {
-    name: "xack",
-    arity: -4,
-    flags: Flags::WRITE.or(Flags::FAST),
-    categories: Categories::FAST
-        .or(Categories::STREAM)
-        .or(Categories::WRITE),
-    keys: &[KeySpec::one(1, KeyFlags::RW.or(KeyFlags::UPDATE))],
-    group: Group::Stream,
-    since: "5.0.0",
-    summary: "Acknowledges entries, which are pending no more, and returns how many of them were.",
-    complexity: "O(log(N)) for each id with N pending entries.",
-    args: &[KEY, GROUP, IDS],
-    handler: xack,
-    ..Command::BASE
-};
+pub(crate) const XACK: Command = Command::new("xack", -4, xack)
+    .group(Group::Stream)
+    .since("5.0.0")
+    .flags(Flags::WRITE.or(Flags::FAST))
+    .summary("Acknowledges entries, which are pending no more, and returns how many of them were.")
+    .complexity("O(log(N)) for each id with N pending entries.")
+    .keys(&[KeySpec::one(1, KeyFlags::RW.or(KeyFlags::UPDATE))])
+    .args(&[Arg::KEY, GROUP, IDS]);
 
 fn xack(ctx: &mut Context<'_, '_>) -> CommandResult {
     let (key, name) = (ctx.key(1), ctx.arg(2));
@@ -42,59 +34,28 @@ fn xack(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(crate) const XPENDING: Command = Command {
-    name: "xpending",
-    arity: -3,
-    flags: Flags::READONLY,
-    categories: Categories::READ.or(Categories::SLOW).or(Categories::STREAM),
-    keys: &[KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS))],
-    group: Group::Stream,
-    since: "5.0.0",
-    summary: "Says what a group, or one of its consumers, has pending.",
-    complexity: "O(N) in the number of pending entries looked at; the summary O(M) in the number of consumers.",
-    hints: &["nondeterministic_output"],
-    args: &[
-        KEY,
+pub(crate) const XPENDING: Command = Command::new("xpending", -3, xpending)
+    .group(Group::Stream)
+    .since("5.0.0")
+    .flags(Flags::READONLY)
+    .summary("Says what a group, or one of its consumers, has pending.")
+    .complexity(
+        "O(N) in the number of pending entries looked at; the summary O(M) in the number of \
+         consumers.",
+    )
+    .hints(&["nondeterministic_output"])
+    .keys(&[KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS))])
+    .args(&[
+        Arg::KEY,
         GROUP,
-        Arg {
-            name: "filters",
-            kind: ArgKind::Block,
-            optional: true,
-            args: &[
-                Arg {
-                    name: "min-idle-time",
-                    kind: ArgKind::Integer,
-                    token: Some("IDLE"),
-                    optional: true,
-                    since: Some("6.2.0"),
-                    ..Arg::BASE
-                },
-                Arg {
-                    name: "start",
-                    kind: ArgKind::String,
-                    ..Arg::BASE
-                },
-                Arg {
-                    name: "end",
-                    kind: ArgKind::String,
-                    ..Arg::BASE
-                },
-                Arg {
-                    name: "count",
-                    kind: ArgKind::Integer,
-                    ..Arg::BASE
-                },
-                Arg {
-                    optional: true,
-                    ..CONSUMER
-                },
-            ],
-            ..Arg::BASE
-        },
-    ],
-    handler: xpending,
-    ..Command::BASE
-};
+        Arg::block("filters").optional().args(&[
+            Arg::integer("min-idle-time").option("IDLE").since("6.2.0"),
+            Arg::string("start"),
+            Arg::string("end"),
+            Arg::integer("count"),
+            CONSUMER.optional(),
+        ]),
+    ]);
 
 /// Which pending entries are listed.
 struct Filter<'a> {

@@ -10,8 +10,7 @@ use super::super::read::{
     Budget, Limits, MAX_COUNT, MAX_SIZE, MILLISECONDS, STREAMS, STREAMS_KEYS, block_deadline,
 };
 use super::{
-    CONSUMER, COUNT, Claim, GROUP, StreamReply, delivered_again, enter, ids, line, position,
-    set_active, word,
+    CONSUMER, Claim, GROUP, StreamReply, delivered_again, enter, ids, line, position, set_active,
 };
 use crate::blocking::{Block, LOOK_AGAIN_MIN_MS, Wakes};
 use crate::command::*;
@@ -19,56 +18,36 @@ use crate::context::{Context, Key};
 use crate::error::CommandError;
 use crate::table::KeyPosition;
 
-pub(crate) const XREADGROUP: Command = Command {
-    name: "xreadgroup",
-    arity: -7,
-    flags: Flags::BLOCKING.or(Flags::WRITE),
-    categories: Categories::BLOCKING
-        .or(Categories::SLOW)
-        .or(Categories::STREAM)
-        .or(Categories::WRITE),
-    keys: &[KeySpec {
+pub(crate) const XREADGROUP: Command = Command::new("xreadgroup", -7, xreadgroup)
+    .group(Group::Stream)
+    .since("5.0.0")
+    .flags(Flags::BLOCKING.or(Flags::WRITE))
+    .summary(
+        "Returns entries to a consumer of a group: new ones, or what it has pending; waits \
+         until there are some.",
+    )
+    .complexity("O(N*log(M)) with N entries returned and M pending.")
+    .keys(&[KeySpec {
         flags: KEY_FLAGS,
         begin: BeginSearch::Keyword {
             keyword: "STREAMS",
             start: 4,
         },
         ..STREAMS_KEYS
-    }],
-    find_keys: Some(find_keys),
-    group: Group::Stream,
-    since: "5.0.0",
-    summary: "Returns entries to a consumer of a group: new ones, or what it has pending; waits until there are some.",
-    complexity: "O(N*log(M)) with N entries returned and M pending.",
-    args: &[
-        Arg {
-            name: "group-block",
-            kind: ArgKind::Block,
-            token: Some("GROUP"),
-            args: &[GROUP, CONSUMER],
-            ..Arg::BASE
-        },
-        COUNT,
+    }])
+    .find_keys(find_keys)
+    .args(&[
+        Arg::block("group-block")
+            .token("GROUP")
+            .args(&[GROUP, CONSUMER]),
+        Arg::COUNT,
         MAX_COUNT,
         MAX_SIZE,
         MILLISECONDS,
-        Arg {
-            name: "min-idle-time",
-            kind: ArgKind::Integer,
-            token: Some("CLAIM"),
-            optional: true,
-            since: Some("8.4.0"),
-            ..Arg::BASE
-        },
-        Arg {
-            optional: true,
-            ..word("noack", "NOACK")
-        },
+        Arg::integer("min-idle-time").option("CLAIM").since("8.4.0"),
+        Arg::flag("noack", "NOACK"),
         STREAMS,
-    ],
-    handler: xreadgroup,
-    ..Command::BASE
-};
+    ]);
 
 const KEY_FLAGS: KeyFlags = KeyFlags::RO.or(KeyFlags::ACCESS);
 

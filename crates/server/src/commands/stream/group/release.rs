@@ -5,31 +5,15 @@ use values::stream::{Group as ConsumerGroup, ID_TEXT, Pending, References};
 use values::{Stream, StreamId};
 
 use super::super::options;
-use super::{GROUP, KEY, ids, line, no_group, word};
+use super::{GROUP, ids, line, no_group};
 use crate::command::*;
 use crate::context::{Context, EventClass, Key};
 use crate::error::CommandError;
 
 /// Documented argument: counted ids.
-const COUNTED_IDS: Arg = Arg {
-    name: "ids",
-    kind: ArgKind::Block,
-    token: Some("IDS"),
-    args: &[
-        Arg {
-            name: "numids",
-            kind: ArgKind::Integer,
-            ..Arg::BASE
-        },
-        Arg {
-            name: "id",
-            kind: ArgKind::String,
-            multiple: true,
-            ..Arg::BASE
-        },
-    ],
-    ..Arg::BASE
-};
+const COUNTED_IDS: Arg = Arg::block("ids")
+    .token("IDS")
+    .args(&[Arg::integer("numids"), Arg::string("id").multiple()]);
 
 type Ids = SmallVec<[StreamId; 8]>;
 
@@ -106,22 +90,17 @@ fn finish(ctx: &mut Context<'_, '_>, key: Key<'_>, fates: &[Fate], deleted: u64,
     }
 }
 
-pub(crate) const XDELEX: Command = Command {
-    name: "xdelex",
-    arity: -5,
-    flags: Flags::WRITE.or(Flags::FAST),
-    categories: Categories::FAST
-        .or(Categories::STREAM)
-        .or(Categories::WRITE),
-    keys: &[KeySpec::one(1, KeyFlags::RW.or(KeyFlags::DELETE))],
-    group: Group::Stream,
-    since: "8.2.0",
-    summary: "Deletes entries, with what groups have pending of them, or only those with which groups are done.",
-    complexity: "O(log(N)) for each id with N pending entries.",
-    args: &[KEY, options::CONDITION, COUNTED_IDS],
-    handler: xdelex,
-    ..Command::BASE
-};
+pub(crate) const XDELEX: Command = Command::new("xdelex", -5, xdelex)
+    .group(Group::Stream)
+    .since("8.2.0")
+    .flags(Flags::WRITE.or(Flags::FAST))
+    .summary(
+        "Deletes entries, with what groups have pending of them, or only those with which \
+         groups are done.",
+    )
+    .complexity("O(log(N)) for each id with N pending entries.")
+    .keys(&[KeySpec::one(1, KeyFlags::RW.or(KeyFlags::DELETE))])
+    .args(&[Arg::KEY, options::CONDITION, COUNTED_IDS]);
 
 fn xdelex(ctx: &mut Context<'_, '_>) -> CommandResult {
     let (references, ids) = deletion(ctx, 2)?;
@@ -165,25 +144,17 @@ fn forget(stream: &mut Stream, id: StreamId) -> bool {
     had.count() > 0
 }
 
-pub(crate) const XACKDEL: Command = Command {
-    name: "xackdel",
-    arity: -6,
-    flags: Flags::WRITE.or(Flags::FAST),
-    categories: Categories::FAST
-        .or(Categories::STREAM)
-        .or(Categories::WRITE),
-    keys: &[KeySpec::one(
+pub(crate) const XACKDEL: Command = Command::new("xackdel", -6, xackdel)
+    .group(Group::Stream)
+    .since("8.2.0")
+    .flags(Flags::WRITE.or(Flags::FAST))
+    .summary("Acknowledges entries and deletes them, or only those with which all groups are done.")
+    .complexity("O(log(N)) for each id with N pending entries.")
+    .keys(&[KeySpec::one(
         1,
         KeyFlags::RW.or(KeyFlags::UPDATE).or(KeyFlags::DELETE),
-    )],
-    group: Group::Stream,
-    since: "8.2.0",
-    summary: "Acknowledges entries and deletes them, or only those with which all groups are done.",
-    complexity: "O(log(N)) for each id with N pending entries.",
-    args: &[KEY, GROUP, options::CONDITION, COUNTED_IDS],
-    handler: xackdel,
-    ..Command::BASE
-};
+    )])
+    .args(&[Arg::KEY, GROUP, options::CONDITION, COUNTED_IDS]);
 
 fn xackdel(ctx: &mut Context<'_, '_>) -> CommandResult {
     let (references, ids) = deletion(ctx, 3)?;
@@ -211,47 +182,25 @@ fn xackdel(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(crate) const XNACK: Command = Command {
-    name: "xnack",
-    arity: -7,
-    flags: Flags::WRITE.or(Flags::FAST),
-    categories: Categories::FAST
-        .or(Categories::STREAM)
-        .or(Categories::WRITE),
-    keys: &[KeySpec::one(1, KeyFlags::RW.or(KeyFlags::UPDATE))],
-    group: Group::Stream,
-    since: "8.8.0",
-    summary: "Gives pending entries back to their group: anybody can claim them at once.",
-    complexity: "O(log(N)) for each id with N pending entries.",
-    args: &[
-        KEY,
+pub(crate) const XNACK: Command = Command::new("xnack", -7, xnack)
+    .group(Group::Stream)
+    .since("8.8.0")
+    .flags(Flags::WRITE.or(Flags::FAST))
+    .summary("Gives pending entries back to their group: anybody can claim them at once.")
+    .complexity("O(log(N)) for each id with N pending entries.")
+    .keys(&[KeySpec::one(1, KeyFlags::RW.or(KeyFlags::UPDATE))])
+    .args(&[
+        Arg::KEY,
         GROUP,
-        Arg {
-            name: "mode",
-            kind: ArgKind::OneOf,
-            args: &[
-                word("silent", "SILENT"),
-                word("fail", "FAIL"),
-                word("fatal", "FATAL"),
-            ],
-            ..Arg::BASE
-        },
+        Arg::one_of("mode").args(&[
+            Arg::word("silent", "SILENT"),
+            Arg::word("fail", "FAIL"),
+            Arg::word("fatal", "FATAL"),
+        ]),
         COUNTED_IDS,
-        Arg {
-            name: "count",
-            kind: ArgKind::Integer,
-            token: Some("RETRYCOUNT"),
-            optional: true,
-            ..Arg::BASE
-        },
-        Arg {
-            optional: true,
-            ..word("force", "FORCE")
-        },
-    ],
-    handler: xnack,
-    ..Command::BASE
-};
+        Arg::integer("count").option("RETRYCOUNT"),
+        Arg::flag("force", "FORCE"),
+    ]);
 
 /// Why an entry is given back: what becomes of its number of deliveries.
 #[derive(Clone, Copy)]

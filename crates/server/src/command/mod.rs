@@ -1,0 +1,125 @@
+//! The command table: what a command is, as data.
+//!
+//! Every command is one `const` that stands directly above its handler. COMMAND and its
+//! subcommands, arity checks, ACL categories, key locking, transactions and the docs pages all
+//! derive from these constants; nothing else in the server lists commands.
+//!
+//! The vocabulary (flags, key specifications, argument trees) is that of Redis's COMMAND reply,
+//! because clients and proxies read it.
+
+mod args;
+mod flags;
+mod keys;
+mod spec;
+
+use keyspace::Locked;
+
+use crate::context::Context;
+use crate::error::CommandError;
+use crate::execute::Execution;
+
+pub use args::{Arg, ArgKind};
+pub use flags::{Categories, Flags, KeyFlags};
+pub use keys::{BeginSearch, FindKeys, KeyPositions, KeySpec, Locks};
+pub use spec::{Command, container};
+
+/// What a handler returns.
+pub type CommandResult = Result<Outcome, CommandError>;
+
+/// A handler reads its context, writes a reply and effects, and never waits.
+pub type Handler = fn(&mut Context<'_, '_>) -> CommandResult;
+
+/// The handler of a command that runs other commands, under locks that cover them all.
+pub type NestedHandler = fn(&mut Execution<'_, '_>, &mut Locked<'_>) -> CommandResult;
+
+/// What runs a command.
+#[derive(Clone, Copy)]
+pub enum Runs {
+    /// A function of its own.
+    Handler(Handler),
+    /// A function that runs other commands.
+    Nested(NestedHandler),
+}
+
+/// How a command ended.
+#[derive(Debug)]
+pub enum Outcome {
+    /// The reply stands in the output.
+    Done,
+    /// Nothing was written; the client waits for what the request says.
+    Block(crate::blocking::Block),
+}
+
+/// Command group of the documentation.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[expect(
+    missing_docs,
+    reason = "the names are the groups of Redis's documentation"
+)]
+pub enum Group {
+    Generic,
+    String,
+    List,
+    Set,
+    SortedSet,
+    Hash,
+    PubSub,
+    Transactions,
+    Connection,
+    Server,
+    Scripting,
+    HyperLogLog,
+    Cluster,
+    Sentinel,
+    Geo,
+    Stream,
+    Bitmap,
+    Module,
+}
+
+impl Group {
+    /// The name in COMMAND DOCS.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Generic => "generic",
+            Self::String => "string",
+            Self::List => "list",
+            Self::Set => "set",
+            Self::SortedSet => "sorted-set",
+            Self::Hash => "hash",
+            Self::PubSub => "pubsub",
+            Self::Transactions => "transactions",
+            Self::Connection => "connection",
+            Self::Server => "server",
+            Self::Scripting => "scripting",
+            Self::HyperLogLog => "hyperloglog",
+            Self::Cluster => "cluster",
+            Self::Sentinel => "sentinel",
+            Self::Geo => "geo",
+            Self::Stream => "stream",
+            Self::Bitmap => "bitmap",
+            Self::Module => "module",
+        }
+    }
+    /// The ACL category of the group's commands, if all have one in common.
+    pub const fn category(self) -> Categories {
+        match self {
+            Self::String => Categories::STRING,
+            Self::List => Categories::LIST,
+            Self::Set => Categories::SET,
+            Self::SortedSet => Categories::SORTEDSET,
+            Self::Hash => Categories::HASH,
+            Self::PubSub => Categories::PUBSUB,
+            Self::Transactions => Categories::TRANSACTION,
+            Self::Connection => Categories::CONNECTION,
+            Self::Scripting => Categories::SCRIPTING,
+            Self::HyperLogLog => Categories::HYPERLOGLOG,
+            Self::Geo => Categories::GEO,
+            Self::Stream => Categories::STREAM,
+            Self::Bitmap => Categories::BITMAP,
+            Self::Generic | Self::Server | Self::Cluster | Self::Sentinel | Self::Module => {
+                Categories::NONE
+            }
+        }
+    }
+}
