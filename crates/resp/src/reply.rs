@@ -520,7 +520,9 @@ mod tests {
                 }
                 write(value, deferred, reply);
             }
-            Value::NullArray | Value::BulkError(_) => unreachable!("not generated"),
+            Value::NullBulk | Value::NullArray | Value::BulkError(_) => {
+                unreachable!("not generated")
+            }
         }
     }
 

@@ -412,7 +412,7 @@ fn shape(value: &Value) -> (&'static str, usize) {
         Value::Array(elements) => ("array", elements.len()),
         Value::Set(elements) => ("set", elements.len()),
         Value::Map(pairs) => ("map", pairs.len()),
-        Value::Null | Value::NullArray => ("null", 0),
+        Value::Null | Value::NullBulk | Value::NullArray => ("null", 0),
         Value::Bulk(_) => ("bulk", 1),
         _ => ("other", 0),
     }

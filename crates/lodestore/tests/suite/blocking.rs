@@ -72,11 +72,14 @@ fn a_wait_ends_when_its_time_is_over() {
         assert_eq!(client.run(&words), Value::NullArray, "{line}");
         let took = began.elapsed();
         assert!(took >= Duration::from_millis(48), "{line}: {took:?}");
-        assert!(took < Duration::from_secs(5), "{line}: {took:?}");
+        assert!(took < Duration::from_secs(10), "{line}: {took:?}");
     }
     let mut resp3 = server.connect_resp3();
     assert_eq!(resp3.run(&["BLPOP", "k", "0.01"]), Value::Null);
-    client.check(&[("BLPOP k 0x1p-10", "nil"), ("BLPOP k 0.000001", "nil")]);
+    client.check(&[
+        ("BLPOP k 0x1p-10", "nil-array"),
+        ("BLPOP k 0.000001", "nil-array"),
+    ]);
     let not_a_float = "-ERR timeout is not a float or out of range";
     let too_long = "-ERR timeout is out of range";
     client.check(&[
@@ -259,7 +262,7 @@ fn transactions_do_not_block_and_feed_at_their_end() {
         ("BLMPOP 0 1 k LEFT", "+QUEUED"),
         ("BLMOVE k l LEFT LEFT 0", "+QUEUED"),
         ("BLMOVEM k l LEFT LEFT 0 EXACTLY 2 OBO", "+QUEUED"),
-        ("EXEC", "[nil nil nil nil]"),
+        ("EXEC", "[nil-array nil-array nil nil-array]"),
     ]);
     let mut client = blocked(&server, "BLPOP k 0");
     feeder.check(&[
@@ -340,7 +343,7 @@ fn a_client_that_leaves_takes_nothing() {
         ("RPUSH k x", ":1"),
         ("LLEN k", ":1"),
     ]);
-    assert!(killed.try_read().is_none());
+    assert!(killed.read_or_closed().is_none());
     wait_for_blocked(&mut feeder, 0);
     assert_eq!(
         info_value(&mut feeder, "clients", "total_blocking_keys"),
@@ -412,7 +415,7 @@ fn what_the_server_tells_about_waiting_clients() {
     forever.read();
     let stats = info_value(&mut other, "commandstats", "cmdstat_blpop");
     assert!(stats.starts_with("calls=1,"), "{stats}");
-    assert_eq!(show(&client.run(&["BLPOP", "a", "0.01"])), "nil");
+    assert_eq!(show(&client.run(&["BLPOP", "a", "0.01"])), "nil-array");
     let stats = info_value(&mut other, "commandstats", "cmdstat_blpop");
     assert!(stats.starts_with("calls=2,"), "{stats}");
     let listed = other.line("CLIENT LIST");

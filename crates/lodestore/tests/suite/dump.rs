@@ -175,7 +175,7 @@ fn a_key_that_is_not_there() {
         ("DUMP k", "nil"),
         ("DUMP", "-ERR wrong number of arguments for 'dump' command"),
     ]);
-    assert_eq!(server.connect_resp3().line("DUMP k"), "nil");
+    assert_eq!(server.connect_resp3().line("DUMP k"), "null");
 }
 
 #[test]
@@ -407,7 +407,7 @@ fn restored_keys_are_like_others() {
         ("PING", "+QUEUED"),
     ]);
     restore(&mut client, "watched", "0", &bytes, &[]);
-    assert_eq!(other.line("EXEC"), "nil");
+    assert_eq!(other.line("EXEC"), "nil-array");
     // RESTORE-ASKING does the same.
     let reply = client.run_bytes(&[b"RESTORE-ASKING", b"asked", b"0", &bytes]);
     assert_eq!(show(&reply), "+OK");

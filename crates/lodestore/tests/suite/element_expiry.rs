@@ -477,10 +477,10 @@ fn watched_keys_change_with_their_elements() {
         kind.run(&mut client, "@PEXPIRE k 20 LIST 1 a");
         client.check(&[("WATCH k", "+OK")]);
         wait_for(&mut server.connect(), &kind.words("LEN k"), ":2");
-        client.check(&[("MULTI", "+OK"), ("PING", "+QUEUED"), ("EXEC", "nil")]);
+        client.check(&[("MULTI", "+OK"), ("PING", "+QUEUED"), ("EXEC", "nil-array")]);
         client.check(&[("WATCH k", "+OK")]);
         kind.run(&mut server.connect(), "@EXPIRE k 100 LIST 1 b");
-        client.check(&[("MULTI", "+OK"), ("PING", "+QUEUED"), ("EXEC", "nil")]);
+        client.check(&[("MULTI", "+OK"), ("PING", "+QUEUED"), ("EXEC", "nil-array")]);
     }
 }
 

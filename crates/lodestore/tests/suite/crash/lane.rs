@@ -257,7 +257,7 @@ impl Lane {
                 let deadline = u64::try_from(deadline).ok();
                 found.insert(key, (bytes.to_vec(), deadline));
             } else {
-                assert_eq!((value, deadline), (Value::Null, -2), "{name}");
+                assert_eq!((value, deadline), (Value::NullBulk, -2), "{name}");
             }
         }
         State {
@@ -272,13 +272,13 @@ fn read_last(client: &mut Client, step: &Step) -> Option<Value> {
     let queued = match step {
         Step::Both(..) => 3,
         Step::SharedPair => 2,
-        _ => return client.try_read(),
+        _ => return client.read_or_closed(),
     };
-    assert_eq!(client.try_read()?, Value::Simple(b"OK".to_vec()));
+    assert_eq!(client.read_or_closed()?, Value::Simple(b"OK".to_vec()));
     for _ in 0..queued {
-        assert_eq!(client.try_read()?, Value::Simple(b"QUEUED".to_vec()));
+        assert_eq!(client.read_or_closed()?, Value::Simple(b"QUEUED".to_vec()));
     }
-    client.try_read()
+    client.read_or_closed()
 }
 
 fn note(tally: &mut Tally, reply: &Value) {
@@ -317,7 +317,7 @@ fn apply(state: &mut State, step: &Step) -> Option<Value> {
         }
         Step::Get(key) => match state.get(key) {
             Some((value, _)) => Value::Bulk(value.clone()),
-            None => Value::Null,
+            None => Value::NullBulk,
         },
         Step::Both(value, counter) => {
             for key in BOTH {

@@ -419,7 +419,7 @@ fn ask(client: &mut Client, words: &[&str]) -> Option<Value> {
     let mut bytes = Vec::new();
     encode(&mut bytes, words);
     let sent = client.try_send(&bytes);
-    let reply = sent.then(|| client.try_read()).flatten()?;
+    let reply = sent.then(|| client.read_or_closed()).flatten()?;
     assert!(!reply.is_error(), "{words:?}: {reply:?}");
     Some(reply)
 }
@@ -434,10 +434,10 @@ fn transaction(client: &mut Client, commands: &[&[&str]]) -> Option<Vec<Value>> 
     encode(&mut bytes, &["EXEC"]);
     let sent = client.try_send(&bytes);
     for _ in 0..=commands.len() {
-        let reply = sent.then(|| client.try_read()).flatten()?;
+        let reply = sent.then(|| client.read_or_closed()).flatten()?;
         assert!(!reply.is_error(), "{commands:?}: {reply:?}");
     }
-    let reply = client.try_read()?;
+    let reply = client.read_or_closed()?;
     let replies = reply.as_elements().expect("EXEC answers an array");
     assert!(!replies.iter().any(Value::is_error), "{replies:?}");
     Some(replies.to_vec())
