@@ -1,6 +1,9 @@
 //! Echo loops: servers that count requests and answer each with the same bytes. They show what an
 //! event loop costs before it does any work, and so what a real server can at best reach.
 
+#[cfg(feature = "tokio")]
+mod on_tokio;
+
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -66,7 +69,7 @@ pub(crate) fn serve(kind: &str, port: u16, reply_len: usize) -> Result<()> {
         Kind::Mio => serve_mio(address, &reply),
         Kind::Threads => serve_threads(address, &reply),
         #[cfg(feature = "tokio")]
-        Kind::Tokio => crate::echo_tokio::serve(address, reply),
+        Kind::Tokio => on_tokio::serve(address, reply),
     }
 }
 
@@ -198,7 +201,7 @@ fn serve_blocking(mut stream: std::net::TcpStream, reply: &[u8]) -> Result<()> {
 }
 
 /// Appends `count` copies of `reply`.
-pub(crate) fn push_replies(output: &mut Vec<u8>, reply: &[u8], count: u64) {
+fn push_replies(output: &mut Vec<u8>, reply: &[u8], count: u64) {
     for _ in 0..count {
         output.extend_from_slice(reply);
     }

@@ -4,8 +4,6 @@
 mod blocking;
 mod client;
 mod echo;
-#[cfg(feature = "tokio")]
-mod echo_tokio;
 mod expiry;
 mod growth;
 mod histogram;

@@ -124,7 +124,7 @@ impl<'a> IntoIterator for Args<'a> {
 impl fmt::Debug for Args<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list()
-            .entries(self.iter().map(crate::text::quoted))
+            .entries(self.iter().map(crate::quote::quoted))
             .finish()
     }
 }

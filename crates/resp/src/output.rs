@@ -18,7 +18,7 @@ use std::sync::Arc;
 pub type SharedBytes = Arc<dyn AsRef<[u8]> + Send + Sync>;
 
 /// A shared value shorter than this is copied into a reply: a separate piece costs more than the copy.
-pub const SHARED_MIN_BYTES: usize = 16 * 1024;
+pub(crate) const SHARED_MIN_BYTES: usize = 16 * 1024;
 
 /// Moving more than this to insert a length in front of it costs more than a piece of its own.
 const INSERT_MOVE_MAX: usize = 8 * 1024;
@@ -119,7 +119,7 @@ impl Output {
         self.bytes.reserve(additional);
     }
 
-    /// Appends shared bytes: without a copy from [`SHARED_MIN_BYTES`] on.
+    /// Appends shared bytes: without a copy from 16 KiB on.
     pub fn shared(&mut self, data: SharedBytes) {
         let bytes = (*data).as_ref();
         if bytes.len() < SHARED_MIN_BYTES {
@@ -185,11 +185,6 @@ impl Output {
         self.pieces
             .back()
             .map_or(self.start, |piece| self.offset(piece.position))
-    }
-
-    /// Adds the slices to send to `slices`; see [`Output::io_slices`].
-    pub fn as_io_slices<'a>(&'a self, slices: &mut impl Extend<IoSlice<'a>>) {
-        slices.extend(self.io_slices());
     }
 
     /// All that waits as one slice, if no shared piece stands in between.
@@ -366,7 +361,7 @@ mod tests {
 
     fn gathered(output: &Output) -> Vec<u8> {
         let mut slices: Vec<IoSlice<'_>> = Vec::new();
-        output.as_io_slices(&mut slices);
+        slices.extend(output.io_slices());
         assert!(slices.iter().all(|slice| !slice.is_empty()));
         slices
             .iter()

@@ -15,18 +15,18 @@ use std::fmt;
 
 use crate::args::{OwnedArgs, Span};
 use crate::number;
-use crate::text;
+use crate::split::split_args;
 
 /// Largest size of an inline request and of a length line, in bytes, without its line end.
-pub const INLINE_BYTES_MAX: usize = 64 * 1024;
+const INLINE_BYTES_MAX: usize = 64 * 1024;
 /// Default of `proto-max-bulk-len`: the largest argument, in bytes.
-pub const BULK_BYTES_MAX: usize = 512 * 1024 * 1024;
+const BULK_BYTES_MAX: usize = 512 * 1024 * 1024;
 /// Most arguments of a request, whatever the limits say.
 const ARGS_MAX: i64 = i32::MAX as i64;
 /// Most arguments of a request before the client has authenticated.
-pub const UNAUTHENTICATED_ARGS_MAX: usize = 10;
+const UNAUTHENTICATED_ARGS_MAX: usize = 10;
 /// Largest argument before the client has authenticated, in bytes.
-pub const UNAUTHENTICATED_BULK_BYTES_MAX: usize = 16 * 1024;
+const UNAUTHENTICATED_BULK_BYTES_MAX: usize = 16 * 1024;
 
 /// A parser keeps at most this much memory for spans between two requests, in elements.
 const PARTIAL_KEEP: usize = 256;
@@ -217,7 +217,7 @@ impl RequestParser {
         self.array.map_or(0, |array| array.position)
     }
 
-    /// Number of complete arguments of the request that is not complete.
+    /// Number of complete arguments of the request that is not complete, for tests.
     pub fn partial_args(&self) -> usize {
         self.partial.len()
     }
@@ -448,7 +448,7 @@ impl RequestParser {
         };
         let line = &input[..end];
         let line = line.strip_suffix(b"\r").unwrap_or(line);
-        let args = text::split_args(line).map_err(|_| ProtocolError::UnbalancedQuotes)?;
+        let args = split_args(line).map_err(|_| ProtocolError::UnbalancedQuotes)?;
         self.scanned = 0;
         let consumed = end + 1;
         Ok(if args.is_empty() {
