@@ -55,8 +55,8 @@ impl Kind {
     }
 }
 
-/// Serves on `port` of the loopback interface until the process is killed. Every request is answered
-/// with a bulk string of `reply_len` bytes.
+/// Serves on `port` of the loopback interface until the process is killed. Every request is
+/// answered with a bulk string of `reply_len` bytes.
 pub(crate) fn serve(kind: &str, port: u16, reply_len: usize) -> Result<()> {
     let Some(&kind) = Kind::ALL.iter().find(|candidate| candidate.name() == kind) else {
         bail!("no such loop in this build: {kind}");
@@ -76,8 +76,8 @@ pub(crate) fn serve(kind: &str, port: u16, reply_len: usize) -> Result<()> {
 /// The token of the listening socket, which no connection can reach.
 const LISTENER: Token = Token(usize::MAX);
 
-/// A client of the mio loop. Tokens are indexes of the list of connections, which only grows: a benchmark
-/// opens some hundreds.
+/// A client of the mio loop. Tokens are indexes of the list of connections, which only grows: a
+/// benchmark opens some hundreds.
 struct Connection {
     stream: TcpStream,
     requests: Counter,
@@ -85,7 +85,8 @@ struct Connection {
     output: Vec<u8>,
 }
 
-/// The loop that the design has to stay near: read what is there, answer all of it in one write, wait.
+/// The loop that the design has to stay near: read what is there, answer all of it in one write,
+/// wait.
 fn serve_mio(address: SocketAddr, reply: &[u8]) -> Result<()> {
     let mut poll = Poll::new()?;
     let mut listener = TcpListener::bind(address)?;

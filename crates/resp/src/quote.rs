@@ -1,5 +1,5 @@
-//! Quoting of byte strings, as Redis's `sdscatrepr` does: MONITOR, the slow log, CONFIG REWRITE and the
-//! ACL file write quoted text.
+//! Quoting of byte strings, as Redis's `sdscatrepr` does: MONITOR, the slow log, CONFIG REWRITE and
+//! the ACL file write quoted text.
 
 /// `bytes` in double quotes, with everything but printable ASCII escaped.
 pub fn quoted(bytes: &[u8]) -> String {

@@ -1,5 +1,5 @@
-//! Splitting a line into arguments, as Redis's `sdssplitargs` does: inline requests and configuration
-//! files are read with it. It undoes [`quoted`](crate::quoted).
+//! Splitting a line into arguments, as Redis's `sdssplitargs` does: inline requests and
+//! configuration files are read with it. It undoes [`quoted`](crate::quoted).
 
 use std::fmt;
 
@@ -19,9 +19,10 @@ impl std::error::Error for UnbalancedQuotes {}
 
 /// Splits a line into arguments the way a shell user expects.
 ///
-/// White space separates. Inside double quotes `\n`, `\r`, `\t`, `\b`, `\a` and `\xHH` are escapes and any other
-/// escaped byte stands for itself; inside single quotes only `\'` is one. Quoted and bare parts that touch
-/// are one argument: `a"b"'c'` is `abc`. A NUL byte ends the line, as the end of a C string.
+/// White space separates. Inside double quotes `\n`, `\r`, `\t`, `\b`, `\a` and `\xHH` are escapes
+/// and any other escaped byte stands for itself; inside single quotes only `\'` is one. Quoted and
+/// bare parts that touch are one argument: `a"b"'c'` is `abc`. A NUL byte ends the line, as the end
+/// of a C string.
 pub fn split_args(line: &[u8]) -> Result<OwnedArgs, UnbalancedQuotes> {
     let mut args = OwnedArgs::new();
     let mut at = 0;
@@ -54,7 +55,8 @@ fn read_arg(line: &[u8], at: &mut usize, bytes: &mut Vec<u8>) -> bool {
     loop {
         let byte = peek(line, *at);
         match byte {
-            // Vertical tab and form feed separate arguments only in front of one; this is Redis's rule.
+            // Vertical tab and form feed separate arguments only in front of one; this is Redis's
+            // rule.
             b' ' | b'\n' | b'\r' | b'\t' | 0 => return true,
             b'"' | b'\'' => {
                 *at += 1;

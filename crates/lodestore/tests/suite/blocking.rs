@@ -1,4 +1,5 @@
-//! Clients that wait for keys: order, time-outs, what feeds a key, chains, and that nothing gets lost.
+//! Clients that wait for keys: order, time-outs, what feeds a key, chains, and that nothing gets
+//! lost.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -585,7 +586,8 @@ fn waits_for_different_types_share_a_key() {
     assert_eq!(show(&scores.read()), r#"["k" "n" "2"]"#);
 }
 
-/// Time-outs, CLIENT UNBLOCK and pushes race for the same waits: every element ends up with one client or stays.
+/// Time-outs, CLIENT UNBLOCK and pushes race for the same waits: every element ends up with one
+/// client or stays.
 #[test]
 fn the_end_of_a_wait_is_decided_once() {
     const CLIENTS: usize = 4;
@@ -661,9 +663,9 @@ fn resp3_and_databases_of_waiting_clients() {
     server.assert_replays();
 }
 
-/// Clients on several workers pass elements around a ring of lists, each with its own kind of wait, while others
-/// push, take and time out. At the end every element is in exactly one place, and a server that replays the log
-/// agrees.
+/// Clients on several workers pass elements around a ring of lists, each with its own kind of wait,
+/// while others push, take and time out. At the end every element is in exactly one place, and a
+/// server that replays the log agrees.
 #[test]
 fn nothing_is_lost_or_doubled_in_a_ring() {
     const LISTS: usize = 5;

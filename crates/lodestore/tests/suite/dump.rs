@@ -758,7 +758,8 @@ fn exchange(program: &Path) {
     assert_eq!(before, after);
 }
 
-/// Without compression, whose choices are free, payloads are the same byte for byte where nothing is unordered.
+/// Without compression, whose choices are free, payloads are the same byte for byte where nothing
+/// is unordered.
 fn same_payloads(ours: &mut Client, theirs: &mut Client, keys: &[String]) {
     for client in [&mut *ours, &mut *theirs] {
         client.line("CONFIG SET rdbcompression no");

@@ -13,8 +13,8 @@ const WRONGTYPE: &str = "-WRONGTYPE Operation against a key holding the wrong ki
 /// How long what happens by itself may take.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// One of the three types. In the lines of these tests `@` stands for the first letter of its commands, `LIST` for
-/// the word before elements.
+/// One of the three types. In the lines of these tests `@` stands for the first letter of its
+/// commands, `LIST` for the word before elements.
 struct Kind {
     letter: &'static str,
     list: &'static str,

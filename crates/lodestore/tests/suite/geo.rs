@@ -380,7 +380,8 @@ fn around_the_end_of_the_map() {
             "GEOSEARCH k FROMLONLAT 179.99 10 BYBOX 20 1 km ASC",
             "[\"east\" \"west\"]",
         ),
-        // As in Redis: squares begin again behind the last meridian, but not at it, and do not reach over a pole.
+        // As in Redis: squares begin again behind the last meridian, but not at it, and do not
+        // reach over a pole.
         ("GEOSEARCH k FROMLONLAT 180 10 BYRADIUS 10 km", "[\"east\"]"),
         (
             "GEOSEARCH k FROMMEMBER north BYRADIUS 1200 km ASC",

@@ -227,7 +227,8 @@ impl TestServer {
         assert_eq!(dump(&mut self.connect()), dump(&mut other.connect()));
     }
 
-    /// Starts a killed server on its files and kills it after a while, in whatever it is doing then.
+    /// Starts a killed server on its files and kills it after a while, in whatever it is doing
+    /// then.
     pub(crate) fn start_and_kill(&mut self, after: Duration) {
         let next = Self::spawn(self.dir.clone(), self.setup.clone(), self.args.clone());
         std::thread::sleep(after);
@@ -305,8 +306,8 @@ pub(crate) fn dump(client: &mut Client) -> Vec<String> {
     lines
 }
 
-/// What a key holds, as text: elements without an order of their own are sorted, and each is followed by its
-/// deadline.
+/// What a key holds, as text: elements without an order of their own are sorted, and each is
+/// followed by its deadline.
 fn content(client: &mut Client, kind: &str, key: &[u8]) -> String {
     /// How to read, how many replies an element has, how to ask for its deadline.
     type Reading<'a> = (&'a [&'a [u8]], usize, Option<(&'a [u8], &'a [u8])>);
@@ -345,8 +346,8 @@ fn content(client: &mut Client, kind: &str, key: &[u8]) -> String {
     format!("[{}]", texts.join(", "))
 }
 
-/// Removes from a description of a stream what does not survive a restart: when consumers were seen, and how
-/// entries are spread over nodes.
+/// Removes from a description of a stream what does not survive a restart: when consumers were
+/// seen, and how entries are spread over nodes.
 fn hide_transient(value: &mut Value) {
     const TRANSIENT: [&[u8]; 4] = [
         b"seen-time",
@@ -536,8 +537,8 @@ impl Client {
         self.run_bytes(&words)
     }
 
-    /// Runs a request written as one line, with quotes as in redis-cli; returns the reply as [`show`]
-    /// writes it.
+    /// Runs a request written as one line, with quotes as in redis-cli; returns the reply as
+    /// [`show`] writes it.
     pub(crate) fn line(&mut self, line: &str) -> String {
         let args = split_args(line.as_bytes()).expect("balanced quotes");
         let words: Vec<&[u8]> = args.as_args().iter().collect();
@@ -569,9 +570,10 @@ fn brief(bytes: &[u8]) -> String {
     format!("{}{more}", quoted(shown))
 }
 
-/// A reply as text, each type of RESP in a form of its own: `+OK`, `-ERR ...`, `:1`, `"bulk"`, `[...]`,
-/// `nil` (`$-1`), `nil-array` (`*-1`); in RESP3 also `null`, `{key: value}`, `~[...]`, `>[...]`, `,1.5`,
-/// `#t`, `(123`, `=txt:"verbatim"`, `!"bulk error"` and `|{attribute: value} reply`.
+/// A reply as text, each type of RESP in a form of its own: `+OK`, `-ERR ...`, `:1`, `"bulk"`,
+/// `[...]`, `nil` (`$-1`), `nil-array` (`*-1`); in RESP3 also `null`, `{key: value}`, `~[...]`,
+/// `>[...]`, `,1.5`, `#t`, `(123`, `=txt:"verbatim"`, `!"bulk error"` and `|{attribute: value}
+/// reply`.
 pub(crate) fn show(value: &Value) -> String {
     let list = |values: &[Value]| {
         let texts: Vec<String> = values.iter().map(show).collect();

@@ -60,8 +60,9 @@ pub(super) struct Tally {
     pub(super) seen: i64,
 }
 
-/// A connection with keys of its own. Nobody else writes them, so that the state after a crash must be
-/// the state after some prefix of what was sent, and that prefix must cover what was acknowledged.
+/// A connection with keys of its own. Nobody else writes them, so that the state after a crash must
+/// be the state after some prefix of what was sent, and that prefix must cover what was
+/// acknowledged.
 pub(super) struct Lane {
     number: usize,
     random: Random,
@@ -212,7 +213,8 @@ impl Lane {
         }
     }
 
-    /// Compares with what a restarted server holds, and goes on from there. Returns the number of keys.
+    /// Compares with what a restarted server holds, and goes on from there. Returns the number of
+    /// keys.
     pub(super) fn compare(&mut self, client: &mut Client) -> usize {
         let found = self.held(client);
         let mut state = self.acked.clone();
