@@ -11,8 +11,8 @@ use crate::workload::push_request;
 
 /// How long one reply may take.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(60);
-/// Requests are sent in pieces of about this many bytes. A piece fits into the socket buffers together
-/// with its short replies, so that neither side can wait for the other for ever.
+/// Requests are sent in pieces of about this many bytes. A piece fits into the socket buffers
+/// together with its short replies, so that neither side can wait for the other for ever.
 const PIECE_LEN: usize = 64 << 10;
 
 /// One connection.
@@ -34,8 +34,8 @@ impl Client {
         })
     }
 
-    /// Sends one request and returns its reply, which has to be an integer. Such a reply is one line, so it
-    /// is complete when it ends like one.
+    /// Sends one request and returns its reply, which has to be an integer. Such a reply is one
+    /// line, so it is complete when it ends like one.
     pub(crate) fn integer(&mut self, words: &[&[u8]]) -> Result<i64> {
         let mut request = Vec::new();
         push_request(&mut request, words);
@@ -114,7 +114,8 @@ impl Client {
         Ok(())
     }
 
-    /// Sends all of `requests` and waits for `awaited` replies; an error among them is an error here.
+    /// Sends all of `requests` and waits for `awaited` replies; an error among them is an error
+    /// here.
     fn exchange(&mut self, requests: &[u8], mut awaited: u64) -> Result<()> {
         self.stream
             .write_all(requests)

@@ -1,5 +1,5 @@
-//! The load generator: one thread, many connections, each in a closed loop of "send a batch, wait for
-//! all its replies".
+//! The load generator: one thread, many connections, each in a closed loop of "send a batch, wait
+//! for all its replies".
 
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
@@ -162,8 +162,8 @@ impl Connection {
         self.awaited == 0 && self.sent == self.output.len()
     }
 
-    /// Marks the connection as done for this slice; false when it was already, which a late event of
-    /// the poller can cause. An empty output is the mark.
+    /// Marks the connection as done for this slice; false when it was already, which a late event
+    /// of the poller can cause. An empty output is the mark.
     fn retire(&mut self) -> bool {
         let was_active = !self.output.is_empty();
         self.output.clear();

@@ -1,6 +1,9 @@
 //! Echo loops: servers that count requests and answer each with the same bytes. They show what an
 //! event loop costs before it does any work, and so what a real server can at best reach.
 
+#[cfg(feature = "tokio")]
+mod on_tokio;
+
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -52,8 +55,8 @@ impl Kind {
     }
 }
 
-/// Serves on `port` of the loopback interface until the process is killed. Every request is answered
-/// with a bulk string of `reply_len` bytes.
+/// Serves on `port` of the loopback interface until the process is killed. Every request is
+/// answered with a bulk string of `reply_len` bytes.
 pub(crate) fn serve(kind: &str, port: u16, reply_len: usize) -> Result<()> {
     let Some(&kind) = Kind::ALL.iter().find(|candidate| candidate.name() == kind) else {
         bail!("no such loop in this build: {kind}");
@@ -66,15 +69,15 @@ pub(crate) fn serve(kind: &str, port: u16, reply_len: usize) -> Result<()> {
         Kind::Mio => serve_mio(address, &reply),
         Kind::Threads => serve_threads(address, &reply),
         #[cfg(feature = "tokio")]
-        Kind::Tokio => crate::echo_tokio::serve(address, reply),
+        Kind::Tokio => on_tokio::serve(address, reply),
     }
 }
 
 /// The token of the listening socket, which no connection can reach.
 const LISTENER: Token = Token(usize::MAX);
 
-/// A client of the mio loop. Tokens are indexes of the list of connections, which only grows: a benchmark
-/// opens some hundreds.
+/// A client of the mio loop. Tokens are indexes of the list of connections, which only grows: a
+/// benchmark opens some hundreds.
 struct Connection {
     stream: TcpStream,
     requests: Counter,
@@ -82,7 +85,8 @@ struct Connection {
     output: Vec<u8>,
 }
 
-/// The loop that the design has to stay near: read what is there, answer all of it in one write, wait.
+/// The loop that the design has to stay near: read what is there, answer all of it in one write,
+/// wait.
 fn serve_mio(address: SocketAddr, reply: &[u8]) -> Result<()> {
     let mut poll = Poll::new()?;
     let mut listener = TcpListener::bind(address)?;
@@ -198,7 +202,7 @@ fn serve_blocking(mut stream: std::net::TcpStream, reply: &[u8]) -> Result<()> {
 }
 
 /// Appends `count` copies of `reply`.
-pub(crate) fn push_replies(output: &mut Vec<u8>, reply: &[u8], count: u64) {
+fn push_replies(output: &mut Vec<u8>, reply: &[u8], count: u64) {
     for _ in 0..count {
         output.extend_from_slice(reply);
     }

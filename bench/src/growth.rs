@@ -1,5 +1,5 @@
-//! The longest stall while the keyspace grows: one connection fills, another asks PING without a pause,
-//! and one thread of the client watches both.
+//! The longest stall while the keyspace grows: one connection fills, another asks PING without a
+//! pause, and one thread of the client watches both.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -61,8 +61,8 @@ struct Observation {
     pings: Histogram,
     /// Latencies of the filler's batches.
     batches: Histogram,
-    /// CPU time of the whole server between sending a batch and its last reply: what remains of a stall
-    /// when the scheduling of the machine is taken away.
+    /// CPU time of the whole server between sending a batch and its last reply: what remains of a
+    /// stall when the scheduling of the machine is taken away.
     executions: Histogram,
 }
 

@@ -4,8 +4,6 @@
 mod blocking;
 mod client;
 mod echo;
-#[cfg(feature = "tokio")]
-mod echo_tokio;
 mod expiry;
 mod growth;
 mod histogram;
@@ -264,8 +262,8 @@ fn today() -> Result<String> {
     Ok(civil_date(days))
 }
 
-/// The Gregorian date of a number of days since 1970-01-01 (Howard Hinnant's algorithm: years begin in
-/// March, so that the leap day is the last of its year).
+/// The Gregorian date of a number of days since 1970-01-01 (Howard Hinnant's algorithm: years begin
+/// in March, so that the leap day is the last of its year).
 fn civil_date(days: u64) -> String {
     let days = days + 719_468;
     let (era, day_of_era) = (days / 146_097, days % 146_097);

@@ -1,5 +1,5 @@
-//! Running a scenario: all servers up with the same data, rounds interleaved (A B A B ...), so that a
-//! change of the machine's mood hits every server alike.
+//! Running a scenario: all servers up with the same data, rounds interleaved (A B A B ...), so that
+//! a change of the machine's mood hits every server alike.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -92,7 +92,8 @@ pub(crate) fn run_scenario(scenario: &Scenario, plan: &Plan, tables: &mut Tables
         return Ok(());
     }
     let cpus = plan.cpus.arrange(scenario.pinned)?;
-    // All are up from here on. Idle servers cost a timer tick now and then, and are measured each for itself.
+    // All are up from here on. Idle servers cost a timer tick now and then, and are measured each
+    // for itself.
     let mut servers = Vec::new();
     for entrant in &scenario.entrants {
         let server = Server::start(&entrant.program, &entrant.setup, cpus, &plan.scratch)?;

@@ -22,7 +22,8 @@ struct Shape {
 enum Fill {
     /// A key with a string of this length, with a deadline or without.
     String { value_len: usize, volatile: bool },
-    /// What a command adds; `#` is 16 bytes that count, `*` as the first argument counts the keys, each of which gets so many items.
+    /// What a command adds; `#` is 16 bytes that count, `*` as the first argument counts the keys,
+    /// each of which gets so many items.
     Command {
         line: &'static str,
         per_key: u64,
@@ -135,8 +136,8 @@ pub(crate) fn ids() -> impl Iterator<Item = &'static str> {
     SHAPES.iter().map(|shape| shape.id)
 }
 
-/// Measures the selected rows. Tables that double in size make bytes per item depend on the number of
-/// items, so the full profile measures two numbers.
+/// Measures the selected rows. Tables that double in size make bytes per item depend on the number
+/// of items, so the full profile measures two numbers.
 pub(crate) fn run(field: &Field, plan: &Plan, tables: &mut Tables) -> Result<()> {
     let entrants = field.entrants(Setup::PLAIN);
     for shape in SHAPES.iter().filter(|shape| plan.selects(shape.id, true)) {
@@ -178,8 +179,8 @@ fn bytes_per_item(entrant: &Entrant, shape: &Shape, count: u64, plan: &Plan) -> 
     client.fill(1000, |_, bytes| push_request(bytes, &[b"PING"]))?;
     let before = server.resident()?;
     fill(&mut client, &shape.fill, count).with_context(|| format!("filling {}", entrant.label))?;
-    // Incremental resizing and background frees come to rest, and allocators give pages back (ours after a
-    // second).
+    // Incremental resizing and background frees come to rest, and allocators give pages back (ours
+    // after a second).
     std::thread::sleep(Duration::from_millis(2500));
     let grown = server.resident()?.saturating_sub(before);
     Ok(grown as f64 / count as f64)

@@ -114,9 +114,9 @@ impl Program {
         })
     }
 
-    /// The whole command line. Nothing but what a scenario asks for differs from the defaults, except that
-    /// snapshots and rewrites of the log come only when they are asked for: a fork in the middle of a slice would be
-    /// measured too.
+    /// The whole command line. Nothing but what a scenario asks for differs from the defaults,
+    /// except that snapshots and rewrites of the log come only when they are asked for: a fork in
+    /// the middle of a slice would be measured too.
     fn arguments(&self, setup: &Setup, port: u16, dir: &Path) -> Vec<String> {
         if let Flavor::Loop(kind) = self.flavor {
             let words = [
@@ -258,8 +258,8 @@ impl Server {
         sys::process_cpu_ns(self.child.id()).context("reading the CPU clock of a server")
     }
 
-    /// Resident memory in bytes of the server and of the processes it has forked; pages that they share count
-    /// once.
+    /// Resident memory in bytes of the server and of the processes it has forked; pages that they
+    /// share count once.
     pub(crate) fn footprint(&self) -> Result<u64> {
         let pid = self.child.id();
         let mut total = proportional(pid)?;

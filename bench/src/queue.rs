@@ -1,4 +1,5 @@
-//! What it costs to deliver entries of a stream to a consumer of a group and to take its acknowledgements.
+//! What it costs to deliver entries of a stream to a consumer of a group and to take its
+//! acknowledgements.
 
 use anyhow::Result;
 

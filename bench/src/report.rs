@@ -234,8 +234,8 @@ impl Tables {
             .collect()
     }
 
-    /// Writes the tables into the file at `path`, each between its markers; tables that were not measured
-    /// stay as they are. A missing file, or a missing section, is created.
+    /// Writes the tables into the file at `path`, each between its markers; tables that were not
+    /// measured stay as they are. A missing file, or a missing section, is created.
     pub(crate) fn write_into(&self, path: &Path) -> Result<()> {
         let mut text = match fs::read_to_string(path) {
             Ok(text) => text,

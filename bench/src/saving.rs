@@ -1,5 +1,5 @@
-//! Saving under load, and loading: memory, throughput and latencies while a snapshot or a rewrite of the log is
-//! under way, and how long a start takes.
+//! Saving under load, and loading: memory, throughput and latencies while a snapshot or a rewrite
+//! of the log is under way, and how long a start takes.
 
 use std::time::{Duration, Instant};
 

@@ -28,9 +28,10 @@ pub(crate) struct Row {
     pub(crate) quick: bool,
 }
 
-/// A command that is run `count` times. In its words `#` stands for twelve digits that count from 0, `!` for the
-/// same of which only the last four can differ from 0, `%` for a number that goes through 0 to `count` - 1
-/// out of order (`count` is a power of ten), and `~` for six digits in another such order.
+/// A command that is run `count` times. In its words `#` stands for twelve digits that count from
+/// 0, `!` for the same of which only the last four can differ from 0, `%` for a number that goes
+/// through 0 to `count` - 1 out of order (`count` is a power of ten), and `~` for six digits in
+/// another such order.
 pub(crate) struct Fill {
     pub(crate) count: u64,
     pub(crate) line: &'static str,
@@ -204,8 +205,8 @@ fn many_keys(field: &Field) -> Scenario {
     }
 }
 
-/// The price of the append-only file: against the peers, and against ourselves with less of it. In the row
-/// for `always` the last rival tells what group commit loses against a background fsync.
+/// The price of the append-only file: against the peers, and against ourselves with less of it. In
+/// the row for `always` the last rival tells what group commit loses against a background fsync.
 fn append_only(field: &Field, aof: Aof) -> Scenario {
     let mut entrants = field.entrants(Setup {
         aof,
@@ -249,7 +250,8 @@ fn append_only(field: &Field, aof: Aof) -> Scenario {
     }
 }
 
-/// One, two and the default number of workers side by side, and the peers with and without I/O threads.
+/// One, two and the default number of workers side by side, and the peers with and without I/O
+/// threads.
 fn workers(field: &Field) -> Scenario {
     let threads = |threads| Setup {
         threads,

@@ -8,7 +8,8 @@ use std::process::Command;
 
 /// CPU time in nanoseconds that all threads of process `pid` have used, ended threads included.
 ///
-/// The process CPU clock is exact, whereas `utime + stime` of `/proc/PID/stat` counts ticks of 10 ms.
+/// The process CPU clock is exact, whereas `utime + stime` of `/proc/PID/stat` counts ticks of 10
+/// ms.
 pub(crate) fn process_cpu_ns(pid: u32) -> io::Result<u64> {
     let pid = libc::pid_t::try_from(pid).map_err(io::Error::other)?;
     let mut clock: libc::clockid_t = 0;
@@ -66,7 +67,8 @@ fn cpu_set(cpus: &[usize]) -> libc::cpu_set_t {
     // SAFETY: cpu_set_t is a plain bit set, for which all zeros is the empty set.
     let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
     for &cpu in cpus {
-        // SAFETY: CPU_SET indexes the array of the set and panics by itself when `cpu` is too large.
+        // SAFETY: CPU_SET indexes the array of the set and panics by itself when `cpu` is too
+        // large.
         unsafe { libc::CPU_SET(cpu, &mut set) };
     }
     set

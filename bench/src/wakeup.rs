@@ -31,8 +31,8 @@ pub(crate) fn run(field: &Field, plan: &Plan, tables: &mut Tables) -> Result<()>
         let before = server.cpu_ns()?;
         for _ in 0..PUSHES {
             waiting.send(&[b"BLPOP", b"queue", b"0"])?;
-            // Gives the server time to read the BLPOP first. If it does not, the element waits instead, and the
-            // sample is as good as the server deserves.
+            // Gives the server time to read the BLPOP first. If it does not, the element waits
+            // instead, and the sample is as good as the server deserves.
             feeding.command(&[b"PING"])?;
             feeding.command(&[b"PING"])?;
             let start = Instant::now();

@@ -13,9 +13,9 @@ pub(crate) enum Operation {
     MultiGet(usize),
     /// MSET with this many keys.
     MultiSet(usize),
-    /// Any command, its words separated by spaces. In a word `#` stands for the twelve digits of a random
-    /// number, `@` at its end for a random number of six digits that does not begin with 0, and a word `+n` for the last
-    /// `@` plus n. `$` is the value.
+    /// Any command, its words separated by spaces. In a word `#` stands for the twelve digits of a
+    /// random number, `@` at its end for a random number of six digits that does not begin with 0,
+    /// and a word `+n` for the last `@` plus n. `$` is the value.
     Command(&'static str),
 }
 

@@ -1,4 +1,5 @@
-//! Any configuration file loads or is refused, and what loaded reads back from the values CONFIG GET shows.
+//! Any configuration file loads or is refused, and what loaded reads back from the values CONFIG
+//! GET shows.
 
 #![no_main]
 
@@ -43,7 +44,8 @@ fuzz_target!(|text: &[u8]| {
         {
             continue;
         }
-        // Names are ASCII; values that are not UTF-8 cannot be given as an option of an embedding program.
+        // Names are ASCII; values that are not UTF-8 cannot be given as an option of an embedding
+        // program.
         let (Ok(name), Ok(value)) = (str::from_utf8(&name), str::from_utf8(&value)) else {
             continue;
         };

@@ -1,4 +1,5 @@
-//! Packed hashes and sets from outside are refused, or are collections of distinct elements that can be changed.
+//! Packed hashes and sets from outside are refused, or are collections of distinct elements that
+//! can be changed.
 
 #![no_main]
 

@@ -1,4 +1,5 @@
-//! Any string may claim to be a HyperLogLog: it is refused or used, never harmful, and all forms agree.
+//! Any string may claim to be a HyperLogLog: it is refused or used, never harmful, and all forms
+//! agree.
 
 #![no_main]
 

@@ -1,4 +1,5 @@
-//! Bytes that pass as a listpack read the same in both directions, and edits do to it what they do to a vector.
+//! Bytes that pass as a listpack read the same in both directions, and edits do to it what they do
+//! to a vector.
 
 #![no_main]
 

@@ -1,5 +1,5 @@
-//! Whatever bytes a file has, loading ends: with all of it, or with an error at a place that is in the file. What
-//! was loaded can be written and comes back.
+//! Whatever bytes a file has, loading ends: with all of it, or with an error at a place that is in
+//! the file. What was loaded can be written and comes back.
 
 #![no_main]
 

@@ -1,4 +1,5 @@
-//! Requests mean the same however their bytes are cut into reads, and no bytes make the parser panic.
+//! Requests mean the same however their bytes are cut into reads, and no bytes make the parser
+//! panic.
 //!
 //! The first byte of the input picks the limits, the second the size of the reads.
 

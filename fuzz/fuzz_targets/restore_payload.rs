@@ -1,4 +1,5 @@
-//! A DUMP payload of any bytes is restored or refused, and what is restored is the same after it was dumped again.
+//! A DUMP payload of any bytes is restored or refused, and what is restored is the same after it
+//! was dumped again.
 
 #![no_main]
 

@@ -1,4 +1,5 @@
-//! Bytes that pass as a packed sorted set read the same in both forms, and both do the same under changes.
+//! Bytes that pass as a packed sorted set read the same in both forms, and both do the same under
+//! changes.
 
 #![no_main]
 

@@ -1,4 +1,5 @@
-//! Nodes of streams from outside are refused, or are entries that can be read both ways, deleted and added to.
+//! Nodes of streams from outside are refused, or are entries that can be read both ways, deleted
+//! and added to.
 
 #![no_main]
 
@@ -59,8 +60,8 @@ fn stream(bytes: &[u8]) {
 }
 
 fuzz_target!(|bytes: &[u8]| {
-    // The bytes as they are, and as elements of a listpack: bytes below 0x80 as small numbers, the others as
-    // the lengths of texts.
+    // The bytes as they are, and as elements of a listpack: bytes below 0x80 as small numbers, the
+    // others as the lengths of texts.
     stream(bytes);
     let text = [b'x'; 0x80];
     let mut pack = Listpack::new();

@@ -117,7 +117,8 @@ fn tests() -> Result<()> {
 }
 
 impl Totals {
-    /// Adds the counts of one line of output, if it is a line of results: each word names the number before it.
+    /// Adds the counts of one line of output, if it is a line of results: each word names the
+    /// number before it.
     fn add(&mut self, line: &str) {
         let Some((_, counts)) = line.split_once("test result: ") else {
             return;

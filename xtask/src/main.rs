@@ -1,8 +1,9 @@
-//! Chores of the project: `cargo xtask ci | tidy | docs | bench | conformance | differential`.
+//! Chores of the project: `cargo xtask` without a word lists them.
 
 mod ci;
 mod conformance;
 mod differential;
+mod nightly;
 mod tidy;
 mod tools;
 
@@ -13,8 +14,13 @@ use anyhow::{Result, bail};
 const USAGE: &str = "usage: cargo xtask COMMAND
 
   ci                     formatting, lints, tidy, documentation and all tests
-  tidy                   this project's own habits: lengths, unsafe, unwrap, dependencies, comments
+  tidy                   this project's own habits: lengths, unsafe, unwrap, imports, dead items, comments
   docs                   the API documentation, warnings being errors
+  nightly                miri and asan
+  miri [ARGS]            unit tests of values and keyspace under Miri; ARGS go to `cargo miri test`
+  asan [ARGS]            integration tests with AddressSanitizer; ARGS go to the tests
+  mutants FILE... [--OPTION=VALUE ...]
+                         whether tests notice changes of FILEs; options go to `cargo mutants`
   bench [ARGS]           side-by-side benchmarks; ARGS go to `lodestore-bench compare`
   differential --peer PATH [...]
                          random commands to our server and to Valkey, comparing all replies
@@ -40,6 +46,10 @@ fn run(command: Option<&str>, rest: &[String]) -> Result<()> {
         Some("ci") => ci::run(),
         Some("tidy") => tidy::run(),
         Some("docs") => ci::docs(),
+        Some("nightly") => nightly::all(),
+        Some("miri") => nightly::miri(rest),
+        Some("asan") => nightly::asan(rest),
+        Some("mutants") => nightly::mutants(rest),
         Some("bench") => ci::bench(rest),
         Some("differential") => differential::run(rest),
         Some("conformance") => conformance::run(rest),

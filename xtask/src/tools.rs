@@ -22,13 +22,18 @@ pub(crate) fn cargo() -> Result<Command> {
     Ok(command)
 }
 
-/// Where cargo puts release builds.
-pub(crate) fn release_dir() -> Result<PathBuf> {
+/// Where cargo puts what it builds.
+pub(crate) fn target_dir() -> Result<PathBuf> {
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(
         || root().map(|root| root.join("target")),
         |dir| Ok(dir.into()),
     )?;
-    Ok(root()?.join(target).join("release"))
+    Ok(root()?.join(target))
+}
+
+/// Where cargo puts release builds.
+pub(crate) fn release_dir() -> Result<PathBuf> {
+    Ok(target_dir()?.join("release"))
 }
 
 /// Runs `command` to its end; an exit status other than 0 is an error that calls it `what`.

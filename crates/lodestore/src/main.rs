@@ -11,6 +11,7 @@ use server::config::{Config, P, Supervised};
 use server::start::{Instance, StartError};
 
 /// All memory of the process, also that of libraries, is counted and bounded by `maxmemory`.
+#[cfg(not(feature = "system-allocator"))]
 #[global_allocator]
 static ALLOCATOR: keyspace::memory::Jemalloc = keyspace::memory::Jemalloc;
 

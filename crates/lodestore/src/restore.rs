@@ -1,7 +1,7 @@
 //! `lodestore --restore-to MOMENT`: the server starts from its log as it was then.
 //!
-//! A copy is cut beside the log; then the log is renamed aside and the copy takes its place. Nothing is lost: the
-//! old directory stays, with all that came after the moment.
+//! A copy is cut beside the log; then the log is renamed aside and the copy takes its place.
+//! Nothing is lost: the old directory stays, with all that came after the moment.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -47,7 +47,8 @@ fn parse(text: &str) -> Option<Moment> {
     iso_8601(text).map(Moment::Time)
 }
 
-/// Unix seconds of `YYYY-MM-DD[T| ]HH:MM[:SS]`, followed by nothing or `Z` for UTC, or by `+HH:MM` or `-HH:MM`.
+/// Unix seconds of `YYYY-MM-DD[T| ]HH:MM[:SS]`, followed by nothing or `Z` for UTC, or by `+HH:MM`
+/// or `-HH:MM`.
 fn iso_8601(text: &str) -> Option<u64> {
     let (date, time) = text.split_once(['T', ' ']).unwrap_or((text, "00:00"));
     let (time, zone_s) = match time.rfind(['+', '-']) {
@@ -86,8 +87,8 @@ fn number(text: &str, most: i64) -> Option<i64> {
     (value <= most).then_some(value)
 }
 
-/// Days from 1970-01-01 to a date of the Gregorian calendar. Years begin in March here, so that the leap day is
-/// the last one.
+/// Days from 1970-01-01 to a date of the Gregorian calendar. Years begin in March here, so that the
+/// leap day is the last one.
 fn days(year: i64, month: i64, day: i64) -> i64 {
     let year = if month <= 2 { year - 1 } else { year };
     let century = year.div_euclid(400);

@@ -1,7 +1,7 @@
 //! Replies out of bytes: all types of RESP2 and RESP3.
 //!
-//! The server reads replies where it is a client itself, and tests read them everywhere. Bytes are not
-//! trusted: nothing is reserved because of a claimed length, and nesting costs no stack.
+//! The server reads replies where it is a client itself, and tests read them everywhere. Bytes are
+//! not trusted: nothing is reserved because of a claimed length, and nesting costs no stack.
 
 use std::fmt;
 
@@ -18,8 +18,10 @@ pub enum Value {
     Integer(i64),
     /// `$`: a string of bytes.
     Bulk(Vec<u8>),
-    /// `_`, or RESP2's `$-1`.
+    /// RESP3's `_`.
     Null,
+    /// RESP2's `$-1`.
+    NullBulk,
     /// RESP2's `*-1`.
     NullArray,
     /// `*`
@@ -81,7 +83,7 @@ impl Value {
 
     /// Whether this is one of the nulls.
     pub fn is_null(&self) -> bool {
-        matches!(self, Value::Null | Value::NullArray)
+        matches!(self, Value::Null | Value::NullBulk | Value::NullArray)
     }
 }
 
@@ -142,7 +144,8 @@ impl fmt::Display for DecodeError {
 
 impl std::error::Error for DecodeError {}
 
-/// Reads the reply at the start of `input`: the value and how many bytes it took, or `None` if it is not complete.
+/// Reads the reply at the start of `input`: the value and how many bytes it took, or `None` if it
+/// is not complete.
 pub fn decode(input: &[u8]) -> Result<Option<(Value, usize)>, DecodeError> {
     decode_with(input, &DecodeLimits::default())
 }
@@ -308,7 +311,7 @@ impl<'a> Reader<'a> {
     /// A string of known length behind its length line.
     fn string(&mut self, kind: u8, text: &[u8]) -> Result<Option<Item>, DecodeError> {
         let len = match (kind, number::parse_i64(text)) {
-            (b'$', Some(-1)) => return Ok(Some(Item::Value(Value::Null))),
+            (b'$', Some(-1)) => return Ok(Some(Item::Value(Value::NullBulk))),
             (_, Some(len)) => usize::try_from(len).map_err(|_| DecodeError::InvalidLength)?,
             (_, None) => return Err(DecodeError::InvalidLength),
         };
@@ -387,7 +390,7 @@ mod tests {
             value(b"$4\r\n\r\n\0\n\r\n"),
             Value::Bulk(b"\r\n\0\n".to_vec())
         );
-        assert_eq!(value(b"$-1\r\n"), Value::Null);
+        assert_eq!(value(b"$-1\r\n"), Value::NullBulk);
         assert_eq!(value(b"*-1\r\n"), Value::NullArray);
         assert_eq!(value(b"_\r\n"), Value::Null);
         assert_eq!(value(b",1.5e3\r\n"), Value::Double(1500.0));
@@ -422,7 +425,9 @@ mod tests {
             Some(1)
         );
         assert!(value(b"-E\r\n").is_error() && value(b"!1\r\nE\r\n").is_error());
-        assert!(value(b"_\r\n").is_null() && value(b"*-1\r\n").is_null());
+        for null in [&b"_\r\n"[..], b"$-1\r\n", b"*-1\r\n"] {
+            assert!(value(null).is_null());
+        }
         assert_eq!(value(b"_\r\n").as_bytes(), None);
     }
 

@@ -1,8 +1,9 @@
 //! Replies in RESP2 or RESP3.
 //!
-//! Handlers say what a reply is; a type that RESP2 lacks is written as the one that RESP2 clients know
-//! for it: a map as a flat array, a set and a push as an array, a double, big number and verbatim string as a
-//! bulk string, a boolean as 0 or 1. Attributes have no such form and are left out.
+//! Handlers say what a reply is; a type that RESP2 lacks is written as the one that RESP2 clients
+//! know for it: a map as a flat array, a set and a push as an array, a double, big number and
+//! verbatim string as a bulk string, a boolean as 0 or 1. Attributes have no such form and are left
+//! out.
 
 use std::fmt::{Display, Write};
 
@@ -57,8 +58,8 @@ impl<'a> Reply<'a> {
         self.line(b'+', text.as_bytes());
     }
 
-    /// An error: its code and text, as in `ERR syntax error`, without the minus sign. Line breaks at the
-    /// ends are dropped, others become spaces.
+    /// An error: its code and text, as in `ERR syntax error`, without the minus sign. Line breaks
+    /// at the ends are dropped, others become spaces.
     pub fn error(&mut self, text: impl AsRef<[u8]>) {
         let mut text = text.as_ref();
         while let [b'\r' | b'\n', rest @ ..] | [rest @ .., b'\r' | b'\n'] = text {
@@ -143,7 +144,8 @@ impl<'a> Reply<'a> {
     /// What `value` displays, as a bulk string.
     pub fn bulk_display(&mut self, value: impl Display) {
         let mut text = Text::default();
-        // Writing to memory does not fail, and a `Display` that claims to fail has no error reply here.
+        // Writing to memory does not fail, and a `Display` that claims to fail has no error reply
+        // here.
         let _ = write!(text, "{value}");
         self.bulk(&text.0);
     }
@@ -199,8 +201,8 @@ impl<'a> Reply<'a> {
         self.length_line(if self.is_resp3() { b'>' } else { b'*' }, len);
     }
 
-    /// The head of an attribute of the next reply: `len` pairs of replies follow, if this returns true. For
-    /// a RESP2 client it writes nothing and returns false.
+    /// The head of an attribute of the next reply: `len` pairs of replies follow, if this returns
+    /// true. For a RESP2 client it writes nothing and returns false.
     #[must_use = "the pairs may follow only if this is true"]
     pub fn attribute(&mut self, len: usize) -> bool {
         if self.is_resp3() {
@@ -280,8 +282,8 @@ impl<'a> Reply<'a> {
         self.out.raw(bytes);
     }
 
-    /// Leaves the length of an aggregate open. The elements follow, then one of the `finish` functions; the
-    /// aggregate opened last is finished first.
+    /// Leaves the length of an aggregate open. The elements follow, then one of the `finish`
+    /// functions; the aggregate opened last is finished first.
     pub fn defer(&mut self) -> Deferred {
         Deferred(self.out.defer())
     }
@@ -300,11 +302,6 @@ impl<'a> Reply<'a> {
     /// Makes what was written since `deferred` a set of `len` elements.
     pub fn finish_set(&mut self, deferred: Deferred, len: usize) {
         self.finish(deferred, self.set_prefix(), len);
-    }
-
-    /// Makes what was written since `deferred` a push of `len` elements.
-    pub fn finish_push(&mut self, deferred: Deferred, len: usize) {
-        self.finish(deferred, if self.is_resp3() { b'>' } else { b'*' }, len);
     }
 
     fn finish(&mut self, deferred: Deferred, prefix: u8, len: usize) {
@@ -431,14 +428,14 @@ mod tests {
             let inner = reply.defer();
             reply.finish_set(inner, 0);
             reply.finish_array(outer, 2);
-            let push = reply.defer();
+            let inner = reply.defer();
             reply.ok();
-            reply.finish_push(push, 1);
+            reply.finish_array(inner, 1);
         };
         assert_both(
             nested,
             "*2\r\n*2\r\n:1\r\n:2\r\n*0\r\n*1\r\n+OK\r\n",
-            "*2\r\n%1\r\n:1\r\n:2\r\n~0\r\n>1\r\n+OK\r\n",
+            "*2\r\n%1\r\n:1\r\n:2\r\n~0\r\n*1\r\n+OK\r\n",
         );
     }
 
@@ -478,15 +475,14 @@ mod tests {
             Value::Verbatim(format, bytes) => {
                 reply.verbatim(std::str::from_utf8(format).unwrap(), bytes)
             }
-            Value::Array(values) | Value::Set(values) | Value::Push(values) if deferred => {
+            Value::Array(values) | Value::Set(values) if deferred => {
                 let length = reply.defer();
                 values
                     .iter()
                     .for_each(|value| write(value, deferred, reply));
                 match value {
                     Value::Array(_) => reply.finish_array(length, values.len()),
-                    Value::Set(_) => reply.finish_set(length, values.len()),
-                    _ => reply.finish_push(length, values.len()),
+                    _ => reply.finish_set(length, values.len()),
                 }
             }
             Value::Array(values) | Value::Set(values) | Value::Push(values) => {
@@ -520,7 +516,9 @@ mod tests {
                 }
                 write(value, deferred, reply);
             }
-            Value::NullArray | Value::BulkError(_) => unreachable!("not generated"),
+            Value::NullBulk | Value::NullArray | Value::BulkError(_) => {
+                unreachable!("not generated")
+            }
         }
     }
 

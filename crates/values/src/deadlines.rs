@@ -3,6 +3,17 @@
 use std::collections::BTreeSet;
 use std::ptr::NonNull;
 
+/// What a write does with the deadline of a field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FieldDeadline {
+    /// The field lives for ever.
+    Clear,
+    /// The field keeps the deadline it has.
+    Keep,
+    /// Absolute unix milliseconds.
+    At(u64),
+}
+
 /// An ordered index of the elements with a deadline. It does not own the elements; whoever moves or frees
 /// one tells the index.
 #[derive(Default)]

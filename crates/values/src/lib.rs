@@ -39,8 +39,9 @@ mod thresholds;
 pub mod zset;
 
 pub use bigstring::BigString;
+pub use deadlines::FieldDeadline;
 pub use element::{DIGITS, Digits, Element};
-pub use hash::{FieldDeadline, Hash};
+pub use hash::Hash;
 pub use list::{End, List};
 pub use malformed::Malformed;
 pub use set::{Set, SetEncoding};

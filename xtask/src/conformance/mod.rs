@@ -1,9 +1,9 @@
-//! Valkey's Tcl test suite against our server. The suite is not part of this project: the caller gives
-//! an unpacked source tree of Valkey with built tools.
+//! Valkey's Tcl test suite against our server. The suite is not part of this project: the caller
+//! gives an unpacked source tree of Valkey with built tools.
 //!
-//! External mode starts our server once per unit and lets the suite connect to it. Drop-in mode lets
-//! the suite start our server itself under the name valkey-server, which reaches the many tests that
-//! need servers of their own.
+//! External mode starts our server once per unit and lets the suite connect to it. Drop-in mode
+//! lets the suite start our server itself under the name valkey-server, which reaches the many
+//! tests that need servers of their own.
 
 mod output;
 mod server;

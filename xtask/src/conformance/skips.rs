@@ -5,8 +5,8 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 
-/// The names on the list. Lines with `#` are the reason for the names that follow up to the next blank
-/// line; a name without a reason is an error.
+/// The names on the list. Lines with `#` are the reason for the names that follow up to the next
+/// blank line; a name without a reason is an error.
 pub(crate) fn names(path: &Path) -> Result<Vec<String>> {
     let text = fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
     parse(&text)

@@ -22,8 +22,8 @@ const OWN_TOOLS: &[(&str, &str)] = &[("valkey-check-aof", "aof"), ("valkey-check
 
 /// The copy. It is removed when this value is dropped.
 ///
-/// The suite writes below `tests` and clears what it finds there, so the given tree is not used itself:
-/// it stays as it is, and several runs can go on at once.
+/// The suite writes below `tests` and clears what it finds there, so the given tree is not used
+/// itself: it stays as it is, and several runs can go on at once.
 pub(crate) struct Suite {
     scratch: PathBuf,
     tree: PathBuf,
@@ -113,7 +113,8 @@ impl Suite {
         Ok(units)
     }
 
-    /// Runs one unit, against the server on `port` or, without a port, against servers the suite starts.
+    /// Runs one unit, against the server on `port` or, without a port, against servers the suite
+    /// starts.
     pub(crate) fn run(&self, unit: &str, port: Option<u16>, options: &Options) -> Result<Outcome> {
         let mut command = self.command();
         command.args(["--single", unit, "--clients", "1", "--durable"]);
@@ -213,8 +214,8 @@ fn run_bounded(mut command: Command, longest: Duration, mut log: Option<File>) -
 /// Ports that one run may use for the servers that the suite starts.
 const PORT_COUNT: u32 = 190;
 
-/// The first of these ports. Runs at the same time get different ranges most of the time; the suite itself
-/// passes over ports that are taken.
+/// The first of these ports. Runs at the same time get different ranges most of the time; the suite
+/// itself passes over ports that are taken.
 fn base_port() -> u32 {
     20_200 + std::process::id() % 60 * 200
 }

@@ -26,7 +26,8 @@ pub(crate) enum Compare {
     Scan,
     /// `!`: members that were taken at random; the peer is told to take the same.
     Popped,
-    /// `*`: a payload of DUMP; each server restores that of the other, and must have the same value then.
+    /// `*`: a payload of DUMP; each server restores that of the other, and must have the same value
+    /// then.
     Exchanged,
 }
 
@@ -201,12 +202,13 @@ impl Generator {
         }
     }
 
-    /// A word of a class: `l s h z t` keys of a kind (now and then of another), `y` sorted sets of equal scores, `m`, `L` and `S`
-    /// lists, lists and sets and nothing else, `G` a pattern into hashes, `k` any key, `e` an element,
-    /// `n` a small number, `N` an extreme one, `c` a count of at least 0, `f` a score, `r` a score bound, `x`
-    /// a lexical bound, `g` a pattern, `p` a deadline far in the future, `w` a weight,
-    /// `o` the position of a bit, `i` the type of an integer in a string, `q` streams, `d` the id of an entry,
-    /// `D` the bound of a range of ids, `j` sorted sets of places, `X` and `Y` coordinates, `v` HyperLogLogs.
+    /// A word of a class: `l s h z t` keys of a kind (now and then of another), `y` sorted sets of
+    /// equal scores, `m`, `L` and `S` lists, lists and sets and nothing else, `G` a pattern into
+    /// hashes, `k` any key, `e` an element, `n` a small number, `N` an extreme one, `c` a count of
+    /// at least 0, `f` a score, `r` a score bound, `x` a lexical bound, `g` a pattern, `p` a
+    /// deadline far in the future, `w` a weight, `o` the position of a bit, `i` the type of an
+    /// integer in a string, `q` streams, `d` the id of an entry, `D` the bound of a range of ids,
+    /// `j` sorted sets of places, `X` and `Y` coordinates, `v` HyperLogLogs.
     pub(crate) fn pick(&mut self, class: char) -> Vec<u8> {
         let kinds = ['l', 's', 'h', 'z', 't'];
         let text = match class {
@@ -323,7 +325,8 @@ impl Generator {
         }
     }
 
-    /// No -0: Valkey keeps its sign only in skiplists, and it makes those at other times than we do.
+    /// No -0: Valkey keeps its sign only in skiplists, and it makes those at other times than we
+    /// do.
     fn score(&mut self) -> String {
         match self.below(12) {
             0..=5 => (self.below(20) as i64 - 8).to_string(),
@@ -336,8 +339,8 @@ impl Generator {
         }
     }
 
-    /// A coordinate: around Sicily, or anywhere. Never the same twice, because the order of members at one distance
-    /// is free.
+    /// A coordinate: around Sicily, or anywhere. Never the same twice, because the order of members
+    /// at one distance is free.
     fn degrees(&mut self, limit: i64) -> String {
         let fraction = self.below(1_000_000);
         match self.below(30) {

@@ -1,8 +1,8 @@
 //! Two servers, the same random commands, the same replies: `cargo xtask differential`.
 //!
-//! Batches of commands go to both; replies are compared one by one, and after each batch the digests and
-//! encodings of all keys. What is random by nature is compared by shape; what the server takes at random is
-//! taken from the peer, too. A run is repeated by its seed.
+//! Batches of commands go to both; replies are compared one by one, and after each batch the
+//! digests and encodings of all keys. What is random by nature is compared by shape; what the
+//! server takes at random is taken from the peer, too. A run is repeated by its seed.
 
 mod grammar;
 
@@ -36,7 +36,8 @@ const REPORTS_MAX: usize = 10;
 
 const TEMPLATES: &str = include_str!("templates.txt");
 
-/// Limits of the packed encodings, so small that collections convert all the time; then the defaults.
+/// Limits of the packed encodings, so small that collections convert all the time; then the
+/// defaults.
 const LIMITS: [&[&str]; 4] = [
     &["4", "8", "4", "6", "8", "5", "8", "3", "0"],
     &["16", "64", "16", "12", "64", "12", "64", "-1", "1"],
@@ -245,8 +246,8 @@ fn run_batch(
     batch: &[(Compare, Vec<Vec<u8>>)],
     report: &mut Report,
 ) -> Result<()> {
-    // What is taken at random must be known before the peer goes on: it ends a run of pipelined commands. So does a
-    // payload, which is the value as it is then.
+    // What is taken at random must be known before the peer goes on: it ends a run of pipelined
+    // commands. So does a payload, which is the value as it is then.
     let ends = |compare: &Compare| matches!(compare, Compare::Popped | Compare::Exchanged);
     for part in batch.split_inclusive(|(compare, _)| ends(compare)) {
         for (_, command) in part {
@@ -412,7 +413,7 @@ fn shape(value: &Value) -> (&'static str, usize) {
         Value::Array(elements) => ("array", elements.len()),
         Value::Set(elements) => ("set", elements.len()),
         Value::Map(pairs) => ("map", pairs.len()),
-        Value::Null | Value::NullArray => ("null", 0),
+        Value::Null | Value::NullBulk | Value::NullArray => ("null", 0),
         Value::Bulk(_) => ("bulk", 1),
         _ => ("other", 0),
     }

@@ -1,5 +1,5 @@
-//! A Rust file taken apart as far as the checks need it: code without comments and literals, comments,
-//! functions, and which lines are tests. A scanner of characters, not a parser.
+//! A Rust file taken apart as far as the checks need it: code without comments and literals,
+//! comments, functions, and which lines are tests. A scanner of characters, not a parser.
 
 use std::ops::RangeInclusive;
 
@@ -44,7 +44,8 @@ impl Source {
         source
     }
 
-    /// Number of lines with code, and number of lines with nothing but a comment, both outside tests.
+    /// Number of lines with code, and number of lines with nothing but a comment, both outside
+    /// tests.
     pub(crate) fn line_counts(&self) -> (usize, usize) {
         let (mut code, mut comments) = (0, 0);
         for line in (0..self.code.len()).filter(|&line| !self.test[line]) {
@@ -121,7 +122,8 @@ fn function_names(code: &str) -> impl Iterator<Item = (usize, &str)> {
     })
 }
 
-/// Copies characters to `code` or `comments`, blanking the other one, so that both keep all line ends.
+/// Copies characters to `code` or `comments`, blanking the other one, so that both keep all line
+/// ends.
 struct Scanner {
     chars: Vec<char>,
     at: usize,
@@ -244,7 +246,8 @@ impl Scanner {
         self.string(hashes, false);
     }
 
-    /// A character literal or a lifetime. Only after a character does a second quote follow at once.
+    /// A character literal or a lifetime. Only after a character does a second quote follow at
+    /// once.
     fn quote(&mut self) {
         self.push_code();
         if self.peek(0) == Some('\\') {

@@ -358,7 +358,7 @@ fn fields() {
     ]);
     let mut resp3 = server.connect_resp3();
     resp3.check(&[
-        ("BITFIELD k OVERFLOW FAIL SET u2 0 4", "[nil]"),
+        ("BITFIELD k OVERFLOW FAIL SET u2 0 4", "[null]"),
         ("BITFIELD_RO k GET u2 0", "[:2]"),
     ]);
 }
@@ -454,10 +454,10 @@ fn changes() {
     let mut other = server.connect();
     for (line, result) in [
         ("SETBIT k 3 0", "[+PONG]"),
-        ("SETBIT k 3 1", "nil"),
+        ("SETBIT k 3 1", "nil-array"),
         ("BITFIELD k GET u8 0 SET u1 3 1", "[+PONG]"),
-        ("BITFIELD k SET u1 3 0", "nil"),
-        ("BITOP NOT k k", "nil"),
+        ("BITFIELD k SET u1 3 0", "nil-array"),
+        ("BITOP NOT k k", "nil-array"),
     ] {
         client.check(&[("WATCH k", "+OK"), ("MULTI", "+OK"), ("PING", "+QUEUED")]);
         other.line(line);

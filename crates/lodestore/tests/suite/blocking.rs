@@ -1,4 +1,5 @@
-//! Clients that wait for keys: order, time-outs, what feeds a key, chains, and that nothing gets lost.
+//! Clients that wait for keys: order, time-outs, what feeds a key, chains, and that nothing gets
+//! lost.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -72,11 +73,14 @@ fn a_wait_ends_when_its_time_is_over() {
         assert_eq!(client.run(&words), Value::NullArray, "{line}");
         let took = began.elapsed();
         assert!(took >= Duration::from_millis(48), "{line}: {took:?}");
-        assert!(took < Duration::from_secs(5), "{line}: {took:?}");
+        assert!(took < Duration::from_secs(10), "{line}: {took:?}");
     }
     let mut resp3 = server.connect_resp3();
     assert_eq!(resp3.run(&["BLPOP", "k", "0.01"]), Value::Null);
-    client.check(&[("BLPOP k 0x1p-10", "nil"), ("BLPOP k 0.000001", "nil")]);
+    client.check(&[
+        ("BLPOP k 0x1p-10", "nil-array"),
+        ("BLPOP k 0.000001", "nil-array"),
+    ]);
     let not_a_float = "-ERR timeout is not a float or out of range";
     let too_long = "-ERR timeout is out of range";
     client.check(&[
@@ -259,7 +263,7 @@ fn transactions_do_not_block_and_feed_at_their_end() {
         ("BLMPOP 0 1 k LEFT", "+QUEUED"),
         ("BLMOVE k l LEFT LEFT 0", "+QUEUED"),
         ("BLMOVEM k l LEFT LEFT 0 EXACTLY 2 OBO", "+QUEUED"),
-        ("EXEC", "[nil nil nil nil]"),
+        ("EXEC", "[nil-array nil-array nil nil-array]"),
     ]);
     let mut client = blocked(&server, "BLPOP k 0");
     feeder.check(&[
@@ -340,7 +344,7 @@ fn a_client_that_leaves_takes_nothing() {
         ("RPUSH k x", ":1"),
         ("LLEN k", ":1"),
     ]);
-    assert!(killed.try_read().is_none());
+    assert!(killed.read_or_closed().is_none());
     wait_for_blocked(&mut feeder, 0);
     assert_eq!(
         info_value(&mut feeder, "clients", "total_blocking_keys"),
@@ -412,7 +416,7 @@ fn what_the_server_tells_about_waiting_clients() {
     forever.read();
     let stats = info_value(&mut other, "commandstats", "cmdstat_blpop");
     assert!(stats.starts_with("calls=1,"), "{stats}");
-    assert_eq!(show(&client.run(&["BLPOP", "a", "0.01"])), "nil");
+    assert_eq!(show(&client.run(&["BLPOP", "a", "0.01"])), "nil-array");
     let stats = info_value(&mut other, "commandstats", "cmdstat_blpop");
     assert!(stats.starts_with("calls=2,"), "{stats}");
     let listed = other.line("CLIENT LIST");
@@ -582,7 +586,8 @@ fn waits_for_different_types_share_a_key() {
     assert_eq!(show(&scores.read()), r#"["k" "n" "2"]"#);
 }
 
-/// Time-outs, CLIENT UNBLOCK and pushes race for the same waits: every element ends up with one client or stays.
+/// Time-outs, CLIENT UNBLOCK and pushes race for the same waits: every element ends up with one
+/// client or stays.
 #[test]
 fn the_end_of_a_wait_is_decided_once() {
     const CLIENTS: usize = 4;
@@ -658,9 +663,9 @@ fn resp3_and_databases_of_waiting_clients() {
     server.assert_replays();
 }
 
-/// Clients on several workers pass elements around a ring of lists, each with its own kind of wait, while others
-/// push, take and time out. At the end every element is in exactly one place, and a server that replays the log
-/// agrees.
+/// Clients on several workers pass elements around a ring of lists, each with its own kind of wait,
+/// while others push, take and time out. At the end every element is in exactly one place, and a
+/// server that replays the log agrees.
 #[test]
 fn nothing_is_lost_or_doubled_in_a_ring() {
     const LISTS: usize = 5;

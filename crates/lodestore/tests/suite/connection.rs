@@ -47,7 +47,7 @@ fn simple_ones() {
     ]);
     assert_eq!(field(&text(&client.run(&["CLIENT", "INFO"])), "db"), "15");
     assert_eq!(client.line("QUIT"), "+OK");
-    assert!(client.try_read().is_none(), "QUIT closes");
+    assert!(client.read_or_closed().is_none(), "QUIT closes");
 }
 
 #[test]
@@ -239,14 +239,14 @@ fn clients_are_killed() {
     let id = victim.integer("CLIENT ID");
     assert_eq!(client.line(&format!("CLIENT KILL ID {id}")), ":1");
     assert_eq!(client.line(&format!("CLIENT KILL ID {id}")), ":0");
-    assert!(victim.try_read().is_none());
+    assert!(victim.read_or_closed().is_none());
     let victim = server.connect();
     let line = {
         let mut victim = victim;
         let line = text(&victim.run(&["CLIENT", "INFO"]));
         let addr = field(&line, "addr");
         assert_eq!(client.line(&format!("CLIENT KILL {addr}")), "+OK");
-        assert!(victim.try_read().is_none());
+        assert!(victim.read_or_closed().is_none());
         addr
     };
     assert_eq!(
@@ -256,7 +256,7 @@ fn clients_are_killed() {
     // By default the client that asks is spared.
     assert_eq!(client.line("CLIENT KILL TYPE normal"), ":0");
     assert_eq!(client.line("CLIENT KILL TYPE normal SKIPME no"), ":1");
-    assert!(client.try_read().is_none());
+    assert!(client.read_or_closed().is_none());
 }
 
 #[test]

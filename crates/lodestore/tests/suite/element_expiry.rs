@@ -13,8 +13,8 @@ const WRONGTYPE: &str = "-WRONGTYPE Operation against a key holding the wrong ki
 /// How long what happens by itself may take.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// One of the three types. In the lines of these tests `@` stands for the first letter of its commands, `LIST` for
-/// the word before elements.
+/// One of the three types. In the lines of these tests `@` stands for the first letter of its
+/// commands, `LIST` for the word before elements.
 struct Kind {
     letter: &'static str,
     list: &'static str,
@@ -477,10 +477,10 @@ fn watched_keys_change_with_their_elements() {
         kind.run(&mut client, "@PEXPIRE k 20 LIST 1 a");
         client.check(&[("WATCH k", "+OK")]);
         wait_for(&mut server.connect(), &kind.words("LEN k"), ":2");
-        client.check(&[("MULTI", "+OK"), ("PING", "+QUEUED"), ("EXEC", "nil")]);
+        client.check(&[("MULTI", "+OK"), ("PING", "+QUEUED"), ("EXEC", "nil-array")]);
         client.check(&[("WATCH k", "+OK")]);
         kind.run(&mut server.connect(), "@EXPIRE k 100 LIST 1 b");
-        client.check(&[("MULTI", "+OK"), ("PING", "+QUEUED"), ("EXEC", "nil")]);
+        client.check(&[("MULTI", "+OK"), ("PING", "+QUEUED"), ("EXEC", "nil-array")]);
     }
 }
 

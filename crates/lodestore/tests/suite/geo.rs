@@ -87,9 +87,9 @@ fn places_of_members() {
         ("GEOHASH Sicily", "[]"),
         (
             "GEOPOS Sicily Palermo nobody",
-            "[[\"13.36138933897018433\" \"38.11555639549629859\"] nil]",
+            "[[\"13.36138933897018433\" \"38.11555639549629859\"] nil-array]",
         ),
-        ("GEOPOS none a b", "[nil nil]"),
+        ("GEOPOS none a b", "[nil-array nil-array]"),
         ("GEOPOS Sicily", "[]"),
         ("SET string x", "+OK"),
         ("GEODIST string a b", WRONG_TYPE),
@@ -106,10 +106,10 @@ fn places_of_members() {
     client.check(&[
         (
             "GEOPOS Sicily Palermo nobody",
-            "[[,13.361389338970184 ,38.1155563954963] nil]",
+            "[[,13.361389338970184 ,38.1155563954963] null]",
         ),
         ("GEODIST Sicily Palermo Catania", "\"166274.1516\""),
-        ("GEODIST Sicily Palermo nobody", "nil"),
+        ("GEODIST Sicily Palermo nobody", "null"),
     ]);
 }
 
@@ -380,7 +380,8 @@ fn around_the_end_of_the_map() {
             "GEOSEARCH k FROMLONLAT 179.99 10 BYBOX 20 1 km ASC",
             "[\"east\" \"west\"]",
         ),
-        // As in Redis: squares begin again behind the last meridian, but not at it, and do not reach over a pole.
+        // As in Redis: squares begin again behind the last meridian, but not at it, and do not
+        // reach over a pole.
         ("GEOSEARCH k FROMLONLAT 180 10 BYRADIUS 10 km", "[\"east\"]"),
         (
             "GEOSEARCH k FROMMEMBER north BYRADIUS 1200 km ASC",

@@ -18,6 +18,9 @@ const START_TRIES: usize = 5;
 /// How long one reply may take.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(20);
 
+/// Words of a request that the messages of failed tests show.
+const SHOWN_WORDS_MAX: usize = 8;
+
 /// What every server of the tests is started with, except those that ask for nothing.
 const USUAL: &[&str] = &["--save", "", "--appendonly", "yes"];
 
@@ -89,7 +92,7 @@ impl TestServer {
             if server.wait_until_ready() {
                 return server;
             }
-            // It ended by itself: somebody took the port meanwhile. The directory is still needed.
+            // The server ended: another process took the port. The directory is still needed.
             let mut ended = std::mem::ManuallyDrop::new(server);
             ended.kill();
         }
@@ -122,8 +125,11 @@ impl TestServer {
         let began = Instant::now();
         while began.elapsed() < START_TIMEOUT {
             if let Ok(stream) = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)) {
+                // The server may close the connection or answer LOADING before it is ready.
                 let mut client = Client::new(stream);
-                if client.run(&["PING"]) == Value::Simple(b"PONG".to_vec()) {
+                let is_sent = client.try_send(b"PING\r\n");
+                let reply = is_sent.then(|| client.read_or_closed()).flatten();
+                if reply == Some(Value::Simple(b"PONG".to_vec())) {
                     return true;
                 }
             } else if self.child.try_wait().expect("its state").is_some() {
@@ -221,7 +227,8 @@ impl TestServer {
         assert_eq!(dump(&mut self.connect()), dump(&mut other.connect()));
     }
 
-    /// Starts a killed server on its files and kills it after a while, in whatever it is doing then.
+    /// Starts a killed server on its files and kills it after a while, in whatever it is doing
+    /// then.
     pub(crate) fn start_and_kill(&mut self, after: Duration) {
         let next = Self::spawn(self.dir.clone(), self.setup.clone(), self.args.clone());
         std::thread::sleep(after);
@@ -299,8 +306,8 @@ pub(crate) fn dump(client: &mut Client) -> Vec<String> {
     lines
 }
 
-/// What a key holds, as text: elements without an order of their own are sorted, and each is followed by its
-/// deadline.
+/// What a key holds, as text: elements without an order of their own are sorted, and each is
+/// followed by its deadline.
 fn content(client: &mut Client, kind: &str, key: &[u8]) -> String {
     /// How to read, how many replies an element has, how to ask for its deadline.
     type Reading<'a> = (&'a [&'a [u8]], usize, Option<(&'a [u8], &'a [u8])>);
@@ -339,8 +346,8 @@ fn content(client: &mut Client, kind: &str, key: &[u8]) -> String {
     format!("[{}]", texts.join(", "))
 }
 
-/// Removes from a description of a stream what does not survive a restart: when consumers were seen, and how
-/// entries are spread over nodes.
+/// Removes from a description of a stream what does not survive a restart: when consumers were
+/// seen, and how entries are spread over nodes.
 fn hide_transient(value: &mut Value) {
     const TRANSIENT: [&[u8]; 4] = [
         b"seen-time",
@@ -354,7 +361,7 @@ fn hide_transient(value: &mut Value) {
     for at in 0..values.len() {
         let named = at.checked_sub(1).and_then(|name| values[name].as_bytes());
         if named.is_some_and(|name| TRANSIENT.contains(&name)) {
-            values[at] = Value::Null;
+            values[at] = Value::NullBulk;
         }
         hide_transient(&mut values[at]);
     }
@@ -430,6 +437,8 @@ fn parse_log(mut bytes: &[u8]) -> Vec<String> {
 pub(crate) struct Client {
     stream: TcpStream,
     input: Vec<u8>,
+    /// The newest request, for messages of failed tests.
+    request: String,
 }
 
 impl Client {
@@ -441,11 +450,18 @@ impl Client {
         Self {
             stream,
             input: Vec::new(),
+            request: String::new(),
         }
     }
 
     /// Sends a request without waiting for its reply.
     pub(crate) fn send(&mut self, words: &[&[u8]]) {
+        self.request = words
+            .iter()
+            .take(SHOWN_WORDS_MAX)
+            .map(|word| brief(word))
+            .collect::<Vec<_>>()
+            .join(" ");
         let mut request = format!("*{}\r\n", words.len()).into_bytes();
         for word in words {
             request.extend_from_slice(format!("${}\r\n", word.len()).as_bytes());
@@ -459,11 +475,16 @@ impl Client {
 
     /// Sends encoded requests. False when the server is gone.
     pub(crate) fn try_send(&mut self, bytes: &[u8]) -> bool {
+        self.request = brief(bytes);
         self.stream.write_all(bytes).is_ok()
     }
 
-    /// The next reply; nothing when the server is gone.
-    pub(crate) fn try_read(&mut self) -> Option<Value> {
+    /// The next reply; `None` when the server closes the connection instead.
+    ///
+    /// # Panics
+    ///
+    /// When neither happens within the time-out.
+    pub(crate) fn read_or_closed(&mut self) -> Option<Value> {
         loop {
             if let Some((value, used)) = decode(&self.input).expect("a reply") {
                 self.input.drain(..used);
@@ -474,28 +495,34 @@ impl Client {
                 Ok(0) => return None,
                 Ok(read) => self.input.extend_from_slice(&chunk[..read]),
                 Err(error) => match error.kind() {
-                    ErrorKind::WouldBlock | ErrorKind::TimedOut => panic!("no reply came in time"),
-                    _ => return None,
+                    ErrorKind::Interrupted => {}
+                    ErrorKind::ConnectionReset
+                    | ErrorKind::ConnectionAborted
+                    | ErrorKind::BrokenPipe => return None,
+                    ErrorKind::WouldBlock | ErrorKind::TimedOut => panic!(
+                        "no reply to {} within {REPLY_TIMEOUT:?}; received so far: {}",
+                        self.request,
+                        brief(&self.input)
+                    ),
+                    _ => panic!("reading the reply to {}: {error}", self.request),
                 },
             }
         }
     }
 
     /// The next reply.
+    ///
+    /// # Panics
+    ///
+    /// When none comes within the time-out, or the server closes the connection.
     pub(crate) fn read(&mut self) -> Value {
-        loop {
-            if let Some((value, used)) = decode(&self.input).expect("a reply") {
-                self.input.drain(..used);
-                return value;
-            }
-            let mut chunk = [0; 64 * 1024];
-            let read = self.stream.read(&mut chunk).unwrap_or(0);
-            if read == 0 {
-                // Closed: before the server is ready this is how an attempt ends.
-                return Value::Error(b"closed".to_vec());
-            }
-            self.input.extend_from_slice(&chunk[..read]);
-        }
+        let reply = self.read_or_closed();
+        reply.unwrap_or_else(|| {
+            panic!(
+                "the server closed the connection instead of a reply to {}",
+                self.request
+            )
+        })
     }
 
     /// Runs one request.
@@ -510,8 +537,8 @@ impl Client {
         self.run_bytes(&words)
     }
 
-    /// Runs a request written as one line, with quotes as in redis-cli; returns the reply as [`show`]
-    /// writes it.
+    /// Runs a request written as one line, with quotes as in redis-cli; returns the reply as
+    /// [`show`] writes it.
     pub(crate) fn line(&mut self, line: &str) -> String {
         let args = split_args(line.as_bytes()).expect("balanced quotes");
         let words: Vec<&[u8]> = args.as_args().iter().collect();
@@ -535,7 +562,18 @@ impl Client {
     }
 }
 
-/// A reply as text: `+OK`, `-ERR ...`, `:1`, `"bulk"`, `nil`, `[...]`, `{key: value}`, `~[...]`, `,1.5`, `#t`.
+/// The first bytes of a request or reply as text, for messages.
+fn brief(bytes: &[u8]) -> String {
+    const MAX_BYTES: usize = 200;
+    let shown = &bytes[..bytes.len().min(MAX_BYTES)];
+    let more = if shown.len() < bytes.len() { "..." } else { "" };
+    format!("{}{more}", quoted(shown))
+}
+
+/// A reply as text, each type of RESP in a form of its own: `+OK`, `-ERR ...`, `:1`, `"bulk"`,
+/// `[...]`, `nil` (`$-1`), `nil-array` (`*-1`); in RESP3 also `null`, `{key: value}`, `~[...]`,
+/// `>[...]`, `,1.5`, `#t`, `(123`, `=txt:"verbatim"`, `!"bulk error"` and `|{attribute: value}
+/// reply`.
 pub(crate) fn show(value: &Value) -> String {
     let list = |values: &[Value]| {
         let texts: Vec<String> = values.iter().map(show).collect();
@@ -543,25 +581,31 @@ pub(crate) fn show(value: &Value) -> String {
     };
     match value {
         Value::Simple(text) => format!("+{}", String::from_utf8_lossy(text)),
-        Value::Error(text) | Value::BulkError(text) => {
-            format!("-{}", String::from_utf8_lossy(text))
-        }
+        Value::Error(text) => format!("-{}", String::from_utf8_lossy(text)),
+        Value::BulkError(text) => format!("!{}", quoted(text)),
         Value::Integer(number) => format!(":{number}"),
-        Value::Bulk(bytes) | Value::Verbatim(_, bytes) => quoted(bytes),
-        Value::Null | Value::NullArray => "nil".to_owned(),
+        Value::Bulk(bytes) => quoted(bytes),
+        Value::Verbatim(format, text) => {
+            format!("={}:{}", String::from_utf8_lossy(format), quoted(text))
+        }
+        Value::Null => "null".to_owned(),
+        Value::NullBulk => "nil".to_owned(),
+        Value::NullArray => "nil-array".to_owned(),
         Value::Array(values) => list(values),
         Value::Set(values) => format!("~{}", list(values)),
         Value::Push(values) => format!(">{}", list(values)),
-        Value::Map(pairs) => {
-            let texts: Vec<String> = pairs
-                .iter()
-                .map(|(key, value)| format!("{}: {}", show(key), show(value)))
-                .collect();
-            format!("{{{}}}", texts.join(" "))
-        }
-        Value::Attribute(_, value) => show(value),
+        Value::Map(pairs) => show_pairs(pairs),
+        Value::Attribute(pairs, value) => format!("|{} {}", show_pairs(pairs), show(value)),
         Value::Double(number) => format!(",{number}"),
         Value::Boolean(value) => format!("#{}", if *value { 't' } else { 'f' }),
         Value::BigNumber(digits) => format!("({}", String::from_utf8_lossy(digits)),
     }
+}
+
+fn show_pairs(pairs: &[(Value, Value)]) -> String {
+    let texts: Vec<String> = pairs
+        .iter()
+        .map(|(key, value)| format!("{}: {}", show(key), show(value)))
+        .collect();
+    format!("{{{}}}", texts.join(" "))
 }

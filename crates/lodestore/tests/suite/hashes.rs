@@ -89,10 +89,10 @@ fn replies_in_both_protocols() {
         ),
         ("HRANDFIELD h -2", "[\"f\" \"f\"]"),
         ("HRANDFIELD h", "\"f\""),
-        ("HRANDFIELD none", "nil"),
+        ("HRANDFIELD none", "null"),
         ("HRANDFIELD none 5 WITHVALUES", "[]"),
         ("HSCAN h 0", "[\"0\" [\"f\" \"v\"]]"),
-        ("HGET none f", "nil"),
+        ("HGET none f", "null"),
     ]);
 }
 

@@ -34,8 +34,8 @@ fn pushes_and_pops() {
         ("LPOP l 9223372036854775807", r#"["a"]"#),
         ("EXISTS l", ":0"),
         ("LPOP l", "nil"),
-        ("LPOP l 1", "nil"),
-        ("RPOP l 0", "nil"),
+        ("LPOP l 1", "nil-array"),
+        ("RPOP l 0", "nil-array"),
         ("LLEN l", ":0"),
         ("LPOP l -1", NOT_POSITIVE),
         ("RPOP l abc", NOT_POSITIVE),
@@ -54,13 +54,13 @@ fn pushes_and_pops() {
     ]);
     // The kinds of null differ in RESP2.
     for (line, reply) in [
-        ("LPOP none", Value::Null),
+        ("LPOP none", Value::NullBulk),
         ("LPOP none 1", Value::NullArray),
         ("LMPOP 1 none LEFT", Value::NullArray),
-        ("LMOVE none none LEFT LEFT", Value::Null),
+        ("LMOVE none none LEFT LEFT", Value::NullBulk),
         ("LMOVEM none none LEFT LEFT", Value::NullArray),
-        ("LINDEX none 0", Value::Null),
-        ("LPOS none a", Value::Null),
+        ("LINDEX none 0", Value::NullBulk),
+        ("LPOS none a", Value::NullBulk),
     ] {
         let words: Vec<&str> = line.split(' ').collect();
         assert_eq!(client.run(&words), reply, "{line}");
@@ -208,9 +208,9 @@ fn moves_of_many() {
     let server = TestServer::start();
     let mut client = server.connect();
     client.check(&[
-        ("LMOVEM none to LEFT LEFT", "nil"),
-        ("LMOVEM none to LEFT LEFT COUNT 3 BULK", "nil"),
-        ("LMOVEM none to LEFT LEFT EXACTLY 3 OBO", "nil"),
+        ("LMOVEM none to LEFT LEFT", "nil-array"),
+        ("LMOVEM none to LEFT LEFT COUNT 3 BULK", "nil-array"),
+        ("LMOVEM none to LEFT LEFT EXACTLY 3 OBO", "nil-array"),
         ("RPUSH l 1 2 3 4 5 6 7 8", ":8"),
         ("LMOVEM l a LEFT RIGHT", r#"["1"]"#),
         ("LMOVEM l a LEFT LEFT COUNT 2 OBO", r#"["3" "2"]"#),
@@ -218,7 +218,7 @@ fn moves_of_many() {
         ("LMOVEM l a left left count 2 bulk", r#"["4" "5"]"#),
         ("LRANGE a 0 -1", r#"["4" "5" "3" "2" "1"]"#),
         ("LMOVEM l b RIGHT RIGHT COUNT 2 OBO", r#"["8" "7"]"#),
-        ("LMOVEM l b RIGHT LEFT EXACTLY 2 BULK", "nil"),
+        ("LMOVEM l b RIGHT LEFT EXACTLY 2 BULK", "nil-array"),
         ("LMOVEM l b RIGHT LEFT EXACTLY 1 BULK", r#"["6"]"#),
         ("EXISTS l", ":0"),
         ("LRANGE b 0 -1", r#"["6" "8" "7"]"#),
@@ -262,7 +262,7 @@ fn pops_from_several_keys() {
     let server = TestServer::start();
     let mut client = server.connect();
     client.check(&[
-        ("LMPOP 2 a b LEFT", "nil"),
+        ("LMPOP 2 a b LEFT", "nil-array"),
         ("RPUSH b 1 2 3 4", ":4"),
         ("RPUSH c 5", ":1"),
         ("LMPOP 3 a b c LEFT", r#"["b" ["1"]]"#),

@@ -1,7 +1,7 @@
 //! Data of Redis and Valkey is loaded here, and data of ours there: snapshots and logs.
 //!
-//! Runs with the servers whose programs the environment variable `LODESTORE_PEERS` names, with colons between them;
-//! without it there is nothing to test.
+//! Runs with the servers whose programs the environment variable `LODESTORE_PEERS` names, with
+//! colons between them; without it there is nothing to test.
 
 use std::path::{Path, PathBuf};
 
@@ -150,8 +150,8 @@ fn ours(dir: PathBuf, appendonly: &str) -> TestServer {
     TestServer::start_plain(dir, &args(appendonly))
 }
 
-/// Whether the server loads files that Lodestore writes by default: RDB version 11 is that of Redis 7.2. Older ones
-/// have fewer packed forms too.
+/// Whether the server loads files that Lodestore writes by default: RDB version 11 is that of Redis
+/// 7.2. Older ones have fewer packed forms too.
 fn loads_ours(client: &mut Client) -> bool {
     let info = client.run(&["INFO", "server"]);
     let info = String::from_utf8_lossy(info.as_bytes().expect("text")).into_owned();

@@ -286,7 +286,7 @@ fn popping() {
     server.assert_replays();
     let mut resp3 = server.connect_resp3();
     resp3.check(&[
-        ("SPOP none", "nil"),
+        ("SPOP none", "null"),
         ("SPOP none 3", "~[]"),
         ("DEL s", ":1"),
         ("SADD s a", ":1"),
@@ -335,7 +335,7 @@ fn random_members() {
     let mut resp3 = server.connect_resp3();
     resp3.check(&[
         ("SRANDMEMBER one 3", "[\"a\"]"),
-        ("SRANDMEMBER none", "nil"),
+        ("SRANDMEMBER none", "null"),
     ]);
 }
 

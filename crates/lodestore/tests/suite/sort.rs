@@ -46,7 +46,7 @@ fn numbers_and_texts() {
     let mut resp3 = server.connect_resp3();
     resp3.check(&[
         ("SORT set LIMIT 1 1", "[\"2\"]"),
-        ("SORT set GET x_*", "[nil nil nil]"),
+        ("SORT set GET x_*", "[null null null]"),
     ]);
 }
 

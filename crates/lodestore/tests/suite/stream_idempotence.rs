@@ -378,7 +378,7 @@ fn replies_have_bounds() {
             &format!("XREAD COUNT 0 MAXCOUNT 1 {ends} 0 0 0"),
             &format!("[{}]", stream("a", &[1])),
         ),
-        ("XREAD MAXCOUNT 1 STREAMS a 4", "nil"),
+        ("XREAD MAXCOUNT 1 STREAMS a 4", "nil-array"),
         (
             "XREAD MAXCOUNT 0 STREAMS a 0",
             "-ERR MAXCOUNT must be a positive integer",
@@ -406,7 +406,7 @@ fn replies_have_bounds() {
         ),
         ("XPENDING a g", r#"[:3 "1-0" "3-0" [["c" "3"]]]"#),
         ("XPENDING b g", r#"[:1 "1-0" "1-0" [["c" "1"]]]"#),
-        ("XPENDING c g", "[:0 nil nil nil]"),
+        ("XPENDING c g", "[:0 nil nil nil-array]"),
     ]);
     // What is read once more is not logged.
     server.assert_replays();

@@ -318,7 +318,7 @@ fn several_streams_are_read() {
         ("XREAD STREAMS s t 3 7", r#"[["t" [["7-1" ["g" "w"]]]]]"#),
         ("XREAD STREAMS s +", r#"[["s" [["3-0" ["f" "3"]]]]]"#),
         ("XREAD COUNT 0 STREAMS s 2", r#"[["s" [["3-0" ["f" "3"]]]]]"#),
-        ("XREAD STREAMS none +", "nil"),
+        ("XREAD STREAMS none +", "nil-array"),
         ("XREAD STREAMS s", "-ERR wrong number of arguments for 'xread' command"),
         (
             "XREAD STREAMS s t 0",
@@ -412,7 +412,7 @@ fn readers_wait_for_entries() {
     feeder.check(&[
         ("MULTI", "+OK"),
         ("XREAD BLOCK 0 STREAMS none $", "+QUEUED"),
-        ("EXEC", "[nil]"),
+        ("EXEC", "[nil-array]"),
     ]);
     let began = Instant::now();
     assert_eq!(
@@ -510,7 +510,7 @@ fn trims_heed_what_is_pending() {
         ("XTRIM keep MAXLEN 2 KEEPREF", ":4"),
         ("XPENDING keep g", r#"[:1 "3-0" "3-0" [["c" "1"]]]"#),
         ("XTRIM remove DELREF MAXLEN 2", ":4"),
-        ("XPENDING remove g", "[:0 nil nil nil]"),
+        ("XPENDING remove g", "[:0 nil nil nil-array]"),
         // 3-0 is pending, and 5-0 and 6-0 have not been read.
         ("XTRIM spare MAXLEN 0 ACKED", ":3"),
         ("XADD spare ACKED MINID 9 7-0 f v", r#""7-0""#),

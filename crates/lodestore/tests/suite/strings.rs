@@ -49,7 +49,7 @@ fn set_and_get() {
         ("GET k", "\"y\""),
     ]);
     let mut resp3 = server.connect_resp3();
-    resp3.check(&[("GET none", "nil"), ("GET k", "\"y\""), ("SET k z", "+OK")]);
+    resp3.check(&[("GET none", "null"), ("GET k", "\"y\""), ("SET k z", "+OK")]);
 }
 
 #[test]

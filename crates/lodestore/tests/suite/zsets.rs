@@ -104,7 +104,7 @@ fn incrementing() {
     resp3.check(&[
         ("ZINCRBY n 2.5 a", ",2.5"),
         ("ZADD n INCR 1 a", ",3.5"),
-        ("ZADD n INCR NX 1 a", "nil"),
+        ("ZADD n INCR NX 1 a", "null"),
         ("ZADD n 4 a", ":0"),
     ]);
 }
@@ -175,7 +175,7 @@ fn ranges_by_rank_and_score() {
         ("ZRANK k d WITHSCORE", "[:3 \"2\"]"),
         ("ZREVRANK k f WITHSCORE", "[:0 \"inf\"]"),
         ("ZRANK k none", "nil"),
-        ("ZRANK k none WITHSCORE", "nil"),
+        ("ZRANK k none WITHSCORE", "nil-array"),
         ("ZRANK none d", "nil"),
         ("ZRANK k d x", SYNTAX),
         (
@@ -186,7 +186,7 @@ fn ranges_by_rank_and_score() {
     client.send(&[b"ZRANK", b"none", b"a", b"WITHSCORE"]);
     assert_eq!(client.read(), Value::NullArray);
     client.send(&[b"ZRANK", b"none", b"a"]);
-    assert_eq!(client.read(), Value::Null);
+    assert_eq!(client.read(), Value::NullBulk);
 }
 
 #[test]
@@ -233,7 +233,7 @@ fn resp3_has_doubles_and_pairs() {
     client.check(&[
         ("ZADD k 1 a 2.5 b inf c", ":3"),
         ("ZSCORE k b", ",2.5"),
-        ("ZMSCORE k a none c", "[,1 nil ,inf]"),
+        ("ZMSCORE k a none c", "[,1 null ,inf]"),
         ("ZRANGE k 0 1", "[\"a\" \"b\"]"),
         ("ZRANGE k 0 1 WITHSCORES", "[[\"a\" ,1] [\"b\" ,2.5]]"),
         (
@@ -325,7 +325,7 @@ fn popping() {
             "ZMPOP 2 k k2 max count 9",
             "[\"k2\" [[\"c\" \"3\"] [\"b\" \"2\"]]]",
         ),
-        ("ZMPOP 2 k k2 MAX", "nil"),
+        ("ZMPOP 2 k k2 MAX", "nil-array"),
         ("ZMPOP 0 k MIN", "-ERR numkeys should be greater than 0"),
         ("ZMPOP x k MIN", "-ERR numkeys should be greater than 0"),
         ("ZMPOP 2 k MIN", SYNTAX),
@@ -807,8 +807,8 @@ fn waits_end() {
     let server = TestServer::start();
     let mut client = server.connect();
     client.check(&[
-        ("BZPOPMIN k 0.01", "nil"),
-        ("BZMPOP 0.01 1 k MIN", "nil"),
+        ("BZPOPMIN k 0.01", "nil-array"),
+        ("BZMPOP 0.01 1 k MIN", "nil-array"),
         (
             "BZPOPMIN k x",
             "-ERR timeout is not a float or out of range",
@@ -834,7 +834,7 @@ fn waits_end() {
         ("BZMPOP 0 1 k MAX", "+QUEUED"),
         (
             "EXEC",
-            "[nil :2 [\"k\" \"a\" \"1\"] [\"k\" [[\"b\" \"2\"]]] nil]",
+            "[nil-array :2 [\"k\" \"a\" \"1\"] [\"k\" [[\"b\" \"2\"]]] nil-array]",
         ),
     ]);
     client.send(&[b"BZPOPMIN", b"k", b"0.01"]);

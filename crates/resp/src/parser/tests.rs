@@ -3,7 +3,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::args::Args;
 
-/// What a connection's stream turned out to be: requests as lists of arguments, and the error that ended it.
+/// What a connection's stream turned out to be: requests as lists of arguments, and the error that
+/// ended it.
 #[derive(Debug, Default, PartialEq)]
 struct Heard {
     requests: Vec<Vec<Vec<u8>>>,
@@ -321,7 +322,7 @@ fn request() -> impl Strategy<Value = (Vec<u8>, Vec<Vec<u8>>)> {
         let mut bytes = Vec::new();
         match form {
             0 => {
-                let words: Vec<String> = args.iter().map(|arg| text::quoted(arg)).collect();
+                let words: Vec<String> = args.iter().map(|arg| crate::quoted(arg)).collect();
                 bytes.extend_from_slice(words.join(" ").as_bytes());
                 bytes.extend_from_slice(if args.len() % 2 == 0 { b"\n" } else { b"\r\n" });
             }

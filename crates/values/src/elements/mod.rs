@@ -3,8 +3,7 @@
 mod ahead;
 mod block;
 
-use crate::deadlines::Deadlines;
-use crate::hash::FieldDeadline;
+use crate::deadlines::{Deadlines, FieldDeadline};
 use crate::hash_seed::{Ahead, Scatter, hash_of};
 use crate::table::{Found, HashOf, Slot, Table};
 use ahead::Delay;

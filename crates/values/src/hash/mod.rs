@@ -6,6 +6,7 @@
 #[cfg(test)]
 mod tests;
 
+use crate::deadlines::FieldDeadline;
 use crate::distinct::all_distinct;
 use crate::elements::{Block, Elements};
 use crate::hash_seed::{AHEAD_MIN, Ahead};
@@ -14,17 +15,6 @@ use crate::malformed::Malformed;
 use crate::owner::{Editing, Owner};
 use crate::{Element, Thresholds};
 use std::fmt;
-
-/// What a write does with the deadline of a field.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FieldDeadline {
-    /// The field lives for ever.
-    Clear,
-    /// The field keeps the deadline it has.
-    Keep,
-    /// Absolute unix milliseconds.
-    At(u64),
-}
 
 /// A hash: eight bytes that own one of the two forms.
 #[repr(transparent)]

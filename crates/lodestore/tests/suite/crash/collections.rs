@@ -130,7 +130,7 @@ impl Collections {
                     true => self.list.pop_front(),
                     false => self.list.pop_back(),
                 };
-                popped.map_or(Value::Null, Value::Bulk)
+                popped.map_or(Value::NullBulk, Value::Bulk)
             }
             Change::Add(name) => count(self.set.insert(name.clone())),
             Change::Remove(name) => count(self.set.remove(name)),

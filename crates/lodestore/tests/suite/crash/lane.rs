@@ -60,8 +60,9 @@ pub(super) struct Tally {
     pub(super) seen: i64,
 }
 
-/// A connection with keys of its own. Nobody else writes them, so that the state after a crash must be
-/// the state after some prefix of what was sent, and that prefix must cover what was acknowledged.
+/// A connection with keys of its own. Nobody else writes them, so that the state after a crash must
+/// be the state after some prefix of what was sent, and that prefix must cover what was
+/// acknowledged.
 pub(super) struct Lane {
     number: usize,
     random: Random,
@@ -212,7 +213,8 @@ impl Lane {
         }
     }
 
-    /// Compares with what a restarted server holds, and goes on from there. Returns the number of keys.
+    /// Compares with what a restarted server holds, and goes on from there. Returns the number of
+    /// keys.
     pub(super) fn compare(&mut self, client: &mut Client) -> usize {
         let found = self.held(client);
         let mut state = self.acked.clone();
@@ -257,7 +259,7 @@ impl Lane {
                 let deadline = u64::try_from(deadline).ok();
                 found.insert(key, (bytes.to_vec(), deadline));
             } else {
-                assert_eq!((value, deadline), (Value::Null, -2), "{name}");
+                assert_eq!((value, deadline), (Value::NullBulk, -2), "{name}");
             }
         }
         State {
@@ -272,13 +274,13 @@ fn read_last(client: &mut Client, step: &Step) -> Option<Value> {
     let queued = match step {
         Step::Both(..) => 3,
         Step::SharedPair => 2,
-        _ => return client.try_read(),
+        _ => return client.read_or_closed(),
     };
-    assert_eq!(client.try_read()?, Value::Simple(b"OK".to_vec()));
+    assert_eq!(client.read_or_closed()?, Value::Simple(b"OK".to_vec()));
     for _ in 0..queued {
-        assert_eq!(client.try_read()?, Value::Simple(b"QUEUED".to_vec()));
+        assert_eq!(client.read_or_closed()?, Value::Simple(b"QUEUED".to_vec()));
     }
-    client.try_read()
+    client.read_or_closed()
 }
 
 fn note(tally: &mut Tally, reply: &Value) {
@@ -317,7 +319,7 @@ fn apply(state: &mut State, step: &Step) -> Option<Value> {
         }
         Step::Get(key) => match state.get(key) {
             Some((value, _)) => Value::Bulk(value.clone()),
-            None => Value::Null,
+            None => Value::NullBulk,
         },
         Step::Both(value, counter) => {
             for key in BOTH {

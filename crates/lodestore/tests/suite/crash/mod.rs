@@ -1,7 +1,7 @@
 //! Kills the server at random moments and compares what comes back with what was acknowledged.
 //!
-//! `LODESTORE_CRASH_ROUNDS` sets the number of rounds (100 for a full run), `LODESTORE_TEST_SEED` repeats
-//! the choices of a run (not the moments at which the kernel stops the process).
+//! `LODESTORE_CRASH_ROUNDS` sets the number of rounds (100 for a full run), `LODESTORE_TEST_SEED`
+//! repeats the choices of a run (not the moments at which the kernel stops the process).
 
 mod collections;
 mod lane;
@@ -75,8 +75,8 @@ fn options(policy: &str, workers: u64) -> Vec<&str> {
     options
 }
 
-/// Writes on all lanes; after a random time, in every second round with a rewrite of the log under way,
-/// the server is killed.
+/// Writes on all lanes; after a random time, in every second round with a rewrite of the log under
+/// way, the server is killed.
 fn write_until_killed(server: &mut TestServer, lanes: &mut [Lane], random: &mut Random) {
     let write_ms = 5 + random.below(250);
     let rewrite_ms = random.below(2 * write_ms);

@@ -1,8 +1,9 @@
-//! Queues as they are built on streams and lists: what was promised to their clients holds after kills.
+//! Queues as they are built on streams and lists: what was promised to their clients holds after
+//! kills.
 //!
-//! A producer adds each job once, some through a sorted set of delayed ones; two groups of consumers read the
-//! stream, fail now and then and take over from each other; trims spare what is not acknowledged. A worker moves
-//! jobs from one list to another while it has them.
+//! A producer adds each job once, some through a sorted set of delayed ones; two groups of
+//! consumers read the stream, fail now and then and take over from each other; trims spare what is
+//! not acknowledged. A worker moves jobs from one list to another while it has them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
@@ -113,8 +114,8 @@ impl Default for Queue {
     }
 }
 
-/// What a client does again and again; nothing when its connection is broken. The number is its own among the
-/// clients of its kind.
+/// What a client does again and again; nothing when its connection is broken. The number is its own
+/// among the clients of its kind.
 type Step = fn(&Queue, &mut Client, usize, &mut Random) -> Option<()>;
 
 impl Queue {
@@ -322,7 +323,8 @@ impl Queue {
         }
     }
 
-    /// Finishes a job of a list that was handed out by a command sent at `asked_at`, or fails and gives it back.
+    /// Finishes a job of a list that was handed out by a command sent at `asked_at`, or fails and
+    /// gives it back.
     fn finish(
         &self,
         client: &mut Client,
@@ -419,12 +421,13 @@ fn ask(client: &mut Client, words: &[&str]) -> Option<Value> {
     let mut bytes = Vec::new();
     encode(&mut bytes, words);
     let sent = client.try_send(&bytes);
-    let reply = sent.then(|| client.try_read()).flatten()?;
+    let reply = sent.then(|| client.read_or_closed()).flatten()?;
     assert!(!reply.is_error(), "{words:?}: {reply:?}");
     Some(reply)
 }
 
-/// Runs commands in MULTI and EXEC, sent at once. Nothing when the server is gone, and nobody knows.
+/// Runs commands in MULTI and EXEC, sent at once. Nothing when the server is gone, and nobody
+/// knows.
 fn transaction(client: &mut Client, commands: &[&[&str]]) -> Option<Vec<Value>> {
     let mut bytes = Vec::new();
     encode(&mut bytes, &["MULTI"]);
@@ -434,10 +437,10 @@ fn transaction(client: &mut Client, commands: &[&[&str]]) -> Option<Vec<Value>> 
     encode(&mut bytes, &["EXEC"]);
     let sent = client.try_send(&bytes);
     for _ in 0..=commands.len() {
-        let reply = sent.then(|| client.try_read()).flatten()?;
+        let reply = sent.then(|| client.read_or_closed()).flatten()?;
         assert!(!reply.is_error(), "{commands:?}: {reply:?}");
     }
-    let reply = client.try_read()?;
+    let reply = client.read_or_closed()?;
     let replies = reply.as_elements().expect("EXEC answers an array");
     assert!(!replies.iter().any(Value::is_error), "{replies:?}");
     Some(replies.to_vec())

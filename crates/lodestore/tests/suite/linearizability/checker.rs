@@ -1,9 +1,11 @@
-//! Decides whether a history of concurrent calls is linearizable: whether the calls could have happened
-//! one after the other, each at some instant between its invocation and its return, with these results.
+//! Decides whether a history of concurrent calls is linearizable: whether the calls could have
+//! happened one after the other, each at some instant between its invocation and its return, with
+//! these results.
 //!
-//! The algorithm is Wing and Gong's search (1993) with Lowe's cache of configurations (2017): go through
-//! the events in time; try each call that is open; remember which sets of linearized calls with which
-//! state led nowhere; when a return is met whose call is not linearized, take the last choice back.
+//! The algorithm is Wing and Gong's search (1993) with Lowe's cache of configurations (2017): go
+//! through the events in time; try each call that is open; remember which sets of linearized calls
+//! with which state led nowhere; when a return is met whose call is not linearized, take the last
+//! choice back.
 
 use std::collections::HashSet;
 use std::hash::Hash;
@@ -87,8 +89,8 @@ enum Event {
     Return(usize),
 }
 
-/// Invocations and returns in order of time, as a doubly linked list from which calls can be taken and
-/// to which they can be given back in reverse order.
+/// Invocations and returns in order of time, as a doubly linked list from which calls can be taken
+/// and to which they can be given back in reverse order.
 struct Events {
     /// Events by position; position 0 is the head, before all events.
     order: Vec<Event>,

@@ -1,5 +1,5 @@
-//! Many connections on several workers use few keys; what they saw must be explained by some order of
-//! their calls (see `checker`).
+//! Many connections on several workers use few keys; what they saw must be explained by some order
+//! of their calls (see `checker`).
 //!
 //! `LODESTORE_HISTORY_ROUNDS` sets the number of rounds, each on new keys.
 
@@ -22,7 +22,8 @@ const CONNECTIONS: u64 = 10;
 const CALLS: usize = 60;
 /// Pairs of keys that all connections of a round share.
 const OBJECTS: usize = 3;
-/// Configurations the checker tries per object; ordinary histories need about as many as they have calls.
+/// Configurations the checker tries per object; ordinary histories need about as many as they have
+/// calls.
 const SEARCH_LIMIT: usize = 2_000_000;
 
 #[test]
@@ -240,8 +241,9 @@ impl Player {
         });
     }
 
-    /// WATCH, GET, MULTI, SET, EXEC. The GET before WATCH tells whether the key changed between WATCH and
-    /// the GET that follows; then EXEC has to fail although the value it expects is there.
+    /// WATCH, GET, MULTI, SET, EXEC. The GET before WATCH tells whether the key changed between
+    /// WATCH and the GET that follows; then EXEC has to fail although the value it expects is
+    /// there.
     fn swap_watched(&mut self, object: usize, slot: usize, new: i64) {
         let (key, text) = (self.key(object, slot), new.to_string());
         let (mut before, mut expected) = (None, None);

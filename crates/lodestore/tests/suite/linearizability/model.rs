@@ -21,8 +21,8 @@ pub(super) enum Call {
         slot: usize,
         after: i64,
     },
-    /// Sets the key to `new` if it holds `expected`: WATCH .. EXEC, or SET IFEQ. No value ever comes
-    /// back, so an EXEC that failed means that another value is there.
+    /// Sets the key to `new` if it holds `expected`: WATCH .. EXEC, or SET IFEQ. No value ever
+    /// comes back, so an EXEC that failed means that another value is there.
     Swap {
         slot: usize,
         expected: Option<i64>,

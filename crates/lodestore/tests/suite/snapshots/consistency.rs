@@ -1,4 +1,5 @@
-//! Many snapshots beside many writers: each is the data of one instant, and that of its place in the log.
+//! Many snapshots beside many writers: each is the data of one instant, and that of its place in
+//! the log.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -187,8 +188,8 @@ fn cut_log(dir: &Path, offset: u64) -> PathBuf {
     target
 }
 
-/// Where in an increment a stream offset is, or its end. The increment begins at `reached`, which goes along. Lines
-/// between records do not count.
+/// Where in an increment a stream offset is, or its end. The increment begins at `reached`, which
+/// goes along. Lines between records do not count.
 fn position_of(bytes: &[u8], reached: &mut u64, offset: u64) -> usize {
     let mut at = 0;
     while *reached < offset && at < bytes.len() {

@@ -268,7 +268,8 @@ impl Content {
         self.single(db, key)
     }
 
-    /// The distinct values of the keys `prefix:0` to `prefix:count`, all of which must be there and no others.
+    /// The distinct values of the keys `prefix:0` to `prefix:count`, all of which must be there and
+    /// no others.
     fn values_of(&self, db: u32, prefix: &str, count: u64) -> BTreeSet<i64> {
         let keys = self.keys.keys().filter(|(number, _)| *number == db).count();
         assert_eq!(keys as u64, count, "keys of database {db}");

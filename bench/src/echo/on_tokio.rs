@@ -6,7 +6,7 @@ use anyhow::Result;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::echo::push_replies;
+use super::push_replies;
 use crate::replies::Counter;
 
 /// Serves on the current-thread runtime until the process is killed.

@@ -1,52 +1,9 @@
-//! Quoting of byte strings, and the splitting of lines into arguments that undoes it.
-//!
-//! Both follow Redis's `sdscatrepr` and `sdssplitargs`: MONITOR, the slow log, CONFIG REWRITE and the ACL
-//! file write quoted text; inline requests and configuration files are read with [`split_args`].
+//! Splitting a line into arguments, as Redis's `sdssplitargs` does: inline requests and
+//! configuration files are read with it. It undoes [`quoted`](crate::quoted).
 
 use std::fmt;
 
 use crate::args::OwnedArgs;
-
-/// `bytes` in double quotes, with everything but printable ASCII escaped.
-pub fn quoted(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(bytes.len() + 2);
-    text.push('"');
-    for &byte in bytes {
-        push_escaped(byte, &mut text);
-    }
-    text.push('"');
-    text
-}
-
-fn push_escaped(byte: u8, text: &mut String) {
-    match byte {
-        b'\\' | b'"' => {
-            text.push('\\');
-            text.push(char::from(byte));
-        }
-        b'\n' => text.push_str("\\n"),
-        b'\r' => text.push_str("\\r"),
-        b'\t' => text.push_str("\\t"),
-        0x07 => text.push_str("\\a"),
-        0x08 => text.push_str("\\b"),
-        0x20..=0x7e => text.push(char::from(byte)),
-        _ => {
-            text.push_str("\\x");
-            for digit in [byte >> 4, byte & 15] {
-                text.extend(char::from_digit(u32::from(digit), 16));
-            }
-        }
-    }
-}
-
-/// Whether `bytes` would not come back unchanged from [`split_args`] without being [`quoted`].
-///
-/// As in Redis, a string that only holds single quotes, or nothing at all, does not count as needing them.
-pub fn needs_quotes(bytes: &[u8]) -> bool {
-    bytes
-        .iter()
-        .any(|&byte| byte == b'\\' || byte == b'"' || !matches!(byte, 0x21..=0x7e))
-}
 
 /// A quote was opened and not closed before the end of the line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,9 +19,10 @@ impl std::error::Error for UnbalancedQuotes {}
 
 /// Splits a line into arguments the way a shell user expects.
 ///
-/// White space separates. Inside double quotes `\n`, `\r`, `\t`, `\b`, `\a` and `\xHH` are escapes and any other
-/// escaped byte stands for itself; inside single quotes only `\'` is one. Quoted and bare parts that touch
-/// are one argument: `a"b"'c'` is `abc`. A NUL byte ends the line, as the end of a C string.
+/// White space separates. Inside double quotes `\n`, `\r`, `\t`, `\b`, `\a` and `\xHH` are escapes
+/// and any other escaped byte stands for itself; inside single quotes only `\'` is one. Quoted and
+/// bare parts that touch are one argument: `a"b"'c'` is `abc`. A NUL byte ends the line, as the end
+/// of a C string.
 pub fn split_args(line: &[u8]) -> Result<OwnedArgs, UnbalancedQuotes> {
     let mut args = OwnedArgs::new();
     let mut at = 0;
@@ -97,7 +55,8 @@ fn read_arg(line: &[u8], at: &mut usize, bytes: &mut Vec<u8>) -> bool {
     loop {
         let byte = peek(line, *at);
         match byte {
-            // Vertical tab and form feed separate arguments only in front of one; this is Redis's rule.
+            // Vertical tab and form feed separate arguments only in front of one; this is Redis's
+            // rule.
             b' ' | b'\n' | b'\r' | b'\t' | 0 => return true,
             b'"' | b'\'' => {
                 *at += 1;
@@ -180,6 +139,7 @@ fn read_single_quoted(line: &[u8], at: &mut usize, bytes: &mut Vec<u8>) -> bool 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::quoted;
     use proptest::prelude::*;
 
     fn split(line: &[u8]) -> Vec<Vec<u8>> {
@@ -189,16 +149,6 @@ mod tests {
             .iter()
             .map(<[u8]>::to_vec)
             .collect()
-    }
-
-    #[test]
-    fn quotes_escape_everything_unprintable() {
-        assert_eq!(
-            quoted(b"a b\x00\xff\"\\\n\r\t\x07\x08\x7f"),
-            r#""a b\x00\xff\"\\\n\r\t\a\b\x7f""#
-        );
-        assert!(needs_quotes(b"a b") && needs_quotes(b"\x80") && needs_quotes(b"\\"));
-        assert!(!needs_quotes(b"plain-'text'"));
     }
 
     #[test]
@@ -253,12 +203,6 @@ mod tests {
         #[test]
         fn any_line_is_read_without_panic(line in prop::collection::vec(any::<u8>(), 0..80)) {
             let _ = split_args(&line);
-        }
-
-        #[test]
-        fn what_needs_no_quotes_splits_back(arg in "[!-~&&[^'\"\\\\]]{1,20}") {
-            prop_assert!(!needs_quotes(arg.as_bytes()));
-            prop_assert_eq!(split(arg.as_bytes()), [arg.as_bytes()]);
         }
     }
 }
