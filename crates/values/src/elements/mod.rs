@@ -6,7 +6,7 @@ mod block;
 use crate::deadlines::Deadlines;
 use crate::hash::FieldDeadline;
 use crate::hash_seed::{Ahead, Scatter, hash_of};
-use crate::table::{Found, HashOf, Slot, Table};
+use crate::table::{Found, HashOf, Slot, Table, cursor};
 use ahead::Delay;
 pub(crate) use block::Block;
 use std::ops::ControlFlow;
@@ -407,20 +407,23 @@ impl Elements {
         ahead::elements(&self.table).map(|start| self.block(start))
     }
 
-    /// Visits a few elements from a cursor on and returns the next cursor, as [`Table::scan`]; but they begin
-    /// at 0, and are small numbers: the table uses the upper 48 bits, and the lowest bit here tells the order.
-    /// A cursor from before the order changed starts again.
+    /// Visits a few elements from a cursor on and returns the next cursor, 0 at the end, with the
+    /// guarantees of [`crate::table`]. The first cursor is 0. The lowest bit of a cursor is the
+    /// order of the hashes, the 48 bits above it are a cursor of the table.
+    ///
+    /// A cursor of the order before [`Elements::reorder`] starts again: the positions of one order
+    /// mean nothing in the other. Such a scan visits every element, some of them twice.
     pub(crate) fn scan<'a>(&'a self, cursor: u64, mut visit: impl FnMut(Block<'a>)) -> u64 {
         let order = u64::from(!self.in_common_order());
-        let position = if cursor & 1 == order {
-            cursor >> 1 << 16
-        } else {
-            0
+        let (table_cursor, cursor_order) = (cursor >> 1, cursor & 1);
+        let Some(position) = cursor::to_position(table_cursor) else {
+            return 0;
         };
+        let position = if cursor_order == order { position } else { 0 };
         let visit = |start| visit(self.block(start));
         match self.table.scan(position, &self.hasher(), visit) {
             0 => 0,
-            next => next >> 16 << 1 | order,
+            next => cursor::from_position(next) << 1 | order,
         }
     }
 

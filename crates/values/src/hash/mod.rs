@@ -263,8 +263,10 @@ impl Hash {
         pack.into_iter().flatten().chain(visible.map(pair))
     }
 
-    /// Visits some fields from a cursor on and returns the next cursor, 0 at the end. What cursors promise
-    /// is said in [`crate::table`].
+    /// Visits some fields from a cursor on and returns the next cursor, 0 at the end. The packed
+    /// forms visit all fields; the large one gives the guarantees of [`crate::table`], but for a scan
+    /// during which a skewed table changes its order: it may visit fields twice. Cursors are below
+    /// 2^49.
     pub fn scan(
         &self,
         cursor: u64,

@@ -373,8 +373,10 @@ impl Set {
         }
     }
 
-    /// Visits some members from a cursor on and returns the next cursor, 0 at the end. What cursors promise
-    /// is said in [`crate::table`].
+    /// Visits some members from a cursor on and returns the next cursor, 0 at the end. The packed
+    /// forms visit all members; the large one gives the guarantees of [`crate::table`], but for a scan
+    /// during which a skewed table changes its order: it may visit members twice. Cursors are below
+    /// 2^49.
     pub fn scan(&self, cursor: u64, mut visit: impl FnMut(Element<'_>)) -> u64 {
         match self.form() {
             Form::Table(elements) => {

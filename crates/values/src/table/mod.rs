@@ -8,8 +8,8 @@
 //! * no rehash stall and no second table: growing rebuilds one segment of at most 4 KiB;
 //! * at most two cache misses for a hit (bucket, entry), both of which can be prefetched;
 //! * a fill of 0.75-0.85 of the bucket slots on average, at every size;
-//! * storage order is hash order at every size, so a position in the order (a hash value) is a
-//!   cursor that survives growth, splits, merges and shrinking;
+//! * storage order is hash order at every size, so a scan that continues at a position in
+//!   the order (a hash value) survives growth, splits, merges and shrinking;
 //! * no lookup allocates; memory returns as entries go, an empty table owns none.
 //!
 //! # Structure
@@ -45,16 +45,19 @@
 //! * Hashes should come from a keyed function. Equal hashes work, but are searched one by one.
 //!
 //! # What SCAN guarantees
-//! A cursor is a hash value. One call of [`Table::scan`] from cursor `c` that returns `c'` visits
-//! exactly the entries present at the call with `c <= hash < c'`, each once (`c'` = 0: to the end of
-//! the table), and `c'` is greater than `c`. Hence, over a sequence of calls from the first cursor
+//! A position is a hash value. One call of [`Table::scan`] from position `p` that returns `q` visits
+//! exactly the entries present at the call with `p <= hash < q`, each once (`q` = 0: to the end of
+//! the table), and `q` is greater than `p`. Hence, over a sequence of calls from the first position
 //! to 0, with any changes of the table between the calls:
 //! 1. an entry present from the first call to the last is visited exactly once;
 //! 2. an entry absent throughout is never visited;
 //! 3. an entry added or removed meanwhile is visited at most once; one that is removed and added
 //!    again may be visited once for each time it was there.
+//!
+//! Clients get positions as smaller integers: see [`cursor`].
 
 mod bucket;
+pub mod cursor;
 mod order;
 mod scan;
 mod segment;

@@ -10,7 +10,7 @@ use super::segment::{Segment, Word};
 use super::{Table, span};
 
 /// Bits of a tag.
-const TAG_BITS: u32 = 16;
+pub(super) const TAG_BITS: u32 = 16;
 
 /// A slot tells the bits of a hash that its segment skips and those of the tag. When the other table has a
 /// segment that is so many levels deeper, it takes hashing to find an entry there.

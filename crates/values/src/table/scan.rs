@@ -38,51 +38,52 @@ pub struct Stats {
 }
 
 impl Table {
-    /// Visits one home bucket's worth of entries from hash position `cursor` on and returns the
-    /// position after them, 0 at the end of the table. The first cursor is the table's prefix
-    /// followed by zero bits; all cursors carry that prefix. Guarantees: see the module.
+    /// Visits the entries of one home bucket from hash position `position` on and returns the
+    /// position after them, 0 at the end of the table. The first position is the table's prefix
+    /// followed by zero bits; all positions carry that prefix. Guarantees: see the module.
     ///
-    /// Returned cursors have their low 16 bits clear. `hasher` is asked only when the table merged
-    /// since the cursor was made, for the few entries whose tag agrees with it.
+    /// Returned positions have their lower 16 bits clear, which [`cursor`](super::cursor) relies on.
+    /// The scan hashes entries only when the table merged after the call that returned `position`:
+    /// the few entries whose tag is that of the position.
     pub fn scan(
         &self,
-        cursor: u64,
+        position: u64,
         hasher: &impl HashOf,
         mut visit: impl FnMut(NonNull<u8>),
     ) -> u64 {
-        let Some((_, word)) = self.locate(cursor) else {
+        let Some((_, word)) = self.locate(position) else {
             return 0;
         };
         let segment = self.view(word);
-        let tag = word.tag(cursor);
+        let tag = word.tag(position);
         let home = home_of(tag, segment.buckets.len());
-        // Below the tag the cursor may have bits that stored tags do not tell.
-        let finer = cursor << word.skip() << 16 != 0;
+        // Below the tag the position may have bits that stored tags do not tell.
+        let finer = position << word.skip() << 16 != 0;
         for packed in segment.words_of_home(home) {
             let Some(entry) = packed.entry() else {
                 continue;
             };
             let due = packed.tag() > tag
-                || packed.tag() == tag && (!finer || hasher.hash(entry) >= cursor);
+                || packed.tag() == tag && (!finer || hasher.hash(entry) >= position);
             if due {
                 visit(entry);
             }
         }
-        self.position_after(cursor, word, home)
+        self.position_after(position, word, home)
     }
 
-    /// The first hash position after a home bucket of the segment that `cursor` lies in; 0 when that
+    /// The first hash position after a home bucket of the segment that `position` lies in; 0 when that
     /// is beyond the table.
-    fn position_after(&self, cursor: u64, word: Word, home: usize) -> u64 {
+    fn position_after(&self, position: u64, word: Word, home: usize) -> u64 {
         let skip = word.skip();
         let kept = u64::MAX.checked_shl(64 - skip).unwrap_or(0);
         // The smallest tag with tag * buckets >> 16 > home; 65,536 after the last bucket.
         let next_tag = ((home as u64 + 1) << 16).div_ceil(word.buckets() as u64);
-        let Some(next) = (cursor & kept).checked_add(next_tag << (48 - skip)) else {
+        let Some(next) = (position & kept).checked_add(next_tag << (48 - skip)) else {
             return 0;
         };
         let prefix = u64::MAX.checked_shl(64 - self.prefix_bits).unwrap_or(0);
-        if (next ^ cursor) & prefix != 0 {
+        if (next ^ position) & prefix != 0 {
             0
         } else {
             next

@@ -7,7 +7,7 @@ use super::tree::{Bound, Entries, Tree};
 use crate::Element;
 use crate::deadlines::Deadlines;
 use crate::hash_seed::{Ahead, hash_of};
-use crate::table::{HashOf, Slot, Table, prefetch};
+use crate::table::{HashOf, Slot, Table, cursor, prefetch};
 use smallvec::SmallVec;
 use std::ops::Range;
 use std::ptr::NonNull;
@@ -375,11 +375,15 @@ impl Indexed {
     }
 
     pub(super) fn scan(&self, cursor: u64, mut visit: impl FnMut(Element<'_>, f64)) -> u64 {
-        self.table.scan(cursor, &ByText, |block| {
+        let Some(position) = cursor::to_position(cursor) else {
+            return 0;
+        };
+        let next = self.table.scan(position, &ByText, |block| {
             // SAFETY: members are live.
             let (text, score) = unsafe { Member::from_ptr(block).pair() };
             visit(text, score);
-        })
+        });
+        cursor::from_position(next)
     }
 
     pub(super) fn deadline(&self, text: &[u8]) -> Option<Option<u64>> {

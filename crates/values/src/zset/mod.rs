@@ -357,8 +357,9 @@ impl SortedSet {
         self.range(rank..rank + 1).next()
     }
 
-    /// Visits some members from a cursor on and returns the next cursor, 0 at the end. The packed form
-    /// visits everything; the large one gives the guarantees of [`table`](crate::table).
+    /// Visits some members from a cursor on and returns the next cursor, 0 at the end. The packed
+    /// form visits all members; the large one gives the guarantees of [`table`](crate::table).
+    /// Cursors are below 2^48.
     pub fn scan(&self, cursor: u64, mut visit: impl FnMut(Element<'_>, f64)) -> u64 {
         match self.form() {
             Form::Packed(view) => {

@@ -318,6 +318,7 @@ proptest! {
         let (mut seen, mut cursor) = (Vec::new(), 0);
         loop {
             cursor = set.scan(cursor, |member, score| seen.push(owned((member, score))));
+            assert!(cursor < 1 << 48);
             if cursor == 0 {
                 break;
             }
