@@ -12,10 +12,10 @@ pub(crate) struct Deadlines {
     entries: BTreeSet<(u64, NonNull<u8>)>,
 }
 
-// SAFETY: elements are never read here, only their addresses are compared; whoever reads them must make
-// sure that the thread may.
+// SAFETY: the index compares addresses of elements and never reads an element. Reading one through an
+// address takes an unsafe block of the caller's.
 unsafe impl Send for Deadlines {}
-// SAFETY: as above; methods taking &self only read.
+// SAFETY: methods taking &self only read the index, and never the elements.
 unsafe impl Sync for Deadlines {}
 
 /// Bytes of one entry of a B-tree, on average: nodes of up to 11 entries of 16 bytes with 16 bytes of

@@ -81,7 +81,7 @@ pub struct IntsetView<'a> {
 
 // SAFETY: a view is a `&[u8]` without its length.
 unsafe impl Send for IntsetView<'_> {}
-// SAFETY: as above.
+// SAFETY: a view is a `&[u8]` without its length.
 unsafe impl Sync for IntsetView<'_> {}
 
 /// The bytes that a member needs.
@@ -112,7 +112,8 @@ macro_rules! stored {
         impl Stored for $kind {
             #[inline(always)]
             unsafe fn read(at: *const u8) -> Self {
-                // SAFETY: by contract; arrays of bytes have no alignment.
+                // SAFETY: the caller passes the address of a readable member; arrays of bytes have
+                // no alignment.
                 Self::from_le_bytes(unsafe { at.cast::<[u8; size_of::<Self>()]>().read() })
             }
         }
@@ -122,23 +123,25 @@ macro_rules! stored {
 stored!(i16, i32, i64);
 
 impl<'a> IntsetView<'a> {
+    /// One of the two numbers of the header.
     #[inline]
-    fn header(self, index: usize) -> usize {
-        // SAFETY: both numbers of the header are always there.
-        let bytes = unsafe { self.start.as_ptr().add(index * 4).cast::<[u8; 4]>().read() };
+    fn header<const INDEX: usize>(self) -> usize {
+        const { assert!(INDEX < 2) };
+        // SAFETY: every intset begins with a header of two numbers, 4 bytes each.
+        let bytes = unsafe { self.start.as_ptr().add(INDEX * 4).cast::<[u8; 4]>().read() };
         u32::from_le_bytes(bytes) as usize
     }
 
     /// The bytes of each member.
     #[inline]
     fn width(self) -> usize {
-        self.header(0)
+        self.header::<0>()
     }
 
     /// The number of members.
     #[inline]
     pub fn len(self) -> usize {
-        self.header(1)
+        self.header::<1>()
     }
 
     /// True without members.
@@ -150,7 +153,7 @@ impl<'a> IntsetView<'a> {
     /// The whole intset as it is stored, sent and saved.
     #[inline]
     pub fn bytes(self) -> &'a [u8] {
-        // SAFETY: by the invariant.
+        // SAFETY: an intset is a header and as many members of its width as the header says.
         unsafe {
             std::slice::from_raw_parts(self.start.as_ptr(), HEADER + self.width() * self.len())
         }
@@ -163,7 +166,7 @@ impl<'a> IntsetView<'a> {
     #[inline]
     unsafe fn member(self, index: usize) -> i64 {
         let width = self.width();
-        // SAFETY: by contract and the invariant.
+        // SAFETY: the index is below the length, and so many members follow the header.
         unsafe {
             let at = self.start.as_ptr().add(HEADER + width * index);
             match width {
@@ -290,7 +293,7 @@ impl Iterator for IntsetIter<'_> {
     #[inline]
     fn next(&mut self) -> Option<i64> {
         let index = self.indexes.next()?;
-        // SAFETY: by the invariant.
+        // SAFETY: an intset is a header and as many members of its width as the header says.
         Some(unsafe { self.view.member(index) })
     }
 
@@ -303,7 +306,7 @@ impl DoubleEndedIterator for IntsetIter<'_> {
     #[inline]
     fn next_back(&mut self) -> Option<i64> {
         let index = self.indexes.next_back()?;
-        // SAFETY: by the invariant.
+        // SAFETY: an intset is a header and as many members of its width as the header says.
         Some(unsafe { self.view.member(index) })
     }
 }
@@ -359,16 +362,17 @@ impl Intset {
         Ok(set)
     }
 
+    /// The address of a byte. It can be accessed when the offset is within the block.
     #[inline]
     fn at(&mut self, offset: usize) -> *mut u8 {
-        // SAFETY: all callers pass offsets within the block.
-        unsafe { self.block.as_ptr().add(offset) }
+        // Without a contract: computing an address outside of the block is no harm, only access is.
+        self.block.as_ptr().wrapping_add(offset)
     }
 
     #[inline]
     fn set_header(&mut self, width: usize, len: usize) {
         let header = (len as u64) << 32 | width as u64;
-        // SAFETY: the header is always there.
+        // SAFETY: every block begins with a header of 8 bytes.
         unsafe { self.at(0).cast::<[u8; 8]>().write(header.to_le_bytes()) };
     }
 
@@ -382,7 +386,7 @@ impl Intset {
         if old == new {
             return;
         }
-        // SAFETY: by contract; the new size is not zero.
+        // SAFETY: the block was allocated with `old`; the new size has a header, so is not zero.
         let block = unsafe { realloc(self.block.as_ptr(), old, new.size()) };
         self.block = NonNull::new(block).unwrap_or_else(|| handle_alloc_error(new));
     }
@@ -516,7 +520,8 @@ impl Intset {
 /// `width` bytes from `at` on can be written. `width` is 2, 4 or 8, and the value fits.
 #[inline]
 unsafe fn write_member(at: *mut u8, width: usize, value: i64) {
-    // SAFETY: by contract; arrays of bytes have no alignment. The casts keep the value, as it fits.
+    // SAFETY: `width` bytes can be written; arrays of bytes have no alignment. The casts keep the
+    // value, as it fits the width.
     unsafe {
         match width {
             2 => at.cast::<[u8; 2]>().write((value as i16).to_le_bytes()),

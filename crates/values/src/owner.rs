@@ -53,7 +53,7 @@ unsafe impl<T> Form for Box<T> {
     }
 
     unsafe fn from_raw(raw: NonNull<u8>) -> Self {
-        // SAFETY: by contract.
+        // SAFETY: `raw` came from `into_raw`, which leaked a box of this type, and owns it alone.
         unsafe { Box::from_raw(raw.cast().as_ptr()) }
     }
 
@@ -61,7 +61,7 @@ unsafe impl<T> Form for Box<T> {
     where
         T: 'a,
     {
-        // SAFETY: by contract.
+        // SAFETY: `raw` leads to the value of a leaked box, which nothing changes or frees during 'a.
         unsafe { raw.cast().as_ref() }
     }
 }
@@ -103,7 +103,7 @@ impl Owner {
     /// The owner was made from an `F`.
     #[inline]
     pub(crate) unsafe fn get<F: Form>(&self) -> F::Ref<'_> {
-        // SAFETY: by contract; the borrow of the owner keeps the form as it is.
+        // SAFETY: the owner was made from an `F`, and its borrow keeps the form as it is.
         unsafe { F::borrow(self.raw()) }
     }
 
@@ -113,7 +113,7 @@ impl Owner {
     /// The owner was made from an `F`.
     #[inline]
     pub(crate) unsafe fn edit<F: Form>(&mut self) -> Editing<'_, F> {
-        // SAFETY: by contract. The guard owns the form until it gives it back in its drop.
+        // SAFETY: the owner was made from an `F`, and it is borrowed alone as long as the guard. The guard owns the form until it gives it back in its drop.
         let form = ManuallyDrop::new(unsafe { F::from_raw(self.raw()) });
         Editing {
             owner: self,
@@ -128,7 +128,7 @@ impl Owner {
     /// The owner was made from an `F` and is not used again, except to be overwritten without a drop.
     #[inline]
     pub(crate) unsafe fn take<F: Form>(&mut self) -> F {
-        // SAFETY: by contract.
+        // SAFETY: the owner was made from an `F`, and gives up its ownership here.
         unsafe { F::from_raw(self.raw()) }
     }
 }

@@ -50,7 +50,7 @@ pub(super) fn first_other(bytes: &[u8], skipped: u8) -> Option<usize> {
     first_other_with(bytes, skipped, |block| {
         let mut seen = _mm256_setzero_si256();
         for lanes in block.as_chunks::<LANES>().0 {
-            // SAFETY: as above.
+            // SAFETY: the array has the 32 bytes that are read; they need no alignment.
             let bytes = unsafe { _mm256_loadu_si256(lanes.as_ptr().cast()) };
             seen = _mm256_or_si256(seen, _mm256_xor_si256(bytes, skipped_lanes));
         }

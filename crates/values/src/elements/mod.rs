@@ -34,7 +34,7 @@ pub(crate) struct Elements {
 
 // SAFETY: the struct owns the blocks that its table and its index point to; methods taking &self only read.
 unsafe impl Send for Elements {}
-// SAFETY: as above.
+// SAFETY: methods taking &self only read the blocks.
 unsafe impl Sync for Elements {}
 
 /// Hashes the keys of blocks.

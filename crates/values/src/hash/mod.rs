@@ -48,7 +48,7 @@ enum Form<'a> {
 
 // SAFETY: both forms are Send and Sync, and a hash owns the one it has alone.
 unsafe impl Send for Hash {}
-// SAFETY: as above.
+// SAFETY: methods taking &self only read the form.
 unsafe impl Sync for Hash {}
 
 impl Hash {

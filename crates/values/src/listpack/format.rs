@@ -337,7 +337,7 @@ pub(super) unsafe fn step(at: *const u8, room: usize) -> usize {
         // One addition from the byte to the next entry: who walks waits for little else.
         usize::from(first) - usize::from(SHORT_TEXT) + 2
     } else {
-        // SAFETY: by contract.
+        // SAFETY: `room` bytes can be read, the caller says.
         unsafe { read_wide(at, room) }.size
     }
 }
@@ -348,7 +348,7 @@ pub(super) unsafe fn step(at: *const u8, room: usize) -> usize {
 /// `room` bytes before `end` can be read, and [`HEADER`] bytes in front of them; `room` is not zero.
 #[inline(always)]
 pub(super) unsafe fn step_back(end: *const u8, room: usize) -> usize {
-    // SAFETY: by contract.
+    // SAFETY: the room is not zero, so the byte before `end` can be read.
     let last = unsafe { *end.sub(1) };
     if last < 0x80 {
         return (usize::from(last) + 1).min(room);
@@ -357,7 +357,7 @@ pub(super) unsafe fn step_back(end: *const u8, room: usize) -> usize {
     let mut bytes = 0;
     // At most five bytes are looked at; should the room be smaller, the header is in front of it.
     while bytes < 5 {
-        // SAFETY: by contract.
+        // SAFETY: with one byte of room and the header in front of it, five bytes can be read.
         let byte = unsafe { *end.sub(bytes + 1) };
         size |= usize::from(byte & 0x7F) << (7 * bytes);
         bytes += 1;

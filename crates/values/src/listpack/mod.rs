@@ -77,7 +77,8 @@ unsafe impl Form for Listpack {
     where
         Self: 'a,
     {
-        // SAFETY: by contract.
+        // SAFETY: `raw` is the block of a listpack, which begins with its length in use, and nothing
+        // changes or frees it during 'a.
         unsafe { View::from_raw(raw) }
     }
 }
@@ -168,10 +169,11 @@ impl Listpack {
         self.block = NonNull::new(block).unwrap_or_else(|| handle_alloc_error(new));
     }
 
+    /// The address of a byte. It can be accessed when the offset is within the block.
     #[inline]
     fn at(&mut self, offset: usize) -> *mut u8 {
-        // SAFETY: all callers pass offsets within the block.
-        unsafe { self.block.as_ptr().add(offset) }
+        // Without a contract: computing an address outside of the block is no harm, only access is.
+        self.block.as_ptr().wrapping_add(offset)
     }
 
     #[inline]

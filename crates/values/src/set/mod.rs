@@ -56,7 +56,7 @@ enum Form<'a> {
 
 // SAFETY: all forms are Send and Sync, and a set owns the one it has alone.
 unsafe impl Send for Set {}
-// SAFETY: as above.
+// SAFETY: methods taking &self only read the form.
 unsafe impl Sync for Set {}
 
 /// An iterator over the members of one of the forms.

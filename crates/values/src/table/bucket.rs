@@ -230,7 +230,8 @@ pub fn prefetch<T>(address: *const T) {
         _mm_prefetch::<_MM_HINT_T0>(address.cast());
     }
     #[cfg(all(target_arch = "aarch64", not(miri)))]
-    // SAFETY: as above; the instruction touches neither memory contents nor flags nor the stack.
+    // SAFETY: a prefetch has no architectural effect, whatever the address; the instruction touches
+    // neither memory contents nor flags nor the stack.
     unsafe {
         std::arch::asm!(
             "prfm pldl1keep, [{address}]",

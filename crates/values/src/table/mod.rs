@@ -64,6 +64,8 @@ mod segment;
 #[cfg(test)]
 mod tests;
 
+use std::marker::PhantomData;
+use std::ops::Deref;
 use std::ptr::NonNull;
 
 pub use bucket::prefetch;
@@ -141,10 +143,10 @@ pub struct Table {
     depth: u32,
 }
 
-// SAFETY: the table owns its segments exclusively and never dereferences entries; whoever does must
-// make sure that the thread may, as with any address.
+// SAFETY: the table owns its segments alone and never dereferences entries. Reading one through its
+// address takes an unsafe block of the caller's.
 unsafe impl Send for Table {}
-// SAFETY: as above; methods taking &self only read.
+// SAFETY: methods taking &self only read the segments, and never the entries.
 unsafe impl Sync for Table {}
 
 impl Table {
@@ -197,7 +199,7 @@ impl Table {
         let Some((_, word)) = self.locate(hash) else {
             return;
         };
-        let segment = self.view(word);
+        let segment = word.view();
         let tag = word.tag(hash);
         let home = home_of(tag, segment.buckets.len());
         let bucket = &segment.buckets[home];
@@ -241,7 +243,7 @@ impl Table {
     #[inline(always)]
     fn search(&self, hash: u64, mut wanted: impl FnMut(Slot) -> bool) -> Option<Slot> {
         let (index, word) = self.locate(hash)?;
-        let segment = self.view(word);
+        let segment = word.view();
         let tag = word.tag(hash);
         let home = home_of(tag, segment.buckets.len());
         let found = search_bucket(segment, home, tag, index, &mut wanted);
@@ -276,8 +278,8 @@ impl Table {
     /// When `ptr` is not 8-aligned or `slot` is stale.
     pub fn replace(&mut self, slot: Slot, ptr: NonNull<u8>) -> NonNull<u8> {
         assert!(bucket::is_packable(ptr), "entries must be 8-aligned");
-        let (_, word, tag) = self.check(slot);
-        self.view_mut(word)
+        let (first, tag) = self.check(slot);
+        self.segment_mut(first)
             .replace(slot.place, Packed::new(tag, ptr));
         slot.entry
     }
@@ -299,22 +301,22 @@ impl Table {
             let Some((index, word)) = self.locate(hash) else {
                 unreachable!("the directory has a word for every hash")
             };
-            let first = self.first_of(index, word);
+            let first = self.first_of(index, *word);
             let word = self.directory[first];
             if word.is_crowded() && self.grow(first, hasher) {
                 continue;
             }
             let packed = Packed::new(word.tag(hash), ptr);
-            if self.view_mut(word).place(packed) {
+            if self.segment_mut(first).place(packed) {
                 self.directory[first].add_len(false);
                 break;
             }
             let has_grown = match word.is_half_full() {
                 true => self.grow(first, hasher),
-                false => self.is_one_sided(word, hasher) && self.split(first, hasher),
+                false => self.is_one_sided(first, hasher) && self.split(first, hasher),
             };
             if !has_grown {
-                self.view_mut(word).push_overflow(packed);
+                self.segment_mut(first).push_overflow(packed);
                 break;
             }
         }
@@ -330,9 +332,9 @@ impl Table {
     /// When `slot` is stale.
     pub fn remove(&mut self, slot: Slot, hasher: &impl HashOf) -> NonNull<u8> {
         let _ = hasher;
-        let (first, word, _) = self.check(slot);
+        let (first, _) = self.check(slot);
         self.len -= 1;
-        if !self.view_mut(word).take(slot.place) {
+        if !self.segment_mut(first).take(slot.place) {
             self.directory[first].add_len(true);
         }
         if self.len == 0 {
@@ -370,33 +372,39 @@ impl Table {
 
     /// The directory index and word for a hash; none while the table is empty.
     #[inline(always)]
-    fn locate(&self, hash: u64) -> Option<(usize, Word)> {
+    fn locate(&self, hash: u64) -> Option<(usize, Listed<'_>)> {
         // Two shifts, because a shift by 64 (depth 0) would not be zero.
         let index = hash.wrapping_shl(self.prefix_bits) >> 1;
         let index = index.wrapping_shr(63u32.wrapping_sub(self.depth)) as usize;
-        self.directory.get(index).map(|word| (index, *word))
+        self.word(index).map(|word| (index, word))
     }
 
+    /// The word at a directory index.
     #[inline(always)]
-    fn view(&self, word: Word) -> Segment<'_> {
-        // SAFETY: words in use are those of the directory, whose segments live as long as they stand
-        // there; both change only through &mut self.
-        unsafe { word.view() }
+    fn word(&self, index: usize) -> Option<Listed<'_>> {
+        self.directory.get(index).map(|word| Listed {
+            word: *word,
+            table: PhantomData,
+        })
     }
 
+    /// The segment of a directory index, for change.
     #[inline(always)]
-    fn view_mut(&mut self, word: Word) -> SegmentMut<'_> {
-        // SAFETY: as for `view`, and &mut self keeps other views away.
-        unsafe { word.view_mut() }
+    fn segment_mut(&mut self, index: usize) -> SegmentMut<'_> {
+        // SAFETY: every segment in the directory is live: `install` and `insert` put new ones there,
+        // and `retire` and `clear` free those that it has no more. &mut self excludes other views.
+        unsafe { self.directory[index].view_mut() }
     }
 
-    /// First directory index, word and tag of a slot; panics when the slot is stale.
-    fn check(&self, slot: Slot) -> (usize, Word, u16) {
+    /// First directory index and tag of a slot; panics when the slot is stale.
+    fn check(&self, slot: Slot) -> (usize, u16) {
         let index = slot.directory as usize;
-        let word = self.directory[index];
-        let packed = self.view(word).at(slot.place);
+        let Some(word) = self.word(index) else {
+            unreachable!("stale slot")
+        };
+        let packed = word.view().at(slot.place);
         assert!(packed.entry() == Some(slot.entry), "stale slot");
-        (self.first_of(index, word), word, packed.tag())
+        (self.first_of(index, *word), packed.tag())
     }
 
     /// The first of the directory indexes that name this segment.
@@ -417,12 +425,27 @@ impl Table {
         self.account(word);
     }
 
-    /// Frees a segment whose directory places have been given to others.
-    fn retire(&mut self, word: Word) {
+    /// Frees a segment.
+    ///
+    /// # Safety
+    /// Its directory places have been given to others, and no copy of the word is used again.
+    unsafe fn retire(&mut self, word: Word) {
         self.segments -= 1;
         self.lines -= word.buckets() + 1;
-        // SAFETY: no directory place names it any more, and &mut self excludes views.
+        // SAFETY: the segment was in the directory until now, hence live, and &mut self excludes views.
         unsafe { word.free() };
+    }
+
+    /// The words of all entries of a segment.
+    fn gather(&self, index: usize) -> Gathered {
+        self.word(index)
+            .map_or_else(Gathered::new, |word| word.view().gather())
+    }
+
+    /// Number of entries in the overflow list of a segment.
+    fn overflow_len(&self, index: usize) -> usize {
+        self.word(index)
+            .map_or(0, |word| word.view().overflow_len())
     }
 
     /// Words that the directory may have.
@@ -433,8 +456,11 @@ impl Table {
     /// Whether nearly all entries of a segment without room for one more are in one half of its range, so that a
     /// split gets nearer to where they can be told apart. When the tags tell none apart, two real hashes must
     /// say that a directory that is allowed will. Looked at now and then only, because it reads the whole segment.
-    fn is_one_sided(&self, word: Word, hasher: &impl HashOf) -> bool {
-        let segment = self.view(word);
+    fn is_one_sided(&self, index: usize, hasher: &impl HashOf) -> bool {
+        let Some(word) = self.word(index) else {
+            return false;
+        };
+        let segment = word.view();
         if !segment.overflow_len().is_multiple_of(bucket::SLOTS) {
             return false;
         }
@@ -475,9 +501,10 @@ impl Table {
     /// Builds a segment anew, with at least so many buckets. Entries are not read.
     fn rebuild(&mut self, first: usize, at_least: usize) {
         let old = self.directory[first];
-        let words = self.view(old).gather();
+        let words = self.gather(first);
         self.install(first, Word::build(&words, old.skip(), at_least));
-        self.retire(old);
+        // SAFETY: the new segment has all places of the old one, and `old` is not used again.
+        unsafe { self.retire(old) };
     }
 
     /// Parts a segment in two by the next hash bit. False when the directory may not grow for that.
@@ -494,7 +521,7 @@ impl Table {
             self.double_directory();
             first *= 2;
         }
-        let words = self.view(old).gather();
+        let words = self.gather(first);
         let mut halves = [Gathered::new(), Gathered::new()];
         for (i, packed) in words.iter().enumerate() {
             if let Some(ahead) = words.get(i + SPLIT_LOOKAHEAD).and_then(|word| word.entry()) {
@@ -509,7 +536,8 @@ impl Table {
         let [low, high] = halves.map(|half| Word::build(&half, skip, 1));
         self.install(first, low);
         self.install(first + span(self.depth, skip - self.prefix_bits), high);
-        self.retire(old);
+        // SAFETY: the two halves have all places of the old segment, and `old` is not used again.
+        unsafe { self.retire(old) };
         if skip - self.prefix_bits == self.depth {
             self.deepest += 2;
         }
@@ -518,11 +546,11 @@ impl Table {
 
     /// After a removal left a segment sparse: merges it with its buddy or gives it fewer buckets.
     fn shrink(&mut self, first: usize) {
-        let word = self.directory[first];
         if self.merge(first) {
             return;
         }
-        let entries = word.len() + self.view(word).overflow_len();
+        let word = self.directory[first];
+        let entries = word.len() + self.overflow_len(first);
         let wanted = size_for(entries);
         if wanted < word.buckets() {
             self.rebuild(first, wanted);
@@ -542,18 +570,21 @@ impl Table {
         let pair = [self.directory[low], self.directory[low + width]];
         if pair[0].skip() != pair[1].skip()
             || pair[0].len() + pair[1].len() > MERGE_ENTRIES
-            || pair.iter().any(|word| self.view(*word).overflow_len() > 0)
+            || self.overflow_len(low) + self.overflow_len(low + width) > 0
         {
             return false;
         }
         let mut words = Gathered::new();
-        for (side, word) in pair.iter().enumerate() {
+        for (side, index) in [low, low + width].into_iter().enumerate() {
             let side = (side as u16) << 15;
-            let half = self.view(*word).gather();
+            let half = self.gather(index);
             words.extend(half.iter().map(|w| w.with_tag(w.tag() >> 1 | side)));
         }
         self.install(low, Word::build(&words, word.skip() - 1, 1));
-        pair.iter().for_each(|word| self.retire(*word));
+        for word in pair {
+            // SAFETY: the joint segment has all places of both, and their words are not used again.
+            unsafe { self.retire(word) };
+        }
         if depth == self.depth {
             self.deepest -= 2;
             self.halve_directory();
@@ -587,6 +618,33 @@ impl Table {
 impl Drop for Table {
     fn drop(&mut self) {
         self.clear();
+    }
+}
+
+/// A word of a table's directory, borrowed with the table. The directory has only live segments, and
+/// both change only through `&mut Table`: so the segment is live and unchanged during `'t`.
+#[derive(Clone, Copy)]
+struct Listed<'t> {
+    word: Word,
+    table: PhantomData<&'t Table>,
+}
+
+impl<'t> Listed<'t> {
+    /// The segment, for reading.
+    #[inline(always)]
+    fn view(self) -> Segment<'t> {
+        // SAFETY: the segment is live and unchanged during 't, because only `Table::word` makes
+        // values of this type, from words of the directory.
+        unsafe { self.word.view() }
+    }
+}
+
+impl Deref for Listed<'_> {
+    type Target = Word;
+
+    #[inline(always)]
+    fn deref(&self) -> &Word {
+        &self.word
     }
 }
 

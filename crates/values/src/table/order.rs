@@ -35,7 +35,7 @@ impl Table {
     /// were added in their order, or when all begin with the same bits.
     pub(crate) fn is_skewed(&self, hash: u64) -> bool {
         let located = self.locate(hash);
-        located.is_some_and(|(_, word)| self.view(word).overflow_len() >= SKEWED_OVERFLOW)
+        located.is_some_and(|(_, word)| word.view().overflow_len() >= SKEWED_OVERFLOW)
     }
 
     /// A table of other entries under the same hashes: `copy` is given each entry and returns the other.
@@ -44,8 +44,8 @@ impl Table {
         table.depth = self.depth;
         table.directory.reserve_exact(self.directory.len());
         // While words are missing the table would not be well-formed, but it can be dropped.
-        while let Some(&word) = self.directory.get(table.directory.len()) {
-            let mut words = self.view(word).gather();
+        while let Some(word) = self.word(table.directory.len()) {
+            let mut words = word.view().gather();
             for packed in &mut words {
                 if let Some(entry) = packed.entry() {
                     *packed = Packed::new(packed.tag(), copy(entry));
@@ -71,18 +71,18 @@ impl Table {
     ) -> ControlFlow<()> {
         debug_assert!(self.prefix_bits == 0 && other.prefix_bits == 0);
         let mut index = 0;
-        while let Some(&word) = self.directory.get(index) {
+        while let Some(word) = self.word(index) {
             // Two shifts, because a shift by 64 (depth 0) would not be zero.
             let hash = (index as u64) << (63 - self.depth) << 1;
             index += span(self.depth, word.skip());
-            let mine = self.view(word);
+            let mine = word.view();
             let known = word.skip() + TAG_BITS;
             let hash_of = |packed: Packed| hash | u64::from(packed.tag()) << (64 - known);
             match other.locate(hash) {
                 None => meet_all(mine, |_| Found::Nothing, &mut visit)?,
                 // All hashes of this segment lie in one segment of the other table.
                 Some((_, theirs)) if theirs.skip() <= word.skip() => {
-                    let segment = other.view(theirs);
+                    let segment = theirs.view();
                     let meet = |packed| first_in(segment, theirs.tag(hash_of(packed)));
                     meet_all(mine, meet, &mut visit)?;
                 }
@@ -100,7 +100,7 @@ impl Table {
         let Some((_, word)) = self.locate(hash) else {
             return Found::Nothing;
         };
-        let segment = self.view(word);
+        let segment = word.view();
         let tag = word.tag(hash);
         let unknown = (word.skip() + TAG_BITS).saturating_sub(known);
         if unknown == 0 {

@@ -54,7 +54,7 @@ impl Table {
         let Some((_, word)) = self.locate(position) else {
             return 0;
         };
-        let segment = self.view(word);
+        let segment = word.view();
         let tag = word.tag(position);
         let home = home_of(tag, segment.buckets.len());
         // Below the tag the position may have bits that stored tags do not tell.
@@ -69,7 +69,7 @@ impl Table {
                 visit(entry);
             }
         }
-        self.position_after(position, word, home)
+        self.position_after(position, *word, home)
     }
 
     /// The first hash position after a home bucket of the segment that `position` lies in; 0 when that
@@ -97,11 +97,11 @@ impl Table {
         for _ in 0..RANDOM_TRIES {
             let bits = rng();
             let index = (bits.checked_shr(64 - self.depth)).unwrap_or(0) as usize;
-            let word = *self.directory.get(index)?;
+            let word = self.word(index)?;
             start = index;
             // A shallow segment stands in several words: only the first counts, so that each slot
             // is as likely as any other.
-            if self.first_of(index, word) != index {
+            if self.first_of(index, *word) != index {
                 continue;
             }
             // One draw over the places of the largest segment; a single segment knows its own size.
@@ -111,7 +111,7 @@ impl Table {
                 64
             };
             let place = (bits as u32 as u64 * (lines * bucket::SLOTS) as u64) >> 32;
-            if let Some(slot) = self.slot_at(index, self.view(word), place as usize) {
+            if let Some(slot) = self.slot_at(index, word.view(), place as usize) {
                 return Some(slot);
             }
         }
@@ -131,7 +131,7 @@ impl Table {
         (0..count)
             .map(|step| (start + step) % count)
             .find_map(|index| {
-                let segment = self.view(self.directory[index]);
+                let segment = self.word(index)?.view();
                 let places = (segment.buckets.len() + 1) * bucket::SLOTS;
                 let from = (bits % places as u64) as usize;
                 (0..places)
@@ -157,7 +157,7 @@ impl Table {
             return;
         };
         let mut left = count.min(self.len);
-        let start = self.first_of(index, word);
+        let start = self.first_of(index, *word);
         let offset = home_of(word.tag(bits >> self.prefix_bits), word.buckets());
         let mut take = |segment: Segment<'_>, buckets: std::ops::Range<usize>| {
             let last = buckets.end == segment.buckets.len();
@@ -179,14 +179,18 @@ impl Table {
         let mut index = start;
         let mut range = offset..word.buckets();
         loop {
-            let word = self.directory[index];
-            if !take(self.view(word), range) {
+            let Some(word) = self.word(index) else {
+                return;
+            };
+            if !take(word.view(), range) {
                 return;
             }
             index += span(self.depth, word.skip() - self.prefix_bits);
             index %= self.directory.len();
             if index == start {
-                take(self.view(self.directory[start]), 0..offset);
+                if let Some(word) = self.word(start) {
+                    take(word.view(), 0..offset);
+                }
                 return;
             }
             range = 0..self.directory[index].buckets();
@@ -203,9 +207,9 @@ impl Table {
     fn segments(&self) -> impl Iterator<Item = Segment<'_>> {
         let mut index = 0;
         std::iter::from_fn(move || {
-            let word = *self.directory.get(index)?;
+            let word = self.word(index)?;
             index += span(self.depth, word.skip() - self.prefix_bits);
-            Some(self.view(word))
+            Some(word.view())
         })
     }
 
@@ -247,8 +251,8 @@ impl Table {
         );
         let (mut index, mut entries, mut segments, mut lines, mut deepest) = (0, 0, 0, 0, 0);
         while index < self.directory.len() {
-            let word = self.directory[index];
-            let segment = self.view(word);
+            let word = self.word(index).unwrap();
+            let segment = word.view();
             let width = span(self.depth, word.skip() - self.prefix_bits);
             for other in &self.directory[index..index + width] {
                 assert_eq!(other.bucket_address(0), word.bucket_address(0));
@@ -262,7 +266,7 @@ impl Table {
             for packed in segment.words() {
                 let hash = hasher.hash(packed.entry().unwrap());
                 let (at, _) = self.locate(hash).unwrap();
-                assert_eq!(self.first_of(at, word), index);
+                assert_eq!(self.first_of(at, *word), index);
                 assert_eq!(word.tag(hash), packed.tag());
             }
             Self::check_flags(segment);

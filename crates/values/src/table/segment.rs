@@ -147,7 +147,8 @@ impl Word {
     /// The segment is live, and neither this nor another copy of the word is used afterwards.
     pub(super) unsafe fn free(self) {
         let header = self.header();
-        // SAFETY: made by `allocate` with the same bucket count; live and unshared as promised.
+        // SAFETY: `allocate` made the segment with this bucket count; it is live, and no other copy of
+        // the word is used again.
         unsafe {
             header.drop_in_place();
             dealloc(header.cast(), Word::layout(self.buckets()));
@@ -177,7 +178,8 @@ impl Word {
     #[inline(always)]
     pub(super) unsafe fn view_mut<'a>(self) -> SegmentMut<'a> {
         let header = self.header();
-        // SAFETY: as for `view`; header and buckets do not overlap.
+        // SAFETY: `allocate` made a header line followed by `buckets()` bucket lines, which do not
+        // overlap.
         unsafe {
             SegmentMut {
                 buckets: std::slice::from_raw_parts_mut(

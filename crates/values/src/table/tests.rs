@@ -482,7 +482,7 @@ fn a_cursor_made_before_merges_is_exact_after_them() {
 fn hashes_that_a_cursor_cannot_part_are_visited_together() {
     // Groups of 100 keys differ only in the lower 16 bits of their hashes, below all cursors.
     const GROUP: u64 = 100;
-    let hash = |key: u64| mix(key / GROUP) >> 16 << 16 | key % GROUP * 0x28f;
+    let hash = |key: u64| (mix(key / GROUP) >> 16 << 16) | (key % GROUP * 0x28f);
     for prefix_bits in [0, 3, 16] {
         let mut checked = Checked::new(prefix_bits, hash);
         let groups = 200 / SCALE as u64;
@@ -494,7 +494,7 @@ fn hashes_that_a_cursor_cannot_part_are_visited_together() {
                 let before = seen.len();
                 position = checked.scan_step(position, &mut seen);
                 // Equal prefixes shift the hashes right: lower bits may count then.
-                assert!(prefix_bits > 0 || (seen.len() - before) as u64 % GROUP == 0);
+                assert!(prefix_bits > 0 || ((seen.len() - before) as u64).is_multiple_of(GROUP));
                 calls += 1;
                 if position == 0 {
                     break;

@@ -29,7 +29,7 @@ pub(super) struct Indexed {
 
 // SAFETY: blocks are owned by this alone, and shared borrows only read.
 unsafe impl Send for Indexed {}
-// SAFETY: as above.
+// SAFETY: methods taking &self only read the blocks.
 unsafe impl Sync for Indexed {}
 
 /// Hashes the member in a block.
@@ -37,7 +37,8 @@ struct ByText;
 
 impl HashOf for ByText {
     fn hash(&self, block: NonNull<u8>) -> u64 {
-        // SAFETY: the tables it is used with have live blocks of members only.
+        // SAFETY: the tables with this hasher hold blocks of members only, and a member leaves its
+        // table before it is freed. The borrow of the text ends here.
         hash_of(unsafe { Member::from_ptr(block).text() })
     }
 }
@@ -50,10 +51,13 @@ pub(super) struct Members {
 
 /// The slot of a member.
 fn find(table: &Table, hash: u64, text: &[u8]) -> Option<(Slot, Member)> {
-    // SAFETY: all pointers in the table are live blocks of members.
-    let same = |block| unsafe { Member::from_ptr(block).text() } == text;
+    // SAFETY: both tables of this module hold blocks of members only, and a member leaves its table
+    // before it is freed.
+    let member_at = |block| unsafe { Member::from_ptr(block) };
+    // SAFETY: the member is live, and the borrow of its text ends with the comparison.
+    let same = |block| unsafe { member_at(block).text() } == text;
     let slot = table.find(hash, same)?;
-    Some((slot, Member::from_ptr(table.get(slot))))
+    Some((slot, member_at(table.get(slot))))
 }
 
 /// The same member in a block that has room for any score.
@@ -61,7 +65,7 @@ fn find(table: &Table, hash: u64, text: &[u8]) -> Option<(Slot, Member)> {
 /// # Safety
 /// The member is live.
 unsafe fn with_score(member: Member, score: f64) -> Member {
-    // SAFETY: by contract.
+    // SAFETY: the member is live, and the borrow of its text ends when the new one is made.
     unsafe { Member::new(member.text(), score, member.deadline()) }
 }
 
@@ -98,7 +102,7 @@ impl Members {
 
     fn add(&mut self, hash: u64, member: Member) {
         self.table.insert(hash, member.as_ptr(), &ByText);
-        // SAFETY: the caller's block is live.
+        // SAFETY: a member is live until it is freed.
         self.block_bytes += unsafe { member.block_bytes() };
     }
 
@@ -112,12 +116,15 @@ impl Members {
             if let Some(ahead) = ahead {
                 prefetch(ahead.as_ptr());
             }
-            let member = Member::from_ptr(block);
-            // SAFETY: members in the table are live.
-            room.push((key_of(unsafe { member.score() }), member));
+            // SAFETY: the table holds blocks of members only, which this struct frees in its drop.
+            let (member, score) = unsafe {
+                let member = Member::from_ptr(block);
+                (member, member.score())
+            };
+            room.push((key_of(score), member));
         }
         room.sort_unstable_by(|a, b| {
-            // SAFETY: as above.
+            // SAFETY: both members are in the table, which this borrows, so they are live.
             a.0.cmp(&b.0)
                 .then_with(|| unsafe { a.1.text().cmp(b.1.text()) })
         });
@@ -151,7 +158,7 @@ impl Indexed {
         let mut deadlines: Option<Box<Deadlines>> = None;
         let order: Vec<(u64, Member)> = members
             .map(|member| {
-                // SAFETY: the caller's blocks are live.
+                // SAFETY: a member is live until it is freed.
                 unsafe {
                     all.add(hash_of(member.text()), member);
                     if let Some(deadline) = member.deadline() {
@@ -259,7 +266,7 @@ impl Indexed {
     /// # Safety
     /// The member is live, and neither read by the tree nor otherwise.
     unsafe fn written(&mut self, member: Member, score: f64) -> Member {
-        // SAFETY: by contract.
+        // SAFETY: the member is live and not borrowed.
         unsafe {
             if member.set_score(score) {
                 member
@@ -275,7 +282,7 @@ impl Indexed {
     /// Both are live; the slot is that of the old one.
     unsafe fn replace(&mut self, slot: Slot, old: Member, new: Member) {
         self.table.replace(slot, new.as_ptr());
-        // SAFETY: by contract.
+        // SAFETY: both are live; the old one is neither in table nor tree when it is freed.
         unsafe {
             self.forget_deadline(old);
             if let Some(deadline) = new.deadline() {
@@ -291,7 +298,7 @@ impl Indexed {
     /// # Safety
     /// The member is live.
     unsafe fn forget_deadline(&mut self, member: Member) {
-        // SAFETY: by contract.
+        // SAFETY: the member is live.
         if let Some(deadline) = unsafe { member.deadline() }
             && let Some(deadlines) = &mut self.deadlines
         {
@@ -319,7 +326,7 @@ impl Indexed {
     /// # Safety
     /// The member is live and not used again.
     unsafe fn free(&mut self, member: Member) {
-        // SAFETY: by contract.
+        // SAFETY: the member is live, and not used again.
         unsafe {
             self.forget_deadline(member);
             self.block_bytes -= member.block_bytes();
@@ -379,7 +386,7 @@ impl Indexed {
             return 0;
         };
         let next = self.table.scan(position, &ByText, |block| {
-            // SAFETY: members are live.
+            // SAFETY: the table holds blocks of members only; they are live while the set is borrowed.
             let (text, score) = unsafe { Member::from_ptr(block).pair() };
             visit(text, score);
         });
@@ -436,9 +443,10 @@ impl Indexed {
             let Some((_, block)) = first.filter(|(deadline, _)| *deadline <= now_ms) else {
                 return count;
             };
-            let member = Member::from_ptr(block);
-            // SAFETY: members with a deadline are live, until they are freed when nothing names them.
+            // SAFETY: the index has blocks of members only, each until the member is freed; `take`
+            // frees this one when it is in neither tree nor table.
             unsafe {
+                let member = Member::from_ptr(block);
                 self.tree.remove(key_of(member.score()), member);
                 self.take(&[member], &mut |text, _| {
                     expired(text.as_bytes(&mut { crate::DIGITS }));

@@ -96,7 +96,7 @@ enum Form<'a> {
 
 // SAFETY: both forms are Send and Sync, and a sorted set owns the one it has alone.
 unsafe impl Send for SortedSet {}
-// SAFETY: as above.
+// SAFETY: methods taking &self only read the form.
 unsafe impl Sync for SortedSet {}
 
 impl SortedSet {

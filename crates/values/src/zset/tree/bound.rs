@@ -53,7 +53,7 @@ impl Bound for AtEntry<'_> {
 
     #[inline]
     unsafe fn precedes(&self, member: Member) -> bool {
-        // SAFETY: by contract.
+        // SAFETY: the caller passes a live member, which stays live during the comparison.
         let order = unsafe { member.text() }.cmp(self.text);
         order.is_lt() || self.after && order.is_eq()
     }
@@ -75,7 +75,7 @@ impl Bound for AtText<'_> {
 
     #[inline]
     unsafe fn precedes(&self, member: Member) -> bool {
-        // SAFETY: by contract.
+        // SAFETY: the caller passes a live member, which stays live during the comparison.
         let order = unsafe { member.text() }.cmp(self.text);
         order.is_lt() || self.after && order.is_eq()
     }

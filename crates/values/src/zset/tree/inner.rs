@@ -82,7 +82,8 @@ pub(super) fn allocate(children: usize) -> Node {
 /// # Safety
 /// `node` is a live inner node and is not used again.
 pub(super) unsafe fn free(node: Node) -> usize {
-    // SAFETY: by contract; the layout follows from the capacity as when it was made.
+    // SAFETY: the node is live and not used again; its layout follows from its capacity, as in
+    // `allocate`.
     unsafe {
         let layout = layout(node.cast::<Header>().as_ref().capacity as usize);
         dealloc(node.as_ptr(), layout);
@@ -113,7 +114,8 @@ impl<'a> Inner<'a> {
     /// `node` is a live inner node, which does not change during `'a`.
     #[inline]
     pub(super) unsafe fn new(node: Node) -> Inner<'a> {
-        // SAFETY: by contract; the arrays follow the header, each with `capacity` initialized places.
+        // SAFETY: the node is live and does not change during 'a; the arrays follow the header, each
+        // with `capacity` initialized places.
         unsafe {
             let header = node.cast::<Header>().as_ref();
             let (len, capacity) = (header.len as usize, header.capacity as usize);
@@ -220,8 +222,8 @@ impl InnerMut<'_> {
     /// `node` is a live inner node; nothing else refers to it while this exists.
     #[inline]
     pub(super) unsafe fn new(node: Node) -> Self {
-        // SAFETY: by contract; the arrays follow the header, each with `capacity` initialized places, and
-        // do not overlap.
+        // SAFETY: the node is live, and there is no other reference to it; the arrays follow the
+        // header, each with `capacity` initialized places, and do not overlap.
         unsafe {
             let capacity = node.cast::<Header>().as_ref().capacity as usize;
             let array = |number: usize| {
@@ -307,7 +309,7 @@ impl InnerMut<'_> {
 /// many as it has.
 pub(super) unsafe fn resize(node: Node, children: usize) -> (Node, isize) {
     let new = allocate(children);
-    // SAFETY: by contract, and the new node is referred to by nobody else.
+    // SAFETY: the node is live without references, and so is the new one, from `allocate`.
     unsafe {
         InnerMut::new(new).append(Inner::new(node));
         let bytes = Inner::new(new).bytes();
@@ -320,7 +322,7 @@ pub(super) unsafe fn resize(node: Node, children: usize) -> (Node, isize) {
 /// # Safety
 /// `node` is a live inner node, which nothing refers to.
 pub(super) unsafe fn split(node: Node, at: usize) -> Node {
-    // SAFETY: by contract, and the new node is referred to by nobody else.
+    // SAFETY: the node is live without references, and so is the new one, from `allocate`.
     unsafe {
         let from = Inner::new(node);
         let right = allocate(from.len() - at + 1);
@@ -343,7 +345,7 @@ pub(super) unsafe fn split(node: Node, at: usize) -> Node {
 /// # Safety
 /// Both are live inner nodes, which nothing refers to.
 pub(super) unsafe fn join(left: Node, right: Node, key: u64, first: Member) {
-    // SAFETY: by contract.
+    // SAFETY: both nodes are live without references; each reference made here ends in its line.
     unsafe {
         InnerMut::new(right).set_first(0, key, first);
         InnerMut::new(left).append(Inner::new(right));

@@ -73,7 +73,7 @@ impl<'a> Entries<'a> {
                 leaf::prefetch_leaf(parent.node(before), parent.counts[before]);
             }
         }
-        // SAFETY: as above.
+        // SAFETY: nodes of the tree are live, and the borrow of the tree keeps them as they are.
         let words = unsafe { Leaf::new(node) }.words;
         Run {
             rank: rank - at,

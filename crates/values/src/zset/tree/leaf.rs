@@ -76,8 +76,9 @@ impl Word {
         let block = self
             .0
             .map_addr(|word| (word & ADDRESS_MASK) << ADDRESS_SHIFT);
-        // SAFETY: words are made of blocks, whose addresses are not null.
-        Member::from_ptr(unsafe { NonNull::new_unchecked(block) })
+        // SAFETY: the entries of a leaf are words of `Word::new`, so this is the block of a member,
+        // whose address is not null. The sorted set frees a member only when no leaf has it.
+        unsafe { Member::from_ptr(NonNull::new_unchecked(block)) }
     }
 
     fn with_code(self, code: u64) -> Word {
@@ -144,7 +145,8 @@ pub(super) fn allocate(entries: usize) -> Node {
 /// # Safety
 /// `leaf` is a live leaf and is not used again.
 pub(super) unsafe fn free(leaf: Node) -> usize {
-    // SAFETY: by contract; the layout follows from the capacity as when it was made.
+    // SAFETY: the leaf is live and not used again; its layout follows from its capacity, as in
+    // `allocate`.
     unsafe {
         let layout = layout(usize::from(leaf.cast::<Header>().as_ref().capacity));
         dealloc(leaf.as_ptr(), layout);
@@ -172,7 +174,8 @@ impl<'a> Leaf<'a> {
     /// `leaf` is a live leaf whose members are live; neither changes during `'a`.
     #[inline]
     pub(super) unsafe fn new(leaf: Node) -> Leaf<'a> {
-        // SAFETY: by contract; words follow the header.
+        // SAFETY: the leaf is live and does not change during 'a; `len` initialized words follow the
+        // header.
         unsafe {
             let header = leaf.cast::<Header>().as_ref();
             let words = leaf.add(HEADER_BYTES).cast::<Word>().as_ptr();
@@ -336,7 +339,8 @@ impl<'a> LeafMut<'a> {
     /// `leaf` is a live leaf whose members are live; nothing else refers to it during `'a`.
     #[inline]
     pub(super) unsafe fn new(leaf: Node) -> LeafMut<'a> {
-        // SAFETY: by contract; words follow the header, as many as the capacity, all initialized.
+        // SAFETY: the leaf is live, and there is no other reference to it; words follow the header,
+        // as many as the capacity, all initialized.
         unsafe {
             let capacity = usize::from(leaf.cast::<Header>().as_ref().capacity);
             let words = leaf.add(HEADER_BYTES).cast::<Word>().as_ptr();
@@ -475,7 +479,7 @@ impl<'a> LeafMut<'a> {
 /// it has.
 pub(super) unsafe fn resize(leaf: Node, entries: usize) -> (Node, isize) {
     let new = allocate(entries);
-    // SAFETY: by contract, and the new leaf is referred to by nobody else.
+    // SAFETY: the leaf is live without references, and so is the new one, from `allocate`.
     unsafe {
         let (old, mut to) = (Leaf::new(leaf), LeafMut::new(new));
         to.words[..old.len()].copy_from_slice(old.words);
@@ -504,7 +508,7 @@ pub(super) fn shrinkage(leaf: Leaf<'_>) -> Option<usize> {
 /// `leaf` is a live leaf with live members, which nothing refers to.
 pub(super) unsafe fn split(leaf: Node, at: usize, room: usize) -> Node {
     let right = allocate(room);
-    // SAFETY: by contract, and the new leaf is referred to by nobody else.
+    // SAFETY: the leaf is live without references, and so is the new one, from `allocate`.
     unsafe {
         let (mut from, mut to) = (LeafMut::new(leaf), LeafMut::new(right));
         let moved = &from.words[at..from.len()];
@@ -523,7 +527,7 @@ pub(super) unsafe fn split(leaf: Node, at: usize, room: usize) -> Node {
 /// # Safety
 /// Both are live leaves with live members, which nothing refers to.
 pub(super) unsafe fn join(left: Node, right: Node) {
-    // SAFETY: by contract.
+    // SAFETY: both leaves are live with live members, and there are no references to them.
     unsafe {
         let (mut left, mut right) = (LeafMut::new(left), LeafMut::new(right));
         let spans = left.read().key_span().zip(right.read().key_span());

@@ -170,14 +170,14 @@ impl Tree {
             // SAFETY: nodes of the tree are live, and &mut self excludes other references.
             *unsafe { InnerMut::new(step.node) }.count_mut(step.child) += 1;
         }
-        // SAFETY: as above, and members of the tree are live.
+        // SAFETY: the leaf and its members are live, and &mut self excludes changes while it is read.
         let leaf = unsafe { Leaf::new(node) };
         let at = leaf.position(&place);
         if leaf.is_full() {
             self.insert_full(path, node, at, key, member);
         } else {
             let node = self.make_room(&path, node);
-            // SAFETY: as above.
+            // SAFETY: the leaf and its members are live; no other reference to it is used any more.
             unsafe { LeafMut::new(node) }.insert(at, key, member);
         }
     }
@@ -196,7 +196,8 @@ impl Tree {
             (_, true) => (0, len),
             _ => (len / 2, len - len / 2 + 1),
         };
-        // SAFETY: as above; references end before the nodes change.
+        // SAFETY: nodes of the tree are live, its members are, and &mut self excludes other
+        // references; those made here end before the nodes change.
         let child = unsafe {
             let right = leaf::split(node, cut, room);
             self.bytes += Leaf::new(right).bytes();
@@ -741,7 +742,7 @@ impl Drop for Tree {
 unsafe fn set_first(path: &[Step], key: u64, first: Member) {
     // Where the path turns off from child 0, the node has the entry as a separator.
     if let Some(step) = path.iter().rev().find(|step| step.child > 0) {
-        // SAFETY: by contract.
+        // SAFETY: the caller passes a path of live nodes without references.
         unsafe { InnerMut::new(step.node) }.set_first(step.child, key, first);
     }
 }
