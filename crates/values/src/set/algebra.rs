@@ -97,7 +97,8 @@ fn sift(
         // As both tables are in the same order, one walk over both is enough, and nothing is hashed.
         let whole = mine.join(theirs, !wanted, |block, found| {
             let key = block.key();
-            let is = theirs.confirm(found, || hash_of(key), |other| other == key);
+            // SAFETY: `join` found it in these elements, which are borrowed since.
+            let is = unsafe { theirs.confirm(found, || hash_of(key), |other| other == key) };
             if is == wanted {
                 return sieve.push(Element::Bytes(key));
             }
@@ -194,7 +195,8 @@ fn retain(batch: &mut Vec<Candidate<'_>>, set: &Set, wanted: bool) {
             continue;
         };
         let is = |key: &[u8]| candidate.member.is(key);
-        if elements.confirm(found, || candidate.hash, is) == wanted {
+        // SAFETY: `request` found it in these elements, which are borrowed since.
+        if unsafe { elements.confirm(found, || candidate.hash, is) } == wanted {
             batch.swap(kept, read);
             kept += 1;
         }
