@@ -14,7 +14,8 @@ pub struct Span {
 
 /// A borrowed request: spans into a buffer. Copying it copies two fat pointers.
 ///
-/// A span that does not lie inside the buffer reads as an empty argument; the parser never makes one.
+/// A span that does not lie inside the buffer reads as an empty argument; the parser never makes
+/// one.
 #[derive(Clone, Copy)]
 pub struct Args<'a> {
     buffer: &'a [u8],
@@ -46,7 +47,8 @@ impl<'a> Args<'a> {
         self.spans.get(index).map(|span| slice(self.buffer, *span))
     }
 
-    /// Argument number `index`, empty behind the last. Unlike indexing, the slice lives as long as the buffer.
+    /// Argument number `index`, empty behind the last. Unlike indexing, the slice lives as long as
+    /// the buffer.
     #[inline]
     pub fn arg(&self, index: usize) -> &'a [u8] {
         self.get(index).unwrap_or_default()

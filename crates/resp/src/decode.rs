@@ -1,7 +1,7 @@
 //! Replies out of bytes: all types of RESP2 and RESP3.
 //!
-//! The server reads replies where it is a client itself, and tests read them everywhere. Bytes are not
-//! trusted: nothing is reserved because of a claimed length, and nesting costs no stack.
+//! The server reads replies where it is a client itself, and tests read them everywhere. Bytes are
+//! not trusted: nothing is reserved because of a claimed length, and nesting costs no stack.
 
 use std::fmt;
 
@@ -142,7 +142,8 @@ impl fmt::Display for DecodeError {
 
 impl std::error::Error for DecodeError {}
 
-/// Reads the reply at the start of `input`: the value and how many bytes it took, or `None` if it is not complete.
+/// Reads the reply at the start of `input`: the value and how many bytes it took, or `None` if it
+/// is not complete.
 pub fn decode(input: &[u8]) -> Result<Option<(Value, usize)>, DecodeError> {
     decode_with(input, &DecodeLimits::default())
 }

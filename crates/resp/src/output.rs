@@ -1,8 +1,8 @@
 //! What waits to be sent to a client.
 //!
-//! Most replies are small and are appended to one byte vector. A large value is not copied: it stays in its
-//! shared allocation and is remembered as a piece that stands between two bytes of the vector. Sending walks
-//! both in order:
+//! Most replies are small and are appended to one byte vector. A large value is not copied: it
+//! stays in its shared allocation and is remembered as a piece that stands between two bytes of the
+//! vector. Sending walks both in order:
 //!
 //! ```text
 //! bytes   $3\r\nfoo\r\n$100000\r\n | \r\n:1\r\n
@@ -17,7 +17,8 @@ use std::sync::Arc;
 /// Bytes that replies and values share.
 pub type SharedBytes = Arc<dyn AsRef<[u8]> + Send + Sync>;
 
-/// A shared value shorter than this is copied into a reply: a separate piece costs more than the copy.
+/// A shared value shorter than this is copied into a reply: a separate piece costs more than the
+/// copy.
 pub const SHARED_MIN_BYTES: usize = 16 * 1024;
 
 /// Moving more than this to insert a length in front of it costs more than a piece of its own.
@@ -36,7 +37,8 @@ pub struct Output {
     bytes: Vec<u8>,
     /// Offset in `bytes` of the first byte not sent. <= bytes.len().
     start: usize,
-    /// Stream position of `bytes[0]`: positions of pieces and marks survive the dropping of sent bytes.
+    /// Stream position of `bytes[0]`: positions of pieces and marks survive the dropping of sent
+    /// bytes.
     base: u64,
     /// In the order of sending: positions never fall.
     pieces: VecDeque<Piece>,
@@ -63,7 +65,8 @@ impl Piece {
     }
 }
 
-/// A place in an [`Output`], to go back to. Valid until the output is cleared or truncated to an earlier one.
+/// A place in an [`Output`], to go back to. Valid until the output is cleared or truncated to an
+/// earlier one.
 #[derive(Clone, Copy, Debug)]
 pub struct Mark {
     position: u64,
@@ -135,7 +138,8 @@ impl Output {
         });
     }
 
-    /// Moves everything that waits in `other` behind what waits here: shared pieces as they are, bytes by a copy.
+    /// Moves everything that waits in `other` behind what waits here: shared pieces as they are,
+    /// bytes by a copy.
     pub fn append(&mut self, other: &mut Output) {
         let end = self.end();
         let first = other.base + other.start as u64;
@@ -156,7 +160,8 @@ impl Output {
         self.base + self.bytes.len() as u64
     }
 
-    /// Offset in `bytes` of a stream position; places already dropped become the first waiting byte.
+    /// Offset in `bytes` of a stream position; places already dropped become the first waiting
+    /// byte.
     fn offset(&self, position: u64) -> usize {
         let offset = usize::try_from(position.saturating_sub(self.base)).unwrap_or(usize::MAX);
         offset.clamp(self.start, self.bytes.len())
@@ -315,7 +320,8 @@ impl Output {
         self.mark()
     }
 
-    /// Inserts `bytes` at a place from [`Output::defer`]. The place deferred last is filled in first.
+    /// Inserts `bytes` at a place from [`Output::defer`]. The place deferred last is filled in
+    /// first.
     pub(crate) fn insert_at(&mut self, mark: Mark, bytes: &[u8]) {
         debug_assert_eq!(mark.deferred, self.deferred, "deferred lengths nest");
         self.deferred = mark.deferred.saturating_sub(1);

@@ -6,10 +6,11 @@
 //! *2\r\n$3\r\nGET\r\n$3\r\nkey\r\n        GET key\r\n
 //! ```
 //!
-//! The parser is handed the input from the first byte of the current request on, as often as more of it has
-//! arrived, and remembers how far it came: a long request is never scanned twice. Which requests come out does
-//! not depend on how the bytes were cut into reads. Nothing is reserved because of a length that a client
-//! claims; the only memory that grows is one [`Span`] for each argument that is really there.
+//! The parser is handed the input from the first byte of the current request on, as often as more
+//! of it has arrived, and remembers how far it came: a long request is never scanned twice. Which
+//! requests come out does not depend on how the bytes were cut into reads. Nothing is reserved
+//! because of a length that a client claims; the only memory that grows is one [`Span`] for each
+//! argument that is really there.
 
 use std::fmt;
 
@@ -89,8 +90,8 @@ pub enum Progress {
     },
     /// The request is not complete.
     NeedMore {
-        /// Bytes that are missing at least, or 0 if that is unknown. The client claims this number: cap it
-        /// before reserving memory.
+        /// Bytes that are missing at least, or 0 if that is unknown. The client claims this number:
+        /// cap it before reserving memory.
         hint: usize,
     },
 }
@@ -168,7 +169,8 @@ impl std::error::Error for ProtocolError {}
 pub struct RequestParser {
     /// Where an array request stands; `None` in front of a request and inside an inline one.
     array: Option<Array>,
-    /// No line end stands in front of this offset, as far as the current line goes. <= input length.
+    /// No line end stands in front of this offset, as far as the current line goes. <= input
+    /// length.
     scanned: usize,
     /// Spans of a request that is not complete yet. Empty between requests.
     partial: Vec<Span>,
@@ -229,10 +231,10 @@ impl RequestParser {
 
     /// Reads one request.
     ///
-    /// `input` starts at the first byte of the current request on every call until that request has been
-    /// consumed, and never loses bytes in between. The spans of a complete array request are pushed to
-    /// `spans` and are relative to `input`; otherwise `spans` is left as it was. After an error the stream
-    /// has no meaning any more; the same input gives the same error again.
+    /// `input` starts at the first byte of the current request on every call until that request has
+    /// been consumed, and never loses bytes in between. The spans of a complete array request are
+    /// pushed to `spans` and are relative to `input`; otherwise `spans` is left as it was. After an
+    /// error the stream has no meaning any more; the same input gives the same error again.
     #[inline]
     pub fn parse(
         &mut self,
@@ -291,7 +293,8 @@ impl RequestParser {
         }
     }
 
-    /// Continues a request that came in pieces; its spans gather in the parser, so that each is copied once.
+    /// Continues a request that came in pieces; its spans gather in the parser, so that each is
+    /// copied once.
     #[cold]
     fn resume_array(
         &mut self,
@@ -372,8 +375,8 @@ impl RequestParser {
         Ok(Step::Complete)
     }
 
-    /// Reads `*<number>\r\n` or `$<number>\r\n` at `at`: the number and the offset behind the line, or `None`
-    /// if the line is not complete.
+    /// Reads `*<number>\r\n` or `$<number>\r\n` at `at`: the number and the offset behind the line,
+    /// or `None` if the line is not complete.
     #[inline(always)]
     fn length_line(
         &mut self,
@@ -388,8 +391,8 @@ impl RequestParser {
         }
     }
 
-    /// Everything that [`plain_length_line`] does not read: incomplete lines, negative numbers, errors in the order
-    /// in which Valkey finds them.
+    /// Everything that [`plain_length_line`] does not read: incomplete lines, negative numbers,
+    /// errors in the order in which Valkey finds them.
     #[cold]
     fn odd_line(
         &mut self,
@@ -435,8 +438,8 @@ impl RequestParser {
     /// Reads a line of words. Not a fast path: people and health checks type these.
     #[cold]
     fn inline(&mut self, input: &[u8], limits: &Limits) -> Result<Progress, ProtocolError> {
-        // Valkey looks for the line end in a C string, so a NUL byte hides it: such a request can only
-        // become too big.
+        // Valkey looks for the line end in a C string, so a NUL byte hides it: such a request can
+        // only become too big.
         let find = |bytes: &[u8]| memchr::memchr2(b'\n', 0, bytes);
         let end = find_within(input, 0, self.scanned, limits.max_inline, find);
         let Some(end) = end.filter(|end| input[*end] == b'\n') else {
@@ -459,7 +462,8 @@ impl RequestParser {
     }
 }
 
-/// Reads a complete length line of one to ten digits, as nearly all are: the number and the offset behind it.
+/// Reads a complete length line of one to ten digits, as nearly all are: the number and the offset
+/// behind it.
 #[inline(always)]
 fn plain_length_line(input: &[u8], at: usize, kind: Line) -> Option<(i64, usize)> {
     let prefix = if kind == Line::Multibulk { b'*' } else { b'$' };
@@ -484,8 +488,8 @@ fn plain_length_line(input: &[u8], at: usize, kind: Line) -> Option<(i64, usize)
     }
 }
 
-/// Finds a byte of a line that starts at `start`, looking from `from` on and not further than `max` bytes into
-/// the line, so that the result does not depend on how much more has arrived.
+/// Finds a byte of a line that starts at `start`, looking from `from` on and not further than `max`
+/// bytes into the line, so that the result does not depend on how much more has arrived.
 fn find_within(
     input: &[u8],
     start: usize,

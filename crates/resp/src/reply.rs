@@ -1,8 +1,9 @@
 //! Replies in RESP2 or RESP3.
 //!
-//! Handlers say what a reply is; a type that RESP2 lacks is written as the one that RESP2 clients know
-//! for it: a map as a flat array, a set and a push as an array, a double, big number and verbatim string as a
-//! bulk string, a boolean as 0 or 1. Attributes have no such form and are left out.
+//! Handlers say what a reply is; a type that RESP2 lacks is written as the one that RESP2 clients
+//! know for it: a map as a flat array, a set and a push as an array, a double, big number and
+//! verbatim string as a bulk string, a boolean as 0 or 1. Attributes have no such form and are left
+//! out.
 
 use std::fmt::{Display, Write};
 
@@ -57,8 +58,8 @@ impl<'a> Reply<'a> {
         self.line(b'+', text.as_bytes());
     }
 
-    /// An error: its code and text, as in `ERR syntax error`, without the minus sign. Line breaks at the
-    /// ends are dropped, others become spaces.
+    /// An error: its code and text, as in `ERR syntax error`, without the minus sign. Line breaks
+    /// at the ends are dropped, others become spaces.
     pub fn error(&mut self, text: impl AsRef<[u8]>) {
         let mut text = text.as_ref();
         while let [b'\r' | b'\n', rest @ ..] | [rest @ .., b'\r' | b'\n'] = text {
@@ -143,7 +144,8 @@ impl<'a> Reply<'a> {
     /// What `value` displays, as a bulk string.
     pub fn bulk_display(&mut self, value: impl Display) {
         let mut text = Text::default();
-        // Writing to memory does not fail, and a `Display` that claims to fail has no error reply here.
+        // Writing to memory does not fail, and a `Display` that claims to fail has no error reply
+        // here.
         let _ = write!(text, "{value}");
         self.bulk(&text.0);
     }
@@ -199,8 +201,8 @@ impl<'a> Reply<'a> {
         self.length_line(if self.is_resp3() { b'>' } else { b'*' }, len);
     }
 
-    /// The head of an attribute of the next reply: `len` pairs of replies follow, if this returns true. For
-    /// a RESP2 client it writes nothing and returns false.
+    /// The head of an attribute of the next reply: `len` pairs of replies follow, if this returns
+    /// true. For a RESP2 client it writes nothing and returns false.
     #[must_use = "the pairs may follow only if this is true"]
     pub fn attribute(&mut self, len: usize) -> bool {
         if self.is_resp3() {
@@ -280,8 +282,8 @@ impl<'a> Reply<'a> {
         self.out.raw(bytes);
     }
 
-    /// Leaves the length of an aggregate open. The elements follow, then one of the `finish` functions; the
-    /// aggregate opened last is finished first.
+    /// Leaves the length of an aggregate open. The elements follow, then one of the `finish`
+    /// functions; the aggregate opened last is finished first.
     pub fn defer(&mut self) -> Deferred {
         Deferred(self.out.defer())
     }

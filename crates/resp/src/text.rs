@@ -1,7 +1,8 @@
 //! Quoting of byte strings, and the splitting of lines into arguments that undoes it.
 //!
-//! Both follow Redis's `sdscatrepr` and `sdssplitargs`: MONITOR, the slow log, CONFIG REWRITE and the ACL
-//! file write quoted text; inline requests and configuration files are read with [`split_args`].
+//! Both follow Redis's `sdscatrepr` and `sdssplitargs`: MONITOR, the slow log, CONFIG REWRITE and
+//! the ACL file write quoted text; inline requests and configuration files are read with
+//! [`split_args`].
 
 use std::fmt;
 
@@ -41,7 +42,8 @@ fn push_escaped(byte: u8, text: &mut String) {
 
 /// Whether `bytes` would not come back unchanged from [`split_args`] without being [`quoted`].
 ///
-/// As in Redis, a string that only holds single quotes, or nothing at all, does not count as needing them.
+/// As in Redis, a string that only holds single quotes, or nothing at all, does not count as
+/// needing them.
 pub fn needs_quotes(bytes: &[u8]) -> bool {
     bytes
         .iter()
@@ -62,9 +64,10 @@ impl std::error::Error for UnbalancedQuotes {}
 
 /// Splits a line into arguments the way a shell user expects.
 ///
-/// White space separates. Inside double quotes `\n`, `\r`, `\t`, `\b`, `\a` and `\xHH` are escapes and any other
-/// escaped byte stands for itself; inside single quotes only `\'` is one. Quoted and bare parts that touch
-/// are one argument: `a"b"'c'` is `abc`. A NUL byte ends the line, as the end of a C string.
+/// White space separates. Inside double quotes `\n`, `\r`, `\t`, `\b`, `\a` and `\xHH` are escapes
+/// and any other escaped byte stands for itself; inside single quotes only `\'` is one. Quoted and
+/// bare parts that touch are one argument: `a"b"'c'` is `abc`. A NUL byte ends the line, as the end
+/// of a C string.
 pub fn split_args(line: &[u8]) -> Result<OwnedArgs, UnbalancedQuotes> {
     let mut args = OwnedArgs::new();
     let mut at = 0;
@@ -97,7 +100,8 @@ fn read_arg(line: &[u8], at: &mut usize, bytes: &mut Vec<u8>) -> bool {
     loop {
         let byte = peek(line, *at);
         match byte {
-            // Vertical tab and form feed separate arguments only in front of one; this is Redis's rule.
+            // Vertical tab and form feed separate arguments only in front of one; this is Redis's
+            // rule.
             b' ' | b'\n' | b'\r' | b'\t' | 0 => return true,
             b'"' | b'\'' => {
                 *at += 1;

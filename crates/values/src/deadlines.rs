@@ -3,23 +3,23 @@
 use std::collections::BTreeSet;
 use std::ptr::NonNull;
 
-/// An ordered index of the elements with a deadline. It does not own the elements; whoever moves or frees
-/// one tells the index.
+/// An ordered index of the elements with a deadline. It does not own the elements; whoever moves or
+/// frees one tells the index.
 #[derive(Default)]
 pub(crate) struct Deadlines {
-    /// Deadline in unix milliseconds and element. Pointers and not addresses, so that an element found
-    /// here may be read and freed through what is found.
+    /// Deadline in unix milliseconds and element. Pointers and not addresses, so that an element
+    /// found here may be read and freed through what is found.
     entries: BTreeSet<(u64, NonNull<u8>)>,
 }
 
-// SAFETY: the index compares addresses of elements and never reads an element. Reading one through an
-// address takes an unsafe block of the caller's.
+// SAFETY: the index compares addresses of elements and never reads an element. Reading one through
+// an address takes an unsafe block of the caller's.
 unsafe impl Send for Deadlines {}
 // SAFETY: methods taking &self only read the index, and never the elements.
 unsafe impl Sync for Deadlines {}
 
-/// Bytes of one entry of a B-tree, on average: nodes of up to 11 entries of 16 bytes with 16 bytes of
-/// their own are about two thirds full, and one node in nine has children.
+/// Bytes of one entry of a B-tree, on average: nodes of up to 11 entries of 16 bytes with 16 bytes
+/// of their own are about two thirds full, and one node in nine has children.
 const ENTRY_BYTES: usize = 27;
 
 impl Deadlines {
@@ -50,7 +50,8 @@ impl Deadlines {
         self.entries.is_empty()
     }
 
-    /// Bytes of the index with its own struct, in a box. An estimate: the tree does not tell its nodes.
+    /// Bytes of the index with its own struct, in a box. An estimate: the tree does not tell its
+    /// nodes.
     pub(crate) fn heap_bytes(&self) -> usize {
         size_of::<Deadlines>() + self.entries.len() * ENTRY_BYTES
     }

@@ -9,8 +9,8 @@ pub type Digits = [u8; number::INTEGER_TEXT_MAX];
 /// Room for the text of an integer, zeroed.
 pub const DIGITS: Digits = [0; number::INTEGER_TEXT_MAX];
 
-/// An element, borrowed from its collection. Packed forms store canonical integers as integers; the text
-/// of both is the same to everybody outside.
+/// An element, borrowed from its collection. Packed forms store canonical integers as integers; the
+/// text of both is the same to everybody outside.
 #[derive(Clone, Copy)]
 pub enum Element<'a> {
     /// Stored as bytes.

@@ -1,14 +1,15 @@
 //! The keyed hash of members and fields, with one seed for the whole process.
 //!
-//! SipHash-1-3 (Aumasson and Bernstein) with a seed from the operating system: a client that chooses
-//! the members of a set cannot choose where they lie in the table. One seed for all collections lets
-//! an operation over several sets hash each member once.
+//! SipHash-1-3 (Aumasson and Bernstein) with a seed from the operating system: a client that
+//! chooses the members of a set cannot choose where they lie in the table. One seed for all
+//! collections lets an operation over several sets hash each member once.
 //!
-//! A walk over a table is in the order of the hashes, so elements that are copied from one table into
-//! another arrive sorted: all in one corner of a table that has not grown there yet. Likewise a part
-//! of a set, for instance the members that a few calls of SSCAN returned, is a set whose hashes all
-//! begin with the same bits. A large set or hash whose lookups would become slow scatters its hashes
-//! in an order of its own. All other tables share one order, which makes set operations fast.
+//! A walk over a table is in the order of the hashes, so elements that are copied from one table
+//! into another arrive sorted: all in one corner of a table that has not grown there yet. Likewise
+//! a part of a set, for instance the members that a few calls of SSCAN returned, is a set whose
+//! hashes all begin with the same bits. A large set or hash whose lookups would become slow
+//! scatters its hashes in an order of its own. All other tables share one order, which makes set
+//! operations fast.
 
 use siphasher::sip::SipHasher13;
 use std::sync::OnceLock;
@@ -17,8 +18,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 static HASHER: OnceLock<SipHasher13> = OnceLock::new();
 
 /// Sets the seed, for reproducible runs; without it the seed is random. Only the first call has an
-/// effect, and only before the first hash is computed: existing tables could not find their elements
-/// under another seed.
+/// effect, and only before the first hash is computed: existing tables could not find their
+/// elements under another seed.
 pub fn set_seed(seed: [u64; 2]) {
     // An error means that there is a seed already, which stays.
     let _ = HASHER.set(SipHasher13::new_with_keys(seed[0], seed[1]));
@@ -40,8 +41,8 @@ pub enum Ahead {
     Elements,
 }
 
-/// Prefetching starts at this many elements: in smaller collections hashing a member twice costs more
-/// than the cache misses.
+/// Prefetching starts at this many elements: in smaller collections hashing a member twice costs
+/// more than the cache misses.
 pub(crate) const AHEAD_MIN: usize = 4096;
 
 /// How one table orders hashes.
@@ -70,8 +71,8 @@ impl Scatter {
         if self.salt == 0 {
             return hash;
         }
-        // The table reads the highest bits, and a product's highest bits depend on all bits; flipped bits
-        // are worth a power of two times the factor each, which is anywhere.
+        // The table reads the highest bits, and a product's highest bits depend on all bits;
+        // flipped bits are worth a power of two times the factor each, which is anywhere.
         (hash ^ self.salt).wrapping_mul(0x9e37_79b9_7f4a_7c15)
     }
 }

@@ -8,7 +8,8 @@
 //!      the members, ascending
 //! ```
 //!
-//! all little-endian. A member that needs more bytes than the others widens all; they are never narrowed.
+//! all little-endian. A member that needs more bytes than the others widens all; they are never
+//! narrowed.
 //!
 //! The format is Redis's (`intset.c`).
 
@@ -23,7 +24,8 @@ use std::marker::PhantomData;
 use std::ops::Range;
 use std::ptr::NonNull;
 
-/// No intset has more members. Sets convert before; an insertion that would exceed it changes nothing.
+/// No intset has more members. Sets convert before; an insertion that would exceed it changes
+/// nothing.
 pub const MEMBERS_MAX: usize = 1 << 30;
 
 /// Bytes in front of the members.
@@ -31,10 +33,11 @@ const HEADER: usize = 8;
 
 /// An owned intset: a pointer to the block that starts with its widths and length.
 ///
-/// The block has always the size class of what is in it, so growing within the class moves nothing, and no
-/// capacity has to be stored.
-// Invariant: `block` was allocated with `layout(width, len)`, where width is the first u32 it has, 2, 4 or 8,
-// and len the second one, at most MEMBERS_MAX; that many members are initialized and ascending.
+/// The block has always the size class of what is in it, so growing within the class moves nothing,
+/// and no capacity has to be stored.
+// Invariant: `block` was allocated with `layout(width, len)`, where width is the first u32 it has,
+// 2, 4 or 8, and len the second one, at most MEMBERS_MAX; that many members are initialized and
+// ascending.
 #[repr(transparent)]
 pub struct Intset {
     block: NonNull<u8>,
@@ -96,7 +99,8 @@ const fn width_of(value: i64) -> usize {
 
 #[inline]
 fn layout(width: usize, len: usize) -> Layout {
-    // SAFETY: the alignment is a power of two, and widths and lengths do not come near `isize::MAX`.
+    // SAFETY: the alignment is a power of two, and widths and lengths do not come near
+    // `isize::MAX`.
     unsafe { Layout::from_size_align_unchecked(size_class(HEADER + width * len), ALIGN) }
 }
 
@@ -217,7 +221,8 @@ impl<'a> IntsetView<'a> {
 
     #[inline]
     fn search_stored<T: Stored>(self, value: T) -> Result<usize, usize> {
-        // SAFETY: the members have this width, as the caller checked; indexes stay below the length.
+        // SAFETY: the members have this width, as the caller checked; indexes stay below the
+        // length.
         let read = |index: usize| unsafe {
             T::read(self.start.as_ptr().add(HEADER + size_of::<T>() * index))
         };
@@ -225,8 +230,8 @@ impl<'a> IntsetView<'a> {
         if len == 0 || value > read(len - 1) {
             return Err(len);
         }
-        // The range always has a member, and if any member is not above the value, so is its first one. No
-        // step depends on a prediction.
+        // The range always has a member, and if any member is not above the value, so is its first
+        // one. No step depends on a prediction.
         let (mut base, mut rest) = (0, len);
         while rest > 1 {
             let half = rest / 2;
@@ -379,8 +384,8 @@ impl Intset {
     /// Changes the block from one size to another; the header is left to the caller.
     ///
     /// # Safety
-    /// The block was allocated with `old`. Until the header says what `new` was made from, the intset must
-    /// not be used otherwise.
+    /// The block was allocated with `old`. Until the header says what `new` was made from, the
+    /// intset must not be used otherwise.
     #[inline]
     unsafe fn reallocate(&mut self, old: Layout, new: Layout) {
         if old == new {
@@ -415,7 +420,8 @@ impl Intset {
             self.widen(value);
             return true;
         }
-        // SAFETY: the block has room for one member more, and those from the index on move up by one.
+        // SAFETY: the block has room for one member more, and those from the index on move up by
+        // one.
         unsafe {
             self.reallocate(layout(width, len), layout(width, len + 1));
             let at = self.at(HEADER + width * index);

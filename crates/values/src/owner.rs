@@ -1,8 +1,10 @@
-//! The eight bytes that own a collection: a pointer to one of several forms, with the form in its low bits.
+//! The eight bytes that own a collection: a pointer to one of several forms, with the form in its
+//! low bits.
 //!
-//! A collection lies in an entry as one pointer. Small ones are packed in a single block that the pointer
-//! leads to directly; a box in between would cost as much as the overhead of several elements. So which
-//! form it is must be told by the pointer itself: all blocks are aligned to 8, which leaves three bits.
+//! A collection lies in an entry as one pointer. Small ones are packed in a single block that the
+//! pointer leads to directly; a box in between would cost as much as the overhead of several
+//! elements. So which form it is must be told by the pointer itself: all blocks are aligned to 8,
+//! which leaves three bits.
 
 use crate::alloc::ALIGN;
 use std::marker::PhantomData;
@@ -61,13 +63,14 @@ unsafe impl<T> Form for Box<T> {
     where
         T: 'a,
     {
-        // SAFETY: `raw` leads to the value of a leaked box, which nothing changes or frees during 'a.
+        // SAFETY: `raw` leads to the value of a leaked box, which nothing changes or frees during
+        // 'a.
         unsafe { raw.cast().as_ref() }
     }
 }
 
-/// An owning pointer with a mark from 0 to 7. It does not know the forms: the collection that has it takes
-/// care that mark and form agree, and drops the form.
+/// An owning pointer with a mark from 0 to 7. It does not know the forms: the collection that has
+/// it takes care that mark and form agree, and drops the form.
 #[repr(transparent)]
 pub(crate) struct Owner {
     word: NonNull<u8>,
@@ -113,7 +116,8 @@ impl Owner {
     /// The owner was made from an `F`.
     #[inline]
     pub(crate) unsafe fn edit<F: Form>(&mut self) -> Editing<'_, F> {
-        // SAFETY: the owner was made from an `F`, and it is borrowed alone as long as the guard. The guard owns the form until it gives it back in its drop.
+        // SAFETY: the owner was made from an `F`, and it is borrowed alone as long as the guard.
+        // The guard owns the form until it gives it back in its drop.
         let form = ManuallyDrop::new(unsafe { F::from_raw(self.raw()) });
         Editing {
             owner: self,
@@ -125,7 +129,8 @@ impl Owner {
     /// Takes the form out.
     ///
     /// # Safety
-    /// The owner was made from an `F` and is not used again, except to be overwritten without a drop.
+    /// The owner was made from an `F` and is not used again, except to be overwritten without a
+    /// drop.
     #[inline]
     pub(crate) unsafe fn take<F: Form>(&mut self) -> F {
         // SAFETY: the owner was made from an `F`, and gives up its ownership here.

@@ -1,6 +1,7 @@
 //! Binary floating-point formats: correct rounding of exact values, and hexadecimal text.
 
-/// A binary floating-point format without its encoding. The mantissa is an integer of `precision` bits.
+/// A binary floating-point format without its encoding. The mantissa is an integer of `precision`
+/// bits.
 pub(super) struct Format {
     pub(super) precision: u32,
     /// Exponent of the last bit of subnormal numbers.
@@ -23,8 +24,9 @@ pub(super) const EXTENDED80: Format = Format {
     exponent_max: 16320,
 };
 
-/// An exact non-negative value: `mantissa * 2^exponent`, or a little more than that if `sticky` (by less than
-/// one unit of the mantissa). A sticky value has at least two bits more than any format's precision.
+/// An exact non-negative value: `mantissa * 2^exponent`, or a little more than that if `sticky` (by
+/// less than one unit of the mantissa). A sticky value has at least two bits more than any format's
+/// precision.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Exact {
     pub(super) mantissa: u128,
@@ -33,8 +35,9 @@ pub(super) struct Exact {
 }
 
 impl Exact {
-    /// Rounds to the nearest number of `format`, ties to even: its mantissa and exponent, or `None` on
-    /// overflow. The mantissa has all bits of the format's precision unless the number is subnormal or zero.
+    /// Rounds to the nearest number of `format`, ties to even: its mantissa and exponent, or `None`
+    /// on overflow. The mantissa has all bits of the format's precision unless the number is
+    /// subnormal or zero.
     pub(super) fn round(self, format: &Format) -> Option<(u64, i32)> {
         if self.mantissa == 0 {
             return Some((0, format.exponent_min));
@@ -63,8 +66,9 @@ impl Exact {
     }
 }
 
-/// Reads the part of a hexadecimal floating-point number behind `0x`, as strtod does: digits with at most one
-/// point, and a binary exponent. `None` if that is not all of `text`, or if there is no digit.
+/// Reads the part of a hexadecimal floating-point number behind `0x`, as strtod does: digits with
+/// at most one point, and a binary exponent. `None` if that is not all of `text`, or if there is no
+/// digit.
 pub(super) fn parse_hex(text: &[u8]) -> Option<Exact> {
     let power = text.iter().position(|byte| matches!(byte, b'p' | b'P'));
     let (digits, power) = match power {

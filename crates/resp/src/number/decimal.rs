@@ -17,8 +17,8 @@ pub(super) struct Decimal {
 }
 
 impl Decimal {
-    /// Reads digits with at most one point, and an exponent of ten. `None` if that is not all of `text`, or if
-    /// there is no digit.
+    /// Reads digits with at most one point, and an exponent of ten. `None` if that is not all of
+    /// `text`, or if there is no digit.
     pub(super) fn parse(text: &[u8]) -> Option<Decimal> {
         let power = text.iter().position(|byte| matches!(byte, b'e' | b'E'));
         let (number, mut exponent) = match power {
@@ -53,14 +53,14 @@ impl Decimal {
         self.digits.is_empty()
     }
 
-    /// Position of the decimal point behind the first digit: the number is below 10 to this power, and at
-    /// least a tenth of that.
+    /// Position of the decimal point behind the first digit: the number is below 10 to this power,
+    /// and at least a tenth of that.
     pub(super) fn magnitude(&self) -> i64 {
         self.digits.len() as i64 + self.exponent
     }
 
-    /// The value in binary: exact, or with at least 66 bits and a sticky rest. The cost grows with the product
-    /// of the number of digits and the exponent; bound [`Self::magnitude`] first.
+    /// The value in binary: exact, or with at least 66 bits and a sticky rest. The cost grows with
+    /// the product of the number of digits and the exponent; bound [`Self::magnitude`] first.
     pub(super) fn to_exact(&self) -> Exact {
         if self.is_zero() {
             return Exact {
@@ -199,7 +199,8 @@ impl Big {
 
     /// `self / divisor * 2^exponent` to 67 bits or more, by long division in binary: neither is 0.
     fn divide(mut self, mut divisor: Big, exponent: i32) -> Exact {
-        // The quotient lies between 2^66 and 2^68 once the dividend has 67 bits more than the divisor.
+        // The quotient lies between 2^66 and 2^68 once the dividend has 67 bits more than the
+        // divisor.
         let shift = divisor.bits() as i32 + 67 - self.bits() as i32;
         if shift > 0 {
             self.shift_left(shift.unsigned_abs());

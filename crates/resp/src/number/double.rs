@@ -7,12 +7,12 @@ use super::integer::{I64_BYTES_MAX, format_i64};
 /// Size of a buffer that every printed `f64` fits in, in bytes.
 pub const F64_BYTES_MAX: usize = 32;
 
-/// Doubles up to this size are printed as integers if they are some. Valkey's limit is half of the range of a
-/// 64-bit integer, rounded to a double.
+/// Doubles up to this size are printed as integers if they are some. Valkey's limit is half of the
+/// range of a 64-bit integer, rounded to a double.
 const INTEGER_MAX: f64 = (1u64 << 62) as f64;
 
-/// Reads a double: a decimal number with an optional sign, point and exponent; `inf` or `infinity` in either
-/// case; or, as older servers accept it, a hexadecimal number such as `0x1p-3`.
+/// Reads a double: a decimal number with an optional sign, point and exponent; `inf` or `infinity`
+/// in either case; or, as older servers accept it, a hexadecimal number such as `0x1p-3`.
 ///
 /// `None` for everything else: white space, NaN, and numbers too large or too small for a double.
 pub fn parse_f64(text: &[u8]) -> Option<f64> {
@@ -23,7 +23,8 @@ pub fn parse_f64(text: &[u8]) -> Option<f64> {
     if value.is_normal() {
         return Some(value);
     }
-    // An infinity that was written as digits is an overflow; a zero that has other digits, an underflow.
+    // An infinity that was written as digits is an overflow; a zero that has other digits, an
+    // underflow.
     let number = text
         .split(|byte| matches!(byte, b'e' | b'E'))
         .next()
@@ -47,7 +48,8 @@ fn parse_hex_f64(text: &[u8]) -> Option<f64> {
     if mantissa == 0 && exact.mantissa != 0 {
         return None;
     }
-    // Subnormals have a biased exponent of 0 and no bit at 52, which the addition below leaves at that.
+    // Subnormals have a biased exponent of 0 and no bit at 52, which the addition below leaves at
+    // that.
     let biased = (exponent - BINARY64.exponent_min) as u64;
     let bits = if biased == 0 {
         mantissa
@@ -66,8 +68,9 @@ pub(super) fn split_sign(text: &[u8]) -> (bool, &[u8]) {
     }
 }
 
-/// Prints `value` as Valkey does, into `buffer`, and returns the text: `nan`, `inf`, `-inf` and `-0` by name, whole
-/// numbers up to 2^62 as integers, everything else with the digits and the layout of fpconv.
+/// Prints `value` as Valkey does, into `buffer`, and returns the text: `nan`, `inf`, `-inf` and
+/// `-0` by name, whole numbers up to 2^62 as integers, everything else with the digits and the
+/// layout of fpconv.
 pub fn format_f64(value: f64, buffer: &mut [u8; F64_BYTES_MAX]) -> &[u8] {
     if value.is_nan() {
         return b"nan";
@@ -94,8 +97,8 @@ pub fn format_f64(value: f64, buffer: &mut [u8; F64_BYTES_MAX]) -> &[u8] {
     &buffer[..len]
 }
 
-/// Prints `value` with the digits and the layout of fpconv also when it is a whole number, so that one with many
-/// zeros gets an exponent: what Valkey mixes into digests of scores.
+/// Prints `value` with the digits and the layout of fpconv also when it is a whole number, so that
+/// one with many zeros gets an exponent: what Valkey mixes into digests of scores.
 pub fn format_f64_fpconv(value: f64, buffer: &mut [u8; F64_BYTES_MAX]) -> &[u8] {
     if value == 0.0 || !value.is_finite() {
         return format_f64(value, buffer);

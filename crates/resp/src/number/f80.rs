@@ -1,8 +1,8 @@
 //! The 80-bit extended floating-point numbers of INCRBYFLOAT and HINCRBYFLOAT.
 //!
-//! Redis calculates with the x87's long double: 64 bits of mantissa hide the decimal noise of most sums
-//! (0.1 + 0.2 prints as 0.3), and its results are stored and replicated as text. Reading, adding and printing
-//! round to nearest, ties to even, exactly as that hardware and glibc do.
+//! Redis calculates with the x87's long double: 64 bits of mantissa hide the decimal noise of most
+//! sums (0.1 + 0.2 prints as 0.3), and its results are stored and replicated as text. Reading,
+//! adding and printing round to nearest, ties to even, exactly as that hardware and glibc do.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -33,8 +33,8 @@ pub struct F80 {
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Class {
-    /// `mantissa * 2^exponent`. The top bit of the mantissa is set unless the number is subnormal or zero;
-    /// those have the smallest exponent.
+    /// `mantissa * 2^exponent`. The top bit of the mantissa is set unless the number is subnormal
+    /// or zero; those have the smallest exponent.
     Finite {
         mantissa: u64,
         exponent: i32,
@@ -68,11 +68,11 @@ impl F80 {
         }
     }
 
-    /// Reads a decimal number with an optional sign, point and exponent, a hexadecimal one, or `inf` or `infinity`
-    /// in either case.
+    /// Reads a decimal number with an optional sign, point and exponent, a hexadecimal one, or
+    /// `inf` or `infinity` in either case.
     ///
-    /// `None` for everything else: white space, NaN, more than [`F80_TEXT_BYTES_MAX`] bytes, and numbers too
-    /// large or too small for the format.
+    /// `None` for everything else: white space, NaN, more than [`F80_TEXT_BYTES_MAX`] bytes, and
+    /// numbers too large or too small for the format.
     pub fn parse(text: &[u8]) -> Option<F80> {
         if text.len() > F80_TEXT_BYTES_MAX {
             return None;
@@ -88,8 +88,8 @@ impl F80 {
             [b'0', b'x' | b'X', digits @ ..] => parse_hex(digits)?,
             _ => {
                 let decimal = Decimal::parse(text)?;
-                // The largest number has 4,933 digits in front of the point, the smallest 4,950 zeros behind
-                // it: beyond that the exact value is not worth the work.
+                // The largest number has 4,933 digits in front of the point, the smallest 4,950
+                // zeros behind it: beyond that the exact value is not worth the work.
                 if !decimal.is_zero() && !MAGNITUDES.contains(&decimal.magnitude()) {
                     return None;
                 }
@@ -242,9 +242,9 @@ fn add_finite(large: (bool, u64, i32), small: (bool, u64, i32)) -> F80 {
     let second = u128::from(small.1) << GUARD_BITS;
     let shifted = second.checked_shr(distance).unwrap_or(0);
     let lost = distance >= 128 && second != 0 || shifted << distance.min(127) != second;
-    // With the lowest bit standing for everything that was shifted out, rounding sees on which side of a half
-    // the value lies. If anything was lost at all, the numbers are so far apart that the result keeps 60
-    // of the guard bits, and a bit at the bottom cannot reach the rounded ones.
+    // With the lowest bit standing for everything that was shifted out, rounding sees on which side
+    // of a half the value lies. If anything was lost at all, the numbers are so far apart that the
+    // result keeps 60 of the guard bits, and a bit at the bottom cannot reach the rounded ones.
     let second = shifted | u128::from(lost);
     let exact = |mantissa| Exact {
         mantissa,
@@ -261,7 +261,8 @@ fn add_finite(large: (bool, u64, i32), small: (bool, u64, i32)) -> F80 {
     }
 }
 
-/// Plain notation, never an exponent: 17 decimals, rounded, without trailing zeros; `inf`, `-inf` or `nan`.
+/// Plain notation, never an exponent: 17 decimals, rounded, without trailing zeros; `inf`, `-inf`
+/// or `nan`.
 impl fmt::Display for F80 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (mantissa, exponent) = match self.class {

@@ -7,8 +7,8 @@ use super::F64_BYTES_MAX;
 /// Significant digits that every double survives.
 const SIGNIFICANT: usize = 17;
 
-/// Prints a finite number with up to 17 significant digits, as C's `%.17g` does, into `buffer`, and returns the text:
-/// what ZSCAN answers for scores of large sorted sets.
+/// Prints a finite number with up to 17 significant digits, as C's `%.17g` does, into `buffer`, and
+/// returns the text: what ZSCAN answers for scores of large sorted sets.
 pub fn format_f64_general(value: f64, buffer: &mut [u8; F64_BYTES_MAX]) -> &[u8] {
     let mut scientific = [0u8; F64_BYTES_MAX];
     let mut rest = &mut scientific[..];
@@ -45,7 +45,8 @@ pub fn format_f64_general(value: f64, buffer: &mut [u8; F64_BYTES_MAX]) -> &[u8]
     &buffer[..F64_BYTES_MAX - unused]
 }
 
-/// Writes significant digits with their exponent: plainly where that is short, else in scientific notation.
+/// Writes significant digits with their exponent: plainly where that is short, else in scientific
+/// notation.
 fn layout(
     line: &mut &mut [u8],
     negative: bool,

@@ -1,9 +1,10 @@
 //! Doubles to decimal text with Grisu2, the algorithm that Valkey prints with.
 //!
-//! Grisu2 (Florian Loitsch, "Printing Floating-Point Numbers Quickly and Accurately with Integers", PLDI 2010)
-//! always finds digits that read back as the same double, and nearly always the fewest. Clients see its
-//! rare longer results, so that a shortest-digits algorithm would not do. The choice of cached powers, the rounding
-//! of products and the layout are those of fpconv (night-shift, Boost Software License 1.0), which Valkey uses.
+//! Grisu2 (Florian Loitsch, "Printing Floating-Point Numbers Quickly and Accurately with Integers",
+//! PLDI 2010) always finds digits that read back as the same double, and nearly always the fewest.
+//! Clients see its rare longer results, so that a shortest-digits algorithm would not do. The
+//! choice of cached powers, the rounding of products and the layout are those of fpconv
+//! (night-shift, Boost Software License 1.0), which Valkey uses.
 
 use super::double::F64_BYTES_MAX;
 
@@ -13,8 +14,8 @@ const FRACTION_MASK: u64 = HIDDEN_BIT - 1;
 /// Most digits that Grisu2 produces for a double.
 const DIGITS_MAX: usize = 18;
 
-/// After scaling with a cached power, the binary exponent lies in this range: the integer part has at most 32
-/// bits, and the fraction times ten does not overflow.
+/// After scaling with a cached power, the binary exponent lies in this range: the integer part has
+/// at most 32 bits, and the fraction times ten does not overflow.
 const SCALED_EXPONENT_MIN: i32 = -60;
 const SCALED_EXPONENT_MAX: i32 = -32;
 
@@ -63,9 +64,9 @@ impl Digits {
 
     /// Lowers the last digit while that brings the number closer to the wanted one.
     ///
-    /// All in units of the last generated fraction: `rest` is the distance of the digits to the upper boundary,
-    /// `unit` one step of the last digit, `distance` from the wanted number to the upper boundary, and
-    /// `delta` the width of the interval that reads back as the same double.
+    /// All in units of the last generated fraction: `rest` is the distance of the digits to the
+    /// upper boundary, `unit` one step of the last digit, `distance` from the wanted number to the
+    /// upper boundary, and `delta` the width of the interval that reads back as the same double.
     fn round(&mut self, delta: u64, mut rest: u64, unit: u64, distance: u64) {
         while rest < distance
             && delta - rest >= unit
@@ -128,9 +129,11 @@ fn shortest(value: f64) -> Digits {
     generate(number.fraction, upper, lower, -decimal_exponent)
 }
 
-/// A power of ten that scales a number with this binary exponent into the wanted range, and its decimal exponent.
+/// A power of ten that scales a number with this binary exponent into the wanted range, and its
+/// decimal exponent.
 ///
-/// Two powers may do. Which one is taken shows in the digits, so that the search starts where fpconv's does.
+/// Two powers may do. Which one is taken shows in the digits, so that the search starts where
+/// fpconv's does.
 fn cached_power(exponent: i32) -> (Scaled, i32) {
     let estimate =
         (f64::from(-(exponent + POWERS.len() as i32)) * std::f64::consts::LOG10_2) as i32;
@@ -153,8 +156,9 @@ fn cached_power(exponent: i32) -> (Scaled, i32) {
     }
 }
 
-/// Generates digits of the upper boundary until the number is known well enough, then rounds towards `number`.
-/// All three share the exponent of `upper`; `exponent` is the power of ten they were scaled by.
+/// Generates digits of the upper boundary until the number is known well enough, then rounds
+/// towards `number`. All three share the exponent of `upper`; `exponent` is the power of ten they
+/// were scaled by.
 fn generate(number: u64, upper: Scaled, lower: u64, exponent: i32) -> Digits {
     let mut digits = Digits {
         text: [0; DIGITS_MAX],
@@ -201,8 +205,9 @@ fn generate(number: u64, upper: Scaled, lower: u64, exponent: i32) -> Digits {
     }
 }
 
-/// Writes digits in fpconv's layout: plain integers up to seven zeros, decimals down to six zeros or of fewer
-/// than five integer digits, scientific notation otherwise. `exponent` is the power of ten of the last digit.
+/// Writes digits in fpconv's layout: plain integers up to seven zeros, decimals down to six zeros
+/// or of fewer than five integer digits, scientific notation otherwise. `exponent` is the power of
+/// ten of the last digit.
 fn lay_out(digits: &[u8], exponent: i32, buffer: &mut [u8]) -> usize {
     let count = digits.len() as i32;
     // Power of ten of the first digit.

@@ -3,8 +3,8 @@
 /// Size of a buffer that every `i64` fits in, in bytes.
 pub const I64_BYTES_MAX: usize = 20;
 
-/// Reads an integer that is written in the one way that [`format_i64`] writes it: no spaces, no plus sign, no
-/// leading zeros, no `-0`. `None` for everything else and out of range.
+/// Reads an integer that is written in the one way that [`format_i64`] writes it: no spaces, no
+/// plus sign, no leading zeros, no `-0`. `None` for everything else and out of range.
 #[inline]
 pub fn parse_i64(text: &[u8]) -> Option<i64> {
     let (negative, digits) = match text {
@@ -32,8 +32,8 @@ pub fn parse_i64(text: &[u8]) -> Option<i64> {
     }
 }
 
-/// Reads an unsigned integer: decimal digits only, leading zeros allowed (stream IDs and cursors have them).
-/// `None` for everything else and out of range.
+/// Reads an unsigned integer: decimal digits only, leading zeros allowed (stream IDs and cursors
+/// have them). `None` for everything else and out of range.
 pub fn parse_u64(text: &[u8]) -> Option<u64> {
     if text.is_empty() {
         return None;
@@ -54,8 +54,9 @@ pub fn format_i64(value: i64, buffer: &mut [u8; I64_BYTES_MAX]) -> &[u8] {
     buffer
 }
 
-/// Reads an amount of memory in bytes: digits and a unit in either case. `b` or nothing is bytes; `k`, `m`, `g`
-/// are powers of 1,000; `kb`, `mb`, `gb` are powers of 1,024. `None` for everything else and out of range.
+/// Reads an amount of memory in bytes: digits and a unit in either case. `b` or nothing is bytes;
+/// `k`, `m`, `g` are powers of 1,000; `kb`, `mb`, `gb` are powers of 1,024. `None` for everything
+/// else and out of range.
 pub fn parse_memory(text: &[u8]) -> Option<u64> {
     let digits = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
     let (digits, unit) = text.split_at(digits);

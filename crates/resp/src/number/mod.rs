@@ -1,7 +1,8 @@
 //! Numbers as Redis clients write and read them.
 //!
-//! Integers are strict, so that a number has exactly one text. Doubles are printed as Valkey prints them, which
-//! is not always the shortest text; see [`format_f64`]. INCRBYFLOAT calculates with 80 bits: [`F80`].
+//! Integers are strict, so that a number has exactly one text. Doubles are printed as Valkey prints
+//! them, which is not always the shortest text; see [`format_f64`]. INCRBYFLOAT calculates with 80
+//! bits: [`F80`].
 
 mod binary;
 mod decimal;

@@ -3,7 +3,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::args::Args;
 
-/// What a connection's stream turned out to be: requests as lists of arguments, and the error that ended it.
+/// What a connection's stream turned out to be: requests as lists of arguments, and the error that
+/// ended it.
 #[derive(Debug, Default, PartialEq)]
 struct Heard {
     requests: Vec<Vec<Vec<u8>>>,

@@ -20,8 +20,8 @@ pub(super) fn count(bytes: &[u8]) -> u64 {
     low + high + count_bytes(tail)
 }
 
-/// Four counts that make up that of the block. The bits of each half byte are looked up in a table of 16 (W.
-/// Mula, N. Kurz, D. Lemire: Faster Population Counts Using AVX2 Instructions, 2016).
+/// Four counts that make up that of the block. The bits of each half byte are looked up in a table
+/// of 16 (W. Mula, N. Kurz, D. Lemire: Faster Population Counts Using AVX2 Instructions, 2016).
 #[inline]
 #[target_feature(enable = "avx2")]
 fn count_block(block: &[u8; COUNTED]) -> __m256i {

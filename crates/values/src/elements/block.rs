@@ -1,4 +1,5 @@
-//! One element of a table in one block of the allocator: a member of a set, or a field with its value.
+//! One element of a table in one block of the allocator: a member of a set, or a field with its
+//! value.
 //!
 //! ```text
 //!  +------+-----------+--------+-------------+----------+-----+-------+
@@ -7,14 +8,15 @@
 //!  +------+-----------+--------+-------------+----------+-----+-------+
 //!                     \______ with value ___/ \ with one /
 //! ```
-//! The head has two marks (bit 0: a deadline, bit 1: a value) and six bits that are the length of the key
-//! when it is below 60, else say how many bytes of length follow. Likewise the value code is the length
-//! below 253. So a short member costs one byte, a short field with its value two; an element without a
-//! deadline costs nothing for deadlines. Numbers are little-endian and lie where they lie.
+//! The head has two marks (bit 0: a deadline, bit 1: a value) and six bits that are the length of
+//! the key when it is below 60, else say how many bytes of length follow. Likewise the value code
+//! is the length below 253. So a short member costs one byte, a short field with its value two; an
+//! element without a deadline costs nothing for deadlines. Numbers are little-endian and lie where
+//! they lie.
 //!
-//! The block is as large as the allocator makes it for what is used ([`size_class`]); a value that needs a
-//! block of the same size is written in place. Keys come first and never move, because a lookup reads
-//! them.
+//! The block is as large as the allocator makes it for what is used ([`size_class`]); a value that
+//! needs a block of the same size is written in place. Keys come first and never move, because a
+//! lookup reads them.
 
 use crate::alloc::{ALIGN, size_class};
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
@@ -95,8 +97,8 @@ impl<'a> Block<'a> {
     /// Borrows the block at `start`.
     ///
     /// # Safety
-    /// `start` came from [`create`] or [`Block::duplicate`], and the block is neither changed nor freed
-    /// during `'a`.
+    /// `start` came from [`create`] or [`Block::duplicate`], and the block is neither changed nor
+    /// freed during `'a`.
     #[inline(always)]
     pub(crate) unsafe fn at(start: NonNull<u8>) -> Block<'a> {
         Block {
@@ -271,7 +273,8 @@ pub(crate) fn create(key: &[u8], value: Option<&[u8]>, deadline: Option<u64>) ->
     let start = allocate(header.len + deadline_bytes + key.len() + value.len());
     let mut at = start.as_ptr();
     let mut write = |bytes: &[u8]| {
-        // SAFETY: the block has room for the sum of the parts, which are written one after the other.
+        // SAFETY: the block has room for the sum of the parts, which are written one after the
+        // other.
         unsafe {
             ptr::copy_nonoverlapping(bytes.as_ptr(), at, bytes.len());
             at = at.add(bytes.len());
@@ -291,16 +294,16 @@ pub(crate) fn create(key: &[u8], value: Option<&[u8]>, deadline: Option<u64>) ->
 /// # Safety
 /// `start` came from [`create`] or [`Block::duplicate`], and the block is not used again.
 pub(crate) unsafe fn free(start: NonNull<u8>) {
-    // SAFETY: the block is live and not used again; its layout is a function of the bytes in use, as
-    // it was when `allocate` made it.
+    // SAFETY: the block is live and not used again; its layout is a function of the bytes in use,
+    // as it was when `allocate` made it.
     unsafe {
         let layout = layout(Block::at(start).used());
         dealloc(start.as_ptr(), layout);
     }
 }
 
-/// Gives a field another value in place, when the block would have the same size and header length; else
-/// changes nothing and returns false.
+/// Gives a field another value in place, when the block would have the same size and header length;
+/// else changes nothing and returns false.
 ///
 /// # Safety
 /// `start` is a live block with a value, and it is not borrowed.
@@ -323,7 +326,8 @@ pub(crate) unsafe fn write_value(start: NonNull<u8>, value: &[u8]) -> bool {
     true
 }
 
-/// Gives an element another deadline in place, when it has one; else changes nothing and returns false.
+/// Gives an element another deadline in place, when it has one; else changes nothing and returns
+/// false.
 ///
 /// # Safety
 /// `start` is a live block, and it is not borrowed.

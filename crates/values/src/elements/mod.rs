@@ -15,7 +15,8 @@ use std::ptr::NonNull;
 /// Tries to find a random element that is not past its deadline before all are looked at.
 const RANDOM_TRIES: usize = 32;
 
-/// After so many insertions a look at whether the table is skewed, before lookups could become slow.
+/// After so many insertions a look at whether the table is skewed, before lookups could become
+/// slow.
 const SKEW_CHECK: usize = 32;
 
 /// Elements with a key (a member, or a field with a value), each at most once.
@@ -32,7 +33,8 @@ pub(crate) struct Elements {
     scatter: Scatter,
 }
 
-// SAFETY: the struct owns the blocks that its table and its index point to; methods taking &self only read.
+// SAFETY: the struct owns the blocks that its table and its index point to; methods taking &self
+// only read.
 unsafe impl Send for Elements {}
 // SAFETY: methods taking &self only read the blocks.
 unsafe impl Sync for Elements {}
@@ -42,8 +44,8 @@ struct KeyHash(Scatter);
 
 impl HashOf for KeyHash {
     fn hash(&self, ptr: NonNull<u8>) -> u64 {
-        // SAFETY: this hasher goes with tables of `Elements` only, whose blocks leave the table before
-        // they are freed. The borrow ends here.
+        // SAFETY: this hasher goes with tables of `Elements` only, whose blocks leave the table
+        // before they are freed. The borrow ends here.
         let key = unsafe { Block::at(ptr) }.key();
         self.0.apply(hash_of(key))
     }
@@ -107,8 +109,8 @@ impl Elements {
         Some(unsafe { self.block_in(slot) })
     }
 
-    /// Looks up which element may have this hash and starts bringing it into the cache, once its bucket is
-    /// there.
+    /// Looks up which element may have this hash and starts bringing it into the cache, once its
+    /// bucket is there.
     #[inline(always)]
     pub(crate) fn request(&self, hash: u64) -> Found {
         let slot = self.table.find(self.scatter.apply(hash), |_| true);
@@ -133,7 +135,8 @@ impl Elements {
     ) -> bool {
         match found {
             Found::Nothing => false,
-            // SAFETY: the block was in the table when it was found, and the elements did not change.
+            // SAFETY: the block was in the table when it was found, and the elements did not
+            // change.
             Found::First(start) if is(unsafe { self.block(start) }.key()) => true,
             Found::First(_) | Found::Unknown => {
                 // SAFETY: the table has only blocks of this struct.
@@ -164,8 +167,8 @@ impl Elements {
         }
     }
 
-    /// Looks for many elements, `N` at a time, so that their cache misses overlap. Tells what was found for
-    /// each key, in the order of the keys.
+    /// Looks for many elements, `N` at a time, so that their cache misses overlap. Tells what was
+    /// found for each key, in the order of the keys.
     pub(crate) fn get_many<'a, 'k, const N: usize>(
         &'a self,
         mut keys: impl Iterator<Item = &'k [u8]>,
@@ -255,8 +258,8 @@ impl Elements {
         self.scatter == Scatter::NONE
     }
 
-    /// Visits all elements that another table in common order may have too, with `all` also the others, each
-    /// with what was found for it there. Both are brought into the cache before.
+    /// Visits all elements that another table in common order may have too, with `all` also the
+    /// others, each with what was found for it there. Both are brought into the cache before.
     pub(crate) fn join<'a>(
         &'a self,
         other: &Elements,
@@ -357,7 +360,8 @@ impl Elements {
         let (bytes, deadline) = (block.bytes(), block.deadline());
         self.block_bytes -= bytes;
         self.unindex(deadline, start);
-        // SAFETY: neither the table nor the index has it any more, and &mut self keeps borrows away.
+        // SAFETY: neither the table nor the index has it any more, and &mut self keeps borrows
+        // away.
         unsafe { block::free(start) };
     }
 
@@ -389,12 +393,14 @@ impl Elements {
             (None, None) => {}
             (Some(_), Some(after)) => {
                 self.unindex(before, start);
-                // SAFETY: &mut self keeps other borrows away. The block has a deadline to write over.
+                // SAFETY: &mut self keeps other borrows away. The block has a deadline to write
+                // over.
                 unsafe { block::write_deadline(start, after) };
                 self.index(deadline, start);
             }
             (None, Some(_)) | (Some(_), None) => {
-                // SAFETY: the table has not changed since the slot was found; the replacement is new.
+                // SAFETY: the table has not changed since the slot was found; the replacement is
+                // new.
                 unsafe {
                     let block = self.block_in(slot);
                     let replacement = block.recreate(block.own_value(), deadline);
@@ -416,8 +422,8 @@ impl Elements {
         Some(deadline)
     }
 
-    /// Removes at most `budget` elements whose deadline is not after `now_ms`, the earliest first. Tells
-    /// their keys before they go, and returns how many.
+    /// Removes at most `budget` elements whose deadline is not after `now_ms`, the earliest first.
+    /// Tells their keys before they go, and returns how many.
     pub(crate) fn expire(
         &mut self,
         now_ms: u64,
@@ -536,8 +542,8 @@ impl Clone for Elements {
 impl Drop for Elements {
     fn drop(&mut self) {
         for start in ahead::elements(&self.table) {
-            // SAFETY: the blocks are owned by this struct alone; the table is only emptied afterwards, and
-            // frees without reading them.
+            // SAFETY: the blocks are owned by this struct alone; the table is only emptied
+            // afterwards, and frees without reading them.
             unsafe { block::free(start) };
         }
     }

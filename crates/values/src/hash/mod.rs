@@ -1,7 +1,8 @@
 //! Hashes: fields with values and, for some, deadlines.
 //!
-//! A small hash is a listpack of fields, each followed by its value; a large one is a table of blocks that
-//! hold a field with its value. Only the table knows deadlines. A hash that has become a table stays one.
+//! A small hash is a listpack of fields, each followed by its value; a large one is a table of
+//! blocks that hold a field with its value. Only the table knows deadlines. A hash that has become
+//! a table stays one.
 
 #[cfg(test)]
 mod tests;
@@ -36,8 +37,8 @@ pub struct Hash {
 const PACKED: usize = 0;
 const TABLE: usize = 1;
 
-/// How many fields [`Hash::get_many`] looks for at a time: enough to have all their cache misses at once,
-/// few enough to be in the cache still when they are read.
+/// How many fields [`Hash::get_many`] looks for at a time: enough to have all their cache misses at
+/// once, few enough to be in the cache still when they are read.
 const BATCH: usize = 16;
 
 /// The forms, borrowed for reading.
@@ -163,8 +164,8 @@ impl Hash {
         }
     }
 
-    /// Looks for many fields as [`Hash::get`], and tells `visit` what each has, in the order of the fields.
-    /// In a large hash this is much faster than one after the other.
+    /// Looks for many fields as [`Hash::get`], and tells `visit` what each has, in the order of the
+    /// fields. In a large hash this is much faster than one after the other.
     pub fn get_many<'f>(
         &self,
         fields: impl IntoIterator<Item = &'f [u8]>,
@@ -180,8 +181,8 @@ impl Hash {
         }
     }
 
-    /// Prepares for a write of so many fields, which become a table at once when that is too many for the
-    /// packed form, even if some of them turn out to be the same.
+    /// Prepares for a write of so many fields, which become a table at once when that is too many
+    /// for the packed form, even if some of them turn out to be the same.
     pub fn prepare(&mut self, fields: usize, limits: &Thresholds) {
         if fields > limits.hash_entries {
             self.make_table();
@@ -264,9 +265,9 @@ impl Hash {
     }
 
     /// Visits some fields from a cursor on and returns the next cursor, 0 at the end. The packed
-    /// forms visit all fields; the large one gives the guarantees of [`crate::table`], but for a scan
-    /// during which a skewed table changes its order: it may visit fields twice. Cursors are below
-    /// 2^49.
+    /// forms visit all fields; the large one gives the guarantees of [`crate::table`], but for a
+    /// scan during which a skewed table changes its order: it may visit fields twice. Cursors are
+    /// below 2^49.
     pub fn scan(
         &self,
         cursor: u64,
@@ -339,15 +340,15 @@ impl Hash {
         }
     }
 
-    /// Removes at most `budget` fields whose deadline is not after `now_ms`, the earliest first. Tells each
-    /// before it goes, and returns how many.
+    /// Removes at most `budget` fields whose deadline is not after `now_ms`, the earliest first.
+    /// Tells each before it goes, and returns how many.
     pub fn expire(&mut self, now_ms: u64, budget: usize, expired: &mut dyn FnMut(&[u8])) -> usize {
         let table = self.table_mut();
         table.map_or(0, |mut elements| elements.expire(now_ms, budget, expired))
     }
 
-    /// Leaves the packed form when it has more fields than the limit, after loading it. Long values stay,
-    /// as in Redis, until the next write of one.
+    /// Leaves the packed form when it has more fields than the limit, after loading it. Long values
+    /// stay, as in Redis, until the next write of one.
     pub fn convert(&mut self, limits: &Thresholds) {
         if self.is_packed() {
             self.prepare(self.len(), limits);
@@ -360,7 +361,8 @@ impl Hash {
         matches!(self.form(), Form::Table(elements) if elements.len() >= AHEAD_MIN)
     }
 
-    /// Starts bringing into the cache what looking for a field with this hash ([`crate::hash_seed::hash_of`]) will read.
+    /// Starts bringing into the cache what looking for a field with this hash
+    /// ([`crate::hash_seed::hash_of`]) will read.
     #[inline]
     pub fn look_ahead(&self, hash: u64, step: Ahead) {
         if let Form::Table(elements) = self.form() {

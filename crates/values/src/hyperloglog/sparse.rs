@@ -5,9 +5,9 @@
 //!  01llllll llllllll   XZERO  l + 1 registers (1 to 16,384) that saw nothing, high bits first
 //!  1vvvvvll            VAL    l + 1 registers (1 to 4) of the value v + 1 (1 to 32)
 //! ```
-//! The runs make up all registers, in order. A register is changed by splitting the run it is in; then runs of
-//! the same value beside it are joined. Where runs end depends on the order of changes, and everything here makes
-//! the same choices as Redis: sketches are compared as bytes.
+//! The runs make up all registers, in order. A register is changed by splitting the run it is in;
+//! then runs of the same value beside it are joined. Where runs end depends on the order of
+//! changes, and everything here makes the same choices as Redis: sketches are compared as bytes.
 
 use super::{Corrupted, HEADER_BYTES, Observation, REGISTERS};
 use std::ops::Range;
@@ -113,8 +113,8 @@ pub(super) fn merge(bytes: &[u8], registers: &mut [u8; REGISTERS]) -> Result<(),
             index += (usize::from(first & 0x3f) << 8 | usize::from(*second)) + 1;
             continue;
         }
-        // Zeros and values take turns as chance has it, so the first register of a run is treated in the same way
-        // in both: a branch would be mispredicted half of the time.
+        // Zeros and values take turns as chance has it, so the first register of a run is treated
+        // in the same way in both: a branch would be mispredicted half of the time.
         let is_value = first >> 7;
         let value = ((first >> 2 & 0x1f) + 1) * is_value;
         let len = usize::from(first & (0x3f ^ (0x3c * is_value))) + 1;
@@ -268,8 +268,8 @@ impl<'a> Search<'a> {
         };
     }
 
-    /// Goes on by the runs of one byte that begin in the next eight bytes, and the longer one that follows them
-    /// there, unless the register is in one of them or the bytes end before.
+    /// Goes on by the runs of one byte that begin in the next eight bytes, and the longer one that
+    /// follows them there, unless the register is in one of them or the bytes end before.
     #[inline]
     fn skip(&mut self, index: usize) -> bool {
         let rest = self.bytes.get(self.place.at..);
@@ -334,8 +334,9 @@ pub(super) enum Raised {
     NeedsDense,
 }
 
-/// Takes an observation in. `cursor` says where to begin looking for the register, and is moved to where the next
-/// one can be looked for that is not before it. The cardinality in the header is left alone.
+/// Takes an observation in. `cursor` says where to begin looking for the register, and is moved to
+/// where the next one can be looked for that is not before it. The cardinality in the header is
+/// left alone.
 ///
 /// # Errors
 /// When there is no such register.

@@ -1,8 +1,8 @@
 //! Lists.
 //!
-//! Two forms, as in Redis: a short list is one listpack, which the key's entry leads to directly; a long one is
-//! a quicklist, a sequence of listpacks ("nodes") of limited size. Long elements are nodes of their own.
-//! Nodes far from both ends can be kept compressed (`list-compress-depth`).
+//! Two forms, as in Redis: a short list is one listpack, which the key's entry leads to directly; a
+//! long one is a quicklist, a sequence of listpacks ("nodes") of limited size. Long elements are
+//! nodes of their own. Nodes far from both ends can be kept compressed (`list-compress-depth`).
 //!
 //! * `quicklist`: what happens to elements;
 //! * `nodes`: the sequence of nodes, and how an index is found in it;
@@ -240,8 +240,8 @@ impl List {
         count
     }
 
-    /// Removes the elements equal to `value`, at most `limit` (0: all), from the back when asked to. Returns
-    /// how many.
+    /// Removes the elements equal to `value`, at most `limit` (0: all), from the back when asked
+    /// to. Returns how many.
     pub fn remove_equal(
         &mut self,
         value: &[u8],
@@ -265,8 +265,8 @@ impl List {
         removed
     }
 
-    /// Reports the indexes of the elements equal to `value`, from the `rank`-th match (1: the first) on,
-    /// comparing at most `maxlen` elements (0: all), from the back when asked to.
+    /// Reports the indexes of the elements equal to `value`, from the `rank`-th match (1: the
+    /// first) on, comparing at most `maxlen` elements (0: all), from the back when asked to.
     pub fn position(
         &self,
         value: &[u8],
@@ -297,16 +297,16 @@ impl List {
         });
     }
 
-    /// Takes the form that the limits want for a list that was just built: a quicklist of one packed node
-    /// within the limits becomes a listpack, a listpack beyond them a quicklist.
+    /// Takes the form that the limits want for a list that was just built: a quicklist of one
+    /// packed node within the limits becomes a listpack, a listpack beyond them a quicklist.
     pub fn convert(&mut self, thresholds: &Thresholds) {
         let limits = Limits::new(thresholds);
         self.grow(0, 0, &limits);
         self.pack(&limits, false);
     }
 
-    /// Makes a listpack a quicklist when it would exceed the limits with so many elements and bytes of text
-    /// more.
+    /// Makes a listpack a quicklist when it would exceed the limits with so many elements and bytes
+    /// of text more.
     #[inline]
     fn grow(&mut self, elements: usize, bytes: usize, limits: &Limits) {
         if let Form::Packed(view) = self.form()
@@ -364,8 +364,8 @@ impl List {
         }
     }
 
-    /// Appends a node with the elements of a listpack from outside; an empty one is left out. After the last
-    /// node, [`List::convert`] brings the list to its form.
+    /// Appends a node with the elements of a listpack from outside; an empty one is left out. After
+    /// the last node, [`List::convert`] brings the list to its form.
     ///
     /// # Errors
     /// Says which rule of the format the bytes break; the list is as before then.
@@ -377,7 +377,8 @@ impl List {
         let owned;
         let view = match View::new(bytes) {
             Ok(view) => view,
-            // Some backlens that others write are not ours; this spells them anew, or says what is wrong.
+            // Some backlens that others write are not ours; this spells them anew, or says what is
+            // wrong.
             Err(_) => {
                 owned = Listpack::from_bytes(bytes)?;
                 owned.view()

@@ -117,7 +117,8 @@ impl Node {
         !self.is_plain() && !other.is_plain() && limits.allow(bytes, self.count() + other.count())
     }
 
-    /// The pack, for change; a compressed one is taken out of compression. `None` when the node is plain.
+    /// The pack, for change; a compressed one is taken out of compression. `None` when the node is
+    /// plain.
     #[inline]
     pub(super) fn pack_mut(&mut self) -> Option<&mut Pack> {
         self.expand();
@@ -190,7 +191,8 @@ impl Compressed {
     fn unpack(&self, into: &mut Vec<u8>) {
         let done = lzf::decompress_into(&self.bytes, self.plain_len as usize, into);
         debug_assert!(done.is_ok(), "compressed here");
-        // Nobody else writes these bytes, so this cannot be; should it, there are no elements to be read.
+        // Nobody else writes these bytes, so this cannot be; should it, there are no elements to be
+        // read.
         if done.is_err() {
             into.clear();
             into.extend_from_slice(&EMPTY);

@@ -14,13 +14,14 @@
 //! 11111111                                the end of the listpack
 //! ```
 //!
-//! Behind each entry lies its size without that number itself, to be read backwards: the last byte has the
-//! low seven bits, and a set high bit says that the byte before belongs to it, too.
+//! Behind each entry lies its size without that number itself, to be read backwards: the last byte
+//! has the low seven bits, and a set high bit says that the byte before belongs to it, too.
 
 use crate::element::Element;
 use crate::number;
 
-/// Bytes in front of the first entry: the bytes of the listpack (u32), then the number of entries (u16).
+/// Bytes in front of the first entry: the bytes of the listpack (u32), then the number of entries
+/// (u16).
 pub(super) const HEADER: usize = 6;
 
 /// The byte behind the last entry.
@@ -114,8 +115,8 @@ pub(super) unsafe fn write(at: *mut u8, element: Element<'_>) -> usize {
 unsafe fn write_text(at: *mut u8, text: &[u8]) -> usize {
     let len = text.len();
     // The casts keep what the branch says is there.
-    // SAFETY: head and text are what `bare_size` counts; `text` is no part of a block that is written to,
-    // since that one is borrowed for change.
+    // SAFETY: head and text are what `bare_size` counts; `text` is no part of a block that is
+    // written to, since that one is borrowed for change.
     unsafe {
         let head = match len {
             0..=0x3F => {
@@ -200,14 +201,15 @@ pub(super) struct Entry<'a> {
     pub(super) element: Element<'a>,
     /// Its bytes without the backlen.
     pub(super) bare: usize,
-    /// Its bytes with the backlen. The last ones may be beyond the room in bytes that are not well-formed.
+    /// Its bytes with the backlen. The last ones may be beyond the room in bytes that are not
+    /// well-formed.
     pub(super) size: usize,
 }
 
 impl Entry<'_> {
-    /// What is read where no entry is: it has no text and reaches to the end. Well-formed bytes never give
-    /// it, neither do positions that are used as documented. Being cold keeps the check for it a branch: as
-    /// a conditional move, it would make each step wait for it.
+    /// What is read where no entry is: it has no text and reaches to the end. Well-formed bytes
+    /// never give it, neither do positions that are used as documented. Being cold keeps the check
+    /// for it a branch: as a conditional move, it would make each step wait for it.
     #[cold]
     const fn none(room: usize) -> Self {
         Entry {
@@ -323,7 +325,8 @@ unsafe fn bytes<const N: usize>(at: *const u8, room: usize) -> Option<[u8; N]> {
     (N < room).then(|| unsafe { at.add(1).cast::<[u8; N]>().read() })
 }
 
-/// The size of an entry with its backlen. It can be beyond the room in bytes that are not well-formed.
+/// The size of an entry with its backlen. It can be beyond the room in bytes that are not
+/// well-formed.
 ///
 /// # Safety
 /// As for `read`.
@@ -345,7 +348,8 @@ pub(super) unsafe fn step(at: *const u8, room: usize) -> usize {
 /// The size, with its backlen, of the entry that ends before `end`; at most `room`.
 ///
 /// # Safety
-/// `room` bytes before `end` can be read, and [`HEADER`] bytes in front of them; `room` is not zero.
+/// `room` bytes before `end` can be read, and [`HEADER`] bytes in front of them; `room` is not
+/// zero.
 #[inline(always)]
 pub(super) unsafe fn step_back(end: *const u8, room: usize) -> usize {
     // SAFETY: the room is not zero, so the byte before `end` can be read.
@@ -368,7 +372,8 @@ pub(super) unsafe fn step_back(end: *const u8, room: usize) -> usize {
     (size + bytes).min(room)
 }
 
-/// The bytes of the backlen at `at`, when it is one for an entry of `bare` bytes and lies within `room`.
+/// The bytes of the backlen at `at`, when it is one for an entry of `bare` bytes and lies within
+/// `room`.
 ///
 /// # Safety
 /// From `at` on, `room` bytes can be read.

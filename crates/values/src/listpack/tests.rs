@@ -5,7 +5,8 @@ fn texts(view: View<'_>) -> Vec<Vec<u8>> {
     view.iter().map(|element| element.to_vec()).collect()
 }
 
-/// What must hold for every listpack: valid bytes, the same elements in both directions, the model's.
+/// What must hold for every listpack: valid bytes, the same elements in both directions, the
+/// model's.
 fn check(pack: &Listpack, model: &[Vec<u8>]) {
     assert_eq!(texts(pack.view()), model);
     let mut backwards: Vec<_> = pack
@@ -145,7 +146,8 @@ fn too_large_insertions_change_nothing() {
     assert!(pack.view().fits(BYTES_MAX - pack.byte_len()));
     assert!(!pack.view().fits(BYTES_MAX - pack.byte_len() + 1));
     assert!(!pack.view().fits(usize::MAX));
-    // A slice as large as the format forbids, without its memory: it is never read but for its ends.
+    // A slice as large as the format forbids, without its memory: it is never read but for its
+    // ends.
     if !cfg!(miri) {
         let large = vec![0; BYTES_MAX];
         let first = pack.view().first().unwrap();

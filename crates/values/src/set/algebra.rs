@@ -1,8 +1,9 @@
 //! Intersection, difference and union of sets in any forms.
 //!
-//! Members are looked for in batches: all buckets of a batch are asked for before the first is read, then
-//! all elements. All tables hash with the same seed, so each member is hashed once, however many tables it
-//! is looked for in, and not at all when only two tables of about the same size are compared.
+//! Members are looked for in batches: all buckets of a batch are asked for before the first is
+//! read, then all elements. All tables hash with the same seed, so each member is hashed once,
+//! however many tables it is looked for in, and not at all when only two tables of about the same
+//! size are compared.
 
 use super::{Form, Set};
 use crate::elements::Elements;
@@ -24,7 +25,8 @@ const LISTPACK_STEPS: usize = 12;
 /// Looks into a table that take the time of putting a member into a new one.
 const GATHER_COST: usize = 6;
 
-/// A table that is more than so many times smaller than another is not walked over together with it.
+/// A table that is more than so many times smaller than another is not walked over together with
+/// it.
 const JOIN_RATIO: usize = 8;
 
 /// A member on its way, with its hash if some table is asked.
@@ -59,7 +61,8 @@ pub fn difference(first: &Set, others: &[&Set], visit: impl FnMut(Element<'_>) -
     }
     let mut others = others.to_vec();
     others.sort_by_key(|set| std::cmp::Reverse(set.len()));
-    // Either each member is looked for in each set, which may end early, or in all of them put together.
+    // Either each member is looked for in each set, which may end early, or in all of them put
+    // together.
     let look_up: usize = others.iter().map(|set| probe_cost(set)).sum();
     let look_up = look_up.saturating_mul(first.len());
     let others_len: usize = others.iter().map(|set| set.len()).sum();
@@ -94,7 +97,8 @@ fn sift(
         && mine.len() >= theirs.len() / JOIN_RATIO
     {
         let mut sieve = Sieve::new(rest, wanted, visit);
-        // As both tables are in the same order, one walk over both is enough, and nothing is hashed.
+        // As both tables are in the same order, one walk over both is enough, and nothing is
+        // hashed.
         let whole = mine.join(theirs, !wanted, |block, found| {
             let key = block.key();
             // SAFETY: `join` found it in these elements, which are borrowed since.

@@ -1,8 +1,8 @@
 //! Sets: members, each once, and for some a deadline.
 //!
-//! A small set is an intset while all members are integers, else a listpack; a large one is a table. Which
-//! it is follows Redis's rules, since OBJECT ENCODING shows it: a set only ever goes on to the next form.
-//! Only the table knows deadlines.
+//! A small set is an intset while all members are integers, else a listpack; a large one is a
+//! table. Which it is follows Redis's rules, since OBJECT ENCODING shows it: a set only ever goes
+//! on to the next form. Only the table knows deadlines.
 
 mod algebra;
 #[cfg(test)]
@@ -42,8 +42,8 @@ const INTSET: usize = 0;
 const LISTPACK: usize = 1;
 const TABLE: usize = 2;
 
-/// How many members [`Set::contains_many`] and the set operations look for at a time: enough to have all
-/// their cache misses at once, few enough to be in the cache still when they are read.
+/// How many members [`Set::contains_many`] and the set operations look for at a time: enough to
+/// have all their cache misses at once, few enough to be in the cache still when they are read.
 const BATCH: usize = 32;
 
 /// The forms, borrowed for reading.
@@ -90,8 +90,8 @@ impl Set {
         Set::intset(Intset::new())
     }
 
-    /// An empty set for `members` members, duplicates included, of which `first` is the first. It begins
-    /// as a table if they are too many for a packed form.
+    /// An empty set for `members` members, duplicates included, of which `first` is the first. It
+    /// begins as a table if they are too many for a packed form.
     pub fn with_capacity_hint(first: &[u8], members: usize, limits: &Thresholds) -> Set {
         if number::parse_canonical(first).is_some() && members <= limits.set_integers {
             Set::new()
@@ -237,8 +237,8 @@ impl Set {
         }
     }
 
-    /// Looks for many members as [`Set::contains`], and tells `visit` which are there, in their order. In a
-    /// large set this is much faster than one after the other.
+    /// Looks for many members as [`Set::contains`], and tells `visit` which are there, in their
+    /// order. In a large set this is much faster than one after the other.
     pub fn contains_many<'m>(
         &self,
         members: impl IntoIterator<Item = &'m [u8]>,
@@ -253,8 +253,8 @@ impl Set {
         }
     }
 
-    /// Prepares for so many new members, duplicates included: leaves a packed form at once when they are
-    /// too many for it.
+    /// Prepares for so many new members, duplicates included: leaves a packed form at once when
+    /// they are too many for it.
     pub fn prepare(&mut self, members: usize, limits: &Thresholds) {
         let most = match self.form() {
             Form::Intset(_) => limits.set_integers,
@@ -319,7 +319,8 @@ impl Set {
         table.is_some_and(|mut elements| elements.add(text))
     }
 
-    /// The most bytes that an intset can take as a listpack, if its members are short enough for one.
+    /// The most bytes that an intset can take as a listpack, if its members are short enough for
+    /// one.
     fn fits_listpack(&self, integers: IntsetView<'_>, limits: &Thresholds) -> Option<usize> {
         let ends = [integers.first(), integers.last()].into_iter().flatten();
         let mut longest = 0;
@@ -374,9 +375,9 @@ impl Set {
     }
 
     /// Visits some members from a cursor on and returns the next cursor, 0 at the end. The packed
-    /// forms visit all members; the large one gives the guarantees of [`crate::table`], but for a scan
-    /// during which a skewed table changes its order: it may visit members twice. Cursors are below
-    /// 2^49.
+    /// forms visit all members; the large one gives the guarantees of [`crate::table`], but for a
+    /// scan during which a skewed table changes its order: it may visit members twice. Cursors are
+    /// below 2^49.
     pub fn scan(&self, cursor: u64, mut visit: impl FnMut(Element<'_>)) -> u64 {
         match self.form() {
             Form::Table(elements) => {
@@ -458,15 +459,15 @@ impl Set {
         }
     }
 
-    /// Removes at most `budget` members whose deadline is not after `now_ms`, the earliest first. Tells each
-    /// before it goes, and returns how many.
+    /// Removes at most `budget` members whose deadline is not after `now_ms`, the earliest first.
+    /// Tells each before it goes, and returns how many.
     pub fn expire(&mut self, now_ms: u64, budget: usize, expired: &mut dyn FnMut(&[u8])) -> usize {
         let table = self.table_mut();
         table.map_or(0, |mut elements| elements.expire(now_ms, budget, expired))
     }
 
-    /// Leaves a packed form when it has more members than the limit, after loading it. Long members stay, as
-    /// in Redis, until the next member comes.
+    /// Leaves a packed form when it has more members than the limit, after loading it. Long members
+    /// stay, as in Redis, until the next member comes.
     pub fn convert(&mut self, limits: &Thresholds) {
         self.prepare(self.len(), limits);
     }
@@ -477,7 +478,8 @@ impl Set {
         matches!(self.form(), Form::Table(elements) if elements.len() >= AHEAD_MIN)
     }
 
-    /// Starts bringing into the cache what looking for a member with this hash ([`crate::hash_seed::hash_of`]) will read.
+    /// Starts bringing into the cache what looking for a member with this hash
+    /// ([`crate::hash_seed::hash_of`]) will read.
     #[inline]
     pub fn look_ahead(&self, hash: u64, step: Ahead) {
         if let Form::Table(elements) = self.form() {

@@ -46,8 +46,9 @@ pub enum Keep {
 pub(super) type Spare<'a> = dyn FnMut(StreamId) -> bool + 'a;
 
 /// The entries of a stream with what is remembered of those that are gone.
-// Invariants: ids of nodes ascend, and so do those of entries; all entries of a node are below the id of the
-// next. `length` is the sum of the live entries of the nodes, each of which has at least one.
+// Invariants: ids of nodes ascend, and so do those of entries; all entries of a node are below the
+// id of the next. `length` is the sum of the live entries of the nodes, each of which has at least
+// one.
 #[derive(Clone, Debug, Default)]
 pub struct Entries {
     nodes: VecDeque<Node>,
@@ -165,7 +166,8 @@ impl Entries {
             elements += 1;
         }
         let bytes = names.saturating_add(values);
-        // No element has more than 16 bytes around it, and a head and an entry have 9 numbers together.
+        // No element has more than 16 bytes around it, and a head and an entry have 9 numbers
+        // together.
         let around = elements.saturating_add(9).saturating_mul(16);
         let entry_max = bytes.saturating_add(around);
         let len = elements / 2;
@@ -271,7 +273,8 @@ impl Entries {
         true
     }
 
-    /// Deletes entries of a node, or all of it when they are all that live in it. True when the node is gone.
+    /// Deletes entries of a node, or all of it when they are all that live in it. True when the
+    /// node is gone.
     fn mark(&mut self, index: usize, places: &[Place]) -> bool {
         let Some(node) = self.nodes.get_mut(index) else {
             return false;
@@ -304,9 +307,9 @@ impl Entries {
         self.first_id = first.map_or(StreamId::MIN, |entry| entry.id);
     }
 
-    /// Deletes the oldest entries until those are left that `keep` says, but leaves those that `spare` says.
-    /// Only whole nodes go when `whole_nodes` is set, and not more than `limit` entries (0: all). Returns how
-    /// many went.
+    /// Deletes the oldest entries until those are left that `keep` says, but leaves those that
+    /// `spare` says. Only whole nodes go when `whole_nodes` is set, and not more than `limit`
+    /// entries (0: all). Returns how many went.
     pub(super) fn trim(
         &mut self,
         keep: Keep,

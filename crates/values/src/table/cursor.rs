@@ -35,8 +35,8 @@ pub const BITS: u32 = u64::BITS - FREE_BITS;
 // One bit more, of the owner, still fits the integers that a double holds exactly.
 const _: () = assert!(BITS < 53);
 
-/// The cursor of a position that a scan returned, or of the first position of a table. 0, the end of
-/// a scan, stays 0; no other position becomes 0.
+/// The cursor of a position that a scan returned, or of the first position of a table. 0, the end
+/// of a scan, stays 0; no other position becomes 0.
 ///
 /// # Panics
 /// When the position is another hash: a cursor cannot express it.

@@ -45,10 +45,10 @@
 //! * Hashes should come from a keyed function. Equal hashes work, but are searched one by one.
 //!
 //! # What SCAN guarantees
-//! A position is a hash value. One call of [`Table::scan`] from position `p` that returns `q` visits
-//! exactly the entries present at the call with `p <= hash < q`, each once (`q` = 0: to the end of
-//! the table), and `q` is greater than `p`. Hence, over a sequence of calls from the first position
-//! to 0, with any changes of the table between the calls:
+//! A position is a hash value. One call of [`Table::scan`] from position `p` that returns `q`
+//! visits exactly the entries present at the call with `p <= hash < q`, each once (`q` = 0: to the
+//! end of the table), and `q` is greater than `p`. Hence, over a sequence of calls from the first
+//! position to 0, with any changes of the table between the calls:
 //! 1. an entry present from the first call to the last is visited exactly once;
 //! 2. an entry absent throughout is never visited;
 //! 3. an entry added or removed meanwhile is visited at most once; one that is removed and added
@@ -78,18 +78,19 @@ use segment::{Gathered, Place, Segment, SegmentMut, Word, next_size, size_for};
 /// the top 48 bits of a hash count; more segments than this addresses would not fit memory.
 const MAX_SKIP: u32 = 32;
 
-/// The directory doubles only while it has at most this many words per segment, or per entry. Good hashes never
-/// come near. Entries that come in the order of their hashes, out of another table for instance, are dense where
-/// they have arrived and leave the rest empty: that wants early the depth that the table will have in the
-/// end. Equal hashes end in an overflow list instead of a huge directory.
+/// The directory doubles only while it has at most this many words per segment, or per entry. Good
+/// hashes never come near. Entries that come in the order of their hashes, out of another table for
+/// instance, are dense where they have arrived and leave the rest empty: that wants early the depth
+/// that the table will have in the end. Equal hashes end in an overflow list instead of a huge
+/// directory.
 const MAX_WORDS_PER_SEGMENT: usize = 8;
 
 /// Two buddies merge when together they have at most this many entries: 0.6 of the largest segment,
 /// while a split leaves about 0.85 of it, so splits and merges do not alternate.
 const MERGE_ENTRIES: usize = segment::MAX_BUCKETS * bucket::SLOTS * 6 / 10;
 
-/// How many entries ahead a split prefetches what it will hash: enough to cover a memory access with
-/// the hashing of the entries between.
+/// How many entries ahead a split prefetches what it will hash: enough to cover a memory access
+/// with the hashing of the entries between.
 const SPLIT_LOOKAHEAD: usize = 16;
 
 /// A small entry ends in its second cache line as often as not.
@@ -150,7 +151,8 @@ unsafe impl Send for Table {}
 unsafe impl Sync for Table {}
 
 impl Table {
-    /// An empty table for hashes whose top `prefix_bits` (at most 16) are all equal. Allocates nothing.
+    /// An empty table for hashes whose top `prefix_bits` (at most 16) are all equal. Allocates
+    /// nothing.
     pub const fn new(prefix_bits: u32) -> Table {
         assert!(prefix_bits <= 16);
         Table {
@@ -192,8 +194,9 @@ impl Table {
         }
     }
 
-    /// Starts bringing the entries that `hash` may mean into the cache (their first two lines: header and
-    /// key, and the beginning of an inline value). Reads the bucket, so [`Table::prefetch_bucket`] should have been called some time before.
+    /// Starts bringing the entries that `hash` may mean into the cache (their first two lines:
+    /// header and key, and the beginning of an inline value). Reads the bucket, so
+    /// [`Table::prefetch_bucket`] should have been called some time before.
     #[inline]
     pub fn prefetch_entry(&self, hash: u64) {
         let Some((_, word)) = self.locate(hash) else {
@@ -222,8 +225,8 @@ impl Table {
         }
     }
 
-    /// The entry with this hash for which `eq` holds. `eq` is asked for entries whose hash agrees in
-    /// its leading bits, so it must compare keys.
+    /// The entry with this hash for which `eq` holds. `eq` is asked for entries whose hash agrees
+    /// in its leading bits, so it must compare keys.
     #[inline]
     pub fn find(&self, hash: u64, mut eq: impl FnMut(NonNull<u8>) -> bool) -> Option<Slot> {
         self.search(hash, |slot| eq(slot.entry))
@@ -272,7 +275,8 @@ impl Table {
         slot.entry
     }
 
-    /// Puts `ptr`, an entry with the same hash, in the place of the entry at `slot`, which is returned.
+    /// Puts `ptr`, an entry with the same hash, in the place of the entry at `slot`, which is
+    /// returned.
     ///
     /// # Panics
     /// When `ptr` is not 8-aligned or `slot` is stale.
@@ -353,8 +357,8 @@ impl Table {
         let mut index = 0;
         while let Some(&word) = words.get(index) {
             index += span(depth, word.skip() - prefix_bits);
-            // SAFETY: the directory was taken, so no other copy of the word is reachable; stepping by
-            // the span meets each segment once.
+            // SAFETY: the directory was taken, so no other copy of the word is reachable; stepping
+            // by the span meets each segment once.
             unsafe { word.free() };
         }
         self.depth = 0;
@@ -391,8 +395,9 @@ impl Table {
     /// The segment of a directory index, for change.
     #[inline(always)]
     fn segment_mut(&mut self, index: usize) -> SegmentMut<'_> {
-        // SAFETY: every segment in the directory is live: `install` and `insert` put new ones there,
-        // and `retire` and `clear` free those that it has no more. &mut self excludes other views.
+        // SAFETY: every segment in the directory is live: `install` and `insert` put new ones
+        // there, and `retire` and `clear` free those that it has no more. &mut self excludes other
+        // views.
         unsafe { self.directory[index].view_mut() }
     }
 
@@ -432,7 +437,8 @@ impl Table {
     unsafe fn retire(&mut self, word: Word) {
         self.segments -= 1;
         self.lines -= word.buckets() + 1;
-        // SAFETY: the segment was in the directory until now, hence live, and &mut self excludes views.
+        // SAFETY: the segment was in the directory until now, hence live, and &mut self excludes
+        // views.
         unsafe { word.free() };
     }
 
@@ -453,9 +459,10 @@ impl Table {
         MAX_WORDS_PER_SEGMENT.saturating_mul(self.segments.max(self.len))
     }
 
-    /// Whether nearly all entries of a segment without room for one more are in one half of its range, so that a
-    /// split gets nearer to where they can be told apart. When the tags tell none apart, two real hashes must
-    /// say that a directory that is allowed will. Looked at now and then only, because it reads the whole segment.
+    /// Whether nearly all entries of a segment without room for one more are in one half of its
+    /// range, so that a split gets nearer to where they can be told apart. When the tags tell none
+    /// apart, two real hashes must say that a directory that is allowed will. Looked at now and
+    /// then only, because it reads the whole segment.
     fn is_one_sided(&self, index: usize, hasher: &impl HashOf) -> bool {
         let Some(word) = self.word(index) else {
             return false;
@@ -621,8 +628,8 @@ impl Drop for Table {
     }
 }
 
-/// A word of a table's directory, borrowed with the table. The directory has only live segments, and
-/// both change only through `&mut Table`: so the segment is live and unchanged during `'t`.
+/// A word of a table's directory, borrowed with the table. The directory has only live segments,
+/// and both change only through `&mut Table`: so the segment is live and unchanged during `'t`.
 #[derive(Clone, Copy)]
 struct Listed<'t> {
     word: Word,

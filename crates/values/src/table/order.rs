@@ -1,6 +1,6 @@
-//! What two tables have from being in the same order: entries of one are found in the other by what its
-//! slots tell of their hashes, without reading or hashing an entry; and a copy that is placed like the
-//! original.
+//! What two tables have from being in the same order: entries of one are found in the other by what
+//! its slots tell of their hashes, without reading or hashing an entry; and a copy that is placed
+//! like the original.
 
 use std::ops::ControlFlow;
 use std::ptr::NonNull;
@@ -12,11 +12,12 @@ use super::{Table, span};
 /// Bits of a tag.
 pub(super) const TAG_BITS: u32 = 16;
 
-/// A slot tells the bits of a hash that its segment skips and those of the tag. When the other table has a
-/// segment that is so many levels deeper, it takes hashing to find an entry there.
+/// A slot tells the bits of a hash that its segment skips and those of the tag. When the other
+/// table has a segment that is so many levels deeper, it takes hashing to find an entry there.
 const DEEPER_MAX: u32 = 4;
 
-/// Entries in the overflow list of a segment that are too many. Evenly spread hashes leave it empty.
+/// Entries in the overflow list of a segment that are too many. Evenly spread hashes leave it
+/// empty.
 const SKEWED_OVERFLOW: usize = 32;
 
 /// What a table has under a hash that is known as far as slots tell it.
@@ -31,14 +32,15 @@ pub(crate) enum Found {
 }
 
 impl Table {
-    /// Whether hashes around this one are so close to each other that lookups become slow. So it is when they
-    /// were added in their order, or when all begin with the same bits.
+    /// Whether hashes around this one are so close to each other that lookups become slow. So it is
+    /// when they were added in their order, or when all begin with the same bits.
     pub(crate) fn is_skewed(&self, hash: u64) -> bool {
         let located = self.locate(hash);
         located.is_some_and(|(_, word)| word.view().overflow_len() >= SKEWED_OVERFLOW)
     }
 
-    /// A table of other entries under the same hashes: `copy` is given each entry and returns the other.
+    /// A table of other entries under the same hashes: `copy` is given each entry and returns the
+    /// other.
     pub(crate) fn duplicate(&self, mut copy: impl FnMut(NonNull<u8>) -> NonNull<u8>) -> Table {
         let mut table = Table::new(self.prefix_bits);
         table.depth = self.depth;
@@ -62,8 +64,8 @@ impl Table {
         table
     }
 
-    /// Visits all entries, each with what `other` has under its hash, in the order of their segments. Only for
-    /// tables without a prefix.
+    /// Visits all entries, each with what `other` has under its hash, in the order of their
+    /// segments. Only for tables without a prefix.
     pub(crate) fn join(
         &self,
         other: &Table,

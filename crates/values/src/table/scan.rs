@@ -42,9 +42,9 @@ impl Table {
     /// position after them, 0 at the end of the table. The first position is the table's prefix
     /// followed by zero bits; all positions carry that prefix. Guarantees: see the module.
     ///
-    /// Returned positions have their lower 16 bits clear, which [`cursor`](super::cursor) relies on.
-    /// The scan hashes entries only when the table merged after the call that returned `position`:
-    /// the few entries whose tag is that of the position.
+    /// Returned positions have their lower 16 bits clear, which [`cursor`](super::cursor) relies
+    /// on. The scan hashes entries only when the table merged after the call that returned
+    /// `position`: the few entries whose tag is that of the position.
     pub fn scan(
         &self,
         position: u64,
@@ -72,8 +72,8 @@ impl Table {
         self.position_after(position, *word, home)
     }
 
-    /// The first hash position after a home bucket of the segment that `position` lies in; 0 when that
-    /// is beyond the table.
+    /// The first hash position after a home bucket of the segment that `position` lies in; 0 when
+    /// that is beyond the table.
     fn position_after(&self, position: u64, word: Word, home: usize) -> u64 {
         let skip = word.skip();
         let kept = u64::MAX.checked_shl(64 - skip).unwrap_or(0);
@@ -143,9 +143,9 @@ impl Table {
             })
     }
 
-    /// Visits up to `count` different entries of consecutive buckets, beginning at a random one: cheap
-    /// on the cache, and random enough to choose victims for eviction. Stashed entries come with
-    /// the last bucket of their segment.
+    /// Visits up to `count` different entries of consecutive buckets, beginning at a random one:
+    /// cheap on the cache, and random enough to choose victims for eviction. Stashed entries come
+    /// with the last bucket of their segment.
     pub fn sample(
         &self,
         rng: &mut impl FnMut() -> u64,

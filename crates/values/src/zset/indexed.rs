@@ -17,8 +17,9 @@ const LOOKAHEAD: usize = 16;
 
 /// Table and tree over the same members, whose blocks this owns.
 ///
-/// Invariant: every pointer in the table is a live block, and the tree has the same blocks, each under the
-/// key of the score in it; `deadlines` has those with a deadline, and is none when there are none.
+/// Invariant: every pointer in the table is a live block, and the tree has the same blocks, each
+/// under the key of the score in it; `deadlines` has those with a deadline, and is none when there
+/// are none.
 pub(super) struct Indexed {
     table: Table,
     tree: Tree,
@@ -216,8 +217,9 @@ impl Indexed {
     pub(super) fn insert(&mut self, text: &[u8], score: f64) -> Inserted {
         let hash = hash_of(text);
         let key = key_of(score);
-        // The tree is searched while the table's bucket comes into the cache. For a member that is there
-        // already it is where the member goes now, so at least that leaf comes into the cache.
+        // The tree is searched while the table's bucket comes into the cache. For a member that is
+        // there already it is where the member goes now, so at least that leaf comes into the
+        // cache.
         self.table.prefetch_bucket(hash);
         let gap = self.tree.gap(key, text);
         if let Some((slot, member)) = find(&self.table, hash, text) {
@@ -238,8 +240,8 @@ impl Indexed {
 
     fn set_score(&mut self, slot: Slot, member: Member, score: f64) {
         let key = key_of(score);
-        // SAFETY: members are live; the tree does not read this one between place and shift, or while it
-        // is out; an old block is freed when nothing names it.
+        // SAFETY: members are live; the tree does not read this one between place and shift, or
+        // while it is out; an old block is freed when nothing names it.
         unsafe {
             let Some(place) = self.tree.place(key_of(member.score()), member) else {
                 unreachable!("table and tree have the same members")
@@ -386,7 +388,8 @@ impl Indexed {
             return 0;
         };
         let next = self.table.scan(position, &ByText, |block| {
-            // SAFETY: the table holds blocks of members only; they are live while the set is borrowed.
+            // SAFETY: the table holds blocks of members only; they are live while the set is
+            // borrowed.
             let (text, score) = unsafe { Member::from_ptr(block).pair() };
             visit(text, score);
         });

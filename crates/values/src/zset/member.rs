@@ -3,16 +3,16 @@
 //! ```text
 //!  byte 0            1            8                16
 //!  +--------+--------+------------+----------------+
-//!  | header | top 7 bytes of score| member ...             narrow: the lowest byte of the score is 0
-//!  | header | score, 8 bytes    | member ...               wide: any other score
+//!  | header | top 7 bytes of score| member ...         narrow: the lowest byte of the score is 0
+//!  | header | score, 8 bytes    | member ...           wide: any other score
 //!  | header | length, 7 bytes     | score          | member ...   long: 63 bytes and more
 //!  +--------+--------+------------+----------------+
 //!  header: bit 0: a deadline of 8 bytes stands in front of the member; bit 1: wide;
 //!          bits 2..8: length of the member, 63: long
 //! ```
-//! Integers below 2^45 and simple fractions are narrow, which puts a member of 16 bytes in a block of 24
-//! bytes and not of 32. The block is as large as the allocator makes it anyway, so its size follows from
-//! the header and is not stored.
+//! Integers below 2^45 and simple fractions are narrow, which puts a member of 16 bytes in a block
+//! of 24 bytes and not of 32. The block is as large as the allocator makes it anyway, so its size
+//! follows from the header and is not stored.
 
 use crate::Element;
 use crate::alloc::{ALIGN, size_class};
@@ -29,8 +29,8 @@ const DEADLINE_BYTES: usize = size_of::<u64>();
 
 /// The address of a live block. Copies name the same block.
 ///
-/// A member is live from [`Member::new`] until [`Member::free`], whose caller guarantees that no copy
-/// is used again. So safe functions may take members: they can rely on live blocks.
+/// A member is live from [`Member::new`] until [`Member::free`], whose caller guarantees that no
+/// copy is used again. So safe functions may take members: they can rely on live blocks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(transparent)]
 pub(super) struct Member(NonNull<u8>);
@@ -112,8 +112,8 @@ impl Member {
     pub(super) fn new(text: &[u8], score: f64, deadline: Option<u64>) -> Member {
         let shape = Shape::new(text.len(), score, deadline.is_some());
         let layout = shape.layout();
-        // SAFETY: a layout with a header is not empty. The block has room for head, deadline and text, and
-        // is written from its beginning to the end of the text.
+        // SAFETY: a layout with a header is not empty. The block has room for head, deadline and
+        // text, and is written from its beginning to the end of the text.
         unsafe {
             let Some(block) = NonNull::new(alloc(layout)) else {
                 handle_alloc_error(layout)
@@ -242,8 +242,8 @@ impl Member {
     /// # Safety
     /// The block is live, and it is not borrowed.
     pub(super) unsafe fn set_score(self, score: f64) -> bool {
-        // SAFETY: the block is live and not borrowed; each form has room for its score where `score`
-        // reads it.
+        // SAFETY: the block is live and not borrowed; each form has room for its score where
+        // `score` reads it.
         unsafe {
             let shape = self.shape();
             if shape.is_long() {
@@ -275,8 +275,8 @@ impl Member {
     /// # Safety
     /// The block is live, and no copy of the address is used as a member again.
     pub(super) unsafe fn free(self) {
-        // SAFETY: the block is live and not used again; the layout is that of `new`, because set_score
-        // keeps the header.
+        // SAFETY: the block is live and not used again; the layout is that of `new`, because
+        // set_score keeps the header.
         unsafe { dealloc(self.0.as_ptr(), self.shape().layout()) }
     }
 }

@@ -1,12 +1,12 @@
 //! Sorted sets: members with scores, in the order of the scores.
 //!
-//! A small sorted set is a listpack of members, each followed by its score. A large one is a table of its
-//! members and a counted B+tree of them, where Redis has a skiplist beside its table: a tree has fewer cache
-//! misses on the way down, and no pointers between entries. Only the large form knows deadlines. A sorted
-//! set that has become large stays so.
+//! A small sorted set is a listpack of members, each followed by its score. A large one is a table
+//! of its members and a counted B+tree of them, where Redis has a skiplist beside its table: a tree
+//! has fewer cache misses on the way down, and no pointers between entries. Only the large form
+//! knows deadlines. A sorted set that has become large stays so.
 //!
-//! The order is that of Redis: by score, then by the member's bytes. The two zeros are equal. Scores are never
-//! NaN.
+//! The order is that of Redis: by score, then by the member's bytes. The two zeros are equal.
+//! Scores are never NaN.
 
 mod builder;
 mod indexed;
@@ -182,8 +182,8 @@ impl SortedSet {
     /// A sorted set from a listpack of members and scores, as Redis saves them.
     ///
     /// # Errors
-    /// When the bytes are not a listpack, a score is missing or not a number, members are not in order, or a
-    /// member is there twice.
+    /// When the bytes are not a listpack, a score is missing or not a number, members are not in
+    /// order, or a member is there twice.
     pub fn from_listpack(bytes: &[u8]) -> Result<SortedSet, Malformed> {
         packed::check(bytes).map(SortedSet::packed)
     }
@@ -194,7 +194,8 @@ impl SortedSet {
         matches!(self.form(), Form::Indexed(indexed) if indexed.len() >= AHEAD_MIN)
     }
 
-    /// Starts bringing into the cache what looking for a member with this hash ([`crate::hash_seed::hash_of`]) will read.
+    /// Starts bringing into the cache what looking for a member with this hash
+    /// ([`crate::hash_seed::hash_of`]) will read.
     #[inline]
     pub fn look_ahead(&self, hash: u64, step: Ahead) {
         if let Form::Indexed(indexed) = self.form() {
@@ -405,15 +406,15 @@ impl SortedSet {
         }
     }
 
-    /// Removes at most `budget` members whose deadline is not after `now_ms`, the earliest first. Returns
-    /// how many.
+    /// Removes at most `budget` members whose deadline is not after `now_ms`, the earliest first.
+    /// Returns how many.
     pub fn expire(&mut self, now_ms: u64, budget: usize, expired: &mut dyn FnMut(&[u8])) -> usize {
         self.indexed_mut()
             .map_or(0, |mut indexed| indexed.expire(now_ms, budget, expired))
     }
 
-    /// Leaves the packed form when so many members, or one so long, are about to be added at once: Redis decides
-    /// by what a command says, even if it says a member twice.
+    /// Leaves the packed form when so many members, or one so long, are about to be added at once:
+    /// Redis decides by what a command says, even if it says a member twice.
     pub fn plan_for(&mut self, members: usize, longest: usize, limits: &Thresholds) {
         if self.is_packed() && (members > limits.zset_entries || longest > limits.zset_value) {
             self.make_indexed();

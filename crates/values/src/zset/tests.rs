@@ -1,5 +1,5 @@
-//! Both forms against a plain model. Nodes of the tree are small here, see `tree`; with nodes of their real
-//! size the same is done by the crate's integration tests.
+//! Both forms against a plain model. Nodes of the tree are small here, see `tree`; with nodes of
+//! their real size the same is done by the crate's integration tests.
 
 use super::*;
 use crate::DIGITS;

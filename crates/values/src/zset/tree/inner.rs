@@ -1,14 +1,14 @@
 //! An inner node: up to 63 children.
 //!
 //! ```text
-//!  +-----+----------+---------------+----------------------+-------------------+---------------------+
-//!  | len | capacity | key, key, ... | member, member, ...  | count, count, ... | child, child, ...   |
-//!  +-----+----------+---------------+----------------------+-------------------+---------------------+
+//!  +-----+----------+---------------+---------------------+-------------------+-------------------+
+//!  | len | capacity | key, key, ... | member, member, ... | count, count, ... | child, child, ... |
+//!  +-----+----------+---------------+---------------------+-------------------+-------------------+
 //! ```
-//! Each array has `capacity` places. Key and member of a child are those of the first entry under it,
-//! exactly, except that those of child 0 mean nothing: its first entry may be removed or preceded by another
-//! without a word to this node. Keys lie together, so that a search touches few cache lines; the same goes
-//! for the counts, which are added up for ranks.
+//! Each array has `capacity` places. Key and member of a child are those of the first entry under
+//! it, exactly, except that those of child 0 mean nothing: its first entry may be removed or
+//! preceded by another without a word to this node. Keys lie together, so that a search touches few
+//! cache lines; the same goes for the counts, which are added up for ranks.
 
 use super::{Bound, Member, Node};
 use crate::alloc::{ALIGN, size_class};
@@ -114,8 +114,8 @@ impl<'a> Inner<'a> {
     /// `node` is a live inner node, which does not change during `'a`.
     #[inline]
     pub(super) unsafe fn new(node: Node) -> Inner<'a> {
-        // SAFETY: the node is live and does not change during 'a; the arrays follow the header, each
-        // with `capacity` initialized places.
+        // SAFETY: the node is live and does not change during 'a; the arrays follow the header,
+        // each with `capacity` initialized places.
         unsafe {
             let header = node.cast::<Header>().as_ref();
             let (len, capacity) = (header.len as usize, header.capacity as usize);
@@ -185,7 +185,8 @@ impl<'a> Inner<'a> {
         self.counts.iter().sum()
     }
 
-    /// The last child whose first entry is before a place, or child 0: the one under which the place lies.
+    /// The last child whose first entry is before a place, or child 0: the one under which the
+    /// place lies.
     #[inline]
     pub(super) fn child_at(self, bound: &impl Bound) -> usize {
         let separators = self.keys.get(1..).unwrap_or_default();
@@ -301,12 +302,12 @@ impl InnerMut<'_> {
     }
 }
 
-/// A node with the same children and room for `children`, in place of this one. Returns it and by how many
-/// bytes it is larger.
+/// A node with the same children and room for `children`, in place of this one. Returns it and by
+/// how many bytes it is larger.
 ///
 /// # Safety
-/// `node` is a live inner node, which nothing refers to; it is not used again. `children` are at least as
-/// many as it has.
+/// `node` is a live inner node, which nothing refers to; it is not used again. `children` are at
+/// least as many as it has.
 pub(super) unsafe fn resize(node: Node, children: usize) -> (Node, isize) {
     let new = allocate(children);
     // SAFETY: the node is live without references, and so is the new one, from `allocate`.
@@ -339,8 +340,8 @@ pub(super) unsafe fn split(node: Node, at: usize) -> Node {
     }
 }
 
-/// Moves the children of `right`, the next node, to the end of `left`, which has room for them. `key` and
-/// `first` are those of the first entry under `right`.
+/// Moves the children of `right`, the next node, to the end of `left`, which has room for them.
+/// `key` and `first` are those of the first entry under `right`.
 ///
 /// # Safety
 /// Both are live inner nodes, which nothing refers to.

@@ -9,14 +9,16 @@
 //!        |  code   |  address of block / 8  |
 //!        +---------+------------------------+
 //! ```
-//! Entries are in order. The code is what 19 bits tell of the key (the score as an ordered integer):
-//! `(key >> shift) - (base >> shift)`, with `base` a multiple of 2^shift, so keys that the leaf can hold lie
-//! in a window of 2^19 steps from `base` on. Codes have the order of keys; only where two are equal the
-//! blocks have to be read to compare. Keys in a leaf differ in few bits, so that hardly happens unless the
-//! scores are equal, and a leaf is half as large as with whole scores in it. With `shift` 0 codes are exact.
+//! Entries are in order. The code is what 19 bits tell of the key (the score as an ordered
+//! integer): `(key >> shift) - (base >> shift)`, with `base` a multiple of 2^shift, so keys that
+//! the leaf can hold lie in a window of 2^19 steps from `base` on. Codes have the order of keys;
+//! only where two are equal the blocks have to be read to compare. Keys in a leaf differ in few
+//! bits, so that hardly happens unless the scores are equal, and a leaf is half as large as with
+//! whole scores in it. With `shift` 0 codes are exact.
 //!
-//! A coarser window (larger shift, lower base) is computed from the codes alone; a finer one needs the keys,
-//! which are in the blocks. So splits make windows finer, but only when codes got too coarse.
+//! A coarser window (larger shift, lower base) is computed from the codes alone; a finer one needs
+//! the keys, which are in the blocks. So splits make windows finer, but only when codes got too
+//! coarse.
 
 use super::{Bound, Member, Node};
 use crate::alloc::{ALIGN, size_class};
@@ -26,8 +28,8 @@ use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::ops::Range;
 use std::ptr::NonNull;
 
-/// Entries of the largest leaf: 1 KiB with the header. Unit tests have small nodes, so that few entries
-/// make several levels.
+/// Entries of the largest leaf: 1 KiB with the header. Unit tests have small nodes, so that few
+/// entries make several levels.
 pub(super) const MAX_ENTRIES: usize = if cfg!(test) { 6 } else { 126 };
 
 /// Leaves with fewer entries try to join a neighbour.
@@ -46,7 +48,8 @@ const MAX_CODE: u64 = (1 << CODE_BITS) - 1;
 const ADDRESS_MASK: usize = (1 << CODE_SHIFT) - 1;
 const ADDRESS_SHIFT: u32 = ALIGN.trailing_zeros();
 
-/// After a split, codes that span less than this are made finer: below, random keys begin to collide.
+/// After a split, codes that span less than this are made finer: below, random keys begin to
+/// collide.
 const SPAN_MIN: u64 = 1 << 12;
 
 /// Blocks prefetched ahead when many are read.
@@ -174,8 +177,8 @@ impl<'a> Leaf<'a> {
     /// `leaf` is a live leaf whose members are live; neither changes during `'a`.
     #[inline]
     pub(super) unsafe fn new(leaf: Node) -> Leaf<'a> {
-        // SAFETY: the leaf is live and does not change during 'a; `len` initialized words follow the
-        // header.
+        // SAFETY: the leaf is live and does not change during 'a; `len` initialized words follow
+        // the header.
         unsafe {
             let header = leaf.cast::<Header>().as_ref();
             let words = leaf.add(HEADER_BYTES).cast::<Word>().as_ptr();
@@ -246,7 +249,8 @@ impl<'a> Leaf<'a> {
             })
     }
 
-    /// The number of entries before a place, not counting the one at `without`, which is not looked at.
+    /// The number of entries before a place, not counting the one at `without`, which is not looked
+    /// at.
     pub(super) fn position_without(self, without: usize, bound: &impl Bound) -> usize {
         let (before, rest) = self.words.split_at(without);
         let position = Leaf {
@@ -314,8 +318,8 @@ enum Side {
     Above,
 }
 
-/// Base and shift of the finest window (but no finer than `shift`) over the keys from `low` to `high`. What
-/// it covers besides lies on the given side.
+/// Base and shift of the finest window (but no finer than `shift`) over the keys from `low` to
+/// `high`. What it covers besides lies on the given side.
 fn window(low: u64, high: u64, shift: u8, spare: Side) -> (u64, u8) {
     let bits = (high - low).checked_ilog2().map_or(0, |bit| bit + 1);
     // At most 45, or 46 when rounding the base down costs a step.
@@ -471,12 +475,12 @@ impl<'a> LeafMut<'a> {
     }
 }
 
-/// A leaf with the same entries and room for `entries`, in place of this one. Returns it and by how many
-/// bytes it is larger.
+/// A leaf with the same entries and room for `entries`, in place of this one. Returns it and by how
+/// many bytes it is larger.
 ///
 /// # Safety
-/// `leaf` is a live leaf, which nothing refers to; it is not used again. `entries` are at least as many as
-/// it has.
+/// `leaf` is a live leaf, which nothing refers to; it is not used again. `entries` are at least as
+/// many as it has.
 pub(super) unsafe fn resize(leaf: Node, entries: usize) -> (Node, isize) {
     let new = allocate(entries);
     // SAFETY: the leaf is live without references, and so is the new one, from `allocate`.
@@ -495,7 +499,8 @@ pub(super) fn growth(leaf: Leaf<'_>) -> Option<usize> {
     (leaf.len() == usize::from(leaf.header.capacity)).then(|| leaf.len() + 1)
 }
 
-/// What a leaf should be resized to after entries were removed: nothing when it is not much too large.
+/// What a leaf should be resized to after entries were removed: nothing when it is not much too
+/// large.
 pub(super) fn shrinkage(leaf: Leaf<'_>) -> Option<usize> {
     let comfortable = leaf.len() + leaf.len() / 4 + 2;
     let capacity = usize::from(leaf.header.capacity);
