@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::ptr::NonNull;
 
-/// An ordered index of the elements with a deadline. It does not own the elements; whoever moves or
-/// frees one tells the index.
+/// An ordered index of the elements with a deadline. It does not own the elements: code that moves
+/// or frees one updates the index.
 #[derive(Default)]
 pub(crate) struct Deadlines {
     /// Deadline in unix milliseconds and element. Pointers and not addresses, so that an element
@@ -23,7 +23,7 @@ unsafe impl Sync for Deadlines {}
 const ENTRY_BYTES: usize = 27;
 
 impl Deadlines {
-    /// Adds an element, which the caller knows to be absent.
+    /// Adds an element that is not in the index yet.
     pub(crate) fn insert(&mut self, deadline: u64, element: NonNull<u8>) {
         let added = self.entries.insert((deadline, element));
         debug_assert!(added, "an element has one deadline");
@@ -50,7 +50,7 @@ impl Deadlines {
         self.entries.is_empty()
     }
 
-    /// Bytes of the index with its own struct, in a box. An estimate: the tree does not tell its
+    /// Bytes of the index with its own struct, in a box. An estimate: the tree does not expose its
     /// nodes.
     pub(crate) fn heap_bytes(&self) -> usize {
         size_of::<Deadlines>() + self.entries.len() * ENTRY_BYTES

@@ -340,7 +340,7 @@ impl Intset {
     /// Takes bytes from outside, after checking all of them.
     ///
     /// # Errors
-    /// Says which rule of the format the bytes break.
+    /// [`Malformed`] names the rule of the format that the bytes break.
     pub fn from_bytes(bytes: &[u8]) -> Result<Intset, Malformed> {
         let Some(([w0, w1, w2, w3, l0, l1, l2, l3], members)) = bytes.split_first_chunk::<HEADER>()
         else {
@@ -384,8 +384,8 @@ impl Intset {
     /// Changes the block from one size to another; the header is left to the caller.
     ///
     /// # Safety
-    /// The block was allocated with `old`. Until the header says what `new` was made from, the
-    /// intset must not be used otherwise.
+    /// The block was allocated with `old`. Until the header has the width and length that `new` was
+    /// made from, the intset must not be used otherwise.
     #[inline]
     unsafe fn reallocate(&mut self, old: Layout, new: Layout) {
         if old == new {

@@ -1,4 +1,4 @@
-//! What a key can hold, and the table that finds it.
+//! The values of keys, and the hash table of the keyspace.
 //!
 //! Values and algorithms over them, without knowledge of keys, commands, clocks or locks. Deadlines
 //! of elements are absolute unix milliseconds that callers compare.

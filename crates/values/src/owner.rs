@@ -3,7 +3,7 @@
 //!
 //! A collection lies in an entry as one pointer. Small ones are packed in a single block that the
 //! pointer leads to directly; a box in between would cost as much as the overhead of several
-//! elements. So which form it is must be told by the pointer itself: all blocks are aligned to 8,
+//! elements. So the pointer itself has to name the form: all blocks are aligned to 8,
 //! which leaves three bits.
 
 use crate::alloc::ALIGN;
@@ -69,8 +69,8 @@ unsafe impl<T> Form for Box<T> {
     }
 }
 
-/// An owning pointer with a mark from 0 to 7. It does not know the forms: the collection that has
-/// it takes care that mark and form agree, and drops the form.
+/// An owning pointer with a mark from 0 to 7. The collection that has it keeps mark and form in
+/// agreement, and drops the form.
 #[repr(transparent)]
 pub(crate) struct Owner {
     word: NonNull<u8>,

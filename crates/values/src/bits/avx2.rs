@@ -1,4 +1,4 @@
-//! The loops for x86-64 with AVX2. Callers have asked the processor.
+//! The loops for x86-64 with AVX2. Callers check that the processor has it.
 
 use std::arch::x86_64::*;
 

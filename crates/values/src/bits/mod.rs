@@ -5,7 +5,7 @@
 //! * [`Field`]: integers of 1 to 64 bits anywhere in a string.
 //!
 //! Long strings are a matter of memory bandwidth. The loops are written so that the compiler
-//! vectorises them, and on x86-64 are compiled a second time for AVX2, which is asked for at run
+//! vectorises them, and on x86-64 are compiled a second time for AVX2, which is detected at run
 //! time. AVX-512 would gain nothing: with AVX2 the memory is the limit already.
 
 #[cfg(target_arch = "x86_64")]
@@ -179,7 +179,7 @@ fn first_other_portable(bytes: &[u8], skipped: u8) -> Option<usize> {
     })
 }
 
-/// `differs` tells whether a block has such a byte.
+/// `differs` returns whether a block has such a byte.
 #[inline(always)]
 fn first_other_with(
     bytes: &[u8],

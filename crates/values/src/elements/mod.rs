@@ -167,8 +167,8 @@ impl Elements {
         }
     }
 
-    /// Looks for many elements, `N` at a time, so that their cache misses overlap. Tells what was
-    /// found for each key, in the order of the keys.
+    /// Looks for many elements, `N` at a time, so that their cache misses overlap. Passes to
+    /// `visit` what it found for each key, in the order of the keys.
     pub(crate) fn get_many<'a, 'k, const N: usize>(
         &'a self,
         mut keys: impl Iterator<Item = &'k [u8]>,
@@ -214,7 +214,7 @@ impl Elements {
         new
     }
 
-    /// Adds an element that the caller knows to be absent.
+    /// Adds an element whose key is absent.
     pub(crate) fn add_absent(&mut self, key: &[u8], value: Option<&[u8]>) {
         debug_assert!(self.get(key).is_none());
         // SAFETY: the block is new.
@@ -423,7 +423,7 @@ impl Elements {
     }
 
     /// Removes at most `budget` elements whose deadline is not after `now_ms`, the earliest first.
-    /// Tells their keys before they go, and returns how many.
+    /// Passes each key to `expired` before the removal. Returns how many.
     pub(crate) fn expire(
         &mut self,
         now_ms: u64,

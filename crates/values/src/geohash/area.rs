@@ -44,7 +44,7 @@ pub enum Overlap {
     All,
 }
 
-/// A shape with what is needed to tell which places are in it.
+/// A shape with what the test of a place needs.
 #[derive(Clone, Debug)]
 pub struct Area {
     shape: Shape,

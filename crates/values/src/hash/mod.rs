@@ -1,7 +1,7 @@
 //! Hashes: fields with values and, for some, deadlines.
 //!
 //! A small hash is a listpack of fields, each followed by its value; a large one is a table of
-//! blocks that hold a field with its value. Only the table knows deadlines. A hash that has become
+//! blocks that hold a field with its value. Only the table stores deadlines. A hash that has become
 //! a table stays one.
 
 #[cfg(test)]
@@ -164,8 +164,8 @@ impl Hash {
         }
     }
 
-    /// Looks for many fields as [`Hash::get`], and tells `visit` what each has, in the order of the
-    /// fields. In a large hash this is much faster than one after the other.
+    /// Looks for many fields as [`Hash::get`], and passes to `visit` what each has, in the order of
+    /// the fields. In a large hash this is much faster than one after the other.
     pub fn get_many<'f>(
         &self,
         fields: impl IntoIterator<Item = &'f [u8]>,
@@ -341,7 +341,7 @@ impl Hash {
     }
 
     /// Removes at most `budget` fields whose deadline is not after `now_ms`, the earliest first.
-    /// Tells each before it goes, and returns how many.
+    /// Passes each to `expired` before the removal. Returns how many.
     pub fn expire(&mut self, now_ms: u64, budget: usize, expired: &mut dyn FnMut(&[u8])) -> usize {
         let table = self.table_mut();
         table.map_or(0, |mut elements| elements.expire(now_ms, budget, expired))

@@ -10,7 +10,7 @@
 //!  | 4    | 1        | 3      | 8           |
 //!  +------+----------+--------+-------------+------------------
 //! ```
-//! The cardinality (little endian) is the last one computed; its highest bit says that registers
+//! The cardinality (little endian) is the last one computed; its highest bit means that registers
 //! have changed since. Encoding 0 is dense (see the module `dense`), 1 sparse (see `sparse`).
 //!
 //! The bytes may come from anywhere: nothing here panics on them. Registers are changed in the same
@@ -37,7 +37,7 @@ const INDEX_BITS: u32 = 14;
 /// Registers of a sketch.
 pub const REGISTERS: usize = 1 << INDEX_BITS;
 
-/// The other bits: what a register tells of them is at most one more than there are.
+/// The other bits: the value of a register is at most one more than their number.
 const VALUE_BITS: u32 = u64::BITS - INDEX_BITS;
 
 const MAGIC: &[u8; 4] = b"HYLL";
@@ -50,7 +50,7 @@ const STALE: u8 = 0x80;
 /// Bytes of a dense sketch.
 const DENSE_BYTES: usize = HEADER_BYTES + dense::BYTES;
 
-/// No valid sparse sketch is longer: every opcode tells of at least one register in at most two
+/// No valid sparse sketch is longer: every opcode covers at least one register in at most two
 /// bytes.
 const SPARSE_BYTES_MAX: usize = HEADER_BYTES + 2 * REGISTERS;
 
@@ -75,7 +75,7 @@ impl fmt::Display for Corrupted {
 
 impl std::error::Error for Corrupted {}
 
-/// What one element tells: a register and the least value it must have.
+/// The observation of one element: a register and the least value it must have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Observation {
     index: usize,
@@ -285,7 +285,7 @@ fn dense_with(header: &[u8], registers: &Registers) -> Result<Vec<u8>, Corrupted
 }
 
 /// The sketch `target` with registers that are at least `registers`, which must have been merged
-/// with it already. It is dense when `target` is, when `make_dense` asks for it, and when the
+/// with it already. It is dense when `target` is, when `make_dense` is set, and when the
 /// sparse form would get longer than `sparse_max` bytes.
 ///
 /// # Errors

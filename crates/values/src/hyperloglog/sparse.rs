@@ -326,7 +326,7 @@ pub(super) fn lower(bytes: &[u8], seen: Observation) -> Result<Option<Place>, Co
 /// What became of an observation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Raised {
-    /// The register tells of it already.
+    /// The register has at least this value already.
     Same,
     /// The register was raised.
     Done,
@@ -334,7 +334,7 @@ pub(super) enum Raised {
     NeedsDense,
 }
 
-/// Takes an observation in. `cursor` says where to begin looking for the register, and is moved to
+/// Adds an observation. The search for the register begins at `cursor`, and is moved to
 /// where the next one can be looked for that is not before it. The cardinality in the header is
 /// left alone.
 ///
@@ -357,7 +357,7 @@ pub(super) fn raise(
     Ok(raise_at(bytes, &place, seen, len_max))
 }
 
-/// The same for a register that is known to be lower and where it is.
+/// The same for a register whose place is known and whose value is lower.
 pub(super) fn raise_at(
     bytes: &mut Vec<u8>,
     place: &Place,

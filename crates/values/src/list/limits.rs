@@ -20,7 +20,7 @@ const THRESHOLD_MAX: usize = (1 << 32) - (1 << 20);
 static PACKED_THRESHOLD: AtomicUsize = AtomicUsize::new(0);
 
 /// Sets from how many bytes on an element of a quicklist gets a node of its own, for the whole
-/// process; 0 takes the limit of nodes again. Only tests want this (DEBUG
+/// process; 0 restores the limit of nodes. For tests only (DEBUG
 /// QUICKLIST-PACKED-THRESHOLD). False, and no change, when it is too big.
 pub fn set_packed_threshold(bytes: usize) -> bool {
     let fits = bytes <= THRESHOLD_MAX;

@@ -41,7 +41,7 @@ pub enum End {
 }
 
 /// A list: a sequence of elements, quick at both ends.
-// Invariant: the owner's tag says the form, PACKED a Listpack, QUICK a Box<Quicklist>.
+// Invariant: the owner's tag is that of the form, PACKED a Listpack, QUICK a Box<Quicklist>.
 #[repr(transparent)]
 pub struct List {
     owner: Owner,
@@ -170,7 +170,7 @@ impl List {
         match self.form() {
             Form::Packed(view) => {
                 let offset = if reverse { range.end - 1 } else { range.start };
-                // Nobody continues after a break, so the answer says nothing new.
+                // The walk ends after a break, so the result has no further meaning.
                 let _ = Contents::Packed(view).visit(offset, range.len(), reverse, &mut visit);
             }
             Form::Quick(quick) => quick.visit(range, reverse, visit),
@@ -297,7 +297,7 @@ impl List {
         });
     }
 
-    /// Takes the form that the limits want for a list that was just built: a quicklist of one
+    /// Takes the form that the limits define for a list that was just built: a quicklist of one
     /// packed node within the limits becomes a listpack, a listpack beyond them a quicklist.
     pub fn convert(&mut self, thresholds: &Thresholds) {
         let limits = Limits::new(thresholds);

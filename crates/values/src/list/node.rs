@@ -27,7 +27,7 @@ pub(super) enum Node {
 pub(super) struct Compressed {
     bytes: Box<[u8]>,
     plain_len: u32,
-    /// Elements of the listpack; 0 says that it is the bytes of one element.
+    /// Elements of the listpack; 0 means that it is the bytes of one element.
     count: u32,
 }
 
@@ -191,8 +191,8 @@ impl Compressed {
     fn unpack(&self, into: &mut Vec<u8>) {
         let done = lzf::decompress_into(&self.bytes, self.plain_len as usize, into);
         debug_assert!(done.is_ok(), "compressed here");
-        // Nobody else writes these bytes, so this cannot be; should it, there are no elements to be
-        // read.
+        // Only this module writes these bytes, so this cannot happen; if it did, there are no
+        // elements to be read.
         if done.is_err() {
             into.clear();
             into.extend_from_slice(&EMPTY);
@@ -200,7 +200,7 @@ impl Compressed {
     }
 }
 
-/// A node as it is stored, for those who save lists.
+/// A node as it is stored, for RDB and DUMP.
 #[derive(Clone, Copy, Debug)]
 pub enum NodeRef<'a> {
     /// A listpack.

@@ -342,7 +342,7 @@ impl Nodes {
     }
 
     /// Removes the empty nodes among some chunks, and unites nodes with the next one when
-    /// `may_unite` says so and at least two nodes remain.
+    /// `may_unite` allows it and at least two nodes remain.
     pub(super) fn sweep(
         &mut self,
         chunks: RangeInclusive<usize>,

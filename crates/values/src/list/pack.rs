@@ -7,7 +7,7 @@
 //!
 //! At the ends of a list elements come and go all the time. In a listpack alone each change in
 //! front moves all that follows, some 4 KiB on average; here only the header moves. What lies
-//! between the rooms is a listpack to the byte, so reading and saving know no difference.
+//! between the rooms is a listpack to the byte, so reading and saving are those of a listpack.
 
 use crate::alloc::size_class;
 use crate::listpack::{EMPTY, Encoded, FRAME, FRONT, View, stamp};
@@ -312,7 +312,7 @@ impl Pack {
     fn move_to(&mut self, front: usize, back: usize) {
         let needed = front + self.byte_len() + back;
         let capacity = size_class(needed);
-        // What the class has beyond the wish goes to the front when that is where the list grows.
+        // Room of the size class beyond the request goes to the front when the list grows there.
         let front = if front > back {
             front + capacity - needed
         } else {

@@ -15,7 +15,7 @@
 //! ```
 //!
 //! Behind each entry lies its size without that number itself, to be read backwards: the last byte
-//! has the low seven bits, and a set high bit says that the byte before belongs to it, too.
+//! has the low seven bits, and a set high bit means that the byte before belongs to it, too.
 
 use crate::element::Element;
 use crate::number;
@@ -114,7 +114,7 @@ pub(super) unsafe fn write(at: *mut u8, element: Element<'_>) -> usize {
 #[inline]
 unsafe fn write_text(at: *mut u8, text: &[u8]) -> usize {
     let len = text.len();
-    // The casts keep what the branch says is there.
+    // The casts keep the value: the branch bounds it.
     // SAFETY: head and text are what `bare_size` counts; `text` is no part of a block that is
     // written to, since that one is borrowed for change.
     unsafe {
@@ -337,7 +337,7 @@ pub(super) unsafe fn step(at: *const u8, room: usize) -> usize {
     if first < SHORT_TEXT {
         2
     } else if first < INT13 {
-        // One addition from the byte to the next entry: who walks waits for little else.
+        // One addition from the byte to the next entry: a walk waits for little else.
         usize::from(first) - usize::from(SHORT_TEXT) + 2
     } else {
         // SAFETY: `room` bytes can be read, the caller says.

@@ -28,7 +28,7 @@ use std::alloc::{Layout, alloc, dealloc, handle_alloc_error, realloc};
 use std::fmt;
 use std::ptr::NonNull;
 
-/// No listpack is larger than this, in bytes. Who inserts asks [`View::fits`] first; an insertion
+/// No listpack is larger than this, in bytes. Callers check [`View::fits`] before an insertion; one
 /// that would exceed it changes nothing.
 pub const BYTES_MAX: usize = 1 << 30;
 
@@ -98,7 +98,7 @@ impl Listpack {
     /// Takes bytes from outside, after checking all of them.
     ///
     /// # Errors
-    /// Says which rule of the format the bytes break.
+    /// [`Malformed`] names the rule of the format that the bytes break.
     pub fn from_bytes(bytes: &[u8]) -> Result<Listpack, Malformed> {
         let mut pack = match view::validate(bytes)? {
             0 => Listpack::copy_of(bytes),
@@ -108,7 +108,7 @@ impl Listpack {
         Ok(pack)
     }
 
-    /// Copies a listpack that is known to be well-formed.
+    /// Copies a well-formed listpack.
     fn copy_of(bytes: &[u8]) -> Listpack {
         let pack = Listpack::allocate(bytes.len());
         // SAFETY: the block has room for as many bytes, which include the length; it is a new one.

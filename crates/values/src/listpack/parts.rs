@@ -1,4 +1,4 @@
-//! For those who keep listpacks in buffers of their own: the nodes of lists.
+//! Access to listpacks in buffers of another module: the nodes of lists.
 
 use super::format::{self, END, HEADER};
 use super::view::{COUNT_UNKNOWN, Position, View};

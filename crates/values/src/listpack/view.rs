@@ -9,7 +9,7 @@ use std::marker::PhantomData;
 use std::num::NonZeroU32;
 use std::ptr::NonNull;
 
-/// The count in the header that says: too many to be counted there.
+/// The count in the header of a listpack with more entries than it can count.
 pub(super) const COUNT_UNKNOWN: usize = 0xFFFF;
 
 /// Where an entry begins, in bytes from the start of the listpack. It holds until an entry at or
@@ -51,7 +51,7 @@ impl<'a> View<'a> {
     /// Looks at bytes from outside, after checking all of them.
     ///
     /// # Errors
-    /// Says which rule of the format the bytes break.
+    /// [`Malformed`] names the rule of the format that the bytes break.
     pub fn new(bytes: &'a [u8]) -> Result<View<'a>, Malformed> {
         match validate(bytes)? {
             0 => Ok(View {
@@ -332,8 +332,8 @@ impl<'a> View<'a> {
     }
 }
 
-/// Fields of one hash often have the same length and the same beginning: the last byte tells most
-/// apart.
+/// Fields of one hash often have the same length and the same beginning: the last byte
+/// distinguishes most.
 #[inline(always)]
 fn same_text(text: &[u8], needle: &[u8]) -> bool {
     text.len() == needle.len() && text.last() == needle.last() && text == needle

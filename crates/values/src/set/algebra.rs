@@ -1,6 +1,6 @@
 //! Intersection, difference and union of sets in any forms.
 //!
-//! Members are looked for in batches: all buckets of a batch are asked for before the first is
+//! Lookups of members come in batches: all buckets of a batch are prefetched before the first is
 //! read, then all elements. All tables hash with the same seed, so each member is hashed once,
 //! however many tables it is looked for in, and not at all when only two tables of about the same
 //! size are compared.
@@ -16,7 +16,8 @@ use std::ptr;
 /// Members that go through the sets together.
 const BATCH: usize = 128;
 
-/// How many members ahead elements are asked for, and their buckets as many before. A power of two.
+/// How many members ahead elements are prefetched, and their buckets as many before that. A power
+/// of two.
 const AHEAD: usize = 8;
 
 /// Members of a listpack that are compared in the time of a look into a table.
@@ -29,7 +30,7 @@ const GATHER_COST: usize = 6;
 /// it.
 const JOIN_RATIO: usize = 8;
 
-/// A member on its way, with its hash if some table is asked.
+/// A member with a lookup under way, with its hash if one of the sets is a table.
 struct Candidate<'a> {
     member: Element<'a>,
     hash: u64,
@@ -179,7 +180,8 @@ fn retain(batch: &mut Vec<Candidate<'_>>, set: &Set, wanted: bool) {
     for candidate in batch.iter().take(AHEAD) {
         elements.prefetch_bucket(candidate.hash);
     }
-    // A ring of what the buckets said, for elements to arrive before they are compared.
+    // A ring of what the buckets had, so that elements arrive in the cache before they are
+    // compared.
     let mut coming = [Found::Nothing; AHEAD];
     // kept <= read, so what is overwritten has been read.
     let (mut kept, len) = (0, batch.len());
@@ -226,7 +228,7 @@ pub fn union(sets: &[&Set], limits: &Thresholds) -> Set {
     result
 }
 
-/// The union when it is known to become a table.
+/// The union when it becomes a table in any case.
 fn large_union(sets: &[&Set]) -> Set {
     let (mut result, sets) = match sets.split_first() {
         Some((largest, others)) if let Form::Table(elements) = largest.form() => {

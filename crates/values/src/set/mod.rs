@@ -2,7 +2,7 @@
 //!
 //! A small set is an intset while all members are integers, else a listpack; a large one is a
 //! table. Which it is follows Redis's rules, since OBJECT ENCODING shows it: a set only ever goes
-//! on to the next form. Only the table knows deadlines.
+//! on to the next form. Only the table stores deadlines.
 
 mod algebra;
 #[cfg(test)]
@@ -237,8 +237,8 @@ impl Set {
         }
     }
 
-    /// Looks for many members as [`Set::contains`], and tells `visit` which are there, in their
-    /// order. In a large set this is much faster than one after the other.
+    /// Looks for many members as [`Set::contains`], and passes to `visit` which are present, in
+    /// their order. In a large set this is much faster than one after the other.
     pub fn contains_many<'m>(
         &self,
         members: impl IntoIterator<Item = &'m [u8]>,
@@ -460,7 +460,7 @@ impl Set {
     }
 
     /// Removes at most `budget` members whose deadline is not after `now_ms`, the earliest first.
-    /// Tells each before it goes, and returns how many.
+    /// Passes each to `expired` before the removal. Returns how many.
     pub fn expire(&mut self, now_ms: u64, budget: usize, expired: &mut dyn FnMut(&[u8])) -> usize {
         let table = self.table_mut();
         table.map_or(0, |mut elements| elements.expire(now_ms, budget, expired))

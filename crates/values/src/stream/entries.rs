@@ -42,7 +42,7 @@ pub enum Keep {
     From(StreamId),
 }
 
-/// Says of an entry that is about to be deleted whether it stays.
+/// Returns whether an entry that trimming would delete stays.
 pub(super) type Spare<'a> = dyn FnMut(StreamId) -> bool + 'a;
 
 /// The entries of a stream with what is remembered of those that are gone.
@@ -80,7 +80,7 @@ impl Entries {
         self.first_id
     }
 
-    /// The greatest id there has ever been, or what XSETID said.
+    /// The greatest id so far, or the one that XSETID set.
     #[inline]
     pub fn last_id(&self) -> StreamId {
         self.last_id
@@ -307,9 +307,9 @@ impl Entries {
         self.first_id = first.map_or(StreamId::MIN, |entry| entry.id);
     }
 
-    /// Deletes the oldest entries until those are left that `keep` says, but leaves those that
-    /// `spare` says. Only whole nodes go when `whole_nodes` is set, and not more than `limit`
-    /// entries (0: all). Returns how many went.
+    /// Deletes the oldest entries until those of `keep` are left, except those that `spare`
+    /// accepts. Only whole nodes go when `whole_nodes` is set, and not more than `limit` entries
+    /// (0: all). Returns how many went.
     pub(super) fn trim(
         &mut self,
         keep: Keep,

@@ -93,7 +93,7 @@ impl Producer {
         self.marks.push_back(mark_of(id));
         self.records.push_back(Record {
             entry,
-            // The id says when also after a restart; but not one that is ahead of the clock.
+            // The id has the time also after a restart, but not an id ahead of the clock.
             since_ms: entry.ms.min(now_ms).max(last_ms),
             id: id.into(),
         });
@@ -197,7 +197,7 @@ impl Idempotence {
         producer.records.get(at).map(|record| record.entry)
     }
 
-    /// Remembers that a producer added an entry under an id, instead of what was known of that id.
+    /// Stores that a producer added an entry under an id. Replaces what was stored for that id.
     /// The oldest ids of the producer go when there are too many.
     pub fn record(&mut self, producer: &[u8], id: &[u8], entry: StreamId, now_ms: u64) {
         self.added = self.added.saturating_add(1);
@@ -232,7 +232,7 @@ impl Idempotence {
         Some(since_ms.saturating_add(self.duration_ms()))
     }
 
-    /// Forgets up to `budget` ids whose time is over. Returns what of the budget that took; less
+    /// Removes up to `budget` expired ids. Returns what of the budget that took; less
     /// than all of it when nothing is left to do.
     pub fn expire(&mut self, now_ms: u64, budget: usize) -> usize {
         let duration_ms = self.duration_ms();

@@ -110,7 +110,7 @@ impl Stream {
         self.body.idempotence.get_or_insert_with(fresh)
     }
 
-    /// Deletes the oldest entries until those are left that `keep` says. Only whole nodes go when
+    /// Deletes the oldest entries until those of `keep` are left. Only whole nodes go when
     /// `whole_nodes` is set, and not more than `limit` entries (0: all). Returns how many went.
     pub fn trim(
         &mut self,
@@ -216,7 +216,7 @@ impl StreamBuilder {
     /// The stream.
     ///
     /// # Errors
-    /// When the nodes have other entries than `saved` says.
+    /// When the entries of the nodes disagree with `saved`.
     pub fn finish(self, saved: &Saved) -> Result<Stream, Malformed> {
         let mut entries = self.entries;
         if entries.len() != saved.len {

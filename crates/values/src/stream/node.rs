@@ -239,8 +239,8 @@ impl Node {
         }
     }
 
-    /// Appends an entry. False, and nothing changes, when the node would become too large; who
-    /// calls this keeps below [`NODE_BYTES_MAX`].
+    /// Appends an entry. False, and nothing changes, when the node would become too large; a caller
+    /// that calls this keeps below [`NODE_BYTES_MAX`].
     pub(super) fn push<'e>(
         &mut self,
         id: StreamId,

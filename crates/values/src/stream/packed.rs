@@ -115,7 +115,7 @@ impl<'a> Head<'a> {
     }
 }
 
-/// The entries of a node in a listpack. The id of the node is not in it, and told by the caller.
+/// The entries of a node in a listpack. The id of the node is not in it: the caller passes it.
 #[derive(Clone, Debug)]
 pub(super) struct Packed {
     pack: Listpack,
@@ -189,7 +189,7 @@ impl Packed {
     }
 
     /// Appends an entry to the node with `first` as its id. False, and nothing changes, when the
-    /// listpack would become too large; who calls this keeps below [`NODE_BYTES_MAX`].
+    /// listpack would become too large; callers keep it below [`NODE_BYTES_MAX`].
     pub(super) fn push<'e>(
         &mut self,
         first: StreamId,

@@ -219,7 +219,7 @@ impl Iterator for Matches {
     }
 }
 
-/// Asks the CPU to bring a line into the first-level cache. Any address is fine: a prefetch never
+/// Prefetches a line into the first-level cache. Any address is fine: a prefetch never
 /// faults. Does nothing on architectures without a known instruction.
 #[inline(always)]
 pub fn prefetch<T>(address: *const T) {

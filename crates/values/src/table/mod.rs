@@ -2,7 +2,7 @@
 //!
 //! A raw table: it stores non-null, 8-aligned pointers to entries under 64-bit hashes, never looks
 //! into an entry and does not own it. Callers compare keys in the closure of [`Table::find`] and
-//! give hashes of stored entries through [`HashOf`] when a split has to know more hash bits.
+//! give hashes of stored entries through [`HashOf`] when a split needs more hash bits.
 //!
 //! # Features
 //! * no rehash stall and no second table: growing rebuilds one segment of at most 4 KiB;
@@ -34,10 +34,10 @@
 //! ```
 //! A word packs the segment's address, bucket count and depth, so the address of a bucket is known
 //! without touching the segment. An entry lies in its home bucket, else in the following one (not
-//! wrapping), else in the stash. Home is derived from the tag, so an entry needs no mark that says
-//! it is displaced, and a segment grows or shrinks without reading its entries. A segment of the
-//! largest size splits in two of depth + 1; only that needs real hashes. Two buddies that shrank
-//! merge again: the lowest tag bit is dropped, the side becomes the highest.
+//! wrapping), else in the stash. Home is derived from the tag, so a displaced entry needs no mark,
+//! and a segment grows or shrinks without reading its entries. A segment of the largest size splits
+//! in two of depth + 1; only that needs real hashes. Two buddies that shrank merge again: the
+//! lowest tag bit is dropped, the side becomes the highest.
 //!
 //! # Conventions
 //! * The top `prefix_bits` of all hashes in one table are equal (the shard was chosen with them).
@@ -79,10 +79,9 @@ use segment::{Gathered, Place, Segment, SegmentMut, Word, next_size, size_for};
 const MAX_SKIP: u32 = 32;
 
 /// The directory doubles only while it has at most this many words per segment, or per entry. Good
-/// hashes never come near. Entries that come in the order of their hashes, out of another table for
-/// instance, are dense where they have arrived and leave the rest empty: that wants early the depth
-/// that the table will have in the end. Equal hashes end in an overflow list instead of a huge
-/// directory.
+/// hashes never come near. Entries that arrive in the order of their hashes, for instance from
+/// another table, are dense at the beginning and leave the rest empty: they need the final depth of
+/// the table early. Equal hashes end in an overflow list instead of a huge directory.
 const MAX_WORDS_PER_SEGMENT: usize = 8;
 
 /// Two buddies merge when together they have at most this many entries: 0.6 of the largest segment,
@@ -225,8 +224,8 @@ impl Table {
         }
     }
 
-    /// The entry with this hash for which `eq` holds. `eq` is asked for entries whose hash agrees
-    /// in its leading bits, so it must compare keys.
+    /// The entry with this hash for which `eq` holds. `eq` gets entries whose hash agrees in its
+    /// leading bits, so it must compare keys.
     #[inline]
     pub fn find(&self, hash: u64, mut eq: impl FnMut(NonNull<u8>) -> bool) -> Option<Slot> {
         self.search(hash, |slot| eq(slot.entry))
@@ -288,7 +287,7 @@ impl Table {
         slot.entry
     }
 
-    /// Adds an entry, which the caller knows to be absent.
+    /// Adds an entry. It is not in the table yet.
     ///
     /// # Panics
     /// When `ptr` is not 8-aligned.
@@ -329,8 +328,8 @@ impl Table {
 
     /// Removes and returns the entry at `slot`; gives memory back when a segment becomes sparse.
     ///
-    /// `hasher` is not asked at present: a merge derives tags from tags. It is part of the contract
-    /// because a layout with other tags would need it.
+    /// The present layout does not use `hasher`: a merge derives tags from tags. It is part of the
+    /// contract because a layout with other tags would need it.
     ///
     /// # Panics
     /// When `slot` is stale.
@@ -459,10 +458,10 @@ impl Table {
         MAX_WORDS_PER_SEGMENT.saturating_mul(self.segments.max(self.len))
     }
 
-    /// Whether nearly all entries of a segment without room for one more are in one half of its
-    /// range, so that a split gets nearer to where they can be told apart. When the tags tell none
-    /// apart, two real hashes must say that a directory that is allowed will. Looked at now and
-    /// then only, because it reads the whole segment.
+    /// Whether nearly all entries of a full segment are in one half of its range, so that a split
+    /// gets nearer to the bits that distinguish them. When all tags are equal, two real hashes must
+    /// differ within the depth that the directory may have. Checked only at every eighth entry of
+    /// the overflow list, because it reads the whole segment.
     fn is_one_sided(&self, index: usize, hasher: &impl HashOf) -> bool {
         let Some(word) = self.word(index) else {
             return false;

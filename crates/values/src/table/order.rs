@@ -1,6 +1,6 @@
-//! What two tables have from being in the same order: entries of one are found in the other by what
-//! its slots tell of their hashes, without reading or hashing an entry; and a copy that is placed
-//! like the original.
+//! Operations on two tables in the same order: finding the entries of one in the other by the hash
+//! bits in its slots, without reading or hashing an entry; and a copy with the places of the
+//! original.
 
 use std::ops::ControlFlow;
 use std::ptr::NonNull;
@@ -12,7 +12,7 @@ use super::{Table, span};
 /// Bits of a tag.
 pub(super) const TAG_BITS: u32 = 16;
 
-/// A slot tells the bits of a hash that its segment skips and those of the tag. When the other
+/// A slot has the bits of a hash that its segment skips and those of the tag. When the other
 /// table has a segment that is so many levels deeper, it takes hashing to find an entry there.
 const DEEPER_MAX: u32 = 4;
 
@@ -20,7 +20,7 @@ const DEEPER_MAX: u32 = 4;
 /// empty.
 const SKEWED_OVERFLOW: usize = 32;
 
-/// What a table has under a hash that is known as far as slots tell it.
+/// What a table has under a hash of which a slot gives the leading bits.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Found {
     /// No entry.

@@ -57,7 +57,7 @@ impl Table {
         let segment = word.view();
         let tag = word.tag(position);
         let home = home_of(tag, segment.buckets.len());
-        // Below the tag the position may have bits that stored tags do not tell.
+        // Below the tag the position may have bits that stored tags lack.
         let finer = position << word.skip() << 16 != 0;
         for packed in segment.words_of_home(home) {
             let Some(entry) = packed.entry() else {
@@ -104,7 +104,7 @@ impl Table {
             if self.first_of(index, *word) != index {
                 continue;
             }
-            // One draw over the places of the largest segment; a single segment knows its own size.
+            // One draw over the places of the largest segment; a single segment has its own size.
             let lines = if self.depth == 0 {
                 word.buckets() + 1
             } else {

@@ -197,7 +197,7 @@ impl Word {
         let mut buckets = at_least.max(size_for(entries.len()));
         loop {
             let mut word = Word::allocate(buckets, skip);
-            // SAFETY: just allocated and known to nobody else.
+            // SAFETY: just allocated, and there is no copy of the word.
             let mut segment = unsafe { word.view_mut() };
             let left = segment.fill(entries);
             let placed = entries.len() - left.len();

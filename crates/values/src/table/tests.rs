@@ -459,7 +459,7 @@ fn a_scan_from_any_cursor_keeps_the_contract() {
 
 #[test]
 fn a_cursor_made_before_merges_is_exact_after_them() {
-    // Cursors of a deep table carry bits that the tags of a merged one do not tell. Groups of eight
+    // Positions of a deep table have bits that the tags of a merged one lack. Groups of eight
     // keys agree in their first 17 bits, so there are cursors between entries with equal tags.
     let hash = |key| mix(key / 8) >> 47 << 47 | mix(key) >> 17;
     let mut checked = Checked::new(0, hash);

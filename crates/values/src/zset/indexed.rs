@@ -15,7 +15,7 @@ use std::ptr::NonNull;
 /// Blocks that are fetched ahead when all are read.
 const LOOKAHEAD: usize = 16;
 
-/// Table and tree over the same members, whose blocks this owns.
+/// Table and tree over the same members. This struct owns their blocks.
 ///
 /// Invariant: every pointer in the table is a live block, and the tree has the same blocks, each
 /// under the key of the score in it; `deadlines` has those with a deadline, and is none when there

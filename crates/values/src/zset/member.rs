@@ -35,7 +35,7 @@ const DEADLINE_BYTES: usize = size_of::<u64>();
 #[repr(transparent)]
 pub(super) struct Member(NonNull<u8>);
 
-/// What the header says.
+/// The contents of the header.
 #[derive(Clone, Copy)]
 struct Shape {
     header: u8,

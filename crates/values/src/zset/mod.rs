@@ -3,7 +3,7 @@
 //! A small sorted set is a listpack of members, each followed by its score. A large one is a table
 //! of its members and a counted B+tree of them, where Redis has a skiplist beside its table: a tree
 //! has fewer cache misses on the way down, and no pointers between entries. Only the large form
-//! knows deadlines. A sorted set that has become large stays so.
+//! stores deadlines. A sorted set that has become large stays so.
 //!
 //! The order is that of Redis: by score, then by the member's bytes. The two zeros are equal.
 //! Scores are never NaN.
@@ -414,7 +414,7 @@ impl SortedSet {
     }
 
     /// Leaves the packed form when so many members, or one so long, are about to be added at once:
-    /// Redis decides by what a command says, even if it says a member twice.
+    /// Redis decides by the arguments of a command, even if a member is there twice.
     pub fn plan_for(&mut self, members: usize, longest: usize, limits: &Thresholds) {
         if self.is_packed() && (members > limits.zset_entries || longest > limits.zset_value) {
             self.make_indexed();

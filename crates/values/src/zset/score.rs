@@ -39,7 +39,7 @@ pub(super) fn pack(score: f64, text: &mut Text) -> Element<'_> {
     Element::Bytes(&text[..len])
 }
 
-/// The score that an element of a listpack says; none when it is not a number.
+/// The score of an element of a listpack; none when it is not a number.
 pub(super) fn unpack(element: Element<'_>) -> Option<f64> {
     match element {
         Element::Int(value) => Some(value as f64),

@@ -2,7 +2,7 @@
 
 use super::Member;
 
-/// A place between entries, told by which entries are before it: those with a smaller key, and of
+/// A place between entries, defined by the entries before it: those with a smaller key, and of
 /// those with the same key the ones that `precedes` chooses.
 pub(in crate::zset) trait Bound {
     /// The key; none when `precedes` decides about every entry.

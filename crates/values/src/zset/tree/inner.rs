@@ -1,13 +1,13 @@
 //! An inner node: up to 63 children.
 //!
 //! ```text
-//!  +-----+----------+---------------+---------------------+-------------------+-------------------+
-//!  | len | capacity | key, key, ... | member, member, ... | count, count, ... | child, child, ... |
-//!  +-----+----------+---------------+---------------------+-------------------+-------------------+
+//!  +-----+----------+----------+-------------+------------+------------+
+//!  | len | capacity | key, ... | member, ... | count, ... | child, ... |
+//!  +-----+----------+----------+-------------+------------+------------+
 //! ```
 //! Each array has `capacity` places. Key and member of a child are those of the first entry under
-//! it, exactly, except that those of child 0 mean nothing: its first entry may be removed or
-//! preceded by another without a word to this node. Keys lie together, so that a search touches few
+//! it, exactly, except that those of child 0 mean nothing: the removal of its first entry, or an
+//! insertion before it, does not update this node. Keys lie together, so that a search touches few
 //! cache lines; the same goes for the counts, which are added up for ranks.
 
 use super::{Bound, Member, Node};
@@ -35,7 +35,7 @@ struct Header {
     capacity: u32,
 }
 
-/// What a node knows of a child.
+/// What a node stores for a child.
 #[derive(Clone, Copy)]
 pub(super) struct Child {
     /// Key of the first entry.

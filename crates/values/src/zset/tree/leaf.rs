@@ -9,7 +9,7 @@
 //!        |  code   |  address of block / 8  |
 //!        +---------+------------------------+
 //! ```
-//! Entries are in order. The code is what 19 bits tell of the key (the score as an ordered
+//! Entries are in order. The code is 19 bits of the key (the score as an ordered
 //! integer): `(key >> shift) - (base >> shift)`, with `base` a multiple of 2^shift, so keys that
 //! the leaf can hold lie in a window of 2^19 steps from `base` on. Codes have the order of keys;
 //! only where two are equal the blocks have to be read to compare. Keys in a leaf differ in few
@@ -200,7 +200,7 @@ impl<'a> Leaf<'a> {
         layout(usize::from(self.header.capacity)).size()
     }
 
-    /// What the code of a key would be; an error says on which side of the window it lies.
+    /// The code of a key, or the side of the window on which the key lies.
     #[inline]
     fn encode(self, key: u64) -> Result<u64, Side> {
         let Some(offset) = key.checked_sub(self.header.base) else {
@@ -289,7 +289,7 @@ impl<'a> Leaf<'a> {
         Some((key_of(unsafe { member.score() }), member))
     }
 
-    /// The lowest and the highest key that the entries may have, as far as codes tell.
+    /// The lowest and the highest key that the codes of the entries allow.
     fn key_span(self) -> Option<(u64, u64)> {
         let (first, last) = (self.words.first()?, self.words.last()?);
         let step_mask = (1u64 << self.header.shift) - 1;

@@ -22,8 +22,8 @@
 //!   log 16 of the entries. Nothing here recurses deeper than the height.
 //!
 //! The tree does not own the members' blocks, but reads them: all of them are live while they are
-//! in it, and the score in a block is the one that the entry was added with. (Whoever changes a
-//! score does it between [`Tree::place`] and [`Tree::shift`], or with the entry out of the tree.)
+//! in it, and the score in a block is the one that the entry was added with. A score changes only
+//! between [`Tree::place`] and [`Tree::shift`], or while the entry is out of the tree.
 
 mod bound;
 mod inner;
@@ -40,7 +40,7 @@ use smallvec::SmallVec;
 use std::cmp::Ordering;
 use std::ptr::NonNull;
 
-/// A leaf or an inner node; the level tells which.
+/// A leaf or an inner node, depending on the level.
 type Node = NonNull<u8>;
 
 /// One inner node on the way to a leaf.
