@@ -192,11 +192,6 @@ impl Output {
             .map_or(self.start, |piece| self.offset(piece.position))
     }
 
-    /// Adds the slices to send to `slices`; see [`Output::io_slices`].
-    pub fn as_io_slices<'a>(&'a self, slices: &mut impl Extend<IoSlice<'a>>) {
-        slices.extend(self.io_slices());
-    }
-
     /// All that waits as one slice, if no shared piece stands in between.
     #[inline]
     pub fn as_contiguous(&self) -> Option<&[u8]> {
@@ -371,8 +366,7 @@ mod tests {
     }
 
     fn gathered(output: &Output) -> Vec<u8> {
-        let mut slices: Vec<IoSlice<'_>> = Vec::new();
-        output.as_io_slices(&mut slices);
+        let slices: Vec<IoSlice<'_>> = output.io_slices().collect();
         assert!(slices.iter().all(|slice| !slice.is_empty()));
         slices
             .iter()

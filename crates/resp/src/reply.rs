@@ -304,11 +304,6 @@ impl<'a> Reply<'a> {
         self.finish(deferred, self.set_prefix(), len);
     }
 
-    /// Makes what was written since `deferred` a push of `len` elements.
-    pub fn finish_push(&mut self, deferred: Deferred, len: usize) {
-        self.finish(deferred, if self.is_resp3() { b'>' } else { b'*' }, len);
-    }
-
     fn finish(&mut self, deferred: Deferred, prefix: u8, len: usize) {
         let mut line: SmallVec<[u8; 24]> = SmallVec::new();
         line.push(prefix);
@@ -433,9 +428,8 @@ mod tests {
             let inner = reply.defer();
             reply.finish_set(inner, 0);
             reply.finish_array(outer, 2);
-            let push = reply.defer();
+            reply.push(1);
             reply.ok();
-            reply.finish_push(push, 1);
         };
         assert_both(
             nested,
@@ -480,15 +474,14 @@ mod tests {
             Value::Verbatim(format, bytes) => {
                 reply.verbatim(std::str::from_utf8(format).unwrap(), bytes)
             }
-            Value::Array(values) | Value::Set(values) | Value::Push(values) if deferred => {
+            Value::Array(values) | Value::Set(values) if deferred => {
                 let length = reply.defer();
                 values
                     .iter()
                     .for_each(|value| write(value, deferred, reply));
                 match value {
                     Value::Array(_) => reply.finish_array(length, values.len()),
-                    Value::Set(_) => reply.finish_set(length, values.len()),
-                    _ => reply.finish_push(length, values.len()),
+                    _ => reply.finish_set(length, values.len()),
                 }
             }
             Value::Array(values) | Value::Set(values) | Value::Push(values) => {

@@ -101,39 +101,6 @@ impl F80 {
         (number.is_finite() && !underflow).then_some(number)
     }
 
-    /// The double `value`, exactly.
-    pub fn from_f64(value: f64) -> F80 {
-        let negative = value.is_sign_negative();
-        if value.is_nan() {
-            return F80 {
-                negative,
-                class: Class::Nan,
-            };
-        }
-        if value.is_infinite() {
-            return F80 {
-                negative,
-                class: Class::Infinite,
-            };
-        }
-        let bits = value.to_bits();
-        let biased = (bits >> 52 & 0x7ff) as i32;
-        let fraction = u128::from(bits & ((1 << 52) - 1));
-        let (mantissa, exponent) = if biased == 0 {
-            (fraction, -1074)
-        } else {
-            (fraction | 1 << 52, biased - 1075)
-        };
-        F80::from_exact(
-            negative,
-            Exact {
-                mantissa,
-                exponent,
-                sticky: false,
-            },
-        )
-    }
-
     /// Whether this is neither infinite nor NaN.
     pub fn is_finite(&self) -> bool {
         matches!(self.class, Class::Finite { .. })
@@ -427,15 +394,6 @@ mod tests {
         assert_eq!(F80::parse(long.as_bytes()), None);
         let long = format!("0.{}", "1".repeat(F80_TEXT_BYTES_MAX - 2));
         assert_eq!(number(&long).to_string(), "0.11111111111111111");
-    }
-
-    #[test]
-    fn doubles_are_exact() {
-        assert_eq!(F80::from_f64(0.5), number("0.5"));
-        assert_eq!(F80::from_f64(-5e-324), number("-0x1p-1074"));
-        assert_eq!(F80::from_f64(0.1).to_string(), "0.10000000000000001");
-        assert_eq!(F80::from_f64(f64::NEG_INFINITY).to_string(), "-inf");
-        assert!(F80::from_f64(f64::NAN).is_nan());
     }
 
     proptest! {

@@ -334,9 +334,9 @@ pub(super) enum Raised {
     NeedsDense,
 }
 
-/// Adds an observation. The search for the register begins at `cursor`, and is moved to
-/// where the next one can be looked for that is not before it. The cardinality in the header is
-/// left alone.
+/// Adds an observation. The search for the register begins at `cursor`, which moves to where the
+/// search for the next register, one that is not before this, can begin. The cardinality in the
+/// header stays.
 ///
 /// # Errors
 /// When there is no such register.

@@ -202,14 +202,6 @@ impl Listpack {
         Position::new(at)
     }
 
-    /// Inserts an element behind the one at `position`; returns where it is.
-    #[inline]
-    pub fn insert_after(&mut self, position: Position, text: &[u8]) -> Position {
-        let at = self.view().after(position);
-        self.insert_at(at, format::classify(text));
-        Position::new(at)
-    }
-
     /// Puts another element in the place of the one at `position`, where it is afterwards, too.
     #[inline]
     pub fn replace(&mut self, position: Position, text: &[u8]) -> Position {
@@ -268,20 +260,6 @@ impl Listpack {
             let (at, end) = (position.offset(), self.view().end());
             self.cut_all_but(at, end, entries);
         }
-    }
-
-    /// Removes the first `entries` elements.
-    pub fn drop_first(&mut self, entries: usize) {
-        let (to, removed) = match self.view().nth(entries) {
-            Some(position) => (position.offset(), entries),
-            None => (self.view().end(), self.view().len()),
-        };
-        self.cut(HEADER, to, removed);
-    }
-
-    /// Removes the last `entries` elements.
-    pub fn drop_last(&mut self, entries: usize) {
-        self.truncate(self.len().saturating_sub(entries));
     }
 
     /// Removes the bytes between two offsets, with `left` entries remaining.

@@ -108,11 +108,6 @@ impl Entries {
         self.nodes.iter().map(|node| (node.id, node.bytes()))
     }
 
-    /// The length of each of these bytes.
-    pub fn node_lens(&self) -> impl ExactSizeIterator<Item = usize> {
-        self.nodes.iter().map(Node::bytes_len)
-    }
-
     /// Sets the last id. It is never below that of an entry: callers see to that.
     pub fn set_last_id(&mut self, id: StreamId) {
         self.last_id = id;
