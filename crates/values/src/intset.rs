@@ -52,6 +52,10 @@ unsafe impl Sync for Intset {}
 unsafe impl Form for Intset {
     type Ref<'a> = IntsetView<'a>;
 
+    fn copy_of(borrowed: Self::Ref<'_>) -> Self {
+        Intset::from(borrowed)
+    }
+
     #[inline]
     fn into_raw(self) -> NonNull<u8> {
         std::mem::ManuallyDrop::new(self).block

@@ -24,6 +24,9 @@ pub(crate) unsafe trait Form: Sized {
     where
         Self: 'a;
 
+    /// A copy of a borrowed form.
+    fn copy_of(borrowed: Self::Ref<'_>) -> Self;
+
     /// Gives ownership to the pointer.
     fn into_raw(self) -> NonNull<u8>;
 
@@ -43,11 +46,15 @@ pub(crate) unsafe trait Form: Sized {
 }
 
 // SAFETY: the pointer of a box comes from the box; its alignment is checked when the impl is used.
-unsafe impl<T> Form for Box<T> {
+unsafe impl<T: Clone> Form for Box<T> {
     type Ref<'a>
         = &'a T
     where
         T: 'a;
+
+    fn copy_of(borrowed: &T) -> Self {
+        Box::new(borrowed.clone())
+    }
 
     fn into_raw(self) -> NonNull<u8> {
         const { assert!(align_of::<T>() == ALIGN) };
@@ -170,6 +177,96 @@ impl<F: Form> Drop for Editing<'_, F> {
         *self.owner = Owner::new(form, tag);
     }
 }
+
+/// Defines how a collection, a struct with the field `owner`, owns one of several forms:
+///
+/// ```text
+/// Hash {
+///     0 => Packed(Listpack) as View<'a>, packed, packed_mut;
+///     |    |      |            |         |       function that borrows the form for change, if it
+///     |    |      |            |         |       is this one (optional)
+///     |    |      |            |         function that makes a collection of the form
+///     |    |      |            what borrows the form for reading
+///     |    |      what owns the form
+///     |    variant of the enum `Form`, which `form()` returns
+///     mark of the owner
+/// }
+/// ```
+/// A copy of the collection has the same form; a drop frees it.
+macro_rules! forms {
+    ($collection:ident {
+        $($mark:literal => $form:ident($owned:ty) as $borrowed:ty, $make:ident $(, $edit:ident)?;)+
+    }) => {
+        /// The forms, borrowed for reading.
+        #[derive(Clone, Copy)]
+        enum Form<'a> {
+            $($form($borrowed)),+
+        }
+
+        const _: () = {
+            const fn moves_between_threads<T: Send + Sync>() {}
+            $(moves_between_threads::<$owned>();)+
+        };
+        // SAFETY: all forms are Send, as checked above, and a collection owns the one it has alone.
+        unsafe impl Send for $collection {}
+        // SAFETY: all forms are Sync, and methods taking &self only read the form.
+        unsafe impl Sync for $collection {}
+
+        impl $collection {
+            $(
+                fn $make(form: impl Into<$owned>) -> $collection {
+                    let owner = $crate::owner::Owner::new::<$owned>(form.into(), $mark);
+                    $collection { owner }
+                }
+
+                $(
+                    #[inline(always)]
+                    fn $edit(&mut self) -> Option<$crate::owner::Editing<'_, $owned>> {
+                        // SAFETY: the mark is that of the form that the owner was made from.
+                        (self.owner.tag() == $mark).then(|| unsafe { self.owner.edit() })
+                    }
+                )?
+            )+
+
+            #[inline(always)]
+            fn form(&self) -> Form<'_> {
+                // SAFETY: the mark is that of the form that the owner was made from, so there is no
+                // other one.
+                unsafe {
+                    match self.owner.tag() {
+                        $($mark => Form::$form(self.owner.get::<$owned>()),)+
+                        _ => std::hint::unreachable_unchecked(),
+                    }
+                }
+            }
+        }
+
+        impl Clone for $collection {
+            fn clone(&self) -> Self {
+                match self.form() {
+                    $(Form::$form(form) => {
+                        $collection::$make(<$owned as $crate::owner::Form>::copy_of(form))
+                    })+
+                }
+            }
+        }
+
+        impl Drop for $collection {
+            fn drop(&mut self) {
+                match self.owner.tag() {
+                    $(
+                        // SAFETY: the mark is that of the form that the owner was made from, and
+                        // the owner is not used again.
+                        $mark => drop(unsafe { self.owner.take::<$owned>() }),
+                    )+
+                    _ => {}
+                }
+            }
+        }
+    };
+}
+
+pub(crate) use forms;
 
 #[cfg(test)]
 mod tests {

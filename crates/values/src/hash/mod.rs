@@ -12,7 +12,7 @@ use crate::elements::{Block, Elements};
 use crate::hash_seed::{AHEAD_MIN, Ahead};
 use crate::listpack::{self, Listpack, Position, View};
 use crate::malformed::Malformed;
-use crate::owner::{Editing, Owner};
+use crate::owner::{Editing, Owner, forms};
 use crate::{Element, Thresholds};
 use std::fmt;
 
@@ -33,65 +33,21 @@ pub struct Hash {
     owner: Owner,
 }
 
-/// Marks of the owner.
-const PACKED: usize = 0;
-const TABLE: usize = 1;
+forms! {
+    Hash {
+        0 => Packed(Listpack) as View<'a>, packed, packed_mut;
+        1 => Table(Box<Elements>) as &'a Elements, table, table_mut;
+    }
+}
 
 /// How many fields [`Hash::get_many`] looks for at a time: enough to have all their cache misses at
 /// once, few enough to be in the cache still when they are read.
 const BATCH: usize = 16;
 
-/// The forms, borrowed for reading.
-enum Form<'a> {
-    Packed(View<'a>),
-    Table(&'a Elements),
-}
-
-// SAFETY: both forms are Send and Sync, and a hash owns the one it has alone.
-unsafe impl Send for Hash {}
-// SAFETY: methods taking &self only read the form.
-unsafe impl Sync for Hash {}
-
 impl Hash {
     /// An empty hash.
     pub fn new() -> Hash {
         Hash::packed(Listpack::new())
-    }
-
-    fn packed(pack: Listpack) -> Hash {
-        Hash {
-            owner: Owner::new(pack, PACKED),
-        }
-    }
-
-    fn table(elements: Elements) -> Hash {
-        Hash {
-            owner: Owner::new(Box::new(elements), TABLE),
-        }
-    }
-
-    #[inline(always)]
-    fn form(&self) -> Form<'_> {
-        // SAFETY: the mark says what the owner was made from.
-        unsafe {
-            if self.owner.tag() == PACKED {
-                Form::Packed(self.owner.get::<Listpack>())
-            } else {
-                Form::Table(self.owner.get::<Box<Elements>>())
-            }
-        }
-    }
-
-    #[inline(always)]
-    fn table_mut(&mut self) -> Option<Editing<'_, Box<Elements>>> {
-        // SAFETY: the mark says what the owner was made from.
-        (self.owner.tag() == TABLE).then(|| unsafe { self.owner.edit() })
-    }
-
-    #[inline(always)]
-    fn packed_mut(&mut self) -> Option<Editing<'_, Listpack>> {
-        // SAFETY: the mark says what the owner was made from.
-        (self.owner.tag() == PACKED).then(|| unsafe { self.owner.edit() })
     }
 
     /// The hash as a table, which it becomes if it is not one.
@@ -405,29 +361,6 @@ fn visible_value(block: Option<Block<'_>>, now_ms: u64) -> Option<Element<'_>> {
 impl Default for Hash {
     fn default() -> Self {
         Hash::new()
-    }
-}
-
-/// A copy of all fields.
-impl Clone for Hash {
-    fn clone(&self) -> Self {
-        match self.form() {
-            Form::Packed(pack) => Hash::packed(Listpack::from(pack)),
-            Form::Table(elements) => Hash::table(elements.clone()),
-        }
-    }
-}
-
-impl Drop for Hash {
-    fn drop(&mut self) {
-        // SAFETY: the mark says what the owner was made from, and it is not used again.
-        unsafe {
-            if self.owner.tag() == PACKED {
-                drop(self.owner.take::<Listpack>());
-            } else {
-                drop(self.owner.take::<Box<Elements>>());
-            }
-        }
     }
 }
 

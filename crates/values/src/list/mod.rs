@@ -22,7 +22,7 @@ pub use limits::set_packed_threshold;
 pub use node::NodeRef;
 
 use crate::listpack::{Listpack, View};
-use crate::owner::{Editing, Owner};
+use crate::owner::{Editing, Owner, forms};
 use crate::{Element, Malformed, Thresholds};
 use limits::Limits;
 use node::{Contents, Node};
@@ -41,20 +41,16 @@ pub enum End {
 }
 
 /// A list: a sequence of elements, quick at both ends.
-// Invariant: the owner's tag is that of the form, PACKED a Listpack, QUICK a Box<Quicklist>.
 #[repr(transparent)]
 pub struct List {
     owner: Owner,
 }
 
-const PACKED: usize = 0;
-const QUICK: usize = 1;
-
-/// The form, for reading.
-#[derive(Clone, Copy)]
-enum Form<'a> {
-    Packed(View<'a>),
-    Quick(&'a Quicklist),
+forms! {
+    List {
+        0 => Packed(Listpack) as View<'a>, packed;
+        1 => Quick(Box<Quicklist>) as &'a Quicklist, quick;
+    }
 }
 
 /// The form, for change.
@@ -63,44 +59,15 @@ enum FormMut<'a> {
     Quick(Editing<'a, Box<Quicklist>>),
 }
 
-// SAFETY: a list owns its form alone, and both forms can be sent.
-unsafe impl Send for List {}
-// SAFETY: shared borrows only read.
-unsafe impl Sync for List {}
-
 impl List {
     /// An empty list.
     pub fn new() -> List {
         List::packed(Listpack::new())
     }
 
-    fn packed(pack: Listpack) -> List {
-        List {
-            owner: Owner::new(pack, PACKED),
-        }
-    }
-
-    fn quick(quick: Quicklist) -> List {
-        List {
-            owner: Owner::new(Box::new(quick), QUICK),
-        }
-    }
-
-    #[inline]
-    fn form(&self) -> Form<'_> {
-        // SAFETY: the tag says the form.
-        unsafe {
-            if self.is_packed() {
-                Form::Packed(self.owner.get::<Listpack>())
-            } else {
-                Form::Quick(self.owner.get::<Box<Quicklist>>())
-            }
-        }
-    }
-
     #[inline]
     fn form_mut(&mut self) -> FormMut<'_> {
-        // SAFETY: the tag says the form.
+        // SAFETY: the owner was made from the form that `form` has just returned.
         unsafe {
             if self.is_packed() {
                 FormMut::Packed(self.owner.edit())
@@ -127,7 +94,7 @@ impl List {
     /// True for the packed form.
     #[inline]
     pub fn is_packed(&self) -> bool {
-        self.owner.tag() == PACKED
+        matches!(self.form(), Form::Packed(_))
     }
 
     /// Number of nodes.
@@ -426,28 +393,6 @@ fn remove_from_pack(
 impl Default for List {
     fn default() -> Self {
         List::new()
-    }
-}
-
-impl Clone for List {
-    fn clone(&self) -> Self {
-        match self.form() {
-            Form::Packed(view) => List::packed(Listpack::from(view)),
-            Form::Quick(quick) => List::quick(quick.clone()),
-        }
-    }
-}
-
-impl Drop for List {
-    fn drop(&mut self) {
-        // SAFETY: the tag says the form; the owner is not used any more.
-        unsafe {
-            if self.is_packed() {
-                drop(self.owner.take::<Listpack>());
-            } else {
-                drop(self.owner.take::<Box<Quicklist>>());
-            }
-        }
     }
 }
 

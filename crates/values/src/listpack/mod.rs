@@ -64,6 +64,10 @@ unsafe impl Sync for Listpack {}
 unsafe impl Form for Listpack {
     type Ref<'a> = View<'a>;
 
+    fn copy_of(borrowed: Self::Ref<'_>) -> Self {
+        Listpack::from(borrowed)
+    }
+
     #[inline]
     fn into_raw(self) -> NonNull<u8> {
         std::mem::ManuallyDrop::new(self).block

@@ -16,7 +16,7 @@ use crate::hash_seed::{AHEAD_MIN, Ahead};
 use crate::intset::{self, Intset, IntsetView};
 use crate::listpack::{self, Listpack, View};
 use crate::malformed::Malformed;
-use crate::owner::{Editing, Owner};
+use crate::owner::{Editing, Owner, forms};
 use crate::{DIGITS, Element, Thresholds, alloc, number};
 use std::fmt;
 
@@ -37,27 +37,17 @@ pub struct Set {
     owner: Owner,
 }
 
-/// Marks of the owner.
-const INTSET: usize = 0;
-const LISTPACK: usize = 1;
-const TABLE: usize = 2;
+forms! {
+    Set {
+        0 => Intset(Intset) as IntsetView<'a>, intset, intset_mut;
+        1 => Listpack(Listpack) as View<'a>, listpack, listpack_mut;
+        2 => Table(Box<Elements>) as &'a Elements, table, table_mut;
+    }
+}
 
 /// How many members [`Set::contains_many`] and the set operations look for at a time: enough to
 /// have all their cache misses at once, few enough to be in the cache still when they are read.
 const BATCH: usize = 32;
-
-/// The forms, borrowed for reading.
-#[derive(Clone, Copy)]
-enum Form<'a> {
-    Intset(IntsetView<'a>),
-    Listpack(View<'a>),
-    Table(&'a Elements),
-}
-
-// SAFETY: all forms are Send and Sync, and a set owns the one it has alone.
-unsafe impl Send for Set {}
-// SAFETY: methods taking &self only read the form.
-unsafe impl Sync for Set {}
 
 /// An iterator over the members of one of the forms.
 enum Members<I, L, T> {
@@ -100,54 +90,6 @@ impl Set {
         } else {
             Set::table(Elements::new())
         }
-    }
-
-    fn intset(integers: Intset) -> Set {
-        Set {
-            owner: Owner::new(integers, INTSET),
-        }
-    }
-
-    fn listpack(pack: Listpack) -> Set {
-        Set {
-            owner: Owner::new(pack, LISTPACK),
-        }
-    }
-
-    fn table(elements: Elements) -> Set {
-        Set {
-            owner: Owner::new(Box::new(elements), TABLE),
-        }
-    }
-
-    #[inline(always)]
-    fn form(&self) -> Form<'_> {
-        // SAFETY: the mark says what the owner was made from.
-        unsafe {
-            match self.owner.tag() {
-                INTSET => Form::Intset(self.owner.get::<Intset>()),
-                LISTPACK => Form::Listpack(self.owner.get::<Listpack>()),
-                _ => Form::Table(self.owner.get::<Box<Elements>>()),
-            }
-        }
-    }
-
-    #[inline(always)]
-    fn table_mut(&mut self) -> Option<Editing<'_, Box<Elements>>> {
-        // SAFETY: the mark says what the owner was made from.
-        (self.owner.tag() == TABLE).then(|| unsafe { self.owner.edit() })
-    }
-
-    #[inline(always)]
-    fn listpack_mut(&mut self) -> Option<Editing<'_, Listpack>> {
-        // SAFETY: the mark says what the owner was made from.
-        (self.owner.tag() == LISTPACK).then(|| unsafe { self.owner.edit() })
-    }
-
-    #[inline(always)]
-    fn intset_mut(&mut self) -> Option<Editing<'_, Intset>> {
-        // SAFETY: the mark says what the owner was made from.
-        (self.owner.tag() == INTSET).then(|| unsafe { self.owner.edit() })
     }
 
     /// The set as a table, which it becomes if it is not one.
@@ -506,30 +448,6 @@ fn listed(pack: View<'_>, member: &[u8]) -> bool {
 impl Default for Set {
     fn default() -> Self {
         Set::new()
-    }
-}
-
-/// A copy of all members.
-impl Clone for Set {
-    fn clone(&self) -> Self {
-        match self.form() {
-            Form::Intset(integers) => Set::intset(Intset::from(integers)),
-            Form::Listpack(pack) => Set::listpack(Listpack::from(pack)),
-            Form::Table(elements) => Set::table(elements.clone()),
-        }
-    }
-}
-
-impl Drop for Set {
-    fn drop(&mut self) {
-        // SAFETY: the mark says what the owner was made from, and it is not used again.
-        unsafe {
-            match self.owner.tag() {
-                INTSET => drop(self.owner.take::<Intset>()),
-                LISTPACK => drop(self.owner.take::<Listpack>()),
-                _ => drop(self.owner.take::<Box<Elements>>()),
-            }
-        }
     }
 }
 

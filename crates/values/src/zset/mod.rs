@@ -22,7 +22,7 @@ pub use builder::SortedSetBuilder;
 use crate::hash_seed::{AHEAD_MIN, Ahead};
 use crate::listpack::{Listpack, View};
 use crate::malformed::Malformed;
-use crate::owner::{Editing, Owner};
+use crate::owner::{Editing, Owner, forms};
 use crate::{Element, Thresholds};
 use indexed::Indexed;
 use member::Member;
@@ -84,61 +84,17 @@ pub struct SortedSet {
     owner: Owner,
 }
 
-/// Marks of the owner.
-const PACKED: usize = 0;
-const INDEXED: usize = 1;
-
-/// The forms, borrowed for reading.
-enum Form<'a> {
-    Packed(View<'a>),
-    Indexed(&'a Indexed),
+forms! {
+    SortedSet {
+        0 => Packed(Listpack) as View<'a>, packed, packed_mut;
+        1 => Indexed(Box<Indexed>) as &'a Indexed, indexed, indexed_mut;
+    }
 }
-
-// SAFETY: both forms are Send and Sync, and a sorted set owns the one it has alone.
-unsafe impl Send for SortedSet {}
-// SAFETY: methods taking &self only read the form.
-unsafe impl Sync for SortedSet {}
 
 impl SortedSet {
     /// An empty sorted set.
     pub fn new() -> SortedSet {
         SortedSet::packed(Listpack::new())
-    }
-
-    fn packed(listpack: Listpack) -> SortedSet {
-        SortedSet {
-            owner: Owner::new(listpack, PACKED),
-        }
-    }
-
-    fn indexed(indexed: Indexed) -> SortedSet {
-        SortedSet {
-            owner: Owner::new(Box::new(indexed), INDEXED),
-        }
-    }
-
-    #[inline(always)]
-    fn form(&self) -> Form<'_> {
-        // SAFETY: the mark says what the owner was made from.
-        unsafe {
-            if self.owner.tag() == PACKED {
-                Form::Packed(self.owner.get::<Listpack>())
-            } else {
-                Form::Indexed(self.owner.get::<Box<Indexed>>())
-            }
-        }
-    }
-
-    #[inline(always)]
-    fn indexed_mut(&mut self) -> Option<Editing<'_, Box<Indexed>>> {
-        // SAFETY: the mark says what the owner was made from.
-        (self.owner.tag() == INDEXED).then(|| unsafe { self.owner.edit() })
-    }
-
-    #[inline(always)]
-    fn packed_mut(&mut self) -> Option<Editing<'_, Listpack>> {
-        // SAFETY: the mark says what the owner was made from.
-        (self.owner.tag() == PACKED).then(|| unsafe { self.owner.edit() })
     }
 
     /// The large form, which it takes if it has the other.
@@ -455,28 +411,6 @@ impl SortedSet {
 impl Default for SortedSet {
     fn default() -> Self {
         SortedSet::new()
-    }
-}
-
-impl Clone for SortedSet {
-    fn clone(&self) -> Self {
-        match self.form() {
-            Form::Packed(view) => SortedSet::packed(Listpack::from(view)),
-            Form::Indexed(indexed) => SortedSet::indexed(indexed.clone()),
-        }
-    }
-}
-
-impl Drop for SortedSet {
-    fn drop(&mut self) {
-        // SAFETY: the mark says what the owner was made from, and it is not used again.
-        unsafe {
-            if self.owner.tag() == PACKED {
-                drop(self.owner.take::<Listpack>());
-            } else {
-                drop(self.owner.take::<Box<Indexed>>());
-            }
-        }
     }
 }
 
