@@ -1,5 +1,5 @@
-//! How long parsing and replying take: `cargo run --release -p lodestore-resp --example
-//! parse_bench`.
+//! How long parsing and replying take:
+//! `cargo run --release -p lodestore-resp --example parse_bench`.
 //!
 //! Prints nanoseconds per operation, the best of several rounds. A yardstick for changes to the hot
 //! path; it asserts nothing.

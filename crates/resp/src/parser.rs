@@ -7,7 +7,7 @@
 //! ```
 //!
 //! The parser is handed the input from the first byte of the current request on, as often as more
-//! of it has arrived, and remembers how far it came: a long request is never scanned twice. Which
+//! of it has arrived, and keeps its position: a long request is never scanned twice. Which
 //! requests come out does not depend on how the bytes were cut into reads. Nothing is reserved
 //! because of a length that a client claims; the only memory that grows is one [`Span`] for each
 //! argument that is really there.
@@ -22,7 +22,7 @@ use crate::split::split_args;
 const INLINE_BYTES_MAX: usize = 64 * 1024;
 /// Default of `proto-max-bulk-len`: the largest argument, in bytes.
 const BULK_BYTES_MAX: usize = 512 * 1024 * 1024;
-/// Most arguments of a request, whatever the limits say.
+/// Most arguments of a request, whatever the limits allow.
 const ARGS_MAX: i64 = i32::MAX as i64;
 /// Most arguments of a request before the client has authenticated.
 const UNAUTHENTICATED_ARGS_MAX: usize = 10;
@@ -206,7 +206,7 @@ impl RequestParser {
         RequestParser::default()
     }
 
-    /// Forgets a partial request.
+    /// Drops a partial request.
     pub fn reset(&mut self) {
         self.array = None;
         self.scanned = 0;

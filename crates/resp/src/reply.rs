@@ -1,9 +1,9 @@
 //! Replies in RESP2 or RESP3.
 //!
-//! Handlers say what a reply is; a type that RESP2 lacks is written as the one that RESP2 clients
-//! know for it: a map as a flat array, a set and a push as an array, a double, big number and
-//! verbatim string as a bulk string, a boolean as 0 or 1. Attributes have no such form and are left
-//! out.
+//! Handlers choose the type of a reply; a type that RESP2 lacks is written as the one that RESP2
+//! clients expect for it: a map as a flat array, a set and a push as an array, a double, big number
+//! and verbatim string as a bulk string, a boolean as 0 or 1. Attributes have no such form and are
+//! left out.
 
 use std::fmt::{Display, Write};
 

@@ -1,7 +1,7 @@
-//! Micro-benchmark of sets and hashes. Times are processor times of the thread, bytes are those of the
-//! collection on the heap. Run it with
-//! `cargo run --release -p lodestore-values --example set_bench [members]`; without an argument it takes
-//! 1 M members.
+//! Micro-benchmark of sets and hashes. Times are processor times of the thread, bytes are those of
+//! the collection on the heap. Run it with
+//! `cargo run --release -p lodestore-values --example set_bench [members]`; without an argument it
+//! takes 1 M members.
 
 use std::hint::black_box;
 use std::ops::ControlFlow;

@@ -1,8 +1,9 @@
 //! Micro-benchmark of `values::SortedSet`: processor time per operation and bytes per member.
 //!
-//! Members have 16 bytes. `cargo run --release -p lodestore-values --example zset_bench [members...]`;
-//! without arguments it takes 1 M. "double" scores are random doubles, "integer" ones random integers below
-//! 2^32, "equal" ones are all 0.
+//! Members have 16 bytes.
+//! `cargo run --release -p lodestore-values --example zset_bench [members...]`; without arguments
+//! it takes 1 M. "double" scores are random doubles, "integer" ones random integers below 2^32,
+//! "equal" ones are all 0.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::hint::black_box;

@@ -1,8 +1,9 @@
 //! Blocks of the allocator: what size a request really gets.
 
-/// The size that the allocator gives for a request of `bytes`: 8-byte steps up to 64, then four steps to
-/// each doubling, but at most a page of 4 KiB (jemalloc 5.3.1 with `lg_quantum` 3). A block without spare
-/// room has exactly this size, so its size need not be stored. Should the allocator differ, it only wastes.
+/// The size that the allocator gives for a request of `bytes`: 8-byte steps up to 64, then four
+/// steps to each doubling, but at most a page of 4 KiB (jemalloc 5.3.1 with `lg_quantum` 3). A
+/// block without spare room has exactly this size, so its size need not be stored. Should the
+/// allocator differ, it only wastes.
 #[inline]
 pub const fn size_class(bytes: usize) -> usize {
     let last = match bytes {

@@ -2,9 +2,9 @@
 //!
 //! Strings too long to lie in their entry are held as `Arc<BigString>`, so that a reply can send
 //! the bytes without copying them; a writer copies first when the string is shared
-//! (`Arc::make_mut`). Growth follows the dynamic strings of Redis: appending doubles the capacity up to
-//! 1 MiB and adds 1 MiB beyond, so that repeated APPEND and SETRANGE take amortised constant time
-//! and a long string wastes little.
+//! (`Arc::make_mut`). Growth follows the dynamic strings of Redis: appending doubles the capacity
+//! up to 1 MiB and adds 1 MiB beyond, so that repeated APPEND and SETRANGE take amortised constant
+//! time and a long string wastes little.
 
 use std::fmt;
 

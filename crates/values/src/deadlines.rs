@@ -14,27 +14,27 @@ pub enum FieldDeadline {
     At(u64),
 }
 
-/// An ordered index of the elements with a deadline. It does not own the elements; whoever moves or frees
-/// one tells the index.
+/// An ordered index of the elements with a deadline. It does not own the elements: code that moves
+/// or frees one updates the index.
 #[derive(Default)]
 pub(crate) struct Deadlines {
-    /// Deadline in unix milliseconds and element. Pointers and not addresses, so that an element found
-    /// here may be read and freed through what is found.
+    /// Deadline in unix milliseconds and element. Pointers and not addresses, so that an element
+    /// found here may be read and freed through what is found.
     entries: BTreeSet<(u64, NonNull<u8>)>,
 }
 
-// SAFETY: elements are never read here, only their addresses are compared; whoever reads them must make
-// sure that the thread may.
+// SAFETY: the index compares addresses of elements and never reads an element. Reading one through
+// an address takes an unsafe block of the caller's.
 unsafe impl Send for Deadlines {}
-// SAFETY: as above; methods taking &self only read.
+// SAFETY: methods taking &self only read the index, and never the elements.
 unsafe impl Sync for Deadlines {}
 
-/// Bytes of one entry of a B-tree, on average: nodes of up to 11 entries of 16 bytes with 16 bytes of
-/// their own are about two thirds full, and one node in nine has children.
+/// Bytes of one entry of a B-tree, on average: nodes of up to 11 entries of 16 bytes with 16 bytes
+/// of their own are about two thirds full, and one node in nine has children.
 const ENTRY_BYTES: usize = 27;
 
 impl Deadlines {
-    /// Adds an element, which the caller knows to be absent.
+    /// Adds an element that is not in the index yet.
     pub(crate) fn insert(&mut self, deadline: u64, element: NonNull<u8>) {
         let added = self.entries.insert((deadline, element));
         debug_assert!(added, "an element has one deadline");
@@ -61,7 +61,8 @@ impl Deadlines {
         self.entries.is_empty()
     }
 
-    /// Bytes of the index with its own struct, in a box. An estimate: the tree does not tell its nodes.
+    /// Bytes of the index with its own struct, in a box. An estimate: the tree does not expose its
+    /// nodes.
     pub(crate) fn heap_bytes(&self) -> usize {
         size_of::<Deadlines>() + self.entries.len() * ENTRY_BYTES
     }

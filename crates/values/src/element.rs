@@ -9,8 +9,8 @@ pub type Digits = [u8; number::INTEGER_TEXT_MAX];
 /// Room for the text of an integer, zeroed.
 pub const DIGITS: Digits = [0; number::INTEGER_TEXT_MAX];
 
-/// An element, borrowed from its collection. Packed forms store canonical integers as integers; the text
-/// of both is the same to everybody outside.
+/// An element, borrowed from its collection. Packed forms store canonical integers as integers; the
+/// text of both is the same for clients.
 #[derive(Clone, Copy)]
 pub enum Element<'a> {
     /// Stored as bytes.
@@ -51,7 +51,7 @@ impl<'a> Element<'a> {
         self.as_bytes(&mut { DIGITS }).to_vec()
     }
 
-    /// The integer that the text says, when it is the canonical text of one.
+    /// The integer of the text, if the text is the canonical one of an integer.
     #[inline]
     pub fn parse_i64(&self) -> Option<i64> {
         match *self {

@@ -1,8 +1,8 @@
 //! Glob patterns over bytes, as KEYS, SCAN MATCH, PSUBSCRIBE, CONFIG GET and ACL rules use them.
 //!
-//! `*` any bytes, `?` one byte, `[abc]` one of a class, `[^abc]` one outside it, `[a-z]` a range (its
-//! ends in either order), `\x` the byte x itself, in classes too. The corner cases are those of
-//! Redis and Valkey:
+//! `*` any bytes, `?` one byte, `[abc]` one of a class, `[^abc]` one outside it, `[a-z]` a range
+//! (its ends in either order), `\x` the byte x itself, in classes too. The corner cases are those
+//! of Redis and Valkey:
 //! * a class that is not closed ends with the pattern, and a `\` at the very end is itself;
 //! * `]` after `-` ends the range and not the class: `[a-]` is an unclosed class;
 //! * ignoring case does not extend to escaped bytes inside a class;

@@ -8,7 +8,8 @@
 //!      the members, ascending
 //! ```
 //!
-//! all little-endian. A member that needs more bytes than the others widens all; they are never narrowed.
+//! all little-endian. A member that needs more bytes than the others widens all; they are never
+//! narrowed.
 //!
 //! The format is Redis's (`intset.c`).
 
@@ -23,7 +24,8 @@ use std::marker::PhantomData;
 use std::ops::Range;
 use std::ptr::NonNull;
 
-/// No intset has more members. Sets convert before; an insertion that would exceed it changes nothing.
+/// No intset has more members. Sets convert before; an insertion that would exceed it changes
+/// nothing.
 pub const MEMBERS_MAX: usize = 1 << 30;
 
 /// Bytes in front of the members.
@@ -31,10 +33,11 @@ const HEADER: usize = 8;
 
 /// An owned intset: a pointer to the block that starts with its widths and length.
 ///
-/// The block has always the size class of what is in it, so growing within the class moves nothing, and no
-/// capacity has to be stored.
-// Invariant: `block` was allocated with `layout(width, len)`, where width is the first u32 it has, 2, 4 or 8,
-// and len the second one, at most MEMBERS_MAX; that many members are initialized and ascending.
+/// The block has always the size class of what is in it, so growing within the class moves nothing,
+/// and no capacity has to be stored.
+// Invariant: `block` was allocated with `layout(width, len)`, where width is the first u32 it has,
+// 2, 4 or 8, and len the second one, at most MEMBERS_MAX; that many members are initialized and
+// ascending.
 #[repr(transparent)]
 pub struct Intset {
     block: NonNull<u8>,
@@ -48,6 +51,10 @@ unsafe impl Sync for Intset {}
 // SAFETY: blocks are aligned to 8, and the pointer is all that an intset is.
 unsafe impl Form for Intset {
     type Ref<'a> = IntsetView<'a>;
+
+    fn copy_of(borrowed: Self::Ref<'_>) -> Self {
+        Intset::from(borrowed)
+    }
 
     #[inline]
     fn into_raw(self) -> NonNull<u8> {
@@ -81,7 +88,7 @@ pub struct IntsetView<'a> {
 
 // SAFETY: a view is a `&[u8]` without its length.
 unsafe impl Send for IntsetView<'_> {}
-// SAFETY: as above.
+// SAFETY: a view is a `&[u8]` without its length.
 unsafe impl Sync for IntsetView<'_> {}
 
 /// The bytes that a member needs.
@@ -96,7 +103,8 @@ const fn width_of(value: i64) -> usize {
 
 #[inline]
 fn layout(width: usize, len: usize) -> Layout {
-    // SAFETY: the alignment is a power of two, and widths and lengths do not come near `isize::MAX`.
+    // SAFETY: the alignment is a power of two, and widths and lengths do not come near
+    // `isize::MAX`.
     unsafe { Layout::from_size_align_unchecked(size_class(HEADER + width * len), ALIGN) }
 }
 
@@ -112,7 +120,8 @@ macro_rules! stored {
         impl Stored for $kind {
             #[inline(always)]
             unsafe fn read(at: *const u8) -> Self {
-                // SAFETY: by contract; arrays of bytes have no alignment.
+                // SAFETY: the caller passes the address of a readable member; arrays of bytes have
+                // no alignment.
                 Self::from_le_bytes(unsafe { at.cast::<[u8; size_of::<Self>()]>().read() })
             }
         }
@@ -122,23 +131,25 @@ macro_rules! stored {
 stored!(i16, i32, i64);
 
 impl<'a> IntsetView<'a> {
+    /// One of the two numbers of the header.
     #[inline]
-    fn header(self, index: usize) -> usize {
-        // SAFETY: both numbers of the header are always there.
-        let bytes = unsafe { self.start.as_ptr().add(index * 4).cast::<[u8; 4]>().read() };
+    fn header<const INDEX: usize>(self) -> usize {
+        const { assert!(INDEX < 2) };
+        // SAFETY: every intset begins with a header of two numbers, 4 bytes each.
+        let bytes = unsafe { self.start.as_ptr().add(INDEX * 4).cast::<[u8; 4]>().read() };
         u32::from_le_bytes(bytes) as usize
     }
 
     /// The bytes of each member.
     #[inline]
     fn width(self) -> usize {
-        self.header(0)
+        self.header::<0>()
     }
 
     /// The number of members.
     #[inline]
     pub fn len(self) -> usize {
-        self.header(1)
+        self.header::<1>()
     }
 
     /// True without members.
@@ -150,7 +161,7 @@ impl<'a> IntsetView<'a> {
     /// The whole intset as it is stored, sent and saved.
     #[inline]
     pub fn bytes(self) -> &'a [u8] {
-        // SAFETY: by the invariant.
+        // SAFETY: an intset is a header and as many members of its width as the header says.
         unsafe {
             std::slice::from_raw_parts(self.start.as_ptr(), HEADER + self.width() * self.len())
         }
@@ -163,7 +174,7 @@ impl<'a> IntsetView<'a> {
     #[inline]
     unsafe fn member(self, index: usize) -> i64 {
         let width = self.width();
-        // SAFETY: by contract and the invariant.
+        // SAFETY: the index is below the length, and so many members follow the header.
         unsafe {
             let at = self.start.as_ptr().add(HEADER + width * index);
             match width {
@@ -214,7 +225,8 @@ impl<'a> IntsetView<'a> {
 
     #[inline]
     fn search_stored<T: Stored>(self, value: T) -> Result<usize, usize> {
-        // SAFETY: the members have this width, as the caller checked; indexes stay below the length.
+        // SAFETY: the members have this width, as the caller checked; indexes stay below the
+        // length.
         let read = |index: usize| unsafe {
             T::read(self.start.as_ptr().add(HEADER + size_of::<T>() * index))
         };
@@ -222,8 +234,8 @@ impl<'a> IntsetView<'a> {
         if len == 0 || value > read(len - 1) {
             return Err(len);
         }
-        // The range always has a member, and if any member is not above the value, so is its first one. No
-        // step depends on a prediction.
+        // The range always has a member, and if any member is not above the value, so is its first
+        // one. No step depends on a prediction.
         let (mut base, mut rest) = (0, len);
         while rest > 1 {
             let half = rest / 2;
@@ -290,7 +302,7 @@ impl Iterator for IntsetIter<'_> {
     #[inline]
     fn next(&mut self) -> Option<i64> {
         let index = self.indexes.next()?;
-        // SAFETY: by the invariant.
+        // SAFETY: an intset is a header and as many members of its width as the header says.
         Some(unsafe { self.view.member(index) })
     }
 
@@ -303,7 +315,7 @@ impl DoubleEndedIterator for IntsetIter<'_> {
     #[inline]
     fn next_back(&mut self) -> Option<i64> {
         let index = self.indexes.next_back()?;
-        // SAFETY: by the invariant.
+        // SAFETY: an intset is a header and as many members of its width as the header says.
         Some(unsafe { self.view.member(index) })
     }
 }
@@ -332,7 +344,7 @@ impl Intset {
     /// Takes bytes from outside, after checking all of them.
     ///
     /// # Errors
-    /// Says which rule of the format the bytes break.
+    /// [`Malformed`] names the rule of the format that the bytes break.
     pub fn from_bytes(bytes: &[u8]) -> Result<Intset, Malformed> {
         let Some(([w0, w1, w2, w3, l0, l1, l2, l3], members)) = bytes.split_first_chunk::<HEADER>()
         else {
@@ -359,30 +371,31 @@ impl Intset {
         Ok(set)
     }
 
+    /// The address of a byte. It can be accessed when the offset is within the block.
     #[inline]
     fn at(&mut self, offset: usize) -> *mut u8 {
-        // SAFETY: all callers pass offsets within the block.
-        unsafe { self.block.as_ptr().add(offset) }
+        // Without a contract: computing an address outside of the block is no harm, only access is.
+        self.block.as_ptr().wrapping_add(offset)
     }
 
     #[inline]
     fn set_header(&mut self, width: usize, len: usize) {
         let header = (len as u64) << 32 | width as u64;
-        // SAFETY: the header is always there.
+        // SAFETY: every block begins with a header of 8 bytes.
         unsafe { self.at(0).cast::<[u8; 8]>().write(header.to_le_bytes()) };
     }
 
     /// Changes the block from one size to another; the header is left to the caller.
     ///
     /// # Safety
-    /// The block was allocated with `old`. Until the header says what `new` was made from, the intset must
-    /// not be used otherwise.
+    /// The block was allocated with `old`. Until the header has the width and length that `new` was
+    /// made from, the intset must not be used otherwise.
     #[inline]
     unsafe fn reallocate(&mut self, old: Layout, new: Layout) {
         if old == new {
             return;
         }
-        // SAFETY: by contract; the new size is not zero.
+        // SAFETY: the block was allocated with `old`; the new size has a header, so is not zero.
         let block = unsafe { realloc(self.block.as_ptr(), old, new.size()) };
         self.block = NonNull::new(block).unwrap_or_else(|| handle_alloc_error(new));
     }
@@ -411,7 +424,8 @@ impl Intset {
             self.widen(value);
             return true;
         }
-        // SAFETY: the block has room for one member more, and those from the index on move up by one.
+        // SAFETY: the block has room for one member more, and those from the index on move up by
+        // one.
         unsafe {
             self.reallocate(layout(width, len), layout(width, len + 1));
             let at = self.at(HEADER + width * index);
@@ -516,7 +530,8 @@ impl Intset {
 /// `width` bytes from `at` on can be written. `width` is 2, 4 or 8, and the value fits.
 #[inline]
 unsafe fn write_member(at: *mut u8, width: usize, value: i64) {
-    // SAFETY: by contract; arrays of bytes have no alignment. The casts keep the value, as it fits.
+    // SAFETY: `width` bytes can be written; arrays of bytes have no alignment. The casts keep the
+    // value, as it fits the width.
     unsafe {
         match width {
             2 => at.cast::<[u8; 2]>().write((value as i16).to_le_bytes()),

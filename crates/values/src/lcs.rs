@@ -20,8 +20,8 @@ const CELL: u64 = 4;
 pub enum LcsError {
     /// A string of nearly 4 GiB ("String too long for LCS").
     StringTooLong,
-    /// The plain table would exceed the limit ("Insufficient memory, transient memory for LCS exceeds
-    /// proto-max-bulk-len").
+    /// The plain table would exceed the limit ("Insufficient memory, transient memory for LCS
+    /// exceeds proto-max-bulk-len").
     TableTooLarge,
 }
 
@@ -38,8 +38,8 @@ pub struct Match {
 
 /// Length of the longest common subsequence.
 ///
-/// `limit` bounds `(a.len() + 1) * (b.len() + 1) * 4` bytes (Redis: proto-max-bulk-len). Memory in use
-/// is about `b.len()` times the number of different bytes in `a`, in bits.
+/// `limit` bounds `(a.len() + 1) * (b.len() + 1) * 4` bytes (Redis: proto-max-bulk-len). Memory in
+/// use is about `b.len()` times the number of different bytes in `a`, in bits.
 ///
 /// # Errors
 /// When a string or the product of their lengths is too large.

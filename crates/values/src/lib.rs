@@ -1,9 +1,10 @@
-//! What a key can hold, and the table that finds it.
+//! The values of keys, and the hash table of the keyspace.
 //!
-//! Values and algorithms over them, without knowledge of keys, commands, clocks or locks. Deadlines of
-//! elements are absolute unix milliseconds that callers compare.
+//! Values and algorithms over them, without knowledge of keys, commands, clocks or locks. Deadlines
+//! of elements are absolute unix milliseconds that callers compare.
 //!
-//! * [`List`], [`Set`], [`struct@Hash`], [`SortedSet`], [`Stream`]: the collections, independent of their encoding;
+//! * [`List`], [`Set`], [`struct@Hash`], [`SortedSet`], [`Stream`]: the collections, independent of
+//!   their encoding;
 //! * [`table`]: the hash table of the keyspace and of big hashes and sets;
 //! * [`BigString`]: long strings, shareable with replies;
 //! * [`bits`]: strings as arrays of bits;

@@ -8,8 +8,8 @@
 //! 111DDDDD LLLLLLLL DDDDDDDD      L + 9 bytes copied from D + 1 bytes before        9 to 264 bytes
 //! ```
 //!
-//! A copy may overlap what it writes. The length of the plain bytes is not in the stream: whoever stores it
-//! stores that, too.
+//! A copy may overlap what it writes. The length of the plain bytes is not in the stream: whoever
+//! stores it stores that, too.
 
 use crate::Malformed;
 
@@ -25,8 +25,8 @@ const EXPANSION_MAX: usize = COPY_MAX / 3;
 /// Positions remembered for long inputs.
 const SLOTS_MAX: usize = 1 << 13;
 
-/// Appends the compressed form of `input` to `output` and returns true, if it is shorter than the input. If
-/// not, `output` is as before and the answer false.
+/// Appends the compressed form of `input` to `output` and returns true, if it is shorter than the
+/// input. If not, `output` is as before and the answer false.
 pub fn compress(input: &[u8], output: &mut Vec<u8>) -> bool {
     let base = output.len();
     // Clearing the table is most of the work for short inputs: they get a small one.
@@ -42,8 +42,9 @@ pub fn compress(input: &[u8], output: &mut Vec<u8>) -> bool {
     fits
 }
 
-/// The table maps a hash of four bytes to the last position that had them. Whatever stands in a slot, what
-/// is found there is compared before use: low halves of positions suffice, and zeros are as good as empty.
+/// The table maps a hash of four bytes to the last position that had them. Whatever stands in a
+/// slot, what is found there is compared before use: low halves of positions suffice, and zeros are
+/// as good as empty.
 fn compress_with<const SLOTS: usize>(
     slots: &mut [u32; SLOTS],
     input: &[u8],
@@ -66,7 +67,8 @@ fn compress_with<const SLOTS: usize>(
             0
         };
         if length < COPY_MIN {
-            // The longer nothing is found, the bigger the steps: what does not compress costs little.
+            // The longer nothing is found, the bigger the steps: what does not compress costs
+            // little.
             at += 1 + ((at - done) >> 6);
             continue;
         }
@@ -155,8 +157,8 @@ fn put_copy(length: usize, distance: usize, end: usize, output: &mut Vec<u8>) ->
 /// The plain bytes of a compressed form. `expected_len` is their stored length.
 ///
 /// # Errors
-/// The stream is cut off, copies from before the beginning, or has another length than expected. Memory is
-/// bounded by what the stream could become at all, whatever is expected.
+/// The stream is cut off, copies from before the beginning, or has another length than expected.
+/// Memory is bounded by what the stream could become at all, whatever is expected.
 pub fn decompress(input: &[u8], expected_len: usize) -> Result<Vec<u8>, Malformed> {
     let mut output = Vec::new();
     decompress_into(input, expected_len, &mut output)?;
@@ -246,7 +248,8 @@ fn take_copy(control: u8, rest: &mut &[u8]) -> Result<(usize, usize), Malformed>
 fn repeat(distance: usize, length: usize, done: usize, output: &mut [u8]) -> Result<(), Malformed> {
     const WORD: usize = 8;
     let window = output.get_mut(done - distance..).unwrap_or_default();
-    // As with runs: words, of which the last may be too long. The nearest may not overlap in a word.
+    // As with runs: words, of which the last may be too long. The nearest may not overlap in a
+    // word.
     if distance >= WORD && length <= 2 * WORD && window.len() >= distance + 2 * WORD {
         for at in [0, WORD] {
             window.copy_within(at..at + WORD, distance + at);

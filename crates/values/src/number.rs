@@ -3,9 +3,9 @@
 /// The longest text of an `i64`: a sign and 19 digits.
 pub const INTEGER_TEXT_MAX: usize = 20;
 
-/// Parses the one canonical text of an `i64`: an optional `-`, no leading zeros, no `+`, no spaces, no
-/// `-0`. A string that passes can be stored as the integer, because writing the integer gives the same
-/// bytes back.
+/// Parses the one canonical text of an `i64`: an optional `-`, no leading zeros, no `+`, no spaces,
+/// no `-0`. A string that passes can be stored as the integer, because writing the integer gives
+/// the same bytes back.
 #[inline]
 pub fn parse_canonical(text: &[u8]) -> Option<i64> {
     let (negative, digits) = match text {

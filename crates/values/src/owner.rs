@@ -1,8 +1,10 @@
-//! The eight bytes that own a collection: a pointer to one of several forms, with the form in its low bits.
+//! The eight bytes that own a collection: a pointer to one of several forms, with the form in its
+//! low bits.
 //!
-//! A collection lies in an entry as one pointer. Small ones are packed in a single block that the pointer
-//! leads to directly; a box in between would cost as much as the overhead of several elements. So which
-//! form it is must be told by the pointer itself: all blocks are aligned to 8, which leaves three bits.
+//! A collection lies in an entry as one pointer. Small ones are packed in a single block that the
+//! pointer leads to directly; a box in between would cost as much as the overhead of several
+//! elements. So the pointer itself has to name the form: all blocks are aligned to 8,
+//! which leaves three bits.
 
 use crate::alloc::ALIGN;
 use std::marker::PhantomData;
@@ -21,6 +23,9 @@ pub(crate) unsafe trait Form: Sized {
     type Ref<'a>: Copy
     where
         Self: 'a;
+
+    /// A copy of a borrowed form.
+    fn copy_of(borrowed: Self::Ref<'_>) -> Self;
 
     /// Gives ownership to the pointer.
     fn into_raw(self) -> NonNull<u8>;
@@ -41,11 +46,15 @@ pub(crate) unsafe trait Form: Sized {
 }
 
 // SAFETY: the pointer of a box comes from the box; its alignment is checked when the impl is used.
-unsafe impl<T> Form for Box<T> {
+unsafe impl<T: Clone> Form for Box<T> {
     type Ref<'a>
         = &'a T
     where
         T: 'a;
+
+    fn copy_of(borrowed: &T) -> Self {
+        Box::new(borrowed.clone())
+    }
 
     fn into_raw(self) -> NonNull<u8> {
         const { assert!(align_of::<T>() == ALIGN) };
@@ -53,7 +62,7 @@ unsafe impl<T> Form for Box<T> {
     }
 
     unsafe fn from_raw(raw: NonNull<u8>) -> Self {
-        // SAFETY: by contract.
+        // SAFETY: `raw` came from `into_raw`, which leaked a box of this type, and owns it alone.
         unsafe { Box::from_raw(raw.cast().as_ptr()) }
     }
 
@@ -61,13 +70,14 @@ unsafe impl<T> Form for Box<T> {
     where
         T: 'a,
     {
-        // SAFETY: by contract.
+        // SAFETY: `raw` leads to the value of a leaked box, which nothing changes or frees during
+        // 'a.
         unsafe { raw.cast().as_ref() }
     }
 }
 
-/// An owning pointer with a mark from 0 to 7. It does not know the forms: the collection that has it takes
-/// care that mark and form agree, and drops the form.
+/// An owning pointer with a mark from 0 to 7. The collection that has it keeps mark and form in
+/// agreement, and drops the form.
 #[repr(transparent)]
 pub(crate) struct Owner {
     word: NonNull<u8>,
@@ -103,7 +113,7 @@ impl Owner {
     /// The owner was made from an `F`.
     #[inline]
     pub(crate) unsafe fn get<F: Form>(&self) -> F::Ref<'_> {
-        // SAFETY: by contract; the borrow of the owner keeps the form as it is.
+        // SAFETY: the owner was made from an `F`, and its borrow keeps the form as it is.
         unsafe { F::borrow(self.raw()) }
     }
 
@@ -113,7 +123,8 @@ impl Owner {
     /// The owner was made from an `F`.
     #[inline]
     pub(crate) unsafe fn edit<F: Form>(&mut self) -> Editing<'_, F> {
-        // SAFETY: by contract. The guard owns the form until it gives it back in its drop.
+        // SAFETY: the owner was made from an `F`, and it is borrowed alone as long as the guard.
+        // The guard owns the form until it gives it back in its drop.
         let form = ManuallyDrop::new(unsafe { F::from_raw(self.raw()) });
         Editing {
             owner: self,
@@ -125,10 +136,11 @@ impl Owner {
     /// Takes the form out.
     ///
     /// # Safety
-    /// The owner was made from an `F` and is not used again, except to be overwritten without a drop.
+    /// The owner was made from an `F` and is not used again, except to be overwritten without a
+    /// drop.
     #[inline]
     pub(crate) unsafe fn take<F: Form>(&mut self) -> F {
-        // SAFETY: by contract.
+        // SAFETY: the owner was made from an `F`, and gives up its ownership here.
         unsafe { F::from_raw(self.raw()) }
     }
 }
@@ -165,6 +177,96 @@ impl<F: Form> Drop for Editing<'_, F> {
         *self.owner = Owner::new(form, tag);
     }
 }
+
+/// Defines how a collection, a struct with the field `owner`, owns one of several forms:
+///
+/// ```text
+/// Hash {
+///     0 => Packed(Listpack) as View<'a>, packed, packed_mut;
+///     |    |      |            |         |       function that borrows the form for change, if it
+///     |    |      |            |         |       is this one (optional)
+///     |    |      |            |         function that makes a collection of the form
+///     |    |      |            what borrows the form for reading
+///     |    |      what owns the form
+///     |    variant of the enum `Form`, which `form()` returns
+///     mark of the owner
+/// }
+/// ```
+/// A copy of the collection has the same form; a drop frees it.
+macro_rules! forms {
+    ($collection:ident {
+        $($mark:literal => $form:ident($owned:ty) as $borrowed:ty, $make:ident $(, $edit:ident)?;)+
+    }) => {
+        /// The forms, borrowed for reading.
+        #[derive(Clone, Copy)]
+        enum Form<'a> {
+            $($form($borrowed)),+
+        }
+
+        const _: () = {
+            const fn moves_between_threads<T: Send + Sync>() {}
+            $(moves_between_threads::<$owned>();)+
+        };
+        // SAFETY: all forms are Send, as checked above, and a collection owns the one it has alone.
+        unsafe impl Send for $collection {}
+        // SAFETY: all forms are Sync, and methods taking &self only read the form.
+        unsafe impl Sync for $collection {}
+
+        impl $collection {
+            $(
+                fn $make(form: impl Into<$owned>) -> $collection {
+                    let owner = $crate::owner::Owner::new::<$owned>(form.into(), $mark);
+                    $collection { owner }
+                }
+
+                $(
+                    #[inline(always)]
+                    fn $edit(&mut self) -> Option<$crate::owner::Editing<'_, $owned>> {
+                        // SAFETY: the mark is that of the form that the owner was made from.
+                        (self.owner.tag() == $mark).then(|| unsafe { self.owner.edit() })
+                    }
+                )?
+            )+
+
+            #[inline(always)]
+            fn form(&self) -> Form<'_> {
+                // SAFETY: the mark is that of the form that the owner was made from, so there is no
+                // other one.
+                unsafe {
+                    match self.owner.tag() {
+                        $($mark => Form::$form(self.owner.get::<$owned>()),)+
+                        _ => std::hint::unreachable_unchecked(),
+                    }
+                }
+            }
+        }
+
+        impl Clone for $collection {
+            fn clone(&self) -> Self {
+                match self.form() {
+                    $(Form::$form(form) => {
+                        $collection::$make(<$owned as $crate::owner::Form>::copy_of(form))
+                    })+
+                }
+            }
+        }
+
+        impl Drop for $collection {
+            fn drop(&mut self) {
+                match self.owner.tag() {
+                    $(
+                        // SAFETY: the mark is that of the form that the owner was made from, and
+                        // the owner is not used again.
+                        $mark => drop(unsafe { self.owner.take::<$owned>() }),
+                    )+
+                    _ => {}
+                }
+            }
+        }
+    };
+}
+
+pub(crate) use forms;
 
 #[cfg(test)]
 mod tests {

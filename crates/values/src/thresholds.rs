@@ -1,7 +1,7 @@
 //! Up to which size collections stay packed.
 
-/// The limits of the packed forms, from the configuration. A collection that exceeds one is converted by the
-/// change that does it, and never back (except where Redis converts back, too).
+/// The limits of the packed forms, from the configuration. A collection that exceeds one is
+/// converted by the change that does it, and never back (except where Redis converts back, too).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Thresholds {
     /// `hash-max-listpack-entries`: fields of a packed hash.
@@ -18,9 +18,11 @@ pub struct Thresholds {
     pub zset_entries: usize,
     /// `zset-max-listpack-value`: bytes of the longest member of a packed sorted set.
     pub zset_value: usize,
-    /// `list-max-listpack-size`: elements of a node when positive; -1 to -5 for 4, 8, 16, 32, 64 KiB.
+    /// `list-max-listpack-size`: elements of a node when positive; -1 to -5 for 4, 8, 16, 32, 64
+    /// KiB.
     pub list_size: i32,
-    /// `list-compress-depth`: nodes at both ends of a list that are not compressed; 0 compresses none.
+    /// `list-compress-depth`: nodes at both ends of a list that are not compressed; 0 compresses
+    /// none.
     pub list_compress: u32,
 }
 

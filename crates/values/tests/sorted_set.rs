@@ -1,4 +1,5 @@
-//! Sorted sets with nodes of their real size against a plain model (the unit tests have small nodes).
+//! Sorted sets with nodes of their real size against a plain model (the unit tests have small
+//! nodes).
 
 use std::collections::{BTreeMap, BTreeSet};
 use values::{Element, Inserted, ScoreRange, SortedSet, SortedSetBuilder, Thresholds};
@@ -147,7 +148,8 @@ fn ascending_and_descending_scores_fill_leaves() {
             set.insert(&member, (n * sign) as f64, &LIMITS);
         }
         compare(&set, &model);
-        // 24 in the member's block, 8 in the leaf, at most 12 in the table, and less than 1 for nodes.
+        // 24 in the member's block, 8 in the leaf, at most 12 in the table, and less than 1 for
+        // nodes.
         assert!(set.heap_bytes() < 20_000 * 45);
     }
 }

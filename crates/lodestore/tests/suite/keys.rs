@@ -528,3 +528,84 @@ fn nothing_expires_during_an_import() {
         std::thread::sleep(std::time::Duration::from_millis(10));
     }
 }
+
+/// Runs a command of the SCAN kind to its end, checks that all cursors are below 2^53, and returns
+/// every `step`th element of the replies. `{}` in the command is the cursor.
+fn walk(client: &mut Client, command: &str, step: usize) -> Vec<String> {
+    let (mut found, mut cursor, mut last) = (Vec::new(), 0u64, 0);
+    loop {
+        let request = command.replace("{}", &cursor.to_string());
+        let words: Vec<&str> = request.split(' ').collect();
+        let reply = client.run(&words);
+        let [next, elements] = reply.as_elements().expect("an array") else {
+            panic!("a cursor and elements");
+        };
+        let elements = elements.as_elements().expect("elements");
+        found.extend(elements.iter().step_by(step).map(|element| {
+            let bytes = element.as_bytes().expect("a bulk string");
+            String::from_utf8_lossy(bytes).into_owned()
+        }));
+        let digits = String::from_utf8_lossy(next.as_bytes().expect("a cursor"));
+        cursor = digits.parse().expect("a number");
+        assert!(cursor < 1 << 53, "{command}: {cursor}");
+        if cursor == 0 {
+            return found;
+        }
+        assert!(cursor > last, "{command}: the cursor must advance");
+        last = cursor;
+    }
+}
+
+#[test]
+fn cursors_fit_a_double_and_scans_are_exact() {
+    const COUNT: usize = 10_000;
+    let server = TestServer::start();
+    let mut client = server.connect();
+    for first in (0..COUNT).step_by(1000) {
+        let each = |form: fn(usize) -> String| {
+            let all: Vec<String> = (first..first + 1000).map(form).collect();
+            all.join(" ")
+        };
+        let with_values = each(|n| format!("k{n} v"));
+        client.line(&format!("MSET {with_values}"));
+        client.line("SELECT 1");
+        client.line(&format!("MSET {with_values}"));
+        client.line(&format!("HSET hash {with_values}"));
+        client.line(&format!("SADD set {}", each(|n| format!("k{n}"))));
+        client.line(&format!("ZADD zset {}", each(|n| format!("1 k{n}"))));
+        client.line("DEL k0 k1");
+        client.line("SELECT 0");
+    }
+    let expected: BTreeSet<String> = (0..COUNT).map(|n| format!("k{n}")).collect();
+    let check = |found: Vec<String>, command: &str| {
+        assert_eq!(found.len(), COUNT, "{command}");
+        assert_eq!(BTreeSet::from_iter(found), expected, "{command}");
+    };
+    for command in ["SCAN {}", "SCAN {} COUNT 1", "SCAN {} COUNT 3000"] {
+        check(walk(&mut client, command, 1), command);
+    }
+    client.line("SELECT 1");
+    // The collections are keys too, and two names are missing.
+    assert_eq!(walk(&mut client, "SCAN {}", 1).len(), COUNT + 3 - 2);
+    for (command, step) in [
+        ("SSCAN set {}", 1),
+        ("SSCAN set {} COUNT 1", 1),
+        ("HSCAN hash {} COUNT 100", 2),
+        ("HSCAN hash {} NOVALUES", 1),
+        ("ZSCAN zset {}", 2),
+        ("ZSCAN zset {} COUNT 1 NOSCORES", 1),
+    ] {
+        check(walk(&mut client, command, step), command);
+    }
+    // Cursors that no server returned end, soon or at once.
+    for cursor in [
+        "9007199254740993",
+        "9223372036854775808",
+        "18446744073709551615",
+    ] {
+        for command in ["SCAN {}", "SSCAN set {}", "HSCAN hash {}", "ZSCAN zset {}"] {
+            let command = command.replace("{}", cursor);
+            client.check(&[(&command, "[\"0\" []]")]);
+        }
+    }
+}

@@ -223,7 +223,7 @@ impl Big {
         }
     }
 
-    /// Subtracts if that leaves no negative number, and tells whether it did.
+    /// Subtracts if the result is not negative. Returns whether it did.
     fn subtract(&mut self, other: &Big) -> bool {
         let order = self.0.len().cmp(&other.0.len());
         if order

@@ -1,4 +1,4 @@
-//! The loops for x86-64 with AVX2. Callers have asked the processor.
+//! The loops for x86-64 with AVX2. Callers check that the processor has it.
 
 use std::arch::x86_64::*;
 
@@ -20,8 +20,8 @@ pub(super) fn count(bytes: &[u8]) -> u64 {
     low + high + count_bytes(tail)
 }
 
-/// Four counts that make up that of the block. The bits of each half byte are looked up in a table of 16 (W.
-/// Mula, N. Kurz, D. Lemire: Faster Population Counts Using AVX2 Instructions, 2016).
+/// Four counts that make up that of the block. The bits of each half byte are looked up in a table
+/// of 16 (W. Mula, N. Kurz, D. Lemire: Faster Population Counts Using AVX2 Instructions, 2016).
 #[inline]
 #[target_feature(enable = "avx2")]
 fn count_block(block: &[u8; COUNTED]) -> __m256i {
@@ -50,7 +50,7 @@ pub(super) fn first_other(bytes: &[u8], skipped: u8) -> Option<usize> {
     first_other_with(bytes, skipped, |block| {
         let mut seen = _mm256_setzero_si256();
         for lanes in block.as_chunks::<LANES>().0 {
-            // SAFETY: as above.
+            // SAFETY: the array has the 32 bytes that are read; they need no alignment.
             let bytes = unsafe { _mm256_loadu_si256(lanes.as_ptr().cast()) };
             seen = _mm256_or_si256(seen, _mm256_xor_si256(bytes, skipped_lanes));
         }

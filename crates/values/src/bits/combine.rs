@@ -1,9 +1,10 @@
 //! Bitwise operations on several strings at once, as BITOP does them.
 //!
-//! All operands are gone through block by block. The result of a block is built on the stack, in the first
-//! cache, and written once; so an operand may be the buffer that the result goes to.
+//! All operands are gone through block by block. The result of a block is built on the stack, in
+//! the first cache, and written once; so an operand may be the buffer that the result goes to.
 
-/// Bytes handled at a time: a page, so that the operands' streams meet the prefetcher's limits together.
+/// Bytes handled at a time: a page, so that the operands' streams meet the prefetcher's limits
+/// together.
 const BLOCK: usize = 4096;
 
 /// What to do with the operands. Shorter ones count as continued by zero bits.
@@ -36,8 +37,8 @@ pub enum Operand<'a> {
     Output,
 }
 
-/// Writes the combination of `operands` over what is in `output`, whose memory is used as far as it goes.
-/// The result is as long as the longest operand.
+/// Writes the combination of `operands` over what is in `output`, whose memory is used as far as it
+/// goes. The result is as long as the longest operand.
 pub fn combine(operation: Operation, operands: &[Operand<'_>], output: &mut Vec<u8>) {
     #[cfg(target_arch = "x86_64")]
     if super::has_avx2() {

@@ -1,10 +1,11 @@
-//! Integers of 1 to 64 bits at any bit of a string, as BITFIELD reads and writes them: two's complement,
-//! most significant bit first.
+//! Integers of 1 to 64 bits at any bit of a string, as BITFIELD reads and writes them: two's
+//! complement, most significant bit first.
 
 /// The widest integer, in bits. Unsigned ones end at one bit less, so that each value is an `i64`.
 pub const FIELD_BITS_MAX: u32 = 64;
 
-/// Bytes around a field: those that one of 64 bits can touch (9), rounded up to an integer of the machine.
+/// Bytes around a field: those that one of 64 bits can touch (9), rounded up to an integer of the
+/// machine.
 const WINDOW: usize = 16;
 
 /// The type of an integer in a string.
@@ -57,15 +58,15 @@ impl Field {
         window.store(bytes, changed);
     }
 
-    /// What SET stores for `value`: an unsigned field takes it as 64 bits without sign. `None` when it is
-    /// refused.
+    /// What SET stores for `value`: an unsigned field takes it as 64 bits without sign. `None` when
+    /// it is refused.
     pub fn fit(self, value: i64, overflow: Overflow) -> Option<i64> {
         let exact = match self.signed {
             true => i128::from(value),
             false => i128::from(value as u64),
         };
-        // As in Redis: what is so far below the minimum that the distance to the maximum leaves 64 bits
-        // counts as too large.
+        // As in Redis: what is so far below the minimum that the distance to the maximum leaves 64
+        // bits counts as too large.
         let is_far = self.max() - exact > i128::from(i64::MAX);
         let wraps = self.signed && self.bits < 64 && is_far;
         self.limit(exact, exact > self.max() || wraps, overflow)
@@ -112,7 +113,8 @@ impl Field {
         }
     }
 
-    /// How far the field's last bit is from the end of its window: `offset % 8 + bits` is at most 71.
+    /// How far the field's last bit is from the end of its window: `offset % 8 + bits` is at most
+    /// 71.
     fn shift(self, offset: u64) -> u32 {
         8 * WINDOW as u32 - (offset % 8) as u32 - self.bits
     }

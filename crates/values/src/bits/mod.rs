@@ -4,9 +4,9 @@
 //! * [`combine`]: AND, OR and the like of several strings;
 //! * [`Field`]: integers of 1 to 64 bits anywhere in a string.
 //!
-//! Long strings are a matter of memory bandwidth. The loops are written so that the compiler vectorises them,
-//! and on x86-64 are compiled a second time for AVX2, which is asked for at run time. AVX-512 would gain
-//! nothing: with AVX2 the memory is the limit already.
+//! Long strings are a matter of memory bandwidth. The loops are written so that the compiler
+//! vectorises them, and on x86-64 are compiled a second time for AVX2, which is detected at run
+//! time. AVX-512 would gain nothing: with AVX2 the memory is the limit already.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -26,8 +26,8 @@ const COUNTED: usize = 8 * LANES;
 /// Bytes in a register of AVX2.
 const LANES: usize = 32;
 
-/// Parts of a long string that are read side by side. The prefetcher of the processor ends at each page
-/// of 4 KiB; several streams keep the memory busy while one of them starts over.
+/// Parts of a long string that are read side by side. The prefetcher of the processor ends at each
+/// page of 4 KiB; several streams keep the memory busy while one of them starts over.
 const STREAMS: usize = 4;
 
 /// Strings from which on it pays to read several parts side by side.
@@ -150,8 +150,8 @@ pub fn position(bytes: &[u8], bit: bool, range: RangeInclusive<u64>) -> Option<u
     in_byte(index)
 }
 
-/// The bytes that a range of bits touches, with masks of what belongs to it in the first and in the last
-/// of them. `None` for an empty range or one beyond the end.
+/// The bytes that a range of bits touches, with masks of what belongs to it in the first and in the
+/// last of them. `None` for an empty range or one beyond the end.
 fn cut<'a>(bytes: &'a [u8], range: &RangeInclusive<u64>) -> Option<(&'a [u8], u8, u8)> {
     if range.is_empty() {
         return None;
@@ -179,7 +179,7 @@ fn first_other_portable(bytes: &[u8], skipped: u8) -> Option<usize> {
     })
 }
 
-/// `differs` tells whether a block has such a byte.
+/// `differs` returns whether a block has such a byte.
 #[inline(always)]
 fn first_other_with(
     bytes: &[u8],

@@ -3,7 +3,8 @@
 use crate::table::{Table, prefetch};
 use std::ptr::NonNull;
 
-/// How many elements are on their way: enough to cover a memory access with the work on those between.
+/// How many elements are on their way: enough to cover a memory access with the work on those
+/// between.
 const DEPTH: usize = 16;
 
 /// Holds items back while their memory is on its way: a ring of the last ones.
@@ -30,7 +31,8 @@ impl<T> Delay<T> {
         before
     }
 
-    /// The items that are still held, in their order. Yields `None` for good when there are no more.
+    /// The items that are still held, in their order. Yields `None` for good when there are no
+    /// more.
     #[inline]
     pub(crate) fn rest(&mut self) -> impl Iterator<Item = T> {
         let (later, sooner) = self.coming.split_at_mut(self.at);

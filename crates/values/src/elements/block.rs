@@ -1,4 +1,5 @@
-//! One element of a table in one block of the allocator: a member of a set, or a field with its value.
+//! One element of a table in one block of the allocator: a member of a set, or a field with its
+//! value.
 //!
 //! ```text
 //!  +------+-----------+--------+-------------+----------+-----+-------+
@@ -7,14 +8,15 @@
 //!  +------+-----------+--------+-------------+----------+-----+-------+
 //!                     \______ with value ___/ \ with one /
 //! ```
-//! The head has two marks (bit 0: a deadline, bit 1: a value) and six bits that are the length of the key
-//! when it is below 60, else say how many bytes of length follow. Likewise the value code is the length
-//! below 253. So a short member costs one byte, a short field with its value two; an element without a
-//! deadline costs nothing for deadlines. Numbers are little-endian and lie where they lie.
+//! The head has two marks (bit 0: a deadline, bit 1: a value) and six bits that are the length of
+//! the key when it is below 60, else say how many bytes of length follow. Likewise the value code
+//! is the length below 253. So a short member costs one byte, a short field with its value two; an
+//! element without a deadline costs nothing for deadlines. Numbers are little-endian and lie where
+//! they lie.
 //!
-//! The block is as large as the allocator makes it for what is used ([`size_class`]); a value that needs a
-//! block of the same size is written in place. Keys come first and never move, because a lookup reads
-//! them.
+//! The block is as large as the allocator makes it for what is used ([`size_class`]); a value that
+//! needs a block of the same size is written in place. Keys come first and never move, because a
+//! lookup reads them.
 
 use crate::alloc::{ALIGN, size_class};
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
@@ -95,8 +97,8 @@ impl<'a> Block<'a> {
     /// Borrows the block at `start`.
     ///
     /// # Safety
-    /// `start` came from [`create`] or [`Block::duplicate`], and the block is neither changed nor freed
-    /// during `'a`.
+    /// `start` came from [`create`] or [`Block::duplicate`], and the block is neither changed nor
+    /// freed during `'a`.
     #[inline(always)]
     pub(crate) unsafe fn at(start: NonNull<u8>) -> Block<'a> {
         Block {
@@ -112,41 +114,49 @@ impl<'a> Block<'a> {
     }
 
     /// A little-endian number of `width` (1, 2, 4, 8) bytes inside the header.
+    ///
+    /// # Safety
+    /// The block has so many bytes at `at`.
     #[inline]
-    fn number(self, at: usize, width: usize) -> u64 {
+    unsafe fn number(self, at: usize, width: usize) -> u64 {
         let mut bytes = [0; 8];
-        // SAFETY: callers name numbers that the codes of the block say are there; width is at most 8.
+        // SAFETY: the block has these bytes; `bytes` has room for 8, and width is at most that.
         unsafe {
             ptr::copy_nonoverlapping(self.start.as_ptr().add(at), bytes.as_mut_ptr(), width);
         }
         u64::from_le_bytes(bytes)
     }
 
+    /// The first byte: marks and length code of the key.
     #[inline(always)]
-    fn byte(self, at: usize) -> u8 {
-        // SAFETY: as for `number`.
-        unsafe { *self.start.as_ptr().add(at) }
+    fn head(self) -> u8 {
+        // SAFETY: every block begins with a head, and the contract of `at` keeps it for 'a.
+        unsafe { *self.start.as_ptr() }
     }
 
     #[inline(always)]
     fn shape(self) -> Shape {
-        let head = self.byte(0);
+        let head = self.head();
         let code = head >> MARK_BITS;
         let (key_len, mut header) = if code < KEY_LONG {
             (code as usize, 1)
         } else {
             let width = 1 << (code - KEY_LONG);
+            // SAFETY: the code says that the length follows the head, in so many bytes.
+            let len = unsafe { self.number(1, width) };
             // A length in memory fits usize.
-            (self.number(1, width) as usize, 1 + width)
+            (len as usize, 1 + width)
         };
         let mut value_len = 0;
         if head & VALUE != 0 {
-            let code = self.byte(header);
+            // SAFETY: the mark says that the code of the value follows what the key has.
+            let code = unsafe { *self.start.as_ptr().add(header) };
             header += 1;
             value_len = code as usize;
             if code >= VALUE_LONG {
                 let width = 2 << (code - VALUE_LONG);
-                value_len = self.number(header, width) as usize;
+                // SAFETY: the code says that the length follows it, in so many bytes.
+                value_len = unsafe { self.number(header, width) } as usize;
                 header += width;
             }
         }
@@ -163,10 +173,12 @@ impl<'a> Block<'a> {
         }
     }
 
+    /// # Safety
+    /// Offset and length are those of the key or the value in the shape of this block.
     #[inline(always)]
-    fn slice(self, at: usize, len: usize) -> &'a [u8] {
-        // SAFETY: callers take offset and length from the shape, so the bytes are in the block and were
-        // written; the contract of `at` keeps them for 'a.
+    unsafe fn slice(self, at: usize, len: usize) -> &'a [u8] {
+        // SAFETY: key and value are in the block and were written when it was made; the contract of
+        // `at` keeps them for 'a.
         unsafe { std::slice::from_raw_parts(self.start.as_ptr().add(at), len) }
     }
 
@@ -174,29 +186,32 @@ impl<'a> Block<'a> {
     #[inline(always)]
     pub(crate) fn key(self) -> &'a [u8] {
         let shape = self.shape();
-        self.slice(shape.key, shape.key_len)
+        // SAFETY: this is the key in the shape of the block.
+        unsafe { self.slice(shape.key, shape.key_len) }
     }
 
     /// The value of a field; empty for a member.
     #[inline]
     pub(crate) fn value(self) -> &'a [u8] {
         let shape = self.shape();
-        self.slice(shape.key + shape.key_len, shape.value_len)
+        // SAFETY: this is the value in the shape of the block, which follows the key.
+        unsafe { self.slice(shape.key + shape.key_len, shape.value_len) }
     }
 
     /// The deadline in unix milliseconds.
     #[inline]
     pub(crate) fn deadline(self) -> Option<u64> {
-        if self.byte(0) & DEADLINE == 0 {
+        if self.head() & DEADLINE == 0 {
             return None;
         }
-        Some(self.number(self.shape().header, DEADLINE_BYTES))
+        // SAFETY: the mark says that the deadline follows the header.
+        Some(unsafe { self.number(self.shape().header, DEADLINE_BYTES) })
     }
 
     /// True when it is not past its deadline at `now_ms`; 0 sees all.
     #[inline]
     pub(crate) fn is_visible(self, now_ms: u64) -> bool {
-        self.byte(0) & DEADLINE == 0
+        self.head() & DEADLINE == 0
             || now_ms == 0
             || self.deadline().is_none_or(|deadline| deadline > now_ms)
     }
@@ -226,7 +241,7 @@ impl<'a> Block<'a> {
     }
 
     fn has_value(self) -> bool {
-        self.byte(0) & VALUE != 0
+        self.head() & VALUE != 0
     }
 
     /// The value, when elements of this kind have one.
@@ -258,7 +273,8 @@ pub(crate) fn create(key: &[u8], value: Option<&[u8]>, deadline: Option<u64>) ->
     let start = allocate(header.len + deadline_bytes + key.len() + value.len());
     let mut at = start.as_ptr();
     let mut write = |bytes: &[u8]| {
-        // SAFETY: the block has room for the sum of the parts, which are written one after the other.
+        // SAFETY: the block has room for the sum of the parts, which are written one after the
+        // other.
         unsafe {
             ptr::copy_nonoverlapping(bytes.as_ptr(), at, bytes.len());
             at = at.add(bytes.len());
@@ -276,32 +292,33 @@ pub(crate) fn create(key: &[u8], value: Option<&[u8]>, deadline: Option<u64>) ->
 /// Frees a block.
 ///
 /// # Safety
-/// `start` is a block that nobody uses any more.
+/// `start` came from [`create`] or [`Block::duplicate`], and the block is not used again.
 pub(crate) unsafe fn free(start: NonNull<u8>) {
-    // SAFETY: by contract; the layout is a function of what is used, as it was when it was allocated.
+    // SAFETY: the block is live and not used again; its layout is a function of the bytes in use,
+    // as it was when `allocate` made it.
     unsafe {
         let layout = layout(Block::at(start).used());
         dealloc(start.as_ptr(), layout);
     }
 }
 
-/// Gives a field another value in place, when the block would have the same size and header length; else
-/// changes nothing and returns false.
+/// Gives a field another value in place, when the block would have the same size and header length;
+/// else changes nothing and returns false.
 ///
 /// # Safety
-/// `start` is a block with a value that nobody borrows.
+/// `start` is a live block with a value, and it is not borrowed.
 pub(crate) unsafe fn write_value(start: NonNull<u8>, value: &[u8]) -> bool {
-    // SAFETY: by contract; the borrow ends before the block is changed.
+    // SAFETY: the caller passes a live block; this borrow ends before the block is changed.
     let block = unsafe { Block::at(start) };
     let shape = block.shape();
-    let has_deadline = block.byte(0) & DEADLINE != 0;
+    let has_deadline = block.head() & DEADLINE != 0;
     let header = Header::new(shape.key_len, Some(value.len()), has_deadline);
     let value_at = shape.key + shape.key_len;
     if header.len != shape.header || size_class(value_at + value.len()) != block.bytes() {
         return false;
     }
-    // SAFETY: the header keeps its length, and the block has room for the value behind the key. Nobody
-    // borrows the block, so the new value does not lie in it.
+    // SAFETY: the header keeps its length, and the block has room for the value behind the key. The
+    // block is not borrowed, so the new value does not lie in it.
     unsafe {
         ptr::copy_nonoverlapping(header.bytes.as_ptr(), start.as_ptr(), header.len);
         ptr::copy_nonoverlapping(value.as_ptr(), start.as_ptr().add(value_at), value.len());
@@ -309,14 +326,15 @@ pub(crate) unsafe fn write_value(start: NonNull<u8>, value: &[u8]) -> bool {
     true
 }
 
-/// Gives an element another deadline in place, when it has one; else changes nothing and returns false.
+/// Gives an element another deadline in place, when it has one; else changes nothing and returns
+/// false.
 ///
 /// # Safety
-/// `start` is a block that nobody borrows.
+/// `start` is a live block, and it is not borrowed.
 pub(crate) unsafe fn write_deadline(start: NonNull<u8>, deadline: u64) -> bool {
-    // SAFETY: by contract; the borrow ends before the block is changed.
+    // SAFETY: the caller passes a live block; this borrow ends before the block is changed.
     let block = unsafe { Block::at(start) };
-    let has_deadline = block.byte(0) & DEADLINE != 0;
+    let has_deadline = block.head() & DEADLINE != 0;
     if has_deadline {
         let bytes = deadline.to_le_bytes();
         // SAFETY: the deadline lies after the header.

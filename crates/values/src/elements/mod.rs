@@ -5,7 +5,7 @@ mod block;
 
 use crate::deadlines::{Deadlines, FieldDeadline};
 use crate::hash_seed::{Ahead, Scatter, hash_of};
-use crate::table::{Found, HashOf, Slot, Table};
+use crate::table::{Found, HashOf, Slot, Table, cursor};
 use ahead::Delay;
 pub(crate) use block::Block;
 use std::ops::ControlFlow;
@@ -14,7 +14,8 @@ use std::ptr::NonNull;
 /// Tries to find a random element that is not past its deadline before all are looked at.
 const RANDOM_TRIES: usize = 32;
 
-/// After so many insertions a look at whether the table is skewed, before lookups could become slow.
+/// After so many insertions a look at whether the table is skewed, before lookups could become
+/// slow.
 const SKEW_CHECK: usize = 32;
 
 /// Elements with a key (a member, or a field with a value), each at most once.
@@ -31,9 +32,10 @@ pub(crate) struct Elements {
     scatter: Scatter,
 }
 
-// SAFETY: the struct owns the blocks that its table and its index point to; methods taking &self only read.
+// SAFETY: the struct owns the blocks that its table and its index point to; methods taking &self
+// only read.
 unsafe impl Send for Elements {}
-// SAFETY: as above.
+// SAFETY: methods taking &self only read the blocks.
 unsafe impl Sync for Elements {}
 
 /// Hashes the keys of blocks.
@@ -41,7 +43,8 @@ struct KeyHash(Scatter);
 
 impl HashOf for KeyHash {
     fn hash(&self, ptr: NonNull<u8>) -> u64 {
-        // SAFETY: the tables that this hasher is given to hold live blocks.
+        // SAFETY: this hasher goes with tables of `Elements` only, whose blocks leave the table
+        // before they are freed. The borrow ends here.
         let key = unsafe { Block::at(ptr) }.key();
         self.0.apply(hash_of(key))
     }
@@ -68,17 +71,32 @@ impl Elements {
         self.table.len()
     }
 
+    /// Borrows a block together with the struct.
+    ///
+    /// # Safety
+    /// This struct owns the block: it is in the table, or just not yet, or just no more. Nothing
+    /// frees it without `&mut self`, so it stays as it is during the borrow.
     #[inline(always)]
-    fn block(&self, start: NonNull<u8>) -> Block<'_> {
-        // SAFETY: callers have `start` from the table or the index, which hold live blocks; these change
-        // only through &mut self.
+    unsafe fn block(&self, start: NonNull<u8>) -> Block<'_> {
+        // SAFETY: the block is live, and it changes and goes only through &mut self.
         unsafe { Block::at(start) }
+    }
+
+    /// The block in a slot that was just found.
+    ///
+    /// # Safety
+    /// The table has not changed since the slot was found.
+    #[inline(always)]
+    unsafe fn block_in(&self, slot: Slot) -> Block<'_> {
+        // SAFETY: the slot is as it was found, so its block is in the table.
+        unsafe { self.block(self.table.get(slot)) }
     }
 
     #[inline(always)]
     fn find(&self, hash: u64, key: &[u8]) -> Option<Slot> {
         let hash = self.scatter.apply(hash);
-        let is = |start| self.block(start).key() == key;
+        // SAFETY: the table has only blocks of this struct.
+        let is = |start| unsafe { self.block(start) }.key() == key;
         self.table.find(hash, is)
     }
 
@@ -86,11 +104,12 @@ impl Elements {
     #[inline]
     pub(crate) fn get(&self, key: &[u8]) -> Option<Block<'_>> {
         let slot = self.find(hash_of(key), key)?;
-        Some(self.block(self.table.get(slot)))
+        // SAFETY: the slot was just found.
+        Some(unsafe { self.block_in(slot) })
     }
 
-    /// Looks up which element may have this hash and starts bringing it into the cache, once its bucket is
-    /// there.
+    /// Looks up which element may have this hash and starts bringing it into the cache, once its
+    /// bucket is there.
     #[inline(always)]
     pub(crate) fn request(&self, hash: u64) -> Found {
         let slot = self.table.find(self.scatter.apply(hash), |_| true);
@@ -101,10 +120,13 @@ impl Elements {
         })
     }
 
-    /// Whether there is an element with this key, going by what was found for it. The elements have not
-    /// changed meanwhile. `hash` is only asked for when that does not tell.
+    /// Whether there is an element with this key, given what [`Elements::request`] or
+    /// [`Elements::join`] found for it. Calls `hash` only when that is not enough.
+    ///
+    /// # Safety
+    /// `found` was found in these elements, which have not changed since.
     #[inline(always)]
-    pub(crate) fn confirm(
+    pub(crate) unsafe fn confirm(
         &self,
         found: Found,
         hash: impl FnOnce() -> u64,
@@ -112,9 +134,12 @@ impl Elements {
     ) -> bool {
         match found {
             Found::Nothing => false,
-            Found::First(start) if is(self.block(start).key()) => true,
+            // SAFETY: the block was in the table when it was found, and the elements did not
+            // change.
+            Found::First(start) if is(unsafe { self.block(start) }.key()) => true,
             Found::First(_) | Found::Unknown => {
-                let is = |start| is(self.block(start).key());
+                // SAFETY: the table has only blocks of this struct.
+                let is = |start| is(unsafe { self.block(start) }.key());
                 self.table.find(self.scatter.apply(hash()), is).is_some()
             }
         }
@@ -141,8 +166,8 @@ impl Elements {
         }
     }
 
-    /// Looks for many elements, `N` at a time, so that their cache misses overlap. Tells what was found for
-    /// each key, in the order of the keys.
+    /// Looks for many elements, `N` at a time, so that their cache misses overlap. Passes to
+    /// `visit` what it found for each key, in the order of the keys.
     pub(crate) fn get_many<'a, 'k, const N: usize>(
         &'a self,
         mut keys: impl Iterator<Item = &'k [u8]>,
@@ -162,7 +187,8 @@ impl Elements {
                 .for_each(|(_, hash)| self.prefetch_entry(*hash));
             for (key, hash) in batch {
                 let slot = self.find(*hash, key);
-                visit(slot.map(|slot| self.block(self.table.get(slot))));
+                // SAFETY: the slot was just found.
+                visit(slot.map(|slot| unsafe { self.block_in(slot) }));
             }
             if count < N {
                 return;
@@ -181,20 +207,26 @@ impl Elements {
     pub(crate) fn add_hashed(&mut self, hash: u64, key: &[u8]) -> bool {
         let new = self.find(hash, key).is_none();
         if new {
-            self.insert(hash, block::create(key, None, None));
+            // SAFETY: the block is new, and the key is absent.
+            unsafe { self.insert(hash, block::create(key, None, None)) };
         }
         new
     }
 
-    /// Adds an element that the caller knows to be absent.
+    /// Adds an element whose key is absent.
     pub(crate) fn add_absent(&mut self, key: &[u8], value: Option<&[u8]>) {
         debug_assert!(self.get(key).is_none());
-        self.insert(hash_of(key), block::create(key, value, None));
+        // SAFETY: the block is new.
+        unsafe { self.insert(hash_of(key), block::create(key, value, None)) };
     }
 
     /// Takes over a new block whose key is absent.
-    fn insert(&mut self, hash: u64, start: NonNull<u8>) {
-        let block = self.block(start);
+    ///
+    /// # Safety
+    /// The block is live and has no other owner.
+    unsafe fn insert(&mut self, hash: u64, start: NonNull<u8>) {
+        // SAFETY: this struct becomes the owner of the block.
+        let block = unsafe { self.block(start) };
         let (bytes, deadline) = (block.bytes(), block.deadline());
         self.block_bytes += bytes;
         self.index(deadline, start);
@@ -225,8 +257,8 @@ impl Elements {
         self.scatter == Scatter::NONE
     }
 
-    /// Visits all elements that another table in common order may have too, with `all` also the others, each
-    /// with what was found for it there. Both are brought into the cache before.
+    /// Visits all elements that another table in common order may have too, with `all` also the
+    /// others, each with what was found for it there. Both are brought into the cache before.
     pub(crate) fn join<'a>(
         &'a self,
         other: &Elements,
@@ -243,13 +275,15 @@ impl Elements {
             }
             ahead::prefetch_short(start);
             match coming.exchange((start, found)) {
-                Some((start, found)) => visit(self.block(start), found),
+                // SAFETY: `start` is in the table of this struct, which is borrowed for 'a.
+                Some((start, found)) => visit(unsafe { self.block(start) }, found),
                 None => ControlFlow::Continue(()),
             }
         })?;
-        coming
-            .rest()
-            .try_for_each(|(start, found)| visit(self.block(start), found))
+        coming.rest().try_for_each(|(start, found)| {
+            // SAFETY: `start` is in the table of this struct, which is borrowed for 'a.
+            visit(unsafe { self.block(start) }, found)
+        })
     }
 
     fn index(&mut self, deadline: Option<u64>, start: NonNull<u8>) {
@@ -276,11 +310,13 @@ impl Elements {
                 FieldDeadline::At(at) => Some(at),
                 FieldDeadline::Clear | FieldDeadline::Keep => None,
             };
-            self.insert(hash, block::create(key, Some(value), deadline));
+            // SAFETY: the block is new.
+            unsafe { self.insert(hash, block::create(key, Some(value), deadline)) };
             return true;
         };
         let start = self.table.get(slot);
-        let before = self.block(start).deadline();
+        // SAFETY: the slot was just found.
+        let before = unsafe { self.block_in(slot) }.deadline();
         let after = match deadline {
             FieldDeadline::At(at) => Some(at),
             FieldDeadline::Keep => before,
@@ -290,35 +326,49 @@ impl Elements {
         if before == after && unsafe { block::write_value(start, value) } {
             return false;
         }
-        let replacement = self.block(start).recreate(Some(value), after);
-        self.replace(slot, replacement);
+        // SAFETY: the table has not changed since the slot was found; the replacement is new.
+        unsafe {
+            let replacement = self.block_in(slot).recreate(Some(value), after);
+            self.replace(slot, replacement);
+        }
         false
     }
 
     /// Puts a new block in the place of another with the same key, which is freed.
-    fn replace(&mut self, slot: Slot, replacement: NonNull<u8>) {
-        let new = self.block(replacement);
+    ///
+    /// # Safety
+    /// The replacement is live and has no other owner.
+    unsafe fn replace(&mut self, slot: Slot, replacement: NonNull<u8>) {
+        // SAFETY: this struct becomes the owner of the replacement.
+        let new = unsafe { self.block(replacement) };
         let (bytes, deadline) = (new.bytes(), new.deadline());
         let start = self.table.replace(slot, replacement);
-        self.discard(start);
+        // SAFETY: the block was in the table until now.
+        unsafe { self.discard(start) };
         self.block_bytes += bytes;
         self.index(deadline, replacement);
     }
 
     /// Frees a block that has left the table.
-    fn discard(&mut self, start: NonNull<u8>) {
-        let block = self.block(start);
+    ///
+    /// # Safety
+    /// The block was in the table and is there no more; it is not used again.
+    unsafe fn discard(&mut self, start: NonNull<u8>) {
+        // SAFETY: this struct still owns the block.
+        let block = unsafe { self.block(start) };
         let (bytes, deadline) = (block.bytes(), block.deadline());
         self.block_bytes -= bytes;
         self.unindex(deadline, start);
-        // SAFETY: neither the table nor the index has it any more, and &mut self keeps borrows away.
+        // SAFETY: neither the table nor the index has it any more, and &mut self keeps borrows
+        // away.
         unsafe { block::free(start) };
     }
 
     fn take(&mut self, slot: Slot) {
         let hasher = self.hasher();
         let start = self.table.remove(slot, &hasher);
-        self.discard(start);
+        // SAFETY: the block was in the table until now.
+        unsafe { self.discard(start) };
     }
 
     /// Removes an element. True when it was there.
@@ -336,19 +386,25 @@ impl Elements {
             return false;
         };
         let start = self.table.get(slot);
-        let before = self.block(start).deadline();
+        // SAFETY: the slot was just found.
+        let before = unsafe { self.block_in(slot) }.deadline();
         match (before, deadline) {
             (None, None) => {}
             (Some(_), Some(after)) => {
                 self.unindex(before, start);
-                // SAFETY: &mut self keeps other borrows away. The block has a deadline to write over.
+                // SAFETY: &mut self keeps other borrows away. The block has a deadline to write
+                // over.
                 unsafe { block::write_deadline(start, after) };
                 self.index(deadline, start);
             }
             (None, Some(_)) | (Some(_), None) => {
-                let block = self.block(start);
-                let replacement = block.recreate(block.own_value(), deadline);
-                self.replace(slot, replacement);
+                // SAFETY: the table has not changed since the slot was found; the replacement is
+                // new.
+                unsafe {
+                    let block = self.block_in(slot);
+                    let replacement = block.recreate(block.own_value(), deadline);
+                    self.replace(slot, replacement);
+                }
             }
         }
         true
@@ -365,8 +421,8 @@ impl Elements {
         Some(deadline)
     }
 
-    /// Removes at most `budget` elements whose deadline is not after `now_ms`, the earliest first. Tells
-    /// their keys before they go, and returns how many.
+    /// Removes at most `budget` elements whose deadline is not after `now_ms`, the earliest first.
+    /// Passes each key to `expired` before the removal. Returns how many.
     pub(crate) fn expire(
         &mut self,
         now_ms: u64,
@@ -379,7 +435,8 @@ impl Elements {
             let Some((_, start)) = first.filter(|(deadline, _)| *deadline <= now_ms) else {
                 break;
             };
-            let key = self.block(start).key();
+            // SAFETY: the index has blocks of the table only.
+            let key = unsafe { self.block(start) }.key();
             let hash = self.scatter.apply(hash_of(key));
             let Some(slot) = self.table.find(hash, |found| found == start) else {
                 break;
@@ -403,23 +460,28 @@ impl Elements {
 
     /// All elements, in the order of their hashes more or less.
     pub(crate) fn iter(&self) -> impl Iterator<Item = Block<'_>> {
-        ahead::elements(&self.table).map(|start| self.block(start))
+        // SAFETY: the table has only blocks of this struct.
+        ahead::elements(&self.table).map(|start| unsafe { self.block(start) })
     }
 
-    /// Visits a few elements from a cursor on and returns the next cursor, as [`Table::scan`]; but they begin
-    /// at 0, and are small numbers: the table uses the upper 48 bits, and the lowest bit here tells the order.
-    /// A cursor from before the order changed starts again.
+    /// Visits a few elements from a cursor on and returns the next cursor, 0 at the end, with the
+    /// guarantees of [`crate::table`]. The first cursor is 0. The lowest bit of a cursor is the
+    /// order of the hashes, the 48 bits above it are a cursor of the table.
+    ///
+    /// A cursor of the order before [`Elements::reorder`] starts again: the positions of one order
+    /// mean nothing in the other. Such a scan visits every element, some of them twice.
     pub(crate) fn scan<'a>(&'a self, cursor: u64, mut visit: impl FnMut(Block<'a>)) -> u64 {
         let order = u64::from(!self.in_common_order());
-        let position = if cursor & 1 == order {
-            cursor >> 1 << 16
-        } else {
-            0
+        let (table_cursor, cursor_order) = (cursor >> 1, cursor & 1);
+        let Some(position) = cursor::to_position(table_cursor) else {
+            return 0;
         };
-        let visit = |start| visit(self.block(start));
+        let position = if cursor_order == order { position } else { 0 };
+        // SAFETY: the table has only blocks of this struct.
+        let visit = |start| visit(unsafe { self.block(start) });
         match self.table.scan(position, &self.hasher(), visit) {
             0 => 0,
-            next => next >> 16 << 1 | order,
+            next => cursor::from_position(next) << 1 | order,
         }
     }
 
@@ -427,7 +489,8 @@ impl Elements {
     pub(crate) fn random(&self, now_ms: u64, rng: &mut impl FnMut() -> u64) -> Option<Block<'_>> {
         for _ in 0..RANDOM_TRIES {
             let slot = self.table.random(rng)?;
-            let block = self.block(self.table.get(slot));
+            // SAFETY: the slot was just found.
+            let block = unsafe { self.block_in(slot) };
             if block.is_visible(now_ms) {
                 return Some(block);
             }
@@ -440,7 +503,8 @@ impl Elements {
     /// Takes a random element out.
     pub(crate) fn pop(&mut self, rng: &mut impl FnMut() -> u64) -> Option<Vec<u8>> {
         let slot = self.table.random(rng)?;
-        let key = self.block(self.table.get(slot)).key().to_vec();
+        // SAFETY: the slot was just found.
+        let key = unsafe { self.block_in(slot) }.key().to_vec();
         self.take(slot);
         Some(key)
     }
@@ -457,7 +521,8 @@ impl Clone for Elements {
     fn clone(&self) -> Self {
         let mut deadlines = Deadlines::default();
         let table = self.table.duplicate(|start| {
-            let block = self.block(start);
+            // SAFETY: the table has only blocks of this struct.
+            let block = unsafe { self.block(start) };
             let copy = block.duplicate();
             if let Some(deadline) = block.deadline() {
                 deadlines.insert(deadline, copy);
@@ -476,8 +541,8 @@ impl Clone for Elements {
 impl Drop for Elements {
     fn drop(&mut self) {
         for start in ahead::elements(&self.table) {
-            // SAFETY: the blocks are owned by this struct alone; the table is only emptied afterwards, and
-            // frees without reading them.
+            // SAFETY: the blocks are owned by this struct alone; the table is only emptied
+            // afterwards, and frees without reading them.
             unsafe { block::free(start) };
         }
     }

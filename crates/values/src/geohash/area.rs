@@ -19,7 +19,8 @@ pub enum Shape {
         /// Not negative.
         radius: f64,
     },
-    /// Places not farther than half of the width along their parallel, and half of the height along a meridian.
+    /// Places not farther than half of the width along their parallel, and half of the height along
+    /// a meridian.
     Rectangle {
         /// Its middle.
         center: Point,
@@ -43,7 +44,7 @@ pub enum Overlap {
     All,
 }
 
-/// A shape with what is needed to tell which places are in it.
+/// A shape with what the test of a place needs.
 #[derive(Clone, Debug)]
 pub struct Area {
     shape: Shape,
@@ -169,11 +170,12 @@ impl Area {
         self.window.overlap(cell)
     }
 
-    /// Squares that have all places of the area, in the order in which they are searched: that of the middle, then
-    /// those around it as far as they are needed.
+    /// Squares that have all places of the area, in the order in which they are searched: that of
+    /// the middle, then those around it as far as they are needed.
     pub fn cells(&self) -> SmallVec<[Cell; 9]> {
         if !self.center.is_valid() {
-            // The middle of a polygon around a pole: squares around it would lie beyond the end of the map.
+            // The middle of a polygon around a pole: squares around it would lie beyond the end of
+            // the map.
             let west = Cell::around(
                 Point {
                     longitude: -90.0,
@@ -258,7 +260,8 @@ impl Area {
     }
 }
 
-/// A square and its neighbours, to the east and to the north, in the order in which they are searched.
+/// A square and its neighbours, to the east and to the north, in the order in which they are
+/// searched.
 const AROUND: [(i32, i32); 9] = [
     (0, 0),
     (0, 1),
@@ -344,7 +347,8 @@ fn centroid(vertices: &[Point]) -> Point {
     }
 }
 
-/// Whether a ray from the place to the east crosses an odd number of sides (W. Randolph Franklin's PNPOLY).
+/// Whether a ray from the place to the east crosses an odd number of sides (W. Randolph Franklin's
+/// PNPOLY).
 pub(super) fn is_inside(vertices: &[Point], place: Point) -> bool {
     let mut is_inside = false;
     let mut before = vertices.last();
@@ -362,8 +366,8 @@ pub(super) fn is_inside(vertices: &[Point], place: Point) -> bool {
     is_inside
 }
 
-/// Steps of longitude and latitude that an area surely does not reach beyond: most places are told to be outside by
-/// them, without computing how far they are.
+/// Steps of longitude and latitude that an area surely does not reach beyond: most places are told
+/// to be outside by them, without computing how far they are.
 #[derive(Clone, Copy, Debug)]
 struct Window {
     south: u32,

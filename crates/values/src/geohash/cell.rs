@@ -89,7 +89,8 @@ impl Cell {
         })
     }
 
-    /// Its first steps of longitude and latitude, of those that scores have, and how many there are of each.
+    /// Its first steps of longitude and latitude, of those that scores have, and how many there are
+    /// of each.
     pub(super) fn corner(self) -> (u32, u32, u32) {
         let (longitude, latitude) = deinterleave(self.scores().start);
         (longitude, latitude, 1 << (STEPS - self.steps))
@@ -105,7 +106,8 @@ impl Cell {
         span(deinterleave(self.bits).1, self.steps, &LATITUDES)
     }
 
-    /// The square so many to the east and to the north of it; beyond the end of the world it goes on at the other.
+    /// The square so many to the east and to the north of it; beyond the end of the world it goes
+    /// on at the other.
     pub(super) fn neighbour(self, east: i32, north: i32) -> Cell {
         let mask = u64::MAX >> (u64::BITS - 2 * self.steps);
         let (longitude, latitude) = (self.bits & LONGITUDE_BITS, self.bits & !LONGITUDE_BITS);
@@ -119,7 +121,8 @@ impl Cell {
 
 /// One of two interleaved numbers, plus or minus one. `own` are its bits.
 fn moved(number: u64, own: u64, by: i32) -> u64 {
-    // Carries pass over the bits of the other number when those are all set, and borrows when they are not.
+    // Carries pass over the bits of the other number when those are all set, and borrows when they
+    // are not.
     match by {
         0 => number,
         1.. => (number | !own).wrapping_add(1) & own,

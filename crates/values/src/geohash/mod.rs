@@ -1,12 +1,13 @@
 //! Places on the earth as numbers: geohashes of 52 bits, and which of them lie in an area.
 //!
-//! Longitude and latitude are cut into 2^26 steps each, and the bits of the two numbers are interleaved, so that
-//! places close to each other have numbers close to each other most of the time. The numbers are scores of sorted
-//! sets: a square of the earth is a range of scores.
+//! Longitude and latitude are cut into 2^26 steps each, and the bits of the two numbers are
+//! interleaved, so that places close to each other have numbers close to each other most of the
+//! time. The numbers are scores of sorted sets: a square of the earth is a range of scores.
 //!
-//! What is computed here must be what Redis and Valkey compute, to the last bit, because members come or do not come
-//! by it: operations on floating-point numbers stand in their order. Latitudes end at 85.05112878 degrees, as those
-//! of web maps do; distances are those on a sphere (haversine).
+//! What is computed here must be what Redis and Valkey compute, to the last bit, because members
+//! come or do not come by it: operations on floating-point numbers stand in their order. Latitudes
+//! end at 85.05112878 degrees, as those of web maps do; distances are those on a sphere
+//! (haversine).
 
 mod area;
 mod cell;
@@ -61,8 +62,8 @@ impl Point {
         Cell::around(self, STEPS).scores().start
     }
 
-    /// The place of a score: the middle of the square that has it. Scores that are none of a place give something,
-    /// too.
+    /// The place of a score: the middle of the square that has it. Scores that are none of a place
+    /// give something, too.
     #[inline]
     pub fn of_score(score: f64) -> Point {
         let (longitude, latitude) = cell::deinterleave(whole(score));
@@ -88,8 +89,8 @@ impl Point {
         Origin::new(self).distance(other)
     }
 
-    /// The standard geohash, whose latitudes go to the poles, in the usual alphabet. The last of the eleven characters
-    /// has no bits left and is always 0.
+    /// The standard geohash, whose latitudes go to the poles, in the usual alphabet. The last of
+    /// the eleven characters has no bits left and is always 0.
     pub fn text(self) -> [u8; 11] {
         const ALPHABET: &[u8; 32] = b"0123456789bcdefghjkmnpqrstuvwxyz";
         let bits = cell::encode(self, STEPS, &(-90.0..=90.0));
@@ -100,7 +101,8 @@ impl Point {
     }
 }
 
-/// A score without its fraction, as 64 bits. Numbers that do not fit become what x86-64 makes of them.
+/// A score without its fraction, as 64 bits. Numbers that do not fit become what x86-64 makes of
+/// them.
 #[inline]
 fn whole(score: f64) -> u64 {
     const LIMIT: f64 = (1u64 << 63) as f64;
@@ -154,8 +156,8 @@ impl Origin {
         self.distance_with(other.latitude, across, radians(other.latitude).cos())
     }
 
-    /// The distance, with what is known already: the sine of half the difference of longitudes and the cosine of
-    /// the latitude of the other place.
+    /// The distance, with what is known already: the sine of half the difference of longitudes and
+    /// the cosine of the latitude of the other place.
     #[inline]
     fn distance_with(&self, latitude: f64, across: f64, cosine: f64) -> f64 {
         if across.abs() <= SAME_LONGITUDE {

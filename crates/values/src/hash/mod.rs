@@ -1,7 +1,8 @@
 //! Hashes: fields with values and, for some, deadlines.
 //!
-//! A small hash is a listpack of fields, each followed by its value; a large one is a table of blocks that
-//! hold a field with its value. Only the table knows deadlines. A hash that has become a table stays one.
+//! A small hash is a listpack of fields, each followed by its value; a large one is a table of
+//! blocks that hold a field with its value. Only the table stores deadlines. A hash that has become
+//! a table stays one.
 
 #[cfg(test)]
 mod tests;
@@ -12,7 +13,7 @@ use crate::elements::{Block, Elements};
 use crate::hash_seed::{AHEAD_MIN, Ahead};
 use crate::listpack::{self, Listpack, Position, View};
 use crate::malformed::Malformed;
-use crate::owner::{Editing, Owner};
+use crate::owner::{Editing, Owner, forms};
 use crate::{Element, Thresholds};
 use std::fmt;
 
@@ -22,65 +23,21 @@ pub struct Hash {
     owner: Owner,
 }
 
-/// Marks of the owner.
-const PACKED: usize = 0;
-const TABLE: usize = 1;
-
-/// How many fields [`Hash::get_many`] looks for at a time: enough to have all their cache misses at once,
-/// few enough to be in the cache still when they are read.
-const BATCH: usize = 16;
-
-/// The forms, borrowed for reading.
-enum Form<'a> {
-    Packed(View<'a>),
-    Table(&'a Elements),
+forms! {
+    Hash {
+        0 => Packed(Listpack) as View<'a>, packed, packed_mut;
+        1 => Table(Box<Elements>) as &'a Elements, table, table_mut;
+    }
 }
 
-// SAFETY: both forms are Send and Sync, and a hash owns the one it has alone.
-unsafe impl Send for Hash {}
-// SAFETY: as above.
-unsafe impl Sync for Hash {}
+/// How many fields [`Hash::get_many`] looks for at a time: enough to have all their cache misses at
+/// once, few enough to be in the cache still when they are read.
+const BATCH: usize = 16;
 
 impl Hash {
     /// An empty hash.
     pub fn new() -> Hash {
         Hash::packed(Listpack::new())
-    }
-
-    fn packed(pack: Listpack) -> Hash {
-        Hash {
-            owner: Owner::new(pack, PACKED),
-        }
-    }
-
-    fn table(elements: Elements) -> Hash {
-        Hash {
-            owner: Owner::new(Box::new(elements), TABLE),
-        }
-    }
-
-    #[inline(always)]
-    fn form(&self) -> Form<'_> {
-        // SAFETY: the mark says what the owner was made from.
-        unsafe {
-            if self.owner.tag() == PACKED {
-                Form::Packed(self.owner.get::<Listpack>())
-            } else {
-                Form::Table(self.owner.get::<Box<Elements>>())
-            }
-        }
-    }
-
-    #[inline(always)]
-    fn table_mut(&mut self) -> Option<Editing<'_, Box<Elements>>> {
-        // SAFETY: the mark says what the owner was made from.
-        (self.owner.tag() == TABLE).then(|| unsafe { self.owner.edit() })
-    }
-
-    #[inline(always)]
-    fn packed_mut(&mut self) -> Option<Editing<'_, Listpack>> {
-        // SAFETY: the mark says what the owner was made from.
-        (self.owner.tag() == PACKED).then(|| unsafe { self.owner.edit() })
     }
 
     /// The hash as a table, which it becomes if it is not one.
@@ -153,8 +110,8 @@ impl Hash {
         }
     }
 
-    /// Looks for many fields as [`Hash::get`], and tells `visit` what each has, in the order of the fields.
-    /// In a large hash this is much faster than one after the other.
+    /// Looks for many fields as [`Hash::get`], and passes to `visit` what each has, in the order of
+    /// the fields. In a large hash this is much faster than one after the other.
     pub fn get_many<'f>(
         &self,
         fields: impl IntoIterator<Item = &'f [u8]>,
@@ -170,8 +127,8 @@ impl Hash {
         }
     }
 
-    /// Prepares for a write of so many fields, which become a table at once when that is too many for the
-    /// packed form, even if some of them turn out to be the same.
+    /// Prepares for a write of so many fields, which become a table at once when that is too many
+    /// for the packed form, even if some of them turn out to be the same.
     pub fn prepare(&mut self, fields: usize, limits: &Thresholds) {
         if fields > limits.hash_entries {
             self.make_table();
@@ -253,8 +210,10 @@ impl Hash {
         pack.into_iter().flatten().chain(visible.map(pair))
     }
 
-    /// Visits some fields from a cursor on and returns the next cursor, 0 at the end. What cursors promise
-    /// is said in [`crate::table`].
+    /// Visits some fields from a cursor on and returns the next cursor, 0 at the end. The packed
+    /// forms visit all fields; the large one gives the guarantees of [`crate::table`], but for a
+    /// scan during which a skewed table changes its order: it may visit fields twice. Cursors are
+    /// below 2^49.
     pub fn scan(
         &self,
         cursor: u64,
@@ -327,15 +286,15 @@ impl Hash {
         }
     }
 
-    /// Removes at most `budget` fields whose deadline is not after `now_ms`, the earliest first. Tells each
-    /// before it goes, and returns how many.
+    /// Removes at most `budget` fields whose deadline is not after `now_ms`, the earliest first.
+    /// Passes each to `expired` before the removal. Returns how many.
     pub fn expire(&mut self, now_ms: u64, budget: usize, expired: &mut dyn FnMut(&[u8])) -> usize {
         let table = self.table_mut();
         table.map_or(0, |mut elements| elements.expire(now_ms, budget, expired))
     }
 
-    /// Leaves the packed form when it has more fields than the limit, after loading it. Long values stay,
-    /// as in Redis, until the next write of one.
+    /// Leaves the packed form when it has more fields than the limit, after loading it. Long values
+    /// stay, as in Redis, until the next write of one.
     pub fn convert(&mut self, limits: &Thresholds) {
         if self.is_packed() {
             self.prepare(self.len(), limits);
@@ -348,7 +307,8 @@ impl Hash {
         matches!(self.form(), Form::Table(elements) if elements.len() >= AHEAD_MIN)
     }
 
-    /// Starts bringing into the cache what looking for a field with this hash ([`crate::hash_seed::hash_of`]) will read.
+    /// Starts bringing into the cache what looking for a field with this hash
+    /// ([`crate::hash_seed::hash_of`]) will read.
     #[inline]
     pub fn look_ahead(&self, hash: u64, step: Ahead) {
         if let Form::Table(elements) = self.form() {
@@ -391,29 +351,6 @@ fn visible_value(block: Option<Block<'_>>, now_ms: u64) -> Option<Element<'_>> {
 impl Default for Hash {
     fn default() -> Self {
         Hash::new()
-    }
-}
-
-/// A copy of all fields.
-impl Clone for Hash {
-    fn clone(&self) -> Self {
-        match self.form() {
-            Form::Packed(pack) => Hash::packed(Listpack::from(pack)),
-            Form::Table(elements) => Hash::table(elements.clone()),
-        }
-    }
-}
-
-impl Drop for Hash {
-    fn drop(&mut self) {
-        // SAFETY: the mark says what the owner was made from, and it is not used again.
-        unsafe {
-            if self.owner.tag() == PACKED {
-                drop(self.owner.take::<Listpack>());
-            } else {
-                drop(self.owner.take::<Box<Elements>>());
-            }
-        }
     }
 }
 

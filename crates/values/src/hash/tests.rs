@@ -114,6 +114,7 @@ fn scan_all(hash: &Hash, now: u64) -> Vec<(Vec<u8>, Vec<u8>)> {
         cursor = hash.scan(cursor, now, |field, value| {
             seen.push((field.to_vec(), value.to_vec()));
         });
+        assert!(cursor < 1 << 49);
         if cursor == 0 {
             seen.sort();
             return seen;

@@ -1,4 +1,5 @@
-//! The dense form: registers of six bits one after the other, from the lowest bit of the first byte on.
+//! The dense form: registers of six bits one after the other, from the lowest bit of the first byte
+//! on.
 //!
 //! ```text
 //!  byte:      0        1        2

@@ -1,6 +1,6 @@
-//! From registers to a cardinality: Otmar Ertl, "New cardinality estimation algorithms for HyperLogLog
-//! sketches" (2017, arXiv:1702.01284), section 4. It needs no correction for small counts; the standard error with
-//! 16,384 registers is 0.81 %.
+//! From registers to a cardinality: Otmar Ertl, "New cardinality estimation algorithms for
+//! HyperLogLog sketches" (2017, arXiv:1702.01284), section 4. It needs no correction for small
+//! counts; the standard error with 16,384 registers is 0.81 %.
 
 use super::{REGISTERS, VALUE_BITS};
 

@@ -1,7 +1,8 @@
 //! HyperLogLog: how many different elements were seen, from 16,384 registers of six bits.
 //!
-//! Flajolet, Fusy, Gandouet and Meunier (2007) with 64-bit hashes, as Redis has it since 2.8.9. A sketch is a byte
-//! string in Redis's format, so that it survives GET and SET, DUMP and replication:
+//! Flajolet, Fusy, Gandouet and Meunier (2007) with 64-bit hashes, as Redis has it since 2.8.9. A
+//! sketch is a byte string in Redis's format, so that it survives GET and SET, DUMP and
+//! replication:
 //!
 //! ```text
 //!  +------+----------+--------+-------------+------------------
@@ -9,11 +10,11 @@
 //!  | 4    | 1        | 3      | 8           |
 //!  +------+----------+--------+-------------+------------------
 //! ```
-//! The cardinality (little endian) is the last one computed; its highest bit says that registers have changed since.
-//! Encoding 0 is dense (see the module `dense`), 1 sparse (see `sparse`).
+//! The cardinality (little endian) is the last one computed; its highest bit means that registers
+//! have changed since. Encoding 0 is dense (see the module `dense`), 1 sparse (see `sparse`).
 //!
-//! The bytes may come from anywhere: nothing here panics on them. Registers are changed in the same way as
-//! Redis does, so that the same commands make the same bytes.
+//! The bytes may come from anywhere: nothing here panics on them. Registers are changed in the same
+//! way as Redis does, so that the same commands make the same bytes.
 
 mod dense;
 mod estimate;
@@ -36,7 +37,7 @@ const INDEX_BITS: u32 = 14;
 /// Registers of a sketch.
 pub const REGISTERS: usize = 1 << INDEX_BITS;
 
-/// The other bits: what a register tells of them is at most one more than there are.
+/// The other bits: the value of a register is at most one more than their number.
 const VALUE_BITS: u32 = u64::BITS - INDEX_BITS;
 
 const MAGIC: &[u8; 4] = b"HYLL";
@@ -49,7 +50,8 @@ const STALE: u8 = 0x80;
 /// Bytes of a dense sketch.
 const DENSE_BYTES: usize = HEADER_BYTES + dense::BYTES;
 
-/// No valid sparse sketch is longer: every opcode tells of at least one register in at most two bytes.
+/// No valid sparse sketch is longer: every opcode covers at least one register in at most two
+/// bytes.
 const SPARSE_BYTES_MAX: usize = HEADER_BYTES + 2 * REGISTERS;
 
 /// How the registers are written.
@@ -73,7 +75,7 @@ impl fmt::Display for Corrupted {
 
 impl std::error::Error for Corrupted {}
 
-/// What one element tells: a register and the least value it must have.
+/// The observation of one element: a register and the least value it must have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Observation {
     index: usize,
@@ -166,8 +168,8 @@ pub fn count(bytes: &[u8]) -> Result<u64, Corrupted> {
     Ok(estimate::estimate(&histogram))
 }
 
-/// Adds elements to a dense sketch. Returns how many of them changed a register. Does nothing to one that is
-/// not dense.
+/// Adds elements to a dense sketch. Returns how many of them changed a register. Does nothing to
+/// one that is not dense.
 pub fn add_dense<'a>(bytes: &mut [u8], elements: impl Iterator<Item = &'a [u8]>) -> u64 {
     let Some(registers) = dense_registers_mut(bytes) else {
         return 0;
@@ -182,8 +184,9 @@ pub fn add_dense<'a>(bytes: &mut [u8], elements: impl Iterator<Item = &'a [u8]>)
     changes
 }
 
-/// Adds elements to a sketch of any form. Returns the new bytes and how many elements changed a register, or
-/// `None` when none did. A sparse sketch that would get longer than `sparse_max` bytes becomes dense.
+/// Adds elements to a sketch of any form. Returns the new bytes and how many elements changed a
+/// register, or `None` when none did. A sparse sketch that would get longer than `sparse_max` bytes
+/// becomes dense.
 ///
 /// # Errors
 /// When the registers make no sense, as far as that is seen.
@@ -281,9 +284,9 @@ fn dense_with(header: &[u8], registers: &Registers) -> Result<Vec<u8>, Corrupted
     Ok(sketch)
 }
 
-/// The sketch `target` with registers that are at least `registers`, which must have been merged with it already.
-/// It is dense when `target` is, when `make_dense` asks for it, and when the sparse form would get longer than
-/// `sparse_max` bytes.
+/// The sketch `target` with registers that are at least `registers`, which must have been merged
+/// with it already. It is dense when `target` is, when `make_dense` is set, and when the
+/// sparse form would get longer than `sparse_max` bytes.
 ///
 /// # Errors
 /// When the registers of `target` make no sense.

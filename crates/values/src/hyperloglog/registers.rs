@@ -32,7 +32,8 @@ impl Registers {
     /// Raises registers to those of a sketch.
     ///
     /// # Errors
-    /// When the bytes are no sketch, or their registers make no sense; some registers may have been raised by then.
+    /// When the bytes are no sketch, or their registers make no sense; some registers may have been
+    /// raised by then.
     pub fn merge(&mut self, bytes: &[u8]) -> Result<(), Corrupted> {
         match form(bytes).ok_or(Corrupted)? {
             Form::Dense => {

@@ -1,5 +1,5 @@
-//! Merging, packing and counting all registers: with AVX2 where the processor has it, else in plain code that
-//! does the same.
+//! Merging, packing and counting all registers: with AVX2 where the processor has it, else in plain
+//! code that does the same.
 
 use super::REGISTERS;
 use super::dense::{BYTES, merge_groups, pack_groups};
@@ -52,8 +52,8 @@ pub(super) fn histogram(registers: &[u8; REGISTERS]) -> Histogram {
     plain_histogram(registers)
 }
 
-/// Several histograms in turn: most registers have few different values, and an increment of a counter has to
-/// wait for the one before it.
+/// Several histograms in turn: most registers have few different values, and an increment of a
+/// counter has to wait for the one before it.
 pub(super) fn plain_histogram(registers: &[u8; REGISTERS]) -> Histogram {
     let mut parts = [[0u32; VALUES]; 4];
     for group in registers.as_chunks::<4>().0 {
@@ -82,9 +82,10 @@ mod avx2 {
 
     /// Thirty-two registers out of 24 bytes.
     ///
-    /// Twelve bytes lie at the beginning of each half of `bytes`. Every three of them (registers d, c, b, a from
-    /// the highest bit on) are spread to the 16-bit words `ccccbbbbbbaaaaaa` and `ddddddccccccbbbb`; the
-    /// multiplication moves the lower word up, so that both hold their two registers in the upper twelve bits.
+    /// Twelve bytes lie at the beginning of each half of `bytes`. Every three of them (registers d,
+    /// c, b, a from the highest bit on) are spread to the 16-bit words `ccccbbbbbbaaaaaa` and
+    /// `ddddddccccccbbbb`; the multiplication moves the lower word up, so that both hold their two
+    /// registers in the upper twelve bits.
     #[target_feature(enable = "avx2")]
     #[inline]
     fn unpack(bytes: __m256i) -> __m256i {
@@ -128,7 +129,8 @@ mod avx2 {
             0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, -1, -1, -1, -1, //
             0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, -1, -1, -1, -1,
         );
-        // Each step writes 28 bytes of which the next one overwrites four: the last one is left to plain code.
+        // Each step writes 28 bytes of which the next one overwrites four: the last one is left to
+        // plain code.
         let steps = REGISTERS / LANES - 1;
         for step in 0..steps {
             // SAFETY: as in merge.

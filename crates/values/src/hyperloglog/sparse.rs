@@ -5,9 +5,9 @@
 //!  01llllll llllllll   XZERO  l + 1 registers (1 to 16,384) that saw nothing, high bits first
 //!  1vvvvvll            VAL    l + 1 registers (1 to 4) of the value v + 1 (1 to 32)
 //! ```
-//! The runs make up all registers, in order. A register is changed by splitting the run it is in; then runs of
-//! the same value beside it are joined. Where runs end depends on the order of changes, and everything here makes
-//! the same choices as Redis: sketches are compared as bytes.
+//! The runs make up all registers, in order. A register is changed by splitting the run it is in;
+//! then runs of the same value beside it are joined. Where runs end depends on the order of
+//! changes, and everything here makes the same choices as Redis: sketches are compared as bytes.
 
 use super::{Corrupted, HEADER_BYTES, Observation, REGISTERS};
 use std::ops::Range;
@@ -113,8 +113,8 @@ pub(super) fn merge(bytes: &[u8], registers: &mut [u8; REGISTERS]) -> Result<(),
             index += (usize::from(first & 0x3f) << 8 | usize::from(*second)) + 1;
             continue;
         }
-        // Zeros and values take turns as chance has it, so the first register of a run is treated in the same way
-        // in both: a branch would be mispredicted half of the time.
+        // Zeros and values take turns as chance has it, so the first register of a run is treated
+        // in the same way in both: a branch would be mispredicted half of the time.
         let is_value = first >> 7;
         let value = ((first >> 2 & 0x1f) + 1) * is_value;
         let len = usize::from(first & (0x3f ^ (0x3c * is_value))) + 1;
@@ -268,8 +268,8 @@ impl<'a> Search<'a> {
         };
     }
 
-    /// Goes on by the runs of one byte that begin in the next eight bytes, and the longer one that follows them
-    /// there, unless the register is in one of them or the bytes end before.
+    /// Goes on by the runs of one byte that begin in the next eight bytes, and the longer one that
+    /// follows them there, unless the register is in one of them or the bytes end before.
     #[inline]
     fn skip(&mut self, index: usize) -> bool {
         let rest = self.bytes.get(self.place.at..);
@@ -326,7 +326,7 @@ pub(super) fn lower(bytes: &[u8], seen: Observation) -> Result<Option<Place>, Co
 /// What became of an observation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Raised {
-    /// The register tells of it already.
+    /// The register has at least this value already.
     Same,
     /// The register was raised.
     Done,
@@ -334,8 +334,9 @@ pub(super) enum Raised {
     NeedsDense,
 }
 
-/// Takes an observation in. `cursor` says where to begin looking for the register, and is moved to where the next
-/// one can be looked for that is not before it. The cardinality in the header is left alone.
+/// Adds an observation. The search for the register begins at `cursor`, which moves to where the
+/// search for the next register, one that is not before this, can begin. The cardinality in the
+/// header stays.
 ///
 /// # Errors
 /// When there is no such register.
@@ -356,7 +357,7 @@ pub(super) fn raise(
     Ok(raise_at(bytes, &place, seen, len_max))
 }
 
-/// The same for a register that is known to be lower and where it is.
+/// The same for a register whose place is known and whose value is lower.
 pub(super) fn raise_at(
     bytes: &mut Vec<u8>,
     place: &Place,

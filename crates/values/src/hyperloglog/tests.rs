@@ -44,8 +44,8 @@ fn the_bytes_are_those_of_redis() {
     let (sketch, _) = sketch_of(["a", "b", "c"].map(str::to_owned).into_iter(), SPARSE_MAX);
     let expected = b"HYLL\x01\0\0\0\0\0\0\0\0\0\0\x80\x60\xf3\x80\x50\xb1\x84\x4b\xfb\x80\x42\x5a";
     assert_eq!(sketch, expected);
-    // Elements, limit; length, fingerprint and cardinality of the sketch that valkey-server made of them. The
-    // cardinality was computed afterwards.
+    // Elements, limit; length, fingerprint and cardinality of the sketch that valkey-server made of
+    // them. The cardinality was computed afterwards.
     let known = [
         (10, 3000, 48, 0x4afc_b65d_27f7_d346, 10, 10),
         (300, 3000, 713, 0xa4cf_ffba_965d_1718, 302, 299),

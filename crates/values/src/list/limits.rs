@@ -9,17 +9,19 @@ const SAFE_BYTES: usize = 8192;
 const FIRST_LEVEL_BYTES: usize = 4096;
 /// What an entry is taken to need beside its text.
 const ENTRY_OVERHEAD: usize = 8;
-/// An element from this size on is never packed, whatever the threshold: listpacks stay below 1 GiB.
+/// An element from this size on is never packed, whatever the threshold: listpacks stay below 1
+/// GiB.
 const PACKED_MAX: usize = 1 << 29;
 /// The largest threshold that can be set, 1 MiB below 4 GiB.
 const THRESHOLD_MAX: usize = (1 << 32) - (1 << 20);
 
-/// From how many bytes on elements of quicklists get a node of their own; 0: as the node limit says.
+/// From how many bytes on elements of quicklists get a node of their own; 0: as the node limit
+/// says.
 static PACKED_THRESHOLD: AtomicUsize = AtomicUsize::new(0);
 
-/// Sets from how many bytes on an element of a quicklist gets a node of its own, for the whole process; 0
-/// takes the limit of nodes again. Only tests want this (DEBUG QUICKLIST-PACKED-THRESHOLD). False, and no
-/// change, when it is too big.
+/// Sets from how many bytes on an element of a quicklist gets a node of its own, for the whole
+/// process; 0 restores the limit of nodes. For tests only (DEBUG
+/// QUICKLIST-PACKED-THRESHOLD). False, and no change, when it is too big.
 pub fn set_packed_threshold(bytes: usize) -> bool {
     let fits = bytes <= THRESHOLD_MAX;
     if fits {
@@ -28,7 +30,8 @@ pub fn set_packed_threshold(bytes: usize) -> bool {
     fits
 }
 
-/// The limits of one node, from `list-max-listpack-size`, and how many nodes at each end stay as they are.
+/// The limits of one node, from `list-max-listpack-size`, and how many nodes at each end stay as
+/// they are.
 #[derive(Clone, Copy)]
 pub(super) struct Limits {
     bytes: usize,
@@ -74,7 +77,8 @@ impl Limits {
         bytes <= self.bytes && count <= self.count
     }
 
-    /// True when an element of `len` bytes may come to a packed node of `bytes` and `count` elements.
+    /// True when an element of `len` bytes may come to a packed node of `bytes` and `count`
+    /// elements.
     #[inline]
     pub(super) fn allow_another(&self, bytes: usize, count: usize, len: usize) -> bool {
         self.allow(
@@ -83,8 +87,9 @@ impl Limits {
         )
     }
 
-    /// True when a quicklist of one packed node of `bytes` and `count` elements becomes a listpack. One that
-    /// shrinks must have come down to half the limit, so that it does not change its form time and again.
+    /// True when a quicklist of one packed node of `bytes` and `count` elements becomes a listpack.
+    /// One that shrinks must have come down to half the limit, so that it does not change its form
+    /// time and again.
     pub(super) fn pack(&self, bytes: usize, count: usize, shrinking: bool) -> bool {
         let part = if shrinking { 2 } else { 1 };
         match self.count {

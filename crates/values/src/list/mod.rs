@@ -1,8 +1,8 @@
 //! Lists.
 //!
-//! Two forms, as in Redis: a short list is one listpack, which the key's entry leads to directly; a long one is
-//! a quicklist, a sequence of listpacks ("nodes") of limited size. Long elements are nodes of their own.
-//! Nodes far from both ends can be kept compressed (`list-compress-depth`).
+//! Two forms, as in Redis: a short list is one listpack, which the key's entry leads to directly; a
+//! long one is a quicklist, a sequence of listpacks ("nodes") of limited size. Long elements are
+//! nodes of their own. Nodes far from both ends can be kept compressed (`list-compress-depth`).
 //!
 //! * `quicklist`: what happens to elements;
 //! * `nodes`: the sequence of nodes, and how an index is found in it;
@@ -22,7 +22,7 @@ pub use limits::set_packed_threshold;
 pub use node::NodeRef;
 
 use crate::listpack::{Listpack, View};
-use crate::owner::{Editing, Owner};
+use crate::owner::{Editing, Owner, forms};
 use crate::{Element, Malformed, Thresholds};
 use limits::Limits;
 use node::{Contents, Node};
@@ -41,20 +41,16 @@ pub enum End {
 }
 
 /// A list: a sequence of elements, quick at both ends.
-// Invariant: the owner's tag says the form, PACKED a Listpack, QUICK a Box<Quicklist>.
 #[repr(transparent)]
 pub struct List {
     owner: Owner,
 }
 
-const PACKED: usize = 0;
-const QUICK: usize = 1;
-
-/// The form, for reading.
-#[derive(Clone, Copy)]
-enum Form<'a> {
-    Packed(View<'a>),
-    Quick(&'a Quicklist),
+forms! {
+    List {
+        0 => Packed(Listpack) as View<'a>, packed;
+        1 => Quick(Box<Quicklist>) as &'a Quicklist, quick;
+    }
 }
 
 /// The form, for change.
@@ -63,44 +59,15 @@ enum FormMut<'a> {
     Quick(Editing<'a, Box<Quicklist>>),
 }
 
-// SAFETY: a list owns its form alone, and both forms can be sent.
-unsafe impl Send for List {}
-// SAFETY: shared borrows only read.
-unsafe impl Sync for List {}
-
 impl List {
     /// An empty list.
     pub fn new() -> List {
         List::packed(Listpack::new())
     }
 
-    fn packed(pack: Listpack) -> List {
-        List {
-            owner: Owner::new(pack, PACKED),
-        }
-    }
-
-    fn quick(quick: Quicklist) -> List {
-        List {
-            owner: Owner::new(Box::new(quick), QUICK),
-        }
-    }
-
-    #[inline]
-    fn form(&self) -> Form<'_> {
-        // SAFETY: the tag says the form.
-        unsafe {
-            if self.is_packed() {
-                Form::Packed(self.owner.get::<Listpack>())
-            } else {
-                Form::Quick(self.owner.get::<Box<Quicklist>>())
-            }
-        }
-    }
-
     #[inline]
     fn form_mut(&mut self) -> FormMut<'_> {
-        // SAFETY: the tag says the form.
+        // SAFETY: the owner was made from the form that `form` has just returned.
         unsafe {
             if self.is_packed() {
                 FormMut::Packed(self.owner.edit())
@@ -127,7 +94,7 @@ impl List {
     /// True for the packed form.
     #[inline]
     pub fn is_packed(&self) -> bool {
-        self.owner.tag() == PACKED
+        matches!(self.form(), Form::Packed(_))
     }
 
     /// Number of nodes.
@@ -170,7 +137,7 @@ impl List {
         match self.form() {
             Form::Packed(view) => {
                 let offset = if reverse { range.end - 1 } else { range.start };
-                // Nobody continues after a break, so the answer says nothing new.
+                // The walk ends after a break, so the result has no further meaning.
                 let _ = Contents::Packed(view).visit(offset, range.len(), reverse, &mut visit);
             }
             Form::Quick(quick) => quick.visit(range, reverse, visit),
@@ -240,8 +207,8 @@ impl List {
         count
     }
 
-    /// Removes the elements equal to `value`, at most `limit` (0: all), from the back when asked to. Returns
-    /// how many.
+    /// Removes the elements equal to `value`, at most `limit` (0: all), from the back when asked
+    /// to. Returns how many.
     pub fn remove_equal(
         &mut self,
         value: &[u8],
@@ -265,8 +232,8 @@ impl List {
         removed
     }
 
-    /// Reports the indexes of the elements equal to `value`, from the `rank`-th match (1: the first) on,
-    /// comparing at most `maxlen` elements (0: all), from the back when asked to.
+    /// Reports the indexes of the elements equal to `value`, from the `rank`-th match (1: the
+    /// first) on, comparing at most `maxlen` elements (0: all), from the back when asked to.
     pub fn position(
         &self,
         value: &[u8],
@@ -297,16 +264,16 @@ impl List {
         });
     }
 
-    /// Takes the form that the limits want for a list that was just built: a quicklist of one packed node
-    /// within the limits becomes a listpack, a listpack beyond them a quicklist.
+    /// Takes the form that the limits define for a list that was just built: a quicklist of one
+    /// packed node within the limits becomes a listpack, a listpack beyond them a quicklist.
     pub fn convert(&mut self, thresholds: &Thresholds) {
         let limits = Limits::new(thresholds);
         self.grow(0, 0, &limits);
         self.pack(&limits, false);
     }
 
-    /// Makes a listpack a quicklist when it would exceed the limits with so many elements and bytes of text
-    /// more.
+    /// Makes a listpack a quicklist when it would exceed the limits with so many elements and bytes
+    /// of text more.
     #[inline]
     fn grow(&mut self, elements: usize, bytes: usize, limits: &Limits) {
         if let Form::Packed(view) = self.form()
@@ -364,8 +331,8 @@ impl List {
         }
     }
 
-    /// Appends a node with the elements of a listpack from outside; an empty one is left out. After the last
-    /// node, [`List::convert`] brings the list to its form.
+    /// Appends a node with the elements of a listpack from outside; an empty one is left out. After
+    /// the last node, [`List::convert`] brings the list to its form.
     ///
     /// # Errors
     /// Says which rule of the format the bytes break; the list is as before then.
@@ -377,7 +344,8 @@ impl List {
         let owned;
         let view = match View::new(bytes) {
             Ok(view) => view,
-            // Some backlens that others write are not ours; this spells them anew, or says what is wrong.
+            // Some backlens that others write are not ours; this spells them anew, or says what is
+            // wrong.
             Err(_) => {
                 owned = Listpack::from_bytes(bytes)?;
                 owned.view()
@@ -425,28 +393,6 @@ fn remove_from_pack(
 impl Default for List {
     fn default() -> Self {
         List::new()
-    }
-}
-
-impl Clone for List {
-    fn clone(&self) -> Self {
-        match self.form() {
-            Form::Packed(view) => List::packed(Listpack::from(view)),
-            Form::Quick(quick) => List::quick(quick.clone()),
-        }
-    }
-}
-
-impl Drop for List {
-    fn drop(&mut self) {
-        // SAFETY: the tag says the form; the owner is not used any more.
-        unsafe {
-            if self.is_packed() {
-                drop(self.owner.take::<Listpack>());
-            } else {
-                drop(self.owner.take::<Box<Quicklist>>());
-            }
-        }
     }
 }
 

@@ -27,7 +27,7 @@ pub(super) enum Node {
 pub(super) struct Compressed {
     bytes: Box<[u8]>,
     plain_len: u32,
-    /// Elements of the listpack; 0 says that it is the bytes of one element.
+    /// Elements of the listpack; 0 means that it is the bytes of one element.
     count: u32,
 }
 
@@ -117,7 +117,8 @@ impl Node {
         !self.is_plain() && !other.is_plain() && limits.allow(bytes, self.count() + other.count())
     }
 
-    /// The pack, for change; a compressed one is taken out of compression. `None` when the node is plain.
+    /// The pack, for change; a compressed one is taken out of compression. `None` when the node is
+    /// plain.
     #[inline]
     pub(super) fn pack_mut(&mut self) -> Option<&mut Pack> {
         self.expand();
@@ -190,7 +191,8 @@ impl Compressed {
     fn unpack(&self, into: &mut Vec<u8>) {
         let done = lzf::decompress_into(&self.bytes, self.plain_len as usize, into);
         debug_assert!(done.is_ok(), "compressed here");
-        // Nobody else writes these bytes, so this cannot be; should it, there are no elements to be read.
+        // Only this module writes these bytes, so this cannot happen; if it did, there are no
+        // elements to be read.
         if done.is_err() {
             into.clear();
             into.extend_from_slice(&EMPTY);
@@ -198,7 +200,7 @@ impl Compressed {
     }
 }
 
-/// A node as it is stored, for those who save lists.
+/// A node as it is stored, for RDB and DUMP.
 #[derive(Clone, Copy, Debug)]
 pub enum NodeRef<'a> {
     /// A listpack.

@@ -1,12 +1,12 @@
 //! The sequence of a list's nodes.
 //!
-//! Not a linked list: the headers of up to [`CHUNK_MAX`] nodes lie side by side in a ring buffer, and the ring
-//! buffers in another one. Both ends are a step away. To find an index, the numbers of elements of whole
-//! chunks are added up from the nearer end, then those of the nodes of one chunk: for a million nodes that
-//! reads some 2,000 + 128 neighbouring numbers, where a linked list would miss the cache a million times.
-//! A node that comes in the middle moves at most 128 headers of its chunk, and each 128 such nodes
-//! at most half of the chunks. A tree would be asymptotically better, at ten times the code, for sizes that
-//! no list has.
+//! Not a linked list: the headers of up to [`CHUNK_MAX`] nodes lie side by side in a ring buffer,
+//! and the ring buffers in another one. Both ends are a step away. To find an index, the numbers of
+//! elements of whole chunks are added up from the nearer end, then those of the nodes of one chunk:
+//! for a million nodes that reads some 2,000 + 128 neighbouring numbers, where a linked list would
+//! miss the cache a million times. A node that comes in the middle moves at most 128 headers of its
+//! chunk, and each 128 such nodes at most half of the chunks. A tree would be asymptotically
+//! better, at ten times the code, for sizes that no list has.
 
 use super::node::Node;
 use crate::alloc::size_class;
@@ -67,7 +67,8 @@ impl Chunk {
     }
 }
 
-/// Where a node is. Valid until nodes come or go; [`Nodes`] answers nothing for places that are not there.
+/// Where a node is. Valid until nodes come or go; [`Nodes`] answers nothing for places that are not
+/// there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct At {
     pub(super) chunk: usize,
@@ -227,8 +228,8 @@ impl Nodes {
         start..lens().take(*chunks.end() + 1).sum()
     }
 
-    /// Inserts a node at a place: in front of what is there, or as the last one of its chunk. Returns where
-    /// it is.
+    /// Inserts a node at a place: in front of what is there, or as the last one of its chunk.
+    /// Returns where it is.
     pub(super) fn insert(&mut self, mut at: At, node: Node) -> At {
         if self.chunks.is_empty() {
             self.chunks.reserve_exact(1);
@@ -250,8 +251,8 @@ impl Nodes {
         at
     }
 
-    /// Splits the full chunk of `at`; returns the place again, where there is room now. At its ends nothing
-    /// moves: lists grow there.
+    /// Splits the full chunk of `at`; returns the place again, where there is room now. At its ends
+    /// nothing moves: lists grow there.
     fn make_room(&mut self, at: At) -> At {
         let Some(chunk) = self.chunks.get_mut(at.chunk) else {
             return at;
@@ -304,8 +305,8 @@ impl Nodes {
         Some(node)
     }
 
-    /// Removes the nodes from a place on that have no more than `elements` elements together. Returns how
-    /// many elements went. Other places change.
+    /// Removes the nodes from a place on that have no more than `elements` elements together.
+    /// Returns how many elements went. Other places change.
     pub(super) fn remove_whole(&mut self, mut at: At, elements: usize) -> usize {
         let first = at.chunk;
         let mut left = elements;
@@ -340,8 +341,8 @@ impl Nodes {
         elements - left
     }
 
-    /// Removes the empty nodes among some chunks, and unites nodes with the next one when `may_unite` says
-    /// so and at least two nodes remain.
+    /// Removes the empty nodes among some chunks, and unites nodes with the next one when
+    /// `may_unite` allows it and at least two nodes remain.
     pub(super) fn sweep(
         &mut self,
         chunks: RangeInclusive<usize>,
@@ -392,8 +393,8 @@ impl Nodes {
         }
     }
 
-    /// Unites a chunk with the one after it when both are small, so that lists which lose their nodes
-    /// here and there do not become lists of single chunks.
+    /// Unites a chunk with the one after it when both are small, so that lists which lose their
+    /// nodes here and there do not become lists of single chunks.
     fn unite(&mut self, index: usize) {
         let small = |chunk: Option<&Chunk>| chunk.map(|chunk| chunk.nodes.len());
         let pairs = [index.checked_sub(1), Some(index)];

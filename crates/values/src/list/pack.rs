@@ -5,9 +5,9 @@
 //!        ^ start                            ^ bytes.len()  ^ bytes.capacity()
 //! ```
 //!
-//! At the ends of a list elements come and go all the time. In a listpack alone each change in front moves all
-//! that follows, some 4 KiB on average; here only the header moves. What lies between the rooms is a
-//! listpack to the byte, so reading and saving know no difference.
+//! At the ends of a list elements come and go all the time. In a listpack alone each change in
+//! front moves all that follows, some 4 KiB on average; here only the header moves. What lies
+//! between the rooms is a listpack to the byte, so reading and saving are those of a listpack.
 
 use crate::alloc::size_class;
 use crate::listpack::{EMPTY, Encoded, FRAME, FRONT, View, stamp};
@@ -19,7 +19,8 @@ const ROOM_MIN: usize = 40;
 const SPARSE: usize = 4;
 
 /// A node's elements.
-// Invariant: `bytes[start..]` is a listpack of `count` entries. It has less than 4 GiB, and so has `bytes`.
+// Invariant: `bytes[start..]` is a listpack of `count` entries. It has less than 4 GiB, and so has
+// `bytes`.
 pub(super) struct Pack {
     bytes: Vec<u8>,
     start: u32,
@@ -27,7 +28,8 @@ pub(super) struct Pack {
 }
 
 impl Pack {
-    /// A pack without elements, which has not even a listpack: it marks nodes that are to be removed.
+    /// A pack without elements, which has not even a listpack: it marks nodes that are to be
+    /// removed.
     pub(super) fn none() -> Pack {
         Pack::from_raw(Vec::new(), 0)
     }
@@ -130,8 +132,8 @@ impl Pack {
         self.put(offset, 0, encoded);
     }
 
-    /// Puts another element in the place of one, if the bytes of the listpack without the one and the bytes
-    /// of its entry allow it. Returns whether they did.
+    /// Puts another element in the place of one, if the bytes of the listpack without the one and
+    /// the bytes of its entry allow it. Returns whether they did.
     pub(super) fn replace(
         &mut self,
         index: usize,
@@ -168,8 +170,8 @@ impl Pack {
         self.give_back();
     }
 
-    /// Removes the elements at `extents`, in bytes from the start of the listpack and in order: each of one
-    /// element.
+    /// Removes the elements at `extents`, in bytes from the start of the listpack and in order:
+    /// each of one element.
     pub(super) fn remove_all(&mut self, extents: &[Range<usize>]) {
         let start = self.start();
         let mut kept = extents
@@ -225,8 +227,8 @@ impl Pack {
         self.stamp();
     }
 
-    /// Makes `new` bytes of the `old` ones at `offset`. The shorter side moves, or the one that has room; the
-    /// header must be written afterwards.
+    /// Makes `new` bytes of the `old` ones at `offset`. The shorter side moves, or the one that has
+    /// room; the header must be written afterwards.
     #[inline]
     fn resize(&mut self, offset: usize, old: usize, new: usize) {
         let behind = self.byte_len() - offset - old;
@@ -291,9 +293,9 @@ impl Pack {
         }
     }
 
-    /// Moves to a block with so much more room in front or behind, and half of the contents on top: what is
-    /// moved so is paid for by the pushes until the next time. Room on the other side is kept
-    /// within the same measure, since some lists grow at both ends.
+    /// Moves to a block with so much more room in front or behind, and half of the contents on top:
+    /// what is moved so is paid for by the pushes until the next time. Room on the other side is
+    /// kept within the same measure, since some lists grow at both ends.
     #[cold]
     fn make_room(&mut self, front: usize, back: usize) {
         let spare = (self.byte_len() / 2).max(ROOM_MIN);
@@ -310,7 +312,7 @@ impl Pack {
     fn move_to(&mut self, front: usize, back: usize) {
         let needed = front + self.byte_len() + back;
         let capacity = size_class(needed);
-        // What the class has beyond the wish goes to the front when that is where the list grows.
+        // Room of the size class beyond the request goes to the front when the list grows there.
         let front = if front > back {
             front + capacity - needed
         } else {

@@ -249,7 +249,8 @@ impl Quicklist {
         }
     }
 
-    /// Changes a node that allows another element of `len` bytes, which is not large. False when it does not.
+    /// Changes a node that allows another element of `len` bytes, which is not large. False when it
+    /// does not.
     fn edit_allowing(
         &mut self,
         at: At,
@@ -268,8 +269,8 @@ impl Quicklist {
         done
     }
 
-    /// Splits a node in front of its element `offset`, which is not the first; returns the place of the
-    /// right part.
+    /// Splits a node in front of its element `offset`, which is not the first; returns the place of
+    /// the right part.
     fn split(&mut self, at: At, offset: usize) -> At {
         let rest = self.nodes.edit(at, |node| {
             let rest = node.pack_mut().map(|pack| pack.split_off(offset));
@@ -438,7 +439,8 @@ impl Quicklist {
         self.seal(ranks, limits);
     }
 
-    /// Merges a node and its neighbours, as far as the limits allow. Returns where the node is then.
+    /// Merges a node and its neighbours, as far as the limits allow. Returns where the node is
+    /// then.
     fn merge_around(&mut self, mut center: usize, limits: &Limits) -> usize {
         if center >= 2 && self.merge(center - 2, limits) {
             center -= 1;
@@ -451,8 +453,9 @@ impl Quicklist {
         center
     }
 
-    /// Merges the node with this number and the next one, if the limits allow it. Two nodes stay at least:
-    /// to be one listpack, a list must come down to half the limit, which is not decided here.
+    /// Merges the node with this number and the next one, if the limits allow it. Two nodes stay at
+    /// least: to be one listpack, a list must come down to half the limit, which is not decided
+    /// here.
     fn merge(&mut self, rank: usize, limits: &Limits) -> bool {
         if self.nodes.len() <= 2 {
             return false;
@@ -473,8 +476,8 @@ impl Quicklist {
         allowed
     }
 
-    /// After nodes came or went: those within the depth from the ends are taken out of compression, the
-    /// next ones are compressed.
+    /// After nodes came or went: those within the depth from the ends are taken out of compression,
+    /// the next ones are compressed.
     fn settle(&mut self, limits: &Limits) {
         let (depth, len) = (limits.depth, self.nodes.len());
         if depth == 0 {

@@ -6,12 +6,12 @@ use super::{BYTES_MAX, Listpack};
 use crate::element::Element;
 
 impl Listpack {
-    /// Replaces `old` bytes at `at` by `new` bytes that the caller writes. False, and nothing is done, when
-    /// the listpack would become too large.
+    /// Replaces `old` bytes at `at` by `new` bytes that the caller writes. False, and nothing is
+    /// done, when the listpack would become too large.
     ///
     /// # Safety
-    /// `HEADER <= at` and `at + old <= end`. When it returns true, the new bytes must be written before the
-    /// listpack is used otherwise.
+    /// `HEADER <= at` and `at + old <= end`. When it returns true, the new bytes must be written
+    /// before the listpack is used otherwise.
     #[inline]
     unsafe fn splice(&mut self, at: usize, old: usize, new: usize) -> bool {
         let len = self.byte_len();
@@ -22,8 +22,8 @@ impl Listpack {
             return false;
         }
         let tail = len - at - old;
-        // SAFETY: the block holds the larger of both lengths while the tail moves; the tail includes the
-        // end mark.
+        // SAFETY: the block holds the larger of both lengths while the tail moves; the tail
+        // includes the end mark.
         unsafe {
             if to > len {
                 self.reallocate(len, to);
@@ -55,7 +55,8 @@ impl Listpack {
         }
     }
 
-    /// Takes from the count. An unknown one is counted as soon as there cannot be too many any more.
+    /// Takes from the count. An unknown one is counted as soon as there cannot be too many any
+    /// more.
     #[inline]
     fn removed(&mut self, entries: usize) {
         match self.view().count() {
@@ -77,8 +78,8 @@ impl Listpack {
     #[inline]
     fn put(&mut self, at: usize, old: usize, element: Element<'_>) -> bool {
         let size = format::full_size(element);
-        // SAFETY: callers pass the extent of entries. The size is that of the entry, and as it fits in a
-        // listpack, it is below 4 GiB.
+        // SAFETY: callers pass the extent of entries. The size is that of the entry, and as it fits
+        // in a listpack, it is below 4 GiB.
         unsafe {
             self.splice(at, old, size) && {
                 format::write(self.at(at), element);
@@ -140,8 +141,8 @@ impl Listpack {
         )
     }
 
-    /// Inserts elements in front of `position`, or at the end with `None`, all or none, in one move. The
-    /// position is that of the first new one afterwards.
+    /// Inserts elements in front of `position`, or at the end with `None`, all or none, in one
+    /// move. The position is that of the first new one afterwards.
     pub fn insert_elements<'e, I>(&mut self, position: Option<Position>, elements: I) -> bool
     where
         I: IntoIterator<Item = Element<'e>, IntoIter: Clone>,
@@ -160,8 +161,9 @@ impl Listpack {
             size = size.saturating_add(format::full_size(element));
             count += 1;
         }
-        // SAFETY: the offset is that of an entry or of the end. All new bytes are written: should the
-        // iterator give other elements the second time, what is too much is left out, and a gap is closed.
+        // SAFETY: the offset is that of an entry or of the end. All new bytes are written: should
+        // the iterator give other elements the second time, what is too much is left out, and a gap
+        // is closed.
         unsafe {
             if !self.splice(at, 0, size) {
                 return false;
@@ -197,14 +199,6 @@ impl Listpack {
     pub fn insert_element_before(&mut self, position: Position, element: Element<'_>) -> Position {
         let at = self.checked(position);
         self.insert_at(at, format::classify_element(element));
-        Position::new(at)
-    }
-
-    /// Inserts an element behind the one at `position`; returns where it is.
-    #[inline]
-    pub fn insert_after(&mut self, position: Position, text: &[u8]) -> Position {
-        let at = self.view().after(position);
-        self.insert_at(at, format::classify(text));
         Position::new(at)
     }
 
@@ -244,7 +238,8 @@ impl Listpack {
         (at < self.view().end()).then(|| Position::new(at))
     }
 
-    /// Removes up to `entries` elements from `position` on in one move; returns where the next one is.
+    /// Removes up to `entries` elements from `position` on in one move; returns where the next one
+    /// is.
     pub fn remove_n(&mut self, position: Position, entries: usize) -> Option<Position> {
         let at = self.checked(position);
         let (to, removed) = self.offset_behind(at, entries);
@@ -265,20 +260,6 @@ impl Listpack {
             let (at, end) = (position.offset(), self.view().end());
             self.cut_all_but(at, end, entries);
         }
-    }
-
-    /// Removes the first `entries` elements.
-    pub fn drop_first(&mut self, entries: usize) {
-        let (to, removed) = match self.view().nth(entries) {
-            Some(position) => (position.offset(), entries),
-            None => (self.view().end(), self.view().len()),
-        };
-        self.cut(HEADER, to, removed);
-    }
-
-    /// Removes the last `entries` elements.
-    pub fn drop_last(&mut self, entries: usize) {
-        self.truncate(self.len().saturating_sub(entries));
     }
 
     /// Removes the bytes between two offsets, with `left` entries remaining.
@@ -317,8 +298,8 @@ impl Listpack {
     fn insert_entries(&mut self, at: usize, other: View<'_>) -> bool {
         let bytes = other.bytes();
         let entries = &bytes[HEADER..bytes.len() - 1];
-        // SAFETY: the offset is that of an entry or of the end; the new bytes are written at once. `other`
-        // borrows another block, as this one is borrowed for change.
+        // SAFETY: the offset is that of an entry or of the end; the new bytes are written at once.
+        // `other` borrows another block, as this one is borrowed for change.
         unsafe {
             if !self.splice(at, 0, entries.len()) {
                 return false;

@@ -14,13 +14,14 @@
 //! 11111111                                the end of the listpack
 //! ```
 //!
-//! Behind each entry lies its size without that number itself, to be read backwards: the last byte has the
-//! low seven bits, and a set high bit says that the byte before belongs to it, too.
+//! Behind each entry lies its size without that number itself, to be read backwards: the last byte
+//! has the low seven bits, and a set high bit means that the byte before belongs to it, too.
 
 use crate::element::Element;
 use crate::number;
 
-/// Bytes in front of the first entry: the bytes of the listpack (u32), then the number of entries (u16).
+/// Bytes in front of the first entry: the bytes of the listpack (u32), then the number of entries
+/// (u16).
 pub(super) const HEADER: usize = 6;
 
 /// The byte behind the last entry.
@@ -113,9 +114,9 @@ pub(super) unsafe fn write(at: *mut u8, element: Element<'_>) -> usize {
 #[inline]
 unsafe fn write_text(at: *mut u8, text: &[u8]) -> usize {
     let len = text.len();
-    // The casts keep what the branch says is there.
-    // SAFETY: head and text are what `bare_size` counts; `text` is no part of a block that is written to,
-    // since that one is borrowed for change.
+    // The casts keep the value: the branch bounds it.
+    // SAFETY: head and text are what `bare_size` counts; `text` is no part of a block that is
+    // written to, since that one is borrowed for change.
     unsafe {
         let head = match len {
             0..=0x3F => {
@@ -200,14 +201,15 @@ pub(super) struct Entry<'a> {
     pub(super) element: Element<'a>,
     /// Its bytes without the backlen.
     pub(super) bare: usize,
-    /// Its bytes with the backlen. The last ones may be beyond the room in bytes that are not well-formed.
+    /// Its bytes with the backlen. The last ones may be beyond the room in bytes that are not
+    /// well-formed.
     pub(super) size: usize,
 }
 
 impl Entry<'_> {
-    /// What is read where no entry is: it has no text and reaches to the end. Well-formed bytes never give
-    /// it, neither do positions that are used as documented. Being cold keeps the check for it a branch: as
-    /// a conditional move, it would make each step wait for it.
+    /// What is read where no entry is: it has no text and reaches to the end. Well-formed bytes
+    /// never give it, neither do positions that are used as documented. Being cold keeps the check
+    /// for it a branch: as a conditional move, it would make each step wait for it.
     #[cold]
     const fn none(room: usize) -> Self {
         Entry {
@@ -323,7 +325,8 @@ unsafe fn bytes<const N: usize>(at: *const u8, room: usize) -> Option<[u8; N]> {
     (N < room).then(|| unsafe { at.add(1).cast::<[u8; N]>().read() })
 }
 
-/// The size of an entry with its backlen. It can be beyond the room in bytes that are not well-formed.
+/// The size of an entry with its backlen. It can be beyond the room in bytes that are not
+/// well-formed.
 ///
 /// # Safety
 /// As for `read`.
@@ -334,10 +337,10 @@ pub(super) unsafe fn step(at: *const u8, room: usize) -> usize {
     if first < SHORT_TEXT {
         2
     } else if first < INT13 {
-        // One addition from the byte to the next entry: who walks waits for little else.
+        // One addition from the byte to the next entry: a walk waits for little else.
         usize::from(first) - usize::from(SHORT_TEXT) + 2
     } else {
-        // SAFETY: by contract.
+        // SAFETY: `room` bytes can be read, the caller says.
         unsafe { read_wide(at, room) }.size
     }
 }
@@ -345,10 +348,11 @@ pub(super) unsafe fn step(at: *const u8, room: usize) -> usize {
 /// The size, with its backlen, of the entry that ends before `end`; at most `room`.
 ///
 /// # Safety
-/// `room` bytes before `end` can be read, and [`HEADER`] bytes in front of them; `room` is not zero.
+/// `room` bytes before `end` can be read, and [`HEADER`] bytes in front of them; `room` is not
+/// zero.
 #[inline(always)]
 pub(super) unsafe fn step_back(end: *const u8, room: usize) -> usize {
-    // SAFETY: by contract.
+    // SAFETY: the room is not zero, so the byte before `end` can be read.
     let last = unsafe { *end.sub(1) };
     if last < 0x80 {
         return (usize::from(last) + 1).min(room);
@@ -357,7 +361,7 @@ pub(super) unsafe fn step_back(end: *const u8, room: usize) -> usize {
     let mut bytes = 0;
     // At most five bytes are looked at; should the room be smaller, the header is in front of it.
     while bytes < 5 {
-        // SAFETY: by contract.
+        // SAFETY: with one byte of room and the header in front of it, five bytes can be read.
         let byte = unsafe { *end.sub(bytes + 1) };
         size |= usize::from(byte & 0x7F) << (7 * bytes);
         bytes += 1;
@@ -368,7 +372,8 @@ pub(super) unsafe fn step_back(end: *const u8, room: usize) -> usize {
     (size + bytes).min(room)
 }
 
-/// The bytes of the backlen at `at`, when it is one for an entry of `bare` bytes and lies within `room`.
+/// The bytes of the backlen at `at`, when it is one for an entry of `bare` bytes and lies within
+/// `room`.
 ///
 /// # Safety
 /// From `at` on, `room` bytes can be read.

@@ -1,8 +1,10 @@
-//! Listpacks: the packed form of small lists, hashes, sets and sorted sets, and of the nodes of large lists.
+//! Listpacks: the packed form of small lists, hashes, sets and sorted sets, and of the nodes of
+//! large lists.
 //!
-//! One block holds all elements one behind the other, byte for byte as Redis has it in memory, in DUMP
-//! payloads and in RDB files: a header of six bytes, the entries, an end mark. Strings that are canonical
-//! integers are stored as integers. Each entry ends with its own size, so that it can be read backwards.
+//! One block holds all elements one behind the other, byte for byte as Redis has it in memory, in
+//! DUMP payloads and in RDB files: a header of six bytes, the entries, an end mark. Strings that
+//! are canonical integers are stored as integers. Each entry ends with its own size, so that it can
+//! be read backwards.
 //!
 //! The format is Redis's, <https://github.com/antirez/listpack/blob/master/listpack.md>.
 
@@ -26,8 +28,8 @@ use std::alloc::{Layout, alloc, dealloc, handle_alloc_error, realloc};
 use std::fmt;
 use std::ptr::NonNull;
 
-/// No listpack is larger than this, in bytes. Who inserts asks [`View::fits`] first; an insertion that would
-/// exceed it changes nothing.
+/// No listpack is larger than this, in bytes. Callers check [`View::fits`] before an insertion; one
+/// that would exceed it changes nothing.
 pub const BYTES_MAX: usize = 1 << 30;
 
 /// Bytes that `text` takes as an entry, its backlen included.
@@ -44,10 +46,10 @@ pub fn encoded_element_len(element: Element<'_>) -> usize {
 
 /// An owned listpack: a pointer to the block that starts with its length.
 ///
-/// The block has always the size class of that length, so growing within the class moves nothing, and no
-/// capacity has to be stored.
-// Invariant: `block` was allocated with `layout(length)`, where `length` is the u32 it starts with, from
-// HEADER + 1 to BYTES_MAX; the bytes up to `length` are initialized.
+/// The block has always the size class of that length, so growing within the class moves nothing,
+/// and no capacity has to be stored.
+// Invariant: `block` was allocated with `layout(length)`, where `length` is the u32 it starts with,
+// from HEADER + 1 to BYTES_MAX; the bytes up to `length` are initialized.
 #[repr(transparent)]
 pub struct Listpack {
     block: NonNull<u8>,
@@ -61,6 +63,10 @@ unsafe impl Sync for Listpack {}
 // SAFETY: blocks are aligned to 8, and the pointer is all that a listpack is.
 unsafe impl Form for Listpack {
     type Ref<'a> = View<'a>;
+
+    fn copy_of(borrowed: Self::Ref<'_>) -> Self {
+        Listpack::from(borrowed)
+    }
 
     #[inline]
     fn into_raw(self) -> NonNull<u8> {
@@ -77,7 +83,8 @@ unsafe impl Form for Listpack {
     where
         Self: 'a,
     {
-        // SAFETY: by contract.
+        // SAFETY: `raw` is the block of a listpack, which begins with its length in use, and
+        // nothing changes or frees it during 'a.
         unsafe { View::from_raw(raw) }
     }
 }
@@ -95,7 +102,7 @@ impl Listpack {
     /// Takes bytes from outside, after checking all of them.
     ///
     /// # Errors
-    /// Says which rule of the format the bytes break.
+    /// [`Malformed`] names the rule of the format that the bytes break.
     pub fn from_bytes(bytes: &[u8]) -> Result<Listpack, Malformed> {
         let mut pack = match view::validate(bytes)? {
             0 => Listpack::copy_of(bytes),
@@ -105,7 +112,7 @@ impl Listpack {
         Ok(pack)
     }
 
-    /// Copies a listpack that is known to be well-formed.
+    /// Copies a well-formed listpack.
     fn copy_of(bytes: &[u8]) -> Listpack {
         let pack = Listpack::allocate(bytes.len());
         // SAFETY: the block has room for as many bytes, which include the length; it is a new one.
@@ -117,11 +124,13 @@ impl Listpack {
         pack
     }
 
-    /// Copies a listpack that is valid but for `longer` backlens that Redis writes with a byte more.
+    /// Copies a listpack that is valid but for `longer` backlens that Redis writes with a byte
+    /// more.
     fn respelled(bytes: &[u8], longer: usize) -> Listpack {
         let mut pack = Listpack::allocate(bytes.len() - longer);
         let (mut from, mut to, end) = (HEADER, HEADER, bytes.len() - 1);
-        // SAFETY: all entries are valid, and with `longer` bytes less behind some of them they fill the block.
+        // SAFETY: all entries are valid, and with `longer` bytes less behind some of them they fill
+        // the block.
         unsafe {
             pack.at(4)
                 .copy_from_nonoverlapping(bytes.as_ptr().add(4), 2);
@@ -150,28 +159,29 @@ impl Listpack {
         pack
     }
 
-    /// Changes the block from one length to another. The contents stay as far as both reach; the length in
-    /// the header is left to the caller.
+    /// Changes the block from one length to another. The contents stay as far as both reach; the
+    /// length in the header is left to the caller.
     ///
     /// # Safety
-    /// The block was allocated for `from` bytes, and `to` is from `HEADER + 1` to `BYTES_MAX`. Until the
-    /// header has `to` in it, the listpack must not be used otherwise.
+    /// The block was allocated for `from` bytes, and `to` is from `HEADER + 1` to `BYTES_MAX`.
+    /// Until the header has `to` in it, the listpack must not be used otherwise.
     #[inline]
     unsafe fn reallocate(&mut self, from: usize, to: usize) {
         let (old, new) = (layout(from), layout(to));
         if old == new {
             return;
         }
-        // SAFETY: the block was allocated with the old layout; the new size is not zero and far from
-        // overflowing.
+        // SAFETY: the block was allocated with the old layout; the new size is not zero and far
+        // from overflowing.
         let block = unsafe { realloc(self.block.as_ptr(), old, new.size()) };
         self.block = NonNull::new(block).unwrap_or_else(|| handle_alloc_error(new));
     }
 
+    /// The address of a byte. It can be accessed when the offset is within the block.
     #[inline]
     fn at(&mut self, offset: usize) -> *mut u8 {
-        // SAFETY: all callers pass offsets within the block.
-        unsafe { self.block.as_ptr().add(offset) }
+        // Without a contract: computing an address outside of the block is no harm, only access is.
+        self.block.as_ptr().wrapping_add(offset)
     }
 
     #[inline]

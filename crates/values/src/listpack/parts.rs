@@ -1,4 +1,4 @@
-//! For those who keep listpacks in buffers of their own: the nodes of lists.
+//! Access to listpacks in buffers of another module: the nodes of lists.
 
 use super::format::{self, END, HEADER};
 use super::view::{COUNT_UNKNOWN, Position, View};
@@ -58,8 +58,8 @@ pub(crate) fn stamp(bytes: &mut [u8], count: usize) {
 }
 
 impl<'a> View<'a> {
-    /// Looks at bytes that were written as a listpack. Only what memory safety needs is checked; bytes that
-    /// fail are taken for an empty listpack.
+    /// Looks at bytes that were written as a listpack. Only what memory safety needs is checked;
+    /// bytes that fail are taken for an empty listpack.
     #[inline]
     pub(crate) fn trusting(bytes: &'a [u8]) -> View<'a> {
         let head = bytes.first_chunk::<4>();
@@ -71,7 +71,8 @@ impl<'a> View<'a> {
         unsafe { View::from_raw(NonNull::from(bytes).cast()) }
     }
 
-    /// Where the entry with this index begins, in bytes; the end mark when there is none. From the nearer end.
+    /// Where the entry with this index begins, in bytes; the end mark when there is none. From the
+    /// nearer end.
     #[inline]
     pub(crate) fn offset_of(self, index: usize) -> usize {
         self.nth(index).map_or(self.end(), Position::offset)

@@ -9,11 +9,11 @@ use std::marker::PhantomData;
 use std::num::NonZeroU32;
 use std::ptr::NonNull;
 
-/// The count in the header that says: too many to be counted there.
+/// The count in the header of a listpack with more entries than it can count.
 pub(super) const COUNT_UNKNOWN: usize = 0xFFFF;
 
-/// Where an entry begins, in bytes from the start of the listpack. It holds until an entry at or before it
-/// is changed. A stale one finds wrong entries or none, but does no other harm.
+/// Where an entry begins, in bytes from the start of the listpack. It holds until an entry at or
+/// before it is changed. A stale one finds wrong entries or none, but does no other harm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Position(NonZeroU32);
 
@@ -32,9 +32,10 @@ impl Position {
 
 /// A borrowed listpack.
 ///
-/// All reads are checked against the length in the header, and only against that: entries that are not
-/// well-formed would be misread, but never lead out of the listpack.
-// Invariant: `start` leads to as many readable bytes as the u32 says that is there, at least `HEADER` + 1.
+/// All reads are checked against the length in the header, and only against that: entries that are
+/// not well-formed would be misread, but never lead out of the listpack.
+// Invariant: `start` leads to as many readable bytes as the u32 says that is there, at least
+// `HEADER` + 1.
 #[derive(Clone, Copy)]
 pub struct View<'a> {
     start: NonNull<u8>,
@@ -43,14 +44,14 @@ pub struct View<'a> {
 
 // SAFETY: a view is a `&[u8]` without its length.
 unsafe impl Send for View<'_> {}
-// SAFETY: as above.
+// SAFETY: a view is a `&[u8]` without its length.
 unsafe impl Sync for View<'_> {}
 
 impl<'a> View<'a> {
     /// Looks at bytes from outside, after checking all of them.
     ///
     /// # Errors
-    /// Says which rule of the format the bytes break.
+    /// [`Malformed`] names the rule of the format that the bytes break.
     pub fn new(bytes: &'a [u8]) -> Result<View<'a>, Malformed> {
         match validate(bytes)? {
             0 => Ok(View {
@@ -64,8 +65,8 @@ impl<'a> View<'a> {
     }
 
     /// # Safety
-    /// `start` leads to a block that begins with its length in use, which is neither changed nor freed
-    /// during `'a`.
+    /// `start` leads to a block that begins with its length in use, which is neither changed nor
+    /// freed during `'a`.
     #[inline]
     pub(super) const unsafe fn from_raw(start: NonNull<u8>) -> View<'a> {
         View {
@@ -74,10 +75,12 @@ impl<'a> View<'a> {
         }
     }
 
+    /// The address of a byte. It can be read when the offset is below the length.
     #[inline]
     const fn at(self, offset: usize) -> *const u8 {
-        // SAFETY: all callers pass offsets of bytes that are there.
-        unsafe { self.start.as_ptr().add(offset) }
+        // Without a contract: computing an address outside of the block is no harm, only reading
+        // is.
+        self.start.as_ptr().cast_const().wrapping_add(offset)
     }
 
     /// The bytes of the listpack, header and end included.
@@ -96,7 +99,7 @@ impl<'a> View<'a> {
     /// The whole listpack as it is stored, sent and saved.
     #[inline]
     pub fn bytes(self) -> &'a [u8] {
-        // SAFETY: by the invariant.
+        // SAFETY: `start` leads to as many initialized bytes as the header says.
         unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.byte_len()) }
     }
 
@@ -171,7 +174,8 @@ impl<'a> View<'a> {
         if offset <= HEADER {
             return None;
         }
-        // SAFETY: the bytes from the header to the offset, which is at most that of the end, are there.
+        // SAFETY: the bytes from the header to the offset, which is at most that of the end, are
+        // there.
         let size = unsafe { format::step_back(self.at(offset), offset - HEADER) };
         Some(Position::new(offset - size))
     }
@@ -248,8 +252,8 @@ impl<'a> View<'a> {
         }
     }
 
-    /// Looks for an element with the text `needle`: compares the one at `from`, leaves out `skip` elements,
-    /// compares the next, and so on.
+    /// Looks for an element with the text `needle`: compares the one at `from`, leaves out `skip`
+    /// elements, compares the next, and so on.
     #[inline]
     pub fn find(self, from: Position, needle: &[u8], skip: usize) -> Option<Position> {
         match number::parse_canonical(needle) {
@@ -258,14 +262,15 @@ impl<'a> View<'a> {
         }
     }
 
-    /// Most needles are short and no numbers: what equals one begins with one certain byte, unless it is
-    /// written in a longer way than needed.
+    /// Most needles are short and no numbers: what equals one begins with one certain byte, unless
+    /// it is written in a longer way than needed.
     fn find_short(self, from: Position, needle: &[u8], skip: usize) -> Option<Position> {
         let head = SHORT_TEXT | needle.len() as u8;
         let (mut at, end) = (from.offset(), self.end());
         while at < end {
             let room = end - at;
-            // SAFETY: the bytes up to the end mark are there, which are enough for the text when it is read.
+            // SAFETY: the bytes up to the end mark are there, which are enough for the text when it
+            // is read.
             let (same, size) = unsafe {
                 let first = *self.at(at);
                 if first == head && needle.len() < room {
@@ -327,7 +332,8 @@ impl<'a> View<'a> {
     }
 }
 
-/// Fields of one hash often have the same length and the same beginning: the last byte tells most apart.
+/// Fields of one hash often have the same length and the same beginning: the last byte
+/// distinguishes most.
 #[inline(always)]
 fn same_text(text: &[u8], needle: &[u8]) -> bool {
     text.len() == needle.len() && text.last() == needle.last() && text == needle
@@ -349,7 +355,8 @@ impl fmt::Debug for View<'_> {
 }
 
 /// The elements of a listpack.
-// Invariant: HEADER <= front, HEADER <= back <= end of the view. All was read when front is not below back.
+// Invariant: HEADER <= front, HEADER <= back <= end of the view. All was read when front is not
+// below back.
 #[derive(Clone)]
 pub struct Iter<'a> {
     view: View<'a>,
@@ -376,8 +383,8 @@ impl<'a> Iter<'a> {
         if self.front >= self.back {
             return None;
         }
-        // SAFETY: the bytes between front and back are there, with the header or entries before them, and
-        // so are those between the new back and the old one.
+        // SAFETY: the bytes between front and back are there, with the header or entries before
+        // them, and so are those between the new back and the old one.
         unsafe {
             let size = format::step_back(self.view.at(self.back), self.back - self.front);
             self.back -= size;
@@ -401,7 +408,8 @@ impl<'a> Iter<'a> {
             if self.front >= self.back {
                 break;
             }
-            // SAFETY: the bytes between front and back are there, with the header or entries before them.
+            // SAFETY: the bytes between front and back are there, with the header or entries before
+            // them.
             self.back -=
                 unsafe { format::step_back(self.view.at(self.back), self.back - self.front) };
         }
@@ -485,8 +493,9 @@ impl DoubleEndedIterator for Positions<'_> {
 
 impl std::iter::FusedIterator for Positions<'_> {}
 
-/// Checks all that reading relies on: lengths, every entry with its backlen, the count. Returns how many
-/// entries have Redis's longer backlen (see [`format::check_backlen`]), with which nothing here can read.
+/// Checks all that reading relies on: lengths, every entry with its backlen, the count. Returns how
+/// many entries have Redis's longer backlen (see [`format::check_backlen`]), with which nothing
+/// here can read.
 pub(super) fn validate(bytes: &[u8]) -> Result<usize, Malformed> {
     let (Some((head, _)), Some(&END)) = (
         bytes.split_first_chunk::<HEADER>(),

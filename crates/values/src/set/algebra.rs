@@ -1,8 +1,9 @@
 //! Intersection, difference and union of sets in any forms.
 //!
-//! Members are looked for in batches: all buckets of a batch are asked for before the first is read, then
-//! all elements. All tables hash with the same seed, so each member is hashed once, however many tables it
-//! is looked for in, and not at all when only two tables of about the same size are compared.
+//! Lookups of members come in batches: all buckets of a batch are prefetched before the first is
+//! read, then all elements. All tables hash with the same seed, so each member is hashed once,
+//! however many tables it is looked for in, and not at all when only two tables of about the same
+//! size are compared.
 
 use super::{Form, Set};
 use crate::elements::Elements;
@@ -15,7 +16,8 @@ use std::ptr;
 /// Members that go through the sets together.
 const BATCH: usize = 128;
 
-/// How many members ahead elements are asked for, and their buckets as many before. A power of two.
+/// How many members ahead elements are prefetched, and their buckets as many before that. A power
+/// of two.
 const AHEAD: usize = 8;
 
 /// Members of a listpack that are compared in the time of a look into a table.
@@ -24,10 +26,11 @@ const LISTPACK_STEPS: usize = 12;
 /// Looks into a table that take the time of putting a member into a new one.
 const GATHER_COST: usize = 6;
 
-/// A table that is more than so many times smaller than another is not walked over together with it.
+/// A table that is more than so many times smaller than another is not walked over together with
+/// it.
 const JOIN_RATIO: usize = 8;
 
-/// A member on its way, with its hash if some table is asked.
+/// A member with a lookup under way, with its hash if one of the sets is a table.
 struct Candidate<'a> {
     member: Element<'a>,
     hash: u64,
@@ -59,7 +62,8 @@ pub fn difference(first: &Set, others: &[&Set], visit: impl FnMut(Element<'_>) -
     }
     let mut others = others.to_vec();
     others.sort_by_key(|set| std::cmp::Reverse(set.len()));
-    // Either each member is looked for in each set, which may end early, or in all of them put together.
+    // Either each member is looked for in each set, which may end early, or in all of them put
+    // together.
     let look_up: usize = others.iter().map(|set| probe_cost(set)).sum();
     let look_up = look_up.saturating_mul(first.len());
     let others_len: usize = others.iter().map(|set| set.len()).sum();
@@ -94,10 +98,12 @@ fn sift(
         && mine.len() >= theirs.len() / JOIN_RATIO
     {
         let mut sieve = Sieve::new(rest, wanted, visit);
-        // As both tables are in the same order, one walk over both is enough, and nothing is hashed.
+        // As both tables are in the same order, one walk over both is enough, and nothing is
+        // hashed.
         let whole = mine.join(theirs, !wanted, |block, found| {
             let key = block.key();
-            let is = theirs.confirm(found, || hash_of(key), |other| other == key);
+            // SAFETY: `join` found it in these elements, which are borrowed since.
+            let is = unsafe { theirs.confirm(found, || hash_of(key), |other| other == key) };
             if is == wanted {
                 return sieve.push(Element::Bytes(key));
             }
@@ -174,7 +180,8 @@ fn retain(batch: &mut Vec<Candidate<'_>>, set: &Set, wanted: bool) {
     for candidate in batch.iter().take(AHEAD) {
         elements.prefetch_bucket(candidate.hash);
     }
-    // A ring of what the buckets said, for elements to arrive before they are compared.
+    // A ring of what the buckets had, so that elements arrive in the cache before they are
+    // compared.
     let mut coming = [Found::Nothing; AHEAD];
     // kept <= read, so what is overwritten has been read.
     let (mut kept, len) = (0, batch.len());
@@ -194,7 +201,8 @@ fn retain(batch: &mut Vec<Candidate<'_>>, set: &Set, wanted: bool) {
             continue;
         };
         let is = |key: &[u8]| candidate.member.is(key);
-        if elements.confirm(found, || candidate.hash, is) == wanted {
+        // SAFETY: `request` found it in these elements, which are borrowed since.
+        if unsafe { elements.confirm(found, || candidate.hash, is) } == wanted {
             batch.swap(kept, read);
             kept += 1;
         }
@@ -220,7 +228,7 @@ pub fn union(sets: &[&Set], limits: &Thresholds) -> Set {
     result
 }
 
-/// The union when it is known to become a table.
+/// The union when it becomes a table in any case.
 fn large_union(sets: &[&Set]) -> Set {
     let (mut result, sets) = match sets.split_first() {
         Some((largest, others)) if let Form::Table(elements) = largest.form() => {

@@ -1,8 +1,8 @@
 //! Sets: members, each once, and for some a deadline.
 //!
-//! A small set is an intset while all members are integers, else a listpack; a large one is a table. Which
-//! it is follows Redis's rules, since OBJECT ENCODING shows it: a set only ever goes on to the next form.
-//! Only the table knows deadlines.
+//! A small set is an intset while all members are integers, else a listpack; a large one is a
+//! table. Which it is follows Redis's rules, since OBJECT ENCODING shows it: a set only ever goes
+//! on to the next form. Only the table stores deadlines.
 
 mod algebra;
 #[cfg(test)]
@@ -16,7 +16,7 @@ use crate::hash_seed::{AHEAD_MIN, Ahead};
 use crate::intset::{self, Intset, IntsetView};
 use crate::listpack::{self, Listpack, View};
 use crate::malformed::Malformed;
-use crate::owner::{Editing, Owner};
+use crate::owner::{Editing, Owner, forms};
 use crate::{DIGITS, Element, Thresholds, alloc, number};
 use std::fmt;
 
@@ -37,27 +37,17 @@ pub struct Set {
     owner: Owner,
 }
 
-/// Marks of the owner.
-const INTSET: usize = 0;
-const LISTPACK: usize = 1;
-const TABLE: usize = 2;
-
-/// How many members [`Set::contains_many`] and the set operations look for at a time: enough to have all
-/// their cache misses at once, few enough to be in the cache still when they are read.
-const BATCH: usize = 32;
-
-/// The forms, borrowed for reading.
-#[derive(Clone, Copy)]
-enum Form<'a> {
-    Intset(IntsetView<'a>),
-    Listpack(View<'a>),
-    Table(&'a Elements),
+forms! {
+    Set {
+        0 => Intset(Intset) as IntsetView<'a>, intset, intset_mut;
+        1 => Listpack(Listpack) as View<'a>, listpack, listpack_mut;
+        2 => Table(Box<Elements>) as &'a Elements, table, table_mut;
+    }
 }
 
-// SAFETY: all forms are Send and Sync, and a set owns the one it has alone.
-unsafe impl Send for Set {}
-// SAFETY: as above.
-unsafe impl Sync for Set {}
+/// How many members [`Set::contains_many`] and the set operations look for at a time: enough to
+/// have all their cache misses at once, few enough to be in the cache still when they are read.
+const BATCH: usize = 32;
 
 /// An iterator over the members of one of the forms.
 enum Members<I, L, T> {
@@ -90,8 +80,8 @@ impl Set {
         Set::intset(Intset::new())
     }
 
-    /// An empty set for `members` members, duplicates included, of which `first` is the first. It begins
-    /// as a table if they are too many for a packed form.
+    /// An empty set for `members` members, duplicates included, of which `first` is the first. It
+    /// begins as a table if they are too many for a packed form.
     pub fn with_capacity_hint(first: &[u8], members: usize, limits: &Thresholds) -> Set {
         if number::parse_canonical(first).is_some() && members <= limits.set_integers {
             Set::new()
@@ -100,54 +90,6 @@ impl Set {
         } else {
             Set::table(Elements::new())
         }
-    }
-
-    fn intset(integers: Intset) -> Set {
-        Set {
-            owner: Owner::new(integers, INTSET),
-        }
-    }
-
-    fn listpack(pack: Listpack) -> Set {
-        Set {
-            owner: Owner::new(pack, LISTPACK),
-        }
-    }
-
-    fn table(elements: Elements) -> Set {
-        Set {
-            owner: Owner::new(Box::new(elements), TABLE),
-        }
-    }
-
-    #[inline(always)]
-    fn form(&self) -> Form<'_> {
-        // SAFETY: the mark says what the owner was made from.
-        unsafe {
-            match self.owner.tag() {
-                INTSET => Form::Intset(self.owner.get::<Intset>()),
-                LISTPACK => Form::Listpack(self.owner.get::<Listpack>()),
-                _ => Form::Table(self.owner.get::<Box<Elements>>()),
-            }
-        }
-    }
-
-    #[inline(always)]
-    fn table_mut(&mut self) -> Option<Editing<'_, Box<Elements>>> {
-        // SAFETY: the mark says what the owner was made from.
-        (self.owner.tag() == TABLE).then(|| unsafe { self.owner.edit() })
-    }
-
-    #[inline(always)]
-    fn listpack_mut(&mut self) -> Option<Editing<'_, Listpack>> {
-        // SAFETY: the mark says what the owner was made from.
-        (self.owner.tag() == LISTPACK).then(|| unsafe { self.owner.edit() })
-    }
-
-    #[inline(always)]
-    fn intset_mut(&mut self) -> Option<Editing<'_, Intset>> {
-        // SAFETY: the mark says what the owner was made from.
-        (self.owner.tag() == INTSET).then(|| unsafe { self.owner.edit() })
     }
 
     /// The set as a table, which it becomes if it is not one.
@@ -237,8 +179,8 @@ impl Set {
         }
     }
 
-    /// Looks for many members as [`Set::contains`], and tells `visit` which are there, in their order. In a
-    /// large set this is much faster than one after the other.
+    /// Looks for many members as [`Set::contains`], and passes to `visit` which are present, in
+    /// their order. In a large set this is much faster than one after the other.
     pub fn contains_many<'m>(
         &self,
         members: impl IntoIterator<Item = &'m [u8]>,
@@ -253,8 +195,8 @@ impl Set {
         }
     }
 
-    /// Prepares for so many new members, duplicates included: leaves a packed form at once when they are
-    /// too many for it.
+    /// Prepares for so many new members, duplicates included: leaves a packed form at once when
+    /// they are too many for it.
     pub fn prepare(&mut self, members: usize, limits: &Thresholds) {
         let most = match self.form() {
             Form::Intset(_) => limits.set_integers,
@@ -319,7 +261,8 @@ impl Set {
         table.is_some_and(|mut elements| elements.add(text))
     }
 
-    /// The most bytes that an intset can take as a listpack, if its members are short enough for one.
+    /// The most bytes that an intset can take as a listpack, if its members are short enough for
+    /// one.
     fn fits_listpack(&self, integers: IntsetView<'_>, limits: &Thresholds) -> Option<usize> {
         let ends = [integers.first(), integers.last()].into_iter().flatten();
         let mut longest = 0;
@@ -373,8 +316,10 @@ impl Set {
         }
     }
 
-    /// Visits some members from a cursor on and returns the next cursor, 0 at the end. What cursors promise
-    /// is said in [`crate::table`].
+    /// Visits some members from a cursor on and returns the next cursor, 0 at the end. The packed
+    /// forms visit all members; the large one gives the guarantees of [`crate::table`], but for a
+    /// scan during which a skewed table changes its order: it may visit members twice. Cursors are
+    /// below 2^49.
     pub fn scan(&self, cursor: u64, mut visit: impl FnMut(Element<'_>)) -> u64 {
         match self.form() {
             Form::Table(elements) => {
@@ -456,15 +401,15 @@ impl Set {
         }
     }
 
-    /// Removes at most `budget` members whose deadline is not after `now_ms`, the earliest first. Tells each
-    /// before it goes, and returns how many.
+    /// Removes at most `budget` members whose deadline is not after `now_ms`, the earliest first.
+    /// Passes each to `expired` before the removal. Returns how many.
     pub fn expire(&mut self, now_ms: u64, budget: usize, expired: &mut dyn FnMut(&[u8])) -> usize {
         let table = self.table_mut();
         table.map_or(0, |mut elements| elements.expire(now_ms, budget, expired))
     }
 
-    /// Leaves a packed form when it has more members than the limit, after loading it. Long members stay, as
-    /// in Redis, until the next member comes.
+    /// Leaves a packed form when it has more members than the limit, after loading it. Long members
+    /// stay, as in Redis, until the next member comes.
     pub fn convert(&mut self, limits: &Thresholds) {
         self.prepare(self.len(), limits);
     }
@@ -475,7 +420,8 @@ impl Set {
         matches!(self.form(), Form::Table(elements) if elements.len() >= AHEAD_MIN)
     }
 
-    /// Starts bringing into the cache what looking for a member with this hash ([`crate::hash_seed::hash_of`]) will read.
+    /// Starts bringing into the cache what looking for a member with this hash
+    /// ([`crate::hash_seed::hash_of`]) will read.
     #[inline]
     pub fn look_ahead(&self, hash: u64, step: Ahead) {
         if let Form::Table(elements) = self.form() {
@@ -502,30 +448,6 @@ fn listed(pack: View<'_>, member: &[u8]) -> bool {
 impl Default for Set {
     fn default() -> Self {
         Set::new()
-    }
-}
-
-/// A copy of all members.
-impl Clone for Set {
-    fn clone(&self) -> Self {
-        match self.form() {
-            Form::Intset(integers) => Set::intset(Intset::from(integers)),
-            Form::Listpack(pack) => Set::listpack(Listpack::from(pack)),
-            Form::Table(elements) => Set::table(elements.clone()),
-        }
-    }
-}
-
-impl Drop for Set {
-    fn drop(&mut self) {
-        // SAFETY: the mark says what the owner was made from, and it is not used again.
-        unsafe {
-            match self.owner.tag() {
-                INTSET => drop(self.owner.take::<Intset>()),
-                LISTPACK => drop(self.owner.take::<Listpack>()),
-                _ => drop(self.owner.take::<Box<Elements>>()),
-            }
-        }
     }
 }
 

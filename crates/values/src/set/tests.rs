@@ -138,6 +138,7 @@ fn scan_all(set: &Set) -> Vec<Vec<u8>> {
     let (mut seen, mut cursor) = (Vec::new(), 0);
     loop {
         cursor = set.scan(cursor, |member| seen.push(member.to_vec()));
+        assert!(cursor < 1 << 49);
         if cursor == 0 {
             seen.sort();
             return seen;

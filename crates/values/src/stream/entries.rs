@@ -42,12 +42,13 @@ pub enum Keep {
     From(StreamId),
 }
 
-/// Says of an entry that is about to be deleted whether it stays.
+/// Returns whether an entry that trimming would delete stays.
 pub(super) type Spare<'a> = dyn FnMut(StreamId) -> bool + 'a;
 
 /// The entries of a stream with what is remembered of those that are gone.
-// Invariants: ids of nodes ascend, and so do those of entries; all entries of a node are below the id of the
-// next. `length` is the sum of the live entries of the nodes, each of which has at least one.
+// Invariants: ids of nodes ascend, and so do those of entries; all entries of a node are below the
+// id of the next. `length` is the sum of the live entries of the nodes, each of which has at least
+// one.
 #[derive(Clone, Debug, Default)]
 pub struct Entries {
     nodes: VecDeque<Node>,
@@ -79,7 +80,7 @@ impl Entries {
         self.first_id
     }
 
-    /// The greatest id there has ever been, or what XSETID said.
+    /// The greatest id so far, or the one that XSETID set.
     #[inline]
     pub fn last_id(&self) -> StreamId {
         self.last_id
@@ -105,11 +106,6 @@ impl Entries {
     /// The nodes with their ids and their bytes, as Redis saves them.
     pub fn nodes(&self) -> impl ExactSizeIterator<Item = (StreamId, Cow<'_, [u8]>)> {
         self.nodes.iter().map(|node| (node.id, node.bytes()))
-    }
-
-    /// The length of each of these bytes.
-    pub fn node_lens(&self) -> impl ExactSizeIterator<Item = usize> {
-        self.nodes.iter().map(Node::bytes_len)
     }
 
     /// Sets the last id. It is never below that of an entry: callers see to that.
@@ -165,7 +161,8 @@ impl Entries {
             elements += 1;
         }
         let bytes = names.saturating_add(values);
-        // No element has more than 16 bytes around it, and a head and an entry have 9 numbers together.
+        // No element has more than 16 bytes around it, and a head and an entry have 9 numbers
+        // together.
         let around = elements.saturating_add(9).saturating_mul(16);
         let entry_max = bytes.saturating_add(around);
         let len = elements / 2;
@@ -271,7 +268,8 @@ impl Entries {
         true
     }
 
-    /// Deletes entries of a node, or all of it when they are all that live in it. True when the node is gone.
+    /// Deletes entries of a node, or all of it when they are all that live in it. True when the
+    /// node is gone.
     fn mark(&mut self, index: usize, places: &[Place]) -> bool {
         let Some(node) = self.nodes.get_mut(index) else {
             return false;
@@ -304,9 +302,9 @@ impl Entries {
         self.first_id = first.map_or(StreamId::MIN, |entry| entry.id);
     }
 
-    /// Deletes the oldest entries until those are left that `keep` says, but leaves those that `spare` says.
-    /// Only whole nodes go when `whole_nodes` is set, and not more than `limit` entries (0: all). Returns how
-    /// many went.
+    /// Deletes the oldest entries until those of `keep` are left, except those that `spare`
+    /// accepts. Only whole nodes go when `whole_nodes` is set, and not more than `limit` entries
+    /// (0: all). Returns how many went.
     pub(super) fn trim(
         &mut self,
         keep: Keep,

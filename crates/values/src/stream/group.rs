@@ -1,7 +1,8 @@
 //! Consumer groups: how far they have read, and what is delivered but not acknowledged.
 //!
-//! A pending entry lies once in its group, with a number that says which consumer has it; each consumer has
-//! only the ids. So nothing is shared, and to take an entry from one consumer to another moves an id.
+//! A pending entry lies once in its group, with the number of its consumer; each
+//! consumer has only the ids. So nothing is shared, and to take an entry from one consumer to
+//! another moves an id.
 
 use super::StreamId;
 use super::pending::{Ids, IdsRange, Since};
@@ -14,7 +15,7 @@ pub struct ConsumerId(u32);
 /// An entry that is delivered and not acknowledged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pending {
-    /// Who has it; `None` for nobody (XNACK).
+    /// The consumer that has it; `None` without one (XNACK).
     pub consumer: Option<ConsumerId>,
     /// When it was delivered the last time, in Unix milliseconds.
     pub delivered_ms: u64,
@@ -35,7 +36,7 @@ struct Stored {
 const NOBODY: u32 = u32::MAX;
 
 impl Since for Stored {
-    /// What nobody has waits longest.
+    /// Entries without a consumer have the longest idle time.
     fn since(self) -> u64 {
         match self.consumer {
             NOBODY => 0,
@@ -101,15 +102,15 @@ impl Consumer {
 }
 
 /// A consumer group.
-// Invariants: `order` has the places of all consumers in `consumers`, by name, and `free` all others. A
-// consumer's ids are those of `pending` with its number.
+// Invariants: `order` has the places of all consumers in `consumers`, by name, and `free` all
+// others. A consumer's ids are those of `pending` with its number.
 #[derive(Clone, Debug)]
 pub struct Group {
     name: Box<[u8]>,
-    /// The greatest id that was delivered, or what XGROUP SETID said.
+    /// The greatest id that was delivered, or the one that XGROUP SETID set.
     pub last_id: StreamId,
-    /// How many entries of the stream the group has read up to `last_id`, those included that are gone;
-    /// `None` when that is not known.
+    /// How many entries of the stream the group has read up to `last_id`, those included that are
+    /// gone; `None` when that is not known.
     pub entries_read: Option<u64>,
     pending: Ids<Stored>,
     consumers: Vec<Option<Consumer>>,
@@ -226,8 +227,8 @@ impl Group {
         }
     }
 
-    /// Up to `count` pending entries that `takes` accepts: those that nobody has, in the order of their ids, then
-    /// those that were delivered at `until_ms` or before, the earliest first.
+    /// Up to `count` pending entries that `takes` accepts: those without a consumer, in the order
+    /// of their ids, then those that were delivered at `until_ms` or before, the earliest first.
     pub fn claimable(
         &self,
         until_ms: u64,
@@ -239,14 +240,14 @@ impl Group {
         found.map(|(id, stored)| (id, stored.into())).collect()
     }
 
-    /// When the first of those entries was delivered that were delivered after `after_ms`; perhaps a time
-    /// between, when there is such an entry.
+    /// When the first of those entries was delivered that were delivered after `after_ms`; perhaps
+    /// a time between, when there is such an entry.
     pub fn next_delivered(&self, after_ms: u64) -> Option<u64> {
         self.pending.next_waiting(after_ms)
     }
 
-    /// Makes an entry pending, or changes how it is: who has it, since when, how often delivered. Returns how it
-    /// was before.
+    /// Makes an entry pending, or changes its consumer, delivery time and delivery count.
+    /// Returns how it was before.
     pub fn set_pending(&mut self, id: StreamId, pending: Pending) -> Option<Pending> {
         let before = self.pending.insert(id, pending.into()).map(Pending::from);
         let owner = before.and_then(|before| before.consumer);

@@ -3,8 +3,8 @@
 use crate::number;
 use std::fmt;
 
-/// The id of an entry: a Unix time in milliseconds, and a number among the entries of that time. Ids are
-/// ordered by time, then by number.
+/// The id of an entry: a Unix time in milliseconds, and a number among the entries of that time.
+/// Ids are ordered by time, then by number.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StreamId {
     /// Unix time in milliseconds.

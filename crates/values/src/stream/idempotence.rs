@@ -1,9 +1,11 @@
-//! What producers have added under ids of their own, so that what they send once more is recognised.
+//! What producers have added under ids of their own, so that what they send once more is
+//! recognised.
 //!
-//! Every producer has its ids in the order in which they came: the oldest go when there are too many, and when their
-//! time is over. They are found by comparing 32-bit marks, which lie next to each other: a hundred of them, the
-//! usual most, are seven cache lines, and the most that may be asked for, ten thousand, take about as long as adding an entry.
-//! That is a third of the memory that a table of ids would need besides the queue.
+//! Every producer has its ids in the order in which they came: the oldest go when there are too
+//! many, and when their time is over. They are found by comparing 32-bit marks, which lie next to
+//! each other: a hundred of them, the usual most, are seven cache lines, and the most that may be
+//! asked for, ten thousand, take about as long as adding an entry. That is a third of the memory
+//! that a table of ids would need besides the queue.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
@@ -42,7 +44,8 @@ struct Record {
 }
 
 /// A producer. It is there as long as it has ids.
-// Invariants: `marks` has as many elements as `records`, at the same places; `since_ms` never decreases.
+// Invariants: `marks` has as many elements as `records`, at the same places; `since_ms` never
+// decreases.
 #[derive(Clone, Debug, Default)]
 struct Producer {
     records: VecDeque<Record>,
@@ -90,7 +93,7 @@ impl Producer {
         self.marks.push_back(mark_of(id));
         self.records.push_back(Record {
             entry,
-            // The id says when also after a restart; but not one that is ahead of the clock.
+            // The id has the time also after a restart, but not an id ahead of the clock.
             since_ms: entry.ms.min(now_ms).max(last_ms),
             id: id.into(),
         });
@@ -115,8 +118,8 @@ impl Producer {
 }
 
 /// Ids of the producers of a stream.
-// Invariants: `due` has one handle for every producer, with a time that is not after that of its oldest id; `len` is the
-// number of all records.
+// Invariants: `due` has one handle for every producer, with a time that is not after that of its
+// oldest id; `len` is the number of all records.
 #[derive(Clone, Debug, Default)]
 pub struct Idempotence {
     limits: IdempotenceLimits,
@@ -194,8 +197,8 @@ impl Idempotence {
         producer.records.get(at).map(|record| record.entry)
     }
 
-    /// Remembers that a producer added an entry under an id, instead of what was known of that id. The oldest ids of
-    /// the producer go when there are too many.
+    /// Stores that a producer added an entry under an id. Replaces what was stored for that id.
+    /// The oldest ids of the producer go when there are too many.
     pub fn record(&mut self, producer: &[u8], id: &[u8], entry: StreamId, now_ms: u64) {
         self.added = self.added.saturating_add(1);
         if !self.producers.contains_key(producer) {
@@ -229,8 +232,8 @@ impl Idempotence {
         Some(since_ms.saturating_add(self.duration_ms()))
     }
 
-    /// Forgets up to `budget` ids whose time is over. Returns what of the budget that took; less than all of it when
-    /// nothing is left to do.
+    /// Removes up to `budget` expired ids. Returns what of the budget that took; less
+    /// than all of it when nothing is left to do.
     pub fn expire(&mut self, now_ms: u64, budget: usize) -> usize {
         let duration_ms = self.duration_ms();
         let is_over = |since_ms: u64| since_ms.saturating_add(duration_ms) <= now_ms;
@@ -264,7 +267,8 @@ impl Idempotence {
         spent
     }
 
-    /// All producers in the order of their names, each with its ids and their entries, the oldest first.
+    /// All producers in the order of their names, each with its ids and their entries, the oldest
+    /// first.
     pub fn producers(
         &self,
     ) -> impl ExactSizeIterator<

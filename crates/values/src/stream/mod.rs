@@ -1,9 +1,10 @@
 //! Streams: entries in the order of their ids, and groups of consumers that read them.
 //!
-//! Entries lie in nodes of up to a hundred or so, which stand in a queue by their ids: at its end entries come,
-//! and from its front they mostly go. The last node is a listpack as Redis has it (`packed`), the others have
-//! a form of their own that is a third smaller (`rows`) and can be made such a listpack. What is delivered to
-//! a consumer and not acknowledged lies in rows of blocks (`pending`).
+//! Entries lie in nodes of up to a hundred or so, which stand in a queue by their ids: at its end
+//! entries come, and from its front they mostly go. The last node is a listpack as Redis has it
+//! (`packed`), the others have a form of their own that is a third smaller (`rows`) and can be made
+//! such a listpack. What is delivered to a consumer and not acknowledged lies in rows of blocks
+//! (`pending`).
 
 mod entries;
 mod group;
@@ -109,8 +110,8 @@ impl Stream {
         self.body.idempotence.get_or_insert_with(fresh)
     }
 
-    /// Deletes the oldest entries until those are left that `keep` says. Only whole nodes go when `whole_nodes`
-    /// is set, and not more than `limit` entries (0: all). Returns how many went.
+    /// Deletes the oldest entries until those of `keep` are left. Only whole nodes go when
+    /// `whole_nodes` is set, and not more than `limit` entries (0: all). Returns how many went.
     pub fn trim(
         &mut self,
         keep: Keep,
@@ -178,8 +179,8 @@ impl fmt::Debug for Stream {
     }
 }
 
-/// Makes a stream from what Redis saves: node by node, then what is known besides; groups are made in the
-/// finished stream.
+/// Makes a stream from what Redis saves: node by node, then what is known besides; groups are made
+/// in the finished stream.
 #[derive(Debug, Default)]
 pub struct StreamBuilder {
     entries: Entries,
@@ -215,7 +216,7 @@ impl StreamBuilder {
     /// The stream.
     ///
     /// # Errors
-    /// When the nodes have other entries than `saved` says.
+    /// When the entries of the nodes disagree with `saved`.
     pub fn finish(self, saved: &Saved) -> Result<Stream, Malformed> {
         let mut entries = self.entries;
         if entries.len() != saved.len {

@@ -1,5 +1,5 @@
-//! A node: entries of neighbouring ids. It grows as a listpack; once there is another behind it, it takes a
-//! denser form, in which entries can still be marked as deleted.
+//! A node: entries of neighbouring ids. It grows as a listpack; once there is another behind it, it
+//! takes a denser form, in which entries can still be marked as deleted.
 
 use super::StreamId;
 use super::packed::{Head, Packed};
@@ -239,8 +239,8 @@ impl Node {
         }
     }
 
-    /// Appends an entry. False, and nothing changes, when the node would become too large; who calls this keeps
-    /// below [`NODE_BYTES_MAX`].
+    /// Appends an entry. False, and nothing changes, when the node would become too large; a caller
+    /// that calls this keeps below [`NODE_BYTES_MAX`].
     pub(super) fn push<'e>(
         &mut self,
         id: StreamId,

@@ -1,14 +1,14 @@
 //! A node as a listpack: the form in which it grows.
 //!
 //! ```text
-//! live, deleted, number of names, name ..., 0                         the head
-//! flags, ms, seq, value ..., size                                     an entry with the names of the head
-//! flags, ms, seq, number of fields, (name, value) ..., size           an entry with names of its own
+//! live, deleted, number of names, name ..., 0                 the head
+//! flags, ms, seq, value ..., size                             an entry with the names of the head
+//! flags, ms, seq, number of fields, (name, value) ..., size   an entry with names of its own
 //! ```
 //!
-//! Numbers are listpack integers. `ms` and `seq` are differences to the id of the node. `size` counts the
-//! elements of the entry in front of it, so that a node can be read backwards; the 0 of the head ends that.
-//! Deleted entries stay with a flag until the last live one of the node goes.
+//! Numbers are listpack integers. `ms` and `seq` are differences to the id of the node. `size`
+//! counts the elements of the entry in front of it, so that a node can be read backwards; the 0 of
+//! the head ends that. Deleted entries stay with a flag until the last live one of the node goes.
 //!
 //! The format is Redis's, byte for byte, as it stands in DUMP payloads and in RDB files.
 
@@ -115,7 +115,7 @@ impl<'a> Head<'a> {
     }
 }
 
-/// The entries of a node in a listpack. The id of the node is not in it, and told by the caller.
+/// The entries of a node in a listpack. The id of the node is not in it: the caller passes it.
 #[derive(Clone, Debug)]
 pub(super) struct Packed {
     pack: Listpack,
@@ -188,8 +188,8 @@ impl Packed {
         &self.pack
     }
 
-    /// Appends an entry to the node with `first` as its id. False, and nothing changes, when the listpack would
-    /// become too large; who calls this keeps below [`NODE_BYTES_MAX`].
+    /// Appends an entry to the node with `first` as its id. False, and nothing changes, when the
+    /// listpack would become too large; callers keep it below [`NODE_BYTES_MAX`].
     pub(super) fn push<'e>(
         &mut self,
         first: StreamId,
@@ -218,8 +218,8 @@ impl Packed {
         done
     }
 
-    /// Appends the elements of an entry without counting it: all, or only values when the names are the `same` as
-    /// in the head.
+    /// Appends the elements of an entry without counting it: all, or only values when the names are
+    /// the `same` as in the head.
     #[inline]
     fn push_elements<'e>(
         &mut self,

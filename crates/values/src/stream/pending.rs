@@ -1,8 +1,8 @@
 //! An ordered map from ids of entries: what a group or a consumer has pending.
 //!
-//! Ids come in ascending order and go mostly from the front. So the map is a row of sorted blocks: an append
-//! fills the last block to the end, and a block that is empty goes as a whole. What is found is found by
-//! halving twice, among the blocks and in one.
+//! Ids come in ascending order and go mostly from the front. So the map is a row of sorted blocks:
+//! an append fills the last block to the end, and a block that is empty goes as a whole. What is
+//! found is found by halving twice, among the blocks and in one.
 
 use super::StreamId;
 use crate::alloc::size_class;
@@ -45,8 +45,8 @@ const BLOCK_BYTES: usize = 4096;
 #[derive(Debug)]
 struct Block<V: Copy> {
     items: Vec<Item<V>>,
-    /// No item waits since before this. It is not put forward when items go, but when somebody looks for those
-    /// that have waited long and finds none here.
+    /// No item waits since before this. It is not put forward when items go, but when somebody
+    /// looks for those that have waited long and finds none here.
     since: AtomicU64,
 }
 
@@ -186,8 +186,8 @@ impl<V: Since> Ids<V> {
             let block = self.blocks.get(index);
             block.is_some_and(|block| block.len() < Self::BLOCK_LEN)
         };
-        // In front of all of a block is behind all of the one before, which is taken unless only this one has
-        // room.
+        // In front of all of a block is behind all of the one before, which is taken unless only
+        // this one has room.
         let place = match (place.item, place.block.checked_sub(1)) {
             (0, Some(before)) if has_room(before) || !has_room(place.block) => Place {
                 block: before,
@@ -296,9 +296,9 @@ impl<V: Since> Ids<V> {
         }
     }
 
-    /// Up to `count` items that have waited since `until` or longer, the longest first, and of those that have
-    /// waited equally long the lowest ids. Those that `takes` refuses do not count. Blocks whose items all have
-    /// waited for a shorter time are passed over.
+    /// Up to `count` items that have waited since `until` or longer, the longest first, and of
+    /// those that have waited equally long the lowest ids. Those that `takes` refuses do not count.
+    /// Blocks whose items all have waited for a shorter time are passed over.
     pub(super) fn waiting(
         &self,
         until: u64,
@@ -331,8 +331,8 @@ impl<V: Since> Ids<V> {
             .collect()
     }
 
-    /// Since when the item has waited that has done so longest of those that wait for a shorter time than since
-    /// `after`, or some time before that.
+    /// Since when the item has waited that has done so longest of those that wait for a shorter
+    /// time than since `after`, or some time before that.
     pub(super) fn next_waiting(&self, after: u64) -> Option<u64> {
         let of_block = |block: &Block<V>| {
             if block.since() > after {

@@ -1,9 +1,10 @@
 //! A node that takes no more entries, in two thirds of the room.
 //!
-//! A listpack tells the size of each of its elements twice, and the size of each entry, so that it can be read
-//! backwards; and it tells the id of each entry as a difference to the first. Here entries are told by what
-//! they differ from the one before, and can only be read forward; to get anywhere else there is an index of every
-//! eighth entry. Nothing is lost: the node can be made a listpack again, byte for byte as it was.
+//! A listpack stores the size of each of its elements twice, and the size of each entry, so that it
+//! can be read backwards; and it stores the id of each entry as a difference to the first. Here an
+//! entry is its difference to the one before, and entries can only be read forward; an index of
+//! every eighth entry leads to the others. Nothing is lost: the node can be made a listpack again,
+//! byte for byte as it was.
 //!
 //! ```text
 //! u32 bytes of the listpack, u16 live, u16 deleted, u16 number of names
@@ -12,15 +13,16 @@
 //! entry ...                           first byte, id, fields
 //!
 //! first byte   bit 0     deleted
-//!              bit 1     names of its own: number of fields (varint), (name, value) ...; else value ...
+//!              bit 1     names of its own: number of fields (varint), (name, value) ...;
+//!                        else value ...
 //!              bits 2-3  0: same time as the entry before, next number
 //!                        1: later by a difference, number 0
 //!                        2: later by a difference, number (varint)
 //!              bits 4-7  the difference, or 15: difference (varint)
 //! ```
 //!
-//! "Before" every eighth entry, the first of a group, is the time of the node. Names and values are listpack
-//! entries without their sizes at the end.
+//! "Before" every eighth entry, the first of a group, is the time of the node. Names and values are
+//! listpack entries without their sizes at the end.
 
 use super::StreamId;
 use super::node::{Entry, Fields, Found};
@@ -45,7 +47,7 @@ pub(super) struct Rows {
     bytes: Box<[u8]>,
 }
 
-/// Rows with what their header says, read.
+/// Rows with their header decoded.
 #[derive(Clone, Copy)]
 struct View<'a> {
     id: StreamId,
@@ -386,7 +388,7 @@ fn take_id(first: u8, last: StreamId, rest: &mut &[u8]) -> Option<StreamId> {
     Some(StreamId::new(last.ms.wrapping_add(later), seq))
 }
 
-/// Seven bits in each byte, the low ones first; a set high bit says that there are more.
+/// Seven bits in each byte, the low ones first; a set high bit means that there are more.
 fn put_varint(bytes: &mut Vec<u8>, mut number: u64) {
     while number >= 0x80 {
         bytes.push(number as u8 | 0x80);

@@ -219,7 +219,7 @@ impl Iterator for Matches {
     }
 }
 
-/// Asks the CPU to bring a line into the first-level cache. Any address is fine: a prefetch never
+/// Prefetches a line into the first-level cache. Any address is fine: a prefetch never
 /// faults. Does nothing on architectures without a known instruction.
 #[inline(always)]
 pub fn prefetch<T>(address: *const T) {
@@ -230,7 +230,8 @@ pub fn prefetch<T>(address: *const T) {
         _mm_prefetch::<_MM_HINT_T0>(address.cast());
     }
     #[cfg(all(target_arch = "aarch64", not(miri)))]
-    // SAFETY: as above; the instruction touches neither memory contents nor flags nor the stack.
+    // SAFETY: a prefetch has no architectural effect, whatever the address; the instruction touches
+    // neither memory contents nor flags nor the stack.
     unsafe {
         std::arch::asm!(
             "prfm pldl1keep, [{address}]",

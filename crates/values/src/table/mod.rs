@@ -2,14 +2,14 @@
 //!
 //! A raw table: it stores non-null, 8-aligned pointers to entries under 64-bit hashes, never looks
 //! into an entry and does not own it. Callers compare keys in the closure of [`Table::find`] and
-//! give hashes of stored entries through [`HashOf`] when a split has to know more hash bits.
+//! give hashes of stored entries through [`HashOf`] when a split needs more hash bits.
 //!
 //! # Features
 //! * no rehash stall and no second table: growing rebuilds one segment of at most 4 KiB;
 //! * at most two cache misses for a hit (bucket, entry), both of which can be prefetched;
 //! * a fill of 0.75-0.85 of the bucket slots on average, at every size;
-//! * storage order is hash order at every size, so a position in the order (a hash value) is a
-//!   cursor that survives growth, splits, merges and shrinking;
+//! * storage order is hash order at every size, so a scan that continues at a position in
+//!   the order (a hash value) survives growth, splits, merges and shrinking;
 //! * no lookup allocates; memory returns as entries go, an empty table owns none.
 //!
 //! # Structure
@@ -34,10 +34,10 @@
 //! ```
 //! A word packs the segment's address, bucket count and depth, so the address of a bucket is known
 //! without touching the segment. An entry lies in its home bucket, else in the following one (not
-//! wrapping), else in the stash. Home is derived from the tag, so an entry needs no mark that says
-//! it is displaced, and a segment grows or shrinks without reading its entries. A segment of the
-//! largest size splits in two of depth + 1; only that needs real hashes. Two buddies that shrank
-//! merge again: the lowest tag bit is dropped, the side becomes the highest.
+//! wrapping), else in the stash. Home is derived from the tag, so a displaced entry needs no mark,
+//! and a segment grows or shrinks without reading its entries. A segment of the largest size splits
+//! in two of depth + 1; only that needs real hashes. Two buddies that shrank merge again: the
+//! lowest tag bit is dropped, the side becomes the highest.
 //!
 //! # Conventions
 //! * The top `prefix_bits` of all hashes in one table are equal (the shard was chosen with them).
@@ -45,22 +45,27 @@
 //! * Hashes should come from a keyed function. Equal hashes work, but are searched one by one.
 //!
 //! # What SCAN guarantees
-//! A cursor is a hash value. One call of [`Table::scan`] from cursor `c` that returns `c'` visits
-//! exactly the entries present at the call with `c <= hash < c'`, each once (`c'` = 0: to the end of
-//! the table), and `c'` is greater than `c`. Hence, over a sequence of calls from the first cursor
-//! to 0, with any changes of the table between the calls:
+//! A position is a hash value. One call of [`Table::scan`] from position `p` that returns `q`
+//! visits exactly the entries present at the call with `p <= hash < q`, each once (`q` = 0: to the
+//! end of the table), and `q` is greater than `p`. Hence, over a sequence of calls from the first
+//! position to 0, with any changes of the table between the calls:
 //! 1. an entry present from the first call to the last is visited exactly once;
 //! 2. an entry absent throughout is never visited;
 //! 3. an entry added or removed meanwhile is visited at most once; one that is removed and added
 //!    again may be visited once for each time it was there.
+//!
+//! Clients get positions as smaller integers: see [`cursor`].
 
 mod bucket;
+pub mod cursor;
 mod order;
 mod scan;
 mod segment;
 #[cfg(test)]
 mod tests;
 
+use std::marker::PhantomData;
+use std::ops::Deref;
 use std::ptr::NonNull;
 
 pub use bucket::prefetch;
@@ -73,18 +78,18 @@ use segment::{Gathered, Place, Segment, SegmentMut, Word, next_size, size_for};
 /// the top 48 bits of a hash count; more segments than this addresses would not fit memory.
 const MAX_SKIP: u32 = 32;
 
-/// The directory doubles only while it has at most this many words per segment, or per entry. Good hashes never
-/// come near. Entries that come in the order of their hashes, out of another table for instance, are dense where
-/// they have arrived and leave the rest empty: that wants early the depth that the table will have in the
-/// end. Equal hashes end in an overflow list instead of a huge directory.
+/// The directory doubles only while it has at most this many words per segment, or per entry. Good
+/// hashes never come near. Entries that arrive in the order of their hashes, for instance from
+/// another table, are dense at the beginning and leave the rest empty: they need the final depth of
+/// the table early. Equal hashes end in an overflow list instead of a huge directory.
 const MAX_WORDS_PER_SEGMENT: usize = 8;
 
 /// Two buddies merge when together they have at most this many entries: 0.6 of the largest segment,
 /// while a split leaves about 0.85 of it, so splits and merges do not alternate.
 const MERGE_ENTRIES: usize = segment::MAX_BUCKETS * bucket::SLOTS * 6 / 10;
 
-/// How many entries ahead a split prefetches what it will hash: enough to cover a memory access with
-/// the hashing of the entries between.
+/// How many entries ahead a split prefetches what it will hash: enough to cover a memory access
+/// with the hashing of the entries between.
 const SPLIT_LOOKAHEAD: usize = 16;
 
 /// A small entry ends in its second cache line as often as not.
@@ -138,14 +143,15 @@ pub struct Table {
     depth: u32,
 }
 
-// SAFETY: the table owns its segments exclusively and never dereferences entries; whoever does must
-// make sure that the thread may, as with any address.
+// SAFETY: the table owns its segments alone and never dereferences entries. Reading one through its
+// address takes an unsafe block of the caller's.
 unsafe impl Send for Table {}
-// SAFETY: as above; methods taking &self only read.
+// SAFETY: methods taking &self only read the segments, and never the entries.
 unsafe impl Sync for Table {}
 
 impl Table {
-    /// An empty table for hashes whose top `prefix_bits` (at most 16) are all equal. Allocates nothing.
+    /// An empty table for hashes whose top `prefix_bits` (at most 16) are all equal. Allocates
+    /// nothing.
     pub const fn new(prefix_bits: u32) -> Table {
         assert!(prefix_bits <= 16);
         Table {
@@ -187,14 +193,15 @@ impl Table {
         }
     }
 
-    /// Starts bringing the entries that `hash` may mean into the cache (their first two lines: header and
-    /// key, and the beginning of an inline value). Reads the bucket, so [`Table::prefetch_bucket`] should have been called some time before.
+    /// Starts bringing the entries that `hash` may mean into the cache (their first two lines:
+    /// header and key, and the beginning of an inline value). Reads the bucket, so
+    /// [`Table::prefetch_bucket`] should have been called some time before.
     #[inline]
     pub fn prefetch_entry(&self, hash: u64) {
         let Some((_, word)) = self.locate(hash) else {
             return;
         };
-        let segment = self.view(word);
+        let segment = word.view();
         let tag = word.tag(hash);
         let home = home_of(tag, segment.buckets.len());
         let bucket = &segment.buckets[home];
@@ -217,8 +224,8 @@ impl Table {
         }
     }
 
-    /// The entry with this hash for which `eq` holds. `eq` is asked for entries whose hash agrees in
-    /// its leading bits, so it must compare keys.
+    /// The entry with this hash for which `eq` holds. `eq` gets entries whose hash agrees in its
+    /// leading bits, so it must compare keys.
     #[inline]
     pub fn find(&self, hash: u64, mut eq: impl FnMut(NonNull<u8>) -> bool) -> Option<Slot> {
         self.search(hash, |slot| eq(slot.entry))
@@ -238,7 +245,7 @@ impl Table {
     #[inline(always)]
     fn search(&self, hash: u64, mut wanted: impl FnMut(Slot) -> bool) -> Option<Slot> {
         let (index, word) = self.locate(hash)?;
-        let segment = self.view(word);
+        let segment = word.view();
         let tag = word.tag(hash);
         let home = home_of(tag, segment.buckets.len());
         let found = search_bucket(segment, home, tag, index, &mut wanted);
@@ -267,19 +274,20 @@ impl Table {
         slot.entry
     }
 
-    /// Puts `ptr`, an entry with the same hash, in the place of the entry at `slot`, which is returned.
+    /// Puts `ptr`, an entry with the same hash, in the place of the entry at `slot`, which is
+    /// returned.
     ///
     /// # Panics
     /// When `ptr` is not 8-aligned or `slot` is stale.
     pub fn replace(&mut self, slot: Slot, ptr: NonNull<u8>) -> NonNull<u8> {
         assert!(bucket::is_packable(ptr), "entries must be 8-aligned");
-        let (_, word, tag) = self.check(slot);
-        self.view_mut(word)
+        let (first, tag) = self.check(slot);
+        self.segment_mut(first)
             .replace(slot.place, Packed::new(tag, ptr));
         slot.entry
     }
 
-    /// Adds an entry, which the caller knows to be absent.
+    /// Adds an entry. It is not in the table yet.
     ///
     /// # Panics
     /// When `ptr` is not 8-aligned.
@@ -296,22 +304,22 @@ impl Table {
             let Some((index, word)) = self.locate(hash) else {
                 unreachable!("the directory has a word for every hash")
             };
-            let first = self.first_of(index, word);
+            let first = self.first_of(index, *word);
             let word = self.directory[first];
             if word.is_crowded() && self.grow(first, hasher) {
                 continue;
             }
             let packed = Packed::new(word.tag(hash), ptr);
-            if self.view_mut(word).place(packed) {
+            if self.segment_mut(first).place(packed) {
                 self.directory[first].add_len(false);
                 break;
             }
             let has_grown = match word.is_half_full() {
                 true => self.grow(first, hasher),
-                false => self.is_one_sided(word, hasher) && self.split(first, hasher),
+                false => self.is_one_sided(first, hasher) && self.split(first, hasher),
             };
             if !has_grown {
-                self.view_mut(word).push_overflow(packed);
+                self.segment_mut(first).push_overflow(packed);
                 break;
             }
         }
@@ -320,16 +328,16 @@ impl Table {
 
     /// Removes and returns the entry at `slot`; gives memory back when a segment becomes sparse.
     ///
-    /// `hasher` is not asked at present: a merge derives tags from tags. It is part of the contract
-    /// because a layout with other tags would need it.
+    /// The present layout does not use `hasher`: a merge derives tags from tags. It is part of the
+    /// contract because a layout with other tags would need it.
     ///
     /// # Panics
     /// When `slot` is stale.
     pub fn remove(&mut self, slot: Slot, hasher: &impl HashOf) -> NonNull<u8> {
         let _ = hasher;
-        let (first, word, _) = self.check(slot);
+        let (first, _) = self.check(slot);
         self.len -= 1;
-        if !self.view_mut(word).take(slot.place) {
+        if !self.segment_mut(first).take(slot.place) {
             self.directory[first].add_len(true);
         }
         if self.len == 0 {
@@ -348,8 +356,8 @@ impl Table {
         let mut index = 0;
         while let Some(&word) = words.get(index) {
             index += span(depth, word.skip() - prefix_bits);
-            // SAFETY: the directory was taken, so no other copy of the word is reachable; stepping by
-            // the span meets each segment once.
+            // SAFETY: the directory was taken, so no other copy of the word is reachable; stepping
+            // by the span meets each segment once.
             unsafe { word.free() };
         }
         self.depth = 0;
@@ -367,33 +375,40 @@ impl Table {
 
     /// The directory index and word for a hash; none while the table is empty.
     #[inline(always)]
-    fn locate(&self, hash: u64) -> Option<(usize, Word)> {
+    fn locate(&self, hash: u64) -> Option<(usize, Listed<'_>)> {
         // Two shifts, because a shift by 64 (depth 0) would not be zero.
         let index = hash.wrapping_shl(self.prefix_bits) >> 1;
         let index = index.wrapping_shr(63u32.wrapping_sub(self.depth)) as usize;
-        self.directory.get(index).map(|word| (index, *word))
+        self.word(index).map(|word| (index, word))
     }
 
+    /// The word at a directory index.
     #[inline(always)]
-    fn view(&self, word: Word) -> Segment<'_> {
-        // SAFETY: words in use are those of the directory, whose segments live as long as they stand
-        // there; both change only through &mut self.
-        unsafe { word.view() }
+    fn word(&self, index: usize) -> Option<Listed<'_>> {
+        self.directory.get(index).map(|word| Listed {
+            word: *word,
+            table: PhantomData,
+        })
     }
 
+    /// The segment of a directory index, for change.
     #[inline(always)]
-    fn view_mut(&mut self, word: Word) -> SegmentMut<'_> {
-        // SAFETY: as for `view`, and &mut self keeps other views away.
-        unsafe { word.view_mut() }
+    fn segment_mut(&mut self, index: usize) -> SegmentMut<'_> {
+        // SAFETY: every segment in the directory is live: `install` and `insert` put new ones
+        // there, and `retire` and `clear` free those that it has no more. &mut self excludes other
+        // views.
+        unsafe { self.directory[index].view_mut() }
     }
 
-    /// First directory index, word and tag of a slot; panics when the slot is stale.
-    fn check(&self, slot: Slot) -> (usize, Word, u16) {
+    /// First directory index and tag of a slot; panics when the slot is stale.
+    fn check(&self, slot: Slot) -> (usize, u16) {
         let index = slot.directory as usize;
-        let word = self.directory[index];
-        let packed = self.view(word).at(slot.place);
+        let Some(word) = self.word(index) else {
+            unreachable!("stale slot")
+        };
+        let packed = word.view().at(slot.place);
         assert!(packed.entry() == Some(slot.entry), "stale slot");
-        (self.first_of(index, word), word, packed.tag())
+        (self.first_of(index, *word), packed.tag())
     }
 
     /// The first of the directory indexes that name this segment.
@@ -414,12 +429,28 @@ impl Table {
         self.account(word);
     }
 
-    /// Frees a segment whose directory places have been given to others.
-    fn retire(&mut self, word: Word) {
+    /// Frees a segment.
+    ///
+    /// # Safety
+    /// Its directory places have been given to others, and no copy of the word is used again.
+    unsafe fn retire(&mut self, word: Word) {
         self.segments -= 1;
         self.lines -= word.buckets() + 1;
-        // SAFETY: no directory place names it any more, and &mut self excludes views.
+        // SAFETY: the segment was in the directory until now, hence live, and &mut self excludes
+        // views.
         unsafe { word.free() };
+    }
+
+    /// The words of all entries of a segment.
+    fn gather(&self, index: usize) -> Gathered {
+        self.word(index)
+            .map_or_else(Gathered::new, |word| word.view().gather())
+    }
+
+    /// Number of entries in the overflow list of a segment.
+    fn overflow_len(&self, index: usize) -> usize {
+        self.word(index)
+            .map_or(0, |word| word.view().overflow_len())
     }
 
     /// Words that the directory may have.
@@ -427,11 +458,15 @@ impl Table {
         MAX_WORDS_PER_SEGMENT.saturating_mul(self.segments.max(self.len))
     }
 
-    /// Whether nearly all entries of a segment without room for one more are in one half of its range, so that a
-    /// split gets nearer to where they can be told apart. When the tags tell none apart, two real hashes must
-    /// say that a directory that is allowed will. Looked at now and then only, because it reads the whole segment.
-    fn is_one_sided(&self, word: Word, hasher: &impl HashOf) -> bool {
-        let segment = self.view(word);
+    /// Whether nearly all entries of a full segment are in one half of its range, so that a split
+    /// gets nearer to the bits that distinguish them. When all tags are equal, two real hashes must
+    /// differ within the depth that the directory may have. Checked only at every eighth entry of
+    /// the overflow list, because it reads the whole segment.
+    fn is_one_sided(&self, index: usize, hasher: &impl HashOf) -> bool {
+        let Some(word) = self.word(index) else {
+            return false;
+        };
+        let segment = word.view();
         if !segment.overflow_len().is_multiple_of(bucket::SLOTS) {
             return false;
         }
@@ -472,9 +507,10 @@ impl Table {
     /// Builds a segment anew, with at least so many buckets. Entries are not read.
     fn rebuild(&mut self, first: usize, at_least: usize) {
         let old = self.directory[first];
-        let words = self.view(old).gather();
+        let words = self.gather(first);
         self.install(first, Word::build(&words, old.skip(), at_least));
-        self.retire(old);
+        // SAFETY: the new segment has all places of the old one, and `old` is not used again.
+        unsafe { self.retire(old) };
     }
 
     /// Parts a segment in two by the next hash bit. False when the directory may not grow for that.
@@ -491,7 +527,7 @@ impl Table {
             self.double_directory();
             first *= 2;
         }
-        let words = self.view(old).gather();
+        let words = self.gather(first);
         let mut halves = [Gathered::new(), Gathered::new()];
         for (i, packed) in words.iter().enumerate() {
             if let Some(ahead) = words.get(i + SPLIT_LOOKAHEAD).and_then(|word| word.entry()) {
@@ -506,7 +542,8 @@ impl Table {
         let [low, high] = halves.map(|half| Word::build(&half, skip, 1));
         self.install(first, low);
         self.install(first + span(self.depth, skip - self.prefix_bits), high);
-        self.retire(old);
+        // SAFETY: the two halves have all places of the old segment, and `old` is not used again.
+        unsafe { self.retire(old) };
         if skip - self.prefix_bits == self.depth {
             self.deepest += 2;
         }
@@ -515,11 +552,11 @@ impl Table {
 
     /// After a removal left a segment sparse: merges it with its buddy or gives it fewer buckets.
     fn shrink(&mut self, first: usize) {
-        let word = self.directory[first];
         if self.merge(first) {
             return;
         }
-        let entries = word.len() + self.view(word).overflow_len();
+        let word = self.directory[first];
+        let entries = word.len() + self.overflow_len(first);
         let wanted = size_for(entries);
         if wanted < word.buckets() {
             self.rebuild(first, wanted);
@@ -539,18 +576,21 @@ impl Table {
         let pair = [self.directory[low], self.directory[low + width]];
         if pair[0].skip() != pair[1].skip()
             || pair[0].len() + pair[1].len() > MERGE_ENTRIES
-            || pair.iter().any(|word| self.view(*word).overflow_len() > 0)
+            || self.overflow_len(low) + self.overflow_len(low + width) > 0
         {
             return false;
         }
         let mut words = Gathered::new();
-        for (side, word) in pair.iter().enumerate() {
+        for (side, index) in [low, low + width].into_iter().enumerate() {
             let side = (side as u16) << 15;
-            let half = self.view(*word).gather();
+            let half = self.gather(index);
             words.extend(half.iter().map(|w| w.with_tag(w.tag() >> 1 | side)));
         }
         self.install(low, Word::build(&words, word.skip() - 1, 1));
-        pair.iter().for_each(|word| self.retire(*word));
+        for word in pair {
+            // SAFETY: the joint segment has all places of both, and their words are not used again.
+            unsafe { self.retire(word) };
+        }
         if depth == self.depth {
             self.deepest -= 2;
             self.halve_directory();
@@ -584,6 +624,33 @@ impl Table {
 impl Drop for Table {
     fn drop(&mut self) {
         self.clear();
+    }
+}
+
+/// A word of a table's directory, borrowed with the table. The directory has only live segments,
+/// and both change only through `&mut Table`: so the segment is live and unchanged during `'t`.
+#[derive(Clone, Copy)]
+struct Listed<'t> {
+    word: Word,
+    table: PhantomData<&'t Table>,
+}
+
+impl<'t> Listed<'t> {
+    /// The segment, for reading.
+    #[inline(always)]
+    fn view(self) -> Segment<'t> {
+        // SAFETY: the segment is live and unchanged during 't, because only `Table::word` makes
+        // values of this type, from words of the directory.
+        unsafe { self.word.view() }
+    }
+}
+
+impl Deref for Listed<'_> {
+    type Target = Word;
+
+    #[inline(always)]
+    fn deref(&self) -> &Word {
+        &self.word
     }
 }
 

@@ -1,5 +1,5 @@
-//! What two tables have from being in the same order: entries of one are found in the other by what its
-//! slots tell of their hashes, without reading or hashing an entry; and a copy that is placed like the
+//! Operations on two tables in the same order: finding the entries of one in the other by the hash
+//! bits in its slots, without reading or hashing an entry; and a copy with the places of the
 //! original.
 
 use std::ops::ControlFlow;
@@ -10,16 +10,17 @@ use super::segment::{Segment, Word};
 use super::{Table, span};
 
 /// Bits of a tag.
-const TAG_BITS: u32 = 16;
+pub(super) const TAG_BITS: u32 = 16;
 
-/// A slot tells the bits of a hash that its segment skips and those of the tag. When the other table has a
-/// segment that is so many levels deeper, it takes hashing to find an entry there.
+/// A slot has the bits of a hash that its segment skips and those of the tag. When the other
+/// table has a segment that is so many levels deeper, it takes hashing to find an entry there.
 const DEEPER_MAX: u32 = 4;
 
-/// Entries in the overflow list of a segment that are too many. Evenly spread hashes leave it empty.
+/// Entries in the overflow list of a segment that are too many. Evenly spread hashes leave it
+/// empty.
 const SKEWED_OVERFLOW: usize = 32;
 
-/// What a table has under a hash that is known as far as slots tell it.
+/// What a table has under a hash of which a slot gives the leading bits.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Found {
     /// No entry.
@@ -31,21 +32,22 @@ pub(crate) enum Found {
 }
 
 impl Table {
-    /// Whether hashes around this one are so close to each other that lookups become slow. So it is when they
-    /// were added in their order, or when all begin with the same bits.
+    /// Whether hashes around this one are so close to each other that lookups become slow. So it is
+    /// when they were added in their order, or when all begin with the same bits.
     pub(crate) fn is_skewed(&self, hash: u64) -> bool {
         let located = self.locate(hash);
-        located.is_some_and(|(_, word)| self.view(word).overflow_len() >= SKEWED_OVERFLOW)
+        located.is_some_and(|(_, word)| word.view().overflow_len() >= SKEWED_OVERFLOW)
     }
 
-    /// A table of other entries under the same hashes: `copy` is given each entry and returns the other.
+    /// A table of other entries under the same hashes: `copy` is given each entry and returns the
+    /// other.
     pub(crate) fn duplicate(&self, mut copy: impl FnMut(NonNull<u8>) -> NonNull<u8>) -> Table {
         let mut table = Table::new(self.prefix_bits);
         table.depth = self.depth;
         table.directory.reserve_exact(self.directory.len());
         // While words are missing the table would not be well-formed, but it can be dropped.
-        while let Some(&word) = self.directory.get(table.directory.len()) {
-            let mut words = self.view(word).gather();
+        while let Some(word) = self.word(table.directory.len()) {
+            let mut words = word.view().gather();
             for packed in &mut words {
                 if let Some(entry) = packed.entry() {
                     *packed = Packed::new(packed.tag(), copy(entry));
@@ -62,8 +64,8 @@ impl Table {
         table
     }
 
-    /// Visits all entries, each with what `other` has under its hash, in the order of their segments. Only for
-    /// tables without a prefix.
+    /// Visits all entries, each with what `other` has under its hash, in the order of their
+    /// segments. Only for tables without a prefix.
     pub(crate) fn join(
         &self,
         other: &Table,
@@ -71,18 +73,18 @@ impl Table {
     ) -> ControlFlow<()> {
         debug_assert!(self.prefix_bits == 0 && other.prefix_bits == 0);
         let mut index = 0;
-        while let Some(&word) = self.directory.get(index) {
+        while let Some(word) = self.word(index) {
             // Two shifts, because a shift by 64 (depth 0) would not be zero.
             let hash = (index as u64) << (63 - self.depth) << 1;
             index += span(self.depth, word.skip());
-            let mine = self.view(word);
+            let mine = word.view();
             let known = word.skip() + TAG_BITS;
             let hash_of = |packed: Packed| hash | u64::from(packed.tag()) << (64 - known);
             match other.locate(hash) {
                 None => meet_all(mine, |_| Found::Nothing, &mut visit)?,
                 // All hashes of this segment lie in one segment of the other table.
                 Some((_, theirs)) if theirs.skip() <= word.skip() => {
-                    let segment = other.view(theirs);
+                    let segment = theirs.view();
                     let meet = |packed| first_in(segment, theirs.tag(hash_of(packed)));
                     meet_all(mine, meet, &mut visit)?;
                 }
@@ -100,7 +102,7 @@ impl Table {
         let Some((_, word)) = self.locate(hash) else {
             return Found::Nothing;
         };
-        let segment = self.view(word);
+        let segment = word.view();
         let tag = word.tag(hash);
         let unknown = (word.skip() + TAG_BITS).saturating_sub(known);
         if unknown == 0 {

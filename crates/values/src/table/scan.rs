@@ -38,51 +38,52 @@ pub struct Stats {
 }
 
 impl Table {
-    /// Visits one home bucket's worth of entries from hash position `cursor` on and returns the
-    /// position after them, 0 at the end of the table. The first cursor is the table's prefix
-    /// followed by zero bits; all cursors carry that prefix. Guarantees: see the module.
+    /// Visits the entries of one home bucket from hash position `position` on and returns the
+    /// position after them, 0 at the end of the table. The first position is the table's prefix
+    /// followed by zero bits; all positions carry that prefix. Guarantees: see the module.
     ///
-    /// Returned cursors have their low 16 bits clear. `hasher` is asked only when the table merged
-    /// since the cursor was made, for the few entries whose tag agrees with it.
+    /// Returned positions have their lower 16 bits clear, which [`cursor`](super::cursor) relies
+    /// on. The scan hashes entries only when the table merged after the call that returned
+    /// `position`: the few entries whose tag is that of the position.
     pub fn scan(
         &self,
-        cursor: u64,
+        position: u64,
         hasher: &impl HashOf,
         mut visit: impl FnMut(NonNull<u8>),
     ) -> u64 {
-        let Some((_, word)) = self.locate(cursor) else {
+        let Some((_, word)) = self.locate(position) else {
             return 0;
         };
-        let segment = self.view(word);
-        let tag = word.tag(cursor);
+        let segment = word.view();
+        let tag = word.tag(position);
         let home = home_of(tag, segment.buckets.len());
-        // Below the tag the cursor may have bits that stored tags do not tell.
-        let finer = cursor << word.skip() << 16 != 0;
+        // Below the tag the position may have bits that stored tags lack.
+        let finer = position << word.skip() << 16 != 0;
         for packed in segment.words_of_home(home) {
             let Some(entry) = packed.entry() else {
                 continue;
             };
             let due = packed.tag() > tag
-                || packed.tag() == tag && (!finer || hasher.hash(entry) >= cursor);
+                || packed.tag() == tag && (!finer || hasher.hash(entry) >= position);
             if due {
                 visit(entry);
             }
         }
-        self.position_after(cursor, word, home)
+        self.position_after(position, *word, home)
     }
 
-    /// The first hash position after a home bucket of the segment that `cursor` lies in; 0 when that
-    /// is beyond the table.
-    fn position_after(&self, cursor: u64, word: Word, home: usize) -> u64 {
+    /// The first hash position after a home bucket of the segment that `position` lies in; 0 when
+    /// that is beyond the table.
+    fn position_after(&self, position: u64, word: Word, home: usize) -> u64 {
         let skip = word.skip();
         let kept = u64::MAX.checked_shl(64 - skip).unwrap_or(0);
         // The smallest tag with tag * buckets >> 16 > home; 65,536 after the last bucket.
         let next_tag = ((home as u64 + 1) << 16).div_ceil(word.buckets() as u64);
-        let Some(next) = (cursor & kept).checked_add(next_tag << (48 - skip)) else {
+        let Some(next) = (position & kept).checked_add(next_tag << (48 - skip)) else {
             return 0;
         };
         let prefix = u64::MAX.checked_shl(64 - self.prefix_bits).unwrap_or(0);
-        if (next ^ cursor) & prefix != 0 {
+        if (next ^ position) & prefix != 0 {
             0
         } else {
             next
@@ -96,21 +97,21 @@ impl Table {
         for _ in 0..RANDOM_TRIES {
             let bits = rng();
             let index = (bits.checked_shr(64 - self.depth)).unwrap_or(0) as usize;
-            let word = *self.directory.get(index)?;
+            let word = self.word(index)?;
             start = index;
             // A shallow segment stands in several words: only the first counts, so that each slot
             // is as likely as any other.
-            if self.first_of(index, word) != index {
+            if self.first_of(index, *word) != index {
                 continue;
             }
-            // One draw over the places of the largest segment; a single segment knows its own size.
+            // One draw over the places of the largest segment; a single segment has its own size.
             let lines = if self.depth == 0 {
                 word.buckets() + 1
             } else {
                 64
             };
             let place = (bits as u32 as u64 * (lines * bucket::SLOTS) as u64) >> 32;
-            if let Some(slot) = self.slot_at(index, self.view(word), place as usize) {
+            if let Some(slot) = self.slot_at(index, word.view(), place as usize) {
                 return Some(slot);
             }
         }
@@ -130,7 +131,7 @@ impl Table {
         (0..count)
             .map(|step| (start + step) % count)
             .find_map(|index| {
-                let segment = self.view(self.directory[index]);
+                let segment = self.word(index)?.view();
                 let places = (segment.buckets.len() + 1) * bucket::SLOTS;
                 let from = (bits % places as u64) as usize;
                 (0..places)
@@ -142,9 +143,9 @@ impl Table {
             })
     }
 
-    /// Visits up to `count` different entries of consecutive buckets, beginning at a random one: cheap
-    /// on the cache, and random enough to choose victims for eviction. Stashed entries come with
-    /// the last bucket of their segment.
+    /// Visits up to `count` different entries of consecutive buckets, beginning at a random one:
+    /// cheap on the cache, and random enough to choose victims for eviction. Stashed entries come
+    /// with the last bucket of their segment.
     pub fn sample(
         &self,
         rng: &mut impl FnMut() -> u64,
@@ -156,7 +157,7 @@ impl Table {
             return;
         };
         let mut left = count.min(self.len);
-        let start = self.first_of(index, word);
+        let start = self.first_of(index, *word);
         let offset = home_of(word.tag(bits >> self.prefix_bits), word.buckets());
         let mut take = |segment: Segment<'_>, buckets: std::ops::Range<usize>| {
             let last = buckets.end == segment.buckets.len();
@@ -178,14 +179,18 @@ impl Table {
         let mut index = start;
         let mut range = offset..word.buckets();
         loop {
-            let word = self.directory[index];
-            if !take(self.view(word), range) {
+            let Some(word) = self.word(index) else {
+                return;
+            };
+            if !take(word.view(), range) {
                 return;
             }
             index += span(self.depth, word.skip() - self.prefix_bits);
             index %= self.directory.len();
             if index == start {
-                take(self.view(self.directory[start]), 0..offset);
+                if let Some(word) = self.word(start) {
+                    take(word.view(), 0..offset);
+                }
                 return;
             }
             range = 0..self.directory[index].buckets();
@@ -202,9 +207,9 @@ impl Table {
     fn segments(&self) -> impl Iterator<Item = Segment<'_>> {
         let mut index = 0;
         std::iter::from_fn(move || {
-            let word = *self.directory.get(index)?;
+            let word = self.word(index)?;
             index += span(self.depth, word.skip() - self.prefix_bits);
-            Some(self.view(word))
+            Some(word.view())
         })
     }
 
@@ -246,8 +251,8 @@ impl Table {
         );
         let (mut index, mut entries, mut segments, mut lines, mut deepest) = (0, 0, 0, 0, 0);
         while index < self.directory.len() {
-            let word = self.directory[index];
-            let segment = self.view(word);
+            let word = self.word(index).unwrap();
+            let segment = word.view();
             let width = span(self.depth, word.skip() - self.prefix_bits);
             for other in &self.directory[index..index + width] {
                 assert_eq!(other.bucket_address(0), word.bucket_address(0));
@@ -261,7 +266,7 @@ impl Table {
             for packed in segment.words() {
                 let hash = hasher.hash(packed.entry().unwrap());
                 let (at, _) = self.locate(hash).unwrap();
-                assert_eq!(self.first_of(at, word), index);
+                assert_eq!(self.first_of(at, *word), index);
                 assert_eq!(word.tag(hash), packed.tag());
             }
             Self::check_flags(segment);

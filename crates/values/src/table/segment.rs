@@ -36,8 +36,8 @@ pub(super) const MAX_BUCKETS: usize = 63;
 const MAX_ENTRIES: usize = MAX_BUCKETS * SLOTS + STASH_SLOTS;
 
 /// How many buckets after a full neighbour an insert may look at for a free slot, shifting the
-/// entries between by one bucket each. Measured at sizes up to 1 M, average fill and displaced share:
-/// 0: 0.73, 4 %; 1: 0.78, 7 %; 2: 0.80, 10 %; 4: 0.83, 14 %; 8: 0.83, 17 %.
+/// entries between by one bucket each. Measured at sizes up to 1 M, average fill and displaced
+/// share: 0: 0.73, 4 %; 1: 0.78, 7 %; 2: 0.80, 10 %; 4: 0.83, 14 %; 8: 0.83, 17 %.
 const SHIFT_REACH: usize = 2;
 
 const LINE: usize = 64;
@@ -147,7 +147,8 @@ impl Word {
     /// The segment is live, and neither this nor another copy of the word is used afterwards.
     pub(super) unsafe fn free(self) {
         let header = self.header();
-        // SAFETY: made by `allocate` with the same bucket count; live and unshared as promised.
+        // SAFETY: `allocate` made the segment with this bucket count; it is live, and no other copy
+        // of the word is used again.
         unsafe {
             header.drop_in_place();
             dealloc(header.cast(), Word::layout(self.buckets()));
@@ -177,7 +178,8 @@ impl Word {
     #[inline(always)]
     pub(super) unsafe fn view_mut<'a>(self) -> SegmentMut<'a> {
         let header = self.header();
-        // SAFETY: as for `view`; header and buckets do not overlap.
+        // SAFETY: `allocate` made a header line followed by `buckets()` bucket lines, which do not
+        // overlap.
         unsafe {
             SegmentMut {
                 buckets: std::slice::from_raw_parts_mut(
@@ -195,7 +197,7 @@ impl Word {
         let mut buckets = at_least.max(size_for(entries.len()));
         loop {
             let mut word = Word::allocate(buckets, skip);
-            // SAFETY: just allocated and known to nobody else.
+            // SAFETY: just allocated, and there is no copy of the word.
             let mut segment = unsafe { word.view_mut() };
             let left = segment.fill(entries);
             let placed = entries.len() - left.len();
@@ -219,7 +221,8 @@ impl Word {
     /// Whether the segment is so full that the next insert should grow it first.
     #[inline(always)]
     pub(super) fn is_crowded(self) -> bool {
-        // 15/16: reached only when the entries happen to spread well; usually the stash fills first.
+        // 15/16: reached only when the entries happen to spread well; usually the stash fills
+        // first.
         let slots = self.buckets() * SLOTS;
         self.len() >= slots - slots / 16
     }
@@ -364,8 +367,8 @@ impl<'a> Segment<'a> {
 
     /// Every word that holds an entry, buckets in order first.
     pub(super) fn gather(self) -> Gathered {
-        // Each word is written, and counted if it holds an entry: no branch to mispredict. The place
-        // after the last possible entry takes what an empty word writes.
+        // Each word is written, and counted if it holds an entry: no branch to mispredict. The
+        // place after the last possible entry takes what an empty word writes.
         let mut words = [Packed::EMPTY; MAX_ENTRIES + 1];
         let mut len = 0;
         for bucket in self.buckets {
@@ -497,8 +500,8 @@ impl SegmentMut<'_> {
         self.buckets[home].raise(STASH);
     }
 
-    /// Fills an empty segment. Returns what found no room. Homes go first, so that displaced entries
-    /// do not displace others in turn.
+    /// Fills an empty segment. Returns what found no room. Homes go first, so that displaced
+    /// entries do not displace others in turn.
     fn fill(&mut self, entries: &[Packed]) -> SmallVec<[Packed; 64]> {
         let mut filled = [0u8; MAX_BUCKETS + 2];
         let mut displaced: SmallVec<[Packed; 64]> = SmallVec::new();

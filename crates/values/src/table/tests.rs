@@ -170,7 +170,10 @@ impl Checked {
         let next = self
             .table
             .scan(cursor, &Stored, |ptr| seen.push(item(ptr).key));
-        assert!(next == 0 || next > cursor && next & 0xffff == 0);
+        assert!(next == 0 || next > cursor);
+        let shown = cursor::from_position(next);
+        assert!(shown < 1 << 48 && (shown == 0) == (next == 0));
+        assert_eq!(cursor::to_position(shown), Some(next));
         let mut visited = seen[from..].to_vec();
         let due = self.order.range((cursor, 0)..);
         let due = due.take_while(|(hash, _)| next == 0 || *hash < next);
@@ -456,7 +459,7 @@ fn a_scan_from_any_cursor_keeps_the_contract() {
 
 #[test]
 fn a_cursor_made_before_merges_is_exact_after_them() {
-    // Cursors of a deep table carry bits that the tags of a merged one do not tell. Groups of eight
+    // Positions of a deep table have bits that the tags of a merged one lack. Groups of eight
     // keys agree in their first 17 bits, so there are cursors between entries with equal tags.
     let hash = |key| mix(key / 8) >> 47 << 47 | mix(key) >> 17;
     let mut checked = Checked::new(0, hash);
@@ -473,6 +476,66 @@ fn a_cursor_made_before_merges_is_exact_after_them() {
     for cursor in cursors {
         checked.scan_step(cursor, &mut Vec::new());
     }
+}
+
+#[test]
+fn hashes_that_a_cursor_cannot_part_are_visited_together() {
+    // Groups of 100 keys differ only in the lower 16 bits of their hashes, below all cursors.
+    const GROUP: u64 = 100;
+    let hash = |key: u64| (mix(key / GROUP) >> 16 << 16) | (key % GROUP * 0x28f);
+    for prefix_bits in [0, 3, 16] {
+        let mut checked = Checked::new(prefix_bits, hash);
+        let groups = 200 / SCALE as u64;
+        for count in [1, groups / 10, groups] {
+            checked.insert_all(0..count * GROUP);
+            let (mut position, mut calls) = (checked.prefix(), 0);
+            let mut seen = Vec::new();
+            loop {
+                let before = seen.len();
+                position = checked.scan_step(position, &mut seen);
+                // Equal prefixes shift the hashes right: lower bits may count then.
+                assert!(prefix_bits > 0 || ((seen.len() - before) as u64).is_multiple_of(GROUP));
+                calls += 1;
+                if position == 0 {
+                    break;
+                }
+            }
+            assert_eq!(seen.len(), checked.model.len());
+            assert!(calls <= checked.table.buckets());
+        }
+    }
+}
+
+#[test]
+fn cursors_of_clients_end() {
+    let checked = filled(3000 / SCALE as u64);
+    let (mut rng, mut limits) = (rng(5), vec![0, 1, u64::MAX]);
+    for bit in [16, 47, 48, 52, 53, 63] {
+        limits.extend([(1 << bit) - 1, 1 << bit, (1 << bit) + 1]);
+    }
+    limits.extend((0..100 / SCALE).map(|_| rng()));
+    limits.extend((0..100 / SCALE).map(|_| rng() >> 16));
+    for first in limits {
+        let (mut shown, mut calls, mut seen) = (first, 0, Vec::new());
+        while let Some(position) = cursor::to_position(shown) {
+            shown = cursor::from_position(checked.scan_step(position, &mut seen));
+            calls += 1;
+            if shown == 0 {
+                break;
+            }
+        }
+        assert!(calls <= checked.table.buckets());
+        assert_eq!(calls == 0, first >= 1 << 48);
+        let due = checked.order.iter();
+        let due = due.filter(|(hash, _)| calls > 0 && *hash >= first << 16);
+        assert_eq!(seen.len(), due.count());
+    }
+}
+
+#[test]
+#[should_panic(expected = "not a scan's position")]
+fn a_cursor_is_not_made_from_any_hash() {
+    cursor::from_position(0x1_8000);
 }
 
 #[test]

@@ -8,8 +8,8 @@ use crate::listpack::Listpack;
 use crate::{Element, Thresholds};
 use std::fmt;
 
-/// Gathers members with scores and makes a sorted set of them at once: members are only looked up by name
-/// until all are there, then sorted, and the tree is built from its leaves.
+/// Gathers members with scores and makes a sorted set of them at once: members are only looked up
+/// by name until all are there, then sorted, and the tree is built from its leaves.
 pub struct SortedSetBuilder {
     members: Members,
     /// The longest member, in bytes.

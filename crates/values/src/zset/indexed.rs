@@ -7,7 +7,7 @@ use super::tree::{Bound, Entries, Tree};
 use crate::Element;
 use crate::deadlines::Deadlines;
 use crate::hash_seed::{Ahead, hash_of};
-use crate::table::{HashOf, Slot, Table, prefetch};
+use crate::table::{HashOf, Slot, Table, cursor, prefetch};
 use smallvec::SmallVec;
 use std::ops::Range;
 use std::ptr::NonNull;
@@ -15,10 +15,11 @@ use std::ptr::NonNull;
 /// Blocks that are fetched ahead when all are read.
 const LOOKAHEAD: usize = 16;
 
-/// Table and tree over the same members, whose blocks this owns.
+/// Table and tree over the same members. This struct owns their blocks.
 ///
-/// Invariant: every pointer in the table is a live block, and the tree has the same blocks, each under the
-/// key of the score in it; `deadlines` has those with a deadline, and is none when there are none.
+/// Invariant: every pointer in the table is a live block, and the tree has the same blocks, each
+/// under the key of the score in it; `deadlines` has those with a deadline, and is none when there
+/// are none.
 pub(super) struct Indexed {
     table: Table,
     tree: Tree,
@@ -29,7 +30,7 @@ pub(super) struct Indexed {
 
 // SAFETY: blocks are owned by this alone, and shared borrows only read.
 unsafe impl Send for Indexed {}
-// SAFETY: as above.
+// SAFETY: methods taking &self only read the blocks.
 unsafe impl Sync for Indexed {}
 
 /// Hashes the member in a block.
@@ -37,7 +38,8 @@ struct ByText;
 
 impl HashOf for ByText {
     fn hash(&self, block: NonNull<u8>) -> u64 {
-        // SAFETY: the tables it is used with have live blocks of members only.
+        // SAFETY: the tables with this hasher hold blocks of members only, and a member leaves its
+        // table before it is freed. The borrow of the text ends here.
         hash_of(unsafe { Member::from_ptr(block).text() })
     }
 }
@@ -50,10 +52,13 @@ pub(super) struct Members {
 
 /// The slot of a member.
 fn find(table: &Table, hash: u64, text: &[u8]) -> Option<(Slot, Member)> {
-    // SAFETY: all pointers in the table are live blocks of members.
-    let same = |block| unsafe { Member::from_ptr(block).text() } == text;
+    // SAFETY: both tables of this module hold blocks of members only, and a member leaves its table
+    // before it is freed.
+    let member_at = |block| unsafe { Member::from_ptr(block) };
+    // SAFETY: the member is live, and the borrow of its text ends with the comparison.
+    let same = |block| unsafe { member_at(block).text() } == text;
     let slot = table.find(hash, same)?;
-    Some((slot, Member::from_ptr(table.get(slot))))
+    Some((slot, member_at(table.get(slot))))
 }
 
 /// The same member in a block that has room for any score.
@@ -61,7 +66,7 @@ fn find(table: &Table, hash: u64, text: &[u8]) -> Option<(Slot, Member)> {
 /// # Safety
 /// The member is live.
 unsafe fn with_score(member: Member, score: f64) -> Member {
-    // SAFETY: by contract.
+    // SAFETY: the member is live, and the borrow of its text ends when the new one is made.
     unsafe { Member::new(member.text(), score, member.deadline()) }
 }
 
@@ -98,7 +103,7 @@ impl Members {
 
     fn add(&mut self, hash: u64, member: Member) {
         self.table.insert(hash, member.as_ptr(), &ByText);
-        // SAFETY: the caller's block is live.
+        // SAFETY: a member is live until it is freed.
         self.block_bytes += unsafe { member.block_bytes() };
     }
 
@@ -112,12 +117,15 @@ impl Members {
             if let Some(ahead) = ahead {
                 prefetch(ahead.as_ptr());
             }
-            let member = Member::from_ptr(block);
-            // SAFETY: members in the table are live.
-            room.push((key_of(unsafe { member.score() }), member));
+            // SAFETY: the table holds blocks of members only, which this struct frees in its drop.
+            let (member, score) = unsafe {
+                let member = Member::from_ptr(block);
+                (member, member.score())
+            };
+            room.push((key_of(score), member));
         }
         room.sort_unstable_by(|a, b| {
-            // SAFETY: as above.
+            // SAFETY: both members are in the table, which this borrows, so they are live.
             a.0.cmp(&b.0)
                 .then_with(|| unsafe { a.1.text().cmp(b.1.text()) })
         });
@@ -151,7 +159,7 @@ impl Indexed {
         let mut deadlines: Option<Box<Deadlines>> = None;
         let order: Vec<(u64, Member)> = members
             .map(|member| {
-                // SAFETY: the caller's blocks are live.
+                // SAFETY: a member is live until it is freed.
                 unsafe {
                     all.add(hash_of(member.text()), member);
                     if let Some(deadline) = member.deadline() {
@@ -209,8 +217,9 @@ impl Indexed {
     pub(super) fn insert(&mut self, text: &[u8], score: f64) -> Inserted {
         let hash = hash_of(text);
         let key = key_of(score);
-        // The tree is searched while the table's bucket comes into the cache. For a member that is there
-        // already it is where the member goes now, so at least that leaf comes into the cache.
+        // The tree is searched while the table's bucket comes into the cache. For a member that is
+        // there already it is where the member goes now, so at least that leaf comes into the
+        // cache.
         self.table.prefetch_bucket(hash);
         let gap = self.tree.gap(key, text);
         if let Some((slot, member)) = find(&self.table, hash, text) {
@@ -231,8 +240,8 @@ impl Indexed {
 
     fn set_score(&mut self, slot: Slot, member: Member, score: f64) {
         let key = key_of(score);
-        // SAFETY: members are live; the tree does not read this one between place and shift, or while it
-        // is out; an old block is freed when nothing names it.
+        // SAFETY: members are live; the tree does not read this one between place and shift, or
+        // while it is out; an old block is freed when nothing names it.
         unsafe {
             let Some(place) = self.tree.place(key_of(member.score()), member) else {
                 unreachable!("table and tree have the same members")
@@ -259,7 +268,7 @@ impl Indexed {
     /// # Safety
     /// The member is live, and neither read by the tree nor otherwise.
     unsafe fn written(&mut self, member: Member, score: f64) -> Member {
-        // SAFETY: by contract.
+        // SAFETY: the member is live and not borrowed.
         unsafe {
             if member.set_score(score) {
                 member
@@ -275,7 +284,7 @@ impl Indexed {
     /// Both are live; the slot is that of the old one.
     unsafe fn replace(&mut self, slot: Slot, old: Member, new: Member) {
         self.table.replace(slot, new.as_ptr());
-        // SAFETY: by contract.
+        // SAFETY: both are live; the old one is neither in table nor tree when it is freed.
         unsafe {
             self.forget_deadline(old);
             if let Some(deadline) = new.deadline() {
@@ -291,7 +300,7 @@ impl Indexed {
     /// # Safety
     /// The member is live.
     unsafe fn forget_deadline(&mut self, member: Member) {
-        // SAFETY: by contract.
+        // SAFETY: the member is live.
         if let Some(deadline) = unsafe { member.deadline() }
             && let Some(deadlines) = &mut self.deadlines
         {
@@ -319,7 +328,7 @@ impl Indexed {
     /// # Safety
     /// The member is live and not used again.
     unsafe fn free(&mut self, member: Member) {
-        // SAFETY: by contract.
+        // SAFETY: the member is live, and not used again.
         unsafe {
             self.forget_deadline(member);
             self.block_bytes -= member.block_bytes();
@@ -375,11 +384,16 @@ impl Indexed {
     }
 
     pub(super) fn scan(&self, cursor: u64, mut visit: impl FnMut(Element<'_>, f64)) -> u64 {
-        self.table.scan(cursor, &ByText, |block| {
-            // SAFETY: members are live.
+        let Some(position) = cursor::to_position(cursor) else {
+            return 0;
+        };
+        let next = self.table.scan(position, &ByText, |block| {
+            // SAFETY: the table holds blocks of members only; they are live while the set is
+            // borrowed.
             let (text, score) = unsafe { Member::from_ptr(block).pair() };
             visit(text, score);
-        })
+        });
+        cursor::from_position(next)
     }
 
     pub(super) fn deadline(&self, text: &[u8]) -> Option<Option<u64>> {
@@ -432,9 +446,10 @@ impl Indexed {
             let Some((_, block)) = first.filter(|(deadline, _)| *deadline <= now_ms) else {
                 return count;
             };
-            let member = Member::from_ptr(block);
-            // SAFETY: members with a deadline are live, until they are freed when nothing names them.
+            // SAFETY: the index has blocks of members only, each until the member is freed; `take`
+            // frees this one when it is in neither tree nor table.
             unsafe {
+                let member = Member::from_ptr(block);
                 self.tree.remove(key_of(member.score()), member);
                 self.take(&[member], &mut |text, _| {
                     expired(text.as_bytes(&mut { crate::DIGITS }));

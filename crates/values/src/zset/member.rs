@@ -3,16 +3,16 @@
 //! ```text
 //!  byte 0            1            8                16
 //!  +--------+--------+------------+----------------+
-//!  | header | top 7 bytes of score| member ...             narrow: the lowest byte of the score is 0
-//!  | header | score, 8 bytes    | member ...               wide: any other score
+//!  | header | top 7 bytes of score| member ...         narrow: the lowest byte of the score is 0
+//!  | header | score, 8 bytes    | member ...           wide: any other score
 //!  | header | length, 7 bytes     | score          | member ...   long: 63 bytes and more
 //!  +--------+--------+------------+----------------+
 //!  header: bit 0: a deadline of 8 bytes stands in front of the member; bit 1: wide;
 //!          bits 2..8: length of the member, 63: long
 //! ```
-//! Integers below 2^45 and simple fractions are narrow, which puts a member of 16 bytes in a block of 24
-//! bytes and not of 32. The block is as large as the allocator makes it anyway, so its size follows from
-//! the header and is not stored.
+//! Integers below 2^45 and simple fractions are narrow, which puts a member of 16 bytes in a block
+//! of 24 bytes and not of 32. The block is as large as the allocator makes it anyway, so its size
+//! follows from the header and is not stored.
 
 use crate::Element;
 use crate::alloc::{ALIGN, size_class};
@@ -27,12 +27,15 @@ const LONG: usize = 63;
 const HEADER_MASK: u64 = 0xff;
 const DEADLINE_BYTES: usize = size_of::<u64>();
 
-/// Address of a member's block. Copies name the same block; the sorted set decides when it is freed.
+/// The address of a live block. Copies name the same block.
+///
+/// A member is live from [`Member::new`] until [`Member::free`], whose caller guarantees that no
+/// copy is used again. So safe functions may take members: they can rely on live blocks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(transparent)]
 pub(super) struct Member(NonNull<u8>);
 
-/// What the header says.
+/// The contents of the header.
 #[derive(Clone, Copy)]
 struct Shape {
     header: u8,
@@ -109,8 +112,8 @@ impl Member {
     pub(super) fn new(text: &[u8], score: f64, deadline: Option<u64>) -> Member {
         let shape = Shape::new(text.len(), score, deadline.is_some());
         let layout = shape.layout();
-        // SAFETY: a layout with a header is not empty. The block has room for head, deadline and text, and
-        // is written from its beginning to the end of the text.
+        // SAFETY: a layout with a header is not empty. The block has room for head, deadline and
+        // text, and is written from its beginning to the end of the text.
         unsafe {
             let Some(block) = NonNull::new(alloc(layout)) else {
                 handle_alloc_error(layout)
@@ -137,8 +140,11 @@ impl Member {
     }
 
     /// A member from the address of its block.
+    ///
+    /// # Safety
+    /// `block` came from [`Member::as_ptr`], and the member has not been freed.
     #[inline]
-    pub(super) fn from_ptr(block: NonNull<u8>) -> Member {
+    pub(super) unsafe fn from_ptr(block: NonNull<u8>) -> Member {
         Member(block)
     }
 
@@ -152,7 +158,7 @@ impl Member {
     /// The block is live.
     #[inline]
     unsafe fn shape(self) -> Shape {
-        // SAFETY: by contract.
+        // SAFETY: the block is live.
         let header = unsafe { self.header() };
         let len = usize::from(header >> LENGTH_SHIFT);
         if len < LONG {
@@ -171,7 +177,7 @@ impl Member {
     #[inline]
     unsafe fn header(self) -> u8 {
         const { assert!(cfg!(target_endian = "little")) };
-        // SAFETY: by contract; the header is the first byte in memory.
+        // SAFETY: the block is live; the header is the first byte in memory.
         unsafe { self.0.read() }
     }
 
@@ -181,7 +187,7 @@ impl Member {
     /// The block is live and stays so during `'a`.
     #[inline]
     pub(super) unsafe fn text<'a>(self) -> &'a [u8] {
-        // SAFETY: by contract; `len` bytes after the head were written when the block was made.
+        // SAFETY: the block is live during 'a; `len` bytes after the head were written by `new`.
         unsafe {
             let shape = self.shape();
             std::slice::from_raw_parts(self.0.add(shape.text()).as_ptr(), shape.len)
@@ -194,7 +200,8 @@ impl Member {
     /// The block is live.
     #[inline]
     pub(super) unsafe fn score(self) -> f64 {
-        // SAFETY: by contract; each form has its score where it is read.
+        // SAFETY: the block is live; `new` and `set_score` write the score of each form where it is
+        // read here.
         unsafe {
             let shape = self.shape();
             if shape.is_long() {
@@ -213,7 +220,7 @@ impl Member {
     /// The block is live and stays so during `'a`.
     #[inline]
     pub(super) unsafe fn pair<'a>(self) -> (Element<'a>, f64) {
-        // SAFETY: by contract.
+        // SAFETY: the block is live during 'a.
         unsafe { (Element::Bytes(self.text()), self.score()) }
     }
 
@@ -222,7 +229,7 @@ impl Member {
     /// # Safety
     /// The block is live.
     pub(super) unsafe fn deadline(self) -> Option<u64> {
-        // SAFETY: by contract; the flag says that the deadline is there.
+        // SAFETY: the block is live; the flag says that the deadline is there.
         unsafe {
             let shape = self.shape();
             let place = self.0.add(shape.head()).cast::<u64>();
@@ -233,9 +240,10 @@ impl Member {
     /// Writes another score into the block. False, and nothing done, when there is no room for it.
     ///
     /// # Safety
-    /// The block is live, and nobody else looks at it.
+    /// The block is live, and it is not borrowed.
     pub(super) unsafe fn set_score(self, score: f64) -> bool {
-        // SAFETY: by contract; written where `score` reads.
+        // SAFETY: the block is live and not borrowed; each form has room for its score where
+        // `score` reads it.
         unsafe {
             let shape = self.shape();
             if shape.is_long() {
@@ -258,7 +266,7 @@ impl Member {
     /// The block is live.
     #[inline]
     pub(super) unsafe fn block_bytes(self) -> usize {
-        // SAFETY: by contract.
+        // SAFETY: the block is live.
         unsafe { self.shape().layout().size() }
     }
 
@@ -267,8 +275,8 @@ impl Member {
     /// # Safety
     /// The block is live, and no copy of the address is used as a member again.
     pub(super) unsafe fn free(self) {
-        // SAFETY: by contract; the layout is the one the block was made with, because set_score keeps the
-        // header.
+        // SAFETY: the block is live and not used again; the layout is that of `new`, because
+        // set_score keeps the header.
         unsafe { dealloc(self.0.as_ptr(), self.shape().layout()) }
     }
 }

@@ -1,12 +1,12 @@
 //! Sorted sets: members with scores, in the order of the scores.
 //!
-//! A small sorted set is a listpack of members, each followed by its score. A large one is a table of its
-//! members and a counted B+tree of them, where Redis has a skiplist beside its table: a tree has fewer cache
-//! misses on the way down, and no pointers between entries. Only the large form knows deadlines. A sorted
-//! set that has become large stays so.
+//! A small sorted set is a listpack of members, each followed by its score. A large one is a table
+//! of its members and a counted B+tree of them, where Redis has a skiplist beside its table: a tree
+//! has fewer cache misses on the way down, and no pointers between entries. Only the large form
+//! stores deadlines. A sorted set that has become large stays so.
 //!
-//! The order is that of Redis: by score, then by the member's bytes. The two zeros are equal. Scores are never
-//! NaN.
+//! The order is that of Redis: by score, then by the member's bytes. The two zeros are equal.
+//! Scores are never NaN.
 
 mod builder;
 mod indexed;
@@ -22,7 +22,7 @@ pub use builder::SortedSetBuilder;
 use crate::hash_seed::{AHEAD_MIN, Ahead};
 use crate::listpack::{Listpack, View};
 use crate::malformed::Malformed;
-use crate::owner::{Editing, Owner};
+use crate::owner::{Editing, Owner, forms};
 use crate::{Element, Thresholds};
 use indexed::Indexed;
 use member::Member;
@@ -84,61 +84,17 @@ pub struct SortedSet {
     owner: Owner,
 }
 
-/// Marks of the owner.
-const PACKED: usize = 0;
-const INDEXED: usize = 1;
-
-/// The forms, borrowed for reading.
-enum Form<'a> {
-    Packed(View<'a>),
-    Indexed(&'a Indexed),
+forms! {
+    SortedSet {
+        0 => Packed(Listpack) as View<'a>, packed, packed_mut;
+        1 => Indexed(Box<Indexed>) as &'a Indexed, indexed, indexed_mut;
+    }
 }
-
-// SAFETY: both forms are Send and Sync, and a sorted set owns the one it has alone.
-unsafe impl Send for SortedSet {}
-// SAFETY: as above.
-unsafe impl Sync for SortedSet {}
 
 impl SortedSet {
     /// An empty sorted set.
     pub fn new() -> SortedSet {
         SortedSet::packed(Listpack::new())
-    }
-
-    fn packed(listpack: Listpack) -> SortedSet {
-        SortedSet {
-            owner: Owner::new(listpack, PACKED),
-        }
-    }
-
-    fn indexed(indexed: Indexed) -> SortedSet {
-        SortedSet {
-            owner: Owner::new(Box::new(indexed), INDEXED),
-        }
-    }
-
-    #[inline(always)]
-    fn form(&self) -> Form<'_> {
-        // SAFETY: the mark says what the owner was made from.
-        unsafe {
-            if self.owner.tag() == PACKED {
-                Form::Packed(self.owner.get::<Listpack>())
-            } else {
-                Form::Indexed(self.owner.get::<Box<Indexed>>())
-            }
-        }
-    }
-
-    #[inline(always)]
-    fn indexed_mut(&mut self) -> Option<Editing<'_, Box<Indexed>>> {
-        // SAFETY: the mark says what the owner was made from.
-        (self.owner.tag() == INDEXED).then(|| unsafe { self.owner.edit() })
-    }
-
-    #[inline(always)]
-    fn packed_mut(&mut self) -> Option<Editing<'_, Listpack>> {
-        // SAFETY: the mark says what the owner was made from.
-        (self.owner.tag() == PACKED).then(|| unsafe { self.owner.edit() })
     }
 
     /// The large form, which it takes if it has the other.
@@ -182,8 +138,8 @@ impl SortedSet {
     /// A sorted set from a listpack of members and scores, as Redis saves them.
     ///
     /// # Errors
-    /// When the bytes are not a listpack, a score is missing or not a number, members are not in order, or a
-    /// member is there twice.
+    /// When the bytes are not a listpack, a score is missing or not a number, members are not in
+    /// order, or a member is there twice.
     pub fn from_listpack(bytes: &[u8]) -> Result<SortedSet, Malformed> {
         packed::check(bytes).map(SortedSet::packed)
     }
@@ -194,7 +150,8 @@ impl SortedSet {
         matches!(self.form(), Form::Indexed(indexed) if indexed.len() >= AHEAD_MIN)
     }
 
-    /// Starts bringing into the cache what looking for a member with this hash ([`crate::hash_seed::hash_of`]) will read.
+    /// Starts bringing into the cache what looking for a member with this hash
+    /// ([`crate::hash_seed::hash_of`]) will read.
     #[inline]
     pub fn look_ahead(&self, hash: u64, step: Ahead) {
         if let Form::Indexed(indexed) = self.form() {
@@ -357,8 +314,9 @@ impl SortedSet {
         self.range(rank..rank + 1).next()
     }
 
-    /// Visits some members from a cursor on and returns the next cursor, 0 at the end. The packed form
-    /// visits everything; the large one gives the guarantees of [`table`](crate::table).
+    /// Visits some members from a cursor on and returns the next cursor, 0 at the end. The packed
+    /// form visits all members; the large one gives the guarantees of [`table`](crate::table).
+    /// Cursors are below 2^48.
     pub fn scan(&self, cursor: u64, mut visit: impl FnMut(Element<'_>, f64)) -> u64 {
         match self.form() {
             Form::Packed(view) => {
@@ -404,15 +362,15 @@ impl SortedSet {
         }
     }
 
-    /// Removes at most `budget` members whose deadline is not after `now_ms`, the earliest first. Returns
-    /// how many.
+    /// Removes at most `budget` members whose deadline is not after `now_ms`, the earliest first.
+    /// Returns how many.
     pub fn expire(&mut self, now_ms: u64, budget: usize, expired: &mut dyn FnMut(&[u8])) -> usize {
         self.indexed_mut()
             .map_or(0, |mut indexed| indexed.expire(now_ms, budget, expired))
     }
 
-    /// Leaves the packed form when so many members, or one so long, are about to be added at once: Redis decides
-    /// by what a command says, even if it says a member twice.
+    /// Leaves the packed form when so many members, or one so long, are about to be added at once:
+    /// Redis decides by the arguments of a command, even if a member is there twice.
     pub fn plan_for(&mut self, members: usize, longest: usize, limits: &Thresholds) {
         if self.is_packed() && (members > limits.zset_entries || longest > limits.zset_value) {
             self.make_indexed();
@@ -453,28 +411,6 @@ impl SortedSet {
 impl Default for SortedSet {
     fn default() -> Self {
         SortedSet::new()
-    }
-}
-
-impl Clone for SortedSet {
-    fn clone(&self) -> Self {
-        match self.form() {
-            Form::Packed(view) => SortedSet::packed(Listpack::from(view)),
-            Form::Indexed(indexed) => SortedSet::indexed(indexed.clone()),
-        }
-    }
-}
-
-impl Drop for SortedSet {
-    fn drop(&mut self) {
-        // SAFETY: the mark says what the owner was made from, and it is not used again.
-        unsafe {
-            if self.owner.tag() == PACKED {
-                drop(self.owner.take::<Listpack>());
-            } else {
-                drop(self.owner.take::<Box<Indexed>>());
-            }
-        }
     }
 }
 

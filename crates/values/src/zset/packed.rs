@@ -116,7 +116,8 @@ pub(super) fn rank_at(view: View<'_>, member: Position) -> usize {
     view.iter_to(member).count() / 2
 }
 
-/// Adds a member that is not there. False, and nothing done, when the listpack would become too large.
+/// Adds a member that is not there. False, and nothing done, when the listpack would become too
+/// large.
 pub(super) fn insert(listpack: &mut Listpack, member: &[u8], score: f64) -> bool {
     let new = (Element::Bytes(member), score);
     let mut text = score::Text::default();
@@ -129,8 +130,8 @@ pub(super) fn insert(listpack: &mut Listpack, member: &[u8], score: f64) -> bool
     listpack.insert_elements(position, [new.0, score])
 }
 
-/// Gives the member at a position another score. False, and nothing done, when the listpack would become
-/// too large.
+/// Gives the member at a position another score. False, and nothing done, when the listpack would
+/// become too large.
 pub(super) fn set_score(listpack: &mut Listpack, at: Position, member: &[u8], score: f64) -> bool {
     let view = listpack.view();
     let new = (Element::Bytes(member), score);

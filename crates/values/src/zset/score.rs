@@ -3,25 +3,29 @@
 use crate::{Element, number};
 use std::io::Write;
 
-/// The score as an integer with the same order. The two zeros are equal, as everywhere in sorted sets.
+/// The score as an integer with the same order. The two zeros are equal, as everywhere in sorted
+/// sets.
 #[inline]
 pub(super) fn key_of(score: f64) -> u64 {
     // Adding zero makes -0.0 to 0.0 and changes nothing else.
     let bits = (score + 0.0).to_bits();
-    // Negative: all bits flip, so that larger magnitudes come first. Positive: above all negative ones.
+    // Negative: all bits flip, so that larger magnitudes come first. Positive: above all negative
+    // ones.
     let flip = ((bits as i64 >> 63) as u64) | 1 << 63;
     bits ^ flip
 }
 
-/// Room for the text of a score: `-1.7976931348623157e+308` is as long as it gets, and no plain form is
-/// longer than a sign, "0.", six zeros and 17 digits.
+/// Room for the text of a score: `-1.7976931348623157e+308` is as long as it gets, and no plain
+/// form is longer than a sign, "0.", six zeros and 17 digits.
 pub(super) type Text = [u8; 32];
 
-/// The score as it is stored in a listpack: an integer where it is one of at most 62 bits, else its text.
+/// The score as it is stored in a listpack: an integer where it is one of at most 62 bits, else its
+/// text.
 ///
-/// The text has the shortest digits that give the same score again, laid out as Redis does (fpconv): plain
-/// when few zeros are needed, else with an exponent of at least one digit. Redis takes its digits from
-/// Grisu2, which in rare cases finds one digit more; both read back to the same score.
+/// The text has the shortest digits that give the same score again, laid out as Redis does
+/// (fpconv): plain when few zeros are needed, else with an exponent of at least one digit. Redis
+/// takes its digits from Grisu2, which in rare cases finds one digit more; both read back to the
+/// same score.
 pub(super) fn pack(score: f64, text: &mut Text) -> Element<'_> {
     const LIMIT: f64 = (i64::MAX / 2) as f64;
     if (-LIMIT..=LIMIT).contains(&score) && score.trunc() == score {
@@ -35,7 +39,7 @@ pub(super) fn pack(score: f64, text: &mut Text) -> Element<'_> {
     Element::Bytes(&text[..len])
 }
 
-/// The score that an element of a listpack says; none when it is not a number.
+/// The score of an element of a listpack; none when it is not a number.
 pub(super) fn unpack(element: Element<'_>) -> Option<f64> {
     match element {
         Element::Int(value) => Some(value as f64),

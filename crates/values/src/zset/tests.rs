@@ -1,5 +1,5 @@
-//! Both forms against a plain model. Nodes of the tree are small here, see `tree`; with nodes of their real
-//! size the same is done by the crate's integration tests.
+//! Both forms against a plain model. Nodes of the tree are small here, see `tree`; with nodes of
+//! their real size the same is done by the crate's integration tests.
 
 use super::*;
 use crate::DIGITS;
@@ -318,6 +318,7 @@ proptest! {
         let (mut seen, mut cursor) = (Vec::new(), 0);
         loop {
             cursor = set.scan(cursor, |member, score| seen.push(owned((member, score))));
+            assert!(cursor < 1 << 48);
             if cursor == 0 {
                 break;
             }

@@ -1,11 +1,13 @@
 //! SCAN: walks over the keys of a database in hash order.
 //!
-//! The cursor is a position in hash order. A position means the same whatever the tables look like, so
-//! every key that is there from the first to the last call is returned exactly once.
+//! The cursor is a position in hash order, over all shards, as an integer below 2^48 (see
+//! [`values::table::cursor`]). A position means the same whatever the tables look like, so SCAN
+//! returns every key that exists from the first to the last call exactly once.
 
 use keyspace::{EntryRef, Shard, Type};
 use resp::Reply;
 use values::glob;
+use values::table::cursor;
 
 use super::keys::hides_expired;
 use crate::command::*;
@@ -141,23 +143,25 @@ pub(super) fn scan(ctx: &mut Context<'_, '_>) -> CommandResult {
     let cursor =
         resp::number::parse_u64(ctx.arg(1)).ok_or(CommandError::line("ERR invalid cursor"))?;
     let options = Options::parse(ctx)?;
-    let (found, next) = walk(ctx, cursor, &options);
+    let (found, next) = match cursor::to_position(cursor) {
+        Some(position) => walk(ctx, position, &options),
+        None => (Found::default(), 0),
+    };
     ctx.reply.array(2);
-    ctx.reply.bulk_display(next);
+    ctx.reply.bulk_display(cursor::from_position(next));
     found.reply(&mut ctx.reply);
     Ok(Outcome::Done)
 }
 
-/// Collects keys from `cursor` on. Returns them with the next cursor, 0 at the end.
-fn walk(ctx: &Context<'_, '_>, cursor: u64, options: &Options<'_>) -> (Found, u64) {
+/// Collects keys from a position on. Returns them with the next position, 0 at the end.
+fn walk(ctx: &Context<'_, '_>, mut position: u64, options: &Options<'_>) -> (Found, u64) {
     let keyspace = &ctx.server.keyspace;
     let mut found = Found::default();
     let mut budget = Budget {
         elements: options.count,
         buckets: options.count.saturating_mul(BUCKETS_PER_COUNT),
     };
-    let mut position = cursor;
-    let first = keyspace.shard_of(keyspace::KeyHash(cursor));
+    let first = keyspace.shard_of(keyspace::KeyHash(position));
     for index in first..keyspace.shard_count() {
         // Inside a transaction the shards are locked already, and locking one again would never return.
         position = match ctx.data.locked.shard_at(index) {

@@ -2,14 +2,14 @@
 
 use super::Member;
 
-/// A place between entries, told by which entries are before it: those with a smaller key, and of those
-/// with the same key the ones that `precedes` chooses.
+/// A place between entries, defined by the entries before it: those with a smaller key, and of
+/// those with the same key the ones that `precedes` chooses.
 pub(in crate::zset) trait Bound {
     /// The key; none when `precedes` decides about every entry.
     fn key(&self) -> Option<u64>;
 
-    /// Whether an entry with this key is before the place. It has to be monotonic: true for the first such
-    /// entries, false for the others.
+    /// Whether an entry with this key is before the place. It has to be monotonic: true for the
+    /// first such entries, false for the others.
     ///
     /// # Safety
     /// The member's block is live.
@@ -53,7 +53,7 @@ impl Bound for AtEntry<'_> {
 
     #[inline]
     unsafe fn precedes(&self, member: Member) -> bool {
-        // SAFETY: by contract.
+        // SAFETY: the caller passes a live member, which stays live during the comparison.
         let order = unsafe { member.text() }.cmp(self.text);
         order.is_lt() || self.after && order.is_eq()
     }
@@ -75,7 +75,7 @@ impl Bound for AtText<'_> {
 
     #[inline]
     unsafe fn precedes(&self, member: Member) -> bool {
-        // SAFETY: by contract.
+        // SAFETY: the caller passes a live member, which stays live during the comparison.
         let order = unsafe { member.text() }.cmp(self.text);
         order.is_lt() || self.after && order.is_eq()
     }

@@ -1,14 +1,14 @@
 //! An inner node: up to 63 children.
 //!
 //! ```text
-//!  +-----+----------+---------------+----------------------+-------------------+---------------------+
-//!  | len | capacity | key, key, ... | member, member, ...  | count, count, ... | child, child, ...   |
-//!  +-----+----------+---------------+----------------------+-------------------+---------------------+
+//!  +-----+----------+----------+-------------+------------+------------+
+//!  | len | capacity | key, ... | member, ... | count, ... | child, ... |
+//!  +-----+----------+----------+-------------+------------+------------+
 //! ```
-//! Each array has `capacity` places. Key and member of a child are those of the first entry under it,
-//! exactly, except that those of child 0 mean nothing: its first entry may be removed or preceded by another
-//! without a word to this node. Keys lie together, so that a search touches few cache lines; the same goes
-//! for the counts, which are added up for ranks.
+//! Each array has `capacity` places. Key and member of a child are those of the first entry under
+//! it, exactly, except that those of child 0 mean nothing: the removal of its first entry, or an
+//! insertion before it, does not update this node. Keys lie together, so that a search touches few
+//! cache lines; the same goes for the counts, which are added up for ranks.
 
 use super::{Bound, Member, Node};
 use crate::alloc::{ALIGN, size_class};
@@ -35,7 +35,7 @@ struct Header {
     capacity: u32,
 }
 
-/// What a node knows of a child.
+/// What a node stores for a child.
 #[derive(Clone, Copy)]
 pub(super) struct Child {
     /// Key of the first entry.
@@ -82,7 +82,8 @@ pub(super) fn allocate(children: usize) -> Node {
 /// # Safety
 /// `node` is a live inner node and is not used again.
 pub(super) unsafe fn free(node: Node) -> usize {
-    // SAFETY: by contract; the layout follows from the capacity as when it was made.
+    // SAFETY: the node is live and not used again; its layout follows from its capacity, as in
+    // `allocate`.
     unsafe {
         let layout = layout(node.cast::<Header>().as_ref().capacity as usize);
         dealloc(node.as_ptr(), layout);
@@ -113,7 +114,8 @@ impl<'a> Inner<'a> {
     /// `node` is a live inner node, which does not change during `'a`.
     #[inline]
     pub(super) unsafe fn new(node: Node) -> Inner<'a> {
-        // SAFETY: by contract; the arrays follow the header, each with `capacity` initialized places.
+        // SAFETY: the node is live and does not change during 'a; the arrays follow the header,
+        // each with `capacity` initialized places.
         unsafe {
             let header = node.cast::<Header>().as_ref();
             let (len, capacity) = (header.len as usize, header.capacity as usize);
@@ -183,7 +185,8 @@ impl<'a> Inner<'a> {
         self.counts.iter().sum()
     }
 
-    /// The last child whose first entry is before a place, or child 0: the one under which the place lies.
+    /// The last child whose first entry is before a place, or child 0: the one under which the
+    /// place lies.
     #[inline]
     pub(super) fn child_at(self, bound: &impl Bound) -> usize {
         let separators = self.keys.get(1..).unwrap_or_default();
@@ -220,8 +223,8 @@ impl InnerMut<'_> {
     /// `node` is a live inner node; nothing else refers to it while this exists.
     #[inline]
     pub(super) unsafe fn new(node: Node) -> Self {
-        // SAFETY: by contract; the arrays follow the header, each with `capacity` initialized places, and
-        // do not overlap.
+        // SAFETY: the node is live, and there is no other reference to it; the arrays follow the
+        // header, each with `capacity` initialized places, and do not overlap.
         unsafe {
             let capacity = node.cast::<Header>().as_ref().capacity as usize;
             let array = |number: usize| {
@@ -299,15 +302,15 @@ impl InnerMut<'_> {
     }
 }
 
-/// A node with the same children and room for `children`, in place of this one. Returns it and by how many
-/// bytes it is larger.
+/// A node with the same children and room for `children`, in place of this one. Returns it and by
+/// how many bytes it is larger.
 ///
 /// # Safety
-/// `node` is a live inner node, which nothing refers to; it is not used again. `children` are at least as
-/// many as it has.
+/// `node` is a live inner node, which nothing refers to; it is not used again. `children` are at
+/// least as many as it has.
 pub(super) unsafe fn resize(node: Node, children: usize) -> (Node, isize) {
     let new = allocate(children);
-    // SAFETY: by contract, and the new node is referred to by nobody else.
+    // SAFETY: the node is live without references, and so is the new one, from `allocate`.
     unsafe {
         InnerMut::new(new).append(Inner::new(node));
         let bytes = Inner::new(new).bytes();
@@ -320,7 +323,7 @@ pub(super) unsafe fn resize(node: Node, children: usize) -> (Node, isize) {
 /// # Safety
 /// `node` is a live inner node, which nothing refers to.
 pub(super) unsafe fn split(node: Node, at: usize) -> Node {
-    // SAFETY: by contract, and the new node is referred to by nobody else.
+    // SAFETY: the node is live without references, and so is the new one, from `allocate`.
     unsafe {
         let from = Inner::new(node);
         let right = allocate(from.len() - at + 1);
@@ -337,13 +340,13 @@ pub(super) unsafe fn split(node: Node, at: usize) -> Node {
     }
 }
 
-/// Moves the children of `right`, the next node, to the end of `left`, which has room for them. `key` and
-/// `first` are those of the first entry under `right`.
+/// Moves the children of `right`, the next node, to the end of `left`, which has room for them.
+/// `key` and `first` are those of the first entry under `right`.
 ///
 /// # Safety
 /// Both are live inner nodes, which nothing refers to.
 pub(super) unsafe fn join(left: Node, right: Node, key: u64, first: Member) {
-    // SAFETY: by contract.
+    // SAFETY: both nodes are live without references; each reference made here ends in its line.
     unsafe {
         InnerMut::new(right).set_first(0, key, first);
         InnerMut::new(left).append(Inner::new(right));

@@ -4,7 +4,8 @@ use super::leaf::{self, Leaf, Word};
 use super::{Inner, Member, Tree};
 use crate::table::prefetch;
 
-/// Blocks that are fetched ahead of the one that is given out: as many as the memory works on at a time.
+/// Blocks that are fetched ahead of the one that is given out: as many as the memory works on at a
+/// time.
 const LOOKAHEAD: usize = 16;
 
 /// The members with ranks from `start` to `end`. They are live as long as the tree is borrowed.
@@ -60,7 +61,8 @@ impl<'a> Entries<'a> {
             return Run { rank, words: &[] };
         };
         if let Some(step) = path.last() {
-            // SAFETY: nodes of the tree are live, and the borrow of the tree keeps them as they are.
+            // SAFETY: nodes of the tree are live, and the borrow of the tree keeps them as they
+            // are.
             let parent = unsafe { Inner::new(step.node) };
             let (start, end) = (rank - at, rank - at + parent.counts[step.child]);
             let next = step.child + 1;
@@ -73,7 +75,7 @@ impl<'a> Entries<'a> {
                 leaf::prefetch_leaf(parent.node(before), parent.counts[before]);
             }
         }
-        // SAFETY: as above.
+        // SAFETY: nodes of the tree are live, and the borrow of the tree keeps them as they are.
         let words = unsafe { Leaf::new(node) }.words;
         Run {
             rank: rank - at,

@@ -9,14 +9,16 @@
 //!        |  code   |  address of block / 8  |
 //!        +---------+------------------------+
 //! ```
-//! Entries are in order. The code is what 19 bits tell of the key (the score as an ordered integer):
-//! `(key >> shift) - (base >> shift)`, with `base` a multiple of 2^shift, so keys that the leaf can hold lie
-//! in a window of 2^19 steps from `base` on. Codes have the order of keys; only where two are equal the
-//! blocks have to be read to compare. Keys in a leaf differ in few bits, so that hardly happens unless the
-//! scores are equal, and a leaf is half as large as with whole scores in it. With `shift` 0 codes are exact.
+//! Entries are in order. The code is 19 bits of the key (the score as an ordered
+//! integer): `(key >> shift) - (base >> shift)`, with `base` a multiple of 2^shift, so keys that
+//! the leaf can hold lie in a window of 2^19 steps from `base` on. Codes have the order of keys;
+//! only where two are equal the blocks have to be read to compare. Keys in a leaf differ in few
+//! bits, so that hardly happens unless the scores are equal, and a leaf is half as large as with
+//! whole scores in it. With `shift` 0 codes are exact.
 //!
-//! A coarser window (larger shift, lower base) is computed from the codes alone; a finer one needs the keys,
-//! which are in the blocks. So splits make windows finer, but only when codes got too coarse.
+//! A coarser window (larger shift, lower base) is computed from the codes alone; a finer one needs
+//! the keys, which are in the blocks. So splits make windows finer, but only when codes got too
+//! coarse.
 
 use super::{Bound, Member, Node};
 use crate::alloc::{ALIGN, size_class};
@@ -26,8 +28,8 @@ use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::ops::Range;
 use std::ptr::NonNull;
 
-/// Entries of the largest leaf: 1 KiB with the header. Unit tests have small nodes, so that few entries
-/// make several levels.
+/// Entries of the largest leaf: 1 KiB with the header. Unit tests have small nodes, so that few
+/// entries make several levels.
 pub(super) const MAX_ENTRIES: usize = if cfg!(test) { 6 } else { 126 };
 
 /// Leaves with fewer entries try to join a neighbour.
@@ -46,7 +48,8 @@ const MAX_CODE: u64 = (1 << CODE_BITS) - 1;
 const ADDRESS_MASK: usize = (1 << CODE_SHIFT) - 1;
 const ADDRESS_SHIFT: u32 = ALIGN.trailing_zeros();
 
-/// After a split, codes that span less than this are made finer: below, random keys begin to collide.
+/// After a split, codes that span less than this are made finer: below, random keys begin to
+/// collide.
 const SPAN_MIN: u64 = 1 << 12;
 
 /// Blocks prefetched ahead when many are read.
@@ -76,8 +79,9 @@ impl Word {
         let block = self
             .0
             .map_addr(|word| (word & ADDRESS_MASK) << ADDRESS_SHIFT);
-        // SAFETY: words are made of blocks, whose addresses are not null.
-        Member::from_ptr(unsafe { NonNull::new_unchecked(block) })
+        // SAFETY: the entries of a leaf are words of `Word::new`, so this is the block of a member,
+        // whose address is not null. The sorted set frees a member only when no leaf has it.
+        unsafe { Member::from_ptr(NonNull::new_unchecked(block)) }
     }
 
     fn with_code(self, code: u64) -> Word {
@@ -144,7 +148,8 @@ pub(super) fn allocate(entries: usize) -> Node {
 /// # Safety
 /// `leaf` is a live leaf and is not used again.
 pub(super) unsafe fn free(leaf: Node) -> usize {
-    // SAFETY: by contract; the layout follows from the capacity as when it was made.
+    // SAFETY: the leaf is live and not used again; its layout follows from its capacity, as in
+    // `allocate`.
     unsafe {
         let layout = layout(usize::from(leaf.cast::<Header>().as_ref().capacity));
         dealloc(leaf.as_ptr(), layout);
@@ -172,7 +177,8 @@ impl<'a> Leaf<'a> {
     /// `leaf` is a live leaf whose members are live; neither changes during `'a`.
     #[inline]
     pub(super) unsafe fn new(leaf: Node) -> Leaf<'a> {
-        // SAFETY: by contract; words follow the header.
+        // SAFETY: the leaf is live and does not change during 'a; `len` initialized words follow
+        // the header.
         unsafe {
             let header = leaf.cast::<Header>().as_ref();
             let words = leaf.add(HEADER_BYTES).cast::<Word>().as_ptr();
@@ -194,7 +200,7 @@ impl<'a> Leaf<'a> {
         layout(usize::from(self.header.capacity)).size()
     }
 
-    /// What the code of a key would be; an error says on which side of the window it lies.
+    /// The code of a key, or the side of the window on which the key lies.
     #[inline]
     fn encode(self, key: u64) -> Result<u64, Side> {
         let Some(offset) = key.checked_sub(self.header.base) else {
@@ -243,7 +249,8 @@ impl<'a> Leaf<'a> {
             })
     }
 
-    /// The number of entries before a place, not counting the one at `without`, which is not looked at.
+    /// The number of entries before a place, not counting the one at `without`, which is not looked
+    /// at.
     pub(super) fn position_without(self, without: usize, bound: &impl Bound) -> usize {
         let (before, rest) = self.words.split_at(without);
         let position = Leaf {
@@ -282,7 +289,7 @@ impl<'a> Leaf<'a> {
         Some((key_of(unsafe { member.score() }), member))
     }
 
-    /// The lowest and the highest key that the entries may have, as far as codes tell.
+    /// The lowest and the highest key that the codes of the entries allow.
     fn key_span(self) -> Option<(u64, u64)> {
         let (first, last) = (self.words.first()?, self.words.last()?);
         let step_mask = (1u64 << self.header.shift) - 1;
@@ -311,8 +318,8 @@ enum Side {
     Above,
 }
 
-/// Base and shift of the finest window (but no finer than `shift`) over the keys from `low` to `high`. What
-/// it covers besides lies on the given side.
+/// Base and shift of the finest window (but no finer than `shift`) over the keys from `low` to
+/// `high`. What it covers besides lies on the given side.
 fn window(low: u64, high: u64, shift: u8, spare: Side) -> (u64, u8) {
     let bits = (high - low).checked_ilog2().map_or(0, |bit| bit + 1);
     // At most 45, or 46 when rounding the base down costs a step.
@@ -336,7 +343,8 @@ impl<'a> LeafMut<'a> {
     /// `leaf` is a live leaf whose members are live; nothing else refers to it during `'a`.
     #[inline]
     pub(super) unsafe fn new(leaf: Node) -> LeafMut<'a> {
-        // SAFETY: by contract; words follow the header, as many as the capacity, all initialized.
+        // SAFETY: the leaf is live, and there is no other reference to it; words follow the header,
+        // as many as the capacity, all initialized.
         unsafe {
             let capacity = usize::from(leaf.cast::<Header>().as_ref().capacity);
             let words = leaf.add(HEADER_BYTES).cast::<Word>().as_ptr();
@@ -467,15 +475,15 @@ impl<'a> LeafMut<'a> {
     }
 }
 
-/// A leaf with the same entries and room for `entries`, in place of this one. Returns it and by how many
-/// bytes it is larger.
+/// A leaf with the same entries and room for `entries`, in place of this one. Returns it and by how
+/// many bytes it is larger.
 ///
 /// # Safety
-/// `leaf` is a live leaf, which nothing refers to; it is not used again. `entries` are at least as many as
-/// it has.
+/// `leaf` is a live leaf, which nothing refers to; it is not used again. `entries` are at least as
+/// many as it has.
 pub(super) unsafe fn resize(leaf: Node, entries: usize) -> (Node, isize) {
     let new = allocate(entries);
-    // SAFETY: by contract, and the new leaf is referred to by nobody else.
+    // SAFETY: the leaf is live without references, and so is the new one, from `allocate`.
     unsafe {
         let (old, mut to) = (Leaf::new(leaf), LeafMut::new(new));
         to.words[..old.len()].copy_from_slice(old.words);
@@ -491,7 +499,8 @@ pub(super) fn growth(leaf: Leaf<'_>) -> Option<usize> {
     (leaf.len() == usize::from(leaf.header.capacity)).then(|| leaf.len() + 1)
 }
 
-/// What a leaf should be resized to after entries were removed: nothing when it is not much too large.
+/// What a leaf should be resized to after entries were removed: nothing when it is not much too
+/// large.
 pub(super) fn shrinkage(leaf: Leaf<'_>) -> Option<usize> {
     let comfortable = leaf.len() + leaf.len() / 4 + 2;
     let capacity = usize::from(leaf.header.capacity);
@@ -504,7 +513,7 @@ pub(super) fn shrinkage(leaf: Leaf<'_>) -> Option<usize> {
 /// `leaf` is a live leaf with live members, which nothing refers to.
 pub(super) unsafe fn split(leaf: Node, at: usize, room: usize) -> Node {
     let right = allocate(room);
-    // SAFETY: by contract, and the new leaf is referred to by nobody else.
+    // SAFETY: the leaf is live without references, and so is the new one, from `allocate`.
     unsafe {
         let (mut from, mut to) = (LeafMut::new(leaf), LeafMut::new(right));
         let moved = &from.words[at..from.len()];
@@ -523,7 +532,7 @@ pub(super) unsafe fn split(leaf: Node, at: usize, room: usize) -> Node {
 /// # Safety
 /// Both are live leaves with live members, which nothing refers to.
 pub(super) unsafe fn join(left: Node, right: Node) {
-    // SAFETY: by contract.
+    // SAFETY: both leaves are live with live members, and there are no references to them.
     unsafe {
         let (mut left, mut right) = (LeafMut::new(left), LeafMut::new(right));
         let spans = left.read().key_span().zip(right.read().key_span());

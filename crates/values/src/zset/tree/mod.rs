@@ -5,24 +5,25 @@
 //!             /               |               \
 //!        inner node      inner node ...    inner node
 //!        /   |   \
-//!     leaf  leaf  leaf ...        a leaf's entry is one word: address of the member's block, and what 19
-//!                                 bits tell of the score
+//!     leaf  leaf  leaf ...        an entry of a leaf is one word: the address of the member's
+//!                                 block, and 19 bits of the score
 //! ```
 //! * Leaves have up to 126 entries, inner nodes up to 63 children. Both are blocks in sizes of the
 //!   allocator, so a half-full node takes half the memory: splits need not aim at a fill.
-//! * An inner node counts the entries under each child, which gives ranks; there are no links between
-//!   leaves: going on to the next leaf is one search by rank in nodes that are in the cache.
-//! * An inner node has the key and the address of the first entry under each child but the first. Only
-//!   between equal scores members are compared, through the address.
-//! * A full leaf at the right end of the tree stays full and a new one begins, and the same at the left
-//!   end: ascending and descending scores fill leaves. Elsewhere it splits in halves.
-//! * Small nodes join a neighbour when both together leave a quarter free. So of two neighbours under a
-//!   parent the larger or both together are not small, and the height is bounded by about log 16 of the
-//!   entries. Nothing here recurses deeper than the height.
+//! * An inner node counts the entries under each child, which gives ranks; there are no links
+//!   between leaves: going on to the next leaf is one search by rank in nodes that are in the
+//!   cache.
+//! * An inner node has the key and the address of the first entry under each child but the first.
+//!   Only between equal scores members are compared, through the address.
+//! * A full leaf at the right end of the tree stays full and a new one begins, and the same at the
+//!   left end: ascending and descending scores fill leaves. Elsewhere it splits in halves.
+//! * Small nodes join a neighbour when both together leave a quarter free. So of two neighbours
+//!   under a parent the larger or both together are not small, and the height is bounded by about
+//!   log 16 of the entries. Nothing here recurses deeper than the height.
 //!
-//! The tree does not own the members' blocks, but reads them: all of them are live while they are in it, and
-//! the score in a block is the one that the entry was added with. (Whoever changes a score does it between
-//! [`Tree::place`] and [`Tree::shift`], or with the entry out of the tree.)
+//! The tree does not own the members' blocks, but reads them: all of them are live while they are
+//! in it, and the score in a block is the one that the entry was added with. A score changes only
+//! between [`Tree::place`] and [`Tree::shift`], or while the entry is out of the tree.
 
 mod bound;
 mod inner;
@@ -39,7 +40,7 @@ use smallvec::SmallVec;
 use std::cmp::Ordering;
 use std::ptr::NonNull;
 
-/// A leaf or an inner node; the level tells which.
+/// A leaf or an inner node, depending on the level.
 type Node = NonNull<u8>;
 
 /// One inner node on the way to a leaf.
@@ -170,14 +171,15 @@ impl Tree {
             // SAFETY: nodes of the tree are live, and &mut self excludes other references.
             *unsafe { InnerMut::new(step.node) }.count_mut(step.child) += 1;
         }
-        // SAFETY: as above, and members of the tree are live.
+        // SAFETY: the leaf and its members are live, and &mut self excludes changes while it is
+        // read.
         let leaf = unsafe { Leaf::new(node) };
         let at = leaf.position(&place);
         if leaf.is_full() {
             self.insert_full(path, node, at, key, member);
         } else {
             let node = self.make_room(&path, node);
-            // SAFETY: as above.
+            // SAFETY: the leaf and its members are live; no other reference to it is used any more.
             unsafe { LeafMut::new(node) }.insert(at, key, member);
         }
     }
@@ -185,7 +187,8 @@ impl Tree {
     /// As the end of `insert`, when the leaf is full. The path has counted the entry.
     fn insert_full(&mut self, path: Path, node: Node, at: usize, key: u64, member: Member) {
         let edge = self.edge(&path);
-        // SAFETY: nodes of the tree are live, its members are, and &mut self excludes other references.
+        // SAFETY: nodes of the tree are live, its members are, and &mut self excludes other
+        // references.
         let len = unsafe { Leaf::new(node) }.len();
         let at_end = at == len;
         if at_end && !edge.right && self.insert_right(&path, key, member) {
@@ -196,7 +199,8 @@ impl Tree {
             (_, true) => (0, len),
             _ => (len / 2, len - len / 2 + 1),
         };
-        // SAFETY: as above; references end before the nodes change.
+        // SAFETY: nodes of the tree are live, its members are, and &mut self excludes other
+        // references; those made here end before the nodes change.
         let child = unsafe {
             let right = leaf::split(node, cut, room);
             self.bytes += Leaf::new(right).bytes();
@@ -228,12 +232,14 @@ impl Tree {
         self.insert_child(path, child, edge);
     }
 
-    /// Puts an entry at the beginning of the next leaf under the same parent, if there is one with room.
+    /// Puts an entry at the beginning of the next leaf under the same parent, if there is one with
+    /// room.
     fn insert_right(&mut self, path: &[Step], key: u64, member: Member) -> bool {
         let Some(step) = path.last() else {
             return false;
         };
-        // SAFETY: nodes of the tree are live, its members are, and &mut self excludes other references.
+        // SAFETY: nodes of the tree are live, its members are, and &mut self excludes other
+        // references.
         unsafe {
             let next = step.child + 1;
             let parent = Inner::new(step.node);
@@ -255,8 +261,8 @@ impl Tree {
         true
     }
 
-    /// Adds `child` after the node that the path leads to, of which it was split off; counts above the
-    /// path include its entries.
+    /// Adds `child` after the node that the path leads to, of which it was split off; counts above
+    /// the path include its entries.
     fn insert_child(&mut self, mut path: Path, mut child: Child, edge: Edge) {
         while let Some(step) = path.pop() {
             let at = step.child + 1;
@@ -334,8 +340,8 @@ impl Tree {
         true
     }
 
-    /// Takes up to `count` members out of one leaf, from a rank on. Returns them, in order; none only when
-    /// there are none.
+    /// Takes up to `count` members out of one leaf, from a rank on. Returns them, in order; none
+    /// only when there are none.
     pub(super) fn remove_some(
         &mut self,
         rank: usize,
@@ -357,7 +363,8 @@ impl Tree {
     /// Takes `count` entries from position `at` on out of a leaf.
     fn remove_at(&mut self, path: Path, node: Node, at: usize, count: usize) {
         self.len -= count;
-        // SAFETY: nodes of the tree are live, its members are, and &mut self excludes other references.
+        // SAFETY: nodes of the tree are live, its members are, and &mut self excludes other
+        // references.
         unsafe {
             for step in &path {
                 *InnerMut::new(step.node).count_mut(step.child) -= count;
@@ -441,15 +448,17 @@ impl Tree {
         }
     }
 
-    /// Joins the node that the path leads to, on a level counted from the leaves, with the next or the
-    /// previous one under the same parent, if one is small enough. The path leads to the result or beside.
+    /// Joins the node that the path leads to, on a level counted from the leaves, with the next or
+    /// the previous one under the same parent, if one is small enough. The path leads to the result
+    /// or beside.
     fn join(&mut self, path: &[Step], level: usize) -> bool {
         let Some(step) = path.last() else {
             return false;
         };
         let before = step.child.checked_sub(1);
         let pairs = [Some(step.child), before].into_iter().flatten();
-        // SAFETY: nodes of the tree are live, its members are, and &mut self excludes other references.
+        // SAFETY: nodes of the tree are live, its members are, and &mut self excludes other
+        // references.
         unsafe {
             for at in pairs {
                 let parent = Inner::new(step.node);
@@ -528,10 +537,11 @@ impl Tree {
                 .is_none_or(|upper| order(upper) == Ordering::Greater)
     }
 
-    /// Gives the member at a place another key, and perhaps another block with the same text. It stays in
-    /// its leaf; the new block has the new score already.
+    /// Gives the member at a place another key, and perhaps another block with the same text. It
+    /// stays in its leaf; the new block has the new score already.
     pub(super) fn shift(&mut self, place: Place, key: u64, member: Member) {
-        // SAFETY: nodes of the tree are live, its members are, and &mut self excludes other references.
+        // SAFETY: nodes of the tree are live, its members are, and &mut self excludes other
+        // references.
         unsafe {
             let mut leaf = LeafMut::new(place.node);
             let text = member.text();
@@ -741,7 +751,7 @@ impl Drop for Tree {
 unsafe fn set_first(path: &[Step], key: u64, first: Member) {
     // Where the path turns off from child 0, the node has the entry as a separator.
     if let Some(step) = path.iter().rev().find(|step| step.child > 0) {
-        // SAFETY: by contract.
+        // SAFETY: the caller passes a path of live nodes without references.
         unsafe { InnerMut::new(step.node) }.set_first(step.child, key, first);
     }
 }
