@@ -257,7 +257,7 @@ impl Database {
     }
 }
 
-impl Shard {
+impl<T> Shard<T> {
     /// Chooses a key of this shard to be evicted, `None` when there is none (or the policy evicts nothing).
     /// The key exists, and has a deadline if the policy wants one. It is not removed.
     pub fn pick_victim(

@@ -38,6 +38,6 @@ pub use eviction::{Choice, Policy, Victim};
 pub use expire::OnExpired;
 pub use hash::KeyHash;
 pub use hook::{ChangeHook, Rest};
-pub use locks::{Keyspace, Locked, Options, SHARDS_MAX, SHARDS_MIN};
+pub use locks::{ExtensionRight, GaveUp, Keyspace, Locked, Options, SHARDS_MAX, SHARDS_MIN};
 pub use shard::{ExpireProgress, Shard};
 pub use values::{BigString, number};

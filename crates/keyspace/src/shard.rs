@@ -28,12 +28,12 @@ pub struct ExpireProgress {
 
 /// One shard. Databases at or above the configured number do not exist: nothing is found there and
 /// nothing can be stored.
-pub struct Shard {
+pub struct Shard<T = Box<dyn Any + Send>> {
     /// The log offset after the last command that changed this shard: until it is durable, what is read
     /// here may still be lost.
     pub last_log_offset: u64,
-    /// What the server keeps under the same lock, for instance who watches or waits for keys.
-    pub attachments: Box<dyn Any + Send>,
+    /// What the server keeps under the same lock, for instance the clients that watch its keys.
+    pub attachments: T,
     /// Database 0 is inline, because nearly all requests are for it.
     first: Database,
     /// Database i + 1, created with its first entry.
@@ -49,13 +49,21 @@ pub struct Shard {
     pub(crate) pool: Pool,
 }
 
+/// Attachments of a type that is found out at run time.
 impl Shard {
-    pub(crate) fn new(
-        place: Place,
-        databases: u32,
-        hasher: Hasher,
-        attachments: Box<dyn Any + Send>,
-    ) -> Shard {
+    /// The attachments, when they have this type.
+    pub fn attachment<A: Any>(&self) -> Option<&A> {
+        self.attachments.downcast_ref()
+    }
+
+    /// The attachments for change, when they have this type.
+    pub fn attachment_mut<A: Any>(&mut self) -> Option<&mut A> {
+        self.attachments.downcast_mut()
+    }
+}
+
+impl<T> Shard<T> {
+    pub(crate) fn new(place: Place, databases: u32, hasher: Hasher, attachments: T) -> Shard<T> {
         Shard {
             last_log_offset: 0,
             attachments,
@@ -80,16 +88,6 @@ impl Shard {
     /// The shard's number.
     pub fn index(&self) -> usize {
         self.place.index
-    }
-
-    /// The attachments, when they have this type.
-    pub fn attachment<T: Any>(&self) -> Option<&T> {
-        self.attachments.downcast_ref()
-    }
-
-    /// The attachments for change, when they have this type.
-    pub fn attachment_mut<T: Any>(&mut self) -> Option<&mut T> {
-        self.attachments.downcast_mut()
     }
 
     #[inline]
@@ -569,7 +567,7 @@ impl Shard {
     }
 }
 
-impl fmt::Debug for Shard {
+impl<T> fmt::Debug for Shard<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Shard")
             .field("index", &self.place.index)

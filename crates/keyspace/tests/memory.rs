@@ -1,7 +1,7 @@
 //! The account of memory, with the allocator of the server.
 
 use keyspace::memory::{self, AllocatorStats, Jemalloc};
-use keyspace::{Keyspace, NewValue, Options};
+use keyspace::{DatabaseStats, Keyspace, NewValue, Options};
 use std::alloc::{GlobalAlloc, Layout};
 use std::sync::{Mutex, MutexGuard};
 
@@ -132,7 +132,10 @@ fn entries_take_what_they_say() {
     }
     drop(locked);
     let used = memory::used() - before;
-    let stats = keyspace.db_stats(0);
+    let mut stats = DatabaseStats::default();
+    for shard in keyspace.lock_all().shards() {
+        stats += shard.stats(0);
+    }
     assert_eq!(stats.block_bytes, 100_000 * 32);
     let counted = (stats.block_bytes + stats.table_bytes) as u64;
     assert!(used.abs_diff(counted) < used / 50, "{used} {counted}");

@@ -7,7 +7,7 @@ mod expiry;
 mod hooks;
 mod model;
 
-use crate::{Keyspace, Locked, Options, Shard};
+use crate::{DatabaseStats, Keyspace, Locked, Options, Shard};
 
 /// The database that tests of one database use.
 pub(crate) const DB: u32 = 0;
@@ -18,6 +18,15 @@ pub(crate) fn keyspace() -> Keyspace {
         databases: 4,
         hash_seed: [0x0123_4567, 0x89ab_cdef],
     })
+}
+
+/// Sizes of a database, summed over all shards.
+pub(crate) fn stats(keyspace: &Keyspace, db: u32) -> DatabaseStats {
+    let mut sum = DatabaseStats::default();
+    for shard in keyspace.lock_all().shards() {
+        sum += shard.stats(db);
+    }
+    sum
 }
 
 /// A shard of its own. It holds every key that is put into it: who asks a shard directly takes the
