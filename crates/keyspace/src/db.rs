@@ -89,7 +89,7 @@ impl Database {
     #[inline]
     pub(crate) fn find(&self, hash: KeyHash, key: &[u8]) -> Option<Slot> {
         self.table.find(hash.0, |ptr| {
-            // SAFETY: the table holds live blocks.
+            // SAFETY: the table holds live blocks, and it is borrowed.
             unsafe { Block::from_ptr(ptr) }.key_is(key)
         })
     }
@@ -99,7 +99,7 @@ impl Database {
     #[inline]
     pub(crate) fn prefetch_value(&self, hash: KeyHash) {
         self.table.candidates(hash.0, |_, ptr| {
-            // SAFETY: the table holds live blocks.
+            // SAFETY: the table holds live blocks, and it is borrowed.
             unsafe { Block::from_ptr(ptr) }.prefetch_value();
         });
     }
@@ -109,28 +109,33 @@ impl Database {
     #[inline]
     pub(crate) fn glance(&self, hash: KeyHash, mut look: impl FnMut(ValueRef<'_>)) {
         self.table.candidates(hash.0, |_, ptr| {
-            // SAFETY: the table holds live blocks.
-            look(unsafe { Block::from_ptr(ptr) }.value());
+            // SAFETY: the table holds live blocks, and it is borrowed.
+            look(unsafe { EntryRef::from_ptr(ptr) }.value());
         });
     }
 
+    /// The block of an entry.
+    ///
+    /// # Safety
+    /// It is not used after the entry is removed, or after another block took its place.
     #[inline]
-    pub(crate) fn block(&self, slot: Slot) -> Block {
-        // SAFETY: the table holds live blocks.
+    pub(crate) unsafe fn block(&self, slot: Slot) -> Block {
+        // SAFETY: the table holds live blocks, and the caller stops using this one with its entry.
         unsafe { Block::from_ptr(self.table.get(slot)) }
     }
 
     #[inline]
     pub(crate) fn entry(&self, slot: Slot) -> EntryRef<'_> {
-        EntryRef::new(self.block(slot))
+        // SAFETY: the table holds live blocks, and it is borrowed.
+        unsafe { EntryRef::from_ptr(self.table.get(slot)) }
     }
 
     /// All entries, in no order that callers may rely on.
     pub(crate) fn entries(&self) -> impl Iterator<Item = EntryRef<'_>> {
-        // SAFETY: the table holds live blocks.
+        // SAFETY: the table holds live blocks, and it is borrowed.
         self.table
             .iter()
-            .map(|ptr| EntryRef::new(unsafe { Block::from_ptr(ptr) }))
+            .map(|ptr| unsafe { EntryRef::from_ptr(ptr) })
     }
 
     /// Adds an entry whose key is absent. Returns when the wheel wants to be looked at because of it.
@@ -207,7 +212,8 @@ impl Database {
     /// Takes an entry out.
     #[inline]
     pub(crate) fn remove(&mut self, slot: Slot, hasher: &Hasher) -> OwnedBlock {
-        let block = self.block(slot);
+        // SAFETY: `OwnedBlock` below is the only user of the block once it has left the table.
+        let block = unsafe { self.block(slot) };
         self.table.remove(slot, hasher);
         self.block_bytes -= block.capacity();
         if let Some(deadline) = block.deadline() {

@@ -5,7 +5,7 @@
 //! other lock.
 
 use crate::db::Database;
-use crate::entry::{Block, EntryRef};
+use crate::entry::EntryRef;
 use crate::hash::{Hasher, KeyHash};
 use crate::lru::{self, Lfu};
 use crate::shard::Shard;
@@ -216,14 +216,14 @@ impl Database {
         if rarity < RARE_VOLATILE {
             self.table
                 .sample(rng, count.saturating_mul(rarity + 1), |ptr| {
-                    // SAFETY: the table holds live blocks.
-                    take(EntryRef::new(unsafe { Block::from_ptr(ptr) }));
+                    // SAFETY: the table holds live blocks, and it is borrowed.
+                    take(unsafe { EntryRef::from_ptr(ptr) });
                 });
         } else {
             for hash in (0..count).map_while(|_| self.expiry.sample(rng)) {
                 self.table.candidates(hash, |_, ptr| {
-                    // SAFETY: as above.
-                    take(EntryRef::new(unsafe { Block::from_ptr(ptr) }));
+                    // SAFETY: the table holds live blocks, and it is borrowed.
+                    take(unsafe { EntryRef::from_ptr(ptr) });
                 });
             }
         }
@@ -244,8 +244,8 @@ impl Database {
         let mut found = None;
         loop {
             position = self.table.scan(position, hasher, |ptr| {
-                // SAFETY: the table holds live blocks.
-                let entry = EntryRef::new(unsafe { Block::from_ptr(ptr) });
+                // SAFETY: the table holds live blocks, and it is borrowed.
+                let entry = unsafe { EntryRef::from_ptr(ptr) };
                 if entry.deadline().is_some() {
                     found = Some(entry);
                 }

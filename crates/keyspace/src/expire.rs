@@ -8,7 +8,7 @@
 //! with all stale handles.
 
 use crate::db::Database;
-use crate::entry::{Block, EntryRef, Removed, Type, Value};
+use crate::entry::{Block, Removed, Type, Value};
 use crate::hash::{Hasher, KeyHash};
 use crate::hook::{self, ChangeHook, FRONTIER_END};
 use crate::wheel::{Wanted, Wheel};
@@ -245,7 +245,7 @@ impl Database {
             return;
         };
         let next = self.table.scan(rebuild.walked, hasher, |ptr| {
-            // SAFETY: the table holds live blocks.
+            // SAFETY: the table holds live blocks, and it is borrowed.
             let block = unsafe { Block::from_ptr(ptr) };
             if let Some(deadline) = block.deadline() {
                 wheel.file(hasher.hash(block.key()).0, deadline);
@@ -279,7 +279,7 @@ impl Database {
             let elements = self.elements_filed(hash);
             let mut later: Option<u64> = elements.filter(|next| *next > cycle.now_ms);
             self.table.candidates(hash.0, |slot, ptr| {
-                // SAFETY: the table holds live blocks.
+                // SAFETY: the table holds live blocks, and it is borrowed.
                 let block = unsafe { Block::from_ptr(ptr) };
                 match block.deadline() {
                     None => {}
@@ -303,7 +303,7 @@ impl Database {
     fn fire_elements(&mut self, hash: KeyHash, cycle: &mut Cycle<'_>) {
         let mut found: Option<Slot> = None;
         self.table.candidates(hash.0, |slot, ptr| {
-            // SAFETY: the table holds live blocks.
+            // SAFETY: the table holds live blocks, and it is borrowed.
             let block = unsafe { Block::from_ptr(ptr) };
             let next = block.value().next_element_deadline();
             if next.is_some() && cycle.hasher.hash(block.key()) == hash {
@@ -313,8 +313,8 @@ impl Database {
         let Some(slot) = found else {
             return self.elements_expired(hash, None, Type::Hash);
         };
-        let entry = EntryRef::new(self.block(slot));
-        let is_due = entry.deadline().is_some_and(|at| at <= cycle.now_ms);
+        let deadline = self.entry(slot).deadline();
+        let is_due = deadline.is_some_and(|at| at <= cycle.now_ms);
         if is_due {
             // The whole entry goes in a moment.
             return self.elements_expired(hash, None, Type::Hash);
@@ -331,10 +331,10 @@ impl Database {
         limit: usize,
         cycle: &mut Cycle<'_>,
     ) {
-        let block = self.block(slot);
-        let entry = EntryRef::new(block);
+        // SAFETY: the database is borrowed exclusively; `remove` below is the last use.
+        let block = unsafe { self.block(slot) };
         hook::before_change(cycle.hook, self, cycle.db, hash, block);
-        let (db, kind) = (cycle.db, entry.value_type());
+        let (db, kind) = (cycle.db, block.value_type());
         let on_expired = &mut *cycle.on_expired;
         // SAFETY: the database is borrowed exclusively; key and value of a block do not overlap.
         let value = unsafe { block.value_mut() };
@@ -366,7 +366,8 @@ impl Database {
     }
 
     fn expire_entry(&mut self, slot: Slot, cycle: &mut Cycle<'_>) {
-        let block = self.block(slot);
+        // SAFETY: the database is borrowed exclusively; `remove` below is the last use.
+        let block = unsafe { self.block(slot) };
         cycle.on_expired.entry(cycle.db, block.key());
         if self.frontier != FRONTIER_END {
             let hash = cycle.hasher.hash(block.key());

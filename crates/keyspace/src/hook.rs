@@ -62,7 +62,8 @@ fn save(hook: &mut Option<Box<dyn ChangeHook>>, db: &mut Database, number: u32, 
         && db.frontier != FRONTIER_END
         && !block.is_saved()
     {
-        hook.before_change(number, EntryRef::new(block));
+        // SAFETY: the block stays as it is during the call, because the database is borrowed.
+        hook.before_change(number, unsafe { EntryRef::new(block) });
         db.marked = true;
         // SAFETY: the database is borrowed exclusively, and the borrow of the hook has ended.
         unsafe { block.set_saved(true) };
@@ -95,7 +96,7 @@ fn walk_bucket(
     let mut blocks: SmallVec<[(u64, Block); 16]> = SmallVec::new();
     let position = position.max(db.place.origin());
     let next = db.table.scan(position, hasher, |ptr| {
-        // SAFETY: the table holds live blocks.
+        // SAFETY: the table holds live blocks, and it is borrowed.
         let block = unsafe { Block::from_ptr(ptr) };
         blocks.push((hasher.hash(block.key()).0, block));
     });
@@ -125,7 +126,8 @@ pub(crate) fn walk(
             unsafe { block.set_saved(false) };
             return ControlFlow::Continue(());
         }
-        visit(EntryRef::new(block))
+        // SAFETY: the block stays as it is during the call, because the database is borrowed.
+        visit(unsafe { EntryRef::new(block) })
     });
     if db.frontier == FRONTIER_END {
         db.marked = false;
@@ -160,7 +162,8 @@ impl Rest {
             if block.is_saved() {
                 ControlFlow::Continue(())
             } else {
-                visit(EntryRef::new(block))
+                // SAFETY: the block stays as it is, because the cleared database is borrowed.
+                visit(unsafe { EntryRef::new(block) })
             }
         });
         self.frontier != FRONTIER_END

@@ -138,7 +138,8 @@ impl<T> Shard<T> {
             _ => self.others.get_mut(number as usize - 1)?.as_deref_mut()?,
         };
         let slot = db.find(hash, key)?;
-        let block = db.block(slot);
+        // SAFETY: the hook is the only user of this copy, before anything is changed.
+        let block = unsafe { db.block(slot) };
         hook::before_change(&mut self.hook, db, number, hash, block);
         Some(EntryMut::new(db, &mut self.next_due_ms, hash, slot))
     }
@@ -194,14 +195,16 @@ impl<T> Shard<T> {
         touch: impl FnOnce(u32) -> u32,
     ) -> Option<EntryRef<'_>> {
         let db = self.db_mut(db)?;
-        let block = db.block(db.find(hash, key)?);
+        // SAFETY: this copy is used until the end of the borrow of the database.
+        let block = unsafe { db.block(db.find(hash, key)?) };
         let (old, new) = (block.lru(), touch(block.lru()));
         if old != new {
             // SAFETY: the database is borrowed exclusively. Not writing an equal value keeps the cache
             // line clean.
             unsafe { block.set_lru(new) };
         }
-        Some(EntryRef::new(block))
+        // SAFETY: the table holds live blocks, and the shard is borrowed as long as the result lives.
+        Some(unsafe { EntryRef::new(block) })
     }
 
     /// Sets the LRU or LFU field of a key. True when the key exists.
@@ -385,8 +388,8 @@ impl<T> Shard<T> {
             return 0;
         }
         db.table.scan(position, &self.hasher, |ptr| {
-            // SAFETY: the table holds live blocks.
-            visit(EntryRef::new(unsafe { Block::from_ptr(ptr) }));
+            // SAFETY: the table holds live blocks, and it is borrowed.
+            visit(unsafe { EntryRef::from_ptr(ptr) });
         })
     }
 
@@ -417,8 +420,8 @@ impl<T> Shard<T> {
             return db.sample_volatile(&self.hasher, rng, count, visit);
         }
         db.table.sample(rng, count, |ptr| {
-            // SAFETY: the table holds live blocks.
-            visit(EntryRef::new(unsafe { Block::from_ptr(ptr) }));
+            // SAFETY: the table holds live blocks, and it is borrowed.
+            visit(unsafe { EntryRef::from_ptr(ptr) });
         });
     }
 

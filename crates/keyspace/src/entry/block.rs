@@ -1,6 +1,7 @@
 //! The block of an entry: one allocation with header, key and value. The layout is drawn in the
 //! [module above](super).
 
+use super::EntryRef;
 use super::value::{Payload, Type, Value, ValueMut, ValueRef};
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::marker::PhantomData;
@@ -195,7 +196,8 @@ pub(crate) struct Block(NonNull<u8>);
 
 impl Block {
     /// # Safety
-    /// The pointer came from [`Block::as_ptr`] of a block that is still alive.
+    /// The pointer came from [`Block::as_ptr`] of a block that is alive, and the result is not used
+    /// after that block is freed, replaced or given away.
     #[inline]
     pub(crate) unsafe fn from_ptr(ptr: NonNull<u8>) -> Block {
         Block(ptr)
@@ -262,7 +264,7 @@ impl Block {
     /// No copy of this block is used afterwards.
     #[inline]
     pub(crate) unsafe fn destroy(self) {
-        // SAFETY: by contract this is the last use, so the value may be moved out.
+        // SAFETY: this is the last use of the block, so the value may be moved out.
         unsafe {
             drop(self.take_out_of_line());
             self.free();
@@ -374,9 +376,19 @@ impl Block {
     }
 
     #[inline]
-    pub(crate) fn key<'a>(self) -> &'a [u8] {
+    pub(crate) fn key(&self) -> &[u8] {
+        // SAFETY: this copy is in use during the borrow, so the block is neither changed nor freed.
+        unsafe { self.key_for() }
+    }
+
+    /// The key, with a lifetime that the caller chooses.
+    ///
+    /// # Safety
+    /// The block is neither changed nor freed during `'a`.
+    #[inline]
+    pub(super) unsafe fn key_for<'a>(self) -> &'a [u8] {
         let shape = self.shape();
-        // SAFETY: the key lies inside the block. The callers bind 'a to the borrow of the database.
+        // SAFETY: the key lies inside the block, which stays as it is during `'a`.
         unsafe { std::slice::from_raw_parts(self.at(shape.key_at), shape.key_len) }
     }
 
@@ -463,18 +475,29 @@ impl Block {
     }
 
     #[inline]
-    pub(crate) fn value<'a>(self) -> ValueRef<'a> {
+    pub(crate) fn value(&self) -> ValueRef<'_> {
+        // SAFETY: this copy is in use during the borrow, so the block is neither changed nor freed.
+        unsafe { self.value_for() }
+    }
+
+    /// The value, with a lifetime that the caller chooses.
+    ///
+    /// # Safety
+    /// The block is neither changed nor freed during `'a`.
+    #[inline]
+    pub(super) unsafe fn value_for<'a>(self) -> ValueRef<'a> {
         let shape = self.shape();
         match shape.storage() {
             Storage::Int => ValueRef::Int(self.int(&shape)),
             Storage::Inline => {
-                // SAFETY: the value lies inside the block. The callers bind 'a to the database's borrow.
+                // SAFETY: the value lies inside the block, which stays as it is during `'a`.
                 ValueRef::Bytes(unsafe {
                     std::slice::from_raw_parts(self.at(shape.value_at), shape.value_len)
                 })
             }
             Storage::OutOfLine => {
-                // SAFETY: an out-of-line block holds a live pointer of its type at `value_at`.
+                // SAFETY: an out-of-line block holds a live pointer of its type at `value_at`; the
+                // block stays as it is during `'a`.
                 unsafe { ValueRef::borrow(self.value_type(), self.at(shape.value_at)) }
             }
         }
@@ -502,7 +525,7 @@ impl Block {
         if self.storage() != Storage::OutOfLine {
             return None;
         }
-        // SAFETY: the pointer is live, and by contract not read again.
+        // SAFETY: the pointer is live, and the caller does not read it again.
         Some(unsafe { Value::read(self.value_type(), self.at(self.shape().value_at)) })
     }
 
@@ -528,7 +551,8 @@ impl Block {
         match self.storage() {
             Storage::Int | Storage::Inline => ValueMut::Inline,
             Storage::OutOfLine => {
-                // SAFETY: an out-of-line block holds a live pointer of its type at `value_at`.
+                // SAFETY: an out-of-line block holds a live pointer of its type at `value_at`; the
+                // caller has exclusive access to the entry for `'a`.
                 unsafe { ValueMut::borrow(self.value_type(), self.at(self.shape().value_at)) }
             }
         }
@@ -540,7 +564,7 @@ impl Block {
     unsafe fn write_header(self, shape: &Shape, deadline: Option<u64>, lru: u32, room: usize) {
         let lengths = lengths_at(shape.flags);
         let width = key_width(shape.flags);
-        // SAFETY: by contract.
+        // SAFETY: the block has room for the shape, and the header lies before the key.
         unsafe {
             let start = u32::from(shape.kind) | u32::from(shape.flags) << 8 | lru << 16;
             self.at(0).cast::<u32>().write(start.to_le());
@@ -566,7 +590,8 @@ impl Block {
     #[inline]
     unsafe fn write_number(self, offset: usize, width: usize, number: usize) {
         let at = self.at(offset);
-        // SAFETY: by contract. The casts keep the number whole: its width was chosen for it.
+        // SAFETY: the caller has checked that the bytes lie inside the block. The casts keep the number
+        // whole, because its width was chosen for it.
         unsafe {
             if width == 1 {
                 return at.write(number as u8);
@@ -585,7 +610,8 @@ impl Block {
     #[inline]
     unsafe fn write_value(self, shape: &Shape, payload: Payload<'_>) {
         let at = self.at(shape.value_at);
-        // SAFETY: by contract.
+        // SAFETY: the shape was made for this payload, so `value_len` bytes at `value_at` are inside the
+        // block, and `value_at` is aligned to 8 for a pointer.
         unsafe {
             match payload {
                 Payload::Int(value) => {
@@ -766,7 +792,7 @@ impl Block {
     /// Exclusive access for `'a`, and the storage is inline.
     pub(crate) unsafe fn inline_mut<'a>(self) -> &'a mut [u8] {
         let shape = self.shape();
-        // SAFETY: by contract; flags and value lie inside the block.
+        // SAFETY: flags and value lie inside the block, and the caller has exclusive access for `'a`.
         unsafe {
             self.at(1).write(shape.flags | RAW);
             std::slice::from_raw_parts_mut(self.at(shape.value_at), shape.value_len)
@@ -808,8 +834,20 @@ impl OwnedBlock {
         }
     }
 
+    /// The entry in the block.
+    pub(crate) fn entry(&self) -> EntryRef<'_> {
+        // SAFETY: the block is freed by this owner only, which is borrowed, and changed by nobody.
+        unsafe { EntryRef::new(self.block) }
+    }
+
+    #[cfg(test)]
     pub(crate) fn block(&self) -> Block {
         self.block
+    }
+
+    /// Where the value is.
+    pub(crate) fn storage(&self) -> Storage {
+        self.block.storage()
     }
 
     /// Takes the value out and frees the block.

@@ -54,7 +54,9 @@ impl<'a> EntryMut<'a> {
         hash: KeyHash,
         slot: Slot,
     ) -> EntryMut<'a> {
-        let block = db.block(slot);
+        // SAFETY: the `EntryMut` holds the exclusive borrow of the database, and is the only user of
+        // the block; `replaced` keeps it the one in the table.
+        let block = unsafe { db.block(slot) };
         EntryMut {
             db,
             next_due_ms,
@@ -67,13 +69,8 @@ impl<'a> EntryMut<'a> {
     /// The entry, for reading.
     #[inline]
     pub fn as_ref(&self) -> EntryRef<'_> {
-        EntryRef::new(self.block)
-    }
-
-    /// The entry, for reading as long as the database was borrowed.
-    #[inline]
-    pub fn into_ref(self) -> EntryRef<'a> {
-        EntryRef::new(self.block)
+        // SAFETY: the block is changed through `&mut self` only, which is borrowed.
+        unsafe { EntryRef::new(self.block) }
     }
 
     /// The key.

@@ -44,6 +44,7 @@ pub use value::{
 use block::Storage;
 use std::fmt;
 use std::marker::PhantomData;
+use std::ptr::NonNull;
 
 /// An entry, borrowed for reading.
 #[derive(Clone, Copy)]
@@ -53,19 +54,31 @@ pub struct EntryRef<'a> {
 }
 
 impl<'a> EntryRef<'a> {
-    /// The caller borrows what keeps the block alive and unchanged for `'a`.
+    /// # Safety
+    /// The block is neither changed nor freed during `'a`. The LRU or LFU field may change when no
+    /// method of the entry runs at the same time.
     #[inline]
-    pub(crate) fn new(block: Block) -> EntryRef<'a> {
+    pub(crate) unsafe fn new(block: Block) -> EntryRef<'a> {
         EntryRef {
             block,
             borrow: PhantomData,
         }
     }
 
+    /// # Safety
+    /// The pointer came from [`Block::as_ptr`] of a block that is alive, and neither changed nor freed
+    /// during `'a`.
+    #[inline]
+    pub(crate) unsafe fn from_ptr(ptr: NonNull<u8>) -> EntryRef<'a> {
+        // SAFETY: the block is alive and stays as it is during `'a`.
+        unsafe { EntryRef::new(Block::from_ptr(ptr)) }
+    }
+
     /// The key.
     #[inline]
     pub fn key(&self) -> &'a [u8] {
-        self.block.key()
+        // SAFETY: `new` demands that the block stays as it is during `'a`.
+        unsafe { self.block.key_for() }
     }
 
     /// The data type.
@@ -94,13 +107,14 @@ impl<'a> EntryRef<'a> {
     /// The value.
     #[inline]
     pub fn value(&self) -> ValueRef<'a> {
-        self.block.value()
+        // SAFETY: `new` demands that the block stays as it is during `'a`.
+        unsafe { self.block.value_for() }
     }
 
     /// The value as a string, `None` when it is a collection.
     #[inline]
     pub fn string(&self) -> Option<StringRef<'a>> {
-        self.block.value().string()
+        self.value().string()
     }
 
     /// A copy of the value, as COPY stores it. Long strings are shared until one of the two is changed.
@@ -157,7 +171,7 @@ impl Removed {
 
     /// The entry, for reading.
     pub fn entry(&self) -> EntryRef<'_> {
-        EntryRef::new(self.block.block())
+        self.block.entry()
     }
 
     /// When the entry would have expired, in absolute unix milliseconds.
@@ -177,7 +191,7 @@ impl Removed {
 
     /// True when freeing the value costs enough to be worth another thread.
     pub fn is_big(&self) -> bool {
-        self.block.block().storage() == Storage::OutOfLine && self.entry().value().is_big()
+        self.block.storage() == Storage::OutOfLine && self.entry().value().is_big()
     }
 }
 

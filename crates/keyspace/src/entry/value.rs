@@ -466,10 +466,11 @@ macro_rules! out_of_line_values {
             pub(super) unsafe fn write(self, at: *mut u8) {
                 match self {
                     $(Value::$variant(owner) => {
-                        // SAFETY: by contract; the owner is 8 bytes with alignment 8.
+                        // SAFETY: `at` is aligned to 8 and has 8 bytes without a live value; the owner
+                        // is 8 bytes with alignment 8.
                         unsafe { at.cast::<$owner>().write(owner) }
                     })+
-                    // SAFETY: by contract the value is an out-of-line one.
+                    // SAFETY: the caller gives out-of-line values only, which the arms above cover.
                     _ => unsafe { std::hint::unreachable_unchecked() },
                 }
             }
@@ -482,7 +483,7 @@ macro_rules! out_of_line_values {
             pub(super) unsafe fn read(kind: Type, at: *mut u8) -> Value {
                 match kind {
                     $(Type::$type => {
-                        // SAFETY: by contract.
+                        // SAFETY: `at` holds a live value of this type, and this is its last use.
                         Value::$variant(unsafe { at.cast::<$owner>().read() })
                     })+
                 }
@@ -515,7 +516,7 @@ macro_rules! out_of_line_values {
             pub(super) unsafe fn borrow(kind: Type, at: *const u8) -> ValueRef<'a> {
                 match kind {
                     $(Type::$type => {
-                        // SAFETY: by contract.
+                        // SAFETY: `at` holds a live value of this type, unchanged during `'a`.
                         ValueRef::$variant(unsafe { &*at.cast::<$owner>() })
                     })+
                 }
@@ -531,7 +532,7 @@ macro_rules! out_of_line_values {
             pub(super) unsafe fn borrow(kind: Type, at: *mut u8) -> ValueMut<'a> {
                 match kind {
                     $(Type::$type => {
-                        // SAFETY: by contract.
+                        // SAFETY: `at` holds a live value of this type, the caller's alone during `'a`.
                         ValueMut::$variant(unsafe { &mut *at.cast::<$owner>() })
                     })+
                 }
