@@ -8,6 +8,43 @@ use smallvec::SmallVec;
 /// Some guards, ascending and without duplicates.
 pub(super) type Many<'a, C> = SmallVec<[Guard<'a, C>; 4]>;
 
+/// Guards in the order in which their locks were taken.
+pub(super) trait Guards<'a, C: Content> {
+    fn len(&self) -> usize;
+    fn push(&mut self, guard: Guard<'a, C>);
+    fn clear(&mut self);
+}
+
+impl<'a, C: Content> Guards<'a, C> for Many<'a, C> {
+    fn len(&self) -> usize {
+        SmallVec::len(self)
+    }
+
+    #[inline]
+    fn push(&mut self, guard: Guard<'a, C>) {
+        SmallVec::push(self, guard);
+    }
+
+    fn clear(&mut self) {
+        SmallVec::clear(self);
+    }
+}
+
+impl<'a, C: Content> Guards<'a, C> for Vec<Guard<'a, C>> {
+    fn len(&self) -> usize {
+        Vec::len(self)
+    }
+
+    #[inline]
+    fn push(&mut self, guard: Guard<'a, C>) {
+        Vec::push(self, guard);
+    }
+
+    fn clear(&mut self) {
+        Vec::clear(self);
+    }
+}
+
 /// A set of held locks of one table.
 pub(super) enum Held<'a, C: Content> {
     One(Guard<'a, C>),
@@ -68,9 +105,9 @@ impl<'a, C: Content> Held<'a, C> {
         is_free
     }
 
-    /// Adds a lock, when it is not in the set; waits for it, whatever its number. The caller has the
-    /// extension right, so lock requests give back what this waits for. The set stays as it is when
-    /// the wait is given up.
+    /// Adds a lock, when it is not in the set; waits for it, whatever its number. The caller has
+    /// the extension right, so lock requests give back what this waits for. The set stays as it is
+    /// when the wait is given up.
     pub(super) fn extend(
         &mut self,
         table: &'a LockTable<C>,

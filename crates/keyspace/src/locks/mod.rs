@@ -1,9 +1,9 @@
 //! The keyspace: all shards and their locks.
 //!
-//! A command locks the shards of its keys, in ascending order, and works on the [`Locked`] set. Lock
-//! order: the extension right, shards ascending, then the locks that callers take while they hold
-//! shards. The holder of the [extension right](Keyspace::extension_right) locks further shards in any
-//! order; `right.rs` describes the protocol and why it excludes deadlocks.
+//! A command locks the shards of its keys, in ascending order, and works on the [`Locked`] set.
+//! Lock order: the extension right, shards ascending, then the locks that callers take while they
+//! hold shards. The holder of the [extension right](Keyspace::extension_right) locks further shards
+//! in any order; `right.rs` describes the protocol and why it excludes deadlocks.
 
 mod held;
 #[cfg(all(test, not(miri)))]
@@ -20,7 +20,7 @@ use crate::db::Place;
 use crate::entry::ValueRef;
 use crate::hash::{Hasher, KeyHash};
 use crate::shard::{NEVER_MS, Shard};
-use held::Held;
+use held::{Held, Many};
 use patience::Patience;
 use std::any::Any;
 use std::fmt;
@@ -52,10 +52,10 @@ impl<T> Content for Shard<T> {
 /// All data, in shards with one lock each. `T` is the type of the attachments of a shard.
 ///
 /// # Waiting
-/// `lock_*` wait until the shards are free. The `_patient` forms ask `patience` about once per
-/// millisecond while they wait, and give up with everything released when it answers false. It is not
-/// asked when the shards are free. It may be asked while the request holds some of the shards, so it
-/// must not lock any.
+/// `lock_*` wait until the shards are free. The `_patient` forms call `patience` about once per
+/// millisecond while they wait, and give up with everything released when it returns false. They do
+/// not call it when the shards are free. A request may hold some of the shards during the call, so
+/// `patience` must not lock any.
 pub struct Keyspace<T = Box<dyn Any + Send>> {
     locks: LockTable<Shard<T>>,
     shard_shift: u32,
@@ -149,7 +149,11 @@ impl<T> Keyspace<T> {
     /// Locks one shard. Indices wrap at the number of shards.
     #[inline]
     pub fn lock_one(&self, shard: usize) -> Locked<'_, T> {
-        unlimited(self.one(shard, &mut Patience::Unlimited))
+        let guard = match self.locks.try_lock(shard) {
+            Some(guard) => guard,
+            None => unlimited(self.locks.wait(shard, &mut Patience::Unlimited)),
+        };
+        self.locked(Held::One(guard))
     }
 
     /// [`Keyspace::lock_one`] with [patience](Keyspace#waiting).
@@ -159,12 +163,10 @@ impl<T> Keyspace<T> {
         shard: usize,
         patience: &mut dyn FnMut() -> bool,
     ) -> Result<Locked<'_, T>, GaveUp> {
-        self.one(shard, &mut Patience::Asked(patience))
-    }
-
-    #[inline]
-    fn one(&self, shard: usize, patience: &mut Patience<'_>) -> Result<Locked<'_, T>, GaveUp> {
-        let guard = self.locks.lock(shard, patience)?;
+        let guard = match self.locks.try_lock(shard) {
+            Some(guard) => guard,
+            None => self.locks.wait(shard, &mut Patience::Asked(patience))?,
+        };
         Ok(self.locked(Held::One(guard)))
     }
 
@@ -172,7 +174,12 @@ impl<T> Keyspace<T> {
     /// are put in order first.
     #[inline]
     pub fn lock_many(&self, shards: &[usize]) -> Locked<'_, T> {
-        unlimited(self.many(shards, &mut Patience::Unlimited))
+        if let [shard] = shards {
+            return self.lock_one(*shard);
+        }
+        let mut guards = Many::new();
+        unlimited(self.many(shards, &mut guards, &mut Patience::Unlimited));
+        self.locked(Held::Many(guards))
     }
 
     /// [`Keyspace::lock_many`] with [patience](Keyspace#waiting).
@@ -182,25 +189,32 @@ impl<T> Keyspace<T> {
         shards: &[usize],
         patience: &mut dyn FnMut() -> bool,
     ) -> Result<Locked<'_, T>, GaveUp> {
-        self.many(shards, &mut Patience::Asked(patience))
+        if let [shard] = shards {
+            return self.lock_one_patient(*shard, patience);
+        }
+        let mut guards = Many::new();
+        self.many(shards, &mut guards, &mut Patience::Asked(patience))?;
+        Ok(self.locked(Held::Many(guards)))
     }
 
-    fn many(&self, shards: &[usize], patience: &mut Patience<'_>) -> Result<Locked<'_, T>, GaveUp> {
-        if let [shard] = shards {
-            return self.one(*shard, patience);
-        }
+    fn many<'a>(
+        &'a self,
+        shards: &[usize],
+        guards: &mut Many<'a, Shard<T>>,
+        patience: &mut Patience<'_>,
+    ) -> Result<(), GaveUp> {
         let ordered = shards.is_sorted_by(|a, b| a < b)
             && shards.iter().all(|shard| *shard < self.locks.len());
-        let guards = if ordered {
-            self.locks.lock_many(shards.iter().copied(), patience)?
-        } else {
-            let mask = self.locks.len() - 1;
-            let mut shards: Vec<usize> = shards.iter().map(|shard| shard & mask).collect();
-            shards.sort_unstable();
-            shards.dedup();
-            self.locks.lock_many(shards.iter().copied(), patience)?
-        };
-        Ok(self.locked(Held::Many(guards)))
+        if ordered {
+            let shards = shards.iter().copied();
+            return self.locks.lock_many(shards, guards, patience);
+        }
+        let mask = self.locks.len() - 1;
+        let mut shards: Vec<usize> = shards.iter().map(|shard| shard & mask).collect();
+        shards.sort_unstable();
+        shards.dedup();
+        let shards = shards.iter().copied();
+        self.locks.lock_many(shards, guards, patience)
     }
 
     /// Locks all shards.
@@ -217,8 +231,10 @@ impl<T> Keyspace<T> {
     }
 
     fn all(&self, patience: &mut Patience<'_>) -> Result<Locked<'_, T>, GaveUp> {
-        let guards = self.locks.lock_many(0..self.locks.len(), patience)?;
-        Ok(self.locked(Held::All(guards.into_vec())))
+        let mut guards = Vec::with_capacity(self.locks.len());
+        let all = 0..self.locks.len();
+        self.locks.lock_many(all, &mut guards, patience)?;
+        Ok(self.locked(Held::All(guards)))
     }
 
     #[inline]
@@ -235,8 +251,8 @@ impl<T> Keyspace<T> {
     ///
     /// Two mistakes are to be avoided:
     /// - taking the right while the thread holds shards: the holder of the right may wait for them;
-    /// - taking it although the thread holds all shards: there is nothing to extend to, so a command
-    ///   inside such a set runs without the right.
+    /// - taking it although the thread holds all shards: there is nothing to extend to, so a
+    ///   command inside such a set runs without the right.
     ///
     /// # Panics
     /// Both panic, and so does a thread that has the right already.
@@ -454,9 +470,9 @@ impl<'a, T> Locked<'a, T> {
                 && self.held.try_extend(&self.keyspace.locks, shard)
     }
 
-    /// Locks one more shard, whatever its number, and waits for it. The thread took the right before
-    /// it locked the shards of this set, which are all that it holds. Indices wrap at the number of
-    /// shards.
+    /// Locks one more shard, whatever its number, and waits for it. The thread took the right
+    /// before it locked the shards of this set, which are all that it holds. Indices wrap at the
+    /// number of shards.
     ///
     /// # Panics
     /// When the right is one of another keyspace.

@@ -5,16 +5,16 @@
 //!
 //! 1. One thread at a time has the extension right. It takes the right before its first shard.
 //! 2. While the holder of the right waits for a shard, `extending` is set.
-//! 3. A lock request that waits for a shard and holds others gives all back when `extending` is set,
-//!    waits until it is clear, and begins again.
+//! 3. A lock request that waits for a shard and holds others gives all back when `extending` is
+//!    set, waits until it is clear, and begins again.
 //! 4. A lock request that gave shards back is served before the next thread gets the right.
 //!
-//! No deadlock: a thread that waits for a shard while it holds others is a lock request, which gives
-//! its shards back, or the holder of the right. Threads with complete lock sets wait for no shard. So
-//! the holder of the right gets its shard, and without it the order is ascending.
+//! No deadlock: a thread that waits for a shard while it holds others is a lock request, which
+//! gives its shards back, or the holder of the right. Threads with complete lock sets wait for no
+//! shard. So the holder of the right gets its shard, and without it the order is ascending.
 //!
-//! No starvation: rule 4. Requests that give shards back do so while the right is taken, so the next
-//! holder waits for a finite number of them, and nothing makes these give back again.
+//! No starvation: rule 4. Requests that give shards back do so while the right is taken, so the
+//! next holder waits for a finite number of them, and nothing makes these give back again.
 //!
 //! Serializable: lock sets grow until they are released as a whole (two-phase locking). A request
 //! that gives shards back has not looked at them yet.
@@ -24,8 +24,8 @@ use super::sync::{self, AtomicBool, Condvar, Mutex, Ordering};
 use std::collections::VecDeque;
 use std::marker::PhantomData;
 
-/// The right of one keyspace and the threads that wait for it. Its mutex is locked after shards, and
-/// no thread waits for a shard while it holds the mutex.
+/// The right of one keyspace and the threads that wait for it. Its mutex is locked after shards,
+/// and no thread waits for a shard while it holds the mutex.
 pub(super) struct Extension {
     /// The holder of the right waits for a shard.
     extending: AtomicBool,
@@ -123,9 +123,10 @@ impl Extension {
         Extending { extension: self }
     }
 
-    /// Announces that a lock request gives its shards back; `None` when the holder of the right does
-    /// not wait for a shard any more. To be called before the shards are unlocked: the right changes
-    /// hands after `extending` is cleared under the same mutex, so its next holder sees the request.
+    /// Announces that a lock request gives its shards back; `None` when the holder of the right
+    /// does not wait for a shard any more. To be called before the shards are unlocked: the right
+    /// changes hands after `extending` is cleared under the same mutex, so its next holder sees the
+    /// request.
     pub(super) fn give_back(&self) -> Option<GaveBack<'_>> {
         let mut state = self.state.lock();
         if !self.is_extending() {

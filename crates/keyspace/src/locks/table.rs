@@ -1,6 +1,6 @@
 //! The locks of all shards, and how several of them are taken.
 
-use super::held::Many;
+use super::held::Guards;
 use super::patience::{GaveUp, PERIOD, Patience, Slices};
 use super::right::Extension;
 use super::sync::{self, AtomicBool, AtomicU64, Mutex, MutexGuard, Ordering};
@@ -15,8 +15,8 @@ pub(super) trait Content {
 
 /// A shard with its lock, alone on its cache lines.
 struct Cell<C> {
-    /// A copy of the content's time, made when it is unlocked: read without locking to find the time
-    /// to sleep.
+    /// A copy of the content's time, made when it is unlocked: read without locking to find the
+    /// time to sleep.
     next_due_ms: AtomicU64,
     content: Mutex<C>,
 }
@@ -114,8 +114,13 @@ impl<C: Content> LockTable<C> {
         }
     }
 
+    /// [`LockTable::lock`] when the lock is not free.
     #[cold]
-    fn wait(&self, index: usize, patience: &mut Patience<'_>) -> Result<Guard<'_, C>, GaveUp> {
+    pub(super) fn wait(
+        &self,
+        index: usize,
+        patience: &mut Patience<'_>,
+    ) -> Result<Guard<'_, C>, GaveUp> {
         loop {
             let guard = if patience.is_unlimited() {
                 self.guard(index, |mutex| Some(mutex.lock()))
@@ -129,22 +134,23 @@ impl<C: Content> LockTable<C> {
         }
     }
 
-    /// Takes several locks; the indices are ascending. A request that has to wait while it holds locks
-    /// is polite: it gives them back when the holder of the extension right waits too.
+    /// Takes several locks into an empty set; the indices are ascending. A request that has to wait
+    /// while it holds locks is polite: it gives them back when the holder of the extension right
+    /// waits too. The set is to be dropped when the request is given up.
     #[inline]
-    pub(super) fn lock_many(
-        &self,
+    pub(super) fn lock_many<'a>(
+        &'a self,
         indices: impl Iterator<Item = usize> + Clone,
+        guards: &mut impl Guards<'a, C>,
         patience: &mut Patience<'_>,
-    ) -> Result<Many<'_, C>, GaveUp> {
-        let mut guards = Many::with_capacity(indices.size_hint().0);
+    ) -> Result<(), GaveUp> {
         for index in indices.clone() {
             match self.try_lock(index) {
                 Some(guard) => guards.push(guard),
                 None => return self.lock_contended(indices, guards, patience),
             }
         }
-        Ok(guards)
+        Ok(())
     }
 
     /// [`LockTable::lock_many`] from the first lock on that was not free.
@@ -152,18 +158,18 @@ impl<C: Content> LockTable<C> {
     fn lock_contended<'a>(
         &'a self,
         indices: impl Iterator<Item = usize> + Clone,
-        mut guards: Many<'a, C>,
+        guards: &mut impl Guards<'a, C>,
         patience: &mut Patience<'_>,
-    ) -> Result<Many<'a, C>, GaveUp> {
+    ) -> Result<(), GaveUp> {
         // Dropped when the request has all its locks, or is given up.
         let mut gave_back = None;
         loop {
             let mut rest = indices.clone().skip(guards.len());
             loop {
                 let Some(index) = rest.next() else {
-                    return Ok(guards);
+                    return Ok(());
                 };
-                let guard = if guards.is_empty() {
+                let guard = if guards.len() == 0 {
                     Some(self.lock(index, patience)?)
                 } else {
                     self.lock_politely(index, patience)?

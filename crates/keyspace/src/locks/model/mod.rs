@@ -1,6 +1,6 @@
-//! A model of the locks: the files that take and extend sets of locks, compiled over primitives that
-//! explore random interleavings. A deadlock ends a run with an error, and so does a run without
-//! progress, because its steps are limited.
+//! A model of the locks: the files that take and extend sets of locks, compiled over primitives
+//! that explore random interleavings. A deadlock ends a run with an error, and so does a run
+//! without progress, because its steps are limited.
 
 #[expect(dead_code, reason = "the model calls a part of the functions")]
 #[path = "../held.rs"]
@@ -16,7 +16,7 @@ mod sync;
 #[path = "../table.rs"]
 mod table;
 
-use held::Held;
+use held::{Held, Many};
 use patience::{GaveUp, Patience};
 use shuttle::rand::Rng;
 use shuttle::scheduler::{PctScheduler, RandomScheduler, Scheduler};
@@ -51,8 +51,8 @@ fn table() -> Arc<Table> {
     Arc::new(LockTable::new((0..SHARDS).map(|_| Counter::default())))
 }
 
-/// A transaction: reads each shard of a complete set, lets others run, and writes. Its number is above
-/// those that it finds, so that the order of the numbers is one order for all shards.
+/// A transaction: reads each shard of a complete set, lets others run, and writes. Its number is
+/// above those that it finds, so that the order of the numbers is one order for all shards.
 fn transact(held: &mut Held<'_, Counter>) {
     let number = held.guards().iter().map(|shard| shard.last).max();
     let number = number.unwrap_or(0) + 1;
@@ -68,7 +68,8 @@ fn transact(held: &mut Held<'_, Counter>) {
 
 /// Increments all of `shards`, which are ascending.
 fn many(table: &Table, shards: &[usize], patience: &mut Patience<'_>) -> Result<(), GaveUp> {
-    let guards = table.lock_many(shards.iter().copied(), patience)?;
+    let mut guards = Many::new();
+    table.lock_many(shards.iter().copied(), &mut guards, patience)?;
     transact(&mut Held::Many(guards));
     Ok(())
 }
@@ -79,7 +80,7 @@ fn script(table: &Table, shards: &[usize], patience: &mut Patience<'_>) -> Resul
     // Only a holder of the right makes requests give shards back, and it has not begun.
     assert_eq!(table.extension().gave_back(), 0, "a request starves");
     let mut held = match shards {
-        [] => Held::Many(table.lock_many(std::iter::empty(), patience)?),
+        [] => Held::Many(Many::new()),
         [first, ..] => Held::One(table.lock(*first, patience)?),
     };
     for shard in shards {
@@ -89,8 +90,8 @@ fn script(table: &Table, shards: &[usize], patience: &mut Patience<'_>) -> Resul
     Ok(())
 }
 
-/// Runs a test under two ways to choose the next thread: uniformly, and by priorities that change at
-/// random points.
+/// Runs a test under two ways to choose the next thread: uniformly, and by priorities that change
+/// at random points.
 fn explore(test: impl Fn() + Send + Sync + Clone + 'static) {
     let mut config = Config::new();
     config.max_steps = MaxSteps::FailAfter(STEPS_MAX);
@@ -113,8 +114,9 @@ fn run(table: &Arc<Table>, threads: Vec<Box<dyn FnOnce(&Table) + Send>>) -> [u64
     threads
         .into_iter()
         .for_each(|thread| thread.join().unwrap());
-    let all = table
-        .lock_many(0..SHARDS, &mut Patience::Unlimited)
+    let mut all = Vec::new();
+    table
+        .lock_many(0..SHARDS, &mut all, &mut Patience::Unlimited)
         .unwrap();
     assert!(!table.is_poisoned());
     assert_eq!(table.extension().gave_back(), 0);

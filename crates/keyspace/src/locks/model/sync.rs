@@ -1,5 +1,5 @@
-//! The primitives of `locks/sync.rs` for the model. A wait with a time-out ends after a random number
-//! of steps of other threads, because the model has no clock.
+//! The primitives of `locks/sync.rs` for the model. A wait with a time-out ends after a random
+//! number of steps of other threads, because the model has no clock.
 
 pub(super) use shuttle::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 pub(super) use std::thread::panicking;
