@@ -1,8 +1,8 @@
 //! Choosing what to evict when memory is full.
 //!
-//! As in Redis, victims are approximations: some entries are sampled, and the best of them and of a small
-//! pool of good candidates from earlier samples is taken. Each shard has its own pool, so choosing needs no
-//! other lock.
+//! As in Redis, victims are approximations: some entries are sampled, and the best of them and of a
+//! small pool of good candidates from earlier samples is taken. Each shard has its own pool, so
+//! choosing needs no other lock.
 
 use crate::db::Database;
 use crate::entry::EntryRef;
@@ -14,8 +14,8 @@ use std::fmt;
 
 /// Candidates that are remembered between samples.
 const POOL_SIZE: usize = 16;
-/// When only one entry in so many is volatile, volatile entries are drawn from the timing wheel instead of
-/// the table.
+/// When only one entry in so many is volatile, volatile entries are drawn from the timing wheel
+/// instead of the table.
 const RARE_VOLATILE: usize = 16;
 
 /// What to evict: `maxmemory-policy`.
@@ -258,8 +258,8 @@ impl Database {
 }
 
 impl<T> Shard<T> {
-    /// Chooses a key of this shard to be evicted, `None` when there is none (or the policy evicts nothing).
-    /// The key exists, and has a deadline if the policy wants one. It is not removed.
+    /// Chooses a key of this shard to be evicted, `None` when there is none (or the policy evicts
+    /// nothing). The key exists, and has a deadline if the policy demands one. It is not removed.
     pub fn pick_victim(
         &mut self,
         choice: &Choice,

@@ -29,8 +29,8 @@ pub struct ExpireProgress {
 /// One shard. Databases at or above the configured number do not exist: nothing is found there and
 /// nothing can be stored.
 pub struct Shard<T = Box<dyn Any + Send>> {
-    /// The log offset after the last command that changed this shard: until it is durable, what is read
-    /// here may still be lost.
+    /// The log offset after the last command that changed this shard: until it is durable, what is
+    /// read here may still be lost.
     pub last_log_offset: u64,
     /// What the server keeps under the same lock, for instance the clients that watch its keys.
     pub attachments: T,
@@ -129,7 +129,7 @@ impl<T> Shard<T> {
         Some(other.get_or_insert_with(|| Box::new(Database::new(place, seen_ms, FRONTIER_END))))
     }
 
-    /// The one way to an entry that is to be changed or removed: tells the change hook first.
+    /// The one way to an entry that is to be changed or removed: calls the change hook first.
     #[inline]
     fn entry_mut(&mut self, db: u32, hash: KeyHash, key: &[u8]) -> Option<EntryMut<'_>> {
         let number = db;
@@ -144,7 +144,7 @@ impl<T> Shard<T> {
         Some(EntryMut::new(db, &mut self.next_due_ms, hash, slot))
     }
 
-    /// The one way to a new entry: tells the change hook first. The key is absent.
+    /// The one way to a new entry: calls the change hook first. The key is absent.
     #[inline]
     fn insert(
         &mut self,
@@ -185,7 +185,8 @@ impl<T> Shard<T> {
         self.entry_mut(db, hash, key)
     }
 
-    /// The entry of a key; `touch` gives its new LRU or LFU field from the old one. The hot read path.
+    /// The entry of a key; `touch` gives its new LRU or LFU field from the old one. The hot read
+    /// path.
     #[inline]
     pub fn find_touch(
         &mut self,
@@ -199,11 +200,12 @@ impl<T> Shard<T> {
         let block = unsafe { db.block(db.find(hash, key)?) };
         let (old, new) = (block.lru(), touch(block.lru()));
         if old != new {
-            // SAFETY: the database is borrowed exclusively. Not writing an equal value keeps the cache
-            // line clean.
+            // SAFETY: the database is borrowed exclusively. Not writing an equal value keeps the
+            // cache line clean.
             unsafe { block.set_lru(new) };
         }
-        // SAFETY: the table holds live blocks, and the shard is borrowed as long as the result lives.
+        // SAFETY: the table holds live blocks, and the shard is borrowed as long as the result
+        // lives.
         Some(unsafe { EntryRef::new(block) })
     }
 
@@ -212,9 +214,9 @@ impl<T> Shard<T> {
         self.find_touch(db, hash, key, |_| lru).is_some()
     }
 
-    /// Stores a value under a key, with a deadline (absolute unix milliseconds) or without, and the LRU or
-    /// LFU field `lru` (24 bits). Returns the old value when freeing it is worth another thread, else
-    /// frees it.
+    /// Stores a value under a key, with a deadline (absolute unix milliseconds) or without, and the
+    /// LRU or LFU field `lru` (24 bits). Returns the old value when freeing it is worth another
+    /// thread, else frees it.
     #[inline]
     pub fn put(
         &mut self,
@@ -235,8 +237,8 @@ impl<T> Shard<T> {
         }
     }
 
-    /// Stores a value under a key that is not there, as [`Shard::put`] does: how loading fills a shard. False when
-    /// the key is there; the value is dropped then.
+    /// Stores a value under a key that is not there, as [`Shard::put`] does: how loading fills a
+    /// shard. False when the key is there; the value is dropped then.
     #[inline]
     pub fn add(
         &mut self,
@@ -315,8 +317,8 @@ impl<T> Shard<T> {
         self.next_due_ms = self.next_due_ms.min(due_ms);
     }
 
-    /// Expires the elements of one collection whose deadline is not after `now_ms`, and the entry when none is
-    /// left. Returns how many elements went.
+    /// Expires the elements of one collection whose deadline is not after `now_ms`, and the entry
+    /// when none is left. Returns how many elements went.
     pub fn expire_elements(
         &mut self,
         db: u32,
@@ -377,10 +379,10 @@ impl<T> Shard<T> {
         self.place.origin()
     }
 
-    /// Visits the entries of a database from a position in hash order on, one bucket's worth, and returns
-    /// the next position, 0 when the shard is done. Positions before this shard mean its beginning. An
-    /// entry that is there from the first to the last call is visited exactly once, whatever happens
-    /// to others between the calls; the order is that of the hashes.
+    /// Visits the entries of a database from a position in hash order on, one bucket's worth, and
+    /// returns the next position, 0 when the shard is done. Positions before this shard mean its
+    /// beginning. An entry that is there from the first to the last call is visited exactly once,
+    /// whatever happens to others between the calls; the order is that of the hashes.
     pub fn scan(&self, db: u32, position: u64, mut visit: impl FnMut(EntryRef<'_>)) -> u64 {
         let Some(db) = self.db(db) else { return 0 };
         let position = position.max(db.place.origin());
@@ -404,8 +406,8 @@ impl<T> Shard<T> {
         db.table.random(rng).map(|slot| db.entry(slot))
     }
 
-    /// Visits about `count` entries as candidates for eviction; with `volatile_only` those with a deadline.
-    /// At least one is visited when there is one.
+    /// Visits about `count` entries as candidates for eviction; with `volatile_only` those with a
+    /// deadline. At least one is visited when there is one.
     pub fn sample_for_eviction(
         &self,
         db: u32,
@@ -462,12 +464,12 @@ impl<T> Shard<T> {
         cleared
     }
 
-    /// Expires the entries whose deadline is not after `now_ms`, with at most `budget` units of work: one
-    /// unit is the look at one entry, or at one bucket when a timing wheel is built anew. `on_expired` is
-    /// called with database and key before an entry is removed. When the budget suffices, every entry that
-    /// is due is gone afterwards, except that a deadline which had passed when it was set counts from the
-    /// millisecond after the last call. Call it for each shard at the start and when [`Keyspace::next_due_ms`]
-    /// has come.
+    /// Expires the entries whose deadline is not after `now_ms`, with at most `budget` units of
+    /// work: one unit is the look at one entry, or at one bucket when a timing wheel is built anew.
+    /// `on_expired` is called with database and key before an entry is removed. When the budget
+    /// suffices, every entry that is due is gone afterwards, except that a deadline which had
+    /// passed when it was set counts from the millisecond after the last call. Call it for each
+    /// shard at the start and when [`Keyspace::next_due_ms`] has come.
     ///
     /// [`Keyspace::next_due_ms`]: crate::Keyspace::next_due_ms
     pub fn expire_due(
@@ -531,7 +533,8 @@ impl<T> Shard<T> {
         std::iter::once((0, &mut self.first)).chain(others)
     }
 
-    /// Sets the hook that sees all changes from now on, of all entries. Call it when [`Shard::is_walked`].
+    /// Sets the hook that sees all changes from now on, of all entries. Call it when
+    /// [`Shard::is_walked`].
     pub fn set_change_hook(&mut self, hook: Box<dyn ChangeHook>) {
         debug_assert!(self.is_walked(), "marks of an earlier hook are left");
         for (_, db) in self.databases_mut() {
@@ -540,8 +543,8 @@ impl<T> Shard<T> {
         self.hook = Some(hook);
     }
 
-    /// Takes the hook away. Unless [`Shard::is_walked`] is true then, [`Shard::walk`] must be called until it
-    /// is, before another hook is set.
+    /// Takes the hook away. Unless [`Shard::is_walked`] is true then, [`Shard::walk`] must be
+    /// called until it is, before another hook is set.
     pub fn take_change_hook(&mut self) -> Option<Box<dyn ChangeHook>> {
         for (_, db) in self.databases_mut().filter(|(_, db)| !db.marked) {
             db.frontier = FRONTIER_END;
@@ -556,9 +559,10 @@ impl<T> Shard<T> {
         databases.all(|db| db.frontier == FRONTIER_END)
     }
 
-    /// The hook's own walk: visits entries that the hook has not seen, with the number of their database, and
-    /// moves the frontier behind them, so that the hook will not see them. At most one bucket's worth is
-    /// visited, and less when `visit` breaks. False when all databases are done.
+    /// The hook's own walk: visits entries that the hook has not seen, with the number of their
+    /// database, and moves the frontier behind them, so that the hook will not see them. At most
+    /// one bucket's worth is visited, and less when `visit` breaks. False when all databases are
+    /// done.
     pub fn walk(&mut self, mut visit: impl FnMut(u32, EntryRef<'_>) -> ControlFlow<()>) -> bool {
         let hasher = self.hasher;
         let mut databases = self.databases_mut();

@@ -26,7 +26,7 @@ const SPARE: u8 = 1 << 3;
 const RAW_SHIFT: u32 = 4;
 const RAW: u8 = 1 << RAW_SHIFT;
 const VALUE_CODE_SHIFT: u32 = 5;
-/// In the kind byte: the running snapshot has what it wants of this entry (see [`crate::hook`]).
+/// In the kind byte: the running snapshot needs nothing more of this entry (see [`crate::hook`]).
 const SAVED: u8 = 1 << 3;
 /// In the kind byte: where the value is.
 const STORAGE_BITS: u8 = 0b111;
@@ -61,10 +61,11 @@ pub(crate) struct Shape {
     used: usize,
 }
 
-// Lengths and offsets are those of blocks in memory, or of a key and a value that are: they cannot overflow,
-// and the arithmetic on them is wrapping only to save the checks.
+// Lengths and offsets are those of blocks in memory, or of a key and a value that are: they cannot
+// overflow, and the arithmetic on them is wrapping only to save the checks.
 impl Shape {
-    /// The shape of an entry. `key_flags` are flags from which the width of the key length is taken.
+    /// The shape of an entry. `key_flags` are flags from which the width of the key length is
+    /// taken.
     #[inline(always)]
     fn new(key_len: usize, key_flags: u8, has_deadline: bool, payload: &Payload<'_>) -> Shape {
         let flags = key_flags & KEY_WIDTH_BITS | u8::from(has_deadline);
@@ -187,10 +188,11 @@ fn int_width(value: i64) -> usize {
 
 /// A pointer to the block of a live entry.
 ///
-/// Invariant of every `Block`: it points to memory of [`Block::capacity`] bytes, aligned to 8, that was
-/// made by [`Block::create`] and neither freed nor given away while this copy is in use. `Block` is `Copy`
-/// and does not free; the database that holds it in its table does. Reading methods take the invariant for
-/// granted; whoever changes a block holds the only copy in use (`&mut` access to the database).
+/// Invariant of every `Block`: it points to memory of [`Block::capacity`] bytes, aligned to 8, that
+/// was made by [`Block::create`] and neither freed nor given away while this copy is in use.
+/// `Block` is `Copy` and does not free; the database that holds it in its table does. Reading
+/// methods take the invariant for granted; a method that changes a block needs the only copy in use
+/// (`&mut` access to the database).
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Block(NonNull<u8>);
 
@@ -230,8 +232,8 @@ impl Block {
 
     #[inline]
     fn allocate(capacity: usize) -> Block {
-        // SAFETY: the alignment is a power of two, and a capacity is the rounded sum of two lengths of
-        // slices in memory, far below `isize::MAX`.
+        // SAFETY: the alignment is a power of two, and a capacity is the rounded sum of two lengths
+        // of slices in memory, far below `isize::MAX`.
         let layout = unsafe { Layout::from_size_align_unchecked(capacity, ALIGN) };
         // SAFETY: the size is not zero, a header alone has more than FIXED bytes.
         let Some(ptr) = NonNull::new(unsafe { alloc(layout) }) else {
@@ -273,7 +275,8 @@ impl Block {
 
     #[inline]
     fn at(self, offset: usize) -> *mut u8 {
-        // Every caller's offset is at most the capacity; wrapping, so that this needs no proof here.
+        // Every caller's offset is at most the capacity; wrapping, so that this needs no proof
+        // here.
         self.0.as_ptr().wrapping_add(offset)
     }
 
@@ -445,7 +448,7 @@ impl Block {
     /// Sets the 24 bits of LRU or LFU.
     ///
     /// # Safety
-    /// Nobody reads the block at the same time.
+    /// No other thread and no borrow reads the block at the same time.
     #[inline]
     pub(crate) unsafe fn set_lru(self, lru: u32) {
         let bytes = lru.to_le_bytes();
@@ -457,7 +460,7 @@ impl Block {
         }
     }
 
-    /// True when the running snapshot has the entry already, or does not want it because it is new.
+    /// True when the running snapshot has the entry already, or skips it because it is new.
     #[inline]
     pub(crate) fn is_saved(self) -> bool {
         self.kind() & SAVED != 0
@@ -466,7 +469,7 @@ impl Block {
     /// Marks the entry for the running snapshot, or takes the mark away.
     ///
     /// # Safety
-    /// Nobody reads the block at the same time.
+    /// No other thread and no borrow reads the block at the same time.
     #[inline]
     pub(crate) unsafe fn set_saved(self, saved: bool) {
         let kind = self.kind() & !SAVED | if saved { SAVED } else { 0 };
@@ -512,7 +515,8 @@ impl Block {
             // The value is the high part of the word; the arithmetic shift extends its sign.
             return u64::from_le(word) as i64 >> (64 - 8 * shape.value_len);
         }
-        // SAFETY: header and value end before byte 8, so this is an empty key with one byte of value.
+        // SAFETY: header and value end before byte 8, so this is an empty key with one byte of
+        // value.
         i64::from(unsafe { self.at(shape.value_at).cast::<i8>().read() })
     }
 
@@ -534,8 +538,8 @@ impl Block {
     pub(crate) fn prefetch_value(self) {
         let shape = self.shape();
         if shape.storage() == Storage::OutOfLine {
-            // SAFETY: an out-of-line block holds a pointer at `value_at`. Collections keep marks in its low
-            // bits, which name the same cache line.
+            // SAFETY: an out-of-line block holds a pointer at `value_at`. Collections keep marks in
+            // its low bits, which name the same cache line.
             let value = unsafe { self.at(shape.value_at).cast::<*const u8>().read() };
             prefetch(value);
             prefetch(value.wrapping_add(CACHE_LINE));
@@ -590,8 +594,8 @@ impl Block {
     #[inline]
     unsafe fn write_number(self, offset: usize, width: usize, number: usize) {
         let at = self.at(offset);
-        // SAFETY: the caller has checked that the bytes lie inside the block. The casts keep the number
-        // whole, because its width was chosen for it.
+        // SAFETY: the caller has checked that the bytes lie inside the block. The casts keep the
+        // number whole, because its width was chosen for it.
         unsafe {
             if width == 1 {
                 return at.write(number as u8);
@@ -605,13 +609,13 @@ impl Block {
     }
 
     /// # Safety
-    /// The block has room for the shape, the payload is the one the shape was made for, and there is no
-    /// live value in the block.
+    /// The block has room for the shape, the payload is the one the shape was made for, and there
+    /// is no live value in the block.
     #[inline]
     unsafe fn write_value(self, shape: &Shape, payload: Payload<'_>) {
         let at = self.at(shape.value_at);
-        // SAFETY: the shape was made for this payload, so `value_len` bytes at `value_at` are inside the
-        // block, and `value_at` is aligned to 8 for a pointer.
+        // SAFETY: the shape was made for this payload, so `value_len` bytes at `value_at` are
+        // inside the block, and `value_at` is aligned to 8 for a pointer.
         unsafe {
             match payload {
                 Payload::Int(value) => {
@@ -628,8 +632,8 @@ impl Block {
         }
     }
 
-    /// Gives the entry a new value and deadline. The block stays when its size class does; otherwise
-    /// another one takes over and this one is freed.
+    /// Gives the entry a new value and deadline. The block stays when its size class does;
+    /// otherwise another one takes over and this one is freed.
     ///
     /// # Safety
     /// Exclusive access; afterwards only the returned block is used.
@@ -683,7 +687,8 @@ impl Block {
         }
     }
 
-    /// Sets, changes or clears the deadline; the value stays. Returns the block that holds the entry now.
+    /// Sets, changes or clears the deadline; the value stays. Returns the block that holds the
+    /// entry now.
     ///
     /// # Safety
     /// Exclusive access; afterwards only the returned block is used.
@@ -713,8 +718,8 @@ impl Block {
             (self.room(), size_class(shape.value_at + self.room()))
         };
         if capacity == self.capacity_of(&old) && shape.storage() != Storage::OutOfLine {
-            // SAFETY: the block has room for the shape; key and value are adjacent, and are moved before
-            // anything is written over their old place.
+            // SAFETY: the block has room for the shape; key and value are adjacent, and are moved
+            // before anything is written over their old place.
             unsafe {
                 let len = old.key_len.wrapping_add(old.value_len);
                 ptr::copy(self.at(old.key_at), self.at(shape.key_at), len);
@@ -723,8 +728,8 @@ impl Block {
             return self;
         }
         let block = Block::allocate(capacity);
-        // SAFETY: the new block has room for the shape; key and value are copied bit by bit (a pointer
-        // moves by that) and the old block's memory is freed without dropping the value.
+        // SAFETY: the new block has room for the shape; key and value are copied bit by bit (a
+        // pointer moves by that) and the old block's memory is freed without dropping the value.
         unsafe {
             block.write_header(&shape, deadline, self.lru(), room);
             ptr::copy_nonoverlapping(self.at(old.key_at), block.at(shape.key_at), old.key_len);
@@ -738,12 +743,13 @@ impl Block {
         block
     }
 
-    /// Makes an inline string `len` bytes long, with zero bytes after its old length, and with room to grow
-    /// as sds gives it: when it must move, it gets twice what it needs. Marks the string raw.
+    /// Makes an inline string `len` bytes long, with zero bytes after its old length, and with room
+    /// to grow as sds gives it: when it must move, it gets twice what it needs. Marks the string
+    /// raw.
     ///
     /// # Safety
-    /// Exclusive access; the storage is inline; old length <= `len` <= [`super::INLINE_MAX`]; afterwards
-    /// only the returned block is used.
+    /// Exclusive access; the storage is inline; old length <= `len` <= [`super::INLINE_MAX`];
+    /// afterwards only the returned block is used.
     pub(crate) unsafe fn grow_inline(self, len: usize) -> Block {
         let old = self.shape();
         let grown = old.used + (len - old.value_len);
@@ -792,7 +798,8 @@ impl Block {
     /// Exclusive access for `'a`, and the storage is inline.
     pub(crate) unsafe fn inline_mut<'a>(self) -> &'a mut [u8] {
         let shape = self.shape();
-        // SAFETY: flags and value lie inside the block, and the caller has exclusive access for `'a`.
+        // SAFETY: flags and value lie inside the block, and the caller has exclusive access for
+        // `'a`.
         unsafe {
             self.at(1).write(shape.flags | RAW);
             std::slice::from_raw_parts_mut(self.at(shape.value_at), shape.value_len)
@@ -826,7 +833,7 @@ unsafe impl Sync for OwnedBlock where Value: Sync {}
 
 impl OwnedBlock {
     /// # Safety
-    /// Nobody else holds or uses the block from now on.
+    /// No other copy of the block is used from now on.
     pub(crate) unsafe fn new(block: Block) -> OwnedBlock {
         OwnedBlock {
             block,
@@ -854,8 +861,8 @@ impl OwnedBlock {
     pub(crate) fn into_value(self) -> Value {
         let block = self.block;
         std::mem::forget(self);
-        // SAFETY: `self` was forgotten, so this is the only and last use of the block; an out-of-line
-        // value is moved out before the memory goes.
+        // SAFETY: `self` was forgotten, so this is the only and last use of the block; an
+        // out-of-line value is moved out before the memory goes.
         unsafe {
             let value = match block.value() {
                 ValueRef::Int(value) => Value::Int(value),

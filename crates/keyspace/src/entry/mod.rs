@@ -1,7 +1,7 @@
 //! Entries: what the tables point to.
 //!
-//! An entry is one allocation, so that a lookup costs two cache misses: the bucket and the entry. Its
-//! layout, all numbers little-endian and unaligned:
+//! An entry is one allocation, so that a lookup costs two cache misses: the bucket and the entry.
+//! Its layout, all numbers little-endian and unaligned:
 //!
 //! ```text
 //!  0      1       2           5
@@ -23,11 +23,12 @@
 //!           bits 5-7  Int: width of the value - 1; Inline: width of the value length - 1
 //! ```
 //!
-//! With jemalloc's size classes of 8 bytes a 16-byte key with an 8-byte value takes a block of 32 bytes
-//! (7 + 16 + 8), with 32 bytes of value one of 56, with 32 bytes and a deadline one of 64. A block without
-//! spare room has exactly the size class of its content, so neither the size nor a capacity is stored.
-//! Overwriting keeps the block while the size class stays the same. Only APPEND, SETRANGE and the like
-//! leave spare room: twice the length when the value has to move, as sds does it.
+//! With jemalloc's size classes of 8 bytes a 16-byte key with an 8-byte value takes a block of 32
+//! bytes (7 + 16 + 8), with 32 bytes of value one of 56, with 32 bytes and a deadline one of 64. A
+//! block without spare room has exactly the size class of its content, so neither the size nor a
+//! capacity is stored. Overwriting keeps the block while the size class stays the same. Only
+//! APPEND, SETRANGE and the like leave spare room: twice the length when the value has to move, as
+//! sds does it.
 
 mod block;
 mod edit;
@@ -66,8 +67,8 @@ impl<'a> EntryRef<'a> {
     }
 
     /// # Safety
-    /// The pointer came from [`Block::as_ptr`] of a block that is alive, and neither changed nor freed
-    /// during `'a`.
+    /// The pointer came from [`Block::as_ptr`] of a block that is alive, and neither changed nor
+    /// freed during `'a`.
     #[inline]
     pub(crate) unsafe fn from_ptr(ptr: NonNull<u8>) -> EntryRef<'a> {
         // SAFETY: the block is alive and stays as it is during `'a`.
@@ -117,13 +118,14 @@ impl<'a> EntryRef<'a> {
         self.value().string()
     }
 
-    /// A copy of the value, as COPY stores it. Long strings are shared until one of the two is changed.
+    /// A copy of the value, as COPY stores it. Long strings are shared until one of the two is
+    /// changed.
     pub fn to_value(&self) -> Value {
         value_of(self.block)
     }
 
-    /// Bytes that the entry takes: its block and what the value keeps on the heap. The table's share
-    /// (about 10 bytes) is not included.
+    /// Bytes that the entry takes: its block and what the value keeps on the heap. The table's
+    /// share (about 10 bytes) is not included.
     pub fn memory_usage(&self) -> usize {
         self.block.capacity() + self.value().heap_bytes()
     }
@@ -157,8 +159,8 @@ fn value_of(block: Block) -> Value {
     }
 }
 
-/// An entry that was taken out of its database. Dropping it frees the value, without recursion and in
-/// time linear in its size; it may be sent to another thread for that.
+/// An entry that was taken out of its database. Dropping it frees the value, without recursion and
+/// in time linear in its size; it may be sent to another thread for that.
 #[derive(Debug)]
 pub struct Removed {
     block: OwnedBlock,

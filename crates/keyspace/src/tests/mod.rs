@@ -29,8 +29,7 @@ pub(crate) fn stats(keyspace: &Keyspace, db: u32) -> DatabaseStats {
     sum
 }
 
-/// A shard of its own. It holds every key that is put into it: who asks a shard directly takes the
-/// responsibility for the hash.
+/// A shard of its own. It holds every key that is put into it, whatever its hash.
 pub(crate) fn one_shard() -> Shard {
     let place = crate::db::Place {
         index: 0,
@@ -39,7 +38,7 @@ pub(crate) fn one_shard() -> Shard {
     Shard::new(place, 4, crate::hash::Hasher::new([1, 2]), Box::new(()))
 }
 
-/// A small generator, for closures that want random bits.
+/// A small generator of random bits.
 pub(crate) fn rng(seed: u64) -> impl FnMut() -> u64 {
     let mut state = seed;
     move || {
