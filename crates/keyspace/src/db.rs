@@ -25,8 +25,8 @@ impl Place {
     }
 }
 
-/// For when the wheel was told to look at the elements of an entry (unix milliseconds), and in the top bit
-/// whether the entry is a hash.
+/// The time for which the elements of an entry are filed in the wheel (unix milliseconds), and in
+/// the top bit whether the entry is a hash.
 #[derive(Clone, Copy)]
 pub(crate) struct Filed(u64);
 
@@ -47,8 +47,8 @@ impl Filed {
     }
 }
 
-/// Entries are counted in bytes and the sum of deadlines in milliseconds; 128 bits, because a single
-/// deadline may have 63.
+/// Entries are counted in bytes and the sum of deadlines in milliseconds; 128 bits, because a
+/// single deadline may have 63.
 pub(crate) struct Database {
     pub(crate) table: Table,
     pub(crate) expiry: Expiry,
@@ -89,51 +89,56 @@ impl Database {
     #[inline]
     pub(crate) fn find(&self, hash: KeyHash, key: &[u8]) -> Option<Slot> {
         self.table.find(hash.0, |ptr| {
-            // SAFETY: the table holds live blocks.
+            // SAFETY: the table holds live blocks, and it is borrowed.
             unsafe { Block::from_ptr(ptr) }.key_is(key)
         })
     }
 
-    /// Starts bringing the out-of-line values that `hash` may mean into the cache. Reads the entries, so they
-    /// should have been prefetched some time before.
+    /// Starts bringing the out-of-line values that `hash` may mean into the cache. Reads the
+    /// entries, so they should have been prefetched some time before.
     #[inline]
     pub(crate) fn prefetch_value(&self, hash: KeyHash) {
         self.table.candidates(hash.0, |_, ptr| {
-            // SAFETY: the table holds live blocks.
+            // SAFETY: the table holds live blocks, and it is borrowed.
             unsafe { Block::from_ptr(ptr) }.prefetch_value();
         });
     }
 
-    /// Shows the values that `hash` may mean; nearly always it is one at most. Reads the entries, so they should
-    /// have been prefetched some time before.
+    /// Shows the values that `hash` may mean; nearly always it is one at most. Reads the entries,
+    /// so they should have been prefetched some time before.
     #[inline]
     pub(crate) fn glance(&self, hash: KeyHash, mut look: impl FnMut(ValueRef<'_>)) {
         self.table.candidates(hash.0, |_, ptr| {
-            // SAFETY: the table holds live blocks.
-            look(unsafe { Block::from_ptr(ptr) }.value());
+            // SAFETY: the table holds live blocks, and it is borrowed.
+            look(unsafe { EntryRef::from_ptr(ptr) }.value());
         });
     }
 
+    /// The block of an entry.
+    ///
+    /// # Safety
+    /// It is not used after the entry is removed, or after another block took its place.
     #[inline]
-    pub(crate) fn block(&self, slot: Slot) -> Block {
-        // SAFETY: the table holds live blocks.
+    pub(crate) unsafe fn block(&self, slot: Slot) -> Block {
+        // SAFETY: the table holds live blocks, and the caller stops using this one with its entry.
         unsafe { Block::from_ptr(self.table.get(slot)) }
     }
 
     #[inline]
     pub(crate) fn entry(&self, slot: Slot) -> EntryRef<'_> {
-        EntryRef::new(self.block(slot))
+        // SAFETY: the table holds live blocks, and it is borrowed.
+        unsafe { EntryRef::from_ptr(self.table.get(slot)) }
     }
 
     /// All entries, in no order that callers may rely on.
     pub(crate) fn entries(&self) -> impl Iterator<Item = EntryRef<'_>> {
-        // SAFETY: the table holds live blocks.
+        // SAFETY: the table holds live blocks, and it is borrowed.
         self.table
             .iter()
-            .map(|ptr| EntryRef::new(unsafe { Block::from_ptr(ptr) }))
+            .map(|ptr| unsafe { EntryRef::from_ptr(ptr) })
     }
 
-    /// Adds an entry whose key is absent. Returns when the wheel wants to be looked at because of it.
+    /// Adds an entry whose key is absent. Returns when the wheel has to be advanced because of it.
     #[inline]
     pub(crate) fn insert(&mut self, hash: KeyHash, block: Block, hasher: &Hasher) -> u64 {
         self.block_bytes += block.capacity();
@@ -162,7 +167,7 @@ impl Database {
         self.elements.len()
     }
 
-    /// For when the wheel was told to look at the elements of an entry.
+    /// The time for which the elements of an entry are filed in the wheel.
     pub(crate) fn elements_filed(&self, hash: KeyHash) -> Option<u64> {
         self.elements.get(&hash.0).map(|filed| filed.at_ms())
     }
@@ -172,8 +177,9 @@ impl Database {
         self.volatile_hashes
     }
 
-    /// Notes that the earliest deadline of an element of an entry, which is of this type, is `next` now, and files
-    /// it when need be. Returns when the wheel wants to be looked at because of it, `u64::MAX` for never.
+    /// Notes that the earliest deadline of an element of an entry, which is of this type, is `next`
+    /// now, and files it when need be. Returns when the wheel has to be advanced because of it,
+    /// `u64::MAX` for never.
     pub(crate) fn elements_changed(&mut self, hash: KeyHash, next: Option<u64>, kind: Type) -> u64 {
         let old = self.elements.get(&hash.0).map(|filed| filed.at_ms());
         // A handle that is filed earlier will find the new time.
@@ -198,8 +204,8 @@ impl Database {
         }
     }
 
-    /// As [`Database::elements_changed`] when elements have expired: the handle that was filed for them finds
-    /// the new time, whether it fires now or later.
+    /// As [`Database::elements_changed`] when elements have expired: the handle that was filed for
+    /// them finds the new time, whether it fires now or later.
     pub(crate) fn elements_expired(&mut self, hash: KeyHash, next: Option<u64>, kind: Type) {
         self.note_elements(hash, next, kind);
     }
@@ -207,7 +213,8 @@ impl Database {
     /// Takes an entry out.
     #[inline]
     pub(crate) fn remove(&mut self, slot: Slot, hasher: &Hasher) -> OwnedBlock {
-        let block = self.block(slot);
+        // SAFETY: `OwnedBlock` below is the only user of the block once it has left the table.
+        let block = unsafe { self.block(slot) };
         self.table.remove(slot, hasher);
         self.block_bytes -= block.capacity();
         if let Some(deadline) = block.deadline() {
@@ -241,8 +248,8 @@ impl Database {
         self.block_bytes = self.block_bytes - before + after;
     }
 
-    /// Counts a changed deadline and files it when need be. Returns when the wheel wants to be looked at
-    /// because of it, `u64::MAX` for never.
+    /// Counts a changed deadline and files it when need be. Returns when the wheel has to be
+    /// advanced because of it, `u64::MAX` for never.
     #[inline]
     pub(crate) fn deadline_changed(
         &mut self,
@@ -346,8 +353,8 @@ impl std::ops::AddAssign for DatabaseStats {
 }
 
 /// What a database held in one shard before it was cleared. Dropping it frees the entries, without
-/// recursion and in time linear in their size; it may be sent to another thread for that. While a snapshot
-/// still reads the entries they are freed when that is done.
+/// recursion and in time linear in their size; it may be sent to another thread for that. While a
+/// snapshot still reads the entries they are freed when that is done.
 #[derive(Clone)]
 pub struct Cleared {
     content: Arc<Database>,
@@ -374,7 +381,7 @@ impl Cleared {
         self.content.table.is_empty()
     }
 
-    /// The entries, for whoever has to tell about their removal.
+    /// The entries, for the effects of their removal.
     pub fn entries(&self) -> impl Iterator<Item = EntryRef<'_>> {
         self.content.entries()
     }

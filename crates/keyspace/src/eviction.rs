@@ -1,11 +1,11 @@
 //! Choosing what to evict when memory is full.
 //!
-//! As in Redis, victims are approximations: some entries are sampled, and the best of them and of a small
-//! pool of good candidates from earlier samples is taken. Each shard has its own pool, so choosing needs no
-//! other lock.
+//! As in Redis, victims are approximations: some entries are sampled, and the best of them and of a
+//! small pool of good candidates from earlier samples is taken. Each shard has its own pool, so
+//! choosing needs no other lock.
 
 use crate::db::Database;
-use crate::entry::{Block, EntryRef};
+use crate::entry::EntryRef;
 use crate::hash::{Hasher, KeyHash};
 use crate::lru::{self, Lfu};
 use crate::shard::Shard;
@@ -14,8 +14,8 @@ use std::fmt;
 
 /// Candidates that are remembered between samples.
 const POOL_SIZE: usize = 16;
-/// When only one entry in so many is volatile, volatile entries are drawn from the timing wheel instead of
-/// the table.
+/// When only one entry in so many is volatile, volatile entries are drawn from the timing wheel
+/// instead of the table.
 const RARE_VOLATILE: usize = 16;
 
 /// What to evict: `maxmemory-policy`.
@@ -216,14 +216,14 @@ impl Database {
         if rarity < RARE_VOLATILE {
             self.table
                 .sample(rng, count.saturating_mul(rarity + 1), |ptr| {
-                    // SAFETY: the table holds live blocks.
-                    take(EntryRef::new(unsafe { Block::from_ptr(ptr) }));
+                    // SAFETY: the table holds live blocks, and it is borrowed.
+                    take(unsafe { EntryRef::from_ptr(ptr) });
                 });
         } else {
             for hash in (0..count).map_while(|_| self.expiry.sample(rng)) {
                 self.table.candidates(hash, |_, ptr| {
-                    // SAFETY: as above.
-                    take(EntryRef::new(unsafe { Block::from_ptr(ptr) }));
+                    // SAFETY: the table holds live blocks, and it is borrowed.
+                    take(unsafe { EntryRef::from_ptr(ptr) });
                 });
             }
         }
@@ -244,8 +244,8 @@ impl Database {
         let mut found = None;
         loop {
             position = self.table.scan(position, hasher, |ptr| {
-                // SAFETY: the table holds live blocks.
-                let entry = EntryRef::new(unsafe { Block::from_ptr(ptr) });
+                // SAFETY: the table holds live blocks, and it is borrowed.
+                let entry = unsafe { EntryRef::from_ptr(ptr) };
                 if entry.deadline().is_some() {
                     found = Some(entry);
                 }
@@ -257,9 +257,9 @@ impl Database {
     }
 }
 
-impl Shard {
-    /// Chooses a key of this shard to be evicted, `None` when there is none (or the policy evicts nothing).
-    /// The key exists, and has a deadline if the policy wants one. It is not removed.
+impl<T> Shard<T> {
+    /// Chooses a key of this shard to be evicted, `None` when there is none (or the policy evicts
+    /// nothing). The key exists, and has a deadline if the policy demands one. It is not removed.
     pub fn pick_victim(
         &mut self,
         choice: &Choice,

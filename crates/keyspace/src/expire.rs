@@ -1,14 +1,14 @@
 //! Expiry of one database: the wheel's handles meet the entries.
 //!
-//! Invariant: for every entry with a deadline there is a handle, filed at the deadline or before; likewise for
-//! every entry with elements that have deadlines, filed at the earliest of these or before. A handle
-//! that fires too early is filed again; one that finds nothing is dropped. Repeated changes of deadlines
-//! can leave several handles for one key. When they have become too many, a new wheel is begun and filled by
-//! a walk through the table, some buckets per call, while the old wheel still fires; then the old one goes,
-//! with all stale handles.
+//! Invariant: for every entry with a deadline there is a handle, filed at the deadline or before;
+//! likewise for every entry with elements that have deadlines, filed at the earliest of these or
+//! before. A handle that fires too early is filed again; one that finds nothing is dropped.
+//! Repeated changes of deadlines can leave several handles for one key. When they have become too
+//! many, a new wheel is begun and filled by a walk through the table, some buckets per call, while
+//! the old wheel still fires; then the old one goes, with all stale handles.
 
 use crate::db::Database;
-use crate::entry::{Block, EntryRef, Removed, Type, Value};
+use crate::entry::{Block, Removed, Type, Value};
 use crate::hash::{Hasher, KeyHash};
 use crate::hook::{self, ChangeHook, FRONTIER_END};
 use crate::wheel::{Wanted, Wheel};
@@ -18,16 +18,16 @@ use values::table::Slot;
 const STALE_HANDLES_MIN: usize = 1024;
 /// One stale handle is tolerated for so many entries, because a rebuild walks over all of them.
 const ENTRIES_PER_STALE_HANDLE: usize = 4;
-/// A clock that goes back by more than this makes the wheel begin anew, in milliseconds. After a smaller
-/// step keys that get deadlines during the step expire late by at most the step.
+/// A clock that goes back by more than this makes the wheel begin anew, in milliseconds. After a
+/// smaller step keys that get deadlines during the step expire late by at most the step.
 const CLOCK_STEP_MAX_MS: u64 = 100;
 /// Handles looked up together, so that their cache misses overlap.
 const BATCH: usize = 16;
 
 /// The wheels of a database; none before the first deadline.
 pub(crate) struct Expiry {
-    /// The last time that was expired, where a new wheel begins: never after the current time, unless the
-    /// clock went back.
+    /// The last time that was expired, where a new wheel begins: never after the current time,
+    /// unless the clock went back.
     seen_ms: u64,
     wheel: Option<Box<Wheel>>,
     rebuild: Option<Rebuild>,
@@ -73,7 +73,7 @@ impl Expiry {
     /// A random handle: the hash of a key that has, or had, a deadline.
     pub(crate) fn sample(&self, rng: &mut impl FnMut() -> u64) -> Option<u64> {
         let old = self.rebuild.as_ref().map(|rebuild| &rebuild.old);
-        // During a rebuild the old wheel knows most of the keys.
+        // During a rebuild most of the keys are in the old wheel.
         old.or(self.wheel.as_ref())?.sample(rng)
     }
 
@@ -103,7 +103,7 @@ impl Expiry {
     }
 }
 
-/// Hears what expires. A closure hears of entries only.
+/// Is called for everything that expires. A closure is called for entries only.
 pub trait OnExpired {
     /// The entry of a key is about to be removed, because its deadline has passed.
     fn entry(&mut self, db: u32, key: &[u8]);
@@ -140,7 +140,7 @@ pub(crate) struct Cycle<'a> {
 }
 
 impl Database {
-    /// Files a handle. Returns when the wheel wants to be looked at because of it.
+    /// Files a handle. Returns when the wheel has to be advanced because of it.
     pub(crate) fn file(&mut self, hash: KeyHash, deadline: u64) -> u64 {
         let too_many = self.stale_handles_max();
         let seen = self.expiry.seen_ms;
@@ -149,7 +149,7 @@ impl Database {
             .wheel
             .get_or_insert_with(|| Box::new(Wheel::new(seen)));
         let due_ms = wheel.file(hash.0, deadline);
-        // Too many handles want a rebuild, which is begun by the next cycle: at once.
+        // Too many handles need a rebuild, which the next cycle begins: at once.
         if self.expiry.rebuild.is_none() && wheel.handles() > too_many {
             seen
         } else {
@@ -163,8 +163,8 @@ impl Database {
             + self.table.len() / ENTRIES_PER_STALE_HANDLE
     }
 
-    /// Expires what is due and does other work of the wheel until the budget is used up. Returns when
-    /// there is work again.
+    /// Expires what is due and does other work of the wheel until the budget is used up. Returns
+    /// when there is work again.
     pub(crate) fn expire(&mut self, cycle: &mut Cycle<'_>) -> Wanted {
         if self.expiry.wheel.is_none() {
             self.expiry.seen_ms = cycle.now_ms;
@@ -245,7 +245,7 @@ impl Database {
             return;
         };
         let next = self.table.scan(rebuild.walked, hasher, |ptr| {
-            // SAFETY: the table holds live blocks.
+            // SAFETY: the table holds live blocks, and it is borrowed.
             let block = unsafe { Block::from_ptr(ptr) };
             if let Some(deadline) = block.deadline() {
                 wheel.file(hasher.hash(block.key()).0, deadline);
@@ -263,8 +263,8 @@ impl Database {
         }
     }
 
-    /// Looks at the keys that a handle means: expires those that are due, files the handle again for the
-    /// others.
+    /// Looks at the keys that a handle means: expires those that are due, files the handle again
+    /// for the others.
     fn fire(&mut self, hash: KeyHash, cycle: &mut Cycle<'_>) {
         if self
             .elements_filed(hash)
@@ -274,12 +274,12 @@ impl Database {
         }
         loop {
             let mut due: Option<Slot> = None;
-            // One handle for the entry and its elements, whichever comes first: two would breed. What is due
-            // already has a handle among the unfinished.
+            // One handle for the entry and its elements, whichever comes first: two would breed.
+            // What is due already has a handle among the unfinished.
             let elements = self.elements_filed(hash);
             let mut later: Option<u64> = elements.filter(|next| *next > cycle.now_ms);
             self.table.candidates(hash.0, |slot, ptr| {
-                // SAFETY: the table holds live blocks.
+                // SAFETY: the table holds live blocks, and it is borrowed.
                 let block = unsafe { Block::from_ptr(ptr) };
                 match block.deadline() {
                     None => {}
@@ -299,11 +299,12 @@ impl Database {
         }
     }
 
-    /// Expires elements of the collection with this hash, as many as the budget allows, and files the next.
+    /// Expires elements of the collection with this hash, as many as the budget allows, and files
+    /// the next.
     fn fire_elements(&mut self, hash: KeyHash, cycle: &mut Cycle<'_>) {
         let mut found: Option<Slot> = None;
         self.table.candidates(hash.0, |slot, ptr| {
-            // SAFETY: the table holds live blocks.
+            // SAFETY: the table holds live blocks, and it is borrowed.
             let block = unsafe { Block::from_ptr(ptr) };
             let next = block.value().next_element_deadline();
             if next.is_some() && cycle.hasher.hash(block.key()) == hash {
@@ -313,8 +314,8 @@ impl Database {
         let Some(slot) = found else {
             return self.elements_expired(hash, None, Type::Hash);
         };
-        let entry = EntryRef::new(self.block(slot));
-        let is_due = entry.deadline().is_some_and(|at| at <= cycle.now_ms);
+        let deadline = self.entry(slot).deadline();
+        let is_due = deadline.is_some_and(|at| at <= cycle.now_ms);
         if is_due {
             // The whole entry goes in a moment.
             return self.elements_expired(hash, None, Type::Hash);
@@ -322,8 +323,8 @@ impl Database {
         self.expire_elements(hash, slot, usize::MAX, cycle);
     }
 
-    /// Expires up to `limit` due elements of an entry, and the entry when none is left. What does not fit the
-    /// budget is filed again.
+    /// Expires up to `limit` due elements of an entry, and the entry when none is left. What does
+    /// not fit the budget is filed again.
     pub(crate) fn expire_elements(
         &mut self,
         hash: KeyHash,
@@ -331,14 +332,15 @@ impl Database {
         limit: usize,
         cycle: &mut Cycle<'_>,
     ) {
-        let block = self.block(slot);
-        let entry = EntryRef::new(block);
+        // SAFETY: the database is borrowed exclusively; `remove` below is the last use.
+        let block = unsafe { self.block(slot) };
         hook::before_change(cycle.hook, self, cycle.db, hash, block);
-        let (db, kind) = (cycle.db, entry.value_type());
+        let (db, kind) = (cycle.db, block.value_type());
         let on_expired = &mut *cycle.on_expired;
         // SAFETY: the database is borrowed exclusively; key and value of a block do not overlap.
         let value = unsafe { block.value_mut() };
-        // The look at the handle may have used the budget up: one element goes all the same, or nothing ever would.
+        // The look at the handle may have used the budget up: one element goes all the same, or
+        // nothing ever would.
         let limit = limit.min(cycle.budget.max(1));
         let count = value.expire_elements(cycle.now_ms, limit, &mut |element| {
             on_expired.element(db, block.key(), kind, element);
@@ -366,7 +368,8 @@ impl Database {
     }
 
     fn expire_entry(&mut self, slot: Slot, cycle: &mut Cycle<'_>) {
-        let block = self.block(slot);
+        // SAFETY: the database is borrowed exclusively; `remove` below is the last use.
+        let block = unsafe { self.block(slot) };
         cycle.on_expired.entry(cycle.db, block.key());
         if self.frontier != FRONTIER_END {
             let hash = cycle.hasher.hash(block.key());

@@ -1,7 +1,7 @@
 //! The keyed hash that places a key: SipHash-1-3 with a random seed.
 //!
-//! Its top bits choose the shard and the rest is the position in the shard's tables, so hash order is
-//! storage order everywhere. SCAN shows that order to clients; hence a keyed hash.
+//! Its top bits choose the shard and the rest is the position in the shard's tables, so hash order
+//! is storage order everywhere. SCAN shows that order to clients; hence a keyed hash.
 
 use crate::entry::Block;
 use siphasher::sip::SipHasher13;
@@ -12,8 +12,8 @@ use values::table::HashOf;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct KeyHash(pub u64);
 
-/// The seed of the hash. 16 bytes, copied into every shard so that the hot path reads it from a line it
-/// needs anyway.
+/// The seed of the hash. 16 bytes, copied into every shard so that the hot path reads it from a
+/// line it needs anyway.
 #[derive(Clone, Copy)]
 pub(crate) struct Hasher {
     seed: [u64; 2],

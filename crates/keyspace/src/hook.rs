@@ -1,21 +1,24 @@
 //! The hook that sees every change of data before it happens: how a snapshot keeps the old values.
 //!
-//! Every change of an entry goes through `Shard::entry_mut`, `Shard::insert` or the expiry of its database,
-//! and all of them call [`before_change`] first. Each database has a frontier, a position in hash order. What
-//! lies before it is no concern of the hook any more. Without a hook all frontiers stand at the end, so that
-//! the whole mechanism costs one comparison with a number in a cache line that the operation needs anyway.
+//! Every change of an entry goes through `Shard::entry_mut`, `Shard::insert` or the expiry of its
+//! database, and all of them call [`before_change`] first. Each database has a frontier, a position
+//! in hash order. What lies before it is no concern of the hook any more. Without a hook all
+//! frontiers stand at the end, so that the whole mechanism costs one comparison with a number in a
+//! cache line that the operation needs anyway.
 //!
-//! At or behind the frontier one bit of an entry, its mark, says that the hook has nothing to do with it: it
-//! has seen the entry once, or the entry is younger than the hook. So the hook needs no memory of keys.
-//! Invariants while a hook is set:
+//! At or behind the frontier one bit of an entry, its mark, says that the hook has nothing to do
+//! with it: it has seen the entry once, or the entry is younger than the hook. So the hook needs no
+//! memory of keys. Invariants while a hook is set:
 //!
-//! - no entry before the frontier is marked, so that when all frontiers stand at the end no entry is;
+//! - no entry before the frontier is marked, so that when all frontiers stand at the end no entry
+//!   is;
 //! - an entry behind the frontier without a mark is as it was when the hook was set.
 //!
-//! A snapshot sets the hook while it holds all locks (every frontier then stands at 0) and moves the frontiers
-//! along with [`crate::Shard::walk`], which visits what was not marked and takes the marks away. When the hook
-//! is taken away before that is done, marks may be left: frontiers then stay where they are, nothing is
-//! marked any more, and the walk has to go on to the end before the next hook is set.
+//! A snapshot sets the hook while it holds all locks (every frontier then stands at 0) and moves
+//! the frontiers along with [`crate::Shard::walk`], which visits what was not marked and takes the
+//! marks away. When the hook is taken away before that is done, marks may be left: frontiers then
+//! stay where they are, nothing is marked any more, and the walk has to go on to the end before the
+//! next hook is set.
 
 use crate::db::{Cleared, Database};
 use crate::entry::{Block, EntryRef};
@@ -23,26 +26,27 @@ use crate::hash::{Hasher, KeyHash};
 use smallvec::SmallVec;
 use std::ops::ControlFlow;
 
-/// Sees changes of a shard before they happen, under the shard's lock. LRU and LFU fields change without
-/// a call.
+/// Sees changes of a shard before they happen, under the shard's lock. LRU and LFU fields change
+/// without a call.
 pub trait ChangeHook: Send {
-    /// The entry, which was there when the hook was set, is about to be changed or removed for the first
-    /// time since.
+    /// The entry, which was there when the hook was set, is about to be changed or removed for the
+    /// first time since.
     fn before_change(&mut self, db: u32, entry: EntryRef<'_>);
 
     /// The two databases are about to change numbers, with their frontiers.
     fn before_swap(&mut self, a: u32, b: u32);
 
-    /// The database has been emptied. This is what it held; what the walk has not reached and was not
-    /// changed before is found with [`Rest::walk`]. As long as the hook keeps it the memory is not freed.
+    /// The database has been emptied. This is what it held; what the walk has not reached and was
+    /// not changed before is found with [`Rest::walk`]. As long as the hook keeps it the memory is
+    /// not freed.
     fn cleared(&mut self, db: u32, rest: Rest);
 }
 
 /// The frontier of a database that no hook watches.
 pub(crate) const FRONTIER_END: u64 = u64::MAX;
 
-/// Calls the hook when it has not seen the entry, which is about to be changed, and marks the entry. The
-/// caller borrows the database exclusively.
+/// Calls the hook when it has not seen the entry, which is about to be changed, and marks the
+/// entry. The caller borrows the database exclusively.
 #[inline]
 pub(crate) fn before_change(
     hook: &mut Option<Box<dyn ChangeHook>>,
@@ -62,7 +66,8 @@ fn save(hook: &mut Option<Box<dyn ChangeHook>>, db: &mut Database, number: u32, 
         && db.frontier != FRONTIER_END
         && !block.is_saved()
     {
-        hook.before_change(number, EntryRef::new(block));
+        // SAFETY: the block stays as it is during the call, because the database is borrowed.
+        hook.before_change(number, unsafe { EntryRef::new(block) });
         db.marked = true;
         // SAFETY: the database is borrowed exclusively, and the borrow of the hook has ended.
         unsafe { block.set_saved(true) };
@@ -79,13 +84,14 @@ pub(crate) fn before_insert(
 ) {
     if hash.0 >= db.frontier && hook.is_some() && db.frontier != FRONTIER_END {
         db.marked = true;
-        // SAFETY: nobody else knows the block yet.
+        // SAFETY: the block is in no table yet.
         unsafe { block.set_saved(true) };
     }
 }
 
-/// Visits the blocks of the next bucket at `position` in the order of their hashes, all of the same hash or
-/// none, until `visit` breaks. Returns the position after the visited ones, [`FRONTIER_END`] at the end.
+/// Visits the blocks of the next bucket at `position` in the order of their hashes, all of the same
+/// hash or none, until `visit` breaks. Returns the position after the visited ones,
+/// [`FRONTIER_END`] at the end.
 fn walk_bucket(
     db: &Database,
     hasher: &Hasher,
@@ -95,7 +101,7 @@ fn walk_bucket(
     let mut blocks: SmallVec<[(u64, Block); 16]> = SmallVec::new();
     let position = position.max(db.place.origin());
     let next = db.table.scan(position, hasher, |ptr| {
-        // SAFETY: the table holds live blocks.
+        // SAFETY: the table holds live blocks, and it is borrowed.
         let block = unsafe { Block::from_ptr(ptr) };
         blocks.push((hasher.hash(block.key()).0, block));
     });
@@ -125,15 +131,16 @@ pub(crate) fn walk(
             unsafe { block.set_saved(false) };
             return ControlFlow::Continue(());
         }
-        visit(EntryRef::new(block))
+        // SAFETY: the block stays as it is during the call, because the database is borrowed.
+        visit(unsafe { EntryRef::new(block) })
     });
     if db.frontier == FRONTIER_END {
         db.marked = false;
     }
 }
 
-/// What a database held when it was cleared before the walk had come to its end. It is not changed any
-/// more, so it is read without a lock.
+/// What a database held when it was cleared before the walk had come to its end. It is not changed
+/// any more, so it is read without a lock.
 pub struct Rest {
     content: Cleared,
     hasher: Hasher,
@@ -149,8 +156,8 @@ impl Rest {
         }
     }
 
-    /// As [`crate::Shard::walk`]: visits entries that the hook has not seen until `visit` breaks, at most one
-    /// bucket's worth, and moves on behind them. False at the end.
+    /// As [`crate::Shard::walk`]: visits entries that the hook has not seen until `visit` breaks,
+    /// at most one bucket's worth, and moves on behind them. False at the end.
     pub fn walk(&mut self, mut visit: impl FnMut(EntryRef<'_>) -> ControlFlow<()>) -> bool {
         if self.frontier == FRONTIER_END {
             return false;
@@ -160,7 +167,8 @@ impl Rest {
             if block.is_saved() {
                 ControlFlow::Continue(())
             } else {
-                visit(EntryRef::new(block))
+                // SAFETY: the block stays as it is, because the cleared database is borrowed.
+                visit(unsafe { EntryRef::new(block) })
             }
         });
         self.frontier != FRONTIER_END

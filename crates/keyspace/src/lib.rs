@@ -1,5 +1,5 @@
-//! The data: entries in hash tables, in shards with one lock each, with their expiry, their eviction and
-//! the account of their memory. It knows nothing of protocols, clients or files.
+//! The data: entries in hash tables, in shards with one lock each, with their expiry, their
+//! eviction and the account of their memory. It is independent of protocols, clients and files.
 //!
 //! ```text
 //!  Keyspace -- shards, each with a lock      hash of a key: | shard | position in the tables of the shard |
@@ -7,12 +7,12 @@
 //!      Database -- hash table (values::table), timing wheel, counters
 //!        Entry  -- one block: header, deadline, key, value or a pointer to it
 //! ```
-//! The way of a command: [`Keyspace::hash`] its keys, prefetch, lock the shards ([`Keyspace::lock_one`],
-//! [`Keyspace::lock_many`]), then [`Shard::find_touch`], [`Shard::find_mut`], [`Shard::put`],
-//! [`Shard::remove`].
+//! The way of a command: [`Keyspace::hash`] its keys, prefetch, lock the shards
+//! ([`Keyspace::lock_one`], [`Keyspace::lock_many`]), then [`Shard::find_touch`],
+//! [`Shard::find_mut`], [`Shard::put`], [`Shard::remove`].
 //!
-//! Times are absolute unix milliseconds. The crate reads no clock and draws no random numbers: callers pass
-//! both.
+//! Times are absolute unix milliseconds. The crate reads no clock and draws no random numbers:
+//! callers pass both.
 
 mod db;
 mod entry;
@@ -38,6 +38,6 @@ pub use eviction::{Choice, Policy, Victim};
 pub use expire::OnExpired;
 pub use hash::KeyHash;
 pub use hook::{ChangeHook, Rest};
-pub use locks::{Keyspace, Locked, Options, SHARDS_MAX, SHARDS_MIN};
+pub use locks::{ExtensionRight, GaveUp, Keyspace, Locked, Options, SHARDS_MAX, SHARDS_MIN};
 pub use shard::{ExpireProgress, Shard};
 pub use values::{BigString, number};

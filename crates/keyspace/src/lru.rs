@@ -1,8 +1,8 @@
 //! The 24 bits in every entry that say how recently or how often it is used.
 //!
-//! With an LRU policy they are a clock of seconds that wraps after 194 days. With an LFU policy they are the
-//! low 16 bits of the minutes since 1970 above an 8-bit logarithmic counter. Both as Redis keeps them, so
-//! that `OBJECT IDLETIME`, `OBJECT FREQ`, RESTORE and RDB files agree.
+//! With an LRU policy they are a clock of seconds that wraps after 194 days. With an LFU policy
+//! they are the low 16 bits of the minutes since 1970 above an 8-bit logarithmic counter. Both as
+//! Redis keeps them, so that `OBJECT IDLETIME`, `OBJECT FREQ`, RESTORE and RDB files agree.
 
 use crate::entry::LRU_BITS;
 
@@ -64,7 +64,8 @@ impl Lfu {
     /// The counter, less what it lost since the last touch.
     #[inline]
     pub fn counter(&self, field: u32, now_ms: u64) -> u8 {
-        // The field is 16 bits of minutes above 8 bits of counter; minutes wrap, and so does the distance.
+        // The field is 16 bits of minutes above 8 bits of counter; minutes wrap, and so does the
+        // distance.
         let elapsed = u32::from(minutes(now_ms).wrapping_sub((field >> 8) as u16));
         let lost = elapsed.checked_div(self.decay_minutes).unwrap_or(0);
         (field as u8).saturating_sub(u8::try_from(lost).unwrap_or(u8::MAX))

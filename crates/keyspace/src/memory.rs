@@ -1,9 +1,9 @@
 //! The allocator and what is known about memory.
 //!
-//! Used memory is what the program has allocated, in the allocator's size classes. jemalloc counts both
-//! directions per thread; each thread publishes the change since its last time with [`publish`], once per
-//! turn of its loop, and the sum is one atomic number. That costs a few nanoseconds where asking jemalloc
-//! for its total takes microseconds.
+//! Used memory is what the program has allocated, in the allocator's size classes. jemalloc counts
+//! both directions per thread; each thread publishes the change since its last time with
+//! [`publish`], once per turn of its loop, and the sum is one atomic number. That costs a few
+//! nanoseconds where asking jemalloc for its total takes microseconds.
 
 use std::alloc::{GlobalAlloc, Layout};
 use std::cell::Cell;
@@ -12,17 +12,18 @@ use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use tikv_jemalloc_sys as jemalloc;
 
-/// What jemalloc is configured with when it starts: freed pages go back to the system after a second
-/// instead of ten, because while a data set grows, tables free as much as they take.
+/// What jemalloc is configured with when it starts: freed pages go back to the system after a
+/// second instead of ten, because while a data set grows, tables free as much as they take.
 ///
-/// Pages of 2 MB are not asked for, although nothing here forks (which is why Redis avoids them): a fault
-/// that has to find and clear one costs milliseconds, which every growing data set would feel, and look-ups
-/// that are prefetched gained nothing from them.
+/// It does not request pages of 2 MB, although nothing here forks (which is why Redis avoids them):
+/// a fault that has to find and clear one costs milliseconds, which every growing data set would
+/// feel, and look-ups that are prefetched gained nothing from them.
 #[repr(transparent)]
 pub struct MallocConf(Option<&'static c_char>);
 
-// SAFETY: the name is the one that jemalloc looks for (its public symbols have the prefix of the crate),
-// and the value is a C string that lives as long as the process, in a type of a pointer's layout.
+// SAFETY: the name is the one that jemalloc looks for (its public symbols have the prefix of the
+// crate), and the value is a C string that lives as long as the process, in a type of a pointer's
+// layout.
 #[unsafe(export_name = "_rjem_malloc_conf")]
 /// Read by jemalloc before `main`.
 pub static MALLOC_CONF: MallocConf = {
@@ -31,8 +32,8 @@ pub static MALLOC_CONF: MallocConf = {
     MallocConf(Some(unsafe { &*TEXT.as_ptr() }))
 };
 
-/// What jemalloc aligns every block to. It is built with a quantum of 8 bytes (`lg_quantum` 3), less than
-/// what Rust may ask for, so larger alignments are asked for explicitly.
+/// What jemalloc aligns every block to. It is built with a quantum of 8 bytes (`lg_quantum` 3),
+/// less than what Rust may request, so larger alignments are requested explicitly.
 const QUANTUM: usize = 8;
 
 /// The global allocator of the server.
@@ -53,12 +54,12 @@ fn flags(layout: Layout) -> c_int {
     }
 }
 
-// SAFETY: blocks have the size and alignment of their layout, stay until they are freed, and nothing here
-// unwinds.
+// SAFETY: blocks have the size and alignment of their layout, stay until they are freed, and
+// nothing here unwinds.
 unsafe impl GlobalAlloc for Jemalloc {
     #[inline]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        // SAFETY: a layout's size is not zero here, by the contract of `GlobalAlloc`.
+        // SAFETY: callers of `GlobalAlloc` give layouts whose size is not zero.
         unsafe {
             match flags(layout) {
                 0 => jemalloc::malloc(layout.size()).cast(),
@@ -69,7 +70,7 @@ unsafe impl GlobalAlloc for Jemalloc {
 
     #[inline]
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        // SAFETY: as for `alloc`.
+        // SAFETY: callers of `GlobalAlloc` give layouts whose size is not zero.
         unsafe {
             match flags(layout) {
                 0 => jemalloc::calloc(1, layout.size()).cast(),
@@ -80,7 +81,7 @@ unsafe impl GlobalAlloc for Jemalloc {
 
     #[inline]
     unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
-        // SAFETY: the block was allocated with this layout, by the contract of `GlobalAlloc`.
+        // SAFETY: callers of `GlobalAlloc` free a block with the layout it was allocated with.
         unsafe { jemalloc::sdallocx(ptr.cast(), layout.size(), flags(layout)) }
     }
 
@@ -102,8 +103,8 @@ pub fn usable_size(bytes: usize) -> usize {
     unsafe { jemalloc::nallocx(bytes.max(1), 0) }
 }
 
-/// What all threads have published. Below zero only when a thread frees, and publishes, before the thread
-/// that allocated has published.
+/// What all threads have published. Below zero only when a thread frees, and publishes, before the
+/// thread that allocated has published.
 static USED: AtomicI64 = AtomicI64::new(0);
 static PEAK: AtomicU64 = AtomicU64::new(0);
 
@@ -124,8 +125,8 @@ impl ThreadCounters {
     }
 
     fn publish(&self) {
-        // SAFETY: jemalloc keeps the two numbers as long as the thread lives; only this thread, to which
-        // `ThreadCounters` is bound as a thread-local value, writes them.
+        // SAFETY: jemalloc keeps the two numbers as long as the thread lives; only this thread, to
+        // which `ThreadCounters` is bound as a thread-local value, writes them.
         let now = unsafe { self.allocated.read().wrapping_sub(self.deallocated.read()) } as i64;
         let change = now.wrapping_sub(self.published.replace(now));
         if change != 0 {
@@ -160,9 +161,9 @@ fn counter(name: &CStr) -> Option<NonNull<u64>> {
         .flatten()
 }
 
-/// Adds what this thread has allocated and freed since its last call to the published sum. Every thread that
-/// allocates or frees lasting data calls it now and then (a worker once per turn of its loop); when a
-/// thread ends that has called it, the rest is published by itself.
+/// Adds what this thread has allocated and freed since its last call to the published sum. Every
+/// thread that allocates or frees lasting data calls it now and then (a worker once per turn of its
+/// loop); when a thread ends that has called it, the rest is published by itself.
 #[inline]
 pub fn publish() {
     // During the thread's end the counters are gone, and have been published.
@@ -189,7 +190,8 @@ pub fn reset_peak() {
     PEAK.store(used(), Ordering::Relaxed);
 }
 
-/// Bytes of the process in physical memory. Where the system does not tell, what jemalloc holds.
+/// Bytes of the process in physical memory. Where the system has no such number, the bytes that
+/// jemalloc holds.
 pub fn rss() -> u64 {
     resident_set().unwrap_or_else(|| AllocatorStats::read().resident)
 }
@@ -254,7 +256,7 @@ fn refresh() {
     unsafe { jemalloc::mallctl(c"epoch".as_ptr(), value, &mut size, value, size) };
 }
 
-/// A `size_t` by name, 0 when jemalloc does not know it.
+/// A `size_t` by name, 0 when jemalloc does not have it.
 fn number(name: &CStr) -> u64 {
     let mut value: usize = 0;
     // SAFETY: all names used here answer with a `size_t`.
@@ -265,7 +267,7 @@ fn number(name: &CStr) -> u64 {
     }
 }
 
-/// Reads a value by name. False when jemalloc does not know it or it has another size.
+/// Reads a value by name. False when jemalloc does not have it or it has another size.
 ///
 /// # Safety
 /// Every bit pattern that the name may answer is a valid `T`.
@@ -303,7 +305,8 @@ pub fn purge() -> bool {
         })
 }
 
-/// Lets jemalloc return memory in a thread of its own, or not: `jemalloc-bg-thread`. False when it refused.
+/// Lets jemalloc return memory in a thread of its own, or not: `jemalloc-bg-thread`. False when it
+/// refused.
 pub fn set_background_thread(enabled: bool) -> bool {
     let mut enabled = enabled;
     let value: *mut c_void = ptr::from_mut(&mut enabled).cast();
@@ -319,7 +322,7 @@ pub fn set_background_thread(enabled: bool) -> bool {
     }
 }
 
-/// jemalloc's report about everything it knows: `MEMORY MALLOC-STATS`.
+/// The full report of jemalloc: `MEMORY MALLOC-STATS`.
 pub fn malloc_stats() -> String {
     let mut text = String::new();
     // SAFETY: the callback gets `text` back, which outlives the call, and a C string.
@@ -330,8 +333,8 @@ pub fn malloc_stats() -> String {
 }
 
 /// # Safety
-/// `text` is a `String` nobody else uses, `part` a C string.
+/// `text` is a `String` that nothing else uses, `part` a C string.
 unsafe extern "C" fn collect(text: *mut c_void, part: *const c_char) {
-    // SAFETY: by contract.
+    // SAFETY: jemalloc calls this with the `String` that `malloc_stats` gave it, and a C string.
     unsafe { (*text.cast::<String>()).push_str(&CStr::from_ptr(part).to_string_lossy()) }
 }

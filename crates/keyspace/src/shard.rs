@@ -28,12 +28,12 @@ pub struct ExpireProgress {
 
 /// One shard. Databases at or above the configured number do not exist: nothing is found there and
 /// nothing can be stored.
-pub struct Shard {
-    /// The log offset after the last command that changed this shard: until it is durable, what is read
-    /// here may still be lost.
+pub struct Shard<T = Box<dyn Any + Send>> {
+    /// The log offset after the last command that changed this shard: until it is durable, what is
+    /// read here may still be lost.
     pub last_log_offset: u64,
-    /// What the server keeps under the same lock, for instance who watches or waits for keys.
-    pub attachments: Box<dyn Any + Send>,
+    /// What the server keeps under the same lock, for instance the clients that watch its keys.
+    pub attachments: T,
     /// Database 0 is inline, because nearly all requests are for it.
     first: Database,
     /// Database i + 1, created with its first entry.
@@ -49,13 +49,21 @@ pub struct Shard {
     pub(crate) pool: Pool,
 }
 
+/// Attachments of a type that is found out at run time.
 impl Shard {
-    pub(crate) fn new(
-        place: Place,
-        databases: u32,
-        hasher: Hasher,
-        attachments: Box<dyn Any + Send>,
-    ) -> Shard {
+    /// The attachments, when they have this type.
+    pub fn attachment<A: Any>(&self) -> Option<&A> {
+        self.attachments.downcast_ref()
+    }
+
+    /// The attachments for change, when they have this type.
+    pub fn attachment_mut<A: Any>(&mut self) -> Option<&mut A> {
+        self.attachments.downcast_mut()
+    }
+}
+
+impl<T> Shard<T> {
+    pub(crate) fn new(place: Place, databases: u32, hasher: Hasher, attachments: T) -> Shard<T> {
         Shard {
             last_log_offset: 0,
             attachments,
@@ -80,16 +88,6 @@ impl Shard {
     /// The shard's number.
     pub fn index(&self) -> usize {
         self.place.index
-    }
-
-    /// The attachments, when they have this type.
-    pub fn attachment<T: Any>(&self) -> Option<&T> {
-        self.attachments.downcast_ref()
-    }
-
-    /// The attachments for change, when they have this type.
-    pub fn attachment_mut<T: Any>(&mut self) -> Option<&mut T> {
-        self.attachments.downcast_mut()
     }
 
     #[inline]
@@ -131,7 +129,7 @@ impl Shard {
         Some(other.get_or_insert_with(|| Box::new(Database::new(place, seen_ms, FRONTIER_END))))
     }
 
-    /// The one way to an entry that is to be changed or removed: tells the change hook first.
+    /// The one way to an entry that is to be changed or removed: calls the change hook first.
     #[inline]
     fn entry_mut(&mut self, db: u32, hash: KeyHash, key: &[u8]) -> Option<EntryMut<'_>> {
         let number = db;
@@ -140,12 +138,13 @@ impl Shard {
             _ => self.others.get_mut(number as usize - 1)?.as_deref_mut()?,
         };
         let slot = db.find(hash, key)?;
-        let block = db.block(slot);
+        // SAFETY: the hook is the only user of this copy, before anything is changed.
+        let block = unsafe { db.block(slot) };
         hook::before_change(&mut self.hook, db, number, hash, block);
         Some(EntryMut::new(db, &mut self.next_due_ms, hash, slot))
     }
 
-    /// The one way to a new entry: tells the change hook first. The key is absent.
+    /// The one way to a new entry: calls the change hook first. The key is absent.
     #[inline]
     fn insert(
         &mut self,
@@ -186,7 +185,8 @@ impl Shard {
         self.entry_mut(db, hash, key)
     }
 
-    /// The entry of a key; `touch` gives its new LRU or LFU field from the old one. The hot read path.
+    /// The entry of a key; `touch` gives its new LRU or LFU field from the old one. The hot read
+    /// path.
     #[inline]
     pub fn find_touch(
         &mut self,
@@ -196,14 +196,17 @@ impl Shard {
         touch: impl FnOnce(u32) -> u32,
     ) -> Option<EntryRef<'_>> {
         let db = self.db_mut(db)?;
-        let block = db.block(db.find(hash, key)?);
+        // SAFETY: this copy is used until the end of the borrow of the database.
+        let block = unsafe { db.block(db.find(hash, key)?) };
         let (old, new) = (block.lru(), touch(block.lru()));
         if old != new {
-            // SAFETY: the database is borrowed exclusively. Not writing an equal value keeps the cache
-            // line clean.
+            // SAFETY: the database is borrowed exclusively. Not writing an equal value keeps the
+            // cache line clean.
             unsafe { block.set_lru(new) };
         }
-        Some(EntryRef::new(block))
+        // SAFETY: the table holds live blocks, and the shard is borrowed as long as the result
+        // lives.
+        Some(unsafe { EntryRef::new(block) })
     }
 
     /// Sets the LRU or LFU field of a key. True when the key exists.
@@ -211,9 +214,9 @@ impl Shard {
         self.find_touch(db, hash, key, |_| lru).is_some()
     }
 
-    /// Stores a value under a key, with a deadline (absolute unix milliseconds) or without, and the LRU or
-    /// LFU field `lru` (24 bits). Returns the old value when freeing it is worth another thread, else
-    /// frees it.
+    /// Stores a value under a key, with a deadline (absolute unix milliseconds) or without, and the
+    /// LRU or LFU field `lru` (24 bits). Returns the old value when freeing it is worth another
+    /// thread, else frees it.
     #[inline]
     pub fn put(
         &mut self,
@@ -234,8 +237,8 @@ impl Shard {
         }
     }
 
-    /// Stores a value under a key that is not there, as [`Shard::put`] does: how loading fills a shard. False when
-    /// the key is there; the value is dropped then.
+    /// Stores a value under a key that is not there, as [`Shard::put`] does: how loading fills a
+    /// shard. False when the key is there; the value is dropped then.
     #[inline]
     pub fn add(
         &mut self,
@@ -314,8 +317,8 @@ impl Shard {
         self.next_due_ms = self.next_due_ms.min(due_ms);
     }
 
-    /// Expires the elements of one collection whose deadline is not after `now_ms`, and the entry when none is
-    /// left. Returns how many elements went.
+    /// Expires the elements of one collection whose deadline is not after `now_ms`, and the entry
+    /// when none is left. Returns how many elements went.
     pub fn expire_elements(
         &mut self,
         db: u32,
@@ -376,10 +379,10 @@ impl Shard {
         self.place.origin()
     }
 
-    /// Visits the entries of a database from a position in hash order on, one bucket's worth, and returns
-    /// the next position, 0 when the shard is done. Positions before this shard mean its beginning. An
-    /// entry that is there from the first to the last call is visited exactly once, whatever happens
-    /// to others between the calls; the order is that of the hashes.
+    /// Visits the entries of a database from a position in hash order on, one bucket's worth, and
+    /// returns the next position, 0 when the shard is done. Positions before this shard mean its
+    /// beginning. An entry that is there from the first to the last call is visited exactly once,
+    /// whatever happens to others between the calls; the order is that of the hashes.
     pub fn scan(&self, db: u32, position: u64, mut visit: impl FnMut(EntryRef<'_>)) -> u64 {
         let Some(db) = self.db(db) else { return 0 };
         let position = position.max(db.place.origin());
@@ -387,8 +390,8 @@ impl Shard {
             return 0;
         }
         db.table.scan(position, &self.hasher, |ptr| {
-            // SAFETY: the table holds live blocks.
-            visit(EntryRef::new(unsafe { Block::from_ptr(ptr) }));
+            // SAFETY: the table holds live blocks, and it is borrowed.
+            visit(unsafe { EntryRef::from_ptr(ptr) });
         })
     }
 
@@ -403,8 +406,8 @@ impl Shard {
         db.table.random(rng).map(|slot| db.entry(slot))
     }
 
-    /// Visits about `count` entries as candidates for eviction; with `volatile_only` those with a deadline.
-    /// At least one is visited when there is one.
+    /// Visits about `count` entries as candidates for eviction; with `volatile_only` those with a
+    /// deadline. At least one is visited when there is one.
     pub fn sample_for_eviction(
         &self,
         db: u32,
@@ -419,8 +422,8 @@ impl Shard {
             return db.sample_volatile(&self.hasher, rng, count, visit);
         }
         db.table.sample(rng, count, |ptr| {
-            // SAFETY: the table holds live blocks.
-            visit(EntryRef::new(unsafe { Block::from_ptr(ptr) }));
+            // SAFETY: the table holds live blocks, and it is borrowed.
+            visit(unsafe { EntryRef::from_ptr(ptr) });
         });
     }
 
@@ -461,12 +464,12 @@ impl Shard {
         cleared
     }
 
-    /// Expires the entries whose deadline is not after `now_ms`, with at most `budget` units of work: one
-    /// unit is the look at one entry, or at one bucket when a timing wheel is built anew. `on_expired` is
-    /// called with database and key before an entry is removed. When the budget suffices, every entry that
-    /// is due is gone afterwards, except that a deadline which had passed when it was set counts from the
-    /// millisecond after the last call. Call it for each shard at the start and when [`Keyspace::next_due_ms`]
-    /// has come.
+    /// Expires the entries whose deadline is not after `now_ms`, with at most `budget` units of
+    /// work: one unit is the look at one entry, or at one bucket when a timing wheel is built anew.
+    /// `on_expired` is called with database and key before an entry is removed. When the budget
+    /// suffices, every entry that is due is gone afterwards, except that a deadline which had
+    /// passed when it was set counts from the millisecond after the last call. Call it for each
+    /// shard at the start and when [`Keyspace::next_due_ms`] has come.
     ///
     /// [`Keyspace::next_due_ms`]: crate::Keyspace::next_due_ms
     pub fn expire_due(
@@ -530,7 +533,8 @@ impl Shard {
         std::iter::once((0, &mut self.first)).chain(others)
     }
 
-    /// Sets the hook that sees all changes from now on, of all entries. Call it when [`Shard::is_walked`].
+    /// Sets the hook that sees all changes from now on, of all entries. Call it when
+    /// [`Shard::is_walked`].
     pub fn set_change_hook(&mut self, hook: Box<dyn ChangeHook>) {
         debug_assert!(self.is_walked(), "marks of an earlier hook are left");
         for (_, db) in self.databases_mut() {
@@ -539,8 +543,8 @@ impl Shard {
         self.hook = Some(hook);
     }
 
-    /// Takes the hook away. Unless [`Shard::is_walked`] is true then, [`Shard::walk`] must be called until it
-    /// is, before another hook is set.
+    /// Takes the hook away. Unless [`Shard::is_walked`] is true then, [`Shard::walk`] must be
+    /// called until it is, before another hook is set.
     pub fn take_change_hook(&mut self) -> Option<Box<dyn ChangeHook>> {
         for (_, db) in self.databases_mut().filter(|(_, db)| !db.marked) {
             db.frontier = FRONTIER_END;
@@ -555,9 +559,10 @@ impl Shard {
         databases.all(|db| db.frontier == FRONTIER_END)
     }
 
-    /// The hook's own walk: visits entries that the hook has not seen, with the number of their database, and
-    /// moves the frontier behind them, so that the hook will not see them. At most one bucket's worth is
-    /// visited, and less when `visit` breaks. False when all databases are done.
+    /// The hook's own walk: visits entries that the hook has not seen, with the number of their
+    /// database, and moves the frontier behind them, so that the hook will not see them. At most
+    /// one bucket's worth is visited, and less when `visit` breaks. False when all databases are
+    /// done.
     pub fn walk(&mut self, mut visit: impl FnMut(u32, EntryRef<'_>) -> ControlFlow<()>) -> bool {
         let hasher = self.hasher;
         let mut databases = self.databases_mut();
@@ -569,7 +574,7 @@ impl Shard {
     }
 }
 
-impl fmt::Debug for Shard {
+impl<T> fmt::Debug for Shard<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Shard")
             .field("index", &self.place.index)

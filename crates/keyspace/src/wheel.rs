@@ -1,9 +1,9 @@
 //! The timing wheel that finds keys whose time has come.
 //!
-//! It files 8-byte handles (the hash of a key) under times and knows nothing else. A handle says "look at
-//! the keys with this hash at that time": whoever takes it out looks up the real deadline, and files the
-//! handle again when the key is not due. So changing a deadline to a later one, removing it or deleting the
-//! key costs the wheel nothing.
+//! It files 8-byte handles (the hash of a key) under times and knows nothing else. A handle says
+//! "look at the keys with this hash at that time": whoever takes it out looks up the real deadline,
+//! and files the handle again when the key is not due. So changing a deadline to a later one,
+//! removing it or deleting the key costs the wheel nothing.
 //!
 //! ```text
 //!  level 0   64 slots of 1 ms        cursor = first tick not yet taken out
@@ -12,16 +12,18 @@
 //!  ...                               A time goes to the lowest level L where its slot index t >> 5L is
 //!  level 8   64 slots of 34.8 years  less than K(L) + 64. Times beyond level 8 go to its last slot.
 //! ```
-//! Levels widen by 32 but have 64 slots, so that the times of one slot of level L fit level L - 1 as soon
-//! as the cursor is in the slot before it. This leaves the width of a whole slot for moving its handles down
-//! ahead of time, a few per call: a slot with a million handles causes no stall and no late key.
+//! Levels widen by 32 but have 64 slots, so that the times of one slot of level L fit level L - 1
+//! as soon as the cursor is in the slot before it. This leaves the width of a whole slot for moving
+//! its handles down ahead of time, a few per call: a slot with a million handles causes no stall
+//! and no late key.
 //!
-//! Handles that left their slots wait in chains: `ahead[L]` was slot K(L) + 1 and is moved down when there
-//! is nothing better to do, `due` is what the cursor has passed and comes first. Invariant: levels above 0
-//! hold only slots K(L) + 2 to K(L) + 63, and no slot holds a time before the cursor.
+//! Handles that left their slots wait in chains: `ahead[L]` was slot K(L) + 1 and is moved down
+//! when there is nothing better to do, `due` is what the cursor has passed and comes first.
+//! Invariant: levels above 0 hold only slots K(L) + 2 to K(L) + 63, and no slot holds a time before
+//! the cursor.
 //!
-//! Slots are chains of chunks of 15 handles from a pool; taking a whole slot is one link, and nothing here
-//! recurses or allocates per handle.
+//! Slots are chains of chunks of 15 handles from a pool; taking a whole slot is one link, and
+//! nothing here recurses or allocates per handle.
 
 use std::collections::VecDeque;
 
@@ -150,7 +152,7 @@ pub(crate) struct Wheel {
     pool: Pool,
 }
 
-/// What the wheel wants next.
+/// When the wheel has work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Wanted {
     /// There are handles to take out now.
@@ -198,7 +200,7 @@ impl Wheel {
         self.pool.chunks() * CHUNK_HANDLES > 4 * self.handles + slack
     }
 
-    /// Files a handle. Returns when the wheel wants to be looked at because of it.
+    /// Files a handle. Returns when the wheel has to be advanced because of it.
     pub(crate) fn file(&mut self, handle: u64, time_ms: u64) -> u64 {
         let time = time_ms.max(self.cursor);
         self.handles += 1;
@@ -290,8 +292,8 @@ impl Wheel {
         }
     }
 
-    /// Takes out a handle that will be due in the next slot of some level, the nearest one first. It is
-    /// to be filed again, which puts it on a lower level.
+    /// Takes out a handle that will be due in the next slot of some level, the nearest one first.
+    /// It is to be filed again, which puts it on a lower level.
     pub(crate) fn pop_ahead(&mut self) -> Option<u64> {
         let head = self.ahead.iter_mut().find(|head| **head != NONE)?;
         let handle = self.pool.pop(head)?;
@@ -299,7 +301,7 @@ impl Wheel {
         Some(handle)
     }
 
-    /// When the wheel wants to be looked at next.
+    /// When the wheel has to be advanced next.
     pub(crate) fn wanted(&self) -> Wanted {
         if self.handles == 0 {
             return Wanted::Never;
@@ -323,8 +325,8 @@ impl Wheel {
         next.min().map_or(Wanted::Never, Wanted::At)
     }
 
-    /// A handle from anywhere in the wheel, each with the same probability. May give up when the pool is
-    /// nearly empty.
+    /// A handle from anywhere in the wheel, each with the same probability. May give up when the
+    /// pool is nearly empty.
     pub(crate) fn sample(&self, rng: &mut impl FnMut() -> u64) -> Option<u64> {
         const TRIES: usize = 64;
         for _ in 0..TRIES {
@@ -345,7 +347,8 @@ impl Wheel {
     }
 }
 
-/// When slot `index` of a level above 0 can be moved down: when the cursor enters the slot before it.
+/// When slot `index` of a level above 0 can be moved down: when the cursor enters the slot before
+/// it.
 fn ahead_from(level: usize, index: u64) -> u64 {
     index.saturating_sub(1) << (WIDEN_SHIFT * level as u32)
 }

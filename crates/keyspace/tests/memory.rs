@@ -1,15 +1,15 @@
 //! The account of memory, with the allocator of the server.
 
 use keyspace::memory::{self, AllocatorStats, Jemalloc};
-use keyspace::{Keyspace, NewValue, Options};
+use keyspace::{DatabaseStats, Keyspace, NewValue, Options};
 use std::alloc::{GlobalAlloc, Layout};
 use std::sync::{Mutex, MutexGuard};
 
 #[global_allocator]
 static ALLOCATOR: Jemalloc = Jemalloc;
 
-/// Held by a test to run alone, because the sum is of the whole process. Dropped last, it publishes what the
-/// test has freed, so that the next one begins with a settled sum.
+/// Held by a test to run alone, because the sum is of the whole process. Dropped last, it publishes
+/// what the test has freed, so that the next one begins with a settled sum.
 struct Alone {
     _guard: MutexGuard<'static, ()>,
 }
@@ -68,7 +68,8 @@ fn blocks_have_the_alignment_they_were_asked_for() {
     for align in [1, 2, 4, 8, 16, 32, 64, 4096, 1 << 16] {
         for size in [1, 7, 8, 16, 24, 40, 48, 100, 1000, 10_000, 100_000] {
             let layout = Layout::from_size_align(size, align).unwrap();
-            // SAFETY: the sizes are not zero; blocks are used within them and freed with their layout.
+            // SAFETY: the sizes are not zero; blocks are used within them and freed with their
+            // layout.
             unsafe {
                 let block = Jemalloc.alloc(layout);
                 assert!(!block.is_null() && block.addr().is_multiple_of(align));
@@ -132,7 +133,10 @@ fn entries_take_what_they_say() {
     }
     drop(locked);
     let used = memory::used() - before;
-    let stats = keyspace.db_stats(0);
+    let mut stats = DatabaseStats::default();
+    for shard in keyspace.lock_all().shards() {
+        stats += shard.stats(0);
+    }
     assert_eq!(stats.block_bytes, 100_000 * 32);
     let counted = (stats.block_bytes + stats.table_bytes) as u64;
     assert!(used.abs_diff(counted) < used / 50, "{used} {counted}");

@@ -1,6 +1,7 @@
 //! The block of an entry: one allocation with header, key and value. The layout is drawn in the
 //! [module above](super).
 
+use super::EntryRef;
 use super::value::{Payload, Type, Value, ValueMut, ValueRef};
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::marker::PhantomData;
@@ -25,7 +26,7 @@ const SPARE: u8 = 1 << 3;
 const RAW_SHIFT: u32 = 4;
 const RAW: u8 = 1 << RAW_SHIFT;
 const VALUE_CODE_SHIFT: u32 = 5;
-/// In the kind byte: the running snapshot has what it wants of this entry (see [`crate::hook`]).
+/// In the kind byte: the running snapshot needs nothing more of this entry (see [`crate::hook`]).
 const SAVED: u8 = 1 << 3;
 /// In the kind byte: where the value is.
 const STORAGE_BITS: u8 = 0b111;
@@ -60,10 +61,11 @@ pub(crate) struct Shape {
     used: usize,
 }
 
-// Lengths and offsets are those of blocks in memory, or of a key and a value that are: they cannot overflow,
-// and the arithmetic on them is wrapping only to save the checks.
+// Lengths and offsets are those of blocks in memory, or of a key and a value that are: they cannot
+// overflow, and the arithmetic on them is wrapping only to save the checks.
 impl Shape {
-    /// The shape of an entry. `key_flags` are flags from which the width of the key length is taken.
+    /// The shape of an entry. `key_flags` are flags from which the width of the key length is
+    /// taken.
     #[inline(always)]
     fn new(key_len: usize, key_flags: u8, has_deadline: bool, payload: &Payload<'_>) -> Shape {
         let flags = key_flags & KEY_WIDTH_BITS | u8::from(has_deadline);
@@ -186,16 +188,18 @@ fn int_width(value: i64) -> usize {
 
 /// A pointer to the block of a live entry.
 ///
-/// Invariant of every `Block`: it points to memory of [`Block::capacity`] bytes, aligned to 8, that was
-/// made by [`Block::create`] and neither freed nor given away while this copy is in use. `Block` is `Copy`
-/// and does not free; the database that holds it in its table does. Reading methods take the invariant for
-/// granted; whoever changes a block holds the only copy in use (`&mut` access to the database).
+/// Invariant of every `Block`: it points to memory of [`Block::capacity`] bytes, aligned to 8, that
+/// was made by [`Block::create`] and neither freed nor given away while this copy is in use.
+/// `Block` is `Copy` and does not free; the database that holds it in its table does. Reading
+/// methods take the invariant for granted; a method that changes a block needs the only copy in use
+/// (`&mut` access to the database).
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Block(NonNull<u8>);
 
 impl Block {
     /// # Safety
-    /// The pointer came from [`Block::as_ptr`] of a block that is still alive.
+    /// The pointer came from [`Block::as_ptr`] of a block that is alive, and the result is not used
+    /// after that block is freed, replaced or given away.
     #[inline]
     pub(crate) unsafe fn from_ptr(ptr: NonNull<u8>) -> Block {
         Block(ptr)
@@ -228,8 +232,8 @@ impl Block {
 
     #[inline]
     fn allocate(capacity: usize) -> Block {
-        // SAFETY: the alignment is a power of two, and a capacity is the rounded sum of two lengths of
-        // slices in memory, far below `isize::MAX`.
+        // SAFETY: the alignment is a power of two, and a capacity is the rounded sum of two lengths
+        // of slices in memory, far below `isize::MAX`.
         let layout = unsafe { Layout::from_size_align_unchecked(capacity, ALIGN) };
         // SAFETY: the size is not zero, a header alone has more than FIXED bytes.
         let Some(ptr) = NonNull::new(unsafe { alloc(layout) }) else {
@@ -262,7 +266,7 @@ impl Block {
     /// No copy of this block is used afterwards.
     #[inline]
     pub(crate) unsafe fn destroy(self) {
-        // SAFETY: by contract this is the last use, so the value may be moved out.
+        // SAFETY: this is the last use of the block, so the value may be moved out.
         unsafe {
             drop(self.take_out_of_line());
             self.free();
@@ -271,7 +275,8 @@ impl Block {
 
     #[inline]
     fn at(self, offset: usize) -> *mut u8 {
-        // Every caller's offset is at most the capacity; wrapping, so that this needs no proof here.
+        // Every caller's offset is at most the capacity; wrapping, so that this needs no proof
+        // here.
         self.0.as_ptr().wrapping_add(offset)
     }
 
@@ -374,9 +379,19 @@ impl Block {
     }
 
     #[inline]
-    pub(crate) fn key<'a>(self) -> &'a [u8] {
+    pub(crate) fn key(&self) -> &[u8] {
+        // SAFETY: this copy is in use during the borrow, so the block is neither changed nor freed.
+        unsafe { self.key_for() }
+    }
+
+    /// The key, with a lifetime that the caller chooses.
+    ///
+    /// # Safety
+    /// The block is neither changed nor freed during `'a`.
+    #[inline]
+    pub(super) unsafe fn key_for<'a>(self) -> &'a [u8] {
         let shape = self.shape();
-        // SAFETY: the key lies inside the block. The callers bind 'a to the borrow of the database.
+        // SAFETY: the key lies inside the block, which stays as it is during `'a`.
         unsafe { std::slice::from_raw_parts(self.at(shape.key_at), shape.key_len) }
     }
 
@@ -433,7 +448,7 @@ impl Block {
     /// Sets the 24 bits of LRU or LFU.
     ///
     /// # Safety
-    /// Nobody reads the block at the same time.
+    /// No other thread and no borrow reads the block at the same time.
     #[inline]
     pub(crate) unsafe fn set_lru(self, lru: u32) {
         let bytes = lru.to_le_bytes();
@@ -445,7 +460,7 @@ impl Block {
         }
     }
 
-    /// True when the running snapshot has the entry already, or does not want it because it is new.
+    /// True when the running snapshot has the entry already, or skips it because it is new.
     #[inline]
     pub(crate) fn is_saved(self) -> bool {
         self.kind() & SAVED != 0
@@ -454,7 +469,7 @@ impl Block {
     /// Marks the entry for the running snapshot, or takes the mark away.
     ///
     /// # Safety
-    /// Nobody reads the block at the same time.
+    /// No other thread and no borrow reads the block at the same time.
     #[inline]
     pub(crate) unsafe fn set_saved(self, saved: bool) {
         let kind = self.kind() & !SAVED | if saved { SAVED } else { 0 };
@@ -463,18 +478,29 @@ impl Block {
     }
 
     #[inline]
-    pub(crate) fn value<'a>(self) -> ValueRef<'a> {
+    pub(crate) fn value(&self) -> ValueRef<'_> {
+        // SAFETY: this copy is in use during the borrow, so the block is neither changed nor freed.
+        unsafe { self.value_for() }
+    }
+
+    /// The value, with a lifetime that the caller chooses.
+    ///
+    /// # Safety
+    /// The block is neither changed nor freed during `'a`.
+    #[inline]
+    pub(super) unsafe fn value_for<'a>(self) -> ValueRef<'a> {
         let shape = self.shape();
         match shape.storage() {
             Storage::Int => ValueRef::Int(self.int(&shape)),
             Storage::Inline => {
-                // SAFETY: the value lies inside the block. The callers bind 'a to the database's borrow.
+                // SAFETY: the value lies inside the block, which stays as it is during `'a`.
                 ValueRef::Bytes(unsafe {
                     std::slice::from_raw_parts(self.at(shape.value_at), shape.value_len)
                 })
             }
             Storage::OutOfLine => {
-                // SAFETY: an out-of-line block holds a live pointer of its type at `value_at`.
+                // SAFETY: an out-of-line block holds a live pointer of its type at `value_at`; the
+                // block stays as it is during `'a`.
                 unsafe { ValueRef::borrow(self.value_type(), self.at(shape.value_at)) }
             }
         }
@@ -489,7 +515,8 @@ impl Block {
             // The value is the high part of the word; the arithmetic shift extends its sign.
             return u64::from_le(word) as i64 >> (64 - 8 * shape.value_len);
         }
-        // SAFETY: header and value end before byte 8, so this is an empty key with one byte of value.
+        // SAFETY: header and value end before byte 8, so this is an empty key with one byte of
+        // value.
         i64::from(unsafe { self.at(shape.value_at).cast::<i8>().read() })
     }
 
@@ -502,7 +529,7 @@ impl Block {
         if self.storage() != Storage::OutOfLine {
             return None;
         }
-        // SAFETY: the pointer is live, and by contract not read again.
+        // SAFETY: the pointer is live, and the caller does not read it again.
         Some(unsafe { Value::read(self.value_type(), self.at(self.shape().value_at)) })
     }
 
@@ -511,8 +538,8 @@ impl Block {
     pub(crate) fn prefetch_value(self) {
         let shape = self.shape();
         if shape.storage() == Storage::OutOfLine {
-            // SAFETY: an out-of-line block holds a pointer at `value_at`. Collections keep marks in its low
-            // bits, which name the same cache line.
+            // SAFETY: an out-of-line block holds a pointer at `value_at`. Collections keep marks in
+            // its low bits, which name the same cache line.
             let value = unsafe { self.at(shape.value_at).cast::<*const u8>().read() };
             prefetch(value);
             prefetch(value.wrapping_add(CACHE_LINE));
@@ -528,7 +555,8 @@ impl Block {
         match self.storage() {
             Storage::Int | Storage::Inline => ValueMut::Inline,
             Storage::OutOfLine => {
-                // SAFETY: an out-of-line block holds a live pointer of its type at `value_at`.
+                // SAFETY: an out-of-line block holds a live pointer of its type at `value_at`; the
+                // caller has exclusive access to the entry for `'a`.
                 unsafe { ValueMut::borrow(self.value_type(), self.at(self.shape().value_at)) }
             }
         }
@@ -540,7 +568,7 @@ impl Block {
     unsafe fn write_header(self, shape: &Shape, deadline: Option<u64>, lru: u32, room: usize) {
         let lengths = lengths_at(shape.flags);
         let width = key_width(shape.flags);
-        // SAFETY: by contract.
+        // SAFETY: the block has room for the shape, and the header lies before the key.
         unsafe {
             let start = u32::from(shape.kind) | u32::from(shape.flags) << 8 | lru << 16;
             self.at(0).cast::<u32>().write(start.to_le());
@@ -566,7 +594,8 @@ impl Block {
     #[inline]
     unsafe fn write_number(self, offset: usize, width: usize, number: usize) {
         let at = self.at(offset);
-        // SAFETY: by contract. The casts keep the number whole: its width was chosen for it.
+        // SAFETY: the caller has checked that the bytes lie inside the block. The casts keep the
+        // number whole, because its width was chosen for it.
         unsafe {
             if width == 1 {
                 return at.write(number as u8);
@@ -580,12 +609,13 @@ impl Block {
     }
 
     /// # Safety
-    /// The block has room for the shape, the payload is the one the shape was made for, and there is no
-    /// live value in the block.
+    /// The block has room for the shape, the payload is the one the shape was made for, and there
+    /// is no live value in the block.
     #[inline]
     unsafe fn write_value(self, shape: &Shape, payload: Payload<'_>) {
         let at = self.at(shape.value_at);
-        // SAFETY: by contract.
+        // SAFETY: the shape was made for this payload, so `value_len` bytes at `value_at` are
+        // inside the block, and `value_at` is aligned to 8 for a pointer.
         unsafe {
             match payload {
                 Payload::Int(value) => {
@@ -602,8 +632,8 @@ impl Block {
         }
     }
 
-    /// Gives the entry a new value and deadline. The block stays when its size class does; otherwise
-    /// another one takes over and this one is freed.
+    /// Gives the entry a new value and deadline. The block stays when its size class does;
+    /// otherwise another one takes over and this one is freed.
     ///
     /// # Safety
     /// Exclusive access; afterwards only the returned block is used.
@@ -657,7 +687,8 @@ impl Block {
         }
     }
 
-    /// Sets, changes or clears the deadline; the value stays. Returns the block that holds the entry now.
+    /// Sets, changes or clears the deadline; the value stays. Returns the block that holds the
+    /// entry now.
     ///
     /// # Safety
     /// Exclusive access; afterwards only the returned block is used.
@@ -687,8 +718,8 @@ impl Block {
             (self.room(), size_class(shape.value_at + self.room()))
         };
         if capacity == self.capacity_of(&old) && shape.storage() != Storage::OutOfLine {
-            // SAFETY: the block has room for the shape; key and value are adjacent, and are moved before
-            // anything is written over their old place.
+            // SAFETY: the block has room for the shape; key and value are adjacent, and are moved
+            // before anything is written over their old place.
             unsafe {
                 let len = old.key_len.wrapping_add(old.value_len);
                 ptr::copy(self.at(old.key_at), self.at(shape.key_at), len);
@@ -697,8 +728,8 @@ impl Block {
             return self;
         }
         let block = Block::allocate(capacity);
-        // SAFETY: the new block has room for the shape; key and value are copied bit by bit (a pointer
-        // moves by that) and the old block's memory is freed without dropping the value.
+        // SAFETY: the new block has room for the shape; key and value are copied bit by bit (a
+        // pointer moves by that) and the old block's memory is freed without dropping the value.
         unsafe {
             block.write_header(&shape, deadline, self.lru(), room);
             ptr::copy_nonoverlapping(self.at(old.key_at), block.at(shape.key_at), old.key_len);
@@ -712,12 +743,13 @@ impl Block {
         block
     }
 
-    /// Makes an inline string `len` bytes long, with zero bytes after its old length, and with room to grow
-    /// as sds gives it: when it must move, it gets twice what it needs. Marks the string raw.
+    /// Makes an inline string `len` bytes long, with zero bytes after its old length, and with room
+    /// to grow as sds gives it: when it must move, it gets twice what it needs. Marks the string
+    /// raw.
     ///
     /// # Safety
-    /// Exclusive access; the storage is inline; old length <= `len` <= [`super::INLINE_MAX`]; afterwards
-    /// only the returned block is used.
+    /// Exclusive access; the storage is inline; old length <= `len` <= [`super::INLINE_MAX`];
+    /// afterwards only the returned block is used.
     pub(crate) unsafe fn grow_inline(self, len: usize) -> Block {
         let old = self.shape();
         let grown = old.used + (len - old.value_len);
@@ -766,7 +798,8 @@ impl Block {
     /// Exclusive access for `'a`, and the storage is inline.
     pub(crate) unsafe fn inline_mut<'a>(self) -> &'a mut [u8] {
         let shape = self.shape();
-        // SAFETY: by contract; flags and value lie inside the block.
+        // SAFETY: flags and value lie inside the block, and the caller has exclusive access for
+        // `'a`.
         unsafe {
             self.at(1).write(shape.flags | RAW);
             std::slice::from_raw_parts_mut(self.at(shape.value_at), shape.value_len)
@@ -800,7 +833,7 @@ unsafe impl Sync for OwnedBlock where Value: Sync {}
 
 impl OwnedBlock {
     /// # Safety
-    /// Nobody else holds or uses the block from now on.
+    /// No other copy of the block is used from now on.
     pub(crate) unsafe fn new(block: Block) -> OwnedBlock {
         OwnedBlock {
             block,
@@ -808,16 +841,28 @@ impl OwnedBlock {
         }
     }
 
+    /// The entry in the block.
+    pub(crate) fn entry(&self) -> EntryRef<'_> {
+        // SAFETY: the block is freed by this owner only, which is borrowed, and changed by nobody.
+        unsafe { EntryRef::new(self.block) }
+    }
+
+    #[cfg(test)]
     pub(crate) fn block(&self) -> Block {
         self.block
+    }
+
+    /// Where the value is.
+    pub(crate) fn storage(&self) -> Storage {
+        self.block.storage()
     }
 
     /// Takes the value out and frees the block.
     pub(crate) fn into_value(self) -> Value {
         let block = self.block;
         std::mem::forget(self);
-        // SAFETY: `self` was forgotten, so this is the only and last use of the block; an out-of-line
-        // value is moved out before the memory goes.
+        // SAFETY: `self` was forgotten, so this is the only and last use of the block; an
+        // out-of-line value is moved out before the memory goes.
         unsafe {
             let value = match block.value() {
                 ValueRef::Int(value) => Value::Int(value),

@@ -11,8 +11,8 @@ use values::BigString;
 use values::number;
 use values::table::Slot;
 
-/// The longest string that a value may become, in bytes. Far above every configurable limit: it keeps the
-/// arithmetic on lengths from overflowing.
+/// The longest string that a value may become, in bytes. Far above every configurable limit: it
+/// keeps the arithmetic on lengths from overflowing.
 const STRING_LEN_MAX: usize = isize::MAX as usize / 4;
 
 /// Why a string could not be changed.
@@ -54,7 +54,9 @@ impl<'a> EntryMut<'a> {
         hash: KeyHash,
         slot: Slot,
     ) -> EntryMut<'a> {
-        let block = db.block(slot);
+        // SAFETY: the `EntryMut` holds the exclusive borrow of the database, and is the only user
+        // of the block; `replaced` keeps it the one in the table.
+        let block = unsafe { db.block(slot) };
         EntryMut {
             db,
             next_due_ms,
@@ -67,13 +69,8 @@ impl<'a> EntryMut<'a> {
     /// The entry, for reading.
     #[inline]
     pub fn as_ref(&self) -> EntryRef<'_> {
-        EntryRef::new(self.block)
-    }
-
-    /// The entry, for reading as long as the database was borrowed.
-    #[inline]
-    pub fn into_ref(self) -> EntryRef<'a> {
-        EntryRef::new(self.block)
+        // SAFETY: the block is changed through `&mut self` only, which is borrowed.
+        unsafe { EntryRef::new(self.block) }
     }
 
     /// The key.
@@ -190,8 +187,9 @@ impl<'a> EntryMut<'a> {
         unsafe { self.block.value_mut() }
     }
 
-    /// An out-of-line value, to be changed in place as long as the database was borrowed. When elements may
-    /// have got or lost deadlines, [`crate::Shard::sync_elements`] must be called afterwards.
+    /// An out-of-line value, to be changed in place as long as the database was borrowed. When
+    /// elements may have got or lost deadlines, [`crate::Shard::sync_elements`] must be called
+    /// afterwards.
     #[inline]
     pub fn into_value_mut(self) -> ValueMut<'a> {
         // SAFETY: `self` held the exclusive borrow of the database, which `'a` goes on with.
@@ -204,8 +202,8 @@ impl<'a> EntryMut<'a> {
         self.set_range(len, tail)
     }
 
-    /// Overwrites a part of a string, growing it with zero bytes as needed. Returns its new length. An
-    /// empty `bytes` leaves the length as it is.
+    /// Overwrites a part of a string, growing it with zero bytes as needed. Returns its new length.
+    /// An empty `bytes` leaves the length as it is.
     pub fn set_range(&mut self, offset: usize, bytes: &[u8]) -> Result<usize, StringError> {
         let old_len = self.string().ok_or(StringError::WrongType)?.len();
         if bytes.is_empty() {
@@ -234,13 +232,14 @@ impl<'a> EntryMut<'a> {
         Ok(value.len())
     }
 
-    /// The bytes of a string, to be changed in place. An integer becomes its text, and the string is
-    /// "raw" from now on. `None` when the entry is not a string.
+    /// The bytes of a string, to be changed in place. An integer becomes its text, and the string
+    /// is "raw" from now on. `None` when the entry is not a string.
     pub fn string_mut(&mut self) -> Option<&mut [u8]> {
         self.grow_zeroed(0).ok()
     }
 
-    /// As [`EntryMut::string_mut`], but lengthens the string with zero bytes to at least `len` first.
+    /// As [`EntryMut::string_mut`], but lengthens the string with zero bytes to at least `len`
+    /// first.
     pub fn grow_zeroed(&mut self, len: usize) -> Result<&mut [u8], StringError> {
         if self.value_type() != Type::String {
             return Err(StringError::WrongType);

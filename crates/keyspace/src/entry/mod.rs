@@ -1,7 +1,7 @@
 //! Entries: what the tables point to.
 //!
-//! An entry is one allocation, so that a lookup costs two cache misses: the bucket and the entry. Its
-//! layout, all numbers little-endian and unaligned:
+//! An entry is one allocation, so that a lookup costs two cache misses: the bucket and the entry.
+//! Its layout, all numbers little-endian and unaligned:
 //!
 //! ```text
 //!  0      1       2           5
@@ -23,11 +23,12 @@
 //!           bits 5-7  Int: width of the value - 1; Inline: width of the value length - 1
 //! ```
 //!
-//! With jemalloc's size classes of 8 bytes a 16-byte key with an 8-byte value takes a block of 32 bytes
-//! (7 + 16 + 8), with 32 bytes of value one of 56, with 32 bytes and a deadline one of 64. A block without
-//! spare room has exactly the size class of its content, so neither the size nor a capacity is stored.
-//! Overwriting keeps the block while the size class stays the same. Only APPEND, SETRANGE and the like
-//! leave spare room: twice the length when the value has to move, as sds does it.
+//! With jemalloc's size classes of 8 bytes a 16-byte key with an 8-byte value takes a block of 32
+//! bytes (7 + 16 + 8), with 32 bytes of value one of 56, with 32 bytes and a deadline one of 64. A
+//! block without spare room has exactly the size class of its content, so neither the size nor a
+//! capacity is stored. Overwriting keeps the block while the size class stays the same. Only
+//! APPEND, SETRANGE and the like leave spare room: twice the length when the value has to move, as
+//! sds does it.
 
 mod block;
 mod edit;
@@ -44,6 +45,7 @@ pub use value::{
 use block::Storage;
 use std::fmt;
 use std::marker::PhantomData;
+use std::ptr::NonNull;
 
 /// An entry, borrowed for reading.
 #[derive(Clone, Copy)]
@@ -53,19 +55,31 @@ pub struct EntryRef<'a> {
 }
 
 impl<'a> EntryRef<'a> {
-    /// The caller borrows what keeps the block alive and unchanged for `'a`.
+    /// # Safety
+    /// The block is neither changed nor freed during `'a`. The LRU or LFU field may change when no
+    /// method of the entry runs at the same time.
     #[inline]
-    pub(crate) fn new(block: Block) -> EntryRef<'a> {
+    pub(crate) unsafe fn new(block: Block) -> EntryRef<'a> {
         EntryRef {
             block,
             borrow: PhantomData,
         }
     }
 
+    /// # Safety
+    /// The pointer came from [`Block::as_ptr`] of a block that is alive, and neither changed nor
+    /// freed during `'a`.
+    #[inline]
+    pub(crate) unsafe fn from_ptr(ptr: NonNull<u8>) -> EntryRef<'a> {
+        // SAFETY: the block is alive and stays as it is during `'a`.
+        unsafe { EntryRef::new(Block::from_ptr(ptr)) }
+    }
+
     /// The key.
     #[inline]
     pub fn key(&self) -> &'a [u8] {
-        self.block.key()
+        // SAFETY: `new` demands that the block stays as it is during `'a`.
+        unsafe { self.block.key_for() }
     }
 
     /// The data type.
@@ -94,22 +108,24 @@ impl<'a> EntryRef<'a> {
     /// The value.
     #[inline]
     pub fn value(&self) -> ValueRef<'a> {
-        self.block.value()
+        // SAFETY: `new` demands that the block stays as it is during `'a`.
+        unsafe { self.block.value_for() }
     }
 
     /// The value as a string, `None` when it is a collection.
     #[inline]
     pub fn string(&self) -> Option<StringRef<'a>> {
-        self.block.value().string()
+        self.value().string()
     }
 
-    /// A copy of the value, as COPY stores it. Long strings are shared until one of the two is changed.
+    /// A copy of the value, as COPY stores it. Long strings are shared until one of the two is
+    /// changed.
     pub fn to_value(&self) -> Value {
         value_of(self.block)
     }
 
-    /// Bytes that the entry takes: its block and what the value keeps on the heap. The table's share
-    /// (about 10 bytes) is not included.
+    /// Bytes that the entry takes: its block and what the value keeps on the heap. The table's
+    /// share (about 10 bytes) is not included.
     pub fn memory_usage(&self) -> usize {
         self.block.capacity() + self.value().heap_bytes()
     }
@@ -143,8 +159,8 @@ fn value_of(block: Block) -> Value {
     }
 }
 
-/// An entry that was taken out of its database. Dropping it frees the value, without recursion and in
-/// time linear in its size; it may be sent to another thread for that.
+/// An entry that was taken out of its database. Dropping it frees the value, without recursion and
+/// in time linear in its size; it may be sent to another thread for that.
 #[derive(Debug)]
 pub struct Removed {
     block: OwnedBlock,
@@ -157,7 +173,7 @@ impl Removed {
 
     /// The entry, for reading.
     pub fn entry(&self) -> EntryRef<'_> {
-        EntryRef::new(self.block.block())
+        self.block.entry()
     }
 
     /// When the entry would have expired, in absolute unix milliseconds.
@@ -177,7 +193,7 @@ impl Removed {
 
     /// True when freeing the value costs enough to be worth another thread.
     pub fn is_big(&self) -> bool {
-        self.block.block().storage() == Storage::OutOfLine && self.entry().value().is_big()
+        self.block.storage() == Storage::OutOfLine && self.entry().value().is_big()
     }
 }
 

@@ -3,7 +3,7 @@ use crate::tests::{DB, one_shard};
 
 fn owned(key: &[u8], value: NewValue<'_>, deadline: Option<u64>) -> OwnedBlock {
     let block = Block::create(key, value.into_payload(), deadline, 0x00ab_cdef);
-    // SAFETY: the block is new and nobody else has it.
+    // SAFETY: the block is new, and this is its only copy.
     unsafe { OwnedBlock::new(block) }
 }
 
@@ -64,7 +64,7 @@ fn every_width_of_key_value_and_integer_reads_back() {
                     continue;
                 }
                 let block = owned(&long[..key_len], value, deadline);
-                let entry = EntryRef::new(block.block());
+                let entry = block.entry();
                 assert_eq!(entry.key(), &long[..key_len]);
                 assert!(block.block().key_is(&long[..key_len]));
                 assert!(!block.block().key_is(&long[..key_len + 1]));
@@ -80,12 +80,11 @@ fn every_width_of_key_value_and_integer_reads_back() {
 
 #[test]
 fn encodings_are_those_of_redis() {
-    let encoding =
-        |value: NewValue<'_>| EntryRef::new(owned(b"k", value, None).block()).value_type();
+    let encoding = |value: NewValue<'_>| owned(b"k", value, None).entry().value_type();
     assert_eq!(encoding(NewValue::Int(1)), Type::String);
     let name = |value: NewValue<'_>| {
         let block = owned(b"k", value, None);
-        EntryRef::new(block.block()).encoding().to_string()
+        block.entry().encoding().to_string()
     };
     assert_eq!(name(NewValue::Bytes(b"12")), "int");
     assert_eq!(name(NewValue::Bytes(b"012")), "embstr");

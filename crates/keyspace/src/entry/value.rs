@@ -1,16 +1,16 @@
 //! What an entry holds, seen from outside: types, encodings, borrowed and owned values.
 //!
-//! Integers and strings up to [`INLINE_MAX`] bytes lie inside the entry's block. Everything else is one
-//! owning pointer; the table [`pointer_values!`] at the end of this file lists those kinds, and the block,
-//! the references and the owned [`Value`] all follow from it.
+//! Integers and strings up to [`INLINE_MAX`] bytes lie inside the entry's block. Everything else is
+//! one owning pointer; the table [`pointer_values!`] at the end of this file lists those kinds, and
+//! the block, the references and the owned [`Value`] all follow from it.
 
 use std::fmt;
 use std::sync::Arc;
 use values::number;
 use values::{BigString, Hash, List, Set, SetEncoding, SortedSet, Stream};
 
-/// The longest string that lies inside its entry, in bytes. Longer ones live out of line, so that replies
-/// can share them instead of copying.
+/// The longest string that lies inside its entry, in bytes. Longer ones live out of line, so that
+/// replies can share them instead of copying.
 pub const INLINE_MAX: usize = u16::MAX as usize;
 
 /// The longest string that `OBJECT ENCODING` calls `embstr`, in bytes.
@@ -183,8 +183,8 @@ pub enum NewValue<'a> {
 }
 
 impl<'a> NewValue<'a> {
-    /// Decides how the value is stored. Only [`Value::Big`] and shorter forms of it change: what fits an
-    /// entry is stored inside it, what does not goes out of line.
+    /// Decides how the value is stored. Only [`Value::Big`] and shorter forms of it change: what
+    /// fits an entry is stored inside it, what does not goes out of line.
     #[inline]
     pub(crate) fn into_payload(self) -> Payload<'a> {
         match self {
@@ -244,7 +244,7 @@ impl Payload<'_> {
     }
 }
 
-/// What every out-of-line value tells about itself.
+/// The properties that every out-of-line value has.
 trait OutOfLine {
     fn encoding(&self) -> Encoding;
     /// Bytes on the heap that this value keeps alive, the pointer itself not included.
@@ -263,8 +263,8 @@ trait OutOfLine {
     }
 }
 
-/// Allocations from which on freeing a value is worth another thread: telling it costs about as much as
-/// freeing some tens of blocks. The number is Redis's.
+/// Allocations from which on freeing a value is worth another thread: sending it there costs about
+/// as much as freeing some tens of blocks. The number is Redis's.
 const BIG_BLOCKS: usize = 64;
 
 impl OutOfLine for List {
@@ -397,15 +397,15 @@ impl OutOfLine for Arc<BigString> {
         2 * size_of::<usize>() + self.memory_usage()
     }
 
-    /// One block, however long: giving it back costs less than telling another thread.
+    /// One block, however long: freeing it costs less than sending it to another thread.
     fn is_big(&self) -> bool {
         false
     }
 }
 
-/// Declares the kinds of out-of-line values. For each line: the variant, the owning pointer that lies in
-/// the block (8 bytes, never null), and the type. A type has at most one such kind, so the type nibble of
-/// the header is enough to tell them apart.
+/// Declares the kinds of out-of-line values. For each line: the variant, the owning pointer that
+/// lies in the block (8 bytes, never null), and the type. A type has at most one such kind, so the
+/// type nibble of the header is enough to distinguish them.
 macro_rules! out_of_line_values {
     ($($(#[$doc:meta])* $variant:ident($owner:ty) => $type:ident),+ $(,)?) => {
         /// An owned value, outside of any entry.
@@ -461,15 +461,16 @@ macro_rules! out_of_line_values {
             /// Moves the owning pointer into a block.
             ///
             /// # Safety
-            /// The value is an out-of-line one. `at` is aligned to 8, writable for 8 bytes, and holds no
-            /// live value.
+            /// The value is an out-of-line one. `at` is aligned to 8, writable for 8 bytes, and
+            /// holds no live value.
             pub(super) unsafe fn write(self, at: *mut u8) {
                 match self {
                     $(Value::$variant(owner) => {
-                        // SAFETY: by contract; the owner is 8 bytes with alignment 8.
+                        // SAFETY: `at` is aligned to 8 and has 8 bytes without a live value; the
+                        // owner is 8 bytes with alignment 8.
                         unsafe { at.cast::<$owner>().write(owner) }
                     })+
-                    // SAFETY: by contract the value is an out-of-line one.
+                    // SAFETY: the caller gives out-of-line values only, which the arms above cover.
                     _ => unsafe { std::hint::unreachable_unchecked() },
                 }
             }
@@ -477,12 +478,12 @@ macro_rules! out_of_line_values {
             /// Moves the owning pointer out of a block.
             ///
             /// # Safety
-            /// `at` was written by [`Value::write`] with a value of this type and is not read again as a
-            /// live value.
+            /// `at` was written by [`Value::write`] with a value of this type and is not read again
+            /// as a live value.
             pub(super) unsafe fn read(kind: Type, at: *mut u8) -> Value {
                 match kind {
                     $(Type::$type => {
-                        // SAFETY: by contract.
+                        // SAFETY: `at` holds a live value of this type, and this is its last use.
                         Value::$variant(unsafe { at.cast::<$owner>().read() })
                     })+
                 }
@@ -490,7 +491,7 @@ macro_rules! out_of_line_values {
         }
 
         impl<'a> ValueRef<'a> {
-            /// What an out-of-line value tells about itself, `None` for one inside its entry.
+            /// The properties of an out-of-line value, `None` for one inside its entry.
             fn out_of_line(&self) -> Option<&'a dyn OutOfLine> {
                 match *self {
                     ValueRef::Int(_) | ValueRef::Bytes(_) => None,
@@ -515,7 +516,7 @@ macro_rules! out_of_line_values {
             pub(super) unsafe fn borrow(kind: Type, at: *const u8) -> ValueRef<'a> {
                 match kind {
                     $(Type::$type => {
-                        // SAFETY: by contract.
+                        // SAFETY: `at` holds a live value of this type, unchanged during `'a`.
                         ValueRef::$variant(unsafe { &*at.cast::<$owner>() })
                     })+
                 }
@@ -526,12 +527,13 @@ macro_rules! out_of_line_values {
             /// Borrows the owning pointer in a block for change.
             ///
             /// # Safety
-            /// `at` holds a live value of this type that nobody else reads or changes during `'a`.
+            /// `at` holds a live value of this type that nothing else reads or changes during `'a`.
             #[inline]
             pub(super) unsafe fn borrow(kind: Type, at: *mut u8) -> ValueMut<'a> {
                 match kind {
                     $(Type::$type => {
-                        // SAFETY: by contract.
+                        // SAFETY: `at` holds a live value of this type, the caller's alone during
+                        // `'a`.
                         ValueMut::$variant(unsafe { &mut *at.cast::<$owner>() })
                     })+
                 }
@@ -541,8 +543,8 @@ macro_rules! out_of_line_values {
 }
 
 out_of_line_values! {
-    /// A string longer than [`INLINE_MAX`], shared with the replies that still send it. Writers copy it
-    /// first when it is shared.
+    /// A string longer than [`INLINE_MAX`], shared with the replies that still send it. Writers
+    /// copy it first when it is shared.
     Big(Arc<BigString>) => String,
     /// A list.
     List(List) => List,
@@ -612,8 +614,8 @@ impl<'a> ValueRef<'a> {
 }
 
 impl ValueMut<'_> {
-    /// Removes at most `budget` elements whose deadline is not after `now_ms`, the earliest first; reports
-    /// each before it goes. Returns how many.
+    /// Removes at most `budget` elements whose deadline is not after `now_ms`, the earliest first;
+    /// reports each before it goes. Returns how many.
     pub(crate) fn expire_elements(
         self,
         now_ms: u64,
@@ -622,7 +624,7 @@ impl ValueMut<'_> {
     ) -> usize {
         match self {
             ValueMut::Inline | ValueMut::Big(_) | ValueMut::List(_) => 0,
-            // Nobody is told: each server forgets ids by its own clock.
+            // Not reported: each server forgets ids by its own clock.
             ValueMut::Stream(stream) => stream
                 .idempotence_mut()
                 .map_or(0, |known| known.expire(now_ms, budget)),

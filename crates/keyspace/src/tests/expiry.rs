@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 struct Model {
     shard: Shard,
-    /// Key -> when it may be expired (its deadline) and when it must be: a deadline that has passed when
-    /// it is set counts from the next millisecond.
+    /// Key -> when it may be expired (its deadline) and when it must be: a deadline that has passed
+    /// when it is set counts from the next millisecond.
     deadlines: BTreeMap<Vec<u8>, (u64, u64)>,
     now: u64,
 }
@@ -118,7 +118,7 @@ fn op() -> impl Strategy<Value = Op> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(128))]
+    #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 2 } else { 128 }))]
 
     #[test]
     fn expires_exactly_what_is_due(

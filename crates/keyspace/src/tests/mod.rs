@@ -7,7 +7,7 @@ mod expiry;
 mod hooks;
 mod model;
 
-use crate::{Keyspace, Locked, Options, Shard};
+use crate::{DatabaseStats, Keyspace, Locked, Options, Shard};
 
 /// The database that tests of one database use.
 pub(crate) const DB: u32 = 0;
@@ -20,8 +20,16 @@ pub(crate) fn keyspace() -> Keyspace {
     })
 }
 
-/// A shard of its own. It holds every key that is put into it: who asks a shard directly takes the
-/// responsibility for the hash.
+/// Sizes of a database, summed over all shards.
+pub(crate) fn stats(keyspace: &Keyspace, db: u32) -> DatabaseStats {
+    let mut sum = DatabaseStats::default();
+    for shard in keyspace.lock_all().shards() {
+        sum += shard.stats(db);
+    }
+    sum
+}
+
+/// A shard of its own. It holds every key that is put into it, whatever its hash.
 pub(crate) fn one_shard() -> Shard {
     let place = crate::db::Place {
         index: 0,
@@ -30,7 +38,7 @@ pub(crate) fn one_shard() -> Shard {
     Shard::new(place, 4, crate::hash::Hasher::new([1, 2]), Box::new(()))
 }
 
-/// A small generator, for closures that want random bits.
+/// A small generator of random bits.
 pub(crate) fn rng(seed: u64) -> impl FnMut() -> u64 {
     let mut state = seed;
     move || {

@@ -357,7 +357,7 @@ fn apply(locked: &mut Locked<'_>, model: &mut Databases, db: u32, key: &[u8], op
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(96))]
+    #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 2 } else { 96 }))]
 
     #[test]
     fn behaves_like_maps(ops in proptest::collection::vec((0u32..3, 0usize..KEYS, op()), 1..120)) {

@@ -312,9 +312,12 @@ mod tests {
         let result = inserter.insert(&mut batch, &keyspace, Some(&mut all), 0, Present::Refuse);
         result.expect("new keys");
         assert!(batch.is_empty());
-        drop(all);
-        let total: usize = (0..4).map(|db| keyspace.db_stats(db).entries).sum();
+        let shards = all.shards();
+        let total: usize = shards
+            .map(|shard| (0..4).map(|db| shard.len(db)).sum::<usize>())
+            .sum();
         assert_eq!(total, 6000);
+        drop(all);
         let hash = keyspace.hash(b"key:2:3");
         let locked = keyspace.lock_one(keyspace.shard_of(hash));
         let found = locked
@@ -344,6 +347,7 @@ mod tests {
         assert!(batch.is_empty());
         batch.push(entry(2, b"key", NewValue::Int(5)));
         insert(&mut batch, &keyspace, Present::Replace).expect("replaced");
-        assert_eq!(keyspace.db_stats(2).entries, 1);
+        let entries: usize = keyspace.lock_all().shards().map(|shard| shard.len(2)).sum();
+        assert_eq!(entries, 1);
     }
 }
