@@ -2,7 +2,7 @@
 //!
 //! Every change of an entry goes through `Shard::entry_mut`, `Shard::insert` or the expiry of its
 //! database, and all of them call [`before_change`] first. Each database has a frontier, a position
-//! in hash order. What lies before it is no concern of the hook any more. Without a hook all
+//! in hash order. The hook does not see changes before it. Without a hook all
 //! frontiers stand at the end, so that the whole mechanism costs one comparison with a number in a
 //! cache line that the operation needs anyway.
 //!
@@ -10,8 +10,7 @@
 //! with it: it has seen the entry once, or the entry is younger than the hook. So the hook needs no
 //! memory of keys. Invariants while a hook is set:
 //!
-//! - no entry before the frontier is marked, so that when all frontiers stand at the end no entry
-//!   is;
+//! - no entry before the frontier is marked, so no entry is when all frontiers stand at the end;
 //! - an entry behind the frontier without a mark is as it was when the hook was set.
 //!
 //! A snapshot sets the hook while it holds all locks (every frontier then stands at 0) and moves

@@ -2,7 +2,7 @@
 //! eviction and the account of their memory. It is independent of protocols, clients and files.
 //!
 //! ```text
-//!  Keyspace -- shards, each with a lock      hash of a key: | shard | position in the tables of the shard |
+//!  Keyspace -- shards, each with a lock      hash of a key: | shard | position in its tables |
 //!    Shard  -- numbered databases, eviction pool, attachments of the server
 //!      Database -- hash table (values::table), timing wheel, counters
 //!        Entry  -- one block: header, deadline, key, value or a pointer to it

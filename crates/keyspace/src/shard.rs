@@ -7,7 +7,6 @@ use crate::expire::{Cycle, OnExpired};
 use crate::hash::{Hasher, KeyHash};
 use crate::hook::{self, ChangeHook, FRONTIER_END, Rest};
 use crate::wheel::Wanted;
-use std::any::Any;
 use std::fmt;
 use std::ops::ControlFlow;
 
@@ -28,7 +27,7 @@ pub struct ExpireProgress {
 
 /// One shard. Databases at or above the configured number do not exist: nothing is found there and
 /// nothing can be stored.
-pub struct Shard<T = Box<dyn Any + Send>> {
+pub struct Shard<T = ()> {
     /// The log offset after the last command that changed this shard: until it is durable, what is
     /// read here may still be lost.
     pub last_log_offset: u64,
@@ -47,19 +46,6 @@ pub struct Shard<T = Box<dyn Any + Send>> {
     expire_from: u32,
     hook: Option<Box<dyn ChangeHook>>,
     pub(crate) pool: Pool,
-}
-
-/// Attachments of a type that is found out at run time.
-impl Shard {
-    /// The attachments, when they have this type.
-    pub fn attachment<A: Any>(&self) -> Option<&A> {
-        self.attachments.downcast_ref()
-    }
-
-    /// The attachments for change, when they have this type.
-    pub fn attachment_mut<A: Any>(&mut self) -> Option<&mut A> {
-        self.attachments.downcast_mut()
-    }
 }
 
 impl<T> Shard<T> {

@@ -1,16 +1,17 @@
-//! The timing wheel that finds keys whose time has come.
+//! The timing wheel that finds keys whose expiry has come.
 //!
-//! It files 8-byte handles (the hash of a key) under times and knows nothing else. A handle says
-//! "look at the keys with this hash at that time": whoever takes it out looks up the real deadline,
-//! and files the handle again when the key is not due. So changing a deadline to a later one,
+//! It files 8-byte handles (the hash of a key) under times, and nothing else. When a handle fires,
+//! the expiry cycle looks up the real deadline of the keys with this hash, and files the handle
+//! again when no key is due. So changing a deadline to a later one,
 //! removing it or deleting the key costs the wheel nothing.
 //!
 //! ```text
 //!  level 0   64 slots of 1 ms        cursor = first tick not yet taken out
-//!  level 1   64 slots of 32 ms       K(L)   = cursor >> 5L, the slot of level L that the cursor is in
+//!  level 1   64 slots of 32 ms       K(L)   = cursor >> 5L, the slot of level L of the cursor
 //!  level 2   64 slots of 1 s
-//!  ...                               A time goes to the lowest level L where its slot index t >> 5L is
-//!  level 8   64 slots of 34.8 years  less than K(L) + 64. Times beyond level 8 go to its last slot.
+//!  ...                               A time goes to the lowest level L where its slot index
+//!  level 8   64 slots of 34.8 years  t >> 5L is less than K(L) + 64. Times beyond level 8 go to
+//!                                    its last slot.
 //! ```
 //! Levels widen by 32 but have 64 slots, so that the times of one slot of level L fit level L - 1
 //! as soon as the cursor is in the slot before it. This leaves the width of a whole slot for moving

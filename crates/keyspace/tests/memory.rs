@@ -111,7 +111,7 @@ fn the_allocator_tells_about_itself() {
 #[test]
 fn entries_take_what_they_say() {
     let _alone = alone();
-    let keyspace = Keyspace::new(Options {
+    let keyspace: Keyspace = Keyspace::new(Options {
         shards: 16,
         databases: 1,
         hash_seed: [1, 2],

@@ -15,7 +15,7 @@ mod wait;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use keyspace::{Locked, Type};
+use keyspace::Type;
 use resp::OwnedArgs;
 use smallvec::SmallVec;
 
@@ -24,7 +24,7 @@ use crate::context::{Context, LocatedKey};
 use crate::error::CommandError;
 use crate::execute::{Call, Executed, Execution, Executor};
 use crate::server::Server;
-use crate::shard_tables::ShardTables;
+use crate::shard_tables::{Locked, ShardTables};
 use crate::table::Entry;
 
 pub use serve::{serve, serve_later, widen};
@@ -214,20 +214,15 @@ impl Waiter {
             return;
         }
         for key in &self.keys {
-            if let Some(tables) = tables(locked, server, key) {
-                tables.waiting.remove(key, self);
-            }
+            tables(locked, server, key).waiting.remove(key, self);
         }
         server.key_listeners.remove_waiter();
     }
 }
 
-fn tables<'a>(
-    locked: &'a mut Locked<'_>,
-    server: &Server,
-    key: &[u8],
-) -> Option<&'a mut ShardTables> {
-    ShardTables::of_mut(locked, server.keyspace.hash(key))
+fn tables<'a>(locked: &'a mut Locked<'_>, server: &Server, key: &[u8]) -> &'a mut ShardTables {
+    let hash = server.keyspace.hash(key);
+    &mut locked.held_mut(hash).attachments
 }
 
 /// When a wait of argument `index` seconds ends, in Unix milliseconds; `None` for 0, which waits for ever.
@@ -281,9 +276,8 @@ pub fn block(
         let waiter = Arc::new(waiter);
         server.key_listeners.add_waiter();
         for key in &waiter.keys {
-            if let Some(tables) = tables(locked, server, key) {
-                tables.waiting.add(key, Arc::clone(&waiter));
-            }
+            let waiting = &mut tables(locked, server, key).waiting;
+            waiting.add(key, Arc::clone(&waiter));
         }
         session.new_waiter = Some(waiter);
     } else {

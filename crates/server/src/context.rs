@@ -7,10 +7,7 @@
 
 use std::sync::atomic::Ordering;
 
-use keyspace::{
-    EntryMut, EntryRef, KeyHash, Locked, NewValue, Shard, StringRef, Type, Value, ValueMut,
-    ValueRef,
-};
+use keyspace::{EntryMut, EntryRef, KeyHash, NewValue, StringRef, Type, Value, ValueMut, ValueRef};
 use persist::rdb::Access;
 use resp::{Args, Reply};
 use smallvec::SmallVec;
@@ -24,7 +21,7 @@ use crate::execute::Mode;
 use crate::key_changes::{ChangeKind, KeyChanges};
 use crate::lru::AccessNow;
 use crate::server::Server;
-use crate::shard_tables::ShardTables;
+use crate::shard_tables::{Locked, Shard, ShardTables};
 use crate::stats::WorkerStats;
 use crate::table::{Entry, KeyPosition};
 
@@ -332,10 +329,7 @@ impl<'c, 'k> Data<'c, 'k> {
     /// then and refuses further writes.
     #[inline]
     fn shard(&mut self, key: Key<'_>) -> &mut Shard {
-        match self.locked.shard_mut(key.hash) {
-            Some(shard) => shard,
-            None => not_locked(),
-        }
+        self.locked.held_mut(key.hash)
     }
 
     // Only LFU spends a random number per access.
@@ -357,10 +351,7 @@ impl<'c, 'k> Data<'c, 'k> {
         let clock = server.lru.now();
         let random = self.random_for(clock);
         let changes = &mut *self.changes;
-        let shard = match self.locked.shard_mut(key.hash) {
-            Some(shard) => shard,
-            None => not_locked(),
-        };
+        let shard = self.locked.held_mut(key.hash);
         let found = match (lives, touch) {
             (false, _) => None,
             (true, true) => {
@@ -621,10 +612,7 @@ impl<'c, 'k> Data<'c, 'k> {
                 if hidden {
                     return None;
                 }
-                match locked.shard(key.hash) {
-                    Some(shard) => shard.find(db, key.hash, key.bytes),
-                    None => not_locked(),
-                }
+                locked.held(key.hash).find(db, key.hash, key.bytes)
             })
             .collect()
     }
@@ -635,8 +623,8 @@ impl<'c, 'k> Data<'c, 'k> {
     }
 
     /// What the server keeps beside the shard of `key`.
-    pub fn tables(&mut self, key: Key<'_>) -> Option<&mut ShardTables> {
-        self.shard(key).attachment_mut::<ShardTables>()
+    pub fn tables(&mut self, key: Key<'_>) -> &mut ShardTables {
+        &mut self.shard(key).attachments
     }
 
     /// A keyspace event.
@@ -778,14 +766,6 @@ impl<'c, 'k> Data<'c, 'k> {
         let event = Some((EventClass::Expired, "expired"));
         self.note(key, ChangeKind::Expired, event);
     }
-}
-
-#[cold]
-#[inline(never)]
-#[track_caller]
-#[expect(clippy::panic, reason = "going on would lose an acknowledged write")]
-fn not_locked() -> ! {
-    panic!("a command touched a key whose shard is not locked")
 }
 
 /// Elements named in one command of the log: bounds its length.

@@ -1,12 +1,12 @@
 //! The server's side of the log: when replies may leave, what a broken disk means, loading again.
 
-use keyspace::Locked;
 use persist::Admission;
 
 use crate::config::P;
 use crate::error::CommandError;
 use crate::loading::{self, Present, Replay, Rules, SnapshotError};
 use crate::server::Server;
+use crate::shard_tables::Locked;
 use crate::snapshot;
 
 /// Writes everything appended so far, for all workers, and returns the offset up to which replies may

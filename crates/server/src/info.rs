@@ -11,11 +11,11 @@ mod sys;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Mutex, PoisonError};
 
-use keyspace::{DatabaseStats, Shard};
+use keyspace::DatabaseStats;
 
 use crate::context::Data;
 use crate::server::Server;
-use crate::shard_tables::ShardTables;
+use crate::shard_tables::Shard;
 use crate::stats::Totals;
 
 use memory::MemoryReport;
@@ -175,12 +175,11 @@ impl KeyspaceTotals {
     }
 
     fn add(&mut self, shard: &Shard, now_ms: u64) {
-        if let Some(tables) = shard.attachment::<ShardTables>() {
-            self.watched_keys += tables.watched.len();
-            let (waited_for, heeded) = tables.waiting.counts();
-            self.blocking_keys += waited_for;
-            self.heeded_keys += heeded;
-        }
+        let tables = &shard.attachments;
+        self.watched_keys += tables.watched.len();
+        let (waited_for, heeded) = tables.waiting.counts();
+        self.blocking_keys += waited_for;
+        self.heeded_keys += heeded;
         for (db, totals) in (0u32..).zip(&mut self.databases) {
             let stats = shard.stats(db);
             totals.ttl_ms += u128::from(shard.avg_ttl_ms(db, now_ms)) * stats.volatile as u128;

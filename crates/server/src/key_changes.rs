@@ -11,12 +11,12 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use keyspace::{KeyHash, Locked};
+use keyspace::KeyHash;
 
 use crate::client::Origin;
 use crate::context::{DbKey, Key};
 use crate::server::Server;
-use crate::shard_tables::ShardTables;
+use crate::shard_tables::{Locked, ShardTables};
 
 /// Class of a keyspace event, as the letters of `notify-keyspace-events`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -285,18 +285,13 @@ impl FanOut<'_, '_> {
         let observes = self.origin == Origin::Client && server.key_listeners.has_observers();
         for record in &changes.records {
             let bytes = changes.bytes(record.key);
-            if let Some(tables) = ShardTables::of(self.locked, record.hash) {
-                if record.kind.breaks_watch() && !tables.watched.is_empty() {
-                    tables.watched.touch(record.db, bytes);
-                }
-                if is_waited_for(tables, record, bytes)
-                    && !self
-                        .ready
-                        .last()
-                        .is_some_and(|last| last.is(record.db, bytes))
-                {
-                    self.ready.push(DbKey::new(record.db, bytes));
-                }
+            let tables = &self.locked.held(record.hash).attachments;
+            if record.kind.breaks_watch() && !tables.watched.is_empty() {
+                tables.watched.touch(record.db, bytes);
+            }
+            let is_last = |last: &DbKey| last.is(record.db, bytes);
+            if is_waited_for(tables, record, bytes) && !self.ready.last().is_some_and(is_last) {
+                self.ready.push(DbKey::new(record.db, bytes));
             }
             if observes {
                 let (first, end) = record.elements;

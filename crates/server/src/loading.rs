@@ -18,7 +18,6 @@ use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use keyspace::Locked;
 use persist::LogOptions;
 use persist::present::{self, Source};
 use persist::rdb::{self, RdbError};
@@ -29,6 +28,7 @@ pub use replay::Replay;
 
 use crate::config::P;
 use crate::server::Server;
+use crate::shard_tables::Locked;
 use crate::start::StartError;
 use survey::Decision;
 

@@ -11,7 +11,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
-use keyspace::Locked;
 use persist::rdb::{SaveOptions, Version};
 use persist::{BaseForm, BaseJob};
 
@@ -22,6 +21,7 @@ use crate::image::write_command;
 use crate::net::mailbox::Message;
 use crate::process::os_text;
 use crate::server::Server;
+use crate::shard_tables::Locked;
 use crate::snapshot::{self, Form, Job, Output, Purpose, SnapshotError, Walk, begin_file};
 
 /// So many failures in a row are tried again at once; after them the tries become rare.

@@ -4,7 +4,6 @@ use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, AtomicUsize, Ordering}
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crossbeam_utils::CachePadded;
-use keyspace::Keyspace;
 use persist::Log;
 use resp::Output;
 
@@ -25,6 +24,7 @@ use crate::net::listener::Listener;
 use crate::net::mailbox::{Mailbox, Message};
 use crate::pause::Pause;
 use crate::rewrite::Rewrites;
+use crate::shard_tables::Keyspace;
 use crate::snapshot::Snapshots;
 use crate::stats::{Totals, WorkerStats};
 use crate::table::CommandTable;

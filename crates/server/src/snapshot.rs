@@ -26,7 +26,7 @@ mod walk;
 use std::io::{self, Write};
 use std::sync::Arc;
 
-use keyspace::{EntryRef, Locked};
+use keyspace::EntryRef;
 use persist::rdb::{self, Access, FileWriter, NoForm, SaveOptions};
 
 use crate::evict;
@@ -34,6 +34,7 @@ use crate::image;
 use crate::lru::AccessNow;
 use crate::process::os_text;
 use crate::server::Server;
+use crate::shard_tables::Locked;
 
 pub(crate) use file::begin_file;
 pub use file::remove_interrupted;

@@ -8,7 +8,7 @@ use std::sync::{Arc, LazyLock, Mutex};
 use std::thread::JoinHandle;
 
 use crossbeam_utils::CachePadded;
-use keyspace::{Keyspace, Options, SHARDS_MAX, SHARDS_MIN};
+use keyspace::{Options, SHARDS_MAX, SHARDS_MIN};
 use persist::{Disk, FsyncPolicy, Log, LogOptions};
 
 use crate::client::ClientClass;
@@ -21,7 +21,7 @@ use crate::net::mailbox::{Mailbox, Message};
 use crate::net::worker::Worker;
 use crate::process::{self, PidFile, Supervisor};
 use crate::server::{Identity, Server, WorkerHandle};
-use crate::shard_tables::ShardTables;
+use crate::shard_tables::Keyspace;
 use crate::stats::WorkerStats;
 use crate::table::CommandTable;
 
@@ -157,9 +157,7 @@ impl Instance {
 fn build(config: Config) -> Result<Arc<Server>, StartError> {
     let commands = command_table(&config)?;
     let workers = worker_count(&config);
-    let keyspace = Keyspace::new_with(keyspace_options(&config, workers), |_| {
-        Box::new(ShardTables::default())
-    });
+    let keyspace = Keyspace::new(keyspace_options(&config, workers));
     let log = Log::new(Arc::new(Disk), log_options(&config));
     let identity = identity(&config);
     let command_count = commands.entries().len();

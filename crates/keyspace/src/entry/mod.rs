@@ -14,8 +14,8 @@
 //!  mark     the running snapshot needs nothing more of this entry
 //!  storage  Int: value is an integer of 1..=8 bytes, as few as hold it, no value length
 //!           Inline: value is a string of up to 65,535 bytes
-//!           OutOfLine: value is an owning pointer, aligned to 8 (the gap before it lies in what the
-//!           size class would waste anyway), no value length
+//!           OutOfLine: value is an owning pointer, aligned to 8 (the gap before it lies in what
+//!           the size class would waste anyway), no value length
 //!  flags    bit 0     the entry has a deadline (absolute unix milliseconds)
 //!           bits 1-2  width of the key length: 1 << these
 //!           bit 3     the block has spare room: `room` says how many bytes the value may take

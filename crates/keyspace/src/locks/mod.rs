@@ -22,7 +22,6 @@ use crate::hash::{Hasher, KeyHash};
 use crate::shard::{NEVER_MS, Shard};
 use held::{Held, Many};
 use patience::Patience;
-use std::any::Any;
 use std::fmt;
 use table::{Content, Guard, LockTable};
 
@@ -56,31 +55,16 @@ impl<T> Content for Shard<T> {
 /// millisecond while they wait, and give up with everything released when it returns false. They do
 /// not call it when the shards are free. A request may hold some of the shards during the call, so
 /// `patience` must not lock any.
-pub struct Keyspace<T = Box<dyn Any + Send>> {
+pub struct Keyspace<T = ()> {
     locks: LockTable<Shard<T>>,
     shard_shift: u32,
     databases: u32,
     hasher: Hasher,
 }
 
-impl Keyspace {
-    /// An empty keyspace without attachments.
-    pub fn new(options: Options) -> Keyspace {
-        Keyspace::new_with(options, |_| Box::new(()))
-    }
-
-    /// An empty keyspace whose shard i has `attachments(i)` under its lock.
-    pub fn new_with(
-        options: Options,
-        attachments: impl Fn(usize) -> Box<dyn Any + Send>,
-    ) -> Keyspace {
-        Keyspace::with_attachments(options, attachments)
-    }
-}
-
-impl<T> Keyspace<T> {
-    /// An empty keyspace whose shard i has `attachments(i)` under its lock.
-    pub fn with_attachments(options: Options, attachments: impl Fn(usize) -> T) -> Keyspace<T> {
+impl<T: Default> Keyspace<T> {
+    /// An empty keyspace.
+    pub fn new(options: Options) -> Keyspace<T> {
         let shards = options
             .shards
             .clamp(SHARDS_MIN, SHARDS_MAX)
@@ -90,7 +74,7 @@ impl<T> Keyspace<T> {
         let hasher = Hasher::new(options.hash_seed);
         let shard = |index| {
             let place = Place { index, prefix_bits };
-            Shard::new(place, databases, hasher, attachments(index))
+            Shard::new(place, databases, hasher, T::default())
         };
         Keyspace {
             locks: LockTable::new((0..shards).map(shard)),
@@ -99,7 +83,9 @@ impl<T> Keyspace<T> {
             hasher,
         }
     }
+}
 
+impl<T> Keyspace<T> {
     /// The hash of a key.
     #[inline]
     pub fn hash(&self, key: &[u8]) -> KeyHash {
@@ -342,7 +328,7 @@ impl<T> fmt::Debug for Keyspace<T> {
 }
 
 /// Some locked shards. Unlocks them when dropped.
-pub struct Locked<'a, T = Box<dyn Any + Send>> {
+pub struct Locked<'a, T = ()> {
     keyspace: &'a Keyspace<T>,
     held: Held<'a, Shard<T>>,
 }

@@ -311,19 +311,16 @@ fn attachments_lie_under_the_lock() {
         databases: 0,
         hash_seed: [0, 0],
     };
-    let keyspace = Keyspace::new_with(options, |index| Box::new(vec![index]));
+    let keyspace = Keyspace::<Vec<usize>>::new(options);
     assert_eq!((keyspace.shard_count(), keyspace.databases()), (32, 1));
     let mut locked = keyspace.lock_all();
     for shard in locked.shards_mut() {
         let index = shard.index();
-        assert_eq!(shard.attachment::<Vec<usize>>(), Some(&vec![index]));
-        assert_eq!(shard.attachment::<String>(), None);
-        shard.attachment_mut::<Vec<usize>>().unwrap().push(1);
+        shard.attachments.push(index);
     }
-    assert_eq!(
-        locked.shard_at(7).unwrap().attachment::<Vec<usize>>(),
-        Some(&vec![7, 1])
-    );
+    drop(locked);
+    let locked = keyspace.lock_one(7);
+    assert_eq!(locked.shard_at(7).unwrap().attachments, [7]);
 }
 
 #[test]
@@ -348,7 +345,10 @@ fn what_is_removed_may_be_freed_elsewhere() {
         .remove(1, hash, &key)
         .unwrap();
     let cleared: Vec<_> = locked.shards_mut().map(|shard| shard.clear(1)).collect();
-    assert_eq!(cleared.iter().map(|part| part.len()).sum::<usize>(), count as usize - 1);
+    assert_eq!(
+        cleared.iter().map(|part| part.len()).sum::<usize>(),
+        count as usize - 1
+    );
     drop(locked);
     std::thread::spawn(move || drop((removed, cleared)))
         .join()

@@ -35,7 +35,7 @@ pub(crate) fn one_shard() -> Shard {
         index: 0,
         prefix_bits: 0,
     };
-    Shard::new(place, 4, crate::hash::Hasher::new([1, 2]), Box::new(()))
+    Shard::new(place, 4, crate::hash::Hasher::new([1, 2]), ())
 }
 
 /// A small generator of random bits.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use keyspace::{KeyHash, Locked, Type};
+use keyspace::{KeyHash, Type};
 use resp::Output;
 use smallvec::SmallVec;
 
@@ -14,7 +14,7 @@ use crate::context::DbKey;
 use crate::execute::{self, Call, Execution, Executor, Mode, Touched};
 use crate::fault::Stage;
 use crate::server::Server;
-use crate::shard_tables::ShardTables;
+use crate::shard_tables::Locked;
 
 /// Adds to the locks of a command that may feed these keys what it takes to serve who waits for them: the
 /// shards of all keys of the waiters' commands, of those who wait for what these commands feed, and so on.
@@ -46,10 +46,7 @@ fn missing<'a>(locked: &'a Locked<'_>, fed: &[(KeyHash, &'a [u8])]) -> SmallVec<
     let mut next = 0;
     while let Some((hash, key)) = fed.get(next).copied() {
         next += 1;
-        let Some(tables) = ShardTables::of(locked, hash) else {
-            continue;
-        };
-        for waiter in tables.waiting.reaching(key) {
+        for waiter in locked.held(hash).attachments.waiting.reaching(key) {
             let unlocked = waiter.shards.iter().filter(|shard| !locked.holds(**shard));
             missing.extend(unlocked.copied());
             for feed in waiter.feeds() {
@@ -112,8 +109,11 @@ fn serve_key(exec: &mut Executor, server: &Server, locked: &mut Locked<'_>, fed:
     let mut at = 0;
     loop {
         let kind = kind_of(locked, db, hash, key, exec.now_ms);
-        let waiter =
-            ShardTables::of(locked, hash).and_then(|tables| tables.waiting.next(db, key, at, kind));
+        let waiter = locked
+            .held(hash)
+            .attachments
+            .waiting
+            .next(db, key, at, kind);
         let Some((found, waiter)) = waiter else {
             return true;
         };

@@ -12,11 +12,10 @@ mod flags;
 mod keys;
 mod spec;
 
-use keyspace::Locked;
-
 use crate::context::Context;
 use crate::error::CommandError;
 use crate::execute::Execution;
+use crate::shard_tables::Locked;
 
 pub use args::{Arg, ArgKind};
 pub use flags::{Categories, Flags, KeyFlags};

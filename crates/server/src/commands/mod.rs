@@ -69,9 +69,8 @@ mod tests {
         assert!(!command.since.is_empty(), "{path} has no version");
         assert_ne!(command.arity, 0, "{path} has no arity");
         if !is_container {
-            let is_container = |handler| {
-                std::ptr::fn_addr_eq(handler, container as crate::command::Handler)
-            };
+            let is_container =
+                |handler| std::ptr::fn_addr_eq(handler, container as crate::command::Handler);
             assert!(
                 !matches!(command.runs, Runs::Handler(handler) if is_container(handler)),
                 "{path} has no handler"

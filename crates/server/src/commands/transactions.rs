@@ -85,8 +85,7 @@ fn watch_key(ctx: &mut Context, index: usize) {
     if ctx.session.watched.is_empty() {
         ctx.server.key_listeners.add_watcher();
     }
-    let tables = ctx.data.tables(key);
-    if tables.is_some_and(|tables| tables.watched.add(db, key.bytes, &flag)) {
+    if ctx.data.tables(key).watched.add(db, key.bytes, &flag) {
         ctx.session.watched.push(WatchedKey {
             db,
             key: key.bytes.to_vec(),

@@ -4,7 +4,6 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
 
-use keyspace::Locked;
 use resp::{Args, Output, Protocol, Reply};
 
 use super::{Call, Execution, Executor, internal_error, note_panic, stats};
@@ -12,6 +11,7 @@ use crate::command::{CommandResult, Flags, Outcome, Runs};
 use crate::context::{Context, Data};
 use crate::error::CommandError;
 use crate::server::Server;
+use crate::shard_tables::Locked;
 use crate::table::Entry;
 
 impl Execution<'_, '_> {

@@ -1,13 +1,12 @@
 //! From a change to the log and to those that wait for changes, under the locks of the change.
 
-use keyspace::Locked;
-
 use super::{Execution, Executor, stats};
 use crate::client::Origin;
 use crate::context::{Data, LocatedKey};
 use crate::fault::Stage;
 use crate::key_changes::FanOut;
 use crate::server::Server;
+use crate::shard_tables::Locked;
 
 /// Which of the locked shards a command read or changed.
 #[derive(Clone, Copy)]

@@ -1,6 +1,6 @@
 //! Which shards a command locks.
 
-use keyspace::{KeyHash, Keyspace, Locked};
+use keyspace::KeyHash;
 use resp::Args;
 use smallvec::SmallVec;
 
@@ -9,6 +9,7 @@ use crate::blocking;
 use crate::command::{Flags, Locks};
 use crate::context::LocatedKey;
 use crate::server::Server;
+use crate::shard_tables::{Keyspace, Locked};
 use crate::table::{Entry, KeyPlan, KeyPosition, key_positions};
 
 /// Keys of ordinary commands that an executor keeps room for: one with a hundred thousand must not pin it.

@@ -23,7 +23,7 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
 
-use keyspace::{KeyHash, Locked};
+use keyspace::KeyHash;
 use resp::{Args, Output};
 
 use crate::blocking;
@@ -36,6 +36,7 @@ use crate::fault::Stage;
 use crate::key_changes::KeyChanges;
 use crate::monitor::MonitorLines;
 use crate::server::Server;
+use crate::shard_tables::Locked;
 use crate::table::{Entry, KeyPlan, Resolved};
 
 pub use accounting::{Executed, count_rejected};

@@ -3,7 +3,7 @@
 //! EXEC locks the shards of everything it will run and of everything that was watched. So a watched key
 //! cannot change between the check and the first command.
 
-use keyspace::{KeyHash, Locked};
+use keyspace::KeyHash;
 use resp::{Args, Protocol, Reply};
 
 use super::locking::locate_by_specs;
@@ -13,7 +13,7 @@ use crate::client::{Queued, Session, WatchedKey};
 use crate::command::{CommandResult, Flags, Locks, Outcome};
 use crate::error::CommandError;
 use crate::server::Server;
-use crate::shard_tables::ShardTables;
+use crate::shard_tables::Locked;
 use crate::table::{Entry, KeyPlan};
 
 /// Queues a command of a transaction that can still succeed.
@@ -62,12 +62,11 @@ fn take_watched(server: &Server, session: &mut Session) -> Vec<WatchedKey> {
 }
 
 fn unwatch_one(locked: &mut Locked<'_>, session: &Session, watched: &WatchedKey, hash: KeyHash) {
-    if let Some(tables) = ShardTables::of_mut(locked, hash) {
-        let flag = &session.watch_flag;
-        tables.watched.remove(watched.db, &watched.key, flag);
-        // A change between the first and the last key counts for nothing any more.
-        flag.clear();
-    }
+    let tables = &mut locked.held_mut(hash).attachments;
+    let flag = &session.watch_flag;
+    tables.watched.remove(watched.db, &watched.key, flag);
+    // A change between the first and the last key counts for nothing any more.
+    flag.clear();
 }
 
 /// Runs EXEC under the locks of [`lock_for`].
@@ -115,7 +114,9 @@ pub(super) fn lock_for<'k>(server: &'k Server, session: &Session) -> Locked<'k> 
     for Queued { entry, args } in queue.unwrap_or_default() {
         let args = args.as_args();
         match entry.command.locks.of(args) {
-            Locks::All | Locks::Own | Locks::Queued | Locks::ByArguments(_) => return keyspace.lock_all(),
+            Locks::All | Locks::Own | Locks::Queued | Locks::ByArguments(_) => {
+                return keyspace.lock_all();
+            }
             Locks::Keys if entry.plan == KeyPlan::None => continue,
             Locks::Keys => {}
         }

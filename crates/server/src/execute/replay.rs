@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use keyspace::Locked;
 use resp::Args;
 
 use super::{Call, Execution, Mode, Request, locate};
 use crate::client::{ClientShared, Origin, Session};
 use crate::server::Server;
+use crate::shard_tables::Locked;
 use crate::table::Resolved;
 
 /// A session for commands that come from files.

@@ -1,6 +1,7 @@
 //! Entries on their way from the thread that reads a file into the shards.
 
-use keyspace::{INLINE_MAX, KeyHash, Keyspace, Locked, NewValue, Shard, Value};
+use crate::shard_tables::{Keyspace, Locked, Shard};
+use keyspace::{INLINE_MAX, KeyHash, NewValue, Value};
 use values::BigString;
 
 use std::sync::Arc;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use keyspace::{Locked, NewValue, Value};
+use keyspace::{NewValue, Value};
 use persist::rdb::{LoadOptions, LoadedEntry, Sink, Skipped};
 
 use super::batch::{Batch, Duplicate, Incoming, Inserter, Present};
@@ -10,6 +10,7 @@ use super::crew::{Crew, Trouble, crew_size};
 use crate::config::{P, RdbVersionCheck};
 use crate::lru::AccessNow;
 use crate::server::Server;
+use crate::shard_tables::Locked;
 
 /// Empty keys that are named in the log; the others are only counted, as in Redis.
 const EMPTY_LOGGED_MAX: u64 = 10;

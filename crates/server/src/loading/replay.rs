@@ -1,6 +1,5 @@
 //! Where a log goes: entries of its base by the intake, commands through the dispatcher.
 
-use keyspace::Locked;
 use persist::Target;
 use persist::rdb::{LoadOptions, LoadedEntry, Sink, Skipped};
 use resp::{Args, Output};
@@ -10,6 +9,7 @@ use super::intake::{Intake, Rules, check_stopping, delay, load_options};
 use crate::client::Session;
 use crate::execute::{Execution, Executor, Request, Verdict, replay_session};
 use crate::server::Server;
+use crate::shard_tables::Locked;
 
 /// Takes the files of a log. [`Replay::finish`] must be called at their end.
 pub struct Replay<'a, 'k> {

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::Duration;
 
-use keyspace::{EntryRef, Locked};
+use keyspace::EntryRef;
 use persist::rdb::SaveOptions;
 
 use super::file::{DumpFile, FileError};
@@ -18,6 +18,7 @@ use crate::config::P;
 use crate::error::CommandError;
 use crate::forms::save_options;
 use crate::server::Server;
+use crate::shard_tables::Locked;
 
 /// After a failure the next try of a save point waits so long, in seconds.
 const RETRY_DELAY_S: u64 = 5;

@@ -5,12 +5,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use keyspace::{Locked, Rest, Shard};
+use keyspace::Rest;
 
 use super::hook::{Buffers, Hook, Part, Shared, lock};
 use super::{Encoder, Form, Job, Output, SnapshotError};
 use crate::config::P;
 use crate::server::Server;
+use crate::shard_tables::{Locked, Shard};
 
 /// Entries visited per lock: some tens of microseconds.
 const ENTRIES_PER_HOLD: usize = 32;

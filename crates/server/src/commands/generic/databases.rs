@@ -1,6 +1,6 @@
 //! Whole databases: DBSIZE, FLUSHDB, FLUSHALL, SWAPDB.
 
-use keyspace::{Cleared, Shard};
+use keyspace::Cleared;
 use smallvec::SmallVec;
 
 use crate::client::Origin;
@@ -9,7 +9,7 @@ use crate::config::P;
 use crate::context::{Context, Data, Key};
 use crate::error::CommandError;
 use crate::key_changes::{ChangeKind, KeyChanges, KeyListeners};
-use crate::shard_tables::ShardTables;
+use crate::shard_tables::Shard;
 
 pub(super) const DBSIZE: Command = Command::new("dbsize", 1, dbsize)
     .group(Group::Server)
@@ -132,9 +132,7 @@ fn note_all(
     listeners: &KeyListeners,
     concerned: impl Fn(&Shard, &[u8]) -> bool,
 ) {
-    let Some(tables) = ShardTables::beside(shard) else {
-        return;
-    };
+    let tables = &shard.attachments;
     let mut note = |key: &[u8], kind| {
         let key = Key::new(key, shard.hash(key));
         changes.note(listeners, (db, key), kind, None);

@@ -4,7 +4,7 @@
 //! [`values::table::cursor`]). A position means the same whatever the tables look like, so SCAN
 //! returns every key that exists from the first to the last call exactly once.
 
-use keyspace::{EntryRef, Shard, Type};
+use keyspace::{EntryRef, Type};
 use resp::Reply;
 use values::glob;
 use values::table::cursor;
@@ -13,6 +13,7 @@ use super::keys::hides_expired;
 use crate::command::*;
 use crate::context::Context;
 use crate::error::CommandError;
+use crate::shard_tables::Shard;
 
 /// Elements that are looked at without COUNT.
 const COUNT_DEFAULT: u64 = 10;

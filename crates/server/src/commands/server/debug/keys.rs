@@ -1,6 +1,6 @@
 //! DEBUG OBJECT and POPULATE.
 
-use keyspace::{EntryRef, KeyHash, NewValue, Shard, ValueRef};
+use keyspace::{EntryRef, KeyHash, NewValue, ValueRef};
 use persist::rdb;
 use values::list::NodeRef;
 use values::{List, Thresholds};
@@ -8,7 +8,7 @@ use values::{List, Thresholds};
 use crate::context::Context;
 use crate::error::CommandError;
 use crate::forms;
-use crate::shard_tables::ShardTables;
+use crate::shard_tables::Shard;
 
 /// Looks at a key, expired or not, without touching it.
 pub(super) fn with_entry<R>(
@@ -152,7 +152,5 @@ fn insert_into(shard: &mut Shard, db: u32, hash: KeyHash, key: &[u8], value: &[u
         return;
     }
     shard.put(db, hash, key, NewValue::Bytes(value), None, lru);
-    if let Some(tables) = shard.attachment_mut::<ShardTables>() {
-        tables.watched.touch(db, key);
-    }
+    shard.attachments.watched.touch(db, key);
 }
