@@ -3,6 +3,7 @@
 use crate::annotation::{local_line, repl_line, skip_line};
 use crate::records::units;
 use crate::replication::{Append, Mark, ReplicationId, Scope, Selection};
+use crate::stream::Ring;
 use std::collections::VecDeque;
 use std::io::Write as _;
 
@@ -48,6 +49,8 @@ pub(crate) struct Buffer {
     skip: Option<SkipLine>,
     /// Room for a SELECT.
     select: Vec<u8>,
+    /// The end of the stream in memory, while the stream has readers.
+    pub(crate) ring: Option<Ring>,
 }
 
 impl Buffer {
@@ -147,6 +150,10 @@ impl Buffer {
     /// Moves the end of the chunk behind the records.
     fn advance(&mut self, append: &Append<'_>, to_stream: bool) {
         let after = &mut self.chunk.after;
+        if to_stream && let Some(ring) = &mut self.ring {
+            ring.push(&self.select);
+            ring.push(append.records);
+        }
         let bytes = (self.select.len() + append.records.len()) as u64;
         after.position += bytes;
         if to_stream {
@@ -200,6 +207,7 @@ impl Buffer {
         (after.offset, after.stream_db) = (offset, stream_db);
         after.position = after.position.max(offset);
         self.chunk.before = self.chunk.after;
+        self.restart_ring();
     }
 
     /// Takes everything, leaving `spare` to be filled.
@@ -227,6 +235,14 @@ impl Buffer {
         self.keeping = keeping;
         self.stamp = 0;
         self.must_select = !self.is_copy;
+        self.restart_ring();
+    }
+
+    /// Begins the ring anew when the stream has jumped.
+    fn restart_ring(&mut self) {
+        if let Some(ring) = &mut self.ring {
+            ring.restart(self.chunk.after.offset);
+        }
     }
 }
 

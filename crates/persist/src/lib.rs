@@ -28,6 +28,7 @@ mod resume;
 mod shared;
 mod status;
 pub mod storage;
+mod stream;
 mod sync;
 mod writer;
 
@@ -43,3 +44,4 @@ pub use crate::replication::{Append, ReplicationId, Scope, Selection};
 pub use crate::restore::{Moment, RestoreError, Restored, restore_to};
 pub use crate::status::{Admission, Cause, LogError, Status, Trouble};
 pub use crate::storage::{Disk, Storage};
+pub use crate::stream::{StreamCursor, StreamLost, StreamSlice};
