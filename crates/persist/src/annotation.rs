@@ -18,7 +18,7 @@
 //! element    = line | unit | local unit
 //! line       = TS | CRC | SKIP | REPL | any other line that starts with '#'
 //! unit       = record | MULTI (record | line)* EXEC
-//! increment  = [local SELECT] [REPL] [CRC] element*
+//! increment  = [local SELECT] [REPL] [CRC] [REPL] element*
 //! append     = [TS] [local SELECT] [SELECT] unit+      for both readers
 //!            | [TS] ([local SELECT] local unit)+       for the file only
 //!            | SKIP                                    for the stream only; neighbours are one line

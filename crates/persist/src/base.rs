@@ -14,6 +14,7 @@
 //!   other: if the disk recovers, the first goes to the old increment and the second begins a fresh one;
 //!   if the base is there sooner, the first is dropped, also when it has been lost before.
 
+use crate::annotation::repl_line;
 use crate::directory::{CommitError, Directory};
 use crate::increment::{self, Fresh};
 use crate::log::Log;
@@ -110,6 +111,12 @@ impl BaseJob {
         let checksums = self.shared.options.checksums && self.form == BaseForm::Commands;
         let offset = self.place.offset;
         let file = self.file.as_mut().ok_or(io::ErrorKind::NotFound)?;
+        // The head of the increment behind the base may not be durable when the base is.
+        if self.form == BaseForm::Commands
+            && let Some(line) = repl_line(&self.place)
+        {
+            file.append(line.as_bytes())?;
+        }
         if checksums {
             file.close_checksum(offset)?;
         }
@@ -290,7 +297,8 @@ impl Shared {
                 writer.rewrite = None;
                 return Err(LogError::Base(error));
             }
-            lock(&self.buffer).restart(place, true);
+            let bytes = lock(&self.buffer).restart_increment(place);
+            self.pending.fetch_add(bytes, Ordering::Relaxed);
             self.publish_sizes(writer);
             return Ok(());
         }
@@ -301,15 +309,15 @@ impl Shared {
         let mut buffer = lock(&self.buffer);
         if lost {
             writer.unwritten.clear();
-            buffer.restart(place, true);
             self.pending.store(0, Ordering::Relaxed);
         } else {
             let before = buffer.take(Vec::new());
             if before.fresh || !before.bytes.is_empty() {
                 writer.unwritten.push_back(before);
             }
-            buffer.restart(place, true);
         }
+        let bytes = buffer.restart_increment(place);
+        self.pending.fetch_add(bytes, Ordering::Relaxed);
         buffer.chunk.fresh = true;
         Ok(())
     }

@@ -76,7 +76,7 @@ impl Buffer {
             self.select_in_file(append);
             self.put_in_file(append);
         } else if self.keeping {
-            self.skip_in_file(append.records.len(), was_selected);
+            self.skip_in_file(append, was_selected);
         }
         self.advance(append, to_stream);
         self.chunk.bytes.len().saturating_sub(before)
@@ -126,8 +126,11 @@ impl Buffer {
     }
 
     /// Notes bytes that only the stream has, in the SKIP line at the end of the chunk.
-    fn skip_in_file(&mut self, records: usize, was_selected: Option<u32>) {
+    fn skip_in_file(&mut self, append: &Append<'_>, was_selected: Option<u32>) {
         let chunk = &mut self.chunk;
+        if let Selection::Current { then: Some(db) } = append.selection {
+            chunk.after.stream_db = Some(db);
+        }
         let selects = chunk.after.stream_db != was_selected;
         if selects {
             // A line only ever gets longer, so that the count of waiting bytes does.
@@ -138,7 +141,7 @@ impl Buffer {
             bytes: 0,
             db: chunk.after.stream_db.filter(|_| selects),
         });
-        skip.bytes += (self.select.len() + records) as u64;
+        skip.bytes += (self.select.len() + append.records.len()) as u64;
         chunk.bytes.truncate(skip.at);
         if skip.bytes > 0 {
             chunk
@@ -236,6 +239,16 @@ impl Buffer {
         self.stamp = 0;
         self.must_select = !self.is_copy;
         self.restart_ring();
+    }
+
+    /// [`Buffer::restart`] for an increment that has only the shortest head: the first chunk says
+    /// the replication id. Returns how many bytes of file that takes.
+    pub(crate) fn restart_increment(&mut self, place: Mark) -> usize {
+        self.restart(place, true);
+        if let Some(line) = repl_line(&self.chunk.after) {
+            self.chunk.bytes.extend_from_slice(line.as_bytes());
+        }
+        self.chunk.bytes.len()
     }
 
     /// Begins the ring anew when the stream has jumped.

@@ -195,11 +195,9 @@ impl Grammar {
         }
         let ends = kind == Kind::Exec || !self.in_transaction;
         match self.local_end {
-            Some(local_end) => {
-                if end > local_end || (end == local_end) != ends {
-                    let text = "a #LOCAL: line that does not count the bytes of what follows it";
-                    return Err(Fault::Format(text.to_owned()));
-                }
+            Some(local_end) if end > local_end || (end == local_end) != ends => {
+                let text = "a #LOCAL: line that does not count the bytes of what follows it";
+                return Err(Fault::Format(text.to_owned()));
             }
             None if self.counts => {
                 self.state.offset += end - start;
@@ -208,7 +206,7 @@ impl Grammar {
                     self.state.stream_db = db.or(self.state.stream_db);
                 }
             }
-            None => {}
+            Some(_) | None => {}
         }
         if ends {
             self.in_transaction = false;
@@ -319,13 +317,15 @@ impl RecordReader {
     }
 
     /// Reads the head of the file up to the line that gives the stream offset; returns the offset.
-    /// `None` when a record of the stream comes first.
+    /// `None` when something of the stream comes first.
     pub(crate) fn head_offset(&mut self) -> Result<Option<u64>, ReadError> {
         loop {
             match self.next()? {
-                Item::Line(_) => {}
                 Item::Record(record) if record.is_local => {}
-                Item::Record(_) | Item::End { .. } => return Ok(None),
+                Item::Line(Annotation::Skip { .. }) | Item::Record(_) | Item::End { .. } => {
+                    return Ok(None);
+                }
+                Item::Line(_) => {}
             }
             let state = self.grammar.state();
             if state.is_offset_known {

@@ -4,7 +4,7 @@
 //! (`aof-history-seconds`), and goes on with increments up to the first record after the moment. Times come from
 //! `#TS:` lines, offsets from checksum lines; a transaction is kept or left out as a whole.
 
-use crate::annotation::Annotation;
+use crate::annotation::{ANNOTATION_MAX, Annotation};
 use crate::directory::{Directory, DirectoryError, Retention};
 use crate::history::Chain;
 use crate::load::Target;
@@ -14,7 +14,7 @@ use crate::preamble;
 use crate::rdb::{LoadedEntry, Sink};
 use crate::reader::Reader;
 use crate::records::{Fault, Grammar, Item, ReadError, RecordReader, State};
-use crate::storage::{OpenMode, Storage, append_all, errno_text, read_full};
+use crate::storage::{File, OpenMode, Storage, append_all, errno_text, read_full};
 use resp::Args;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -165,7 +165,14 @@ impl Restore<'_> {
         let mut unmarked = false;
         let mut chosen = None;
         for source in sources {
-            let begin = self.begin_of(&source)?;
+            let begin = match self.begin_of(&source) {
+                // A file is damaged, or could not be moved to the history.
+                Err(error) if source.is_history => {
+                    log::warn!("AOF history: a base cannot be restored: {error}");
+                    continue;
+                }
+                begin => begin?,
+            };
             let stands = match self.moment {
                 Moment::Time(time) => begin.time.map(|base| base <= time),
                 Moment::Offset(offset) => begin.offset.map(|base| base <= offset),
@@ -208,7 +215,8 @@ impl Restore<'_> {
                 begin.offset = begin.offset.or(head.first_offset);
             }
             begin.time = begin.time.or(head.time);
-            is_first = false;
+            // One that a failed sync has emptied has no head.
+            is_first &= head.size == 0;
         }
         Ok(begin)
     }
@@ -234,6 +242,8 @@ impl Restore<'_> {
         {
             // Ends with an error at the first entry, which is on purpose.
             let _ = preamble::load(file, len, &mut facts, (0, len));
+        } else {
+            facts.0.offset = self.io(&path, offset_at_end(&*file, len))?;
         }
         Ok(facts.0)
     }
@@ -267,8 +277,8 @@ impl Restore<'_> {
             }
             let (from, to) = (source.dir.join(&info.name), target.join(&info.name));
             let is_last = reached || index + 1 == last;
-            // The last one grows: it must not be the same file.
-            if is_last || cut.end < cut.size {
+            // The last one grows: it must not be the same file. One with a length may be longer.
+            if is_last || info.length.is_some() || cut.end < cut.size {
                 self.copy_start(&from, &to, cut.end)?;
             } else {
                 self.link(&from, &to)?;
@@ -315,7 +325,7 @@ impl Restore<'_> {
         self.io(&path, written)
     }
 
-    fn open(&self, path: &Path) -> Result<Arc<dyn crate::storage::File>, RestoreError> {
+    fn open(&self, path: &Path) -> Result<Arc<dyn File>, RestoreError> {
         self.io(path, self.directory.storage.open(path, OpenMode::Read))
     }
 
@@ -391,6 +401,7 @@ impl Restore<'_> {
         let mut search = CutSearch {
             records: RecordReader::new(Reader::new(file, size), grammar, self.options.max_bulk),
             is_offset_known: offset.is_some(),
+            is_head: true,
             cut: Cut {
                 size,
                 ..Cut::default()
@@ -406,6 +417,18 @@ impl Restore<'_> {
         })?;
         Ok(search.cut)
     }
+}
+
+/// The stream offset that the checksum line at the end of a base of commands gives.
+fn offset_at_end(file: &dyn File, len: u64) -> io::Result<Option<u64>> {
+    let mut end = [0; ANNOTATION_MAX];
+    let read = read_full(file, len.saturating_sub(ANNOTATION_MAX as u64), &mut end)?;
+    let text = end.get(..read).unwrap_or_default().strip_suffix(b"\n");
+    let line = text.and_then(|text| text.rsplit(|&byte| byte == b'\n').next());
+    Ok(match line.map(Annotation::parse) {
+        Some(Annotation::Checksum { offset, .. }) => Some(offset),
+        _ => None,
+    })
 }
 
 fn detail_of(fault: Fault) -> String {
@@ -449,6 +472,8 @@ struct CutSearch {
     records: RecordReader,
     /// Whether the stream offset at the start of the file is known.
     is_offset_known: bool,
+    /// Nothing of the stream has been read.
+    is_head: bool,
     cut: Cut,
 }
 
@@ -464,15 +489,17 @@ impl CutSearch {
                     }
                     is_late || limit == Limit::Head
                 }
-                Item::Line(_) => {
+                Item::Line(annotation) => {
+                    self.is_head &= !matches!(annotation, Annotation::Skip { .. });
                     let state = self.records.grammar.state();
-                    if state.is_offset_known && !self.cut.has_records {
+                    if state.is_offset_known && self.is_head {
                         self.cut.first_offset.get_or_insert(state.offset);
                     }
                     false
                 }
                 Item::Record(record) => {
-                    self.cut.has_records |= !record.is_local;
+                    self.cut.has_records = true;
+                    self.is_head &= record.is_local;
                     false
                 }
                 Item::End { .. } => {

@@ -297,7 +297,12 @@ impl Writer {
             len: 0,
             checksum: Checksum::new(),
         };
-        if let Err(error) = fresh.head(&place.at_file_start(), self.checksums) {
+        // One line: of a head of several, some could be left whole while the old increment goes on.
+        let head = match self.checksums {
+            true => fresh.close_checksum(place.offset),
+            false => Ok(()),
+        };
+        if let Err(error) = head {
             // A loader cuts half a head; the next attempt empties the file.
             prepared.ready = false;
             return Err(error);

@@ -11,4 +11,5 @@ mod faults;
 mod files;
 mod history;
 mod loading;
+mod scopes;
 mod support;
