@@ -4,6 +4,7 @@ use crate::annotation::{local_line, repl_line, skip_line};
 use crate::records::units;
 use crate::replication::{Append, Mark, ReplicationId, Scope, Selection};
 use crate::stream::Ring;
+use resp::request::encode_select;
 use std::collections::VecDeque;
 use std::io::Write as _;
 
@@ -89,7 +90,7 @@ impl Buffer {
             Selection::Database(db) => {
                 if self.must_select || after.stream_db != Some(db) {
                     self.must_select = false;
-                    push_select(&mut self.select, db);
+                    encode_select(&mut self.select, db);
                 }
                 after.stream_db = Some(db);
             }
@@ -264,19 +265,10 @@ fn push(bytes: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
     let _ = bytes.write_fmt(text);
 }
 
-/// Adds the record that selects a database.
-pub(crate) fn push_select(bytes: &mut Vec<u8>, db: u32) {
-    let digits = db.checked_ilog10().unwrap_or(0) + 1;
-    push(
-        bytes,
-        format_args!("*2\r\n$6\r\nSELECT\r\n${digits}\r\n{db}\r\n"),
-    );
-}
-
 /// Adds the record that selects a database in the file alone.
 pub(crate) fn push_local_select(bytes: &mut Vec<u8>, db: u32) {
     let mut select = Vec::new();
-    push_select(&mut select, db);
+    encode_select(&mut select, db);
     bytes.extend_from_slice(local_line(select.len()).as_bytes());
     bytes.append(&mut select);
 }
@@ -435,23 +427,6 @@ mod tests {
         assert_eq!((kept(&unsynced), unsynced.bytes()), (vec![(120, 180)], 60));
         assert!(!unsynced.reaches_back_to(119));
         assert!(unsynced.reaches_back_to(120));
-    }
-
-    #[test]
-    fn select_has_the_length_of_its_number() {
-        for (db, text) in [
-            (0, "$1\r\n0\r\n"),
-            (9, "$1\r\n9\r\n"),
-            (10, "$2\r\n10\r\n"),
-            (u32::MAX, "$10\r\n4294967295\r\n"),
-        ] {
-            let mut bytes = Vec::new();
-            push_select(&mut bytes, db);
-            assert_eq!(
-                String::from_utf8(bytes).unwrap(),
-                format!("*2\r\n$6\r\nSELECT\r\n{text}")
-            );
-        }
     }
 
     #[test]

@@ -2,7 +2,8 @@
 //!
 //! Nothing here knows a socket, a key or a command. [`RequestParser`] turns the bytes of a connection into
 //! requests that borrow from its input buffer ([`Args`]); [`Reply`] writes replies in RESP2 or RESP3 into an
-//! [`Output`]; [`decode`] reads replies again, for tests and for the connection to a primary. [`number`]
+//! [`Output`]; [`decode`] reads replies again, for tests and for the connection to a primary; [`request`] writes
+//! requests, for logs and for other servers. [`number`]
 //! reads and prints integers and floating-point numbers exactly as Redis clients know them.
 
 mod args;
@@ -11,6 +12,7 @@ pub mod number;
 mod output;
 mod parser;
 mod reply;
+pub mod request;
 mod text;
 
 pub use args::{Args, ArgsIter, OwnedArgs, Span};
