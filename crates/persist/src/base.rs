@@ -14,10 +14,12 @@
 //!   other: if the disk recovers, the first goes to the old increment and the second begins a fresh one;
 //!   if the base is there sooner, the first is dropped, also when it has been lost before.
 
+use crate::annotation::repl_line;
 use crate::directory::{CommitError, Directory};
 use crate::increment::{self, Fresh};
 use crate::log::Log;
 use crate::manifest::{BaseForm, FileInfo, Manifest};
+use crate::replication::Mark;
 use crate::shared::{Shared, switch_now};
 use crate::status::{Cause, LogError};
 use crate::storage::errno_text;
@@ -40,7 +42,8 @@ pub struct BaseJob {
     shared: Arc<Shared>,
     directory: Arc<Directory>,
     form: BaseForm,
-    offset: u64,
+    /// The place that the data stands at.
+    place: Mark,
     temporary: PathBuf,
     file: Option<Fresh>,
     waiting: Vec<u8>,
@@ -74,7 +77,7 @@ impl BaseJob {
     /// Stream offset that the data stands at.
     #[must_use]
     pub fn offset(&self) -> u64 {
-        self.offset
+        self.place.offset
     }
 
     /// What is to be written.
@@ -106,8 +109,14 @@ impl BaseJob {
     fn finish(&mut self) -> io::Result<u64> {
         self.write_out()?;
         let checksums = self.shared.options.checksums && self.form == BaseForm::Commands;
-        let offset = self.offset;
+        let offset = self.place.offset;
         let file = self.file.as_mut().ok_or(io::ErrorKind::NotFound)?;
+        // The head of the increment behind the base may not be durable when the base is.
+        if self.form == BaseForm::Commands
+            && let Some(line) = repl_line(&self.place)
+        {
+            file.append(line.as_bytes())?;
+        }
         if checksums {
             file.close_checksum(offset)?;
         }
@@ -243,10 +252,10 @@ impl Shared {
 
     fn begin_base(self: &Arc<Self>, form: BaseForm, enable: bool) -> Result<BaseJob, LogError> {
         let mut slot = lock(&self.writer);
-        let offset = lock(&self.buffer).chunk.end;
+        let place = lock(&self.buffer).chunk.after;
         let directory = match slot.as_mut() {
             Some(writer) if writer.waiting.is_none() => {
-                self.begin_in_force(writer, offset)?;
+                self.begin_in_force(writer, place)?;
                 writer.directory.clone()
             }
             waiting => {
@@ -256,7 +265,7 @@ impl Shared {
                     None => self.open_directory()?,
                 };
                 if enable || slot.is_some() {
-                    self.begin_waiting(&mut slot, &directory, offset)?;
+                    self.begin_waiting(&mut slot, &directory, place)?;
                 }
                 directory
             }
@@ -264,7 +273,7 @@ impl Shared {
         Ok(BaseJob {
             shared: self.clone(),
             form,
-            offset,
+            place,
             temporary: directory.temporary("base"),
             directory,
             file: None,
@@ -275,20 +284,21 @@ impl Shared {
         })
     }
 
-    fn begin_in_force(&self, writer: &mut Writer, offset: u64) -> Result<(), LogError> {
+    fn begin_in_force(&self, writer: &mut Writer, place: Mark) -> Result<(), LogError> {
         writer.rewrite = Some(Rewrite {
-            offset,
+            position: place.position,
             first: None,
             before_len: 0,
             lost: None,
         });
         let broken = self.broken.load(Ordering::Acquire);
         if !broken && self.write_pending(writer, true).is_ok() {
-            if let Err(error) = switch_now(writer, offset) {
+            if let Err(error) = switch_now(writer, &place) {
                 writer.rewrite = None;
                 return Err(LogError::Base(error));
             }
-            lock(&self.buffer).restart(offset, true);
+            let bytes = lock(&self.buffer).restart_increment(place);
+            self.pending.fetch_add(bytes, Ordering::Relaxed);
             self.publish_sizes(writer);
             return Ok(());
         }
@@ -299,15 +309,15 @@ impl Shared {
         let mut buffer = lock(&self.buffer);
         if lost {
             writer.unwritten.clear();
-            buffer.restart(offset, true);
             self.pending.store(0, Ordering::Relaxed);
         } else {
             let before = buffer.take(Vec::new());
             if before.fresh || !before.bytes.is_empty() {
                 writer.unwritten.push_back(before);
             }
-            buffer.restart(offset, true);
         }
+        let bytes = buffer.restart_increment(place);
+        self.pending.fetch_add(bytes, Ordering::Relaxed);
         buffer.chunk.fresh = true;
         Ok(())
     }
@@ -316,25 +326,25 @@ impl Shared {
         &self,
         slot: &mut Option<Writer>,
         directory: &Arc<Directory>,
-        offset: u64,
+        place: Mark,
     ) -> Result<(), LogError> {
         let number = lock(&self.report).rewrites;
         let path = directory.temporary(&format!("{number}.incr"));
         let manifest = directory.manifest()?;
         let made = Fresh::create(directory, &path).and_then(|mut fresh| {
-            fresh.head(None, offset, self.options.checksums)?;
+            fresh.head(&place.at_file_start(), self.options.checksums)?;
             Ok(fresh)
         });
         let fresh = made.map_err(|error| {
             directory.discard(&path);
             LogError::Base(error)
         })?;
-        let checksums = self.options.checksums;
-        let mut writer = Writer::with_file(directory.clone(), manifest, fresh, 0, checksums);
+        let start = (place.at_file_start(), self.options.checksums);
+        let mut writer = Writer::with_file(directory.clone(), manifest, fresh, 0, start);
         writer.synced_len = 0;
         writer.waiting = Some(path);
         writer.rewrite = Some(Rewrite {
-            offset,
+            position: place.position,
             first: None,
             before_len: 0,
             lost: None,
@@ -343,7 +353,7 @@ impl Shared {
             directory.discard(&old);
         }
         self.clear_trouble();
-        self.begin(&writer, offset);
+        self.begin(&writer, place);
         lock(&self.report).waits_for_base = true;
         *slot = Some(writer);
         Ok(())
@@ -398,7 +408,8 @@ impl Shared {
             (Kind::Broken, Some(incr)) => {
                 let path = directory.path_of(incr);
                 let checksums = self.options.checksums;
-                let made = increment::create(directory, &path, None, job.offset, checksums);
+                let made =
+                    increment::create(directory, &path, &job.place.at_file_start(), checksums);
                 Some(made.map_err(LogError::Base)?)
             }
             _ => None,
@@ -408,7 +419,7 @@ impl Shared {
         let Some(writer) = slot.as_mut() else {
             return Ok(false);
         };
-        self.take_base(writer, plan, fresh, (job.offset, length), durable);
+        self.take_base(writer, plan, fresh, (job.place, length), durable);
         if durable && !self.broken.load(Ordering::Acquire) {
             // An error is in the trouble report.
             let _ = self.write_pending(writer, false);
@@ -427,12 +438,12 @@ impl Shared {
         let rewrite = writer
             .rewrite
             .as_ref()
-            .filter(|rewrite| rewrite.offset == job.offset)
+            .filter(|rewrite| rewrite.position == job.place.position)
             .ok_or(LogError::Superseded("another one was begun"))?;
         if let Some(reason) = rewrite.lost {
             return Err(LogError::Superseded(reason));
         }
-        if self.lost_behind(job.offset) {
+        if self.lost_behind(job.place.position) {
             let reason = "records that came after it could not be written";
             return Err(LogError::Superseded(reason));
         }
@@ -461,14 +472,14 @@ impl Shared {
         })
     }
 
-    /// Whether records behind this stream offset are lost.
-    fn lost_behind(&self, offset: u64) -> bool {
+    /// Whether records behind this position are lost.
+    fn lost_behind(&self, position: u64) -> bool {
         let report = lock(&self.report);
         let lost = report
             .trouble
             .as_ref()
             .is_some_and(|trouble| trouble.needs_base);
-        lost && report.lost_to > offset
+        lost && report.lost_to > position
     }
 
     /// Gives the files their names and puts the manifest in force. Whether it is durable.
@@ -509,13 +520,13 @@ impl Shared {
         }
     }
 
-    /// Lets the writer go on behind the base, of which `(offset, length)` are told.
+    /// Lets the writer go on behind the base, which stands at `place` and has `length` bytes.
     fn take_base(
         &self,
         writer: &mut Writer,
         plan: Plan,
         fresh: Option<Fresh>,
-        (offset, length): (u64, u64),
+        (place, length): (Mark, u64),
         durable: bool,
     ) {
         let rewrite = writer.rewrite.take();
@@ -531,18 +542,20 @@ impl Shared {
                 plan.incr.as_ref().map_or(0, |incr| incr.seq)
             }
         };
-        writer.rebased(plan.next, first, offset);
+        writer.rebased(plan.next, first, place.position);
         if let Some(fresh) = fresh {
-            writer.leave_all(fresh, offset);
-            self.skip_to(writer, offset);
+            writer.leave_all(fresh, &place);
+            self.skip_to(writer, place.position);
         }
+        let synced = self.synced_place();
+        let is_behind = synced.position > place.position;
         let settled = Settled {
             len: writer.synced_len,
-            offset: offset.max(self.synced.load(Ordering::Acquire)),
+            place: if is_behind { synced } else { place },
         };
         writer.settle(settled, !durable);
         if durable {
-            self.synced.fetch_max(settled.offset, Ordering::AcqRel);
+            self.note_synced(&settled.place);
             lock(&self.report).waits_for_base = false;
         } else {
             let error = io::Error::from_raw_os_error(libc::EIO);
@@ -550,16 +563,16 @@ impl Shared {
         }
     }
 
-    /// What was appended up to this offset is in a base: it counts as written, and nothing is lost any
-    /// more.
-    fn skip_to(&self, writer: &mut Writer, offset: u64) {
+    /// What was appended up to this position is in a base: it counts as written, and nothing is lost
+    /// any more.
+    fn skip_to(&self, writer: &mut Writer, position: u64) {
         let mut buffer = lock(&self.buffer);
         buffer.chunk.fresh = false;
         let waiting = |chunk: &crate::chunk::Chunk| chunk.bytes.len();
         let pending = waiting(&buffer.chunk) + writer.unwritten.iter().map(waiting).sum::<usize>();
         self.pending.store(pending, Ordering::Relaxed);
         drop(buffer);
-        self.written.fetch_max(offset, Ordering::AcqRel);
+        self.written.fetch_max(position, Ordering::AcqRel);
         self.clear_trouble();
         lock(&self.report).last_fsync_error = None;
     }

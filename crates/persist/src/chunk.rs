@@ -1,5 +1,10 @@
 //! Pieces of the stream on their way to the disk.
 
+use crate::annotation::{local_line, repl_line, skip_line};
+use crate::records::units;
+use crate::replication::{Append, Mark, ReplicationId, Scope, Selection};
+use crate::stream::Ring;
+use resp::request::encode_select;
 use std::collections::VecDeque;
 use std::io::Write as _;
 
@@ -8,20 +13,26 @@ const SEGMENT_BYTES: usize = 64 << 10;
 /// Buffers above this capacity are given back to the allocator instead of being used again.
 const KEEP_CAPACITY: usize = 1 << 20;
 
-/// Whole records, and time stamps between them, that belong together in a file.
+/// Whole records, and lines between them, that belong together in a file.
 #[derive(Debug, Default)]
 pub(crate) struct Chunk {
     pub(crate) bytes: Vec<u8>,
-    /// Stream offset before the first record.
-    pub(crate) start: u64,
-    /// Stream offset after the last record; larger than `start` when there are records. The
-    /// difference is smaller than `bytes.len()` when there are time stamps.
-    pub(crate) end: u64,
-    /// Database that is selected before the first record and after the last one.
-    pub(crate) db_before: Option<u32>,
-    pub(crate) db_after: Option<u32>,
+    /// The place before the first record.
+    pub(crate) before: Mark,
+    /// The place after the last record. Its position is larger than that of `before` when the chunk
+    /// holds anything.
+    pub(crate) after: Mark,
     /// It starts a new increment, because a base with everything before it is being written.
     pub(crate) fresh: bool,
+}
+
+/// The SKIP line at the end of the chunk, which further skipped bytes are added to.
+#[derive(Debug)]
+struct SkipLine {
+    /// Where it starts in the chunk.
+    at: usize,
+    bytes: u64,
+    db: Option<u32>,
 }
 
 /// What appenders add to. Its mutex is held for a copy of the bytes, never during a write.
@@ -30,65 +41,222 @@ pub(crate) struct Buffer {
     pub(crate) chunk: Chunk,
     /// Second of the last time stamp.
     stamp: u64,
-    /// Whether bytes are kept. Otherwise only the offset goes on.
+    /// Whether bytes are kept for the file.
     pub(crate) keeping: bool,
+    /// The stream is that of a primary, byte for byte: it gets no SELECT of our own.
+    is_copy: bool,
+    /// The stream gets a SELECT before the next record, whatever is selected.
+    must_select: bool,
+    skip: Option<SkipLine>,
+    /// Room for a SELECT.
+    select: Vec<u8>,
+    /// The end of the stream in memory, while the stream has readers.
+    pub(crate) ring: Option<Ring>,
 }
 
 impl Buffer {
     /// Adds records; returns how many bytes of file they take.
-    pub(crate) fn append(
-        &mut self,
-        db: u32,
-        records: &[u8],
-        now_ms: u64,
-        timestamps: bool,
-    ) -> usize {
-        let chunk = &mut self.chunk;
-        let before = chunk.bytes.len();
-        if self.keeping && timestamps && now_ms / 1000 > self.stamp {
+    pub(crate) fn append(&mut self, append: &Append<'_>, now_ms: u64, timestamps: bool) -> usize {
+        let before = self.chunk.bytes.len();
+        let to_stream = append.scope != Scope::FileOnly;
+        let to_file = self.keeping && append.scope != Scope::StreamOnly;
+        if to_file && timestamps && now_ms / 1000 > self.stamp {
             self.stamp = now_ms / 1000;
-            push(&mut chunk.bytes, format_args!("#TS:{}\r\n", self.stamp));
+            push(
+                &mut self.chunk.bytes,
+                format_args!("#TS:{}\r\n", self.stamp),
+            );
         }
-        if chunk.db_after != Some(db) {
-            chunk.db_after = Some(db);
-            let at = chunk.bytes.len();
-            push_select(&mut chunk.bytes, db);
-            chunk.end += (chunk.bytes.len() - at) as u64;
+        self.select.clear();
+        let was_selected = self.chunk.after.stream_db;
+        if to_stream {
+            self.select_in_stream(append.selection);
         }
-        chunk.end += records.len() as u64;
-        if self.keeping {
-            chunk.bytes.extend_from_slice(records);
-            chunk.bytes.len() - before
-        } else {
-            chunk.bytes.truncate(before);
-            chunk.start = chunk.end;
-            0
+        if to_file {
+            self.skip = None;
+            self.select_in_file(append);
+            self.put_in_file(append);
+        } else if self.keeping {
+            self.skip_in_file(append, was_selected);
         }
+        self.advance(append, to_stream);
+        self.chunk.bytes.len().saturating_sub(before)
+    }
+
+    /// Selects the database in the stream; a SELECT that is needed goes to `select`.
+    fn select_in_stream(&mut self, selection: Selection) {
+        let after = &mut self.chunk.after;
+        match selection {
+            Selection::Database(db) => {
+                if self.must_select || after.stream_db != Some(db) {
+                    self.must_select = false;
+                    encode_select(&mut self.select, db);
+                }
+                after.stream_db = Some(db);
+            }
+            Selection::Current { .. } => {}
+        }
+    }
+
+    /// Selects the database in the file: by the SELECT of the stream when there is one, else by one
+    /// for the file alone.
+    fn select_in_file(&mut self, append: &Append<'_>) {
+        let chunk = &mut self.chunk;
+        let wanted = match append.selection {
+            Selection::Database(db) => Some(db),
+            Selection::Current { .. } => chunk.after.stream_db,
+        };
+        if !self.select.is_empty() {
+            chunk.bytes.extend_from_slice(&self.select);
+        } else if wanted.is_some_and(|db| chunk.after.db != Some(db)) {
+            push_local_select(&mut chunk.bytes, wanted.unwrap_or_default());
+        }
+        chunk.after.db = wanted.or(chunk.after.db);
+    }
+
+    fn put_in_file(&mut self, append: &Append<'_>) {
+        let bytes = &mut self.chunk.bytes;
+        if append.scope == Scope::Both {
+            bytes.extend_from_slice(append.records);
+            return;
+        }
+        for unit in units(append.records) {
+            bytes.extend_from_slice(local_line(unit.len()).as_bytes());
+            bytes.extend_from_slice(unit);
+        }
+    }
+
+    /// Notes bytes that only the stream has, in the SKIP line at the end of the chunk.
+    fn skip_in_file(&mut self, append: &Append<'_>, was_selected: Option<u32>) {
+        let chunk = &mut self.chunk;
+        if let Selection::Current { then: Some(db) } = append.selection {
+            chunk.after.stream_db = Some(db);
+        }
+        let selects = chunk.after.stream_db != was_selected;
+        if selects {
+            // A line only ever gets longer, so that the count of waiting bytes does.
+            self.skip = None;
+        }
+        let skip = self.skip.get_or_insert(SkipLine {
+            at: chunk.bytes.len(),
+            bytes: 0,
+            db: chunk.after.stream_db.filter(|_| selects),
+        });
+        skip.bytes += (self.select.len() + append.records.len()) as u64;
+        chunk.bytes.truncate(skip.at);
+        if skip.bytes > 0 {
+            chunk
+                .bytes
+                .extend_from_slice(skip_line(skip.bytes, skip.db).as_bytes());
+        }
+    }
+
+    /// Moves the end of the chunk behind the records.
+    fn advance(&mut self, append: &Append<'_>, to_stream: bool) {
+        let after = &mut self.chunk.after;
+        if to_stream && let Some(ring) = &mut self.ring {
+            ring.push(&self.select);
+            ring.push(append.records);
+        }
+        let bytes = (self.select.len() + append.records.len()) as u64;
+        after.position += bytes;
+        if to_stream {
+            after.offset += bytes;
+        }
+        if let Selection::Current { then: Some(db) } = append.selection {
+            if to_stream {
+                after.stream_db = Some(db);
+            }
+            if append.scope != Scope::StreamOnly {
+                after.db = Some(db);
+            }
+        }
+        if !self.keeping {
+            self.chunk.before = self.chunk.after;
+        }
+    }
+
+    /// Sets the replication id from here on; returns how many bytes of file that takes.
+    pub(crate) fn set_id(&mut self, id: ReplicationId) -> usize {
+        let after = &mut self.chunk.after;
+        if after.id.replace(id) == Some(id) {
+            return 0;
+        }
+        let line = repl_line(after).unwrap_or_default();
+        // The line has to become durable as records have.
+        after.position += line.len() as u64;
+        if !self.keeping {
+            self.chunk.before = self.chunk.after;
+            return 0;
+        }
+        self.skip = None;
+        self.chunk.bytes.extend_from_slice(line.as_bytes());
+        line.len()
+    }
+
+    /// Whether the stream is a copy of a primary's. Otherwise it gets a SELECT before the next record.
+    pub(crate) fn set_copy(&mut self, is_copy: bool) {
+        self.is_copy = is_copy;
+        self.must_select = !is_copy;
+    }
+
+    /// The stream gets a SELECT before the next record that has a database.
+    pub(crate) fn force_select(&mut self) {
+        self.must_select = true;
+    }
+
+    /// Goes on at this stream offset. Positions never go back.
+    pub(crate) fn jump(&mut self, offset: u64, stream_db: Option<u32>) {
+        let after = &mut self.chunk.after;
+        (after.offset, after.stream_db) = (offset, stream_db);
+        after.position = after.position.max(offset);
+        self.chunk.before = self.chunk.after;
+        self.restart_ring();
     }
 
     /// Takes everything, leaving `spare` to be filled.
     pub(crate) fn take(&mut self, spare: Vec<u8>) -> Chunk {
-        let (end, db) = (self.chunk.end, self.chunk.db_after);
+        let end = self.chunk.after;
+        self.skip = None;
         let next = Chunk {
             bytes: spare,
-            start: end,
-            end,
-            db_before: db,
-            db_after: db,
+            before: end,
+            after: end,
             fresh: false,
         };
         std::mem::replace(&mut self.chunk, next)
     }
 
-    /// Forgets the bytes and goes on at this offset, in a file that has selected no database.
-    pub(crate) fn restart(&mut self, offset: u64, keeping: bool) {
+    /// Forgets the bytes and goes on at this place, in a file that has selected no database.
+    pub(crate) fn restart(&mut self, place: Mark, keeping: bool) {
+        let place = place.at_file_start();
         self.chunk = Chunk {
-            start: offset,
-            end: offset,
+            before: place,
+            after: place,
             ..Chunk::default()
         };
+        self.skip = None;
         self.keeping = keeping;
         self.stamp = 0;
+        self.must_select = !self.is_copy;
+        self.restart_ring();
+    }
+
+    /// [`Buffer::restart`] for an increment that has only the shortest head: the first chunk says
+    /// the replication id. Returns how many bytes of file that takes.
+    pub(crate) fn restart_increment(&mut self, place: Mark) -> usize {
+        self.restart(place, true);
+        if let Some(line) = repl_line(&self.chunk.after) {
+            self.chunk.bytes.extend_from_slice(line.as_bytes());
+        }
+        self.chunk.bytes.len()
+    }
+
+    /// Begins the ring anew when the stream has jumped.
+    fn restart_ring(&mut self) {
+        if let Some(ring) = &mut self.ring {
+            ring.restart(self.chunk.after.offset);
+        }
     }
 }
 
@@ -97,13 +265,12 @@ fn push(bytes: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
     let _ = bytes.write_fmt(text);
 }
 
-/// Adds the record that selects a database.
-pub(crate) fn push_select(bytes: &mut Vec<u8>, db: u32) {
-    let digits = db.checked_ilog10().unwrap_or(0) + 1;
-    push(
-        bytes,
-        format_args!("*2\r\n$6\r\nSELECT\r\n${digits}\r\n{db}\r\n"),
-    );
+/// Adds the record that selects a database in the file alone.
+pub(crate) fn push_local_select(bytes: &mut Vec<u8>, db: u32) {
+    let mut select = Vec::new();
+    encode_select(&mut select, db);
+    bytes.extend_from_slice(local_line(select.len()).as_bytes());
+    bytes.append(&mut select);
 }
 
 /// Empties a buffer for the next use, unless it has grown too large to be kept.
@@ -118,7 +285,7 @@ pub(crate) fn recycle(mut bytes: Vec<u8>) -> Vec<u8> {
 
 /// Written chunks kept until they are synced, so that they can be written again.
 ///
-/// The segments are adjacent and end at the written offset. What lies before `gap_end` is not kept.
+/// The segments are adjacent and end at the written position. What lies before `gap_end` is not kept.
 #[derive(Debug, Default)]
 pub(crate) struct Unsynced {
     segments: VecDeque<Chunk>,
@@ -134,7 +301,7 @@ impl Unsynced {
     /// Returns a buffer to be used again.
     pub(crate) fn push(&mut self, chunk: Chunk, limit: usize) -> Vec<u8> {
         if self.bytes + chunk.bytes.len() > limit {
-            self.forget(chunk.end);
+            self.forget(chunk.after.position);
             return recycle(chunk.bytes);
         }
         self.bytes += chunk.bytes.len();
@@ -144,8 +311,7 @@ impl Unsynced {
             && last.bytes.len() + len <= SEGMENT_BYTES
         {
             last.bytes.extend_from_slice(&chunk.bytes);
-            last.end = chunk.end;
-            last.db_after = chunk.db_after;
+            last.after = chunk.after;
             return recycle(chunk.bytes);
         }
         self.sealed = false;
@@ -159,11 +325,11 @@ impl Unsynced {
         recycle(chunk.bytes)
     }
 
-    /// Keeps nothing up to this offset.
-    pub(crate) fn forget(&mut self, offset: u64) {
+    /// Keeps nothing up to this position.
+    pub(crate) fn forget(&mut self, position: u64) {
         self.segments.clear();
         self.bytes = 0;
-        self.gap_end = self.gap_end.max(offset);
+        self.gap_end = self.gap_end.max(position);
     }
 
     /// Everything written so far is being synced: what comes now is kept apart from it.
@@ -171,10 +337,10 @@ impl Unsynced {
         self.sealed = true;
     }
 
-    /// Everything up to this offset is durable.
-    pub(crate) fn release(&mut self, offset: u64) {
+    /// Everything up to this position is durable.
+    pub(crate) fn release(&mut self, position: u64) {
         while let Some(first) = self.segments.front()
-            && first.end <= offset
+            && first.after.position <= position
         {
             self.bytes -= first.bytes.len();
             if let Some(first) = self.segments.pop_front() {
@@ -183,12 +349,12 @@ impl Unsynced {
         }
     }
 
-    /// Whether everything from this offset on is here.
-    pub(crate) fn reaches_back_to(&self, offset: u64) -> bool {
-        self.gap_end <= offset
+    /// Whether everything from this position on is here.
+    pub(crate) fn reaches_back_to(&self, position: u64) -> bool {
+        self.gap_end <= position
     }
 
-    /// Stream offset up to which something was forgotten.
+    /// Position up to which something was forgotten.
     pub(crate) fn gap_end(&self) -> u64 {
         self.gap_end
     }
@@ -206,11 +372,27 @@ impl Unsynced {
 mod tests {
     use super::*;
 
+    fn at(offset: u64) -> Mark {
+        Mark {
+            position: offset,
+            offset,
+            ..Mark::default()
+        }
+    }
+
+    fn both(db: u32, records: &[u8]) -> Append<'_> {
+        Append {
+            selection: Selection::Database(db),
+            records,
+            scope: Scope::Both,
+        }
+    }
+
     fn chunk(start: u64, len: usize) -> Chunk {
         Chunk {
             bytes: vec![b'x'; len],
-            start,
-            end: start + len as u64,
+            before: at(start),
+            after: at(start + len as u64),
             ..Chunk::default()
         }
     }
@@ -218,7 +400,7 @@ mod tests {
     fn kept(unsynced: &Unsynced) -> Vec<(u64, u64)> {
         unsynced
             .segments()
-            .map(|segment| (segment.start, segment.end))
+            .map(|segment| (segment.before.position, segment.after.position))
             .collect()
     }
 
@@ -248,38 +430,21 @@ mod tests {
     }
 
     #[test]
-    fn select_has_the_length_of_its_number() {
-        for (db, text) in [
-            (0, "$1\r\n0\r\n"),
-            (9, "$1\r\n9\r\n"),
-            (10, "$2\r\n10\r\n"),
-            (u32::MAX, "$10\r\n4294967295\r\n"),
-        ] {
-            let mut bytes = Vec::new();
-            push_select(&mut bytes, db);
-            assert_eq!(
-                String::from_utf8(bytes).unwrap(),
-                format!("*2\r\n$6\r\nSELECT\r\n{text}")
-            );
-        }
-    }
-
-    #[test]
     fn a_buffer_that_keeps_nothing_counts_all_the_same() {
         let (mut keeping, mut counting) = (Buffer::default(), Buffer::default());
-        keeping.restart(7, true);
-        counting.restart(7, false);
+        keeping.restart(at(7), true);
+        counting.restart(at(7), false);
         for (db, records) in [(0, b"abc"), (0, b"def"), (3, b"ghi")] {
-            assert!(keeping.append(db, records, 5_000, true) > 0);
-            assert_eq!(counting.append(db, records, 5_000, true), 0);
-            assert_eq!(keeping.chunk.end, counting.chunk.end);
+            assert!(keeping.append(&both(db, records), 5_000, true) > 0);
+            assert_eq!(counting.append(&both(db, records), 5_000, true), 0);
+            assert_eq!(keeping.chunk.after.offset, counting.chunk.after.offset);
         }
         let taken = keeping.take(Vec::new());
         assert_eq!(
-            (taken.start, taken.db_before, taken.db_after),
+            (taken.before.offset, taken.before.db, taken.after.db),
             (7, None, Some(3))
         );
-        assert_eq!(keeping.chunk.db_before, Some(3));
+        assert_eq!(keeping.chunk.before.db, Some(3));
         assert!(counting.chunk.bytes.is_empty());
     }
 }

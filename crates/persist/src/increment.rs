@@ -1,8 +1,9 @@
 //! Making increments.
 
-use crate::annotation::Checksum;
-use crate::chunk::push_select;
+use crate::annotation::{Checksum, repl_line};
+use crate::chunk::push_local_select;
 use crate::directory::Directory;
+use crate::replication::Mark;
 use crate::storage::{File, OpenMode, append_all};
 use std::io;
 use std::path::Path;
@@ -40,32 +41,34 @@ impl Fresh {
         Ok(())
     }
 
-    /// Writes the head of an increment. It selects the database that was selected at this stream
-    /// offset (a loader starts every file in database 0) and states the offset; the SELECT does not
-    /// count in it.
-    pub(crate) fn head(&mut self, db: Option<u32>, offset: u64, checksums: bool) -> io::Result<()> {
+    /// Writes the head of an increment that goes on at this place: the database that the next
+    /// record runs in (a loader starts every file in database 0), the replication id and the stream
+    /// offset.
+    pub(crate) fn head(&mut self, place: &Mark, checksums: bool) -> io::Result<()> {
         let mut head = Vec::new();
-        if let Some(db) = db {
-            push_select(&mut head, db);
+        if let Some(db) = place.db {
+            push_local_select(&mut head, db);
+        }
+        if let Some(line) = repl_line(place) {
+            head.extend_from_slice(line.as_bytes());
         }
         self.append(&head)?;
         if checksums {
-            self.close_checksum(offset)?;
+            self.close_checksum(place.offset)?;
         }
         Ok(())
     }
 }
 
-/// Makes an increment that begins at this stream offset, synced.
+/// Makes an increment that begins at this place, synced.
 pub(crate) fn create(
     directory: &Directory,
     path: &Path,
-    db: Option<u32>,
-    offset: u64,
+    place: &Mark,
     checksums: bool,
 ) -> io::Result<Fresh> {
     let mut fresh = Fresh::create(directory, path)?;
-    fresh.head(db, offset, checksums)?;
+    fresh.head(place, checksums)?;
     fresh.file.sync_data()?;
     Ok(fresh)
 }

@@ -20,12 +20,15 @@ mod preamble;
 pub mod present;
 pub mod rdb;
 mod reader;
+mod records;
+mod replication;
 mod restore;
 mod resume;
 
 mod shared;
 mod status;
 pub mod storage;
+mod stream;
 mod sync;
 mod writer;
 
@@ -36,7 +39,9 @@ pub use crate::load::{LoadError, LoadReport, Target, Truncated, load};
 pub use crate::log::Log;
 pub use crate::manifest::{BaseForm, FileInfo, Manifest, ManifestError};
 pub use crate::options::{FsyncPolicy, LogOptions};
-pub use crate::preamble::LOG_OFFSET_AUX;
+pub use crate::preamble::{LOG_OFFSET_AUX, REPL_ID_AUX, REPL_STREAM_DB_AUX};
+pub use crate::replication::{Append, ReplicationId, Scope, Selection};
 pub use crate::restore::{Moment, RestoreError, Restored, restore_to};
 pub use crate::status::{Admission, Cause, LogError, Status, Trouble};
 pub use crate::storage::{Disk, Storage};
+pub use crate::stream::{StreamCursor, StreamLost, StreamSlice};

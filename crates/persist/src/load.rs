@@ -11,19 +11,19 @@ use crate::manifest::{FileInfo, Manifest};
 use crate::options::LogOptions;
 use crate::preamble;
 use crate::rdb::{self, RdbError};
-use crate::reader::{Reader, Scan};
+use crate::reader::Reader;
+use crate::records::{Fault, Grammar, Item, Kind, ReadError, Record, RecordReader, State};
+use crate::replication::{Mark, ReplicationId};
 use crate::storage::{OpenMode, Storage, errno_text};
-use resp::{Args, Limits, OwnedArgs, Progress, RequestParser, Span};
+use resp::{Args, OwnedArgs};
 use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 use thiserror::Error;
 use values::Thresholds;
 
-/// Longest annotation line Valkey's loader reads, in bytes; longer lines of others are refused.
-const FOREIGN_ANNOTATION_MAX: usize = 1024;
-/// Spans kept between two commands, in elements.
-const SPANS_KEPT: usize = 1024;
+/// Bytes of a file between two reports of progress.
+const PROGRESS_EVERY: u64 = 256 << 10;
 
 /// Takes what the files of the log hold, in their order: entries of a base in RDB form by the methods
 /// of [`rdb::Sink`], everything else as commands.
@@ -57,10 +57,27 @@ pub struct LoadReport {
     pub bytes: u64,
     /// Size of the base, in bytes.
     pub base_bytes: u64,
-    /// Stream offset after the last command.
+    /// Stream offset at the end.
     pub offset: u64,
+    /// Replication id at the end, when the log has one.
+    pub replication_id: Option<ReplicationId>,
+    /// Database that is selected in the stream at the end, as far as the log shows.
+    pub stream_db: Option<u32>,
     /// What was cut off the end of the last file.
     pub truncated: Option<Truncated>,
+}
+
+impl LoadReport {
+    /// The place to go on at.
+    pub(crate) fn place(&self) -> Mark {
+        Mark {
+            position: self.offset,
+            offset: self.offset,
+            db: None,
+            stream_db: self.stream_db,
+            id: self.replication_id,
+        }
+    }
 }
 
 /// The end of the last file was incomplete.
@@ -241,8 +258,7 @@ pub(crate) fn load_files(
         done: 0,
         commands: 0,
         entries: 0,
-        offset: 0,
-        offset_known: false,
+        state: State::default(),
         other_db: false,
     };
     let mut report = LoadReport::default();
@@ -283,7 +299,9 @@ pub(crate) fn load_files(
     Target::progress(session.target, total, total);
     report.commands = session.commands;
     report.entries = session.entries;
-    report.offset = session.offset;
+    report.offset = session.state.offset;
+    report.replication_id = session.state.id;
+    report.stream_db = session.state.stream_db;
     Ok(Loaded {
         report,
         tail,
@@ -338,9 +356,8 @@ struct Session<'a> {
     done: u64,
     commands: u64,
     entries: u64,
-    offset: u64,
-    /// Whether a checksum line told the offset; before that it counts from 0.
-    offset_known: bool,
+    /// Where the stream stands.
+    state: State,
     /// Whether a database other than 0 is selected. Every file starts in database 0.
     other_db: bool,
 }
@@ -353,29 +370,9 @@ struct FileEnd {
 /// One file while it is read.
 struct FileLoad {
     name: String,
-    role: Role,
-    reader: Reader,
-    checksum: Checksum,
-    /// File offset where the range of `checksum` starts.
-    checked_from: u64,
-    /// Stream offset at the start of the file, until a checksum line has been read.
-    first_offset: Option<u64>,
-    transaction: Option<Transaction>,
-}
-
-/// A transaction whose EXEC has not come yet, and where everything stood before its MULTI.
-struct Transaction {
-    commands: Vec<OwnedArgs>,
-    position: u64,
-    checksum: Checksum,
-    offset: u64,
-}
-
-/// How the reading of a file ended, other than by an error.
-enum Ended {
-    Whole,
-    /// In the middle of the record that starts at the reader's position, or of a transaction.
-    Torn,
+    records: RecordReader,
+    /// Commands of the transaction whose EXEC has not come yet.
+    queued: Vec<OwnedArgs>,
 }
 
 impl Session<'_> {
@@ -397,6 +394,7 @@ impl Session<'_> {
         }
         let mut load = self.open_file(directory, info, role, size)?;
         if load
+            .records
             .reader
             .starts_with_any(&preamble::SIGNATURES)
             .map_err(|e| load.io(e))?
@@ -405,26 +403,26 @@ impl Session<'_> {
         }
         // Zeros at the end of a closed file are damage, not a torn end.
         let zeros = if may_be_cut {
-            load.reader.drop_trailing_zeros().map_err(|e| load.io(e))?
+            let reader = &mut load.records.reader;
+            reader.drop_trailing_zeros().map_err(|e| load.io(e))?
         } else {
             0
         };
-        let ended = self.read_records(&mut load)?;
+        let is_torn = self.read_records(&mut load)?;
         self.done += size;
         Target::progress(self.target, self.done, self.total);
-        match ended {
-            Ended::Whole if load.transaction.is_none() && zeros == 0 => {
-                let tail = Tail {
-                    len: size,
-                    checksum: load.checksum,
-                };
-                Ok(FileEnd {
-                    tail,
-                    truncated: None,
-                })
-            }
-            _ => self.cut(directory, info, load, size, may_be_cut),
+        if is_torn || zeros > 0 || load.records.grammar.is_in_unit() {
+            return self.cut(directory, info, load, size, may_be_cut);
         }
+        self.state = *load.records.grammar.state();
+        let tail = Tail {
+            len: size,
+            checksum: self.state.checksum,
+        };
+        Ok(FileEnd {
+            tail,
+            truncated: None,
+        })
     }
 
     fn open_file(
@@ -446,14 +444,11 @@ impl Session<'_> {
                     source,
                 }
             })?;
+        let grammar = Grammar::new(self.state, role == Role::Increment);
         Ok(FileLoad {
             name: info.display(),
-            role,
-            reader: Reader::new(file, size),
-            checksum: Checksum::new(),
-            checked_from: 0,
-            first_offset: Some(self.offset),
-            transaction: None,
+            records: RecordReader::new(Reader::new(file, size), grammar, self.options.max_bulk),
+            queued: Vec::new(),
         })
     }
 
@@ -464,19 +459,24 @@ impl Session<'_> {
         info: &FileInfo,
         size: u64,
     ) -> Result<bool, LoadError> {
+        if !self.state.is_offset_known {
+            return Ok(false);
+        }
         let mut load = self.open_file(directory, info, Role::Increment, size)?;
-        load.reader.fill(1).map_err(|e| load.io(e))?;
-        let head = load.reader.available();
-        let line = head.split(|&byte| byte == b'\n').next().unwrap_or_default();
-        let expected = self.offset;
-        let beyond = |found: u64| self.offset_known && found > expected;
-        Ok(matches!(Annotation::parse(line), Annotation::Checksum { offset, .. } if beyond(offset)))
+        load.records.grammar.forget_offset();
+        let found = match load.records.head_offset() {
+            Ok(found) => found,
+            Err(ReadError::Io(error)) => return Err(load.io(error)),
+            // Loading it finds the damage again.
+            Err(ReadError::Fault(_)) => None,
+        };
+        Ok(found.is_some_and(|found| found > self.state.offset))
     }
 
     /// Loads the part in RDB form that the file starts with; commands may follow it.
     fn load_preamble(&mut self, load: &mut FileLoad, size: u64) -> Result<(), LoadError> {
         let told = (self.done, self.total);
-        let loaded = preamble::load(load.reader.file(), size, self.target, told);
+        let loaded = preamble::load(load.records.reader.file(), size, self.target, told);
         let loaded = loaded.map_err(|source| LoadError::Rdb {
             part: match load.name.ends_with(".rdb") {
                 true => "base file",
@@ -487,139 +487,60 @@ impl Session<'_> {
         })?;
         self.entries += loaded.entries;
         if let Some(offset) = loaded.offset {
-            (self.offset, self.offset_known) = (offset, true);
-            load.first_offset = Some(offset);
+            (self.state.offset, self.state.is_offset_known) = (offset, true);
+            self.state.id = loaded.replication_id;
+            self.state.stream_db = loaded.stream_db;
         }
-        load.reader.skip_to(loaded.bytes);
-        load.checked_from = loaded.bytes;
-        if load.reader.remaining() > 0 {
+        load.records.reader.skip_to(loaded.bytes);
+        load.records.grammar.preamble(loaded.bytes, &self.state);
+        if load.records.reader.remaining() > 0 {
             log::info!("Reading the remaining AOF tail...");
         }
         Ok(())
     }
 
-    fn read_records(&mut self, load: &mut FileLoad) -> Result<Ended, LoadError> {
-        let limits = Limits {
-            max_bulk: self.options.max_bulk,
-            ..Limits::default()
-        };
-        let mut parser = RequestParser::default();
-        let mut spans: Vec<Span> = Vec::new();
+    /// Runs what the file holds. Whether its last line or record begins and does not end.
+    fn read_records(&mut self, load: &mut FileLoad) -> Result<bool, LoadError> {
+        let mut told = 0;
         loop {
-            let before = load.reader.position();
-            let step = match load.reader.available().first() {
-                None => Scan::More(1),
-                Some(b'#') => self.annotation(load)?,
-                Some(b'*') => self.record(load, &mut parser, &limits, &mut spans)?,
-                Some(&byte) => return Err(load.format(format!("expected '*', got {byte:#04x}"))),
+            let in_transaction = load.records.grammar.is_in_transaction();
+            let record = match load.records.next() {
+                Ok(Item::Line(_)) => continue,
+                Ok(Item::Record(record)) => record,
+                Ok(Item::End { is_torn: false }) => return Ok(false),
+                Ok(Item::End { is_torn: true }) => {
+                    load.refuse_hidden_damage()?;
+                    return Ok(true);
+                }
+                Err(error) => return Err(load.error(error)),
             };
-            let Scan::More(bytes) = step else { continue };
-            match load.reader.fill(bytes).map_err(|e| load.io(e))? {
-                true => Target::progress(self.target, self.done + before, self.total),
-                false if load.reader.available().is_empty() => return Ok(Ended::Whole),
-                false => {
-                    load.refuse_hidden_damage(self.offset)?;
-                    return Ok(Ended::Torn);
+            if record.start >= told + PROGRESS_EVERY {
+                told = record.start;
+                Target::progress(self.target, self.done + told, self.total);
+            }
+            self.take(&load.name, &mut load.queued, &record, in_transaction)?;
+        }
+    }
+
+    /// Runs a record, or queues it when inside a transaction.
+    fn take(
+        &mut self,
+        file: &str,
+        queued: &mut Vec<OwnedArgs>,
+        record: &Record<'_>,
+        in_transaction: bool,
+    ) -> Result<(), LoadError> {
+        match record.kind {
+            Kind::Multi => {}
+            Kind::Exec => {
+                for command in queued.drain(..) {
+                    self.run(file, record.start, command.as_args())?;
                 }
             }
+            Kind::Command if in_transaction => queued.push(record.args.to_owned()),
+            Kind::Command => self.run(file, record.start, record.args)?,
         }
-    }
-
-    /// Reads one annotation line.
-    fn annotation(&mut self, load: &mut FileLoad) -> Result<Scan, LoadError> {
-        let input = load.reader.available();
-        let window = &input[..input.len().min(FOREIGN_ANNOTATION_MAX)];
-        let Some(end) = window.iter().position(|&byte| byte == b'\n') else {
-            if window.len() == FOREIGN_ANNOTATION_MAX {
-                return Err(load.format("annotation line too long".to_owned()));
-            }
-            return Ok(Scan::More(1));
-        };
-        match Annotation::parse(&window[..end]) {
-            Annotation::Other => load.checksum.update(&window[..=end]),
-            Annotation::Damaged => {
-                return Err(load.format("damaged checksum line".to_owned()));
-            }
-            Annotation::Checksum { crc, offset } => {
-                load.verify(crc)?;
-                self.meet_offset(load, offset)?;
-                load.checksum = Checksum::new();
-                load.checked_from = load.reader.position() + end as u64 + 1;
-            }
-        }
-        load.reader.consume(end + 1);
-        Ok(Scan::Done)
-    }
-
-    /// Compares the stream offset of a checksum line with the one counted, or learns it.
-    fn meet_offset(&mut self, load: &mut FileLoad, found: u64) -> Result<(), LoadError> {
-        // The head of a file may repeat a SELECT that is not counted; then the offset is still the
-        // one at the start of the file.
-        let at_head = load.first_offset.take() == Some(found);
-        let expected = self.offset;
-        if load.role == Role::Increment && self.offset_known && found != expected && !at_head {
-            let (file, offset) = (load.name.clone(), load.reader.position());
-            return Err(LoadError::StreamOffset {
-                file,
-                offset,
-                expected,
-                found,
-            });
-        }
-        self.offset = found;
-        self.offset_known = true;
         Ok(())
-    }
-
-    /// Reads one record and runs it, or queues it when inside a transaction.
-    fn record(
-        &mut self,
-        load: &mut FileLoad,
-        parser: &mut RequestParser,
-        limits: &Limits,
-        spans: &mut Vec<Span>,
-    ) -> Result<Scan, LoadError> {
-        spans.clear();
-        spans.shrink_to(SPANS_KEPT);
-        let input = load.reader.available();
-        let consumed = match parser.parse(input, limits, spans) {
-            Ok(Progress::Request { consumed, .. }) => consumed,
-            Ok(Progress::NeedMore { hint }) => return Ok(Scan::More(hint.max(1))),
-            Ok(Progress::Empty { .. } | Progress::Inline { .. }) => {
-                return Err(load.format("a record without a command".to_owned()));
-            }
-            Err(error) => return Err(load.format(error.to_string())),
-        };
-        let args = Args::new(input, spans);
-        let name = args.arg(0);
-        if name.eq_ignore_ascii_case(b"multi") {
-            if load.transaction.is_some() {
-                return Err(load.format("MULTI inside a transaction".to_owned()));
-            }
-            load.transaction = Some(Transaction {
-                commands: Vec::new(),
-                position: load.reader.position(),
-                checksum: load.checksum,
-                offset: self.offset,
-            });
-        } else if name.eq_ignore_ascii_case(b"exec") {
-            let Some(transaction) = load.transaction.take() else {
-                return Err(load.format("EXEC without MULTI".to_owned()));
-            };
-            for command in &transaction.commands {
-                self.run(&load.name, load.reader.position(), command.as_args())?;
-            }
-        } else if let Some(transaction) = &mut load.transaction {
-            transaction.commands.push(args.to_owned());
-        } else {
-            self.run(&load.name, load.reader.position(), args)?;
-        }
-        load.checksum.update(&input[..consumed]);
-        if load.role == Role::Increment {
-            self.offset += consumed as u64;
-        }
-        load.reader.consume(consumed);
-        Ok(Scan::Done)
     }
 
     fn run(&mut self, file: &str, offset: u64, args: Args<'_>) -> Result<(), LoadError> {
@@ -641,20 +562,17 @@ impl Session<'_> {
         &mut self,
         directory: &Directory,
         info: &FileInfo,
-        mut load: FileLoad,
+        load: FileLoad,
         size: u64,
         may_be_cut: bool,
     ) -> Result<FileEnd, LoadError> {
-        let file = load.name.clone();
-        let mut offset = load.reader.position();
-        let transaction = load.transaction.take();
-        let reverted = transaction.is_some();
-        if let Some(before) = transaction {
+        let file = load.name;
+        let reverted = load.records.grammar.is_in_transaction();
+        if reverted {
             log::warn!("Revert incomplete MULTI/EXEC transaction in AOF file {file}");
-            offset = before.position;
-            load.checksum = before.checksum;
-            self.offset = before.offset;
         }
+        let (offset, whole) = load.records.whole();
+        self.state = whole;
         if !may_be_cut {
             return Err(LoadError::TruncatedNotLast { file, offset });
         }
@@ -675,7 +593,7 @@ impl Session<'_> {
         log::warn!("AOF {file} loaded anyway because aof-load-truncated is enabled");
         let tail = Tail {
             len: offset,
-            checksum: load.checksum,
+            checksum: whole.checksum,
         };
         let dropped = size - offset;
         let truncated = Some(Truncated {
@@ -698,32 +616,35 @@ impl FileLoad {
         }
     }
 
-    fn format(&self, detail: String) -> LoadError {
-        LoadError::Format {
-            file: self.name.clone(),
-            offset: self.reader.position(),
-            detail,
+    fn error(&self, error: ReadError) -> LoadError {
+        let (file, offset) = (self.name.clone(), self.records.position());
+        match error {
+            ReadError::Io(source) => self.io(source),
+            ReadError::Fault(Fault::Format(detail)) => LoadError::Format {
+                file,
+                offset,
+                detail,
+            },
+            ReadError::Fault(Fault::Checksum { from }) => {
+                LoadError::Checksum { file, from, offset }
+            }
+            ReadError::Fault(Fault::Offset { expected, found }) => LoadError::StreamOffset {
+                file,
+                offset,
+                expected,
+                found,
+            },
         }
-    }
-
-    fn verify(&self, crc: u64) -> Result<(), LoadError> {
-        if self.checksum.value() == crc {
-            return Ok(());
-        }
-        Err(LoadError::Checksum {
-            file: self.name.clone(),
-            from: self.checked_from,
-            offset: self.reader.position(),
-        })
     }
 
     /// A damaged length can make a record reach beyond the end of the file, and everything after it
     /// look like a torn end. A checksum line inside the supposed record gives that away. A value may
     /// hold the text of such a line too; refusing the file is the safe mistake then.
-    fn refuse_hidden_damage(&mut self, counted: u64) -> Result<(), LoadError> {
-        let position = self.reader.position();
-        let plausible = counted..=counted + self.reader.remaining();
-        let hidden = self.reader.find_line(b"#CRC:", |line| {
+    fn refuse_hidden_damage(&self) -> Result<(), LoadError> {
+        let reader = &self.records.reader;
+        let state = self.records.grammar.state();
+        let plausible = state.offset..=state.offset + reader.remaining();
+        let hidden = reader.find_line(b"#CRC:", |line| {
             matches!(Annotation::parse(line),
                      Annotation::Checksum { offset, .. } if plausible.contains(&offset))
         });
@@ -731,7 +652,7 @@ impl FileLoad {
             None => Ok(()),
             Some(offset) => Err(LoadError::Checksum {
                 file: self.name.clone(),
-                from: self.checked_from.min(position),
+                from: state.checked_from.min(reader.position()),
                 offset,
             }),
         }

@@ -5,19 +5,25 @@
 //! flush    whoever comes first writes everybody's bytes, one write    file mutex
 //! service  the log thread: syncs, checksum lines, retries             file mutex, not during a sync
 //!
-//!     synced <= written <= appended        offsets of one stream, atomics
+//!     synced <= written <= appended        positions in the log, atomics
 //! ```
 //!
-//! The stream is what a replica would get: records and the SELECTs between them. Annotation lines
-//! and the heads of files are not part of it. A log that is not enabled still counts offsets.
+//! The log has two readers: the append-only file and the replication stream. The stream is what a
+//! replica gets: records and the SELECTs between them. Annotation lines, the heads of files and
+//! records for the file alone are not part of it ([`Scope`]). A stream offset counts bytes of the
+//! stream. A position counts what is appended for either reader, so that a reply can wait for it;
+//! positions and offsets are the same until something is appended for the file alone. A log that
+//! is not enabled still counts both.
 //!
 //! Lock order: the turn to sync, file mutex, then buffer mutex, then the small ones. Appending takes only the second,
 //! so it never waits for the disk.
 
+use crate::chunk::Buffer;
 use crate::directory::{Directory, Retention};
 use crate::load::{LoadError, LoadReport, Target, load_files};
 use crate::manifest::BaseForm;
 use crate::options::{FsyncPolicy, LogOptions};
+use crate::replication::{Append, ReplicationId, Scope, Selection};
 use crate::shared::{Shared, policy_code};
 use crate::status::{Admission, LogError, Status, Trouble};
 use crate::storage::Storage;
@@ -52,9 +58,12 @@ impl Log {
             appended: AtomicU64::new(0),
             written: AtomicU64::new(0),
             synced: AtomicU64::new(0),
+            stream_end: AtomicU64::new(0),
+            stream_synced: AtomicU64::new(0),
             pending: AtomicUsize::new(0),
             unsynced: AtomicUsize::new(0),
             enabled: AtomicBool::new(false),
+            streams: AtomicBool::new(false),
             policy: AtomicU8::new(policy_code(options.fsync)),
             timestamps: AtomicBool::new(options.timestamps),
             broken: AtomicBool::new(false),
@@ -94,7 +103,8 @@ impl Log {
             },
         )?;
         let report = loaded.report;
-        shared.begin(slot.insert(writer), report.offset);
+        let place = report.place();
+        shared.begin(slot.insert(writer), place);
         lock(&shared.report).base_size = report.base_bytes;
         Ok(report)
     }
@@ -115,29 +125,89 @@ impl Log {
     }
 
     /// Adds records (whole RESP commands; a transaction with its MULTI and EXEC in one call) for a
-    /// database, and returns the stream offset after them. Never waits for the disk. Called under
-    /// the locks of the data that the records change.
-    pub fn append(&self, db: u32, commands: &[u8], now_ms: u64) -> u64 {
+    /// database and for both readers, and returns the position after them. Never waits for the disk.
+    /// Called under the locks of the data that the records change.
+    pub fn append(&self, db: u32, records: &[u8], now_ms: u64) -> u64 {
+        let append = Append {
+            selection: Selection::Database(db),
+            records,
+            scope: Scope::Both,
+        };
+        self.append_scoped(&append, now_ms)
+    }
+
+    /// [`Log::append`] for a choice of readers, and for records that come with their SELECTs.
+    pub fn append_scoped(&self, append: &Append<'_>, now_ms: u64) -> u64 {
+        let timestamps = self.shared.timestamps.load(Ordering::Relaxed);
+        let mut buffer = lock(&self.shared.buffer);
+        let bytes = buffer.append(append, now_ms, timestamps);
+        self.appended_bytes(&mut buffer, bytes)
+    }
+
+    /// Publishes the end of the buffer, which got `bytes` bytes of file.
+    fn appended_bytes(&self, buffer: &mut Buffer, bytes: usize) -> u64 {
         let shared = &*self.shared;
-        let timestamps = shared.timestamps.load(Ordering::Relaxed);
-        let mut buffer = lock(&shared.buffer);
-        let bytes = buffer.append(db, commands, now_ms, timestamps);
-        let offset = buffer.chunk.end;
+        let end = buffer.chunk.after;
         let waiting = shared.pending.fetch_add(bytes, Ordering::Relaxed) + bytes;
         let most = shared.options.max_pending.saturating_mul(2);
         if waiting > most && shared.broken.load(Ordering::Relaxed) {
-            shared.overflow(&mut buffer);
+            shared.overflow(buffer);
         }
-        shared.appended.store(offset, Ordering::Release);
+        shared.stream_end.store(end.offset, Ordering::Release);
+        shared.appended.store(end.position, Ordering::Release);
         if !shared.enabled.load(Ordering::Relaxed) {
-            shared.written.store(offset, Ordering::Release);
-            shared.synced.store(offset, Ordering::Release);
+            shared.skip_all(&end);
         }
-        offset
+        end.position
+    }
+
+    /// Sets the replication id of the stream from here on. The log keeps it in its files and
+    /// returns it from [`Log::load`]. Returns the position after the change: it is durable when
+    /// [`Log::synced`] is there. Called under the locks of all data.
+    pub fn set_replication_id(&self, id: ReplicationId) -> u64 {
+        let mut buffer = lock(&self.shared.buffer);
+        let bytes = buffer.set_id(id);
+        self.appended_bytes(&mut buffer, bytes)
+    }
+
+    /// The replication id in force, when one was set or loaded.
+    #[must_use]
+    pub fn replication_id(&self) -> Option<ReplicationId> {
+        lock(&self.shared.buffer).chunk.after.id
+    }
+
+    /// Database that is selected at the end of the stream; `None` before the first SELECT.
+    #[must_use]
+    pub fn stream_db(&self) -> Option<u32> {
+        lock(&self.shared.buffer).chunk.after.stream_db
+    }
+
+    /// Says whether the stream is a copy of a primary's stream, byte for byte. Then a fresh
+    /// increment repeats the selected database for the file alone; otherwise, as by default, the
+    /// stream gets a SELECT there, and at once when the copying ends. May be called before
+    /// [`Log::load`]. Called under the locks of all data.
+    pub fn set_stream_is_copy(&self, is_copy: bool) {
+        lock(&self.shared.buffer).set_copy(is_copy);
+    }
+
+    /// The stream gets a SELECT before the next record that has a database, for a replica whose
+    /// stream begins here. Not for a copy of a primary's stream. Called under the locks of all data.
+    pub fn force_select(&self) {
+        lock(&self.shared.buffer).force_select();
+    }
+
+    /// Goes on at this stream offset, with this database selected, as after a full synchronization
+    /// from a primary. Only while the file is disabled and nothing waits: positions go on from
+    /// the larger of both. Called under the locks of all data.
+    pub fn set_stream_offset(&self, offset: u64, stream_db: Option<u32>) {
+        let mut buffer = lock(&self.shared.buffer);
+        debug_assert!(!self.is_enabled(), "the file would have a gap");
+        buffer.jump(offset, stream_db);
+        self.appended_bytes(&mut buffer, 0);
     }
 
     /// Writes everything that was appended before the call, for everybody, with one write; returns
-    /// the offset written. At once when somebody else has written it.
+    /// the position written. At once when somebody else has written it.
     ///
     /// # Errors
     /// [`LogError::Broken`]: the records are kept and written later.
@@ -145,25 +215,38 @@ impl Log {
         self.shared.flush()
     }
 
-    /// Stream offset after the last record appended.
+    /// Stream offset after the last record of the stream: `master_repl_offset`.
+    #[must_use]
+    pub fn stream_offset(&self) -> u64 {
+        self.shared.stream_end.load(Ordering::Acquire)
+    }
+
+    /// Stream offset up to which the stream is durable in the file: what a replica acknowledges
+    /// with FACK.
+    #[must_use]
+    pub fn synced_offset(&self) -> u64 {
+        self.shared.stream_synced.load(Ordering::Acquire)
+    }
+
+    /// Position after what was appended last.
     #[must_use]
     pub fn appended(&self) -> u64 {
         self.shared.appended.load(Ordering::Acquire)
     }
 
-    /// Stream offset up to which records are written: kill -9 leaves them.
+    /// Position up to which records are written: kill -9 leaves them.
     #[must_use]
     pub fn written(&self) -> u64 {
         self.shared.written.load(Ordering::Acquire)
     }
 
-    /// Stream offset up to which records are durable: a power cut leaves them.
+    /// Position up to which records are durable: a power cut leaves them.
     #[must_use]
     pub fn synced(&self) -> u64 {
         self.shared.synced.load(Ordering::Acquire)
     }
 
-    /// Stream offset up to which replies may leave: [`Log::synced`] with [`FsyncPolicy::Always`],
+    /// Position up to which replies may leave: [`Log::synced`] with [`FsyncPolicy::Always`],
     /// else [`Log::written`].
     #[must_use]
     pub fn acknowledged(&self) -> u64 {
@@ -177,10 +260,18 @@ impl Log {
         lock(&self.shared.observers).push(Arc::from(observer));
     }
 
-    /// Whether records are kept. Changes only under the locks that [`Log::append`] is called under.
+    /// Whether the append-only file is on. Changes only under the locks that [`Log::append`] is
+    /// called under.
     #[must_use]
     pub fn is_enabled(&self) -> bool {
         self.shared.enabled.load(Ordering::Acquire)
+    }
+
+    /// Whether records have a reader: the append-only file or the replication stream. Otherwise
+    /// they need not be encoded. Changes only under the locks that [`Log::append`] is called under.
+    #[must_use]
+    pub fn is_wanted(&self) -> bool {
+        self.shared.enabled.load(Ordering::Acquire) || self.shared.streams.load(Ordering::Acquire)
     }
 
     /// Whether a command that writes may run now. Two atomic reads.

@@ -2,12 +2,20 @@
 
 use crate::load::Target;
 use crate::rdb::{self, LoadedEntry, Sink, Skipped};
+use crate::replication::ReplicationId;
 use crate::storage::File;
 use std::io;
 use std::sync::Arc;
 
 /// Auxiliary field of an RDB file: the stream offset of the log that the data stands at.
 pub const LOG_OFFSET_AUX: &str = "lodestore-log-offset";
+
+/// Auxiliary field: the replication id of the log there. Counts beside [`LOG_OFFSET_AUX`] only.
+pub const REPL_ID_AUX: &str = "repl-id";
+
+/// Auxiliary field: the database that is selected in the stream there. Counts beside
+/// [`LOG_OFFSET_AUX`] only.
+pub const REPL_STREAM_DB_AUX: &str = "repl-stream-db";
 
 /// What files in RDB form start with.
 pub(crate) const SIGNATURES: [&[u8]; 2] = [b"REDIS", b"VALKEY"];
@@ -19,6 +27,8 @@ pub(crate) struct Preamble {
     pub(crate) entries: u64,
     /// Stream offset that its data stands at, when it says so.
     pub(crate) offset: Option<u64>,
+    pub(crate) replication_id: Option<ReplicationId>,
+    pub(crate) stream_db: Option<u32>,
 }
 
 /// Loads the first part of a file of `len` bytes that count. Progress is told as bytes behind `done`.
@@ -35,6 +45,8 @@ pub(crate) fn load(
         total,
         entries: 0,
         offset: None,
+        replication_id: None,
+        stream_db: None,
     };
     let mut source = Source::new(file, len);
     let loaded = rdb::load(&mut source, &options, &mut sink)?;
@@ -42,6 +54,8 @@ pub(crate) fn load(
         bytes: loaded.bytes.min(len),
         entries: sink.entries,
         offset: sink.offset,
+        replication_id: sink.replication_id,
+        stream_db: sink.stream_db,
     })
 }
 
@@ -83,6 +97,8 @@ struct Watched<'a> {
     total: u64,
     entries: u64,
     offset: Option<u64>,
+    replication_id: Option<ReplicationId>,
+    stream_db: Option<u32>,
 }
 
 impl Sink for Watched<'_> {
@@ -96,10 +112,13 @@ impl Sink for Watched<'_> {
     }
 
     fn aux(&mut self, name: &[u8], value: &[u8]) {
+        let text = || str::from_utf8(value).ok();
         if name == LOG_OFFSET_AUX.as_bytes() {
-            self.offset = std::str::from_utf8(value)
-                .ok()
-                .and_then(|text| text.parse().ok());
+            self.offset = text().and_then(|text| text.parse().ok());
+        } else if name == REPL_ID_AUX.as_bytes() {
+            self.replication_id = ReplicationId::parse(value);
+        } else if name == REPL_STREAM_DB_AUX.as_bytes() {
+            self.stream_db = text().and_then(|text| text.parse().ok());
         }
         self.target.aux(name, value);
     }

@@ -7,14 +7,6 @@ use std::sync::Arc;
 /// Bytes read at once.
 const CHUNK: usize = 256 << 10;
 
-/// What looking at the window led to.
-pub(crate) enum Scan {
-    /// Something was consumed.
-    Done,
-    /// At least so many more bytes are needed.
-    More(usize),
-}
-
 /// Reads a file from the start. `buffer[start..]` are the bytes at file offset `position` and on;
 /// position + unread bytes <= len.
 pub(crate) struct Reader {

@@ -4,7 +4,7 @@
 //! (`aof-history-seconds`), and goes on with increments up to the first record after the moment. Times come from
 //! `#TS:` lines, offsets from checksum lines; a transaction is kept or left out as a whole.
 
-use crate::annotation::{Annotation, time_of};
+use crate::annotation::{ANNOTATION_MAX, Annotation};
 use crate::directory::{Directory, DirectoryError, Retention};
 use crate::history::Chain;
 use crate::load::Target;
@@ -13,16 +13,15 @@ use crate::options::LogOptions;
 use crate::preamble;
 use crate::rdb::{LoadedEntry, Sink};
 use crate::reader::Reader;
-use crate::storage::{OpenMode, Storage, append_all, errno_text, read_full};
-use resp::{Args, Limits, Progress, RequestParser};
+use crate::records::{Fault, Grammar, Item, ReadError, RecordReader, State};
+use crate::storage::{File, OpenMode, Storage, append_all, errno_text, read_full};
+use resp::Args;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use thiserror::Error;
 
 const COPY_BUFFER: usize = 256 << 10;
-/// A longer annotation is none.
-const ANNOTATION_MAX: usize = 1024;
 
 /// A moment in the life of a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -166,7 +165,14 @@ impl Restore<'_> {
         let mut unmarked = false;
         let mut chosen = None;
         for source in sources {
-            let begin = self.begin_of(&source)?;
+            let begin = match self.begin_of(&source) {
+                // A file is damaged, or could not be moved to the history.
+                Err(error) if source.is_history => {
+                    log::warn!("AOF history: a base cannot be restored: {error}");
+                    continue;
+                }
+                begin => begin?,
+            };
             let stands = match self.moment {
                 Moment::Time(time) => begin.time.map(|base| base <= time),
                 Moment::Offset(offset) => begin.offset.map(|base| base <= offset),
@@ -209,7 +215,8 @@ impl Restore<'_> {
                 begin.offset = begin.offset.or(head.first_offset);
             }
             begin.time = begin.time.or(head.time);
-            is_first = false;
+            // One that a failed sync has emptied has no head.
+            is_first &= head.size == 0;
         }
         Ok(begin)
     }
@@ -235,6 +242,8 @@ impl Restore<'_> {
         {
             // Ends with an error at the first entry, which is on purpose.
             let _ = preamble::load(file, len, &mut facts, (0, len));
+        } else {
+            facts.0.offset = self.io(&path, offset_at_end(&*file, len))?;
         }
         Ok(facts.0)
     }
@@ -268,8 +277,8 @@ impl Restore<'_> {
             }
             let (from, to) = (source.dir.join(&info.name), target.join(&info.name));
             let is_last = reached || index + 1 == last;
-            // The last one grows: it must not be the same file.
-            if is_last || cut.end < cut.size {
+            // The last one grows: it must not be the same file. One with a length may be longer.
+            if is_last || info.length.is_some() || cut.end < cut.size {
                 self.copy_start(&from, &to, cut.end)?;
             } else {
                 self.link(&from, &to)?;
@@ -316,7 +325,7 @@ impl Restore<'_> {
         self.io(&path, written)
     }
 
-    fn open(&self, path: &Path) -> Result<Arc<dyn crate::storage::File>, RestoreError> {
+    fn open(&self, path: &Path) -> Result<Arc<dyn File>, RestoreError> {
         self.io(path, self.directory.storage.open(path, OpenMode::Read))
     }
 
@@ -332,8 +341,7 @@ impl Restore<'_> {
         }
     }
 
-    /// Copies the first `len` bytes, synced.
-    /// What an earlier try has left under the name goes: written over, a link would take the log with it.
+    /// Removes the file of an earlier attempt: writing over a link would damage the log.
     fn make_room(&self, to: &Path) -> Result<(), RestoreError> {
         match self.directory.storage.remove(to) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => self.io(to, Err(error)),
@@ -341,6 +349,7 @@ impl Restore<'_> {
         }
     }
 
+    /// Copies the first `len` bytes, synced.
     fn copy_start(&self, from: &Path, to: &Path, len: u64) -> Result<(), RestoreError> {
         let source = self.open(from)?;
         self.make_room(to)?;
@@ -380,33 +389,55 @@ impl Restore<'_> {
         let file = self.open(&path)?;
         let len = self.io(&path, file.len())?;
         let size = info.length.map_or(len, |length| length.min(len));
-        let mut scan = Scan {
-            reader: Reader::new(file, size),
-            parser: RequestParser::default(),
-            limits: Limits {
-                max_bulk: self.options.max_bulk,
-                ..Limits::default()
-            },
-            before_multi: None,
-            cut: Cut {
-                size,
-                offset,
-                ..Cut::default()
-            },
+        let state = State {
+            offset: offset.unwrap_or(0),
+            ..State::default()
         };
         let unmarked = matches!(limit, Limit::Moment(Moment::Offset(_))) && offset.is_none();
         if unmarked {
             return Err(RestoreError::Unmarked(self.marks()));
         }
-        scan.run(limit).map_err(|error| match error {
-            ScanError::Io(error) => RestoreError::Io(path.display().to_string(), error),
-            ScanError::Damaged(detail) => RestoreError::Damaged {
+        let grammar = Grammar::new(state, true);
+        let mut search = CutSearch {
+            records: RecordReader::new(Reader::new(file, size), grammar, self.options.max_bulk),
+            is_offset_known: offset.is_some(),
+            is_head: true,
+            cut: Cut {
+                size,
+                ..Cut::default()
+            },
+        };
+        search.run(limit).map_err(|error| match error {
+            ReadError::Io(error) => RestoreError::Io(path.display().to_string(), error),
+            ReadError::Fault(fault) => RestoreError::Damaged {
                 file: info.display(),
-                offset: scan.reader.position(),
-                detail,
+                offset: search.records.position(),
+                detail: detail_of(fault),
             },
         })?;
-        Ok(scan.cut)
+        Ok(search.cut)
+    }
+}
+
+/// The stream offset that the checksum line at the end of a base of commands gives.
+fn offset_at_end(file: &dyn File, len: u64) -> io::Result<Option<u64>> {
+    let mut end = [0; ANNOTATION_MAX];
+    let read = read_full(file, len.saturating_sub(ANNOTATION_MAX as u64), &mut end)?;
+    let text = end.get(..read).unwrap_or_default().strip_suffix(b"\n");
+    let line = text.and_then(|text| text.rsplit(|&byte| byte == b'\n').next());
+    Ok(match line.map(Annotation::parse) {
+        Some(Annotation::Checksum { offset, .. }) => Some(offset),
+        _ => None,
+    })
+}
+
+fn detail_of(fault: Fault) -> String {
+    match fault {
+        Fault::Format(detail) => detail,
+        Fault::Checksum { from } => format!("bad checksum of the bytes from offset {from} on"),
+        Fault::Offset { expected, found } => {
+            format!("stream offset {found} where {expected} was expected")
+        }
     }
 }
 
@@ -436,124 +467,61 @@ struct Cut {
     has_records: bool,
 }
 
-enum ScanError {
-    Io(io::Error),
-    Damaged(String),
-}
-
-impl From<io::Error> for ScanError {
-    fn from(error: io::Error) -> Self {
-        Self::Io(error)
-    }
-}
-
-struct Scan {
-    reader: Reader,
-    parser: RequestParser,
-    limits: Limits,
-    /// End and offset before the transaction that has begun.
-    before_multi: Option<(u64, Option<u64>)>,
+/// Looks for the place where an increment is to be cut.
+struct CutSearch {
+    records: RecordReader,
+    /// Whether the stream offset at the start of the file is known.
+    is_offset_known: bool,
+    /// Nothing of the stream has been read.
+    is_head: bool,
     cut: Cut,
 }
 
-impl Scan {
-    fn run(&mut self, limit: Limit) -> Result<(), ScanError> {
-        let mut spans = Vec::new();
+impl CutSearch {
+    fn run(&mut self, limit: Limit) -> Result<(), ReadError> {
         loop {
-            if self.before_multi.is_none() {
-                self.cut.end = self.reader.position();
-            }
-            let more = match self.reader.available().first() {
-                None => Some(1),
-                Some(b'#') => self.annotation(limit)?,
-                Some(_) => {
-                    spans.clear();
-                    self.record(limit, &mut spans)?
+            let before = self.records.whole();
+            let reached = match self.records.next()? {
+                Item::Line(Annotation::Time(time)) => {
+                    let is_late = matches!(limit, Limit::Moment(Moment::Time(most)) if time > most);
+                    if !is_late {
+                        self.cut.time = Some(time);
+                    }
+                    is_late || limit == Limit::Head
+                }
+                Item::Line(annotation) => {
+                    self.is_head &= !matches!(annotation, Annotation::Skip { .. });
+                    let state = self.records.grammar.state();
+                    if state.is_offset_known && self.is_head {
+                        self.cut.first_offset.get_or_insert(state.offset);
+                    }
+                    false
+                }
+                Item::Record(record) => {
+                    self.cut.has_records = true;
+                    self.is_head &= record.is_local;
+                    false
+                }
+                Item::End { .. } => {
+                    // A torn end is left out.
+                    self.end_at(self.records.whole());
+                    return Ok(());
                 }
             };
-            if self.cut.reached {
-                return Ok(());
-            }
-            let Some(more) = more else { continue };
-            if !self.reader.fill(more)? {
-                // A torn end is left out.
-                if let Some((end, offset)) = self.before_multi.take() {
-                    (self.cut.end, self.cut.offset) = (end, offset);
-                }
+            let offset = self.records.grammar.state().offset;
+            let is_beyond = matches!(limit, Limit::Moment(Moment::Offset(most)) if offset > most);
+            if reached || is_beyond {
+                self.cut.reached = true;
+                self.end_at(before);
                 return Ok(());
             }
         }
     }
 
-    fn annotation(&mut self, limit: Limit) -> Result<Option<usize>, ScanError> {
-        let input = self.reader.available();
-        let window = input.get(..ANNOTATION_MAX).unwrap_or(input);
-        let Some(end) = window.iter().position(|&byte| byte == b'\n') else {
-            if window.len() == ANNOTATION_MAX {
-                return Err(ScanError::Damaged("annotation line too long".to_owned()));
-            }
-            return Ok(Some(1));
-        };
-        let line = window.get(..end).unwrap_or_default();
-        if let Some(time) = time_of(line) {
-            match limit {
-                Limit::Moment(Moment::Time(most)) if time > most => self.cut.reached = true,
-                _ => self.cut.time = Some(time),
-            }
-            self.cut.reached |= limit == Limit::Head;
-        }
-        if let Annotation::Checksum { offset, .. } = Annotation::parse(line) {
-            if self.cut.first_offset.is_none() && !self.cut.has_records {
-                self.cut.first_offset = Some(offset);
-            }
-            // The head of a file may repeat a SELECT that is not counted.
-            self.cut.offset = Some(offset);
-        }
-        if !self.cut.reached {
-            self.reader.consume(end + 1);
-        }
-        Ok(None)
-    }
-
-    fn record(
-        &mut self,
-        limit: Limit,
-        spans: &mut Vec<resp::Span>,
-    ) -> Result<Option<usize>, ScanError> {
-        let input = self.reader.available();
-        let consumed = match self.parser.parse(input, &self.limits, spans) {
-            Ok(Progress::Request { consumed, .. }) => consumed,
-            Ok(Progress::NeedMore { hint }) => return Ok(Some(hint.max(1))),
-            Ok(Progress::Empty { .. } | Progress::Inline { .. }) => {
-                return Err(ScanError::Damaged("a record without a command".to_owned()));
-            }
-            Err(error) => return Err(ScanError::Damaged(error.to_string())),
-        };
-        let name = Args::new(input, spans).arg(0);
-        let (begins, ends) = (
-            name.eq_ignore_ascii_case(b"multi"),
-            name.eq_ignore_ascii_case(b"exec"),
-        );
-        if begins {
-            self.before_multi = Some((self.reader.position(), self.cut.offset));
-        }
-        let offset = self.cut.offset.map(|offset| offset + consumed as u64);
-        if let (Limit::Moment(Moment::Offset(most)), Some(offset)) = (limit, offset)
-            && offset > most
-        {
-            if let Some((end, before)) = self.before_multi.take() {
-                (self.cut.end, self.cut.offset) = (end, before);
-            }
-            self.cut.reached = true;
-            return Ok(None);
-        }
-        if ends {
-            self.before_multi = None;
-        }
-        self.cut.offset = offset;
-        self.cut.has_records = true;
-        self.reader.consume(consumed);
-        Ok(None)
+    fn end_at(&mut self, (end, state): (u64, State)) {
+        self.cut.end = end;
+        let is_known = self.is_offset_known || state.is_offset_known;
+        self.cut.offset = is_known.then_some(state.offset);
     }
 }
 

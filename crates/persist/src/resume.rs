@@ -8,6 +8,7 @@ use crate::manifest::{BaseForm, FileInfo, Manifest};
 use crate::options::LogOptions;
 use crate::preamble::LOG_OFFSET_AUX;
 use crate::rdb::{FileWriter, SaveOptions, Version};
+use crate::replication::Mark;
 use crate::storage::{OpenMode, append_all, read_full};
 use crate::writer::Writer;
 use std::io;
@@ -24,7 +25,6 @@ impl Writer {
         loaded: &mut Loaded,
         options: &LogOptions,
     ) -> io::Result<Self> {
-        let checksums = options.checksums;
         let dropped = manifest.incr.split_off(loaded.increments);
         manifest.history.extend(dropped);
         let open_end = manifest
@@ -44,8 +44,8 @@ impl Writer {
                 (open_last(&directory, last, tail)?, others_len)
             }
             _ => {
-                let (fresh, base_len) =
-                    add_increment(&directory, &mut manifest, report.offset, options)?;
+                let place = report.place();
+                let (fresh, base_len) = add_increment(&directory, &mut manifest, place, options)?;
                 (fresh, report.bytes + base_len)
             }
         };
@@ -56,7 +56,11 @@ impl Writer {
         }
         directory.tidy(&mut manifest);
         Ok(Self::with_file(
-            directory, manifest, fresh, others_len, checksums,
+            directory,
+            manifest,
+            fresh,
+            others_len,
+            (report.place(), options.checksums),
         ))
     }
 }
@@ -166,7 +170,7 @@ fn empty_rdb(offset: u64) -> io::Result<Vec<u8>> {
 fn add_increment(
     directory: &Directory,
     manifest: &mut Manifest,
-    offset: u64,
+    place: Mark,
     options: &LogOptions,
 ) -> io::Result<(Fresh, u64)> {
     let mut base_len = 0;
@@ -179,14 +183,14 @@ fn add_increment(
         let base = manifest.rebase(&directory.filename, form, None);
         let mut file = Fresh::create(directory, &directory.path_of(&base))?;
         if form == BaseForm::Rdb {
-            file.append(&empty_rdb(offset)?)?;
+            file.append(&empty_rdb(place.offset)?)?;
         }
         file.file.sync_data()?;
         base_len = file.len;
         log::info!("Creating AOF base file {} on server start", base.display());
     }
     let path = directory.path_of(&next);
-    let fresh = increment::create(directory, &path, None, offset, options.checksums)?;
+    let fresh = increment::create(directory, &path, &place, options.checksums)?;
     log::info!("Creating AOF incr file {} on server start", next.display());
     manifest.incr.push(next);
     Ok((fresh, base_len))

@@ -4,6 +4,7 @@
 use crate::chunk::{Buffer, Chunk};
 use crate::directory::{Directory, Retention};
 use crate::options::{FsyncPolicy, LogOptions};
+use crate::replication::Mark;
 use crate::status::{Cause, LogError, Status, Trouble};
 use crate::storage::{Storage, errno_text};
 use crate::sync::lock;
@@ -38,13 +39,20 @@ pub(crate) struct Shared {
     pub(crate) wake: Mutex<Wake>,
     pub(crate) woken: Condvar,
 
+    /// Positions.
     pub(crate) appended: AtomicU64,
     pub(crate) written: AtomicU64,
     pub(crate) synced: AtomicU64,
+    /// The stream offsets of `appended` and `synced`.
+    pub(crate) stream_end: AtomicU64,
+    pub(crate) stream_synced: AtomicU64,
     /// Bytes in the buffer and in the writer's unwritten chunk.
     pub(crate) pending: AtomicUsize,
     pub(crate) unsynced: AtomicUsize,
+    /// The append-only file is on.
     pub(crate) enabled: AtomicBool,
+    /// The replication stream has readers.
+    pub(crate) streams: AtomicBool,
     pub(crate) policy: AtomicU8,
     pub(crate) timestamps: AtomicBool,
     /// Whether `report.trouble` is there.
@@ -64,7 +72,7 @@ pub(crate) struct Report {
     pub(crate) sync_started: Option<(Instant, u64)>,
     pub(crate) delayed_fsync: u64,
     pub(crate) fsyncs: u64,
-    /// Records up to this stream offset are lost, when the trouble says that a base is needed.
+    /// Records up to this position are lost, when the trouble says that a base is needed.
     pub(crate) lost_to: u64,
     pub(crate) base_size: u64,
     /// When the base that is being written was begun.
@@ -133,13 +141,13 @@ impl Shared {
 
     fn write_chunk(&self, writer: &mut Writer, mut chunk: Chunk, close: bool) -> io::Result<()> {
         if chunk.fresh {
-            if let Err(error) = switch_now(writer, chunk.start) {
+            if let Err(error) = switch_now(writer, &chunk.before) {
                 writer.unwritten.push_front(chunk);
                 return Err(error);
             }
             chunk.fresh = false;
         }
-        let (bytes, end) = (chunk.bytes.len(), chunk.end);
+        let (bytes, end) = (chunk.bytes.len(), chunk.after.position);
         let policy = self.policy();
         let keep = if policy == FsyncPolicy::No {
             0
@@ -168,8 +176,8 @@ impl Shared {
     /// new base. Called with the buffer locked.
     pub(crate) fn overflow(&self, buffer: &mut Buffer) {
         let dropped = buffer.chunk.bytes.len();
-        let offset = buffer.chunk.end;
-        buffer.restart(offset, false);
+        let place = buffer.chunk.after;
+        buffer.restart(place, false);
         self.pending.fetch_sub(dropped, Ordering::Relaxed);
         let mut report = lock(&self.report);
         let mut trouble = report.trouble.clone().unwrap_or_else(|| {
@@ -179,7 +187,7 @@ impl Shared {
             )
         });
         trouble.needs_base = true;
-        report.lost_to = offset;
+        report.lost_to = place.position;
         log::error!("AOF: {dropped} bytes that could not be written were dropped: {trouble}");
         report.trouble = Some(trouble);
         self.broken.store(true, Ordering::Release);
@@ -239,25 +247,18 @@ impl Shared {
     }
 
     pub(crate) fn mend(&self, writer: &mut Writer) -> Result<(), (Cause, io::Error)> {
-        // Nothing is written while the log is broken, so both offsets stand still here.
-        let (synced, written) = (
-            self.synced.load(Ordering::Acquire),
-            self.written.load(Ordering::Acquire),
-        );
         if writer.needs_roll() {
-            writer
-                .roll(synced, written)
-                .map_err(|error| (Cause::Fsync, error))?;
+            writer.roll().map_err(|error| (Cause::Fsync, error))?;
         }
         let settled = writer
             .commit_again()
             .map_err(|error| (Cause::Manifest, error))?;
-        if let Some(offset) = settled {
-            self.synced.fetch_max(offset, Ordering::AcqRel);
+        if let Some(place) = settled {
+            self.note_synced(&place);
             lock(&self.report).waits_for_base = false;
         }
         if writer.all_synced() {
-            self.synced.fetch_max(written, Ordering::AcqRel);
+            self.note_synced(&writer.place());
             lock(&self.report).last_fsync_error = None;
         }
         self.write_all(writer, false)
@@ -291,9 +292,9 @@ impl Shared {
             if self.broken.load(Ordering::Acquire) {
                 return Err(self.broken_error());
             }
-            writer.sync_target(self.written.load(Ordering::Acquire))
+            writer.sync_target()
         };
-        lock(&self.report).sync_started = Some((Instant::now(), target.offset));
+        lock(&self.report).sync_started = Some((Instant::now(), target.place.position));
         let result = target.file.sync_data();
         let mut slot = lock(&self.writer);
         self.sync_ended(result.as_ref().err());
@@ -310,7 +311,7 @@ impl Shared {
             return Err(self.break_down(Cause::Fsync, &error, !kept));
         }
         if writer.note_synced(&target) {
-            self.synced.fetch_max(target.offset, Ordering::AcqRel);
+            self.note_synced(&target.place);
         }
         self.publish_sizes(writer);
         Ok(!target.is_last)
@@ -344,11 +345,10 @@ impl Shared {
         let _turn = lock(&self.sync_turn);
         let mut slot = lock(&self.writer);
         let mut buffer = lock(&self.buffer);
-        let offset = buffer.chunk.end;
-        buffer.restart(offset, false);
+        let place = buffer.chunk.after;
+        buffer.restart(place, false);
         self.enabled.store(false, Ordering::Release);
-        self.written.store(offset, Ordering::Release);
-        self.synced.store(offset, Ordering::Release);
+        self.skip_all(&place);
         self.pending.store(0, Ordering::Relaxed);
         self.unsynced.store(0, Ordering::Relaxed);
         self.current_size.store(0, Ordering::Relaxed);
@@ -363,17 +363,39 @@ impl Shared {
         report.waits_for_base = false;
     }
 
-    /// Starts appending behind this offset, with fresh files. What stands before is durable, or does not
-    /// count.
-    pub(crate) fn begin(&self, writer: &Writer, offset: u64) {
+    /// Starts appending behind this place, with fresh files. What stands before is durable, or does
+    /// not count.
+    pub(crate) fn begin(&self, writer: &Writer, place: Mark) {
         let mut buffer = lock(&self.buffer);
-        buffer.restart(offset, true);
+        buffer.restart(place, true);
         self.pending.store(0, Ordering::Relaxed);
-        self.appended.store(offset, Ordering::Release);
-        self.written.store(offset, Ordering::Release);
-        self.synced.store(offset, Ordering::Release);
+        self.appended.store(place.position, Ordering::Release);
+        self.stream_end.store(place.offset, Ordering::Release);
+        self.skip_all(&place);
         self.publish_sizes(writer);
         self.enabled.store(true, Ordering::Release);
+    }
+
+    /// Everything up to this place counts as written and synced: nothing of it is to be.
+    pub(crate) fn skip_all(&self, place: &Mark) {
+        self.written.store(place.position, Ordering::Release);
+        self.synced.store(place.position, Ordering::Release);
+        self.stream_synced.store(place.offset, Ordering::Release);
+    }
+
+    /// Position and offset up to which everything is durable. Called with the writer locked.
+    pub(crate) fn synced_place(&self) -> Mark {
+        Mark {
+            position: self.synced.load(Ordering::Acquire),
+            offset: self.stream_synced.load(Ordering::Acquire),
+            ..Mark::default()
+        }
+    }
+
+    /// Everything up to this place is durable. Called with the writer locked.
+    pub(crate) fn note_synced(&self, place: &Mark) {
+        self.stream_synced.fetch_max(place.offset, Ordering::AcqRel);
+        self.synced.fetch_max(place.position, Ordering::AcqRel);
     }
 
     pub(crate) fn service(&self, now_ms: u64) -> u64 {
@@ -512,17 +534,17 @@ impl Shared {
 }
 
 /// Goes on in a fresh increment although the disk has to be waited for.
-pub(crate) fn switch_now(writer: &mut Writer, offset: u64) -> io::Result<()> {
+pub(crate) fn switch_now(writer: &mut Writer, place: &Mark) -> io::Result<()> {
     if let Some(preparing) = writer.prepare() {
         let (manifest, prepared) = preparing.run()?;
         writer.take_prepared(manifest, prepared);
     }
-    writer.switch(offset)
+    writer.switch(place)
 }
 
-/// Whether a sync that started then, at that written offset, holds others up.
-fn is_delayed((started, offset): (Instant, u64), written: u64) -> bool {
-    written > offset && started.elapsed() >= DELAYED_FSYNC
+/// Whether a sync that started then, at that written position, holds others up.
+fn is_delayed((started, position): (Instant, u64), written: u64) -> bool {
+    written > position && started.elapsed() >= DELAYED_FSYNC
 }
 
 pub(crate) fn policy_code(policy: FsyncPolicy) -> u8 {

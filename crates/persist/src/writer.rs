@@ -14,6 +14,7 @@ use crate::chunk::{Chunk, Unsynced, recycle};
 use crate::directory::{CommitError, Directory};
 use crate::increment::{self, Fresh};
 use crate::manifest::{FileInfo, Manifest};
+use crate::replication::Mark;
 use crate::storage::{File, append_all, errno_text};
 use std::collections::VecDeque;
 use std::io;
@@ -41,8 +42,8 @@ pub(crate) struct Writer {
     /// Chunks that could not be written, in order. What came after them waits in the buffer.
     pub(crate) unwritten: VecDeque<Chunk>,
     pub(crate) spare: Vec<u8>,
-    /// Database selected at `len`.
-    db: Option<u32>,
+    /// The place at `len`.
+    place: Mark,
     pub(crate) unsynced: Unsynced,
     /// Length of the file when it was last synced: what stands before is durable.
     pub(crate) synced_len: u64,
@@ -67,8 +68,8 @@ pub(crate) struct Writer {
 pub(crate) struct Settled {
     /// Length of the file.
     pub(crate) len: u64,
-    /// Stream offset.
-    pub(crate) offset: u64,
+    /// The place there.
+    pub(crate) place: Mark,
 }
 
 /// Numbers files, also those of another writer.
@@ -80,8 +81,8 @@ fn next_file_id() -> u64 {
 
 /// A base that is being written, as the log sees it.
 pub(crate) struct Rewrite {
-    /// Stream offset its data stands at.
-    pub(crate) offset: u64,
+    /// Position its data stands at.
+    pub(crate) position: u64,
     /// Sequence number of the increment that begins there. `None` while the log is broken, or waits for
     /// its first base: there is none that the manifest names.
     pub(crate) first: Option<u64>,
@@ -105,16 +106,16 @@ struct Closing {
     seq: u64,
     len: u64,
     synced_len: u64,
-    /// Stream offset at its end.
-    offset: u64,
+    /// The place at its end.
+    place: Mark,
 }
 
-/// What a sync is for: it makes this length of a file durable, and the stream up to this offset.
+/// What a sync is for: it makes this length of a file durable, and the log up to this place.
 pub(crate) struct SyncTarget {
     pub(crate) file: Arc<dyn File>,
     id: u64,
     len: u64,
-    pub(crate) offset: u64,
+    pub(crate) place: Mark,
     /// It is the file that grows, and nothing before it waits.
     pub(crate) is_last: bool,
 }
@@ -125,7 +126,7 @@ impl Writer {
         manifest: Manifest,
         fresh: Fresh,
         others_len: u64,
-        checksums: bool,
+        (place, checksums): (Mark, bool),
     ) -> Self {
         Self {
             directory,
@@ -137,7 +138,7 @@ impl Writer {
             checksums,
             unwritten: VecDeque::new(),
             spare: Vec::new(),
-            db: None,
+            place,
             unsynced: Unsynced::default(),
             synced_len: fresh.len,
             file: fresh.file,
@@ -159,7 +160,6 @@ impl Writer {
         self.len = fresh.len;
         self.synced_len = fresh.len;
         self.checksum = fresh.checksum;
-        self.db = None;
         (self.torn, self.sync_failed) = (false, false);
     }
 
@@ -172,7 +172,7 @@ impl Writer {
         checksum.update(&chunk.bytes);
         let covered = checksum.covered();
         if self.checksums && (covered >= CHECKSUM_EVERY || (close && covered > 0)) {
-            let line = checksum.line(chunk.end);
+            let line = checksum.line(chunk.after.offset);
             debug_assert!(line.len() < ANNOTATION_MAX);
             chunk.bytes.extend_from_slice(line.as_bytes());
             checksum = Checksum::new();
@@ -184,7 +184,7 @@ impl Writer {
             Ok(()) => {
                 self.len += total;
                 self.checksum = checksum;
-                self.db = chunk.db_after;
+                self.place = chunk.after;
                 self.spare = if body == 0 {
                     recycle(chunk.bytes)
                 } else {
@@ -236,6 +236,11 @@ impl Writer {
         Some((manifest, self.len))
     }
 
+    /// The place behind what is written.
+    pub(crate) fn place(&self) -> Mark {
+        self.place
+    }
+
     /// Whether bytes stand in the file that no checksum line covers.
     pub(crate) fn wants_closing(&self) -> bool {
         self.checksums && self.checksum.covered() > 0
@@ -272,9 +277,9 @@ impl Writer {
         self.prepared = Some(prepared);
     }
 
-    /// Goes on in the prepared increment, at this stream offset. Nothing is synced. After an error the
-    /// old one goes on.
-    pub(crate) fn switch(&mut self, offset: u64) -> io::Result<()> {
+    /// Goes on in the prepared increment, at this place. Nothing is synced. After an error the old one
+    /// goes on.
+    pub(crate) fn switch(&mut self, place: &Mark) -> io::Result<()> {
         let [.., old, info] = self.manifest.incr.as_slice() else {
             return Err(io::ErrorKind::NotFound.into());
         };
@@ -292,7 +297,12 @@ impl Writer {
             len: 0,
             checksum: Checksum::new(),
         };
-        if let Err(error) = fresh.head(None, offset, self.checksums) {
+        // One line: of a head of several, some could be left whole while the old increment goes on.
+        let head = match self.checksums {
+            true => fresh.close_checksum(place.offset),
+            false => Ok(()),
+        };
+        if let Err(error) = head {
             // A loader cuts half a head; the next attempt empties the file.
             prepared.ready = false;
             return Err(error);
@@ -305,16 +315,17 @@ impl Writer {
                 seq: old_seq,
                 len: self.len,
                 synced_len: self.synced_len,
-                offset,
+                place: *place,
             });
         }
         self.others_len += self.len;
         self.unsynced.seal();
         self.take_file(fresh);
+        self.place = place.at_file_start();
         // The head is not synced.
         self.synced_len = 0;
         if let Some(rewrite) = &mut self.rewrite
-            && rewrite.offset == offset
+            && rewrite.position == place.position
             && rewrite.first.is_none()
         {
             (rewrite.first, rewrite.before_len) = (Some(seq), self.others_len);
@@ -348,14 +359,14 @@ impl Writer {
 
     // ---- syncs
 
-    /// The oldest file with bytes that wait for a sync; `written` is the stream offset at `len`.
-    pub(crate) fn sync_target(&mut self, written: u64) -> SyncTarget {
+    /// The oldest file with bytes that wait for a sync.
+    pub(crate) fn sync_target(&mut self) -> SyncTarget {
         if let Some(first) = self.closing.first() {
             return SyncTarget {
                 file: first.file.clone(),
                 id: first.id,
                 len: first.len,
-                offset: first.offset,
+                place: first.place,
                 is_last: false,
             };
         }
@@ -364,7 +375,7 @@ impl Writer {
             file: self.file.clone(),
             id: self.file_id,
             len: self.len,
-            offset: written,
+            place: self.place,
             is_last: true,
         }
     }
@@ -379,7 +390,7 @@ impl Writer {
         } else {
             return false;
         }
-        self.unsynced.release(done.offset);
+        self.unsynced.release(done.place.position);
         true
     }
 
@@ -390,7 +401,7 @@ impl Writer {
         self.note_failed_sync();
     }
 
-    /// Up to which stream offset records may be lost by a failed sync of what is not kept; `written` when
+    /// Up to which position records may be lost by a failed sync of what is not kept; `written` when
     /// the log waits for a base.
     pub(crate) fn lost_to(&self, written: u64) -> u64 {
         match self.waiting {
@@ -410,13 +421,10 @@ impl Writer {
         self.sync_failed
     }
 
-    /// After a failed sync: writes what may be lost, from stream offset `synced` to `written`, again
-    /// into a new increment, and says in the manifest that the old one counts only up to its last
-    /// good sync. Everything up to `written` is durable then, unless `manifest_pending`.
-    pub(crate) fn roll(&mut self, synced: u64, written: u64) -> io::Result<()> {
-        // A base that is in force, though not surely so, has what was not synced before it.
-        let settled = self.manifest_pending.map_or(0, |settled| settled.offset);
-        let synced = synced.max(settled);
+    /// After a failed sync: writes what may be lost, which is all that is kept, again into a new
+    /// increment, and says in the manifest that the old one counts only up to its last good sync.
+    /// Everything written is durable then, unless `manifest_pending`.
+    pub(crate) fn roll(&mut self) -> io::Result<()> {
         let mut next = self.manifest.clone();
         if self.prepared.is_some() {
             next.history.extend(next.incr.pop());
@@ -433,12 +441,7 @@ impl Writer {
             (last.length, last.unsynced) = (Some(first_len), false);
         }
         next.incr.push(info.clone());
-        let db = self
-            .unsynced
-            .segments()
-            .next()
-            .map_or(self.db, |first| first.db_before);
-        let made = self.copy_unsynced(&info, db, synced, written);
+        let made = self.copy_unsynced(&info);
         let fresh = made.and_then(|made| match self.directory.commit(&next) {
             Ok(()) => Ok((made, false)),
             Err(CommitError::NotDurable(_)) => Ok((made, true)),
@@ -454,17 +457,9 @@ impl Writer {
         let name = info.display();
         log::warn!("AOF goes on in {name} with everything since the last good fsync");
         self.rolled(next, first_len);
-        let db = self.db;
         self.take_file(fresh);
-        self.db = db;
-        let len = self.len;
-        self.settle(
-            Settled {
-                len,
-                offset: written,
-            },
-            pending,
-        );
+        let (len, place) = (self.len, self.place);
+        self.settle(Settled { len, place }, pending);
         self.tidy();
         Ok(())
     }
@@ -491,7 +486,7 @@ impl Writer {
             return;
         }
         self.synced_len = self.synced_len.max(settled.len);
-        self.unsynced.release(settled.offset);
+        self.unsynced.release(settled.place.position);
         if !self.sync_failed && std::mem::take(&mut self.suspect) {
             self.directory.clear_suspect();
         }
@@ -513,27 +508,23 @@ impl Writer {
     }
 
     /// A new increment with all unsynced chunks, synced.
-    fn copy_unsynced(
-        &self,
-        info: &FileInfo,
-        db: Option<u32>,
-        synced: u64,
-        written: u64,
-    ) -> io::Result<Fresh> {
+    fn copy_unsynced(&self, info: &FileInfo) -> io::Result<Fresh> {
         let path = self.directory.path_of(info);
-        let mut fresh = increment::create(&self.directory, &path, db, synced, self.checksums)?;
+        let first = self.unsynced.segments().next();
+        let place = first.map_or(self.place, |first| first.before);
+        let mut fresh = increment::create(&self.directory, &path, &place, self.checksums)?;
         for chunk in self.unsynced.segments() {
             fresh.append(&chunk.bytes)?;
         }
         if self.checksums && fresh.checksum.covered() > 0 {
-            fresh.close_checksum(written)?;
+            fresh.close_checksum(self.place.offset)?;
         }
         fresh.file.sync_data()?;
         Ok(fresh)
     }
 
-    /// Makes the manifest in force durable; returns the stream offset that is durable with it.
-    pub(crate) fn commit_again(&mut self) -> io::Result<Option<u64>> {
+    /// Makes the manifest in force durable; returns the place up to which the log is durable with it.
+    pub(crate) fn commit_again(&mut self) -> io::Result<Option<Mark>> {
         let Some(settled) = self.manifest_pending else {
             return Ok(None);
         };
@@ -542,23 +533,23 @@ impl Writer {
             .map_err(CommitError::into_io)?;
         self.settle(settled, false);
         self.tidy();
-        Ok(Some(settled.offset))
+        Ok(Some(settled.place))
     }
 
     // ---- a new base
 
-    /// The base is in force: increments before this one, and what is kept of them up to this stream
-    /// offset, do not matter any more.
-    pub(crate) fn rebased(&mut self, next: Manifest, first: u64, offset: u64) {
+    /// The base is in force: increments before this one, and what is kept of them up to this
+    /// position, do not matter any more.
+    pub(crate) fn rebased(&mut self, next: Manifest, first: u64, position: u64) {
         self.manifest = next;
-        self.unsynced.release(offset);
+        self.unsynced.release(position);
         self.closing.retain(|closing| closing.seq >= first);
     }
 
-    /// Leaves everything up to this stream offset behind, written or not: a base has it.
-    pub(crate) fn leave_all(&mut self, fresh: Fresh, offset: u64) {
+    /// Leaves everything up to this place behind, written or not: a base has it.
+    pub(crate) fn leave_all(&mut self, fresh: Fresh, place: &Mark) {
         self.closing.clear();
-        let is_in_base = |chunk: &mut Chunk| chunk.start < offset;
+        let is_in_base = |chunk: &mut Chunk| chunk.before.position < place.position;
         while self.unwritten.pop_front_if(is_in_base).is_some() {}
         if let Some(first) = self.unwritten.front_mut() {
             first.fresh = false;
@@ -566,6 +557,7 @@ impl Writer {
         self.unsynced.release(u64::MAX);
         self.prepared = None;
         self.take_file(fresh);
+        self.place = place.at_file_start();
     }
 }
 

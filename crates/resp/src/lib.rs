@@ -13,6 +13,7 @@ mod output;
 mod parser;
 mod quote;
 mod reply;
+pub mod request;
 mod split;
 
 pub use args::{Args, ArgsIter, OwnedArgs, Span};

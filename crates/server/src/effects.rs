@@ -3,7 +3,7 @@
 //! Effects are collected while a command (or a whole transaction) runs under its locks and go to the
 //! log in one piece before the locks are released, so the order of the log is the order of the locks.
 
-use resp::Args;
+use resp::{Args, request};
 
 /// One command to replay: a range of `Effects::bytes`, and the database it ran in.
 #[derive(Clone, Copy)]
@@ -89,8 +89,9 @@ impl Effects {
         if !self.enabled {
             return;
         }
-        let start = self.begin(argv.len());
-        argv.for_each(|arg| self.bulk(arg));
+        let start = self.bytes.len();
+        request::begin(&mut self.bytes, argv.len());
+        argv.for_each(|arg| request::bulk(&mut self.bytes, arg));
         self.end(db, start);
     }
 
@@ -99,10 +100,8 @@ impl Effects {
         if !self.enabled {
             return;
         }
-        let start = self.begin(argv.len());
-        for arg in argv {
-            self.bulk(arg);
-        }
+        let start = self.bytes.len();
+        request::encode(&mut self.bytes, argv);
         self.end(db, start);
     }
 
@@ -111,9 +110,10 @@ impl Effects {
         if !self.enabled {
             return;
         }
-        let start = self.begin(args.len());
+        let start = self.bytes.len();
+        request::begin(&mut self.bytes, args.len());
         for arg in args.iter() {
-            self.bulk(arg);
+            request::bulk(&mut self.bytes, arg);
         }
         self.end(db, start);
     }
@@ -131,37 +131,23 @@ impl Effects {
 
     fn wrap_transaction(&mut self, first_db: u32) {
         let mut block = Vec::with_capacity(self.bytes.len() + 64);
-        block.extend_from_slice(b"*1\r\n$5\r\nMULTI\r\n");
+        request::encode(&mut block, &[b"MULTI"]);
         let mut db = first_db;
         for op in &self.ops {
             if op.db != db {
                 db = op.db;
-                select(&mut block, db);
+                request::encode_select(&mut block, db);
             }
             if let Some(bytes) = self.bytes.get(op.start..op.end) {
                 block.extend_from_slice(bytes);
             }
         }
         if db != first_db {
-            select(&mut block, first_db);
+            request::encode_select(&mut block, first_db);
         }
-        block.extend_from_slice(b"*1\r\n$4\r\nEXEC\r\n");
+        request::encode(&mut block, &[b"EXEC"]);
         self.bytes = block;
         self.ops.clear();
-    }
-
-    fn begin(&mut self, argc: usize) -> usize {
-        let start = self.bytes.len();
-        self.bytes.push(b'*');
-        number(&mut self.bytes, argc);
-        start
-    }
-
-    fn bulk(&mut self, arg: &[u8]) {
-        self.bytes.push(b'$');
-        number(&mut self.bytes, arg.len());
-        self.bytes.extend_from_slice(arg);
-        self.bytes.extend_from_slice(b"\r\n");
     }
 
     fn end(&mut self, db: u32, start: usize) {
@@ -171,20 +157,6 @@ impl Effects {
             end: self.bytes.len(),
         });
     }
-}
-
-fn number(out: &mut Vec<u8>, n: usize) {
-    out.extend_from_slice(itoa::Buffer::new().format(n).as_bytes());
-    out.extend_from_slice(b"\r\n");
-}
-
-fn select(out: &mut Vec<u8>, db: u32) {
-    let mut digits = itoa::Buffer::new();
-    let digits = digits.format(db).as_bytes();
-    out.extend_from_slice(b"*2\r\n$6\r\nSELECT\r\n$");
-    number(out, digits.len());
-    out.extend_from_slice(digits);
-    out.extend_from_slice(b"\r\n");
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use std::ops::ControlFlow;
 
 use keyspace::{EntryRef, StringRef, ValueRef};
 use resp::number::{F64_BYTES_MAX, format_f64};
+use resp::request::{write as write_command, write_begin, write_bulk};
 use values::{DIGITS, Element, Hash, List, Set, SortedSet};
 
 /// Elements written in one command, as in Redis's files: whoever loads them holds one command at a time.
@@ -35,12 +36,6 @@ pub(crate) fn write_entry(entry: &EntryRef<'_>, out: &mut dyn Write) -> io::Resu
             write_command(out, &[b"PEXPIREAT", key, deadline.as_bytes()])
         }
     }
-}
-
-/// Writes one command.
-pub(crate) fn write_command(out: &mut dyn Write, argv: &[&[u8]]) -> io::Result<()> {
-    begin(out, argv.len())?;
-    argv.iter().try_for_each(|arg| bulk(out, arg))
 }
 
 fn write_string(
@@ -94,7 +89,7 @@ fn write_sorted_set(key: &[u8], set: &SortedSet, out: &mut dyn Write) -> io::Res
     let mut batch = Batches::new(b"ZADD", key, set.len(), 2);
     for (member, score) in set.iter() {
         batch.next(out)?;
-        bulk(out, format_f64(score, &mut [0; F64_BYTES_MAX]))?;
+        write_bulk(out, format_f64(score, &mut [0; F64_BYTES_MAX]))?;
         write_element(out, member)?;
     }
     if set.volatile_len() == 0 {
@@ -132,12 +127,12 @@ fn write_deadlines(
     for group in elements.chunk_by(|a, b| a.0 == b.0) {
         for chunk in group.chunks(ELEMENTS_PER_COMMAND) {
             let deadline = chunk.first().map_or(0, |(deadline, _)| *deadline);
-            begin(out, 5 + chunk.len())?;
-            bulk(out, word)?;
-            bulk(out, key)?;
-            bulk(out, deadline.to_string().as_bytes())?;
-            bulk(out, token)?;
-            bulk(out, chunk.len().to_string().as_bytes())?;
+            write_begin(out, 5 + chunk.len())?;
+            write_bulk(out, word)?;
+            write_bulk(out, key)?;
+            write_bulk(out, deadline.to_string().as_bytes())?;
+            write_bulk(out, token)?;
+            write_bulk(out, chunk.len().to_string().as_bytes())?;
             chunk
                 .iter()
                 .try_for_each(|(_, it)| write_element(out, *it))?;
@@ -173,9 +168,9 @@ impl<'a> Batches<'a> {
     fn next(&mut self, out: &mut dyn Write) -> io::Result<()> {
         if self.room == 0 {
             self.room = self.left.min(ELEMENTS_PER_COMMAND);
-            begin(out, 2 + self.room * self.width)?;
-            bulk(out, self.word)?;
-            bulk(out, self.key)?;
+            write_begin(out, 2 + self.room * self.width)?;
+            write_bulk(out, self.word)?;
+            write_bulk(out, self.key)?;
         }
         self.room = self.room.saturating_sub(1);
         self.left = self.left.saturating_sub(1);
@@ -184,24 +179,7 @@ impl<'a> Batches<'a> {
 }
 
 fn write_element(out: &mut dyn Write, element: Element<'_>) -> io::Result<()> {
-    bulk(out, element.as_bytes(&mut { DIGITS }))
-}
-
-fn begin(out: &mut dyn Write, argc: usize) -> io::Result<()> {
-    header(out, b'*', argc)
-}
-
-fn bulk(out: &mut dyn Write, arg: &[u8]) -> io::Result<()> {
-    header(out, b'$', arg.len())?;
-    out.write_all(arg)?;
-    out.write_all(b"\r\n")
-}
-
-fn header(out: &mut dyn Write, sign: u8, number: usize) -> io::Result<()> {
-    let mut digits = itoa::Buffer::new();
-    out.write_all(&[sign])?;
-    out.write_all(digits.format(number).as_bytes())?;
-    out.write_all(b"\r\n")
+    write_bulk(out, element.as_bytes(&mut { DIGITS }))
 }
 
 #[cfg(test)]

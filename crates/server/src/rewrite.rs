@@ -17,12 +17,12 @@ use persist::{BaseForm, BaseJob};
 use crate::config::P;
 use crate::error::CommandError;
 use crate::forms::save_options;
-use crate::image::write_command;
 use crate::net::mailbox::Message;
 use crate::process::os_text;
 use crate::server::Server;
 use crate::shard_tables::Locked;
 use crate::snapshot::{self, Form, Job, Output, Purpose, SnapshotError, Walk, begin_file};
+use resp::request::write as write_command;
 
 /// So many failures in a row are tried again at once; after them the tries become rare.
 const FAILURES_MAX: u64 = 3;

@@ -2,9 +2,10 @@
 
 use super::Stop;
 use super::rdb::check_preamble;
-use crate::annotation::{Annotation, Checksum, time_of};
+use crate::annotation::Annotation;
 use crate::manifest::{FileInfo, Manifest};
 use crate::preamble::{SIGNATURES, Source};
+use crate::records::{Fault, Grammar, State};
 use crate::storage::{File, OpenMode, Storage, errno_text, read_full};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::Path;
@@ -12,6 +13,8 @@ use std::sync::Arc;
 
 /// Longest line of an annotation or of a length that is read at once.
 const LINE_MAX: usize = 1024;
+/// Bytes of an argument that the grammar sees: a name or a database number, with its line end.
+const START_BYTES: usize = 16;
 /// Longest line of a length, with its end.
 const LENGTH_MAX: usize = 127;
 
@@ -318,33 +321,30 @@ fn subject<'a>(info: &FileInfo, path: &'a Path, last: bool, preamble: bool) -> S
     }
 }
 
-/// Goes over the records of a file.
+/// Goes over the records of a file, naming the byte that is wrong.
 struct Scan {
     input: BufReader<Source>,
     position: u64,
-    /// End of the last whole record outside of a transaction.
+    /// End of what is whole.
     good: u64,
     line: u64,
-    checksum: Checksum,
-    /// Start of what `checksum` covers.
-    checked_from: u64,
+    grammar: Grammar,
     /// Where the part began that is read now.
     part: u64,
-    in_transaction: bool,
     error: Option<String>,
 }
 
 impl Scan {
     fn new(file: Arc<dyn File>, start: u64, len: u64) -> Self {
+        let mut grammar = Grammar::new(State::default(), true);
+        grammar.preamble(start, &State::default());
         Self {
             input: BufReader::new(Source::from(file, start, len)),
             position: start,
             good: start,
             line: 1,
-            checksum: Checksum::new(),
-            checked_from: start,
+            grammar,
             part: start,
-            in_transaction: false,
             error: None,
         }
     }
@@ -353,13 +353,9 @@ impl Scan {
     /// `to_timestamp`.
     fn run(&mut self, subject: &Subject<'_>, to: Option<u64>) -> io::Result<Option<u64>> {
         loop {
-            if !self.in_transaction {
-                self.good = self.position;
-            }
+            self.good = self.grammar.whole(self.position).0;
             let Some(&first) = self.input.fill_buf()?.first() else {
-                if self.in_transaction {
-                    self.fail("Reached EOF before reading EXEC for MULTI");
-                }
+                self.fail_in_unit();
                 return Ok(None);
             };
             match first {
@@ -370,9 +366,8 @@ impl Scan {
                 },
                 b'*' if self.record(subject)? => {}
                 b'*' => {
-                    let at_end = self.input.fill_buf()?.is_empty();
-                    if at_end && self.in_transaction && self.error.is_none() {
-                        self.fail("Reached EOF before reading EXEC for MULTI");
+                    if self.input.fill_buf()?.is_empty() && self.error.is_none() {
+                        self.fail_in_unit();
                     }
                     return Ok(None);
                 }
@@ -381,6 +376,15 @@ impl Scan {
                     return Ok(None);
                 }
             }
+        }
+    }
+
+    /// The file has ended: an error inside a transaction, and behind a LOCAL line.
+    fn fail_in_unit(&mut self) {
+        if self.grammar.is_in_transaction() {
+            self.fail("Reached EOF before reading EXEC for MULTI");
+        } else if self.grammar.is_in_unit() {
+            self.fail("Reached EOF behind #LOCAL:");
         }
     }
 
@@ -402,36 +406,43 @@ impl Scan {
 
     fn annotation(&mut self, to: Option<u64>) -> io::Result<Seen> {
         let line = self.line(LINE_MAX)?;
-        let Some(text) = line.strip_suffix(b"\n") else {
+        if line.last() != Some(&b'\n') {
             self.fail("Expected \\r\\n at the end of an annotation");
             return Ok(Seen::Bad);
-        };
-        if let (Some(time), Some(to)) = (time_of(text), to)
-            && time > to
-        {
-            return Ok(Seen::Newer(self.part));
         }
-        match Annotation::parse(text) {
-            Annotation::Other => self.checksum.update(&line),
-            Annotation::Checksum { crc, .. } if crc == self.checksum.value() => {
-                self.checksum = Checksum::new();
-                self.checked_from = self.position;
+        match self.grammar.annotation(&line, self.part) {
+            Ok(Annotation::Time(time)) if to.is_some_and(|to| time > to) => {
+                Ok(Seen::Newer(self.good))
             }
-            Annotation::Checksum { .. } | Annotation::Damaged => {
-                // What stands before the line is not what was written, from the previous one on.
-                self.fail("Bad checksum");
-                self.good = self.checked_from;
-                return Ok(Seen::Bad);
+            Ok(_) => Ok(Seen::Good),
+            Err(fault) => {
+                self.fault(fault);
+                Ok(Seen::Bad)
             }
         }
-        Ok(Seen::Good)
     }
 
-    /// Reads a record. False when it is not whole.
+    fn fault(&mut self, fault: Fault) -> bool {
+        match fault {
+            Fault::Format(text) => self.fail(&text),
+            Fault::Checksum { from } => {
+                // The damage is anywhere in the range of the checksum.
+                self.good = from;
+                self.fail("Bad checksum")
+            }
+            Fault::Offset { expected, found } => self.fail(&format!(
+                "Expected stream offset {expected}, got {found}: records are missing or repeated"
+            )),
+        }
+    }
+
+    /// Reads a record. False when it is not whole, or must not stand here.
     fn record(&mut self, subject: &Subject<'_>) -> io::Result<bool> {
+        let start = self.position;
         let Some(count) = self.length(b'*')? else {
             return Ok(false);
         };
+        let mut head = Vec::new();
         for index in 0..count {
             let Some(len) = self.length(b'$')? else {
                 return Ok(false);
@@ -445,11 +456,26 @@ impl Scan {
             let Some(start) = self.string(len)? else {
                 return Ok(false);
             };
-            if index == 0 && !self.transaction(&start, subject) {
-                return Ok(false);
+            if index < 2 {
+                head.push(start);
             }
         }
-        Ok(true)
+        Ok(self.take(&head, start, subject))
+    }
+
+    /// Takes a record, of which the first arguments are told, through the grammar.
+    fn take(&mut self, head: &[Vec<u8>], start: u64, subject: &Subject<'_>) -> bool {
+        let name = head.first().map_or(&b""[..], Vec::as_slice);
+        let argument = head.get(1).map(Vec::as_slice);
+        match self.grammar.record(name, argument, (start, self.position)) {
+            Ok(_) => true,
+            Err(Fault::Format(_)) if self.grammar.is_misplaced(name) => {
+                let (name, path) = (name.to_ascii_uppercase(), subject.path.display());
+                let name = String::from_utf8_lossy(&name);
+                self.fail(&format!("Unexpected {name} in AOF {path}"))
+            }
+            Err(fault) => self.fault(fault),
+        }
     }
 
     /// Reads `len` bytes with the line end; returns the first of them.
@@ -468,10 +494,8 @@ impl Scan {
                 return Ok(None);
             }
             let part = &chunk[..take];
-            self.checksum.update(part);
-            if start.len() < 8 {
-                start.extend(part.iter().take(8 - start.len()));
-            }
+            self.grammar.cover(part);
+            start.extend(part.iter().take(START_BYTES - start.len()));
             for &byte in part.iter().skip(part.len().saturating_sub(2)) {
                 tail = [tail[1], byte];
             }
@@ -486,22 +510,6 @@ impl Scan {
         self.line += 1;
         start.truncate(usize::try_from(len - 2).unwrap_or(usize::MAX));
         Ok(Some(start))
-    }
-
-    fn transaction(&mut self, name: &[u8], subject: &Subject<'_>) -> bool {
-        let path = subject.path.display();
-        if name.eq_ignore_ascii_case(b"multi") {
-            if self.in_transaction {
-                return self.fail(&format!("Unexpected MULTI in AOF {path}"));
-            }
-            self.in_transaction = true;
-        } else if name.eq_ignore_ascii_case(b"exec") {
-            if !self.in_transaction {
-                return self.fail(&format!("Unexpected EXEC in AOF {path}"));
-            }
-            self.in_transaction = false;
-        }
-        true
     }
 
     /// Reads the line with a number that follows `prefix`.
@@ -525,7 +533,7 @@ impl Scan {
             self.fail(&no_line_end(end));
             return Ok(None);
         }
-        self.checksum.update(&line);
+        self.grammar.cover(&line);
         self.line += 1;
         let number = std::str::from_utf8(number).ok();
         let is_negative = rest.first() == Some(&b'-');

@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::unwrap_used,
+    clippy::panic,
     reason = "a test fails by panicking, also in what its cases share"
 )]
 
@@ -11,4 +12,5 @@ mod faults;
 mod files;
 mod history;
 mod loading;
+mod scopes;
 mod support;

@@ -10,7 +10,9 @@ use std::io::{self, Write};
 use values::stream::{Consumer, ConsumerId, Entry, Group, ID_TEXT, Idempotence, Pending};
 use values::{Stream, StreamId};
 
-use super::{ELEMENTS_PER_COMMAND, begin, bulk, write_command, write_element};
+use resp::request::{write as write_command, write_begin, write_bulk};
+
+use super::{ELEMENTS_PER_COMMAND, write_element};
 
 /// Writes the commands that make a stream.
 pub(super) fn write(key: &[u8], stream: &Stream, out: &mut dyn Write) -> io::Result<()> {
@@ -99,10 +101,10 @@ fn gone_but_pending(stream: &Stream) -> BTreeSet<StreamId> {
 }
 
 fn write_entry(key: &[u8], entry: Entry<'_>, out: &mut dyn Write) -> io::Result<()> {
-    begin(out, 3 + entry.fields.len() * 2)?;
-    bulk(out, b"XADD")?;
-    bulk(out, key)?;
-    bulk(out, entry.id.text(&mut { ID_TEXT }))?;
+    write_begin(out, 3 + entry.fields.len() * 2)?;
+    write_bulk(out, b"XADD")?;
+    write_bulk(out, key)?;
+    write_bulk(out, entry.id.text(&mut { ID_TEXT }))?;
     for (name, value) in entry.fields {
         write_element(out, name)?;
         write_element(out, value)?;
@@ -133,12 +135,12 @@ fn remove(
     }
     let inside: Vec<StreamId> = gone.range(first..).copied().collect();
     for chunk in inside.chunks(ELEMENTS_PER_COMMAND) {
-        begin(out, 2 + chunk.len())?;
-        bulk(out, b"XDEL")?;
-        bulk(out, key)?;
+        write_begin(out, 2 + chunk.len())?;
+        write_bulk(out, b"XDEL")?;
+        write_bulk(out, key)?;
         chunk
             .iter()
-            .try_for_each(|id| bulk(out, id.text(&mut { ID_TEXT })))?;
+            .try_for_each(|id| write_bulk(out, id.text(&mut { ID_TEXT })))?;
     }
     Ok(())
 }

@@ -8,7 +8,7 @@
 use std::io;
 use std::time::Duration;
 
-use resp::Args;
+use resp::{Args, request};
 
 use super::delete::delete_key;
 use crate::command::*;
@@ -239,7 +239,7 @@ fn pack<'a>(
         let ttl = ttl.to_string();
         let restore: [&[u8]; 5] = [b"RESTORE", key.bytes, ttl.as_bytes(), &payload, b"REPLACE"];
         let used = if plan.replace { 5 } else { 4 };
-        put_command(restore.get(..used).unwrap_or_default(), &mut shipment.bytes);
+        request::encode(&mut shipment.bytes, restore.get(..used).unwrap_or_default());
         shipment.keys.push(key);
     }
     Ok((!shipment.keys.is_empty()).then_some(shipment))
@@ -303,11 +303,11 @@ fn exchange<'a>(
         let auth: Vec<&[u8]> = std::iter::once(&b"AUTH"[..])
             .chain(plan.login.iter().copied())
             .collect();
-        put_command(&auth, &mut greeting);
+        request::encode(&mut greeting, &auth);
         greetings += 1;
     }
     if connection.db != Some(plan.db) {
-        put_command(&[b"SELECT", plan.db.to_string().as_bytes()], &mut greeting);
+        request::encode(&mut greeting, &[b"SELECT", plan.db.to_string().as_bytes()]);
         greetings += 1;
     }
     connection
@@ -352,19 +352,4 @@ fn refused(line: &[u8]) -> Option<CommandError> {
     let mut error = b"ERR Target instance replied with error: ".to_vec();
     error.extend_from_slice(text);
     Some(CommandError::Bytes(error))
-}
-
-fn put_command(args: &[&[u8]], out: &mut Vec<u8>) {
-    let mut digits = itoa::Buffer::new();
-    let mut put_len = |mark: u8, len: usize, out: &mut Vec<u8>| {
-        out.push(mark);
-        out.extend_from_slice(digits.format(len).as_bytes());
-        out.extend_from_slice(b"\r\n");
-    };
-    put_len(b'*', args.len(), out);
-    for arg in args {
-        put_len(b'$', arg.len(), out);
-        out.extend_from_slice(arg);
-        out.extend_from_slice(b"\r\n");
-    }
 }
