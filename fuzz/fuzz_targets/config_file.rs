@@ -5,7 +5,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use resp::split_args;
-use server::config::{Config, Sources};
+use engine::config::{Config, Sources};
 
 /// Directives that open files or look at directories, which a fuzzer must not choose.
 const TOUCH_FILES: &[&str] = &["include", "dir", "logfile"];

@@ -14,6 +14,14 @@
 //! Times are absolute unix milliseconds. The crate reads no clock and draws no random numbers:
 //! callers pass both.
 
+#![cfg_attr(
+    test,
+    allow(
+        clippy::duplicate_mod,
+        reason = "the model of the locks compiles their files again"
+    )
+)]
+
 mod db;
 mod entry;
 pub mod eviction;

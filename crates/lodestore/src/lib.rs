@@ -9,7 +9,7 @@
 
 use std::net::TcpListener;
 
-pub use server::config::LoadError;
+pub use engine::config::LoadError;
 pub use server::start::{Instance, StartError};
 
 /// Why an embedded server did not start.
@@ -44,7 +44,7 @@ impl Embedded {
         let text = port.to_string();
         let mut all = vec![("bind", "127.0.0.1"), ("port", text.as_str())];
         all.extend_from_slice(options);
-        let config = server::config::Config::with_options(&all)?;
+        let config = engine::config::Config::with_options(&all)?;
         let instance = Instance::start(config)?;
         Ok(Self { instance, port })
     }

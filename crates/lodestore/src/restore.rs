@@ -8,8 +8,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use engine::config::{Config, P};
 use persist::{Disk, LogOptions, Moment, Storage, restore_to};
-use server::config::{Config, P};
 
 const OPTION: &str = "--restore-to";
 

@@ -10,11 +10,11 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use persist::Storage;
 use persist::check::check_rdb;
 
-use crate::config::P;
-use crate::error::CommandError;
 use crate::process::os_text;
 use crate::server::Server;
 use crate::snapshot;
+use engine::config::P;
+use engine::error::CommandError;
 
 /// What a server knows of its backups.
 #[derive(Debug)]
@@ -100,24 +100,24 @@ pub fn start(server: &Server, name: String) -> Result<(), CommandError> {
 }
 
 fn target(server: &Server, name: &str) -> PathBuf {
-    let parent = server.config.text(P::BackupDir);
-    server.config.dir().join(parent).join(name)
+    let parent = server.engine.config.text(P::BackupDir);
+    server.engine.config.dir().join(parent).join(name)
 }
 
 fn run(server: &Arc<Server>, name: &str) {
-    let began_ns = server.clock.monotonic_ns();
+    let began_ns = server.engine.clock.monotonic_ns();
     let target = target(server, name);
-    let result = match server.log.is_enabled() {
+    let result = match server.engine.log.is_enabled() {
         true => copy_log(server, &target),
         false => copy_data(server, &target),
     };
     let state = &server.backups;
-    let seconds = server.clock.monotonic_ns().saturating_sub(began_ns) / 1_000_000_000;
+    let seconds = server.engine.clock.monotonic_ns().saturating_sub(began_ns) / 1_000_000_000;
     state.last_seconds.store(seconds as i64, Ordering::Relaxed);
     state.failed.store(result.is_err(), Ordering::Relaxed);
     match result {
         Ok(what) => {
-            let now_s = (server.now_ms() / 1000) as i64;
+            let now_s = (server.engine.now_ms() / 1000) as i64;
             state.last_s.store(now_s, Ordering::Relaxed);
             let path = target.display();
             log::info!(
@@ -130,7 +130,7 @@ fn run(server: &Arc<Server>, name: &str) {
 }
 
 fn copy_log(server: &Server, target: &Path) -> Result<String, String> {
-    let backup = server.log.backup(target);
+    let backup = server.engine.log.backup(target);
     let backup = backup.map_err(|error| error.to_string())?;
     Ok(format!(
         "{} files ({} of them links), {} bytes, up to log offset {}",
@@ -149,7 +149,7 @@ fn copy_data(server: &Arc<Server>, target: &Path) -> Result<String, String> {
         at(dir, storage.make_dir(dir))?;
     }
     snapshot::copy(server, partial.clone())?;
-    let name = server.config.text(P::DbFileName);
+    let name = server.engine.config.text(P::DbFileName);
     check(storage, &partial.join(&name))?;
     at(target, storage.rename(&partial, target))?;
     at(parent, storage.sync_dir(parent))?;

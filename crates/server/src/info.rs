@@ -13,10 +13,10 @@ use std::sync::{Mutex, PoisonError};
 
 use keyspace::DatabaseStats;
 
-use crate::context::Data;
 use crate::server::Server;
-use crate::shard_tables::Shard;
-use crate::stats::Totals;
+use engine::context::Data;
+use engine::shard_tables::Shard;
+use engine::stats::Totals;
 
 use memory::MemoryReport;
 pub use metrics::InstantMetrics;
@@ -164,7 +164,7 @@ impl DatabaseTotals {
 impl KeyspaceTotals {
     /// Adds up the shards, one after the other: not a consistent cut while others write.
     pub fn gather(data: &mut Data<'_, '_>) -> Self {
-        let count = data.server.keyspace.databases();
+        let count = data.engine.keyspace.databases();
         let now_ms = data.now_ms;
         let mut totals = Self {
             databases: vec![DatabaseTotals::default(); count as usize],
@@ -198,7 +198,7 @@ struct Facts<'a> {
 }
 
 /// The text of INFO with the sections that `names` select.
-pub fn render(data: &mut Data<'_, '_>, names: &[&[u8]]) -> String {
+pub fn render(server: &Server, data: &mut Data<'_, '_>, names: &[&[u8]]) -> String {
     let sections = selected(names);
     let needs_keyspace = |section: &Section| {
         matches!(
@@ -214,12 +214,12 @@ pub fn render(data: &mut Data<'_, '_>, names: &[&[u8]]) -> String {
     // Before the text, which is not to be part of the memory it tells about.
     let memory = sections
         .contains(&Section::Memory)
-        .then(|| MemoryReport::gather(data.server, &keyspace));
+        .then(|| MemoryReport::gather(server, &keyspace));
     let facts = Facts {
         memory,
-        server: data.server,
+        server,
         now_ms: data.now_ms,
-        totals: data.server.totals(),
+        totals: server.engine.totals(),
         keyspace,
     };
     let mut text = String::with_capacity(8192);

@@ -10,13 +10,13 @@
 mod batch;
 mod crew;
 mod intake;
+pub mod reload;
 mod replay;
 mod report;
 mod survey;
 
 use std::io;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use persist::LogOptions;
 use persist::present::{self, Source};
@@ -26,94 +26,11 @@ pub use batch::Present;
 pub use intake::{Figures, Intake, Rules, load_options};
 pub use replay::Replay;
 
-use crate::config::P;
 use crate::server::Server;
-use crate::shard_tables::Locked;
 use crate::start::StartError;
+use engine::config::P;
+use engine::shard_tables::Locked;
 use survey::Decision;
-
-/// How far loading is, and what the last loading brought.
-#[derive(Debug, Default)]
-pub struct Loading {
-    active: AtomicBool,
-    /// Unix milliseconds of the start.
-    started_ms: AtomicU64,
-    total_bytes: AtomicU64,
-    loaded_bytes: AtomicU64,
-    /// What the file says its data took in memory, in bytes.
-    used_memory: AtomicU64,
-    keys_loaded: AtomicU64,
-    keys_expired: AtomicU64,
-}
-
-impl Loading {
-    /// Loading begins.
-    pub fn begin(&self, now_ms: u64) {
-        self.started_ms.store(now_ms, Ordering::Relaxed);
-        for number in [
-            &self.total_bytes,
-            &self.loaded_bytes,
-            &self.used_memory,
-            &self.keys_loaded,
-            &self.keys_expired,
-        ] {
-            number.store(0, Ordering::Relaxed);
-        }
-        self.active.store(true, Ordering::Release);
-    }
-
-    /// Loading is over.
-    pub fn end(&self) {
-        self.active.store(false, Ordering::Release);
-    }
-
-    /// True while data is loaded.
-    #[inline]
-    pub fn is_active(&self) -> bool {
-        self.active.load(Ordering::Relaxed)
-    }
-
-    /// How many bytes there are to load.
-    pub fn set_total(&self, bytes: u64) {
-        self.total_bytes.store(bytes, Ordering::Relaxed);
-    }
-
-    /// How many bytes are loaded.
-    pub fn progress(&self, bytes: u64) {
-        self.loaded_bytes.store(bytes, Ordering::Relaxed);
-    }
-
-    /// Start (Unix milliseconds), bytes loaded, bytes in all.
-    pub fn figures(&self) -> (u64, u64, u64) {
-        (
-            self.started_ms.load(Ordering::Relaxed),
-            self.loaded_bytes.load(Ordering::Relaxed),
-            self.total_bytes.load(Ordering::Relaxed),
-        )
-    }
-
-    /// What the file says its data took in memory, in bytes.
-    pub fn used_memory(&self) -> u64 {
-        self.used_memory.load(Ordering::Relaxed)
-    }
-
-    fn note_used_memory(&self, bytes: u64) {
-        self.used_memory.store(bytes, Ordering::Relaxed);
-    }
-
-    /// Keys loaded and keys left out as expired, by the last loading.
-    pub fn keys(&self) -> (u64, u64) {
-        (
-            self.keys_loaded.load(Ordering::Relaxed),
-            self.keys_expired.load(Ordering::Relaxed),
-        )
-    }
-
-    fn note_keys(&self, figures: &Figures) {
-        self.keys_loaded.store(figures.loaded, Ordering::Relaxed);
-        self.keys_expired.store(figures.expired, Ordering::Relaxed);
-    }
-}
 
 /// Loads what there is to load, and opens the log when there is to be one. Nothing serves commands on data before
 /// this is over; after an error it never does.
@@ -121,10 +38,10 @@ impl Loading {
 /// # Errors
 /// What is there cannot be loaded. It has been logged as Redis logs it, as far as the error does not say it.
 pub fn load_all(server: &Server, log: &LogOptions) -> Result<(), StartError> {
-    server.loading.begin(server.now_ms());
-    let began_ns = server.clock.monotonic_ns();
-    let seconds = || server.clock.monotonic_ns().saturating_sub(began_ns) as f64 / 1e9;
-    let snapshot = server.config.path(P::DbFileName);
+    server.engine.loading.begin(server.engine.now_ms());
+    let began_ns = server.engine.clock.monotonic_ns();
+    let seconds = || server.engine.clock.monotonic_ns().saturating_sub(began_ns) as f64 / 1e9;
+    let snapshot = server.engine.config.path(P::DbFileName);
     match survey::decide(server, log) {
         Decision::Nothing => {}
         Decision::Log => {
@@ -141,14 +58,14 @@ pub fn load_all(server: &Server, log: &LogOptions) -> Result<(), StartError> {
         }
     }
     crate::snapshot::note_loaded(server);
-    server.loading.end();
+    server.engine.loading.end();
     Ok(())
 }
 
 /// Loads the log of the data directory and opens it for appending. Returns the number of its files.
 fn load_log(server: &Server) -> Result<usize, StartError> {
     let mut replay = Replay::new(server, None);
-    let report = server.log.load(&mut replay)?;
+    let report = server.engine.log.load(&mut replay)?;
     replay.finish().map_err(StartError::Data)?;
     keyspace::memory::publish();
     if let Some(truncated) = &report.truncated {
@@ -212,7 +129,7 @@ pub fn load_snapshot(
     rules: Rules,
 ) -> Result<Figures, SnapshotError> {
     let mut source = Source::open(path)?;
-    server.loading.set_total(source.len);
+    server.engine.loading.set_total(source.len);
     let mut intake = Intake::new(server, held, rules);
     let loaded = rdb::load(&mut source, &load_options(server), &mut intake)?;
     let finished = intake.finish();
@@ -221,6 +138,9 @@ pub fn load_snapshot(
         offset: loaded.bytes,
         place: None,
     })?;
-    server.loading.note_keys(&figures);
+    server
+        .engine
+        .loading
+        .note_keys(figures.loaded, figures.expired);
     Ok(figures)
 }

@@ -26,8 +26,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use log::{Level, LevelFilter, Log, Metadata as RecordMetadata, Record};
 
-use crate::config::{Choice, Config, LogFormat, LogLevel, LogTimestamp, P};
 use crate::process::sys;
+use engine::config::{Choice, Config, LogFormat, LogLevel, LogTimestamp, P};
 
 /// The longest line, in bytes: what POSIX guarantees a pipe to take at once on Linux (PIPE_BUF).
 pub const LINE_BYTES_MAX: usize = 4096;

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-use crate::config::{Config, OomScoreAdj, OomScores, P, Supervised};
+use engine::config::{Config, OomScoreAdj, OomScores, P, Supervised};
 
 pub(crate) mod sys;
 

@@ -14,14 +14,14 @@ use std::time::Duration;
 use persist::rdb::{SaveOptions, Version};
 use persist::{BaseForm, BaseJob};
 
-use crate::config::P;
-use crate::error::CommandError;
-use crate::forms::save_options;
 use crate::net::mailbox::Message;
 use crate::process::os_text;
 use crate::server::Server;
-use crate::shard_tables::Locked;
 use crate::snapshot::{self, Form, Job, Output, Purpose, SnapshotError, Walk, begin_file};
+use engine::config::P;
+use engine::error::CommandError;
+use engine::rdb_options::save_options;
+use engine::shard_tables::Locked;
 use resp::request::write as write_command;
 
 /// So many failures in a row are tried again at once; after them the tries become rare.
@@ -59,7 +59,9 @@ pub fn request(server: &Server, in_transaction: bool) -> Result<&'static str, Co
     }
     let job = match in_transaction {
         true => None,
-        false => server.snapshots.claim(Purpose::Rewrite, server.now_ms()),
+        false => server
+            .snapshots
+            .claim(Purpose::Rewrite, server.engine.now_ms()),
     };
     let Some(job) = job else {
         state.scheduled.store(true, Ordering::Relaxed);
@@ -68,7 +70,7 @@ pub fn request(server: &Server, in_transaction: bool) -> Result<&'static str, Co
         log::info!("Background append only file rewriting scheduled.");
         return Ok("Background append only file rewriting scheduled");
     };
-    match launch(server, job, server.log.is_enabled()) {
+    match launch(server, job, server.engine.log.is_enabled()) {
         Ok(_) => Ok("Background append only file rewriting started"),
         Err(_) => Err(CommandError::line(
             "ERR Can't execute an AOF background rewriting. Please check the server logs for more information.",
@@ -79,12 +81,12 @@ pub fn request(server: &Server, in_transaction: bool) -> Result<&'static str, Co
 /// The timers' part: rewrites that are scheduled, that the size of the log asks for, or that have to mend it.
 pub fn tick(server: &Server, now_ms: u64) {
     expire_history(server, now_ms);
-    let is_over = server.shutdown.is_requested() || server.is_half_changed();
-    if is_over || server.loading.is_active() || server.snapshots.is_busy() {
+    let is_over = server.shutdown.is_requested() || server.engine.is_half_changed();
+    if is_over || server.engine.loading.is_active() || server.snapshots.is_busy() {
         return;
     }
     let state = &server.rewrites;
-    let enable = server.config.bool(P::AppendOnly);
+    let enable = server.engine.config.bool(P::AppendOnly);
     let is_scheduled = state.scheduled.load(Ordering::Relaxed);
     if !is_scheduled && !has_grown(server) || is_limited(server, now_ms / 1000) {
         return;
@@ -101,25 +103,28 @@ pub fn tick(server: &Server, now_ms: u64) {
 fn expire_history(server: &Server, now_ms: u64) {
     let minute = now_ms / 60_000;
     let state = &server.rewrites;
-    if server.config.int(P::AofHistorySeconds) == 0
+    if server.engine.config.int(P::AofHistorySeconds) == 0
         || state.expired_min.swap(minute, Ordering::Relaxed) == minute
     {
         return;
     }
     if let Some(server) = server.me.upgrade() {
         let job = Arc::clone(&server);
-        server.lazy.run(move || job.log.expire_history());
+        server
+            .engine
+            .lazy
+            .run(move || job.engine.log.expire_history());
     }
 }
 
 /// Whether the log has grown enough since its base was written.
 fn has_grown(server: &Server) -> bool {
-    let config = &server.config;
+    let config = &server.engine.config;
     let percentage = config.int(P::AutoAofRewritePercentage).max(0) as u64;
-    if percentage == 0 || !server.log.is_enabled() {
+    if percentage == 0 || !server.engine.log.is_enabled() {
         return false;
     }
-    let status = server.log.status();
+    let status = server.engine.log.status();
     let least = config.int(P::AutoAofRewriteMinSize).max(0) as u64;
     if status.waits_for_base || status.current_size <= least {
         return false;
@@ -164,11 +169,13 @@ fn is_limited(server: &Server, now_s: u64) -> bool {
 /// A log that has lost records (the disk was away for longer than memory could bridge) can only be mended
 /// by a base with the data as it is.
 pub fn mend(server: &Server) {
-    let trouble = server.log.trouble();
+    let trouble = server.engine.log.trouble();
     if !trouble.is_some_and(|trouble| trouble.needs_base) || server.shutdown.is_requested() {
         return;
     }
-    if let Some(job) = server.snapshots.claim(Purpose::Rewrite, server.now_ms())
+    if let Some(job) = server
+        .snapshots
+        .claim(Purpose::Rewrite, server.engine.now_ms())
         && let Err(reason) = launch(server, job, true)
     {
         log::debug!("The log waits for a new base: {reason}");
@@ -184,7 +191,7 @@ pub fn switch(server: &Server, on: bool) -> Result<(), String> {
     let state = &server.rewrites;
     if !on {
         state.scheduled.store(false, Ordering::Relaxed);
-        if !server.log.is_enabled() {
+        if !server.engine.log.is_enabled() {
             return Ok(());
         }
         if cancel(server) {
@@ -192,16 +199,19 @@ pub fn switch(server: &Server, on: bool) -> Result<(), String> {
             let pid = server.identity.pid;
             log::info!("Killing running AOF rewrite child: {pid}");
         }
-        let _locked = server.keyspace.lock_all();
-        server.log.disable();
+        let _locked = server.engine.keyspace.lock_all();
+        server.engine.log.disable();
         // Who waits for the log to be durable waits in vain now.
         server.broadcast(|| Message::Synced);
         return Ok(());
     }
-    if server.log.is_enabled() {
+    if server.engine.log.is_enabled() {
         return Ok(());
     }
-    let Some(job) = server.snapshots.claim(Purpose::Rewrite, server.now_ms()) else {
+    let Some(job) = server
+        .snapshots
+        .claim(Purpose::Rewrite, server.engine.now_ms())
+    else {
         state.scheduled.store(true, Ordering::Relaxed);
         if cancel(server) {
             log::info!(
@@ -252,7 +262,7 @@ struct Wish {
 
 impl Wish {
     fn new(server: &Server, enable: bool) -> Self {
-        let rdb = server.config.bool(P::AofUseRdbPreamble);
+        let rdb = server.engine.config.bool(P::AofUseRdbPreamble);
         Self { enable, rdb }
     }
 }
@@ -291,7 +301,7 @@ pub fn new_base(server: &Server) -> Result<(), String> {
     let server = server.me.upgrade().ok_or("the server is shutting down")?;
     let job = server
         .snapshots
-        .claim(Purpose::Rewrite, server.now_ms())
+        .claim(Purpose::Rewrite, server.engine.now_ms())
         .ok_or("another snapshot is under way")?;
     run(&server, job, Wish::new(&server, true), None)
 }
@@ -323,7 +333,7 @@ fn run(
             log::warn!("Background AOF rewrite terminated with error: {reason}");
         }
     }
-    if result.is_err() && server.log.status().waits_for_base {
+    if result.is_err() && server.engine.log.status().waits_for_base {
         // Only another base can bring the log into force.
         state.scheduled.store(true, Ordering::Relaxed);
     }
@@ -336,7 +346,7 @@ fn begin(
     job: &Arc<Job>,
     wish: Wish,
 ) -> Result<(BaseJob, Walk, Form), String> {
-    let log = &server.log;
+    let log = &server.engine.log;
     log.prepare_base().map_err(|error| error.to_string())?;
     let begun = begin_prepared(server, job, wish);
     if begun.is_err() {
@@ -350,8 +360,8 @@ fn begin_prepared(
     job: &Arc<Job>,
     wish: Wish,
 ) -> Result<(BaseJob, Walk, Form), String> {
-    let log = &server.log;
-    let mut locked = server.keyspace.lock_all();
+    let log = &server.engine.log;
+    let mut locked = server.engine.keyspace.lock_all();
     if job.is_cancelled() {
         return Err(SnapshotError::Cancelled.to_string());
     }
@@ -372,8 +382,8 @@ fn begin_prepared(
 /// say everything that commands can.
 fn form(server: &Server, locked: &Locked<'_>, wanted: bool) -> Form {
     let deadlines = snapshot::has_field_deadlines(locked);
-    let options = save_options(&server.config, deadlines);
-    let has_functions = !server.lock_functions().is_empty();
+    let options = save_options(&server.engine.config, deadlines);
+    let has_functions = !server.engine.lock_functions().is_empty();
     let fits = !deadlines || options.version >= Version::V12;
     if has_functions || wanted && fits {
         Form::Rdb(options)
@@ -389,7 +399,7 @@ fn finish(server: &Arc<Server>, base: BaseJob, walk: Walk, form: Form) -> Result
     };
     let base = base.map_err(|error| error.to_string())?;
     log::info!("Background AOF rewrite terminated with success");
-    let result = server.log.commit_base(base);
+    let result = server.engine.log.commit_base(base);
     result.map_err(|error| error.to_string())
 }
 

@@ -29,19 +29,19 @@ use std::sync::Arc;
 use keyspace::EntryRef;
 use persist::rdb::{self, Access, FileWriter, NoForm, SaveOptions};
 
-use crate::evict;
 use crate::image;
-use crate::lru::AccessNow;
 use crate::process::os_text;
 use crate::server::Server;
-use crate::shard_tables::Locked;
+use engine::evict;
+use engine::lru::AccessNow;
+use engine::shard_tables::Locked;
 
 pub(crate) use file::begin_file;
 pub use file::remove_interrupted;
 pub use job::{Job, Progress, Purpose, Report, Snapshots};
 pub use save::{
-    Save, after_flush_all, background, cancel, copy, finish_stopped, note_loaded, refuses_writes,
-    save, save_before_stop, stop_running, tick,
+    Save, after_flush_all, background, cancel, copy, finish_stopped, note_loaded, save,
+    save_before_stop, stop_running, tick,
 };
 pub use walk::{Figures, Size, Walk, begin};
 
@@ -108,7 +108,7 @@ enum Uses {
 
 impl Encoder {
     fn new(server: &Server, form: Form) -> Self {
-        let policy = evict::policy(server);
+        let policy = evict::policy(&server.engine.config);
         let uses = match policy {
             policy if policy.is_lru() => Uses::Idle,
             policy if policy.is_lfu() => Uses::Frequency,
@@ -116,7 +116,7 @@ impl Encoder {
         };
         Self {
             form,
-            clock: server.lru.now(),
+            clock: server.engine.lru.now(),
             uses,
         }
     }
@@ -135,7 +135,7 @@ impl Encoder {
     }
 }
 
-/// True when a hash has fields with deadlines, for [`crate::forms::save_options`].
+/// True when a hash has fields with deadlines, for [`engine::rdb_options::save_options`].
 pub fn has_field_deadlines(locked: &Locked<'_>) -> bool {
     let databases = locked.keyspace().databases();
     let mut shards = locked.shards();

@@ -3,27 +3,26 @@
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock, Mutex};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock, Mutex, Weak};
 use std::thread::JoinHandle;
 
-use crossbeam_utils::CachePadded;
 use keyspace::{Options, SHARDS_MAX, SHARDS_MIN};
 use persist::{Disk, FsyncPolicy, Log, LogOptions};
 
-use crate::client::ClientClass;
-use crate::config::{AppendFsync, Config, P, shutdown};
-use crate::error::CommandError;
-use crate::execute::{Executor, panic_text};
 use crate::net::balance::Balance;
 use crate::net::listener::Listener;
-use crate::net::mailbox::{Mailbox, Message};
+use crate::net::mailbox::Message;
 use crate::net::worker::Worker;
 use crate::process::{self, PidFile, Supervisor};
 use crate::server::{Identity, Server, WorkerHandle};
-use crate::shard_tables::Keyspace;
-use crate::stats::WorkerStats;
-use crate::table::CommandTable;
+use engine::config::{AppendFsync, Config, P, shutdown};
+use engine::engine::{Engine, Parts};
+use engine::error::CommandError;
+use engine::execute::{Executor, panic_text};
+use engine::port::Port;
+use engine::shard_tables::Keyspace;
+use engine::table::CommandTable;
 
 /// Shards per worker: enough that two workers seldom meet on a lock.
 const SHARDS_PER_WORKER: usize = 16;
@@ -73,19 +72,19 @@ impl Instance {
         let supervisor = Supervisor::detect(config.choice(P::Supervised));
         return_memory(&config);
         let server = build(config)?;
-        let listeners = listen(&server.config)?;
+        let listeners = listen(&server.engine.config)?;
         *server.lock_listeners() = listeners;
-        if let Err(reason) = process::apply_oom_score(&server.config) {
+        if let Err(reason) = process::apply_oom_score(&server.engine.config) {
             // The server works without it.
             log::warn!("{reason}");
         }
-        crate::logging::banner(&server.config, env!("CARGO_PKG_VERSION"));
+        crate::logging::banner(&server.engine.config, env!("CARGO_PKG_VERSION"));
         log::info!("Server initialized");
         let pid_file = write_pid_file(&server);
         crate::snapshot::remove_interrupted(&server);
         watch_log(&server);
         // Before anybody can be served.
-        server.loading.begin(server.now_ms());
+        server.engine.loading.begin(server.engine.now_ms());
         let workers = spawn(&server)?;
         let mut instance = Self {
             server,
@@ -94,7 +93,7 @@ impl Instance {
             supervisor,
         };
         let server = &instance.server;
-        if let Err(error) = crate::loading::load_all(server, &log_options(&server.config)) {
+        if let Err(error) = crate::loading::load_all(server, &log_options(&server.engine.config)) {
             if server.shutdown.is_requested() {
                 return Ok(instance);
             }
@@ -102,9 +101,9 @@ impl Instance {
             instance.join();
             return Err(error);
         }
-        instance.server.log.start()?;
+        instance.server.engine.log.start()?;
         announce(&instance.server);
-        process::update_title(&instance.server.config);
+        process::update_title(&instance.server.engine.config);
         supervisor.ready();
         Ok(instance)
     }
@@ -126,10 +125,10 @@ impl Instance {
         self.supervisor.stopping();
         crate::snapshot::finish_stopped(&self.server);
         let mut exit_code = self.server.shutdown.exit_code();
-        if self.server.log.is_enabled() {
+        if self.server.engine.log.is_enabled() {
             log::info!("Calling fsync() on the AOF file.");
         }
-        if let Err(error) = self.server.log.close() {
+        if let Err(error) = self.server.engine.log.close() {
             log::error!("Closing the append only file: {error}");
             exit_code = exit_code.max(1);
         }
@@ -155,58 +154,36 @@ impl Instance {
 }
 
 fn build(config: Config) -> Result<Arc<Server>, StartError> {
-    let commands = command_table(&config)?;
     let workers = worker_count(&config);
-    let keyspace = Keyspace::new(keyspace_options(&config, workers));
-    let log = Log::new(Arc::new(Disk), log_options(&config));
     let identity = identity(&config);
-    let command_count = commands.entries().len();
+    let engine = Arc::new(Engine::new(Parts {
+        commands: command_table(&config)?,
+        keyspace: Keyspace::new(keyspace_options(&config, workers)),
+        log: Log::new(Arc::new(Disk), log_options(&config)),
+        workers,
+        config,
+    }));
+    let now_s = engine.now_ms() / 1000;
     let server = Arc::new_cyclic(|me| Server {
-        keyspace,
-        commands,
-        clients: Default::default(),
-        workers: (0..workers)
-            .map(|_| WorkerHandle {
-                mailbox: Mailbox::default(),
-                stats: CachePadded::new(WorkerStats::new(command_count)),
-            })
-            .collect(),
         listeners: Mutex::default(),
-        log,
-        clock: Default::default(),
-        lru: Default::default(),
-        pause: Default::default(),
-        lazy: Default::default(),
+        workers: (0..workers)
+            .map(|number| WorkerHandle::new(&engine, number))
+            .collect(),
+        active_workers: AtomicUsize::new(1),
         snapshots: Default::default(),
         rewrites: Default::default(),
-        key_listeners: Default::default(),
+        backups: Default::default(),
         migrations: Default::default(),
-        monitors: Default::default(),
-        commandlog: Default::default(),
-        latency: Default::default(),
-        errors: Default::default(),
         metrics: Default::default(),
         replication_id: Default::default(),
-        loading: Default::default(),
-        backups: Default::default(),
         shutdown: Default::default(),
         identity,
-        switches: Default::default(),
-        faults: Default::default(),
-        blocked_clients: AtomicU64::new(0),
-        timed_waits: AtomicU64::new(0),
-        admission_epoch: AtomicU64::new(0),
-        functions: Mutex::default(),
-        last_save_s: AtomicU64::new(0),
-        next_expiry_ms: AtomicU64::new(0),
+        last_save_s: AtomicU64::new(now_s),
         me: me.clone(),
-        config,
+        engine,
     });
-    server
-        .last_save_s
-        .store(server.now_ms() / 1000, Ordering::Relaxed);
-    server.lru.refresh(server.now_ms());
-    refresh_switches(&server);
+    let port: Weak<dyn Port> = server.me.clone();
+    server.engine.port.attach(port);
     server.metrics.note_startup_memory();
     Ok(server)
 }
@@ -369,10 +346,10 @@ fn is_unavailable(error: &io::Error) -> bool {
 }
 
 fn write_pid_file(server: &Server) -> Option<PidFile> {
-    let path: Option<PathBuf> = server.config.path(P::PidFile);
+    let path: Option<PathBuf> = server.engine.config.path(P::PidFile);
     match path {
         Some(path) => PidFile::write(&path),
-        None if server.config.bool(P::Daemonize) => {
+        None if server.engine.config.bool(P::Daemonize) => {
             PidFile::write(std::path::Path::new("/var/run/lodestore.pid"))
         }
         None => None,
@@ -382,7 +359,7 @@ fn write_pid_file(server: &Server) -> Option<PidFile> {
 /// Workers hear of each sync, because replies and WAITAOF wait for it.
 fn watch_log(server: &Arc<Server>) {
     let weak = Arc::downgrade(server);
-    server.log.on_synced(Box::new(move |_| {
+    server.engine.log.on_synced(Box::new(move |_| {
         if let Some(server) = weak.upgrade() {
             server.broadcast(|| Message::Synced);
         }
@@ -390,10 +367,10 @@ fn watch_log(server: &Arc<Server>) {
 }
 
 fn spawn(server: &Arc<Server>) -> io::Result<Vec<JoinHandle<io::Result<()>>>> {
-    let background = Arc::downgrade(server);
+    let background = Arc::downgrade(&server.engine);
     std::thread::Builder::new()
         .name("background".to_owned())
-        .spawn(move || crate::lazy::work(&background))?;
+        .spawn(move || engine::lazy_free::work(&background))?;
     // All are made before the first one runs: a worker may be sent mail from then on, and mail without a
     // waker would lie there. A failure here is a failure to start.
     let workers = (0..server.workers.len())
@@ -484,20 +461,23 @@ impl Cron {
 
     /// Called once per loop turn.
     pub fn tick(&mut self, server: &Server, exec: &mut Executor) {
-        if !self.is_first || server.switches.pause_cron.load(Ordering::Relaxed) {
+        if !self.is_first || server.engine.switches.pause_cron.load(Ordering::Relaxed) {
             return;
         }
         let now_ms = exec.now_ms;
-        if now_ms >= server.next_expiry_ms.load(Ordering::Acquire) {
-            let next = crate::expire::run(exec, server, &mut self.expire_from);
-            server.next_expiry_ms.fetch_min(next, Ordering::AcqRel);
+        if now_ms >= server.engine.next_expiry_ms.load(Ordering::Acquire) {
+            let next = engine::expire::run(exec, &server.engine, &mut self.expire_from);
+            server
+                .engine
+                .next_expiry_ms
+                .fetch_min(next, Ordering::AcqRel);
         }
         if now_ms < self.next_ms {
             return;
         }
         self.next_ms = now_ms + 100;
-        let began_ns = server.clock.monotonic_ns();
-        server.lru.refresh(now_ms);
+        let began_ns = server.engine.clock.monotonic_ns();
+        server.engine.lru.refresh(now_ms);
         crate::info::metrics::sample(server);
         self.balance.tick(server, now_ms, exec.now_ns);
         check_signals(server);
@@ -509,8 +489,8 @@ impl Cron {
             crate::rewrite::mend(server);
         }
         if let Some(worker) = server.workers.first() {
-            let nanos = server.clock.monotonic_ns().saturating_sub(began_ns);
-            worker.stats.cron_nanos.add(nanos);
+            let nanos = server.engine.clock.monotonic_ns().saturating_sub(began_ns);
+            worker.stats().cron_nanos.add(nanos);
         }
     }
 }
@@ -544,7 +524,7 @@ fn check_signals(server: &Server) {
             continue;
         }
         log::warn!("Received {name} scheduling shutdown...");
-        let bits = server.config.int(parameter);
+        let bits = server.engine.config.int(parameter);
         let options = ShutdownOptions {
             save: bits & shutdown::SAVE != 0,
             nosave: bits & shutdown::NOSAVE != 0,
@@ -587,20 +567,20 @@ pub struct ShutdownOptions {
 /// Something could not be written, and the server goes on.
 pub fn request_shutdown(server: &Server, options: ShutdownOptions) -> Result<(), CommandError> {
     log::warn!("User requested shutdown...");
-    if server.loading.is_active() {
+    if server.engine.loading.is_active() {
         log::warn!("Received shutdown signal during loading, exiting now.");
         return finish_shutdown(server);
     }
     if !crate::snapshot::stop_running(server, options.force) {
         return Err(shutdown_error());
     }
-    if let Err(error) = server.log.flush()
+    if let Err(error) = server.engine.log.flush()
         && !options.force
     {
         log::warn!("Error trying to write the append only file, can't exit: {error}");
         return Err(shutdown_error());
     }
-    let has_points = !server.config.save_points().is_empty();
+    let has_points = !server.engine.config.save_points().is_empty();
     if options.save || (has_points && !options.nosave) {
         let saved = crate::snapshot::save_before_stop(server);
         if saved.is_err() && !options.force {
@@ -627,65 +607,35 @@ fn shutdown_error() -> CommandError {
 
 // ---- parameters at run time --------------------------------------------------------------------
 
-/// Takes over what loops and hot paths keep a copy of.
-pub fn refresh_switches(server: &Server) {
-    let config = &server.config;
-    let switches = &server.switches;
-    switches
-        .max_memory
-        .store(config.int(P::Maxmemory).max(0) as u64, Ordering::Relaxed);
-    switches
-        .lazy_expire
-        .store(config.bool(P::LazyfreeLazyExpire), Ordering::Relaxed);
-    switches
-        .latency_tracking
-        .store(config.bool(P::LatencyTracking), Ordering::Relaxed);
-    switches
-        .needs_password
-        .store(!config.bytes(P::RequirePass).is_empty(), Ordering::Relaxed);
-    let replicas = config.int(P::MinReplicasToWrite) > 0 && config.int(P::MinReplicasMaxLag) > 0;
-    switches.needs_replicas.store(replicas, Ordering::Relaxed);
-    let limits = config.output_limits();
-    for class in ClientClass::ALL {
-        let hard = &switches.output_hard_limits[class as usize];
-        hard.store(limits.of(class).hard, Ordering::Relaxed);
-    }
-    let number = |id| u32::try_from(config.int(id)).unwrap_or(0);
-    server.lru.configure(
-        crate::evict::policy(server).is_lfu(),
-        number(P::LfuLogFactor),
-        number(P::LfuDecayTime),
-    );
-    server.commandlog.configure(config);
-    server.latency.configure(config);
-}
-
 /// A parameter was set at run time: whatever has to follow from it. The value is in `server.config`.
 pub fn apply_parameter(server: &Server, id: P) -> Result<(), String> {
     match id {
-        P::AppendOnly => crate::rewrite::switch(server, server.config.bool(P::AppendOnly))?,
+        P::AppendOnly => crate::rewrite::switch(server, server.engine.config.bool(P::AppendOnly))?,
         P::AofRewriteIncrementalFsync => {
-            let on = server.config.bool(P::AofRewriteIncrementalFsync);
-            server.log.set_incremental_fsync(on);
+            let on = server.engine.config.bool(P::AofRewriteIncrementalFsync);
+            server.engine.log.set_incremental_fsync(on);
         }
         P::AofDisableAutoGc => {
-            let keeps = server.config.bool(P::AofDisableAutoGc);
-            server.log.set_auto_gc(!keeps);
+            let keeps = server.engine.config.bool(P::AofDisableAutoGc);
+            server.engine.log.set_auto_gc(!keeps);
         }
         P::AofHistorySeconds => {
-            let seconds = server.config.int(P::AofHistorySeconds).max(0) as u64;
-            server.log.set_history(seconds);
+            let seconds = server.engine.config.int(P::AofHistorySeconds).max(0) as u64;
+            server.engine.log.set_history(seconds);
         }
-        P::AppendFsync => server.log.set_policy(fsync_policy(&server.config)),
+        P::AppendFsync => server
+            .engine
+            .log
+            .set_policy(fsync_policy(&server.engine.config)),
         P::AofTimestampEnabled => {
-            let on = server.config.bool(P::AofTimestampEnabled);
-            server.log.set_timestamps(on);
+            let on = server.engine.config.bool(P::AofTimestampEnabled);
+            server.engine.log.set_timestamps(on);
         }
         P::LogLevel | P::LogFormat | P::LogTimestampFormat => {
-            crate::logging::update(&server.config);
+            crate::logging::update(&server.engine.config);
         }
         P::Maxclients => {
-            let asked = server.config.int(P::Maxclients).max(1) as u64;
+            let asked = server.engine.config.int(P::Maxclients).max(1) as u64;
             if process::raise_open_files(asked)? < asked {
                 return Err(format!(
                     "The operating system is not able to handle the specified number of clients, try with {}",
@@ -696,17 +646,17 @@ pub fn apply_parameter(server: &Server, id: P) -> Result<(), String> {
         P::Port => {
             rebind(server)
                 .map_err(|_| "Unable to listen on this port. Check server logs.".to_owned())?;
-            process::update_title(&server.config);
+            process::update_title(&server.engine.config);
         }
         P::Bind => {
             rebind(server).map_err(|_| "Failed to bind to specified addresses.".to_owned())?;
-            process::update_title(&server.config);
+            process::update_title(&server.engine.config);
         }
-        P::ProcTitleTemplate => process::update_title(&server.config),
-        P::OomScoreAdj | P::OomScoreAdjValues => process::apply_oom_score(&server.config)?,
+        P::ProcTitleTemplate => process::update_title(&server.engine.config),
+        P::OomScoreAdj | P::OomScoreAdjValues => process::apply_oom_score(&server.engine.config)?,
         _ => {}
     }
-    refresh_switches(server);
+    server.engine.refresh_switches();
     Ok(())
 }
 
@@ -722,7 +672,7 @@ fn return_memory(config: &Config) {
 fn rebind(server: &Server) -> Result<(), StartError> {
     let mut listeners = server.lock_listeners();
     listeners.clear();
-    *listeners = listen(&server.config)?;
+    *listeners = listen(&server.engine.config)?;
     drop(listeners);
     if let Some(worker) = server.workers.first() {
         worker.mailbox.send(Message::Listen);

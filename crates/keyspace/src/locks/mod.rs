@@ -6,12 +6,12 @@
 //! in any order; `right.rs` describes the protocol and why it excludes deadlocks.
 
 mod held;
-#[cfg(all(test, not(miri)))]
-mod model;
 mod patience;
 mod right;
 mod sync;
 mod table;
+#[cfg(test)]
+mod tests;
 
 pub use patience::GaveUp;
 pub use right::ExtensionRight;

@@ -1,5 +1,5 @@
-//! The primitives below the shard locks. The model in [`super::model`] compiles the files that use
-//! them a second time over primitives of its own, which explore interleavings.
+//! The primitives below the shard locks. The model in `tests` compiles the files that use them a
+//! second time over primitives of its own, which explore interleavings.
 
 pub(super) use parking_lot::{Condvar, Mutex, MutexGuard};
 pub(super) use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

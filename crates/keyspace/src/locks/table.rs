@@ -76,29 +76,29 @@ impl<C: Content> LockTable<C> {
         self.cells[index].content.try_lock()
     }
 
+    /// The cell of a lock. The number of cells is a power of two, so the mask keeps every index in
+    /// range.
     #[inline]
-    fn guard<'a>(
-        &'a self,
-        index: usize,
-        lock: impl FnOnce(&'a Mutex<C>) -> Option<MutexGuard<'a, C>>,
-    ) -> Option<Guard<'a, C>> {
-        // The number of cells is a power of two, so the mask keeps every index in range.
-        let index = index & (self.cells.len() - 1);
-        let cell = &*self.cells[index];
-        let content = lock(&cell.content)?;
+    fn cell(&self, index: usize) -> &Cell<C> {
+        &self.cells[index & (self.cells.len() - 1)]
+    }
+
+    #[inline]
+    fn guard<'a>(&'a self, index: usize, content: MutexGuard<'a, C>) -> Guard<'a, C> {
         sync::hold();
-        Some(Guard {
+        Guard {
             content,
-            cell,
+            cell: self.cell(index),
             table: self,
-            index,
-        })
+            index: index & (self.cells.len() - 1),
+        }
     }
 
     /// Takes a lock when it is free. Indices wrap at the number of locks.
     #[inline]
     pub(super) fn try_lock(&self, index: usize) -> Option<Guard<'_, C>> {
-        self.guard(index, Mutex::try_lock)
+        let content = self.cell(index).content.try_lock()?;
+        Some(self.guard(index, content))
     }
 
     /// Takes one lock, by a thread that holds no other or that has the extension right.
@@ -122,13 +122,14 @@ impl<C: Content> LockTable<C> {
         patience: &mut Patience<'_>,
     ) -> Result<Guard<'_, C>, GaveUp> {
         loop {
-            let guard = if patience.is_unlimited() {
-                self.guard(index, |mutex| Some(mutex.lock()))
+            let mutex = &self.cell(index).content;
+            let content = if patience.is_unlimited() {
+                Some(mutex.lock())
             } else {
-                self.guard(index, |mutex| mutex.try_lock_for(PERIOD))
+                mutex.try_lock_for(PERIOD)
             };
-            if let Some(guard) = guard {
-                return Ok(guard);
+            if let Some(content) = content {
+                return Ok(self.guard(index, content));
             }
             patience.ask()?;
         }
@@ -145,10 +146,11 @@ impl<C: Content> LockTable<C> {
         patience: &mut Patience<'_>,
     ) -> Result<(), GaveUp> {
         for index in indices.clone() {
-            match self.try_lock(index) {
-                Some(guard) => guards.push(guard),
-                None => return self.lock_contended(indices, guards, patience),
-            }
+            let Some(content) = self.cell(index).content.try_lock() else {
+                return self.lock_contended(indices, guards, patience);
+            };
+            // Made where it is pushed to: a guard in an `Option` would be copied once more.
+            guards.push(self.guard(index, content));
         }
         Ok(())
     }
@@ -201,8 +203,8 @@ impl<C: Content> LockTable<C> {
         let mut slices = Slices::new();
         while !self.extension.is_extending() {
             let slice = slices.length();
-            if let Some(guard) = self.guard(index, |mutex| mutex.try_lock_for(slice)) {
-                return Ok(Some(guard));
+            if let Some(content) = self.cell(index).content.try_lock_for(slice) {
+                return Ok(Some(self.guard(index, content)));
             }
             if slices.is_period_over() {
                 patience.ask()?;

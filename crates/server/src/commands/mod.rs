@@ -1,140 +1,26 @@
-//! All commands, one file or folder per group.
+//! Commands that concern the process: its configuration, its files, other servers.
 
-pub mod bitmap;
-pub mod connection;
-pub mod element_expiry;
-pub mod generic;
-pub mod geo;
-pub mod hash;
-pub mod hyperloglog;
-pub mod list;
-pub mod scripting;
+mod migrate;
 pub mod server;
-pub mod set;
-pub mod stream;
-pub mod string;
-pub mod transactions;
-pub mod zset;
 
-use crate::client::Session;
-use crate::command::Command;
-use crate::error::CommandError;
-use crate::server::Server;
-use crate::table::Entry;
+use engine::command::Command;
 
-/// The commands of every group.
+/// The commands of every group, those of the engine first.
 pub const GROUPS: &[&[&Command]] = &[
-    bitmap::COMMANDS,
-    connection::COMMANDS,
-    generic::COMMANDS,
-    geo::COMMANDS,
-    hash::COMMANDS,
-    hyperloglog::COMMANDS,
-    list::COMMANDS,
-    scripting::COMMANDS,
+    engine::commands::bitmap::COMMANDS,
+    engine::commands::connection::COMMANDS,
+    engine::commands::generic::COMMANDS,
+    engine::commands::geo::COMMANDS,
+    engine::commands::hash::COMMANDS,
+    engine::commands::hyperloglog::COMMANDS,
+    engine::commands::list::COMMANDS,
+    engine::commands::scripting::COMMANDS,
+    engine::commands::server::COMMANDS,
+    engine::commands::set::COMMANDS,
+    engine::commands::stream::COMMANDS,
+    engine::commands::string::COMMANDS,
+    engine::commands::transactions::COMMANDS,
+    engine::commands::zset::COMMANDS,
     server::COMMANDS,
-    set::COMMANDS,
-    stream::COMMANDS,
-    string::COMMANDS,
-    transactions::COMMANDS,
-    zset::COMMANDS,
+    &[&migrate::MIGRATE],
 ];
-
-/// Commands gated by a parameter (`enable-debug-command`): `no`, `local` or `yes`.
-pub fn check_protected(
-    server: &Server,
-    session: &Session,
-    entry: &Entry,
-) -> Result<(), CommandError> {
-    server::debug::check_enabled(server, session, entry)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::GROUPS;
-    use std::collections::HashSet;
-
-    use crate::command::{Arg, ArgKind, Command, Flags, KeyFlags, KeySpec, Runs, container};
-    use crate::table::CommandTable;
-
-    fn check(command: &Command, path: &str) {
-        let is_container = !command.subcommands.is_empty();
-        assert!(!command.name.is_empty(), "{path} has no name");
-        assert!(!command.summary.is_empty(), "{path} has no summary");
-        assert!(
-            command.summary.ends_with('.') && !command.summary.trim_end_matches('.').contains(". "),
-            "the summary of {path} is not one sentence"
-        );
-        assert!(!command.complexity.is_empty(), "{path} has no complexity");
-        assert!(!command.since.is_empty(), "{path} has no version");
-        assert_ne!(command.arity, 0, "{path} has no arity");
-        if !is_container {
-            let is_container =
-                |handler| std::ptr::fn_addr_eq(handler, container as crate::command::Handler);
-            assert!(
-                !matches!(command.runs, Runs::Handler(handler) if is_container(handler)),
-                "{path} has no handler"
-            );
-        }
-        assert!(
-            !(command.flags.has(Flags::WRITE) && command.flags.has(Flags::READONLY)),
-            "{path} reads only and writes"
-        );
-        check_args(command.args, command.keys.len(), path);
-        let varies = |spec: &KeySpec| spec.flags.has(KeyFlags::VARIABLE_FLAGS);
-        assert!(
-            command.variable_flags.is_none() || command.keys.iter().any(varies),
-            "{path} has flags by its arguments, but no key specification with variable flags"
-        );
-        let names: HashSet<&str> = command.subcommands.iter().map(|sub| sub.name).collect();
-        assert_eq!(
-            names.len(),
-            command.subcommands.len(),
-            "{path} has a subcommand twice"
-        );
-        for sub in command.subcommands {
-            check(sub, &format!("{path}|{}", sub.name));
-        }
-    }
-
-    fn check_args(args: &[Arg], keys: usize, path: &str) {
-        let mut names = HashSet::new();
-        for arg in args {
-            let path = format!("{path} {}", arg.name);
-            assert!(!arg.name.is_empty(), "{path} has no name");
-            assert!(names.insert(arg.name), "{path} stands twice");
-            assert!(
-                arg.key_spec.is_none_or(|index| usize::from(index) < keys),
-                "{path} belongs to a key specification that does not exist"
-            );
-            assert_eq!(
-                matches!(arg.kind, ArgKind::OneOf | ArgKind::Block),
-                !arg.args.is_empty(),
-                "only a oneof and a block have members: {path}"
-            );
-            assert!(
-                arg.kind != ArgKind::PureToken || arg.token.is_some(),
-                "{path} is a token without a word"
-            );
-            assert!(
-                !arg.multiple_token || arg.multiple && arg.token.is_some(),
-                "{path} repeats a token that it does not have"
-            );
-            check_args(arg.args, keys, &path);
-        }
-    }
-
-    #[test]
-    fn every_command_is_complete() {
-        for command in GROUPS.iter().flat_map(|group| group.iter()) {
-            check(command, command.name);
-        }
-    }
-
-    #[test]
-    fn no_name_is_taken_twice() {
-        let commands: usize = GROUPS.iter().map(|group| group.len()).sum();
-        let table = CommandTable::new(GROUPS, &[]).expect("no renames");
-        assert_eq!(table.len(), commands);
-    }
-}

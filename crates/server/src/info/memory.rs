@@ -53,9 +53,9 @@ impl MemoryReport {
     pub fn gather(server: &Server, keyspace: &KeyspaceTotals) -> Self {
         let used = memory::used();
         let startup = server.metrics.startup_memory();
-        let clients = server.clients.all();
+        let clients = server.engine.clients.all();
         let clients_normal = clients.iter().map(|client| client.memory() as u64).sum();
-        let aof_buffer = server.log.status().buffer_length as u64;
+        let aof_buffer = server.engine.log.status().buffer_length as u64;
         let databases: Vec<DatabaseOverhead> = (0u32..)
             .zip(&keyspace.databases)
             .filter(|(_, totals)| totals.stats.entries > 0)

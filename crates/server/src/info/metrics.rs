@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use crate::server::Server;
-use crate::stats::Totals;
+use engine::stats::Totals;
 
 const SAMPLES: usize = 16;
 
@@ -121,8 +121,8 @@ impl InstantMetrics {
 
 /// Takes a sample of a running server; the periodic work calls this every 100 ms.
 pub fn sample(server: &Server) {
-    let now_ms = server.clock.monotonic_ns() / 1_000_000;
-    server.metrics.add(&server.totals(), now_ms);
+    let now_ms = server.engine.clock.monotonic_ns() / 1_000_000;
+    server.metrics.add(&server.engine.totals(), now_ms);
 }
 
 #[cfg(test)]

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use super::memory::{ALLOCATOR, MemoryReport};
 use super::{Facts, LODESTORE_VERSION, REDIS_VERSION, Section, VALKEY_VERSION, human_bytes, sys};
-use crate::config::{MaxmemoryPolicy, P, Supervised};
-use crate::latency::Distribution;
 use crate::snapshot::Purpose;
-use crate::stats::WorkerStats;
-use crate::table::Entry;
+use engine::config::{MaxmemoryPolicy, P, Supervised};
+use engine::latency::Distribution;
+use engine::stats::WorkerStats;
+use engine::table::Entry;
 
 /// Writes `name:value` lines.
 macro_rules! fields {
@@ -44,7 +44,7 @@ pub(super) fn write(section: Section, facts: &Facts<'_>, text: &mut String) {
 }
 
 fn server(facts: &Facts<'_>, text: &mut String) {
-    let config = &facts.server.config;
+    let config = &facts.server.engine.config;
     let identity = &facts.server.identity;
     let uptime_s = facts.now_ms.saturating_sub(identity.started_ms) / 1000;
     let hz = config.int(P::Hz);
@@ -69,7 +69,7 @@ fn server(facts: &Facts<'_>, text: &mut String) {
         "process_supervised": supervisor(facts),
         "run_id": identity.run_id,
         "tcp_port": config.int(P::Port),
-        "server_time_usec": facts.server.clock.unix_us(),
+        "server_time_usec": facts.server.engine.clock.unix_us(),
         "uptime_in_seconds": uptime_s,
         "uptime_in_days": uptime_s / 86400,
         "hz": hz,
@@ -85,7 +85,7 @@ fn server(facts: &Facts<'_>, text: &mut String) {
 }
 
 fn supervisor(facts: &Facts<'_>) -> &'static str {
-    match facts.server.config.choice(P::Supervised) {
+    match facts.server.engine.config.choice(P::Supervised) {
         Supervised::Upstart => "upstart",
         Supervised::Systemd => "systemd",
         // "auto" that found nobody, and "no".
@@ -94,7 +94,7 @@ fn supervisor(facts: &Facts<'_>) -> &'static str {
 }
 
 fn listeners(facts: &Facts<'_>, text: &mut String) {
-    let config = &facts.server.config;
+    let config = &facts.server.engine.config;
     let port = config.int(P::Port);
     let mut number = 0;
     if port != 0 {
@@ -125,8 +125,8 @@ fn tls(text: &mut String) {
 
 fn clients(facts: &Facts<'_>, text: &mut String) {
     let server = facts.server;
-    let all = server.clients.all();
-    let figure = |of: fn(&crate::client::Figures) -> usize| {
+    let all = server.engine.clients.all();
+    let figure = |of: fn(&engine::client::Figures) -> usize| {
         all.iter()
             .map(|client| of(&client.figures))
             .max()
@@ -134,7 +134,7 @@ fn clients(facts: &Facts<'_>, text: &mut String) {
     };
     let input = figure(|f| f.qbuf.load(Ordering::Relaxed) + f.qbuf_free.load(Ordering::Relaxed));
     let output = figure(|f| f.output_mem.load(Ordering::Relaxed));
-    let pause = &server.pause;
+    let pause = &server.engine.pause;
     let (reason, actions, left_ms) = match () {
         () if !pause.is_active(facts.now_ms) => ("none", "none", 0),
         () => (
@@ -145,16 +145,16 @@ fn clients(facts: &Facts<'_>, text: &mut String) {
     };
     text.push_str("# Clients\r\n");
     fields!(text,
-        "connected_clients": server.clients.count(),
+        "connected_clients": server.engine.clients.count(),
         "cluster_connections": 0,
-        "maxclients": server.config.int(P::Maxclients),
+        "maxclients": server.engine.config.int(P::Maxclients),
         "client_recent_max_input_buffer": input,
         "client_recent_max_output_buffer": output,
-        "blocked_clients": server.blocked_clients.load(Ordering::Relaxed),
+        "blocked_clients": server.engine.blocked_clients.load(Ordering::Relaxed),
         "tracking_clients": 0,
         "pubsub_clients": 0,
-        "watching_clients": server.key_listeners.watching(),
-        "clients_in_timeout_table": server.timed_waits.load(Ordering::Relaxed),
+        "watching_clients": server.engine.key_listeners.watching(),
+        "clients_in_timeout_table": server.engine.timed_waits.load(Ordering::Relaxed),
         "total_watched_keys": facts.keyspace.watched_keys,
         "total_blocking_keys": facts.keyspace.blocking_keys,
         "total_blocking_keys_on_nokey": facts.keyspace.heeded_keys,
@@ -210,7 +210,7 @@ fn script_memory(text: &mut String) {
 }
 
 fn memory_limits(facts: &Facts<'_>, report: &MemoryReport, text: &mut String) {
-    let config = &facts.server.config;
+    let config = &facts.server.engine.config;
     let limit = config.size(P::Maxmemory) as u64;
     let policy: MaxmemoryPolicy = config.choice(P::MaxmemoryPolicy);
     let (frag_ratio, frag_bytes) = report.allocator_fragmentation();
@@ -242,8 +242,8 @@ fn memory_limits(facts: &Facts<'_>, report: &MemoryReport, text: &mut String) {
         "mem_allocator": ALLOCATOR,
         "mem_overhead_db_hashtable_rehashing": 0,
         "active_defrag_running": 0,
-        "lazyfree_pending_objects": facts.server.lazy.pending(),
-        "lazyfreed_objects": facts.server.lazy.freed(),
+        "lazyfree_pending_objects": facts.server.engine.lazy.pending(),
+        "lazyfreed_objects": facts.server.engine.lazy.freed(),
     );
 }
 
@@ -257,7 +257,7 @@ fn ok(condition: bool) -> &'static str {
 
 fn persistence(facts: &Facts<'_>, text: &mut String) {
     let server = facts.server;
-    let log = server.log.status();
+    let log = server.engine.log.status();
     let snapshots = &server.snapshots;
     let current = snapshots.report(facts.now_ms);
     let rewriting = snapshots.purpose() == Some(Purpose::Rewrite);
@@ -266,10 +266,10 @@ fn persistence(facts: &Facts<'_>, text: &mut String) {
     let last_rewrite_s = log
         .last_rewrite_seconds
         .map_or(-1, |seconds| seconds as i64);
-    let (keys_loaded, keys_expired) = server.loading.keys();
+    let (keys_loaded, keys_expired) = server.engine.loading.keys();
     text.push_str("# Persistence\r\n");
     fields!(text,
-        "loading": yes(server.loading.is_active()),
+        "loading": yes(server.engine.loading.is_active()),
         "async_loading": 0,
         "current_cow_peak": current.kept_peak,
         "current_cow_size": current.kept,
@@ -280,14 +280,14 @@ fn persistence(facts: &Facts<'_>, text: &mut String) {
         "rdb_changes_since_last_save": server.changes_since_save(),
         "rdb_bgsave_in_progress": yes(current.saves_for.is_some()),
         "rdb_last_save_time": server.last_save_s.load(Ordering::Relaxed),
-        "rdb_last_bgsave_status": ok(!snapshots.failed.load(Ordering::Relaxed)),
+        "rdb_last_bgsave_status": ok(!server.engine.switches.snapshots_fail.load(Ordering::Relaxed)),
         "rdb_last_bgsave_time_sec": snapshots.last_seconds.load(Ordering::Relaxed),
         "rdb_current_bgsave_time_sec": current.saves_for.unwrap_or(-1),
         "rdb_saves": snapshots.saves.load(Ordering::Relaxed),
         "rdb_last_cow_size": snapshots.last_kept_peak.load(Ordering::Relaxed),
         "rdb_last_load_keys_expired": keys_expired,
         "rdb_last_load_keys_loaded": keys_loaded,
-        "aof_enabled": yes(log.enabled || is_scheduled && server.config.bool(P::AppendOnly)),
+        "aof_enabled": yes(log.enabled || is_scheduled && server.engine.config.bool(P::AppendOnly)),
         "aof_rewrite_in_progress": yes(rewriting),
         "aof_rewrite_scheduled": yes(is_scheduled),
         "aof_last_rewrite_time_sec": last_rewrite_s,
@@ -318,13 +318,13 @@ fn persistence(facts: &Facts<'_>, text: &mut String) {
         "backup_last_time": backup_s,
         "backup_last_time_sec": backup_seconds,
     );
-    if server.loading.is_active() {
+    if server.engine.loading.is_active() {
         loading(facts, text);
     }
 }
 
 fn loading(facts: &Facts<'_>, text: &mut String) {
-    let (started_ms, loaded, total) = facts.server.loading.figures();
+    let (started_ms, loaded, total) = facts.server.engine.loading.figures();
     let percent = loaded as f64 * 100.0 / total.max(1) as f64;
     let elapsed_s = facts.now_ms.saturating_sub(started_ms) / 1000;
     let eta_s = match elapsed_s {
@@ -338,7 +338,7 @@ fn loading(facts: &Facts<'_>, text: &mut String) {
     fields!(text,
         "loading_start_time": started_ms / 1000,
         "loading_total_bytes": total,
-        "loading_rdb_used_mem": facts.server.loading.used_memory(),
+        "loading_rdb_used_mem": facts.server.engine.loading.used_memory(),
         "loading_loaded_bytes": loaded,
         "loading_loaded_perc": format_args!("{percent:.2}"),
         "loading_eta_seconds": eta_s,
@@ -348,7 +348,7 @@ fn loading(facts: &Facts<'_>, text: &mut String) {
 /// Workers, in the form of the I/O threads of Redis 8.
 fn threads(facts: &Facts<'_>, text: &mut String) {
     text.push_str("# Threads\r\n");
-    let all = facts.server.clients.all();
+    let all = facts.server.engine.clients.all();
     for (number, worker) in facts.server.workers.iter().enumerate() {
         let clients = all
             .iter()
@@ -357,8 +357,8 @@ fn threads(facts: &Facts<'_>, text: &mut String) {
         let _ = write!(
             text,
             "io_thread_{number}:clients={clients},reads={},writes={}\r\n",
-            worker.stats.reads_processed.get(),
-            worker.stats.writes_processed.get()
+            worker.stats().reads_processed.get(),
+            worker.stats().writes_processed.get()
         );
     }
 }
@@ -431,10 +431,10 @@ fn loop_stats(facts: &Facts<'_>, text: &mut String) {
     // The first worker is what the main thread is elsewhere.
     let others = || facts.server.workers.iter().skip(1);
     let reads: u64 = others()
-        .map(|other| other.stats.reads_processed.get())
+        .map(|other| other.stats().reads_processed.get())
         .sum();
     let writes: u64 = others()
-        .map(|other| other.stats.writes_processed.get())
+        .map(|other| other.stats().writes_processed.get())
         .sum();
     fields!(text,
         "io_threaded_reads_processed": reads,
@@ -467,7 +467,7 @@ fn replication(facts: &Facts<'_>, text: &mut String) {
     text.push_str("# Replication\r\n");
     fields!(text, "role": "master", "connected_slaves": 0);
     let (replicas, lag) = (P::MinReplicasToWrite, P::MinReplicasMaxLag);
-    if server.config.int(replicas) != 0 && server.config.int(lag) != 0 {
+    if server.engine.config.int(replicas) != 0 && server.engine.config.int(lag) != 0 {
         fields!(text, "min_slaves_good_slaves": 0);
     }
     fields!(text,
@@ -475,10 +475,10 @@ fn replication(facts: &Facts<'_>, text: &mut String) {
         "master_failover_state": "no-failover",
         "master_replid": server.replication_id.get(),
         "master_replid2": "0".repeat(40),
-        "master_repl_offset": server.log.appended(),
+        "master_repl_offset": server.engine.log.appended(),
         "second_repl_offset": -1,
         "repl_backlog_active": 0,
-        "repl_backlog_size": server.config.int(P::ReplBacklogSize),
+        "repl_backlog_size": server.engine.config.int(P::ReplBacklogSize),
         "repl_backlog_first_byte_offset": 0,
         "repl_backlog_histlen": 0,
     );
@@ -502,7 +502,7 @@ fn cpu(facts: &Facts<'_>, text: &mut String) {
         "used_cpu_user_main_thread": seconds(thread.user),
     );
     for (number, worker) in facts.server.workers.iter().enumerate() {
-        let busy = seconds(Duration::from_nanos(worker.stats.busy_nanos.get()));
+        let busy = seconds(Duration::from_nanos(worker.stats().busy_nanos.get()));
         let _ = match number {
             0 => write!(text, "used_active_time_main_thread:{busy}\r\n"),
             _ => write!(text, "used_active_time_io_thread_{number}:{busy}\r\n"),
@@ -514,7 +514,7 @@ fn cpu(facts: &Facts<'_>, text: &mut String) {
 fn command_totals(facts: &Facts<'_>, entry: &Entry) -> [u64; 4] {
     let mut sums = [0u64; 4];
     for worker in &facts.server.workers {
-        if let Some(stats) = worker.stats.commands.get(entry.id) {
+        if let Some(stats) = worker.stats().commands.get(entry.id) {
             let figures = [
                 stats.calls.get(),
                 stats.nanos.get(),
@@ -531,7 +531,7 @@ fn command_totals(facts: &Facts<'_>, entry: &Entry) -> [u64; 4] {
 
 fn command_stats(facts: &Facts<'_>, text: &mut String) {
     text.push_str("# Commandstats\r\n");
-    for entry in facts.server.commands.entries() {
+    for entry in facts.server.engine.commands.entries() {
         let [calls, nanos, rejected, failed] = command_totals(facts, entry);
         if calls == 0 && rejected == 0 && failed == 0 {
             continue;
@@ -549,7 +549,7 @@ fn command_stats(facts: &Facts<'_>, text: &mut String) {
 
 fn error_stats(facts: &Facts<'_>, text: &mut String) {
     text.push_str("# Errorstats\r\n");
-    for (code, count) in facts.server.errors.snapshot() {
+    for (code, count) in facts.server.engine.errors.snapshot() {
         // What would break the format of INFO.
         let code = code.replace(['#', ':', '\r', '\n'], "_");
         let _ = write!(text, "errorstat_{code}:count={count}\r\n");
@@ -558,12 +558,12 @@ fn error_stats(facts: &Facts<'_>, text: &mut String) {
 
 fn latency_stats(facts: &Facts<'_>, text: &mut String) {
     text.push_str("# Latencystats\r\n");
-    if !facts.server.config.bool(P::LatencyTracking) {
+    if !facts.server.engine.config.bool(P::LatencyTracking) {
         return;
     }
-    let percentiles = facts.server.config.percentiles();
-    for entry in facts.server.commands.entries() {
-        let distribution = Distribution::of(facts.server, entry);
+    let percentiles = facts.server.engine.config.percentiles();
+    for entry in facts.server.engine.commands.entries() {
+        let distribution = Distribution::of(&facts.server.engine, entry);
         if distribution.total() == 0 {
             continue;
         }
@@ -605,7 +605,7 @@ fn keyspace(facts: &Facts<'_>, text: &mut String) {
 fn debug(facts: &Facts<'_>, text: &mut String) {
     let largest = |of: fn(&WorkerStats) -> u64| {
         let workers = facts.server.workers.iter();
-        workers.map(|worker| of(&worker.stats)).max().unwrap_or(0)
+        workers.map(|worker| of(worker.stats())).max().unwrap_or(0)
     };
     text.push_str("# Debug\r\n");
     fields!(text,

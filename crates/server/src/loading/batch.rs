@@ -1,6 +1,6 @@
 //! Entries on their way from the thread that reads a file into the shards.
 
-use crate::shard_tables::{Keyspace, Locked, Shard};
+use engine::shard_tables::{Keyspace, Locked, Shard};
 use keyspace::{INLINE_MAX, KeyHash, NewValue, Value};
 use values::BigString;
 

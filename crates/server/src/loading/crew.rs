@@ -62,7 +62,7 @@ impl Crew {
         for number in 0..size {
             let (server, shared) = (Arc::clone(&server), Arc::clone(&shared));
             let receiver = Arc::clone(&receiver);
-            let first = number * server.keyspace.shard_count() / size;
+            let first = number * server.engine.keyspace.shard_count() / size;
             let builder = std::thread::Builder::new().name(format!("loader-{number}"));
             let started = builder.spawn(move || work(&server, &receiver, &shared, first, present));
             threads.extend(started.ok());
@@ -125,7 +125,7 @@ fn work(
     loop {
         let next = lock(receiver).recv();
         let Ok(mut batch) = next else { return };
-        let result = inserter.insert(&mut batch, &server.keyspace, None, first, present);
+        let result = inserter.insert(&mut batch, &server.engine.keyspace, None, first, present);
         keyspace::memory::publish();
         if let Err(duplicate) = result {
             lock(&shared.duplicate).get_or_insert(duplicate);

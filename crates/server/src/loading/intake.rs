@@ -7,10 +7,10 @@ use persist::rdb::{LoadOptions, LoadedEntry, Sink, Skipped};
 
 use super::batch::{Batch, Duplicate, Incoming, Inserter, Present};
 use super::crew::{Crew, Trouble, crew_size};
-use crate::config::{P, RdbVersionCheck};
-use crate::lru::AccessNow;
 use crate::server::Server;
-use crate::shard_tables::Locked;
+use engine::config::{P, RdbVersionCheck};
+use engine::lru::AccessNow;
+use engine::shard_tables::Locked;
 
 /// Empty keys that are named in the log; the others are only counted, as in Redis.
 const EMPTY_LOGGED_MAX: u64 = 10;
@@ -44,7 +44,7 @@ pub struct Figures {
 
 /// How files are read with this configuration.
 pub fn load_options(server: &Server) -> LoadOptions {
-    let config = &server.config;
+    let config = &server.engine.config;
     LoadOptions {
         thresholds: config.thresholds(),
         checksum: config.bool(P::RdbChecksum),
@@ -80,8 +80,8 @@ impl<'a, 'k> Intake<'a, 'k> {
             server,
             held,
             rules,
-            began_ms: server.now_ms(),
-            access: server.lru.now(),
+            began_ms: server.engine.now_ms(),
+            access: server.engine.lru.now(),
             batch: Batch::default(),
             inserter: Inserter::default(),
             crew: None,
@@ -117,7 +117,7 @@ impl<'a, 'k> Intake<'a, 'k> {
     pub fn finish(&mut self) -> Result<Figures, String> {
         self.settle()?;
         let functions = std::mem::take(&mut self.functions);
-        self.server.set_functions(functions);
+        self.server.engine.set_functions(functions);
         self.log_figures();
         Ok(self.figures)
     }
@@ -149,7 +149,7 @@ impl<'a, 'k> Intake<'a, 'k> {
         let result = match &mut self.crew {
             Some(crew) => crew.send(&mut self.batch),
             None => {
-                let (keyspace, present) = (&self.server.keyspace, self.rules.present);
+                let (keyspace, present) = (&self.server.engine.keyspace, self.rules.present);
                 let held = self.held.as_deref_mut();
                 let result = self
                     .inserter
@@ -174,7 +174,7 @@ impl<'a, 'k> Intake<'a, 'k> {
     }
 
     fn hides_data(&self) -> bool {
-        self.server.config.bool(P::HideUserDataFromLog)
+        self.server.engine.config.bool(P::HideUserDataFromLog)
     }
 
     /// Whether an entry counts as gone: its own time is over, or that of all its elements.
@@ -200,10 +200,10 @@ impl<'a, 'k> Intake<'a, 'k> {
 impl Sink for Intake<'_, '_> {
     #[inline]
     fn entry(&mut self, mut entry: LoadedEntry<'_>) -> Result<(), String> {
-        if entry.db >= self.server.keyspace.databases() {
+        if entry.db >= self.server.engine.keyspace.databases() {
             return Err(format!(
                 "FATAL: Data file was created with a Redis server configured to handle more than {} databases. Exiting",
-                self.server.keyspace.databases()
+                self.server.engine.keyspace.databases()
             ));
         }
         if !(self.rules.drop_expired && self.is_over(&mut entry)) {
@@ -247,7 +247,7 @@ impl Sink for Intake<'_, '_> {
 
     fn progress(&mut self, bytes: u64) {
         keyspace::memory::publish();
-        self.server.loading.progress(bytes);
+        self.server.engine.loading.progress(bytes);
     }
 }
 
@@ -274,7 +274,7 @@ fn expire_elements(value: &mut Value, now_ms: u64) -> bool {
 /// tests. `number` counts the keys.
 #[inline]
 pub(super) fn delay(server: &Server, number: u64) -> Result<(), String> {
-    match server.config.int(P::KeyLoadDelay) {
+    match server.engine.config.int(P::KeyLoadDelay) {
         0 => Ok(()),
         delay => {
             wait(delay, number);
@@ -312,7 +312,7 @@ fn log_field(server: &Server, name: &[u8], value: &[u8]) {
         b"valkey-ver" => log::info!("Loading RDB produced by Valkey version {text}"),
         b"lodestore-ver" => log::info!("Loading RDB produced by Lodestore version {text}"),
         b"ctime" => {
-            let now_s = i64::try_from(server.now_ms() / 1000).unwrap_or(i64::MAX);
+            let now_s = i64::try_from(server.engine.now_ms() / 1000).unwrap_or(i64::MAX);
             log::info!("RDB age {} seconds", now_s.saturating_sub(number()).max(0));
         }
         b"used-mem" => {
@@ -321,7 +321,7 @@ fn log_field(server: &Server, name: &[u8], value: &[u8]) {
                 "RDB memory usage when created {:.2} Mb",
                 bytes as f64 / 1_048_576.0
             );
-            server.loading.note_used_memory(bytes.max(0) as u64);
+            server.engine.loading.note_used_memory(bytes.max(0) as u64);
         }
         b"aof-preamble" if number() != 0 => log::info!("RDB has an AOF tail"),
         b"aof-base" if number() != 0 => log::info!("RDB is base AOF"),

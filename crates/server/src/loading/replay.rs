@@ -6,10 +6,10 @@ use resp::{Args, Output};
 
 use super::batch::Present;
 use super::intake::{Intake, Rules, check_stopping, delay, load_options};
-use crate::client::Session;
-use crate::execute::{Execution, Executor, Request, Verdict, replay_session};
 use crate::server::Server;
-use crate::shard_tables::Locked;
+use engine::client::Session;
+use engine::execute::{Execution, Executor, Request, Verdict, replay_session};
+use engine::shard_tables::Locked;
 
 /// Takes the files of a log. [`Replay::finish`] must be called at their end.
 pub struct Replay<'a, 'k> {
@@ -40,8 +40,8 @@ impl<'a, 'k> Replay<'a, 'k> {
         Self {
             intake: Intake::new(server, held, rules),
             unsettled: false,
-            exec: Executor::new(server, worker),
-            session: replay_session(server),
+            exec: Executor::new(&server.engine, worker),
+            session: replay_session(&server.engine),
             out: Output::new(),
             commands: 0,
         }
@@ -60,14 +60,14 @@ impl<'a, 'k> Replay<'a, 'k> {
         self.out.clear();
         let mut execution = Execution {
             exec: &mut self.exec,
-            server,
+            engine: &server.engine,
             session: &mut self.session,
             out: &mut self.out,
         };
         if let Some(locked) = self.intake.held() {
             return execution.replay(args, locked);
         }
-        match execution.request(Request::new(server, args), &mut None) {
+        match execution.request(Request::new(&server.engine, args), &mut None) {
             Verdict::Failed(error) => Err(String::from_utf8_lossy(&error.text()).into_owned()),
             _ => Ok(()),
         }
@@ -112,7 +112,7 @@ impl Target for Replay<'_, '_> {
 
     fn progress(&mut self, loaded: u64, total: u64) {
         keyspace::memory::publish();
-        let loading = &self.intake.server().loading;
+        let loading = &self.intake.server().engine.loading;
         loading.set_total(total);
         loading.progress(loaded);
     }

@@ -6,9 +6,9 @@ use std::path::Path;
 use persist::rdb::{RdbCause, RdbError};
 
 use super::SnapshotError;
-use crate::config::P;
 use crate::process::os_text;
 use crate::server::Server;
+use engine::config::P;
 
 /// Logs why the snapshot of a start cannot be loaded.
 pub(super) fn log(server: &Server, path: &Path, error: &SnapshotError) {
@@ -55,7 +55,7 @@ fn place(server: &Server, error: &RdbError) -> String {
         return String::new();
     };
     let mut text = format!(" (database {}", place.db);
-    if !server.config.bool(P::HideUserDataFromLog) {
+    if !server.engine.config.bool(P::HideUserDataFromLog) {
         // Writing to a string does not fail.
         let _ = write!(text, ", key '{}'", place.key.escape_ascii());
     }

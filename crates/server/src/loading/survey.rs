@@ -20,9 +20,9 @@ use std::time::SystemTime;
 use persist::LogOptions;
 use persist::present::{self, PresentLog, Source, Writer};
 
-use crate::config::P;
 use crate::server::Server;
 use crate::start::StartError;
+use engine::config::P;
 
 /// What is loaded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,15 +60,15 @@ struct Found {
 
 /// Looks at the directory and decides.
 pub(super) fn decide(server: &Server, log: &LogOptions) -> Decision {
-    let path = server.config.path(P::DbFileName);
+    let path = server.engine.config.path(P::DbFileName);
     let snapshot = path.as_deref().and_then(|path| {
         let changed = present::changed(path)?;
         let writer = Source::open(path).map_or(Writer::Unknown, present::writer);
         Some((changed, writer))
     });
     let found = Found {
-        wanted: server.config.bool(P::AppendOnly),
-        given: server.config.was_given(P::AppendOnly),
+        wanted: server.engine.config.bool(P::AppendOnly),
+        given: server.engine.config.was_given(P::AppendOnly),
         log: present::log(log),
         snapshot,
     };
@@ -154,7 +154,7 @@ pub(super) fn take_over(
         return Ok(());
     }
     if then == Then::MoveAside {
-        let suffix = format!("before-{}", server.now_ms() / 1000);
+        let suffix = format!("before-{}", server.engine.now_ms() / 1000);
         let moved = present::set_log_aside(log, &suffix);
         for name in moved.map_err(persist::LoadError::from)? {
             log::warn!("The append only file was moved to {}", name.display());

@@ -10,9 +10,9 @@
 //! is for machines with cores to spare whose load comes in bursts shorter than the controller's looks,
 //! and for tests of what only happens between workers.
 
-use crate::config::P;
 use crate::net::mailbox::Message;
 use crate::server::Server;
+use engine::config::P;
 
 /// Time between two looks, in milliseconds.
 const INTERVAL_MS: u64 = 250;
@@ -31,7 +31,8 @@ const RETRY_AFTER: (u32, u32) = (40, 2_400);
 /// The worker a new client belongs to, when that is not left to the controller.
 pub fn home(server: &Server, client: u64) -> Option<usize> {
     let workers = server.workers.len() as u64;
-    (workers > 1 && server.config.bool(P::ThreadsSpread)).then(|| (client % workers) as usize)
+    (workers > 1 && server.engine.config.bool(P::ThreadsSpread))
+        .then(|| (client % workers) as usize)
 }
 
 /// What the last look saw of one worker.
@@ -90,7 +91,7 @@ impl Balance {
             && self.active < server.workers.len()
             && self.pause == 0
             && self.trial.is_none()
-            && server.clients.count() > 1
+            && server.engine.clients.count() > 1
         {
             self.trial = Some((total, 0));
             self.spread(server);
@@ -101,7 +102,7 @@ impl Balance {
 
     /// Moves everything when `threads-spread` changed. True while there is nothing to control.
     fn follow_switch(&mut self, server: &Server) -> bool {
-        let wanted = server.config.bool(P::ThreadsSpread);
+        let wanted = server.engine.config.bool(P::ThreadsSpread);
         if wanted == self.spread_all {
             return wanted;
         }
@@ -127,8 +128,8 @@ impl Balance {
         let mut loads = Vec::with_capacity(server.workers.len());
         for (worker, seen) in server.workers.iter().zip(&mut self.seen) {
             let now = Seen {
-                busy_nanos: worker.stats.busy_nanos.get(),
-                commands: worker.stats.commands_processed.get(),
+                busy_nanos: worker.stats().busy_nanos.get(),
+                commands: worker.stats().commands_processed.get(),
             };
             let busy = now.busy_nanos.saturating_sub(seen.busy_nanos);
             let commands = now.commands.saturating_sub(seen.commands);
@@ -164,7 +165,7 @@ impl Balance {
     /// One worker more takes its part of the connections of each of the others.
     fn spread(&mut self, server: &Server) {
         let to = self.active;
-        let share = server.clients.count() / (self.active + 1) / self.active.max(1);
+        let share = server.engine.clients.count() / (self.active + 1) / self.active.max(1);
         for worker in server.workers.iter().take(self.active) {
             worker.mailbox.send(Message::HandOver {
                 count: share.max(1),
@@ -194,7 +195,6 @@ impl Balance {
 /// A worker that is alone keeps the locks of the shards over a whole batch.
 fn publish(server: &Server, active: usize) {
     server
-        .switches
         .active_workers
         .store(active, std::sync::atomic::Ordering::Relaxed);
 }

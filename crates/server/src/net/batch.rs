@@ -16,10 +16,10 @@ use values::hash_seed::{Ahead, hash_of};
 use super::connection::{Connection, READ_BYTES};
 use super::limits;
 use super::worker::Worker;
-use crate::config::P;
-use crate::execute::{Execution, Held, Request, Verdict};
 use crate::server::Server;
-use crate::table::{Entry, KeyPlan, Resolved};
+use engine::config::P;
+use engine::execute::{Execution, Held, Request, Verdict};
+use engine::table::{Entry, KeyPlan, Resolved};
 
 /// Requests that are looked ahead over. Enough to overlap the memory accesses of a core's line-fill
 /// buffers several times over, small enough that the prefetched lines stay in the first-level cache.
@@ -91,7 +91,7 @@ impl Pending {
     }
 
     fn is_for_collection(&self) -> bool {
-        use crate::command::Group::{Geo, Hash, List, Set, SortedSet, Stream};
+        use engine::command::Group::{Geo, Hash, List, Set, SortedSet, Stream};
         let group = self.command.found().map(|entry| entry.command.group);
         matches!(group, Some(Geo | Hash | List | Set | SortedSet | Stream))
     }
@@ -177,12 +177,15 @@ impl Worker {
     /// long enough to pay for locking them all. Not while memory is bounded: eviction locks by itself. Nor while
     /// a snapshot is taken: it could wait for a gap between rounds for ever.
     fn hold_all<'k>(&self, server: &'k Server, batch: &Batch) -> Held<'k> {
-        let shards = server.keyspace.shard_count();
+        let shards = server.engine.keyspace.shard_count();
         let pays = batch.requests >= shards * REQUESTS_PER_HELD_SHARD;
-        let alone = server.switches.active_workers.load(Ordering::Relaxed) == 1 && self.index == 0;
+        let alone = server.active_workers.load(Ordering::Relaxed) == 1 && self.index == 0;
         let is_wanted = server.snapshots.walking.load(Ordering::Relaxed);
-        (pays && alone && !is_wanted && server.switches.max_memory.load(Ordering::Relaxed) == 0)
-            .then(|| server.keyspace.lock_all())
+        (pays
+            && alone
+            && !is_wanted
+            && server.engine.switches.max_memory.load(Ordering::Relaxed) == 0)
+            .then(|| server.engine.keyspace.lock_all())
     }
 
     /// Reads once from each runnable connection, as long as there is room.
@@ -212,7 +215,7 @@ impl Worker {
             }
             let bytes = read(connection, &mut batch.arena, &mut used);
             if let Some(handle) = server.workers.get(self.index) {
-                handle.stats.reads_processed.add(1);
+                handle.stats().reads_processed.add(1);
             }
             batch.sources.push(Source {
                 token,
@@ -318,7 +321,7 @@ impl Worker {
             for pending in &batch.pending {
                 match (pending.hash, &held) {
                     (Some(hash), Some(locked)) => locked.prefetch_entry(pending.db, hash),
-                    (Some(hash), None) => server.keyspace.prefetch_entry(pending.db, hash),
+                    (Some(hash), None) => server.engine.keyspace.prefetch_entry(pending.db, hash),
                     (None, _) => {}
                 }
             }
@@ -382,7 +385,7 @@ impl Worker {
         self.exec.reply_offset = 0;
         let mut execution = Execution {
             exec: &mut self.exec,
-            server,
+            engine: &server.engine,
             session: &mut connection.session,
             out: &mut connection.output,
         };
@@ -421,7 +424,7 @@ impl Worker {
             connection.session.close_after_reply = true;
             connection.output.clear();
             if let Some(handle) = server.workers.get(self.index) {
-                handle.stats.output_buffer_disconnections.add(1);
+                handle.stats().output_buffer_disconnections.add(1);
             }
         }
     }
@@ -438,7 +441,7 @@ impl Worker {
             .session
             .blocked
             .as_ref()
-            .and_then(crate::blocking::Block::deadline_ms);
+            .and_then(engine::blocking::Block::deadline_ms);
         let timers = [deadline_ms, look_again_ms].into_iter().flatten();
         self.deadlines.extend(timers.map(|at| (at, id)));
     }
@@ -466,7 +469,7 @@ impl Worker {
         }
         connection.publish_input(server);
         if let Some(handle) = server.workers.get(self.index) {
-            handle.stats.net_input_bytes.add(total as u64);
+            handle.stats().net_input_bytes.add(total as u64);
         }
         let Some(connection) = self.connection(token) else {
             return;
@@ -477,7 +480,7 @@ impl Worker {
                 connection.session.shared.addr
             );
             if let Some(handle) = server.workers.get(self.index) {
-                handle.stats.query_buffer_disconnections.add(1);
+                handle.stats().query_buffer_disconnections.add(1);
             }
             self.close(token);
             return;
@@ -534,16 +537,16 @@ fn look_up(server: &Server, batch: &mut Batch, pending: &mut Pending, held: &Hel
     };
     pending.command = match &batch.last {
         Some((name, entry)) if name.as_slice() == args.arg(0) => Resolved::Command(entry),
-        _ => server.commands.resolve(args),
+        _ => server.engine.commands.resolve(args),
     };
     if let Some(entry) = pending.command.found()
         && let KeyPlan::One(index) = entry.plan
         && let Some(key) = args.get(index)
     {
-        let hash = server.keyspace.hash(key);
+        let hash = server.engine.keyspace.hash(key);
         match held {
             Some(locked) => locked.prefetch_bucket(pending.db, hash),
-            None => server.keyspace.prefetch_bucket(pending.db, hash),
+            None => server.engine.keyspace.prefetch_bucket(pending.db, hash),
         }
         pending.hash = Some(hash);
         if entry.parent.is_none() && batch.last.as_ref().is_none_or(|(_, last)| *last != entry) {
@@ -578,7 +581,7 @@ fn look_into_collections(server: &Server, batch: &mut Batch, held: &Held<'_>) {
     for pending in batch.pending.iter().filter(|it| it.is_for_collection()) {
         match (pending.hash, held) {
             (Some(hash), Some(locked)) => locked.prefetch_value(pending.db, hash),
-            (Some(hash), None) => server.keyspace.prefetch_value(pending.db, hash),
+            (Some(hash), None) => server.engine.keyspace.prefetch_value(pending.db, hash),
             (None, _) => {}
         }
         large |= pending.member_place().is_some();
@@ -624,7 +627,7 @@ fn look_into_collections(server: &Server, batch: &mut Batch, held: &Held<'_>) {
 fn glance(server: &Server, pending: &Pending, held: &Held<'_>, look: impl FnMut(ValueRef<'_>)) {
     match (pending.hash, held) {
         (Some(hash), Some(locked)) => locked.glance(pending.db, hash, look),
-        (Some(hash), None) => server.keyspace.glance(pending.db, hash, look),
+        (Some(hash), None) => server.engine.keyspace.glance(pending.db, hash, look),
         (None, _) => {}
     }
 }
@@ -652,7 +655,7 @@ fn request_limits(server: &Server, connection: &Connection) -> Limits {
         return Limits::UNAUTHENTICATED;
     }
     Limits {
-        max_bulk: server.config.int(P::ProtoMaxBulkLen).max(0) as usize,
+        max_bulk: server.engine.config.int(P::ProtoMaxBulkLen).max(0) as usize,
         ..Limits::default()
     }
 }
@@ -680,7 +683,7 @@ fn abort_web_request(connection: &mut Connection, logged_ms: &mut u64, now_ms: u
 
 /// A violation of the protocol: the client is told and disconnected.
 fn refuse(server: &Server, connection: &mut Connection, error: ProtocolError, bytes: &[u8]) {
-    let shown = if server.config.bool(P::HideUserDataFromLog) {
+    let shown = if server.engine.config.bool(P::HideUserDataFromLog) {
         "*redacted*".to_owned()
     } else {
         resp::quoted(bytes.get(..64).unwrap_or(bytes))
@@ -691,7 +694,7 @@ fn refuse(server: &Server, connection: &mut Connection, error: ProtocolError, by
     );
     let mut line = b"ERR ".to_vec();
     line.extend_from_slice(&error.to_bytes());
-    server.errors.record(&line);
+    server.engine.errors.record(&line);
     Reply::new(&mut connection.output, connection.session.protocol).error(&line);
     connection.session.close_after_reply = true;
 }

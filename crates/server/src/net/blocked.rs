@@ -6,11 +6,11 @@ use std::sync::atomic::Ordering;
 use resp::{Output, Reply};
 
 use super::worker::Worker;
-use crate::blocking::{self, Block};
-use crate::context::DbKey;
-use crate::error::CommandError;
-use crate::execute;
 use crate::server::Server;
+use engine::blocking::{self, Block};
+use engine::context::DbKey;
+use engine::error::CommandError;
+use engine::execute;
 
 /// The reply of a served client has arrived in its output.
 pub(super) fn served(worker: &mut Worker, token: usize, offset: u64) {
@@ -43,7 +43,7 @@ pub(super) fn end_wait(worker: &mut Worker, server: &Server, token: usize, endin
     }
     let waiter = connection.waiter.take();
     if let Some(waiter) = &waiter {
-        blocking::withdraw(server, waiter);
+        blocking::withdraw(&server.engine, waiter);
     }
     let protocol = connection.session.protocol;
     let mut output = Output::new();
@@ -52,30 +52,30 @@ pub(super) fn end_wait(worker: &mut Worker, server: &Server, token: usize, endin
     match &block {
         _ if fails => {
             let error = CommandError::line("UNBLOCKED client unblocked via CLIENT UNBLOCK");
-            execute::write_error(&worker.exec, server, protocol, &error, &mut output);
+            execute::write_error(&worker.exec, &server.engine, protocol, &error, &mut output);
         }
         Block::Keys { .. } => reply.null_array(),
         Block::Replicas { .. } => reply.integer(0),
         Block::Synced { offset, .. } => {
             reply.array(2);
-            let synced = server.log.is_enabled() && server.log.synced() >= *offset;
+            let synced = server.engine.log.is_enabled() && server.engine.log.synced() >= *offset;
             reply.integer(i64::from(synced));
             reply.integer(0);
         }
     }
     if let Some(waiter) = waiter {
         let exec = &mut worker.exec;
-        let now_ns = server.clock.monotonic_ns();
+        let now_ns = server.engine.clock.monotonic_ns();
         exec.now_ns = now_ns;
-        waiter.account(exec, server, now_ns, output.len());
+        waiter.account(exec, &server.engine, now_ns, output.len());
         if fails {
-            execute::count_rejected(exec, server, waiter.command);
+            execute::count_rejected(exec, &server.engine, waiter.command);
         }
     }
     if let Some(handle) = server.workers.get(worker.index)
         && ending == Ending::Timeout
     {
-        handle.stats.blocked_timeouts.add(1);
+        handle.stats().blocked_timeouts.add(1);
     }
     if let Some(connection) = worker.connection(token)
         && !connection.session.silent_wait
@@ -110,11 +110,15 @@ pub(super) fn timer(worker: &mut Worker, server: &Server, token: usize) {
     let keys = waiter.keys.iter();
     exec.ready
         .extend(keys.map(|key| DbKey::new(waiter.db, key)));
-    let served = execute::guarded(server, "the service of a blocked client", || {
-        blocking::serve(exec, server, &mut server.keyspace.lock_many(&waiter.shards));
+    let served = execute::guarded(&server.engine, "the service of a blocked client", || {
+        blocking::serve(
+            exec,
+            &server.engine,
+            &mut server.engine.keyspace.lock_many(&waiter.shards),
+        );
     });
     if served.is_some() && !exec.ready.is_empty() {
-        blocking::serve_later(exec, server);
+        blocking::serve_later(exec, &server.engine);
     }
     // Whether it was served or goes on waiting: until that is known here it keeps a timer.
     let next_ms = waiter.look_again_ms.load(Ordering::Acquire);
@@ -128,8 +132,8 @@ pub(super) fn timer(worker: &mut Worker, server: &Server, token: usize) {
 /// Clients of this worker that wait for the log to be durable may be done, or wait in vain because the log was
 /// switched off.
 pub(super) fn log_synced(worker: &mut Worker, server: &Server) {
-    let synced = server.log.synced();
-    let is_off = !server.log.is_enabled();
+    let synced = server.engine.log.synced();
+    let is_off = !server.engine.log.is_enabled();
     for token in 0..worker.slots() {
         let Some(connection) = worker.connection(token) else {
             continue;
@@ -165,7 +169,7 @@ fn resume(worker: &mut Worker, token: usize) {
         connection.waiter = None;
         let id = connection.session.shared.id;
         let look_again_ms = connection.session.look_again_ms.take();
-        let block = blocking::unblock(&server, &mut connection.session);
+        let block = blocking::unblock(&server.engine, &mut connection.session);
         let deadline_ms = block.and_then(|block| block.deadline_ms());
         for at in [deadline_ms, look_again_ms].into_iter().flatten() {
             worker.deadlines.remove(&(at, id));

@@ -12,9 +12,9 @@ use resp::{Output, RequestParser};
 use smallvec::SmallVec;
 
 use super::stream::Stream;
-use crate::blocking::Waiter;
-use crate::client::Session;
 use crate::server::Server;
+use engine::blocking::Waiter;
+use engine::client::Session;
 
 /// Read size for ordinary requests, in bytes: as Redis's PROTO_IOBUF_LEN, so that one client with a
 /// long pipeline does not keep the others waiting.
@@ -139,9 +139,15 @@ impl Connection {
         }
         self.postponed = postponed;
         if postponed {
-            server.blocked_clients.fetch_add(1, Ordering::Relaxed);
+            server
+                .engine
+                .blocked_clients
+                .fetch_add(1, Ordering::Relaxed);
         } else {
-            server.blocked_clients.fetch_sub(1, Ordering::Relaxed);
+            server
+                .engine
+                .blocked_clients
+                .fetch_sub(1, Ordering::Relaxed);
         }
     }
 

@@ -10,8 +10,8 @@ use resp::Protocol;
 
 use super::connection::Connection;
 use super::limits::OUTPUT_BLOCK_BYTES;
-use crate::client::{Figures, WatchedKey};
 use crate::server::Server;
+use engine::client::{Figures, WatchedKey};
 
 /// What the tables of watched keys hold for one key and client, besides the key itself.
 const WATCH_ENTRY_BYTES: usize = 64;
@@ -64,7 +64,7 @@ impl Connection {
         let shared = &self.session.shared;
         let memory = self.memory(&shared.figures);
         if memory != shared.figures.memory.load(Ordering::Relaxed) {
-            server.clients.set_memory(shared, memory);
+            server.engine.clients.set_memory(shared, memory);
         }
     }
 

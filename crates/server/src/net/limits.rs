@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use crate::client::{ClientShared, flag};
-use crate::config::P;
 use crate::net::connection::Connection;
 use crate::server::Server;
+use engine::client::{ClientShared, flag};
+use engine::config::P;
 
 /// A client that does not read its replies is no longer read from above this many bytes of waiting
 /// output. High enough for a pipeline that is sent as a whole before its replies are read (as some
@@ -29,7 +29,7 @@ pub(super) fn input_exceeded(server: &Server, connection: &Connection) -> bool {
         .multi
         .as_ref()
         .map_or(0, |multi| multi.bytes);
-    let limit = server.config.int(P::ClientQueryBufferLimit).max(0) as usize;
+    let limit = server.engine.config.int(P::ClientQueryBufferLimit).max(0) as usize;
     held > limit
         || held + queued > limit
         || (!connection.session.is_authenticated() && held > UNAUTHENTICATED_INPUT_BYTES)
@@ -46,7 +46,13 @@ pub(super) fn counted_output(server: &Server, connection: &Connection) -> usize 
     let waiting = connection.output.len();
     if waiting > OUTPUT_BLOCK_BYTES {
         waiting
-    } else if waiting > 0 && server.switches.enforce_reply_list.load(Ordering::Relaxed) {
+    } else if waiting > 0
+        && server
+            .engine
+            .switches
+            .enforce_reply_list
+            .load(Ordering::Relaxed)
+    {
         OUTPUT_BLOCK_BYTES
     } else {
         0
@@ -57,7 +63,7 @@ pub(super) fn counted_output(server: &Server, connection: &Connection) -> usize 
 pub(super) fn output_exceeded(server: &Server, connection: &mut Connection, now_ms: u64) -> bool {
     let used = counted_output(server, connection) as u64;
     let class = connection.session.shared.class();
-    let limit = server.config.output_limits().of(class);
+    let limit = server.engine.config.output_limits().of(class);
     let over_soft = limit.soft > 0 && used > limit.soft;
     if !over_soft {
         connection.over_soft_limit_ms = 0;
@@ -82,10 +88,10 @@ const CLIENT_MEMORY_MIN: u64 = 128 * 1024;
 
 /// What all clients together may hold, in bytes; `None` without a limit.
 fn client_memory_limit(server: &Server) -> Option<usize> {
-    let limit = match server.config.int(P::MaxmemoryClients) {
+    let limit = match server.engine.config.int(P::MaxmemoryClients) {
         0 => return None,
         percent @ ..0 => {
-            let max = server.switches.max_memory.load(Ordering::Relaxed);
+            let max = server.engine.switches.max_memory.load(Ordering::Relaxed);
             if max == 0 {
                 return None;
             }
@@ -98,13 +104,13 @@ fn client_memory_limit(server: &Server) -> Option<usize> {
 
 /// The clients that have to go so that the rest is within `maxmemory-clients`, largest first.
 pub(super) fn clients_to_evict(server: &Server) -> Vec<Arc<ClientShared>> {
-    let mut used = server.clients.memory();
+    let mut used = server.engine.clients.memory();
     let limit = match client_memory_limit(server) {
         Some(limit) if used > limit => limit,
         _ => return Vec::new(),
     };
     let memory = |client: &ClientShared| client.figures.memory.load(Ordering::Relaxed);
-    let mut clients = server.clients.all();
+    let mut clients = server.engine.clients.all();
     clients.retain(|client| client.flags() & flag::NO_EVICT == 0);
     // Keys are read once: the figures move while this sorts.
     clients.sort_by_cached_key(|client| std::cmp::Reverse(memory(client)));

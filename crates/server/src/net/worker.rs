@@ -16,11 +16,11 @@ use super::blocked::Ending;
 use super::connection::{Connection, Written};
 use super::listener::{Accepted, Listener};
 use super::mailbox::Message;
-use crate::client::{ClientShared, Origin, Session};
-use crate::config::P;
-use crate::execute::Executor;
-use crate::fault::Stage;
 use crate::server::Server;
+use engine::client::{ClientShared, Origin, Session};
+use engine::config::P;
+use engine::execute::Executor;
+use engine::fault::Stage;
 
 /// Token of the waker.
 const WAKER: Token = Token(usize::MAX);
@@ -74,7 +74,7 @@ impl Worker {
         if let Some(handle) = server.workers.get(index) {
             handle.mailbox.attach(waker);
         }
-        let exec = Executor::new(&server, index);
+        let exec = Executor::new(&server.engine, index);
         let mut worker = Self {
             exec,
             index,
@@ -125,7 +125,7 @@ impl Worker {
                 _ => {}
             }
             let server = Arc::clone(&self.server);
-            self.exec.refresh_clock(&server);
+            self.exec.refresh_clock(&server.engine);
             let began_ns = self.exec.now_ns;
             let commands = self.commands_processed(&server);
             self.collect(&events);
@@ -137,7 +137,7 @@ impl Worker {
     }
 
     fn turn(&mut self, server: &Arc<Server>) {
-        server.faults.reach(Stage::Turn);
+        server.engine.faults.reach(Stage::Turn);
         self.read_mail(server);
         if self.accept_pending {
             self.accept(server);
@@ -153,20 +153,20 @@ impl Worker {
 
     fn commands_processed(&self, server: &Server) -> u64 {
         let handle = server.workers.get(self.index);
-        handle.map_or(0, |handle| handle.stats.commands_processed.get())
+        handle.map_or(0, |handle| handle.stats().commands_processed.get())
     }
 
     fn note_turn(&mut self, server: &Server, began_ns: u64, commands_before: u64) {
         keyspace::memory::publish();
         if let Some(handle) = server.workers.get(self.index) {
-            let nanos = server.clock.monotonic_ns().saturating_sub(began_ns);
+            let nanos = server.engine.clock.monotonic_ns().saturating_sub(began_ns);
             let commands = self.commands_processed(server);
-            handle.stats.loop_turns.add(1);
-            handle.stats.busy_nanos.add(nanos);
-            handle.stats.turn_nanos_max.raise(nanos);
+            handle.stats().loop_turns.add(1);
+            handle.stats().busy_nanos.add(nanos);
+            handle.stats().turn_nanos_max.raise(nanos);
             // After CONFIG RESETSTAT the count is below what it was.
             let commands = commands.saturating_sub(commands_before);
-            handle.stats.turn_commands_max.raise(commands);
+            handle.stats().turn_commands_max.raise(commands);
         }
     }
 
@@ -177,7 +177,7 @@ impl Worker {
         if has_mail || has_work || self.accept_pending {
             return Duration::ZERO;
         }
-        let now_ms = self.server.now_ms();
+        let now_ms = self.server.engine.now_ms();
         let mut sleep = if self.index == 0 {
             SLEEP_TIMERS
         } else {
@@ -190,10 +190,10 @@ impl Worker {
             until(*deadline);
         }
         if !self.postponed.is_empty() {
-            until(self.server.pause.until_ms());
+            until(self.server.engine.pause.until_ms());
         }
         if self.index == 0 {
-            until(self.server.next_expiry_ms.load(Ordering::Acquire));
+            until(self.server.engine.next_expiry_ms.load(Ordering::Acquire));
         }
         sleep
     }
@@ -245,7 +245,7 @@ impl Worker {
     }
 
     fn welcome(&mut self, server: &Arc<Server>, mut accepted: Accepted) {
-        let stats = server.workers.get(self.index).map(|handle| &handle.stats);
+        let stats = server.workers.get(self.index).map(|handle| handle.stats());
         if let Some(line) = refusal(server, &accepted) {
             // The socket's buffer is empty, so this little always fits.
             let _ = accepted.stream.write(line.as_bytes());
@@ -259,13 +259,13 @@ impl Worker {
         }
         if let Err(error) = accepted
             .stream
-            .configure(server.config.int(P::TcpKeepalive) as u64)
+            .configure(server.engine.config.int(P::TcpKeepalive) as u64)
         {
             log::debug!("Setting options of a client socket: {error}");
         }
         let fd = std::os::fd::AsRawFd::as_raw_fd(&accepted.stream);
         let shared = Arc::new(ClientShared::new(
-            server.clients.next_id(),
+            server.engine.clients.next_id(),
             accepted.addr,
             accepted.laddr,
             fd,
@@ -273,8 +273,12 @@ impl Worker {
             self.index,
         ));
         log::debug!("Accepted {}", shared.addr);
-        server.clients.add(Arc::clone(&shared));
-        let authenticated = !server.switches.needs_password.load(Ordering::Relaxed);
+        server.engine.clients.add(Arc::clone(&shared));
+        let authenticated = !server
+            .engine
+            .switches
+            .needs_password
+            .load(Ordering::Relaxed);
         let session = Session::new(shared, Origin::Client, authenticated);
         let id = session.shared.id;
         let connection = Connection::new(accepted.stream, session, self.exec.now_ms);
@@ -297,7 +301,10 @@ impl Worker {
         {
             log::warn!("Registering a client socket: {error}");
             self.free.push(token);
-            self.server.clients.remove(connection.session.shared.id);
+            self.server
+                .engine
+                .clients
+                .remove(connection.session.shared.id);
             return;
         }
         let shared = &connection.session.shared;
@@ -318,7 +325,7 @@ impl Worker {
             .session
             .blocked
             .as_ref()
-            .and_then(crate::blocking::Block::deadline_ms)
+            .and_then(engine::blocking::Block::deadline_ms)
         {
             self.deadlines.insert((deadline, shared.id));
         }
@@ -347,7 +354,7 @@ impl Worker {
             .session
             .blocked
             .as_ref()
-            .and_then(crate::blocking::Block::deadline_ms)
+            .and_then(engine::blocking::Block::deadline_ms)
         {
             self.deadlines.remove(&(deadline, id));
         }
@@ -379,15 +386,19 @@ impl Worker {
         let server = Arc::clone(&self.server);
         if let Some(mut connection) = self.release_connection(token) {
             connection.set_postponed(&server, false);
-            crate::blocking::forget(&server, &mut connection.session, connection.waiter.take());
-            crate::execute::discard(&server, &mut connection.session);
+            engine::blocking::forget(
+                &server.engine,
+                &mut connection.session,
+                connection.waiter.take(),
+            );
+            engine::execute::discard(&server.engine, &mut connection.session);
             if connection.session.monitor {
-                server.monitors.remove(&connection.session.shared);
+                server.engine.monitors.remove(&connection.session.shared);
             }
             let shared = &connection.session.shared;
-            server.clients.remove(shared.id);
+            server.engine.clients.remove(shared.id);
             // CLIENT KILL may have removed it long before, and it went on publishing until now.
-            server.clients.set_memory(shared, 0);
+            server.engine.clients.set_memory(shared, 0);
             log::debug!("Client closed connection {}", shared.addr);
         }
     }
@@ -512,11 +523,11 @@ impl Worker {
 
     /// Writes the log for everything executed so far; returns the offset up to which replies may leave.
     fn release(&mut self, server: &Server) -> u64 {
-        crate::durability::flush(server)
+        engine::durability::flush(&server.engine)
     }
 
     pub(crate) fn released(&self) -> u64 {
-        self.server.log.acknowledged()
+        self.server.engine.log.acknowledged()
     }
 
     /// The log is durable up to a new offset: replies that waited for it may leave.
@@ -536,7 +547,7 @@ impl Worker {
             connection.queued_write = false;
             connection.hold_replies(released);
             if let Some(stats) = server.workers.get(self.index) {
-                stats.stats.writes_processed.add(1);
+                stats.stats().writes_processed.add(1);
             }
             let written = connection.write(released);
             connection.publish_output(server);
@@ -572,7 +583,7 @@ impl Worker {
         };
         if super::limits::output_exceeded(server, connection, now_ms) {
             if let Some(handle) = server.workers.get(self.index) {
-                handle.stats.output_buffer_disconnections.add(1);
+                handle.stats().output_buffer_disconnections.add(1);
             }
             self.close(token);
         }
@@ -584,11 +595,11 @@ impl Worker {
             let memory = client.memory();
             log::info!("Evicting client {} that holds {memory} bytes", client.addr);
             if let Some(handle) = server.workers.get(self.index) {
-                handle.stats.evicted_clients.add(1);
+                handle.stats().evicted_clients.add(1);
             }
             // Out of sight and out of the sum at once, so that no other worker evicts on its behalf.
             client.kill.store(true, Ordering::Release);
-            server.clients.remove(client.id);
+            server.engine.clients.remove(client.id);
             match self.token_of(client.id) {
                 Some(token) => self.close(token),
                 None => server.send_to(&client, Message::Kill(client.id)),
@@ -609,14 +620,14 @@ impl Worker {
                 super::blocked::timer(self, server, token);
             }
         }
-        if !self.postponed.is_empty() && !server.pause.is_active(now_ms) {
+        if !self.postponed.is_empty() && !server.engine.pause.is_active(now_ms) {
             self.resume_postponed();
         }
         if self.index == 0
-            && let Some(mut fed) = server.pause.take_fed(now_ms)
+            && let Some(mut fed) = server.engine.pause.take_fed(now_ms)
         {
             self.exec.ready.append(&mut fed);
-            crate::blocking::serve_later(&mut self.exec, server);
+            engine::blocking::serve_later(&mut self.exec, &server.engine);
         }
         if now_ms >= self.next_idle_check_ms {
             self.next_idle_check_ms = now_ms + 1_000;
@@ -630,7 +641,7 @@ impl Worker {
 
     /// Once a second: idle clients, soft output limits.
     fn check_clients(&mut self, server: &Server, now_ms: u64) {
-        let timeout_ms = server.config.int(P::Timeout).max(0) as u64 * 1_000;
+        let timeout_ms = server.engine.config.int(P::Timeout).max(0) as u64 * 1_000;
         for token in 0..self.connections.len() {
             let Some(connection) = self.connection(token) else {
                 continue;
@@ -706,7 +717,7 @@ fn accept_from(listener: &Listener, accepted: &mut Vec<Accepted>) {
 
 /// A message for a client that is not here: it moved, or it is gone.
 fn forward(server: &Server, here: usize, client: u64, message: Message) {
-    if let Some(shared) = server.clients.get(client) {
+    if let Some(shared) = server.engine.clients.get(client) {
         let owner = shared.worker.load(Ordering::Acquire);
         if owner != here
             && let Some(handle) = server.workers.get(owner)
@@ -718,11 +729,15 @@ fn forward(server: &Server, here: usize, client: u64, message: Message) {
 
 /// Why a new connection is refused, as the line it gets.
 fn refusal(server: &Server, accepted: &Accepted) -> Option<&'static str> {
-    if server.clients.count() >= server.config.int(P::Maxclients).max(0) as usize {
+    if server.engine.clients.count() >= server.engine.config.int(P::Maxclients).max(0) as usize {
         return Some("-ERR max number of clients reached\r\n");
     }
-    let is_open = server.config.bool(P::ProtectedMode)
-        && !server.switches.needs_password.load(Ordering::Relaxed);
+    let is_open = server.engine.config.bool(P::ProtectedMode)
+        && !server
+            .engine
+            .switches
+            .needs_password
+            .load(Ordering::Relaxed);
     if is_open && !accepted.is_local {
         return Some(PROTECTED_MODE);
     }

@@ -11,10 +11,10 @@ use persist::{LOG_OFFSET_AUX, Storage};
 
 use super::walk::Size;
 use super::{Output, SnapshotError};
-use crate::config::P;
-use crate::info::{LODESTORE_VERSION, REDIS_VERSION};
 use crate::process::{self, os_text};
 use crate::server::Server;
+use engine::config::P;
+use engine::version::{LODESTORE_VERSION, REDIS_VERSION};
 
 /// A growing file is synced whenever it has grown by so many bytes (`rdb-save-incremental-fsync`).
 const SYNC_BYTES: u64 = 4 * 1024 * 1024;
@@ -81,7 +81,7 @@ impl Drop for Temp {
         let now_ns = || {
             server
                 .as_ref()
-                .map_or(0, |server| server.clock.monotonic_ns())
+                .map_or(0, |server| server.engine.clock.monotonic_ns())
         };
         let began_ns = now_ns();
         if let Err(error) = self.storage.remove(&self.path) {
@@ -91,8 +91,9 @@ impl Drop for Temp {
         if let Some(server) = &server {
             let ms = now_ns().saturating_sub(began_ns) / 1_000_000;
             server
+                .engine
                 .latency
-                .record("rdb-unlink-temp-file", server.now_ms(), ms);
+                .record("rdb-unlink-temp-file", server.engine.now_ms(), ms);
         }
     }
 }
@@ -152,7 +153,7 @@ impl DumpFile {
         };
         let sink = Sink(Arc::clone(&file));
         // Without a log the snapshot is what is newest: a server that starts with both tells them apart by this field.
-        let log_offset = server.log.is_enabled().then_some(log_offset);
+        let log_offset = server.engine.log.is_enabled().then_some(log_offset);
         let writer = begin_file(server, sink, options, false, log_offset, sizes)
             .map_err(|error| write_error("rdbSaveRio", &error))?;
         Ok(DumpFile {
@@ -160,8 +161,8 @@ impl DumpFile {
             file,
             temp,
             dir,
-            name: server.config.text(P::DbFileName),
-            incremental: server.config.bool(P::RdbSaveIncrementalFsync),
+            name: server.engine.config.text(P::DbFileName),
+            incremental: server.engine.config.bool(P::RdbSaveIncrementalFsync),
             synced: 0,
         })
     }
@@ -223,7 +224,7 @@ pub(crate) fn begin_file<W: Write>(
     log_offset: Option<u64>,
     sizes: &[Size],
 ) -> io::Result<FileWriter<W>> {
-    let now_s = (server.now_ms() / 1000).to_string();
+    let now_s = (server.engine.now_ms() / 1000).to_string();
     let used = keyspace::memory::used().to_string();
     let offset = log_offset.map(|offset| offset.to_string());
     let mut aux = vec![
@@ -236,7 +237,7 @@ pub(crate) fn begin_file<W: Write>(
     ];
     aux.extend(offset.as_deref().map(|offset| (LOG_OFFSET_AUX, offset)));
     let mut writer = FileWriter::new(sink, options, &aux)?;
-    for library in server.lock_functions().iter() {
+    for library in server.engine.lock_functions().iter() {
         writer.function(library)?;
     }
     for size in sizes {
@@ -247,7 +248,7 @@ pub(crate) fn begin_file<W: Write>(
 
 /// Removes what snapshots of processes that are gone have left in `dir`. To be called at the start.
 pub fn remove_interrupted(server: &Server) {
-    let (storage, dir) = (&server.snapshots.storage, server.config.dir());
+    let (storage, dir) = (&server.snapshots.storage, server.engine.config.dir());
     let own = std::process::id();
     for name in storage.list(&dir).unwrap_or_default() {
         let Some(pid) = name.to_str().and_then(pid_of) else {

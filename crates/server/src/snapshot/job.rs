@@ -124,8 +124,6 @@ pub struct Snapshots {
     pub walking: AtomicBool,
     /// BGSAVE waits for another job.
     pub scheduled: AtomicBool,
-    /// The last one for `dbfilename` did not succeed.
-    pub failed: AtomicBool,
     /// When the last BGSAVE was tried, Unix seconds.
     pub last_try_s: AtomicU64,
     /// Seconds that the last BGSAVE took, -1 before the first.
@@ -153,7 +151,6 @@ impl Default for Snapshots {
             slot: Arc::default(),
             walking: AtomicBool::new(false),
             scheduled: AtomicBool::new(false),
-            failed: AtomicBool::new(false),
             last_try_s: AtomicU64::new(0),
             last_seconds: AtomicI64::new(-1),
             saves: AtomicU64::new(0),

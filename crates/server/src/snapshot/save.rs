@@ -14,11 +14,11 @@ use super::file::{DumpFile, FileError};
 use super::hook::Buffers;
 use super::walk::{Size, Walk, delay};
 use super::{Encoder, Form, Job, Output, Purpose, SnapshotError, has_field_deadlines};
-use crate::config::P;
-use crate::error::CommandError;
-use crate::forms::save_options;
 use crate::server::Server;
-use crate::shard_tables::Locked;
+use engine::config::P;
+use engine::error::CommandError;
+use engine::rdb_options::save_options;
+use engine::shard_tables::Locked;
 
 /// After a failure the next try of a save point waits so long, in seconds.
 const RETRY_DELAY_S: u64 = 5;
@@ -54,7 +54,7 @@ fn save_unless(
     is_over: &dyn Fn() -> bool,
 ) -> Result<(), String> {
     let state = &server.snapshots;
-    let changes = server.changes_made() + unlogged;
+    let changes = server.engine.changes_made() + unlogged;
     state.saves.fetch_add(1, Ordering::Relaxed);
     match write_locked(server, locked, is_over) {
         Ok(()) => {
@@ -74,8 +74,12 @@ fn succeeded(server: &Server, changes: u64) {
     state.saved_changes.store(changes, Ordering::Relaxed);
     server
         .last_save_s
-        .store(server.now_ms() / 1000, Ordering::Relaxed);
-    state.failed.store(false, Ordering::Relaxed);
+        .store(server.engine.now_ms() / 1000, Ordering::Relaxed);
+    server
+        .engine
+        .switches
+        .snapshots_fail
+        .store(false, Ordering::Relaxed);
 }
 
 /// The file as it is written without a hook: database by database.
@@ -88,15 +92,22 @@ fn write_locked(
         true => Err(SnapshotError::Cancelled),
         false => Ok(()),
     };
-    let databases = server.keyspace.databases();
-    let options = save_options(&server.config, has_field_deadlines(locked));
+    let databases = server.engine.keyspace.databases();
+    let options = save_options(&server.engine.config, has_field_deadlines(locked));
     let encoder = Encoder::new(server, Form::Rdb(options));
     let sizes: Vec<Size> = (0..databases)
         .map(|db| Size::of(locked, db))
         .filter(|size| size.keys > 0)
         .collect();
-    let offset = server.log.appended();
-    let mut file = DumpFile::create(server, server.config.dir(), false, options, offset, &sizes)?;
+    let offset = server.engine.log.appended();
+    let mut file = DumpFile::create(
+        server,
+        server.engine.config.dir(),
+        false,
+        options,
+        offset,
+        &sizes,
+    )?;
     let mut buffer = Vec::new();
     for size in &sizes {
         each_entry(locked, size.db, &mut |entry| {
@@ -109,7 +120,7 @@ fn write_locked(
                     grown.sync_data()?;
                 }
             }
-            match server.config.int(P::RdbKeySaveDelay) {
+            match server.engine.config.int(P::RdbKeySaveDelay) {
                 0 => Ok(()),
                 delay_us => delay(delay_us, &mut check),
             }
@@ -155,7 +166,7 @@ pub fn background(
     let state = &server.snapshots;
     let job = match how {
         Save::AfterTransaction => None,
-        _ => state.claim(Purpose::Save, server.now_ms()),
+        _ => state.claim(Purpose::Save, server.engine.now_ms()),
     };
     if let Some(job) = job {
         return start(server, locked, job)
@@ -199,7 +210,7 @@ fn start(server: &Server, locked: &mut Locked<'_>, job: Arc<Job>) -> Result<(), 
     state.saves.fetch_add(1, Ordering::Relaxed);
     state
         .last_try_s
-        .store(server.now_ms() / 1000, Ordering::Relaxed);
+        .store(server.engine.now_ms() / 1000, Ordering::Relaxed);
     // The thread is there before the snapshot begins, so that no snapshot has to be given up for want of one.
     let (sender, receiver) = sync_channel(1);
     let thread = {
@@ -209,7 +220,11 @@ fn start(server: &Server, locked: &mut Locked<'_>, job: Arc<Job>) -> Result<(), 
             .spawn(move || run(&server, job, &receiver))
     };
     if let Err(error) = thread {
-        state.failed.store(true, Ordering::Relaxed);
+        server
+            .engine
+            .switches
+            .snapshots_fail
+            .store(true, Ordering::Relaxed);
         let reason = format!(
             "Can't save in background: {}",
             crate::process::os_text(&error)
@@ -217,8 +232,8 @@ fn start(server: &Server, locked: &mut Locked<'_>, job: Arc<Job>) -> Result<(), 
         log::warn!("{reason}");
         return Err(reason);
     }
-    let options = save_options(&server.config, has_field_deadlines(locked));
-    let changes = server.changes_made();
+    let options = save_options(&server.engine.config, has_field_deadlines(locked));
+    let changes = server.engine.changes_made();
     let walk = super::begin(&server, locked, Form::Rdb(options), &job);
     let start = Start {
         walk,
@@ -241,7 +256,7 @@ fn run(server: &Arc<Server>, job: Arc<Job>, receiver: &Receiver<Start>) {
         .unwrap_or_else(|_| Err(FileError::Failed("The snapshot panicked".to_owned())));
     let kept_peak = job.progress.kept_peak.load(Ordering::Relaxed);
     state.last_kept_peak.store(kept_peak, Ordering::Relaxed);
-    let seconds = server.now_ms().saturating_sub(job.started_ms) / 1000;
+    let seconds = server.engine.now_ms().saturating_sub(job.started_ms) / 1000;
     state.last_seconds.store(seconds as i64, Ordering::Relaxed);
     match result {
         Ok(()) => {
@@ -253,14 +268,23 @@ fn run(server: &Arc<Server>, job: Arc<Job>, receiver: &Receiver<Start>) {
         Err(error) => {
             log::warn!("{error}");
             log::warn!("Background saving error");
-            state.failed.store(true, Ordering::Relaxed);
+            server
+                .engine
+                .switches
+                .snapshots_fail
+                .store(true, Ordering::Relaxed);
         }
     }
     keyspace::memory::publish();
 }
 
 fn write(server: &Arc<Server>, start: Start) -> Result<(), FileError> {
-    write_walk(server, server.config.dir(), start.walk, start.options)
+    write_walk(
+        server,
+        server.engine.config.dir(),
+        start.walk,
+        start.options,
+    )
 }
 
 fn write_walk(
@@ -297,11 +321,11 @@ fn write_walk(
 pub fn copy(server: &Arc<Server>, dir: PathBuf) -> Result<(), String> {
     let job = server
         .snapshots
-        .claim(Purpose::Copy, server.now_ms())
+        .claim(Purpose::Copy, server.engine.now_ms())
         .ok_or("another snapshot is under way")?;
     let (walk, options) = {
-        let mut locked = server.keyspace.lock_all();
-        let options = save_options(&server.config, has_field_deadlines(&locked));
+        let mut locked = server.engine.keyspace.lock_all();
+        let options = save_options(&server.engine.config, has_field_deadlines(&locked));
         let walk = super::begin(server, &mut locked, Form::Rdb(options), &job);
         (walk, options)
     };
@@ -338,7 +362,7 @@ pub fn after_flush_all(server: &Server, locked: &Locked<'_>, unlogged: u64) {
     {
         job.cancel();
     }
-    if !server.config.save_points().is_empty() {
+    if !server.engine.config.save_points().is_empty() {
         // What went wrong has been logged, and the command has emptied the server all the same.
         let _ = save(server, locked, unlogged);
     }
@@ -347,12 +371,19 @@ pub fn after_flush_all(server: &Server, locked: &Locked<'_>, unlogged: u64) {
 /// The timers' part: scheduled snapshots and save points.
 pub fn tick(server: &Server, now_ms: u64) {
     let state = &server.snapshots;
-    if server.loading.is_active() || server.shutdown.is_requested() || server.is_half_changed() {
+    if server.engine.loading.is_active()
+        || server.shutdown.is_requested()
+        || server.engine.is_half_changed()
+    {
         return;
     }
     let now_s = now_ms / 1000;
     let tried_s = state.last_try_s.load(Ordering::Relaxed);
-    let has_failed = state.failed.load(Ordering::Relaxed);
+    let has_failed = server
+        .engine
+        .switches
+        .snapshots_fail
+        .load(Ordering::Relaxed);
     if (has_failed && now_s.saturating_sub(tried_s) <= RETRY_DELAY_S) || state.is_busy() {
         return;
     }
@@ -362,7 +393,7 @@ pub fn tick(server: &Server, now_ms: u64) {
     let Some(job) = state.claim(Purpose::Save, now_ms) else {
         return;
     };
-    let mut locked = server.keyspace.lock_all();
+    let mut locked = server.engine.keyspace.lock_all();
     state.scheduled.store(false, Ordering::Relaxed);
     // The reason of a failure has been logged, and the next try comes by itself.
     let _ = start(server, &mut locked, job);
@@ -372,7 +403,7 @@ pub fn tick(server: &Server, now_ms: u64) {
 fn reached_point(server: &Server, now_s: u64) -> bool {
     let changes = server.changes_since_save();
     let since_s = now_s.saturating_sub(server.last_save_s.load(Ordering::Relaxed));
-    let points = server.config.save_points();
+    let points = server.engine.config.save_points();
     let reached = points.iter().find(|point| {
         let (seconds, wanted) = (point.seconds.max(0) as u64, point.changes.max(0) as u64);
         changes >= wanted && since_s > seconds
@@ -387,28 +418,6 @@ fn reached_point(server: &Server, now_s: u64) -> bool {
     reached.is_some()
 }
 
-/// The error of a write while snapshots are configured and fail (`stop-writes-on-bgsave-error`).
-#[inline]
-pub fn refuses_writes(server: &Server) -> Option<CommandError> {
-    if server.snapshots.failed.load(Ordering::Relaxed) {
-        misconf(server)
-    } else {
-        None
-    }
-}
-
-#[cold]
-fn misconf(server: &Server) -> Option<CommandError> {
-    let stops =
-        server.config.bool(P::StopWritesOnBgsaveError) && !server.config.save_points().is_empty();
-    stops.then_some(CommandError::line(
-        "MISCONF Lodestore is configured to save RDB snapshots, but it's currently unable to persist to disk. \
-         Commands that may modify the data set are disabled, because this instance is configured to report \
-         errors during writes if RDB snapshotting fails (stop-writes-on-bgsave-error option). Please check the \
-         Lodestore logs for details about the RDB error.",
-    ))
-}
-
 /// The last snapshot, before the server ends. Called without locks held. Another SIGINT meanwhile ends the
 /// process at once.
 ///
@@ -417,7 +426,7 @@ fn misconf(server: &Server) -> Option<CommandError> {
 pub fn save_before_stop(server: &Server) -> Result<(), String> {
     log::info!("Saving the final RDB snapshot before exiting.");
     let is_over = crate::start::is_interrupted;
-    let saved = save_unless(server, &server.keyspace.lock_all(), 0, &is_over);
+    let saved = save_unless(server, &server.engine.keyspace.lock_all(), 0, &is_over);
     if saved.is_err() && is_over() {
         log::warn!("You insist... exiting now.");
         std::process::exit(1);
@@ -435,7 +444,7 @@ pub fn stop_running(server: &Server, force: bool) -> bool {
     };
     match job.purpose {
         Purpose::Save => log::warn!("There is a child saving an .rdb. Killing it!"),
-        Purpose::Rewrite if server.log.status().waits_for_base && !force => {
+        Purpose::Rewrite if server.engine.log.status().waits_for_base && !force => {
             log::warn!("Writing initial AOF, can't exit.");
             return false;
         }
@@ -455,16 +464,16 @@ pub fn note_loaded(server: &Server) {
     let state = &server.snapshots;
     state
         .saved_changes
-        .store(server.changes_made(), Ordering::Relaxed);
+        .store(server.engine.changes_made(), Ordering::Relaxed);
     server
         .last_save_s
-        .store(server.now_ms() / 1000, Ordering::Relaxed);
+        .store(server.engine.now_ms() / 1000, Ordering::Relaxed);
 }
 
 /// The threads are gone. What they changed after the last snapshot before the end is saved, too.
 pub fn finish_stopped(server: &Server) {
     if server.snapshots.is_final.load(Ordering::Relaxed) && server.changes_since_save() > 0 {
         // A failure has been logged, and there is nothing else to be done.
-        let _ = save(server, &server.keyspace.lock_all(), 0);
+        let _ = save(server, &server.engine.keyspace.lock_all(), 0);
     }
 }

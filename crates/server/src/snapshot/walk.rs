@@ -9,9 +9,9 @@ use keyspace::Rest;
 
 use super::hook::{Buffers, Hook, Part, Shared, lock};
 use super::{Encoder, Form, Job, Output, SnapshotError};
-use crate::config::P;
 use crate::server::Server;
-use crate::shard_tables::{Locked, Shard};
+use engine::config::P;
+use engine::shard_tables::{Locked, Shard};
 
 /// Entries visited per lock: some tens of microseconds.
 const ENTRIES_PER_HOLD: usize = 32;
@@ -66,8 +66,8 @@ pub struct Walk {
 /// may be missing from the log. Entries are encoded in `form`.
 pub fn begin(server: &Arc<Server>, locked: &mut Locked<'_>, form: Form, job: &Arc<Job>) -> Walk {
     debug_assert!(locked.holds_all());
-    let began_ns = server.clock.monotonic_ns();
-    let databases = server.keyspace.databases();
+    let began_ns = server.engine.clock.monotonic_ns();
+    let databases = server.engine.keyspace.databases();
     let shared = Arc::new(Shared {
         encoder: Encoder::new(server, form),
         job: Arc::clone(job),
@@ -95,7 +95,7 @@ pub fn begin(server: &Arc<Server>, locked: &mut Locked<'_>, form: Form, job: &Ar
     let state = &server.snapshots;
     state.walking.store(true, Ordering::Relaxed);
     state.begun.fetch_add(1, Ordering::Relaxed);
-    let nanos = server.clock.monotonic_ns().saturating_sub(began_ns);
+    let nanos = server.engine.clock.monotonic_ns().saturating_sub(began_ns);
     state.last_begin_us.store(nanos / 1000, Ordering::Relaxed);
     Walk {
         server: Arc::clone(server),
@@ -103,7 +103,7 @@ pub fn begin(server: &Arc<Server>, locked: &mut Locked<'_>, form: Form, job: &Ar
         job: Arc::clone(job),
         parts,
         sizes,
-        log_offset: server.log.appended(),
+        log_offset: server.engine.log.appended(),
         done: 0,
         longest_hold_us: 0,
     }
@@ -194,13 +194,13 @@ impl Walk {
         output: &Mutex<O>,
     ) -> Result<bool, SnapshotError> {
         self.check()?;
-        let delay_us = self.server.config.int(P::RdbKeySaveDelay);
+        let delay_us = self.server.engine.config.int(P::RdbKeySaveDelay);
         let room = if delay_us == 0 { ENTRIES_PER_HOLD } else { 1 };
         let server = Arc::clone(&self.server);
         // A time slice that ends while the lock is held would hold up everybody else: better to give it back now.
         std::thread::yield_now();
-        let mut locked = server.keyspace.lock_one(index);
-        let began_ns = server.clock.monotonic_ns();
+        let mut locked = server.engine.keyspace.lock_one(index);
+        let began_ns = server.engine.clock.monotonic_ns();
         let Some((shard, part)) = locked.shard_at_mut(index).zip(self.parts.get(index)) else {
             return Ok(false);
         };
@@ -215,7 +215,7 @@ impl Walk {
         let rests = std::mem::take(&mut part.rests);
         drop(part);
         drop(locked);
-        let hold_us = server.clock.monotonic_ns().saturating_sub(began_ns) / 1000;
+        let hold_us = server.engine.clock.monotonic_ns().saturating_sub(began_ns) / 1000;
         self.longest_hold_us = self.longest_hold_us.max(hold_us);
         self.put(buffers, output)?;
         self.job.progress.release(last.bytes() as u64);
@@ -293,7 +293,7 @@ impl Walk {
                 return Ok(());
             }
             for _ in 0..visited {
-                self.delay(self.server.config.int(P::RdbKeySaveDelay))?;
+                self.delay(self.server.engine.config.int(P::RdbKeySaveDelay))?;
             }
         }
     }
@@ -357,6 +357,7 @@ impl Drop for Walk {
         let parts = std::mem::take(&mut self.parts);
         let (server, job) = (Arc::clone(&self.server), Arc::clone(&self.job));
         self.server
+            .engine
             .lazy
             .run(move || clean(&server, 0, &parts, &job));
     }
@@ -366,7 +367,7 @@ impl Drop for Walk {
 fn clean(server: &Server, first: usize, parts: &[Arc<Mutex<Part>>], job: &Job) {
     for (index, part) in parts.iter().enumerate().skip(first) {
         loop {
-            let mut locked = server.keyspace.lock_one(index);
+            let mut locked = server.engine.keyspace.lock_one(index);
             let Some(shard) = locked.shard_at_mut(index) else {
                 break;
             };

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use engine::config::Config;
 use keyspace::NewValue;
 use lodestore::Instance;
-use server::config::Config;
 use server::server::Server;
 use server::snapshot::{Form, Job, Output, Purpose, SnapshotError, Walk, begin};
 
@@ -38,8 +38,11 @@ fn instance() -> Instance {
 
 fn put(server: &Server, key: u64, value: &[u8]) {
     let key = format!("key:{key}").into_bytes();
-    let hash = server.keyspace.hash(&key);
-    let mut locked = server.keyspace.lock_one(server.keyspace.shard_of(hash));
+    let hash = server.engine.keyspace.hash(&key);
+    let mut locked = server
+        .engine
+        .keyspace
+        .lock_one(server.engine.keyspace.shard_of(hash));
     let shard = locked.shard_mut(hash).expect("it is locked");
     drop(shard.put(0, hash, &key, NewValue::Bytes(value), None, 0));
 }
@@ -47,7 +50,10 @@ fn put(server: &Server, key: u64, value: &[u8]) {
 fn claim(server: &Server) -> Arc<Job> {
     let began = Instant::now();
     loop {
-        if let Some(job) = server.snapshots.claim(Purpose::Save, server.now_ms()) {
+        if let Some(job) = server
+            .snapshots
+            .claim(Purpose::Save, server.engine.now_ms())
+        {
             return job;
         }
         assert!(began.elapsed() < PATIENCE, "the job before does not end");
@@ -59,7 +65,7 @@ fn start(server: &Arc<Server>) -> (Walk, Arc<Job>) {
     let job = claim(server);
     let walk = begin(
         server,
-        &mut server.keyspace.lock_all(),
+        &mut server.engine.keyspace.lock_all(),
         Form::Commands,
         &job,
     );
@@ -143,7 +149,7 @@ fn a_snapshot_that_is_never_written_leaves_nothing_behind() {
             .step_by(2)
             .for_each(|key| put(server, key, b"new"));
         // Whoever drops it may hold locks.
-        let locked = server.keyspace.lock_all();
+        let locked = server.engine.keyspace.lock_all();
         drop((walk, job));
         drop(locked);
     }
@@ -182,7 +188,7 @@ fn old_values_take_no_more_memory_than_their_buffers() {
         figures
     });
     assert!(progress.pre_images > 0);
-    let most = server.keyspace.shard_count() * SHARD_BYTES;
+    let most = server.engine.keyspace.shard_count() * SHARD_BYTES;
     assert!(progress.kept_peak <= most as u64, "{progress:?}");
     assert_eq!(job.progress.kept.load(Ordering::Relaxed), 0);
     drop(job);

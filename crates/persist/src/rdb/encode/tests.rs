@@ -221,7 +221,7 @@ fn deadlines_of_fields_need_a_version_that_has_them() {
 
 /// The bytes of one entry in a file.
 fn written(value: Value, deadline: Option<u64>, access: Access, version: u16) -> Vec<u8> {
-    let keyspace = Keyspace::new(Options {
+    let keyspace: Keyspace = Keyspace::new(Options {
         shards: 16,
         databases: 1,
         hash_seed: [1, 2],

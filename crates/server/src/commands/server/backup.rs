@@ -1,9 +1,10 @@
 //! BACKUP: a copy of the data, made and checked while the server goes on.
 
 use crate::backup;
-use crate::command::{Arg, Command, CommandResult, Flags, Group, Outcome};
-use crate::context::Context;
-use crate::error::CommandError;
+use crate::server::Server;
+use engine::command::{Arg, Command, CommandResult, Flags, Group, Outcome};
+use engine::context::Context;
+use engine::error::CommandError;
 
 /// Longest name of a backup, in bytes: what file systems take, less `.partial`.
 const NAME_MAX: usize = 240;
@@ -21,7 +22,7 @@ pub(crate) const BACKUP: Command = Command::new("backup", 2, backup)
     .args(&[Arg::string("name")]);
 fn backup(ctx: &mut Context<'_, '_>) -> CommandResult {
     let name = name(ctx.arg(1))?;
-    backup::start(ctx.server, name)?;
+    backup::start(&*Server::of(ctx)?, name)?;
     ctx.reply.simple("Background backup started");
     Ok(Outcome::Done)
 }

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use crate::command::{Arg, Command, CommandResult, Flags, Group, Locks, Outcome};
-use crate::config::{Apply, Config, P, SetContext};
-use crate::context::Context;
-use crate::error::CommandError;
 use crate::server::Server;
+use engine::command::{Arg, Command, CommandResult, Flags, Group, Locks, Outcome};
+use engine::config::{Apply, Config, P, SetContext};
+use engine::context::Context;
+use engine::error::CommandError;
 
 pub(crate) const CONFIG: Command = Command::container("config", -2)
     .group(Group::Server)
@@ -30,7 +30,7 @@ pub(crate) const CONFIG_GET: Command = Command::new("get", -3, config_get)
     .args(&[Arg::string("parameter").multiple()]);
 fn config_get(ctx: &mut Context<'_, '_>) -> CommandResult {
     let patterns: Vec<&[u8]> = ctx.args.skip(2).iter().collect();
-    let found = ctx.server.config.get(&patterns);
+    let found = ctx.engine.config.get(&patterns);
     ctx.reply.map(found.len());
     for (name, value) in &found {
         ctx.reply.bulk(name);
@@ -59,8 +59,8 @@ impl Apply for Applier<'_> {
 fn switch_log_later(server: &Server) -> Result<(), String> {
     let server = server.me.upgrade().ok_or("the server is shutting down")?;
     let job = Arc::clone(&server);
-    server.lazy.run(move || {
-        let on = job.config.bool(P::AppendOnly);
+    server.engine.lazy.run(move || {
+        let on = job.engine.config.bool(P::AppendOnly);
         if let Err(error) = crate::rewrite::switch(&job, on) {
             log::error!("Changing appendonly after a transaction failed: {error}");
         }
@@ -86,14 +86,15 @@ pub(crate) const CONFIG_SET: Command = Command::new("set", -4, config_set)
 fn config_set(ctx: &mut Context<'_, '_>) -> CommandResult {
     let pairs: Vec<&[u8]> = ctx.args.skip(2).iter().collect();
     let context = SetContext {
-        loading: ctx.server.loading.is_active(),
+        loading: ctx.engine.loading.is_active(),
         client_is_local: ctx.session.shared.is_local(),
     };
+    let server = Server::of(ctx)?;
     let mut applier = Applier {
-        server: ctx.server,
+        server: &server,
         in_transaction: ctx.is_nested(),
     };
-    ctx.server
+    ctx.engine
         .config
         .set(&pairs, context, &mut applier)
         .map_err(|error| CommandError::Bytes(error.to_string().into_bytes()))?;
@@ -109,7 +110,7 @@ pub(crate) const CONFIG_REWRITE: Command = Command::new("rewrite", 2, config_rew
     .complexity("O(1)")
     .hints(&["request_policy:all_nodes", "response_policy:all_succeeded"]);
 fn config_rewrite(ctx: &mut Context<'_, '_>) -> CommandResult {
-    ctx.server
+    ctx.engine
         .config
         .rewrite(None, false)
         .map_err(|error| CommandError::owned(error.to_string()))?;
@@ -125,14 +126,14 @@ pub(crate) const CONFIG_RESETSTAT: Command = Command::new("resetstat", 2, config
     .complexity("O(1)")
     .hints(&["request_policy:all_nodes", "response_policy:all_succeeded"]);
 fn config_resetstat(ctx: &mut Context<'_, '_>) -> CommandResult {
-    let server = ctx.server;
+    let server = Server::of(ctx)?;
     server
         .workers
         .iter()
-        .for_each(|worker| worker.stats.reset());
-    server.errors.reset();
+        .for_each(|worker| worker.stats().reset());
+    server.engine.errors.reset();
     server.metrics.reset();
-    server.lazy.reset_freed();
+    server.engine.lazy.reset_freed();
     server.snapshots.reset();
     ctx.reply.ok();
     Ok(Outcome::Done)

@@ -1,7 +1,8 @@
 //! INFO; what it says is put together in [`crate::info`].
 
-use crate::command::{Arg, Categories, Command, CommandResult, Flags, Group, Locks, Outcome};
-use crate::context::Context;
+use crate::server::Server;
+use engine::command::{Arg, Categories, Command, CommandResult, Flags, Group, Locks, Outcome};
+use engine::context::Context;
 
 pub(crate) const INFO: Command = Command::new("info", -1, info)
     .group(Group::Server)
@@ -19,7 +20,7 @@ pub(crate) const INFO: Command = Command::new("info", -1, info)
     .args(&[Arg::string("section").optional().multiple()]);
 fn info(ctx: &mut Context<'_, '_>) -> CommandResult {
     let names: Vec<&[u8]> = ctx.args.skip(1).iter().collect();
-    let text = crate::info::render(&mut ctx.data, &names);
+    let text = crate::info::render(&*Server::of(ctx)?, &mut ctx.data, &names);
     ctx.reply.verbatim("txt", text.as_bytes());
     Ok(Outcome::Done)
 }

@@ -1,12 +1,13 @@
 //! MEMORY.
 
-use crate::command::{
-    Arg, Command, CommandResult, Flags, Group, KeyFlags, KeySpec, Locks, Outcome,
-};
-use crate::context::Context;
-use crate::error::CommandError;
 use crate::info::KeyspaceTotals;
 use crate::info::memory::MemoryReport;
+use crate::server::Server;
+use engine::command::{
+    Arg, Command, CommandResult, Flags, Group, KeyFlags, KeySpec, Locks, Outcome,
+};
+use engine::context::Context;
+use engine::error::CommandError;
 
 /// Tips for subcommands whose replies cannot be combined.
 const HINTS: &[&str] = &[
@@ -57,9 +58,9 @@ fn memory_usage(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-fn gather(ctx: &mut Context<'_, '_>) -> MemoryReport {
+fn gather(ctx: &mut Context<'_, '_>) -> Result<MemoryReport, CommandError> {
     let totals = KeyspaceTotals::gather(&mut ctx.data);
-    MemoryReport::gather(ctx.server, &totals)
+    Ok(MemoryReport::gather(&*Server::of(ctx)?, &totals))
 }
 
 /// One figure of MEMORY STATS.
@@ -76,7 +77,7 @@ pub(crate) const MEMORY_STATS: Command = Command::new("stats", 2, memory_stats)
     .hints(HINTS)
     .locks(Locks::Own);
 fn memory_stats(ctx: &mut Context<'_, '_>) -> CommandResult {
-    let report = gather(ctx);
+    let report = gather(ctx)?;
     let (before, after) = figures(&report);
     ctx.reply
         .map(before.len() + report.databases.len() + after.len());
@@ -171,8 +172,8 @@ pub(crate) const MEMORY_DOCTOR: Command = Command::new("doctor", 2, memory_docto
     .hints(HINTS)
     .locks(Locks::Own);
 fn memory_doctor(ctx: &mut Context<'_, '_>) -> CommandResult {
-    let report = gather(ctx);
-    let text = diagnosis(&report, ctx.server.clients.count());
+    let report = gather(ctx)?;
+    let text = diagnosis(&report, ctx.engine.clients.count());
     ctx.reply.verbatim("txt", text.as_bytes());
     Ok(Outcome::Done)
 }

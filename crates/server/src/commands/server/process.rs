@@ -1,11 +1,12 @@
 //! The process as a whole: its role, its time, its end.
 
-use crate::command::{Arg, Categories, Command, CommandResult, Flags, Group, Outcome};
-use crate::config::P;
-use crate::context::Context;
-use crate::error::CommandError;
 use crate::info::{LODESTORE_VERSION, REDIS_VERSION, VALKEY_VERSION};
+use crate::server::Server;
 use crate::start::ShutdownOptions;
+use engine::command::{Arg, Categories, Command, CommandResult, Flags, Group, Outcome};
+use engine::config::P;
+use engine::context::Context;
+use engine::error::CommandError;
 
 pub(crate) const BGREWRITEAOF: Command = Command::new("bgrewriteaof", 1, bgrewriteaof)
     .group(Group::Server)
@@ -16,7 +17,7 @@ pub(crate) const BGREWRITEAOF: Command = Command::new("bgrewriteaof", 1, bgrewri
     )
     .complexity("O(1) for the caller");
 fn bgrewriteaof(ctx: &mut Context<'_, '_>) -> CommandResult {
-    let answer = crate::rewrite::request(ctx.server, ctx.is_nested())?;
+    let answer = crate::rewrite::request(&*Server::of(ctx)?, ctx.is_nested())?;
     ctx.reply.simple(answer);
     Ok(Outcome::Done)
 }
@@ -31,7 +32,7 @@ pub(crate) const TIME: Command = Command::new("time", 1, time)
     .complexity("O(1)")
     .hints(&["nondeterministic_output"]);
 fn time(ctx: &mut Context<'_, '_>) -> CommandResult {
-    let now_us = ctx.server.clock.unix_us();
+    let now_us = ctx.engine.clock.unix_us();
     ctx.reply.array(2);
     ctx.reply.integer_bulk((now_us / 1_000_000) as i64);
     ctx.reply.integer_bulk((now_us % 1_000_000) as i64);
@@ -48,7 +49,7 @@ pub(crate) const ROLE: Command = Command::new("role", 1, role)
 fn role(ctx: &mut Context<'_, '_>) -> CommandResult {
     ctx.reply.array(3);
     ctx.reply.bulk(b"master");
-    ctx.reply.integer(ctx.server.log.appended() as i64);
+    ctx.reply.integer(ctx.engine.log.appended() as i64);
     ctx.reply.empty_array();
     Ok(Outcome::Done)
 }
@@ -66,7 +67,7 @@ fn monitor(ctx: &mut Context<'_, '_>) -> CommandResult {
         ));
     }
     ctx.session.monitor = true;
-    ctx.server.monitors.add(&ctx.session.shared);
+    ctx.engine.monitors.add(&ctx.session.shared);
     ctx.reply.ok();
     Ok(Outcome::Done)
 }
@@ -128,7 +129,7 @@ fn shutdown(ctx: &mut Context<'_, '_>) -> CommandResult {
         return Ok(Outcome::Done);
     }
     // A server that ends answers nothing: the connection closes.
-    crate::start::request_shutdown(ctx.server, options)?;
+    crate::start::request_shutdown(&*Server::of(ctx)?, options)?;
     Ok(Outcome::Done)
 }
 
@@ -144,7 +145,7 @@ fn lolwut(ctx: &mut Context<'_, '_>) -> CommandResult {
         // One picture for all versions, but nonsense is still refused.
         ctx.integer(2)?;
     }
-    let surface = if ctx.server.config.bool(P::ExtendedRedisCompatibility) {
+    let surface = if ctx.engine.config.bool(P::ExtendedRedisCompatibility) {
         format!("Redis ver. {REDIS_VERSION}")
     } else {
         format!("Valkey ver. {VALKEY_VERSION}")

@@ -2,10 +2,11 @@
 
 use std::sync::atomic::Ordering;
 
-use crate::command::*;
-use crate::context::Context;
-use crate::error::CommandError;
+use crate::server::Server;
 use crate::snapshot::{self, Purpose, Save};
+use engine::command::*;
+use engine::context::Context;
+use engine::error::CommandError;
 
 pub(crate) const SAVE: Command = Command::new("save", 1, save)
     .group(Group::Server)
@@ -16,12 +17,12 @@ pub(crate) const SAVE: Command = Command::new("save", 1, save)
     .complexity("O(N) in the number of keys")
     .locks(Locks::All);
 fn save(ctx: &mut Context<'_, '_>) -> CommandResult {
-    if ctx.server.snapshots.purpose() == Some(Purpose::Save) {
+    if Server::of(ctx)?.snapshots.purpose() == Some(Purpose::Save) {
         return Err(CommandError::line(
             "ERR Background save already in progress",
         ));
     }
-    snapshot::save(ctx.server, ctx.data.locked, 0)
+    snapshot::save(&*Server::of(ctx)?, ctx.data.locked, 0)
         .map_err(|reason| CommandError::owned(format!("ERR {reason}")))?;
     ctx.reply.ok();
     Ok(Outcome::Done)
@@ -43,7 +44,7 @@ fn bgsave(ctx: &mut Context<'_, '_>) -> CommandResult {
         1 => false,
         2 if ctx.is_word(1, "SCHEDULE") => true,
         2 if ctx.is_word(1, "CANCEL") => {
-            let answer = snapshot::cancel(ctx.server)?;
+            let answer = snapshot::cancel(&*Server::of(ctx)?)?;
             ctx.reply.simple(answer);
             return Ok(Outcome::Done);
         }
@@ -55,7 +56,7 @@ fn bgsave(ctx: &mut Context<'_, '_>) -> CommandResult {
         (false, true) => Save::Scheduled,
         (false, false) => Save::Now,
     };
-    let answer = snapshot::background(ctx.server, ctx.data.locked, how)?;
+    let answer = snapshot::background(&*Server::of(ctx)?, ctx.data.locked, how)?;
     ctx.reply.simple(answer);
     Ok(Outcome::Done)
 }
@@ -69,7 +70,7 @@ pub(crate) const LASTSAVE: Command = Command::new("lastsave", 1, lastsave)
     .complexity("O(1)")
     .hints(&["nondeterministic_output"]);
 fn lastsave(ctx: &mut Context<'_, '_>) -> CommandResult {
-    let seconds = ctx.server.last_save_s.load(Ordering::Relaxed);
+    let seconds = Server::of(ctx)?.last_save_s.load(Ordering::Relaxed);
     ctx.reply.integer(seconds as i64);
     Ok(Outcome::Done)
 }

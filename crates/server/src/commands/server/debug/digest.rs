@@ -11,8 +11,8 @@ use sha1::{Digest as _, Sha1};
 use values::{DIGITS, Element, StreamId};
 
 use super::keys::with_entry;
-use crate::context::Context;
-use crate::error::CommandError;
+use engine::context::Context;
+use engine::error::CommandError;
 
 #[derive(Clone, Copy, Default)]
 struct Digest([u8; 20]);
@@ -98,7 +98,7 @@ fn text<'b>(element: Element<'b>, room: &'b mut values::Digits) -> &'b [u8] {
 
 /// DEBUG DIGEST.
 pub(super) fn digest(ctx: &mut Context<'_, '_>) -> Result<(), CommandError> {
-    let databases = ctx.server.keyspace.databases();
+    let databases = ctx.engine.keyspace.databases();
     let mut all = vec![(0usize, Digest::default()); databases as usize];
     let view_ms = ctx.data.view_ms();
     ctx.data.visit_shards(|shard| {

@@ -5,10 +5,10 @@ use persist::rdb;
 use values::list::NodeRef;
 use values::{List, Thresholds};
 
-use crate::context::Context;
-use crate::error::CommandError;
-use crate::forms;
-use crate::shard_tables::Shard;
+use engine::context::Context;
+use engine::error::CommandError;
+use engine::rdb_options;
+use engine::shard_tables::Shard;
 
 /// Looks at a key, expired or not, without touching it.
 pub(super) fn with_entry<R>(
@@ -16,7 +16,7 @@ pub(super) fn with_entry<R>(
     key: &[u8],
     look: impl FnOnce(&EntryRef<'_>) -> R,
 ) -> Option<R> {
-    let keyspace = &ctx.server.keyspace;
+    let keyspace = &ctx.engine.keyspace;
     let hash = keyspace.hash(key);
     let db = ctx.data.db;
     if let Some(shard) = ctx.data.locked.shard(hash) {
@@ -30,9 +30,9 @@ pub(super) fn with_entry<R>(
 /// DEBUG OBJECT.
 pub(super) fn object(ctx: &mut Context<'_, '_>) -> Result<(), CommandError> {
     let fast = ctx.args.len() == 4 && ctx.is_word(3, "FAST");
-    let clock = ctx.server.lru.now();
+    let clock = ctx.engine.lru.now();
     let limits = ctx.thresholds();
-    let saving = forms::save_options(&ctx.server.config, false);
+    let saving = rdb_options::save_options(&ctx.engine.config, false);
     let line = with_entry(ctx, ctx.arg(2), |entry| {
         let mut line = format!(
             "Value at:{:p} refcount:1 encoding:{}",
@@ -101,7 +101,7 @@ fn positive(ctx: &Context<'_, '_>, index: usize) -> Result<u64, CommandError> {
 /// DEBUG POPULATE. As in Redis the keys are not logged: it is for filling memory, not for keeping data.
 pub(super) fn populate(ctx: &mut Context<'_, '_>) -> Result<(), CommandError> {
     let count = positive(ctx, 2)?;
-    if ctx.server.loading.is_active() {
+    if ctx.engine.loading.is_active() {
         return Err(CommandError::line(
             "LOADING Lodestore is loading the dataset in memory",
         ));
@@ -117,7 +117,7 @@ pub(super) fn populate(ctx: &mut Context<'_, '_>) -> Result<(), CommandError> {
         0
     };
     let size = usize::try_from(size).unwrap_or(usize::MAX);
-    if size > ctx.server.config.size(crate::config::P::ProtoMaxBulkLen) {
+    if size > ctx.engine.config.size(engine::config::P::ProtoMaxBulkLen) {
         return Err(CommandError::StringTooLong);
     }
     for number in 0..count {
@@ -133,10 +133,10 @@ pub(super) fn populate(ctx: &mut Context<'_, '_>) -> Result<(), CommandError> {
 }
 
 fn insert(ctx: &mut Context<'_, '_>, key: &[u8], value: &[u8]) {
-    let keyspace = &ctx.server.keyspace;
+    let keyspace = &ctx.engine.keyspace;
     let hash = keyspace.hash(key);
     let db = ctx.data.db;
-    let lru = ctx.server.lru.now().initial();
+    let lru = ctx.engine.lru.now().initial();
     if let Some(shard) = ctx.data.locked.shard_mut(hash) {
         insert_into(shard, db, hash, key, value, lru);
         return;

@@ -11,19 +11,20 @@ mod tables;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crate::client::Session;
-use crate::command::{Command, CommandResult, Flags, Group, Locks, Outcome};
-use crate::config::P;
-use crate::context::Context;
-use crate::durability::Reload;
-use crate::error::CommandError;
-use crate::fault::STAGES;
+use crate::loading::reload::{self, Reload};
 use crate::server::Server;
-use crate::table::Entry;
+use engine::client::Session;
+use engine::command::{Command, CommandResult, Flags, Group, Locks, Outcome};
+use engine::config::P;
+use engine::context::Context;
+use engine::error::CommandError;
+use engine::fault::STAGES;
+use engine::table::Entry;
 
 /// DEBUG has to be enabled by `enable-debug-command`.
 pub fn check_enabled(server: &Server, session: &Session, _: &Entry) -> Result<(), CommandError> {
     if server
+        .engine
         .config
         .allows(P::EnableDebugCommand, session.shared.is_local())
     {
@@ -51,16 +52,16 @@ fn debug(ctx: &mut Context<'_, '_>) -> CommandResult {
         (b"error", 3) => return Err(CommandError::Bytes(ctx.arg(2).to_vec())),
         (b"sleep", 3) => sleep(ctx),
         (b"panic", 2) => panic_now(),
-        (b"set-active-expire", 3) => switch(ctx, &ctx.server.switches.active_expire),
-        (b"pause-cron", 3) => switch(ctx, &ctx.server.switches.pause_cron),
+        (b"set-active-expire", 3) => switch(ctx, &ctx.engine.switches.active_expire),
+        (b"pause-cron", 3) => switch(ctx, &ctx.engine.switches.pause_cron),
         (b"set-skip-checksum-validation", 3) => {
-            switch(ctx, &ctx.server.switches.skip_checksum_validation);
+            switch(ctx, &ctx.engine.switches.skip_checksum_validation);
         }
         (b"client-enforce-reply-list", 3) => {
-            switch(ctx, &ctx.server.switches.enforce_reply_list);
+            switch(ctx, &ctx.engine.switches.enforce_reply_list);
         }
         (b"fault", 3) if cfg!(debug_assertions) => arm_fault(ctx)?,
-        (b"change-repl-id", 2) => change_replication_id(ctx),
+        (b"change-repl-id", 2) => change_replication_id(ctx)?,
         (b"reload", _) => reload(ctx)?,
         (b"loadaof", 2) => load_log(ctx)?,
         (b"config-rewrite-force-all", 2) => rewrite_all(ctx)?,
@@ -133,7 +134,7 @@ fn log_message(ctx: &mut Context<'_, '_>) {
 /// Stops the whole server, not only this worker: nobody gets a lock meanwhile.
 fn sleep(ctx: &mut Context<'_, '_>) {
     let seconds = resp::number::parse_f64(ctx.args.arg(2)).unwrap_or(0.0);
-    let keyspace = &ctx.server.keyspace;
+    let keyspace = &ctx.engine.keyspace;
     let _stopped = (!ctx.data.locked.holds_all()).then(|| keyspace.lock_all());
     std::thread::sleep(Duration::try_from_secs_f64(seconds).unwrap_or_default());
     ctx.reply.ok();
@@ -149,15 +150,16 @@ fn panic_now() {
 fn arm_fault(ctx: &mut Context<'_, '_>) -> Result<(), CommandError> {
     let named = STAGES.iter().find(|(name, _)| ctx.is_word(2, name));
     let (_, stage) = named.ok_or(CommandError::Syntax)?;
-    ctx.server.faults.arm(*stage);
+    ctx.engine.faults.arm(*stage);
     ctx.reply.ok();
     Ok(())
 }
 
-fn change_replication_id(ctx: &mut Context<'_, '_>) {
+fn change_replication_id(ctx: &mut Context<'_, '_>) -> Result<(), CommandError> {
     log::info!("Changing replication IDs after receiving DEBUG change-repl-id");
-    ctx.server.replication_id.change();
+    Server::of(ctx)?.replication_id.change();
     ctx.reply.ok();
+    Ok(())
 }
 
 /// Reloading takes all locks by itself, which it cannot while a transaction holds them.
@@ -189,7 +191,7 @@ fn reload(ctx: &mut Context<'_, '_>) -> Result<(), CommandError> {
         }
     }
     refuse_in_transaction(ctx)?;
-    crate::durability::reload(ctx.server, what)?;
+    reload::reload(&*Server::of(ctx)?, what)?;
     log::info!("DB reloaded by DEBUG RELOAD");
     ctx.reply.ok();
     Ok(())
@@ -197,14 +199,14 @@ fn reload(ctx: &mut Context<'_, '_>) -> Result<(), CommandError> {
 
 fn load_log(ctx: &mut Context<'_, '_>) -> Result<(), CommandError> {
     refuse_in_transaction(ctx)?;
-    crate::durability::load_again(ctx.server)?;
+    reload::load_again(&*Server::of(ctx)?)?;
     log::info!("Append Only File loaded by DEBUG LOADAOF");
     ctx.reply.ok();
     Ok(())
 }
 
 fn rewrite_all(ctx: &mut Context<'_, '_>) -> Result<(), CommandError> {
-    ctx.server
+    ctx.engine
         .config
         .rewrite(None, true)
         .map_err(|error| CommandError::owned(error.to_string()))?;

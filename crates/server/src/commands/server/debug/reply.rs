@@ -2,8 +2,8 @@
 
 use resp::Protocol;
 
-use crate::context::Context;
-use crate::error::CommandError;
+use engine::context::Context;
+use engine::error::CommandError;
 
 /// DEBUG PROTOCOL.
 pub(super) fn protocol(ctx: &mut Context<'_, '_>) -> Result<(), CommandError> {

@@ -6,8 +6,8 @@ use keyspace::{DatabaseStats, Encoding};
 use values::table::Stats;
 
 use super::keys::with_entry;
-use crate::context::Context;
-use crate::error::CommandError;
+use engine::context::Context;
+use engine::error::CommandError;
 
 /// Slots of one bucket.
 const SLOTS: usize = 8;
@@ -17,7 +17,7 @@ pub(super) fn htstats(ctx: &mut Context<'_, '_>) -> Result<(), CommandError> {
     let db = ctx.integer(2)?;
     let db = u32::try_from(db)
         .ok()
-        .filter(|db| *db < ctx.server.keyspace.databases())
+        .filter(|db| *db < ctx.engine.keyspace.databases())
         .ok_or(CommandError::line("ERR Out of range database"))?;
     let full = ctx.args.len() > 3 && ctx.is_word(3, "FULL");
     let mut sizes = DatabaseStats::default();

@@ -1,0 +1,221 @@
+//! Serving who waits: right behind the command that fed a key, before anybody else sees what it fed.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use keyspace::{KeyHash, Type};
+use resp::Output;
+use smallvec::SmallVec;
+
+use super::Waiter;
+use crate::client::Session;
+use crate::command::{KeyFlags, Outcome};
+use crate::context::DbKey;
+use crate::engine::Engine;
+use crate::execute::{self, Call, Execution, Executor, Mode, Touched};
+use crate::fault::Stage;
+use crate::shard_tables::Locked;
+
+/// Adds to the locks of a command that may feed these keys what it takes to serve who waits for them: the
+/// shards of all keys of the waiters' commands, of those who wait for what these commands feed, and so on.
+/// Locks are taken in order only, so the set is locked anew, until nobody else has begun to wait meanwhile.
+pub fn widen<'k>(
+    engine: &'k Engine,
+    mut locked: Locked<'k>,
+    fed: &[(KeyHash, &[u8])],
+) -> Locked<'k> {
+    loop {
+        let missing = missing(&locked, fed);
+        if missing.is_empty() {
+            return locked;
+        }
+        // The set only grows, so this ends.
+        let mut shards: SmallVec<[usize; 8]> = locked.numbers().collect();
+        shards.extend(missing);
+        shards.sort_unstable();
+        shards.dedup();
+        drop(locked);
+        locked = engine.keyspace.lock_many(&shards);
+    }
+}
+
+/// Shards that are not locked and may be needed when these keys are fed.
+fn missing<'a>(locked: &'a Locked<'_>, fed: &[(KeyHash, &'a [u8])]) -> SmallVec<[usize; 4]> {
+    let mut missing = SmallVec::new();
+    let mut fed: SmallVec<[(KeyHash, &[u8]); 4]> = SmallVec::from_slice(fed);
+    let mut next = 0;
+    while let Some((hash, key)) = fed.get(next).copied() {
+        next += 1;
+        for waiter in locked.held(hash).attachments.waiting.reaching(key) {
+            let unlocked = waiter.shards.iter().filter(|shard| !locked.holds(**shard));
+            missing.extend(unlocked.copied());
+            for feed in waiter.feeds() {
+                if !fed.contains(&feed) {
+                    fed.push(feed);
+                }
+            }
+        }
+    }
+    missing
+}
+
+/// Serves clients that wait for the keys a command has just fed. What these commands feed in turn is served as
+/// well. Keys that need locks which are not held stay in `exec.ready` for [`serve_later`].
+pub fn serve(exec: &mut Executor, engine: &Engine, locked: &mut Locked<'_>) {
+    engine.faults.reach(Stage::Signals);
+    if engine.pause.is_active(exec.now_ms) {
+        engine.pause.keep_fed(&mut exec.ready);
+        return;
+    }
+    let mut unserved = Vec::new();
+    while !exec.ready.is_empty() {
+        for fed in std::mem::take(&mut exec.ready) {
+            if !serve_key(exec, engine, locked, &fed) {
+                unserved.push(fed);
+            }
+        }
+    }
+    exec.ready = unserved;
+}
+
+/// Serves clients that wait for keys which somebody fed or removed who could not lock more than these keys:
+/// expiry, eviction, the end of a pause. Must not be called under locks.
+#[cold]
+pub fn serve_later(exec: &mut Executor, engine: &Engine) {
+    let served = execute::guarded(engine, "the service of blocked clients", || {
+        let mut locked = engine.keyspace.lock_all();
+        serve(exec, engine, &mut locked);
+    });
+    if served.is_none() {
+        exec.ready.clear();
+    }
+}
+
+/// How an attempt to serve a waiter ended.
+enum Attempt {
+    Served,
+    /// It goes on waiting, or somebody else has ended the wait.
+    Waits,
+    /// It needs locks that are not held.
+    Unlocked,
+}
+
+/// Serves the waiters of one key in order of arrival, as long as it has something for them. False when that
+/// needs more locks.
+fn serve_key(exec: &mut Executor, engine: &Engine, locked: &mut Locked<'_>, fed: &DbKey) -> bool {
+    let (db, key) = (fed.db, fed.key.as_slice());
+    let hash = engine.keyspace.hash(key);
+    // Waiters that this key cannot serve (another type, not enough elements) keep their place.
+    let mut at = 0;
+    loop {
+        let kind = kind_of(locked, db, hash, key, exec.now_ms);
+        let waiter = locked
+            .held(hash)
+            .attachments
+            .waiting
+            .next(db, key, at, kind);
+        let Some((found, waiter)) = waiter else {
+            return true;
+        };
+        match serve_waiter(exec, engine, locked, &waiter) {
+            Attempt::Served => at = found,
+            Attempt::Waits => at = found + 1,
+            Attempt::Unlocked => return false,
+        }
+    }
+}
+
+/// What a key holds; nothing when its time is over.
+fn kind_of(locked: &Locked<'_>, db: u32, hash: KeyHash, key: &[u8], now_ms: u64) -> Option<Type> {
+    let entry = locked.shard(hash)?.find(db, hash, key)?;
+    let lives = entry.deadline().is_none_or(|deadline| deadline > now_ms);
+    lives.then(|| entry.value_type())
+}
+
+/// Runs the command of a waiter again.
+fn serve_waiter(
+    exec: &mut Executor,
+    engine: &Engine,
+    locked: &mut Locked<'_>,
+    waiter: &Arc<Waiter>,
+) -> Attempt {
+    if !waiter.shards.iter().all(|shard| locked.holds(*shard)) {
+        return Attempt::Unlocked;
+    }
+    // What a client that is being disconnected took would be lost.
+    let leaves = waiter.client.kill.load(Ordering::Acquire);
+    if leaves || !waiter.client.wait.try_serve(waiter.number) {
+        return Attempt::Waits;
+    }
+    let mut session = waiter.session();
+    let mut reply = Output::new();
+    let began_ns = exec.now_ns;
+    let before = std::mem::take(&mut exec.reply_offset);
+    let name = waiter.command.full_name;
+    let served = execute::guarded(engine, name, || {
+        run_again(exec, engine, &mut session, waiter, locked, &mut reply)
+    });
+    let served = served.unwrap_or_else(|| {
+        // The client would wait for ever.
+        reply.clear();
+        let error = execute::internal_error(name);
+        execute::write_error(exec, engine, session.protocol, &error, &mut reply);
+        true
+    });
+    waiter.client.wait.finish(waiter.number, served);
+    let offset = std::mem::replace(&mut exec.reply_offset, before);
+    if !served {
+        let again_ms = session.look_again_ms.unwrap_or(0);
+        waiter.look_again_ms.store(again_ms, Ordering::Release);
+        return Attempt::Waits;
+    }
+    waiter.leave_queues(engine, locked);
+    exec.now_ns = engine.clock.monotonic_ns();
+    waiter.account(exec, engine, began_ns, reply.len());
+    engine.deliver_served(&waiter.client, offset, |out| {
+        if !waiter.silent {
+            out.append(&mut reply);
+        }
+    });
+    Attempt::Served
+}
+
+/// Runs the command of a waiter, and logs what it did. False when it goes on waiting.
+fn run_again(
+    exec: &mut Executor,
+    engine: &Engine,
+    session: &mut Session,
+    waiter: &Arc<Waiter>,
+    locked: &mut Locked<'_>,
+    reply: &mut Output,
+) -> bool {
+    let call = Call {
+        command: waiter.command,
+        args: waiter.args.as_args(),
+        keys: &waiter.located,
+        mode: Mode::Served,
+    };
+    let mut execution = Execution {
+        exec,
+        engine,
+        session,
+        out: reply,
+    };
+    execution.begin();
+    let outcome = execution.call(call, locked);
+    engine.faults.reach(Stage::Serve);
+    // Also one that was not served may have come across keys whose time is over.
+    execution.commit(locked, Touched::Keys(call.keys));
+    !matches!(outcome, Ok(Outcome::Block(_)))
+}
+
+impl Waiter {
+    /// Keys that the command feeds when it is served.
+    fn feeds(&self) -> impl Iterator<Item = (KeyHash, &[u8])> {
+        let args = self.args.as_args();
+        self.located
+            .iter()
+            .filter(|key| key.position.flags & KeyFlags::INSERT.0 != 0)
+            .map(move |key| (key.hash, args.arg(key.position.index)))
+    }
+}

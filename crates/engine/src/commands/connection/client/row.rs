@@ -1,0 +1,225 @@
+//! One connection as CLIENT LIST shows it and as the filters see it.
+
+use std::fmt::Write;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use resp::Protocol;
+
+use crate::client::{ClientShared, Details, flag};
+use crate::context::Context;
+use crate::table::Entry;
+
+/// Never published, because it follows from the address.
+const UNIX_SOCKET: u32 = 1 << 31;
+
+/// Published flags and their letters, in the order of the `flags` field.
+const LETTERS: [(u32, char); 11] = [
+    (flag::MONITOR, 'O'),
+    (flag::PUBSUB, 'P'),
+    (flag::MULTI, 'x'),
+    (flag::BLOCKED, 'b'),
+    (flag::DIRTY_CAS, 'd'),
+    (flag::CLOSE_AFTER_REPLY, 'c'),
+    (flag::CLOSE_ASAP, 'A'),
+    (UNIX_SOCKET, 'U'),
+    (flag::NO_EVICT, 'e'),
+    (flag::NO_TOUCH, 'T'),
+    (flag::IMPORT_SOURCE, 'I'),
+];
+
+/// Class of a connection, as the TYPE filter names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Normal,
+    Primary,
+    Replica,
+    Pubsub,
+}
+
+impl Kind {
+    pub(super) fn named(name: &[u8]) -> Option<Self> {
+        const NAMES: [(&[u8], Kind); 6] = [
+            (b"normal", Kind::Normal),
+            (b"slave", Kind::Replica),
+            (b"replica", Kind::Replica),
+            (b"pubsub", Kind::Pubsub),
+            (b"master", Kind::Primary),
+            (b"primary", Kind::Primary),
+        ];
+        NAMES
+            .iter()
+            .find(|(known, _)| known.eq_ignore_ascii_case(name))
+            .map(|(_, kind)| *kind)
+    }
+}
+
+/// A snapshot of one connection.
+pub(super) struct Row {
+    pub(super) client: Arc<ClientShared>,
+    pub(super) details: Details,
+    pub(super) flags: u32,
+    pub(super) db: u32,
+    pub(super) age_s: u64,
+    pub(super) idle_s: u64,
+    protocol: u32,
+    last_command: Option<&'static Entry>,
+    multi: i64,
+    multi_mem: usize,
+    watch: usize,
+    argv_mem: usize,
+    is_own: bool,
+}
+
+impl Row {
+    /// The row of a client. Others are shown as their workers published them at the end of the last loop
+    /// turn; the client that asks is shown as it is now.
+    pub(super) fn of(ctx: &Context<'_, '_>, client: Arc<ClientShared>) -> Self {
+        let now_s = ctx.data.now_ms / 1000;
+        let figures = &client.figures;
+        let load = |figure: &std::sync::atomic::AtomicUsize| figure.load(Ordering::Relaxed);
+        let last = load(&figures.last_command).checked_sub(1);
+        let mut row = Self {
+            details: client.details(),
+            flags: client.flags(),
+            db: figures.db.load(Ordering::Relaxed),
+            age_s: now_s.saturating_sub(client.created_ms / 1000),
+            idle_s: now_s.saturating_sub(figures.last_active_ms.load(Ordering::Relaxed) / 1000),
+            protocol: figures.protocol.load(Ordering::Relaxed),
+            last_command: last.and_then(|id| ctx.engine.commands.entries().get(id).copied()),
+            multi: figures.multi.load(Ordering::Relaxed),
+            multi_mem: load(&figures.multi_mem),
+            watch: load(&figures.watch),
+            argv_mem: load(&figures.argv_mem),
+            is_own: client.id == ctx.session.shared.id,
+            client,
+        };
+        if row.is_own {
+            row.refresh(ctx);
+        }
+        if row.client.is_unix_socket() {
+            row.flags |= UNIX_SOCKET;
+        }
+        row
+    }
+
+    fn refresh(&mut self, ctx: &Context<'_, '_>) {
+        let session = &*ctx.session;
+        self.flags = session.flag_bits();
+        self.db = session.db;
+        self.idle_s = 0;
+        self.protocol = match session.protocol {
+            Protocol::Resp2 => 2,
+            Protocol::Resp3 => 3,
+        };
+        self.last_command = Some(ctx.entry);
+        let queued = session.multi.as_ref().map(|multi| multi.queue.len());
+        self.multi = queued.map_or(-1, |len| len as i64);
+        self.multi_mem = session.multi.as_ref().map_or(0, |multi| multi.bytes);
+        self.watch = session.watched.len();
+        self.argv_mem = ctx.args.byte_len();
+    }
+
+    pub(super) fn kind(&self) -> Kind {
+        if self.flags & flag::PUBSUB != 0 {
+            Kind::Pubsub
+        } else {
+            Kind::Normal
+        }
+    }
+
+    /// The letters of the `flags` field.
+    pub(super) fn letters(&self) -> String {
+        let letters: String = LETTERS
+            .iter()
+            .filter(|(bit, _)| self.flags & bit != 0)
+            .map(|(_, letter)| *letter)
+            .collect();
+        if letters.is_empty() {
+            "N".to_owned()
+        } else {
+            letters
+        }
+    }
+
+    /// The letters of the `capa` field.
+    pub(super) fn capabilities(&self) -> &'static str {
+        if self.flags & flag::CAPA_REDIRECT != 0 {
+            "r"
+        } else {
+            ""
+        }
+    }
+
+    /// Memory that the connection holds, in bytes.
+    pub(super) fn memory(&self) -> usize {
+        // What is published does not know the arguments of the command that asks.
+        self.client.memory() + if self.is_own { self.argv_mem } else { 0 }
+    }
+
+    /// The line without its end.
+    pub(super) fn write(&self, line: &mut String) {
+        let figures = &self.client.figures;
+        let size = |figure: &std::sync::atomic::AtomicUsize| figure.load(Ordering::Relaxed);
+        let sum = |figure: &std::sync::atomic::AtomicU64| figure.load(Ordering::Relaxed);
+        let capacity = size(&figures.output_capacity);
+        let waits = size(&figures.output_bytes) + size(&figures.output_mem) > 0;
+        let events = if waits { "rw" } else { "r" };
+        // Writing to a string does not fail.
+        let _ = write!(
+            line,
+            "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} capa={} db={} sub=0 psub=0 ssub=0 \
+             multi={} watch={} qbuf={} qbuf-free={} argv-mem={} multi-mem={} rbs={capacity} rbp={capacity} obl={} \
+             oll={} omem={} tot-mem={} events={events} cmd={} user={} redir=-1 resp={} lib-name={} lib-ver={} tot-net-in={} \
+             tot-net-out={} tot-cmds={}",
+            self.client.id,
+            self.client.addr,
+            self.client.laddr,
+            self.client.fd,
+            String::from_utf8_lossy(&self.details.name),
+            self.age_s,
+            self.idle_s,
+            self.letters(),
+            self.capabilities(),
+            self.db,
+            self.multi,
+            self.watch,
+            size(&figures.qbuf),
+            size(&figures.qbuf_free),
+            self.argv_mem,
+            self.multi_mem,
+            size(&figures.output_bytes),
+            size(&figures.output_pieces),
+            size(&figures.output_mem),
+            self.memory(),
+            self.last_command.map_or("NULL", |entry| entry.full_name),
+            self.details.user,
+            self.protocol,
+            String::from_utf8_lossy(&self.details.lib_name),
+            String::from_utf8_lossy(&self.details.lib_ver),
+            sum(&figures.net_in),
+            sum(&figures.net_out),
+            sum(&figures.commands),
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_have_old_and_new_names() {
+        assert_eq!(Kind::named(b"SLAVE"), Some(Kind::Replica));
+        assert_eq!(Kind::named(b"primary"), Some(Kind::Primary));
+        assert_eq!(Kind::named(b"x"), None);
+    }
+
+    #[test]
+    fn every_flag_has_its_own_letter() {
+        let letters: std::collections::BTreeSet<char> =
+            LETTERS.iter().map(|(_, letter)| *letter).collect();
+        assert_eq!(letters.len(), LETTERS.len());
+        assert!(!letters.contains(&'N'));
+    }
+}

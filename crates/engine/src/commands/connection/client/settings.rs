@@ -1,0 +1,320 @@
+//! What a connection sets and asks about itself.
+
+use crate::client::{CAPA_REDIRECT, ReplyMode, Session};
+use crate::command::{Arg, Command, CommandResult, Flags, Group, Outcome};
+use crate::config::P;
+use crate::context::Context;
+use crate::error::CommandError;
+
+/// The error for a name that would break the format of CLIENT LIST.
+pub const NAME_REFUSED: &str =
+    "ERR Client names cannot contain spaces, newlines or special characters.";
+
+/// True for text that fits into one field of CLIENT LIST: printable ASCII without spaces.
+pub fn is_valid_name(name: &[u8]) -> bool {
+    name.iter().all(|byte| (b'!'..=b'~').contains(byte))
+}
+
+/// Names a connection; an empty name takes the name away.
+pub fn set_name(session: &Session, name: &[u8]) {
+    session.shared.lock_details().name = name.to_vec();
+}
+
+/// `ON` or `OFF` at argument 2.
+fn on_or_off(ctx: &Context<'_, '_>) -> Result<bool, CommandError> {
+    match () {
+        () if ctx.is_word(2, "ON") => Ok(true),
+        () if ctx.is_word(2, "OFF") => Ok(false),
+        () => Err(CommandError::Syntax),
+    }
+}
+
+pub(crate) const CLIENT_ID: Command = Command::new("id", 2, client_id)
+    .group(Group::Connection)
+    .since("5.0.0")
+    .flags(Flags::ALLOW_BUSY.or(Flags::NOSCRIPT).or(Flags::ANY_TIME))
+    .summary("Tells the number of the connection.")
+    .complexity("O(1)");
+fn client_id(ctx: &mut Context<'_, '_>) -> CommandResult {
+    ctx.reply.integer(ctx.session.shared.id as i64);
+    Ok(Outcome::Done)
+}
+
+pub(crate) const CLIENT_GETNAME: Command = Command::new("getname", 2, client_getname)
+    .group(Group::Connection)
+    .since("2.6.9")
+    .flags(Flags::ALLOW_BUSY.or(Flags::NOSCRIPT).or(Flags::ANY_TIME))
+    .summary("Tells the name of the connection.")
+    .complexity("O(1)");
+fn client_getname(ctx: &mut Context<'_, '_>) -> CommandResult {
+    let details = ctx.session.shared.lock_details();
+    if details.name.is_empty() {
+        ctx.reply.null();
+    } else {
+        ctx.reply.bulk(&details.name);
+    }
+    Ok(Outcome::Done)
+}
+
+pub(crate) const CLIENT_SETNAME: Command = Command::new("setname", 3, client_setname)
+    .group(Group::Connection)
+    .since("2.6.9")
+    .flags(Flags::ALLOW_BUSY.or(Flags::NOSCRIPT).or(Flags::ANY_TIME))
+    .summary("Names the connection.")
+    .complexity("O(1)")
+    .hints(&["request_policy:all_nodes", "response_policy:all_succeeded"])
+    .args(&[Arg::string("connection-name")]);
+fn client_setname(ctx: &mut Context<'_, '_>) -> CommandResult {
+    let name = ctx.arg(2);
+    if !is_valid_name(name) {
+        return Err(CommandError::line(NAME_REFUSED));
+    }
+    set_name(ctx.session, name);
+    ctx.reply.ok();
+    Ok(Outcome::Done)
+}
+
+pub(crate) const CLIENT_SETINFO: Command = Command::new("setinfo", 4, client_setinfo)
+    .group(Group::Connection)
+    .since("7.2.0")
+    .flags(Flags::ALLOW_BUSY.or(Flags::NOSCRIPT).or(Flags::ANY_TIME))
+    .summary("Tells the server which client library is behind the connection.")
+    .complexity("O(1)")
+    .hints(&["request_policy:all_nodes", "response_policy:all_succeeded"])
+    .args(&[Arg::one_of("attr").args(&[
+        Arg::string("libname").token("LIB-NAME"),
+        Arg::string("libver").token("LIB-VER"),
+    ])]);
+fn client_setinfo(ctx: &mut Context<'_, '_>) -> CommandResult {
+    let (option, value) = (ctx.arg(2), ctx.arg(3));
+    let is_name = option.eq_ignore_ascii_case(b"lib-name");
+    if !is_name && !option.eq_ignore_ascii_case(b"lib-ver") {
+        let line = [b"ERR Unrecognized option '", option, b"'"].concat();
+        return Err(CommandError::Bytes(line));
+    }
+    if !is_valid_name(value) {
+        let rest = b" cannot contain spaces, newlines or special characters.";
+        return Err(CommandError::Bytes([b"ERR ", option, rest].concat()));
+    }
+    let mut details = ctx.session.shared.lock_details();
+    let field = if is_name {
+        &mut details.lib_name
+    } else {
+        &mut details.lib_ver
+    };
+    *field = value.to_vec();
+    ctx.reply.ok();
+    Ok(Outcome::Done)
+}
+
+pub(crate) const CLIENT_CAPA: Command = Command::new("capa", -3, client_capa)
+    .group(Group::Connection)
+    .since("8.0.0")
+    .flags(Flags::ALLOW_BUSY.or(Flags::NOSCRIPT).or(Flags::ANY_TIME))
+    .summary("Tells the server what the client is able to do.")
+    .complexity("O(1)")
+    .args(&[Arg::string("capability").multiple()]);
+fn client_capa(ctx: &mut Context<'_, '_>) -> CommandResult {
+    // Unknown capabilities are no error: clients name what they have, whatever the server knows of.
+    for word in ctx.args.skip(2).iter() {
+        let capabilities = &mut ctx.session.capabilities;
+        if word.eq_ignore_ascii_case(b"redirect") && !capabilities.contains(&CAPA_REDIRECT) {
+            capabilities.push(CAPA_REDIRECT);
+        }
+    }
+    ctx.reply.ok();
+    Ok(Outcome::Done)
+}
+
+pub(crate) const CLIENT_NO_EVICT: Command = Command::new("no-evict", 3, client_no_evict)
+    .group(Group::Connection)
+    .since("7.0.0")
+    .flags(Flags::ALLOW_BUSY.or(Flags::ADMIN).or(Flags::NOSCRIPT))
+    .flags(Flags::ANY_TIME)
+    .summary("Protects the connection from being closed to save memory, or no longer.")
+    .complexity("O(1)")
+    .args(&[Arg::one_of("enabled").args(&[Arg::word("on", "ON"), Arg::word("off", "OFF")])]);
+fn client_no_evict(ctx: &mut Context<'_, '_>) -> CommandResult {
+    ctx.session.no_evict = on_or_off(ctx)?;
+    ctx.reply.ok();
+    Ok(Outcome::Done)
+}
+
+pub(crate) const CLIENT_NO_TOUCH: Command = Command::new("no-touch", 3, client_no_touch)
+    .group(Group::Connection)
+    .since("7.2.0")
+    .flags(Flags::ALLOW_BUSY.or(Flags::NOSCRIPT).or(Flags::ANY_TIME))
+    .summary(
+        "Lets commands of the connection leave access times and counters of keys alone, or no \
+         longer.",
+    )
+    .complexity("O(1)")
+    .args(&[Arg::one_of("enabled").args(&[Arg::word("on", "ON"), Arg::word("off", "OFF")])]);
+fn client_no_touch(ctx: &mut Context<'_, '_>) -> CommandResult {
+    ctx.session.no_touch = on_or_off(ctx)?;
+    ctx.reply.ok();
+    Ok(Outcome::Done)
+}
+
+pub(crate) const CLIENT_IMPORT_SOURCE: Command =
+    Command::new("import-source", 3, client_import_source)
+        .group(Group::Connection)
+        .since("8.1.0")
+        .flags(Flags::NOSCRIPT.or(Flags::ANY_TIME))
+        .summary("Marks the connection as one that imports data, or no longer.")
+        .complexity("O(1)")
+        .args(&[Arg::one_of("enabled").args(&[Arg::word("on", "ON"), Arg::word("off", "OFF")])]);
+fn client_import_source(ctx: &mut Context<'_, '_>) -> CommandResult {
+    if !ctx.engine.config.bool(P::ImportMode) && !ctx.is_word(2, "OFF") {
+        return Err(CommandError::line("ERR Server is not in import mode"));
+    }
+    ctx.session.import_source = on_or_off(ctx)?;
+    ctx.reply.ok();
+    Ok(Outcome::Done)
+}
+
+pub(crate) const CLIENT_REPLY: Command = Command::new("reply", 3, client_reply)
+    .group(Group::Connection)
+    .since("3.2.0")
+    .flags(Flags::ALLOW_BUSY.or(Flags::NOSCRIPT).or(Flags::NO_MULTI))
+    .flags(Flags::ANY_TIME)
+    .summary("Turns replies on or off, or skips the one of the next command.")
+    .complexity("O(1)")
+    .args(&[Arg::one_of("action").args(&[
+        Arg::word("on", "ON"),
+        Arg::word("off", "OFF"),
+        Arg::word("skip", "SKIP"),
+    ])]);
+fn client_reply(ctx: &mut Context<'_, '_>) -> CommandResult {
+    let mode = &mut ctx.session.reply_mode;
+    if ctx.args.arg(2).eq_ignore_ascii_case(b"on") {
+        *mode = ReplyMode::On;
+        ctx.reply.ok();
+    } else if ctx.args.arg(2).eq_ignore_ascii_case(b"off") {
+        *mode = ReplyMode::Off;
+    } else if ctx.args.arg(2).eq_ignore_ascii_case(b"skip") {
+        if *mode != ReplyMode::Off {
+            *mode = ReplyMode::SkipNext;
+        }
+    } else {
+        return Err(CommandError::Syntax);
+    }
+    Ok(Outcome::Done)
+}
+
+pub(crate) const CLIENT_TRACKING: Command = Command::new("tracking", -3, client_tracking)
+    .group(Group::Connection)
+    .since("6.0.0")
+    .flags(Flags::NOSCRIPT.or(Flags::ANY_TIME))
+    .summary("Turns messages about changed keys on or off, for caches in clients.")
+    .complexity("O(1)")
+    .args(&[
+        Arg::one_of("status").args(&[Arg::word("on", "ON"), Arg::word("off", "OFF")]),
+        Arg::integer("client-id").option("REDIRECT"),
+        Arg::string("prefix").option("PREFIX").multiple_token(),
+        Arg::flag("bcast", "BCAST"),
+        Arg::flag("optin", "OPTIN"),
+        Arg::flag("optout", "OPTOUT"),
+        Arg::flag("noloop", "NOLOOP"),
+    ]);
+fn client_tracking(ctx: &mut Context<'_, '_>) -> CommandResult {
+    let enable = check_tracking(ctx)?;
+    if enable {
+        return Err(CommandError::line(
+            "ERR CLIENT TRACKING is not supported by this version of Lodestore",
+        ));
+    }
+    // Turning off what is off already is what a client does when it cleans up.
+    ctx.reply.ok();
+    Ok(Outcome::Done)
+}
+
+/// Checks the options of CLIENT TRACKING; true for ON.
+fn check_tracking(ctx: &Context<'_, '_>) -> Result<bool, CommandError> {
+    let mut redirected = false;
+    let mut at = 3;
+    while at < ctx.args.len() {
+        let more = at + 1 < ctx.args.len();
+        match ctx.arg(at).to_ascii_lowercase().as_slice() {
+            b"bcast" | b"optin" | b"optout" | b"noloop" => {}
+            b"prefix" if more => at += 1,
+            b"redirect" if more && redirected => {
+                return Err(CommandError::line(
+                    "ERR A client can only redirect to a single other client",
+                ));
+            }
+            b"redirect" if more => {
+                at += 1;
+                let id = u64::try_from(ctx.integer(at)?).unwrap_or(0);
+                redirected = true;
+                if ctx.engine.clients.get(id).is_none() {
+                    return Err(CommandError::line(
+                        "ERR The client ID you want redirect to does not exist",
+                    ));
+                }
+            }
+            _ => return Err(CommandError::Syntax),
+        }
+        at += 1;
+    }
+    on_or_off(ctx)
+}
+
+pub(crate) const CLIENT_TRACKINGINFO: Command =
+    Command::new("trackinginfo", 2, client_trackinginfo)
+        .group(Group::Connection)
+        .since("6.2.0")
+        .flags(Flags::NOSCRIPT.or(Flags::ANY_TIME))
+        .summary("Tells how tracking is set up for the connection.")
+        .complexity("O(1)");
+fn client_trackinginfo(ctx: &mut Context<'_, '_>) -> CommandResult {
+    // No connection can have turned tracking on.
+    let reply = &mut ctx.reply;
+    reply.map(3);
+    reply.bulk(b"flags");
+    reply.set(1);
+    reply.bulk(b"off");
+    reply.bulk(b"redirect");
+    reply.integer(-1);
+    reply.bulk(b"prefixes");
+    reply.empty_array();
+    Ok(Outcome::Done)
+}
+
+pub(crate) const CLIENT_GETREDIR: Command = Command::new("getredir", 2, client_getredir)
+    .group(Group::Connection)
+    .since("6.0.0")
+    .flags(Flags::ALLOW_BUSY.or(Flags::NOSCRIPT).or(Flags::ANY_TIME))
+    .summary("Tells which client gets the tracking messages of the connection.")
+    .complexity("O(1)");
+fn client_getredir(ctx: &mut Context<'_, '_>) -> CommandResult {
+    // -1: tracking is off, as for every connection so far.
+    ctx.reply.integer(-1);
+    Ok(Outcome::Done)
+}
+
+pub(crate) const CLIENT_CACHING: Command = Command::new("caching", 3, client_caching)
+    .group(Group::Connection)
+    .since("6.0.0")
+    .flags(Flags::ALLOW_BUSY.or(Flags::NOSCRIPT).or(Flags::ANY_TIME))
+    .summary("Decides whether the keys of the next command are tracked.")
+    .complexity("O(1)")
+    .args(&[Arg::one_of("mode").args(&[Arg::word("yes", "YES"), Arg::word("no", "NO")])]);
+fn client_caching(_: &mut Context<'_, '_>) -> CommandResult {
+    Err(CommandError::line(
+        "ERR CLIENT CACHING can be called only when the client is in tracking mode with OPTIN or OPTOUT mode enabled",
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_valid_name;
+
+    #[test]
+    fn names_are_one_field_of_the_list() {
+        assert!(is_valid_name(b"") && is_valid_name(b"a-b!~"));
+        for bad in [&b"a b"[..], b"a\n", b"\x7f", b"\xc3\xa4"] {
+            assert!(!is_valid_name(bad), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! Connection commands: who the client is, which protocol it speaks, which database it works on.
+
+pub mod auth;
+pub mod client;
+pub mod hello;
+
+use resp::Protocol;
+
+use crate::client::ReplyMode;
+use crate::command::{Arg, Command, CommandResult, Flags, Group, Outcome};
+use crate::context::Context;
+use crate::error::CommandError;
+
+/// The commands of this group.
+pub const COMMANDS: &[&Command] = &[
+    &auth::AUTH,
+    &client::CLIENT,
+    &ECHO,
+    &hello::HELLO,
+    &PING,
+    &QUIT,
+    &RESET,
+    &SELECT,
+];
+
+pub(crate) const ECHO: Command = Command::new("echo", 2, echo)
+    .group(Group::Connection)
+    .since("1.0.0")
+    .flags(Flags::FAST.or(Flags::ANY_TIME))
+    .summary("Answers with its argument.")
+    .complexity("O(1)")
+    .args(&[Arg::string("message")]);
+fn echo(ctx: &mut Context<'_, '_>) -> CommandResult {
+    ctx.reply.bulk(ctx.args.arg(1));
+    Ok(Outcome::Done)
+}
+
+pub(crate) const PING: Command = Command::new("ping", -1, ping)
+    .group(Group::Connection)
+    .since("1.0.0")
+    .flags(Flags::FAST.or(Flags::REFUSED_WITH_WRITES))
+    .summary("Tells that the server is alive, or answers with the argument.")
+    .complexity("O(1)")
+    .hints(&["request_policy:all_shards", "response_policy:all_succeeded"])
+    .args(&[Arg::string("message").optional()]);
+fn ping(ctx: &mut Context<'_, '_>) -> CommandResult {
+    match ctx.args.len() {
+        1 => ctx.reply.simple("PONG"),
+        2 => ctx.reply.bulk(ctx.args.arg(1)),
+        _ => return Err(CommandError::Arity("ping".into())),
+    }
+    Ok(Outcome::Done)
+}
+
+pub(crate) const QUIT: Command = Command::new("quit", -1, quit)
+    .group(Group::Connection)
+    .since("1.0.0")
+    .flags(Flags::ALLOW_BUSY.or(Flags::NOSCRIPT).or(Flags::FAST))
+    .flags(Flags::NO_AUTH.or(Flags::ANY_TIME).or(Flags::RUNS_IN_MULTI))
+    .summary("Answers OK and closes the connection.")
+    .complexity("O(1)");
+fn quit(ctx: &mut Context<'_, '_>) -> CommandResult {
+    ctx.reply.ok();
+    ctx.session.close_after_reply = true;
+    Ok(Outcome::Done)
+}
+
+pub(crate) const RESET: Command = Command::new("reset", 1, reset)
+    .group(Group::Connection)
+    .since("6.2.0")
+    .flags(Flags::NOSCRIPT.or(Flags::FAST).or(Flags::NO_AUTH))
+    .flags(Flags::ALLOW_BUSY.or(Flags::ANY_TIME))
+    .flags(Flags::RUNS_IN_MULTI)
+    .summary("Puts the connection back into the state it had when it was new.")
+    .complexity("O(1)");
+fn reset(ctx: &mut Context<'_, '_>) -> CommandResult {
+    let session = &mut *ctx.session;
+    if session.monitor {
+        ctx.engine.monitors.remove(&session.shared);
+        session.monitor = false;
+        // No line of the mode comes behind the confirmation that it has ended.
+        ctx.drain_outbox();
+    }
+    let session = &mut *ctx.session;
+    crate::execute::discard(ctx.engine, session);
+    session.db = 0;
+    session.protocol = Protocol::Resp2;
+    session.reply_mode = ReplyMode::On;
+    session.no_touch = false;
+    session.no_evict = false;
+    session.import_source = false;
+    session.authenticated = auth::is_open(ctx.engine);
+    {
+        // The library's name stays: it tells about the program behind the connection.
+        let mut details = session.shared.lock_details();
+        details.name = Vec::new();
+        auth::DEFAULT_USER.clone_into(&mut details.user);
+    }
+    ctx.reply.protocol = Protocol::Resp2;
+    ctx.reply.simple("RESET");
+    Ok(Outcome::Done)
+}
+
+pub(crate) const SELECT: Command = Command::new("select", 2, select)
+    .group(Group::Connection)
+    .since("1.0.0")
+    .flags(Flags::ALLOW_BUSY.or(Flags::FAST).or(Flags::ANY_TIME))
+    .summary("Changes the database that the connection works on.")
+    .complexity("O(1)")
+    .args(&[Arg::integer("index")]);
+fn select(ctx: &mut Context<'_, '_>) -> CommandResult {
+    let index = ctx.integer(1)?;
+    if i32::try_from(index).is_err() {
+        return Err(out_of_i32());
+    }
+    match u32::try_from(index) {
+        Ok(db) if db < ctx.engine.keyspace.databases() => ctx.session.db = db,
+        _ => return Err(CommandError::DbIndex),
+    }
+    ctx.reply.ok();
+    Ok(Outcome::Done)
+}
+
+/// An integer argument that does not fit in 32 bits.
+fn out_of_i32() -> CommandError {
+    CommandError::owned(format!(
+        "ERR value is out of range, value must between {} and {}",
+        i32::MIN,
+        i32::MAX
+    ))
+}

@@ -1,0 +1,229 @@
+//! SCAN: walks over the keys of a database in hash order.
+//!
+//! The cursor is a position in hash order, over all shards, as an integer below 2^48 (see
+//! [`values::table::cursor`]). A position means the same whatever the tables look like, so SCAN
+//! returns every key that exists from the first to the last call exactly once.
+
+use keyspace::{EntryRef, Type};
+use resp::Reply;
+use values::glob;
+use values::table::cursor;
+
+use super::keys::hides_expired;
+use crate::command::*;
+use crate::context::Context;
+use crate::error::CommandError;
+use crate::shard_tables::Shard;
+
+/// Elements that are looked at without COUNT.
+const COUNT_DEFAULT: u64 = 10;
+
+/// Buckets looked at per element asked for, so that a sparse table does not hold a call up.
+const BUCKETS_PER_COUNT: u64 = 10;
+
+const TYPES: [Type; 6] = [
+    Type::String,
+    Type::List,
+    Type::Set,
+    Type::ZSet,
+    Type::Hash,
+    Type::Stream,
+];
+
+/// Options of one request.
+struct Options<'a> {
+    count: u64,
+    pattern: Option<&'a [u8]>,
+    only: Option<Type>,
+}
+
+impl<'a> Options<'a> {
+    fn parse(ctx: &Context<'a, '_>) -> Result<Self, CommandError> {
+        let mut options = Self {
+            count: COUNT_DEFAULT,
+            pattern: None,
+            only: None,
+        };
+        let mut index = 2;
+        while index < ctx.args.len() {
+            let has_value = index + 1 < ctx.args.len();
+            if ctx.is_word(index, "count") && has_value {
+                options.count = u64::try_from(ctx.integer(index + 1)?)
+                    .ok()
+                    .filter(|count| *count > 0)
+                    .ok_or(CommandError::Syntax)?;
+            } else if ctx.is_word(index, "match") && has_value {
+                options.pattern = Some(ctx.arg(index + 1)).filter(|pattern| *pattern != b"*");
+            } else if ctx.is_word(index, "type") && has_value {
+                options.only = Some(type_called(ctx.arg(index + 1))?);
+            } else if ctx.is_word(index, "novalues") {
+                return Err(CommandError::line(
+                    "ERR NOVALUES option can only be used in HSCAN",
+                ));
+            } else if ctx.is_word(index, "noscores") {
+                return Err(CommandError::line(
+                    "ERR NOSCORES option can only be used in ZSCAN",
+                ));
+            } else {
+                return Err(CommandError::Syntax);
+            }
+            index += 2;
+        }
+        Ok(options)
+    }
+
+    fn accepts(&self, entry: &EntryRef<'_>) -> bool {
+        self.only.is_none_or(|only| entry.value_type() == only)
+            && self
+                .pattern
+                .is_none_or(|pattern| glob::matches(pattern, entry.key(), false))
+    }
+}
+
+fn type_called(name: &[u8]) -> Result<Type, CommandError> {
+    TYPES
+        .into_iter()
+        .find(|kind| kind.name().as_bytes().eq_ignore_ascii_case(name))
+        .ok_or_else(|| {
+            let mut line = b"ERR unknown type name '".to_vec();
+            line.extend_from_slice(name);
+            line.push(b'\'');
+            CommandError::Bytes(line)
+        })
+}
+
+/// Keys or elements found so far, in one piece: they are copied out because the cursor, which comes first in the
+/// reply, is known last (and the lock of a shard of keys is released before).
+#[derive(Default)]
+pub(crate) struct Found {
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+impl Found {
+    pub(crate) fn push(&mut self, key: &[u8]) {
+        self.bytes.extend_from_slice(key);
+        self.ends.push(self.bytes.len());
+    }
+
+    /// Writes what was found as an array.
+    pub(crate) fn reply(&self, reply: &mut Reply<'_>) {
+        reply.array(self.ends.len());
+        self.iter().for_each(|found| reply.bulk(found));
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        let starts = std::iter::once(0).chain(self.ends.iter().copied());
+        starts
+            .zip(&self.ends)
+            .map(|(start, end)| self.bytes.get(start..*end).unwrap_or_default())
+    }
+}
+
+pub(super) const SCAN: Command = Command::new("scan", -2, scan)
+    .group(Group::Generic)
+    .since("2.8.0")
+    .flags(Flags::READONLY)
+    .categories(Categories::KEYSPACE)
+    .summary("Returns some keys of the selected database and the cursor for the next call.")
+    .complexity("O(1) per call, O(N) in the number of keys for a full walk.")
+    .hints(&[
+        "nondeterministic_output",
+        "request_policy:special",
+        "response_policy:special",
+    ])
+    .locks(Locks::Own)
+    .args(&[
+        Arg::integer("cursor"),
+        Arg::MATCH,
+        Arg::COUNT,
+        Arg::string("type").option("TYPE").since("6.0.0"),
+    ]);
+
+pub(super) fn scan(ctx: &mut Context<'_, '_>) -> CommandResult {
+    let cursor =
+        resp::number::parse_u64(ctx.arg(1)).ok_or(CommandError::line("ERR invalid cursor"))?;
+    let options = Options::parse(ctx)?;
+    let (found, next) = match cursor::to_position(cursor) {
+        Some(position) => walk(ctx, position, &options),
+        None => (Found::default(), 0),
+    };
+    ctx.reply.array(2);
+    ctx.reply.bulk_display(cursor::from_position(next));
+    found.reply(&mut ctx.reply);
+    Ok(Outcome::Done)
+}
+
+/// Collects keys from a position on. Returns them with the next position, 0 at the end.
+fn walk(ctx: &Context<'_, '_>, mut position: u64, options: &Options<'_>) -> (Found, u64) {
+    let keyspace = &ctx.engine.keyspace;
+    let mut found = Found::default();
+    let mut budget = Budget {
+        elements: options.count,
+        buckets: options.count.saturating_mul(BUCKETS_PER_COUNT),
+    };
+    let first = keyspace.shard_of(keyspace::KeyHash(position));
+    for index in first..keyspace.shard_count() {
+        // Inside a transaction the shards are locked already, and locking one again would never return.
+        position = match ctx.data.locked.shard_at(index) {
+            Some(shard) => walk_shard(ctx, shard, position, options, &mut budget, &mut found),
+            None => {
+                let locked = keyspace.lock_one(index);
+                match locked.shard_at(index) {
+                    Some(shard) => {
+                        walk_shard(ctx, shard, position, options, &mut budget, &mut found)
+                    }
+                    None => 0,
+                }
+            }
+        };
+        if position != 0 {
+            break;
+        }
+        if index + 1 < keyspace.shard_count() {
+            position = keyspace.first_position(index + 1);
+            if budget.is_spent() {
+                break;
+            }
+        }
+    }
+    (found, position)
+}
+
+/// What one call may still do.
+struct Budget {
+    elements: u64,
+    buckets: u64,
+}
+
+impl Budget {
+    fn is_spent(&self) -> bool {
+        self.elements == 0 || self.buckets == 0
+    }
+}
+
+/// Collects keys of one shard. Returns the next position, 0 when the shard is done.
+fn walk_shard(
+    ctx: &Context<'_, '_>,
+    shard: &Shard,
+    mut position: u64,
+    options: &Options<'_>,
+    budget: &mut Budget,
+    found: &mut Found,
+) -> u64 {
+    let db = ctx.data.db;
+    let hides = hides_expired(&ctx.data);
+    while !budget.is_spent() {
+        position = shard.scan(db, position, |entry| {
+            budget.elements = budget.elements.saturating_sub(1);
+            if options.accepts(&entry) && !hides(entry.deadline()) {
+                found.push(entry.key());
+            }
+        });
+        budget.buckets -= 1;
+        if position == 0 {
+            break;
+        }
+    }
+    position
+}

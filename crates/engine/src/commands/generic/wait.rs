@@ -1,0 +1,109 @@
+//! WAIT and WAITAOF: clients that want to know that their writes are safe.
+
+use crate::blocking::Block;
+use crate::command::*;
+use crate::context::Context;
+use crate::engine::Engine;
+use crate::error::CommandError;
+
+/// When a wait ends: argument `index` in milliseconds from now, 0 for never.
+fn wait_deadline(ctx: &Context<'_, '_>, index: usize) -> Result<Option<u64>, CommandError> {
+    let timeout = resp::number::parse_i64(ctx.arg(index)).ok_or(CommandError::line(
+        "ERR timeout is not an integer or out of range",
+    ))?;
+    let timeout =
+        u64::try_from(timeout).map_err(|_| CommandError::line("ERR timeout is negative"))?;
+    if timeout == 0 {
+        return Ok(None);
+    }
+    timeout
+        .checked_add(ctx.data.now_ms)
+        .filter(|deadline| i64::try_from(*deadline).is_ok())
+        .map(Some)
+        .ok_or(CommandError::line("ERR timeout is out of range"))
+}
+
+/// Replicas that have everything up to a log offset. There is no replication yet, hence no replica.
+fn acknowledged(_server: &Engine, _offset: u64) -> u64 {
+    0
+}
+
+pub(super) const WAIT: Command = Command::new("wait", 3, wait)
+    .group(Group::Generic)
+    .since("3.0.0")
+    .flags(Flags::BLOCKING)
+    .categories(Categories::CONNECTION)
+    .summary("Waits until as many replicas have the writes of this client as asked for.")
+    .complexity("O(1)")
+    .hints(&["request_policy:all_shards", "response_policy:agg_min"])
+    .args(&[Arg::integer("numreplicas"), Arg::integer("timeout")]);
+
+pub(super) fn wait(ctx: &mut Context<'_, '_>) -> CommandResult {
+    let wanted = ctx.integer(1)?;
+    let deadline_ms = wait_deadline(ctx, 2)?;
+    let offset = ctx.session.last_write_offset;
+    let acknowledged = acknowledged(ctx.engine, offset);
+    let count = u64::try_from(wanted).unwrap_or(0);
+    if acknowledged >= count || ctx.is_nested() {
+        ctx.reply
+            .integer(i64::try_from(acknowledged).unwrap_or(i64::MAX));
+        return Ok(Outcome::Done);
+    }
+    Ok(Outcome::Block(Block::Replicas {
+        count,
+        offset,
+        deadline_ms,
+    }))
+}
+
+pub(super) const WAITAOF: Command = Command::new("waitaof", 4, waitaof)
+    .group(Group::Generic)
+    .since("7.2.0")
+    .flags(Flags::BLOCKING)
+    .categories(Categories::CONNECTION)
+    .summary(
+        "Waits until the writes of this client are on disk, here and on as many replicas as \
+         asked for.",
+    )
+    .complexity("O(1)")
+    .hints(&["request_policy:all_shards", "response_policy:agg_min"])
+    .args(&[
+        Arg::integer("numlocal"),
+        Arg::integer("numreplicas"),
+        Arg::integer("timeout"),
+    ]);
+
+pub(super) fn waitaof(ctx: &mut Context<'_, '_>) -> CommandResult {
+    let local = match ctx.integer(1)? {
+        0 => false,
+        1 => true,
+        _ => {
+            return Err(CommandError::line(
+                "ERR value is out of range, value must between 0 and 1",
+            ));
+        }
+    };
+    let replicas = u64::try_from(ctx.integer(2)?)
+        .map_err(|_| CommandError::line("ERR value is out of range, must be positive"))?;
+    let deadline_ms = wait_deadline(ctx, 3)?;
+    let offset = ctx.session.last_write_offset;
+    let log = &ctx.engine.log;
+    if local && !log.is_enabled() {
+        return Err(CommandError::line(crate::blocking::WAITAOF_WITHOUT_LOG));
+    }
+    let synced = log.is_enabled() && log.synced() >= offset;
+    let acknowledged = acknowledged(ctx.engine, offset);
+    if (synced || !local) && acknowledged >= replicas || ctx.is_nested() {
+        ctx.reply.array(2);
+        ctx.reply.integer(i64::from(synced));
+        ctx.reply
+            .integer(i64::try_from(acknowledged).unwrap_or(i64::MAX));
+        return Ok(Outcome::Done);
+    }
+    Ok(Outcome::Block(Block::Synced {
+        local,
+        replicas,
+        offset,
+        deadline_ms,
+    }))
+}

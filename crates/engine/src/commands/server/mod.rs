@@ -1,0 +1,15 @@
+//! Server commands that need no server: the command table, the logs of commands, latency.
+
+pub mod command;
+pub mod commandlog;
+pub mod latency;
+
+use crate::command::Command;
+
+/// The commands of this group.
+pub const COMMANDS: &[&Command] = &[
+    &command::COMMAND,
+    &commandlog::COMMANDLOG,
+    &latency::LATENCY,
+    &commandlog::SLOWLOG,
+];

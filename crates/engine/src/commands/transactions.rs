@@ -1,0 +1,110 @@
+//! MULTI, EXEC, DISCARD, WATCH, UNWATCH.
+//!
+//! What they do stands in `execute::multi`.
+
+use std::sync::Arc;
+
+use crate::client::WatchedKey;
+use crate::command::{
+    Arg, Command, CommandResult, Flags, Group, KeyFlags, KeySpec, Locks, Outcome,
+};
+use crate::context::Context;
+use crate::error::CommandError;
+use crate::execute::{discard, exec, unwatch};
+
+/// The commands of this group.
+pub const COMMANDS: &[&Command] = &[&DISCARD, &EXEC, &MULTI, &UNWATCH, &WATCH];
+
+/// `MULTI`
+pub const MULTI: Command = Command::new("multi", 1, multi)
+    .group(Group::Transactions)
+    .since("1.2.0")
+    .flags(Flags::NOSCRIPT.or(Flags::FAST).or(Flags::NO_MULTI))
+    .flags(Flags::ALLOW_BUSY.or(Flags::ANY_TIME))
+    .flags(Flags::RUNS_IN_MULTI)
+    .summary("Begins a transaction: the commands that follow are queued.")
+    .complexity("O(1)");
+fn multi(ctx: &mut Context) -> CommandResult {
+    ctx.session.multi = Some(Box::default());
+    ctx.reply.ok();
+    Ok(Outcome::Done)
+}
+
+/// `EXEC`
+pub const EXEC: Command = Command::nested("exec", 1, exec)
+    .group(Group::Transactions)
+    .since("1.2.0")
+    .flags(Flags::NOSCRIPT.or(Flags::SKIP_COMMANDLOG))
+    .flags(Flags::ANY_TIME.or(Flags::RUNS_IN_MULTI).or(Flags::IS_EXEC))
+    .summary("Runs all queued commands as one step.")
+    .complexity("The sum of the queued commands")
+    .locks(Locks::Queued);
+
+/// `DISCARD`
+pub const DISCARD: Command = Command::new("discard", 1, discard_command)
+    .group(Group::Transactions)
+    .since("2.0.0")
+    .flags(Flags::NOSCRIPT.or(Flags::FAST).or(Flags::ALLOW_BUSY))
+    .flags(Flags::ANY_TIME.or(Flags::RUNS_IN_MULTI))
+    .summary("Gives the queued commands up and forgets the watched keys.")
+    .complexity("O(N) with N queued commands");
+fn discard_command(ctx: &mut Context) -> CommandResult {
+    if ctx.session.multi.is_none() {
+        return Err(CommandError::line("ERR DISCARD without MULTI"));
+    }
+    discard(ctx.engine, ctx.session);
+    ctx.reply.ok();
+    Ok(Outcome::Done)
+}
+
+/// `WATCH key [key ...]`
+pub const WATCH: Command = Command::new("watch", -2, watch)
+    .group(Group::Transactions)
+    .since("2.2.0")
+    .flags(Flags::NOSCRIPT.or(Flags::FAST).or(Flags::NO_MULTI))
+    .flags(Flags::ALLOW_BUSY.or(Flags::ANY_TIME))
+    .flags(Flags::RUNS_IN_MULTI)
+    .summary("Makes the next EXEC depend on these keys not being changed.")
+    .complexity("O(1) for every key")
+    .keys(&[KeySpec::range(1, -1, 1, KeyFlags::RO)])
+    .args(&[Arg::KEYS]);
+fn watch(ctx: &mut Context) -> CommandResult {
+    if !ctx.session.watch_flag.is_dirty() {
+        for index in 1..ctx.args.len() {
+            watch_key(ctx, index);
+        }
+    }
+    ctx.reply.ok();
+    Ok(Outcome::Done)
+}
+
+fn watch_key(ctx: &mut Context, index: usize) {
+    let key = ctx.key(index);
+    let lived = ctx.data.exists(key);
+    let (db, flag) = (ctx.session.db, Arc::clone(&ctx.session.watch_flag));
+    if ctx.session.watched.is_empty() {
+        ctx.engine.key_listeners.add_watcher();
+    }
+    if ctx.data.tables(key).watched.add(db, key.bytes, &flag) {
+        ctx.session.watched.push(WatchedKey {
+            db,
+            key: key.bytes.to_vec(),
+            lived,
+        });
+    }
+}
+
+/// `UNWATCH`
+pub const UNWATCH: Command = Command::new("unwatch", 1, unwatch_command)
+    .group(Group::Transactions)
+    .since("2.2.0")
+    .flags(Flags::NOSCRIPT.or(Flags::FAST).or(Flags::ALLOW_BUSY))
+    .flags(Flags::ANY_TIME)
+    .summary("Forgets the watched keys.")
+    .complexity("O(1)");
+fn unwatch_command(ctx: &mut Context) -> CommandResult {
+    // Inside EXEC the watched keys have been forgotten already.
+    unwatch(ctx.engine, ctx.session);
+    ctx.reply.ok();
+    Ok(Outcome::Done)
+}

@@ -1,0 +1,829 @@
+//! What a handler may touch.
+//!
+//! A handler sees its arguments, the locked part of the keyspace, its client's session, a cached
+//! clock and random numbers; it writes a reply and effects. It never sees a socket, a file or the
+//! wall clock. The data side stands in a field of its own ([`Data`]), so that a value borrowed from the
+//! keyspace can be written into the reply without a copy.
+
+use std::sync::atomic::Ordering;
+
+use keyspace::{EntryMut, EntryRef, KeyHash, NewValue, StringRef, Type, Value, ValueMut, ValueRef};
+use persist::rdb::Access;
+use resp::{Args, Reply};
+use smallvec::SmallVec;
+use values::{Element, Hash, List, Set, SortedSet, Stream, Thresholds};
+
+use crate::client::{Origin, Session};
+use crate::config::P;
+use crate::effects::Effects;
+use crate::engine::Engine;
+use crate::error::CommandError;
+use crate::execute::Mode;
+use crate::key_changes::{ChangeKind, KeyChanges};
+use crate::lru::AccessNow;
+use crate::shard_tables::{Locked, Shard, ShardTables};
+use crate::stats::WorkerStats;
+use crate::table::{Entry, KeyPosition};
+
+pub use crate::key_changes::EventClass;
+
+/// Typed access to collections: for each kind one method to read, one to change what is there, and one
+/// that makes an empty collection where there is none (which must not stay empty, unless it is a stream: see
+/// [`Data::drop_if_empty`]).
+macro_rules! collection_access {
+    ($($(#[$doc:meta])* $kind:ident($read:ident, $edit:ident, $make:ident) => $type:ident),+ $(,)?) => {
+        $(
+            $(#[$doc])*
+            /// For reading: counts a hit or a miss.
+            #[inline]
+            pub fn $read(&mut self, key: Key<'_>) -> Result<Option<&$type>, CommandError> {
+                match self.lookup(key).map(|entry| entry.value()) {
+                    None => Ok(None),
+                    Some(ValueRef::$kind(value)) => Ok(Some(value)),
+                    Some(_) => Err(CommandError::WrongType),
+                }
+            }
+
+            $(#[$doc])*
+            /// For change.
+            #[inline]
+            pub fn $edit(&mut self, key: Key<'_>) -> Result<Option<&mut $type>, CommandError> {
+                match self.lookup_mut(key).map(EntryMut::into_value_mut) {
+                    None => Ok(None),
+                    Some(ValueMut::$kind(value)) => Ok(Some(value)),
+                    Some(_) => Err(CommandError::WrongType),
+                }
+            }
+
+            $(#[$doc])*
+            /// For change; a new empty one, with its event, when there is no such key.
+            #[inline]
+            pub fn $make(&mut self, key: Key<'_>) -> Result<&mut $type, CommandError> {
+                if self.type_of(key).is_none() {
+                    let value = Value::$kind($type::new());
+                    self.set(key, NewValue::Owned(value), Expiry::Clear);
+                    self.notify(EventClass::New, "new", key);
+                }
+                match self.$edit(key)? {
+                    Some(value) => Ok(value),
+                    None => Err(CommandError::line("ERR the key cannot be stored")),
+                }
+            }
+        )+
+    };
+}
+
+/// A key of the request with its hash.
+#[derive(Clone, Copy, Debug)]
+pub struct Key<'a> {
+    /// The key.
+    pub bytes: &'a [u8],
+    /// Its hash, computed once per request.
+    pub hash: KeyHash,
+}
+
+impl<'a> Key<'a> {
+    /// A key with its hash.
+    pub fn new(bytes: &'a [u8], hash: KeyHash) -> Self {
+        Self { bytes, hash }
+    }
+}
+
+/// A key of a database, kept beyond its request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DbKey {
+    /// Database.
+    pub db: u32,
+    /// The key.
+    pub key: Vec<u8>,
+}
+
+impl DbKey {
+    /// A copy of a key.
+    pub fn new(db: u32, key: &[u8]) -> Self {
+        Self {
+            db,
+            key: key.to_vec(),
+        }
+    }
+
+    /// True when it is this key.
+    pub fn is(&self, db: u32, key: &[u8]) -> bool {
+        self.db == db && self.key == key
+    }
+}
+
+/// A key found among the arguments, before the command runs.
+#[derive(Clone, Copy, Debug)]
+pub struct LocatedKey {
+    /// Where it stands.
+    pub position: KeyPosition,
+    /// Its hash.
+    pub hash: KeyHash,
+}
+
+/// Replies with elements of collections.
+pub trait ElementReply {
+    /// The element as a bulk string.
+    fn element(&mut self, element: Element<'_>);
+}
+
+impl ElementReply for Reply<'_> {
+    #[inline]
+    fn element(&mut self, element: Element<'_>) {
+        match element {
+            Element::Bytes(bytes) => self.bulk(bytes),
+            Element::Int(value) => self.integer_bulk(value),
+        }
+    }
+}
+
+/// What a write does with the deadline of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expiry {
+    /// The key keeps the deadline it has.
+    Keep,
+    /// The key lives for ever.
+    Clear,
+    /// Absolute Unix milliseconds.
+    At(u64),
+}
+
+/// Everything that one execution of a command may touch.
+pub struct Context<'c, 'k> {
+    /// The request, command name first.
+    pub args: Args<'c>,
+    /// Where the reply goes.
+    pub reply: Reply<'c>,
+    /// The data set.
+    pub data: Data<'c, 'k>,
+    /// The client's own state.
+    pub session: &'c mut Session,
+    /// What the whole server shares.
+    pub engine: &'c Engine,
+    /// The command being executed.
+    pub entry: &'static Entry,
+    /// Keys of the request, in order of their position; empty for commands without key positions.
+    pub located: &'c [LocatedKey],
+    /// How the command came to be run.
+    pub mode: Mode,
+    /// Number of the worker that runs it.
+    pub worker: usize,
+    /// Log offset that the replies written so far depend on.
+    pub reply_offset: &'c mut u64,
+}
+
+impl<'c, 'k> Context<'c, 'k> {
+    /// The argument at `index`; empty when there is none (arity has been checked already).
+    #[inline]
+    pub fn arg(&self, index: usize) -> &'c [u8] {
+        self.args.arg(index)
+    }
+
+    /// The key at argument `index`.
+    #[inline]
+    pub fn key(&self, index: usize) -> Key<'c> {
+        let bytes = self.args.arg(index);
+        let hash = match self.located.first() {
+            Some(first) if first.position.index == index => first.hash,
+            _ => self
+                .located
+                .binary_search_by_key(&index, |key| key.position.index)
+                .ok()
+                .and_then(|at| self.located.get(at))
+                .map_or_else(|| self.engine.keyspace.hash(bytes), |key| key.hash),
+        };
+        Key { bytes, hash }
+    }
+
+    /// A signed integer argument.
+    pub fn integer(&self, index: usize) -> Result<i64, CommandError> {
+        resp::number::parse_i64(self.args.arg(index)).ok_or(CommandError::NotInteger)
+    }
+
+    /// A double argument (NaN is refused).
+    pub fn float(&self, index: usize) -> Result<f64, CommandError> {
+        resp::number::parse_f64(self.args.arg(index))
+            .filter(|value| !value.is_nan())
+            .ok_or(CommandError::NotFloat)
+    }
+
+    /// True when the argument at `index` is `word`, in any case.
+    pub fn is_word(&self, index: usize, word: &str) -> bool {
+        self.args.arg(index).eq_ignore_ascii_case(word.as_bytes())
+    }
+
+    /// Up to which size collections stay packed.
+    pub fn thresholds(&self) -> Thresholds {
+        self.engine.config.thresholds()
+    }
+
+    /// Logs `argv` instead of the command as it was sent. May be called several times.
+    pub fn propagate(&mut self, argv: &[&[u8]]) {
+        self.data.effects.replace(self.data.db, argv);
+    }
+
+    /// Logs nothing for this command although it changed something that is logged elsewhere.
+    pub fn suppress_propagation(&mut self) {
+        self.data.effects.suppress();
+    }
+
+    /// Runs inside of another command: blocking is not possible, and locks are held.
+    pub fn is_nested(&self) -> bool {
+        self.mode == Mode::Transaction
+    }
+
+    /// Writes what others have sent to this client before its next reply: a confirmation that nothing
+    /// more comes must stand behind everything that did.
+    pub fn drain_outbox(&mut self) {
+        let after = self.session.shared.take_outbox(self.reply.out);
+        *self.reply_offset = (*self.reply_offset).max(after);
+    }
+
+    /// The error for a subcommand that is unknown or has the wrong number of arguments, where the
+    /// command itself decides.
+    pub fn subcommand_arity_error(&self) -> CommandError {
+        let name = self.args.arg(1);
+        let mut line = b"ERR unknown subcommand or wrong number of arguments for '".to_vec();
+        line.extend_from_slice(name.get(..128).unwrap_or(name));
+        line.extend_from_slice(b"'. Try ");
+        line.extend_from_slice(&self.args.arg(0).to_ascii_uppercase());
+        line.extend_from_slice(b" HELP.");
+        CommandError::Bytes(line)
+    }
+
+    /// Writes the reply of a HELP subcommand: `lines` between the usual first and last lines.
+    pub fn help(&mut self, lines: &[&str]) {
+        let name = self
+            .entry
+            .parent
+            .unwrap_or(self.entry.command.name)
+            .to_ascii_uppercase();
+        self.reply.array(lines.len() + 3);
+        self.reply.simple(&format!(
+            "{name} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:"
+        ));
+        for line in lines {
+            self.reply.simple(line);
+        }
+        self.reply.simple("HELP");
+        self.reply.simple("    Print this help.");
+    }
+}
+
+/// The locked part of the keyspace, seen from one database.
+pub struct Data<'c, 'k> {
+    /// Locked shards.
+    pub locked: &'c mut Locked<'k>,
+    /// What is logged.
+    pub effects: &'c mut Effects,
+    /// Statistics of this worker.
+    pub stats: &'c WorkerStats,
+    /// What the whole server shares.
+    pub engine: &'c Engine,
+    /// Selected database.
+    pub db: u32,
+    /// Unix milliseconds, the same for the whole command or transaction.
+    pub now_ms: u64,
+    /// False for clients with NO-TOUCH.
+    pub touch: bool,
+    /// Who runs the command.
+    pub origin: Origin,
+    /// The client is the source of an import (CLIENT IMPORT-SOURCE).
+    pub imports: bool,
+    /// True while a command that only reads runs: statistics of hits are for those.
+    pub reads: bool,
+    /// What is announced when the effects are in the log.
+    pub changes: &'c mut KeyChanges,
+    /// Random numbers of this worker.
+    pub random: &'c mut Random,
+}
+
+impl<'c, 'k> Data<'c, 'k> {
+    /// A key that is not an argument of the request (its shard must be locked).
+    pub fn key<'a>(&self, bytes: &'a [u8]) -> Key<'a> {
+        Key {
+            bytes,
+            hash: self.engine.keyspace.hash(bytes),
+        }
+    }
+
+    /// Visits all shards in order: under the locks that are held already when those are all, otherwise
+    /// locking one shard after the other. For commands that lock by themselves.
+    pub fn visit_shards(&mut self, mut visit: impl FnMut(&Shard)) {
+        if self.locked.holds_all() {
+            self.locked.shards().for_each(visit);
+            return;
+        }
+        let keyspace = &self.engine.keyspace;
+        for shard in 0..keyspace.shard_count() {
+            keyspace.lock_one(shard).shards().for_each(&mut visit);
+        }
+    }
+
+    /// The shard of a key, which is locked: a change of another one could be answered and logged without
+    /// being made.
+    ///
+    /// # Panics
+    /// When the shard is not locked, a defect of the command's metadata. The dispatcher answers with an error
+    /// then and refuses further writes.
+    #[inline]
+    fn shard(&mut self, key: Key<'_>) -> &mut Shard {
+        self.locked.held_mut(key.hash)
+    }
+
+    // Only LFU spends a random number per access.
+    #[inline]
+    fn random_for(&mut self, clock: AccessNow) -> u64 {
+        if clock.is_lfu() {
+            self.random.next_u64()
+        } else {
+            0
+        }
+    }
+
+    /// The key for reading: counts a hit or a miss, touches LRU/LFU.
+    #[inline]
+    pub fn lookup(&mut self, key: Key<'_>) -> Option<EntryRef<'_>> {
+        let lives = self.reap(key);
+        let (stats, engine, db) = (self.stats, self.engine, self.db);
+        let (touch, reads) = (self.touch, self.reads);
+        let clock = engine.lru.now();
+        let random = self.random_for(clock);
+        let changes = &mut *self.changes;
+        let shard = self.locked.held_mut(key.hash);
+        let found = match (lives, touch) {
+            (false, _) => None,
+            (true, true) => {
+                shard.find_touch(db, key.hash, key.bytes, |lru| clock.touch(lru, random))
+            }
+            (true, false) => shard.find(db, key.hash, key.bytes),
+        };
+        if found.is_some() {
+            stats.keyspace_hits.add(1);
+        } else {
+            stats.keyspace_misses.add(1);
+            if reads {
+                let event = Some((EventClass::KeyMiss, "keymiss"));
+                changes.note(&engine.key_listeners, (db, key), ChangeKind::Event, event);
+            }
+        }
+        found
+    }
+
+    /// The key for reading, without statistics and without touching it.
+    pub fn peek(&mut self, key: Key<'_>) -> Option<EntryRef<'_>> {
+        if !self.reap(key) {
+            return None;
+        }
+        let db = self.db;
+        self.shard(key).find(db, key.hash, key.bytes)
+    }
+
+    /// The key for changing its value; touches LRU/LFU.
+    pub fn lookup_mut(&mut self, key: Key<'_>) -> Option<EntryMut<'_>> {
+        if !self.reap(key) {
+            return None;
+        }
+        let db = self.db;
+        let touch = self.touch;
+        let clock = self.engine.lru.now();
+        let random = self.random_for(clock);
+        let mut entry = self.shard(key).find_mut(db, key.hash, key.bytes)?;
+        if touch {
+            let lru = clock.touch(entry.lru(), random);
+            entry.set_lru(lru);
+        }
+        Some(entry)
+    }
+
+    /// The string at `key` for reading.
+    #[inline]
+    pub fn string(&mut self, key: Key<'_>) -> Result<Option<StringRef<'_>>, CommandError> {
+        match self.lookup(key) {
+            None => Ok(None),
+            Some(entry) => entry.string().map(Some).ok_or(CommandError::WrongType),
+        }
+    }
+
+    collection_access! {
+        /// The list at a key.
+        List(list, list_mut, list_or_new) => List,
+        /// The set at a key.
+        Set(set_ref, set_mut, set_or_new) => Set,
+        /// The sorted set at a key.
+        ZSet(zset, zset_mut, zset_or_new) => SortedSet,
+        /// The hash at a key.
+        Hash(hash, hash_mut, hash_or_new) => Hash,
+        /// The stream at a key.
+        Stream(stream, stream_mut, stream_or_new) => Stream,
+    }
+
+    /// True when the key exists (and is not expired); no statistics.
+    pub fn exists(&mut self, key: Key<'_>) -> bool {
+        self.peek(key).is_some()
+    }
+
+    /// Type of the key.
+    pub fn type_of(&mut self, key: Key<'_>) -> Option<Type> {
+        self.peek(key).map(|entry| entry.value_type())
+    }
+
+    /// Absolute deadline of an existing key.
+    pub fn deadline(&mut self, key: Key<'_>) -> Option<u64> {
+        self.peek(key).and_then(|entry| entry.deadline())
+    }
+
+    /// Writes a value, over whatever was there; true when there was something. Not yet a change: call
+    /// [`Data::changed`].
+    pub fn set(&mut self, key: Key<'_>, value: NewValue<'_>, expiry: Expiry) -> bool {
+        self.reap(key);
+        let db = self.db;
+        let deadline = match expiry {
+            Expiry::Clear => None,
+            Expiry::At(at) => Some(at),
+            Expiry::Keep => self.deadline(key),
+        };
+        if let Some(at) = deadline {
+            self.engine.note_deadline(at);
+        }
+        let lru = self.access_field(key);
+        // Somebody may wait for a key that holds a collection.
+        let is_whole = matches!(value, NewValue::Owned(_));
+        if let NewValue::Owned(value) = &value
+            && let Some(at) = value.next_element_deadline()
+        {
+            self.engine.note_deadline(at);
+        }
+        let shard = self.shard(key);
+        let before = shard.len(db);
+        let old = shard.put(db, key.hash, key.bytes, value, deadline, lru);
+        let existed = shard.len(db) == before;
+        if let Some(old) = old
+            && old.is_big()
+            && self.engine.config.bool(P::LazyfreeLazyServerDel)
+        {
+            self.engine.lazy.free(Box::new(old));
+        }
+        if is_whole {
+            self.signal_ready(key);
+        } else if existed {
+            self.signal_gone(key);
+        }
+        existed
+    }
+
+    /// The access field of a key that is written now: how often it is used survives an overwrite.
+    #[inline]
+    fn access_field(&mut self, key: Key<'_>) -> u32 {
+        let clock = self.engine.lru.now();
+        if !clock.is_lfu() {
+            return clock.initial();
+        }
+        let random = self.random_for(clock);
+        self.peek(key)
+            .map_or_else(|| clock.initial(), |entry| clock.touch(entry.lru(), random))
+    }
+
+    /// Removes a key, because a command replaces it or it is empty. True when it existed.
+    /// Not yet a change: call [`Data::changed`].
+    pub fn remove(&mut self, key: Key<'_>) -> bool {
+        self.take_visible(key).map(|old| self.free(old)).is_some()
+    }
+
+    /// Takes a key out with its value, unless its time is over.
+    pub fn take_visible(&mut self, key: Key<'_>) -> Option<keyspace::Removed> {
+        if self.reap(key) { self.take(key) } else { None }
+    }
+
+    /// Takes a key out with its value.
+    pub fn take(&mut self, key: Key<'_>) -> Option<keyspace::Removed> {
+        let db = self.db;
+        let old = self.shard(key).remove(db, key.hash, key.bytes)?;
+        self.signal_gone(key);
+        Some(old)
+    }
+
+    /// Frees a value that was taken out because a command replaced or emptied it.
+    pub fn free(&self, old: keyspace::Removed) {
+        self.free_by(P::LazyfreeLazyServerDel, old);
+    }
+
+    /// Frees a value that was taken out: a big one in the background when the parameter says so, else here.
+    pub fn free_by(&self, parameter: P, old: keyspace::Removed) {
+        if old.is_big() && self.engine.config.bool(parameter) {
+            self.engine.lazy.free(Box::new(old));
+        }
+    }
+
+    /// Sets how recently or how often an existing key was used.
+    pub fn set_access(&mut self, key: Key<'_>, access: Access) {
+        let field = self.engine.lru.now().restored(access);
+        let db = self.db;
+        if let Some(mut entry) = self.shard(key).find_mut(db, key.hash, key.bytes) {
+            entry.set_lru(field);
+        }
+    }
+
+    /// Sets or clears the deadline of an existing key. False when there is no such key.
+    pub fn set_deadline(&mut self, key: Key<'_>, deadline: Option<u64>) -> bool {
+        if let Some(at) = deadline {
+            self.engine.note_deadline(at);
+        }
+        let db = self.db;
+        self.shard(key)
+            .set_deadline(db, key.hash, key.bytes, deadline)
+    }
+
+    /// A key was changed: watchers, the change counter and the keyspace event.
+    #[inline]
+    pub fn changed(&mut self, key: Key<'_>, class: EventClass, event: &'static str) {
+        self.changed_times(1, key, class, event);
+    }
+
+    /// As [`Data::changed`], counting `n` changes.
+    #[inline]
+    pub fn changed_times(&mut self, n: u64, key: Key<'_>, class: EventClass, event: &'static str) {
+        self.effects.add_dirty(n);
+        let db = self.db;
+        let shard = self.shard(key);
+        if shard.volatile_elements(db) > 0 {
+            shard.sync_elements(db, key.hash, key.bytes);
+        }
+        self.note(key, ChangeKind::Modified, Some((class, event)));
+    }
+
+    #[inline]
+    fn note(&mut self, key: Key<'_>, kind: ChangeKind, event: Option<(EventClass, &'static str)>) {
+        self.changes
+            .note(&self.engine.key_listeners, (self.db, key), kind, event);
+    }
+
+    /// Clients that are blocked on the key may be served: it got elements, or appeared.
+    #[inline]
+    pub fn signal_ready(&mut self, key: Key<'_>) {
+        self.note(key, ChangeKind::Ready, None);
+    }
+
+    /// The key is gone, or holds something else than before.
+    #[inline]
+    fn signal_gone(&mut self, key: Key<'_>) {
+        self.note(key, ChangeKind::Gone, None);
+    }
+
+    /// Must be called after elements of the collection have got deadlines, before [`Data::changed`].
+    pub fn sync_elements(&mut self, key: Key<'_>) {
+        let db = self.db;
+        self.shard(key).sync_elements(db, key.hash, key.bytes);
+    }
+
+    /// Removes a collection that has no elements left, with its event. True when it did.
+    pub fn drop_if_empty(&mut self, key: Key<'_>) -> bool {
+        let db = self.db;
+        let is_empty = self
+            .shard(key)
+            .find(db, key.hash, key.bytes)
+            .is_some_and(|entry| entry.value().element_count() == Some(0));
+        if is_empty {
+            if let Some(old) = self.take(key) {
+                self.free(old);
+            }
+            self.notify(EventClass::Generic, "del", key);
+        }
+        is_empty
+    }
+
+    /// The entries of several keys at once, for reading, in the order of the keys; hits and misses are counted.
+    pub fn gather(&mut self, keys: &[Key<'_>]) -> SmallVec<[Option<EntryRef<'_>>; 4]> {
+        for key in keys {
+            self.lookup(*key);
+        }
+        self.peek_all(keys)
+    }
+
+    /// As [`Data::gather`], without statistics and without touching the keys.
+    pub fn peek_all(&mut self, keys: &[Key<'_>]) -> SmallVec<[Option<EntryRef<'_>>; 4]> {
+        let db = self.db;
+        let hidden: SmallVec<[bool; 4]> = keys.iter().map(|key| !self.reap(*key)).collect();
+        let locked = &*self.locked;
+        let entries = keys.iter().zip(hidden);
+        entries
+            .map(|(key, hidden)| {
+                if hidden {
+                    return None;
+                }
+                locked.held(key.hash).find(db, key.hash, key.bytes)
+            })
+            .collect()
+    }
+
+    /// Watchers of the key, as if it had been changed, without counting a change.
+    pub fn touch_watchers(&mut self, key: Key<'_>) {
+        self.note(key, ChangeKind::Touched, None);
+    }
+
+    /// What the server keeps beside the shard of `key`.
+    pub fn tables(&mut self, key: Key<'_>) -> &mut ShardTables {
+        &mut self.shard(key).attachments
+    }
+
+    /// A keyspace event.
+    #[inline]
+    pub fn notify(&mut self, class: EventClass, event: &'static str, key: Key<'_>) {
+        self.note(key, ChangeKind::Event, Some((class, event)));
+    }
+
+    /// Removes the key when its time is over, with everything that follows from it, so that nobody ever
+    /// sees it. False when the key must be treated as absent.
+    ///
+    /// Costs nothing in a shard without volatile keys.
+    #[inline]
+    fn reap(&mut self, key: Key<'_>) -> bool {
+        let db = self.db;
+        let shard = self.shard(key);
+        let has_volatile = shard.volatile(db) > 0 || shard.volatile_elements(db) > 0;
+        !has_volatile || self.reap_volatile(key)
+    }
+
+    fn reap_volatile(&mut self, key: Key<'_>) -> bool {
+        let (db, now_ms) = (self.db, self.now_ms);
+        let Some(entry) = self.shard(key).find(db, key.hash, key.bytes) else {
+            return true;
+        };
+        let is_due = |deadline: Option<u64>| deadline.is_some_and(|at| at <= now_ms);
+        if is_due(entry.deadline()) {
+            return self.expired(key);
+        }
+        if is_due(entry.value().next_element_deadline()) {
+            return self.elements_expired(key);
+        }
+        true
+    }
+
+    /// The key's time is over. Returns whether it is still visible: while the log is replayed, which says
+    /// itself when keys went, and in import mode for the client that imports.
+    #[cold]
+    fn expired(&mut self, key: Key<'_>) -> bool {
+        if self.sees_expired() {
+            return true;
+        }
+        if self.is_importing() {
+            return false;
+        }
+        if self.engine.pause.stops_expiry(self.now_ms) {
+            return false;
+        }
+        if let Some(old) = self.take(key) {
+            self.free_by(P::LazyfreeLazyExpire, old);
+        }
+        self.note_expired(key);
+        false
+    }
+
+    /// The time of some elements of a collection is over. Returns whether the key is still there.
+    #[cold]
+    fn elements_expired(&mut self, key: Key<'_>) -> bool {
+        let stays = self.sees_expired()
+            || self.is_importing()
+            || self.engine.pause.stops_expiry(self.now_ms)
+            || !self.engine.switches.active_expire.load(Ordering::Relaxed);
+        if stays {
+            return true;
+        }
+        let (db, now_ms) = (self.db, self.now_ms);
+        let mut gone = ExpiredElements::default();
+        self.shard(key)
+            .expire_elements(db, key.hash, key.bytes, now_ms, &mut gone);
+        let emptied = gone.emptied;
+        self.note_expired_elements(key, &gone);
+        !emptied
+    }
+
+    /// The server takes over another's data, and that one says when keys go: nothing expires by itself.
+    fn is_importing(&self) -> bool {
+        self.engine.config.bool(P::ImportMode)
+    }
+
+    /// Keys whose time is over are visible to this client all the same.
+    pub fn sees_expired(&self) -> bool {
+        self.origin == Origin::Replay || (self.imports && self.is_importing())
+    }
+
+    /// A deadline that has passed already when it is set, so that the key goes at once. The log is replayed
+    /// as it is, and an import is taken over as it is: there the key stays until its removal is said.
+    pub fn is_past(&self, deadline: u64) -> bool {
+        deadline <= self.now_ms && self.origin != Origin::Replay && !self.is_importing()
+    }
+
+    /// The time up to which deadlines of hash fields count as passed: fields that are past it and still there
+    /// are not shown. 0 for those who see everything.
+    #[inline]
+    pub fn view_ms(&self) -> u64 {
+        if self.sees_expired() { 0 } else { self.now_ms }
+    }
+
+    /// What follows from the expiry of elements that have just been removed.
+    pub fn note_expired_elements(&mut self, key: Key<'_>, gone: &ExpiredElements) {
+        let Some(kind) = gone.kind.filter(|_| !gone.elements.is_empty()) else {
+            return;
+        };
+        let (word, class, event): (&[u8], _, _) = match kind {
+            Type::Set => (b"SREM", EventClass::Set, "sexpired"),
+            Type::ZSet => (b"ZREM", EventClass::ZSet, "zexpired"),
+            _ => (b"HDEL", EventClass::Hash, "hexpired"),
+        };
+        self.stats.expired_fields.add(gone.elements.len() as u64);
+        for chunk in gone.elements.chunks(EXPIRED_PER_COMMAND) {
+            let mut argv: Vec<&[u8]> = vec![word, key.bytes];
+            argv.extend(chunk.iter().map(|element| &element[..]));
+            self.effects.push(self.db, &argv);
+        }
+        let listeners = &self.engine.key_listeners;
+        let place = (self.db, key);
+        self.changes
+            .note_elements(listeners, place, (class, event), &gone.elements);
+        if gone.emptied {
+            self.signal_gone(key);
+            self.notify(EventClass::Generic, "del", key);
+        }
+    }
+
+    /// What follows from the eviction of a key that has just been removed.
+    pub fn evicted(&mut self, key: Key<'_>) {
+        let event = Some((EventClass::Evicted, "evicted"));
+        self.note(key, ChangeKind::Evicted, event);
+    }
+
+    /// What follows from the expiry of a key that has just been removed.
+    pub fn note_expired(&mut self, key: Key<'_>) {
+        self.stats.expired_keys.add(1);
+        let word: &[u8] = if self.engine.lazy_expire() {
+            b"UNLINK"
+        } else {
+            b"DEL"
+        };
+        self.effects.push(self.db, &[word, key.bytes]);
+        let event = Some((EventClass::Expired, "expired"));
+        self.note(key, ChangeKind::Expired, event);
+    }
+}
+
+/// Elements named in one command of the log: bounds its length.
+const EXPIRED_PER_COMMAND: usize = 1024;
+
+/// Elements of one collection whose time was over, as the keyspace reports them.
+#[derive(Debug, Default)]
+pub struct ExpiredElements {
+    /// The collection's type; `None` until something was reported.
+    pub kind: Option<Type>,
+    /// The elements, in the order of their deadlines.
+    pub elements: Vec<Vec<u8>>,
+    /// The collection is gone with its last element.
+    pub emptied: bool,
+}
+
+impl keyspace::OnExpired for ExpiredElements {
+    fn entry(&mut self, _db: u32, _key: &[u8]) {}
+
+    fn element(&mut self, _db: u32, _key: &[u8], kind: Type, element: &[u8]) {
+        self.kind = Some(kind);
+        self.elements.push(element.to_vec());
+    }
+
+    fn emptied(&mut self, _db: u32, _key: &[u8]) {
+        self.emptied = true;
+    }
+}
+
+/// A small generator (xorshift64*) for sampling; seeded from the operating system, never used for
+/// anything secret.
+#[derive(Debug, Clone)]
+pub struct Random(u64);
+
+impl Random {
+    /// A generator with a seed; zero is replaced.
+    pub fn new(seed: u64) -> Self {
+        Self(if seed == 0 {
+            0x9E37_79B9_7F4A_7C15
+        } else {
+            seed
+        })
+    }
+
+    /// The next number.
+    #[inline]
+    pub fn next_u64(&mut self) -> u64 {
+        let mut x = self.0;
+        x ^= x >> 12;
+        x ^= x << 25;
+        x ^= x >> 27;
+        self.0 = x;
+        x.wrapping_mul(0x2545_F491_4F6C_DD1D)
+    }
+
+    /// A number below `bound` (0 for 0).
+    #[inline]
+    pub fn below(&mut self, bound: u64) -> u64 {
+        ((u128::from(self.next_u64()) * u128::from(bound)) >> 64) as u64
+    }
+}

@@ -1,0 +1,149 @@
+//! `maxmemory`: making room before a command takes its locks.
+
+use std::sync::atomic::Ordering;
+
+use keyspace::{Choice, Policy, Victim};
+
+use crate::config::{Config, MaxmemoryPolicy, P};
+use crate::context::Key;
+use crate::engine::Engine;
+use crate::execute::Executor;
+use crate::fault::Stage;
+
+/// Keys evicted before one command at most; when that was not enough, the next command goes on.
+/// Bounds the time a command pays for others (Redis bounds it by time, `maxmemory-eviction-tenacity`).
+const EVICTIONS_PER_CALL_MIN: usize = 16;
+
+/// Shards that may be found without a victim before eviction gives up.
+const EMPTY_SHARDS_FACTOR: usize = 2;
+
+/// The policy of the configuration as the keyspace names it.
+pub fn policy(config: &Config) -> Policy {
+    match config.choice(P::MaxmemoryPolicy) {
+        MaxmemoryPolicy::VolatileLru => Policy::VolatileLru,
+        MaxmemoryPolicy::VolatileLfu => Policy::VolatileLfu,
+        MaxmemoryPolicy::VolatileRandom => Policy::VolatileRandom,
+        MaxmemoryPolicy::VolatileTtl => Policy::VolatileTtl,
+        MaxmemoryPolicy::AllkeysLru => Policy::AllKeysLru,
+        MaxmemoryPolicy::AllkeysLfu => Policy::AllKeysLfu,
+        MaxmemoryPolicy::AllkeysRandom => Policy::AllKeysRandom,
+        MaxmemoryPolicy::NoEviction => Policy::NoEviction,
+    }
+}
+
+/// Bytes that count against `maxmemory`: what the allocator handed out, without the log's buffers.
+pub fn counted_memory(engine: &Engine) -> u64 {
+    keyspace::memory::publish();
+    keyspace::memory::used().saturating_sub(not_counted(engine))
+}
+
+/// Memory that eviction does not try to free: it would only grow by evicting.
+pub fn not_counted(engine: &Engine) -> u64 {
+    let status = engine.log.status();
+    if status.enabled {
+        (status.buffer_length + status.unsynced_length) as u64
+    } else {
+        0
+    }
+}
+
+/// Evicts until memory is below `maxmemory`. False when memory is above it and stays there.
+pub fn make_room(exec: &mut Executor, engine: &Engine) -> bool {
+    let max = engine.switches.max_memory.load(Ordering::Relaxed);
+    keyspace::memory::publish();
+    if max == 0 || keyspace::memory::used() <= max || counted_memory(engine) <= max {
+        return true;
+    }
+    // What is being loaded is not evicted on the way.
+    if engine.pause.stops_expiry(exec.now_ms) || engine.loading.is_active() {
+        return true;
+    }
+    let policy = policy(&engine.config);
+    if policy == Policy::NoEviction || engine.config.bool(P::ImportMode) || engine.is_half_changed()
+    {
+        return false;
+    }
+    evict_some(exec, engine, policy, max)
+}
+
+fn evict_some(exec: &mut Executor, engine: &Engine, policy: Policy, max: u64) -> bool {
+    let tenacity = engine
+        .config
+        .int(P::MaxmemoryEvictionTenacity)
+        .clamp(0, 100) as usize;
+    let budget = if tenacity == 100 {
+        usize::MAX
+    } else {
+        EVICTIONS_PER_CALL_MIN + tenacity * 16
+    };
+    let shards = engine.keyspace.shard_count();
+    let mut empty = 0;
+    let mut evicted = 0;
+    while counted_memory(engine) > max {
+        if evicted >= budget {
+            // There is more to free and there are keys to free: not out of memory.
+            return true;
+        }
+        let shard = exec.random.below(shards as u64) as usize;
+        if evict_one(exec, engine, policy, shard) {
+            evicted += 1;
+            empty = 0;
+            continue;
+        }
+        empty += 1;
+        if empty >= shards * EMPTY_SHARDS_FACTOR {
+            return evict_anywhere(exec, engine, policy) || counted_memory(engine) <= max;
+        }
+    }
+    true
+}
+
+/// Few keys are left: random shards miss them, so all are tried in order.
+fn evict_anywhere(exec: &mut Executor, engine: &Engine, policy: Policy) -> bool {
+    let found =
+        (0..engine.keyspace.shard_count()).any(|shard| evict_one(exec, engine, policy, shard));
+    // What the background thread still frees is memory on its way back.
+    if found || engine.lazy.pending() > 0 {
+        return true;
+    }
+    // What knew when the evicted keys would expire is memory too, and an expiry cycle drops it.
+    crate::expire::visit_all(exec, engine);
+    false
+}
+
+fn evict_one(exec: &mut Executor, engine: &Engine, policy: Policy, shard: usize) -> bool {
+    let mut locked = engine.keyspace.lock_one(shard);
+    let choice = Choice {
+        policy,
+        samples: engine.config.int(P::MaxmemorySamples).max(1) as usize,
+        now_ms: exec.now_ms,
+        lfu: engine.lru.lfu(),
+    };
+    let random = &mut exec.random;
+    let victim = locked
+        .shard_at_mut(shard)
+        .and_then(|shard| shard.pick_victim(&choice, &mut || random.next_u64()));
+    let Some(Victim { db, hash, key }) = victim else {
+        return false;
+    };
+    let key = Key { bytes: &key, hash };
+    let word: &[u8] = if engine.config.bool(P::LazyfreeLazyEviction) {
+        b"UNLINK"
+    } else {
+        b"DEL"
+    };
+    exec.change(engine, &mut locked, db, |data| {
+        if let Some(old) = data.take(key) {
+            data.free_by(P::LazyfreeLazyEviction, old);
+            engine.faults.reach(Stage::Evict);
+            data.effects.push(db, &[word, key.bytes]);
+            data.stats.evicted_keys.add(1);
+            data.evicted(key);
+        }
+    });
+    drop(locked);
+    if !exec.ready.is_empty() {
+        crate::blocking::serve_later(exec, engine);
+    }
+    true
+}

@@ -1,0 +1,209 @@
+//! What must hold before a command runs: all checks, in Redis's order.
+
+use std::sync::atomic::Ordering;
+
+use super::call::{unknown_command, unknown_subcommand};
+use super::{Call, Execution, Request, discard, stats};
+use crate::client::Session;
+use crate::command::Flags;
+use crate::config::P;
+use crate::durability::{admit_write, refused_without_snapshots};
+use crate::engine::Engine;
+use crate::error::CommandError;
+use crate::table::{Entry, Resolved};
+
+/// What to do with a request that passed all checks.
+pub(super) enum Admission {
+    Run(&'static Entry),
+    Queue(&'static Entry),
+    Postpone,
+}
+
+impl Execution<'_, '_> {
+    /// The checks of a client's request, in Redis's order: it decides which error the client sees.
+    pub(super) fn admit(
+        &mut self,
+        request: Request<'_>,
+        holds_locks: bool,
+    ) -> Result<Admission, CommandError> {
+        let (engine, session) = (self.engine, &*self.session);
+        self.exec.admission_epoch = engine.admission_epoch.load(Ordering::Acquire);
+        let command = admit_command(session, request)?;
+        let flags = command.command.flags;
+        if session.multi.is_some() && flags.has(Flags::NO_MULTI) {
+            return Err(CommandError::owned(format!(
+                "ERR Command '{}' not allowed inside a transaction",
+                command.full_name
+            )));
+        }
+        if !session.is_client() {
+            return Ok(Admission::Run(command));
+        }
+        if flags.has(Flags::PROTECTED) {
+            check_protected(engine, session)?;
+        }
+        let combined = combined_flags(session, command);
+        if session.monitor && combined.any(KEYSPACE_FLAGS) {
+            return Err(CommandError::line(
+                "ERR Replica can't interact with the keyspace",
+            ));
+        }
+        if !holds_locks {
+            // Eviction locks shards; under held locks memory was not bounded a moment ago.
+            self.check_memory(combined)?;
+        }
+        self.check_disk(command, combined)?;
+        self.check_replicas(combined)?;
+        let (engine, session) = (self.engine, &*self.session);
+        if engine.loading.is_active() && !loading_allowed(session, command) {
+            return Err(CommandError::line(
+                "LOADING Lodestore is loading the dataset in memory",
+            ));
+        }
+        if engine.pause.until_ms() != 0
+            && engine.pause.is_active(self.exec.now_ms)
+            && (engine.pause.is_all() || combined.any(Flags::WRITE.or(Flags::MAY_REPLICATE)))
+        {
+            return Ok(Admission::Postpone);
+        }
+        if session.multi.is_some() && !runs_inside_multi(command) {
+            return Ok(Admission::Queue(command));
+        }
+        Ok(Admission::Run(command))
+    }
+
+    /// The checks of a command inside of another one, which has passed those of a request.
+    pub(super) fn admit_nested(&self, call: Call<'_>) -> Result<(), CommandError> {
+        if !self.session.is_authenticated() && !call.command.command.flags.has(Flags::NO_AUTH) {
+            return Err(NOAUTH);
+        }
+        if !call.command.command.arity_fits(call.args.len()) {
+            return Err(CommandError::Arity(call.command.full_name.into()));
+        }
+        Ok(())
+    }
+
+    fn check_memory(&mut self, flags: Flags) -> Result<(), CommandError> {
+        if self.engine.switches.max_memory.load(Ordering::Relaxed) == 0 {
+            return Ok(());
+        }
+        let full = !crate::evict::make_room(self.exec, self.engine);
+        if full && flags.has(Flags::DENYOOM) {
+            stats(self.engine, self.exec.worker).oom_rejected.add(1);
+            return Err(CommandError::line(
+                "OOM command not allowed when used memory > 'maxmemory'.",
+            ));
+        }
+        Ok(())
+    }
+
+    fn check_disk(&self, command: &Entry, flags: Flags) -> Result<(), CommandError> {
+        if flags.has(Flags::WRITE) || command.command.flags.has(Flags::REFUSED_WITH_WRITES) {
+            if let Some(error) = refused_without_snapshots(self.engine) {
+                return Err(error);
+            }
+            return admit_write(self.engine);
+        }
+        Ok(())
+    }
+
+    /// There are no replicas yet, so any number of them that is asked for is too many.
+    fn check_replicas(&self, flags: Flags) -> Result<(), CommandError> {
+        let needed = self.engine.switches.needs_replicas.load(Ordering::Relaxed);
+        if flags.has(Flags::WRITE) && needed {
+            return Err(CommandError::line(
+                "NOREPLICAS Not enough good replicas to write.",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Answers a request that was refused before it ran. Returns the error that the client got.
+    pub(super) fn reject(&mut self, request: Request<'_>, error: CommandError) -> CommandError {
+        let command = request.command.found();
+        if let Some(command) = command {
+            super::count_rejected(self.exec, self.engine, command);
+        }
+        let error = match (&mut self.session.multi, command) {
+            // The transaction is over, and the client has to learn that.
+            (Some(_), Some(command)) if command.is_exec => {
+                discard(self.engine, self.session);
+                let mut line = b"EXECABORT Transaction discarded because of: ".to_vec();
+                let text = error.text();
+                line.extend_from_slice(text.strip_prefix(b"ERR ").unwrap_or(&text));
+                CommandError::Bytes(line)
+            }
+            (Some(multi), _) => {
+                multi.aborted = true;
+                error
+            }
+            _ => error,
+        };
+        self.write_error(&error);
+        error
+    }
+}
+
+/// DEBUG has to be enabled by `enable-debug-command`.
+fn check_protected(engine: &Engine, session: &Session) -> Result<(), CommandError> {
+    let is_local = session.shared.is_local();
+    if engine.config.allows(P::EnableDebugCommand, is_local) {
+        return Ok(());
+    }
+    Err(CommandError::line(
+        "ERR DEBUG command not allowed. If the enable-debug-command option is set to \"local\", you can run it from a \
+         local connection, otherwise you need to set this option in the configuration file, and then restart the server.",
+    ))
+}
+
+const NOAUTH: CommandError = CommandError::line("NOAUTH Authentication required.");
+
+/// Commands with one of these flags read or change keys.
+const KEYSPACE_FLAGS: Flags = Flags::WRITE.or(Flags::READONLY).or(Flags::MAY_REPLICATE);
+
+/// The command exists, its arity fits and the client may use it.
+fn admit_command(session: &Session, request: Request<'_>) -> Result<&'static Entry, CommandError> {
+    let is_open = |command: &Entry| command.command.flags.has(Flags::NO_AUTH);
+    if !session.is_authenticated() && !request.command.found().is_some_and(is_open) {
+        return Err(NOAUTH);
+    }
+    let command = match request.command {
+        Resolved::Command(command) => command,
+        Resolved::Unknown => return Err(CommandError::Bytes(unknown_command(request.args))),
+        Resolved::UnknownSubcommand(container) => {
+            return Err(CommandError::Bytes(unknown_subcommand(
+                container.command.name,
+                request.args.arg(1),
+            )));
+        }
+    };
+    if !command.command.arity_fits(request.args.len()) {
+        return Err(CommandError::Arity(command.full_name.into()));
+    }
+    Ok(command)
+}
+
+/// The flags of a command; of EXEC also those of everything it will run.
+fn combined_flags(session: &Session, command: &Entry) -> Flags {
+    let mut flags = command.command.flags;
+    if let Some(multi) = &session.multi
+        && command.is_exec
+    {
+        for queued in &multi.queue {
+            flags = flags.or(queued.entry.command.flags);
+        }
+    }
+    flags
+}
+
+fn loading_allowed(session: &Session, command: &Entry) -> bool {
+    let allowed = |command: &Entry| command.command.flags.has(Flags::LOADING);
+    match &session.multi {
+        Some(multi) if command.is_exec => multi.queue.iter().all(|queued| allowed(queued.entry)),
+        _ => allowed(command),
+    }
+}
+
+fn runs_inside_multi(command: &Entry) -> bool {
+    command.command.flags.has(Flags::RUNS_IN_MULTI)
+}

@@ -1,0 +1,146 @@
+//! Running a handler.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::Ordering;
+
+use resp::{Args, Output, Protocol, Reply};
+
+use super::{Call, Execution, Executor, internal_error, note_panic, stats};
+use crate::command::{CommandResult, Flags, Outcome, Runs};
+use crate::context::{Context, Data};
+use crate::engine::Engine;
+use crate::error::CommandError;
+use crate::shard_tables::Locked;
+use crate::table::Entry;
+
+impl Execution<'_, '_> {
+    /// Runs the handler under locks that are held already, and collects its effects; the error of a failed
+    /// command stands in the output afterwards.
+    pub fn call(&mut self, call: Call<'_>, locked: &mut Locked<'_>) -> CommandResult {
+        let mark = self.out.mark();
+        let dirty_before = self.exec.effects.dirty();
+        self.exec.effects.next_command();
+        let db = self.session.db;
+        let result = catch_unwind(AssertUnwindSafe(|| self.handle(call, locked)))
+            .unwrap_or_else(|panic| Err(panicked(self.engine, call.command, panic.as_ref())));
+        if let Err(error) = &result {
+            self.out.truncate_to(mark);
+            self.write_error(error);
+            let stats = stats(self.engine, self.exec.worker);
+            if let Some(command) = stats.commands.get(call.command.id) {
+                command.failed.add(1);
+            }
+        }
+        let effects = &mut self.exec.effects;
+        let changed = effects.dirty() > dirty_before;
+        if changed && call.command.command.flags.has(Flags::WRITE) && !effects.is_replaced() {
+            effects.push_args(db, call.args);
+        }
+        // The usual case is rebuilt rather than moved: the result is as large as its largest variant.
+        if matches!(result, Ok(Outcome::Done)) {
+            return Ok(Outcome::Done);
+        }
+        result
+    }
+
+    #[inline]
+    fn handle(&mut self, call: Call<'_>, locked: &mut Locked<'_>) -> CommandResult {
+        let Call { command, args, .. } = call;
+        let handler = match command.command.runs {
+            Runs::Handler(handler) => handler,
+            Runs::Nested(handler) => return handler(self, locked),
+        };
+        let exec = &mut *self.exec;
+        let protocol = self.session.protocol;
+        let data = Data {
+            locked,
+            effects: &mut exec.effects,
+            changes: &mut exec.changes,
+            stats: stats(self.engine, exec.worker),
+            engine: self.engine,
+            db: self.session.db,
+            now_ms: exec.now_ms,
+            touch: !self.session.no_touch || command.command.flags.has(Flags::TOUCHES_ALWAYS),
+            origin: self.session.origin,
+            imports: self.session.import_source,
+            reads: command.command.flags.has(Flags::READONLY),
+            random: &mut exec.random,
+        };
+        let mut context = Context {
+            args,
+            reply: Reply::new(self.out, protocol),
+            data,
+            session: self.session,
+            engine: self.engine,
+            entry: command,
+            located: call.keys,
+            mode: call.mode,
+            worker: exec.worker,
+            reply_offset: &mut exec.reply_offset,
+        };
+        handler(&mut context)
+    }
+
+    /// Writes an error reply and counts it.
+    pub fn write_error(&mut self, error: &CommandError) {
+        let protocol = self.session.protocol;
+        write_error(self.exec, self.engine, protocol, error, self.out);
+    }
+}
+
+/// Writes an error reply and counts it.
+pub fn write_error(
+    exec: &Executor,
+    engine: &Engine,
+    protocol: Protocol,
+    error: &CommandError,
+    out: &mut Output,
+) {
+    let text = error.text();
+    engine.errors.record(&text);
+    stats(engine, exec.worker).error_replies.add(1);
+    Reply::new(out, protocol).error(text.as_ref());
+}
+
+/// A handler panicked: a defect. The client gets an error, the log gets the backtrace, and after a write
+/// the server refuses further ones, because keys may be half-changed.
+#[cold]
+fn panicked(engine: &Engine, command: &Entry, panic: &(dyn Any + Send)) -> CommandError {
+    note_panic(&format!("the handler of '{}'", command.full_name), panic);
+    if command.command.flags.has(Flags::WRITE) {
+        engine.switches.half_changed.store(true, Ordering::Release);
+    }
+    internal_error(command.full_name)
+}
+
+/// `ERR unknown command ...` with the beginning of the arguments, bounded as Redis bounds it.
+pub(super) fn unknown_command(args: Args<'_>) -> Vec<u8> {
+    const SHOWN_MAX: usize = 128;
+    let name = args.arg(0);
+    let mut line = b"ERR unknown command '".to_vec();
+    line.extend_from_slice(name.get(..SHOWN_MAX).unwrap_or(name));
+    line.extend_from_slice(b"', with args beginning with: ");
+    let mut shown = 0;
+    for arg in args.skip(1).iter() {
+        if shown >= SHOWN_MAX {
+            break;
+        }
+        let part = arg.get(..SHOWN_MAX - shown).unwrap_or(arg);
+        line.push(b'\'');
+        line.extend_from_slice(part);
+        line.extend_from_slice(b"' ");
+        shown += part.len() + 3;
+    }
+    line
+}
+
+/// `ERR unknown subcommand ...`.
+pub(super) fn unknown_subcommand(container: &str, name: &[u8]) -> Vec<u8> {
+    let mut line = b"ERR unknown subcommand '".to_vec();
+    line.extend_from_slice(name.get(..128).unwrap_or(name));
+    line.extend_from_slice(b"'. Try ");
+    line.extend_from_slice(container.to_ascii_uppercase().as_bytes());
+    line.extend_from_slice(b" HELP.");
+    line
+}

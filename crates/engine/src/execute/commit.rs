@@ -1,0 +1,130 @@
+//! From a change to the log and to those that wait for changes, under the locks of the change.
+
+use super::{Execution, Executor, stats};
+use crate::client::Origin;
+use crate::context::{Data, LocatedKey};
+use crate::engine::Engine;
+use crate::fault::Stage;
+use crate::key_changes::FanOut;
+use crate::shard_tables::Locked;
+
+/// Which of the locked shards a command read or changed.
+#[derive(Clone, Copy)]
+pub enum Touched<'a> {
+    /// Those of its keys; others may be locked as well.
+    Keys(&'a [LocatedKey]),
+    /// All that are locked.
+    All,
+}
+
+impl Execution<'_, '_> {
+    /// Logs the effects of an execution, announces its changes, and notes the log offset that its reply
+    /// depends on.
+    pub fn commit(&mut self, locked: &mut Locked<'_>, touched: Touched<'_>) {
+        let origin = self.session.origin;
+        let exec = &mut *self.exec;
+        if let Some(offset) = exec.commit(self.engine, origin, locked, touched) {
+            self.session.last_write_offset = offset;
+            exec.reply_offset = exec.reply_offset.max(offset);
+        } else if origin == Origin::Client && self.engine.log.is_enabled() {
+            // A read must not show what a crash could still take back.
+            let seen = match touched {
+                Touched::All => locked.shards().map(|shard| shard.last_log_offset).max(),
+                Touched::Keys(keys) => keys
+                    .iter()
+                    .filter_map(|key| locked.shard(key.hash))
+                    .map(|shard| shard.last_log_offset)
+                    .max(),
+            };
+            exec.reply_offset = exec.reply_offset.max(seen.unwrap_or(0));
+        }
+    }
+}
+
+impl Executor {
+    /// Changes data on behalf of the server itself (expiry, eviction) under locks that are held already,
+    /// logs and announces it.
+    pub fn change(
+        &mut self,
+        engine: &Engine,
+        locked: &mut Locked<'_>,
+        db: u32,
+        change: impl FnOnce(&mut Data<'_, '_>),
+    ) {
+        self.begin(engine.is_logging());
+        let mut data = Data {
+            locked,
+            effects: &mut self.effects,
+            changes: &mut self.changes,
+            stats: stats(engine, self.worker),
+            engine,
+            db,
+            now_ms: self.now_ms,
+            touch: false,
+            origin: Origin::Client,
+            imports: false,
+            reads: false,
+            random: &mut self.random,
+        };
+        change(&mut data);
+        self.commit(engine, Origin::Client, locked, Touched::All);
+    }
+
+    /// Appends the effects to the log and announces the changes. Returns the log offset behind the
+    /// effects; `None` when there were none.
+    fn commit(
+        &mut self,
+        engine: &Engine,
+        origin: Origin,
+        locked: &mut Locked<'_>,
+        touched: Touched<'_>,
+    ) -> Option<u64> {
+        let dirty = self.effects.dirty();
+        if dirty > 0 {
+            stats(engine, self.worker).changes.add(dirty);
+        }
+        let offset = match origin {
+            Origin::Client => self.append_effects(engine, locked, touched),
+            Origin::Replay => None,
+        };
+        // A read depends on what was appended before it.
+        let after = || offset.unwrap_or_else(|| engine.log.appended());
+        if !self.changes.is_empty() {
+            let fan_out = FanOut {
+                engine,
+                locked,
+                ready: &mut self.ready,
+                after: after(),
+                origin,
+            };
+            fan_out.announce(&mut self.changes);
+        }
+        self.monitor_lines.deliver(engine, after());
+        offset
+    }
+
+    fn append_effects(
+        &mut self,
+        engine: &Engine,
+        locked: &mut Locked<'_>,
+        touched: Touched<'_>,
+    ) -> Option<u64> {
+        let (db, bytes) = self.effects.take()?;
+        engine.faults.reach(Stage::BeforeLog);
+        let offset = engine.log.append(db, bytes, self.now_ms);
+        engine.faults.reach(Stage::AfterLog);
+        match touched {
+            Touched::All => locked
+                .shards_mut()
+                .for_each(|shard| shard.last_log_offset = offset),
+            Touched::Keys(keys) => {
+                for key in keys {
+                    if let Some(shard) = locked.shard_mut(key.hash) {
+                        shard.last_log_offset = offset;
+                    }
+                }
+            }
+        }
+        Some(offset)
+    }
+}

@@ -1,0 +1,431 @@
+//! The one way of execution: look-up, checks, locks, handler, log, key changes, unlock.
+//!
+//! ```text
+//! request   admit -> locate -> lock -> call -> commit -> serve -> account       a client, a file
+//! nested             admit_nested -> call -> account                            EXEC, later scripts
+//! served                             call -> commit -> account                  a blocked client
+//! change                             (function) -> commit                       expiry, eviction
+//! ```
+//!
+//! Every command of the server is run by [`Execution::call`], and every change is logged and announced
+//! by [`Executor::commit`], under the locks it was made under. So the order of the log is the order of
+//! the locks, and a rule holds in one place or not at all.
+
+mod accounting;
+mod admission;
+mod call;
+mod commit;
+mod locking;
+mod multi;
+mod replay;
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::Ordering;
+
+use keyspace::KeyHash;
+use resp::{Args, Output};
+
+use crate::blocking;
+use crate::client::{ReplyMode, Session};
+use crate::command::{Locks, Outcome};
+use crate::context::{DbKey, LocatedKey, Random};
+use crate::effects::Effects;
+use crate::engine::Engine;
+use crate::error::CommandError;
+use crate::fault::Stage;
+use crate::key_changes::KeyChanges;
+use crate::monitor::MonitorLines;
+use crate::shard_tables::Locked;
+use crate::table::{Entry, KeyPlan, Resolved};
+
+pub use accounting::{Executed, count_rejected};
+pub use call::write_error;
+pub use commit::Touched;
+pub use locking::locate;
+pub use multi::{discard, exec, unwatch};
+pub use replay::session as replay_session;
+
+use accounting::stats;
+use admission::Admission;
+use locking::{KEYS_KEEP, look_ahead};
+
+/// How a request ended.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The reply stands in the output.
+    Done,
+    /// The command was refused or failed; its error stands in the output.
+    Failed(CommandError),
+    /// The client waits; no further request of it is run.
+    Blocked,
+    /// CLIENT PAUSE postpones the request: it must be offered again.
+    Postponed,
+}
+
+/// How a command came to be run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Sent as it is: by a client, or in a file.
+    Direct,
+    /// Queued by MULTI and run by EXEC: it cannot block.
+    Transaction,
+    /// Run again for a client that was blocked in it.
+    Served,
+}
+
+/// A command with its arguments and their keys.
+#[derive(Clone, Copy)]
+pub struct Call<'a> {
+    /// The command.
+    pub command: &'static Entry,
+    /// The request, command name first.
+    pub args: Args<'a>,
+    /// The keys among the arguments, in order of their position.
+    pub keys: &'a [LocatedKey],
+    /// How it came to be run.
+    pub mode: Mode,
+}
+
+impl Call<'_> {
+    fn locks(&self) -> Locks {
+        self.command.command.locks.of(self.args)
+    }
+}
+
+/// What a thread needs to execute commands, reused from one to the next.
+pub struct Executor {
+    /// Number of the worker; also picks its statistics.
+    pub worker: usize,
+    /// Effects of the command being executed.
+    pub effects: Effects,
+    /// Its changes of keys, until they are announced.
+    pub changes: KeyChanges,
+    /// Its commands, until monitors are shown them.
+    monitor_lines: MonitorLines,
+    /// Keys that blocked clients may be served from.
+    pub ready: Vec<DbKey>,
+    /// Random numbers.
+    pub random: Random,
+    /// Unix milliseconds, refreshed per loop turn and after slow commands.
+    pub now_ms: u64,
+    /// Monotonic nanoseconds at the end of the previous command.
+    pub now_ns: u64,
+    /// Log offset that must be flushed before the replies written so far may leave.
+    pub reply_offset: u64,
+    /// The server's admission epoch when the present request was admitted.
+    admission_epoch: u64,
+    located: Vec<LocatedKey>,
+    shards: Vec<usize>,
+}
+
+impl Executor {
+    /// An executor for one thread.
+    pub fn new(engine: &Engine, worker: usize) -> Self {
+        let now_ms = engine.now_ms();
+        let now_ns = engine.clock.monotonic_ns();
+        let seed = now_ms.wrapping_mul(0x9E37_79B9) ^ ((worker as u64) << 48) ^ now_ns;
+        Self {
+            worker,
+            effects: Effects::default(),
+            changes: KeyChanges::default(),
+            monitor_lines: MonitorLines::default(),
+            ready: Vec::new(),
+            random: Random::new(seed),
+            now_ms,
+            now_ns,
+            reply_offset: 0,
+            admission_epoch: 0,
+            located: Vec::new(),
+            shards: Vec::new(),
+        }
+    }
+
+    /// Reads the clocks again.
+    pub fn refresh_clock(&mut self, engine: &Engine) {
+        self.now_ms = engine.now_ms();
+        self.now_ns = engine.clock.monotonic_ns();
+    }
+
+    /// Starts an execution; `logs`: its effects are encoded.
+    fn begin(&mut self, logs: bool) {
+        self.effects.reset(logs);
+        self.changes.clear();
+    }
+}
+
+/// A request that has been looked up.
+#[derive(Clone, Copy)]
+pub struct Request<'a> {
+    /// Its arguments.
+    pub args: Args<'a>,
+    /// Its command.
+    pub command: Resolved,
+    /// Hash of its key, when the command has exactly one and it was computed already.
+    pub hash: Option<KeyHash>,
+}
+
+impl<'a> Request<'a> {
+    /// Looks a request up.
+    pub fn new(engine: &Engine, args: Args<'a>) -> Self {
+        Self {
+            args,
+            command: engine.commands.resolve(args),
+            hash: None,
+        }
+    }
+}
+
+/// Locks of all shards that a worker holds over a batch of requests, or none.
+///
+/// A lock taken and released for each request costs as much as a look-up. While one worker has all the
+/// clients no other thread wants the shards, so it keeps them over its batch. Commands on keys use them;
+/// everything else gives them back first, because it may lock by itself.
+pub type Held<'k> = Option<Locked<'k>>;
+
+/// The parts that run a command: the thread's, the server's and the client's.
+pub struct Execution<'e, 'k> {
+    /// The thread's part.
+    pub exec: &'e mut Executor,
+    /// What all threads share.
+    pub engine: &'k Engine,
+    /// The client's state.
+    pub session: &'e mut Session,
+    /// Where the reply goes.
+    pub out: &'e mut Output,
+}
+
+impl<'k> Execution<'_, 'k> {
+    /// Runs one request. A panic at any stage leaves an error reply, no lock and no waiting client behind,
+    /// and a server that refuses further writes.
+    pub fn request(&mut self, request: Request<'_>, held: &mut Held<'k>) -> Verdict {
+        let mark = self.out.mark();
+        let command = request.command.found();
+        let name = command.map_or("a request", |command| command.full_name);
+        let verdict = guarded(self.engine, name, || self.offer(request, held));
+        verdict.unwrap_or_else(|| {
+            *held = None;
+            self.out.truncate_to(mark);
+            self.give_up();
+            let error = internal_error(name);
+            self.write_error(&error);
+            Verdict::Failed(error)
+        })
+    }
+
+    /// Ends what an execution that panicked may have begun: its transaction, its wait, and the service of
+    /// clients that it has fed. No lock is held.
+    #[cold]
+    fn give_up(&mut self) {
+        let ended = guarded(self.engine, "the end of a command that panicked", || {
+            discard(self.engine, self.session);
+            let waiter = self.session.new_waiter.take();
+            blocking::forget(self.engine, self.session, waiter);
+            if !self.exec.ready.is_empty() {
+                blocking::serve_later(self.exec, self.engine);
+            }
+        });
+        if ended.is_none() {
+            self.exec.ready.clear();
+        }
+    }
+
+    fn offer(&mut self, request: Request<'_>, held: &mut Held<'k>) -> Verdict {
+        self.engine.faults.reach(Stage::Admission);
+        if held.is_some() && !self.runs_under_held(request) {
+            *held = None;
+        }
+        let was_silent = self.session.is_silent();
+        let mark = self.out.mark();
+        let verdict = loop {
+            match self.admit(request, held.is_some()) {
+                Ok(Admission::Run(command)) => {
+                    if let Some(verdict) = self.perform(command, request, held) {
+                        break verdict;
+                    }
+                }
+                Ok(Admission::Queue(command)) => {
+                    multi::queue(self.session, command, request.args);
+                    self.out.raw(b"+QUEUED\r\n");
+                    break Verdict::Done;
+                }
+                Ok(Admission::Postpone) => return Verdict::Postponed,
+                Err(error) => break Verdict::Failed(self.reject(request, error)),
+            }
+        };
+        // CLIENT REPLY ON is the first command that gets a reply again.
+        if was_silent && self.session.is_silent() {
+            self.out.truncate_to(mark);
+        }
+        self.session.reply_mode = match self.session.reply_mode {
+            ReplyMode::SkipNext => ReplyMode::Skip,
+            ReplyMode::Skip => ReplyMode::On,
+            other => other,
+        };
+        verdict
+    }
+
+    /// Only plain commands on keys: no transaction (a refusal forgets its watched keys, which locks), no
+    /// eviction (which locks).
+    fn runs_under_held(&self, request: Request<'_>) -> bool {
+        let on_keys = request.command.found().is_some_and(|command| {
+            matches!(command.command.locks, Locks::Keys) && command.plan != KeyPlan::None
+        });
+        let is_bounded = self.engine.switches.max_memory.load(Ordering::Relaxed) != 0;
+        on_keys && self.session.multi.is_none() && !is_bounded
+    }
+
+    /// Locks what the command needs, runs it, logs its effects and serves the clients that it has fed.
+    /// `None`: what admission was decided by has changed before the locks were held, so nothing was done.
+    fn perform(
+        &mut self,
+        command: &'static Entry,
+        request: Request<'_>,
+        held: &mut Held<'k>,
+    ) -> Option<Verdict> {
+        let mut keys = std::mem::take(&mut self.exec.located);
+        keys.clear();
+        locate(self.engine, command, request, &mut keys);
+        let call = Call {
+            command,
+            args: request.args,
+            keys: &keys,
+            mode: Mode::Direct,
+        };
+        let verdict = self.perform_call(call, held);
+        keys.shrink_to(KEYS_KEEP);
+        self.exec.located = keys;
+        verdict
+    }
+
+    fn perform_call(&mut self, call: Call<'_>, held: &mut Held<'k>) -> Option<Verdict> {
+        let began_ns = self.exec.now_ns;
+        let mark = self.out.mark();
+        let (verdict, feeds) = {
+            let mut own;
+            let locked = match held {
+                Some(locked) => locked,
+                None => {
+                    own = self.lock_for(call);
+                    if self.is_admission_outdated() {
+                        return None;
+                    }
+                    &mut own
+                }
+            };
+            let verdict = self.transact(call, locked, began_ns);
+            let feeds = !self.exec.ready.is_empty();
+            if feeds {
+                // Serving others takes time of its own.
+                self.finished(call, began_ns, self.out.len_since(&mark));
+                blocking::serve(self.exec, self.engine, locked);
+            }
+            (verdict, feeds)
+        };
+        if !self.exec.ready.is_empty() {
+            *held = None;
+            blocking::serve_later(self.exec, self.engine);
+        }
+        // A command that waits counts when its wait ends.
+        if !feeds && self.session.new_waiter.is_none() {
+            self.finished(call, began_ns, self.out.len_since(&mark));
+        }
+        Some(verdict)
+    }
+
+    /// A pause or a change of role between admission and lock: whatever it forbids must not happen after
+    /// its command was answered.
+    fn is_admission_outdated(&self) -> bool {
+        let epoch = self.engine.admission_epoch.load(Ordering::Acquire);
+        epoch != self.exec.admission_epoch
+    }
+
+    /// Forgets the effects of the execution before.
+    pub fn begin(&mut self) {
+        let logs = self.session.is_client() && self.engine.is_logging();
+        self.exec.begin(logs);
+    }
+
+    /// Runs a command under its locks and logs what it did.
+    fn transact(&mut self, call: Call<'_>, locked: &mut Locked<'_>, began_ns: u64) -> Verdict {
+        self.begin();
+        look_ahead(locked, self.session.db, call.keys);
+        let verdict = match self.call(call, locked) {
+            Ok(Outcome::Done) => Verdict::Done,
+            Ok(Outcome::Block(block)) => {
+                blocking::block(self, call, block, locked, began_ns);
+                Verdict::Blocked
+            }
+            Err(error) => Verdict::Failed(error),
+        };
+        self.note_for_monitors(call);
+        let locks = call.locks();
+        let touched = match locks {
+            Locks::Keys => Touched::Keys(call.keys),
+            _ => Touched::All,
+        };
+        self.commit(locked, touched);
+        if matches!(locks, Locks::Own) && self.session.is_client() {
+            // It has read shards that are unlocked again: whatever it saw is in the log by now.
+            let appended = self.engine.log.appended();
+            self.exec.reply_offset = self.exec.reply_offset.max(appended);
+        }
+        verdict
+    }
+
+    fn note_for_monitors(&mut self, call: Call<'_>) {
+        let lines = &mut self.exec.monitor_lines;
+        lines.note(self.engine, self.session, call.command, call.args);
+    }
+
+    /// Runs a command inside of another one, under the locks of that one.
+    pub fn nested(&mut self, call: Call<'_>, locked: &mut Locked<'_>) {
+        let began_ns = self.exec.now_ns;
+        let mark = self.out.mark();
+        match self.admit_nested(call) {
+            // Handlers answer at once when they may not block, so a block cannot come back from here.
+            Ok(()) => drop(self.call(call, locked)),
+            Err(error) => {
+                count_rejected(self.exec, self.engine, call.command);
+                self.write_error(&error);
+            }
+        }
+        self.note_for_monitors(call);
+        self.finished(call, began_ns, self.out.len_since(&mark));
+    }
+}
+
+/// Runs a part of the server that holds locks or changes data. A panic in it is logged with its backtrace,
+/// and from then on the server refuses writes, because keys may be half-changed; the answer is `None`.
+pub fn guarded<T>(engine: &Engine, what: &str, work: impl FnOnce() -> T) -> Option<T> {
+    let result = catch_unwind(AssertUnwindSafe(work));
+    result
+        .map_err(|panic| {
+            note_panic(what, panic.as_ref());
+            engine.switches.half_changed.store(true, Ordering::Release);
+        })
+        .ok()
+}
+
+/// The error of a command that panicked.
+pub(crate) fn internal_error(command: &str) -> CommandError {
+    CommandError::owned(format!(
+        "ERR internal error in '{command}', see the log of the server"
+    ))
+}
+
+#[cold]
+fn note_panic(what: &str, panic: &(dyn Any + Send)) {
+    log::error!(
+        "A panic in {what}: {}\n{}",
+        panic_text(panic),
+        std::backtrace::Backtrace::force_capture()
+    );
+}
+
+/// The message of a panic.
+pub fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no message")
+}

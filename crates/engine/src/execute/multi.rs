@@ -1,0 +1,153 @@
+//! MULTI and EXEC: the queue, the locks of everything in it, and running it as one step.
+//!
+//! EXEC locks the shards of everything it will run and of everything that was watched. So a watched key
+//! cannot change between the check and the first command.
+
+use keyspace::KeyHash;
+use resp::{Args, Protocol, Reply};
+
+use super::locking::locate_by_specs;
+use super::{Call, Execution, Mode};
+use crate::blocking;
+use crate::client::{Queued, Session, WatchedKey};
+use crate::command::{CommandResult, Flags, Locks, Outcome};
+use crate::engine::Engine;
+use crate::error::CommandError;
+use crate::shard_tables::Locked;
+use crate::table::{Entry, KeyPlan};
+
+/// Queues a command of a transaction that can still succeed.
+pub(super) fn queue(session: &mut Session, command: &'static Entry, args: Args<'_>) {
+    if let Some(multi) = &mut session.multi
+        && !multi.aborted
+        && !session.watch_flag.is_dirty()
+    {
+        multi.bytes += args.byte_len() + args.len() * size_of::<usize>() * 2;
+        multi.queue.push(Queued {
+            entry: command,
+            args: args.to_owned(),
+        });
+    }
+}
+
+/// Discards a transaction and forgets the watched keys. Must not be called under shard locks.
+pub fn discard(engine: &Engine, session: &mut Session) {
+    session.multi = None;
+    unwatch(engine, session);
+}
+
+/// Forgets all watched keys, one shard at a time. Must not be called under shard locks.
+pub fn unwatch(engine: &Engine, session: &mut Session) {
+    for watched in take_watched(engine, session) {
+        let hash = engine.keyspace.hash(&watched.key);
+        let mut locked = engine.keyspace.lock_one(engine.keyspace.shard_of(hash));
+        unwatch_one(&mut locked, session, &watched, hash);
+    }
+}
+
+/// The same under the locks of all watched keys.
+fn unwatch_locked(engine: &Engine, session: &mut Session, locked: &mut Locked<'_>) {
+    for watched in take_watched(engine, session) {
+        let hash = engine.keyspace.hash(&watched.key);
+        unwatch_one(locked, session, &watched, hash);
+    }
+}
+
+fn take_watched(engine: &Engine, session: &mut Session) -> Vec<WatchedKey> {
+    if !session.watched.is_empty() {
+        engine.key_listeners.remove_watcher();
+    }
+    session.watch_flag.clear();
+    std::mem::take(&mut session.watched)
+}
+
+fn unwatch_one(locked: &mut Locked<'_>, session: &Session, watched: &WatchedKey, hash: KeyHash) {
+    let tables = &mut locked.held_mut(hash).attachments;
+    let flag = &session.watch_flag;
+    tables.watched.remove(watched.db, &watched.key, flag);
+    // A change between the first and the last key counts for nothing any more.
+    flag.clear();
+}
+
+/// Runs EXEC under the locks of [`lock_for`].
+pub fn exec(execution: &mut Execution<'_, '_>, locked: &mut Locked<'_>) -> CommandResult {
+    let engine = execution.engine;
+    let Some(multi) = execution.session.multi.take() else {
+        return Err(CommandError::line("ERR EXEC without MULTI"));
+    };
+    let session = &mut *execution.session;
+    let is_stale = session.watch_flag.is_dirty() || watched_key_expired(execution, locked);
+    unwatch_locked(engine, execution.session, locked);
+    if multi.aborted {
+        return Err(CommandError::line(
+            "EXECABORT Transaction discarded because of previous errors.",
+        ));
+    }
+    if is_stale {
+        Reply::new(execution.out, execution.session.protocol).null_array();
+        return Ok(Outcome::Done);
+    }
+    Reply::new(execution.out, Protocol::Resp2).array(multi.queue.len());
+    // Time stands still, however long it takes.
+    let now_ms = execution.exec.now_ms;
+    for queued in &multi.queue {
+        execution.exec.now_ms = now_ms;
+        let args = queued.args.as_args();
+        let keys = locate_by_specs(&engine.keyspace, queued.entry, args);
+        let call = Call {
+            command: queued.entry,
+            args,
+            keys: &keys,
+            mode: Mode::Transaction,
+        };
+        execution.nested(call, locked);
+    }
+    Ok(Outcome::Done)
+}
+
+/// Locks everything that EXEC will touch.
+pub(super) fn lock_for<'k>(engine: &'k Engine, session: &Session) -> Locked<'k> {
+    let keyspace = &engine.keyspace;
+    let mut shards = Vec::new();
+    let mut fed: Vec<(KeyHash, &[u8])> = Vec::new();
+    let queue = session.multi.as_ref().map(|multi| multi.queue.as_slice());
+    for Queued { entry, args } in queue.unwrap_or_default() {
+        let args = args.as_args();
+        match entry.command.locks.of(args) {
+            Locks::All | Locks::Own | Locks::Queued | Locks::ByArguments(_) => {
+                return keyspace.lock_all();
+            }
+            Locks::Keys if entry.plan == KeyPlan::None => continue,
+            Locks::Keys => {}
+        }
+        let keys = locate_by_specs(keyspace, entry, args);
+        shards.extend(keys.iter().map(|key| keyspace.shard_of(key.hash)));
+        if entry.command.flags.has(Flags::WRITE) {
+            let keys = keys.iter();
+            fed.extend(keys.map(|key| (key.hash, args.arg(key.position.index))));
+        }
+    }
+    let watched = session.watched.iter();
+    shards.extend(watched.map(|watched| keyspace.shard_of(keyspace.hash(&watched.key))));
+    shards.sort_unstable();
+    shards.dedup();
+    let locked = keyspace.lock_many(&shards);
+    match engine.key_listeners.waiting() {
+        0 => locked,
+        _ => blocking::widen(engine, locked, &fed),
+    }
+}
+
+/// A watched key that existed at WATCH and has expired by now counts as changed.
+fn watched_key_expired(execution: &Execution<'_, '_>, locked: &Locked<'_>) -> bool {
+    let now_ms = execution.exec.now_ms;
+    execution.session.watched.iter().any(|watched| {
+        let hash = execution.engine.keyspace.hash(&watched.key);
+        watched.lived
+            && locked
+                .shard(hash)
+                .and_then(|shard| shard.find(watched.db, hash, &watched.key))
+                .and_then(|entry| entry.deadline())
+                .is_some_and(|deadline| deadline <= now_ms)
+    })
+}

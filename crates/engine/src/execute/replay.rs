@@ -1,0 +1,55 @@
+//! Commands of files.
+
+use std::sync::Arc;
+
+use resp::Args;
+
+use super::{Call, Execution, Mode, Request, locate};
+use crate::client::{ClientShared, Origin, Session};
+use crate::engine::Engine;
+use crate::shard_tables::Locked;
+use crate::table::Resolved;
+
+/// A session for commands that come from files.
+pub fn session(engine: &Engine) -> Session {
+    let shared = ClientShared::new(0, String::new(), String::new(), -1, engine.now_ms(), 0);
+    Session::new(Arc::new(shared), Origin::Replay, true)
+}
+
+impl Execution<'_, '_> {
+    /// Runs one command of a file under the locks of all shards, which are held already.
+    ///
+    /// # Errors
+    /// The command is unknown, or it failed: the text for the log of the server.
+    pub fn replay(&mut self, args: Args<'_>, locked: &mut Locked<'_>) -> Result<(), String> {
+        let request = Request::new(self.engine, args);
+        let Resolved::Command(command) = request.command else {
+            return Err(format!(
+                "Unknown command '{}' reading the append only file",
+                String::from_utf8_lossy(args.arg(0))
+            ));
+        };
+        if !command.command.arity_fits(args.len()) {
+            return Err(format!(
+                "wrong number of arguments for '{}'",
+                command.full_name
+            ));
+        }
+        let mut keys = Vec::new();
+        locate(self.engine, command, request, &mut keys);
+        let call = Call {
+            command,
+            args,
+            keys: &keys,
+            mode: Mode::Direct,
+        };
+        self.begin();
+        let result = self.call(call, locked);
+        self.commit(locked, super::Touched::Keys(&keys));
+        // Who waits is served when the whole file has been read.
+        self.exec.ready.clear();
+        result
+            .map(|_| ())
+            .map_err(|error| String::from_utf8_lossy(&error.text()).into_owned())
+    }
+}

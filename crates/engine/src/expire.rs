@@ -1,0 +1,158 @@
+//! Keys whose time is over go without being asked for, with their event, in the log.
+
+use std::sync::atomic::Ordering;
+
+use keyspace::{OnExpired, Type};
+
+use crate::config::P;
+use crate::context::ExpiredElements;
+use crate::engine::Engine;
+use crate::execute::{self, Executor};
+use crate::fault::Stage;
+
+/// Work per lock of a shard, in looks at entries (each a cache miss or two): some tens of
+/// microseconds, so that commands on the shard hardly notice.
+const BUDGET_PER_LOCK: usize = 256;
+
+/// Work per loop turn, in locks: together with the above at most a few milliseconds, after which
+/// clients get their turn.
+const LOCKS_PER_TURN: usize = 64;
+
+/// Removes what is due. Returns when there is work again (Unix milliseconds; `u64::MAX`: never).
+pub fn run(exec: &mut Executor, engine: &Engine, from: &mut usize) -> u64 {
+    let cycle = execute::guarded(engine, "active expiry", || cycle(exec, engine, from));
+    // After a panic nothing expires by itself any more.
+    cycle.unwrap_or(u64::MAX)
+}
+
+fn cycle(exec: &mut Executor, engine: &Engine, from: &mut usize) -> u64 {
+    if !is_active(exec, engine) {
+        // Looked at again soon: the switch has no waker. Stored, because what is due stays due meanwhile
+        // and would keep the worker awake.
+        let again = exec.now_ms + 100;
+        engine.next_expiry_ms.store(again, Ordering::Release);
+        return again;
+    }
+    // Reset before looking, so that a deadline set meanwhile is not lost.
+    engine.next_expiry_ms.store(u64::MAX, Ordering::Release);
+    let shards = engine.keyspace.shard_count();
+    let mut next = u64::MAX;
+    let mut locks = 0;
+    for step in 0..shards {
+        let shard = (*from + step) % shards;
+        let Some(due) = engine.keyspace.next_due_ms(shard) else {
+            continue;
+        };
+        if due > exec.now_ms {
+            next = next.min(due);
+            continue;
+        }
+        loop {
+            let (more, next_due) = expire_shard(exec, engine, shard);
+            locks += 1;
+            if locks >= LOCKS_PER_TURN {
+                *from = shard;
+                return exec.now_ms;
+            }
+            if !more {
+                next = next.min(next_due.unwrap_or(u64::MAX));
+                break;
+            }
+        }
+    }
+    next
+}
+
+fn is_active(exec: &Executor, engine: &Engine) -> bool {
+    engine.switches.active_expire.load(Ordering::Relaxed)
+        && !engine.pause.stops_expiry(exec.now_ms)
+        && !engine.loading.is_active()
+        && !engine.is_half_changed()
+        && !engine.config.bool(P::ImportMode)
+}
+
+/// One step in every shard, whether it has something due or not: a shard whose keys with deadlines are all gone
+/// forgets about deadlines.
+pub fn visit_all(exec: &mut Executor, engine: &Engine) {
+    if is_active(exec, engine) {
+        for shard in 0..engine.keyspace.shard_count() {
+            let (_, next_ms) = expire_shard(exec, engine, shard);
+            engine
+                .next_expiry_ms
+                .fetch_min(next_ms.unwrap_or(u64::MAX), Ordering::AcqRel);
+        }
+    }
+}
+
+fn expire_shard(exec: &mut Executor, engine: &Engine, shard: usize) -> (bool, Option<u64>) {
+    let mut locked = engine.keyspace.lock_one(shard);
+    let mut due = Due::default();
+    let now_ms = exec.now_ms;
+    let Some(target) = locked.shard_at_mut(shard) else {
+        return (false, None);
+    };
+    let progress = target.expire_due(now_ms, BUDGET_PER_LOCK, &mut due);
+    for old in progress.garbage {
+        if old.is_big() && engine.config.bool(P::LazyfreeLazyExpire) {
+            engine.lazy.free(Box::new(old));
+        }
+    }
+    engine.faults.reach(Stage::Expire);
+    for chunk in due.entries.chunk_by(|a, b| a.0 == b.0) {
+        let Some((db, _)) = chunk.first() else {
+            continue;
+        };
+        exec.change(engine, &mut locked, *db, |data| {
+            for (_, key) in chunk {
+                data.note_expired(data.key(key));
+            }
+        });
+    }
+    for (db, key, gone) in &due.elements {
+        exec.change(engine, &mut locked, *db, |data| {
+            data.note_expired_elements(data.key(key), gone);
+        });
+    }
+    drop(locked);
+    if !exec.ready.is_empty() {
+        crate::blocking::serve_later(exec, engine);
+    }
+    (progress.more, progress.next_due_ms)
+}
+
+/// What one step has removed, to be told afterwards.
+#[derive(Default)]
+struct Due {
+    entries: Vec<(u32, Vec<u8>)>,
+    /// Elements of one collection after the other.
+    elements: Vec<(u32, Vec<u8>, ExpiredElements)>,
+}
+
+impl Due {
+    fn collection(&mut self, db: u32, key: &[u8]) -> Option<&mut ExpiredElements> {
+        let is_last = |last: &(u32, Vec<u8>, ExpiredElements)| last.0 == db && last.1 == key;
+        if !self.elements.last().is_some_and(is_last) {
+            let fresh = ExpiredElements::default();
+            self.elements.push((db, key.to_vec(), fresh));
+        }
+        self.elements.last_mut().map(|(_, _, gone)| gone)
+    }
+}
+
+impl OnExpired for Due {
+    fn entry(&mut self, db: u32, key: &[u8]) {
+        self.entries.push((db, key.to_vec()));
+    }
+
+    fn element(&mut self, db: u32, key: &[u8], kind: Type, element: &[u8]) {
+        if let Some(gone) = self.collection(db, key) {
+            gone.element(db, key, kind, element);
+        }
+    }
+
+    fn emptied(&mut self, db: u32, key: &[u8]) {
+        if let Some(gone) = self.collection(db, key) {
+            gone.emptied = true;
+        }
+    }
+}

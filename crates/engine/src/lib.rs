@@ -1,0 +1,45 @@
+//! The engine: commands, their execution, and all that they work on.
+//!
+//! It has no sockets, no event loop and no threads of its own, and asks the server around it by one
+//! narrow trait, [`port::Port`].
+//!
+//! | question | room |
+//! | --- | --- |
+//! | what is a command | [`command`], [`table`], [`commands`] |
+//! | how is one run | [`execute`], over [`context`] and [`effects`] |
+//! | who is told of a change | [`key_changes`], [`watch`], [`blocking`] |
+//! | what expires, what is evicted | [`expire`], [`evict`], [`lazy_free`] |
+//! | what is a client | [`client`] |
+//! | what can be configured | [`config`] |
+
+pub mod blocking;
+pub mod client;
+pub mod clock;
+pub mod command;
+pub mod commandlog;
+pub mod commands;
+pub mod config;
+pub mod context;
+pub mod durability;
+pub mod effects;
+pub mod engine;
+pub mod error;
+pub mod evict;
+pub mod execute;
+pub mod expire;
+pub mod fault;
+pub mod key_changes;
+pub mod latency;
+pub mod lazy_free;
+pub mod loading;
+pub mod lru;
+pub mod monitor;
+pub mod pause;
+pub mod port;
+pub mod rdb_options;
+pub mod redact;
+pub mod shard_tables;
+pub mod stats;
+pub mod table;
+pub mod version;
+pub mod watch;

@@ -1,0 +1,88 @@
+//! How far the loading of files is: commands are refused meanwhile.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+/// How far loading is, and what the last loading brought.
+#[derive(Debug, Default)]
+pub struct Loading {
+    active: AtomicBool,
+    /// Unix milliseconds of the start.
+    started_ms: AtomicU64,
+    total_bytes: AtomicU64,
+    loaded_bytes: AtomicU64,
+    /// What the file says its data took in memory, in bytes.
+    used_memory: AtomicU64,
+    keys_loaded: AtomicU64,
+    keys_expired: AtomicU64,
+}
+
+impl Loading {
+    /// Loading begins.
+    pub fn begin(&self, now_ms: u64) {
+        self.started_ms.store(now_ms, Ordering::Relaxed);
+        for number in [
+            &self.total_bytes,
+            &self.loaded_bytes,
+            &self.used_memory,
+            &self.keys_loaded,
+            &self.keys_expired,
+        ] {
+            number.store(0, Ordering::Relaxed);
+        }
+        self.active.store(true, Ordering::Release);
+    }
+
+    /// Loading is over.
+    pub fn end(&self) {
+        self.active.store(false, Ordering::Release);
+    }
+
+    /// True while data is loaded.
+    #[inline]
+    pub fn is_active(&self) -> bool {
+        self.active.load(Ordering::Relaxed)
+    }
+
+    /// How many bytes there are to load.
+    pub fn set_total(&self, bytes: u64) {
+        self.total_bytes.store(bytes, Ordering::Relaxed);
+    }
+
+    /// How many bytes are loaded.
+    pub fn progress(&self, bytes: u64) {
+        self.loaded_bytes.store(bytes, Ordering::Relaxed);
+    }
+
+    /// Start (Unix milliseconds), bytes loaded, bytes in all.
+    pub fn figures(&self) -> (u64, u64, u64) {
+        (
+            self.started_ms.load(Ordering::Relaxed),
+            self.loaded_bytes.load(Ordering::Relaxed),
+            self.total_bytes.load(Ordering::Relaxed),
+        )
+    }
+
+    /// What the file says its data took in memory, in bytes.
+    pub fn used_memory(&self) -> u64 {
+        self.used_memory.load(Ordering::Relaxed)
+    }
+
+    /// Notes what the file says its data took in memory, in bytes.
+    pub fn note_used_memory(&self, bytes: u64) {
+        self.used_memory.store(bytes, Ordering::Relaxed);
+    }
+
+    /// Keys loaded and keys left out as expired, by the last loading.
+    pub fn keys(&self) -> (u64, u64) {
+        (
+            self.keys_loaded.load(Ordering::Relaxed),
+            self.keys_expired.load(Ordering::Relaxed),
+        )
+    }
+
+    /// Notes how many keys were loaded, and how many were left out as expired.
+    pub fn note_keys(&self, loaded: u64, expired: u64) {
+        self.keys_loaded.store(loaded, Ordering::Relaxed);
+        self.keys_expired.store(expired, Ordering::Relaxed);
+    }
+}
