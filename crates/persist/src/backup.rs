@@ -110,7 +110,7 @@ impl Log {
         io_at(&name, write_file(storage, &name, &manifest.to_text()))?;
         io_at(&dir, storage.sync_dir(&dir))?;
         io_at(&partial, storage.sync_dir(&partial))?;
-        check(storage, &name)?;
+        check(storage, shared.options.clock.wall_ms(), &name)?;
         io_at(target, storage.rename(&partial, target))?;
         if let Some(parent) = parent {
             io_at(parent, storage.sync_dir(parent))?;
@@ -182,13 +182,14 @@ impl Part {
     }
 }
 
-fn check(storage: &dyn Storage, manifest: &Path) -> Result<(), BackupError> {
+fn check(storage: &dyn Storage, now_ms: u64, manifest: &Path) -> Result<(), BackupError> {
     let mut said = Vec::new();
     let mut check = AofCheck {
         storage,
         out: &mut said,
         fix: false,
         to_timestamp: None,
+        now_ms,
         confirm: &mut || false,
     };
     if io_at(manifest, check.run(manifest))? {

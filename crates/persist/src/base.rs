@@ -29,7 +29,6 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
 
 /// Bytes of a base that are written at once.
 const WRITE_BUFFER: usize = 256 << 10;
@@ -200,7 +199,7 @@ impl Log {
         if report.rewrite_started.is_some() {
             return Err(LogError::Rewriting);
         }
-        report.rewrite_started = Some(Instant::now());
+        report.rewrite_started = Some(self.shared.options.clock.monotonic_ns());
         report.rewrites += 1;
         drop(report);
         self.shared.begin_base(form, enable).inspect_err(|_| {
@@ -607,7 +606,7 @@ impl Shared {
         }
         let mut report = lock(&self.report);
         let started = report.rewrite_started.take();
-        report.last_rewrite_seconds = started.map(|at| at.elapsed().as_secs());
+        report.last_rewrite_seconds = started.map(|at| self.options.clock.since(at).as_secs());
         report.last_rewrite_failed = !ok;
         if ok {
             report.rewrite_failures = 0;

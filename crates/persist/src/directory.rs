@@ -1,5 +1,6 @@
 //! The directory of the log: its lock, its manifest, and how both change safely.
 
+use crate::clock::Clock;
 use crate::manifest::{FileInfo, Manifest, ManifestError};
 use crate::options::LogOptions;
 use crate::storage::{LockGuard, OpenMode, Storage, append_all, errno_text, read_full};
@@ -71,6 +72,7 @@ pub(crate) struct Directory {
     parent: PathBuf,
     pub(crate) path: PathBuf,
     pub(crate) filename: String,
+    pub(crate) clock: Arc<dyn Clock>,
     retention: Arc<Retention>,
     _lock: Option<Box<dyn LockGuard>>,
 }
@@ -83,6 +85,7 @@ impl Directory {
             parent: options.dir.clone(),
             path: options.dir.join(&options.appenddirname),
             filename: options.appendfilename.clone(),
+            clock: options.clock.clone(),
             retention: Arc::new(Retention::new(options)),
             _lock: None,
         }

@@ -9,6 +9,7 @@ mod backup;
 mod base;
 pub mod check;
 mod chunk;
+mod clock;
 mod directory;
 mod history;
 mod increment;
@@ -34,6 +35,7 @@ mod writer;
 
 pub use crate::backup::{Backup, BackupError};
 pub use crate::base::BaseJob;
+pub use crate::clock::{Clock, SystemClock};
 pub use crate::directory::DirectoryError;
 pub use crate::load::{LoadError, LoadReport, Target, Truncated, load};
 pub use crate::log::Log;

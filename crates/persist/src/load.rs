@@ -18,7 +18,6 @@ use crate::storage::{OpenMode, Storage, errno_text};
 use resp::{Args, OwnedArgs};
 use std::io;
 use std::sync::Arc;
-use std::time::Instant;
 use thiserror::Error;
 use values::Thresholds;
 
@@ -273,10 +272,10 @@ pub(crate) fn load_files(
             break;
         }
         let last = index + 1 == sizes.len();
-        let started = Instant::now();
+        let started = options.clock.monotonic_ns();
         let end = session.load_file(directory, info, role, size, last || info.unsynced)?;
         let kind = if is_base { "base" } else { "incr" };
-        let seconds = started.elapsed().as_secs_f64();
+        let seconds = options.clock.since(started).as_secs_f64();
         log::info!(
             "DB loaded from {kind} file {}: {seconds:.3} seconds",
             info.display()

@@ -114,12 +114,25 @@ impl Log {
     /// # Errors
     /// When the system gives no thread.
     pub fn start(&self) -> io::Result<()> {
+        self.start_on(|work| {
+            let builder = std::thread::Builder::new().name("log".to_owned());
+            builder.spawn(work)
+        })
+    }
+
+    /// [`Log::start`] on a thread that `spawn` makes, which is to run what it gets.
+    ///
+    /// # Errors
+    /// Those of `spawn`.
+    pub fn start_on(
+        &self,
+        spawn: impl FnOnce(Box<dyn FnOnce() + Send>) -> io::Result<JoinHandle<()>>,
+    ) -> io::Result<()> {
         let mut thread = lock(&self.thread);
         if thread.is_none() {
             lock(&self.shared.wake).stop = false;
             let shared = self.shared.clone();
-            let builder = std::thread::Builder::new().name("log".to_owned());
-            *thread = Some(builder.spawn(move || shared.run_thread())?);
+            *thread = Some(spawn(Box::new(move || shared.run_thread()))?);
         }
         Ok(())
     }

@@ -1,6 +1,8 @@
 //! What the log is configured with.
 
+use crate::clock::{Clock, SystemClock};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// When written bytes are forced to the disk.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -50,6 +52,8 @@ pub struct LogOptions {
     pub max_unsynced: usize,
     /// Longest argument accepted when loading, in bytes.
     pub max_bulk: usize,
+    /// Where the time is read.
+    pub clock: Arc<dyn Clock>,
 }
 
 impl Default for LogOptions {
@@ -70,6 +74,7 @@ impl Default for LogOptions {
             max_pending: 64 << 20,
             max_unsynced: 64 << 20,
             max_bulk: 512 << 20,
+            clock: Arc::new(SystemClock::default()),
         }
     }
 }

@@ -31,6 +31,8 @@ pub struct AofCheck<'a> {
     pub fix: bool,
     /// Cut the last file before the first record that is newer than this many Unix seconds.
     pub to_timestamp: Option<u64>,
+    /// Keys of a base in RDB form that expire before count as expired, Unix milliseconds.
+    pub now_ms: u64,
     /// Whether the user agrees.
     pub confirm: &'a mut Confirm<'a>,
 }
@@ -197,7 +199,7 @@ impl AofCheck<'_> {
         }
         let mut start = 0;
         if subject.preamble {
-            start = match check_preamble(&file, size, &subject.name, self.out)? {
+            start = match check_preamble(&file, size, &subject.name, self.now_ms, self.out)? {
                 Some(bytes) => bytes,
                 None => {
                     writeln!(self.out, "RDB preamble of AOF file is not sane, aborting.")?;

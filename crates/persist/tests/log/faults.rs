@@ -335,6 +335,10 @@ struct BusyFile {
 }
 
 impl Storage for Busy {
+    fn modified(&self, path: &Path) -> io::Result<std::time::SystemTime> {
+        self.disk.modified(path)
+    }
+
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>> {
         let during_sync = self.during_sync.clone();
         Ok(Arc::new(BusyFile {

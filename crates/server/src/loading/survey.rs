@@ -15,10 +15,11 @@
 //! A snapshot is of the log when Lodestore made it while the log was on.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::SystemTime;
 
-use persist::LogOptions;
 use persist::present::{self, PresentLog, Source, Writer};
+use persist::{Disk, LogOptions, Storage};
 
 use crate::config::P;
 use crate::server::Server;
@@ -62,14 +63,14 @@ struct Found {
 pub(super) fn decide(server: &Server, log: &LogOptions) -> Decision {
     let path = server.config.path(P::DbFileName);
     let snapshot = path.as_deref().and_then(|path| {
-        let changed = present::changed(path)?;
-        let writer = Source::open(path).map_or(Writer::Unknown, present::writer);
+        let changed = present::changed(&Disk, path)?;
+        let writer = Source::open(&Disk, path).map_or(Writer::Unknown, present::writer);
         Some((changed, writer))
     });
     let found = Found {
         wanted: server.config.bool(P::AppendOnly),
         given: server.config.was_given(P::AppendOnly),
-        log: present::log(log),
+        log: present::log(Arc::new(Disk), log),
         snapshot,
     };
     let decision = found.decide();
@@ -155,7 +156,7 @@ pub(super) fn take_over(
     }
     if then == Then::MoveAside {
         let suffix = format!("before-{}", server.now_ms() / 1000);
-        let moved = present::set_log_aside(log, &suffix);
+        let moved = present::set_log_aside(&(Arc::new(Disk) as Arc<dyn Storage>), log, &suffix);
         for name in moved.map_err(persist::LoadError::from)? {
             log::warn!("The append only file was moved to {}", name.display());
         }
