@@ -250,7 +250,7 @@ pub(crate) fn load_files(
         sizes.push(size_of(directory, info)?);
     }
     let total = sizes.iter().sum();
-    let mut session = Session {
+    let mut session = LoadSession {
         options,
         target,
         total,
@@ -347,7 +347,7 @@ enum Role {
 }
 
 /// What goes on from file to file.
-struct Session<'a> {
+struct LoadSession<'a> {
     options: &'a LogOptions,
     target: &'a mut dyn Target,
     total: u64,
@@ -374,7 +374,7 @@ struct FileLoad {
     queued: Vec<OwnedArgs>,
 }
 
-impl Session<'_> {
+impl LoadSession<'_> {
     /// Loads a file. Its end may be cut when it is the last, or was not synced when the next one began.
     fn load_file(
         &mut self,

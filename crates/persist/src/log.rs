@@ -25,7 +25,7 @@ use crate::manifest::BaseForm;
 use crate::options::{FsyncPolicy, LogOptions};
 use crate::replication::{Append, ReplicationId, Scope, Selection};
 use crate::shared::{Shared, policy_code};
-use crate::status::{Admission, LogError, Status, Trouble};
+use crate::status::{LogError, Status, Trouble, WriteStatus};
 use crate::storage::Storage;
 use crate::sync::lock;
 use crate::writer::Writer;
@@ -289,17 +289,17 @@ impl Log {
 
     /// Whether a command that writes may run now. Two atomic reads.
     #[must_use]
-    pub fn admission(&self) -> Admission {
+    pub fn write_status(&self) -> WriteStatus {
         let (pending, max) = (
             self.shared.pending.load(Ordering::Relaxed),
             self.shared.options.max_pending,
         );
         if self.shared.broken.load(Ordering::Relaxed) || pending >= max {
-            Admission::Refuse
+            WriteStatus::Refuse
         } else if pending >= max / 2 {
-            Admission::Slow
+            WriteStatus::Slow
         } else {
-            Admission::Open
+            WriteStatus::Open
         }
     }
 

@@ -42,7 +42,7 @@ pub struct LogOptions {
     pub auto_gc: bool,
     /// `aof-history-seconds`: superseded files are kept so long in a directory of their own.
     pub history_seconds: u64,
-    /// Bytes that may wait to be written before [`crate::Log::admission`] refuses more. At twice
+    /// Bytes that may wait to be written before [`crate::Log::write_status`] refuses more. At twice
     /// this the waiting bytes are dropped and only a new base mends the log: a disk that is full
     /// must not take the memory too.
     pub max_pending: usize,

@@ -79,7 +79,7 @@ pub enum LogError {
 
 /// Whether a command that writes may run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Admission {
+pub enum WriteStatus {
     /// Yes.
     Open,
     /// Yes, but half of what may wait is waiting: flush first.

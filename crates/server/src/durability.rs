@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use keyspace::Locked;
-use persist::Admission;
+use persist::WriteStatus;
 use resp::Output;
 
 use crate::client::{ClientShared, Origin, Session};
@@ -37,13 +37,13 @@ pub fn admit_write(server: &Server) -> Result<(), CommandError> {
             "MISCONF A command failed half-way through its changes; writes are refused until a restart",
         ));
     }
-    match server.log.admission() {
-        Admission::Open => Ok(()),
-        Admission::Slow => {
+    match server.log.write_status() {
+        WriteStatus::Open => Ok(()),
+        WriteStatus::Slow => {
             flush(server);
             Ok(())
         }
-        Admission::Refuse => Err(misconf(server)),
+        WriteStatus::Refuse => Err(misconf(server)),
     }
 }
 

@@ -19,7 +19,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use keyspace::Locked;
-use persist::present::{self, Source};
+use persist::existing_files::{self, Source};
 use persist::rdb::{self, RdbError};
 use persist::{Disk, LogOptions};
 
@@ -195,7 +195,7 @@ pub enum SnapshotError {
 /// What is wrong with its beginning.
 pub fn check_head(server: &Server, path: &Path) -> Result<(), SnapshotError> {
     let options = load_options(server);
-    match present::check_head(Source::open(&Disk, path)?, &options) {
+    match existing_files::check_head(Source::open(&Disk, path)?, &options) {
         Ok(()) => Ok(()),
         Err(error) => Err(error.into()),
     }

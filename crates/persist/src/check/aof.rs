@@ -208,8 +208,8 @@ impl AofCheck<'_> {
             };
             writeln!(self.out, "RDB preamble is OK, proceeding with AOF tail...")?;
         }
-        let mut scan = Scan::new(file, start, size);
-        let newer = scan.run(subject, self.to_timestamp).map_err(|error| {
+        let mut check = RecordCheck::new(file, start, size);
+        let newer = check.run(subject, self.to_timestamp).map_err(|error| {
             let text = errno_text(&error);
             // Nothing better can be done when that fails, too.
             let _ = writeln!(
@@ -222,14 +222,19 @@ impl AofCheck<'_> {
         if let Some(at) = newer {
             return self.cut_to_timestamp(subject, at);
         }
-        if let Some(error) = &scan.error {
+        if let Some(error) = &check.error {
             writeln!(self.out, "{error}")?;
         }
-        self.conclude(subject, size, &scan)
+        self.conclude(subject, size, &check)
     }
 
-    fn conclude(&mut self, subject: &Subject<'_>, size: u64, scan: &Scan) -> Result<Outcome, Stop> {
-        let (name, good) = (&subject.name, scan.good);
+    fn conclude(
+        &mut self,
+        subject: &Subject<'_>,
+        size: u64,
+        check: &RecordCheck,
+    ) -> Result<Outcome, Stop> {
+        let (name, good) = (&subject.name, check.good);
         let rest = size - good;
         if let Some(time) = self.to_timestamp.filter(|_| rest == 0) {
             writeln!(
@@ -241,7 +246,7 @@ impl AofCheck<'_> {
         writeln!(
             self.out,
             "AOF analyzed: filename={name}, size={size}, ok_up_to={good}, ok_up_to_line={}, diff={rest}",
-            scan.line
+            check.line
         )?;
         if rest == 0 {
             return Ok(Outcome::Good);
@@ -324,7 +329,7 @@ fn subject<'a>(info: &FileInfo, path: &'a Path, last: bool, preamble: bool) -> S
 }
 
 /// Goes over the records of a file, naming the byte that is wrong.
-struct Scan {
+struct RecordCheck {
     input: BufReader<Source>,
     position: u64,
     /// End of what is whole.
@@ -336,7 +341,7 @@ struct Scan {
     error: Option<String>,
 }
 
-impl Scan {
+impl RecordCheck {
     fn new(file: Arc<dyn File>, start: u64, len: u64) -> Self {
         let mut grammar = Grammar::new(State::default(), true);
         grammar.preamble(start, &State::default());

@@ -20,7 +20,7 @@ const HEAD_BYTES: u64 = 64 << 10;
 
 /// A log that is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PresentLog {
+pub struct ExistingLog {
     /// When one of its files was last changed.
     pub changed: SystemTime,
     /// Nothing was ever written to it: as good as no log. One that was rewritten is not blank, even if there is no
@@ -43,7 +43,7 @@ pub enum Writer {
 
 /// The log of the directory, `None` when there is none: neither a manifest nor a single file as Redis 6 and older
 /// kept it.
-pub fn log(storage: Arc<dyn Storage>, options: &LogOptions) -> Option<PresentLog> {
+pub fn log(storage: Arc<dyn Storage>, options: &LogOptions) -> Option<ExistingLog> {
     let directory = Directory::read_only(storage, options);
     let storage = &*directory.storage;
     let old_style = options.dir.join(&options.appendfilename);
@@ -64,7 +64,7 @@ pub fn log(storage: Arc<dyn Storage>, options: &LogOptions) -> Option<PresentLog
         // Whoever loads it will refuse it.
         Err(_) => is_blank = false,
     }
-    Some(PresentLog { changed, is_blank })
+    Some(ExistingLog { changed, is_blank })
 }
 
 /// Whether a file of a log has neither entries nor commands, only what stands around them.
