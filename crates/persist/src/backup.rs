@@ -1,8 +1,9 @@
 //! A copy of the log that is in use, made while it goes on.
 //!
-//! The instant of the copy is a moment under the file mutex: what is pending is written, the files of the manifest
-//! are opened, the length of the growing one is noted. Everything else happens without locks. Files that do not
-//! change any more are linked where the storage can, the growing one is copied up to that length.
+//! The instant of the copy is a moment under the file mutex: what is pending is written, the files
+//! of the manifest are opened, the length of the growing one is noted. Everything else happens
+//! without locks. Files that do not change any more are linked where the storage can, the growing
+//! one is copied up to that length.
 
 use crate::check::AofCheck;
 use crate::log::Log;
@@ -63,13 +64,15 @@ struct Part {
 }
 
 impl Log {
-    /// Makes a copy of the log: a directory `target`, in which the log's own directory stands under its own name,
-    /// so that a server finds it there. The
-    /// parent of `target` is made when it is missing. The copy is durable and has been checked when this returns. Takes as
-    /// long as copying what was written since the last base, and reading all of it; the log goes on meanwhile.
+    /// Makes a copy of the log: a directory `target`, in which the log's own directory stands under
+    /// its own name, so that a server finds it there. The parent of `target` is made when it is
+    /// missing. The copy is durable and has been checked when this returns. Takes as long as
+    /// copying what was written since the last base, and reading all of it; the log goes on
+    /// meanwhile.
     ///
     /// # Errors
-    /// See [`BackupError`]. Something incomplete may be left under the name of `target` with `.partial` behind it.
+    /// See [`BackupError`]. Something incomplete may be left under the name of `target` with
+    /// `.partial` behind it.
     pub fn backup(&self, target: &Path) -> Result<Backup, BackupError> {
         let shared = &*self.shared;
         let storage = &*shared.storage;

@@ -211,7 +211,8 @@ impl Directory {
     }
 
     /// Takes over the single file of Redis 6 and older as the base, as Redis 7 does: first the
-    /// manifest, then the move, so that a crash between both is found and finished by the next start.
+    /// manifest, then the move, so that a crash between both is found and finished by the next
+    /// start.
     pub(crate) fn upgrade(&self, manifest: &mut Manifest) -> Result<(), DirectoryError> {
         let old = self.parent.join(&self.filename);
         if !self.exists(&old) || !self.awaits_upgrade(manifest) {
@@ -279,8 +280,8 @@ impl Directory {
         self.retention.history_seconds.load(Ordering::Relaxed)
     }
 
-    /// Moves superseded files to the history or removes them, unless they are to stay; returns those that
-    /// are gone.
+    /// Moves superseded files to the history or removes them, unless they are to stay; returns
+    /// those that are gone.
     pub(crate) fn collect(&self, history: &[FileInfo]) -> Vec<FileInfo> {
         if !self.retention.auto_gc.load(Ordering::Relaxed) {
             return Vec::new();

@@ -1,5 +1,5 @@
-//! What a working directory holds when a server starts on it: a log, a snapshot, or both, and who wrote the
-//! snapshot. Which of them is loaded is the server's decision.
+//! What a working directory holds when a server starts on it: a log, a snapshot, or both, and who
+//! wrote the snapshot. Which of them is loaded is the server's decision.
 
 use crate::directory::{Directory, DirectoryError};
 use crate::options::LogOptions;
@@ -23,8 +23,8 @@ const HEAD_BYTES: u64 = 64 << 10;
 pub struct ExistingLog {
     /// When one of its files was last changed.
     pub changed: SystemTime,
-    /// Nothing was ever written to it: as good as no log. One that was rewritten is not blank, even if there is no
-    /// data in it any more.
+    /// Nothing was ever written to it: as good as no log. One that was rewritten is not blank, even
+    /// if there is no data in it any more.
     pub is_blank: bool,
 }
 
@@ -41,8 +41,8 @@ pub enum Writer {
     Unknown,
 }
 
-/// The log of the directory, `None` when there is none: neither a manifest nor a single file as Redis 6 and older
-/// kept it.
+/// The log of the directory, `None` when there is none: neither a manifest nor a single file as
+/// Redis 6 and older kept it.
 pub fn log(storage: Arc<dyn Storage>, options: &LogOptions) -> Option<ExistingLog> {
     let directory = Directory::read_only(storage, options);
     let storage = &*directory.storage;
@@ -95,8 +95,8 @@ fn exists(storage: &dyn Storage, path: &Path) -> bool {
     storage.open(path, OpenMode::Read).is_ok() || storage.list(path).is_ok()
 }
 
-/// Moves the log out of the way by adding `suffix` to the names of its directory, or of its single file. Returns
-/// the new names.
+/// Moves the log out of the way by adding `suffix` to the names of its directory, or of its single
+/// file. Returns the new names.
 ///
 /// # Errors
 /// Another server uses it, or the system refuses.

@@ -2,15 +2,15 @@
 //!
 //! ```text
 //! appendonlydir/appendonly.aof.manifest              in force
-//! appendonlydir/history/appendonly.aof.7.manifest    base 7 and the increments behind it, up to the next base
+//! appendonlydir/history/appendonly.aof.7.manifest    base 7 and the increments behind it
 //! appendonlydir/history/appendonly.aof.7.base.rdb
 //! appendonlydir/history/appendonly.aof.9.incr.aof
 //! ```
 //!
-//! Redis and Valkey remove what a manifest calls history when they start, so these files stand apart, each
-//! base with a manifest of its own: a chain. Its first line says since when it is superseded. A chain is
-//! written down before the manifest in force changes and its files are moved afterwards; what a crash leaves
-//! undone is done when history is looked at next.
+//! Redis and Valkey remove what a manifest calls history when they start, so these files stand
+//! apart, each base with a manifest of its own: a chain. Its first line says since when it is
+//! superseded. A chain is written down before the manifest in force changes and its files are moved
+//! afterwards; what a crash leaves undone is done when history is looked at next.
 
 use crate::directory::Directory;
 use crate::manifest::{FileInfo, Manifest};

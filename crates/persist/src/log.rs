@@ -1,9 +1,9 @@
 //! The one log: what changes data goes through here, in the order of the locks.
 //!
 //! ```text
-//! append   under shard locks: copies into the buffer                  buffer mutex, short
-//! flush    whoever comes first writes everybody's bytes, one write    file mutex
-//! service  the log thread: syncs, checksum lines, retries             file mutex, not during a sync
+//! append   under shard locks: copies into the buffer                buffer mutex, short
+//! flush    the first caller writes the bytes of all, one write      file mutex
+//! service  the log thread: syncs, checksum lines, retries           file mutex, not during a sync
 //!
 //!     synced <= written <= appended        positions in the log, atomics
 //! ```
@@ -15,8 +15,8 @@
 //! positions and offsets are the same until something is appended for the file alone. A log that
 //! is not enabled still counts both.
 //!
-//! Lock order: the turn to sync, file mutex, then buffer mutex, then the small ones. Appending takes only the second,
-//! so it never waits for the disk.
+//! Lock order: the turn to sync, file mutex, then buffer mutex, then the small ones. Appending
+//! takes only the second, so it never waits for the disk.
 
 use crate::chunk::Buffer;
 use crate::directory::{Directory, Retention};
@@ -138,8 +138,8 @@ impl Log {
     }
 
     /// Adds records (whole RESP commands; a transaction with its MULTI and EXEC in one call) for a
-    /// database and for both readers, and returns the position after them. Never waits for the disk.
-    /// Called under the locks of the data that the records change.
+    /// database and for both readers, and returns the position after them. Never waits for the
+    /// disk. Called under the locks of the data that the records change.
     pub fn append(&self, db: u32, records: &[u8], now_ms: u64) -> u64 {
         let append = Append {
             selection: Selection::Database(db),
@@ -204,7 +204,8 @@ impl Log {
     }
 
     /// The stream gets a SELECT before the next record that has a database, for a replica whose
-    /// stream begins here. Not for a copy of a primary's stream. Called under the locks of all data.
+    /// stream begins here. Not for a copy of a primary's stream. Called under the locks of all
+    /// data.
     pub fn force_select(&self) {
         lock(&self.shared.buffer).force_select();
     }
@@ -267,8 +268,8 @@ impl Log {
     }
 
     /// Adds a function that is called whenever [`Log::acknowledged`] has moved by a sync or by a
-    /// change of policy or files, with its new value; from the log thread or from the caller of what
-    /// changed it, and without any lock of the log held. It must not call [`Log::close`].
+    /// change of policy or files, with its new value; from the log thread or from the caller of
+    /// what changed it, and without any lock of the log held. It must not call [`Log::close`].
     pub fn on_synced(&self, observer: Box<dyn Fn(u64) + Send + Sync>) {
         lock(&self.shared.observers).push(Arc::from(observer));
     }
@@ -334,14 +335,16 @@ impl Log {
         self.shared.incremental_fsync.store(on, Ordering::Relaxed);
     }
 
-    /// Sets whether superseded files are removed (not with `aof-disable-auto-gc`), and removes them.
+    /// Sets whether superseded files are removed (not with `aof-disable-auto-gc`), and removes
+    /// them.
     pub fn set_auto_gc(&self, on: bool) {
         let auto_gc = &self.shared.retention.auto_gc;
         auto_gc.store(on, Ordering::Relaxed);
         self.shared.collect_history();
     }
 
-    /// Sets how long superseded files are kept (`aof-history-seconds`), and removes those that are older.
+    /// Sets how long superseded files are kept (`aof-history-seconds`), and removes those that are
+    /// older.
     pub fn set_history(&self, seconds: u64) {
         let kept = &self.shared.retention.history_seconds;
         kept.store(seconds, Ordering::Relaxed);
@@ -359,9 +362,9 @@ impl Log {
         }
     }
 
-    /// Writes a new base with the data as it is now, while the caller holds the locks of all data; enables
-    /// the log when it is not. `write` writes RESP commands that make the data anew, starting in
-    /// database 0. See [`Log::begin_base`] for one that is written in the background.
+    /// Writes a new base with the data as it is now, while the caller holds the locks of all data;
+    /// enables the log when it is not. `write` writes RESP commands that make the data anew,
+    /// starting in database 0. See [`Log::begin_base`] for one that is written in the background.
     ///
     /// # Errors
     /// The log goes on as it was, perhaps in a further increment.
@@ -385,8 +388,9 @@ impl Log {
         result
     }
 
-    /// Stops keeping records: flushes, syncs and lets go of the directory. Offsets go on. The caller
-    /// holds the locks of all data. Errors are logged, as Redis does: the user wants no log any more.
+    /// Stops keeping records: flushes, syncs and lets go of the directory. Offsets go on. The
+    /// caller holds the locks of all data. Errors are logged, as Redis does: the user wants no log
+    /// any more.
     pub fn disable(&self) {
         if let Err(error) = self.shared.finish() {
             log::warn!("Fail to fsync the AOF file: {error}");
@@ -417,8 +421,9 @@ impl Log {
         }
     }
 
-    /// Does what is due: one turn of the log thread, for callers that run it themselves. `now_ms` is
-    /// any clock that does not go back; the result is how long nothing will be due, in milliseconds.
+    /// Does what is due: one turn of the log thread, for callers that run it themselves. `now_ms`
+    /// is any clock that does not go back; the result is how long nothing will be due, in
+    /// milliseconds.
     pub fn service(&self, now_ms: u64) -> u64 {
         self.shared.service(now_ms)
     }

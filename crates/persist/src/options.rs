@@ -31,12 +31,13 @@ pub struct LogOptions {
     pub timestamps: bool,
     /// Write checksum lines.
     pub checksums: bool,
-    /// `aof-use-rdb-preamble`: the base of a log that begins with nothing is an RDB file of nothing.
+    /// `aof-use-rdb-preamble`: the base of a log that begins with nothing is an RDB file of
+    /// nothing.
     pub rdb_base: bool,
     /// `aof-load-truncated`: a log that ends in the middle of a record is cut, not refused.
     pub load_truncated: bool,
-    /// `aof-rewrite-incremental-fsync`: a base is synced piece by piece while it is written, so that the
-    /// disk does not get all of it at once.
+    /// `aof-rewrite-incremental-fsync`: a base is synced piece by piece while it is written, so
+    /// that the disk does not get all of it at once.
     pub incremental_fsync: bool,
     /// Whether superseded files are removed; not with `aof-disable-auto-gc`.
     pub auto_gc: bool,

@@ -1,5 +1,5 @@
-//! What the threads share of the log: the ways of bytes from the buffer to the disk, and what happens when
-//! the disk refuses.
+//! What the threads share of the log: the ways of bytes from the buffer to the disk, and what
+//! happens when the disk refuses.
 
 use crate::chunk::{Buffer, Chunk};
 use crate::directory::{Directory, Retention};
@@ -281,8 +281,8 @@ impl Shared {
         Ok(self.synced.load(Ordering::Acquire))
     }
 
-    /// Syncs the oldest file that waits for it; whether there are more. Called in one's turn: files are
-    /// only added meanwhile.
+    /// Syncs the oldest file that waits for it; whether there are more. Called in one's turn: files
+    /// are only added meanwhile.
     fn sync_one(&self) -> Result<bool, LogError> {
         let target = {
             let mut slot = lock(&self.writer);
@@ -454,8 +454,8 @@ impl Shared {
             // Begins one second in: the first turn does what a second brings.
             let now_ms = clock.since(start_ns).as_millis() as u64 + SECOND_MS;
             let idle_ms = self.service(now_ms);
-            // What other threads appended is freed here: without this the count of used memory would
-            // only ever see it grow.
+            // What other threads appended is freed here: without this the count of used memory
+            // would only ever see it grow.
             keyspace::memory::publish();
             let mut wake = lock(&self.wake);
             if wake.stop {

@@ -288,8 +288,8 @@ impl Log {
         lock(&self.shared.buffer).ring.as_ref().map(Ring::range)
     }
 
-    /// A reader that begins at this stream offset and may fall `limit` bytes behind. `None` when the
-    /// bytes from there on are not in memory.
+    /// A reader that begins at this stream offset and may fall `limit` bytes behind. `None` when
+    /// the bytes from there on are not in memory.
     #[must_use]
     pub fn stream_cursor(&self, offset: u64, limit: u64) -> Option<StreamCursor> {
         let id = lock(&self.shared.buffer)

@@ -1,9 +1,9 @@
 //! The Redis protocol as bytes: requests in, replies out, and numbers as text.
 //!
-//! Nothing here knows a socket, a key or a command. [`RequestParser`] turns the bytes of a connection into
-//! requests that borrow from its input buffer ([`Args`]); [`Reply`] writes replies in RESP2 or RESP3 into an
-//! [`Output`]; [`decode`] reads replies again, for tests and for the connection to a primary; [`request`] writes
-//! requests, for logs and for other servers. [`number`]
+//! Nothing here knows a socket, a key or a command. [`RequestParser`] turns the bytes of a
+//! connection into requests that borrow from its input buffer ([`Args`]); [`Reply`] writes replies
+//! in RESP2 or RESP3 into an [`Output`]; [`decode`] reads replies again, for tests and for the
+//! connection to a primary; [`request`] writes requests, for logs and for other servers. [`number`]
 //! reads and prints integers and floating-point numbers exactly as Redis clients know them.
 
 mod args;

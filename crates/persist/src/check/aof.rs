@@ -356,8 +356,8 @@ impl RecordCheck {
         }
     }
 
-    /// Reads to the end of what is good. Returns where the first time stamp stands that is newer than
-    /// `to_timestamp`.
+    /// Reads to the end of what is good. Returns where the first time stamp stands that is newer
+    /// than `to_timestamp`.
     fn run(&mut self, subject: &Subject<'_>, to: Option<u64>) -> io::Result<Option<u64>> {
         loop {
             self.good = self.grammar.whole(self.position).0;

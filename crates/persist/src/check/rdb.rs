@@ -88,7 +88,8 @@ fn options(any_version: bool) -> LoadOptions {
     }
 }
 
-/// The version of a file that a server takes only when it is told to take any, with what it is called.
+/// The version of a file that a server takes only when it is told to take any, with what it is
+/// called.
 fn version_kind(source: Source) -> Option<(&'static str, u16)> {
     let mut header = Vec::new();
     source.take(HEADER as u64).read_to_end(&mut header).ok()?;

@@ -43,7 +43,8 @@ pub trait Storage: Send + Sync {
     fn modified(&self, path: &Path) -> io::Result<SystemTime>;
     /// Removes a file.
     fn remove(&self, path: &Path) -> io::Result<()>;
-    /// Names of the entries of a directory, in no order. `NotFound` when there is no such directory.
+    /// Names of the entries of a directory, in no order. `NotFound` when there is no such
+    /// directory.
     fn list(&self, dir: &Path) -> io::Result<Vec<OsString>>;
     /// Makes a directory; fine when it exists.
     fn make_dir(&self, dir: &Path) -> io::Result<()>;
