@@ -220,8 +220,8 @@ impl Log {
         self.appended_bytes(&mut buffer, 0);
     }
 
-    /// Writes everything that was appended before the call, for everybody, with one write; returns
-    /// the position written. At once when somebody else has written it.
+    /// Writes everything that was appended before the call, for all callers, with one write;
+    /// returns the position written. At once when another caller has written it.
     ///
     /// # Errors
     /// [`LogError::Broken`]: the records are kept and written later.

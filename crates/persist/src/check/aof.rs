@@ -470,7 +470,7 @@ impl RecordCheck {
         Ok(self.take(&head, start, subject))
     }
 
-    /// Takes a record, of which the first arguments are told, through the grammar.
+    /// Passes a record with these first arguments to the grammar.
     fn take(&mut self, head: &[Vec<u8>], start: u64, subject: &Subject<'_>) -> bool {
         let name = head.first().map_or(&b""[..], Vec::as_slice);
         let argument = head.get(1).map(Vec::as_slice);
