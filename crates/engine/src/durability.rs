@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use persist::Admission;
+use persist::WriteStatus;
 
 use crate::config::P;
 use crate::engine::Engine;
@@ -30,13 +30,13 @@ pub fn admit_write(engine: &Engine) -> Result<(), CommandError> {
             "MISCONF A defect interrupted a change, see the log of the server; writes are refused until a restart",
         ));
     }
-    match engine.log.admission() {
-        Admission::Open => Ok(()),
-        Admission::Slow => {
+    match engine.log.write_status() {
+        WriteStatus::Open => Ok(()),
+        WriteStatus::Slow => {
             flush(engine);
             Ok(())
         }
-        Admission::Refuse => Err(misconf(engine)),
+        WriteStatus::Refuse => Err(misconf(engine)),
     }
 }
 

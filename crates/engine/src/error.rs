@@ -79,16 +79,6 @@ impl CommandError {
     }
 }
 
-/// The operating system's text for an error, as C programs print it, without the number Rust appends.
-#[must_use]
-pub fn os_text(error: &std::io::Error) -> String {
-    let text = error.to_string();
-    match (error.raw_os_error(), text.rfind(" (os error ")) {
-        (Some(_), Some(end)) => text[..end].to_owned(),
-        _ => text,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

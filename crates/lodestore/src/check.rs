@@ -4,8 +4,8 @@ use std::io::{self, BufRead, BufWriter, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
-use persist::Disk;
 use persist::check::{AofCheck, check_rdb};
+use persist::{Clock, Disk, SystemClock};
 
 const USAGE: &str = "\
 Usage: lodestore check aof [--fix | --truncate-to-timestamp SECONDS] <file.manifest|file.aof>
@@ -15,9 +15,12 @@ Usage: lodestore check aof [--fix | --truncate-to-timestamp SECONDS] <file.manif
 /// Runs the check that the arguments behind `check` ask for.
 pub(crate) fn run(arguments: &[String]) -> ExitCode {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let now_ms = SystemClock::default().wall_ms();
     let mut out = BufWriter::new(io::stdout());
     let result = match words.as_slice() {
-        ["rdb", file] if !file.starts_with('-') => check_rdb(&Disk, Path::new(file), &mut out),
+        ["rdb", file] if !file.starts_with('-') => {
+            check_rdb(&Disk, Path::new(file), now_ms, &mut out)
+        }
         ["aof", options @ .., file] if !file.starts_with("--") => {
             let Some((fix, to_timestamp)) = aof_options(options) else {
                 return usage();
@@ -27,6 +30,7 @@ pub(crate) fn run(arguments: &[String]) -> ExitCode {
                 out: &mut out,
                 fix,
                 to_timestamp,
+                now_ms,
                 confirm: &mut confirm,
             };
             check.run(Path::new(file))

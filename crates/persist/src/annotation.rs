@@ -21,7 +21,7 @@
 //! increment  = [local SELECT] [REPL] [CRC] [REPL] element*
 //! append     = [TS] [local SELECT] [SELECT] unit+      for both readers
 //!            | [TS] ([local SELECT] local unit)+       for the file only
-//!            | SKIP                                    for the stream only; neighbours are one line
+//!            | SKIP                                    for the stream only; adjacent ones merge
 //! ```
 //!
 //! A LOCAL line stands directly before its unit and counts exactly the bytes of this unit, in which

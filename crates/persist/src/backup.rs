@@ -1,8 +1,9 @@
 //! A copy of the log that is in use, made while it goes on.
 //!
-//! The instant of the copy is a moment under the file mutex: what is pending is written, the files of the manifest
-//! are opened, the length of the growing one is noted. Everything else happens without locks. Files that do not
-//! change any more are linked where the storage can, the growing one is copied up to that length.
+//! The instant of the copy is a moment under the file mutex: what is pending is written, the files
+//! of the manifest are opened, the length of the growing one is noted. Everything else happens
+//! without locks. Files that do not change any more are linked where the storage can, the growing
+//! one is copied up to that length.
 
 use crate::check::AofCheck;
 use crate::log::Log;
@@ -63,13 +64,15 @@ struct Part {
 }
 
 impl Log {
-    /// Makes a copy of the log: a directory `target`, in which the log's own directory stands under its own name,
-    /// so that a server finds it there. The
-    /// parent of `target` is made when it is missing. The copy is durable and has been checked when this returns. Takes as
-    /// long as copying what was written since the last base, and reading all of it; the log goes on meanwhile.
+    /// Makes a copy of the log: a directory `target`, in which the log's own directory stands under
+    /// its own name, so that a server finds it there. The parent of `target` is made when it is
+    /// missing. The copy is durable and has been checked when this returns. Takes as long as
+    /// copying what was written since the last base, and reading all of it; the log goes on
+    /// meanwhile.
     ///
     /// # Errors
-    /// See [`BackupError`]. Something incomplete may be left under the name of `target` with `.partial` behind it.
+    /// See [`BackupError`]. Something incomplete may be left under the name of `target` with
+    /// `.partial` behind it.
     pub fn backup(&self, target: &Path) -> Result<Backup, BackupError> {
         let shared = &*self.shared;
         let storage = &*shared.storage;
@@ -110,7 +113,7 @@ impl Log {
         io_at(&name, write_file(storage, &name, &manifest.to_text()))?;
         io_at(&dir, storage.sync_dir(&dir))?;
         io_at(&partial, storage.sync_dir(&partial))?;
-        check(storage, &name)?;
+        check(storage, shared.options.clock.wall_ms(), &name)?;
         io_at(target, storage.rename(&partial, target))?;
         if let Some(parent) = parent {
             io_at(parent, storage.sync_dir(parent))?;
@@ -182,13 +185,14 @@ impl Part {
     }
 }
 
-fn check(storage: &dyn Storage, manifest: &Path) -> Result<(), BackupError> {
+fn check(storage: &dyn Storage, now_ms: u64, manifest: &Path) -> Result<(), BackupError> {
     let mut said = Vec::new();
     let mut check = AofCheck {
         storage,
         out: &mut said,
         fix: false,
         to_timestamp: None,
+        now_ms,
         confirm: &mut || false,
     };
     if io_at(manifest, check.run(manifest))? {

@@ -1,8 +1,8 @@
 //! A new base, written in the background while the log goes on in a fresh increment.
 //!
 //! ```text
-//! begin    under all data locks: what was appended goes to the old increment, a fresh one begins at
-//!          offset O; the manifest names old base, old increments, fresh increment
+//! begin    under all data locks: what was appended goes to the old increment, a fresh one begins
+//!          at offset O; the manifest names old base, old increments, fresh increment
 //! write    the data as it was at O, to a temporary file, in any thread, as long as it takes
 //! commit   the manifest names new base, fresh increment and those that follow; the rest is history
 //! ```
@@ -10,9 +10,10 @@
 //! Two kinds of logs have no fresh increment that the manifest in force could name:
 //!
 //! - A log that is switched on waits for its base. Its increment has a temporary name until then.
-//! - A broken log writes nothing. What was appended before O and what comes after it wait apart from each
-//!   other: if the disk recovers, the first goes to the old increment and the second begins a fresh one;
-//!   if the base is there sooner, the first is dropped, also when it has been lost before.
+//! - A broken log writes nothing. What was appended before O and what comes after it wait apart
+//!   from each other: if the disk recovers, the first goes to the old increment and the second
+//!   begins a fresh one; if the base is there sooner, the first is dropped, also when it has been
+//!   lost before.
 
 use crate::annotation::repl_line;
 use crate::directory::{CommitError, Directory};
@@ -29,15 +30,14 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
 
 /// Bytes of a base that are written at once.
 const WRITE_BUFFER: usize = 256 << 10;
 /// Bytes of a base between two syncs, as in Redis.
 const SYNC_EVERY: u64 = 4 << 20;
 
-/// A base that is being written. What it takes as [`io::Write`] is the data as it was when the job began,
-/// in the form that was asked for. Dropping it gives it up.
+/// A base that is being written. What it takes as [`io::Write`] is the data as it was when the job
+/// began, in the form that was asked for. Dropping it gives it up.
 pub struct BaseJob {
     shared: Arc<Shared>,
     directory: Arc<Directory>,
@@ -155,8 +155,8 @@ impl Drop for BaseJob {
 }
 
 impl Log {
-    /// Does what [`Log::begin_base`] would have to wait for the disk for. Called without locks shortly
-    /// before it; not needed, but then it is done under them.
+    /// Does what [`Log::begin_base`] would have to wait for the disk for. Called without locks
+    /// shortly before it; not needed, but then it is done under them.
     ///
     /// # Errors
     /// The disk does not take new files; [`Log::begin_base`] would fail too.
@@ -186,12 +186,13 @@ impl Log {
         Ok(())
     }
 
-    /// Begins a new base at the end of what was appended: the caller holds the locks of all data, writes
-    /// the data as it is now to the job, at any time and without the locks, and ends it with
+    /// Begins a new base at the end of what was appended: the caller holds the locks of all data,
+    /// writes the data as it is now to the job, at any time and without the locks, and ends it with
     /// [`Log::commit_base`] or [`Log::abort_base`]. Records go to a fresh increment from now on.
     ///
-    /// A log that is not enabled is with `enable`: it waits for this base then, and nothing on the disk
-    /// changes before it is there. Without, the base replaces the files of the log, which stays off.
+    /// A log that is not enabled is with `enable`: it waits for this base then, and nothing on the
+    /// disk changes before it is there. Without, the base replaces the files of the log, which
+    /// stays off.
     ///
     /// # Errors
     /// The log goes on as it was, perhaps in a further increment.
@@ -200,7 +201,7 @@ impl Log {
         if report.rewrite_started.is_some() {
             return Err(LogError::Rewriting);
         }
-        report.rewrite_started = Some(Instant::now());
+        report.rewrite_started = Some(self.shared.options.clock.monotonic_ns());
         report.rewrites += 1;
         drop(report);
         self.shared.begin_base(form, enable).inspect_err(|_| {
@@ -211,8 +212,9 @@ impl Log {
         })
     }
 
-    /// Puts a base in force that was written to its end, and removes what it supersedes. A crash at any
-    /// step leaves the old state or the new one. It mends a log whose trouble says `needs_base`.
+    /// Puts a base in force that was written to its end, and removes what it supersedes. A crash at
+    /// any step leaves the old state or the new one. It mends a log whose trouble says
+    /// `needs_base`.
     ///
     /// # Errors
     /// The job has failed, and the log goes on as it was.
@@ -236,8 +238,8 @@ impl Log {
 }
 
 impl Log {
-    /// Nothing comes of what [`Log::prepare_base`] has done: the directory of a log that is not enabled is let
-    /// go of.
+    /// Nothing comes of what [`Log::prepare_base`] has done: the directory of a log that is not
+    /// enabled is let go of.
     pub fn forget_prepared(&self) {
         *lock(&self.shared.opened) = None;
     }
@@ -359,8 +361,8 @@ impl Shared {
         Ok(())
     }
 
-    /// Syncs the increments before the one that grows, and takes back the manifest's warning that their
-    /// ends may be missing. A failure is no harm to a base.
+    /// Syncs the increments before the one that grows, and takes back the manifest's warning that
+    /// their ends may be missing. A failure is no harm to a base.
     fn seal(&self) {
         if let Err(error) = self.sync() {
             log::debug!("Syncing before a base is written: {error}");
@@ -563,8 +565,8 @@ impl Shared {
         }
     }
 
-    /// What was appended up to this position is in a base: it counts as written, and nothing is lost
-    /// any more.
+    /// What was appended up to this position is in a base: it counts as written, and nothing is
+    /// lost any more.
     fn skip_to(&self, writer: &mut Writer, position: u64) {
         let mut buffer = lock(&self.buffer);
         buffer.chunk.fresh = false;
@@ -607,7 +609,7 @@ impl Shared {
         }
         let mut report = lock(&self.report);
         let started = report.rewrite_started.take();
-        report.last_rewrite_seconds = started.map(|at| at.elapsed().as_secs());
+        report.last_rewrite_seconds = started.map(|at| self.options.clock.since(at).as_secs());
         report.last_rewrite_failed = !ok;
         if ok {
             report.rewrite_failures = 0;

@@ -194,7 +194,8 @@ impl Buffer {
         line.len()
     }
 
-    /// Whether the stream is a copy of a primary's. Otherwise it gets a SELECT before the next record.
+    /// Whether the stream is a copy of a primary's. Otherwise it gets a SELECT before the next
+    /// record.
     pub(crate) fn set_copy(&mut self, is_copy: bool) {
         self.is_copy = is_copy;
         self.must_select = !is_copy;
@@ -285,7 +286,8 @@ pub(crate) fn recycle(mut bytes: Vec<u8>) -> Vec<u8> {
 
 /// Written chunks kept until they are synced, so that they can be written again.
 ///
-/// The segments are adjacent and end at the written position. What lies before `gap_end` is not kept.
+/// The segments are adjacent and end at the written position. What lies before `gap_end` is not
+/// kept.
 #[derive(Debug, Default)]
 pub(crate) struct Unsynced {
     segments: VecDeque<Chunk>,

@@ -1,5 +1,6 @@
 //! The directory of the log: its lock, its manifest, and how both change safely.
 
+use crate::clock::Clock;
 use crate::manifest::{FileInfo, Manifest, ManifestError};
 use crate::options::LogOptions;
 use crate::storage::{LockGuard, OpenMode, Storage, append_all, errno_text, read_full};
@@ -71,6 +72,7 @@ pub(crate) struct Directory {
     parent: PathBuf,
     pub(crate) path: PathBuf,
     pub(crate) filename: String,
+    pub(crate) clock: Arc<dyn Clock>,
     retention: Arc<Retention>,
     _lock: Option<Box<dyn LockGuard>>,
 }
@@ -83,6 +85,7 @@ impl Directory {
             parent: options.dir.clone(),
             path: options.dir.join(&options.appenddirname),
             filename: options.appendfilename.clone(),
+            clock: options.clock.clone(),
             retention: Arc::new(Retention::new(options)),
             _lock: None,
         }
@@ -208,7 +211,8 @@ impl Directory {
     }
 
     /// Takes over the single file of Redis 6 and older as the base, as Redis 7 does: first the
-    /// manifest, then the move, so that a crash between both is found and finished by the next start.
+    /// manifest, then the move, so that a crash between both is found and finished by the next
+    /// start.
     pub(crate) fn upgrade(&self, manifest: &mut Manifest) -> Result<(), DirectoryError> {
         let old = self.parent.join(&self.filename);
         if !self.exists(&old) || !self.awaits_upgrade(manifest) {
@@ -276,8 +280,8 @@ impl Directory {
         self.retention.history_seconds.load(Ordering::Relaxed)
     }
 
-    /// Moves superseded files to the history or removes them, unless they are to stay; returns those that
-    /// are gone.
+    /// Moves superseded files to the history or removes them, unless they are to stay; returns
+    /// those that are gone.
     pub(crate) fn collect(&self, history: &[FileInfo]) -> Vec<FileInfo> {
         if !self.retention.auto_gc.load(Ordering::Relaxed) {
             return Vec::new();

@@ -2,15 +2,15 @@
 //!
 //! ```text
 //! appendonlydir/appendonly.aof.manifest              in force
-//! appendonlydir/history/appendonly.aof.7.manifest    base 7 and the increments behind it, up to the next base
+//! appendonlydir/history/appendonly.aof.7.manifest    base 7 and the increments behind it
 //! appendonlydir/history/appendonly.aof.7.base.rdb
 //! appendonlydir/history/appendonly.aof.9.incr.aof
 //! ```
 //!
-//! Redis and Valkey remove what a manifest calls history when they start, so these files stand apart, each
-//! base with a manifest of its own: a chain. Its first line says since when it is superseded. A chain is
-//! written down before the manifest in force changes and its files are moved afterwards; what a crash leaves
-//! undone is done when history is looked at next.
+//! Redis and Valkey remove what a manifest calls history when they start, so these files stand
+//! apart, each base with a manifest of its own: a chain. Its first line says since when it is
+//! superseded. A chain is written down before the manifest in force changes and its files are moved
+//! afterwards; what a crash leaves undone is done when history is looked at next.
 
 use crate::directory::Directory;
 use crate::manifest::{FileInfo, Manifest};
@@ -20,7 +20,6 @@ use std::ffi::OsString;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 const DIR: &str = "history";
 const SUPERSEDED: &str = "# superseded ";
@@ -36,11 +35,6 @@ pub(crate) struct Chain {
     name: OsString,
 }
 
-pub(crate) fn now_s() -> u64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    now.map_or(0, |now| now.as_secs())
-}
-
 impl Directory {
     pub(crate) fn history_path(&self) -> PathBuf {
         self.path_of(DIR)
@@ -53,7 +47,7 @@ impl Directory {
         };
         let path = self.history_path();
         let name = format!("{}.{}.manifest", self.filename, base.seq);
-        let mut text = format!("{SUPERSEDED}{}\n", now_s()).into_bytes();
+        let mut text = format!("{SUPERSEDED}{}\n", self.clock.wall_s()).into_bytes();
         text.extend_from_slice(&chain.to_text());
         let written = self.storage.make_dir(&path).and_then(|()| {
             let file = self.storage.open(&path.join(&name), OpenMode::Create)?;
@@ -147,7 +141,7 @@ impl Directory {
         let Ok(names) = self.storage.list(&path) else {
             return;
         };
-        let oldest = now_s().saturating_sub(self.history_seconds());
+        let oldest = self.clock.wall_s().saturating_sub(self.history_seconds());
         let keeps_none = self.history_seconds() == 0;
         let mut kept = BTreeSet::new();
         for chain in self.chains() {

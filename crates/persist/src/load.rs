@@ -3,7 +3,8 @@
 //! Files are read in pieces, commands handed out one by one, in the order of the stream. Three
 //! things can stand at the end of the last file after a crash and are cut there: half a record, a
 //! transaction without its EXEC, and zeros (blocks a file system allocated but never filled).
-//! Anything else that is wrong is an error that names file and offset. A file may begin in RDB form.
+//! Anything else that is wrong is an error that names file and offset. A file may begin in RDB
+//! form.
 
 use crate::annotation::{Annotation, Checksum};
 use crate::directory::{Directory, DirectoryError, Retention};
@@ -18,15 +19,14 @@ use crate::storage::{OpenMode, Storage, errno_text};
 use resp::{Args, OwnedArgs};
 use std::io;
 use std::sync::Arc;
-use std::time::Instant;
 use thiserror::Error;
 use values::Thresholds;
 
 /// Bytes of a file between two reports of progress.
 const PROGRESS_EVERY: u64 = 256 << 10;
 
-/// Takes what the files of the log hold, in their order: entries of a base in RDB form by the methods
-/// of [`rdb::Sink`], everything else as commands.
+/// Takes what the files of the log hold, in their order: entries of a base in RDB form by the
+/// methods of [`rdb::Sink`], everything else as commands.
 pub trait Target: rdb::Sink {
     /// Runs one command; the error text ends the loading.
     fn command(&mut self, args: Args<'_>) -> Result<(), String>;
@@ -251,7 +251,7 @@ pub(crate) fn load_files(
         sizes.push(size_of(directory, info)?);
     }
     let total = sizes.iter().sum();
-    let mut session = Session {
+    let mut session = LoadSession {
         options,
         target,
         total,
@@ -273,10 +273,10 @@ pub(crate) fn load_files(
             break;
         }
         let last = index + 1 == sizes.len();
-        let started = Instant::now();
+        let started = options.clock.monotonic_ns();
         let end = session.load_file(directory, info, role, size, last || info.unsynced)?;
         let kind = if is_base { "base" } else { "incr" };
-        let seconds = started.elapsed().as_secs_f64();
+        let seconds = options.clock.since(started).as_secs_f64();
         log::info!(
             "DB loaded from {kind} file {}: {seconds:.3} seconds",
             info.display()
@@ -310,7 +310,8 @@ pub(crate) fn load_files(
     })
 }
 
-/// Files that were written behind an end that a power cut has taken were never acknowledged as durable.
+/// Files that were written behind an end that a power cut has taken were never acknowledged as
+/// durable.
 fn log_lost_end(info: &FileInfo, files: usize) {
     log::warn!(
         "The end of the AOF before or in {} was lost before it was synced: {files} later files are left out",
@@ -348,7 +349,7 @@ enum Role {
 }
 
 /// What goes on from file to file.
-struct Session<'a> {
+struct LoadSession<'a> {
     options: &'a LogOptions,
     target: &'a mut dyn Target,
     total: u64,
@@ -375,8 +376,9 @@ struct FileLoad {
     queued: Vec<OwnedArgs>,
 }
 
-impl Session<'_> {
-    /// Loads a file. Its end may be cut when it is the last, or was not synced when the next one began.
+impl LoadSession<'_> {
+    /// Loads a file. Its end may be cut when it is the last, or was not synced when the next one
+    /// began.
     fn load_file(
         &mut self,
         directory: &Directory,
@@ -638,8 +640,8 @@ impl FileLoad {
     }
 
     /// A damaged length can make a record reach beyond the end of the file, and everything after it
-    /// look like a torn end. A checksum line inside the supposed record gives that away. A value may
-    /// hold the text of such a line too; refusing the file is the safe mistake then.
+    /// look like a torn end. A checksum line inside the supposed record gives that away. A value
+    /// may hold the text of such a line too; refusing the file is the safe mistake then.
     fn refuse_hidden_damage(&self) -> Result<(), LoadError> {
         let reader = &self.records.reader;
         let state = self.records.grammar.state();

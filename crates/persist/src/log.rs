@@ -1,9 +1,9 @@
 //! The one log: what changes data goes through here, in the order of the locks.
 //!
 //! ```text
-//! append   under shard locks: copies into the buffer                  buffer mutex, short
-//! flush    whoever comes first writes everybody's bytes, one write    file mutex
-//! service  the log thread: syncs, checksum lines, retries             file mutex, not during a sync
+//! append   under shard locks: copies into the buffer                buffer mutex, short
+//! flush    the first caller writes the bytes of all, one write      file mutex
+//! service  the log thread: syncs, checksum lines, retries           file mutex, not during a sync
 //!
 //!     synced <= written <= appended        positions in the log, atomics
 //! ```
@@ -15,8 +15,8 @@
 //! positions and offsets are the same until something is appended for the file alone. A log that
 //! is not enabled still counts both.
 //!
-//! Lock order: the turn to sync, file mutex, then buffer mutex, then the small ones. Appending takes only the second,
-//! so it never waits for the disk.
+//! Lock order: the turn to sync, file mutex, then buffer mutex, then the small ones. Appending
+//! takes only the second, so it never waits for the disk.
 
 use crate::chunk::Buffer;
 use crate::directory::{Directory, Retention};
@@ -25,7 +25,7 @@ use crate::manifest::BaseForm;
 use crate::options::{FsyncPolicy, LogOptions};
 use crate::replication::{Append, ReplicationId, Scope, Selection};
 use crate::shared::{Shared, policy_code};
-use crate::status::{Admission, LogError, Status, Trouble};
+use crate::status::{LogError, Status, Trouble, WriteStatus};
 use crate::storage::Storage;
 use crate::sync::lock;
 use crate::writer::Writer;
@@ -114,19 +114,32 @@ impl Log {
     /// # Errors
     /// When the system gives no thread.
     pub fn start(&self) -> io::Result<()> {
+        self.start_on(|work| {
+            let builder = std::thread::Builder::new().name("log".to_owned());
+            builder.spawn(work)
+        })
+    }
+
+    /// [`Log::start`] on a thread that `spawn` makes, which is to run what it gets.
+    ///
+    /// # Errors
+    /// Those of `spawn`.
+    pub fn start_on(
+        &self,
+        spawn: impl FnOnce(Box<dyn FnOnce() + Send>) -> io::Result<JoinHandle<()>>,
+    ) -> io::Result<()> {
         let mut thread = lock(&self.thread);
         if thread.is_none() {
             lock(&self.shared.wake).stop = false;
             let shared = self.shared.clone();
-            let builder = std::thread::Builder::new().name("log".to_owned());
-            *thread = Some(builder.spawn(move || shared.run_thread())?);
+            *thread = Some(spawn(Box::new(move || shared.run_thread()))?);
         }
         Ok(())
     }
 
     /// Adds records (whole RESP commands; a transaction with its MULTI and EXEC in one call) for a
-    /// database and for both readers, and returns the position after them. Never waits for the disk.
-    /// Called under the locks of the data that the records change.
+    /// database and for both readers, and returns the position after them. Never waits for the
+    /// disk. Called under the locks of the data that the records change.
     pub fn append(&self, db: u32, records: &[u8], now_ms: u64) -> u64 {
         let append = Append {
             selection: Selection::Database(db),
@@ -191,7 +204,8 @@ impl Log {
     }
 
     /// The stream gets a SELECT before the next record that has a database, for a replica whose
-    /// stream begins here. Not for a copy of a primary's stream. Called under the locks of all data.
+    /// stream begins here. Not for a copy of a primary's stream. Called under the locks of all
+    /// data.
     pub fn force_select(&self) {
         lock(&self.shared.buffer).force_select();
     }
@@ -206,8 +220,8 @@ impl Log {
         self.appended_bytes(&mut buffer, 0);
     }
 
-    /// Writes everything that was appended before the call, for everybody, with one write; returns
-    /// the position written. At once when somebody else has written it.
+    /// Writes everything that was appended before the call, for all callers, with one write;
+    /// returns the position written. At once when another caller has written it.
     ///
     /// # Errors
     /// [`LogError::Broken`]: the records are kept and written later.
@@ -254,8 +268,8 @@ impl Log {
     }
 
     /// Adds a function that is called whenever [`Log::acknowledged`] has moved by a sync or by a
-    /// change of policy or files, with its new value; from the log thread or from the caller of what
-    /// changed it, and without any lock of the log held. It must not call [`Log::close`].
+    /// change of policy or files, with its new value; from the log thread or from the caller of
+    /// what changed it, and without any lock of the log held. It must not call [`Log::close`].
     pub fn on_synced(&self, observer: Box<dyn Fn(u64) + Send + Sync>) {
         lock(&self.shared.observers).push(Arc::from(observer));
     }
@@ -276,17 +290,17 @@ impl Log {
 
     /// Whether a command that writes may run now. Two atomic reads.
     #[must_use]
-    pub fn admission(&self) -> Admission {
+    pub fn write_status(&self) -> WriteStatus {
         let (pending, max) = (
             self.shared.pending.load(Ordering::Relaxed),
             self.shared.options.max_pending,
         );
         if self.shared.broken.load(Ordering::Relaxed) || pending >= max {
-            Admission::Refuse
+            WriteStatus::Refuse
         } else if pending >= max / 2 {
-            Admission::Slow
+            WriteStatus::Slow
         } else {
-            Admission::Open
+            WriteStatus::Open
         }
     }
 
@@ -321,14 +335,16 @@ impl Log {
         self.shared.incremental_fsync.store(on, Ordering::Relaxed);
     }
 
-    /// Sets whether superseded files are removed (not with `aof-disable-auto-gc`), and removes them.
+    /// Sets whether superseded files are removed (not with `aof-disable-auto-gc`), and removes
+    /// them.
     pub fn set_auto_gc(&self, on: bool) {
         let auto_gc = &self.shared.retention.auto_gc;
         auto_gc.store(on, Ordering::Relaxed);
         self.shared.collect_history();
     }
 
-    /// Sets how long superseded files are kept (`aof-history-seconds`), and removes those that are older.
+    /// Sets how long superseded files are kept (`aof-history-seconds`), and removes those that are
+    /// older.
     pub fn set_history(&self, seconds: u64) {
         let kept = &self.shared.retention.history_seconds;
         kept.store(seconds, Ordering::Relaxed);
@@ -346,9 +362,9 @@ impl Log {
         }
     }
 
-    /// Writes a new base with the data as it is now, while the caller holds the locks of all data; enables
-    /// the log when it is not. `write` writes RESP commands that make the data anew, starting in
-    /// database 0. See [`Log::begin_base`] for one that is written in the background.
+    /// Writes a new base with the data as it is now, while the caller holds the locks of all data;
+    /// enables the log when it is not. `write` writes RESP commands that make the data anew,
+    /// starting in database 0. See [`Log::begin_base`] for one that is written in the background.
     ///
     /// # Errors
     /// The log goes on as it was, perhaps in a further increment.
@@ -372,8 +388,9 @@ impl Log {
         result
     }
 
-    /// Stops keeping records: flushes, syncs and lets go of the directory. Offsets go on. The caller
-    /// holds the locks of all data. Errors are logged, as Redis does: the user wants no log any more.
+    /// Stops keeping records: flushes, syncs and lets go of the directory. Offsets go on. The
+    /// caller holds the locks of all data. Errors are logged, as Redis does: the user wants no log
+    /// any more.
     pub fn disable(&self) {
         if let Err(error) = self.shared.finish() {
             log::warn!("Fail to fsync the AOF file: {error}");
@@ -404,8 +421,9 @@ impl Log {
         }
     }
 
-    /// Does what is due: one turn of the log thread, for callers that run it themselves. `now_ms` is
-    /// any clock that does not go back; the result is how long nothing will be due, in milliseconds.
+    /// Does what is due: one turn of the log thread, for callers that run it themselves. `now_ms`
+    /// is any clock that does not go back; the result is how long nothing will be due, in
+    /// milliseconds.
     pub fn service(&self, now_ms: u64) -> u64 {
         self.shared.service(now_ms)
     }

@@ -1,6 +1,8 @@
 //! What the log is configured with.
 
+use crate::clock::{Clock, SystemClock};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// When written bytes are forced to the disk.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -29,18 +31,19 @@ pub struct LogOptions {
     pub timestamps: bool,
     /// Write checksum lines.
     pub checksums: bool,
-    /// `aof-use-rdb-preamble`: the base of a log that begins with nothing is an RDB file of nothing.
+    /// `aof-use-rdb-preamble`: the base of a log that begins with nothing is an RDB file of
+    /// nothing.
     pub rdb_base: bool,
     /// `aof-load-truncated`: a log that ends in the middle of a record is cut, not refused.
     pub load_truncated: bool,
-    /// `aof-rewrite-incremental-fsync`: a base is synced piece by piece while it is written, so that the
-    /// disk does not get all of it at once.
+    /// `aof-rewrite-incremental-fsync`: a base is synced piece by piece while it is written, so
+    /// that the disk does not get all of it at once.
     pub incremental_fsync: bool,
     /// Whether superseded files are removed; not with `aof-disable-auto-gc`.
     pub auto_gc: bool,
     /// `aof-history-seconds`: superseded files are kept so long in a directory of their own.
     pub history_seconds: u64,
-    /// Bytes that may wait to be written before [`crate::Log::admission`] refuses more. At twice
+    /// Bytes that may wait to be written before [`crate::Log::write_status`] refuses more. At twice
     /// this the waiting bytes are dropped and only a new base mends the log: a disk that is full
     /// must not take the memory too.
     pub max_pending: usize,
@@ -50,6 +53,8 @@ pub struct LogOptions {
     pub max_unsynced: usize,
     /// Longest argument accepted when loading, in bytes.
     pub max_bulk: usize,
+    /// Where the time is read.
+    pub clock: Arc<dyn Clock>,
 }
 
 impl Default for LogOptions {
@@ -70,6 +75,7 @@ impl Default for LogOptions {
             max_pending: 64 << 20,
             max_unsynced: 64 << 20,
             max_bulk: 512 << 20,
+            clock: Arc::new(SystemClock::default()),
         }
     }
 }

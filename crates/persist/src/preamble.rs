@@ -31,7 +31,8 @@ pub(crate) struct Preamble {
     pub(crate) stream_db: Option<u32>,
 }
 
-/// Loads the first part of a file of `len` bytes that count. Progress is told as bytes behind `done`.
+/// Loads the first part of a file of `len` bytes that count. Reports progress as bytes behind
+/// `done`.
 pub(crate) fn load(
     file: Arc<dyn File>,
     len: u64,

@@ -99,7 +99,8 @@ impl Reader {
         }
     }
 
-    /// Leaves out the zeros at the end of the file, from the position on; returns how many there are.
+    /// Leaves out the zeros at the end of the file, from the position on; returns how many there
+    /// are.
     pub(crate) fn drop_trailing_zeros(&mut self) -> io::Result<u64> {
         let full = self.len;
         let mut block = vec![0; 4096];

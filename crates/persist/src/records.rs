@@ -243,7 +243,8 @@ pub(crate) enum Item<'a> {
     /// A line.
     Line(Annotation),
     Record(Record<'a>),
-    /// The file ends here. When it ends in the middle of something, [`Grammar::whole`] is before it.
+    /// The file ends here. When it ends in the middle of something, [`Grammar::whole`] is before
+    /// it.
     End {
         /// Whether a line or a record begins and does not end.
         is_torn: bool,
@@ -305,8 +306,8 @@ impl RecordReader {
         }
     }
 
-    /// File offset behind the element that was handed out last; where the faulty one starts after an
-    /// error.
+    /// File offset behind the element that was handed out last; where the faulty one starts after
+    /// an error.
     pub(crate) fn position(&self) -> u64 {
         self.reader.position() + self.taken as u64
     }

@@ -1,8 +1,9 @@
 //! The log as it was at an earlier moment: a copy of its directory that is cut there.
 //!
-//! The copy begins with the newest base that is not after the moment, the one in force or one of the history
-//! (`aof-history-seconds`), and goes on with increments up to the first record after the moment. Times come from
-//! `#TS:` lines, offsets from checksum lines; a transaction is kept or left out as a whole.
+//! The copy begins with the newest base that is not after the moment, the one in force or one of
+//! the history (`aof-history-seconds`), and goes on with increments up to the first record after
+//! the moment. Times come from `#TS:` lines, offsets from checksum lines; a transaction is kept or
+//! left out as a whole.
 
 use crate::annotation::{ANNOTATION_MAX, Annotation};
 use crate::directory::{Directory, DirectoryError, Retention};
@@ -99,8 +100,9 @@ fn begin_text((time, offset): &(Option<u64>, Option<u64>)) -> String {
     )
 }
 
-/// Makes a copy of the log in `options.dir` as it was at a moment, in `target`, a directory that is made. Files that
-/// are not written any more are linked where the storage can. The log must not be in use.
+/// Makes a copy of the log in `options.dir` as it was at a moment, in `target`, a directory that is
+/// made. Files that are not written any more are linked where the storage can. The log must not be
+/// in use.
 ///
 /// # Errors
 /// See [`RestoreError`]. The log itself is never changed.
@@ -303,8 +305,8 @@ impl Restore<'_> {
         })
     }
 
-    /// A log that ends before the moment is restored as a whole for a time, but an offset beyond its end is a
-    /// mistake.
+    /// A log that ends before the moment is restored as a whole for a time, but an offset beyond
+    /// its end is a mistake.
     fn check_end(&self, reached: bool, end: Option<u64>) -> Result<(), RestoreError> {
         match (self.moment, end) {
             (Moment::Offset(offset), Some(end)) if !reached && end < offset => {

@@ -1,7 +1,6 @@
 //! Going on behind what was loaded.
 
 use crate::directory::{CommitError, Directory};
-use crate::history::now_s;
 use crate::increment::{self, Fresh};
 use crate::load::{Loaded, Tail};
 use crate::manifest::{BaseForm, FileInfo, Manifest};
@@ -150,13 +149,13 @@ fn copy_file(directory: &Directory, info: &FileInfo, copy: &FileInfo, len: u64) 
 }
 
 /// A snapshot of nothing, at this stream offset.
-fn empty_rdb(offset: u64) -> io::Result<Vec<u8>> {
+fn empty_rdb(offset: u64, now_s: u64) -> io::Result<Vec<u8>> {
     let options = SaveOptions {
         version: Version::V11,
         compression: false,
         checksum: true,
     };
-    let (now_s, offset) = (now_s().to_string(), offset.to_string());
+    let (now_s, offset) = (now_s.to_string(), offset.to_string());
     let aux = [
         ("ctime", now_s.as_str()),
         ("aof-base", "1"),
@@ -183,7 +182,7 @@ fn add_increment(
         let base = manifest.rebase(&directory.filename, form, None);
         let mut file = Fresh::create(directory, &directory.path_of(&base))?;
         if form == BaseForm::Rdb {
-            file.append(&empty_rdb(place.offset)?)?;
+            file.append(&empty_rdb(place.offset, directory.clock.wall_s())?)?;
         }
         file.file.sync_data()?;
         base_len = file.len;

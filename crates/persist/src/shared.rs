@@ -1,5 +1,5 @@
-//! What the threads share of the log: the ways of bytes from the buffer to the disk, and what happens when
-//! the disk refuses.
+//! What the threads share of the log: the ways of bytes from the buffer to the disk, and what
+//! happens when the disk refuses.
 
 use crate::chunk::{Buffer, Chunk};
 use crate::directory::{Directory, Retention};
@@ -12,7 +12,7 @@ use crate::writer::Writer;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Time between two tries to mend a broken log, and between two syncs of `everysec`.
 const SECOND_MS: u64 = 1000;
@@ -63,20 +63,20 @@ pub(crate) struct Shared {
     pub(crate) report: Mutex<Report>,
 }
 
-/// What only [`Status`] tells.
+/// What only [`Status`] shows. Moments are nanoseconds of the monotonic clock.
 #[derive(Default)]
 pub(crate) struct Report {
     pub(crate) trouble: Option<Trouble>,
-    pub(crate) trouble_logged: Option<Instant>,
+    pub(crate) trouble_logged: Option<u64>,
     pub(crate) last_fsync_error: Option<String>,
-    pub(crate) sync_started: Option<(Instant, u64)>,
+    pub(crate) sync_started: Option<(u64, u64)>,
     pub(crate) delayed_fsync: u64,
     pub(crate) fsyncs: u64,
     /// Records up to this position are lost, when the trouble says that a base is needed.
     pub(crate) lost_to: u64,
     pub(crate) base_size: u64,
     /// When the base that is being written was begun.
-    pub(crate) rewrite_started: Option<Instant>,
+    pub(crate) rewrite_started: Option<u64>,
     pub(crate) rewrites: u64,
     pub(crate) rewrite_failures: u32,
     pub(crate) waits_for_base: bool,
@@ -200,9 +200,9 @@ impl Shared {
             needs_base || report.trouble.as_ref().is_some_and(|old| old.needs_base);
         let logged = report
             .trouble_logged
-            .is_some_and(|at| at.elapsed() < ERROR_LOG_INTERVAL);
+            .is_some_and(|at| self.options.clock.since(at) < ERROR_LOG_INTERVAL);
         if !logged || report.trouble.as_ref().map(|old| old.cause) != Some(cause) {
-            report.trouble_logged = Some(Instant::now());
+            report.trouble_logged = Some(self.options.clock.monotonic_ns());
             match cause {
                 Cause::Fsync => log::warn!("Fail to fsync the AOF file: {}", trouble.text),
                 _ => log::warn!("Error writing to the AOF file: {}", trouble.text),
@@ -281,8 +281,8 @@ impl Shared {
         Ok(self.synced.load(Ordering::Acquire))
     }
 
-    /// Syncs the oldest file that waits for it; whether there are more. Called in one's turn: files are
-    /// only added meanwhile.
+    /// Syncs the oldest file that waits for it; whether there are more. Called in one's turn: files
+    /// are only added meanwhile.
     fn sync_one(&self) -> Result<bool, LogError> {
         let target = {
             let mut slot = lock(&self.writer);
@@ -294,7 +294,8 @@ impl Shared {
             }
             writer.sync_target()
         };
-        lock(&self.report).sync_started = Some((Instant::now(), target.place.position));
+        let now_ns = self.options.clock.monotonic_ns();
+        lock(&self.report).sync_started = Some((now_ns, target.place.position));
         let result = target.file.sync_data();
         let mut slot = lock(&self.writer);
         self.sync_ended(result.as_ref().err());
@@ -323,7 +324,7 @@ impl Shared {
         report.fsyncs += 1;
         report.last_fsync_error = error.map(errno_text);
         if let Some(started) = report.sync_started.take()
-            && is_delayed(started, written)
+            && self.is_delayed(started, written)
         {
             report.delayed_fsync += 1;
         }
@@ -447,13 +448,14 @@ impl Shared {
     }
 
     pub(crate) fn run_thread(&self) {
-        let start = Instant::now();
+        let clock = &*self.options.clock;
+        let start_ns = clock.monotonic_ns();
         loop {
             // Begins one second in: the first turn does what a second brings.
-            let now_ms = start.elapsed().as_millis() as u64 + SECOND_MS;
+            let now_ms = clock.since(start_ns).as_millis() as u64 + SECOND_MS;
             let idle_ms = self.service(now_ms);
-            // What other threads appended is freed here: without this the count of used memory would
-            // only ever see it grow.
+            // What other threads appended is freed here: without this the count of used memory
+            // would only ever see it grow.
             keyspace::memory::publish();
             let mut wake = lock(&self.wake);
             if wake.stop {
@@ -467,6 +469,11 @@ impl Shared {
             }
             wake.pending = false;
         }
+    }
+
+    /// Whether a sync that started then, at that written position, holds others up.
+    fn is_delayed(&self, (started, position): (u64, u64), written: u64) -> bool {
+        written > position && self.options.clock.since(started) >= DELAYED_FSYNC
     }
 
     pub(crate) fn wake_thread(&self) {
@@ -506,7 +513,7 @@ impl Shared {
         let report = lock(&self.report);
         let late = report
             .sync_started
-            .is_some_and(|started| is_delayed(started, written));
+            .is_some_and(|started| self.is_delayed(started, written));
         Status {
             enabled: self.enabled.load(Ordering::Acquire),
             policy: self.policy(),
@@ -521,7 +528,9 @@ impl Shared {
             last_fsync_error: report.last_fsync_error.clone(),
             waits_for_base: report.waits_for_base,
             rewriting: report.rewrite_started.is_some(),
-            current_rewrite_seconds: report.rewrite_started.map(|at| at.elapsed().as_secs()),
+            current_rewrite_seconds: report
+                .rewrite_started
+                .map(|at| self.options.clock.since(at).as_secs()),
             rewrite_failures: report.rewrite_failures,
             rewrites: report.rewrites,
             last_rewrite_ok: !report.last_rewrite_failed,
@@ -540,11 +549,6 @@ pub(crate) fn switch_now(writer: &mut Writer, place: &Mark) -> io::Result<()> {
         writer.take_prepared(manifest, prepared);
     }
     writer.switch(place)
-}
-
-/// Whether a sync that started then, at that written position, holds others up.
-fn is_delayed((started, position): (Instant, u64), written: u64) -> bool {
-    written > position && started.elapsed() >= DELAYED_FSYNC
 }
 
 pub(crate) fn policy_code(policy: FsyncPolicy) -> u8 {

@@ -29,7 +29,8 @@ pub struct Trouble {
     pub errno: Option<i32>,
     /// Its text, as `strerror` gives it.
     pub text: String,
-    /// Only a new base ([`crate::Log::begin_base`]) can mend it. Otherwise the log retries by itself.
+    /// Only a new base ([`crate::Log::begin_base`]) can mend it. Otherwise the log retries by
+    /// itself.
     pub needs_base: bool,
 }
 
@@ -79,7 +80,7 @@ pub enum LogError {
 
 /// Whether a command that writes may run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Admission {
+pub enum WriteStatus {
     /// Yes.
     Open,
     /// Yes, but half of what may wait is waiting: flush first.

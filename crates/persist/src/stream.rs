@@ -116,7 +116,7 @@ impl Ring {
         }
         let room = match self.blocks.back_mut() {
             None => BLOCK_BYTES,
-            // No slice of it is out: nobody sees it grow.
+            // No reader holds a slice of it, so it may grow in place.
             Some(tail) => match Arc::get_mut(&mut tail.bytes) {
                 Some(tail) if tail.len() + bytes.len() <= BLOCK_BYTES => {
                     tail.extend_from_slice(bytes);
@@ -143,7 +143,7 @@ impl Ring {
         self.trim();
     }
 
-    /// Removes blocks that nobody needs.
+    /// Removes blocks that are neither pinned nor within `size` of the end.
     fn trim(&mut self) {
         let end = self.end;
         // A cursor beyond its limit is lost.
@@ -288,8 +288,8 @@ impl Log {
         lock(&self.shared.buffer).ring.as_ref().map(Ring::range)
     }
 
-    /// A reader that begins at this stream offset and may fall `limit` bytes behind. `None` when the
-    /// bytes from there on are not in memory.
+    /// A reader that begins at this stream offset and may fall `limit` bytes behind. `None` when
+    /// the bytes from there on are not in memory.
     #[must_use]
     pub fn stream_cursor(&self, offset: u64, limit: u64) -> Option<StreamCursor> {
         let id = lock(&self.shared.buffer)

@@ -4,10 +4,10 @@
 //! synced before the manifest names them, and old ones are touched only when the manifest that no
 //! longer needs them is durable. So a crash at any step finds the old state or the new one.
 //!
-//! Increments are the exception, because the switch to a fresh one happens under the locks of all data
-//! and must not wait for the disk: the manifest names the fresh one while it is still empty, and says
-//! that the end of the one before may not be durable ([`FileInfo::unsynced`]). Nothing counts as synced
-//! before that end is.
+//! Increments are the exception, because the switch to a fresh one happens under the locks of all
+//! data and must not wait for the disk: the manifest names the fresh one while it is still empty,
+//! and says that the end of the one before may not be durable ([`FileInfo::unsynced`]). Nothing
+//! counts as synced before that end is.
 
 use crate::annotation::{ANNOTATION_MAX, CHECKSUM_EVERY, Checksum};
 use crate::chunk::{Chunk, Unsynced, recycle};
@@ -83,8 +83,8 @@ fn next_file_id() -> u64 {
 pub(crate) struct Rewrite {
     /// Position its data stands at.
     pub(crate) position: u64,
-    /// Sequence number of the increment that begins there. `None` while the log is broken, or waits for
-    /// its first base: there is none that the manifest names.
+    /// Sequence number of the increment that begins there. `None` while the log is broken, or waits
+    /// for its first base: there is none that the manifest names.
     pub(crate) first: Option<u64>,
     /// Size of the files before that increment.
     pub(crate) before_len: u64,
@@ -164,8 +164,8 @@ impl Writer {
     }
 
     /// Writes one chunk and keeps a copy while `keep` bytes allow it; with `close`, or when it is
-    /// due, a checksum line follows. After an error the chunk is the first in `unwritten` and the file
-    /// ends with the chunk before, or is `torn`.
+    /// due, a checksum line follows. After an error the chunk is the first in `unwritten` and the
+    /// file ends with the chunk before, or is `torn`.
     pub(crate) fn write(&mut self, mut chunk: Chunk, close: bool, keep: usize) -> io::Result<()> {
         let body = chunk.bytes.len();
         let mut checksum = self.checksum;
@@ -223,8 +223,8 @@ impl Writer {
         Err(error)
     }
 
-    /// The manifest up to the file that grows, and the length of that file. `None` while the manifest does not
-    /// name it.
+    /// The manifest up to the file that grows, and the length of that file. `None` while the
+    /// manifest does not name it.
     pub(crate) fn current(&self) -> Option<(Manifest, u64)> {
         if self.waiting.is_some() {
             return None;
@@ -248,8 +248,8 @@ impl Writer {
 
     // ---- the switch to a fresh increment
 
-    /// Makes the increment that [`Writer::switch`] takes, and a manifest with it. `None` when there is
-    /// one, or when the manifest does not name the log's files.
+    /// Makes the increment that [`Writer::switch`] takes, and a manifest with it. `None` when there
+    /// is one, or when the manifest does not name the log's files.
     pub(crate) fn prepare(&self) -> Option<Preparing> {
         let is_ready = self.prepared.as_ref().is_some_and(|next| next.ready);
         if is_ready || self.waiting.is_some() {
@@ -277,8 +277,8 @@ impl Writer {
         self.prepared = Some(prepared);
     }
 
-    /// Goes on in the prepared increment, at this place. Nothing is synced. After an error the old one
-    /// goes on.
+    /// Goes on in the prepared increment, at this place. Nothing is synced. After an error the old
+    /// one goes on.
     pub(crate) fn switch(&mut self, place: &Mark) -> io::Result<()> {
         let [.., old, info] = self.manifest.incr.as_slice() else {
             return Err(io::ErrorKind::NotFound.into());
@@ -288,7 +288,8 @@ impl Writer {
             return Err(io::Error::from_raw_os_error(libc::EIO));
         };
         if !self.checksums {
-            // The gap that a lost end leaves is found by the offset in the head of the next file only.
+            // The gap that a lost end leaves is found by the offset in the head of the next file
+            // only.
             self.file.sync_data()?;
             self.synced_len = self.len;
         }
@@ -394,15 +395,15 @@ impl Writer {
         true
     }
 
-    /// A sync has failed: nothing more is written before everything behind the last good one has been
-    /// written again.
+    /// A sync has failed: nothing more is written before everything behind the last good one has
+    /// been written again.
     pub(crate) fn distrust(&mut self) {
         self.sync_failed = true;
         self.note_failed_sync();
     }
 
-    /// Up to which position records may be lost by a failed sync of what is not kept; `written` when
-    /// the log waits for a base.
+    /// Up to which position records may be lost by a failed sync of what is not kept; `written`
+    /// when the log waits for a base.
     pub(crate) fn lost_to(&self, written: u64) -> u64 {
         match self.waiting {
             Some(_) => written,
@@ -523,7 +524,8 @@ impl Writer {
         Ok(fresh)
     }
 
-    /// Makes the manifest in force durable; returns the place up to which the log is durable with it.
+    /// Makes the manifest in force durable; returns the place up to which the log is durable with
+    /// it.
     pub(crate) fn commit_again(&mut self) -> io::Result<Option<Mark>> {
         let Some(settled) = self.manifest_pending else {
             return Ok(None);
@@ -561,8 +563,8 @@ impl Writer {
     }
 }
 
-/// An increment on its way into the manifest. Making it waits for the disk, so it can be done without
-/// the writer.
+/// An increment on its way into the manifest. Making it waits for the disk, so it can be done
+/// without the writer.
 pub(crate) struct Preparing {
     directory: Arc<Directory>,
     manifest: Manifest,

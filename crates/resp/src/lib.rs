@@ -3,8 +3,8 @@
 //! The crate has no sockets, keys or commands. [`RequestParser`] turns the bytes of a
 //! connection into requests that borrow from its input buffer ([`Args`]); [`Reply`] writes replies
 //! in RESP2 or RESP3 into an [`Output`]; [`decode`] reads replies again, for tests and for the
-//! connection to a primary. [`number`] reads and prints integers and floating-point numbers exactly
-//! as Redis clients know them.
+//! connection to a primary; [`request`] writes requests, for logs and for other servers. [`number`]
+//! reads and prints integers and floating-point numbers exactly as Redis clients know them.
 
 mod args;
 mod decode;

@@ -150,15 +150,15 @@ fn copy_data(server: &Arc<Server>, target: &Path) -> Result<String, String> {
     }
     snapshot::copy(server, partial.clone())?;
     let name = server.engine.config.text(P::DbFileName);
-    check(storage, &partial.join(&name))?;
+    check(storage, server.engine.now_ms(), &partial.join(&name))?;
     at(target, storage.rename(&partial, target))?;
     at(parent, storage.sync_dir(parent))?;
     Ok(format!("a snapshot, {name}"))
 }
 
-fn check(storage: &dyn Storage, path: &Path) -> Result<(), String> {
+fn check(storage: &dyn Storage, now_ms: u64, path: &Path) -> Result<(), String> {
     let mut said = Vec::new();
-    if at(path, check_rdb(storage, path, &mut said))? {
+    if at(path, check_rdb(storage, path, now_ms, &mut said))? {
         return Ok(());
     }
     let said = String::from_utf8_lossy(&said);

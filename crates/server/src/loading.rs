@@ -18,9 +18,9 @@ mod survey;
 use std::io;
 use std::path::Path;
 
-use persist::LogOptions;
-use persist::present::{self, Source};
+use persist::existing_files::{self, Source};
 use persist::rdb::{self, RdbError};
+use persist::{Disk, LogOptions};
 
 pub use batch::Present;
 pub use intake::{Figures, Intake, Rules, load_options};
@@ -112,7 +112,7 @@ pub enum SnapshotError {
 /// What is wrong with its beginning.
 pub fn check_head(server: &Server, path: &Path) -> Result<(), SnapshotError> {
     let options = load_options(server);
-    match present::check_head(Source::open(path)?, &options) {
+    match existing_files::check_head(Source::open(&Disk, path)?, &options) {
         Ok(()) => Ok(()),
         Err(error) => Err(error.into()),
     }
@@ -128,7 +128,7 @@ pub fn load_snapshot(
     held: Option<&mut Locked<'_>>,
     rules: Rules,
 ) -> Result<Figures, SnapshotError> {
-    let mut source = Source::open(path)?;
+    let mut source = Source::open(&Disk, path)?;
     server.engine.loading.set_total(source.len);
     let mut intake = Intake::new(server, held, rules);
     let loaded = rdb::load(&mut source, &load_options(server), &mut intake)?;

@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
+pub use persist::storage::errno_text as os_text;
+
 use engine::config::{Config, OomScoreAdj, OomScores, P, Supervised};
 
 pub(crate) mod sys;
@@ -20,16 +22,6 @@ pub const DEFAULT_PID_FILE: &str = "/var/run/lodestore.pid";
 
 /// File descriptors the server needs besides those of clients: listeners, event loops, the log, snapshots.
 pub const RESERVED_FILES: u64 = 32;
-
-/// The operating system's text for an error, as C programs print it, without the number Rust appends.
-#[must_use]
-pub fn os_text(error: &io::Error) -> String {
-    let text = error.to_string();
-    match (error.raw_os_error(), text.rfind(" (os error ")) {
-        (Some(_), Some(end)) => text[..end].to_owned(),
-        _ => text,
-    }
-}
 
 /// How much less of a contended processor a snapshot gets than clients do: at five steps about a quarter.
 const BACKGROUND_STEPS: i32 = 5;

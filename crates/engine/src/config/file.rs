@@ -21,7 +21,7 @@ use super::set::refuse_unbuilt;
 use super::table::{Kind, P, Parameter};
 use super::value::Value;
 use super::{Config, multi};
-use crate::error::os_text;
+use persist::storage::errno_text as os_text;
 
 /// The largest configuration file, in bytes.
 const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;

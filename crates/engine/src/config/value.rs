@@ -9,7 +9,7 @@ use resp::number::parse_memory;
 use super::choices::{must_be_one_of, number_of, word_of, words_of};
 use super::multi::{self, OomScores, OutputLimits, events, strict_i64, words};
 use super::table::{Kind, P, Parameter, Unit};
-use crate::error::os_text;
+use persist::storage::errno_text as os_text;
 
 /// The range `hz` is kept in. Values outside are taken for the nearest, not refused: it is a hint.
 const HZ_RANGE: (i64, i64) = (1, 500);

@@ -31,6 +31,8 @@ pub struct AofCheck<'a> {
     pub fix: bool,
     /// Cut the last file before the first record that is newer than this many Unix seconds.
     pub to_timestamp: Option<u64>,
+    /// Keys of a base in RDB form that expire before count as expired, Unix milliseconds.
+    pub now_ms: u64,
     /// Whether the user agrees.
     pub confirm: &'a mut Confirm<'a>,
 }
@@ -197,7 +199,7 @@ impl AofCheck<'_> {
         }
         let mut start = 0;
         if subject.preamble {
-            start = match check_preamble(&file, size, &subject.name, self.out)? {
+            start = match check_preamble(&file, size, &subject.name, self.now_ms, self.out)? {
                 Some(bytes) => bytes,
                 None => {
                     writeln!(self.out, "RDB preamble of AOF file is not sane, aborting.")?;
@@ -206,8 +208,8 @@ impl AofCheck<'_> {
             };
             writeln!(self.out, "RDB preamble is OK, proceeding with AOF tail...")?;
         }
-        let mut scan = Scan::new(file, start, size);
-        let newer = scan.run(subject, self.to_timestamp).map_err(|error| {
+        let mut check = RecordCheck::new(file, start, size);
+        let newer = check.run(subject, self.to_timestamp).map_err(|error| {
             let text = errno_text(&error);
             // Nothing better can be done when that fails, too.
             let _ = writeln!(
@@ -220,14 +222,19 @@ impl AofCheck<'_> {
         if let Some(at) = newer {
             return self.cut_to_timestamp(subject, at);
         }
-        if let Some(error) = &scan.error {
+        if let Some(error) = &check.error {
             writeln!(self.out, "{error}")?;
         }
-        self.conclude(subject, size, &scan)
+        self.conclude(subject, size, &check)
     }
 
-    fn conclude(&mut self, subject: &Subject<'_>, size: u64, scan: &Scan) -> Result<Outcome, Stop> {
-        let (name, good) = (&subject.name, scan.good);
+    fn conclude(
+        &mut self,
+        subject: &Subject<'_>,
+        size: u64,
+        check: &RecordCheck,
+    ) -> Result<Outcome, Stop> {
+        let (name, good) = (&subject.name, check.good);
         let rest = size - good;
         if let Some(time) = self.to_timestamp.filter(|_| rest == 0) {
             writeln!(
@@ -239,7 +246,7 @@ impl AofCheck<'_> {
         writeln!(
             self.out,
             "AOF analyzed: filename={name}, size={size}, ok_up_to={good}, ok_up_to_line={}, diff={rest}",
-            scan.line
+            check.line
         )?;
         if rest == 0 {
             return Ok(Outcome::Good);
@@ -322,7 +329,7 @@ fn subject<'a>(info: &FileInfo, path: &'a Path, last: bool, preamble: bool) -> S
 }
 
 /// Goes over the records of a file, naming the byte that is wrong.
-struct Scan {
+struct RecordCheck {
     input: BufReader<Source>,
     position: u64,
     /// End of what is whole.
@@ -334,7 +341,7 @@ struct Scan {
     error: Option<String>,
 }
 
-impl Scan {
+impl RecordCheck {
     fn new(file: Arc<dyn File>, start: u64, len: u64) -> Self {
         let mut grammar = Grammar::new(State::default(), true);
         grammar.preamble(start, &State::default());
@@ -349,8 +356,8 @@ impl Scan {
         }
     }
 
-    /// Reads to the end of what is good. Returns where the first time stamp stands that is newer than
-    /// `to_timestamp`.
+    /// Reads to the end of what is good. Returns where the first time stamp stands that is newer
+    /// than `to_timestamp`.
     fn run(&mut self, subject: &Subject<'_>, to: Option<u64>) -> io::Result<Option<u64>> {
         loop {
             self.good = self.grammar.whole(self.position).0;
@@ -463,7 +470,7 @@ impl Scan {
         Ok(self.take(&head, start, subject))
     }
 
-    /// Takes a record, of which the first arguments are told, through the grammar.
+    /// Passes a record with these first arguments to the grammar.
     fn take(&mut self, head: &[Vec<u8>], start: u64, subject: &Subject<'_>) -> bool {
         let name = head.first().map_or(&b""[..], Vec::as_slice);
         let argument = head.get(1).map(Vec::as_slice);

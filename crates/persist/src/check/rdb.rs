@@ -9,7 +9,6 @@ use crate::storage::{File, OpenMode, Storage, errno_text};
 use std::io::{self, Read, Write};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 use values::Thresholds;
 
 /// Length of the signature and the version.
@@ -17,9 +16,16 @@ const HEADER: usize = 9;
 
 /// Checks a file in RDB form. Whether it is good.
 ///
+/// Keys that expire before `now_ms` (Unix milliseconds) count as expired.
+///
 /// # Errors
 /// Those of printing.
-pub fn check_rdb(storage: &dyn Storage, path: &Path, out: &mut dyn Write) -> io::Result<bool> {
+pub fn check_rdb(
+    storage: &dyn Storage,
+    path: &Path,
+    now_ms: u64,
+    out: &mut dyn Write,
+) -> io::Result<bool> {
     let opened = storage
         .open(path, OpenMode::Read)
         .and_then(|file| Ok((file.len()?, file)));
@@ -31,7 +37,7 @@ pub fn check_rdb(storage: &dyn Storage, path: &Path, out: &mut dyn Write) -> io:
             return Ok(false);
         }
     };
-    match check_preamble(&file, len, &path.display().to_string(), out) {
+    match check_preamble(&file, len, &path.display().to_string(), now_ms, out) {
         Ok(bytes) => Ok(bytes.is_some()),
         Err(Stop::Failed) => Ok(false),
         Err(Stop::Output(error)) => Err(error),
@@ -43,6 +49,7 @@ pub(super) fn check_preamble(
     file: &Arc<dyn File>,
     len: u64,
     name: &str,
+    now_ms: u64,
     out: &mut dyn Write,
 ) -> Result<Option<u64>, Stop> {
     writeln!(out, "[offset 0] Checking RDB file {name}")?;
@@ -53,7 +60,7 @@ pub(super) fn check_preamble(
             "[offset {HEADER}] {word} RDB version {version} detected"
         )?;
     }
-    let mut counts = Counts::new(out);
+    let mut counts = Counts::new(now_ms, out);
     let mut source = Source::new(Arc::clone(file), len);
     let loaded = rdb::load(&mut source, &options(true), &mut counts);
     let totals = counts.end()?;
@@ -81,7 +88,8 @@ fn options(any_version: bool) -> LoadOptions {
     }
 }
 
-/// The version of a file that a server takes only when it is told to take any, with what it is called.
+/// The version of a file that a server takes only when it is told to take any, with what it is
+/// called.
 fn version_kind(source: Source) -> Option<(&'static str, u16)> {
     let mut header = Vec::new();
     source.take(HEADER as u64).read_to_end(&mut header).ok()?;
@@ -205,12 +213,11 @@ struct Counts<'a> {
 }
 
 impl<'a> Counts<'a> {
-    fn new(out: &'a mut dyn Write) -> Self {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    fn new(now_ms: u64, out: &'a mut dyn Write) -> Self {
         Self {
             out,
             totals: Totals::default(),
-            now_ms: now.map_or(0, |now| now.as_millis() as u64),
+            now_ms,
             db: None,
             failed: None,
         }

@@ -19,6 +19,7 @@ use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use std::time::SystemTime;
 
 /// What a rule applies to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -389,6 +390,10 @@ impl NameChange {
 }
 
 impl Storage for Faulty {
+    fn modified(&self, path: &Path) -> io::Result<SystemTime> {
+        self.visible.modified(path)
+    }
+
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>> {
         let mut state = lock(&self.state);
         if mode == OpenMode::Read {

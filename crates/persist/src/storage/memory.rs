@@ -7,6 +7,7 @@ use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use std::time::SystemTime;
 
 /// The contents of one file: handles keep it alive after its name is gone, as an inode is.
 pub(super) type Node = Arc<Mutex<Vec<u8>>>;
@@ -96,6 +97,13 @@ impl Tree {
 }
 
 impl Storage for Memory {
+    /// There are no times in memory: the Unix epoch for every file.
+    fn modified(&self, path: &Path) -> io::Result<SystemTime> {
+        let is_there = lock(&self.tree).files.contains_key(path);
+        let time = is_there.then_some(SystemTime::UNIX_EPOCH);
+        time.ok_or(io::ErrorKind::NotFound.into())
+    }
+
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>> {
         Ok(Arc::new(self.open_node(path, mode)?))
     }

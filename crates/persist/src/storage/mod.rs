@@ -15,6 +15,7 @@ use std::ffi::OsString;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 /// How [`Storage::open`] opens a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,9 +39,12 @@ pub trait Storage: Send + Sync {
     fn link(&self, _from: &Path, _to: &Path) -> io::Result<()> {
         Err(io::ErrorKind::Unsupported.into())
     }
+    /// When a file was last changed. `NotFound` when there is none.
+    fn modified(&self, path: &Path) -> io::Result<SystemTime>;
     /// Removes a file.
     fn remove(&self, path: &Path) -> io::Result<()>;
-    /// Names of the entries of a directory, in no order. `NotFound` when there is no such directory.
+    /// Names of the entries of a directory, in no order. `NotFound` when there is no such
+    /// directory.
     fn list(&self, dir: &Path) -> io::Result<Vec<OsString>>;
     /// Makes a directory; fine when it exists.
     fn make_dir(&self, dir: &Path) -> io::Result<()>;
@@ -73,11 +77,12 @@ pub trait File: Send + Sync {
 pub trait LockGuard: Send + Sync {}
 
 /// The text of the operating system's error alone, as `strerror` gives it.
-pub(crate) fn errno_text(error: &io::Error) -> String {
+#[must_use]
+pub fn errno_text(error: &io::Error) -> String {
     let text = error.to_string();
-    match text.find(" (os error ") {
-        Some(end) => text[..end].to_owned(),
-        None => text,
+    match (error.raw_os_error(), text.rfind(" (os error ")) {
+        (Some(_), Some(end)) => text[..end].to_owned(),
+        _ => text,
     }
 }
 

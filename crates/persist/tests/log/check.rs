@@ -14,6 +14,7 @@ fn check(memory: &Memory, path: &str, fix: bool, to_timestamp: Option<u64>) -> (
         out: &mut out,
         fix,
         to_timestamp,
+        now_ms: 0,
         confirm: &mut || true,
     };
     let good = check.run(Path::new(path)).unwrap();
@@ -149,7 +150,7 @@ fn any_bytes_are_checked_without_harm() {
         }
         storage.write("f", &bytes);
         check(&storage, "f", false, Some(7));
-        check_rdb(&storage, Path::new("f"), &mut Vec::new()).unwrap();
+        check_rdb(&storage, Path::new("f"), 0, &mut Vec::new()).unwrap();
     }
     assert!(
         storage

@@ -2,7 +2,7 @@
 
 use crate::support::*;
 use persist::storage::{Crash, Fault, Faulty, File, LockGuard, Op, OpenMode};
-use persist::{Admission, Cause, FsyncPolicy, LogError, LogOptions, Storage};
+use persist::{Cause, FsyncPolicy, LogError, LogOptions, Storage, WriteStatus};
 use std::ffi::OsString;
 use std::io;
 use std::path::Path;
@@ -47,7 +47,7 @@ fn a_full_disk_keeps_the_records_and_recovers() {
         before,
         "the torn record was cut off"
     );
-    assert_eq!(log.admission(), Admission::Refuse);
+    assert_eq!(log.write_status(), WriteStatus::Refuse);
     assert_eq!(log.status().buffer_length, record(&["ADD", "1"]).len());
 
     append(&log, 0, &["ADD", "2"]);
@@ -59,7 +59,10 @@ fn a_full_disk_keeps_the_records_and_recovers() {
         "not tried again before a second is over"
     );
     log.service(2_000);
-    assert_eq!((log.trouble(), log.admission()), (None, Admission::Open));
+    assert_eq!(
+        (log.trouble(), log.write_status()),
+        (None, WriteStatus::Open)
+    );
     assert!(log.written() > offset);
     log.service(3_000);
     assert_holds(&storage, 3);
@@ -243,7 +246,7 @@ fn waiting_records_are_bounded() {
     let (log, ..) = open(storage.clone(), small).unwrap();
     storage.fail(Op::Append, 0, 1_000, ENOSPC);
     append(&log, 0, &["ADD", &"x".repeat(600)]);
-    assert_eq!(log.admission(), Admission::Slow);
+    assert_eq!(log.write_status(), WriteStatus::Slow);
     log.flush().unwrap_err();
     for _ in 0..3 {
         append(&log, 0, &["ADD", &"x".repeat(600)]);
@@ -274,9 +277,9 @@ fn a_large_record_is_not_refused_while_the_disk_works() {
     };
     let (log, ..) = open(Faulty::new(), small).unwrap();
     append(&log, 0, &["ADD", &"x".repeat(100_000)]);
-    assert_eq!(log.admission(), Admission::Refuse);
+    assert_eq!(log.write_status(), WriteStatus::Refuse);
     log.flush().unwrap();
-    assert_eq!(log.admission(), Admission::Open);
+    assert_eq!(log.write_status(), WriteStatus::Open);
 }
 
 #[test]
@@ -335,6 +338,10 @@ struct BusyFile {
 }
 
 impl Storage for Busy {
+    fn modified(&self, path: &Path) -> io::Result<std::time::SystemTime> {
+        self.disk.modified(path)
+    }
+
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>> {
         let during_sync = self.during_sync.clone();
         Ok(Arc::new(BusyFile {

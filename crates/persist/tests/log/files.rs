@@ -2,7 +2,7 @@
 
 use crate::support::*;
 use persist::storage::{Faulty, Memory};
-use persist::{Admission, DirectoryError, FsyncPolicy, LoadError, Log, LogError, LogOptions};
+use persist::{DirectoryError, FsyncPolicy, LoadError, Log, LogError, LogOptions, WriteStatus};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -214,7 +214,7 @@ fn a_log_that_is_not_enabled_only_counts() {
     log.service(1_000);
     log.close().unwrap();
     assert!(memory.read(MANIFEST).is_none());
-    assert_eq!(log.admission(), Admission::Open);
+    assert_eq!(log.write_status(), WriteStatus::Open);
 }
 
 #[test]

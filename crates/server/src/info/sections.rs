@@ -475,7 +475,7 @@ fn replication(facts: &Facts<'_>, text: &mut String) {
         "master_failover_state": "no-failover",
         "master_replid": server.replication_id.get(),
         "master_replid2": "0".repeat(40),
-        "master_repl_offset": server.engine.log.appended(),
+        "master_repl_offset": server.engine.log.stream_offset(),
         "second_repl_offset": -1,
         "repl_backlog_active": 0,
         "repl_backlog_size": server.engine.config.int(P::ReplBacklogSize),

@@ -15,10 +15,11 @@
 //! A snapshot is of the log when Lodestore made it while the log was on.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::SystemTime;
 
-use persist::LogOptions;
-use persist::present::{self, PresentLog, Source, Writer};
+use persist::existing_files::{self, ExistingLog, Source, Writer};
+use persist::{Disk, LogOptions, Storage};
 
 use crate::server::Server;
 use crate::start::StartError;
@@ -54,7 +55,7 @@ struct Found {
     wanted: bool,
     /// `appendonly` was set, and not left to its default.
     given: bool,
-    log: Option<PresentLog>,
+    log: Option<ExistingLog>,
     snapshot: Option<(SystemTime, Writer)>,
 }
 
@@ -62,14 +63,14 @@ struct Found {
 pub(super) fn decide(server: &Server, log: &LogOptions) -> Decision {
     let path = server.engine.config.path(P::DbFileName);
     let snapshot = path.as_deref().and_then(|path| {
-        let changed = present::changed(path)?;
-        let writer = Source::open(path).map_or(Writer::Unknown, present::writer);
+        let changed = existing_files::changed(&Disk, path)?;
+        let writer = Source::open(&Disk, path).map_or(Writer::Unknown, existing_files::writer);
         Some((changed, writer))
     });
     let found = Found {
         wanted: server.engine.config.bool(P::AppendOnly),
         given: server.engine.config.was_given(P::AppendOnly),
-        log: present::log(log),
+        log: existing_files::log(Arc::new(Disk), log),
         snapshot,
     };
     let decision = found.decide();
@@ -155,7 +156,8 @@ pub(super) fn take_over(
     }
     if then == Then::MoveAside {
         let suffix = format!("before-{}", server.engine.now_ms() / 1000);
-        let moved = present::set_log_aside(log, &suffix);
+        let moved =
+            existing_files::set_log_aside(&(Arc::new(Disk) as Arc<dyn Storage>), log, &suffix);
         for name in moved.map_err(persist::LoadError::from)? {
             log::warn!("The append only file was moved to {}", name.display());
         }
@@ -177,8 +179,8 @@ mod tests {
         SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
     }
 
-    fn log(seconds: u64) -> Option<PresentLog> {
-        Some(PresentLog {
+    fn log(seconds: u64) -> Option<ExistingLog> {
+        Some(ExistingLog {
             changed: at(seconds),
             is_blank: false,
         })
@@ -187,7 +189,7 @@ mod tests {
     fn decide(
         wanted: bool,
         given: bool,
-        log: Option<PresentLog>,
+        log: Option<ExistingLog>,
         snapshot: Option<(u64, Writer)>,
     ) -> Decision {
         let snapshot = snapshot.map(|(seconds, writer)| (at(seconds), writer));
@@ -233,7 +235,7 @@ mod tests {
 
     #[test]
     fn a_blank_log_is_as_good_as_none() {
-        let blank = Some(PresentLog {
+        let blank = Some(ExistingLog {
             changed: at(5),
             is_blank: true,
         });

@@ -99,7 +99,7 @@ fn write_locked(
         .map(|db| Size::of(locked, db))
         .filter(|size| size.keys > 0)
         .collect();
-    let offset = server.engine.log.appended();
+    let offset = server.engine.log.stream_offset();
     let mut file = DumpFile::create(
         server,
         server.engine.config.dir(),

@@ -103,7 +103,7 @@ pub fn begin(server: &Arc<Server>, locked: &mut Locked<'_>, form: Form, job: &Ar
         job: Arc::clone(job),
         parts,
         sizes,
-        log_offset: server.engine.log.appended(),
+        log_offset: server.engine.log.stream_offset(),
         done: 0,
         longest_hold_us: 0,
     }

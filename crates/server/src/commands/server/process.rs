@@ -49,7 +49,7 @@ pub(crate) const ROLE: Command = Command::new("role", 1, role)
 fn role(ctx: &mut Context<'_, '_>) -> CommandResult {
     ctx.reply.array(3);
     ctx.reply.bulk(b"master");
-    ctx.reply.integer(ctx.engine.log.appended() as i64);
+    ctx.reply.integer(ctx.engine.log.stream_offset() as i64);
     ctx.reply.empty_array();
     Ok(Outcome::Done)
 }

@@ -1,11 +1,11 @@
-//! What a working directory holds when a server starts on it: a log, a snapshot, or both, and who wrote the
-//! snapshot. Which of them is loaded is the server's decision.
+//! What a working directory holds when a server starts on it: a log, a snapshot, or both, and who
+//! wrote the snapshot. Which of them is loaded is the server's decision.
 
 use crate::directory::{Directory, DirectoryError};
 use crate::options::LogOptions;
 use crate::preamble::LOG_OFFSET_AUX;
 use crate::rdb::{self, LoadOptions, LoadedEntry, Sink};
-use crate::storage::{Disk, File, OpenMode, Storage};
+use crate::storage::{File, OpenMode, Storage};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -20,11 +20,11 @@ const HEAD_BYTES: u64 = 64 << 10;
 
 /// A log that is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PresentLog {
+pub struct ExistingLog {
     /// When one of its files was last changed.
     pub changed: SystemTime,
-    /// Nothing was ever written to it: as good as no log. One that was rewritten is not blank, even if there is no
-    /// data in it any more.
+    /// Nothing was ever written to it: as good as no log. One that was rewritten is not blank, even
+    /// if there is no data in it any more.
     pub is_blank: bool,
 }
 
@@ -41,36 +41,37 @@ pub enum Writer {
     Unknown,
 }
 
-/// The log of the directory, `None` when there is none: neither a manifest nor a single file as Redis 6 and older
-/// kept it.
-pub fn log(options: &LogOptions) -> Option<PresentLog> {
-    let directory = Directory::read_only(Arc::new(Disk), options);
+/// The log of the directory, `None` when there is none: neither a manifest nor a single file as
+/// Redis 6 and older kept it.
+pub fn log(storage: Arc<dyn Storage>, options: &LogOptions) -> Option<ExistingLog> {
+    let directory = Directory::read_only(storage, options);
+    let storage = &*directory.storage;
     let old_style = options.dir.join(&options.appendfilename);
     let manifest = directory.path_of(format!("{}.manifest", options.appendfilename));
     let mut changed = [&old_style, &manifest]
         .into_iter()
-        .filter_map(|path| changed(path))
+        .filter_map(|path| changed(storage, path))
         .max()?;
-    let mut is_blank = !old_style.exists();
+    let mut is_blank = !exists(storage, &old_style);
     match directory.manifest() {
         Ok(manifest) => {
             for file in manifest.live() {
                 let path = directory.path_of(file);
-                changed = self::changed(&path).map_or(changed, |time| time.max(changed));
-                is_blank &= file.seq == 1 && holds_nothing(&path).unwrap_or(false);
+                changed = self::changed(storage, &path).map_or(changed, |time| time.max(changed));
+                is_blank &= file.seq == 1 && holds_nothing(storage, &path).unwrap_or(false);
             }
         }
         // Whoever loads it will refuse it.
         Err(_) => is_blank = false,
     }
-    Some(PresentLog { changed, is_blank })
+    Some(ExistingLog { changed, is_blank })
 }
 
 /// Whether a file of a log has neither entries nor commands, only what stands around them.
-fn holds_nothing(path: &Path) -> io::Result<bool> {
+fn holds_nothing(storage: &dyn Storage, path: &Path) -> io::Result<bool> {
     /// More than a head and some annotations.
     const EMPTY_MAX: u64 = 4096;
-    let mut source = Source::open(path)?;
+    let mut source = Source::open(storage, path)?;
     if source.len > EMPTY_MAX {
         return Ok(false);
     }
@@ -85,32 +86,41 @@ fn holds_nothing(path: &Path) -> io::Result<bool> {
 }
 
 /// When a file was last changed, `None` when there is none.
-pub fn changed(path: &Path) -> Option<SystemTime> {
-    path.metadata().ok()?.modified().ok()
+pub fn changed(storage: &dyn Storage, path: &Path) -> Option<SystemTime> {
+    storage.modified(path).ok()
 }
 
-/// Moves the log out of the way by adding `suffix` to the names of its directory, or of its single file. Returns
-/// the new names.
+/// Whether there is a file or a directory with this name.
+fn exists(storage: &dyn Storage, path: &Path) -> bool {
+    storage.open(path, OpenMode::Read).is_ok() || storage.list(path).is_ok()
+}
+
+/// Moves the log out of the way by adding `suffix` to the names of its directory, or of its single
+/// file. Returns the new names.
 ///
 /// # Errors
 /// Another server uses it, or the system refuses.
-pub fn set_log_aside(options: &LogOptions, suffix: &str) -> Result<Vec<PathBuf>, DirectoryError> {
+pub fn set_log_aside(
+    storage: &Arc<dyn Storage>,
+    options: &LogOptions,
+    suffix: &str,
+) -> Result<Vec<PathBuf>, DirectoryError> {
     let mut moved = Vec::new();
     // Who holds the lock of the directory goes on holding it under the new name.
     let directory = options.dir.join(&options.appenddirname);
-    let _locked = match directory.is_dir() {
-        true => Some(Directory::open(Arc::new(Disk), options, Arc::default())?),
+    let _locked = match storage.list(&directory).is_ok() {
+        true => Some(Directory::open(storage.clone(), options, Arc::default())?),
         false => None,
     };
     for name in [&options.appenddirname, &options.appendfilename] {
         let from = options.dir.join(name);
-        if !from.exists() {
+        if !exists(&**storage, &from) {
             continue;
         }
-        let to = free_name(&options.dir.join(format!("{name}.{suffix}")));
-        let renamed = Disk
+        let to = free_name(&**storage, &options.dir.join(format!("{name}.{suffix}")));
+        let renamed = storage
             .rename(&from, &to)
-            .and_then(|()| Disk.sync_dir(&options.dir));
+            .and_then(|()| storage.sync_dir(&options.dir));
         renamed.map_err(|error| {
             let what = format!("Can't move {} to {}", from.display(), to.display());
             DirectoryError::Io(what, error)
@@ -120,10 +130,10 @@ pub fn set_log_aside(options: &LogOptions, suffix: &str) -> Result<Vec<PathBuf>,
     Ok(moved)
 }
 
-fn free_name(wanted: &Path) -> PathBuf {
+fn free_name(storage: &dyn Storage, wanted: &Path) -> PathBuf {
     let mut name = wanted.to_owned();
     let mut number = 1;
-    while name.symlink_metadata().is_ok() {
+    while exists(storage, &name) {
         number += 1;
         name = PathBuf::from(format!("{}-{number}", wanted.display()));
     }
@@ -143,8 +153,8 @@ impl Source {
     ///
     /// # Errors
     /// `NotFound` when there is none.
-    pub fn open(path: &Path) -> io::Result<Self> {
-        let file = Disk.open(path, OpenMode::Read)?;
+    pub fn open(storage: &dyn Storage, path: &Path) -> io::Result<Self> {
+        let file = storage.open(path, OpenMode::Read)?;
         let len = file.len()?;
         Ok(Self { file, at: 0, len })
     }
