@@ -20,9 +20,6 @@ const MIRI_FLAGS: &str = "-Zmiri-disable-isolation";
 /// no errors: the process ends with data in place.
 const ASAN_OPTIONS: &str = "detect_leaks=0:abort_on_error=1";
 
-/// Tests that measure memory, which nothing counts without jemalloc.
-const COUNTING_TESTS: &[&str] = &[];
-
 /// Runs everything that needs the nightly toolchain.
 pub(crate) fn all() -> Result<()> {
     miri(&[])?;
@@ -36,7 +33,7 @@ pub(crate) fn miri(arguments: &[String]) -> Result<()> {
         skip("miri", "the nightly toolchain has no component miri");
         return Ok(());
     }
-    let mut command = nightly(&["cargo", "miri", "test"])?;
+    let mut command = nightly(&["cargo", "miri", "test", "--lib"])?;
     if !arguments.iter().any(|word| word == "-p") {
         command.args(MIRI_CRATES.iter().flat_map(|name| ["-p", name]));
     }
@@ -53,16 +50,28 @@ pub(crate) fn asan(arguments: &[String]) -> Result<()> {
         skip("asan", "there is no nightly toolchain");
         return Ok(());
     };
+    let target = tools::target_dir()?.join("asan");
     // With a target named, procedural macros and build scripts are built without the sanitizer.
-    let mut command = nightly(&["cargo", "test", "--package", "lodestore"])?;
-    command
-        .args(["--features", "system-allocator"])
-        .args(["--test", "integration", "--target", &host, "--"])
-        .args(COUNTING_TESTS.iter().flat_map(|name| ["--skip", name]))
-        .args(arguments)
+    let mut build = nightly(&["cargo", "build", "--package", "lodestore"])?;
+    build
+        .args(["--features", "system-allocator", "--target", &host])
         .env("RUSTFLAGS", flags("RUSTFLAGS", "-Zsanitizer=address"))
-        .env("ASAN_OPTIONS", ASAN_OPTIONS)
-        .env("CARGO_TARGET_DIR", tools::target_dir()?.join("asan"));
+        .env("CARGO_TARGET_DIR", &target);
+    timed("asan, the server", &mut build)?;
+    let program = target.join(&host).join("debug").join("lodestore");
+    let mut command = tools::cargo()?;
+    command
+        .args([
+            "test",
+            "--package",
+            "lodestore",
+            "--test",
+            "integration",
+            "--",
+        ])
+        .args(arguments)
+        .env("LODESTORE_TEST_PROGRAM", program)
+        .env("ASAN_OPTIONS", ASAN_OPTIONS);
     timed("asan", &mut command)
 }
 

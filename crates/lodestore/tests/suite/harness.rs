@@ -40,6 +40,13 @@ struct Setup {
     usual: &'static [&'static str],
 }
 
+/// The program to test: the server as built, unless `LODESTORE_TEST_PROGRAM` names another, such as
+/// one built with a sanitizer.
+pub(crate) fn program() -> PathBuf {
+    let named = std::env::var_os("LODESTORE_TEST_PROGRAM");
+    named.map_or_else(|| env!("CARGO_BIN_EXE_lodestore").into(), PathBuf::from)
+}
+
 impl Setup {
     fn usual() -> Self {
         Self {
@@ -50,7 +57,7 @@ impl Setup {
 
     fn plain() -> Self {
         Self {
-            program: env!("CARGO_BIN_EXE_lodestore").into(),
+            program: program(),
             usual: &[],
         }
     }

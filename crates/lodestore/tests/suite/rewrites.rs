@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use super::harness::{Client, TestServer};
+use super::harness::{Client, TestServer, program};
 
 fn info(client: &mut Client, field: &str) -> String {
     let reply = client.run(&["INFO", "everything"]);
@@ -38,7 +38,7 @@ fn names(dir: &Path) -> Vec<String> {
 }
 
 fn lodestore(args: &[&str]) -> (bool, String) {
-    let Output { status, stdout, .. } = Command::new(env!("CARGO_BIN_EXE_lodestore"))
+    let Output { status, stdout, .. } = Command::new(program())
         .args(args)
         .output()
         .expect("it runs");

@@ -12,7 +12,7 @@ use lodestore::Instance;
 use server::server::Server;
 use server::snapshot::{Form, Job, Output, Purpose, SnapshotError, Walk, begin};
 
-use super::super::harness::{Client, TestServer, fresh_dir};
+use super::super::harness::{Client, TestServer, fresh_dir, program};
 use super::invariants::Content;
 use super::{PATIENCE, info, save_in_background, wait_for};
 
@@ -200,7 +200,8 @@ fn old_values_take_no_more_memory_than_their_buffers() {
 fn limited_server() -> TestServer {
     let dir = fresh_dir();
     let script = dir.join("limited");
-    let program = env!("CARGO_BIN_EXE_lodestore");
+    let program = program();
+    let program = program.display();
     let text = format!("#!/bin/sh\ntrap '' XFSZ\nulimit -f 64\nexec {program} \"$@\"\n");
     std::fs::write(&script, text).expect("a script");
     std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).expect("a program");
