@@ -25,7 +25,7 @@ use crate::engine::Engine;
 use crate::error::CommandError;
 use crate::execute::{Call, Executed, Execution, Executor};
 use crate::shard_tables::{Locked, ShardTables};
-use crate::table::Entry;
+use crate::table::Command;
 
 pub use serve::{serve, serve_later, widen};
 pub use table::WaitTable;
@@ -96,7 +96,7 @@ pub struct Waiter {
     /// Which of the client's waits this is.
     pub number: WaitNumber,
     /// The command that is run again when a key may serve it.
-    pub command: &'static Entry,
+    pub command: &'static Command,
     /// Its arguments.
     pub args: OwnedArgs,
     /// Its keys, those included that it does not wait for.

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use resp::{Output, OwnedArgs, Protocol};
 use smallvec::SmallVec;
 
-use crate::table::Entry;
+use crate::table::Command;
 use crate::watch::WatchFlag;
 
 /// Strings of a client that change rarely.
@@ -349,7 +349,7 @@ pub enum ReplyMode {
 #[derive(Debug)]
 pub struct Queued {
     /// The command.
-    pub entry: &'static Entry,
+    pub entry: &'static Command,
     /// Its arguments.
     pub args: OwnedArgs,
 }

@@ -13,7 +13,7 @@ use crate::command::Flags;
 use crate::config::{Config, P};
 use crate::execute::Executed;
 use crate::redact;
-use crate::table::Entry;
+use crate::table::Command;
 
 /// Arguments of one entry that are kept; the last one then tells how many more there were.
 pub const ARGS_MAX: usize = 32;
@@ -170,7 +170,7 @@ impl CommandLogs {
 
     #[cold]
     fn record_all(&self, executed: Executed<'_>, micros: i64) {
-        if executed.command.command.flags.has(Flags::SKIP_COMMANDLOG) {
+        if executed.command.spec.flags.has(Flags::SKIP_COMMANDLOG) {
             return;
         }
         self.slow.push(executed, micros);
@@ -241,7 +241,7 @@ fn request_bytes(args: Args<'_>) -> i64 {
 }
 
 /// At most [`ARGS_MAX`] arguments of at most [`ARG_BYTES_MAX`] bytes, with a note about what is missing.
-fn shortened(entry: &Entry, args: Args<'_>) -> Vec<Vec<u8>> {
+fn shortened(entry: &Command, args: Args<'_>) -> Vec<Vec<u8>> {
     let kept = if args.len() > ARGS_MAX {
         ARGS_MAX - 1
     } else {

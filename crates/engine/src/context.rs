@@ -23,7 +23,7 @@ use crate::key_changes::{ChangeKind, KeyChanges};
 use crate::lru::AccessNow;
 use crate::shard_tables::{Locked, Shard, ShardTables};
 use crate::stats::WorkerStats;
-use crate::table::{Entry, KeyPosition};
+use crate::table::{Command, KeyPosition};
 
 pub use crate::key_changes::EventClass;
 
@@ -162,7 +162,7 @@ pub struct Context<'c, 'k> {
     /// What the whole server shares.
     pub engine: &'c Engine,
     /// The command being executed.
-    pub entry: &'static Entry,
+    pub entry: &'static Command,
     /// Keys of the request, in order of their position; empty for commands without key positions.
     pub located: &'c [LocatedKey],
     /// How the command came to be run.
@@ -257,7 +257,7 @@ impl<'c, 'k> Context<'c, 'k> {
         let name = self
             .entry
             .parent
-            .unwrap_or(self.entry.command.name)
+            .unwrap_or(self.entry.spec.name)
             .to_ascii_uppercase();
         self.reply.array(lines.len() + 3);
         self.reply.simple(&format!(

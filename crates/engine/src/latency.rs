@@ -10,7 +10,7 @@ use std::sync::{Mutex, PoisonError};
 use crate::config::{Config, P};
 use crate::engine::Engine;
 use crate::stats::LATENCY_BUCKETS;
-use crate::table::Entry;
+use crate::table::Command;
 
 /// Samples that are kept of each event.
 pub const SAMPLES_MAX: usize = 160;
@@ -182,7 +182,7 @@ const SHOWN_LAST: usize = 30;
 
 impl Distribution {
     /// The executions of a command on all workers.
-    pub fn of(engine: &Engine, entry: &Entry) -> Self {
+    pub fn of(engine: &Engine, entry: &Command) -> Self {
         let mut distribution = Self::default();
         for stats in &engine.stats {
             if let Some(stats) = stats.commands.get(entry.id) {

@@ -9,7 +9,7 @@ use crate::client::{ClientShared, Session};
 use crate::command::Flags;
 use crate::engine::Engine;
 use crate::redact;
-use crate::table::Entry;
+use crate::table::Command;
 
 /// The clients in MONITOR mode.
 #[derive(Default)]
@@ -54,16 +54,16 @@ pub struct MonitorLines(String);
 impl MonitorLines {
     /// Notes a command that has just run.
     #[inline]
-    pub fn note(&mut self, engine: &Engine, session: &Session, entry: &Entry, args: Args<'_>) {
+    pub fn note(&mut self, engine: &Engine, session: &Session, entry: &Command, args: Args<'_>) {
         if engine.monitors.count() != 0 {
             self.push(engine, session, entry, args);
         }
     }
 
     #[cold]
-    fn push(&mut self, engine: &Engine, session: &Session, entry: &Entry, args: Args<'_>) {
+    fn push(&mut self, engine: &Engine, session: &Session, entry: &Command, args: Args<'_>) {
         let hidden = Flags::SKIP_MONITOR.or(Flags::ADMIN);
-        if !entry.command.flags.any(hidden) && session.is_client() {
+        if !entry.spec.flags.any(hidden) && session.is_client() {
             let line = line(engine.clock.unix_us(), session, entry, args);
             self.0.push_str(&line);
         }
@@ -87,7 +87,7 @@ impl MonitorLines {
 }
 
 /// `+<seconds>.<microseconds> [<db> <address>] "cmd" "arg" ...`.
-fn line(now_us: u64, session: &Session, entry: &Entry, args: Args<'_>) -> String {
+fn line(now_us: u64, session: &Session, entry: &Command, args: Args<'_>) -> String {
     let client = &session.shared;
     let mut line = format!(
         "+{}.{:06} [{} ",

@@ -2,19 +2,19 @@
 
 use resp::Args;
 
-use crate::table::Entry;
+use crate::table::Command;
 
 /// What is shown in the place of a secret.
 pub const REDACTED: &[u8] = b"(redacted)";
 
 /// True when argument `index` of a request must not be shown to anybody.
-pub fn is_secret(entry: &Entry, args: Args<'_>, index: usize) -> bool {
-    let secrets = entry.command.secrets;
+pub fn is_secret(entry: &Command, args: Args<'_>, index: usize) -> bool {
+    let secrets = entry.spec.secrets;
     secrets.is_some_and(|is_secret| is_secret(args, index))
 }
 
 /// The argument as it may be shown.
-pub fn shown<'a>(entry: &Entry, args: Args<'a>, index: usize) -> &'a [u8] {
+pub fn shown<'a>(entry: &Command, args: Args<'a>, index: usize) -> &'a [u8] {
     if is_secret(entry, args, index) {
         REDACTED
     } else {

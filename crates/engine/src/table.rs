@@ -2,19 +2,19 @@
 
 use std::collections::HashMap;
 
-use crate::command::{BeginSearch, Command, FindKeys, Flags, KeyPositions, KeySpec, Locks};
+use crate::command::{BeginSearch, CommandSpec, FindKeys, Flags, KeyPositions, KeySpec, Locks};
 use resp::Args;
 
 /// A command or subcommand as the running server knows it.
-pub struct Entry {
+pub struct Command {
     /// Dense index: statistics of all workers are arrays indexed by it.
     pub id: usize,
     /// What it is.
-    pub command: &'static Command,
+    pub spec: &'static CommandSpec,
     /// `get`, or `config|get` for a subcommand.
     pub full_name: &'static str,
     /// Entries of the subcommands.
-    pub subcommands: Vec<&'static Entry>,
+    pub subcommands: Vec<&'static Command>,
     /// The container of a subcommand.
     pub parent: Option<&'static str>,
     /// How keys are found on the hot path.
@@ -25,31 +25,31 @@ pub struct Entry {
     pub is_exec: bool,
 }
 
-impl std::fmt::Debug for Entry {
+impl std::fmt::Debug for Command {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.full_name)
     }
 }
 
-impl PartialEq for Entry {
+impl PartialEq for Command {
     fn eq(&self, other: &Self) -> bool {
         self.id == other.id
     }
 }
-impl Eq for Entry {}
+impl Eq for Command {}
 
-impl Entry {
+impl Command {
     /// The subcommand called `name`, in any case.
-    pub fn subcommand(&self, name: &[u8]) -> Option<&'static Entry> {
+    pub fn subcommand(&self, name: &[u8]) -> Option<&'static Command> {
         self.subcommands
             .iter()
-            .find(|entry| entry.command.name.as_bytes().eq_ignore_ascii_case(name))
+            .find(|entry| entry.spec.name.as_bytes().eq_ignore_ascii_case(name))
             .copied()
     }
 
     /// True when keys cannot be told by position alone (COMMAND's `movablekeys`).
     pub fn has_movable_keys(&self) -> bool {
-        self.command.keys.iter().any(|spec| {
+        self.spec.keys.iter().any(|spec| {
             !matches!(
                 (spec.begin, spec.find),
                 (BeginSearch::Index(_), FindKeys::Range { .. })
@@ -62,7 +62,7 @@ impl Entry {
         let mut first = 0i64;
         let mut last = 0i64;
         let mut step = 0i64;
-        for spec in self.command.keys {
+        for spec in self.spec.keys {
             let (
                 BeginSearch::Index(begin),
                 FindKeys::Range {
@@ -107,9 +107,9 @@ pub enum KeyPlan {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resolved {
     /// A command, or a subcommand of a container.
-    Command(&'static Entry),
+    Command(&'static Command),
     /// A container, and no subcommand of it.
-    UnknownSubcommand(&'static Entry),
+    UnknownSubcommand(&'static Command),
     /// Nothing.
     Unknown,
 }
@@ -117,7 +117,7 @@ pub enum Resolved {
 impl Resolved {
     /// The command, when there is one.
     #[inline]
-    pub fn found(self) -> Option<&'static Entry> {
+    pub fn found(self) -> Option<&'static Command> {
         match self {
             Self::Command(command) => Some(command),
             _ => None,
@@ -127,11 +127,11 @@ impl Resolved {
 
 /// Runtime table; lives as long as the process.
 pub struct CommandTable {
-    entries: Vec<&'static Entry>,
-    by_name: HashMap<Vec<u8>, &'static Entry, foldhash::fast::RandomState>,
+    entries: Vec<&'static Command>,
+    by_name: HashMap<Vec<u8>, &'static Command, foldhash::fast::RandomState>,
     /// The same for names of at most [`SHORT_NAME`] bytes, which is nearly all of them: the key is
     /// compared and hashed as one number.
-    by_short_name: HashMap<u128, &'static Entry, foldhash::fast::RandomState>,
+    by_short_name: HashMap<u128, &'static Command, foldhash::fast::RandomState>,
 }
 
 /// Length of names that are looked up as a number, in bytes.
@@ -158,7 +158,7 @@ impl CommandTable {
     /// Builds the table from the groups' constants. `rename` holds (old, new) pairs of
     /// `rename-command`; an empty new name removes the command.
     pub fn new(
-        groups: &[&[&'static Command]],
+        groups: &[&[&'static CommandSpec]],
         rename: &[(String, String)],
     ) -> Result<Self, String> {
         let mut table = Self {
@@ -200,7 +200,11 @@ impl CommandTable {
 
     // Entries are never freed: they are part of the process, like the constants they come from, and
     // `&'static` keeps them out of every hot path's reference counting.
-    fn add(&mut self, command: &'static Command, parent: Option<&'static str>) -> &'static Entry {
+    fn add(
+        &mut self,
+        command: &'static CommandSpec,
+        parent: Option<&'static str>,
+    ) -> &'static Command {
         let full_name: &'static str = match parent {
             None => command.name,
             Some(parent) => Box::leak(format!("{parent}|{}", command.name).into_boxed_str()),
@@ -210,9 +214,9 @@ impl CommandTable {
             .iter()
             .map(|sub| self.add(sub, Some(command.name)))
             .collect();
-        let entry: &'static Entry = Box::leak(Box::new(Entry {
+        let entry: &'static Command = Box::leak(Box::new(Command {
             id: self.entries.len(),
-            command,
+            spec: command,
             full_name,
             subcommands,
             parent,
@@ -225,12 +229,12 @@ impl CommandTable {
     }
 
     /// All entries, subcommands included, in the order of their ids.
-    pub fn entries(&self) -> &[&'static Entry] {
+    pub fn entries(&self) -> &[&'static Command] {
         &self.entries
     }
 
     /// Commands by their current names (renamed ones under the new name), in no order.
-    pub fn commands(&self) -> impl Iterator<Item = &'static Entry> + '_ {
+    pub fn commands(&self) -> impl Iterator<Item = &'static Command> + '_ {
         self.by_name.values().copied()
     }
 
@@ -246,7 +250,7 @@ impl CommandTable {
 
     /// The command called `name`, in any case.
     #[inline]
-    pub fn lookup(&self, name: &[u8]) -> Option<&'static Entry> {
+    pub fn lookup(&self, name: &[u8]) -> Option<&'static Command> {
         match short_name(name) {
             Some(short) => self.by_short_name.get(&short).copied(),
             None => self.lookup_long(name),
@@ -254,7 +258,7 @@ impl CommandTable {
     }
 
     #[cold]
-    fn lookup_long(&self, name: &[u8]) -> Option<&'static Entry> {
+    fn lookup_long(&self, name: &[u8]) -> Option<&'static Command> {
         if name.len() > NAME_MAX {
             return None;
         }
@@ -277,7 +281,7 @@ impl CommandTable {
     }
 
     /// The entry called `name`: `get`, or `config|get` for a subcommand.
-    pub fn lookup_full(&self, name: &[u8]) -> Option<&'static Entry> {
+    pub fn lookup_full(&self, name: &[u8]) -> Option<&'static Command> {
         match name.iter().position(|byte| *byte == b'|') {
             None => self.lookup(name),
             Some(at) => {
@@ -289,7 +293,7 @@ impl CommandTable {
 }
 
 /// The place of the first member or field behind nothing but required arguments of one word.
-fn member(command: &Command) -> Option<usize> {
+fn member(command: &CommandSpec) -> Option<usize> {
     for (place, arg) in (1..).zip(command.args) {
         let first = arg.args.first().unwrap_or(arg);
         let is_word = first.token.is_none() && arg.token.is_none();
@@ -306,7 +310,7 @@ fn member(command: &Command) -> Option<usize> {
     None
 }
 
-fn plan(command: &'static Command) -> KeyPlan {
+fn plan(command: &'static CommandSpec) -> KeyPlan {
     if !matches!(command.locks, Locks::Keys) && command.keys.is_empty() {
         return KeyPlan::None;
     }
@@ -333,7 +337,7 @@ pub struct KeyPosition {
 }
 
 /// Positions of all keys of a request; a missing or malformed part yields fewer keys, never an error.
-pub fn key_positions(command: &Command, args: Args<'_>) -> KeyPositions {
+pub fn key_positions(command: &CommandSpec, args: Args<'_>) -> KeyPositions {
     if let Some(find) = command.find_keys {
         return find(args);
     }
@@ -412,8 +416,8 @@ fn begin_of(spec: &KeySpec, args: Args<'_>) -> Option<i64> {
 }
 
 /// Names of the flags COMMAND shows, in Redis's order.
-pub fn flag_names(entry: &Entry) -> Vec<&'static str> {
-    let mut names: Vec<&'static str> = entry.command.flags.names().collect();
+pub fn flag_names(entry: &Command) -> Vec<&'static str> {
+    let mut names: Vec<&'static str> = entry.spec.flags.names().collect();
     if entry.has_movable_keys() {
         let before_allow_busy = names.len() - usize::from(names.last() == Some(&"allow_busy"));
         names.insert(before_allow_busy, "movablekeys");

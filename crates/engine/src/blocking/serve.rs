@@ -46,7 +46,11 @@ fn missing<'a>(locked: &'a Locked<'_>, fed: &[(KeyHash, &'a [u8])]) -> SmallVec<
     let mut next = 0;
     while let Some((hash, key)) = fed.get(next).copied() {
         next += 1;
-        for waiter in locked.held(hash).attachments.waiting.reaching(key) {
+        // A shard that is not locked yet is among the missing ones.
+        let Some(shard) = locked.shard(hash) else {
+            continue;
+        };
+        for waiter in shard.attachments.waiting.reaching(key) {
             let unlocked = waiter.shards.iter().filter(|shard| !locked.holds(**shard));
             missing.extend(unlocked.copied());
             for feed in waiter.feeds() {

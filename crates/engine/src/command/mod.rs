@@ -20,7 +20,7 @@ use crate::shard_tables::Locked;
 pub use args::{Arg, ArgKind};
 pub use flags::{Categories, Flags, KeyFlags};
 pub use keys::{BeginSearch, FindKeys, KeyPositions, KeySpec, Locks};
-pub use spec::{Command, container};
+pub use spec::{CommandSpec, container};
 
 /// What a handler returns.
 pub type CommandResult = Result<Outcome, CommandError>;

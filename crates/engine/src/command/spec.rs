@@ -10,7 +10,7 @@ use crate::context::Context;
 use crate::error::CommandError;
 
 /// Everything the server knows about one command or subcommand.
-pub struct Command {
+pub struct CommandSpec {
     /// Lower-case name; a subcommand has its own name only (`get` of `config`).
     pub name: &'static str,
     /// Arguments including the name; negative: at least that many. Of a subcommand: including
@@ -44,7 +44,7 @@ pub struct Command {
     /// Argument tree.
     pub args: &'static [Arg],
     /// Subcommands; not empty for a container.
-    pub subcommands: &'static [&'static Command],
+    pub subcommands: &'static [&'static CommandSpec],
     /// Decides which arguments, by index, are secrets: MONITOR and the command log hide them.
     pub secrets: Option<fn(Args<'_>, usize) -> bool>,
     /// Computes the flags of the keys from the arguments, for [`KeyFlags::VARIABLE_FLAGS`].
@@ -53,7 +53,7 @@ pub struct Command {
     pub runs: Runs,
 }
 
-impl Command {
+impl CommandSpec {
     /// Without name and handler: what several commands have in common is added to it, and
     /// [`Command::named`] makes it each of them.
     pub const BASE: Self = Self {
@@ -182,7 +182,7 @@ impl Command {
     }
 
     /// Sets the subcommands.
-    pub const fn subcommands(mut self, subcommands: &'static [&'static Command]) -> Self {
+    pub const fn subcommands(mut self, subcommands: &'static [&'static CommandSpec]) -> Self {
         self.subcommands = subcommands;
         self
     }
@@ -246,7 +246,7 @@ pub fn container(_: &mut Context<'_, '_>) -> CommandResult {
 mod tests {
     use super::*;
 
-    const SHARED: Command = Command::BASE
+    const SHARED: CommandSpec = CommandSpec::BASE
         .group(Group::List)
         .flags(Flags::WRITE)
         .since("2.0.0");
@@ -270,7 +270,7 @@ mod tests {
 
     #[test]
     fn a_container_is_in_no_category_of_its_group() {
-        let container = Command::container("x", -2)
+        let container = CommandSpec::container("x", -2)
             .group(Group::List)
             .subcommands(&[&SHARED]);
         let names: Vec<&str> = container.all_categories().names().collect();
@@ -281,7 +281,7 @@ mod tests {
     fn a_reader_of_the_scripting_group_is_not_in_read() {
         let command = SHARED.group(Group::Scripting);
         assert!(command.all_categories().has(Categories::SCRIPTING));
-        let reader = Command::BASE
+        let reader = CommandSpec::BASE
             .group(Group::Scripting)
             .flags(Flags::READONLY.or(Flags::FAST));
         let names: Vec<&str> = reader.all_categories().names().collect();

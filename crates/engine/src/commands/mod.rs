@@ -16,10 +16,10 @@ pub mod string;
 pub mod transactions;
 pub mod zset;
 
-use crate::command::Command;
+use crate::command::CommandSpec;
 
 /// The commands of every group.
-pub const GROUPS: &[&[&Command]] = &[
+pub const GROUPS: &[&[&CommandSpec]] = &[
     bitmap::COMMANDS,
     connection::COMMANDS,
     generic::COMMANDS,
@@ -41,10 +41,10 @@ mod tests {
     use super::GROUPS;
     use std::collections::HashSet;
 
-    use crate::command::{Arg, ArgKind, Command, Flags, KeyFlags, KeySpec, Runs, container};
+    use crate::command::{Arg, ArgKind, CommandSpec, Flags, KeyFlags, KeySpec, Runs, container};
     use crate::table::CommandTable;
 
-    fn check(command: &Command, path: &str) {
+    fn check(command: &CommandSpec, path: &str) {
         let is_container = !command.subcommands.is_empty();
         assert!(!command.name.is_empty(), "{path} has no name");
         assert!(!command.summary.is_empty(), "{path} has no summary");

@@ -3,17 +3,17 @@
 
 use crc_fast::{CrcAlgorithm, checksum};
 
-use crate::command::{Arg, Command, CommandResult, Flags, Group, Outcome};
+use crate::command::{Arg, CommandResult, CommandSpec, Flags, Group, Outcome};
 use crate::context::Context;
 use crate::error::CommandError;
 
 /// The commands of this group.
-pub const COMMANDS: &[&Command] = &[&FUNCTION, &SCRIPT];
+pub const COMMANDS: &[&CommandSpec] = &[&FUNCTION, &SCRIPT];
 
 /// The version of RDB that payloads carry; Valkey's, which begins where those of Redis end.
 const RDB_VERSION: u16 = 80;
 
-pub(crate) const FUNCTION: Command = Command::container("function", -2)
+pub(crate) const FUNCTION: CommandSpec = CommandSpec::container("function", -2)
     .group(Group::Scripting)
     .since("7.0.0")
     .summary("A container for commands about functions.")
@@ -35,7 +35,7 @@ fn check_flush_mode(ctx: &Context<'_, '_>, refusal: &'static str) -> Result<(), 
     }
 }
 
-pub(crate) const FUNCTION_FLUSH: Command = Command::new("flush", -2, function_flush)
+pub(crate) const FUNCTION_FLUSH: CommandSpec = CommandSpec::new("flush", -2, function_flush)
     .group(Group::Scripting)
     .since("7.0.0")
     .flags(Flags::NOSCRIPT.or(Flags::WRITE))
@@ -54,7 +54,7 @@ fn function_flush(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(crate) const FUNCTION_LIST: Command = Command::new("list", -2, function_list)
+pub(crate) const FUNCTION_LIST: CommandSpec = CommandSpec::new("list", -2, function_list)
     .group(Group::Scripting)
     .since("7.0.0")
     .flags(Flags::NOSCRIPT)
@@ -89,7 +89,7 @@ fn function_list(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(crate) const FUNCTION_STATS: Command = Command::new("stats", 2, function_stats)
+pub(crate) const FUNCTION_STATS: CommandSpec = CommandSpec::new("stats", 2, function_stats)
     .group(Group::Scripting)
     .since("7.0.0")
     .flags(Flags::NOSCRIPT.or(Flags::ALLOW_BUSY))
@@ -109,7 +109,7 @@ fn function_stats(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(crate) const FUNCTION_DUMP: Command = Command::new("dump", 2, function_dump)
+pub(crate) const FUNCTION_DUMP: CommandSpec = CommandSpec::new("dump", 2, function_dump)
     .group(Group::Scripting)
     .since("7.0.0")
     .flags(Flags::NOSCRIPT)
@@ -124,7 +124,7 @@ fn function_dump(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(crate) const FUNCTION_HELP: Command = Command::new("help", 2, function_help)
+pub(crate) const FUNCTION_HELP: CommandSpec = CommandSpec::new("help", 2, function_help)
     .group(Group::Scripting)
     .since("7.0.0")
     .flags(Flags::ANY_TIME)
@@ -144,14 +144,14 @@ fn function_help(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(crate) const SCRIPT: Command = Command::container("script", -2)
+pub(crate) const SCRIPT: CommandSpec = CommandSpec::container("script", -2)
     .group(Group::Scripting)
     .since("2.6.0")
     .summary("A container for commands about scripts.")
     .complexity("Depends on the subcommand")
     .subcommands(&[&SCRIPT_EXISTS, &SCRIPT_FLUSH, &SCRIPT_HELP]);
 
-pub(crate) const SCRIPT_EXISTS: Command = Command::new("exists", -3, script_exists)
+pub(crate) const SCRIPT_EXISTS: CommandSpec = CommandSpec::new("exists", -3, script_exists)
     .group(Group::Scripting)
     .since("2.6.0")
     .flags(Flags::NOSCRIPT.or(Flags::STALE))
@@ -169,7 +169,7 @@ fn script_exists(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(crate) const SCRIPT_FLUSH: Command = Command::new("flush", -2, script_flush)
+pub(crate) const SCRIPT_FLUSH: CommandSpec = CommandSpec::new("flush", -2, script_flush)
     .group(Group::Scripting)
     .since("2.6.0")
     .flags(Flags::NOSCRIPT.or(Flags::STALE))
@@ -186,7 +186,7 @@ fn script_flush(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(crate) const SCRIPT_HELP: Command = Command::new("help", 2, script_help)
+pub(crate) const SCRIPT_HELP: CommandSpec = CommandSpec::new("help", 2, script_help)
     .group(Group::Scripting)
     .since("5.0.0")
     .flags(Flags::ANY_TIME)

@@ -6,17 +6,17 @@ use std::sync::Arc;
 
 use crate::client::WatchedKey;
 use crate::command::{
-    Arg, Command, CommandResult, Flags, Group, KeyFlags, KeySpec, Locks, Outcome,
+    Arg, CommandResult, CommandSpec, Flags, Group, KeyFlags, KeySpec, Locks, Outcome,
 };
 use crate::context::Context;
 use crate::error::CommandError;
 use crate::execute::{discard, exec, unwatch};
 
 /// The commands of this group.
-pub const COMMANDS: &[&Command] = &[&DISCARD, &EXEC, &MULTI, &UNWATCH, &WATCH];
+pub const COMMANDS: &[&CommandSpec] = &[&DISCARD, &EXEC, &MULTI, &UNWATCH, &WATCH];
 
 /// `MULTI`
-pub const MULTI: Command = Command::new("multi", 1, multi)
+pub const MULTI: CommandSpec = CommandSpec::new("multi", 1, multi)
     .group(Group::Transactions)
     .since("1.2.0")
     .flags(Flags::NOSCRIPT.or(Flags::FAST).or(Flags::NO_MULTI))
@@ -31,7 +31,7 @@ fn multi(ctx: &mut Context) -> CommandResult {
 }
 
 /// `EXEC`
-pub const EXEC: Command = Command::nested("exec", 1, exec)
+pub const EXEC: CommandSpec = CommandSpec::nested("exec", 1, exec)
     .group(Group::Transactions)
     .since("1.2.0")
     .flags(Flags::NOSCRIPT.or(Flags::SKIP_COMMANDLOG))
@@ -41,7 +41,7 @@ pub const EXEC: Command = Command::nested("exec", 1, exec)
     .locks(Locks::Queued);
 
 /// `DISCARD`
-pub const DISCARD: Command = Command::new("discard", 1, discard_command)
+pub const DISCARD: CommandSpec = CommandSpec::new("discard", 1, discard_command)
     .group(Group::Transactions)
     .since("2.0.0")
     .flags(Flags::NOSCRIPT.or(Flags::FAST).or(Flags::ALLOW_BUSY))
@@ -58,7 +58,7 @@ fn discard_command(ctx: &mut Context) -> CommandResult {
 }
 
 /// `WATCH key [key ...]`
-pub const WATCH: Command = Command::new("watch", -2, watch)
+pub const WATCH: CommandSpec = CommandSpec::new("watch", -2, watch)
     .group(Group::Transactions)
     .since("2.2.0")
     .flags(Flags::NOSCRIPT.or(Flags::FAST).or(Flags::NO_MULTI))
@@ -95,7 +95,7 @@ fn watch_key(ctx: &mut Context, index: usize) {
 }
 
 /// `UNWATCH`
-pub const UNWATCH: Command = Command::new("unwatch", 1, unwatch_command)
+pub const UNWATCH: CommandSpec = CommandSpec::new("unwatch", 1, unwatch_command)
     .group(Group::Transactions)
     .since("2.2.0")
     .flags(Flags::NOSCRIPT.or(Flags::FAST).or(Flags::ALLOW_BUSY))

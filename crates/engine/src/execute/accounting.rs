@@ -9,7 +9,7 @@ use crate::client::Session;
 use crate::command::Flags;
 use crate::engine::Engine;
 use crate::stats::WorkerStats;
-use crate::table::Entry;
+use crate::table::Command;
 
 /// An execution that has ended, as its observers see it.
 #[derive(Clone, Copy)]
@@ -19,7 +19,7 @@ pub struct Executed<'a> {
     /// The client.
     pub session: &'a Session,
     /// The command.
-    pub command: &'static Entry,
+    pub command: &'static Command,
     /// Its arguments.
     pub args: Args<'a>,
     /// Time it took, in nanoseconds; a wait is not part of it.
@@ -34,7 +34,7 @@ pub(super) fn stats(engine: &Engine, worker: usize) -> &WorkerStats {
 }
 
 /// Counts a command as refused.
-pub fn count_rejected(exec: &Executor, engine: &Engine, entry: &Entry) {
+pub fn count_rejected(exec: &Executor, engine: &Engine, entry: &Command) {
     if let Some(command) = stats(engine, exec.worker).commands.get(entry.id) {
         command.rejected.add(1);
     }
@@ -76,9 +76,9 @@ impl Executor {
     }
 
     #[cold]
-    fn note_slow(&mut self, engine: &Engine, command: &Entry, nanos: u64) {
+    fn note_slow(&mut self, engine: &Engine, command: &Command, nanos: u64) {
         self.now_ms = engine.now_ms();
-        let event = match command.command.flags.has(Flags::FAST) {
+        let event = match command.spec.flags.has(Flags::FAST) {
             true => "fast-command",
             false => "command",
         };

@@ -10,12 +10,12 @@ use crate::config::P;
 use crate::durability::{admit_write, refused_without_snapshots};
 use crate::engine::Engine;
 use crate::error::CommandError;
-use crate::table::{Entry, Resolved};
+use crate::table::{Command, Resolved};
 
 /// What to do with a request that passed all checks.
 pub(super) enum Admission {
-    Run(&'static Entry),
-    Queue(&'static Entry),
+    Run(&'static Command),
+    Queue(&'static Command),
     Postpone,
 }
 
@@ -29,7 +29,7 @@ impl Execution<'_, '_> {
         let (engine, session) = (self.engine, &*self.session);
         self.exec.admission_epoch = engine.admission_epoch.load(Ordering::Acquire);
         let command = admit_command(session, request)?;
-        let flags = command.command.flags;
+        let flags = command.spec.flags;
         if session.multi.is_some() && flags.has(Flags::NO_MULTI) {
             return Err(CommandError::owned(format!(
                 "ERR Command '{}' not allowed inside a transaction",
@@ -74,10 +74,10 @@ impl Execution<'_, '_> {
 
     /// The checks of a command inside of another one, which has passed those of a request.
     pub(super) fn admit_nested(&self, call: Call<'_>) -> Result<(), CommandError> {
-        if !self.session.is_authenticated() && !call.command.command.flags.has(Flags::NO_AUTH) {
+        if !self.session.is_authenticated() && !call.command.spec.flags.has(Flags::NO_AUTH) {
             return Err(NOAUTH);
         }
-        if !call.command.command.arity_fits(call.args.len()) {
+        if !call.command.spec.arity_fits(call.args.len()) {
             return Err(CommandError::Arity(call.command.full_name.into()));
         }
         Ok(())
@@ -97,8 +97,8 @@ impl Execution<'_, '_> {
         Ok(())
     }
 
-    fn check_disk(&self, command: &Entry, flags: Flags) -> Result<(), CommandError> {
-        if flags.has(Flags::WRITE) || command.command.flags.has(Flags::REFUSED_WITH_WRITES) {
+    fn check_disk(&self, command: &Command, flags: Flags) -> Result<(), CommandError> {
+        if flags.has(Flags::WRITE) || command.spec.flags.has(Flags::REFUSED_WITH_WRITES) {
             if let Some(error) = refused_without_snapshots(self.engine) {
                 return Err(error);
             }
@@ -162,8 +162,11 @@ const NOAUTH: CommandError = CommandError::line("NOAUTH Authentication required.
 const KEYSPACE_FLAGS: Flags = Flags::WRITE.or(Flags::READONLY).or(Flags::MAY_REPLICATE);
 
 /// The command exists, its arity fits and the client may use it.
-fn admit_command(session: &Session, request: Request<'_>) -> Result<&'static Entry, CommandError> {
-    let is_open = |command: &Entry| command.command.flags.has(Flags::NO_AUTH);
+fn admit_command(
+    session: &Session,
+    request: Request<'_>,
+) -> Result<&'static Command, CommandError> {
+    let is_open = |command: &Command| command.spec.flags.has(Flags::NO_AUTH);
     if !session.is_authenticated() && !request.command.found().is_some_and(is_open) {
         return Err(NOAUTH);
     }
@@ -172,38 +175,38 @@ fn admit_command(session: &Session, request: Request<'_>) -> Result<&'static Ent
         Resolved::Unknown => return Err(CommandError::Bytes(unknown_command(request.args))),
         Resolved::UnknownSubcommand(container) => {
             return Err(CommandError::Bytes(unknown_subcommand(
-                container.command.name,
+                container.spec.name,
                 request.args.arg(1),
             )));
         }
     };
-    if !command.command.arity_fits(request.args.len()) {
+    if !command.spec.arity_fits(request.args.len()) {
         return Err(CommandError::Arity(command.full_name.into()));
     }
     Ok(command)
 }
 
 /// The flags of a command; of EXEC also those of everything it will run.
-fn combined_flags(session: &Session, command: &Entry) -> Flags {
-    let mut flags = command.command.flags;
+fn combined_flags(session: &Session, command: &Command) -> Flags {
+    let mut flags = command.spec.flags;
     if let Some(multi) = &session.multi
         && command.is_exec
     {
         for queued in &multi.queue {
-            flags = flags.or(queued.entry.command.flags);
+            flags = flags.or(queued.entry.spec.flags);
         }
     }
     flags
 }
 
-fn loading_allowed(session: &Session, command: &Entry) -> bool {
-    let allowed = |command: &Entry| command.command.flags.has(Flags::LOADING);
+fn loading_allowed(session: &Session, command: &Command) -> bool {
+    let allowed = |command: &Command| command.spec.flags.has(Flags::LOADING);
     match &session.multi {
         Some(multi) if command.is_exec => multi.queue.iter().all(|queued| allowed(queued.entry)),
         _ => allowed(command),
     }
 }
 
-fn runs_inside_multi(command: &Entry) -> bool {
-    command.command.flags.has(Flags::RUNS_IN_MULTI)
+fn runs_inside_multi(command: &Command) -> bool {
+    command.spec.flags.has(Flags::RUNS_IN_MULTI)
 }

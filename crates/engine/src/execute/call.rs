@@ -12,7 +12,7 @@ use crate::context::{Context, Data};
 use crate::engine::Engine;
 use crate::error::CommandError;
 use crate::shard_tables::Locked;
-use crate::table::Entry;
+use crate::table::Command;
 
 impl Execution<'_, '_> {
     /// Runs the handler under locks that are held already, and collects its effects; the error of a failed
@@ -34,7 +34,7 @@ impl Execution<'_, '_> {
         }
         let effects = &mut self.exec.effects;
         let changed = effects.dirty() > dirty_before;
-        if changed && call.command.command.flags.has(Flags::WRITE) && !effects.is_replaced() {
+        if changed && call.command.spec.flags.has(Flags::WRITE) && !effects.is_replaced() {
             effects.push_args(db, call.args);
         }
         // The usual case is rebuilt rather than moved: the result is as large as its largest variant.
@@ -47,7 +47,7 @@ impl Execution<'_, '_> {
     #[inline]
     fn handle(&mut self, call: Call<'_>, locked: &mut Locked<'_>) -> CommandResult {
         let Call { command, args, .. } = call;
-        let handler = match command.command.runs {
+        let handler = match command.spec.runs {
             Runs::Handler(handler) => handler,
             Runs::Nested(handler) => return handler(self, locked),
         };
@@ -61,10 +61,10 @@ impl Execution<'_, '_> {
             engine: self.engine,
             db: self.session.db,
             now_ms: exec.now_ms,
-            touch: !self.session.no_touch || command.command.flags.has(Flags::TOUCHES_ALWAYS),
+            touch: !self.session.no_touch || command.spec.flags.has(Flags::TOUCHES_ALWAYS),
             origin: self.session.origin,
             imports: self.session.import_source,
-            reads: command.command.flags.has(Flags::READONLY),
+            reads: command.spec.flags.has(Flags::READONLY),
             random: &mut exec.random,
         };
         let mut context = Context {
@@ -106,9 +106,9 @@ pub fn write_error(
 /// A handler panicked: a defect. The client gets an error, the log gets the backtrace, and after a write
 /// the server refuses further ones, because keys may be half-changed.
 #[cold]
-fn panicked(engine: &Engine, command: &Entry, panic: &(dyn Any + Send)) -> CommandError {
+fn panicked(engine: &Engine, command: &Command, panic: &(dyn Any + Send)) -> CommandError {
     note_panic(&format!("the handler of '{}'", command.full_name), panic);
-    if command.command.flags.has(Flags::WRITE) {
+    if command.spec.flags.has(Flags::WRITE) {
         engine.switches.half_changed.store(true, Ordering::Release);
     }
     internal_error(command.full_name)

@@ -10,7 +10,7 @@ use crate::command::{Flags, Locks};
 use crate::context::LocatedKey;
 use crate::engine::Engine;
 use crate::shard_tables::{Keyspace, Locked};
-use crate::table::{Entry, KeyPlan, KeyPosition, key_positions};
+use crate::table::{Command, KeyPlan, KeyPosition, key_positions};
 
 /// Keys of ordinary commands that an executor keeps room for: one with a hundred thousand must not pin it.
 pub(super) const KEYS_KEEP: usize = 1024;
@@ -20,14 +20,19 @@ const LOOK_AHEAD_KEYS: usize = 64;
 
 /// Finds and hashes the keys of a request, in order of their position.
 #[inline]
-pub fn locate(engine: &Engine, command: &Entry, request: Request<'_>, into: &mut Vec<LocatedKey>) {
+pub fn locate(
+    engine: &Engine,
+    command: &Command,
+    request: Request<'_>,
+    into: &mut Vec<LocatedKey>,
+) {
     let args = request.args;
     match command.plan {
         KeyPlan::None => {}
         KeyPlan::One(index) => {
             if let Some(key) = args.get(index) {
                 let hash = request.hash.unwrap_or_else(|| engine.keyspace.hash(key));
-                let flags = command.command.keys.first().map_or(0, |spec| spec.flags.0);
+                let flags = command.spec.keys.first().map_or(0, |spec| spec.flags.0);
                 let position = KeyPosition { index, flags };
                 into.push(LocatedKey { position, hash });
             }
@@ -39,10 +44,10 @@ pub fn locate(engine: &Engine, command: &Entry, request: Request<'_>, into: &mut
 /// The same for commands that are not on the hot path.
 pub(crate) fn locate_by_specs(
     keyspace: &Keyspace,
-    command: &Entry,
+    command: &Command,
     args: Args<'_>,
 ) -> SmallVec<[LocatedKey; 4]> {
-    let positions = key_positions(command.command, args);
+    let positions = key_positions(command.spec, args);
     let mut located: SmallVec<[LocatedKey; 4]> = positions
         .iter()
         .map(|position| LocatedKey {
@@ -73,11 +78,11 @@ pub(super) fn look_ahead(locked: &Locked<'_>, db: u32, keys: &[LocatedKey]) {
 impl<'k> Execution<'_, 'k> {
     /// Locks what a command needs, and what it takes to serve the clients that wait for what it feeds.
     pub(super) fn lock_for(&mut self, call: Call<'_>) -> Locked<'k> {
-        if matches!(call.command.command.locks, Locks::Queued) {
+        if matches!(call.command.spec.locks, Locks::Queued) {
             return multi::lock_for(self.engine, self.session);
         }
         let locked = self.lock(call);
-        if call.command.command.flags.has(Flags::WRITE)
+        if call.command.spec.flags.has(Flags::WRITE)
             && self.engine.key_listeners.waiting() > 0
             && !locked.holds_all()
         {

@@ -37,7 +37,7 @@ use crate::fault::Stage;
 use crate::key_changes::KeyChanges;
 use crate::monitor::MonitorLines;
 use crate::shard_tables::Locked;
-use crate::table::{Entry, KeyPlan, Resolved};
+use crate::table::{Command, KeyPlan, Resolved};
 
 pub use accounting::{Executed, count_rejected};
 pub use call::write_error;
@@ -78,7 +78,7 @@ pub enum Mode {
 #[derive(Clone, Copy)]
 pub struct Call<'a> {
     /// The command.
-    pub command: &'static Entry,
+    pub command: &'static Command,
     /// The request, command name first.
     pub args: Args<'a>,
     /// The keys among the arguments, in order of their position.
@@ -89,7 +89,7 @@ pub struct Call<'a> {
 
 impl Call<'_> {
     fn locks(&self) -> Locks {
-        self.command.command.locks.of(self.args)
+        self.command.spec.locks.of(self.args)
     }
 }
 
@@ -269,7 +269,7 @@ impl<'k> Execution<'_, 'k> {
     /// eviction (which locks).
     fn runs_under_held(&self, request: Request<'_>) -> bool {
         let on_keys = request.command.found().is_some_and(|command| {
-            matches!(command.command.locks, Locks::Keys) && command.plan != KeyPlan::None
+            matches!(command.spec.locks, Locks::Keys) && command.plan != KeyPlan::None
         });
         let is_bounded = self.engine.switches.max_memory.load(Ordering::Relaxed) != 0;
         on_keys && self.session.multi.is_none() && !is_bounded
@@ -279,7 +279,7 @@ impl<'k> Execution<'_, 'k> {
     /// `None`: what admission was decided by has changed before the locks were held, so nothing was done.
     fn perform(
         &mut self,
-        command: &'static Entry,
+        command: &'static Command,
         request: Request<'_>,
         held: &mut Held<'k>,
     ) -> Option<Verdict> {

@@ -14,10 +14,10 @@ use crate::command::{CommandResult, Flags, Locks, Outcome};
 use crate::engine::Engine;
 use crate::error::CommandError;
 use crate::shard_tables::Locked;
-use crate::table::{Entry, KeyPlan};
+use crate::table::{Command, KeyPlan};
 
 /// Queues a command of a transaction that can still succeed.
-pub(super) fn queue(session: &mut Session, command: &'static Entry, args: Args<'_>) {
+pub(super) fn queue(session: &mut Session, command: &'static Command, args: Args<'_>) {
     if let Some(multi) = &mut session.multi
         && !multi.aborted
         && !session.watch_flag.is_dirty()
@@ -113,7 +113,7 @@ pub(super) fn lock_for<'k>(engine: &'k Engine, session: &Session) -> Locked<'k> 
     let queue = session.multi.as_ref().map(|multi| multi.queue.as_slice());
     for Queued { entry, args } in queue.unwrap_or_default() {
         let args = args.as_args();
-        match entry.command.locks.of(args) {
+        match entry.spec.locks.of(args) {
             Locks::All | Locks::Own | Locks::Queued | Locks::ByArguments(_) => {
                 return keyspace.lock_all();
             }
@@ -122,7 +122,7 @@ pub(super) fn lock_for<'k>(engine: &'k Engine, session: &Session) -> Locked<'k> 
         }
         let keys = locate_by_specs(keyspace, entry, args);
         shards.extend(keys.iter().map(|key| keyspace.shard_of(key.hash)));
-        if entry.command.flags.has(Flags::WRITE) {
+        if entry.spec.flags.has(Flags::WRITE) {
             let keys = keys.iter();
             fed.extend(keys.map(|key| (key.hash, args.arg(key.position.index))));
         }

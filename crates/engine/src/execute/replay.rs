@@ -29,7 +29,7 @@ impl Execution<'_, '_> {
                 String::from_utf8_lossy(args.arg(0))
             ));
         };
-        if !command.command.arity_fits(args.len()) {
+        if !command.spec.arity_fits(args.len()) {
             return Err(format!(
                 "wrong number of arguments for '{}'",
                 command.full_name

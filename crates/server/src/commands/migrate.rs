@@ -36,7 +36,7 @@ const TIMEOUT_DEFAULT_MS: u64 = 1000;
 
 const KEY_FLAGS: KeyFlags = KeyFlags::RW_ACCESS_DELETE;
 
-pub(super) const MIGRATE: Command = Command::new("migrate", -6, migrate)
+pub(super) const MIGRATE: CommandSpec = CommandSpec::new("migrate", -6, migrate)
     .group(Group::Generic)
     .since("2.6.0")
     .flags(Flags::WRITE)

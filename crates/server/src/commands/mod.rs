@@ -3,10 +3,10 @@
 mod migrate;
 pub mod server;
 
-use engine::command::Command;
+use engine::command::CommandSpec;
 
 /// The commands of every group, those of the engine first.
-pub const GROUPS: &[&[&Command]] = &[
+pub const GROUPS: &[&[&CommandSpec]] = &[
     engine::commands::bitmap::COMMANDS,
     engine::commands::connection::COMMANDS,
     engine::commands::generic::COMMANDS,

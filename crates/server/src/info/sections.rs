@@ -10,7 +10,7 @@ use crate::snapshot::Purpose;
 use engine::config::{MaxmemoryPolicy, P, Supervised};
 use engine::latency::Distribution;
 use engine::stats::WorkerStats;
-use engine::table::Entry;
+use engine::table::Command;
 
 /// Writes `name:value` lines.
 macro_rules! fields {
@@ -511,7 +511,7 @@ fn cpu(facts: &Facts<'_>, text: &mut String) {
 }
 
 /// Sums of one command over the workers: calls, nanoseconds, rejected, failed.
-fn command_totals(facts: &Facts<'_>, entry: &Entry) -> [u64; 4] {
+fn command_totals(facts: &Facts<'_>, entry: &Command) -> [u64; 4] {
     let mut sums = [0u64; 4];
     for worker in &facts.server.workers {
         if let Some(stats) = worker.stats().commands.get(entry.id) {

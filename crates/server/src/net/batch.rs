@@ -19,7 +19,7 @@ use super::worker::Worker;
 use crate::server::Server;
 use engine::config::P;
 use engine::execute::{Execution, Held, Request, Verdict};
-use engine::table::{Entry, KeyPlan, Resolved};
+use engine::table::{Command, KeyPlan, Resolved};
 
 /// Requests that are looked ahead over. Enough to overlap the memory accesses of a core's line-fill
 /// buffers several times over, small enough that the prefetched lines stay in the first-level cache.
@@ -92,7 +92,7 @@ impl Pending {
 
     fn is_for_collection(&self) -> bool {
         use engine::command::Group::{Geo, Hash, List, Set, SortedSet, Stream};
-        let group = self.command.found().map(|entry| entry.command.group);
+        let group = self.command.found().map(|entry| entry.spec.group);
         matches!(group, Some(Geo | Hash | List | Set | SortedSet | Stream))
     }
 }
@@ -109,7 +109,7 @@ pub(super) struct Batch {
     /// Requests of the last round: what the next one may expect.
     requests: usize,
     /// The last command that was looked up, by its name as the client wrote it: pipelines repeat it.
-    last: Option<(SmallVec<[u8; 16]>, &'static Entry)>,
+    last: Option<(SmallVec<[u8; 16]>, &'static Command)>,
 }
 
 /// Arguments of ordinary requests that a worker keeps room for, 64 KiB.
@@ -700,7 +700,7 @@ fn refuse(server: &Server, connection: &mut Connection, error: ProtocolError, by
 }
 
 /// Publishes what other threads may ask of this client.
-fn publish(connection: &Connection, entry: Option<&'static Entry>, now_ms: u64) {
+fn publish(connection: &Connection, entry: Option<&'static Command>, now_ms: u64) {
     let session = &connection.session;
     let figures = &session.shared.figures;
     figures.last_active_ms.store(now_ms, Ordering::Relaxed);

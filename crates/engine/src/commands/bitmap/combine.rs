@@ -13,7 +13,7 @@ use crate::commands::string::length;
 use crate::context::{Context, EventClass, Expiry, Key};
 use crate::error::CommandError;
 
-pub(super) const BITOP: Command = Command::new("bitop", -4, bitop)
+pub(super) const BITOP: CommandSpec = CommandSpec::new("bitop", -4, bitop)
     .group(Group::Bitmap)
     .since("2.6.0")
     .flags(Flags::WRITE.or(Flags::DENYOOM))

@@ -70,7 +70,7 @@ impl Step {
     }
 }
 
-pub(super) const BITFIELD: Command = Command::new("bitfield", -2, bitfield)
+pub(super) const BITFIELD: CommandSpec = CommandSpec::new("bitfield", -2, bitfield)
     .group(Group::Bitmap)
     .since("3.2.0")
     .flags(Flags::WRITE.or(Flags::DENYOOM))
@@ -130,7 +130,7 @@ pub(super) fn bitfield(ctx: &mut Context<'_, '_>) -> CommandResult {
     }
 }
 
-pub(super) const BITFIELD_RO: Command = Command::new("bitfield_ro", -2, bitfield_ro)
+pub(super) const BITFIELD_RO: CommandSpec = CommandSpec::new("bitfield_ro", -2, bitfield_ro)
     .group(Group::Bitmap)
     .since("6.0.0")
     .flags(Flags::READONLY.or(Flags::FAST))

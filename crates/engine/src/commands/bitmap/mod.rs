@@ -11,13 +11,13 @@ use std::sync::Arc;
 
 use super::string::string_error;
 use crate::client::Origin;
-use crate::command::Command;
+use crate::command::CommandSpec;
 use crate::config::P;
 use crate::context::{Context, Data, EventClass, Expiry, Key};
 use crate::error::CommandError;
 
 /// The commands of this group.
-pub const COMMANDS: &[&Command] = &[
+pub const COMMANDS: &[&CommandSpec] = &[
     &range::BITCOUNT,
     &field::BITFIELD,
     &field::BITFIELD_RO,

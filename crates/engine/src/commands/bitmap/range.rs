@@ -85,7 +85,7 @@ const RANGE: Arg = Arg::block("range").optional().args(&[
     ]),
 ]);
 
-pub(super) const BITCOUNT: Command = Command::new("bitcount", -2, bitcount)
+pub(super) const BITCOUNT: CommandSpec = CommandSpec::new("bitcount", -2, bitcount)
     .group(Group::Bitmap)
     .since("2.6.0")
     .flags(Flags::READONLY)
@@ -118,7 +118,7 @@ pub(super) fn bitcount(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(super) const BITPOS: Command = Command::new("bitpos", -3, bitpos)
+pub(super) const BITPOS: CommandSpec = CommandSpec::new("bitpos", -3, bitpos)
     .group(Group::Bitmap)
     .since("2.8.7")
     .flags(Flags::READONLY)

@@ -8,7 +8,7 @@ use crate::command::*;
 use crate::context::{Context, EventClass};
 use crate::error::CommandError;
 
-pub(super) const SETBIT: Command = Command::new("setbit", 4, setbit)
+pub(super) const SETBIT: CommandSpec = CommandSpec::new("setbit", 4, setbit)
     .group(Group::Bitmap)
     .since("2.2.0")
     .flags(Flags::WRITE.or(Flags::DENYOOM))
@@ -39,7 +39,7 @@ pub(super) fn setbit(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(super) const GETBIT: Command = Command::new("getbit", 3, getbit)
+pub(super) const GETBIT: CommandSpec = CommandSpec::new("getbit", 3, getbit)
     .group(Group::Bitmap)
     .since("2.2.0")
     .flags(Flags::READONLY.or(Flags::FAST))

@@ -3,7 +3,7 @@
 //! There is one user so far, `default`, whose password is `requirepass`; without one, any is right.
 
 use crate::client::Session;
-use crate::command::{Arg, Command, CommandResult, Flags, Group, Outcome};
+use crate::command::{Arg, CommandResult, CommandSpec, Flags, Group, Outcome};
 use crate::config::P;
 use crate::context::Context;
 use crate::engine::Engine;
@@ -54,7 +54,7 @@ fn is_equal(secret: &[u8], candidate: &[u8]) -> bool {
     difference == 0
 }
 
-pub(crate) const AUTH: Command = Command::new("auth", -2, auth)
+pub(crate) const AUTH: CommandSpec = CommandSpec::new("auth", -2, auth)
     .group(Group::Connection)
     .since("1.0.0")
     .flags(Flags::NOSCRIPT.or(Flags::FAST).or(Flags::NO_AUTH))

@@ -4,7 +4,7 @@ use resp::{Args, Protocol};
 
 use super::auth::authenticate;
 use super::client::{NAME_REFUSED, is_valid_name, set_name};
-use crate::command::{Arg, Command, CommandResult, Flags, Group, Outcome};
+use crate::command::{Arg, CommandResult, CommandSpec, Flags, Group, Outcome};
 use crate::config::P;
 use crate::context::Context;
 use crate::error::CommandError;
@@ -18,7 +18,7 @@ struct Options<'a> {
     name: Option<&'a [u8]>,
 }
 
-pub(crate) const HELLO: Command = Command::new("hello", -1, hello)
+pub(crate) const HELLO: CommandSpec = CommandSpec::new("hello", -1, hello)
     .group(Group::Connection)
     .since("6.0.0")
     .flags(Flags::NOSCRIPT.or(Flags::FAST).or(Flags::NO_AUTH))

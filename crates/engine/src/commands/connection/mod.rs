@@ -7,12 +7,12 @@ pub mod hello;
 use resp::Protocol;
 
 use crate::client::ReplyMode;
-use crate::command::{Arg, Command, CommandResult, Flags, Group, Outcome};
+use crate::command::{Arg, CommandResult, CommandSpec, Flags, Group, Outcome};
 use crate::context::Context;
 use crate::error::CommandError;
 
 /// The commands of this group.
-pub const COMMANDS: &[&Command] = &[
+pub const COMMANDS: &[&CommandSpec] = &[
     &auth::AUTH,
     &client::CLIENT,
     &ECHO,
@@ -23,7 +23,7 @@ pub const COMMANDS: &[&Command] = &[
     &SELECT,
 ];
 
-pub(crate) const ECHO: Command = Command::new("echo", 2, echo)
+pub(crate) const ECHO: CommandSpec = CommandSpec::new("echo", 2, echo)
     .group(Group::Connection)
     .since("1.0.0")
     .flags(Flags::FAST.or(Flags::ANY_TIME))
@@ -35,7 +35,7 @@ fn echo(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(crate) const PING: Command = Command::new("ping", -1, ping)
+pub(crate) const PING: CommandSpec = CommandSpec::new("ping", -1, ping)
     .group(Group::Connection)
     .since("1.0.0")
     .flags(Flags::FAST.or(Flags::REFUSED_WITH_WRITES))
@@ -52,7 +52,7 @@ fn ping(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(crate) const QUIT: Command = Command::new("quit", -1, quit)
+pub(crate) const QUIT: CommandSpec = CommandSpec::new("quit", -1, quit)
     .group(Group::Connection)
     .since("1.0.0")
     .flags(Flags::ALLOW_BUSY.or(Flags::NOSCRIPT).or(Flags::FAST))
@@ -65,7 +65,7 @@ fn quit(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(crate) const RESET: Command = Command::new("reset", 1, reset)
+pub(crate) const RESET: CommandSpec = CommandSpec::new("reset", 1, reset)
     .group(Group::Connection)
     .since("6.2.0")
     .flags(Flags::NOSCRIPT.or(Flags::FAST).or(Flags::NO_AUTH))
@@ -101,7 +101,7 @@ fn reset(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(crate) const SELECT: Command = Command::new("select", 2, select)
+pub(crate) const SELECT: CommandSpec = CommandSpec::new("select", 2, select)
     .group(Group::Connection)
     .since("1.0.0")
     .flags(Flags::ALLOW_BUSY.or(Flags::FAST).or(Flags::ANY_TIME))

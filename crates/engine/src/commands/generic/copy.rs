@@ -38,7 +38,7 @@ impl CopyOptions {
     }
 }
 
-pub(super) const COPY: Command = Command::new("copy", -3, copy)
+pub(super) const COPY: CommandSpec = CommandSpec::new("copy", -3, copy)
     .group(Group::Generic)
     .since("6.2.0")
     .flags(Flags::WRITE.or(Flags::DENYOOM))
@@ -86,7 +86,7 @@ pub(super) fn copy(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(super) const MOVE: Command = Command::new("move", 3, move_key)
+pub(super) const MOVE: CommandSpec = CommandSpec::new("move", 3, move_key)
     .group(Group::Generic)
     .since("1.0.0")
     .flags(Flags::WRITE.or(Flags::FAST))

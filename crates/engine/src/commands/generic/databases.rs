@@ -11,7 +11,7 @@ use crate::error::CommandError;
 use crate::key_changes::{ChangeKind, KeyChanges, KeyListeners};
 use crate::shard_tables::Shard;
 
-pub(super) const DBSIZE: Command = Command::new("dbsize", 1, dbsize)
+pub(super) const DBSIZE: CommandSpec = CommandSpec::new("dbsize", 1, dbsize)
     .group(Group::Server)
     .since("1.0.0")
     .flags(Flags::READONLY.or(Flags::FAST))
@@ -34,7 +34,7 @@ const FLUSH_TYPE: Arg = Arg::one_of("flush-type").optional().args(&[
     Arg::word("sync", "SYNC").since("6.2.0"),
 ]);
 
-pub(super) const FLUSHDB: Command = Command::new("flushdb", -1, flushdb)
+pub(super) const FLUSHDB: CommandSpec = CommandSpec::new("flushdb", -1, flushdb)
     .group(Group::Server)
     .since("1.0.0")
     .flags(Flags::WRITE)
@@ -50,7 +50,7 @@ pub(super) fn flushdb(ctx: &mut Context<'_, '_>) -> CommandResult {
     flush(ctx, Some(only))
 }
 
-pub(super) const FLUSHALL: Command = Command::new("flushall", -1, flushall)
+pub(super) const FLUSHALL: CommandSpec = CommandSpec::new("flushall", -1, flushall)
     .group(Group::Server)
     .since("1.0.0")
     .flags(Flags::WRITE)
@@ -150,7 +150,7 @@ fn note_all(
     }
 }
 
-pub(super) const SWAPDB: Command = Command::new("swapdb", 3, swapdb)
+pub(super) const SWAPDB: CommandSpec = CommandSpec::new("swapdb", 3, swapdb)
     .group(Group::Server)
     .since("4.0.0")
     .flags(Flags::WRITE.or(Flags::FAST))

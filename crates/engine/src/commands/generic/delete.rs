@@ -32,7 +32,7 @@ pub(crate) fn delete_expired(ctx: &mut Context<'_, '_>, key: Key<'_>) {
     ctx.suppress_propagation();
 }
 
-pub(super) const DEL: Command = Command::new("del", -2, del)
+pub(super) const DEL: CommandSpec = CommandSpec::new("del", -2, del)
     .group(Group::Generic)
     .since("1.0.0")
     .flags(Flags::WRITE)
@@ -69,7 +69,7 @@ fn remove_all(
     Ok(Outcome::Done)
 }
 
-pub(super) const UNLINK: Command = Command::new("unlink", -2, unlink)
+pub(super) const UNLINK: CommandSpec = CommandSpec::new("unlink", -2, unlink)
     .group(Group::Generic)
     .since("4.0.0")
     .flags(Flags::WRITE.or(Flags::FAST))
@@ -88,7 +88,7 @@ pub(super) fn unlink(ctx: &mut Context<'_, '_>) -> CommandResult {
     })
 }
 
-pub(super) const EXISTS: Command = Command::new("exists", -2, exists)
+pub(super) const EXISTS: CommandSpec = CommandSpec::new("exists", -2, exists)
     .group(Group::Generic)
     .since("1.0.0")
     .flags(Flags::READONLY.or(Flags::FAST))
@@ -104,7 +104,7 @@ pub(super) fn exists(ctx: &mut Context<'_, '_>) -> CommandResult {
     count_present(ctx)
 }
 
-pub(super) const TOUCH: Command = Command::new("touch", -2, touch)
+pub(super) const TOUCH: CommandSpec = CommandSpec::new("touch", -2, touch)
     .group(Group::Generic)
     .since("3.2.1")
     .flags(Flags::READONLY.or(Flags::FAST).or(Flags::TOUCHES_ALWAYS))

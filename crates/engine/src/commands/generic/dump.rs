@@ -10,7 +10,7 @@ use crate::rdb_options;
 /// Payloads of this size and more are handed to the reply instead of being copied.
 const SHARED_MIN: usize = 16 * 1024;
 
-pub(super) const DUMP: Command = Command::new("dump", 2, dump)
+pub(super) const DUMP: CommandSpec = CommandSpec::new("dump", 2, dump)
     .group(Group::Generic)
     .since("2.6.0")
     .flags(Flags::READONLY)

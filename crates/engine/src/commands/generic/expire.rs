@@ -8,14 +8,14 @@ use crate::context::{Context, EventClass};
 use crate::error::CommandError;
 
 /// What the commands that set an expiry have in common.
-const SETTER: Command = Command::BASE
+const SETTER: CommandSpec = CommandSpec::BASE
     .group(Group::Generic)
     .flags(Flags::WRITE.or(Flags::FAST))
     .categories(Categories::KEYSPACE)
     .complexity("O(1)")
     .keys(&[KeySpec::one(1, KeyFlags::RW.or(KeyFlags::UPDATE))]);
 
-pub(super) const EXPIRE: Command = SETTER
+pub(super) const EXPIRE: CommandSpec = SETTER
     .named("expire", -3, expire)
     .since("1.0.0")
     .summary("Sets the deadline of a key, in seconds from now.")
@@ -30,7 +30,7 @@ pub(super) fn expire(ctx: &mut Context<'_, '_>) -> CommandResult {
     set_deadline(ctx, now_ms, true)
 }
 
-pub(super) const PEXPIRE: Command = SETTER
+pub(super) const PEXPIRE: CommandSpec = SETTER
     .named("pexpire", -3, pexpire)
     .since("2.6.0")
     .summary("Sets the deadline of a key, in milliseconds from now.")
@@ -45,7 +45,7 @@ pub(super) fn pexpire(ctx: &mut Context<'_, '_>) -> CommandResult {
     set_deadline(ctx, now_ms, false)
 }
 
-pub(super) const EXPIREAT: Command = SETTER
+pub(super) const EXPIREAT: CommandSpec = SETTER
     .named("expireat", -3, expireat)
     .since("1.2.0")
     .summary("Sets the deadline of a key as a Unix time in seconds.")
@@ -59,7 +59,7 @@ pub(super) fn expireat(ctx: &mut Context<'_, '_>) -> CommandResult {
     set_deadline(ctx, 0, true)
 }
 
-pub(super) const PEXPIREAT: Command = SETTER
+pub(super) const PEXPIREAT: CommandSpec = SETTER
     .named("pexpireat", -3, pexpireat)
     .since("2.6.0")
     .summary("Sets the deadline of a key as a Unix time in milliseconds.")

@@ -5,7 +5,7 @@ use values::glob;
 use crate::command::*;
 use crate::context::{Context, Data};
 
-pub(super) const KEYS: Command = Command::new("keys", 2, keys)
+pub(super) const KEYS: CommandSpec = CommandSpec::new("keys", 2, keys)
     .group(Group::Generic)
     .since("1.0.0")
     .flags(Flags::READONLY)
@@ -47,7 +47,7 @@ pub(super) fn hides_expired(data: &Data<'_, '_>) -> impl Fn(Option<u64>) -> bool
 /// How often RANDOMKEY draws again while expired keys may not be removed.
 const DRAWS_MAX: usize = 100;
 
-pub(super) const RANDOMKEY: Command = Command::new("randomkey", 1, randomkey)
+pub(super) const RANDOMKEY: CommandSpec = CommandSpec::new("randomkey", 1, randomkey)
     .group(Group::Generic)
     .since("1.0.0")
     .flags(Flags::READONLY)
@@ -104,7 +104,7 @@ fn draw(data: &mut Data<'_, '_>) -> Option<Vec<u8>> {
     None
 }
 
-pub(super) const TYPE: Command = Command::new("type", 2, type_key)
+pub(super) const TYPE: CommandSpec = CommandSpec::new("type", 2, type_key)
     .group(Group::Generic)
     .since("1.0.0")
     .flags(Flags::READONLY.or(Flags::FAST))

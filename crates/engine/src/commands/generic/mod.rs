@@ -14,7 +14,7 @@ mod sort;
 mod ttl;
 mod wait;
 
-use crate::command::Command;
+use crate::command::CommandSpec;
 use crate::context::Context;
 use crate::error::CommandError;
 
@@ -24,7 +24,7 @@ pub(in crate::commands) use expire::Conditions;
 pub(crate) use scan::Found;
 
 /// The commands of this group.
-pub const COMMANDS: &[&Command] = &[
+pub const COMMANDS: &[&CommandSpec] = &[
     &copy::COPY,
     &databases::DBSIZE,
     &delete::DEL,

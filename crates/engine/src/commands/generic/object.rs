@@ -19,7 +19,7 @@ fn inspect<'d>(ctx: &'d mut Context<'_, '_>) -> Option<EntryRef<'d>> {
     entry
 }
 
-pub(super) const OBJECT_ENCODING: Command = Command::new("encoding", 3, object_encoding)
+pub(super) const OBJECT_ENCODING: CommandSpec = CommandSpec::new("encoding", 3, object_encoding)
     .group(Group::Generic)
     .since("2.2.3")
     .flags(Flags::READONLY)
@@ -38,7 +38,7 @@ pub(super) fn object_encoding(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(super) const OBJECT_FREQ: Command = Command::new("freq", 3, object_freq)
+pub(super) const OBJECT_FREQ: CommandSpec = CommandSpec::new("freq", 3, object_freq)
     .group(Group::Generic)
     .since("4.0.0")
     .flags(Flags::READONLY)
@@ -66,7 +66,7 @@ pub(super) fn object_freq(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(super) const OBJECT_HELP: Command = Command::new("help", 2, object_help)
+pub(super) const OBJECT_HELP: CommandSpec = CommandSpec::new("help", 2, object_help)
     .group(Group::Generic)
     .since("6.2.0")
     .flags(Flags::ANY_TIME)
@@ -88,7 +88,7 @@ pub(super) fn object_help(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(super) const OBJECT_IDLETIME: Command = Command::new("idletime", 3, object_idletime)
+pub(super) const OBJECT_IDLETIME: CommandSpec = CommandSpec::new("idletime", 3, object_idletime)
     .group(Group::Generic)
     .since("2.2.3")
     .flags(Flags::READONLY)
@@ -118,7 +118,7 @@ pub(super) fn object_idletime(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(super) const OBJECT_REFCOUNT: Command = Command::new("refcount", 3, object_refcount)
+pub(super) const OBJECT_REFCOUNT: CommandSpec = CommandSpec::new("refcount", 3, object_refcount)
     .group(Group::Generic)
     .since("2.2.3")
     .flags(Flags::READONLY)
@@ -138,7 +138,7 @@ pub(super) fn object_refcount(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(super) const OBJECT: Command = Command::container("object", -2)
+pub(super) const OBJECT: CommandSpec = CommandSpec::container("object", -2)
     .group(Group::Generic)
     .since("2.2.3")
     .summary("Looks at how keys are kept.")

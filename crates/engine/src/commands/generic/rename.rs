@@ -6,7 +6,7 @@ use crate::command::*;
 use crate::context::{Context, EventClass, Expiry, Key};
 use crate::error::CommandError;
 
-pub(super) const RENAME: Command = Command::new("rename", 3, rename)
+pub(super) const RENAME: CommandSpec = CommandSpec::new("rename", 3, rename)
     .group(Group::Generic)
     .since("1.0.0")
     .flags(Flags::WRITE)
@@ -29,7 +29,7 @@ pub(super) fn rename(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(super) const RENAMENX: Command = Command::new("renamenx", 3, renamenx)
+pub(super) const RENAMENX: CommandSpec = CommandSpec::new("renamenx", 3, renamenx)
     .group(Group::Generic)
     .since("1.0.0")
     .flags(Flags::WRITE.or(Flags::FAST))

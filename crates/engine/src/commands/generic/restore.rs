@@ -25,7 +25,7 @@ const ARGS: &[Arg] = &[
     Arg::integer("frequency").option("FREQ").since("5.0.0"),
 ];
 
-pub(super) const RESTORE: Command = Command::new("restore", -4, restore)
+pub(super) const RESTORE: CommandSpec = CommandSpec::new("restore", -4, restore)
     .group(Group::Generic)
     .since("2.6.0")
     .flags(Flags::WRITE.or(Flags::DENYOOM))
@@ -38,7 +38,7 @@ pub(super) const RESTORE: Command = Command::new("restore", -4, restore)
     .keys(&[KeySpec::one(1, KeyFlags::OW.or(KeyFlags::UPDATE))])
     .args(ARGS);
 
-pub(super) const RESTORE_ASKING: Command = RESTORE
+pub(super) const RESTORE_ASKING: CommandSpec = RESTORE
     .named("restore-asking", -4, restore)
     .group(Group::Server)
     .since("3.0.0")

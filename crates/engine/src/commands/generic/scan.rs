@@ -120,7 +120,7 @@ impl Found {
     }
 }
 
-pub(super) const SCAN: Command = Command::new("scan", -2, scan)
+pub(super) const SCAN: CommandSpec = CommandSpec::new("scan", -2, scan)
     .group(Group::Generic)
     .since("2.8.0")
     .flags(Flags::READONLY)

@@ -11,14 +11,14 @@ enum Scale {
 }
 
 /// What the commands that return an expiry have in common.
-const GETTER: Command = Command::BASE
+const GETTER: CommandSpec = CommandSpec::BASE
     .group(Group::Generic)
     .flags(Flags::READONLY.or(Flags::FAST))
     .categories(Categories::KEYSPACE)
     .complexity("O(1)")
     .keys(&[KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS))]);
 
-pub(super) const TTL: Command = GETTER
+pub(super) const TTL: CommandSpec = GETTER
     .named("ttl", 2, ttl)
     .since("1.0.0")
     .summary(
@@ -32,7 +32,7 @@ pub(super) fn ttl(ctx: &mut Context<'_, '_>) -> CommandResult {
     tell_deadline(ctx, now_ms, Scale::Seconds)
 }
 
-pub(super) const PTTL: Command = GETTER
+pub(super) const PTTL: CommandSpec = GETTER
     .named("pttl", 2, pttl)
     .since("2.6.0")
     .summary(
@@ -47,7 +47,7 @@ pub(super) fn pttl(ctx: &mut Context<'_, '_>) -> CommandResult {
     tell_deadline(ctx, now_ms, Scale::Milliseconds)
 }
 
-pub(super) const EXPIRETIME: Command = GETTER
+pub(super) const EXPIRETIME: CommandSpec = GETTER
     .named("expiretime", 2, expiretime)
     .since("7.0.0")
     .summary(
@@ -60,7 +60,7 @@ pub(super) fn expiretime(ctx: &mut Context<'_, '_>) -> CommandResult {
     tell_deadline(ctx, 0, Scale::Seconds)
 }
 
-pub(super) const PEXPIRETIME: Command = GETTER
+pub(super) const PEXPIRETIME: CommandSpec = GETTER
     .named("pexpiretime", 2, pexpiretime)
     .since("7.0.0")
     .summary(
@@ -96,7 +96,7 @@ fn tell_deadline(ctx: &mut Context<'_, '_>, base_ms: u64, scale: Scale) -> Comma
     Ok(Outcome::Done)
 }
 
-pub(super) const PERSIST: Command = Command::new("persist", 2, persist)
+pub(super) const PERSIST: CommandSpec = CommandSpec::new("persist", 2, persist)
     .group(Group::Generic)
     .since("2.2.0")
     .flags(Flags::WRITE.or(Flags::FAST))

@@ -28,7 +28,7 @@ fn acknowledged(_server: &Engine, _offset: u64) -> u64 {
     0
 }
 
-pub(super) const WAIT: Command = Command::new("wait", 3, wait)
+pub(super) const WAIT: CommandSpec = CommandSpec::new("wait", 3, wait)
     .group(Group::Generic)
     .since("3.0.0")
     .flags(Flags::BLOCKING)
@@ -56,7 +56,7 @@ pub(super) fn wait(ctx: &mut Context<'_, '_>) -> CommandResult {
     }))
 }
 
-pub(super) const WAITAOF: Command = Command::new("waitaof", 4, waitaof)
+pub(super) const WAITAOF: CommandSpec = CommandSpec::new("waitaof", 4, waitaof)
     .group(Group::Generic)
     .since("7.2.0")
     .flags(Flags::BLOCKING)

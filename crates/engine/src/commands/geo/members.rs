@@ -10,7 +10,7 @@ use crate::commands::zset;
 use crate::context::Context;
 use crate::error::CommandError;
 
-pub(super) const GEOADD: Command = Command::new("geoadd", -5, geoadd)
+pub(super) const GEOADD: CommandSpec = CommandSpec::new("geoadd", -5, geoadd)
     .group(Group::Geo)
     .since("3.2.0")
     .flags(Flags::WRITE.or(Flags::DENYOOM))
@@ -89,7 +89,7 @@ fn place_of(members: Option<&SortedSet>, member: &[u8]) -> Option<Point> {
     members?.score(member).map(Point::of_score)
 }
 
-pub(super) const GEODIST: Command = Command::new("geodist", -4, geodist)
+pub(super) const GEODIST: CommandSpec = CommandSpec::new("geodist", -4, geodist)
     .group(Group::Geo)
     .since("3.2.0")
     .flags(Flags::READONLY)
@@ -120,7 +120,7 @@ fn geodist(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(super) const GEOHASH: Command = Command::new("geohash", -2, geohash)
+pub(super) const GEOHASH: CommandSpec = CommandSpec::new("geohash", -2, geohash)
     .group(Group::Geo)
     .since("3.2.0")
     .flags(Flags::READONLY)
@@ -142,7 +142,7 @@ fn geohash(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(super) const GEOPOS: Command = Command::new("geopos", -2, geopos)
+pub(super) const GEOPOS: CommandSpec = CommandSpec::new("geopos", -2, geopos)
     .group(Group::Geo)
     .since("3.2.0")
     .flags(Flags::READONLY)

@@ -11,11 +11,11 @@ mod search;
 use resp::Args;
 use values::geohash::Point;
 
-use crate::command::Command;
+use crate::command::CommandSpec;
 use crate::error::CommandError;
 
 /// The commands of this group.
-pub const COMMANDS: &[&Command] = &[
+pub const COMMANDS: &[&CommandSpec] = &[
     &members::GEOADD,
     &members::GEODIST,
     &members::GEOHASH,

@@ -53,7 +53,7 @@ fn find_keys(args: Args<'_>) -> KeyPositions {
     found
 }
 
-pub(super) const GEORADIUS: Command = Command::new("georadius", -6, georadius)
+pub(super) const GEORADIUS: CommandSpec = CommandSpec::new("georadius", -6, georadius)
     .group(Group::Geo)
     .since("3.2.0")
     .flags(Flags::WRITE.or(Flags::DENYOOM))
@@ -83,7 +83,7 @@ fn georadius(ctx: &mut Context<'_, '_>) -> CommandResult {
     search(ctx, Form::Radius, true)
 }
 
-pub(super) const GEORADIUS_RO: Command = Command::new("georadius_ro", -6, georadius_ro)
+pub(super) const GEORADIUS_RO: CommandSpec = CommandSpec::new("georadius_ro", -6, georadius_ro)
     .group(Group::Geo)
     .since("3.2.10")
     .flags(Flags::READONLY)
@@ -107,8 +107,8 @@ fn georadius_ro(ctx: &mut Context<'_, '_>) -> CommandResult {
     search(ctx, Form::Radius, false)
 }
 
-pub(super) const GEORADIUSBYMEMBER: Command =
-    Command::new("georadiusbymember", -5, georadiusbymember)
+pub(super) const GEORADIUSBYMEMBER: CommandSpec =
+    CommandSpec::new("georadiusbymember", -5, georadiusbymember)
         .group(Group::Geo)
         .since("3.2.0")
         .flags(Flags::WRITE.or(Flags::DENYOOM))
@@ -137,8 +137,8 @@ fn georadiusbymember(ctx: &mut Context<'_, '_>) -> CommandResult {
     search(ctx, Form::RadiusByMember, true)
 }
 
-pub(super) const GEORADIUSBYMEMBER_RO: Command =
-    Command::new("georadiusbymember_ro", -5, georadiusbymember_ro)
+pub(super) const GEORADIUSBYMEMBER_RO: CommandSpec =
+    CommandSpec::new("georadiusbymember_ro", -5, georadiusbymember_ro)
         .group(Group::Geo)
         .since("3.2.10")
         .flags(Flags::READONLY)

@@ -14,7 +14,7 @@ use crate::context::{Context, ElementReply};
 
 const COMPLEXITY: &str = "O(N+log(M)) where N is the number of elements in the grid-aligned bounding box area around the shape provided as the filter and M is the number of items inside the shape";
 
-pub(super) const GEOSEARCH: Command = Command::new("geosearch", -7, geosearch)
+pub(super) const GEOSEARCH: CommandSpec = CommandSpec::new("geosearch", -7, geosearch)
     .group(Group::Geo)
     .since("6.2.0")
     .flags(Flags::READONLY)
@@ -36,25 +36,26 @@ fn geosearch(ctx: &mut Context<'_, '_>) -> CommandResult {
     search(ctx, Form::Search, false)
 }
 
-pub(super) const GEOSEARCHSTORE: Command = Command::new("geosearchstore", -8, geosearchstore)
-    .group(Group::Geo)
-    .since("6.2.0")
-    .flags(Flags::WRITE.or(Flags::DENYOOM))
-    .summary("Stores the members inside a circle, a box or a polygon at another key.")
-    .complexity(COMPLEXITY)
-    .keys(&[
-        KeySpec::one(1, KeyFlags::OW.or(KeyFlags::UPDATE)),
-        KeySpec::one(2, KeyFlags::RO.or(KeyFlags::ACCESS)),
-    ])
-    .args(&[
-        Arg::DESTINATION,
-        Arg::KEY.named("source").key_spec(1),
-        arguments::FROM,
-        arguments::BY,
-        Arg::ORDER,
-        arguments::COUNT,
-        Arg::flag("storedist", "STOREDIST"),
-    ]);
+pub(super) const GEOSEARCHSTORE: CommandSpec =
+    CommandSpec::new("geosearchstore", -8, geosearchstore)
+        .group(Group::Geo)
+        .since("6.2.0")
+        .flags(Flags::WRITE.or(Flags::DENYOOM))
+        .summary("Stores the members inside a circle, a box or a polygon at another key.")
+        .complexity(COMPLEXITY)
+        .keys(&[
+            KeySpec::one(1, KeyFlags::OW.or(KeyFlags::UPDATE)),
+            KeySpec::one(2, KeyFlags::RO.or(KeyFlags::ACCESS)),
+        ])
+        .args(&[
+            Arg::DESTINATION,
+            Arg::KEY.named("source").key_spec(1),
+            arguments::FROM,
+            arguments::BY,
+            Arg::ORDER,
+            arguments::COUNT,
+            Arg::flag("storedist", "STOREDIST"),
+        ]);
 
 fn geosearchstore(ctx: &mut Context<'_, '_>) -> CommandResult {
     search(ctx, Form::SearchStore, true)

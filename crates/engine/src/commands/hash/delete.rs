@@ -7,7 +7,7 @@ use crate::commands::element_expiry::{Elements, Volatile, plain_list, propagate}
 use crate::context::{Context, ElementReply, EventClass};
 use crate::error::CommandError;
 
-pub(super) const HDEL: Command = Command::new("hdel", -3, hdel)
+pub(super) const HDEL: CommandSpec = CommandSpec::new("hdel", -3, hdel)
     .group(Group::Hash)
     .since("2.0.0")
     .flags(Flags::WRITE.or(Flags::FAST))
@@ -37,7 +37,7 @@ pub(super) fn hdel(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(super) const HGETDEL: Command = Command::new("hgetdel", -5, hgetdel)
+pub(super) const HGETDEL: CommandSpec = CommandSpec::new("hgetdel", -5, hgetdel)
     .group(Group::Hash)
     .since("9.1.0")
     .flags(Flags::WRITE.or(Flags::FAST))

@@ -56,14 +56,14 @@ impl Volatile for Hash {
 }
 
 /// What the commands that set or remove an expiry have in common.
-const SETTER: Command = Command::BASE
+const SETTER: CommandSpec = CommandSpec::BASE
     .group(Group::Hash)
     .since("9.0.0")
     .flags(Flags::WRITE.or(Flags::FAST))
     .complexity("O(N) where N is the number of specified fields.")
     .keys(&[KeySpec::one(1, KeyFlags::RW.or(KeyFlags::UPDATE))]);
 
-pub(super) const HEXPIRE: Command = SETTER
+pub(super) const HEXPIRE: CommandSpec = SETTER
     .named("hexpire", -6, hexpire)
     .summary("Sets the deadlines of fields of a hash, in seconds from now.")
     .args(&[Arg::KEY, SECONDS, Arg::NX_XX_GT_OR_LT, FIELDS]);
@@ -72,7 +72,7 @@ pub(super) fn hexpire(ctx: &mut Context<'_, '_>) -> CommandResult {
     element_expiry::expire::<Hash>(ctx, Unit::Seconds)
 }
 
-pub(super) const HPEXPIRE: Command = SETTER
+pub(super) const HPEXPIRE: CommandSpec = SETTER
     .named("hpexpire", -6, hpexpire)
     .summary("Sets the deadlines of fields of a hash, in milliseconds from now.")
     .args(&[Arg::KEY, MILLISECONDS, Arg::NX_XX_GT_OR_LT, FIELDS]);
@@ -81,7 +81,7 @@ pub(super) fn hpexpire(ctx: &mut Context<'_, '_>) -> CommandResult {
     element_expiry::expire::<Hash>(ctx, Unit::Milliseconds)
 }
 
-pub(super) const HEXPIREAT: Command = SETTER
+pub(super) const HEXPIREAT: CommandSpec = SETTER
     .named("hexpireat", -6, hexpireat)
     .summary("Sets the deadlines of fields of a hash, as a Unix time in seconds.")
     .args(&[Arg::KEY, UNIX_SECONDS, Arg::NX_XX_GT_OR_LT, FIELDS]);
@@ -90,7 +90,7 @@ pub(super) fn hexpireat(ctx: &mut Context<'_, '_>) -> CommandResult {
     element_expiry::expire::<Hash>(ctx, Unit::UnixSeconds)
 }
 
-pub(super) const HPEXPIREAT: Command = SETTER
+pub(super) const HPEXPIREAT: CommandSpec = SETTER
     .named("hpexpireat", -6, hpexpireat)
     .summary("Sets the deadlines of fields of a hash, as a Unix time in milliseconds.")
     .args(&[Arg::KEY, UNIX_MILLISECONDS, Arg::NX_XX_GT_OR_LT, FIELDS]);
@@ -100,14 +100,14 @@ pub(super) fn hpexpireat(ctx: &mut Context<'_, '_>) -> CommandResult {
 }
 
 /// What the commands that return an expiry have in common.
-const GETTER: Command = Command::BASE
+const GETTER: CommandSpec = CommandSpec::BASE
     .group(Group::Hash)
     .since("9.0.0")
     .flags(Flags::READONLY.or(Flags::FAST))
     .complexity("O(N) where N is the number of specified fields.")
     .keys(&[KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS))]);
 
-pub(super) const HTTL: Command = GETTER
+pub(super) const HTTL: CommandSpec = GETTER
     .named("httl", -5, httl)
     .summary(
         "Returns how long fields of a hash will live, in seconds; -1 without deadline, -2 for a \
@@ -119,7 +119,7 @@ pub(super) fn httl(ctx: &mut Context<'_, '_>) -> CommandResult {
     element_expiry::tell::<Hash>(ctx, Unit::Seconds)
 }
 
-pub(super) const HPTTL: Command = GETTER
+pub(super) const HPTTL: CommandSpec = GETTER
     .named("hpttl", -5, hpttl)
     .summary(
         "Returns how long fields of a hash will live, in milliseconds; -1 without deadline, -2 \
@@ -131,7 +131,7 @@ pub(super) fn hpttl(ctx: &mut Context<'_, '_>) -> CommandResult {
     element_expiry::tell::<Hash>(ctx, Unit::Milliseconds)
 }
 
-pub(super) const HEXPIRETIME: Command = GETTER
+pub(super) const HEXPIRETIME: CommandSpec = GETTER
     .named("hexpiretime", -5, hexpiretime)
     .summary(
         "Returns the deadlines of fields of a hash as Unix times in seconds; -1 without \
@@ -143,7 +143,7 @@ pub(super) fn hexpiretime(ctx: &mut Context<'_, '_>) -> CommandResult {
     element_expiry::tell::<Hash>(ctx, Unit::UnixSeconds)
 }
 
-pub(super) const HPEXPIRETIME: Command = GETTER
+pub(super) const HPEXPIRETIME: CommandSpec = GETTER
     .named("hpexpiretime", -5, hpexpiretime)
     .summary(
         "Returns the deadlines of fields of a hash as Unix times in milliseconds; -1 without \
@@ -155,7 +155,7 @@ pub(super) fn hpexpiretime(ctx: &mut Context<'_, '_>) -> CommandResult {
     element_expiry::tell::<Hash>(ctx, Unit::UnixMilliseconds)
 }
 
-pub(super) const HPERSIST: Command = SETTER
+pub(super) const HPERSIST: CommandSpec = SETTER
     .named("hpersist", -5, hpersist)
     .summary("Removes the deadlines of fields of a hash.")
     .args(&[Arg::KEY, FIELDS]);

@@ -6,7 +6,7 @@ use super::Overdue;
 use crate::command::*;
 use crate::context::{Context, ElementReply};
 
-pub(super) const HGET: Command = Command::new("hget", 3, hget)
+pub(super) const HGET: CommandSpec = CommandSpec::new("hget", 3, hget)
     .group(Group::Hash)
     .since("2.0.0")
     .flags(Flags::READONLY.or(Flags::FAST))
@@ -25,7 +25,7 @@ pub(super) fn hget(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(super) const HMGET: Command = Command::new("hmget", -3, hmget)
+pub(super) const HMGET: CommandSpec = CommandSpec::new("hmget", -3, hmget)
     .group(Group::Hash)
     .since("2.0.0")
     .flags(Flags::READONLY.or(Flags::FAST))
@@ -54,7 +54,7 @@ pub(super) fn reply_values(ctx: &mut Context<'_, '_>, fields: Args<'_>) -> Comma
     Ok(Outcome::Done)
 }
 
-pub(super) const HGETALL: Command = Command::new("hgetall", 2, hgetall)
+pub(super) const HGETALL: CommandSpec = CommandSpec::new("hgetall", 2, hgetall)
     .group(Group::Hash)
     .since("2.0.0")
     .flags(Flags::READONLY)
@@ -68,7 +68,7 @@ pub(super) fn hgetall(ctx: &mut Context<'_, '_>) -> CommandResult {
     all(ctx, Wanted::Both)
 }
 
-pub(super) const HKEYS: Command = Command::new("hkeys", 2, hkeys)
+pub(super) const HKEYS: CommandSpec = CommandSpec::new("hkeys", 2, hkeys)
     .group(Group::Hash)
     .since("2.0.0")
     .flags(Flags::READONLY)
@@ -82,7 +82,7 @@ pub(super) fn hkeys(ctx: &mut Context<'_, '_>) -> CommandResult {
     all(ctx, Wanted::Fields)
 }
 
-pub(super) const HVALS: Command = Command::new("hvals", 2, hvals)
+pub(super) const HVALS: CommandSpec = CommandSpec::new("hvals", 2, hvals)
     .group(Group::Hash)
     .since("2.0.0")
     .flags(Flags::READONLY)
@@ -131,7 +131,7 @@ fn all(ctx: &mut Context<'_, '_>, wanted: Wanted) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(super) const HLEN: Command = Command::new("hlen", 2, hlen)
+pub(super) const HLEN: CommandSpec = CommandSpec::new("hlen", 2, hlen)
     .group(Group::Hash)
     .since("2.0.0")
     .flags(Flags::READONLY.or(Flags::FAST))
@@ -146,7 +146,7 @@ pub(super) fn hlen(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(super) const HEXISTS: Command = Command::new("hexists", 3, hexists)
+pub(super) const HEXISTS: CommandSpec = CommandSpec::new("hexists", 3, hexists)
     .group(Group::Hash)
     .since("2.0.0")
     .flags(Flags::READONLY.or(Flags::FAST))
@@ -164,7 +164,7 @@ pub(super) fn hexists(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(super) const HSTRLEN: Command = Command::new("hstrlen", 3, hstrlen)
+pub(super) const HSTRLEN: CommandSpec = CommandSpec::new("hstrlen", 3, hstrlen)
     .group(Group::Hash)
     .since("3.2.0")
     .flags(Flags::READONLY.or(Flags::FAST))

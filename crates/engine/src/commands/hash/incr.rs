@@ -8,7 +8,7 @@ use crate::command::*;
 use crate::context::{Context, EventClass};
 use crate::error::CommandError;
 
-pub(super) const HINCRBY: Command = Command::new("hincrby", 4, hincrby)
+pub(super) const HINCRBY: CommandSpec = CommandSpec::new("hincrby", 4, hincrby)
     .group(Group::Hash)
     .since("2.0.0")
     .flags(Flags::WRITE.or(Flags::DENYOOM).or(Flags::FAST))
@@ -38,7 +38,7 @@ pub(super) fn hincrby(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(super) const HINCRBYFLOAT: Command = Command::new("hincrbyfloat", 4, hincrbyfloat)
+pub(super) const HINCRBYFLOAT: CommandSpec = CommandSpec::new("hincrbyfloat", 4, hincrbyfloat)
     .group(Group::Hash)
     .since("2.6.0")
     .flags(Flags::WRITE.or(Flags::DENYOOM).or(Flags::FAST))

@@ -149,7 +149,7 @@ impl<'a> Options<'a> {
     }
 }
 
-pub(super) const HGETEX: Command = Command::new("hgetex", -5, hgetex)
+pub(super) const HGETEX: CommandSpec = CommandSpec::new("hgetex", -5, hgetex)
     .group(Group::Hash)
     .since("9.0.0")
     .flags(Flags::WRITE.or(Flags::FAST))
@@ -230,7 +230,7 @@ impl Change {
     }
 }
 
-pub(super) const HSETEX: Command = Command::new("hsetex", -6, hsetex)
+pub(super) const HSETEX: CommandSpec = CommandSpec::new("hsetex", -6, hsetex)
     .group(Group::Hash)
     .since("9.0.0")
     .flags(Flags::WRITE.or(Flags::DENYOOM).or(Flags::FAST))

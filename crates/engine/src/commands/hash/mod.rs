@@ -12,12 +12,12 @@ mod set;
 use keyspace::{NewValue, Value};
 use values::Hash;
 
-use crate::command::{Arg, Command};
+use crate::command::{Arg, CommandSpec};
 use crate::context::{Data, EventClass, Expiry, Key};
 use crate::error::CommandError;
 
 /// All commands of this group.
-pub const COMMANDS: &[&Command] = &[
+pub const COMMANDS: &[&CommandSpec] = &[
     &delete::HDEL,
     &get::HEXISTS,
     &expiry::HEXPIRE,

@@ -18,7 +18,7 @@ const DRAW_RATIO: usize = 3;
 /// The least that an element takes in a reply, in bytes: `$0`, nothing, and two line ends.
 const ELEMENT_BYTES_MIN: u64 = 6;
 
-pub(super) const HRANDFIELD: Command = Command::new("hrandfield", -2, hrandfield)
+pub(super) const HRANDFIELD: CommandSpec = CommandSpec::new("hrandfield", -2, hrandfield)
     .group(Group::Hash)
     .since("6.2.0")
     .flags(Flags::READONLY)

@@ -54,7 +54,7 @@ impl<'a> Options<'a> {
     }
 }
 
-pub(super) const HSCAN: Command = Command::new("hscan", -3, hscan)
+pub(super) const HSCAN: CommandSpec = CommandSpec::new("hscan", -3, hscan)
     .group(Group::Hash)
     .since("2.8.0")
     .flags(Flags::READONLY)

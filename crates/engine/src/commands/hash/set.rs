@@ -49,7 +49,7 @@ pub(super) fn write_fields<'a>(
     written
 }
 
-pub(super) const HSET: Command = Command::new("hset", -4, hset)
+pub(super) const HSET: CommandSpec = CommandSpec::new("hset", -4, hset)
     .group(Group::Hash)
     .since("2.0.0")
     .flags(Flags::WRITE.or(Flags::DENYOOM).or(Flags::FAST))
@@ -64,7 +64,7 @@ pub(super) fn hset(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(super) const HMSET: Command = Command::new("hmset", -4, hmset)
+pub(super) const HMSET: CommandSpec = CommandSpec::new("hmset", -4, hmset)
     .group(Group::Hash)
     .since("2.0.0")
     .flags(Flags::WRITE.or(Flags::DENYOOM).or(Flags::FAST))
@@ -97,7 +97,7 @@ fn set(ctx: &mut Context<'_, '_>) -> Result<i64, CommandError> {
     Ok(i64::try_from(written.created).unwrap_or(i64::MAX))
 }
 
-pub(super) const HSETNX: Command = Command::new("hsetnx", 4, hsetnx)
+pub(super) const HSETNX: CommandSpec = CommandSpec::new("hsetnx", 4, hsetnx)
     .group(Group::Hash)
     .since("2.0.0")
     .flags(Flags::WRITE.or(Flags::DENYOOM).or(Flags::FAST))

@@ -10,7 +10,7 @@ use crate::command::*;
 use crate::context::{Context, Key, Random};
 use crate::error::CommandError;
 
-pub(super) const PFDEBUG: Command = Command::new("pfdebug", 3, pfdebug)
+pub(super) const PFDEBUG: CommandSpec = CommandSpec::new("pfdebug", 3, pfdebug)
     .group(Group::HyperLogLog)
     .since("2.8.9")
     .flags(Flags::WRITE.or(Flags::DENYOOM).or(Flags::ADMIN))
@@ -118,7 +118,7 @@ fn decoded(bytes: &[u8]) -> String {
     text
 }
 
-pub(super) const PFSELFTEST: Command = Command::new("pfselftest", 1, pfselftest)
+pub(super) const PFSELFTEST: CommandSpec = CommandSpec::new("pfselftest", 1, pfselftest)
     .group(Group::HyperLogLog)
     .since("2.8.9")
     .flags(Flags::ADMIN)

@@ -11,7 +11,7 @@ use crate::context::{Context, Data, EventClass, Expiry, Key};
 use crate::error::CommandError;
 
 /// The commands of this group.
-pub const COMMANDS: &[&Command] = &[
+pub const COMMANDS: &[&CommandSpec] = &[
     &PFADD,
     &PFCOUNT,
     &debug::PFDEBUG,
@@ -51,7 +51,7 @@ fn create(data: &mut Data<'_, '_>, key: Key<'_>, bytes: &[u8]) {
     data.notify(EventClass::New, "new", key);
 }
 
-const PFADD: Command = Command::new("pfadd", -2, pfadd)
+const PFADD: CommandSpec = CommandSpec::new("pfadd", -2, pfadd)
     .group(Group::HyperLogLog)
     .since("2.8.9")
     .flags(Flags::WRITE.or(Flags::DENYOOM).or(Flags::FAST))
@@ -101,7 +101,7 @@ fn pfadd(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-const PFCOUNT: Command = Command::new("pfcount", -2, pfcount)
+const PFCOUNT: CommandSpec = CommandSpec::new("pfcount", -2, pfcount)
     .group(Group::HyperLogLog)
     .since("2.8.9")
     .flags(Flags::READONLY.or(Flags::MAY_REPLICATE))
@@ -160,7 +160,7 @@ fn integer(count: u64) -> i64 {
     count.cast_signed()
 }
 
-const PFMERGE: Command = Command::new("pfmerge", -2, pfmerge)
+const PFMERGE: CommandSpec = CommandSpec::new("pfmerge", -2, pfmerge)
     .group(Group::HyperLogLog)
     .since("2.8.9")
     .flags(Flags::WRITE.or(Flags::DENYOOM))

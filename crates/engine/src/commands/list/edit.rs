@@ -13,7 +13,7 @@ pub(super) const OUT_OF_LONG_RANGE: CommandError = CommandError::Line(Cow::Borro
     "ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807",
 ));
 
-pub(super) const LINSERT: Command = Command::new("linsert", 5, linsert)
+pub(super) const LINSERT: CommandSpec = CommandSpec::new("linsert", 5, linsert)
     .group(Group::List)
     .since("2.2.0")
     .flags(Flags::WRITE.or(Flags::DENYOOM))
@@ -56,7 +56,7 @@ pub(super) fn linsert(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(super) const LSET: Command = Command::new("lset", 4, lset)
+pub(super) const LSET: CommandSpec = CommandSpec::new("lset", 4, lset)
     .group(Group::List)
     .since("1.0.0")
     .flags(Flags::WRITE.or(Flags::DENYOOM))
@@ -80,7 +80,7 @@ pub(super) fn lset(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(super) const LTRIM: Command = Command::new("ltrim", 4, ltrim)
+pub(super) const LTRIM: CommandSpec = CommandSpec::new("ltrim", 4, ltrim)
     .group(Group::List)
     .since("1.0.0")
     .flags(Flags::WRITE)
@@ -114,7 +114,7 @@ pub(super) fn ltrim(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(super) const LREM: Command = Command::new("lrem", 4, lrem)
+pub(super) const LREM: CommandSpec = CommandSpec::new("lrem", 4, lrem)
     .group(Group::List)
     .since("1.0.0")
     .flags(Flags::WRITE)

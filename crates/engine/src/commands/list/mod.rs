@@ -14,12 +14,12 @@ use std::ops::Range;
 
 use values::End;
 
-use crate::command::{Arg, Command};
+use crate::command::{Arg, CommandSpec};
 use crate::context::{Context, Data, EventClass, Key};
 use crate::error::CommandError;
 
 /// All commands of this group.
-pub const COMMANDS: &[&Command] = &[
+pub const COMMANDS: &[&CommandSpec] = &[
     &moves::BLMOVE,
     &moves_many::BLMOVEM,
     &pop::BLMPOP,

@@ -18,16 +18,16 @@ pub(super) const MOVED_KEYS: &[KeySpec] = &[
 ];
 
 /// What all moves have in common.
-pub(super) const MOVE: Command = Command::BASE
+pub(super) const MOVE: CommandSpec = CommandSpec::BASE
     .group(Group::List)
     .flags(Flags::WRITE.or(Flags::DENYOOM))
     .complexity("O(1)")
     .keys(MOVED_KEYS);
 
 /// What all moves that may wait have in common.
-pub(super) const BLOCKING_MOVE: Command = MOVE.flags(Flags::BLOCKING);
+pub(super) const BLOCKING_MOVE: CommandSpec = MOVE.flags(Flags::BLOCKING);
 
-pub(super) const LMOVE: Command = MOVE
+pub(super) const LMOVE: CommandSpec = MOVE
     .named("lmove", 5, lmove)
     .since("6.2.0")
     .summary("Moves an element from one end of a list to one end of another and returns it.")
@@ -46,7 +46,7 @@ pub(super) fn lmove(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(super) const RPOPLPUSH: Command = MOVE
+pub(super) const RPOPLPUSH: CommandSpec = MOVE
     .named("rpoplpush", 3, rpoplpush)
     .since("1.2.0")
     .summary("Moves the last element of a list to the front of another and returns it.")
@@ -59,7 +59,7 @@ pub(super) fn rpoplpush(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(super) const BLMOVE: Command = BLOCKING_MOVE
+pub(super) const BLMOVE: CommandSpec = BLOCKING_MOVE
     .named("blmove", 6, blmove)
     .since("6.2.0")
     .summary(
@@ -85,7 +85,7 @@ pub(super) fn blmove(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(super) const BRPOPLPUSH: Command = BLOCKING_MOVE
+pub(super) const BRPOPLPUSH: CommandSpec = BLOCKING_MOVE
     .named("brpoplpush", 4, brpoplpush)
     .since("2.2.0")
     .summary(

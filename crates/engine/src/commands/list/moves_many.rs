@@ -98,7 +98,7 @@ impl Elements {
     }
 }
 
-pub(super) const LMOVEM: Command = MOVE
+pub(super) const LMOVEM: CommandSpec = MOVE
     .named("lmovem", -5, lmovem)
     .since("8.10.0")
     .summary(
@@ -122,7 +122,7 @@ pub(super) fn lmovem(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(super) const BLMOVEM: Command = BLOCKING_MOVE
+pub(super) const BLMOVEM: CommandSpec = BLOCKING_MOVE
     .named("blmovem", -6, blmovem)
     .since("8.10.0")
     .summary(

@@ -12,7 +12,7 @@ use crate::context::{Context, ElementReply, Key};
 use crate::error::CommandError;
 
 /// LPOP and RPOP differ in the end only.
-const POP: Command = Command::BASE
+const POP: CommandSpec = CommandSpec::BASE
     .group(Group::List)
     .since("1.0.0")
     .flags(Flags::WRITE.or(Flags::FAST))
@@ -23,7 +23,7 @@ const POP: Command = Command::BASE
 /// What a pop does to its keys.
 const POPPED_KEY: KeyFlags = KeyFlags::RW_ACCESS_DELETE;
 
-pub(super) const LPOP: Command = POP
+pub(super) const LPOP: CommandSpec = POP
     .named("lpop", -2, lpop)
     .summary("Removes and returns the first element, or so many of the first ones.");
 
@@ -31,7 +31,7 @@ pub(super) fn lpop(ctx: &mut Context<'_, '_>) -> CommandResult {
     pop(ctx, End::Front)
 }
 
-pub(super) const RPOP: Command = POP
+pub(super) const RPOP: CommandSpec = POP
     .named("rpop", -2, rpop)
     .summary("Removes and returns the last element, or so many of the last ones.");
 
@@ -100,7 +100,7 @@ fn take_many(
     list.remove_range(range, limits)
 }
 
-pub(super) const LMPOP: Command = Command::new("lmpop", -4, lmpop)
+pub(super) const LMPOP: CommandSpec = CommandSpec::new("lmpop", -4, lmpop)
     .group(Group::List)
     .since("7.0.0")
     .flags(Flags::WRITE)
@@ -211,7 +211,7 @@ fn log_pop(ctx: &mut Context<'_, '_>, key: Key<'_>, end: End, count: Option<usiz
 }
 
 /// BLPOP and BRPOP differ in the end only.
-const BLOCKING_POP: Command = Command::BASE
+const BLOCKING_POP: CommandSpec = CommandSpec::BASE
     .group(Group::List)
     .since("2.0.0")
     .flags(Flags::WRITE.or(Flags::BLOCKING))
@@ -219,7 +219,7 @@ const BLOCKING_POP: Command = Command::BASE
     .keys(&[KeySpec::range(1, -2, 1, POPPED_KEY)])
     .args(&[Arg::KEYS, TIMEOUT]);
 
-pub(super) const BLPOP: Command = BLOCKING_POP.named("blpop", -3, blpop).summary(
+pub(super) const BLPOP: CommandSpec = BLOCKING_POP.named("blpop", -3, blpop).summary(
     "Removes and returns the first element of the first of several lists that exists; waits \
          until one does.",
 );
@@ -228,7 +228,7 @@ pub(super) fn blpop(ctx: &mut Context<'_, '_>) -> CommandResult {
     blocking_pop(ctx, End::Front)
 }
 
-pub(super) const BRPOP: Command = BLOCKING_POP.named("brpop", -3, brpop).summary(
+pub(super) const BRPOP: CommandSpec = BLOCKING_POP.named("brpop", -3, brpop).summary(
     "Removes and returns the last element of the first of several lists that exists; waits \
          until one does.",
 );
@@ -242,7 +242,7 @@ fn blocking_pop(ctx: &mut Context<'_, '_>, end: End) -> CommandResult {
     pop_or_wait(ctx, last, (1, last), end, None)
 }
 
-pub(super) const BLMPOP: Command = Command::new("blmpop", -5, blmpop)
+pub(super) const BLMPOP: CommandSpec = CommandSpec::new("blmpop", -5, blmpop)
     .group(Group::List)
     .since("7.0.0")
     .flags(Flags::WRITE.or(Flags::BLOCKING))

@@ -9,14 +9,14 @@ use crate::context::{Context, EventClass, Expiry, Key};
 use crate::error::CommandError;
 
 /// All pushes take the same arguments.
-const PUSH: Command = Command::BASE
+const PUSH: CommandSpec = CommandSpec::BASE
     .group(Group::List)
     .flags(Flags::WRITE.or(Flags::DENYOOM).or(Flags::FAST))
     .complexity("O(1) for each element added.")
     .keys(&[KeySpec::one(1, KeyFlags::RW.or(KeyFlags::INSERT))])
     .args(&[Arg::KEY, ELEMENT.multiple()]);
 
-pub(super) const LPUSH: Command = PUSH.named("lpush", -3, lpush).since("1.0.0").summary(
+pub(super) const LPUSH: CommandSpec = PUSH.named("lpush", -3, lpush).since("1.0.0").summary(
     "Adds elements before the first one, one after the other, to a list that is made if \
          there is none.",
 );
@@ -25,7 +25,7 @@ pub(super) fn lpush(ctx: &mut Context<'_, '_>) -> CommandResult {
     push(ctx, End::Front, false)
 }
 
-pub(super) const LPUSHX: Command = PUSH
+pub(super) const LPUSHX: CommandSpec = PUSH
     .named("lpushx", -3, lpushx)
     .since("2.2.0")
     .summary("Adds elements before the first one, if there is a list.");
@@ -34,7 +34,7 @@ pub(super) fn lpushx(ctx: &mut Context<'_, '_>) -> CommandResult {
     push(ctx, End::Front, true)
 }
 
-pub(super) const RPUSH: Command = PUSH
+pub(super) const RPUSH: CommandSpec = PUSH
     .named("rpush", -3, rpush)
     .since("1.0.0")
     .summary("Adds elements behind the last one, to a list that is made if there is none.");
@@ -43,7 +43,7 @@ pub(super) fn rpush(ctx: &mut Context<'_, '_>) -> CommandResult {
     push(ctx, End::Back, false)
 }
 
-pub(super) const RPUSHX: Command = PUSH
+pub(super) const RPUSHX: CommandSpec = PUSH
     .named("rpushx", -3, rpushx)
     .since("2.2.0")
     .summary("Adds elements behind the last one, if there is a list.");

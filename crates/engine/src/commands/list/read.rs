@@ -7,7 +7,7 @@ use crate::command::*;
 use crate::context::{Context, ElementReply};
 use crate::error::CommandError;
 
-pub(super) const LINDEX: Command = Command::new("lindex", 3, lindex)
+pub(super) const LINDEX: CommandSpec = CommandSpec::new("lindex", 3, lindex)
     .group(Group::List)
     .since("1.0.0")
     .flags(Flags::READONLY)
@@ -34,7 +34,7 @@ pub(super) fn lindex(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(super) const LLEN: Command = Command::new("llen", 2, llen)
+pub(super) const LLEN: CommandSpec = CommandSpec::new("llen", 2, llen)
     .group(Group::List)
     .since("1.0.0")
     .flags(Flags::READONLY.or(Flags::FAST))
@@ -50,7 +50,7 @@ pub(super) fn llen(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(super) const LRANGE: Command = Command::new("lrange", 4, lrange)
+pub(super) const LRANGE: CommandSpec = CommandSpec::new("lrange", 4, lrange)
     .group(Group::List)
     .since("1.0.0")
     .flags(Flags::READONLY)
@@ -139,7 +139,7 @@ fn not_negative(
         .ok_or(CommandError::line(error))
 }
 
-pub(super) const LPOS: Command = Command::new("lpos", -3, lpos)
+pub(super) const LPOS: CommandSpec = CommandSpec::new("lpos", -3, lpos)
     .group(Group::List)
     .since("6.0.6")
     .flags(Flags::READONLY)

@@ -3,16 +3,16 @@
 use values::glob;
 
 use crate::command::{
-    Arg, ArgKind, BeginSearch, Categories, Command, CommandResult, FindKeys, Flags, Group,
+    Arg, ArgKind, BeginSearch, Categories, CommandResult, CommandSpec, FindKeys, Flags, Group,
     KeyFlags, KeySpec, Outcome,
 };
 use crate::context::Context;
 use crate::error::CommandError;
 use crate::table::Resolved;
-use crate::table::{Entry, KeyPosition, flag_names, key_positions};
+use crate::table::{Command, KeyPosition, flag_names, key_positions};
 use resp::{Args, Reply};
 
-pub(crate) const COMMAND: Command = Command::new("command", -1, command)
+pub(crate) const COMMAND: CommandSpec = CommandSpec::new("command", -1, command)
     .group(Group::Server)
     .since("2.8.13")
     .flags(Flags::ANY_TIME)
@@ -35,8 +35,8 @@ fn command(ctx: &mut Context<'_, '_>) -> CommandResult {
 }
 
 /// All commands in the order of their names.
-fn sorted(ctx: &Context<'_, '_>) -> Vec<&'static Entry> {
-    let mut entries: Vec<&'static Entry> = ctx.engine.commands.commands().collect();
+fn sorted(ctx: &Context<'_, '_>) -> Vec<&'static Command> {
+    let mut entries: Vec<&'static Command> = ctx.engine.commands.commands().collect();
     entries.sort_unstable_by_key(|entry| entry.full_name);
     entries
 }
@@ -49,7 +49,7 @@ fn reply_all(ctx: &mut Context<'_, '_>) {
     }
 }
 
-pub(crate) const COMMAND_COUNT: Command = Command::new("count", 2, command_count)
+pub(crate) const COMMAND_COUNT: CommandSpec = CommandSpec::new("count", 2, command_count)
     .group(Group::Server)
     .since("2.8.13")
     .flags(Flags::ANY_TIME)
@@ -61,7 +61,7 @@ fn command_count(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(crate) const COMMAND_INFO: Command = Command::new("info", -2, command_info)
+pub(crate) const COMMAND_INFO: CommandSpec = CommandSpec::new("info", -2, command_info)
     .group(Group::Server)
     .since("2.8.13")
     .flags(Flags::ANY_TIME)
@@ -85,8 +85,8 @@ fn command_info(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-fn reply_info(reply: &mut Reply<'_>, entry: &Entry) {
-    let command = entry.command;
+fn reply_info(reply: &mut Reply<'_>, entry: &Command) {
+    let command = entry.spec;
     let (first, last, step) = entry.legacy_range();
     reply.array(10);
     reply.bulk(entry.full_name.as_bytes());
@@ -116,7 +116,7 @@ fn reply_info(reply: &mut Reply<'_>, entry: &Entry) {
         .for_each(|sub| reply_info(reply, sub));
 }
 
-fn category_names(command: &Command) -> impl Iterator<Item = &'static str> {
+fn category_names(command: &CommandSpec) -> impl Iterator<Item = &'static str> {
     command.all_categories().names()
 }
 
@@ -177,7 +177,7 @@ fn reply_part(reply: &mut Reply<'_>, kind: &str, fields: &[(&str, i32)]) {
     }
 }
 
-pub(crate) const COMMAND_DOCS: Command = Command::new("docs", -2, command_docs)
+pub(crate) const COMMAND_DOCS: CommandSpec = CommandSpec::new("docs", -2, command_docs)
     .group(Group::Server)
     .since("7.0.0")
     .flags(Flags::ANY_TIME)
@@ -187,7 +187,7 @@ pub(crate) const COMMAND_DOCS: Command = Command::new("docs", -2, command_docs)
     .hints(&["nondeterministic_output_order"])
     .args(&[Arg::string("command-name").optional().multiple()]);
 fn command_docs(ctx: &mut Context<'_, '_>) -> CommandResult {
-    let entries: Vec<&'static Entry> = if ctx.args.len() == 2 {
+    let entries: Vec<&'static Command> = if ctx.args.len() == 2 {
         sorted(ctx)
     } else {
         let names = ctx.args.skip(2);
@@ -204,8 +204,8 @@ fn command_docs(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-fn reply_docs(reply: &mut Reply<'_>, entry: &Entry) {
-    let command = entry.command;
+fn reply_docs(reply: &mut Reply<'_>, entry: &Command) {
+    let command = entry.spec;
     let deferred = reply.defer();
     let mut fields = 0;
     let texts = [
@@ -311,19 +311,19 @@ enum Only<'a> {
 }
 
 impl Only<'_> {
-    fn includes(&self, entry: &Entry) -> bool {
+    fn includes(&self, entry: &Command) -> bool {
         match self {
             Self::Everything => true,
             Self::Module => false,
             Self::Pattern(pattern) => glob::matches(pattern, entry.full_name.as_bytes(), true),
             Self::Category(name) => {
-                category_names(entry.command).any(|own| own.as_bytes().eq_ignore_ascii_case(name))
+                category_names(entry.spec).any(|own| own.as_bytes().eq_ignore_ascii_case(name))
             }
         }
     }
 }
 
-pub(crate) const COMMAND_LIST: Command = Command::new("list", -2, command_list)
+pub(crate) const COMMAND_LIST: CommandSpec = CommandSpec::new("list", -2, command_list)
     .group(Group::Server)
     .since("7.0.0")
     .flags(Flags::ANY_TIME)
@@ -357,7 +357,7 @@ fn command_list(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(crate) const COMMAND_GETKEYS: Command = Command::new("getkeys", -3, command_getkeys)
+pub(crate) const COMMAND_GETKEYS: CommandSpec = CommandSpec::new("getkeys", -3, command_getkeys)
     .group(Group::Server)
     .since("2.8.13")
     .flags(Flags::ANY_TIME)
@@ -378,8 +378,8 @@ fn command_getkeys(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(crate) const COMMAND_GETKEYSANDFLAGS: Command =
-    Command::new("getkeysandflags", -3, command_getkeysandflags)
+pub(crate) const COMMAND_GETKEYSANDFLAGS: CommandSpec =
+    CommandSpec::new("getkeysandflags", -3, command_getkeysandflags)
         .group(Group::Server)
         .since("7.0.0")
         .flags(Flags::ANY_TIME)
@@ -406,28 +406,28 @@ fn find_keys(ctx: &Context<'_, '_>, request: Args<'_>) -> Result<Vec<KeyPosition
     let Resolved::Command(entry) = ctx.engine.commands.resolve(request) else {
         return Err(CommandError::line("ERR Invalid command specified"));
     };
-    if entry.command.keys.is_empty() {
+    if entry.spec.keys.is_empty() {
         return Err(CommandError::line("ERR The command has no key arguments"));
     }
-    if !entry.command.arity_fits(request.len()) {
+    if !entry.spec.arity_fits(request.len()) {
         return Err(CommandError::line(
             "ERR Invalid number of arguments specified for command",
         ));
     }
-    let mut keys = key_positions(entry.command, request).to_vec();
-    if keys.is_empty() && !entry.command.flags.has(Flags::NO_MANDATORY_KEYS) {
+    let mut keys = key_positions(entry.spec, request).to_vec();
+    if keys.is_empty() && !entry.spec.flags.has(Flags::NO_MANDATORY_KEYS) {
         return Err(CommandError::line(
             "ERR Invalid arguments specified for command",
         ));
     }
-    if let Some(flags_of) = entry.command.variable_flags {
+    if let Some(flags_of) = entry.spec.variable_flags {
         let flags = flags_of(request).0;
         keys.iter_mut().for_each(|key| key.flags = flags);
     }
     Ok(keys)
 }
 
-pub(crate) const COMMAND_HELP: Command = Command::new("help", 2, command_help)
+pub(crate) const COMMAND_HELP: CommandSpec = CommandSpec::new("help", 2, command_help)
     .group(Group::Server)
     .since("5.0.0")
     .flags(Flags::ANY_TIME)

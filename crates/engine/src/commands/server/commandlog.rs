@@ -1,6 +1,6 @@
 //! SLOWLOG and COMMANDLOG; the logs themselves are in [`crate::commandlog`].
 
-use crate::command::{Arg, Command, CommandResult, Flags, Group, Outcome};
+use crate::command::{Arg, CommandResult, CommandSpec, Flags, Group, Outcome};
 use crate::commandlog::{LogEntry, LogKind};
 use crate::context::Context;
 use crate::error::CommandError;
@@ -40,14 +40,14 @@ fn reply_entries(ctx: &mut Context<'_, '_>, entries: &[LogEntry]) {
     }
 }
 
-pub(crate) const SLOWLOG: Command = Command::container("slowlog", -2)
+pub(crate) const SLOWLOG: CommandSpec = CommandSpec::container("slowlog", -2)
     .group(Group::Server)
     .since("2.2.12")
     .summary("A container for commands about slow executions.")
     .complexity("Depends on the subcommand")
     .subcommands(&[&SLOWLOG_GET, &SLOWLOG_HELP, &SLOWLOG_LEN, &SLOWLOG_RESET]);
 
-pub(crate) const SLOWLOG_GET: Command = Command::new("get", -2, slowlog_get)
+pub(crate) const SLOWLOG_GET: CommandSpec = CommandSpec::new("get", -2, slowlog_get)
     .group(Group::Server)
     .since("2.2.12")
     .flags(Flags::ADMIN.or(Flags::ANY_TIME))
@@ -66,7 +66,7 @@ fn slowlog_get(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(crate) const SLOWLOG_LEN: Command = Command::new("len", 2, slowlog_len)
+pub(crate) const SLOWLOG_LEN: CommandSpec = CommandSpec::new("len", 2, slowlog_len)
     .group(Group::Server)
     .since("2.2.12")
     .flags(Flags::ADMIN.or(Flags::ANY_TIME))
@@ -83,7 +83,7 @@ fn slowlog_len(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(crate) const SLOWLOG_RESET: Command = Command::new("reset", 2, slowlog_reset)
+pub(crate) const SLOWLOG_RESET: CommandSpec = CommandSpec::new("reset", 2, slowlog_reset)
     .group(Group::Server)
     .since("2.2.12")
     .flags(Flags::ADMIN.or(Flags::ANY_TIME))
@@ -96,7 +96,7 @@ fn slowlog_reset(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(crate) const SLOWLOG_HELP: Command = Command::new("help", 2, slowlog_help)
+pub(crate) const SLOWLOG_HELP: CommandSpec = CommandSpec::new("help", 2, slowlog_help)
     .group(Group::Server)
     .since("6.2.0")
     .flags(Flags::ANY_TIME)
@@ -122,7 +122,7 @@ const TYPE: Arg = Arg::one_of("type").args(&[
     Arg::word("large-reply", "LARGE-REPLY"),
 ]);
 
-pub(crate) const COMMANDLOG: Command = Command::container("commandlog", -2)
+pub(crate) const COMMANDLOG: CommandSpec = CommandSpec::container("commandlog", -2)
     .group(Group::Server)
     .since("8.1.0")
     .summary("A container for commands about slow executions and large requests and replies.")
@@ -134,7 +134,7 @@ pub(crate) const COMMANDLOG: Command = Command::container("commandlog", -2)
         &COMMANDLOG_RESET,
     ]);
 
-pub(crate) const COMMANDLOG_GET: Command = Command::new("get", 4, commandlog_get)
+pub(crate) const COMMANDLOG_GET: CommandSpec = CommandSpec::new("get", 4, commandlog_get)
     .group(Group::Server)
     .since("8.1.0")
     .flags(Flags::ADMIN.or(Flags::ANY_TIME))
@@ -150,7 +150,7 @@ fn commandlog_get(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(crate) const COMMANDLOG_LEN: Command = Command::new("len", 3, commandlog_len)
+pub(crate) const COMMANDLOG_LEN: CommandSpec = CommandSpec::new("len", 3, commandlog_len)
     .group(Group::Server)
     .since("8.1.0")
     .flags(Flags::ADMIN.or(Flags::ANY_TIME))
@@ -168,7 +168,7 @@ fn commandlog_len(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(crate) const COMMANDLOG_RESET: Command = Command::new("reset", 3, commandlog_reset)
+pub(crate) const COMMANDLOG_RESET: CommandSpec = CommandSpec::new("reset", 3, commandlog_reset)
     .group(Group::Server)
     .since("8.1.0")
     .flags(Flags::ADMIN.or(Flags::ANY_TIME))
@@ -182,7 +182,7 @@ fn commandlog_reset(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(crate) const COMMANDLOG_HELP: Command = Command::new("help", 2, commandlog_help)
+pub(crate) const COMMANDLOG_HELP: CommandSpec = CommandSpec::new("help", 2, commandlog_help)
     .group(Group::Server)
     .since("8.1.0")
     .flags(Flags::ANY_TIME)

@@ -2,12 +2,12 @@
 
 use std::fmt::Write;
 
-use crate::command::{Arg, Command, CommandResult, Flags, Group, Outcome};
+use crate::command::{Arg, CommandResult, CommandSpec, Flags, Group, Outcome};
 use crate::context::Context;
 use crate::engine::Engine;
 use crate::error::CommandError;
 use crate::latency::{Distribution, Series, graph};
-use crate::table::Entry;
+use crate::table::Command;
 
 /// Tips for subcommands whose replies cannot be combined.
 const HINTS: &[&str] = &[
@@ -16,7 +16,7 @@ const HINTS: &[&str] = &[
     "response_policy:special",
 ];
 
-pub(crate) const LATENCY: Command = Command::container("latency", -2)
+pub(crate) const LATENCY: CommandSpec = CommandSpec::container("latency", -2)
     .group(Group::Server)
     .since("2.8.13")
     .summary("A container for commands about what took long.")
@@ -31,7 +31,7 @@ pub(crate) const LATENCY: Command = Command::container("latency", -2)
         &LATENCY_RESET,
     ]);
 
-pub(crate) const LATENCY_LATEST: Command = Command::new("latest", 2, latency_latest)
+pub(crate) const LATENCY_LATEST: CommandSpec = CommandSpec::new("latest", 2, latency_latest)
     .group(Group::Server)
     .since("2.8.13")
     .flags(Flags::ADMIN.or(Flags::NOSCRIPT).or(Flags::ANY_TIME))
@@ -55,7 +55,7 @@ fn latency_latest(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(crate) const LATENCY_HISTORY: Command = Command::new("history", 3, latency_history)
+pub(crate) const LATENCY_HISTORY: CommandSpec = CommandSpec::new("history", 3, latency_history)
     .group(Group::Server)
     .since("2.8.13")
     .flags(Flags::ADMIN.or(Flags::NOSCRIPT).or(Flags::ANY_TIME))
@@ -74,7 +74,7 @@ fn latency_history(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(crate) const LATENCY_GRAPH: Command = Command::new("graph", 3, latency_graph)
+pub(crate) const LATENCY_GRAPH: CommandSpec = CommandSpec::new("graph", 3, latency_graph)
     .group(Group::Server)
     .since("2.8.13")
     .flags(Flags::ADMIN.or(Flags::NOSCRIPT).or(Flags::ANY_TIME))
@@ -94,7 +94,7 @@ fn latency_graph(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(crate) const LATENCY_RESET: Command = Command::new("reset", -2, latency_reset)
+pub(crate) const LATENCY_RESET: CommandSpec = CommandSpec::new("reset", -2, latency_reset)
     .group(Group::Server)
     .since("2.8.13")
     .flags(Flags::ADMIN.or(Flags::NOSCRIPT).or(Flags::ANY_TIME))
@@ -117,17 +117,18 @@ fn latency_reset(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(crate) const LATENCY_HISTOGRAM: Command = Command::new("histogram", -2, latency_histogram)
-    .group(Group::Server)
-    .since("7.0.0")
-    .flags(Flags::ADMIN.or(Flags::NOSCRIPT).or(Flags::ANY_TIME))
-    .summary("Returns how long commands took, as cumulative counts by microseconds.")
-    .complexity("O(N) in the number of commands")
-    .hints(HINTS)
-    .args(&[Arg::string("command").optional().multiple()]);
+pub(crate) const LATENCY_HISTOGRAM: CommandSpec =
+    CommandSpec::new("histogram", -2, latency_histogram)
+        .group(Group::Server)
+        .since("7.0.0")
+        .flags(Flags::ADMIN.or(Flags::NOSCRIPT).or(Flags::ANY_TIME))
+        .summary("Returns how long commands took, as cumulative counts by microseconds.")
+        .complexity("O(N) in the number of commands")
+        .hints(HINTS)
+        .args(&[Arg::string("command").optional().multiple()]);
 fn latency_histogram(ctx: &mut Context<'_, '_>) -> CommandResult {
     let engine = ctx.engine;
-    let entries: Vec<&'static Entry> = if ctx.args.len() == 2 {
+    let entries: Vec<&'static Command> = if ctx.args.len() == 2 {
         engine.commands.entries().to_vec()
     } else {
         let names = ctx.args.skip(2);
@@ -150,7 +151,7 @@ fn latency_histogram(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-fn reply_distribution(ctx: &mut Context<'_, '_>, entry: &Entry, distribution: &Distribution) {
+fn reply_distribution(ctx: &mut Context<'_, '_>, entry: &Command, distribution: &Distribution) {
     let reply = &mut ctx.reply;
     let steps = distribution.cumulative();
     reply.bulk(entry.full_name.as_bytes());
@@ -165,7 +166,7 @@ fn reply_distribution(ctx: &mut Context<'_, '_>, entry: &Entry, distribution: &D
     }
 }
 
-pub(crate) const LATENCY_DOCTOR: Command = Command::new("doctor", 2, latency_doctor)
+pub(crate) const LATENCY_DOCTOR: CommandSpec = CommandSpec::new("doctor", 2, latency_doctor)
     .group(Group::Server)
     .since("2.8.13")
     .flags(Flags::ADMIN.or(Flags::NOSCRIPT).or(Flags::ANY_TIME))
@@ -261,7 +262,7 @@ fn slow_log_advice(engine: &Engine) -> String {
     "SLOWLOG GET tells which commands it were.".to_owned()
 }
 
-pub(crate) const LATENCY_HELP: Command = Command::new("help", 2, latency_help)
+pub(crate) const LATENCY_HELP: CommandSpec = CommandSpec::new("help", 2, latency_help)
     .group(Group::Server)
     .since("2.8.13")
     .flags(Flags::ANY_TIME)

@@ -4,10 +4,10 @@ pub mod command;
 pub mod commandlog;
 pub mod latency;
 
-use crate::command::Command;
+use crate::command::CommandSpec;
 
 /// The commands of this group.
-pub const COMMANDS: &[&Command] = &[
+pub const COMMANDS: &[&CommandSpec] = &[
     &command::COMMAND,
     &commandlog::COMMANDLOG,
     &latency::LATENCY,

@@ -119,7 +119,7 @@ fn discard(data: &Data<'_, '_>, set: Set) {
     }
 }
 
-pub(super) const SINTER: Command = Command::new("sinter", -2, sinter)
+pub(super) const SINTER: CommandSpec = CommandSpec::new("sinter", -2, sinter)
     .group(Group::Set)
     .since("1.0.0")
     .flags(Flags::READONLY)
@@ -132,7 +132,7 @@ pub(super) fn sinter(ctx: &mut Context<'_, '_>) -> CommandResult {
     reply_each(ctx, |sets, visit| each_common(sets, visit))
 }
 
-pub(super) const SINTERSTORE: Command = Command::new("sinterstore", -3, sinterstore)
+pub(super) const SINTERSTORE: CommandSpec = CommandSpec::new("sinterstore", -3, sinterstore)
     .group(Group::Set)
     .since("1.0.0")
     .flags(Flags::WRITE.or(Flags::DENYOOM))
@@ -150,7 +150,7 @@ pub(super) fn sinterstore(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(super) const SDIFF: Command = Command::new("sdiff", -2, sdiff)
+pub(super) const SDIFF: CommandSpec = CommandSpec::new("sdiff", -2, sdiff)
     .group(Group::Set)
     .since("1.0.0")
     .flags(Flags::READONLY)
@@ -163,7 +163,7 @@ pub(super) fn sdiff(ctx: &mut Context<'_, '_>) -> CommandResult {
     reply_each(ctx, |sets, visit| each_different(sets, visit))
 }
 
-pub(super) const SDIFFSTORE: Command = Command::new("sdiffstore", -3, sdiffstore)
+pub(super) const SDIFFSTORE: CommandSpec = CommandSpec::new("sdiffstore", -3, sdiffstore)
     .group(Group::Set)
     .since("1.0.0")
     .flags(Flags::WRITE.or(Flags::DENYOOM))
@@ -181,7 +181,7 @@ pub(super) fn sdiffstore(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(super) const SUNION: Command = Command::new("sunion", -2, sunion)
+pub(super) const SUNION: CommandSpec = CommandSpec::new("sunion", -2, sunion)
     .group(Group::Set)
     .since("1.0.0")
     .flags(Flags::READONLY)
@@ -215,7 +215,7 @@ pub(super) fn sunion(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(super) const SUNIONSTORE: Command = Command::new("sunionstore", -3, sunionstore)
+pub(super) const SUNIONSTORE: CommandSpec = CommandSpec::new("sunionstore", -3, sunionstore)
     .group(Group::Set)
     .since("1.0.0")
     .flags(Flags::WRITE.or(Flags::DENYOOM))
@@ -316,7 +316,7 @@ fn reply_count(
     Ok(Outcome::Done)
 }
 
-pub(super) const SINTERCARD: Command = Command::new("sintercard", -3, sintercard)
+pub(super) const SINTERCARD: CommandSpec = CommandSpec::new("sintercard", -3, sintercard)
     .group(Group::Set)
     .since("7.0.0")
     .flags(Flags::READONLY)
@@ -332,7 +332,7 @@ pub(super) fn sintercard(ctx: &mut Context<'_, '_>) -> CommandResult {
     reply_count(ctx, |sets, visit| each_common(sets, visit))
 }
 
-pub(super) const SDIFFCARD: Command = Command::new("sdiffcard", -3, sdiffcard)
+pub(super) const SDIFFCARD: CommandSpec = CommandSpec::new("sdiffcard", -3, sdiffcard)
     .group(Group::Set)
     .since("8.10.0")
     .flags(Flags::READONLY)
@@ -348,7 +348,7 @@ pub(super) fn sdiffcard(ctx: &mut Context<'_, '_>) -> CommandResult {
     reply_count(ctx, |sets, visit| each_different(sets, visit))
 }
 
-pub(super) const SUNIONCARD: Command = Command::new("sunioncard", -3, sunioncard)
+pub(super) const SUNIONCARD: CommandSpec = CommandSpec::new("sunioncard", -3, sunioncard)
     .group(Group::Set)
     .since("8.10.0")
     .flags(Flags::READONLY)

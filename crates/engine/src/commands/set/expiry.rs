@@ -57,14 +57,14 @@ impl Volatile for Set {
 }
 
 /// What the commands that set or remove an expiry have in common.
-const SETTER: Command = Command::BASE
+const SETTER: CommandSpec = CommandSpec::BASE
     .group(Group::Set)
     .since("0.1.0")
     .flags(Flags::WRITE.or(Flags::FAST))
     .complexity("O(N) where N is the number of specified members.")
     .keys(&[KeySpec::one(1, KeyFlags::RW.or(KeyFlags::UPDATE))]);
 
-pub(super) const SEXPIRE: Command = SETTER
+pub(super) const SEXPIRE: CommandSpec = SETTER
     .named("sexpire", -6, sexpire)
     .summary("Sets the deadlines of members of a set, in seconds from now.")
     .args(&[Arg::KEY, SECONDS, Arg::NX_XX_GT_OR_LT, MEMBERS]);
@@ -73,7 +73,7 @@ pub(super) fn sexpire(ctx: &mut Context<'_, '_>) -> CommandResult {
     element_expiry::expire::<Set>(ctx, Unit::Seconds)
 }
 
-pub(super) const SPEXPIRE: Command = SETTER
+pub(super) const SPEXPIRE: CommandSpec = SETTER
     .named("spexpire", -6, spexpire)
     .summary("Sets the deadlines of members of a set, in milliseconds from now.")
     .args(&[Arg::KEY, MILLISECONDS, Arg::NX_XX_GT_OR_LT, MEMBERS]);
@@ -82,7 +82,7 @@ pub(super) fn spexpire(ctx: &mut Context<'_, '_>) -> CommandResult {
     element_expiry::expire::<Set>(ctx, Unit::Milliseconds)
 }
 
-pub(super) const SEXPIREAT: Command = SETTER
+pub(super) const SEXPIREAT: CommandSpec = SETTER
     .named("sexpireat", -6, sexpireat)
     .summary("Sets the deadlines of members of a set, as a Unix time in seconds.")
     .args(&[Arg::KEY, UNIX_SECONDS, Arg::NX_XX_GT_OR_LT, MEMBERS]);
@@ -91,7 +91,7 @@ pub(super) fn sexpireat(ctx: &mut Context<'_, '_>) -> CommandResult {
     element_expiry::expire::<Set>(ctx, Unit::UnixSeconds)
 }
 
-pub(super) const SPEXPIREAT: Command = SETTER
+pub(super) const SPEXPIREAT: CommandSpec = SETTER
     .named("spexpireat", -6, spexpireat)
     .summary("Sets the deadlines of members of a set, as a Unix time in milliseconds.")
     .args(&[Arg::KEY, UNIX_MILLISECONDS, Arg::NX_XX_GT_OR_LT, MEMBERS]);
@@ -101,14 +101,14 @@ pub(super) fn spexpireat(ctx: &mut Context<'_, '_>) -> CommandResult {
 }
 
 /// What the commands that return an expiry have in common.
-const GETTER: Command = Command::BASE
+const GETTER: CommandSpec = CommandSpec::BASE
     .group(Group::Set)
     .since("0.1.0")
     .flags(Flags::READONLY.or(Flags::FAST))
     .complexity("O(N) where N is the number of specified members.")
     .keys(&[KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS))]);
 
-pub(super) const STTL: Command = GETTER
+pub(super) const STTL: CommandSpec = GETTER
     .named("sttl", -5, sttl)
     .summary(
         "Returns how long members of a set will live, in seconds; -1 without deadline, -2 for a \
@@ -121,7 +121,7 @@ pub(super) fn sttl(ctx: &mut Context<'_, '_>) -> CommandResult {
     element_expiry::tell::<Set>(ctx, Unit::Seconds)
 }
 
-pub(super) const SPTTL: Command = GETTER
+pub(super) const SPTTL: CommandSpec = GETTER
     .named("spttl", -5, spttl)
     .summary(
         "Returns how long members of a set will live, in milliseconds; -1 without deadline, -2 \
@@ -134,7 +134,7 @@ pub(super) fn spttl(ctx: &mut Context<'_, '_>) -> CommandResult {
     element_expiry::tell::<Set>(ctx, Unit::Milliseconds)
 }
 
-pub(super) const SEXPIRETIME: Command = GETTER
+pub(super) const SEXPIRETIME: CommandSpec = GETTER
     .named("sexpiretime", -5, sexpiretime)
     .summary(
         "Returns the deadlines of members of a set as Unix times in seconds; -1 without \
@@ -146,7 +146,7 @@ pub(super) fn sexpiretime(ctx: &mut Context<'_, '_>) -> CommandResult {
     element_expiry::tell::<Set>(ctx, Unit::UnixSeconds)
 }
 
-pub(super) const SPEXPIRETIME: Command = GETTER
+pub(super) const SPEXPIRETIME: CommandSpec = GETTER
     .named("spexpiretime", -5, spexpiretime)
     .summary(
         "Returns the deadlines of members of a set as Unix times in milliseconds; -1 without \
@@ -158,7 +158,7 @@ pub(super) fn spexpiretime(ctx: &mut Context<'_, '_>) -> CommandResult {
     element_expiry::tell::<Set>(ctx, Unit::UnixMilliseconds)
 }
 
-pub(super) const SPERSIST: Command = SETTER
+pub(super) const SPERSIST: CommandSpec = SETTER
     .named("spersist", -5, spersist)
     .summary("Removes the deadlines of members of a set.")
     .args(&[Arg::KEY, MEMBERS]);

@@ -7,7 +7,7 @@ use crate::command::*;
 use crate::commands::string::length;
 use crate::context::{Context, ElementReply, EventClass, Expiry};
 
-pub(super) const SADD: Command = Command::new("sadd", -3, sadd)
+pub(super) const SADD: CommandSpec = CommandSpec::new("sadd", -3, sadd)
     .group(Group::Set)
     .since("1.0.0")
     .flags(Flags::WRITE.or(Flags::DENYOOM).or(Flags::FAST))
@@ -45,7 +45,7 @@ pub(super) fn sadd(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(super) const SREM: Command = Command::new("srem", -3, srem)
+pub(super) const SREM: CommandSpec = CommandSpec::new("srem", -3, srem)
     .group(Group::Set)
     .since("1.0.0")
     .flags(Flags::WRITE.or(Flags::FAST))
@@ -69,7 +69,7 @@ pub(super) fn srem(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(super) const SMOVE: Command = Command::new("smove", 4, smove)
+pub(super) const SMOVE: CommandSpec = CommandSpec::new("smove", 4, smove)
     .group(Group::Set)
     .since("1.0.0")
     .flags(Flags::WRITE.or(Flags::FAST))
@@ -109,7 +109,7 @@ pub(super) fn smove(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(super) const SCARD: Command = Command::new("scard", 2, scard)
+pub(super) const SCARD: CommandSpec = CommandSpec::new("scard", 2, scard)
     .group(Group::Set)
     .since("1.0.0")
     .flags(Flags::READONLY.or(Flags::FAST))
@@ -124,7 +124,7 @@ pub(super) fn scard(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(super) const SISMEMBER: Command = Command::new("sismember", 3, sismember)
+pub(super) const SISMEMBER: CommandSpec = CommandSpec::new("sismember", 3, sismember)
     .group(Group::Set)
     .since("1.0.0")
     .flags(Flags::READONLY.or(Flags::FAST))
@@ -143,7 +143,7 @@ pub(super) fn sismember(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(super) const SMISMEMBER: Command = Command::new("smismember", -3, smismember)
+pub(super) const SMISMEMBER: CommandSpec = CommandSpec::new("smismember", -3, smismember)
     .group(Group::Set)
     .since("6.2.0")
     .flags(Flags::READONLY.or(Flags::FAST))
@@ -163,7 +163,7 @@ pub(super) fn smismember(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(super) const SMEMBERS: Command = Command::new("smembers", 2, smembers)
+pub(super) const SMEMBERS: CommandSpec = CommandSpec::new("smembers", 2, smembers)
     .group(Group::Set)
     .since("1.0.0")
     .flags(Flags::READONLY)

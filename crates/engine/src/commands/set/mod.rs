@@ -7,10 +7,10 @@ mod members;
 mod random;
 mod scan;
 
-use crate::command::Command;
+use crate::command::CommandSpec;
 
 /// All commands of this group.
-pub const COMMANDS: &[&Command] = &[
+pub const COMMANDS: &[&CommandSpec] = &[
     &members::SADD,
     &members::SCARD,
     &algebra::SDIFF,

@@ -27,7 +27,7 @@ const REPEATED_BYTES_MAX: usize = 1 << 30;
 /// The least bytes of a bulk string in a reply.
 const BULK_BYTES_MIN: usize = 6;
 
-pub(super) const SPOP: Command = Command::new("spop", -2, spop)
+pub(super) const SPOP: CommandSpec = CommandSpec::new("spop", -2, spop)
     .group(Group::Set)
     .since("1.0.0")
     .flags(Flags::WRITE.or(Flags::FAST))
@@ -185,7 +185,7 @@ fn keep_some(set: &mut Set, stay: usize, random: &mut Random, limits: &Threshold
     std::mem::replace(set, kept)
 }
 
-pub(super) const SRANDMEMBER: Command = Command::new("srandmember", -2, srandmember)
+pub(super) const SRANDMEMBER: CommandSpec = CommandSpec::new("srandmember", -2, srandmember)
     .group(Group::Set)
     .since("1.0.0")
     .flags(Flags::READONLY)

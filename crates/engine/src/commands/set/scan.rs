@@ -13,7 +13,7 @@ const COUNT_DEFAULT: u64 = 10;
 /// Steps per member asked for, so that a sparse table does not hold a call up.
 const STEPS_PER_COUNT: u64 = 10;
 
-pub(super) const SSCAN: Command = Command::new("sscan", -3, sscan)
+pub(super) const SSCAN: CommandSpec = CommandSpec::new("sscan", -3, sscan)
     .group(Group::Set)
     .since("2.8.0")
     .flags(Flags::READONLY)

@@ -13,7 +13,7 @@ use crate::command::*;
 use crate::context::{Context, EventClass, Expiry};
 use crate::error::CommandError;
 
-pub(super) const XADD: Command = Command::new("xadd", -5, xadd)
+pub(super) const XADD: CommandSpec = CommandSpec::new("xadd", -5, xadd)
     .group(Group::Stream)
     .since("5.0.0")
     .flags(Flags::WRITE.or(Flags::DENYOOM).or(Flags::FAST))

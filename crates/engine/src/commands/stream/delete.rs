@@ -8,7 +8,7 @@ use crate::command::*;
 use crate::context::{Context, EventClass};
 use crate::error::CommandError;
 
-pub(super) const XDEL: Command = Command::new("xdel", -3, xdel)
+pub(super) const XDEL: CommandSpec = CommandSpec::new("xdel", -3, xdel)
     .group(Group::Stream)
     .since("5.0.0")
     .flags(Flags::WRITE.or(Flags::FAST))

@@ -208,7 +208,7 @@ pub(super) fn log_first(
     ctx.propagate(&[b"XIDMPRECORD", key.bytes, names.producer, &names.id, entry]);
 }
 
-pub(super) const XCFGSET: Command = Command::new("xcfgset", -2, xcfgset)
+pub(super) const XCFGSET: CommandSpec = CommandSpec::new("xcfgset", -2, xcfgset)
     .group(Group::Stream)
     .since("8.6.0")
     .flags(Flags::WRITE.or(Flags::FAST))
@@ -303,7 +303,7 @@ fn xcfgset(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(super) const XIDMPRECORD: Command = Command::new("xidmprecord", 5, xidmprecord)
+pub(super) const XIDMPRECORD: CommandSpec = CommandSpec::new("xidmprecord", 5, xidmprecord)
     .group(Group::Stream)
     .since("8.6.2")
     .flags(Flags::WRITE.or(Flags::DENYOOM).or(Flags::FAST))

@@ -15,12 +15,12 @@ use resp::Reply;
 use values::StreamId;
 use values::stream::{Entry, Fields, ID_TEXT, NodeLimits};
 
-use crate::command::Command;
+use crate::command::CommandSpec;
 use crate::config::P;
 use crate::context::{Context, ElementReply};
 
 /// All commands of this group.
-pub const COMMANDS: &[&Command] = &[
+pub const COMMANDS: &[&CommandSpec] = &[
     &group::XACK,
     &group::XACKDEL,
     &add::XADD,

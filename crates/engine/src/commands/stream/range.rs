@@ -8,7 +8,7 @@ use crate::command::*;
 use crate::context::Context;
 use crate::error::CommandError;
 
-pub(super) const XLEN: Command = Command::new("xlen", 2, xlen)
+pub(super) const XLEN: CommandSpec = CommandSpec::new("xlen", 2, xlen)
     .group(Group::Stream)
     .since("5.0.0")
     .flags(Flags::READONLY.or(Flags::FAST))
@@ -25,7 +25,7 @@ pub(super) fn xlen(ctx: &mut Context<'_, '_>) -> CommandResult {
 }
 
 /// XRANGE and XREVRANGE differ in the direction only.
-const RANGE: Command = Command::BASE
+const RANGE: CommandSpec = CommandSpec::BASE
     .group(Group::Stream)
     .since("5.0.0")
     .flags(Flags::READONLY)
@@ -36,7 +36,7 @@ const START: Arg = Arg::string("start");
 
 const END: Arg = Arg::string("end");
 
-pub(super) const XRANGE: Command = RANGE
+pub(super) const XRANGE: CommandSpec = RANGE
     .named("xrange", -4, xrange)
     .summary("Returns entries between two ids.")
     .args(&[Arg::KEY, START, END, Arg::COUNT]);
@@ -45,7 +45,7 @@ pub(super) fn xrange(ctx: &mut Context<'_, '_>) -> CommandResult {
     range(ctx, false)
 }
 
-pub(super) const XREVRANGE: Command = RANGE
+pub(super) const XREVRANGE: CommandSpec = RANGE
     .named("xrevrange", -4, xrevrange)
     .summary("Returns entries between two ids, the last ones first.")
     .args(&[Arg::KEY, END, START, Arg::COUNT]);

@@ -12,7 +12,7 @@ use crate::command::*;
 use crate::context::Context;
 use crate::error::CommandError;
 
-pub(super) const XREAD: Command = Command::new("xread", -4, xread)
+pub(super) const XREAD: CommandSpec = CommandSpec::new("xread", -4, xread)
     .group(Group::Stream)
     .since("5.0.0")
     .flags(Flags::BLOCKING.or(Flags::READONLY))

@@ -7,7 +7,7 @@ use crate::command::*;
 use crate::context::{Context, EventClass};
 use crate::error::CommandError;
 
-pub(super) const XSETID: Command = Command::new("xsetid", -3, xsetid)
+pub(super) const XSETID: CommandSpec = CommandSpec::new("xsetid", -3, xsetid)
     .group(Group::Stream)
     .since("5.0.0")
     .flags(Flags::WRITE.or(Flags::DENYOOM).or(Flags::FAST))

@@ -5,7 +5,7 @@ use crate::command::*;
 use crate::context::{Context, EventClass};
 use crate::error::CommandError;
 
-pub(super) const XTRIM: Command = Command::new("xtrim", -4, xtrim)
+pub(super) const XTRIM: CommandSpec = CommandSpec::new("xtrim", -4, xtrim)
     .group(Group::Stream)
     .since("5.0.0")
     .flags(Flags::WRITE)

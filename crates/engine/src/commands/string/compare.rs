@@ -80,7 +80,7 @@ fn digest_of(bytes: &[u8]) -> [u8; DIGEST_DIGITS] {
     })
 }
 
-pub(super) const DELIFEQ: Command = Command::new("delifeq", 3, delifeq)
+pub(super) const DELIFEQ: CommandSpec = CommandSpec::new("delifeq", 3, delifeq)
     .group(Group::String)
     .since("9.0.0")
     .flags(Flags::FAST.or(Flags::WRITE))
@@ -95,7 +95,7 @@ pub(super) fn delifeq(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(remove_if(ctx, key, holds))
 }
 
-pub(super) const DELEX: Command = Command::new("delex", -2, delex)
+pub(super) const DELEX: CommandSpec = CommandSpec::new("delex", -2, delex)
     .group(Group::String)
     .since("8.4.0")
     .flags(Flags::WRITE.or(Flags::FAST))
@@ -160,7 +160,7 @@ fn remove_if(ctx: &mut Context<'_, '_>, key: Key<'_>, condition: bool) -> Outcom
     Outcome::Done
 }
 
-pub(super) const DIGEST: Command = Command::new("digest", 2, digest)
+pub(super) const DIGEST: CommandSpec = CommandSpec::new("digest", 2, digest)
     .group(Group::String)
     .since("8.4.0")
     .flags(Flags::READONLY.or(Flags::FAST))

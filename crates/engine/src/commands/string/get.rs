@@ -7,7 +7,7 @@ use crate::command::*;
 use crate::commands::generic::{delete_expired, delete_key};
 use crate::context::{Context, EventClass};
 
-pub(super) const GET: Command = Command::new("get", 2, get)
+pub(super) const GET: CommandSpec = CommandSpec::new("get", 2, get)
     .group(Group::String)
     .since("1.0.0")
     .flags(Flags::READONLY.or(Flags::FAST))
@@ -25,7 +25,7 @@ pub(super) fn get(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(super) const GETDEL: Command = Command::new("getdel", 2, getdel)
+pub(super) const GETDEL: CommandSpec = CommandSpec::new("getdel", 2, getdel)
     .group(Group::String)
     .since("6.2.0")
     .flags(Flags::WRITE.or(Flags::FAST))
@@ -51,7 +51,7 @@ const ACCEPTED: Accepted = Accepted {
     persist: true,
 };
 
-pub(super) const GETEX: Command = Command::new("getex", -2, getex)
+pub(super) const GETEX: CommandSpec = CommandSpec::new("getex", -2, getex)
     .group(Group::String)
     .since("6.2.0")
     .flags(Flags::WRITE.or(Flags::FAST))
@@ -82,7 +82,7 @@ pub(super) fn getex(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(super) const STRLEN: Command = Command::new("strlen", 2, strlen)
+pub(super) const STRLEN: CommandSpec = CommandSpec::new("strlen", 2, strlen)
     .group(Group::String)
     .since("2.2.0")
     .flags(Flags::READONLY.or(Flags::FAST))

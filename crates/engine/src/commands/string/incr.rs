@@ -7,7 +7,7 @@ use crate::command::*;
 use crate::context::{Context, EventClass, Expiry};
 use crate::error::CommandError;
 
-pub(super) const INCR: Command = Command::new("incr", 2, incr)
+pub(super) const INCR: CommandSpec = CommandSpec::new("incr", 2, incr)
     .group(Group::String)
     .since("1.0.0")
     .flags(Flags::WRITE.or(Flags::DENYOOM).or(Flags::FAST))
@@ -20,7 +20,7 @@ pub(super) fn incr(ctx: &mut Context<'_, '_>) -> CommandResult {
     add(ctx, 1)
 }
 
-pub(super) const DECR: Command = Command::new("decr", 2, decr)
+pub(super) const DECR: CommandSpec = CommandSpec::new("decr", 2, decr)
     .group(Group::String)
     .since("1.0.0")
     .flags(Flags::WRITE.or(Flags::DENYOOM).or(Flags::FAST))
@@ -33,7 +33,7 @@ pub(super) fn decr(ctx: &mut Context<'_, '_>) -> CommandResult {
     add(ctx, -1)
 }
 
-pub(super) const INCRBY: Command = Command::new("incrby", 3, incrby)
+pub(super) const INCRBY: CommandSpec = CommandSpec::new("incrby", 3, incrby)
     .group(Group::String)
     .since("1.0.0")
     .flags(Flags::WRITE.or(Flags::DENYOOM).or(Flags::FAST))
@@ -47,7 +47,7 @@ pub(super) fn incrby(ctx: &mut Context<'_, '_>) -> CommandResult {
     add(ctx, increment)
 }
 
-pub(super) const DECRBY: Command = Command::new("decrby", 3, decrby)
+pub(super) const DECRBY: CommandSpec = CommandSpec::new("decrby", 3, decrby)
     .group(Group::String)
     .since("1.0.0")
     .flags(Flags::WRITE.or(Flags::DENYOOM).or(Flags::FAST))
@@ -106,7 +106,7 @@ pub(super) fn float_value(text: &str) -> NewValue<'static> {
     NewValue::Owned(Value::Bytes(text.as_bytes().into()))
 }
 
-pub(super) const INCRBYFLOAT: Command = Command::new("incrbyfloat", 3, incrbyfloat)
+pub(super) const INCRBYFLOAT: CommandSpec = CommandSpec::new("incrbyfloat", 3, incrbyfloat)
     .group(Group::String)
     .since("2.6.0")
     .flags(Flags::WRITE.or(Flags::DENYOOM).or(Flags::FAST))

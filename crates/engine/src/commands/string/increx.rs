@@ -218,7 +218,7 @@ impl<'a> Options<'a> {
     }
 }
 
-pub(super) const INCREX: Command = Command::new("increx", -2, increx)
+pub(super) const INCREX: CommandSpec = CommandSpec::new("increx", -2, increx)
     .group(Group::String)
     .since("8.8.0")
     .flags(Flags::WRITE.or(Flags::DENYOOM).or(Flags::FAST))

@@ -73,7 +73,7 @@ impl Options {
     }
 }
 
-pub(super) const LCS: Command = Command::new("lcs", -3, lcs)
+pub(super) const LCS: CommandSpec = CommandSpec::new("lcs", -3, lcs)
     .group(Group::String)
     .since("7.0.0")
     .flags(Flags::READONLY)

@@ -16,7 +16,7 @@ use keyspace::{StringError, StringRef};
 use resp::Reply;
 
 use crate::client::Origin;
-use crate::command::Command;
+use crate::command::CommandSpec;
 use crate::config::P;
 use crate::engine::Engine;
 use crate::error::CommandError;
@@ -24,7 +24,7 @@ use crate::error::CommandError;
 pub(in crate::commands) use options::Unit;
 
 /// The commands of this group.
-pub const COMMANDS: &[&Command] = &[
+pub const COMMANDS: &[&CommandSpec] = &[
     &range::APPEND,
     &incr::DECR,
     &incr::DECRBY,

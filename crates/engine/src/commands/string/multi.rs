@@ -9,7 +9,7 @@ use crate::command::*;
 use crate::context::{Context, Expiry};
 use crate::error::CommandError;
 
-pub(super) const MGET: Command = Command::new("mget", -2, mget)
+pub(super) const MGET: CommandSpec = CommandSpec::new("mget", -2, mget)
     .group(Group::String)
     .since("1.0.0")
     .flags(Flags::READONLY.or(Flags::FAST))
@@ -32,7 +32,7 @@ pub(super) fn mget(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(super) const MSET: Command = Command::new("mset", -3, mset)
+pub(super) const MSET: CommandSpec = CommandSpec::new("mset", -3, mset)
     .group(Group::String)
     .since("1.0.1")
     .flags(Flags::WRITE.or(Flags::DENYOOM))
@@ -53,7 +53,7 @@ pub(super) fn mset(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(super) const MSETNX: Command = Command::new("msetnx", -3, msetnx)
+pub(super) const MSETNX: CommandSpec = CommandSpec::new("msetnx", -3, msetnx)
     .group(Group::String)
     .since("1.0.1")
     .flags(Flags::WRITE.or(Flags::DENYOOM))
@@ -106,7 +106,7 @@ const ACCEPTED: Accepted = Accepted {
     persist: false,
 };
 
-pub(super) const MSETEX: Command = Command::new("msetex", -4, msetex)
+pub(super) const MSETEX: CommandSpec = CommandSpec::new("msetex", -4, msetex)
     .group(Group::String)
     .since("8.4.0")
     .flags(Flags::WRITE.or(Flags::DENYOOM))

@@ -8,7 +8,7 @@ use crate::command::*;
 use crate::context::{Context, EventClass, Expiry};
 use crate::error::CommandError;
 
-pub(super) const APPEND: Command = Command::new("append", 3, append)
+pub(super) const APPEND: CommandSpec = CommandSpec::new("append", 3, append)
     .group(Group::String)
     .since("2.0.0")
     .flags(Flags::WRITE.or(Flags::DENYOOM).or(Flags::FAST))
@@ -38,7 +38,7 @@ pub(super) fn append(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(super) const SETRANGE: Command = Command::new("setrange", 4, setrange)
+pub(super) const SETRANGE: CommandSpec = CommandSpec::new("setrange", 4, setrange)
     .group(Group::String)
     .since("2.2.0")
     .flags(Flags::WRITE.or(Flags::DENYOOM))
@@ -81,7 +81,7 @@ pub(super) fn setrange(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(super) const GETRANGE: Command = Command::new("getrange", 4, getrange)
+pub(super) const GETRANGE: CommandSpec = CommandSpec::new("getrange", 4, getrange)
     .group(Group::String)
     .since("2.4.0")
     .flags(Flags::READONLY)
@@ -122,7 +122,7 @@ fn part(bytes: &[u8], start: i64, end: i64) -> &[u8] {
     }
 }
 
-pub(super) const SUBSTR: Command = Command::new("substr", 4, substr)
+pub(super) const SUBSTR: CommandSpec = CommandSpec::new("substr", 4, substr)
     .group(Group::String)
     .since("1.0.0")
     .flags(Flags::READONLY)

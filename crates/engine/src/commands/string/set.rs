@@ -18,7 +18,7 @@ const ACCEPTED: Accepted = Accepted {
     persist: false,
 };
 
-pub(super) const SET: Command = Command::new("set", -3, set)
+pub(super) const SET: CommandSpec = CommandSpec::new("set", -3, set)
     .group(Group::String)
     .since("1.0.0")
     .flags(Flags::WRITE.or(Flags::DENYOOM))
@@ -200,7 +200,7 @@ fn propagate_set(ctx: &mut Context<'_, '_>, options: &Options<'_>, deadline: Opt
     ctx.propagate(&argv[..len]);
 }
 
-pub(super) const SETNX: Command = Command::new("setnx", 3, setnx)
+pub(super) const SETNX: CommandSpec = CommandSpec::new("setnx", 3, setnx)
     .group(Group::String)
     .since("1.0.0")
     .flags(Flags::WRITE.or(Flags::DENYOOM).or(Flags::FAST))
@@ -220,7 +220,7 @@ pub(super) fn setnx(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(super) const SETEX: Command = Command::new("setex", 4, setex)
+pub(super) const SETEX: CommandSpec = CommandSpec::new("setex", 4, setex)
     .group(Group::String)
     .since("2.0.0")
     .flags(Flags::WRITE.or(Flags::DENYOOM))
@@ -233,7 +233,7 @@ pub(super) fn setex(ctx: &mut Context<'_, '_>) -> CommandResult {
     set_for(ctx, Unit::Seconds)
 }
 
-pub(super) const PSETEX: Command = Command::new("psetex", 4, psetex)
+pub(super) const PSETEX: CommandSpec = CommandSpec::new("psetex", 4, psetex)
     .group(Group::String)
     .since("2.6.0")
     .flags(Flags::WRITE.or(Flags::DENYOOM))
@@ -258,7 +258,7 @@ fn set_for(ctx: &mut Context<'_, '_>, unit: Unit) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(super) const GETSET: Command = Command::new("getset", 3, getset)
+pub(super) const GETSET: CommandSpec = CommandSpec::new("getset", 3, getset)
     .group(Group::String)
     .since("1.0.0")
     .flags(Flags::WRITE.or(Flags::DENYOOM).or(Flags::FAST))

@@ -155,7 +155,7 @@ impl<'a> Pairs<'a> {
     }
 }
 
-pub(super) const ZADD: Command = Command::new("zadd", -4, zadd)
+pub(super) const ZADD: CommandSpec = CommandSpec::new("zadd", -4, zadd)
     .group(Group::SortedSet)
     .since("1.2.0")
     .flags(Flags::WRITE.or(Flags::DENYOOM).or(Flags::FAST))
@@ -185,7 +185,7 @@ pub(super) fn zadd(ctx: &mut Context<'_, '_>) -> CommandResult {
     add(ctx, Options::default())
 }
 
-pub(super) const ZINCRBY: Command = Command::new("zincrby", 4, zincrby)
+pub(super) const ZINCRBY: CommandSpec = CommandSpec::new("zincrby", 4, zincrby)
     .group(Group::SortedSet)
     .since("1.2.0")
     .flags(Flags::WRITE.or(Flags::DENYOOM).or(Flags::FAST))

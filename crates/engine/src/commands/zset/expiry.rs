@@ -57,14 +57,14 @@ impl Volatile for SortedSet {
 }
 
 /// What the commands that set or remove an expiry have in common.
-const SETTER: Command = Command::BASE
+const SETTER: CommandSpec = CommandSpec::BASE
     .group(Group::SortedSet)
     .since("0.1.0")
     .flags(Flags::WRITE.or(Flags::FAST))
     .complexity("O(N) where N is the number of specified members.")
     .keys(&[KeySpec::one(1, KeyFlags::RW.or(KeyFlags::UPDATE))]);
 
-pub(super) const ZEXPIRE: Command = SETTER
+pub(super) const ZEXPIRE: CommandSpec = SETTER
     .named("zexpire", -6, zexpire)
     .summary("Sets the deadlines of members of a sorted set, in seconds from now.")
     .args(&[Arg::KEY, SECONDS, Arg::NX_XX_GT_OR_LT, MEMBERS]);
@@ -73,7 +73,7 @@ pub(super) fn zexpire(ctx: &mut Context<'_, '_>) -> CommandResult {
     element_expiry::expire::<SortedSet>(ctx, Unit::Seconds)
 }
 
-pub(super) const ZPEXPIRE: Command = SETTER
+pub(super) const ZPEXPIRE: CommandSpec = SETTER
     .named("zpexpire", -6, zpexpire)
     .summary("Sets the deadlines of members of a sorted set, in milliseconds from now.")
     .args(&[Arg::KEY, MILLISECONDS, Arg::NX_XX_GT_OR_LT, MEMBERS]);
@@ -82,7 +82,7 @@ pub(super) fn zpexpire(ctx: &mut Context<'_, '_>) -> CommandResult {
     element_expiry::expire::<SortedSet>(ctx, Unit::Milliseconds)
 }
 
-pub(super) const ZEXPIREAT: Command = SETTER
+pub(super) const ZEXPIREAT: CommandSpec = SETTER
     .named("zexpireat", -6, zexpireat)
     .summary("Sets the deadlines of members of a sorted set, as a Unix time in seconds.")
     .args(&[Arg::KEY, UNIX_SECONDS, Arg::NX_XX_GT_OR_LT, MEMBERS]);
@@ -91,7 +91,7 @@ pub(super) fn zexpireat(ctx: &mut Context<'_, '_>) -> CommandResult {
     element_expiry::expire::<SortedSet>(ctx, Unit::UnixSeconds)
 }
 
-pub(super) const ZPEXPIREAT: Command = SETTER
+pub(super) const ZPEXPIREAT: CommandSpec = SETTER
     .named("zpexpireat", -6, zpexpireat)
     .summary("Sets the deadlines of members of a sorted set, as a Unix time in milliseconds.")
     .args(&[Arg::KEY, UNIX_MILLISECONDS, Arg::NX_XX_GT_OR_LT, MEMBERS]);
@@ -101,14 +101,14 @@ pub(super) fn zpexpireat(ctx: &mut Context<'_, '_>) -> CommandResult {
 }
 
 /// What the commands that return an expiry have in common.
-const GETTER: Command = Command::BASE
+const GETTER: CommandSpec = CommandSpec::BASE
     .group(Group::SortedSet)
     .since("0.1.0")
     .flags(Flags::READONLY.or(Flags::FAST))
     .complexity("O(N) where N is the number of specified members.")
     .keys(&[KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS))]);
 
-pub(super) const ZTTL: Command = GETTER
+pub(super) const ZTTL: CommandSpec = GETTER
     .named("zttl", -5, zttl)
     .summary(
         "Returns how long members of a sorted set will live, in seconds; -1 without deadline, \
@@ -121,7 +121,7 @@ pub(super) fn zttl(ctx: &mut Context<'_, '_>) -> CommandResult {
     element_expiry::tell::<SortedSet>(ctx, Unit::Seconds)
 }
 
-pub(super) const ZPTTL: Command = GETTER
+pub(super) const ZPTTL: CommandSpec = GETTER
     .named("zpttl", -5, zpttl)
     .summary(
         "Returns how long members of a sorted set will live, in milliseconds; -1 without \
@@ -134,7 +134,7 @@ pub(super) fn zpttl(ctx: &mut Context<'_, '_>) -> CommandResult {
     element_expiry::tell::<SortedSet>(ctx, Unit::Milliseconds)
 }
 
-pub(super) const ZEXPIRETIME: Command = GETTER
+pub(super) const ZEXPIRETIME: CommandSpec = GETTER
     .named("zexpiretime", -5, zexpiretime)
     .summary(
         "Returns the deadlines of members of a sorted set as Unix times in seconds; -1 without \
@@ -146,7 +146,7 @@ pub(super) fn zexpiretime(ctx: &mut Context<'_, '_>) -> CommandResult {
     element_expiry::tell::<SortedSet>(ctx, Unit::UnixSeconds)
 }
 
-pub(super) const ZPEXPIRETIME: Command = GETTER
+pub(super) const ZPEXPIRETIME: CommandSpec = GETTER
     .named("zpexpiretime", -5, zpexpiretime)
     .summary(
         "Returns the deadlines of members of a sorted set as Unix times in milliseconds; -1 \
@@ -158,7 +158,7 @@ pub(super) fn zpexpiretime(ctx: &mut Context<'_, '_>) -> CommandResult {
     element_expiry::tell::<SortedSet>(ctx, Unit::UnixMilliseconds)
 }
 
-pub(super) const ZPERSIST: Command = SETTER
+pub(super) const ZPERSIST: CommandSpec = SETTER
     .named("zpersist", -5, zpersist)
     .summary("Removes the deadlines of members of a sorted set.")
     .args(&[Arg::KEY, MEMBERS]);

@@ -21,11 +21,11 @@ pub(in crate::commands) use add::{Options, Pairs, give};
 
 use super::generic::delete_key;
 use super::string::length;
-use crate::command::Command;
+use crate::command::CommandSpec;
 use crate::context::{Context, ElementReply, EventClass, Expiry, Key};
 
 /// The commands of this group.
-pub const COMMANDS: &[&Command] = &[
+pub const COMMANDS: &[&CommandSpec] = &[
     &pop::BZMPOP,
     &pop::BZPOPMAX,
     &pop::BZPOPMIN,

@@ -146,7 +146,7 @@ fn keep(ctx: &mut Context<'_, '_>, operation: Operation, event: &'static str) ->
     Ok(Outcome::Done)
 }
 
-pub(super) const ZUNION: Command = Command::new("zunion", -3, zunion)
+pub(super) const ZUNION: CommandSpec = CommandSpec::new("zunion", -3, zunion)
     .group(Group::SortedSet)
     .since("6.2.0")
     .flags(Flags::READONLY)
@@ -168,7 +168,7 @@ pub(super) fn zunion(ctx: &mut Context<'_, '_>) -> CommandResult {
     reply(ctx, Operation::Union)
 }
 
-pub(super) const ZUNIONSTORE: Command = Command::new("zunionstore", -4, zunionstore)
+pub(super) const ZUNIONSTORE: CommandSpec = CommandSpec::new("zunionstore", -4, zunionstore)
     .group(Group::SortedSet)
     .since("2.0.0")
     .flags(Flags::WRITE.or(Flags::DENYOOM))
@@ -193,7 +193,7 @@ pub(super) fn zunionstore(ctx: &mut Context<'_, '_>) -> CommandResult {
     keep(ctx, Operation::Union, "zunionstore")
 }
 
-pub(super) const ZINTER: Command = Command::new("zinter", -3, zinter)
+pub(super) const ZINTER: CommandSpec = CommandSpec::new("zinter", -3, zinter)
     .group(Group::SortedSet)
     .since("6.2.0")
     .flags(Flags::READONLY)
@@ -216,7 +216,7 @@ pub(super) fn zinter(ctx: &mut Context<'_, '_>) -> CommandResult {
     reply(ctx, Operation::Intersection)
 }
 
-pub(super) const ZINTERSTORE: Command = Command::new("zinterstore", -4, zinterstore)
+pub(super) const ZINTERSTORE: CommandSpec = CommandSpec::new("zinterstore", -4, zinterstore)
     .group(Group::SortedSet)
     .since("2.0.0")
     .flags(Flags::WRITE.or(Flags::DENYOOM))
@@ -242,7 +242,7 @@ pub(super) fn zinterstore(ctx: &mut Context<'_, '_>) -> CommandResult {
     keep(ctx, Operation::Intersection, "zinterstore")
 }
 
-pub(super) const ZINTERCARD: Command = Command::new("zintercard", -3, zintercard)
+pub(super) const ZINTERCARD: CommandSpec = CommandSpec::new("zintercard", -3, zintercard)
     .group(Group::SortedSet)
     .since("7.0.0")
     .flags(Flags::READONLY)
@@ -276,7 +276,7 @@ pub(super) fn zintercard(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(super) const ZDIFF: Command = Command::new("zdiff", -3, zdiff)
+pub(super) const ZDIFF: CommandSpec = CommandSpec::new("zdiff", -3, zdiff)
     .group(Group::SortedSet)
     .since("6.2.0")
     .flags(Flags::READONLY)
@@ -292,7 +292,7 @@ pub(super) fn zdiff(ctx: &mut Context<'_, '_>) -> CommandResult {
     reply(ctx, Operation::Difference)
 }
 
-pub(super) const ZDIFFSTORE: Command = Command::new("zdiffstore", -4, zdiffstore)
+pub(super) const ZDIFFSTORE: CommandSpec = CommandSpec::new("zdiffstore", -4, zdiffstore)
     .group(Group::SortedSet)
     .since("6.2.0")
     .flags(Flags::WRITE.or(Flags::DENYOOM))

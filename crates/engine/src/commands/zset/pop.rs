@@ -116,7 +116,7 @@ fn take(
     Ok(Some(count))
 }
 
-pub(super) const ZPOPMIN: Command = Command::new("zpopmin", -2, zpopmin)
+pub(super) const ZPOPMIN: CommandSpec = CommandSpec::new("zpopmin", -2, zpopmin)
     .group(Group::SortedSet)
     .since("5.0.0")
     .flags(Flags::WRITE.or(Flags::FAST))
@@ -132,7 +132,7 @@ pub(super) fn zpopmin(ctx: &mut Context<'_, '_>) -> CommandResult {
     pop(ctx, End::Min)
 }
 
-pub(super) const ZPOPMAX: Command = Command::new("zpopmax", -2, zpopmax)
+pub(super) const ZPOPMAX: CommandSpec = CommandSpec::new("zpopmax", -2, zpopmax)
     .group(Group::SortedSet)
     .since("5.0.0")
     .flags(Flags::WRITE.or(Flags::FAST))
@@ -221,7 +221,7 @@ impl Request {
     }
 }
 
-pub(super) const ZMPOP: Command = Command::new("zmpop", -4, zmpop)
+pub(super) const ZMPOP: CommandSpec = CommandSpec::new("zmpop", -4, zmpop)
     .group(Group::SortedSet)
     .since("7.0.0")
     .flags(Flags::WRITE)
@@ -258,7 +258,7 @@ fn propagate(ctx: &mut Context<'_, '_>, key: Key<'_>, end: End, count: Option<us
     }
 }
 
-pub(super) const BZPOPMIN: Command = Command::new("bzpopmin", -3, bzpopmin)
+pub(super) const BZPOPMIN: CommandSpec = CommandSpec::new("bzpopmin", -3, bzpopmin)
     .group(Group::SortedSet)
     .since("5.0.0")
     .flags(Flags::WRITE.or(Flags::FAST).or(Flags::BLOCKING))
@@ -274,7 +274,7 @@ pub(super) fn bzpopmin(ctx: &mut Context<'_, '_>) -> CommandResult {
     wait_and_pop(ctx, End::Min)
 }
 
-pub(super) const BZPOPMAX: Command = Command::new("bzpopmax", -3, bzpopmax)
+pub(super) const BZPOPMAX: CommandSpec = CommandSpec::new("bzpopmax", -3, bzpopmax)
     .group(Group::SortedSet)
     .since("5.0.0")
     .flags(Flags::WRITE.or(Flags::FAST).or(Flags::BLOCKING))
@@ -303,7 +303,7 @@ fn wait_and_pop(ctx: &mut Context<'_, '_>, end: End) -> CommandResult {
     wait(ctx, &keys, deadline_ms)
 }
 
-pub(super) const BZMPOP: Command = Command::new("bzmpop", -5, bzmpop)
+pub(super) const BZMPOP: CommandSpec = CommandSpec::new("bzmpop", -5, bzmpop)
     .group(Group::SortedSet)
     .since("7.0.0")
     .flags(Flags::WRITE.or(Flags::BLOCKING))

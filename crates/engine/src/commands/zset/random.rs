@@ -20,7 +20,7 @@ const REPLY_BYTES_MAX: u64 = 1 << 30;
 /// The least that a member takes in a reply, in bytes.
 const MEMBER_BYTES_MIN: u64 = b"$0\r\n\r\n".len() as u64;
 
-pub(super) const ZRANDMEMBER: Command = Command::new("zrandmember", -2, zrandmember)
+pub(super) const ZRANDMEMBER: CommandSpec = CommandSpec::new("zrandmember", -2, zrandmember)
     .group(Group::SortedSet)
     .since("6.2.0")
     .flags(Flags::READONLY)

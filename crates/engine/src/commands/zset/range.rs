@@ -148,7 +148,7 @@ fn reply(ctx: &mut Context<'_, '_>, by: Option<By>, reverse: Option<bool>) -> Co
     Ok(Outcome::Done)
 }
 
-pub(super) const ZRANGE: Command = Command::new("zrange", -4, zrange)
+pub(super) const ZRANGE: CommandSpec = CommandSpec::new("zrange", -4, zrange)
     .group(Group::SortedSet)
     .since("1.2.0")
     .flags(Flags::READONLY)
@@ -174,7 +174,7 @@ pub(super) fn zrange(ctx: &mut Context<'_, '_>) -> CommandResult {
     reply(ctx, None, None)
 }
 
-pub(super) const ZREVRANGE: Command = Command::new("zrevrange", -4, zrevrange)
+pub(super) const ZREVRANGE: CommandSpec = CommandSpec::new("zrevrange", -4, zrevrange)
     .group(Group::SortedSet)
     .since("1.2.0")
     .flags(Flags::READONLY)
@@ -195,7 +195,7 @@ pub(super) fn zrevrange(ctx: &mut Context<'_, '_>) -> CommandResult {
     reply(ctx, Some(By::Rank), Some(true))
 }
 
-pub(super) const ZRANGEBYSCORE: Command = Command::new("zrangebyscore", -4, zrangebyscore)
+pub(super) const ZRANGEBYSCORE: CommandSpec = CommandSpec::new("zrangebyscore", -4, zrangebyscore)
     .group(Group::SortedSet)
     .since("1.0.5")
     .flags(Flags::READONLY)
@@ -214,26 +214,27 @@ pub(super) fn zrangebyscore(ctx: &mut Context<'_, '_>) -> CommandResult {
     reply(ctx, Some(By::Score), Some(false))
 }
 
-pub(super) const ZREVRANGEBYSCORE: Command = Command::new("zrevrangebyscore", -4, zrevrangebyscore)
-    .group(Group::SortedSet)
-    .since("2.2.0")
-    .flags(Flags::READONLY)
-    .summary("Returns the members in a range of scores, from the highest to the lowest.")
-    .complexity(COMPLEXITY)
-    .keys(&[KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS))])
-    .args(&[
-        Arg::KEY,
-        Arg::double("max"),
-        Arg::double("min"),
-        arguments::WITHSCORES,
-        Arg::LIMIT,
-    ]);
+pub(super) const ZREVRANGEBYSCORE: CommandSpec =
+    CommandSpec::new("zrevrangebyscore", -4, zrevrangebyscore)
+        .group(Group::SortedSet)
+        .since("2.2.0")
+        .flags(Flags::READONLY)
+        .summary("Returns the members in a range of scores, from the highest to the lowest.")
+        .complexity(COMPLEXITY)
+        .keys(&[KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS))])
+        .args(&[
+            Arg::KEY,
+            Arg::double("max"),
+            Arg::double("min"),
+            arguments::WITHSCORES,
+            Arg::LIMIT,
+        ]);
 
 pub(super) fn zrevrangebyscore(ctx: &mut Context<'_, '_>) -> CommandResult {
     reply(ctx, Some(By::Score), Some(true))
 }
 
-pub(super) const ZRANGEBYLEX: Command = Command::new("zrangebylex", -4, zrangebylex)
+pub(super) const ZRANGEBYLEX: CommandSpec = CommandSpec::new("zrangebylex", -4, zrangebylex)
     .group(Group::SortedSet)
     .since("2.8.9")
     .flags(Flags::READONLY)
@@ -246,23 +247,27 @@ pub(super) fn zrangebylex(ctx: &mut Context<'_, '_>) -> CommandResult {
     reply(ctx, Some(By::Lex), Some(false))
 }
 
-pub(super) const ZREVRANGEBYLEX: Command = Command::new("zrevrangebylex", -4, zrevrangebylex)
-    .group(Group::SortedSet)
-    .since("2.8.9")
-    .flags(Flags::READONLY)
-    .summary(
-        "Returns the members between two members of a sorted set whose scores are all equal, in \
+pub(super) const ZREVRANGEBYLEX: CommandSpec = CommandSpec::new(
+    "zrevrangebylex",
+    -4,
+    zrevrangebylex,
+)
+.group(Group::SortedSet)
+.since("2.8.9")
+.flags(Flags::READONLY)
+.summary(
+    "Returns the members between two members of a sorted set whose scores are all equal, in \
          reverse order.",
-    )
-    .complexity(COMPLEXITY)
-    .keys(&[KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS))])
-    .args(&[Arg::KEY, Arg::string("max"), Arg::string("min"), Arg::LIMIT]);
+)
+.complexity(COMPLEXITY)
+.keys(&[KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS))])
+.args(&[Arg::KEY, Arg::string("max"), Arg::string("min"), Arg::LIMIT]);
 
 pub(super) fn zrevrangebylex(ctx: &mut Context<'_, '_>) -> CommandResult {
     reply(ctx, Some(By::Lex), Some(true))
 }
 
-pub(super) const ZRANGESTORE: Command = Command::new("zrangestore", -5, zrangestore)
+pub(super) const ZRANGESTORE: CommandSpec = CommandSpec::new("zrangestore", -5, zrangestore)
     .group(Group::SortedSet)
     .since("6.2.0")
     .flags(Flags::WRITE.or(Flags::DENYOOM))

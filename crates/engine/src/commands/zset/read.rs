@@ -6,7 +6,7 @@ use crate::command::*;
 use crate::context::Context;
 use crate::error::CommandError;
 
-pub(super) const ZCARD: Command = Command::new("zcard", 2, zcard)
+pub(super) const ZCARD: CommandSpec = CommandSpec::new("zcard", 2, zcard)
     .group(Group::SortedSet)
     .since("1.2.0")
     .flags(Flags::READONLY.or(Flags::FAST))
@@ -22,7 +22,7 @@ pub(super) fn zcard(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(super) const ZSCORE: Command = Command::new("zscore", 3, zscore)
+pub(super) const ZSCORE: CommandSpec = CommandSpec::new("zscore", 3, zscore)
     .group(Group::SortedSet)
     .since("1.2.0")
     .flags(Flags::READONLY.or(Flags::FAST))
@@ -44,7 +44,7 @@ pub(super) fn zscore(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(super) const ZMSCORE: Command = Command::new("zmscore", -3, zmscore)
+pub(super) const ZMSCORE: CommandSpec = CommandSpec::new("zmscore", -3, zmscore)
     .group(Group::SortedSet)
     .since("6.2.0")
     .flags(Flags::READONLY.or(Flags::FAST))
@@ -66,7 +66,7 @@ pub(super) fn zmscore(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(super) const ZRANK: Command = Command::new("zrank", -3, zrank)
+pub(super) const ZRANK: CommandSpec = CommandSpec::new("zrank", -3, zrank)
     .group(Group::SortedSet)
     .since("2.0.0")
     .flags(Flags::READONLY.or(Flags::FAST))
@@ -79,7 +79,7 @@ pub(super) fn zrank(ctx: &mut Context<'_, '_>) -> CommandResult {
     rank(ctx, false)
 }
 
-pub(super) const ZREVRANK: Command = Command::new("zrevrank", -3, zrevrank)
+pub(super) const ZREVRANK: CommandSpec = CommandSpec::new("zrevrank", -3, zrevrank)
     .group(Group::SortedSet)
     .since("2.0.0")
     .flags(Flags::READONLY.or(Flags::FAST))
@@ -124,7 +124,7 @@ fn rank(ctx: &mut Context<'_, '_>, reverse: bool) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(super) const ZCOUNT: Command = Command::new("zcount", 4, zcount)
+pub(super) const ZCOUNT: CommandSpec = CommandSpec::new("zcount", 4, zcount)
     .group(Group::SortedSet)
     .since("2.0.0")
     .flags(Flags::READONLY.or(Flags::FAST))
@@ -137,7 +137,7 @@ pub(super) fn zcount(ctx: &mut Context<'_, '_>) -> CommandResult {
     count(ctx, By::Score)
 }
 
-pub(super) const ZLEXCOUNT: Command = Command::new("zlexcount", 4, zlexcount)
+pub(super) const ZLEXCOUNT: CommandSpec = CommandSpec::new("zlexcount", 4, zlexcount)
     .group(Group::SortedSet)
     .since("2.8.9")
     .flags(Flags::READONLY.or(Flags::FAST))

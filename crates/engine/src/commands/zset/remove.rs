@@ -9,7 +9,7 @@ use crate::context::{Context, EventClass, Key};
 const COMPLEXITY: &str = "O(log(N)+M) with N being the number of elements in the sorted set and M the number of \
      elements removed by the operation.";
 
-pub(super) const ZREM: Command = Command::new("zrem", -3, zrem)
+pub(super) const ZREM: CommandSpec = CommandSpec::new("zrem", -3, zrem)
     .group(Group::SortedSet)
     .since("1.2.0")
     .flags(Flags::WRITE.or(Flags::FAST))
@@ -38,40 +38,45 @@ pub(super) fn zrem(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(super) const ZREMRANGEBYRANK: Command = Command::new("zremrangebyrank", 4, zremrangebyrank)
-    .group(Group::SortedSet)
-    .since("2.0.0")
-    .flags(Flags::WRITE)
-    .summary("Removes the members in a range of ranks.")
-    .complexity(COMPLEXITY)
-    .keys(&[KeySpec::one(1, KeyFlags::RW.or(KeyFlags::DELETE))])
-    .args(&[Arg::KEY, Arg::integer("start"), Arg::integer("stop")]);
+pub(super) const ZREMRANGEBYRANK: CommandSpec =
+    CommandSpec::new("zremrangebyrank", 4, zremrangebyrank)
+        .group(Group::SortedSet)
+        .since("2.0.0")
+        .flags(Flags::WRITE)
+        .summary("Removes the members in a range of ranks.")
+        .complexity(COMPLEXITY)
+        .keys(&[KeySpec::one(1, KeyFlags::RW.or(KeyFlags::DELETE))])
+        .args(&[Arg::KEY, Arg::integer("start"), Arg::integer("stop")]);
 
 pub(super) fn zremrangebyrank(ctx: &mut Context<'_, '_>) -> CommandResult {
     remove_range(ctx, By::Rank, "zremrangebyrank")
 }
 
-pub(super) const ZREMRANGEBYSCORE: Command = Command::new("zremrangebyscore", 4, zremrangebyscore)
-    .group(Group::SortedSet)
-    .since("1.2.0")
-    .flags(Flags::WRITE)
-    .summary("Removes the members in a range of scores.")
-    .complexity(COMPLEXITY)
-    .keys(&[KeySpec::one(1, KeyFlags::RW.or(KeyFlags::DELETE))])
-    .args(&[Arg::KEY, Arg::double("min"), Arg::double("max")]);
+pub(super) const ZREMRANGEBYSCORE: CommandSpec =
+    CommandSpec::new("zremrangebyscore", 4, zremrangebyscore)
+        .group(Group::SortedSet)
+        .since("1.2.0")
+        .flags(Flags::WRITE)
+        .summary("Removes the members in a range of scores.")
+        .complexity(COMPLEXITY)
+        .keys(&[KeySpec::one(1, KeyFlags::RW.or(KeyFlags::DELETE))])
+        .args(&[Arg::KEY, Arg::double("min"), Arg::double("max")]);
 
 pub(super) fn zremrangebyscore(ctx: &mut Context<'_, '_>) -> CommandResult {
     remove_range(ctx, By::Score, "zremrangebyscore")
 }
 
-pub(super) const ZREMRANGEBYLEX: Command = Command::new("zremrangebylex", 4, zremrangebylex)
-    .group(Group::SortedSet)
-    .since("2.8.9")
-    .flags(Flags::WRITE)
-    .summary("Removes the members between two members of a sorted set whose scores are all equal.")
-    .complexity(COMPLEXITY)
-    .keys(&[KeySpec::one(1, KeyFlags::RW.or(KeyFlags::DELETE))])
-    .args(&[Arg::KEY, Arg::string("min"), Arg::string("max")]);
+pub(super) const ZREMRANGEBYLEX: CommandSpec =
+    CommandSpec::new("zremrangebylex", 4, zremrangebylex)
+        .group(Group::SortedSet)
+        .since("2.8.9")
+        .flags(Flags::WRITE)
+        .summary(
+            "Removes the members between two members of a sorted set whose scores are all equal.",
+        )
+        .complexity(COMPLEXITY)
+        .keys(&[KeySpec::one(1, KeyFlags::RW.or(KeyFlags::DELETE))])
+        .args(&[Arg::KEY, Arg::string("min"), Arg::string("max")]);
 
 pub(super) fn zremrangebylex(ctx: &mut Context<'_, '_>) -> CommandResult {
     remove_range(ctx, By::Lex, "zremrangebylex")

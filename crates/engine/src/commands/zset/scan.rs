@@ -62,7 +62,7 @@ fn count(text: &[u8]) -> Result<u64, CommandError> {
         .ok_or(CommandError::Syntax)
 }
 
-pub(super) const ZSCAN: Command = Command::new("zscan", -3, zscan)
+pub(super) const ZSCAN: CommandSpec = CommandSpec::new("zscan", -3, zscan)
     .group(Group::SortedSet)
     .since("2.8.0")
     .flags(Flags::READONLY)

@@ -2,14 +2,14 @@
 
 use crate::backup;
 use crate::server::Server;
-use engine::command::{Arg, Command, CommandResult, Flags, Group, Outcome};
+use engine::command::{Arg, CommandResult, CommandSpec, Flags, Group, Outcome};
 use engine::context::Context;
 use engine::error::CommandError;
 
 /// Longest name of a backup, in bytes: what file systems take, less `.partial`.
 const NAME_MAX: usize = 240;
 
-pub(crate) const BACKUP: Command = Command::new("backup", 2, backup)
+pub(crate) const BACKUP: CommandSpec = CommandSpec::new("backup", 2, backup)
     .group(Group::Server)
     .since("8.0.0")
     .flags(Flags::NO_ASYNC_LOADING.or(Flags::ADMIN).or(Flags::NOSCRIPT))

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use crate::server::Server;
-use engine::command::{Arg, Command, CommandResult, Flags, Group, Locks, Outcome};
+use engine::command::{Arg, CommandResult, CommandSpec, Flags, Group, Locks, Outcome};
 use engine::config::{Apply, Config, P, SetContext};
 use engine::context::Context;
 use engine::error::CommandError;
 
-pub(crate) const CONFIG: Command = Command::container("config", -2)
+pub(crate) const CONFIG: CommandSpec = CommandSpec::container("config", -2)
     .group(Group::Server)
     .since("2.0.0")
     .summary("A container for commands about the configuration.")
@@ -21,7 +21,7 @@ pub(crate) const CONFIG: Command = Command::container("config", -2)
         &CONFIG_SET,
     ]);
 
-pub(crate) const CONFIG_GET: Command = Command::new("get", -3, config_get)
+pub(crate) const CONFIG_GET: CommandSpec = CommandSpec::new("get", -3, config_get)
     .group(Group::Server)
     .since("2.0.0")
     .flags(Flags::ADMIN.or(Flags::NOSCRIPT).or(Flags::ANY_TIME))
@@ -69,7 +69,7 @@ fn switch_log_later(server: &Server) -> Result<(), String> {
     Ok(())
 }
 
-pub(crate) const CONFIG_SET: Command = Command::new("set", -4, config_set)
+pub(crate) const CONFIG_SET: CommandSpec = CommandSpec::new("set", -4, config_set)
     .group(Group::Server)
     .since("2.0.0")
     .flags(Flags::ADMIN.or(Flags::NOSCRIPT).or(Flags::ANY_TIME))
@@ -102,7 +102,7 @@ fn config_set(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(crate) const CONFIG_REWRITE: Command = Command::new("rewrite", 2, config_rewrite)
+pub(crate) const CONFIG_REWRITE: CommandSpec = CommandSpec::new("rewrite", 2, config_rewrite)
     .group(Group::Server)
     .since("2.8.0")
     .flags(Flags::ADMIN.or(Flags::NOSCRIPT).or(Flags::ANY_TIME))
@@ -118,7 +118,7 @@ fn config_rewrite(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(crate) const CONFIG_RESETSTAT: Command = Command::new("resetstat", 2, config_resetstat)
+pub(crate) const CONFIG_RESETSTAT: CommandSpec = CommandSpec::new("resetstat", 2, config_resetstat)
     .group(Group::Server)
     .since("2.0.0")
     .flags(Flags::ADMIN.or(Flags::NOSCRIPT).or(Flags::ANY_TIME))
@@ -139,7 +139,7 @@ fn config_resetstat(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(crate) const CONFIG_HELP: Command = Command::new("help", 2, config_help)
+pub(crate) const CONFIG_HELP: CommandSpec = CommandSpec::new("help", 2, config_help)
     .group(Group::Server)
     .since("5.0.0")
     .flags(Flags::ANY_TIME)

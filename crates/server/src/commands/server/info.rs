@@ -1,10 +1,10 @@
 //! INFO; what it says is put together in [`crate::info`].
 
 use crate::server::Server;
-use engine::command::{Arg, Categories, Command, CommandResult, Flags, Group, Locks, Outcome};
+use engine::command::{Arg, Categories, CommandResult, CommandSpec, Flags, Group, Locks, Outcome};
 use engine::context::Context;
 
-pub(crate) const INFO: Command = Command::new("info", -1, info)
+pub(crate) const INFO: CommandSpec = CommandSpec::new("info", -1, info)
     .group(Group::Server)
     .since("1.0.0")
     .flags(Flags::ANY_TIME)

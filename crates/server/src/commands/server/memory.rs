@@ -4,7 +4,7 @@ use crate::info::KeyspaceTotals;
 use crate::info::memory::MemoryReport;
 use crate::server::Server;
 use engine::command::{
-    Arg, Command, CommandResult, Flags, Group, KeyFlags, KeySpec, Locks, Outcome,
+    Arg, CommandResult, CommandSpec, Flags, Group, KeyFlags, KeySpec, Locks, Outcome,
 };
 use engine::context::Context;
 use engine::error::CommandError;
@@ -16,7 +16,7 @@ const HINTS: &[&str] = &[
     "response_policy:special",
 ];
 
-pub(crate) const MEMORY: Command = Command::container("memory", -2)
+pub(crate) const MEMORY: CommandSpec = CommandSpec::container("memory", -2)
     .group(Group::Server)
     .since("4.0.0")
     .summary("A container for commands about memory.")
@@ -30,7 +30,7 @@ pub(crate) const MEMORY: Command = Command::container("memory", -2)
         &MEMORY_USAGE,
     ]);
 
-pub(crate) const MEMORY_USAGE: Command = Command::new("usage", -3, memory_usage)
+pub(crate) const MEMORY_USAGE: CommandSpec = CommandSpec::new("usage", -3, memory_usage)
     .group(Group::Server)
     .since("4.0.0")
     .flags(Flags::READONLY)
@@ -69,7 +69,7 @@ enum Figure {
     Double(f64),
 }
 
-pub(crate) const MEMORY_STATS: Command = Command::new("stats", 2, memory_stats)
+pub(crate) const MEMORY_STATS: CommandSpec = CommandSpec::new("stats", 2, memory_stats)
     .group(Group::Server)
     .since("4.0.0")
     .summary("Tells where the memory of the server is.")
@@ -164,7 +164,7 @@ fn figures(report: &MemoryReport) -> (Figures, Figures) {
     (before, after)
 }
 
-pub(crate) const MEMORY_DOCTOR: Command = Command::new("doctor", 2, memory_doctor)
+pub(crate) const MEMORY_DOCTOR: CommandSpec = CommandSpec::new("doctor", 2, memory_doctor)
     .group(Group::Server)
     .since("4.0.0")
     .summary("Looks for problems with memory and explains them.")
@@ -237,8 +237,8 @@ fn diagnosis(report: &MemoryReport, clients: usize) -> String {
     text
 }
 
-pub(crate) const MEMORY_MALLOC_STATS: Command =
-    Command::new("malloc-stats", 2, memory_malloc_stats)
+pub(crate) const MEMORY_MALLOC_STATS: CommandSpec =
+    CommandSpec::new("malloc-stats", 2, memory_malloc_stats)
         .group(Group::Server)
         .since("4.0.0")
         .flags(Flags::LOADING)
@@ -251,7 +251,7 @@ fn memory_malloc_stats(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(crate) const MEMORY_PURGE: Command = Command::new("purge", 2, memory_purge)
+pub(crate) const MEMORY_PURGE: CommandSpec = CommandSpec::new("purge", 2, memory_purge)
     .group(Group::Server)
     .since("4.0.0")
     .flags(Flags::LOADING)
@@ -266,7 +266,7 @@ fn memory_purge(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(crate) const MEMORY_HELP: Command = Command::new("help", 2, memory_help)
+pub(crate) const MEMORY_HELP: CommandSpec = CommandSpec::new("help", 2, memory_help)
     .group(Group::Server)
     .since("4.0.0")
     .flags(Flags::ANY_TIME)

@@ -8,10 +8,10 @@ pub mod memory;
 pub mod process;
 pub mod save;
 
-use engine::command::Command;
+use engine::command::CommandSpec;
 
 /// The commands of this group.
-pub const COMMANDS: &[&Command] = &[
+pub const COMMANDS: &[&CommandSpec] = &[
     &backup::BACKUP,
     &process::BGREWRITEAOF,
     &config::CONFIG,

@@ -3,12 +3,12 @@
 use crate::info::{LODESTORE_VERSION, REDIS_VERSION, VALKEY_VERSION};
 use crate::server::Server;
 use crate::start::ShutdownOptions;
-use engine::command::{Arg, Categories, Command, CommandResult, Flags, Group, Outcome};
+use engine::command::{Arg, Categories, CommandResult, CommandSpec, Flags, Group, Outcome};
 use engine::config::P;
 use engine::context::Context;
 use engine::error::CommandError;
 
-pub(crate) const BGREWRITEAOF: Command = Command::new("bgrewriteaof", 1, bgrewriteaof)
+pub(crate) const BGREWRITEAOF: CommandSpec = CommandSpec::new("bgrewriteaof", 1, bgrewriteaof)
     .group(Group::Server)
     .since("1.0.0")
     .flags(Flags::NO_ASYNC_LOADING.or(Flags::ADMIN).or(Flags::NOSCRIPT))
@@ -22,7 +22,7 @@ fn bgrewriteaof(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(crate) const TIME: Command = Command::new("time", 1, time)
+pub(crate) const TIME: CommandSpec = CommandSpec::new("time", 1, time)
     .group(Group::Server)
     .since("2.6.0")
     .flags(Flags::FAST.or(Flags::ANY_TIME))
@@ -39,7 +39,7 @@ fn time(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(crate) const ROLE: Command = Command::new("role", 1, role)
+pub(crate) const ROLE: CommandSpec = CommandSpec::new("role", 1, role)
     .group(Group::Server)
     .since("2.8.12")
     .flags(Flags::NOSCRIPT.or(Flags::FAST).or(Flags::ANY_TIME))
@@ -54,7 +54,7 @@ fn role(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(crate) const MONITOR: Command = Command::new("monitor", 1, monitor)
+pub(crate) const MONITOR: CommandSpec = CommandSpec::new("monitor", 1, monitor)
     .group(Group::Server)
     .since("1.0.0")
     .flags(Flags::ADMIN.or(Flags::NOSCRIPT).or(Flags::ANY_TIME))
@@ -72,7 +72,7 @@ fn monitor(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(crate) const SHUTDOWN: Command = Command::new("shutdown", -1, shutdown)
+pub(crate) const SHUTDOWN: CommandSpec = CommandSpec::new("shutdown", -1, shutdown)
     .group(Group::Server)
     .since("1.0.0")
     .flags(Flags::ADMIN.or(Flags::NOSCRIPT).or(Flags::NO_MULTI))
@@ -133,7 +133,7 @@ fn shutdown(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(crate) const LOLWUT: Command = Command::new("lolwut", -1, lolwut)
+pub(crate) const LOLWUT: CommandSpec = CommandSpec::new("lolwut", -1, lolwut)
     .group(Group::Server)
     .since("5.0.0")
     .flags(Flags::READONLY.or(Flags::FAST))

@@ -8,7 +8,7 @@ use engine::command::*;
 use engine::context::Context;
 use engine::error::CommandError;
 
-pub(crate) const SAVE: Command = Command::new("save", 1, save)
+pub(crate) const SAVE: CommandSpec = CommandSpec::new("save", 1, save)
     .group(Group::Server)
     .since("1.0.0")
     .flags(Flags::NO_ASYNC_LOADING.or(Flags::ADMIN).or(Flags::NOSCRIPT))
@@ -28,7 +28,7 @@ fn save(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(crate) const BGSAVE: Command = Command::new("bgsave", -1, bgsave)
+pub(crate) const BGSAVE: CommandSpec = CommandSpec::new("bgsave", -1, bgsave)
     .group(Group::Server)
     .since("1.0.0")
     .flags(Flags::NO_ASYNC_LOADING.or(Flags::ADMIN).or(Flags::NOSCRIPT))
@@ -61,7 +61,7 @@ fn bgsave(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(crate) const LASTSAVE: Command = Command::new("lastsave", 1, lastsave)
+pub(crate) const LASTSAVE: CommandSpec = CommandSpec::new("lastsave", 1, lastsave)
     .group(Group::Server)
     .since("1.0.0")
     .flags(Flags::FAST.or(Flags::ANY_TIME))

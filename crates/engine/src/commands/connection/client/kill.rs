@@ -4,11 +4,11 @@ use std::sync::atomic::Ordering;
 
 use super::filter::{Filter, number, text};
 use super::list::rows;
-use crate::command::{Arg, Command, CommandResult, Flags, Group, Outcome};
+use crate::command::{Arg, CommandResult, CommandSpec, Flags, Group, Outcome};
 use crate::context::Context;
 use crate::error::CommandError;
 
-pub(crate) const CLIENT_KILL: Command = Command::new("kill", -3, client_kill)
+pub(crate) const CLIENT_KILL: CommandSpec = CommandSpec::new("kill", -3, client_kill)
     .group(Group::Connection)
     .since("2.4.0")
     .flags(Flags::ADMIN.or(Flags::NOSCRIPT).or(Flags::ANY_TIME))

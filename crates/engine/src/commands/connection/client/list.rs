@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use super::filter::{Filter, number, text};
 use super::row::Row;
-use crate::command::{Arg, Command, CommandResult, Flags, Group, Outcome};
+use crate::command::{Arg, CommandResult, CommandSpec, Flags, Group, Outcome};
 use crate::context::Context;
 use crate::error::CommandError;
 
@@ -29,7 +29,7 @@ const TYPES: &[Arg] = &[
     Arg::word("pubsub", "PUBSUB"),
 ];
 
-pub(crate) const CLIENT_LIST: Command = Command::new("list", -2, client_list)
+pub(crate) const CLIENT_LIST: CommandSpec = CommandSpec::new("list", -2, client_list)
     .group(Group::Connection)
     .since("2.4.0")
     .flags(Flags::ADMIN.or(Flags::NOSCRIPT).or(Flags::ANY_TIME))
@@ -98,7 +98,7 @@ fn client_list(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(crate) const CLIENT_INFO: Command = Command::new("info", 2, client_info)
+pub(crate) const CLIENT_INFO: CommandSpec = CommandSpec::new("info", 2, client_info)
     .group(Group::Connection)
     .since("6.2.0")
     .flags(Flags::NOSCRIPT.or(Flags::ANY_TIME))

@@ -7,7 +7,7 @@ mod row;
 mod settings;
 mod waiting;
 
-use crate::command::{Command, CommandResult, Flags, Group, Outcome};
+use crate::command::{CommandResult, CommandSpec, Flags, Group, Outcome};
 use crate::context::Context;
 
 pub use settings::{NAME_REFUSED, is_valid_name, set_name};
@@ -21,7 +21,7 @@ use settings::{
 };
 use waiting::{CLIENT_PAUSE, CLIENT_UNBLOCK, CLIENT_UNPAUSE};
 
-pub(crate) const CLIENT: Command = Command::container("client", -2)
+pub(crate) const CLIENT: CommandSpec = CommandSpec::container("client", -2)
     .group(Group::Connection)
     .since("2.4.0")
     .summary("A container for commands about connections.")
@@ -49,7 +49,7 @@ pub(crate) const CLIENT: Command = Command::container("client", -2)
         &CLIENT_UNPAUSE,
     ]);
 
-pub(crate) const CLIENT_HELP: Command = Command::new("help", 2, client_help)
+pub(crate) const CLIENT_HELP: CommandSpec = CommandSpec::new("help", 2, client_help)
     .group(Group::Connection)
     .since("5.0.0")
     .flags(Flags::ANY_TIME)

@@ -8,7 +8,7 @@ use resp::Protocol;
 
 use crate::client::{ClientShared, Details, flag};
 use crate::context::Context;
-use crate::table::Entry;
+use crate::table::Command;
 
 /// Never published, because it follows from the address.
 const UNIX_SOCKET: u32 = 1 << 31;
@@ -63,7 +63,7 @@ pub(super) struct Row {
     pub(super) age_s: u64,
     pub(super) idle_s: u64,
     protocol: u32,
-    last_command: Option<&'static Entry>,
+    last_command: Option<&'static Command>,
     multi: i64,
     multi_mem: usize,
     watch: usize,

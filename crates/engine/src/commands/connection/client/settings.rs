@@ -1,7 +1,7 @@
 //! What a connection sets and asks about itself.
 
 use crate::client::{CAPA_REDIRECT, ReplyMode, Session};
-use crate::command::{Arg, Command, CommandResult, Flags, Group, Outcome};
+use crate::command::{Arg, CommandResult, CommandSpec, Flags, Group, Outcome};
 use crate::config::P;
 use crate::context::Context;
 use crate::error::CommandError;
@@ -29,7 +29,7 @@ fn on_or_off(ctx: &Context<'_, '_>) -> Result<bool, CommandError> {
     }
 }
 
-pub(crate) const CLIENT_ID: Command = Command::new("id", 2, client_id)
+pub(crate) const CLIENT_ID: CommandSpec = CommandSpec::new("id", 2, client_id)
     .group(Group::Connection)
     .since("5.0.0")
     .flags(Flags::ALLOW_BUSY.or(Flags::NOSCRIPT).or(Flags::ANY_TIME))
@@ -40,7 +40,7 @@ fn client_id(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(crate) const CLIENT_GETNAME: Command = Command::new("getname", 2, client_getname)
+pub(crate) const CLIENT_GETNAME: CommandSpec = CommandSpec::new("getname", 2, client_getname)
     .group(Group::Connection)
     .since("2.6.9")
     .flags(Flags::ALLOW_BUSY.or(Flags::NOSCRIPT).or(Flags::ANY_TIME))
@@ -56,7 +56,7 @@ fn client_getname(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(crate) const CLIENT_SETNAME: Command = Command::new("setname", 3, client_setname)
+pub(crate) const CLIENT_SETNAME: CommandSpec = CommandSpec::new("setname", 3, client_setname)
     .group(Group::Connection)
     .since("2.6.9")
     .flags(Flags::ALLOW_BUSY.or(Flags::NOSCRIPT).or(Flags::ANY_TIME))
@@ -74,7 +74,7 @@ fn client_setname(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(crate) const CLIENT_SETINFO: Command = Command::new("setinfo", 4, client_setinfo)
+pub(crate) const CLIENT_SETINFO: CommandSpec = CommandSpec::new("setinfo", 4, client_setinfo)
     .group(Group::Connection)
     .since("7.2.0")
     .flags(Flags::ALLOW_BUSY.or(Flags::NOSCRIPT).or(Flags::ANY_TIME))
@@ -107,7 +107,7 @@ fn client_setinfo(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(crate) const CLIENT_CAPA: Command = Command::new("capa", -3, client_capa)
+pub(crate) const CLIENT_CAPA: CommandSpec = CommandSpec::new("capa", -3, client_capa)
     .group(Group::Connection)
     .since("8.0.0")
     .flags(Flags::ALLOW_BUSY.or(Flags::NOSCRIPT).or(Flags::ANY_TIME))
@@ -126,7 +126,7 @@ fn client_capa(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(crate) const CLIENT_NO_EVICT: Command = Command::new("no-evict", 3, client_no_evict)
+pub(crate) const CLIENT_NO_EVICT: CommandSpec = CommandSpec::new("no-evict", 3, client_no_evict)
     .group(Group::Connection)
     .since("7.0.0")
     .flags(Flags::ALLOW_BUSY.or(Flags::ADMIN).or(Flags::NOSCRIPT))
@@ -140,7 +140,7 @@ fn client_no_evict(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(crate) const CLIENT_NO_TOUCH: Command = Command::new("no-touch", 3, client_no_touch)
+pub(crate) const CLIENT_NO_TOUCH: CommandSpec = CommandSpec::new("no-touch", 3, client_no_touch)
     .group(Group::Connection)
     .since("7.2.0")
     .flags(Flags::ALLOW_BUSY.or(Flags::NOSCRIPT).or(Flags::ANY_TIME))
@@ -156,8 +156,8 @@ fn client_no_touch(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(crate) const CLIENT_IMPORT_SOURCE: Command =
-    Command::new("import-source", 3, client_import_source)
+pub(crate) const CLIENT_IMPORT_SOURCE: CommandSpec =
+    CommandSpec::new("import-source", 3, client_import_source)
         .group(Group::Connection)
         .since("8.1.0")
         .flags(Flags::NOSCRIPT.or(Flags::ANY_TIME))
@@ -173,7 +173,7 @@ fn client_import_source(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(crate) const CLIENT_REPLY: Command = Command::new("reply", 3, client_reply)
+pub(crate) const CLIENT_REPLY: CommandSpec = CommandSpec::new("reply", 3, client_reply)
     .group(Group::Connection)
     .since("3.2.0")
     .flags(Flags::ALLOW_BUSY.or(Flags::NOSCRIPT).or(Flags::NO_MULTI))
@@ -202,7 +202,7 @@ fn client_reply(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(crate) const CLIENT_TRACKING: Command = Command::new("tracking", -3, client_tracking)
+pub(crate) const CLIENT_TRACKING: CommandSpec = CommandSpec::new("tracking", -3, client_tracking)
     .group(Group::Connection)
     .since("6.0.0")
     .flags(Flags::NOSCRIPT.or(Flags::ANY_TIME))
@@ -260,8 +260,8 @@ fn check_tracking(ctx: &Context<'_, '_>) -> Result<bool, CommandError> {
     on_or_off(ctx)
 }
 
-pub(crate) const CLIENT_TRACKINGINFO: Command =
-    Command::new("trackinginfo", 2, client_trackinginfo)
+pub(crate) const CLIENT_TRACKINGINFO: CommandSpec =
+    CommandSpec::new("trackinginfo", 2, client_trackinginfo)
         .group(Group::Connection)
         .since("6.2.0")
         .flags(Flags::NOSCRIPT.or(Flags::ANY_TIME))
@@ -281,7 +281,7 @@ fn client_trackinginfo(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(crate) const CLIENT_GETREDIR: Command = Command::new("getredir", 2, client_getredir)
+pub(crate) const CLIENT_GETREDIR: CommandSpec = CommandSpec::new("getredir", 2, client_getredir)
     .group(Group::Connection)
     .since("6.0.0")
     .flags(Flags::ALLOW_BUSY.or(Flags::NOSCRIPT).or(Flags::ANY_TIME))
@@ -293,7 +293,7 @@ fn client_getredir(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(crate) const CLIENT_CACHING: Command = Command::new("caching", 3, client_caching)
+pub(crate) const CLIENT_CACHING: CommandSpec = CommandSpec::new("caching", 3, client_caching)
     .group(Group::Connection)
     .since("6.0.0")
     .flags(Flags::ALLOW_BUSY.or(Flags::NOSCRIPT).or(Flags::ANY_TIME))

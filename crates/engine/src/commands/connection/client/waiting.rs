@@ -2,11 +2,11 @@
 
 use std::sync::atomic::Ordering;
 
-use crate::command::{Arg, Command, CommandResult, Flags, Group, Locks, Outcome};
+use crate::command::{Arg, CommandResult, CommandSpec, Flags, Group, Locks, Outcome};
 use crate::context::Context;
 use crate::error::CommandError;
 
-pub(crate) const CLIENT_PAUSE: Command = Command::new("pause", -3, client_pause)
+pub(crate) const CLIENT_PAUSE: CommandSpec = CommandSpec::new("pause", -3, client_pause)
     .group(Group::Connection)
     .since("3.0.0")
     .flags(Flags::ADMIN.or(Flags::NOSCRIPT).or(Flags::ANY_TIME))
@@ -63,7 +63,7 @@ fn pause_end(milliseconds: &[u8], now_ms: u64) -> Result<u64, CommandError> {
         .ok_or(CommandError::line("ERR timeout is out of range"))
 }
 
-pub(crate) const CLIENT_UNPAUSE: Command = Command::new("unpause", 2, client_unpause)
+pub(crate) const CLIENT_UNPAUSE: CommandSpec = CommandSpec::new("unpause", 2, client_unpause)
     .group(Group::Connection)
     .since("6.2.0")
     .flags(Flags::ADMIN.or(Flags::NOSCRIPT).or(Flags::ANY_TIME))
@@ -76,7 +76,7 @@ fn client_unpause(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(crate) const CLIENT_UNBLOCK: Command = Command::new("unblock", -3, client_unblock)
+pub(crate) const CLIENT_UNBLOCK: CommandSpec = CommandSpec::new("unblock", -3, client_unblock)
     .group(Group::Connection)
     .since("5.0.0")
     .flags(Flags::ADMIN.or(Flags::NOSCRIPT).or(Flags::ANY_TIME))

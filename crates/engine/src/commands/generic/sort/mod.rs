@@ -21,7 +21,7 @@ use crate::error::CommandError;
 use syntax::{Options, Pattern};
 
 /// What SORT and SORT_RO have in common.
-const BASE: Command = Command::BASE
+const BASE: CommandSpec = CommandSpec::BASE
     .group(Group::Generic)
     .categories(Categories::DANGEROUS)
     .categories(
@@ -49,7 +49,7 @@ const GET: Arg = Arg::pattern("get-pattern")
     .multiple_token();
 const ALPHA: Arg = Arg::flag("sorting", "ALPHA");
 
-pub(super) const SORT: Command = BASE
+pub(super) const SORT: CommandSpec = BASE
     .named("sort", -2, sort)
     .since("1.0.0")
     .flags(Flags::WRITE.or(Flags::DENYOOM))
@@ -73,7 +73,7 @@ pub(super) fn sort(ctx: &mut Context<'_, '_>) -> CommandResult {
     run(ctx, options)
 }
 
-pub(super) const SORT_RO: Command = BASE
+pub(super) const SORT_RO: CommandSpec = BASE
     .named("sort_ro", -2, sort_ro)
     .since("7.0.0")
     .flags(Flags::READONLY)

@@ -16,7 +16,7 @@ const MIN_IDLE: Arg = Arg::string("min-idle-time");
 
 const JUST_ID: Arg = Arg::flag("justid", "JUSTID");
 
-pub(crate) const XCLAIM: Command = Command::new("xclaim", -6, xclaim)
+pub(crate) const XCLAIM: CommandSpec = CommandSpec::new("xclaim", -6, xclaim)
     .group(Group::Stream)
     .since("5.0.0")
     .flags(Flags::WRITE.or(Flags::FAST))
@@ -294,7 +294,7 @@ fn settle(ctx: &mut Context<'_, '_>, key: Key<'_>, changes: &Changes) {
     }
 }
 
-pub(crate) const XAUTOCLAIM: Command = Command::new("xautoclaim", -6, xautoclaim)
+pub(crate) const XAUTOCLAIM: CommandSpec = CommandSpec::new("xautoclaim", -6, xautoclaim)
     .group(Group::Stream)
     .since("6.2.0")
     .flags(Flags::WRITE.or(Flags::FAST))

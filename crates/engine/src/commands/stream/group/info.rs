@@ -9,7 +9,7 @@ use crate::command::*;
 use crate::context::Context;
 use crate::error::CommandError;
 
-pub(crate) const XINFO: Command = Command::container("xinfo", -2)
+pub(crate) const XINFO: CommandSpec = CommandSpec::container("xinfo", -2)
     .group(Group::Stream)
     .since("5.0.0")
     .summary("Tells about a stream, its groups and their consumers.")
@@ -17,14 +17,14 @@ pub(crate) const XINFO: Command = Command::container("xinfo", -2)
     .subcommands(&[&XINFO_CONSUMERS, &XINFO_GROUPS, &XINFO_HELP, &XINFO_STREAM]);
 
 /// What the subcommands have in common.
-const SUBCOMMAND: Command = Command::BASE
+const SUBCOMMAND: CommandSpec = CommandSpec::BASE
     .group(Group::Stream)
     .since("5.0.0")
     .flags(Flags::READONLY)
     .complexity("O(N) in what is returned.")
     .keys(&[KeySpec::one(2, KeyFlags::RO.or(KeyFlags::ACCESS))]);
 
-const XINFO_CONSUMERS: Command = SUBCOMMAND
+const XINFO_CONSUMERS: CommandSpec = SUBCOMMAND
     .named("consumers", 4, xinfo_consumers)
     .summary("Returns the consumers of a group.")
     .hints(&["nondeterministic_output"])
@@ -52,7 +52,7 @@ fn xinfo_consumers(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-const XINFO_GROUPS: Command = SUBCOMMAND
+const XINFO_GROUPS: CommandSpec = SUBCOMMAND
     .named("groups", 3, xinfo_groups)
     .summary("Returns the groups of a stream.")
     .args(&[Arg::KEY]);
@@ -94,7 +94,7 @@ fn progress(reply: &mut Reply<'_>, entries: &Entries, group: &ConsumerGroup) {
     }
 }
 
-const XINFO_STREAM: Command = SUBCOMMAND
+const XINFO_STREAM: CommandSpec = SUBCOMMAND
     .named("stream", -3, xinfo_stream)
     .summary("Returns what is known of a stream; with FULL also entries, groups and consumers.")
     .args(&[
@@ -242,7 +242,7 @@ fn full_consumer(reply: &mut Reply<'_>, group: &ConsumerGroup, consumer: &Consum
     reply.finish_array(array, len);
 }
 
-const XINFO_HELP: Command = Command::new("help", 2, xinfo_help)
+const XINFO_HELP: CommandSpec = CommandSpec::new("help", 2, xinfo_help)
     .group(Group::Stream)
     .since("5.0.0")
     .flags(Flags::ANY_TIME)

@@ -7,7 +7,7 @@ use crate::command::*;
 use crate::context::{Context, EventClass, Key};
 use crate::error::CommandError;
 
-pub(crate) const XGROUP: Command = Command::container("xgroup", -2)
+pub(crate) const XGROUP: CommandSpec = CommandSpec::container("xgroup", -2)
     .group(Group::Stream)
     .since("5.0.0")
     .summary("Makes, sets and removes consumer groups and their consumers.")
@@ -22,7 +22,7 @@ pub(crate) const XGROUP: Command = Command::container("xgroup", -2)
     ]);
 
 /// What the subcommands have in common.
-const SUBCOMMAND: Command = Command::BASE
+const SUBCOMMAND: CommandSpec = CommandSpec::BASE
     .group(Group::Stream)
     .since("5.0.0")
     .flags(Flags::WRITE)
@@ -89,7 +89,7 @@ fn changed(ctx: &mut Context<'_, '_>, key: Key<'_>, event: &'static str) {
     ctx.data.notify(EventClass::Stream, event, key);
 }
 
-const XGROUP_CREATE: Command = SUBCOMMAND
+const XGROUP_CREATE: CommandSpec = SUBCOMMAND
     .named("create", -5, xgroup_create)
     .flags(Flags::DENYOOM)
     .summary("Makes a consumer group that reads from behind an id on.")
@@ -132,7 +132,7 @@ fn xgroup_create(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-const XGROUP_SETID: Command = SUBCOMMAND
+const XGROUP_SETID: CommandSpec = SUBCOMMAND
     .named("setid", -5, xgroup_setid)
     .summary("Sets the id behind which a group reads on.")
     .keys(&[KeySpec::one(2, KeyFlags::RW.or(KeyFlags::UPDATE))])
@@ -162,7 +162,7 @@ fn xgroup_setid(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-const XGROUP_DESTROY: Command = SUBCOMMAND
+const XGROUP_DESTROY: CommandSpec = SUBCOMMAND
     .named("destroy", 4, xgroup_destroy)
     .summary("Removes a group with all that is pending in it.")
     .complexity("O(N) in the number of pending entries.")
@@ -182,7 +182,7 @@ fn xgroup_destroy(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-const XGROUP_CREATECONSUMER: Command = SUBCOMMAND
+const XGROUP_CREATECONSUMER: CommandSpec = SUBCOMMAND
     .named("createconsumer", 5, xgroup_createconsumer)
     .since("6.2.0")
     .flags(Flags::DENYOOM)
@@ -201,7 +201,7 @@ fn xgroup_createconsumer(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-const XGROUP_DELCONSUMER: Command = SUBCOMMAND
+const XGROUP_DELCONSUMER: CommandSpec = SUBCOMMAND
     .named("delconsumer", 5, xgroup_delconsumer)
     .summary("Removes a consumer with all that it has pending and returns how much that was.")
     .keys(&[KeySpec::one(2, KeyFlags::RW.or(KeyFlags::DELETE))])
@@ -219,7 +219,7 @@ fn xgroup_delconsumer(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-const XGROUP_HELP: Command = Command::new("help", 2, xgroup_help)
+const XGROUP_HELP: CommandSpec = CommandSpec::new("help", 2, xgroup_help)
     .group(Group::Stream)
     .since("5.0.0")
     .flags(Flags::ANY_TIME)

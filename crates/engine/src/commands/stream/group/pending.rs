@@ -9,7 +9,7 @@ use crate::command::*;
 use crate::context::Context;
 use crate::error::CommandError;
 
-pub(crate) const XACK: Command = Command::new("xack", -4, xack)
+pub(crate) const XACK: CommandSpec = CommandSpec::new("xack", -4, xack)
     .group(Group::Stream)
     .since("5.0.0")
     .flags(Flags::WRITE.or(Flags::FAST))
@@ -34,7 +34,7 @@ fn xack(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(crate) const XPENDING: Command = Command::new("xpending", -3, xpending)
+pub(crate) const XPENDING: CommandSpec = CommandSpec::new("xpending", -3, xpending)
     .group(Group::Stream)
     .since("5.0.0")
     .flags(Flags::READONLY)

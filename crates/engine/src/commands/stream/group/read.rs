@@ -18,7 +18,7 @@ use crate::context::{Context, Key};
 use crate::error::CommandError;
 use crate::table::KeyPosition;
 
-pub(crate) const XREADGROUP: Command = Command::new("xreadgroup", -7, xreadgroup)
+pub(crate) const XREADGROUP: CommandSpec = CommandSpec::new("xreadgroup", -7, xreadgroup)
     .group(Group::Stream)
     .since("5.0.0")
     .flags(Flags::BLOCKING.or(Flags::WRITE))

@@ -90,7 +90,7 @@ fn finish(ctx: &mut Context<'_, '_>, key: Key<'_>, fates: &[Fate], deleted: u64,
     }
 }
 
-pub(crate) const XDELEX: Command = Command::new("xdelex", -5, xdelex)
+pub(crate) const XDELEX: CommandSpec = CommandSpec::new("xdelex", -5, xdelex)
     .group(Group::Stream)
     .since("8.2.0")
     .flags(Flags::WRITE.or(Flags::FAST))
@@ -144,7 +144,7 @@ fn forget(stream: &mut Stream, id: StreamId) -> bool {
     had.count() > 0
 }
 
-pub(crate) const XACKDEL: Command = Command::new("xackdel", -6, xackdel)
+pub(crate) const XACKDEL: CommandSpec = CommandSpec::new("xackdel", -6, xackdel)
     .group(Group::Stream)
     .since("8.2.0")
     .flags(Flags::WRITE.or(Flags::FAST))
@@ -182,7 +182,7 @@ fn xackdel(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-pub(crate) const XNACK: Command = Command::new("xnack", -7, xnack)
+pub(crate) const XNACK: CommandSpec = CommandSpec::new("xnack", -7, xnack)
     .group(Group::Stream)
     .since("8.8.0")
     .flags(Flags::WRITE.or(Flags::FAST))

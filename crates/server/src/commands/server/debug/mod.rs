@@ -14,15 +14,15 @@ use std::time::Duration;
 use crate::loading::reload::{self, Reload};
 use crate::server::Server;
 use engine::client::Session;
-use engine::command::{Command, CommandResult, Flags, Group, Locks, Outcome};
+use engine::command::{CommandResult, CommandSpec, Flags, Group, Locks, Outcome};
 use engine::config::P;
 use engine::context::Context;
 use engine::error::CommandError;
 use engine::fault::STAGES;
-use engine::table::Entry;
+use engine::table::Command;
 
 /// DEBUG has to be enabled by `enable-debug-command`.
-pub fn check_enabled(server: &Server, session: &Session, _: &Entry) -> Result<(), CommandError> {
+pub fn check_enabled(server: &Server, session: &Session, _: &Command) -> Result<(), CommandError> {
     if server
         .engine
         .config
@@ -36,7 +36,7 @@ pub fn check_enabled(server: &Server, session: &Session, _: &Entry) -> Result<()
     ))
 }
 
-pub(crate) const DEBUG: Command = Command::new("debug", -2, debug)
+pub(crate) const DEBUG: CommandSpec = CommandSpec::new("debug", -2, debug)
     .group(Group::Server)
     .since("1.0.0")
     .flags(Flags::ADMIN.or(Flags::NOSCRIPT).or(Flags::PROTECTED))
