@@ -2,6 +2,8 @@
 
 mod migrate;
 pub mod server;
+#[cfg(test)]
+mod tests;
 
 use engine::command::CommandSpec;
 
