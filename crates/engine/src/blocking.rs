@@ -2,9 +2,9 @@
 //!
 //! A handler that cannot answer yet returns [`Block`]. The connection then stops reading, and a
 //! [`Waiter`] stands in the table of each shard whose keys it waits for, in order of arrival. The
-//! command that feeds a key serves its waiters while it still holds the locks of that key, before its
-//! own reply leaves: nobody else sees what was fed in between. What serving needs beyond the keys of the
-//! feeding command is locked before that command runs ([`widen`]).
+//! command that feeds a key serves its waiters while it still holds the locks of that key, before
+//! its own reply leaves: nobody else sees what was fed in between. What serving needs beyond the
+//! keys of the feeding command is locked before that command runs ([`widen`]).
 //!
 //! A wait can end in several ways at once; [`Wait`] makes sure that one of them counts.
 
@@ -121,8 +121,8 @@ pub struct Waiter {
     spent_ns: u64,
     /// It stands in no queue any more.
     left: AtomicBool,
-    /// When it is run again without being woken, in Unix milliseconds: time passing can be what it waits for.
-    /// 0: never.
+    /// When it is run again without being woken, in Unix milliseconds: time passing can be what it
+    /// waits for. 0: never.
     pub look_again_ms: AtomicU64,
 }
 
@@ -162,7 +162,8 @@ impl Waiter {
         }
     }
 
-    /// True when a key that holds `kind` (nothing: it is gone) is a reason to run the command again.
+    /// True when a key that holds `kind` (nothing: it is gone) is a reason to run the command
+    /// again.
     fn is_woken_by(&self, kind: Option<Type>) -> bool {
         kind == Some(self.wakes.kind) || self.wakes.removal
     }
@@ -202,7 +203,8 @@ impl Waiter {
         exec.account(engine, executed);
     }
 
-    /// Takes the waiter out of the queues of all its keys, whose shards are locked, if it stands there.
+    /// Takes the waiter out of the queues of all its keys, whose shards are locked, if it stands
+    /// there.
     fn leave_queues(self: &Arc<Self>, engine: &Engine, locked: &mut Locked<'_>) {
         if self.left.swap(true, Ordering::AcqRel) {
             return;
@@ -219,7 +221,8 @@ fn tables<'a>(locked: &'a mut Locked<'_>, engine: &Engine, key: &[u8]) -> &'a mu
     &mut locked.held_mut(hash).attachments
 }
 
-/// When a wait of argument `index` seconds ends, in Unix milliseconds; `None` for 0, which waits for ever.
+/// When a wait of argument `index` seconds ends, in Unix milliseconds; `None` for 0, which waits
+/// for ever.
 pub fn deadline(ctx: &Context<'_, '_>, index: usize) -> Result<Option<u64>, CommandError> {
     const OUT_OF_RANGE: CommandError = CommandError::line("ERR timeout is out of range");
     let seconds = ctx
@@ -251,8 +254,8 @@ impl Context<'_, '_> {
     }
 }
 
-/// A command that began at `began_ns` asked to wait: notes it in the session and, for keys, in the tables of
-/// their shards. Called under the locks of the command.
+/// A command that began at `began_ns` asked to wait: notes it in the session and, for keys, in the
+/// tables of their shards. Called under the locks of the command.
 pub fn block(
     execution: &mut Execution<'_, '_>,
     call: Call<'_>,
@@ -315,7 +318,8 @@ pub fn forget(engine: &Engine, session: &mut Session, waiter: Option<Arc<Waiter>
     }
 }
 
-/// Takes a waiter whose wait has ended out of all queues, if nobody did. Must not be called under shard locks.
+/// Takes a waiter whose wait has ended out of all queues, if nobody did. Must not be called under
+/// shard locks.
 pub fn withdraw(engine: &Engine, waiter: &Arc<Waiter>) {
     let mut locked = engine.keyspace.lock_many(&waiter.shards);
     waiter.leave_queues(engine, &mut locked);

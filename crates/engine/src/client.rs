@@ -177,8 +177,8 @@ impl ClientShared {
         }
     }
 
-    /// Puts something into the outbox, in one piece; it may leave when the log is flushed up to `after`.
-    /// With more than `limit` bytes waiting (0: any number) the outbox is emptied instead.
+    /// Puts something into the outbox, in one piece; it may leave when the log is flushed up to
+    /// `after`. With more than `limit` bytes waiting (0: any number) the outbox is emptied instead.
     pub fn post(&self, after: u64, limit: u64, write: impl FnOnce(&mut Output)) -> Posted {
         let mut outbox = self.outbox.lock().unwrap_or_else(PoisonError::into_inner);
         write(&mut outbox.output);
@@ -290,8 +290,8 @@ impl ClientRegistry {
 
     /// Publishes the memory of one client.
     pub fn set_memory(&self, client: &ClientShared, bytes: usize) {
-        // Whoever swaps accounts for exactly what it replaced, so the sum is right at rest. It wraps in
-        // between when a removal is counted before the growth it takes back.
+        // Whoever swaps accounts for exactly what it replaced, so the sum is right at rest. It
+        // wraps in between when a removal is counted before the growth it takes back.
         let before = client.figures.memory.swap(bytes, Ordering::Relaxed);
         self.memory
             .fetch_add(bytes.wrapping_sub(before), Ordering::Relaxed);

@@ -4,9 +4,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Wall clock and monotonic clock of the process.
 ///
-/// Deadlines of keys are wall-clock milliseconds and follow the wall clock, as in Redis; durations are
-/// measured with the monotonic clock, which is read once per command. That clock is the processor's time
-/// stamp counter where it is invariant (a third of the cost of a system clock), else the system's.
+/// Deadlines of keys are wall-clock milliseconds and follow the wall clock, as in Redis; durations
+/// are measured with the monotonic clock, which is read once per command. That clock is the
+/// processor's time stamp counter where it is invariant (a third of the cost of a system clock),
+/// else the system's.
 #[derive(Debug)]
 pub struct Clock {
     counter: quanta::Clock,

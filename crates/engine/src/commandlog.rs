@@ -240,7 +240,8 @@ fn request_bytes(args: Args<'_>) -> i64 {
     (head + bulks) as i64
 }
 
-/// At most [`ARGS_MAX`] arguments of at most [`ARG_BYTES_MAX`] bytes, with a note about what is missing.
+/// At most [`ARGS_MAX`] arguments of at most [`ARG_BYTES_MAX`] bytes, with a note about what is
+/// missing.
 fn shortened(entry: &Command, args: Args<'_>) -> Vec<Vec<u8>> {
     let kept = if args.len() > ARGS_MAX {
         ARGS_MAX - 1

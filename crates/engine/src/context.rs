@@ -2,8 +2,8 @@
 //!
 //! A handler sees its arguments, the locked part of the keyspace, its client's session, a cached
 //! clock and random numbers; it writes a reply and effects. It never sees a socket, a file or the
-//! wall clock. The data side stands in a field of its own ([`Data`]), so that a value borrowed from the
-//! keyspace can be written into the reply without a copy.
+//! wall clock. The data side stands in a field of its own ([`Data`]), so that a value borrowed from
+//! the keyspace can be written into the reply without a copy.
 
 use std::sync::atomic::Ordering;
 
@@ -27,9 +27,9 @@ use crate::table::{Command, KeyPosition};
 
 pub use crate::key_changes::EventClass;
 
-/// Typed access to collections: for each kind one method to read, one to change what is there, and one
-/// that makes an empty collection where there is none (which must not stay empty, unless it is a stream: see
-/// [`Data::drop_if_empty`]).
+/// Typed access to collections: for each kind one method to read, one to change what is there, and
+/// one that makes an empty collection where there is none (which must not stay empty, unless it is
+/// a stream: see [`Data::drop_if_empty`]).
 macro_rules! collection_access {
     ($($(#[$doc:meta])* $kind:ident($read:ident, $edit:ident, $make:ident) => $type:ident),+ $(,)?) => {
         $(
@@ -233,8 +233,8 @@ impl<'c, 'k> Context<'c, 'k> {
         self.mode == Mode::Transaction
     }
 
-    /// Writes what others have sent to this client before its next reply: a confirmation that nothing
-    /// more comes must stand behind everything that did.
+    /// Writes what others have sent to this client before its next reply: a confirmation that
+    /// nothing more comes must stand behind everything that did.
     pub fn drain_outbox(&mut self) {
         let after = self.session.shared.take_outbox(self.reply.out);
         *self.reply_offset = (*self.reply_offset).max(after);
@@ -308,8 +308,8 @@ impl<'c, 'k> Data<'c, 'k> {
         }
     }
 
-    /// Visits all shards in order: under the locks that are held already when those are all, otherwise
-    /// locking one shard after the other. For commands that lock by themselves.
+    /// Visits all shards in order: under the locks that are held already when those are all,
+    /// otherwise locking one shard after the other. For commands that lock by themselves.
     pub fn visit_shards(&mut self, mut visit: impl FnMut(&Shard)) {
         if self.locked.holds_all() {
             self.locked.shards().for_each(visit);
@@ -321,12 +321,12 @@ impl<'c, 'k> Data<'c, 'k> {
         }
     }
 
-    /// The shard of a key, which is locked: a change of another one could be answered and logged without
-    /// being made.
+    /// The shard of a key, which is locked: a change of another one could be answered and logged
+    /// without being made.
     ///
     /// # Panics
-    /// When the shard is not locked, a defect of the command's metadata. The dispatcher answers with an error
-    /// then and refuses further writes.
+    /// When the shard is not locked, a defect of the command's metadata. The dispatcher answers
+    /// with an error then and refuses further writes.
     #[inline]
     fn shard(&mut self, key: Key<'_>) -> &mut Shard {
         self.locked.held_mut(key.hash)
@@ -434,8 +434,8 @@ impl<'c, 'k> Data<'c, 'k> {
         self.peek(key).and_then(|entry| entry.deadline())
     }
 
-    /// Writes a value, over whatever was there; true when there was something. Not yet a change: call
-    /// [`Data::changed`].
+    /// Writes a value, over whatever was there; true when there was something. Not yet a change:
+    /// call [`Data::changed`].
     pub fn set(&mut self, key: Key<'_>, value: NewValue<'_>, expiry: Expiry) -> bool {
         self.reap(key);
         let db = self.db;
@@ -509,7 +509,8 @@ impl<'c, 'k> Data<'c, 'k> {
         self.free_by(P::LazyfreeLazyServerDel, old);
     }
 
-    /// Frees a value that was taken out: a big one in the background when the parameter says so, else here.
+    /// Frees a value that was taken out: a big one in the background when the parameter says so,
+    /// else here.
     pub fn free_by(&self, parameter: P, old: keyspace::Removed) {
         if old.is_big() && self.engine.config.bool(parameter) {
             self.engine.lazy.free(Box::new(old));
@@ -571,7 +572,8 @@ impl<'c, 'k> Data<'c, 'k> {
         self.note(key, ChangeKind::Gone, None);
     }
 
-    /// Must be called after elements of the collection have got deadlines, before [`Data::changed`].
+    /// Must be called after elements of the collection have got deadlines, before
+    /// [`Data::changed`].
     pub fn sync_elements(&mut self, key: Key<'_>) {
         let db = self.db;
         self.shard(key).sync_elements(db, key.hash, key.bytes);
@@ -593,7 +595,8 @@ impl<'c, 'k> Data<'c, 'k> {
         is_empty
     }
 
-    /// The entries of several keys at once, for reading, in the order of the keys; hits and misses are counted.
+    /// The entries of several keys at once, for reading, in the order of the keys; hits and misses
+    /// are counted.
     pub fn gather(&mut self, keys: &[Key<'_>]) -> SmallVec<[Option<EntryRef<'_>>; 4]> {
         for key in keys {
             self.lookup(*key);
@@ -633,8 +636,8 @@ impl<'c, 'k> Data<'c, 'k> {
         self.note(key, ChangeKind::Event, Some((class, event)));
     }
 
-    /// Removes the key when its time is over, with everything that follows from it, so that nobody ever
-    /// sees it. False when the key must be treated as absent.
+    /// Removes the key when its time is over, with everything that follows from it, so that nobody
+    /// ever sees it. False when the key must be treated as absent.
     ///
     /// Costs nothing in a shard without volatile keys.
     #[inline]
@@ -660,8 +663,8 @@ impl<'c, 'k> Data<'c, 'k> {
         true
     }
 
-    /// The key's time is over. Returns whether it is still visible: while the log is replayed, which says
-    /// itself when keys went, and in import mode for the client that imports.
+    /// The key's time is over. Returns whether it is still visible: while the log is replayed,
+    /// which says itself when keys went, and in import mode for the client that imports.
     #[cold]
     fn expired(&mut self, key: Key<'_>) -> bool {
         if self.sees_expired() {
@@ -699,7 +702,8 @@ impl<'c, 'k> Data<'c, 'k> {
         !emptied
     }
 
-    /// The server takes over another's data, and that one says when keys go: nothing expires by itself.
+    /// The server takes over another's data, and that one says when keys go: nothing expires by
+    /// itself.
     fn is_importing(&self) -> bool {
         self.engine.config.bool(P::ImportMode)
     }
@@ -709,14 +713,15 @@ impl<'c, 'k> Data<'c, 'k> {
         self.origin == Origin::Replay || (self.imports && self.is_importing())
     }
 
-    /// A deadline that has passed already when it is set, so that the key goes at once. The log is replayed
-    /// as it is, and an import is taken over as it is: there the key stays until its removal is said.
+    /// A deadline that has passed already when it is set, so that the key goes at once. The log is
+    /// replayed as it is, and an import is taken over as it is: there the key stays until its
+    /// removal is said.
     pub fn is_past(&self, deadline: u64) -> bool {
         deadline <= self.now_ms && self.origin != Origin::Replay && !self.is_importing()
     }
 
-    /// The time up to which deadlines of hash fields count as passed: fields that are past it and still there
-    /// are not shown. 0 for those who see everything.
+    /// The time up to which deadlines of hash fields count as passed: fields that are past it and
+    /// still there are not shown. 0 for those who see everything.
     #[inline]
     pub fn view_ms(&self) -> u64 {
         if self.sees_expired() { 0 } else { self.now_ms }

@@ -1,7 +1,8 @@
 //! What a command leaves behind besides its reply: the commands that replay it, and key events.
 //!
-//! Effects are collected while a command (or a whole transaction) runs under its locks and go to the
-//! log in one piece before the locks are released, so the order of the log is the order of the locks.
+//! Effects are collected while a command (or a whole transaction) runs under its locks and go to
+//! the log in one piece before the locks are released, so the order of the log is the order of the
+//! locks.
 
 use resp::{Args, request};
 
@@ -71,8 +72,8 @@ impl Effects {
         self.replaced = true;
     }
 
-    /// Logs what is collected as single commands. For a command that came across expired keys of one
-    /// database: each is gone for itself. Not inside a transaction.
+    /// Logs what is collected as single commands. For a command that came across expired keys of
+    /// one database: each is gone for itself. Not inside a transaction.
     pub fn keep_apart(&mut self) {
         self.apart = true;
     }
@@ -118,9 +119,9 @@ impl Effects {
         self.end(db, start);
     }
 
-    /// The first database and the bytes to append, or `None` when there is nothing. Several commands
-    /// become one MULTI ... EXEC block; a change of database inside is a SELECT, and the block ends in
-    /// the database it began in.
+    /// The first database and the bytes to append, or `None` when there is nothing. Several
+    /// commands become one MULTI ... EXEC block; a change of database inside is a SELECT, and the
+    /// block ends in the database it began in.
     pub fn take(&mut self) -> Option<(u32, &[u8])> {
         let first = *self.ops.first()?;
         if self.ops.len() > 1 && !self.apart {

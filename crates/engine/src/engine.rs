@@ -24,8 +24,8 @@ use crate::shard_tables::Keyspace;
 use crate::stats::{Totals, WorkerStats};
 use crate::table::CommandTable;
 
-/// Errors by their code, for INFO errorstats. Redis stops counting new codes at 128, because a script
-/// that makes up codes would fill the memory.
+/// Errors by their code, for INFO errorstats. Redis stops counting new codes at 128, because a
+/// script that makes up codes would fill the memory.
 #[derive(Default)]
 pub struct ErrorStats {
     counts: Mutex<std::collections::BTreeMap<String, u64>>,
@@ -108,9 +108,11 @@ pub struct Engine {
     pub blocked_clients: AtomicU64,
     /// How many clients wait for a limited time.
     pub timed_waits: AtomicU64,
-    /// Grows with every change that a command admitted before it must not outlive (a pause, a role).
+    /// Grows with every change that a command admitted before it must not outlive (a pause, a
+    /// role).
     pub admission_epoch: AtomicU64,
-    /// Libraries of functions that files brought, as they stood there: kept for the files that are written.
+    /// Libraries of functions that files brought, as they stood there: kept for the files that are
+    /// written.
     functions: Mutex<Vec<Box<[u8]>>>,
     /// Next wake-up of the expiry loop, Unix milliseconds.
     pub next_expiry_ms: AtomicU64,
@@ -147,8 +149,9 @@ pub struct Switches {
     pub latency_tracking: AtomicBool,
     /// Cached: passwords are required of the default user.
     pub needs_password: AtomicBool,
-    /// A panic interrupted a change: keys may be half-changed, so further writes are refused, and nothing
-    /// that is written by itself (expiry, snapshots, rewrites) takes the place of what is on the disk.
+    /// A panic interrupted a change: keys may be half-changed, so further writes are refused, and
+    /// nothing that is written by itself (expiry, snapshots, rewrites) takes the place of what is
+    /// on the disk.
     pub half_changed: AtomicBool,
     /// The last snapshot did not succeed.
     pub snapshots_fail: AtomicBool,
@@ -288,8 +291,8 @@ impl Engine {
         }
     }
 
-    /// Puts the reply of a blocked client into its outbox, and ends its wait. It leaves when the log is
-    /// flushed up to `after`.
+    /// Puts the reply of a blocked client into its outbox, and ends its wait. It leaves when the
+    /// log is flushed up to `after`.
     pub fn deliver_served(
         &self,
         client: &ClientShared,
@@ -302,7 +305,8 @@ impl Engine {
         }
     }
 
-    /// Puts the same bytes into the outboxes of many clients; each worker among theirs is woken once.
+    /// Puts the same bytes into the outboxes of many clients; each worker among theirs is woken
+    /// once.
     pub fn deliver_many<'a>(
         &self,
         clients: impl Iterator<Item = &'a Arc<ClientShared>>,

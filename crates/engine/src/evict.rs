@@ -11,7 +11,8 @@ use crate::execute::Executor;
 use crate::fault::Stage;
 
 /// Keys evicted before one command at most; when that was not enough, the next command goes on.
-/// Bounds the time a command pays for others (Redis bounds it by time, `maxmemory-eviction-tenacity`).
+/// Bounds the time a command pays for others (Redis bounds it by time,
+/// `maxmemory-eviction-tenacity`).
 const EVICTIONS_PER_CALL_MIN: usize = 16;
 
 /// Shards that may be found without a victim before eviction gives up.

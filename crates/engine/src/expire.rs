@@ -27,8 +27,8 @@ pub fn run(exec: &mut Executor, engine: &Engine, from: &mut usize) -> u64 {
 
 fn cycle(exec: &mut Executor, engine: &Engine, from: &mut usize) -> u64 {
     if !is_active(exec, engine) {
-        // Looked at again soon: the switch has no waker. Stored, because what is due stays due meanwhile
-        // and would keep the worker awake.
+        // Looked at again soon: the switch has no waker. Stored, because what is due stays due
+        // meanwhile and would keep the worker awake.
         let again = exec.now_ms + 100;
         engine.next_expiry_ms.store(again, Ordering::Release);
         return again;
@@ -71,8 +71,8 @@ fn is_active(exec: &Executor, engine: &Engine) -> bool {
         && !engine.config.bool(P::ImportMode)
 }
 
-/// One step in every shard, whether it has something due or not: a shard whose keys with deadlines are all gone
-/// forgets about deadlines.
+/// One step in every shard, whether it has something due or not: a shard whose keys with deadlines
+/// are all gone forgets about deadlines.
 pub fn visit_all(exec: &mut Executor, engine: &Engine) {
     if is_active(exec, engine) {
         for shard in 0..engine.keyspace.shard_count() {

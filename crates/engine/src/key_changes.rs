@@ -1,10 +1,10 @@
 //! Changes of keys, and who is told of them.
 //!
-//! A command notes its changes in [`KeyChanges`] while it runs. When its effects are in the log, and
-//! still under the locks of its keys, [`FanOut::announce`] passes each change once to everything that
-//! listens: watching transactions, blocked clients, observers (keyspace notifications, client-side
-//! caching). So no listener sees a change that the log does not have, and the order in which a key's
-//! listeners see its changes is the order of the changes.
+//! A command notes its changes in [`KeyChanges`] while it runs. When its effects are in the log,
+//! and still under the locks of its keys, [`FanOut::announce`] passes each change once to
+//! everything that listens: watching transactions, blocked clients, observers (keyspace
+//! notifications, client-side caching). So no listener sees a change that the log does not have,
+//! and the order in which a key's listeners see its changes is the order of the changes.
 //!
 //! [`KeyListeners`] counts who listens. While nobody does, a change costs one relaxed load.
 
@@ -83,8 +83,8 @@ pub struct KeyChange<'a> {
     pub after: u64,
 }
 
-/// Is told of every change of a key, under the lock of its shard: it must be quick and must not touch
-/// the keyspace.
+/// Is told of every change of a key, under the lock of its shard: it must be quick and must not
+/// touch the keyspace.
 pub trait Observer: Send + Sync {
     /// A key was changed.
     fn changed(&self, change: &KeyChange<'_>);
@@ -92,9 +92,9 @@ pub trait Observer: Send + Sync {
 
 /// How many listen to changes of keys, and the observers among them.
 ///
-/// One word holds three counters, so that a change learns with one load that nobody listens. Counters of
-/// watching and waiting clients change under the lock of a key of theirs: a command that holds that lock
-/// sees them.
+/// One word holds three counters, so that a change learns with one load that nobody listens.
+/// Counters of watching and waiting clients change under the lock of a key of theirs: a command
+/// that holds that lock sees them.
 #[derive(Default)]
 pub struct KeyListeners {
     counts: AtomicU64,

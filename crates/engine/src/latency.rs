@@ -1,7 +1,8 @@
 //! The latency monitor: events of the server that took longer than `latency-monitor-threshold`, and
 //! what can be told from them.
 //!
-//! Each kind of event has a series of samples, one per second at most, of which the last 160 are kept.
+//! Each kind of event has a series of samples, one per second at most, of which the last 160 are
+//! kept.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -176,7 +177,8 @@ impl Default for Distribution {
     }
 }
 
-/// The first bucket that LATENCY HISTOGRAM shows (about a microsecond) and the last one (about a second).
+/// The first bucket that LATENCY HISTOGRAM shows (about a microsecond) and the last one (about a
+/// second).
 const SHOWN_FIRST: usize = 10;
 const SHOWN_LAST: usize = 30;
 
@@ -204,9 +206,9 @@ impl Distribution {
         self.buckets.iter().sum()
     }
 
-    /// Pairs of microseconds and the number of executions that took at most so long, in steps of a power of
-    /// two; steps without executions of their own are left out. The numbers on the steps are those of Redis,
-    /// whose histograms have a precision of 1/128.
+    /// Pairs of microseconds and the number of executions that took at most so long, in steps of a
+    /// power of two; steps without executions of their own are left out. The numbers on the steps
+    /// are those of Redis, whose histograms have a precision of 1/128.
     pub fn cumulative(&self) -> Vec<(u64, u64)> {
         let mut steps = Vec::new();
         let mut sum = 0;
@@ -225,8 +227,8 @@ impl Distribution {
         steps
     }
 
-    /// The latency in microseconds that `percent` of the executions did not exceed, interpolated inside
-    /// its bucket.
+    /// The latency in microseconds that `percent` of the executions did not exceed, interpolated
+    /// inside its bucket.
     pub fn percentile(&self, percent: f64) -> f64 {
         let total = self.total();
         if total == 0 {

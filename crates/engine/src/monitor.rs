@@ -69,8 +69,9 @@ impl MonitorLines {
         }
     }
 
-    /// Shows the commands to all monitors, in the order in which they are logged: under the locks of the
-    /// execution, when its effects are appended. They leave when the log is flushed up to `after`.
+    /// Shows the commands to all monitors, in the order in which they are logged: under the locks
+    /// of the execution, when its effects are appended. They leave when the log is flushed up to
+    /// `after`.
     #[inline]
     pub fn deliver(&mut self, engine: &Engine, after: u64) {
         if !self.0.is_empty() {

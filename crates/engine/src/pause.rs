@@ -15,8 +15,8 @@ pub struct Pause {
 }
 
 impl Pause {
-    /// Starts or extends a pause. As in Redis, a longer one wins, and a pause of all commands is not
-    /// weakened by one of writes only.
+    /// Starts or extends a pause. As in Redis, a longer one wins, and a pause of all commands is
+    /// not weakened by one of writes only.
     pub fn start(&self, until_ms: u64, all: bool, now_ms: u64) {
         let active = self.is_active(now_ms);
         let was_all = active && self.all.load(Ordering::Relaxed);
@@ -35,8 +35,8 @@ impl Pause {
         self.all.store(false, Ordering::Relaxed);
     }
 
-    /// Keys (with their databases) that were fed just before the pause began. Serving who waits for them would
-    /// write.
+    /// Keys (with their databases) that were fed just before the pause began. Serving who waits for
+    /// them would write.
     pub fn keep_fed(&self, keys: &mut Vec<DbKey>) {
         let mut fed = self.fed.lock().unwrap_or_else(PoisonError::into_inner);
         fed.append(keys);

@@ -1,8 +1,8 @@
 //! What an engine asks of the server around it.
 //!
-//! The engine runs commands and knows clients by their shared state and their outboxes. Connections,
-//! event loops and background jobs belong to the server, which implements [`Port`]. An engine without a
-//! server (a benchmark, a program that embeds it) has a port that does nothing.
+//! The engine runs commands and knows clients by their shared state and their outboxes.
+//! Connections, event loops and background jobs belong to the server, which implements [`Port`]. An
+//! engine without a server (a benchmark, a program that embeds it) has a port that does nothing.
 
 use std::any::Any;
 use std::sync::{Arc, OnceLock, Weak};
@@ -10,14 +10,14 @@ use std::sync::{Arc, OnceLock, Weak};
 use crate::client::ClientShared;
 use crate::shard_tables::Locked;
 
-/// The server, as its engine sees it. Functions are called under shard locks unless they say otherwise,
-/// so none of them may wait or lock shards.
+/// The server, as its engine sees it. Functions are called under shard locks unless they say
+/// otherwise, so none of them may wait or lock shards.
 pub trait Port: Any + Send + Sync {
     /// The outboxes of these clients hold something: each of their workers collects it, woken once.
     fn deliver(&self, clients: &[&ClientShared]);
 
-    /// The wait of a client is over: its reply stands in its outbox. `offset` is the log offset behind what
-    /// its command changed.
+    /// The wait of a client is over: its reply stands in its outbox. `offset` is the log offset
+    /// behind what its command changed.
     fn served(&self, client: &ClientShared, offset: u64);
 
     /// The wait of a client was ended by CLIENT UNBLOCK; `error`: it gets -UNBLOCKED.
@@ -32,8 +32,8 @@ pub trait Port: Any + Send + Sync {
     /// The expiry loop has to look at its timers again.
     fn wake_timers(&self);
 
-    /// FLUSHALL has emptied the data under these locks, which are all; `unlogged` changes of it are not in
-    /// the log yet.
+    /// FLUSHALL has emptied the data under these locks, which are all; `unlogged` changes of it are
+    /// not in the log yet.
     fn emptied(&self, locked: &Locked<'_>, unlogged: u64);
 }
 

@@ -8,8 +8,8 @@ use persist::rdb::{self, LoadOptions, NoForm, SaveOptions, Version};
 use crate::config::{Config, P, RdbVersionCheck};
 use crate::engine::Engine;
 
-/// How a file is written: in the first version of `rdb-version` that has a form for what there is. When none has
-/// one, in the first of all, and writing such values is an error.
+/// How a file is written: in the first version of `rdb-version` that has a form for what there is.
+/// When none has one, in the first of all, and writing such values is an error.
 pub fn save_options(config: &Config, field_deadlines: bool) -> SaveOptions {
     let versions = config.rdb_versions();
     let fits = |version: &Version| !field_deadlines || *version >= Version::V12;
@@ -25,7 +25,8 @@ fn options(config: &Config, version: Option<Version>) -> SaveOptions {
     }
 }
 
-/// Appends the DUMP payload of a value, in the first version of `rdb-version` that has a form for it.
+/// Appends the DUMP payload of a value, in the first version of `rdb-version` that has a form for
+/// it.
 ///
 /// # Errors
 /// None has one.
@@ -40,7 +41,8 @@ pub fn dump(config: &Config, value: &ValueRef<'_>, out: &mut Vec<u8>) -> Result<
     result
 }
 
-/// How the payload of RESTORE is read. `trusted`: it comes from the log, which had accepted it once.
+/// How the payload of RESTORE is read. `trusted`: it comes from the log, which had accepted it
+/// once.
 pub fn restore_options(engine: &Engine, trusted: bool) -> LoadOptions {
     let config = &engine.config;
     let relaxed = config.choice::<RdbVersionCheck>(P::RdbVersionCheck) == RdbVersionCheck::Relaxed;

@@ -1,4 +1,5 @@
-//! Which arguments of a request are secrets: MONITOR, SLOWLOG and COMMANDLOG show `(redacted)` for them.
+//! Which arguments of a request are secrets: MONITOR, SLOWLOG and COMMANDLOG show `(redacted)` for
+//! them.
 
 use resp::Args;
 

@@ -1,7 +1,7 @@
 //! Statistics: plain counters per worker, added up when somebody asks.
 //!
-//! A counter has one writer (its worker) and any number of readers, so an increment is a relaxed load
-//! and a relaxed store: no locked instruction on the request path.
+//! A counter has one writer (its worker) and any number of readers, so an increment is a relaxed
+//! load and a relaxed store: no locked instruction on the request path.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -97,8 +97,8 @@ macro_rules! worker_stats {
         #[derive(Debug, Default)]
         pub struct WorkerStats {
             $($(#[$doc])* pub $name: Counter,)*
-            /// Changes to the data since the start; CONFIG RESETSTAT leaves it, because INFO's count of
-            /// changes since the last save is made of it.
+            /// Changes to the data since the start; CONFIG RESETSTAT leaves it, because INFO's
+            /// count of changes since the last save is made of it.
             pub changes: Counter,
             /// By command id.
             pub commands: Vec<CommandStats>,

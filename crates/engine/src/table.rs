@@ -19,7 +19,8 @@ pub struct Command {
     pub parent: Option<&'static str>,
     /// How keys are found on the hot path.
     pub plan: KeyPlan,
-    /// Where the first member or field stands that the command looks for, when that is always the same place.
+    /// Where the first member or field stands that the command looks for, when that is always the
+    /// same place.
     pub member: Option<usize>,
     /// It is EXEC, which runs other commands.
     pub is_exec: bool,
@@ -137,8 +138,8 @@ pub struct CommandTable {
 /// Length of names that are looked up as a number, in bytes.
 const SHORT_NAME: usize = size_of::<u128>();
 
-/// A name in lower case as a number, when it is short enough. Names hold no zero bytes, so padding does
-/// not make two of them equal (a request's may).
+/// A name in lower case as a number, when it is short enough. Names hold no zero bytes, so padding
+/// does not make two of them equal (a request's may).
 #[inline]
 fn short_name(name: &[u8]) -> Option<u128> {
     let mut bytes = [0u8; SHORT_NAME];
@@ -336,7 +337,8 @@ pub struct KeyPosition {
     pub flags: u16,
 }
 
-/// Positions of all keys of a request; a missing or malformed part yields fewer keys, never an error.
+/// Positions of all keys of a request; a missing or malformed part yields fewer keys, never an
+/// error.
 pub fn key_positions(command: &CommandSpec, args: Args<'_>) -> KeyPositions {
     if let Some(find) = command.find_keys {
         return find(args);

@@ -1,5 +1,5 @@
-//! Checking files without loading them into a server: what `valkey-check-aof` and `valkey-check-rdb` do, with
-//! their words. The checksum lines of our own logs are compared, too.
+//! Checking files without loading them into a server: what `valkey-check-aof` and
+//! `valkey-check-rdb` do, with their words. The checksum lines of our own logs are compared, too.
 
 mod aof;
 mod rdb;

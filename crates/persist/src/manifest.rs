@@ -16,8 +16,8 @@
 //! - `length`: only the first so many bytes of the file count. It is written for a file whose tail
 //!   could not be synced and stands again in the next file, so that renaming the manifest switches
 //!   both at once.
-//! - `tail unsynced`: the next file was begun before the end of this one was synced. A power cut may
-//!   have taken that end, and then what stands in later files does not count.
+//! - `tail unsynced`: the next file was begun before the end of this one was synced. A power cut
+//!   may have taken that end, and then what stands in later files does not count.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -169,8 +169,8 @@ impl Manifest {
         self.base.iter().chain(&self.incr)
     }
 
-    /// Puts a new base there, and makes the old one and the increments before `keep_from` history; all
-    /// increments when that is `None`.
+    /// Puts a new base there, and makes the old one and the increments before `keep_from` history;
+    /// all increments when that is `None`.
     pub(crate) fn rebase(
         &mut self,
         filename: &str,

@@ -27,7 +27,7 @@ const LAYERS: &[(&str, &[&[&str]])] = &[
             &["decode", "parser", "reply"],
             &["split"],
             &["args"],
-            &["number", "output", "quote"],
+            &["number", "output", "quote", "request"],
         ],
     ),
     (

@@ -1,4 +1,5 @@
-//! Serving who waits: right behind the command that fed a key, before anybody else sees what it fed.
+//! Serving who waits: right behind the command that fed a key, before anybody else sees what it
+//! fed.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -16,9 +17,10 @@ use crate::execute::{self, Call, Execution, Executor, Mode, Touched};
 use crate::fault::Stage;
 use crate::shard_tables::Locked;
 
-/// Adds to the locks of a command that may feed these keys what it takes to serve who waits for them: the
-/// shards of all keys of the waiters' commands, of those who wait for what these commands feed, and so on.
-/// Locks are taken in order only, so the set is locked anew, until nobody else has begun to wait meanwhile.
+/// Adds to the locks of a command that may feed these keys what it takes to serve who waits for
+/// them: the shards of all keys of the waiters' commands, of those who wait for what these commands
+/// feed, and so on. Locks are taken in order only, so the set is locked anew, until nobody else has
+/// begun to wait meanwhile.
 pub fn widen<'k>(
     engine: &'k Engine,
     mut locked: Locked<'k>,
@@ -63,8 +65,9 @@ fn missing<'a>(locked: &'a Locked<'_>, fed: &[(KeyHash, &'a [u8])]) -> SmallVec<
     missing
 }
 
-/// Serves clients that wait for the keys a command has just fed. What these commands feed in turn is served as
-/// well. Keys that need locks which are not held stay in `exec.ready` for [`serve_later`].
+/// Serves clients that wait for the keys a command has just fed. What these commands feed in turn
+/// is served as well. Keys that need locks which are not held stay in `exec.ready` for
+/// [`serve_later`].
 pub fn serve(exec: &mut Executor, engine: &Engine, locked: &mut Locked<'_>) {
     engine.faults.reach(Stage::Signals);
     if engine.pause.is_active(exec.now_ms) {
@@ -82,8 +85,8 @@ pub fn serve(exec: &mut Executor, engine: &Engine, locked: &mut Locked<'_>) {
     exec.ready = unserved;
 }
 
-/// Serves clients that wait for keys which somebody fed or removed who could not lock more than these keys:
-/// expiry, eviction, the end of a pause. Must not be called under locks.
+/// Serves clients that wait for keys which somebody fed or removed who could not lock more than
+/// these keys: expiry, eviction, the end of a pause. Must not be called under locks.
 #[cold]
 pub fn serve_later(exec: &mut Executor, engine: &Engine) {
     let served = execute::guarded(engine, "the service of blocked clients", || {
@@ -104,8 +107,8 @@ enum Attempt {
     Unlocked,
 }
 
-/// Serves the waiters of one key in order of arrival, as long as it has something for them. False when that
-/// needs more locks.
+/// Serves the waiters of one key in order of arrival, as long as it has something for them. False
+/// when that needs more locks.
 fn serve_key(exec: &mut Executor, engine: &Engine, locked: &mut Locked<'_>, fed: &DbKey) -> bool {
     let (db, key) = (fed.db, fed.key.as_slice());
     let hash = engine.keyspace.hash(key);

@@ -8,8 +8,8 @@ use smallvec::SmallVec;
 
 use super::Waiter;
 
-/// Waiters of one key in order of arrival, whatever database they wait in: keys of the same name in different
-/// databases share a shard, and hardly ever a queue.
+/// Waiters of one key in order of arrival, whatever database they wait in: keys of the same name in
+/// different databases share a shard, and hardly ever a queue.
 #[derive(Default)]
 struct Queue {
     waiters: VecDeque<Arc<Waiter>>,
@@ -78,7 +78,8 @@ impl WaitTable {
         })
     }
 
-    /// The first waiter at position `at` or behind it that a key holding `kind` may serve, and its position.
+    /// The first waiter at position `at` or behind it that a key holding `kind` may serve, and its
+    /// position.
     pub(super) fn next(
         &self,
         db: u32,

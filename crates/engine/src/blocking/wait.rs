@@ -2,8 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// The present wait of a client: its number and its state in one word, so that of all who would end it (a
-/// feeder, the timer, CLIENT UNBLOCK, the end of the connection) exactly one does.
+/// The present wait of a client: its number and its state in one word, so that of all who would end
+/// it (a feeder, the timer, CLIENT UNBLOCK, the end of the connection) exactly one does.
 ///
 /// Whoever ends a wait owes the client its reply, if the client is still there to get one.
 #[derive(Debug, Default)]
@@ -48,13 +48,15 @@ impl Wait {
         self.0.store(number.0 | state, Ordering::Release);
     }
 
-    /// Ends the present wait, whichever it is. False when there is none, or when it has just been served.
+    /// Ends the present wait, whichever it is. False when there is none, or when it has just been
+    /// served.
     pub fn end(&self) -> bool {
         loop {
             let word = self.0.load(Ordering::Acquire);
             match word & STATE {
                 WAITING if self.change(word, word & !STATE) => return true,
-                // Another thread runs the command now, holding all locks that it needs, so this is short.
+                // Another thread runs the command now, holding all locks that it needs, so this is
+                // short.
                 SERVING => std::thread::yield_now(),
                 IDLE => return false,
                 _ => {}

@@ -1,5 +1,5 @@
-//! Scripting, as far as a server without scripts can answer: there are no functions and no cached scripts,
-//! and both can be flushed.
+//! Scripting, as far as a server without scripts can answer: there are no functions and no cached
+//! scripts, and both can be flushed.
 
 use crc_fast::{CrcAlgorithm, checksum};
 

@@ -15,8 +15,8 @@ use crate::shard_tables::Locked;
 use crate::table::Command;
 
 impl Execution<'_, '_> {
-    /// Runs the handler under locks that are held already, and collects its effects; the error of a failed
-    /// command stands in the output afterwards.
+    /// Runs the handler under locks that are held already, and collects its effects; the error of a
+    /// failed command stands in the output afterwards.
     pub fn call(&mut self, call: Call<'_>, locked: &mut Locked<'_>) -> CommandResult {
         let mark = self.out.mark();
         let dirty_before = self.exec.effects.dirty();
@@ -37,7 +37,8 @@ impl Execution<'_, '_> {
         if changed && call.command.spec.flags.has(Flags::WRITE) && !effects.is_replaced() {
             effects.push_args(db, call.args);
         }
-        // The usual case is rebuilt rather than moved: the result is as large as its largest variant.
+        // The usual case is rebuilt rather than moved: the result is as large as its largest
+        // variant.
         if matches!(result, Ok(Outcome::Done)) {
             return Ok(Outcome::Done);
         }
@@ -103,8 +104,8 @@ pub fn write_error(
     Reply::new(out, protocol).error(text.as_ref());
 }
 
-/// A handler panicked: a defect. The client gets an error, the log gets the backtrace, and after a write
-/// the server refuses further ones, because keys may be half-changed.
+/// A handler panicked: a defect. The client gets an error, the log gets the backtrace, and after a
+/// write the server refuses further ones, because keys may be half-changed.
 #[cold]
 fn panicked(engine: &Engine, command: &Command, panic: &(dyn Any + Send)) -> CommandError {
     note_panic(&format!("the handler of '{}'", command.full_name), panic);

@@ -18,8 +18,8 @@ pub enum Touched<'a> {
 }
 
 impl Execution<'_, '_> {
-    /// Logs the effects of an execution, announces its changes, and notes the log offset that its reply
-    /// depends on.
+    /// Logs the effects of an execution, announces its changes, and notes the log offset that its
+    /// reply depends on.
     pub fn commit(&mut self, locked: &mut Locked<'_>, touched: Touched<'_>) {
         let origin = self.session.origin;
         let exec = &mut *self.exec;
@@ -42,8 +42,8 @@ impl Execution<'_, '_> {
 }
 
 impl Executor {
-    /// Changes data on behalf of the server itself (expiry, eviction) under locks that are held already,
-    /// logs and announces it.
+    /// Changes data on behalf of the server itself (expiry, eviction) under locks that are held
+    /// already, logs and announces it.
     pub fn change(
         &mut self,
         engine: &Engine,

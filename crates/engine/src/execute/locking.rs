@@ -12,7 +12,8 @@ use crate::engine::Engine;
 use crate::shard_tables::{Keyspace, Locked};
 use crate::table::{Command, KeyPlan, KeyPosition, key_positions};
 
-/// Keys of ordinary commands that an executor keeps room for: one with a hundred thousand must not pin it.
+/// Keys of ordinary commands that an executor keeps room for: one with a hundred thousand must not
+/// pin it.
 pub(super) const KEYS_KEEP: usize = 1024;
 
 /// Keys whose lines are brought in together: three lines each stay within the first-level cache.
@@ -76,7 +77,8 @@ pub(super) fn look_ahead(locked: &Locked<'_>, db: u32, keys: &[LocatedKey]) {
 }
 
 impl<'k> Execution<'_, 'k> {
-    /// Locks what a command needs, and what it takes to serve the clients that wait for what it feeds.
+    /// Locks what a command needs, and what it takes to serve the clients that wait for what it
+    /// feeds.
     pub(super) fn lock_for(&mut self, call: Call<'_>) -> Locked<'k> {
         if matches!(call.command.spec.locks, Locks::Queued) {
             return multi::lock_for(self.engine, self.session);

@@ -1,15 +1,15 @@
 //! The one way of execution: look-up, checks, locks, handler, log, key changes, unlock.
 //!
 //! ```text
-//! request   admit -> locate -> lock -> call -> commit -> serve -> account       a client, a file
-//! nested             admit_nested -> call -> account                            EXEC, later scripts
-//! served                             call -> commit -> account                  a blocked client
-//! change                             (function) -> commit                       expiry, eviction
+//! request   admit -> locate -> lock -> call -> commit -> serve -> account   a client, a file
+//! nested             admit_nested -> call -> account                        EXEC, later scripts
+//! served                             call -> commit -> account              a blocked client
+//! change                             (function) -> commit                   expiry, eviction
 //! ```
 //!
-//! Every command of the server is run by [`Execution::call`], and every change is logged and announced
-//! by [`Executor::commit`], under the locks it was made under. So the order of the log is the order of
-//! the locks, and a rule holds in one place or not at all.
+//! Every command of the server is run by [`Execution::call`], and every change is logged and
+//! announced by [`Executor::commit`], under the locks it was made under. So the order of the log is
+//! the order of the locks, and a rule holds in one place or not at all.
 
 mod accounting;
 mod admission;
@@ -178,9 +178,9 @@ impl<'a> Request<'a> {
 
 /// Locks of all shards that a worker holds over a batch of requests, or none.
 ///
-/// A lock taken and released for each request costs as much as a look-up. While one worker has all the
-/// clients no other thread wants the shards, so it keeps them over its batch. Commands on keys use them;
-/// everything else gives them back first, because it may lock by itself.
+/// A lock taken and released for each request costs as much as a look-up. While one worker has all
+/// the clients no other thread wants the shards, so it keeps them over its batch. Commands on keys
+/// use them; everything else gives them back first, because it may lock by itself.
 pub type Held<'k> = Option<Locked<'k>>;
 
 /// The parts that run a command: the thread's, the server's and the client's.
@@ -196,8 +196,8 @@ pub struct Execution<'e, 'k> {
 }
 
 impl<'k> Execution<'_, 'k> {
-    /// Runs one request. A panic at any stage leaves an error reply, no lock and no waiting client behind,
-    /// and a server that refuses further writes.
+    /// Runs one request. A panic at any stage leaves an error reply, no lock and no waiting client
+    /// behind, and a server that refuses further writes.
     pub fn request(&mut self, request: Request<'_>, held: &mut Held<'k>) -> Verdict {
         let mark = self.out.mark();
         let command = request.command.found();
@@ -213,8 +213,8 @@ impl<'k> Execution<'_, 'k> {
         })
     }
 
-    /// Ends what an execution that panicked may have begun: its transaction, its wait, and the service of
-    /// clients that it has fed. No lock is held.
+    /// Ends what an execution that panicked may have begun: its transaction, its wait, and the
+    /// service of clients that it has fed. No lock is held.
     #[cold]
     fn give_up(&mut self) {
         let ended = guarded(self.engine, "the end of a command that panicked", || {
@@ -265,8 +265,8 @@ impl<'k> Execution<'_, 'k> {
         verdict
     }
 
-    /// Only plain commands on keys: no transaction (a refusal forgets its watched keys, which locks), no
-    /// eviction (which locks).
+    /// Only plain commands on keys: no transaction (a refusal forgets its watched keys, which
+    /// locks), no eviction (which locks).
     fn runs_under_held(&self, request: Request<'_>) -> bool {
         let on_keys = request.command.found().is_some_and(|command| {
             matches!(command.spec.locks, Locks::Keys) && command.plan != KeyPlan::None
@@ -275,8 +275,9 @@ impl<'k> Execution<'_, 'k> {
         on_keys && self.session.multi.is_none() && !is_bounded
     }
 
-    /// Locks what the command needs, runs it, logs its effects and serves the clients that it has fed.
-    /// `None`: what admission was decided by has changed before the locks were held, so nothing was done.
+    /// Locks what the command needs, runs it, logs its effects and serves the clients that it has
+    /// fed. `None`: what admission was decided by has changed before the locks were held, so
+    /// nothing was done.
     fn perform(
         &mut self,
         command: &'static Command,
@@ -333,8 +334,8 @@ impl<'k> Execution<'_, 'k> {
         Some(verdict)
     }
 
-    /// A pause or a change of role between admission and lock: whatever it forbids must not happen after
-    /// its command was answered.
+    /// A pause or a change of role between admission and lock: whatever it forbids must not happen
+    /// after its command was answered.
     fn is_admission_outdated(&self) -> bool {
         let epoch = self.engine.admission_epoch.load(Ordering::Acquire);
         epoch != self.exec.admission_epoch
@@ -383,7 +384,8 @@ impl<'k> Execution<'_, 'k> {
         let began_ns = self.exec.now_ns;
         let mark = self.out.mark();
         match self.admit_nested(call) {
-            // Handlers answer at once when they may not block, so a block cannot come back from here.
+            // Handlers answer at once when they may not block, so a block cannot come back from
+            // here.
             Ok(()) => drop(self.call(call, locked)),
             Err(error) => {
                 count_rejected(self.exec, self.engine, call.command);
@@ -395,8 +397,9 @@ impl<'k> Execution<'_, 'k> {
     }
 }
 
-/// Runs a part of the server that holds locks or changes data. A panic in it is logged with its backtrace,
-/// and from then on the server refuses writes, because keys may be half-changed; the answer is `None`.
+/// Runs a part of the server that holds locks or changes data. A panic in it is logged with its
+/// backtrace, and from then on the server refuses writes, because keys may be half-changed; the
+/// answer is `None`.
 pub fn guarded<T>(engine: &Engine, what: &str, work: impl FnOnce() -> T) -> Option<T> {
     let result = catch_unwind(AssertUnwindSafe(work));
     result

@@ -1,7 +1,7 @@
 //! MULTI and EXEC: the queue, the locks of everything in it, and running it as one step.
 //!
-//! EXEC locks the shards of everything it will run and of everything that was watched. So a watched key
-//! cannot change between the check and the first command.
+//! EXEC locks the shards of everything it will run and of everything that was watched. So a watched
+//! key cannot change between the check and the first command.
 
 use keyspace::KeyHash;
 use resp::{Args, Protocol, Reply};

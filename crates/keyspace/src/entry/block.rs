@@ -240,8 +240,8 @@ impl Block {
             handle_alloc_error(layout)
         };
         if capacity <= 2 * ALIGN {
-            // The header is read as one word. An entry can be shorter than that, and with a short key
-            // the gap before an out-of-line pointer lies in it.
+            // The header is read as one word. An entry can be shorter than that, and with a short
+            // key the gap before an out-of-line pointer lies in it.
             // SAFETY: the block has these 8 bytes.
             unsafe { ptr.cast::<u64>().write(0) };
         }

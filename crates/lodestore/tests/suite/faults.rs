@@ -1,5 +1,5 @@
-//! What a panic at each stage of an execution leaves behind: an error reply, no lock, no client that
-//! waits for ever, and a server that refuses writes and says so.
+//! What a panic at each stage of an execution leaves behind: an error reply, no lock, no client
+//! that waits for ever, and a server that refuses writes and says so.
 
 use std::time::{Duration, Instant};
 

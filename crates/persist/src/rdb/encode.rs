@@ -22,8 +22,8 @@ const V13: Version = Version(13);
 /// Redis 8.8: what is pending for nobody.
 const V14: Version = Version(14);
 
-/// Versions that can be written. Redis 5 and 6 read 9, Redis 7.0 reads 10; what these lack is written element by
-/// element.
+/// Versions that can be written. Redis 5 and 6 read 9, Redis 7.0 reads 10; what these lack is
+/// written element by element.
 pub const WRITTEN: &[Version] = &[
     Version(9),
     Version::V10,
@@ -48,8 +48,8 @@ pub enum NoForm {
     UnownedPending(Version),
 }
 
-/// Appends an entry of a file: deadline, use, type, key and value. Which database it is in is said by
-/// [`FileWriter::entries`]. Nothing is appended when there is an error.
+/// Appends an entry of a file: deadline, use, type, key and value. Which database it is in is said
+/// by [`FileWriter::entries`]. Nothing is appended when there is an error.
 ///
 /// # Errors
 /// The version has no form for the value.
@@ -80,7 +80,8 @@ pub fn entry(
     Ok(())
 }
 
-/// Appends a DUMP payload: type, value, version and checksum. Nothing is appended when there is an error.
+/// Appends a DUMP payload: type, value, version and checksum. Nothing is appended when there is an
+/// error.
 ///
 /// # Errors
 /// The version, or a payload without the auxiliary fields of a file, has no form for the value.
@@ -89,7 +90,8 @@ pub fn dump(value: &ValueRef<'_>, options: &SaveOptions, out: &mut Vec<u8>) -> R
     if member_deadlines(value) > 0 {
         return Err(NoForm::MemberDeadlines);
     }
-    // What producers added is forgotten within seconds by itself: that it has no form is no reason to refuse.
+    // What producers added is forgotten within seconds by itself: that it has no form is no reason
+    // to refuse.
     if let ValueRef::Stream(stream) = value
         && kind != types::STREAM_LISTPACKS_5
         && stream::has_unowned(stream)
@@ -171,8 +173,8 @@ fn put_value(value: &ValueRef<'_>, kind: u8, options: &SaveOptions, out: &mut Ve
     }
 }
 
-/// Nodes as they are, packed or plain, compressed or not. A list that is one listpack is a quicklist with one
-/// node to the format.
+/// Nodes as they are, packed or plain, compressed or not. A list that is one listpack is a
+/// quicklist with one node to the format.
 fn put_list(list: &List, compress: bool, out: &mut Vec<u8>) {
     put_len(list.nodes() as u64, out);
     list.each_node(&mut |node| match node {
@@ -244,7 +246,8 @@ fn member_deadlines(value: &ValueRef<'_>) -> usize {
     }
 }
 
-/// What has no form of its own stands in auxiliary fields before the entry: other servers pass over them.
+/// What has no form of its own stands in auxiliary fields before the entry: other servers pass over
+/// them.
 fn extras(value: &ValueRef<'_>, kind: u8, options: &SaveOptions, out: &mut Vec<u8>) {
     let count = member_deadlines(value);
     if count > 0 {

@@ -2,7 +2,8 @@
 
 /// The first five bytes of a file; four digits of the version follow.
 pub const MAGIC: &[u8; 5] = b"REDIS";
-/// The first bytes of a file of Valkey's own versions (80 and up); three digits of the version follow.
+/// The first bytes of a file of Valkey's own versions (80 and up); three digits of the version
+/// follow.
 pub const MAGIC_VALKEY: &[u8; 6] = b"VALKEY";
 
 /// Lengths below 2^14: these two bits, then 14 of the length.
@@ -67,7 +68,8 @@ pub mod types {
     pub const ZSET_LISTPACK: u8 = 17;
     /// A list: nodes that are listpacks, or one element.
     pub const LIST_QUICKLIST_2: u8 = 18;
-    /// A stream of Redis 7.0: first id, greatest deleted id, count of all entries ever, entries read by groups.
+    /// A stream of Redis 7.0: first id, greatest deleted id, count of all entries ever, entries
+    /// read by groups.
     pub const STREAM_LISTPACKS_2: u8 = 19;
     /// A small set.
     pub const SET_LISTPACK: u8 = 20;
@@ -75,8 +77,8 @@ pub mod types {
     pub const STREAM_LISTPACKS_3: u8 = 21;
     /// A hash whose fields have deadlines, in Valkey's versions (80 and up).
     pub const HASH_2: u8 = 22;
-    /// The same, in Redis 7.4 before its release: deadlines are absolute. The number means [`HASH_2`] in
-    /// versions from 80 on.
+    /// The same, in Redis 7.4 before its release: deadlines are absolute. The number means
+    /// [`HASH_2`] in versions from 80 on.
     pub const HASH_METADATA_PRE_GA: u8 = 22;
     /// The same as a listpack of field, value and deadline.
     pub const HASH_LISTPACK_EX_PRE_GA: u8 = 23;
@@ -127,18 +129,20 @@ pub mod opcode {
 /// ```
 pub const AUX_MEMBER_DEADLINES: &str = "lodestore-member-deadlines";
 
-/// Auxiliary field before an entry, ours: what is pending in groups of a stream for nobody. The pending lists
-/// of the value do not have these.
+/// Auxiliary field before an entry, ours: what is pending in groups of a stream for nobody. The
+/// pending lists of the value do not have these.
 ///
 /// ```text
-/// groups { name (string) count { id (16 bytes, as everywhere) delivered (8 bytes, the lowest first) deliveries (length) } }
+/// groups { name (string) count { id (16 bytes) delivered (8 bytes, the lowest first)
+///          deliveries (length) } }
 /// ```
 pub const AUX_UNOWNED_PENDING: &str = "lodestore-unowned-pending";
 
-/// Auxiliary field before an entry, ours: what producers have added to a stream under ids of their own, as
-/// [`types::STREAM_LISTPACKS_4`] has it at its end.
+/// Auxiliary field before an entry, ours: what producers have added to a stream under ids of their
+/// own, as [`types::STREAM_LISTPACKS_4`] has it at its end.
 ///
 /// ```text
-/// seconds  ids  producers { name (string) count { id (string) entry (two lengths) } }  added  duplicates
+/// seconds  ids  producers { name (string) count { id (string) entry (two lengths) } }
+/// added  duplicates
 /// ```
 pub const AUX_PRODUCERS: &str = "lodestore-stream-producers";

@@ -1,8 +1,9 @@
-//! RDB: the snapshot format of Redis and Valkey, read in all versions that are in use, written in those
-//! that others load.
+//! RDB: the snapshot format of Redis and Valkey, read in all versions that are in use, written in
+//! those that others load.
 //!
 //! ```text
-//! "REDIS" version   AUX fields   functions   { SELECTDB sizes { [deadline] [idle or frequency] type key value } }
+//! "REDIS" version   AUX fields   functions
+//!     { SELECTDB sizes { [deadline] [idle or frequency] type key value } }
 //! EOF  CRC-64 of everything before (0: not checked)
 //! ```
 //! A DUMP payload is one value of the same form: type, value, version (2 bytes), CRC-64.
@@ -106,7 +107,8 @@ pub trait Sink {
     fn aux(&mut self, _name: &[u8], _value: &[u8]) {}
     /// How many keys a database has, and how many of them with a deadline: a hint.
     fn sizes(&mut self, _db: u32, _keys: u64, _volatile: u64) {}
-    /// An entry that is left out. Redis logs the first ten empty ones, `rdbLoadObject skipping empty key: %s`.
+    /// An entry that is left out. Redis logs the first ten empty ones, `rdbLoadObject skipping
+    /// empty key: %s`.
     fn skipped(&mut self, _db: u32, _key: &[u8], _why: Skipped) {}
     /// Bytes read so far; called at least once per megabyte.
     fn progress(&mut self, _bytes: u64) {}

@@ -335,8 +335,8 @@ impl World {
             Step::FailRandomly { seed, per_mille } => self.storage.fail_randomly(seed, per_mille),
             Step::Heal => self.storage.heal(),
             Step::Crash(how) => {
-                // Without the note of a failed sync, the next process cannot know that what it finds
-                // is only in the page cache; then only a power cut shows what is left.
+                // Without the note of a failed sync, the next process cannot know that what it
+                // finds is only in the page cache; then only a power cut shows what is left.
                 let noted = self.storage.visible().read(SUSPECT).is_some();
                 let hidden = self.log.status().last_fsync_error.is_some() && !noted;
                 let how = match how {

@@ -33,7 +33,8 @@ fn restored(memory: &Memory, moment: Moment) -> Result<(Restored, Vec<Ran>), Res
     Ok((found, ran_now))
 }
 
-/// A log with bases at 0, 4 and 8 records; one record a second from 1,000 on. Returns the offset after each.
+/// A log with bases at 0, 4 and 8 records; one record a second from 1,000 on. Returns the offset
+/// after each.
 fn with_bases(memory: &Memory) -> Vec<u64> {
     let (log, ..) = open(memory.clone(), keeping()).unwrap();
     let mut offsets = vec![0];

@@ -54,7 +54,8 @@ pub(super) fn bitop(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-/// The combination of strings, made in the memory of the one at `to` where possible; that one is gone then.
+/// The combination of strings, made in the memory of the one at `to` where possible; that one is
+/// gone then.
 fn combined(
     ctx: &mut Context<'_, '_>,
     operation: Operation,
@@ -114,8 +115,8 @@ fn longest(entries: &[Option<EntryRef<'_>>]) -> Result<usize, CommandError> {
     Ok(longest)
 }
 
-/// The memory of the string at `to`, which is overwritten next, with what is in it. `None` when no reply may
-/// go on reading it or when its size does not suit the result.
+/// The memory of the string at `to`, which is overwritten next, with what is in it. `None` when no
+/// reply may go on reading it or when its size does not suit the result.
 fn take_buffer(ctx: &mut Context<'_, '_>, to: Key<'_>, longest: usize) -> Option<Vec<u8>> {
     if longest <= INLINE_MAX {
         return None;

@@ -41,7 +41,8 @@ pub fn authenticate(
     Ok(())
 }
 
-/// Compares without stopping at the first difference, so that the time tells nothing about the secret.
+/// Compares without stopping at the first difference, so that the time tells nothing about the
+/// secret.
 fn is_equal(secret: &[u8], candidate: &[u8]) -> bool {
     let mut difference = secret.len() ^ candidate.len();
     for (index, byte) in candidate.iter().enumerate() {

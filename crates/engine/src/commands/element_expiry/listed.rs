@@ -1,7 +1,7 @@
 //! A counted list of elements among options: `[options] FIELDS n element ... [options]`.
 //!
-//! Valkey wants the options before the list; Redis takes them behind it as well. What stands behind the list
-//! and is no option is, as in Valkey, a list that does not fit its number.
+//! Valkey wants the options before the list; Redis takes them behind it as well. What stands behind
+//! the list and is no option is, as in Valkey, a list that does not fit its number.
 
 use resp::Args;
 
@@ -20,8 +20,8 @@ pub(in crate::commands) struct Listed<'a> {
 }
 
 impl<'a> Listed<'a> {
-    /// Takes a request apart. Options begin at argument `first`, `width` arguments make an element, and
-    /// `check` refuses options.
+    /// Takes a request apart. Options begin at argument `first`, `width` arguments make an element,
+    /// and `check` refuses options.
     pub(in crate::commands) fn parse(
         args: Args<'a>,
         first: usize,

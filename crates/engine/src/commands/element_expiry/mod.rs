@@ -1,8 +1,8 @@
 //! Deadlines of single elements: fields of hashes, members of sets and of sorted sets.
 //!
-//! The three types have the same commands under their own names (HEXPIRE, SEXPIRE, ZEXPIRE), written here
-//! once over `Volatile`. What an element's name stands for in a request (`FIELDS`, `MEMBERS`), the events and
-//! the commands that go to the log are data: `Words`.
+//! The three types have the same commands under their own names (HEXPIRE, SEXPIRE, ZEXPIRE),
+//! written here once over `Volatile`. What an element's name stands for in a request (`FIELDS`,
+//! `MEMBERS`), the events and the commands that go to the log are data: `Words`.
 
 mod listed;
 pub(in crate::commands) mod syntax;
@@ -56,8 +56,8 @@ pub(in crate::commands) trait Volatile: Sized {
         key: Key<'_>,
     ) -> Result<Option<&'a mut Self>, CommandError>;
 
-    /// Elements whose deadline is not after this are not seen, although they are still there. Everything is
-    /// seen at 0.
+    /// Elements whose deadline is not after this are not seen, although they are still there.
+    /// Everything is seen at 0.
     fn view_ms(data: &Data<'_, '_>) -> u64;
 
     /// The deadline of an element; `None` when there is no such element.
@@ -205,8 +205,8 @@ pub(in crate::commands) fn persisted<T: Volatile>(
     propagate(ctx, &begin, elements);
 }
 
-/// Logs a command that names the elements which changed and no others: who reads the log need not know
-/// which of those in the request were there.
+/// Logs a command that names the elements which changed and no others: who reads the log need not
+/// know which of those in the request were there.
 pub(in crate::commands) fn propagate(
     ctx: &mut Context<'_, '_>,
     begin: &[&[u8]],
@@ -247,8 +247,8 @@ pub(in crate::commands) fn persist<T: Volatile>(ctx: &mut Context<'_, '_>) -> Co
     Ok(Outcome::Done)
 }
 
-/// HTTL, HPTTL, HEXPIRETIME, HPEXPIRETIME and their kind: `key FIELDS n element ...`. The unit says what the
-/// answers are counted in and from when.
+/// HTTL, HPTTL, HEXPIRETIME, HPEXPIRETIME and their kind: `key FIELDS n element ...`. The unit says
+/// what the answers are counted in and from when.
 pub(in crate::commands) fn tell<T: Volatile>(
     ctx: &mut Context<'_, '_>,
     unit: Unit,

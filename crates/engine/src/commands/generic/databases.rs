@@ -89,7 +89,8 @@ fn flush(ctx: &mut Context<'_, '_>, only: Option<u32>) -> CommandResult {
             keyspace::memory::purge();
         });
     }
-    // Logged even when there was nothing to remove, so that replicas and readers of the log are empty too.
+    // Logged even when there was nothing to remove, so that replicas and readers of the log are
+    // empty too.
     let argv: SmallVec<[&[u8]; 2]> = ctx.args.iter().collect();
     ctx.propagate(&argv);
     ctx.reply.ok();
@@ -125,8 +126,8 @@ fn lives(shard: &Shard, db: u32, key: &[u8], now_ms: u64) -> bool {
         .is_some_and(|entry| entry.deadline().is_none_or(|deadline| deadline > now_ms))
 }
 
-/// Notes that all keys of a database in this shard for which `concerned` holds changed at once, as far as
-/// clients watch them or are blocked on them.
+/// Notes that all keys of a database in this shard for which `concerned` holds changed at once, as
+/// far as clients watch them or are blocked on them.
 fn note_all(
     (shard, db): (&Shard, u32),
     changes: &mut KeyChanges,

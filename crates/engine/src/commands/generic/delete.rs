@@ -20,8 +20,8 @@ fn deleted(ctx: &mut Context<'_, '_>, key: Key<'_>) {
     ctx.data.changed(key, EventClass::Generic, "del");
 }
 
-/// Removes an existing key because a command gave it a deadline that has passed. What is logged is the
-/// removal, not the command.
+/// Removes an existing key because a command gave it a deadline that has passed. What is logged is
+/// the removal, not the command.
 pub(crate) fn delete_expired(ctx: &mut Context<'_, '_>, key: Key<'_>) {
     if let Some(old) = ctx.data.take(key) {
         ctx.data.free_by(P::LazyfreeLazyExpire, old);

@@ -124,8 +124,8 @@ impl Conditions {
     }
 }
 
-/// The absolute deadline that argument 2 asks for, counted from `base_ms`. A time before 1970 becomes 0:
-/// it has passed either way.
+/// The absolute deadline that argument 2 asks for, counted from `base_ms`. A time before 1970
+/// becomes 0: it has passed either way.
 fn requested(ctx: &Context<'_, '_>, base_ms: u64, seconds: bool) -> Result<u64, CommandError> {
     let invalid = || CommandError::InvalidExpire(ctx.entry.full_name);
     let amount = ctx.integer(2)?;

@@ -6,8 +6,8 @@ use crate::command::*;
 use crate::context::Context;
 use crate::error::CommandError;
 
-/// The entry at argument 2. Counts as a hit or a miss, but neither touches the key nor reports a miss as
-/// an event: who looks at how a key is kept does not use it.
+/// The entry at argument 2. Counts as a hit or a miss, but neither touches the key nor reports a
+/// miss as an event: who looks at how a key is kept does not use it.
 fn inspect<'d>(ctx: &'d mut Context<'_, '_>) -> Option<EntryRef<'d>> {
     let key = ctx.key(2);
     let stats = ctx.data.stats;

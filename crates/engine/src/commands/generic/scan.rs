@@ -92,8 +92,8 @@ fn type_called(name: &[u8]) -> Result<Type, CommandError> {
         })
 }
 
-/// Keys or elements found so far, in one piece: they are copied out because the cursor, which comes first in the
-/// reply, is known last (and the lock of a shard of keys is released before).
+/// Keys or elements found so far, in one piece: they are copied out because the cursor, which comes
+/// first in the reply, is known last (and the lock of a shard of keys is released before).
 #[derive(Default)]
 pub(crate) struct Found {
     bytes: Vec<u8>,
@@ -164,7 +164,8 @@ fn walk(ctx: &Context<'_, '_>, mut position: u64, options: &Options<'_>) -> (Fou
     };
     let first = keyspace.shard_of(keyspace::KeyHash(position));
     for index in first..keyspace.shard_count() {
-        // Inside a transaction the shards are locked already, and locking one again would never return.
+        // Inside a transaction the shards are locked already, and locking one again would never
+        // return.
         position = match ctx.data.locked.shard_at(index) {
             Some(shard) => walk_shard(ctx, shard, position, options, &mut budget, &mut found),
             None => {

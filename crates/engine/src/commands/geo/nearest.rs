@@ -1,18 +1,20 @@
 //! The first few of many, in order, as Redis picks them.
 //!
-//! Which of several members at the same distance are returned, and in which order, is what Redis's partial
-//! quicksort happens to make of them. So this is the same algorithm, in the same steps: Bentley and McIlroy,
-//! "Engineering a Sort Function" (1993), without the parts that are not wanted.
+//! Which of several members at the same distance are returned, and in which order, is what Redis's
+//! partial quicksort happens to make of them. So this is the same algorithm, in the same steps:
+//! Bentley and McIlroy, "Engineering a Sort Function" (1993), without the parts that are not
+//! wanted.
 
 /// Up to this many items are sorted by insertion.
 const SMALL: usize = 7;
 /// From more items than this the pivot is the median of three medians.
 const LARGE: usize = 40;
 
-/// Brings the least `wanted` of `items` to the front, in ascending order of their keys. Equal keys are in no order
-/// of their own, but in the same one each time.
+/// Brings the least `wanted` of `items` to the front, in ascending order of their keys. Equal keys
+/// are in no order of their own, but in the same one each time.
 pub(super) fn sort_first<T: Copy>(items: &mut [(u64, T)], wanted: usize) {
-    // Quicksort takes about 1.4 times the binary logarithm of rounds; who makes it take many more gets another sort.
+    // Quicksort takes about 1.4 times the binary logarithm of rounds; who makes it take many more
+    // gets another sort.
     let rounds = 16 + 4 * items.len().checked_ilog2().unwrap_or(0);
     sort_part(items, wanted, rounds);
 }
@@ -44,7 +46,8 @@ fn sort_part<T: Copy>(mut items: &mut [(u64, T)], mut wanted: usize, mut rounds:
     }
 }
 
-/// Divides into what is less than a pivot, equal to it, and greater. Returns how many are less and greater.
+/// Divides into what is less than a pivot, equal to it, and greater. Returns how many are less and
+/// greater.
 fn partition<T: Copy>(items: &mut [(u64, T)]) -> (usize, usize) {
     let len = items.len();
     items.swap(0, pivot(items));

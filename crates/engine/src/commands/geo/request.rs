@@ -58,7 +58,8 @@ enum By {
 #[derive(Default)]
 pub(super) struct Request {
     from: Option<From>,
-    /// Unknown when the member in the middle could not be looked up, because there is no sorted set.
+    /// Unknown when the member in the middle could not be looked up, because there is no sorted
+    /// set.
     center: Option<Point>,
     by: Option<By>,
     /// Metres per unit of the shape.

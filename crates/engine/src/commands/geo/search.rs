@@ -139,8 +139,8 @@ struct Search<'a, 'b> {
 const FEW: usize = 32;
 
 impl Search<'_, '_> {
-    /// Looks at the members of a square, whose ranks are known. Parts of a large one are left out when they lie outside
-    /// of the area; the order stays that of scores.
+    /// Looks at the members of a square, whose ranks are known. Parts of a large one are left out
+    /// when they lie outside of the area; the order stays that of scores.
     fn visit(&mut self, cell: Cell, ranks: Range<usize>) {
         if ranks.is_empty() || self.found.len() >= self.limit {
             return;
@@ -178,8 +178,9 @@ impl Search<'_, '_> {
     }
 }
 
-/// The first `wanted` results. Members at the same distance stay in the order in which they were found, when all are
-/// wanted, and else come as in Redis. Distances are in metres before and in units afterwards.
+/// The first `wanted` results. Members at the same distance stay in the order in which they were
+/// found, when all are wanted, and else come as in Redis. Distances are in metres before and in
+/// units afterwards.
 fn sorted(
     mut found: Vec<Found<'_>>,
     order: Option<Order>,

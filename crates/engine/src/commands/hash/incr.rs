@@ -88,7 +88,8 @@ struct Counted {
     was_volatile: bool,
 }
 
-/// Replaces the value of the field at argument 2 by what `sum` makes of it. The field keeps its deadline.
+/// Replaces the value of the field at argument 2 by what `sum` makes of it. The field keeps its
+/// deadline.
 fn count(
     ctx: &mut Context<'_, '_>,
     event: &'static str,

@@ -101,8 +101,8 @@ impl<'a> Options<'a> {
         Some(())
     }
 
-    /// Takes an option about deadlines: one with a time, or the `plain` one. An option may be repeated, but
-    /// not joined with another.
+    /// Takes an option about deadlines: one with a time, or the `plain` one. An option may be
+    /// repeated, but not joined with another.
     fn take_lifetime(
         &mut self,
         word: &[u8],
@@ -268,8 +268,8 @@ pub(super) fn hsetex(ctx: &mut Context<'_, '_>) -> CommandResult {
         let view_ms = ctx.data.view_ms();
         let hash = ctx.data.hash_mut(key)?;
         let allowed = options.key.allows(hash.is_some()) && {
-            // A deadline that cannot be counts for less than the key's condition, and for more than the
-            // fields'.
+            // A deadline that cannot be counts for less than the key's condition, and for more than
+            // the fields'.
             deadline.clone()?;
             options.fields_allow(hash.as_deref(), request.elements, view_ms)
         };

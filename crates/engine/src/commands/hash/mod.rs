@@ -72,8 +72,8 @@ fn edit_or_new<R>(
     Ok(result)
 }
 
-/// Fields of one hash whose time is over although they are still there: nothing removes them while expiry is
-/// off, in import mode and while the server is paused.
+/// Fields of one hash whose time is over although they are still there: nothing removes them while
+/// expiry is off, in import mode and while the server is paused.
 #[derive(Clone, Copy)]
 struct Overdue {
     /// Fields with a deadline up to this are overdue; 0 when there are none.
@@ -103,8 +103,8 @@ impl Overdue {
     }
 }
 
-/// The time that writes measure deadlines of present fields by: 0 where nothing counts as past, as when the
-/// log is replayed.
+/// The time that writes measure deadlines of present fields by: 0 where nothing counts as past, as
+/// when the log is replayed.
 fn write_ms(data: &Data<'_, '_>) -> u64 {
     if data.is_past(data.now_ms) {
         data.now_ms

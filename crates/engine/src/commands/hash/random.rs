@@ -11,8 +11,8 @@ use crate::config::P;
 use crate::context::{Context, ElementReply, Random};
 use crate::error::CommandError;
 
-/// Of a hash with at least this many fields per field wanted, fields are drawn one by one, and those that come
-/// again are left out; otherwise one walk over the hash picks them.
+/// Of a hash with at least this many fields per field wanted, fields are drawn one by one, and
+/// those that come again are left out; otherwise one walk over the hash picks them.
 const DRAW_RATIO: usize = 3;
 
 /// The least that an element takes in a reply, in bytes: `$0`, nothing, and two line ends.
@@ -168,8 +168,8 @@ impl<'r, 'o> Fields<'r, 'o> {
         Ok(())
     }
 
-    /// `count` different ones of the `seen` fields: each field on the way is taken as likely as those that
-    /// remain make it necessary.
+    /// `count` different ones of the `seen` fields: each field on the way is taken as likely as
+    /// those that remain make it necessary.
     fn pick(&mut self, hash: &Hash, view_ms: u64, random: &mut Random, count: usize, seen: usize) {
         let (mut wanted, mut left) = (count as u64, seen as u64);
         for pair in hash.iter(view_ms) {

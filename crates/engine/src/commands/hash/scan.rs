@@ -94,7 +94,8 @@ pub(super) fn hscan(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-/// Writes fields from `cursor` on. Returns the next cursor, 0 at the end, and how many elements were written.
+/// Writes fields from `cursor` on. Returns the next cursor, 0 at the end, and how many elements
+/// were written.
 fn walk(
     hash: &Hash,
     mut cursor: u64,

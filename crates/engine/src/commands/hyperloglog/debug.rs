@@ -70,7 +70,8 @@ fn simd(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-/// Brings a sketch into the dense form; true when it had the other. That is logged, though no event tells of it.
+/// Brings a sketch into the dense form; true when it had the other. That is logged, though no event
+/// tells of it.
 fn make_dense(ctx: &mut Context<'_, '_>, key: Key<'_>) -> Result<bool, CommandError> {
     let Some(mut entry) = ctx.data.lookup_mut(key) else {
         return Ok(false);
@@ -101,7 +102,8 @@ fn registers(ctx: &mut Context<'_, '_>, key: Key<'_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-/// The runs of a sparse sketch: `z:` and `Z:` for registers that saw nothing, `v:` for a value and how many have it.
+/// The runs of a sparse sketch: `z:` and `Z:` for registers that saw nothing, `v:` for a value and
+/// how many have it.
 fn decoded(bytes: &[u8]) -> String {
     let mut text = String::new();
     for run in hyperloglog::runs(bytes).map_while(Result::ok) {
@@ -138,7 +140,8 @@ fn pfselftest(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-/// Adds different elements to a dense sketch and one that begins sparse, and compares at every power of ten.
+/// Adds different elements to a dense sketch and one that begins sparse, and compares at every
+/// power of ten.
 fn self_test(seed: u64) -> Result<(), CommandError> {
     let failed = |what: String| CommandError::owned(format!("ERR TESTFAILED {what}"));
     let mut sketch = hyperloglog::empty();
@@ -149,7 +152,8 @@ fn self_test(seed: u64) -> Result<(), CommandError> {
     for number in 1..=TEST_ELEMENTS {
         let element = (number ^ seed).to_le_bytes();
         hyperloglog::add_dense(&mut dense, std::iter::once(&element[..]));
-        // What is dense is not copied for every element: adding to one of the two is enough from there on.
+        // What is dense is not copied for every element: adding to one of the two is enough from
+        // there on.
         if hyperloglog::form(&sketch) == Some(Form::Sparse)
             && let Some((added, _)) =
                 hyperloglog::add(&sketch, std::iter::once(&element[..]), SPARSE_MAX)

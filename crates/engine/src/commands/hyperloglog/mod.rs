@@ -129,8 +129,8 @@ fn pfcount(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-/// The sketch keeps its count, so that it is not computed again until something is added. That is a change of the
-/// string, and logged as one.
+/// The sketch keeps its count, so that it is not computed again until something is added. That is a
+/// change of the string, and logged as one.
 fn count_one(ctx: &mut Context<'_, '_>) -> CommandResult {
     let key = ctx.key(1);
     let Some((bytes, _)) = read(&mut ctx.data, key)? else {

@@ -1,7 +1,8 @@
 //! Commands on lists.
 //!
-//! A list never stays empty in the keyspace, so "the key exists" and "there is an element" are the same
-//! question here. What grows a list tells the clients that wait for it (see [`crate::blocking`]).
+//! A list never stays empty in the keyspace, so "the key exists" and "there is an element" are the
+//! same question here. What grows a list tells the clients that wait for it (see
+//! [`crate::blocking`]).
 
 mod edit;
 mod moves;

@@ -1,4 +1,5 @@
-//! Moving one element from list to list: LMOVE, RPOPLPUSH, and BLMOVE, BRPOPLPUSH, which wait for it.
+//! Moving one element from list to list: LMOVE, RPOPLPUSH, and BLMOVE, BRPOPLPUSH, which wait for
+//! it.
 
 use keyspace::Type;
 use smallvec::SmallVec;
@@ -122,8 +123,8 @@ fn wait_for_source(ctx: &mut Context<'_, '_>, deadline_ms: Option<u64>) -> Comma
 /// An element that is in no list for a moment.
 type Moved = SmallVec<[u8; 64]>;
 
-/// Moves one element from the list at the first key to the list at the second (it may be the same list) and
-/// replies it. False when there is nothing to move.
+/// Moves one element from the list at the first key to the list at the second (it may be the same
+/// list) and replies it. False when there is nothing to move.
 fn move_one(ctx: &mut Context<'_, '_>, from: End, to: End) -> Result<bool, CommandError> {
     let limits = ctx.thresholds();
     let (source, destination) = (ctx.key(1), ctx.key(2));

@@ -1,5 +1,5 @@
-//! Moving several elements from list to list: LMOVEM, and BLMOVEM, which waits for them. Both exist since
-//! Redis 8.10.
+//! Moving several elements from list to list: LMOVEM, and BLMOVEM, which waits for them. Both exist
+//! since Redis 8.10.
 
 use std::ops::ControlFlow;
 
@@ -31,8 +31,8 @@ struct Request {
     count: usize,
     /// Fewer than `count` are not moved at all.
     exactly: bool,
-    /// The elements keep their order; otherwise they are moved one after the other, so that those moved
-    /// between two ends of the same side end up reversed.
+    /// The elements keep their order; otherwise they are moved one after the other, so that those
+    /// moved between two ends of the same side end up reversed.
     bulk: bool,
 }
 
@@ -173,8 +173,8 @@ pub(super) fn blmovem(ctx: &mut Context<'_, '_>) -> CommandResult {
     }))
 }
 
-/// Moves what is asked for and replies it in the order of the destination. `None` when there is not enough
-/// to move, otherwise how many were moved.
+/// Moves what is asked for and replies it in the order of the destination. `None` when there is not
+/// enough to move, otherwise how many were moved.
 fn move_many(ctx: &mut Context<'_, '_>, request: &Request) -> Result<Option<usize>, CommandError> {
     let limits = ctx.thresholds();
     let (source, destination) = (ctx.key(1), ctx.key(2));

@@ -1,4 +1,5 @@
-//! Taking elements out at the ends: LPOP, RPOP, LMPOP, and BLPOP, BRPOP, BLMPOP, which wait for them.
+//! Taking elements out at the ends: LPOP, RPOP, LMPOP, and BLPOP, BRPOP, BLMPOP, which wait for
+//! them.
 
 use keyspace::Type;
 use std::ops::ControlFlow;
@@ -82,8 +83,8 @@ fn take_one(list: &mut List, end: End, limits: &Thresholds, reply: &mut resp::Re
     list.remove_range(range, limits)
 }
 
-/// Moves up to `count` elements from one end into the reply, as an array that begins at that end. Returns
-/// how many.
+/// Moves up to `count` elements from one end into the reply, as an array that begins at that end.
+/// Returns how many.
 fn take_many(
     list: &mut List,
     end: End,
@@ -168,8 +169,8 @@ pub(super) fn at_least_one(
         .ok_or(CommandError::line(error))
 }
 
-/// Pops from the first key that exists: `count` elements as BLMPOP replies them or, without a count, one as
-/// BLPOP does. False when no key exists. Logged as the plain pop of that key.
+/// Pops from the first key that exists: `count` elements as BLMPOP replies them or, without a
+/// count, one as BLPOP does. False when no key exists. Logged as the plain pop of that key.
 fn pop_from_first(
     ctx: &mut Context<'_, '_>,
     (first, behind): (usize, usize),

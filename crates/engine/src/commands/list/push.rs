@@ -68,8 +68,8 @@ fn push(ctx: &mut Context<'_, '_>, end: End, only_existing: bool) -> CommandResu
     Ok(Outcome::Done)
 }
 
-/// Adds elements one after the other to the list at `key`, which is made when there is none. Returns its
-/// length. The caller tells about the change.
+/// Adds elements one after the other to the list at `key`, which is made when there is none.
+/// Returns its length. The caller tells about the change.
 pub(super) fn push_all<'e>(
     ctx: &mut Context<'_, '_>,
     key: Key<'_>,

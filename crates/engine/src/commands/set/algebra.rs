@@ -387,8 +387,8 @@ pub(super) fn sunioncard(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-/// So many sets are counted without making their union. Each member is looked for in up to all of them, so for many
-/// sets the union is made after all.
+/// So many sets are counted without making their union. Each member is looked for in up to all of
+/// them, so for many sets the union is made after all.
 const COUNTED_BY_DIFFERENCES: usize = 4;
 
 /// The size of a union, up to a limit: of each set count the members that no set before it has.

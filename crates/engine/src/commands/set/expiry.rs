@@ -1,4 +1,5 @@
-//! Deadlines of single members, as HEXPIRE has them for fields: SEXPIRE, STTL, SPERSIST and their variants.
+//! Deadlines of single members, as HEXPIRE has them for fields: SEXPIRE, STTL, SPERSIST and their
+//! variants.
 
 use values::Set;
 

@@ -17,8 +17,8 @@ const REMOVED_PER_COMMAND: usize = 1024;
 /// When more than this share of the members (5 of 6) is popped, those that stay are moved instead.
 const FEW_STAY: usize = 5;
 
-/// When a third of the members or more is asked for, one pass over all of them chooses; below, members are
-/// picked and picked again when they come twice.
+/// When a third of the members or more is asked for, one pass over all of them chooses; below,
+/// members are picked and picked again when they come twice.
 const MANY_ASKED: usize = 3;
 
 /// The longest reply that a count may ask for when members repeat, in bytes.
@@ -297,8 +297,8 @@ fn different(set: &Set, count: usize, random: &mut Random, reply: &mut Reply<'_>
     }
 }
 
-/// Chooses among all members in one pass: each one with the chance that as many of the members left are still
-/// needed (Knuth, The Art of Computer Programming, volume 2, algorithm 3.4.2 S).
+/// Chooses among all members in one pass: each one with the chance that as many of the members left
+/// are still needed (Knuth, The Art of Computer Programming, volume 2, algorithm 3.4.2 S).
 fn choose(set: &Set, count: usize, random: &mut Random, reply: &mut Reply<'_>) {
     let (mut needed, mut left) = (count as u64, set.len() as u64);
     for member in set.iter() {

@@ -195,8 +195,8 @@ impl Addition {
     /// The entry that was added before for what the producer sends once more.
     fn duplicate(&self, names: &Names<'_>, stream: &mut Stream, replays: bool) -> Option<StreamId> {
         match self.id {
-            // In the log only: another id than the known one is that of an entry which was added after the known
-            // one had been forgotten.
+            // In the log only: another id than the known one is that of an entry which was added
+            // after the known one had been forgotten.
             NewId::Given(id) if replays => names.duplicate_of(stream, id),
             _ => names.duplicate(stream),
         }

@@ -1,8 +1,9 @@
 //! Idempotent production: an entry that a producer sends once more is not added again.
 //!
-//! What is logged says the same to every replay, whatever its clock and its parameters are: an entry has the id it got,
-//! a duplicate the id of the first; while the log is replayed no id is forgotten for its age, and a stream
-//! begins with limits of 100 ids and 100 seconds. Other limits are logged.
+//! What is logged says the same to every replay, whatever its clock and its parameters are: an
+//! entry has the id it got, a duplicate the id of the first; while the log is replayed no id is
+//! forgotten for its age, and a stream begins with limits of 100 ids and 100 seconds. Other limits
+//! are logged.
 
 use std::borrow::Cow;
 
@@ -105,8 +106,9 @@ impl Names<'_> {
         Some(entry)
     }
 
-    /// The same while the log is replayed, which has the id of the first entry. It is a duplicate also when this
-    /// server has forgotten it by its own clock: such an id comes too late for an entry.
+    /// The same while the log is replayed, which has the id of the first entry. It is a duplicate
+    /// also when this server has forgotten it by its own clock: such an id comes too late for an
+    /// entry.
     pub(super) fn duplicate_of(&self, stream: &mut Stream, entry: StreamId) -> Option<StreamId> {
         let is_late = entry <= stream.entries().last_id();
         let known = stream.idempotence_mut()?;
@@ -118,7 +120,8 @@ impl Names<'_> {
         Some(entry)
     }
 
-    /// The entry was added. Returns the limits with which the stream begins to remember ids when the log has to say them.
+    /// The entry was added. Returns the limits with which the stream begins to remember ids when
+    /// the log has to say them.
     pub(super) fn record(
         &self,
         stream: &mut Stream,
@@ -133,8 +136,8 @@ impl Names<'_> {
     }
 }
 
-/// The id of an entry by its contents: the same for the same pairs in any order, after a restart too. Every pair has a hash
-/// of its own, in which the name cannot run into the value.
+/// The id of an entry by its contents: the same for the same pairs in any order, after a restart
+/// too. Every pair has a hash of its own, in which the name cannot run into the value.
 fn id_of(pairs: Args<'_>) -> [u8; 16] {
     let mut sum = 0u128;
     let mut pairs = pairs.iter();
@@ -183,8 +186,8 @@ pub(super) fn log_limits(ctx: &mut Context<'_, '_>, key: Key<'_>, limits: Idempo
     ]);
 }
 
-/// Logs an XADD that is the first with ids in a stream with other limits than the usual: the entry, the limits, which
-/// would forget the id again, then the id.
+/// Logs an XADD that is the first with ids in a stream with other limits than the usual: the entry,
+/// the limits, which would forget the id again, then the id.
 pub(super) fn log_first(
     ctx: &mut Context<'_, '_>,
     produced: Produced,

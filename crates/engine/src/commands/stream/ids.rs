@@ -54,7 +54,8 @@ pub(super) fn lenient(text: &[u8], missing_seq: u64) -> Result<StreamId, Command
     }
 }
 
-/// The start of a range: as [`lenient`], or an id with `(` in front that does not belong to the range itself.
+/// The start of a range: as [`lenient`], or an id with `(` in front that does not belong to the
+/// range itself.
 pub(super) fn range_start(text: &[u8]) -> Result<StreamId, CommandError> {
     match excluded(text) {
         None => lenient(text, 0),

@@ -54,7 +54,8 @@ pub(super) struct Options {
 }
 
 impl Options {
-    /// Takes the option at `index`, if there is one there. Returns the index of the last argument it has.
+    /// Takes the option at `index`, if there is one there. Returns the index of the last argument
+    /// it has.
     pub(super) fn take(
         &mut self,
         ctx: &Context<'_, '_>,
@@ -158,8 +159,8 @@ impl Trim {
         stream.trim(self.keep, self.approximate, self.limit, self.references)
     }
 
-    /// Where the request has to be changed before it is logged: what was trimmed approximately is trimmed
-    /// exactly when it is replayed.
+    /// Where the request has to be changed before it is logged: what was trimmed approximately is
+    /// trimmed exactly when it is replayed.
     pub(super) fn rewritten(&self, stream: &Stream) -> Option<Rewritten> {
         self.approximate.then(|| Rewritten {
             operator_at: self.threshold_at - 1,

@@ -159,7 +159,8 @@ struct Reading {
     keys: usize,
 }
 
-/// The end of a wait of so many milliseconds (BLOCK), in Unix milliseconds; `None` for 0, which waits for ever.
+/// The end of a wait of so many milliseconds (BLOCK), in Unix milliseconds; `None` for 0, which
+/// waits for ever.
 pub(super) fn block_deadline(
     ctx: &Context<'_, '_>,
     index: usize,
@@ -244,7 +245,8 @@ impl Reading {
         Ok(after)
     }
 
-    /// The request with the ids that `$` stands for now: it is run again when there are greater ones.
+    /// The request with the ids that `$` stands for now: it is run again when there are greater
+    /// ones.
     fn with_ids(&self, ctx: &Context<'_, '_>, after: &[StreamId]) -> OwnedArgs {
         let mut args = OwnedArgs::new();
         for (index, arg) in ctx.args.iter().enumerate() {

@@ -1,4 +1,5 @@
-//! Values compared before they are replaced or removed: DELIFEQ, DELEX, DIGEST, and the conditions of SET.
+//! Values compared before they are replaced or removed: DELIFEQ, DELEX, DIGEST, and the conditions
+//! of SET.
 
 use keyspace::StringRef;
 use resp::number::I64_BYTES_MAX;
@@ -149,8 +150,8 @@ fn holds(
     }
 }
 
-/// Removes the key when `condition` holds, replies with the number of removed keys, and logs a plain
-/// DEL: whoever reads the log has no need to compare again.
+/// Removes the key when `condition` holds, replies with the number of removed keys, and logs a
+/// plain DEL: whoever reads the log has no need to compare again.
 fn remove_if(ctx: &mut Context<'_, '_>, key: Key<'_>, condition: bool) -> Outcome {
     if condition {
         delete_key(ctx, key);

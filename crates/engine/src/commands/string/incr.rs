@@ -100,8 +100,8 @@ pub(super) fn float_of(value: Option<StringRef<'_>>) -> Result<F80, CommandError
     }
 }
 
-/// The text of a number as a value. Unlike what SET stores it is never an integer: clients can see the
-/// difference with OBJECT ENCODING.
+/// The text of a number as a value. Unlike what SET stores it is never an integer: clients can see
+/// the difference with OBJECT ENCODING.
 pub(super) fn float_value(text: &str) -> NewValue<'static> {
     NewValue::Owned(Value::Bytes(text.as_bytes().into()))
 }

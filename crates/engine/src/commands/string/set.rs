@@ -158,8 +158,8 @@ pub(super) fn write(ctx: &mut Context<'_, '_>, key: Key<'_>, value: &[u8], expir
     }
 }
 
-/// Logs a SET that happened. Times become absolute, and what only matters to the client that asked (GET,
-/// comparisons, which not every reader of the log knows) is left out.
+/// Logs a SET that happened. Times become absolute, and what only matters to the client that asked
+/// (GET, comparisons, which not every reader of the log knows) is left out.
 fn propagate_set(ctx: &mut Context<'_, '_>, options: &Options<'_>, deadline: Option<u64>) {
     let (name, key, value) = (ctx.arg(0), ctx.arg(1), ctx.arg(2));
     if let Some(deadline) = deadline {

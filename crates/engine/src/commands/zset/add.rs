@@ -68,8 +68,8 @@ impl Options {
         !(self.new_only || self.existing_only || self.greater || self.less || self.increment)
     }
 
-    /// Gives one member its score. Returns what happened and the score it has now, or nothing when the options
-    /// forbid the change.
+    /// Gives one member its score. Returns what happened and the score it has now, or nothing when
+    /// the options forbid the change.
     fn apply(
         &self,
         members: &mut SortedSet,
@@ -214,8 +214,8 @@ fn add(ctx: &mut Context<'_, '_>, mut options: Options) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-/// Gives the members their scores in the sorted set at the first argument, and answers. Returns how many members
-/// were added or got another score.
+/// Gives the members their scores in the sorted set at the first argument, and answers. Returns how
+/// many members were added or got another score.
 pub(crate) fn give(
     ctx: &mut Context<'_, '_>,
     options: Options,

@@ -7,8 +7,8 @@ use values::{LexBound, LexRange, ScoreRange, SortedSet};
 use crate::context::Context;
 use crate::error::CommandError;
 
-/// A score as a bound of a range. More is accepted than for a score that is stored, as in Valkey: no digits at all
-/// are 0, and a number that is too large or too small is infinite or 0.
+/// A score as a bound of a range. More is accepted than for a score that is stored, as in Valkey:
+/// no digits at all are 0, and a number that is too large or too small is infinite or 0.
 fn score_bound(text: &[u8]) -> Option<(f64, bool)> {
     let (text, exclusive) = match text {
         [b'(', rest @ ..] => (rest, true),
@@ -93,8 +93,8 @@ impl<'a> Span<'a> {
         })
     }
 
-    /// The ranks of the members inside. With `reverse`, ranks of the request count from the member with the
-    /// highest score; what is returned always counts from the lowest.
+    /// The ranks of the members inside. With `reverse`, ranks of the request count from the member
+    /// with the highest score; what is returned always counts from the lowest.
     pub(crate) fn ranks(&self, members: &SortedSet, reverse: bool) -> Range<usize> {
         match self {
             Self::Ranks(first, last) => {

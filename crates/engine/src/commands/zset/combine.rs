@@ -1,4 +1,5 @@
-//! Unions, intersections and differences of sets and sorted sets. Members of a set have the score 1.
+//! Unions, intersections and differences of sets and sorted sets. Members of a set have the score
+//! 1.
 
 use std::borrow::Cow;
 use std::ops::ControlFlow;
@@ -122,7 +123,8 @@ pub(super) fn union(
     aggregate: Aggregate,
     limits: &Thresholds,
 ) -> SortedSet {
-    // Scores are added in this order, which rounding makes visible: the smallest input first, as in Redis.
+    // Scores are added in this order, which rounding makes visible: the smallest input first, as in
+    // Redis.
     sources.sort_by_key(Source::len);
     let largest = sources.last().map_or(0, Source::len);
     let mut result = SortedSetBuilder::with_capacity(largest);

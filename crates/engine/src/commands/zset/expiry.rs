@@ -1,4 +1,5 @@
-//! Deadlines of single members, as HEXPIRE has them for fields: ZEXPIRE, ZTTL, ZPERSIST and their variants.
+//! Deadlines of single members, as HEXPIRE has them for fields: ZEXPIRE, ZTTL, ZPERSIST and their
+//! variants.
 
 use values::SortedSet;
 

@@ -72,8 +72,8 @@ pub const COMMANDS: &[&CommandSpec] = &[
     &operations::ZUNIONSTORE,
 ];
 
-/// The last step of a command that stores its result: puts the sorted set at `key`, over whatever is there, with
-/// `event`; an empty one removes the key instead. Answers the number of members.
+/// The last step of a command that stores its result: puts the sorted set at `key`, over whatever
+/// is there, with `event`; an empty one removes the key instead. Answers the number of members.
 pub(crate) fn store(
     ctx: &mut Context<'_, '_>,
     key: Key<'_>,
@@ -92,7 +92,8 @@ pub(crate) fn store(
     ctx.reply.integer(length(len));
 }
 
-/// A sorted set stands at a key where none stood before; `is_new` says that there was no key at all.
+/// A sorted set stands at a key where none stood before; `is_new` says that there was no key at
+/// all.
 fn appeared(ctx: &mut Context<'_, '_>, key: Key<'_>, is_new: bool) {
     if is_new {
         ctx.data.notify(EventClass::New, "new", key);
@@ -100,8 +101,8 @@ fn appeared(ctx: &mut Context<'_, '_>, key: Key<'_>, is_new: bool) {
     ctx.data.signal_ready(key);
 }
 
-/// Members in order, with their scores if asked for. Scores follow their members in one flat array for RESP2 and
-/// stand in pairs with them for RESP3 (a map would lose the order).
+/// Members in order, with their scores if asked for. Scores follow their members in one flat array
+/// for RESP2 and stand in pairs with them for RESP3 (a map would lose the order).
 pub(crate) fn write_members<'a>(
     reply: &mut Reply<'_>,
     members: impl ExactSizeIterator<Item = (Element<'a>, f64)>,

@@ -94,7 +94,8 @@ fn keys<'c>(ctx: &Context<'c, '_>, numkeys: usize) -> Result<SmallVec<[Key<'c>; 
     Ok((first..first + count).map(|index| ctx.key(index)).collect())
 }
 
-/// Reads the request, whose number of keys stands at `numkeys`, and hands the inputs and options to `act`.
+/// Reads the request, whose number of keys stands at `numkeys`, and hands the inputs and options to
+/// `act`.
 fn with_sources<R>(
     ctx: &mut Context<'_, '_>,
     numkeys: usize,

@@ -84,7 +84,8 @@ impl Shape {
     }
 }
 
-/// Takes up to `count` members, which is not 0, into the reply. Returns how many; nothing when there is no such key.
+/// Takes up to `count` members, which is not 0, into the reply. Returns how many; nothing when
+/// there is no such key.
 fn take(
     ctx: &mut Context<'_, '_>,
     key: Key<'_>,

@@ -10,11 +10,12 @@ use crate::command::*;
 use crate::context::{Context, ElementReply, Random};
 use crate::error::CommandError;
 
-/// Up to which part of all members (one in so many) distinct ones are drawn, not chosen while walking over all.
+/// Up to which part of all members (one in so many) distinct ones are drawn, not chosen while
+/// walking over all.
 const DRAWN_PART: usize = 3;
 
-/// What a reply may grow to when members may repeat, in bytes, where `client-output-buffer-limit` does not say:
-/// the count alone must not fill the memory.
+/// What a reply may grow to when members may repeat, in bytes, where `client-output-buffer-limit`
+/// does not say: the count alone must not fill the memory.
 const REPLY_BYTES_MAX: u64 = 1 << 30;
 
 /// The least that a member takes in a reply, in bytes.
@@ -150,7 +151,8 @@ fn distinct(
         }
         return;
     }
-    // Selection sampling: each member is taken with the probability that still leads to `count` of them.
+    // Selection sampling: each member is taken with the probability that still leads to `count` of
+    // them.
     let mut wanted = count as u64;
     for (at, (member, score)) in members.iter().enumerate() {
         if random.below((len - at) as u64) < wanted {

@@ -89,8 +89,8 @@ impl<'a> Request<'a> {
 
     /// A sorted set of the members in the range.
     ///
-    /// Redis adds them one by one, in the order of the request, and what is added to a packed sorted set loses the
-    /// sign of a zero.
+    /// Redis adds them one by one, in the order of the request, and what is added to a packed
+    /// sorted set loses the sign of a zero.
     fn copy_of(&self, members: &SortedSet, limits: &Thresholds) -> SortedSet {
         let found = members.range(self.ranks(members));
         let mut copy = SortedSetBuilder::with_capacity(found.len());

@@ -127,8 +127,8 @@ pub(super) fn zscan(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-/// A score as a bulk string, whatever the protocol. As in Redis, the text depends on the form: the packed one
-/// keeps it as text, the other prints 17 significant digits.
+/// A score as a bulk string, whatever the protocol. As in Redis, the text depends on the form: the
+/// packed one keeps it as text, the other prints 17 significant digits.
 fn write_score(reply: &mut Reply<'_>, score: f64, is_packed: bool) {
     const INTEGERS: f64 = 1e15;
     let mut buffer = [0; F64_BYTES_MAX];

@@ -23,8 +23,8 @@ pub struct Loaded {
     pub bytes: u64,
 }
 
-/// Reads a whole file, from its signature to its checksum, and gives everything in it to `sink`. It may read
-/// further than that from `input`.
+/// Reads a whole file, from its signature to its checksum, and gives everything in it to `sink`. It
+/// may read further than that from `input`.
 ///
 /// # Errors
 /// What is wrong, and where. What came before is in the sink by then.
@@ -60,7 +60,8 @@ pub fn load(
 }
 
 /// The source, telling the sink how far it was read.
-// The sink is borrowed while it is called, and it is never called by itself: not while bytes are read.
+// The sink is borrowed while it is called, and it is never called by itself: not while bytes are
+// read.
 struct Watched<'a, 's> {
     input: &'a mut dyn Read,
     sink: &'a RefCell<&'s mut dyn Sink>,

@@ -10,7 +10,8 @@ use values::{DIGITS, FieldDeadline, Hash, Thresholds};
 
 const TWICE: RdbCause = RdbCause::Malformed("a field of the hash is there twice");
 
-/// No deadline is later. Redis has none beyond 48 bits, but Valkey and we do, and we write them in its form.
+/// No deadline is later. Redis has none beyond 48 bits, but Valkey and we do, and we write them in
+/// its form.
 const DEADLINE_MAX: u64 = i64::MAX as u64;
 
 /// Gathers fields that must be new.
@@ -76,8 +77,8 @@ pub(super) fn with_deadlines(input: &mut Input<'_>, limits: &Thresholds) -> Resu
 const BAD_DEADLINE: RdbCause =
     RdbCause::Malformed("a field of the hash has an impossible deadline");
 
-/// Deadline, field and value in turn (Redis). The deadline counts from the earliest one, which it has as 1;
-/// 0 is none. Before the release of 7.4 it was absolute, and there was no earliest one.
+/// Deadline, field and value in turn (Redis). The deadline counts from the earliest one, which it
+/// has as 1; 0 is none. Before the release of 7.4 it was absolute, and there was no earliest one.
 pub(super) fn metadata(
     input: &mut Input<'_>,
     code: u8,

@@ -22,8 +22,8 @@ enum Length {
 }
 
 /// Reads numbers and strings.
-// Invariant: hashed <= at <= filled <= bytes.len(). What is before `at` was read, what is before `hashed` is in
-// the checksum, what is behind `filled` has no meaning.
+// Invariant: hashed <= at <= filled <= bytes.len(). What is before `at` was read, what is before
+// `hashed` is in the checksum, what is behind `filled` has no meaning.
 pub(super) struct Input<'a> {
     source: Option<&'a mut dyn Read>,
     bytes: Cow<'a, [u8]>,

@@ -54,8 +54,8 @@ pub(super) fn skip_auxiliary(input: &mut Input<'_>, may_skip: bool) -> Result<()
     }
 }
 
-/// Passes over what modules have to say about the next key (Redis 8.4): a number of classes, and for each its name,
-/// version and flags in 32 bits, and its data.
+/// Passes over what modules have to say about the next key (Redis 8.4): a number of classes, and
+/// for each its name, version and flags in 32 bits, and its data.
 pub(super) fn skip_key_metadata(input: &mut Input<'_>, may_skip: bool) -> Result<(), RdbCause> {
     const CLASSES_MAX: u64 = 7;
     const MAY_IGNORE: u32 = 1;

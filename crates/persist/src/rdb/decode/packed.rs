@@ -14,7 +14,7 @@ const CUT_OFF: Malformed = Malformed("ziplist entry beyond the end");
 /// The elements of a ziplist as a listpack.
 ///
 /// ```text
-/// bytes (4)  offset of the last entry (4)  number of entries (2)  entries  ff        low bytes first
+/// bytes (4)  offset of the last entry (4)  number of entries (2)  entries  ff     low bytes first
 ///
 /// entry:  length of the entry before (1 byte, or fe and 4 bytes), then
 ///   00LLLLLL ..                      text, its length in 6 bits
@@ -111,8 +111,8 @@ fn take_element<'a>(rest: &mut &'a [u8]) -> Result<Element<'a>, Malformed> {
 /// ```text
 /// count  { length field  length free value (free bytes) }  ff
 /// ```
-/// Lengths are one byte below 254, else fe and four bytes, low ones first. `free` is one byte. A count of 254
-/// and more says that it is not known.
+/// Lengths are one byte below 254, else fe and four bytes, low ones first. `free` is one byte. A
+/// count of 254 and more says that it is not known.
 pub(super) fn of_zipmap(bytes: &[u8]) -> Result<(Listpack, usize), Malformed> {
     const CUT_OFF: Malformed = Malformed("zipmap entry beyond the end");
     let (&stored, rest) = bytes.split_first().ok_or(CUT_OFF)?;

@@ -100,8 +100,8 @@ fn read_group(input: &mut Input<'_>, form: Form, stream: &mut Stream) -> Result<
     }
 }
 
-/// How many entries there have been up to an id, as Redis guesses it for files that do not say so. There,
-/// nothing is known of deleted entries either.
+/// How many entries there have been up to an id, as Redis guesses it for files that do not say so.
+/// There, nothing is known of deleted entries either.
 fn read_so_far(entries: &Entries, id: StreamId) -> Option<u64> {
     let (len, last_id, first_id) = (entries.len(), entries.last_id(), entries.first_id());
     match id {

@@ -1,5 +1,5 @@
-//! Hashes that share their fields (Redis 8.10): the fields stand in a template, and a hash has only its values.
-//! Here they become hashes as all others.
+//! Hashes that share their fields (Redis 8.10): the fields stand in a template, and a hash has only
+//! its values. Here they become hashes as all others.
 
 use super::error::RdbCause;
 use super::input::Input;

@@ -64,7 +64,8 @@ impl<W: Write> FileWriter<W> {
         self.flush_if_full()
     }
 
-    /// Writes how many keys a database has, and how many of them have a deadline: a hint for loaders.
+    /// Writes how many keys a database has, and how many of them have a deadline: a hint for
+    /// loaders.
     ///
     /// # Errors
     /// Those of writing.

@@ -8,7 +8,8 @@ use values::{DIGITS, Hash};
 ///
 /// ```text
 /// HASH_2          count { field value deadline (8 bytes, -1: none) }
-/// HASH_METADATA   earliest deadline (8 bytes)  count { deadline - earliest + 1 (length, 0: none) field value }
+/// HASH_METADATA   earliest deadline (8 bytes)  count { expiry field value }
+/// expiry          deadline - earliest + 1 (length), 0: none
 /// ```
 pub(super) fn put(hash: &Hash, kind: u8, compress: bool, out: &mut Vec<u8>) {
     if kind == types::HASH_LISTPACK

@@ -5,9 +5,9 @@ use super::text::{put_len, put_string};
 use values::stream::{Group, Idempotence, Pending};
 use values::{Stream, StreamId};
 
-/// A stream in the form `kind`: nodes, counters, groups with what is pending, consumers with the ids of
-/// theirs. What is pending for nobody is left out of types that have no place for it: loaders of these take it
-/// that everything has a consumer.
+/// A stream in the form `kind`: nodes, counters, groups with what is pending, consumers with the
+/// ids of theirs. What is pending for nobody is left out of types that have no place for it:
+/// loaders of these take it that everything has a consumer.
 pub(super) fn put(stream: &Stream, kind: u8, compress: bool, out: &mut Vec<u8>) {
     let entries = stream.entries();
     put_len(entries.node_count() as u64, out);

@@ -72,8 +72,8 @@ pub(super) struct Row {
 }
 
 impl Row {
-    /// The row of a client. Others are shown as their workers published them at the end of the last loop
-    /// turn; the client that asks is shown as it is now.
+    /// The row of a client. Others are shown as their workers published them at the end of the last
+    /// loop turn; the client that asks is shown as it is now.
     pub(super) fn of(ctx: &Context<'_, '_>, client: Arc<ClientShared>) -> Self {
         let now_s = ctx.data.now_ms / 1000;
         let figures = &client.figures;

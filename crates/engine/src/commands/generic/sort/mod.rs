@@ -1,8 +1,8 @@
 //! SORT and SORT_RO.
 //!
-//! The elements are copied into one piece of memory, what they are sorted by becomes an integer that compares
-//! in the same order, and only where two of these are equal the bytes decide. With LIMIT only the part asked for is
-//! sorted.
+//! The elements are copied into one piece of memory, what they are sorted by becomes an integer
+//! that compares in the same order, and only where two of these are equal the bytes decide. With
+//! LIMIT only the part asked for is sorted.
 
 mod syntax;
 
@@ -324,7 +324,8 @@ fn ordered(number: f64) -> u64 {
     if bits & SIGN == 0 { bits | SIGN } else { !bits }
 }
 
-/// The first bytes as an integer that compares as they do. Texts with the same one are not equal yet.
+/// The first bytes as an integer that compares as they do. Texts with the same one are not equal
+/// yet.
 fn prefix(text: &[u8]) -> u64 {
     let mut bytes = [0; 8];
     let len = text.len().min(8);
@@ -457,8 +458,8 @@ fn weights_as_numbers(
     }
 }
 
-/// Texts at the keys that the pattern makes. One that is missing comes before all others: each text stands behind
-/// a byte that says whether it is there.
+/// Texts at the keys that the pattern makes. One that is missing comes before all others: each text
+/// stands behind a byte that says whether it is there.
 fn weights_as_text(
     data: &mut Data<'_, '_>,
     pattern: &Pattern<'_>,

@@ -146,8 +146,8 @@ fn claim_options(ctx: &Context<'_, '_>, at: usize) -> Result<Terms, CommandError
 struct Change {
     id: StreamId,
     pending: Pending,
-    /// Name of who had an entry that is deleted, and was pending therefore no more; nobody has it, when
-    /// there is no name.
+    /// Name of who had an entry that is deleted, and was pending therefore no more; nobody has it,
+    /// when there is no name.
     gone_from: Option<Option<Box<[u8]>>>,
 }
 
@@ -256,7 +256,8 @@ fn xclaim(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-/// What follows from claiming: changes, events, the log. Both commands have their arguments in the same places.
+/// What follows from claiming: changes, events, the log. Both commands have their arguments in the
+/// same places.
 fn settle(ctx: &mut Context<'_, '_>, key: Key<'_>, changes: &Changes) {
     let (group, consumer) = (ctx.arg(2), ctx.arg(3));
     if changes.consumer_is_new {
@@ -351,8 +352,8 @@ struct Sweep {
 }
 
 impl Sweep {
-    /// Looks at pending entries from `start` on. Those that are idle for long enough are found, whether the
-    /// entry still exists or not; of the others those whose entry is gone.
+    /// Looks at pending entries from `start` on. Those that are idle for long enough are found,
+    /// whether the entry still exists or not; of the others those whose entry is gone.
     fn new(
         entries: &Entries,
         group: &ConsumerGroup,

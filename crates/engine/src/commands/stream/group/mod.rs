@@ -1,8 +1,8 @@
 //! Consumer groups.
 //!
-//! What a group hands out is logged as its outcome, never as the request: an XCLAIM for each entry that says
-//! who has it since when, XGROUP SETID for how far the group has read, XGROUP CREATECONSUMER for a consumer
-//! that has got nothing.
+//! What a group hands out is logged as its outcome, never as the request: an XCLAIM for each entry
+//! that says who has it since when, XGROUP SETID for how far the group has read, XGROUP
+//! CREATECONSUMER for a consumer that has got nothing.
 
 mod claim;
 mod info;
@@ -68,7 +68,8 @@ fn no_group_in(key: Key<'_>, group: &[u8]) -> CommandError {
     ])
 }
 
-/// A consumer asks for entries: it is made when there is none of this name. Says whether it was made.
+/// A consumer asks for entries: it is made when there is none of this name. Says whether it was
+/// made.
 fn enter(group: &mut Group, name: &[u8], now_ms: u64) -> Result<(ConsumerId, bool), CommandError> {
     let (id, is_new) = match group.find_consumer(name) {
         Some(id) => (id, false),

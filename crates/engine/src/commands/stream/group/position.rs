@@ -1,8 +1,8 @@
 //! How far a group has read, counted in entries.
 //!
-//! A group counts what it has read, deleted entries included. Once it has read past a deleted entry, or was
-//! set to an id in the middle of the stream, nobody knows the count; it is known again at the ends of the
-//! stream.
+//! A group counts what it has read, deleted entries included. Once it has read past a deleted
+//! entry, or was set to an id in the middle of the stream, nobody knows the count; it is known
+//! again at the ends of the stream.
 
 use values::StreamId;
 use values::stream::{Entries, Group};
@@ -13,7 +13,8 @@ fn has_gap_behind(entries: &Entries, start: StreamId) -> bool {
     !entries.is_empty() && !deleted.is_zero() && start <= deleted
 }
 
-/// How many entries there have been up to `id`, this one included; `None` where that cannot be told.
+/// How many entries there have been up to `id`, this one included; `None` where that cannot be
+/// told.
 fn count_up_to(entries: &Entries, id: StreamId) -> Option<u64> {
     let added = entries.added();
     if added == 0 {

@@ -309,8 +309,8 @@ fn visit(
     Ok(visit)
 }
 
-/// Up to `count` entries that have been pending for so long: those that nobody has first, then those that were
-/// delivered first.
+/// Up to `count` entries that have been pending for so long: those that nobody has first, then
+/// those that were delivered first.
 fn claimable(
     entries: &Entries,
     group: &ConsumerGroup,
@@ -318,7 +318,8 @@ fn claimable(
     now_ms: u64,
     count: usize,
 ) -> Vec<(StreamId, Pending)> {
-    // Time may have gone back since something was delivered; without an idle time everything is claimable.
+    // Time may have gone back since something was delivered; without an idle time everything is
+    // claimable.
     let until_ms = match min_ms {
         0 => u64::MAX - 1,
         _ => now_ms.saturating_sub(min_ms),
@@ -479,8 +480,8 @@ fn settle(ctx: &mut Context<'_, '_>, reading: &Reading<'_>, key: Key<'_>, visit:
     }
 }
 
-/// When something becomes claimable for CLAIM. What is delivered meanwhile does so a whole idle time later at the
-/// earliest.
+/// When something becomes claimable for CLAIM. What is delivered meanwhile does so a whole idle
+/// time later at the earliest.
 fn claimable_at(ctx: &mut Context<'_, '_>, reading: &Reading<'_>) -> Option<u64> {
     let (min_ms, now_ms) = (reading.claim_ms?, ctx.data.now_ms);
     let mut first = now_ms.saturating_add(min_ms);

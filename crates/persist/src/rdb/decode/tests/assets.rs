@@ -113,7 +113,8 @@ fn of_valkey() {
     );
 }
 
-/// Files of all versions since 2.4 that come with Valkey's test suite, if the variable says where they are.
+/// Files of all versions since 2.4 that come with Valkey's test suite, if the variable says where
+/// they are.
 #[test]
 fn of_the_suite() {
     let Some(folder) = std::env::var_os("LODESTORE_SUITE_ASSETS") else {

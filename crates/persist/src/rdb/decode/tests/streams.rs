@@ -40,8 +40,8 @@ fn of(code: u8, body: &[u8]) -> String {
     }
 }
 
-/// Three entries, and a group that has read two, of which a consumer has the first: `pending` and `owned` are
-/// the numbers in the two lists.
+/// Three entries, and a group that has read two, of which a consumer has the first: `pending` and
+/// `owned` are the numbers in the two lists.
 fn with_group(code: u8, pending: &[u64], consumers: &[(&str, &[u64])]) -> Vec<u8> {
     let mut body = [nodes(3), b"\x03\x03\x00".to_vec()].concat();
     if code != types::STREAM_LISTPACKS {
