@@ -93,7 +93,7 @@ pub(crate) const FUNCTION_STATS: CommandSpec = CommandSpec::new("stats", 2, func
     .group(Group::Scripting)
     .since("7.0.0")
     .flags(Flags::NOSCRIPT.or(Flags::ALLOW_BUSY))
-    .summary("Tells about the running function and the engines.")
+    .summary("Returns information about the running function and the engines.")
     .complexity("O(1)")
     .hints(&[
         "nondeterministic_output",
@@ -155,7 +155,7 @@ pub(crate) const SCRIPT_EXISTS: CommandSpec = CommandSpec::new("exists", -3, scr
     .group(Group::Scripting)
     .since("2.6.0")
     .flags(Flags::NOSCRIPT.or(Flags::STALE))
-    .summary("Tells which scripts are in the cache.")
+    .summary("Returns whether scripts exist in the script cache.")
     .complexity("O(N) in the number of scripts asked for")
     .hints(&[
         "request_policy:all_shards",

@@ -36,7 +36,7 @@ pub const EXEC: CommandSpec = CommandSpec::nested("exec", 1, exec)
     .since("1.2.0")
     .flags(Flags::NOSCRIPT.or(Flags::SKIP_COMMANDLOG))
     .flags(Flags::ANY_TIME.or(Flags::RUNS_IN_MULTI).or(Flags::IS_EXEC))
-    .summary("Runs all queued commands as one step.")
+    .summary("Executes all queued commands atomically.")
     .complexity("The sum of the queued commands")
     .locks(Locks::Queued);
 
@@ -46,7 +46,7 @@ pub const DISCARD: CommandSpec = CommandSpec::new("discard", 1, discard_command)
     .since("2.0.0")
     .flags(Flags::NOSCRIPT.or(Flags::FAST).or(Flags::ALLOW_BUSY))
     .flags(Flags::ANY_TIME.or(Flags::RUNS_IN_MULTI))
-    .summary("Gives the queued commands up and forgets the watched keys.")
+    .summary("Discards a transaction.")
     .complexity("O(N) with N queued commands");
 fn discard_command(ctx: &mut Context) -> CommandResult {
     if ctx.session.multi.is_none() {
@@ -64,7 +64,7 @@ pub const WATCH: CommandSpec = CommandSpec::new("watch", -2, watch)
     .flags(Flags::NOSCRIPT.or(Flags::FAST).or(Flags::NO_MULTI))
     .flags(Flags::ALLOW_BUSY.or(Flags::ANY_TIME))
     .flags(Flags::RUNS_IN_MULTI)
-    .summary("Makes the next EXEC depend on these keys not being changed.")
+    .summary("Watches keys: the next EXEC fails if one of them was changed.")
     .complexity("O(1) for every key")
     .keys(&[KeySpec::range(1, -1, 1, KeyFlags::RO)])
     .args(&[Arg::KEYS]);
@@ -100,7 +100,7 @@ pub const UNWATCH: CommandSpec = CommandSpec::new("unwatch", 1, unwatch_command)
     .since("2.2.0")
     .flags(Flags::NOSCRIPT.or(Flags::FAST).or(Flags::ALLOW_BUSY))
     .flags(Flags::ANY_TIME)
-    .summary("Forgets the watched keys.")
+    .summary("Unwatches all watched keys.")
     .complexity("O(1)");
 fn unwatch_command(ctx: &mut Context) -> CommandResult {
     // Inside EXEC the watched keys have been forgotten already.

@@ -39,7 +39,7 @@ pub(crate) const PING: CommandSpec = CommandSpec::new("ping", -1, ping)
     .group(Group::Connection)
     .since("1.0.0")
     .flags(Flags::FAST.or(Flags::REFUSED_WITH_WRITES))
-    .summary("Tells that the server is alive, or answers with the argument.")
+    .summary("Returns PONG, or the argument.")
     .complexity("O(1)")
     .hints(&["request_policy:all_shards", "response_policy:all_succeeded"])
     .args(&[Arg::string("message").optional()]);
@@ -71,7 +71,7 @@ pub(crate) const RESET: CommandSpec = CommandSpec::new("reset", 1, reset)
     .flags(Flags::NOSCRIPT.or(Flags::FAST).or(Flags::NO_AUTH))
     .flags(Flags::ALLOW_BUSY.or(Flags::ANY_TIME))
     .flags(Flags::RUNS_IN_MULTI)
-    .summary("Puts the connection back into the state it had when it was new.")
+    .summary("Resets the state of the connection.")
     .complexity("O(1)");
 fn reset(ctx: &mut Context<'_, '_>) -> CommandResult {
     let session = &mut *ctx.session;

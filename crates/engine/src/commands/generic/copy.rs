@@ -44,7 +44,7 @@ pub(super) const COPY: CommandSpec = CommandSpec::new("copy", -3, copy)
     .flags(Flags::WRITE.or(Flags::DENYOOM))
     .categories(Categories::KEYSPACE)
     .summary(
-        "Copies the value and the deadline of a key to another key, in this database or another.",
+        "Copies the value and the expiry of a key to another key, in this database or another.",
     )
     .complexity("O(1) for strings, O(N) in the number of elements for collections.")
     .keys(&[

@@ -18,7 +18,7 @@ const SETTER: CommandSpec = CommandSpec::BASE
 pub(super) const EXPIRE: CommandSpec = SETTER
     .named("expire", -3, expire)
     .since("1.0.0")
-    .summary("Sets the deadline of a key, in seconds from now.")
+    .summary("Sets the expiry of a key, in seconds from now.")
     .args(&[
         Arg::KEY,
         Arg::integer("seconds"),
@@ -33,7 +33,7 @@ pub(super) fn expire(ctx: &mut Context<'_, '_>) -> CommandResult {
 pub(super) const PEXPIRE: CommandSpec = SETTER
     .named("pexpire", -3, pexpire)
     .since("2.6.0")
-    .summary("Sets the deadline of a key, in milliseconds from now.")
+    .summary("Sets the expiry of a key, in milliseconds from now.")
     .args(&[
         Arg::KEY,
         Arg::integer("milliseconds"),
@@ -48,7 +48,7 @@ pub(super) fn pexpire(ctx: &mut Context<'_, '_>) -> CommandResult {
 pub(super) const EXPIREAT: CommandSpec = SETTER
     .named("expireat", -3, expireat)
     .since("1.2.0")
-    .summary("Sets the deadline of a key as a Unix time in seconds.")
+    .summary("Sets the expiry of a key as a Unix time in seconds.")
     .args(&[
         Arg::KEY,
         Arg::unix_time("unix-time-seconds"),
@@ -62,7 +62,7 @@ pub(super) fn expireat(ctx: &mut Context<'_, '_>) -> CommandResult {
 pub(super) const PEXPIREAT: CommandSpec = SETTER
     .named("pexpireat", -3, pexpireat)
     .since("2.6.0")
-    .summary("Sets the deadline of a key as a Unix time in milliseconds.")
+    .summary("Sets the expiry of a key as a Unix time in milliseconds.")
     .args(&[
         Arg::KEY,
         Arg::unix_time("unix-time-milliseconds"),

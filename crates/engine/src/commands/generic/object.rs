@@ -141,7 +141,7 @@ pub(super) fn object_refcount(ctx: &mut Context<'_, '_>) -> CommandResult {
 pub(super) const OBJECT: CommandSpec = CommandSpec::container("object", -2)
     .group(Group::Generic)
     .since("2.2.3")
-    .summary("Looks at how keys are kept.")
+    .summary("A container for commands about the internals of keys.")
     .complexity("Depends on the subcommand.")
     .subcommands(&[
         &OBJECT_ENCODING,

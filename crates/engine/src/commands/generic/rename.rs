@@ -11,7 +11,7 @@ pub(super) const RENAME: CommandSpec = CommandSpec::new("rename", 3, rename)
     .since("1.0.0")
     .flags(Flags::WRITE)
     .categories(Categories::KEYSPACE)
-    .summary("Gives a key another name, over whatever had that name.")
+    .summary("Renames a key and overwrites the destination.")
     .complexity("O(1); an overwritten big value is freed in the background.")
     .keys(&[
         KeySpec::one(1, KeyFlags::RW_ACCESS_DELETE),
@@ -34,7 +34,7 @@ pub(super) const RENAMENX: CommandSpec = CommandSpec::new("renamenx", 3, renamen
     .since("1.0.0")
     .flags(Flags::WRITE.or(Flags::FAST))
     .categories(Categories::KEYSPACE)
-    .summary("Gives a key another name, if that name is free.")
+    .summary("Renames a key, if the new name does not exist.")
     .complexity("O(1)")
     .keys(&[
         KeySpec::one(1, KeyFlags::RW_ACCESS_DELETE),

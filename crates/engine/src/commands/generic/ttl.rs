@@ -101,7 +101,7 @@ pub(super) const PERSIST: CommandSpec = CommandSpec::new("persist", 2, persist)
     .since("2.2.0")
     .flags(Flags::WRITE.or(Flags::FAST))
     .categories(Categories::KEYSPACE)
-    .summary("Removes the deadline of a key.")
+    .summary("Removes the expiry of a key.")
     .complexity("O(1)")
     .keys(&[KeySpec::one(1, KeyFlags::RW.or(KeyFlags::UPDATE))])
     .args(&[Arg::KEY]);

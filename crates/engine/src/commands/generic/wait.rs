@@ -33,7 +33,7 @@ pub(super) const WAIT: CommandSpec = CommandSpec::new("wait", 3, wait)
     .since("3.0.0")
     .flags(Flags::BLOCKING)
     .categories(Categories::CONNECTION)
-    .summary("Waits until as many replicas have the writes of this client as asked for.")
+    .summary("Blocks until enough replicas have acknowledged the writes of this client.")
     .complexity("O(1)")
     .hints(&["request_policy:all_shards", "response_policy:agg_min"])
     .args(&[Arg::integer("numreplicas"), Arg::integer("timeout")]);

@@ -14,7 +14,7 @@ pub(super) const GEOADD: CommandSpec = CommandSpec::new("geoadd", -5, geoadd)
     .group(Group::Geo)
     .since("3.2.0")
     .flags(Flags::WRITE.or(Flags::DENYOOM))
-    .summary("Adds members with their places to a sorted set, or moves them.")
+    .summary("Adds members with their longitude and latitude to a sorted set, or updates them.")
     .complexity(
         "O(log(N)) for each item added, where N is the number of elements in the sorted set.",
     )
@@ -124,7 +124,7 @@ pub(super) const GEOHASH: CommandSpec = CommandSpec::new("geohash", -2, geohash)
     .group(Group::Geo)
     .since("3.2.0")
     .flags(Flags::READONLY)
-    .summary("Returns the places of members as geohash strings.")
+    .summary("Returns the geohash strings of members.")
     .complexity("O(1) for each member requested.")
     .keys(&[KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS))])
     .args(&[Arg::KEY, arguments::MEMBERS]);

@@ -57,7 +57,7 @@ pub(super) const GEORADIUS: CommandSpec = CommandSpec::new("georadius", -6, geor
     .group(Group::Geo)
     .since("3.2.0")
     .flags(Flags::WRITE.or(Flags::DENYOOM))
-    .summary("Returns or stores the members within a distance of a place.")
+    .summary("Returns or stores the members within a distance of a point.")
     .complexity(COMPLEXITY)
     .keys(&[
         KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS)),
@@ -87,7 +87,7 @@ pub(super) const GEORADIUS_RO: CommandSpec = CommandSpec::new("georadius_ro", -6
     .group(Group::Geo)
     .since("3.2.10")
     .flags(Flags::READONLY)
-    .summary("Returns the members within a distance of a place.")
+    .summary("Returns the members within a distance of a point.")
     .complexity(COMPLEXITY)
     .keys(&[KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS))])
     .args(&[

@@ -65,7 +65,7 @@ const SETTER: CommandSpec = CommandSpec::BASE
 
 pub(super) const HEXPIRE: CommandSpec = SETTER
     .named("hexpire", -6, hexpire)
-    .summary("Sets the deadlines of fields of a hash, in seconds from now.")
+    .summary("Sets the expiry of fields of a hash, in seconds from now.")
     .args(&[Arg::KEY, SECONDS, Arg::NX_XX_GT_OR_LT, FIELDS]);
 
 pub(super) fn hexpire(ctx: &mut Context<'_, '_>) -> CommandResult {
@@ -74,7 +74,7 @@ pub(super) fn hexpire(ctx: &mut Context<'_, '_>) -> CommandResult {
 
 pub(super) const HPEXPIRE: CommandSpec = SETTER
     .named("hpexpire", -6, hpexpire)
-    .summary("Sets the deadlines of fields of a hash, in milliseconds from now.")
+    .summary("Sets the expiry of fields of a hash, in milliseconds from now.")
     .args(&[Arg::KEY, MILLISECONDS, Arg::NX_XX_GT_OR_LT, FIELDS]);
 
 pub(super) fn hpexpire(ctx: &mut Context<'_, '_>) -> CommandResult {
@@ -83,7 +83,7 @@ pub(super) fn hpexpire(ctx: &mut Context<'_, '_>) -> CommandResult {
 
 pub(super) const HEXPIREAT: CommandSpec = SETTER
     .named("hexpireat", -6, hexpireat)
-    .summary("Sets the deadlines of fields of a hash, as a Unix time in seconds.")
+    .summary("Sets the expiry of fields of a hash, as a Unix time in seconds.")
     .args(&[Arg::KEY, UNIX_SECONDS, Arg::NX_XX_GT_OR_LT, FIELDS]);
 
 pub(super) fn hexpireat(ctx: &mut Context<'_, '_>) -> CommandResult {
@@ -92,7 +92,7 @@ pub(super) fn hexpireat(ctx: &mut Context<'_, '_>) -> CommandResult {
 
 pub(super) const HPEXPIREAT: CommandSpec = SETTER
     .named("hpexpireat", -6, hpexpireat)
-    .summary("Sets the deadlines of fields of a hash, as a Unix time in milliseconds.")
+    .summary("Sets the expiry of fields of a hash, as a Unix time in milliseconds.")
     .args(&[Arg::KEY, UNIX_MILLISECONDS, Arg::NX_XX_GT_OR_LT, FIELDS]);
 
 pub(super) fn hpexpireat(ctx: &mut Context<'_, '_>) -> CommandResult {
@@ -110,7 +110,7 @@ const GETTER: CommandSpec = CommandSpec::BASE
 pub(super) const HTTL: CommandSpec = GETTER
     .named("httl", -5, httl)
     .summary(
-        "Returns how long fields of a hash will live, in seconds; -1 without deadline, -2 for a \
+        "Returns how long fields of a hash will live, in seconds; -1 without expiry, -2 for a \
          missing field.",
     )
     .args(&[Arg::KEY, FIELDS]);
@@ -122,7 +122,7 @@ pub(super) fn httl(ctx: &mut Context<'_, '_>) -> CommandResult {
 pub(super) const HPTTL: CommandSpec = GETTER
     .named("hpttl", -5, hpttl)
     .summary(
-        "Returns how long fields of a hash will live, in milliseconds; -1 without deadline, -2 \
+        "Returns how long fields of a hash will live, in milliseconds; -1 without expiry, -2 \
          for a missing field.",
     )
     .args(&[Arg::KEY, FIELDS]);
@@ -134,8 +134,8 @@ pub(super) fn hpttl(ctx: &mut Context<'_, '_>) -> CommandResult {
 pub(super) const HEXPIRETIME: CommandSpec = GETTER
     .named("hexpiretime", -5, hexpiretime)
     .summary(
-        "Returns the deadlines of fields of a hash as Unix times in seconds; -1 without \
-         deadline, -2 for a missing field.",
+        "Returns the expiry of fields of a hash as Unix times in seconds; -1 without \
+         expiry, -2 for a missing field.",
     )
     .args(&[Arg::KEY, FIELDS]);
 
@@ -146,8 +146,8 @@ pub(super) fn hexpiretime(ctx: &mut Context<'_, '_>) -> CommandResult {
 pub(super) const HPEXPIRETIME: CommandSpec = GETTER
     .named("hpexpiretime", -5, hpexpiretime)
     .summary(
-        "Returns the deadlines of fields of a hash as Unix times in milliseconds; -1 without \
-         deadline, -2 for a missing field.",
+        "Returns the expiry of fields of a hash as Unix times in milliseconds; -1 without \
+         expiry, -2 for a missing field.",
     )
     .args(&[Arg::KEY, FIELDS]);
 
@@ -157,7 +157,7 @@ pub(super) fn hpexpiretime(ctx: &mut Context<'_, '_>) -> CommandResult {
 
 pub(super) const HPERSIST: CommandSpec = SETTER
     .named("hpersist", -5, hpersist)
-    .summary("Removes the deadlines of fields of a hash.")
+    .summary("Removes the expiry of fields of a hash.")
     .args(&[Arg::KEY, FIELDS]);
 
 pub(super) fn hpersist(ctx: &mut Context<'_, '_>) -> CommandResult {

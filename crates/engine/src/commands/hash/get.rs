@@ -150,7 +150,7 @@ pub(super) const HEXISTS: CommandSpec = CommandSpec::new("hexists", 3, hexists)
     .group(Group::Hash)
     .since("2.0.0")
     .flags(Flags::READONLY.or(Flags::FAST))
-    .summary("Tells whether a hash has a field.")
+    .summary("Returns whether a field exists in a hash.")
     .complexity("O(1)")
     .keys(&[KeySpec::one(1, KeyFlags::RO)])
     .args(&[Arg::KEY, Arg::FIELD]);

@@ -56,7 +56,7 @@ const PFADD: CommandSpec = CommandSpec::new("pfadd", -2, pfadd)
     .since("2.8.9")
     .flags(Flags::WRITE.or(Flags::DENYOOM).or(Flags::FAST))
     .summary(
-        "Adds elements to a HyperLogLog, creating it if needed, and tells whether that changed it.",
+        "Adds elements to a HyperLogLog, creating it if needed, and returns whether that changed it.",
     )
     .complexity("O(1) to add every element.")
     .keys(&[KeySpec::one(1, KeyFlags::RW.or(KeyFlags::INSERT))])
@@ -164,7 +164,7 @@ const PFMERGE: CommandSpec = CommandSpec::new("pfmerge", -2, pfmerge)
     .group(Group::HyperLogLog)
     .since("2.8.9")
     .flags(Flags::WRITE.or(Flags::DENYOOM))
-    .summary("Adds to a HyperLogLog all that others have seen.")
+    .summary("Merges several HyperLogLogs into one.")
     .complexity("O(N) to merge N HyperLogLogs, but with high constant times.")
     .keys(&[
         KeySpec::one(1, KeyFlags::RW.or(KeyFlags::ACCESS).or(KeyFlags::INSERT)),

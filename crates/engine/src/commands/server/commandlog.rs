@@ -43,7 +43,7 @@ fn reply_entries(ctx: &mut Context<'_, '_>, entries: &[LogEntry]) {
 pub(crate) const SLOWLOG: CommandSpec = CommandSpec::container("slowlog", -2)
     .group(Group::Server)
     .since("2.2.12")
-    .summary("A container for commands about slow executions.")
+    .summary("A container for slow log commands.")
     .complexity("Depends on the subcommand")
     .subcommands(&[&SLOWLOG_GET, &SLOWLOG_HELP, &SLOWLOG_LEN, &SLOWLOG_RESET]);
 
@@ -87,7 +87,7 @@ pub(crate) const SLOWLOG_RESET: CommandSpec = CommandSpec::new("reset", 2, slowl
     .group(Group::Server)
     .since("2.2.12")
     .flags(Flags::ADMIN.or(Flags::ANY_TIME))
-    .summary("Forgets the logged slow executions.")
+    .summary("Clears the slow log.")
     .complexity("O(N) in the number of entries")
     .hints(&["request_policy:all_nodes", "response_policy:all_succeeded"]);
 fn slowlog_reset(ctx: &mut Context<'_, '_>) -> CommandResult {
@@ -125,7 +125,7 @@ const TYPE: Arg = Arg::one_of("type").args(&[
 pub(crate) const COMMANDLOG: CommandSpec = CommandSpec::container("commandlog", -2)
     .group(Group::Server)
     .since("8.1.0")
-    .summary("A container for commands about slow executions and large requests and replies.")
+    .summary("A container for command log commands.")
     .complexity("Depends on the subcommand")
     .subcommands(&[
         &COMMANDLOG_GET,
@@ -172,7 +172,7 @@ pub(crate) const COMMANDLOG_RESET: CommandSpec = CommandSpec::new("reset", 3, co
     .group(Group::Server)
     .since("8.1.0")
     .flags(Flags::ADMIN.or(Flags::ANY_TIME))
-    .summary("Forgets the entries of one of the logs.")
+    .summary("Clears one of the logs.")
     .complexity("O(N) in the number of entries")
     .hints(&["request_policy:all_nodes", "response_policy:all_succeeded"])
     .args(&[TYPE]);

@@ -19,7 +19,7 @@ const HINTS: &[&str] = &[
 pub(crate) const LATENCY: CommandSpec = CommandSpec::container("latency", -2)
     .group(Group::Server)
     .since("2.8.13")
-    .summary("A container for commands about what took long.")
+    .summary("A container for latency diagnostics commands.")
     .complexity("Depends on the subcommand")
     .subcommands(&[
         &LATENCY_DOCTOR,
@@ -98,7 +98,7 @@ pub(crate) const LATENCY_RESET: CommandSpec = CommandSpec::new("reset", -2, late
     .group(Group::Server)
     .since("2.8.13")
     .flags(Flags::ADMIN.or(Flags::NOSCRIPT).or(Flags::ANY_TIME))
-    .summary("Forgets the samples of the named events, or of all.")
+    .summary("Resets the samples of the named events, or of all.")
     .complexity("O(N) in the number of events")
     .hints(&["request_policy:all_nodes", "response_policy:agg_sum"])
     .args(&[Arg::string("event").optional().multiple()]);
@@ -170,7 +170,7 @@ pub(crate) const LATENCY_DOCTOR: CommandSpec = CommandSpec::new("doctor", 2, lat
     .group(Group::Server)
     .since("2.8.13")
     .flags(Flags::ADMIN.or(Flags::NOSCRIPT).or(Flags::ANY_TIME))
-    .summary("Explains the latencies that were seen, with advice.")
+    .summary("Returns a human-readable analysis of latencies.")
     .complexity("O(N) in the number of events")
     .hints(HINTS);
 fn latency_doctor(ctx: &mut Context<'_, '_>) -> CommandResult {

@@ -67,7 +67,7 @@ const SETTER: CommandSpec = CommandSpec::BASE
 
 pub(super) const SEXPIRE: CommandSpec = SETTER
     .named("sexpire", -6, sexpire)
-    .summary("Sets the deadlines of members of a set, in seconds from now.")
+    .summary("Sets the expiry of members of a set, in seconds from now.")
     .args(&[Arg::KEY, SECONDS, Arg::NX_XX_GT_OR_LT, MEMBERS]);
 
 pub(super) fn sexpire(ctx: &mut Context<'_, '_>) -> CommandResult {
@@ -76,7 +76,7 @@ pub(super) fn sexpire(ctx: &mut Context<'_, '_>) -> CommandResult {
 
 pub(super) const SPEXPIRE: CommandSpec = SETTER
     .named("spexpire", -6, spexpire)
-    .summary("Sets the deadlines of members of a set, in milliseconds from now.")
+    .summary("Sets the expiry of members of a set, in milliseconds from now.")
     .args(&[Arg::KEY, MILLISECONDS, Arg::NX_XX_GT_OR_LT, MEMBERS]);
 
 pub(super) fn spexpire(ctx: &mut Context<'_, '_>) -> CommandResult {
@@ -85,7 +85,7 @@ pub(super) fn spexpire(ctx: &mut Context<'_, '_>) -> CommandResult {
 
 pub(super) const SEXPIREAT: CommandSpec = SETTER
     .named("sexpireat", -6, sexpireat)
-    .summary("Sets the deadlines of members of a set, as a Unix time in seconds.")
+    .summary("Sets the expiry of members of a set, as a Unix time in seconds.")
     .args(&[Arg::KEY, UNIX_SECONDS, Arg::NX_XX_GT_OR_LT, MEMBERS]);
 
 pub(super) fn sexpireat(ctx: &mut Context<'_, '_>) -> CommandResult {
@@ -94,7 +94,7 @@ pub(super) fn sexpireat(ctx: &mut Context<'_, '_>) -> CommandResult {
 
 pub(super) const SPEXPIREAT: CommandSpec = SETTER
     .named("spexpireat", -6, spexpireat)
-    .summary("Sets the deadlines of members of a set, as a Unix time in milliseconds.")
+    .summary("Sets the expiry of members of a set, as a Unix time in milliseconds.")
     .args(&[Arg::KEY, UNIX_MILLISECONDS, Arg::NX_XX_GT_OR_LT, MEMBERS]);
 
 pub(super) fn spexpireat(ctx: &mut Context<'_, '_>) -> CommandResult {
@@ -161,7 +161,7 @@ pub(super) fn spexpiretime(ctx: &mut Context<'_, '_>) -> CommandResult {
 
 pub(super) const SPERSIST: CommandSpec = SETTER
     .named("spersist", -5, spersist)
-    .summary("Removes the deadlines of members of a set.")
+    .summary("Removes the expiry of members of a set.")
     .args(&[Arg::KEY, MEMBERS]);
 
 pub(super) fn spersist(ctx: &mut Context<'_, '_>) -> CommandResult {

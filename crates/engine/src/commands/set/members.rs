@@ -49,7 +49,7 @@ pub(super) const SREM: CommandSpec = CommandSpec::new("srem", -3, srem)
     .group(Group::Set)
     .since("1.0.0")
     .flags(Flags::WRITE.or(Flags::FAST))
-    .summary("Removes members from a set; a set without members goes.")
+    .summary("Removes members from a set, and the set with its last member.")
     .complexity("O(N) in the number of members given.")
     .keys(&[KeySpec::one(1, KeyFlags::RW.or(KeyFlags::DELETE))])
     .args(&[Arg::KEY, Arg::MEMBERS]);
@@ -128,7 +128,7 @@ pub(super) const SISMEMBER: CommandSpec = CommandSpec::new("sismember", 3, sisme
     .group(Group::Set)
     .since("1.0.0")
     .flags(Flags::READONLY.or(Flags::FAST))
-    .summary("Tells whether something is a member of a set.")
+    .summary("Returns whether a member is in a set.")
     .complexity("O(1)")
     .keys(&[KeySpec::one(1, KeyFlags::RO)])
     .args(&[Arg::KEY, Arg::MEMBER]);
@@ -147,7 +147,7 @@ pub(super) const SMISMEMBER: CommandSpec = CommandSpec::new("smismember", -3, sm
     .group(Group::Set)
     .since("6.2.0")
     .flags(Flags::READONLY.or(Flags::FAST))
-    .summary("Tells for each of several words whether it is a member of a set.")
+    .summary("Returns for each of several members whether it is in a set.")
     .complexity("O(N) in the number of words given.")
     .keys(&[KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS))])
     .args(&[Arg::KEY, Arg::MEMBERS]);

@@ -310,7 +310,7 @@ pub(super) const XIDMPRECORD: CommandSpec = CommandSpec::new("xidmprecord", 5, x
     .group(Group::Stream)
     .since("8.6.2")
     .flags(Flags::WRITE.or(Flags::DENYOOM).or(Flags::FAST))
-    .summary("Says under which id of its own a producer added an entry; for the log.")
+    .summary("Records the id under which a producer added an entry; for the append-only file.")
     .complexity("O(1)")
     .keys(&[KeySpec::one(1, KeyFlags::RW.or(KeyFlags::UPDATE))])
     .args(&[Arg::KEY, PRODUCER, ID, Arg::string("stream-id")]);

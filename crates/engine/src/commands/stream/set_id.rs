@@ -11,7 +11,7 @@ pub(super) const XSETID: CommandSpec = CommandSpec::new("xsetid", -3, xsetid)
     .group(Group::Stream)
     .since("5.0.0")
     .flags(Flags::WRITE.or(Flags::DENYOOM).or(Flags::FAST))
-    .summary("Sets the last id of a stream and what it remembers of deleted entries.")
+    .summary("Sets the last id of a stream, its entries-added counter and its maximal deleted id.")
     .complexity("O(1)")
     .keys(&[KeySpec::one(1, KeyFlags::RW.or(KeyFlags::UPDATE))])
     .args(&[

@@ -55,7 +55,7 @@ pub(super) const GETEX: CommandSpec = CommandSpec::new("getex", -2, getex)
     .group(Group::String)
     .since("6.2.0")
     .flags(Flags::WRITE.or(Flags::FAST))
-    .summary("Returns the string at a key and sets or removes the deadline of the key.")
+    .summary("Returns the string at a key and sets or removes the expiry of the key.")
     .complexity("O(1)")
     .keys(&[KeySpec::one(1, KeyFlags::RW_ACCESS_UPDATE)])
     .args(&[Arg::KEY, Arg::EXPIRATION_OR_PERSIST]);

@@ -222,9 +222,7 @@ pub(super) const INCREX: CommandSpec = CommandSpec::new("increx", -2, increx)
     .group(Group::String)
     .since("8.8.0")
     .flags(Flags::WRITE.or(Flags::DENYOOM).or(Flags::FAST))
-    .summary(
-        "Adds a number to the number at a key, within bounds, and sets or removes its deadline.",
-    )
+    .summary("Adds a number to the number at a key, within bounds, and sets or removes its expiry.")
     .complexity("O(1)")
     .keys(&[KeySpec::one(1, KeyFlags::RW_ACCESS_UPDATE)])
     .args(&[

@@ -67,7 +67,7 @@ const SETTER: CommandSpec = CommandSpec::BASE
 
 pub(super) const ZEXPIRE: CommandSpec = SETTER
     .named("zexpire", -6, zexpire)
-    .summary("Sets the deadlines of members of a sorted set, in seconds from now.")
+    .summary("Sets the expiry of members of a sorted set, in seconds from now.")
     .args(&[Arg::KEY, SECONDS, Arg::NX_XX_GT_OR_LT, MEMBERS]);
 
 pub(super) fn zexpire(ctx: &mut Context<'_, '_>) -> CommandResult {
@@ -76,7 +76,7 @@ pub(super) fn zexpire(ctx: &mut Context<'_, '_>) -> CommandResult {
 
 pub(super) const ZPEXPIRE: CommandSpec = SETTER
     .named("zpexpire", -6, zpexpire)
-    .summary("Sets the deadlines of members of a sorted set, in milliseconds from now.")
+    .summary("Sets the expiry of members of a sorted set, in milliseconds from now.")
     .args(&[Arg::KEY, MILLISECONDS, Arg::NX_XX_GT_OR_LT, MEMBERS]);
 
 pub(super) fn zpexpire(ctx: &mut Context<'_, '_>) -> CommandResult {
@@ -85,7 +85,7 @@ pub(super) fn zpexpire(ctx: &mut Context<'_, '_>) -> CommandResult {
 
 pub(super) const ZEXPIREAT: CommandSpec = SETTER
     .named("zexpireat", -6, zexpireat)
-    .summary("Sets the deadlines of members of a sorted set, as a Unix time in seconds.")
+    .summary("Sets the expiry of members of a sorted set, as a Unix time in seconds.")
     .args(&[Arg::KEY, UNIX_SECONDS, Arg::NX_XX_GT_OR_LT, MEMBERS]);
 
 pub(super) fn zexpireat(ctx: &mut Context<'_, '_>) -> CommandResult {
@@ -94,7 +94,7 @@ pub(super) fn zexpireat(ctx: &mut Context<'_, '_>) -> CommandResult {
 
 pub(super) const ZPEXPIREAT: CommandSpec = SETTER
     .named("zpexpireat", -6, zpexpireat)
-    .summary("Sets the deadlines of members of a sorted set, as a Unix time in milliseconds.")
+    .summary("Sets the expiry of members of a sorted set, as a Unix time in milliseconds.")
     .args(&[Arg::KEY, UNIX_MILLISECONDS, Arg::NX_XX_GT_OR_LT, MEMBERS]);
 
 pub(super) fn zpexpireat(ctx: &mut Context<'_, '_>) -> CommandResult {
@@ -161,7 +161,7 @@ pub(super) fn zpexpiretime(ctx: &mut Context<'_, '_>) -> CommandResult {
 
 pub(super) const ZPERSIST: CommandSpec = SETTER
     .named("zpersist", -5, zpersist)
-    .summary("Removes the deadlines of members of a sorted set.")
+    .summary("Removes the expiry of members of a sorted set.")
     .args(&[Arg::KEY, MEMBERS]);
 
 pub(super) fn zpersist(ctx: &mut Context<'_, '_>) -> CommandResult {

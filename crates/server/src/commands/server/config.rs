@@ -106,7 +106,7 @@ pub(crate) const CONFIG_REWRITE: CommandSpec = CommandSpec::new("rewrite", 2, co
     .group(Group::Server)
     .since("2.8.0")
     .flags(Flags::ADMIN.or(Flags::NOSCRIPT).or(Flags::ANY_TIME))
-    .summary("Writes the running configuration into the file the server was started with.")
+    .summary("Rewrites the configuration file with the configuration in memory.")
     .complexity("O(1)")
     .hints(&["request_policy:all_nodes", "response_policy:all_succeeded"]);
 fn config_rewrite(ctx: &mut Context<'_, '_>) -> CommandResult {
@@ -122,7 +122,7 @@ pub(crate) const CONFIG_RESETSTAT: CommandSpec = CommandSpec::new("resetstat", 2
     .group(Group::Server)
     .since("2.0.0")
     .flags(Flags::ADMIN.or(Flags::NOSCRIPT).or(Flags::ANY_TIME))
-    .summary("Sets the statistics that INFO shows back to zero.")
+    .summary("Resets the statistics of INFO.")
     .complexity("O(1)")
     .hints(&["request_policy:all_nodes", "response_policy:all_succeeded"]);
 fn config_resetstat(ctx: &mut Context<'_, '_>) -> CommandResult {

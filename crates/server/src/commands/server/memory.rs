@@ -34,7 +34,7 @@ pub(crate) const MEMORY_USAGE: CommandSpec = CommandSpec::new("usage", -3, memor
     .group(Group::Server)
     .since("4.0.0")
     .flags(Flags::READONLY)
-    .summary("Tells how many bytes a key and its value take.")
+    .summary("Estimates the memory usage of a key in bytes.")
     .complexity("O(1)")
     .keys(&[KeySpec::one(2, KeyFlags::RO)])
     .args(&[Arg::KEY, Arg::integer("count").option("SAMPLES")]);
@@ -72,7 +72,7 @@ enum Figure {
 pub(crate) const MEMORY_STATS: CommandSpec = CommandSpec::new("stats", 2, memory_stats)
     .group(Group::Server)
     .since("4.0.0")
-    .summary("Tells where the memory of the server is.")
+    .summary("Returns details about memory usage.")
     .complexity("O(1)")
     .hints(HINTS)
     .locks(Locks::Own);
@@ -167,7 +167,7 @@ fn figures(report: &MemoryReport) -> (Figures, Figures) {
 pub(crate) const MEMORY_DOCTOR: CommandSpec = CommandSpec::new("doctor", 2, memory_doctor)
     .group(Group::Server)
     .since("4.0.0")
-    .summary("Looks for problems with memory and explains them.")
+    .summary("Returns a report of memory problems.")
     .complexity("O(1)")
     .hints(HINTS)
     .locks(Locks::Own);
@@ -255,7 +255,7 @@ pub(crate) const MEMORY_PURGE: CommandSpec = CommandSpec::new("purge", 2, memory
     .group(Group::Server)
     .since("4.0.0")
     .flags(Flags::LOADING)
-    .summary("Asks the allocator to give unused memory back to the system.")
+    .summary("Releases unused memory of the allocator.")
     .complexity("Depends on the allocator")
     .hints(&["request_policy:all_shards", "response_policy:all_succeeded"]);
 fn memory_purge(ctx: &mut Context<'_, '_>) -> CommandResult {

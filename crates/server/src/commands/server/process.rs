@@ -44,7 +44,7 @@ pub(crate) const ROLE: CommandSpec = CommandSpec::new("role", 1, role)
     .since("2.8.12")
     .flags(Flags::NOSCRIPT.or(Flags::FAST).or(Flags::ANY_TIME))
     .categories(Categories::ADMIN.or(Categories::DANGEROUS))
-    .summary("Tells the part this server has in replication.")
+    .summary("Returns the replication role.")
     .complexity("O(1)");
 fn role(ctx: &mut Context<'_, '_>) -> CommandResult {
     ctx.reply.array(3);
@@ -58,7 +58,7 @@ pub(crate) const MONITOR: CommandSpec = CommandSpec::new("monitor", 1, monitor)
     .group(Group::Server)
     .since("1.0.0")
     .flags(Flags::ADMIN.or(Flags::NOSCRIPT).or(Flags::ANY_TIME))
-    .summary("Shows the connection every command as it is executed.")
+    .summary("Streams every executed command to the connection.")
     .complexity("O(1) here, and O(N) in the size of each command later");
 fn monitor(ctx: &mut Context<'_, '_>) -> CommandResult {
     if ctx.is_nested() {
@@ -137,7 +137,7 @@ pub(crate) const LOLWUT: CommandSpec = CommandSpec::new("lolwut", -1, lolwut)
     .group(Group::Server)
     .since("5.0.0")
     .flags(Flags::READONLY.or(Flags::FAST))
-    .summary("Draws a picture, and tells the version.")
+    .summary("Draws a picture and returns the version.")
     .complexity("O(1)")
     .args(&[Arg::integer("version").option("VERSION")]);
 fn lolwut(ctx: &mut Context<'_, '_>) -> CommandResult {

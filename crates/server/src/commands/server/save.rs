@@ -13,7 +13,7 @@ pub(crate) const SAVE: CommandSpec = CommandSpec::new("save", 1, save)
     .since("1.0.0")
     .flags(Flags::NO_ASYNC_LOADING.or(Flags::ADMIN).or(Flags::NOSCRIPT))
     .flags(Flags::NO_MULTI)
-    .summary("Writes all data to the RDB file while everybody waits.")
+    .summary("Saves the data to the RDB file in the foreground.")
     .complexity("O(N) in the number of keys")
     .locks(Locks::All);
 fn save(ctx: &mut Context<'_, '_>) -> CommandResult {
@@ -32,7 +32,7 @@ pub(crate) const BGSAVE: CommandSpec = CommandSpec::new("bgsave", -1, bgsave)
     .group(Group::Server)
     .since("1.0.0")
     .flags(Flags::NO_ASYNC_LOADING.or(Flags::ADMIN).or(Flags::NOSCRIPT))
-    .summary("Writes all data, as it is now, to the RDB file in the background.")
+    .summary("Saves the data to the RDB file in the background.")
     .complexity("O(1) for the caller")
     .locks(Locks::All)
     .args(&[Arg::one_of("operation").optional().args(&[
@@ -66,7 +66,7 @@ pub(crate) const LASTSAVE: CommandSpec = CommandSpec::new("lastsave", 1, lastsav
     .since("1.0.0")
     .flags(Flags::FAST.or(Flags::ANY_TIME))
     .categories(Categories::ADMIN.or(Categories::DANGEROUS))
-    .summary("Tells when the data was last saved, as Unix seconds.")
+    .summary("Returns the Unix time of the last successful save, in seconds.")
     .complexity("O(1)")
     .hints(&["nondeterministic_output"]);
 fn lastsave(ctx: &mut Context<'_, '_>) -> CommandResult {

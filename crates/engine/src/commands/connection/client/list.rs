@@ -102,7 +102,7 @@ pub(crate) const CLIENT_INFO: CommandSpec = CommandSpec::new("info", 2, client_i
     .group(Group::Connection)
     .since("6.2.0")
     .flags(Flags::NOSCRIPT.or(Flags::ANY_TIME))
-    .summary("Shows the line of CLIENT LIST for this connection.")
+    .summary("Returns the line of CLIENT LIST for this connection.")
     .complexity("O(1)")
     .hints(&["nondeterministic_output"]);
 fn client_info(ctx: &mut Context<'_, '_>) -> CommandResult {

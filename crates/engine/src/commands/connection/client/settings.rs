@@ -33,7 +33,7 @@ pub(crate) const CLIENT_ID: CommandSpec = CommandSpec::new("id", 2, client_id)
     .group(Group::Connection)
     .since("5.0.0")
     .flags(Flags::ALLOW_BUSY.or(Flags::NOSCRIPT).or(Flags::ANY_TIME))
-    .summary("Tells the number of the connection.")
+    .summary("Returns the id of the connection.")
     .complexity("O(1)");
 fn client_id(ctx: &mut Context<'_, '_>) -> CommandResult {
     ctx.reply.integer(ctx.session.shared.id as i64);
@@ -44,7 +44,7 @@ pub(crate) const CLIENT_GETNAME: CommandSpec = CommandSpec::new("getname", 2, cl
     .group(Group::Connection)
     .since("2.6.9")
     .flags(Flags::ALLOW_BUSY.or(Flags::NOSCRIPT).or(Flags::ANY_TIME))
-    .summary("Tells the name of the connection.")
+    .summary("Returns the name of the connection.")
     .complexity("O(1)");
 fn client_getname(ctx: &mut Context<'_, '_>) -> CommandResult {
     let details = ctx.session.shared.lock_details();
@@ -60,7 +60,7 @@ pub(crate) const CLIENT_SETNAME: CommandSpec = CommandSpec::new("setname", 3, cl
     .group(Group::Connection)
     .since("2.6.9")
     .flags(Flags::ALLOW_BUSY.or(Flags::NOSCRIPT).or(Flags::ANY_TIME))
-    .summary("Names the connection.")
+    .summary("Sets the name of the connection.")
     .complexity("O(1)")
     .hints(&["request_policy:all_nodes", "response_policy:all_succeeded"])
     .args(&[Arg::string("connection-name")]);
@@ -78,7 +78,7 @@ pub(crate) const CLIENT_SETINFO: CommandSpec = CommandSpec::new("setinfo", 4, cl
     .group(Group::Connection)
     .since("7.2.0")
     .flags(Flags::ALLOW_BUSY.or(Flags::NOSCRIPT).or(Flags::ANY_TIME))
-    .summary("Tells the server which client library is behind the connection.")
+    .summary("Sets information about the client library.")
     .complexity("O(1)")
     .hints(&["request_policy:all_nodes", "response_policy:all_succeeded"])
     .args(&[Arg::one_of("attr").args(&[
@@ -111,7 +111,7 @@ pub(crate) const CLIENT_CAPA: CommandSpec = CommandSpec::new("capa", -3, client_
     .group(Group::Connection)
     .since("8.0.0")
     .flags(Flags::ALLOW_BUSY.or(Flags::NOSCRIPT).or(Flags::ANY_TIME))
-    .summary("Tells the server what the client is able to do.")
+    .summary("Declares capabilities of the client.")
     .complexity("O(1)")
     .args(&[Arg::string("capability").multiple()]);
 fn client_capa(ctx: &mut Context<'_, '_>) -> CommandResult {
@@ -131,7 +131,7 @@ pub(crate) const CLIENT_NO_EVICT: CommandSpec = CommandSpec::new("no-evict", 3, 
     .since("7.0.0")
     .flags(Flags::ALLOW_BUSY.or(Flags::ADMIN).or(Flags::NOSCRIPT))
     .flags(Flags::ANY_TIME)
-    .summary("Protects the connection from being closed to save memory, or no longer.")
+    .summary("Sets whether the connection is exempt from client eviction.")
     .complexity("O(1)")
     .args(&[Arg::one_of("enabled").args(&[Arg::word("on", "ON"), Arg::word("off", "OFF")])]);
 fn client_no_evict(ctx: &mut Context<'_, '_>) -> CommandResult {
@@ -161,7 +161,7 @@ pub(crate) const CLIENT_IMPORT_SOURCE: CommandSpec =
         .group(Group::Connection)
         .since("8.1.0")
         .flags(Flags::NOSCRIPT.or(Flags::ANY_TIME))
-        .summary("Marks the connection as one that imports data, or no longer.")
+        .summary("Marks the connection as an import source, or no longer.")
         .complexity("O(1)")
         .args(&[Arg::one_of("enabled").args(&[Arg::word("on", "ON"), Arg::word("off", "OFF")])]);
 fn client_import_source(ctx: &mut Context<'_, '_>) -> CommandResult {
@@ -178,7 +178,7 @@ pub(crate) const CLIENT_REPLY: CommandSpec = CommandSpec::new("reply", 3, client
     .since("3.2.0")
     .flags(Flags::ALLOW_BUSY.or(Flags::NOSCRIPT).or(Flags::NO_MULTI))
     .flags(Flags::ANY_TIME)
-    .summary("Turns replies on or off, or skips the one of the next command.")
+    .summary("Enables or disables replies, or skips the next one.")
     .complexity("O(1)")
     .args(&[Arg::one_of("action").args(&[
         Arg::word("on", "ON"),
@@ -206,7 +206,7 @@ pub(crate) const CLIENT_TRACKING: CommandSpec = CommandSpec::new("tracking", -3,
     .group(Group::Connection)
     .since("6.0.0")
     .flags(Flags::NOSCRIPT.or(Flags::ANY_TIME))
-    .summary("Turns messages about changed keys on or off, for caches in clients.")
+    .summary("Enables or disables client-side caching support for the connection.")
     .complexity("O(1)")
     .args(&[
         Arg::one_of("status").args(&[Arg::word("on", "ON"), Arg::word("off", "OFF")]),
@@ -265,7 +265,7 @@ pub(crate) const CLIENT_TRACKINGINFO: CommandSpec =
         .group(Group::Connection)
         .since("6.2.0")
         .flags(Flags::NOSCRIPT.or(Flags::ANY_TIME))
-        .summary("Tells how tracking is set up for the connection.")
+        .summary("Returns the tracking state of the connection.")
         .complexity("O(1)");
 fn client_trackinginfo(ctx: &mut Context<'_, '_>) -> CommandResult {
     // No connection can have turned tracking on.
@@ -285,7 +285,9 @@ pub(crate) const CLIENT_GETREDIR: CommandSpec = CommandSpec::new("getredir", 2, 
     .group(Group::Connection)
     .since("6.0.0")
     .flags(Flags::ALLOW_BUSY.or(Flags::NOSCRIPT).or(Flags::ANY_TIME))
-    .summary("Tells which client gets the tracking messages of the connection.")
+    .summary(
+        "Returns the id of the client that receives the tracking notifications of the connection.",
+    )
     .complexity("O(1)");
 fn client_getredir(ctx: &mut Context<'_, '_>) -> CommandResult {
     // -1: tracking is off, as for every connection so far.

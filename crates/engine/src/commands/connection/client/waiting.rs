@@ -10,7 +10,7 @@ pub(crate) const CLIENT_PAUSE: CommandSpec = CommandSpec::new("pause", -3, clien
     .group(Group::Connection)
     .since("3.0.0")
     .flags(Flags::ADMIN.or(Flags::NOSCRIPT).or(Flags::ANY_TIME))
-    .summary("Lets commands of all clients wait for some time.")
+    .summary("Suspends the commands of all clients for some time.")
     .complexity("O(1)")
     .args(&[
         Arg::integer("timeout"),
@@ -68,7 +68,7 @@ pub(crate) const CLIENT_UNPAUSE: CommandSpec = CommandSpec::new("unpause", 2, cl
     .group(Group::Connection)
     .since("6.2.0")
     .flags(Flags::ADMIN.or(Flags::NOSCRIPT).or(Flags::ANY_TIME))
-    .summary("Lets the commands go on that CLIENT PAUSE made wait.")
+    .summary("Resumes the commands that CLIENT PAUSE suspended.")
     .complexity("O(N) in the number of waiting clients");
 fn client_unpause(ctx: &mut Context<'_, '_>) -> CommandResult {
     ctx.engine.pause.end();
@@ -81,7 +81,7 @@ pub(crate) const CLIENT_UNBLOCK: CommandSpec = CommandSpec::new("unblock", -3, c
     .group(Group::Connection)
     .since("5.0.0")
     .flags(Flags::ADMIN.or(Flags::NOSCRIPT).or(Flags::ANY_TIME))
-    .summary("Ends the waiting of a client in a blocking command.")
+    .summary("Unblocks a client that is blocked by a command.")
     .complexity("O(log N) in the number of clients")
     .args(&[
         Arg::integer("client-id"),

@@ -12,7 +12,7 @@ use crate::error::CommandError;
 pub(crate) const XINFO: CommandSpec = CommandSpec::container("xinfo", -2)
     .group(Group::Stream)
     .since("5.0.0")
-    .summary("Tells about a stream, its groups and their consumers.")
+    .summary("A container for stream introspection commands.")
     .complexity("Depends on the subcommand.")
     .subcommands(&[&XINFO_CONSUMERS, &XINFO_GROUPS, &XINFO_HELP, &XINFO_STREAM]);
 
@@ -96,7 +96,7 @@ fn progress(reply: &mut Reply<'_>, entries: &Entries, group: &ConsumerGroup) {
 
 const XINFO_STREAM: CommandSpec = SUBCOMMAND
     .named("stream", -3, xinfo_stream)
-    .summary("Returns what is known of a stream; with FULL also entries, groups and consumers.")
+    .summary("Returns information about a stream; with FULL also entries, groups and consumers.")
     .args(&[
         Arg::KEY,
         Arg::block("full-block")

@@ -10,7 +10,7 @@ use crate::error::CommandError;
 pub(crate) const XGROUP: CommandSpec = CommandSpec::container("xgroup", -2)
     .group(Group::Stream)
     .since("5.0.0")
-    .summary("Makes, sets and removes consumer groups and their consumers.")
+    .summary("A container for consumer group commands.")
     .complexity("Depends on the subcommand.")
     .subcommands(&[
         &XGROUP_CREATE,
@@ -92,7 +92,7 @@ fn changed(ctx: &mut Context<'_, '_>, key: Key<'_>, event: &'static str) {
 const XGROUP_CREATE: CommandSpec = SUBCOMMAND
     .named("create", -5, xgroup_create)
     .flags(Flags::DENYOOM)
-    .summary("Makes a consumer group that reads from behind an id on.")
+    .summary("Creates a consumer group that reads entries after an id.")
     .keys(&[KeySpec::one(2, KeyFlags::RW.or(KeyFlags::INSERT))])
     .args(&[
         Arg::KEY,
@@ -134,7 +134,7 @@ fn xgroup_create(ctx: &mut Context<'_, '_>) -> CommandResult {
 
 const XGROUP_SETID: CommandSpec = SUBCOMMAND
     .named("setid", -5, xgroup_setid)
-    .summary("Sets the id behind which a group reads on.")
+    .summary("Sets the last-delivered id of a group.")
     .keys(&[KeySpec::one(2, KeyFlags::RW.or(KeyFlags::UPDATE))])
     .args(&[Arg::KEY, GROUP, ID, ENTRIES_READ]);
 
@@ -164,7 +164,7 @@ fn xgroup_setid(ctx: &mut Context<'_, '_>) -> CommandResult {
 
 const XGROUP_DESTROY: CommandSpec = SUBCOMMAND
     .named("destroy", 4, xgroup_destroy)
-    .summary("Removes a group with all that is pending in it.")
+    .summary("Removes a consumer group with its pending entries.")
     .complexity("O(N) in the number of pending entries.")
     .keys(&[KeySpec::one(2, KeyFlags::RW.or(KeyFlags::DELETE))])
     .args(&[Arg::KEY, GROUP]);
@@ -186,7 +186,7 @@ const XGROUP_CREATECONSUMER: CommandSpec = SUBCOMMAND
     .named("createconsumer", 5, xgroup_createconsumer)
     .since("6.2.0")
     .flags(Flags::DENYOOM)
-    .summary("Makes a consumer in a group.")
+    .summary("Creates a consumer in a group.")
     .keys(&[KeySpec::one(2, KeyFlags::RW.or(KeyFlags::INSERT))])
     .args(&[Arg::KEY, GROUP, CONSUMER]);
 
@@ -203,7 +203,7 @@ fn xgroup_createconsumer(ctx: &mut Context<'_, '_>) -> CommandResult {
 
 const XGROUP_DELCONSUMER: CommandSpec = SUBCOMMAND
     .named("delconsumer", 5, xgroup_delconsumer)
-    .summary("Removes a consumer with all that it has pending and returns how much that was.")
+    .summary("Removes a consumer and returns how many pending entries it had.")
     .keys(&[KeySpec::one(2, KeyFlags::RW.or(KeyFlags::DELETE))])
     .args(&[Arg::KEY, GROUP, CONSUMER]);
 

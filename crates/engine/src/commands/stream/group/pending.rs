@@ -13,7 +13,7 @@ pub(crate) const XACK: CommandSpec = CommandSpec::new("xack", -4, xack)
     .group(Group::Stream)
     .since("5.0.0")
     .flags(Flags::WRITE.or(Flags::FAST))
-    .summary("Acknowledges entries, which are pending no more, and returns how many of them were.")
+    .summary("Acknowledges pending entries and returns how many were pending.")
     .complexity("O(log(N)) for each id with N pending entries.")
     .keys(&[KeySpec::one(1, KeyFlags::RW.or(KeyFlags::UPDATE))])
     .args(&[Arg::KEY, GROUP, IDS]);
@@ -38,7 +38,7 @@ pub(crate) const XPENDING: CommandSpec = CommandSpec::new("xpending", -3, xpendi
     .group(Group::Stream)
     .since("5.0.0")
     .flags(Flags::READONLY)
-    .summary("Says what a group, or one of its consumers, has pending.")
+    .summary("Returns the pending entries of a group or of one of its consumers.")
     .complexity(
         "O(N) in the number of pending entries looked at; the summary O(M) in the number of \
          consumers.",

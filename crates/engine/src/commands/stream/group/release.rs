@@ -148,7 +148,7 @@ pub(crate) const XACKDEL: CommandSpec = CommandSpec::new("xackdel", -6, xackdel)
     .group(Group::Stream)
     .since("8.2.0")
     .flags(Flags::WRITE.or(Flags::FAST))
-    .summary("Acknowledges entries and deletes them, or only those with which all groups are done.")
+    .summary("Acknowledges and deletes entries, or only those that every group has acknowledged.")
     .complexity("O(log(N)) for each id with N pending entries.")
     .keys(&[KeySpec::one(
         1,
@@ -186,7 +186,7 @@ pub(crate) const XNACK: CommandSpec = CommandSpec::new("xnack", -7, xnack)
     .group(Group::Stream)
     .since("8.8.0")
     .flags(Flags::WRITE.or(Flags::FAST))
-    .summary("Gives pending entries back to their group: anybody can claim them at once.")
+    .summary("Returns pending entries to their group, where any consumer can claim them at once.")
     .complexity("O(log(N)) for each id with N pending entries.")
     .keys(&[KeySpec::one(1, KeyFlags::RW.or(KeyFlags::UPDATE))])
     .args(&[
