@@ -10,6 +10,7 @@ use crate::storage::{Storage, errno_text};
 use crate::sync::lock;
 use crate::writer::Writer;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
@@ -453,7 +454,7 @@ impl Shared {
         loop {
             // Begins one second in: the first turn does what a second brings.
             let now_ms = clock.since(start_ns).as_millis() as u64 + SECOND_MS;
-            let idle_ms = self.service(now_ms);
+            let idle_ms = self.service_or_break(now_ms);
             // What other threads appended is freed here: without this the count of used memory
             // would only ever see it grow.
             keyspace::memory::publish();
@@ -469,6 +470,22 @@ impl Shared {
             }
             wake.pending = false;
         }
+    }
+
+    /// A turn of the log thread. A panic in it breaks the log, so that writes are refused instead of
+    /// staying unsynced in silence, and the thread tries again.
+    fn service_or_break(&self, now_ms: u64) -> u64 {
+        let turn = catch_unwind(AssertUnwindSafe(|| self.service(now_ms)));
+        turn.unwrap_or_else(|panic| {
+            let text = panic.downcast_ref::<&str>().copied();
+            let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+            let text = text.unwrap_or("no message");
+            log::error!("A panic in the log thread: {text}");
+            let error = io::Error::other("the log thread has panicked");
+            // The error is kept as the trouble of the log.
+            let _ = self.break_down(Cause::Fsync, &error, false);
+            SECOND_MS
+        })
     }
 
     /// Whether a sync that started then, at that written position, holds others up.

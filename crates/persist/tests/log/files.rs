@@ -152,6 +152,36 @@ fn the_thread_syncs_by_itself() {
 }
 
 #[test]
+fn a_panic_in_the_thread_refuses_writes_until_it_works_again() {
+    let (log, ..) = open(Memory::new(), always()).unwrap();
+    let fails = Arc::new(std::sync::atomic::AtomicBool::new(true));
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let panics = fails.clone();
+    log.on_synced(Box::new(move |offset| {
+        assert!(!panics.load(Ordering::Acquire), "a defect of an observer");
+        let _ = sender.send(offset);
+    }));
+    log.start().unwrap();
+    append(&log, 0, &["SET", "a", "1"]);
+    log.flush().unwrap();
+    wait_for(|| log.write_status() == WriteStatus::Refuse);
+    fails.store(false, Ordering::Release);
+    wait_for(|| log.write_status() == WriteStatus::Open);
+    let offset = append(&log, 0, &["SET", "a", "2"]);
+    log.flush().unwrap();
+    while receiver.recv().unwrap() < offset {}
+    log.close().unwrap();
+}
+
+fn wait_for(condition: impl Fn() -> bool) {
+    let began = std::time::Instant::now();
+    while !condition() {
+        assert!(began.elapsed() < std::time::Duration::from_secs(30));
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+}
+
+#[test]
 fn many_threads_append_and_flush_one_stream() {
     let memory = Memory::new();
     let (log, ..) = open(memory.clone(), always()).unwrap();
