@@ -71,7 +71,7 @@ fn run(config: Config, moment: Option<Moment>) -> ExitCode {
         eprintln!("Going to the background failed: {error}");
         return ExitCode::FAILURE;
     }
-    if let Err(error) = server::logging::start(&config) {
+    if let Err(error) = server::observe::logging::start(&config) {
         eprintln!("Can't open the log file: {error}");
         return ExitCode::FAILURE;
     }

@@ -1,17 +1,11 @@
 //! The server around the engine: event loops and connections (`net`), jobs in the background
-//! (`snapshot`, `rewrite`, `backup`, `loading`, `migration`), observation (`info`, `logging`), the
-//! commands that concern the process (`commands`), start and end (`start`, `process`).
+//! (`jobs`), INFO and the server's log (`observe`), the commands that concern the process
+//! (`commands`), start and end (`start`, `process`).
 
-pub mod backup;
 pub mod commands;
-mod image;
-pub mod info;
-pub mod loading;
-pub mod logging;
-pub mod migration;
+pub mod jobs;
 pub mod net;
+pub mod observe;
 pub mod process;
-pub mod rewrite;
 pub mod server;
-pub mod snapshot;
 pub mod start;

@@ -11,13 +11,13 @@ use engine::port::Port;
 use engine::shard_tables::Locked;
 use engine::stats::WorkerStats;
 
-use crate::backup::Backups;
-use crate::info::{InstantMetrics, ReplicationId};
-use crate::migration::Connections;
+use crate::jobs::backup::Backups;
+use crate::jobs::migration::Connections;
+use crate::jobs::rewrite::Rewrites;
+use crate::jobs::snapshot::Snapshots;
 use crate::net::listener::Listener;
 use crate::net::mailbox::{Mailbox, Message};
-use crate::rewrite::Rewrites;
-use crate::snapshot::Snapshots;
+use crate::observe::info::{InstantMetrics, ReplicationId};
 
 /// A worker as the other threads see it.
 pub struct WorkerHandle {
@@ -207,6 +207,6 @@ impl Port for Server {
     }
 
     fn emptied(&self, locked: &Locked<'_>, unlogged: u64) {
-        crate::snapshot::after_flush_all(self, locked, unlogged);
+        crate::jobs::snapshot::after_flush_all(self, locked, unlogged);
     }
 }

@@ -78,10 +78,10 @@ impl Instance {
             // The server works without it.
             log::warn!("{reason}");
         }
-        crate::logging::banner(&server.engine.config, env!("CARGO_PKG_VERSION"));
+        crate::observe::logging::banner(&server.engine.config, env!("CARGO_PKG_VERSION"));
         log::info!("Server initialized");
         let pid_file = write_pid_file(&server);
-        crate::snapshot::remove_interrupted(&server);
+        crate::jobs::snapshot::remove_interrupted(&server);
         watch_log(&server);
         // Before anybody can be served.
         server.engine.loading.begin(server.engine.now_ms());
@@ -93,7 +93,9 @@ impl Instance {
             supervisor,
         };
         let server = &instance.server;
-        if let Err(error) = crate::loading::load_all(server, &log_options(&server.engine.config)) {
+        if let Err(error) =
+            crate::jobs::loading::load_all(server, &log_options(&server.engine.config))
+        {
             if server.shutdown.is_requested() {
                 return Ok(instance);
             }
@@ -123,7 +125,7 @@ impl Instance {
     pub fn wait(mut self) -> i32 {
         self.join();
         self.supervisor.stopping();
-        crate::snapshot::finish_stopped(&self.server);
+        crate::jobs::snapshot::finish_stopped(&self.server);
         let mut exit_code = self.server.shutdown.exit_code();
         if self.server.engine.log.is_enabled() {
             log::info!("Calling fsync() on the AOF file.");
@@ -478,15 +480,15 @@ impl Cron {
         self.next_ms = now_ms + 100;
         let began_ns = server.engine.clock.monotonic_ns();
         server.engine.lru.refresh(now_ms);
-        crate::info::metrics::sample(server);
+        crate::observe::info::metrics::sample(server);
         self.balance.tick(server, now_ms, exec.now_ns);
         check_signals(server);
-        crate::snapshot::tick(server, now_ms);
-        crate::rewrite::tick(server, now_ms);
+        crate::jobs::snapshot::tick(server, now_ms);
+        crate::jobs::rewrite::tick(server, now_ms);
         server.migrations.close_idle();
         if now_ms >= self.next_mend_ms {
             self.next_mend_ms = now_ms + MEND_INTERVAL_MS;
-            crate::rewrite::mend(server);
+            crate::jobs::rewrite::mend(server);
         }
         if let Some(worker) = server.workers.first() {
             let nanos = server.engine.clock.monotonic_ns().saturating_sub(began_ns);
@@ -571,7 +573,7 @@ pub fn request_shutdown(server: &Server, options: ShutdownOptions) -> Result<(),
         log::warn!("Received shutdown signal during loading, exiting now.");
         return finish_shutdown(server);
     }
-    if !crate::snapshot::stop_running(server, options.force) {
+    if !crate::jobs::snapshot::stop_running(server, options.force) {
         return Err(shutdown_error());
     }
     if let Err(error) = server.engine.log.flush()
@@ -582,7 +584,7 @@ pub fn request_shutdown(server: &Server, options: ShutdownOptions) -> Result<(),
     }
     let has_points = !server.engine.config.save_points().is_empty();
     if options.save || (has_points && !options.nosave) {
-        let saved = crate::snapshot::save_before_stop(server);
+        let saved = crate::jobs::snapshot::save_before_stop(server);
         if saved.is_err() && !options.force {
             log::warn!("Error trying to save the DB, can't exit.");
             return Err(shutdown_error());
@@ -610,7 +612,9 @@ fn shutdown_error() -> CommandError {
 /// A parameter was set at run time: whatever has to follow from it. The value is in `server.config`.
 pub fn apply_parameter(server: &Server, id: P) -> Result<(), String> {
     match id {
-        P::AppendOnly => crate::rewrite::switch(server, server.engine.config.bool(P::AppendOnly))?,
+        P::AppendOnly => {
+            crate::jobs::rewrite::switch(server, server.engine.config.bool(P::AppendOnly))?
+        }
         P::AofRewriteIncrementalFsync => {
             let on = server.engine.config.bool(P::AofRewriteIncrementalFsync);
             server.engine.log.set_incremental_fsync(on);
@@ -632,7 +636,7 @@ pub fn apply_parameter(server: &Server, id: P) -> Result<(), String> {
             server.engine.log.set_timestamps(on);
         }
         P::LogLevel | P::LogFormat | P::LogTimestampFormat => {
-            crate::logging::update(&server.engine.config);
+            crate::observe::logging::update(&server.engine.config);
         }
         P::Maxclients => {
             let asked = server.engine.config.int(P::Maxclients).max(1) as u64;

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use resp::{Args, request};
 
-use crate::migration::Connection;
+use crate::jobs::migration::Connection;
 use crate::server::Server;
 use engine::command::*;
 use engine::commands::generic::delete_key;

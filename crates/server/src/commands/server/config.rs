@@ -61,7 +61,7 @@ fn switch_log_later(server: &Server) -> Result<(), String> {
     let job = Arc::clone(&server);
     server.engine.lazy.run(move || {
         let on = job.engine.config.bool(P::AppendOnly);
-        if let Err(error) = crate::rewrite::switch(&job, on) {
+        if let Err(error) = crate::jobs::rewrite::switch(&job, on) {
             log::error!("Changing appendonly after a transaction failed: {error}");
         }
     });

@@ -1,6 +1,6 @@
 //! The process as a whole: its role, its time, its end.
 
-use crate::info::{LODESTORE_VERSION, REDIS_VERSION, VALKEY_VERSION};
+use crate::observe::info::{LODESTORE_VERSION, REDIS_VERSION, VALKEY_VERSION};
 use crate::server::Server;
 use crate::start::ShutdownOptions;
 use engine::command::{Arg, Categories, CommandResult, CommandSpec, Flags, Group, Outcome};
@@ -17,7 +17,7 @@ pub(crate) const BGREWRITEAOF: CommandSpec = CommandSpec::new("bgrewriteaof", 1,
     )
     .complexity("O(1) for the caller");
 fn bgrewriteaof(ctx: &mut Context<'_, '_>) -> CommandResult {
-    let answer = crate::rewrite::request(&*Server::of(ctx)?, ctx.is_nested())?;
+    let answer = crate::jobs::rewrite::request(&*Server::of(ctx)?, ctx.is_nested())?;
     ctx.reply.simple(answer);
     Ok(Outcome::Done)
 }

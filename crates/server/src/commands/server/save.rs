@@ -2,8 +2,8 @@
 
 use std::sync::atomic::Ordering;
 
+use crate::jobs::snapshot::{self, Purpose, Save};
 use crate::server::Server;
-use crate::snapshot::{self, Purpose, Save};
 use engine::command::*;
 use engine::context::Context;
 use engine::error::CommandError;

@@ -11,7 +11,7 @@ mod tables;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crate::loading::reload::{self, Reload};
+use crate::jobs::loading::reload::{self, Reload};
 use crate::server::Server;
 use engine::client::Session;
 use engine::command::{CommandResult, CommandSpec, Flags, Group, Locks, Outcome};

@@ -10,9 +10,9 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use persist::Storage;
 use persist::check::check_rdb;
 
+use crate::jobs::snapshot;
 use crate::process::os_text;
 use crate::server::Server;
-use crate::snapshot;
 use engine::config::P;
 use engine::error::CommandError;
 

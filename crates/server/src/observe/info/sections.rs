@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::memory::{ALLOCATOR, MemoryReport};
 use super::{Facts, LODESTORE_VERSION, REDIS_VERSION, Section, VALKEY_VERSION, human_bytes, sys};
-use crate::snapshot::Purpose;
+use crate::jobs::snapshot::Purpose;
 use engine::config::{MaxmemoryPolicy, P, Supervised};
 use engine::latency::Distribution;
 use engine::stats::WorkerStats;

@@ -248,7 +248,7 @@ fn write_pending(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::image::tests::text;
+    use crate::jobs::aof_encode::tests::text;
     use values::stream::{IdempotenceLimits, Keep, NodeLimits, References};
 
     fn stream() -> Stream {

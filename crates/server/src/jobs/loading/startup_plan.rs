@@ -162,7 +162,7 @@ pub(super) fn take_over(
             log::warn!("The append only file was moved to {}", name.display());
         }
     }
-    crate::rewrite::new_base(server).map_err(StartError::Data)?;
+    crate::jobs::rewrite::new_base(server).map_err(StartError::Data)?;
     log::info!(
         "The append only file begins with the data of {}",
         snapshot.display()

@@ -29,7 +29,7 @@ use std::sync::Arc;
 use keyspace::EntryRef;
 use persist::rdb::{self, Access, FileWriter, NoForm, SaveOptions};
 
-use crate::image;
+use crate::jobs::aof_encode;
 use crate::process::os_text;
 use crate::server::Server;
 use engine::evict;
@@ -123,7 +123,7 @@ impl Encoder {
 
     fn encode(&self, entry: EntryRef<'_>, out: &mut Vec<u8>) -> Result<(), SnapshotError> {
         let options = match &self.form {
-            Form::Commands => return Ok(image::write_entry(&entry, out)?),
+            Form::Commands => return Ok(aof_encode::write_entry(&entry, out)?),
             Form::Rdb(options) => options,
         };
         let access = match self.uses {

@@ -5,7 +5,7 @@ use persist::rdb::{LoadOptions, LoadedEntry, Sink, Skipped};
 use resp::{Args, Output};
 
 use super::batch::Present;
-use super::intake::{Intake, Rules, check_stopping, delay, load_options};
+use super::rdb_sink::{Intake, Rules, check_stopping, delay, load_options};
 use crate::server::Server;
 use engine::client::Session;
 use engine::execute::{Execution, Executor, Request, Verdict, replay_session};

@@ -1,19 +1,19 @@
 //! Loading at start, while clients already get -LOADING: from the log, or from a snapshot.
 //!
 //! ```text
-//! survey   what the directory holds, which of it is loaded        loading/survey.rs
+//! survey   what the directory holds, which of it is loaded        loading/startup_plan.rs
 //! reading  bytes to entries and commands                          persist::rdb, persist::Log
-//! intake   entries in batches, on other cores into the shards     loading/{intake,batch,crew}.rs
+//! intake   entries in batches, on other cores into the shards     loading/{rdb_sink,batch,loader_threads}.rs
 //! replay   the intake for a base, the dispatcher for commands     loading/replay.rs
 //! ```
 
 mod batch;
-mod crew;
-mod intake;
+mod loader_threads;
+mod rdb_sink;
 pub mod reload;
 mod replay;
 mod report;
-mod survey;
+mod startup_plan;
 
 use std::io;
 use std::path::Path;
@@ -23,14 +23,14 @@ use persist::rdb::{self, RdbError};
 use persist::{Disk, LogOptions};
 
 pub use batch::Present;
-pub use intake::{Figures, Intake, Rules, load_options};
+pub use rdb_sink::{Figures, Intake, Rules, load_options};
 pub use replay::Replay;
 
 use crate::server::Server;
 use crate::start::StartError;
 use engine::config::P;
 use engine::shard_tables::Locked;
-use survey::Decision;
+use startup_plan::Decision;
 
 /// Loads what there is to load, and opens the log when there is to be one. Nothing serves commands on data before
 /// this is over; after an error it never does.
@@ -42,7 +42,7 @@ pub fn load_all(server: &Server, log: &LogOptions) -> Result<(), StartError> {
     let began_ns = server.engine.clock.monotonic_ns();
     let seconds = || server.engine.clock.monotonic_ns().saturating_sub(began_ns) as f64 / 1e9;
     let snapshot = server.engine.config.path(P::DbFileName);
-    match survey::decide(server, log) {
+    match startup_plan::decide(server, log) {
         Decision::Nothing => {}
         Decision::Log => {
             let files = load_log(server)?;
@@ -54,10 +54,10 @@ pub fn load_all(server: &Server, log: &LogOptions) -> Result<(), StartError> {
             let path = snapshot.unwrap_or_default();
             load_at_start(server, &path)?;
             log::info!("DB loaded from disk: {:.3} seconds", seconds());
-            survey::take_over(server, log, &path, then)?;
+            startup_plan::take_over(server, log, &path, then)?;
         }
     }
-    crate::snapshot::note_loaded(server);
+    crate::jobs::snapshot::note_loaded(server);
     server.engine.loading.end();
     Ok(())
 }

@@ -6,7 +6,7 @@ use keyspace::{NewValue, Value};
 use persist::rdb::{LoadOptions, LoadedEntry, Sink, Skipped};
 
 use super::batch::{Batch, Duplicate, Incoming, Inserter, Present};
-use super::crew::{Crew, Trouble, crew_size};
+use super::loader_threads::{Crew, Trouble, crew_size};
 use crate::server::Server;
 use engine::config::{P, RdbVersionCheck};
 use engine::lru::AccessNow;

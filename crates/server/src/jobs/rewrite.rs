@@ -14,10 +14,10 @@ use std::time::Duration;
 use persist::rdb::{SaveOptions, Version};
 use persist::{BaseForm, BaseJob};
 
+use crate::jobs::snapshot::{self, Form, Job, Output, Purpose, SnapshotError, Walk, begin_file};
 use crate::net::mailbox::Message;
 use crate::process::os_text;
 use crate::server::Server;
-use crate::snapshot::{self, Form, Job, Output, Purpose, SnapshotError, Walk, begin_file};
 use engine::config::P;
 use engine::error::CommandError;
 use engine::rdb_options::save_options;

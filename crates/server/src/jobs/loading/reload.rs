@@ -1,8 +1,8 @@
 //! DEBUG RELOAD and DEBUG LOADAOF: the data is loaded again while the server runs.
 
-use crate::loading::{self, Present, Replay, Rules, SnapshotError};
+use crate::jobs::loading::{self, Present, Replay, Rules, SnapshotError};
+use crate::jobs::snapshot;
 use crate::server::Server;
-use crate::snapshot;
 use engine::config::P;
 use engine::error::CommandError;
 use engine::shard_tables::Locked;
@@ -50,7 +50,7 @@ pub fn reload(server: &Server, what: Reload) -> Result<(), CommandError> {
 /// DEBUG LOADAOF: empties the server and loads the log again. Called without locks held.
 pub fn load_again(server: &Server) -> Result<(), CommandError> {
     // A rewrite that is under way has the directory of the log.
-    if !crate::rewrite::stop(server) {
+    if !crate::jobs::rewrite::stop(server) {
         return Err(CommandError::line(
             "ERR Error trying to load the AOF files, check server logs: a rewrite does not end",
         ));
