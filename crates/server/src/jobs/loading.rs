@@ -1,10 +1,10 @@
 //! Loading at start, while clients already get -LOADING: from the log, or from a snapshot.
 //!
 //! ```text
-//! survey   what the directory holds, which of it is loaded        loading/startup_plan.rs
-//! reading  bytes to entries and commands                          persist::rdb, persist::Log
-//! intake   entries in batches, on other cores into the shards     loading/{rdb_sink,batch,loader_threads}.rs
-//! replay   the intake for a base, the dispatcher for commands     loading/replay.rs
+//! plan     which of the files in the directory is loaded        startup_plan.rs
+//! reading  bytes to entries and commands                        persist::rdb, persist::Log
+//! sink     entries in batches, other threads insert them        rdb_sink.rs, batch.rs, loader_threads.rs
+//! replay   the sink for a base, the executor for commands       replay.rs
 //! ```
 
 mod batch;
@@ -23,7 +23,7 @@ use persist::rdb::{self, RdbError};
 use persist::{Disk, LogOptions};
 
 pub use batch::Present;
-pub use rdb_sink::{Figures, Intake, Rules, load_options};
+pub use rdb_sink::{Figures, RdbSink, Rules, load_options};
 pub use replay::Replay;
 
 use crate::server::Server;
@@ -130,9 +130,9 @@ pub fn load_snapshot(
 ) -> Result<Figures, SnapshotError> {
     let mut source = Source::open(&Disk, path)?;
     server.engine.loading.set_total(source.len);
-    let mut intake = Intake::new(server, held, rules);
-    let loaded = rdb::load(&mut source, &load_options(server), &mut intake)?;
-    let finished = intake.finish();
+    let mut sink = RdbSink::new(server, held, rules);
+    let loaded = rdb::load(&mut source, &load_options(server), &mut sink)?;
+    let finished = sink.finish();
     let figures = finished.map_err(|text| RdbError {
         cause: rdb::RdbCause::Refused(text),
         offset: loaded.bytes,

@@ -253,14 +253,14 @@ fn cancel(server: &Server) -> bool {
 
 /// What a new base is to be, as it was asked for.
 #[derive(Clone, Copy)]
-struct Wish {
+struct RewriteRequest {
     /// Switch the log on when it is off.
     enable: bool,
     /// `aof-use-rdb-preamble`.
     rdb: bool,
 }
 
-impl Wish {
+impl RewriteRequest {
     fn new(server: &Server, enable: bool) -> Self {
         let rdb = server.engine.config.bool(P::AofUseRdbPreamble);
         Self { enable, rdb }
@@ -275,14 +275,14 @@ fn launch(
 ) -> Result<Receiver<Result<(), String>>, String> {
     let server = server.me.upgrade().ok_or("the server is shutting down")?;
     let (sender, receiver) = sync_channel(1);
-    let wish = Wish::new(&server, enable);
+    let request = RewriteRequest::new(&server, enable);
     let failures = Arc::clone(&server);
     let thread = std::thread::Builder::new()
         .name("rewrite".to_owned())
         .spawn(move || {
             crate::process::lower_thread_priority();
             // An error has been logged.
-            let _ = run(&server, job, wish, Some(sender));
+            let _ = run(&server, job, request, Some(sender));
             keyspace::memory::publish();
         });
     thread.map(|_| receiver).map_err(|error| {
@@ -303,17 +303,17 @@ pub fn new_base(server: &Server) -> Result<(), String> {
         .snapshots
         .claim(Purpose::Rewrite, server.engine.now_ms())
         .ok_or("another snapshot is under way")?;
-    run(&server, job, Wish::new(&server, true), None)
+    run(&server, job, RewriteRequest::new(&server, true), None)
 }
 
 fn run(
     server: &Arc<Server>,
     job: Arc<Job>,
-    wish: Wish,
+    request: RewriteRequest,
     begun: Option<SyncSender<Result<(), String>>>,
 ) -> Result<(), String> {
     let state = &server.rewrites;
-    let started = begin(server, &job, wish);
+    let started = begin(server, &job, request);
     if let Some(begun) = begun {
         let told = started.as_ref().map(|_| ()).map_err(Clone::clone);
         // Nobody may be interested.
@@ -344,11 +344,11 @@ fn run(
 fn begin(
     server: &Arc<Server>,
     job: &Arc<Job>,
-    wish: Wish,
+    request: RewriteRequest,
 ) -> Result<(BaseJob, Walk, Form), String> {
     let log = &server.engine.log;
     log.prepare_base().map_err(|error| error.to_string())?;
-    let begun = begin_prepared(server, job, wish);
+    let begun = begin_prepared(server, job, request);
     if begun.is_err() {
         log.forget_prepared();
     }
@@ -358,17 +358,17 @@ fn begin(
 fn begin_prepared(
     server: &Arc<Server>,
     job: &Arc<Job>,
-    wish: Wish,
+    request: RewriteRequest,
 ) -> Result<(BaseJob, Walk, Form), String> {
     let log = &server.engine.log;
     let mut locked = server.engine.keyspace.lock_all();
     if job.is_cancelled() {
         return Err(SnapshotError::Cancelled.to_string());
     }
-    let form = form(server, &locked, wish.rdb);
+    let form = form(server, &locked, request.rdb);
     let base = match form {
-        Form::Rdb(_) => log.begin_base(BaseForm::Rdb, wish.enable),
-        Form::Commands => log.begin_base(BaseForm::Commands, wish.enable),
+        Form::Rdb(_) => log.begin_base(BaseForm::Rdb, request.enable),
+        Form::Commands => log.begin_base(BaseForm::Commands, request.enable),
     };
     let base = base.map_err(|error| error.to_string())?;
     let walk = snapshot::begin(server, &mut locked, form, job);

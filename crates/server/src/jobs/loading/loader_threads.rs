@@ -11,8 +11,8 @@ use crate::server::Server;
 /// Batches that wait: enough to bridge a slow value, few enough to stay in the cache.
 const WAITING_MAX: usize = 4;
 
-/// What went wrong in a thread.
-pub(super) enum Trouble {
+/// Why the threads could not insert all entries.
+pub(super) enum LoadIssue {
     /// A key was there twice.
     Duplicate(Duplicate),
     /// A thread could not be started, or ended by a defect.
@@ -20,7 +20,7 @@ pub(super) enum Trouble {
 }
 
 /// The threads. Dropping this waits for them.
-pub(super) struct Crew {
+pub(super) struct LoaderThreads {
     sender: Option<SyncSender<Batch>>,
     threads: Vec<JoinHandle<()>>,
     shared: Arc<Shared>,
@@ -35,7 +35,7 @@ struct Shared {
 
 /// How many threads insert while one reads. Reading takes about as long as inserting, so on two or three cores a
 /// second inserter would only be in the way, and a third one never has anything to do.
-pub(super) fn crew_size() -> usize {
+pub(super) fn thread_count() -> usize {
     match std::thread::available_parallelism().map_or(1, usize::from) {
         1 => 0,
         2 | 3 => 1,
@@ -43,7 +43,7 @@ pub(super) fn crew_size() -> usize {
     }
 }
 
-impl Crew {
+impl LoaderThreads {
     /// Starts so many threads; nothing when the system refuses them, or none are wanted.
     pub(super) fn start(server: &Server, size: usize, present: Present) -> Option<Self> {
         if size == 0 {
@@ -75,29 +75,29 @@ impl Crew {
     }
 
     /// Hands a batch on and leaves an empty one. Waits while too many wait already.
-    pub(super) fn send(&mut self, batch: &mut Batch) -> Result<(), Trouble> {
+    pub(super) fn send(&mut self, batch: &mut Batch) -> Result<(), LoadIssue> {
         let spare = lock(&self.shared.spare).pop().unwrap_or_default();
         let full = std::mem::replace(batch, spare);
         let sent = self.sender.as_ref().map(|sender| sender.send(full));
         if !matches!(sent, Some(Ok(()))) || self.shared.failed.load(Ordering::Acquire) {
-            return Err(self.trouble());
+            return Err(self.issue());
         }
         Ok(())
     }
 
     /// Waits until everything sent is in the shards.
-    pub(super) fn finish(mut self) -> Result<(), Trouble> {
+    pub(super) fn finish(mut self) -> Result<(), LoadIssue> {
         let panicked = self.join();
         if panicked || self.shared.failed.load(Ordering::Acquire) {
-            return Err(self.trouble());
+            return Err(self.issue());
         }
         Ok(())
     }
 
-    fn trouble(&self) -> Trouble {
+    fn issue(&self) -> LoadIssue {
         match lock(&self.shared.duplicate).take() {
-            Some(duplicate) => Trouble::Duplicate(duplicate),
-            None => Trouble::Thread("a thread that inserts entries has ended"),
+            Some(duplicate) => LoadIssue::Duplicate(duplicate),
+            None => LoadIssue::Thread("a thread that inserts entries has ended"),
         }
     }
 
@@ -108,7 +108,7 @@ impl Crew {
     }
 }
 
-impl Drop for Crew {
+impl Drop for LoaderThreads {
     fn drop(&mut self) {
         self.join();
     }

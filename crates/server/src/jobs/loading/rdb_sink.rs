@@ -1,4 +1,4 @@
-//! Where entries of RDB files go: the sink of every loading, at start, of the base of a log, and by DEBUG.
+//! The sink for entries of RDB files: at start, from the base of an AOF, and by DEBUG RELOAD.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use keyspace::{NewValue, Value};
 use persist::rdb::{LoadOptions, LoadedEntry, Sink, Skipped};
 
 use super::batch::{Batch, Duplicate, Incoming, Inserter, Present};
-use super::loader_threads::{Crew, Trouble, crew_size};
+use super::loader_threads::{LoadIssue, LoaderThreads, thread_count};
 use crate::server::Server;
 use engine::config::{P, RdbVersionCheck};
 use engine::lru::AccessNow;
@@ -55,8 +55,8 @@ pub fn load_options(server: &Server) -> LoadOptions {
     }
 }
 
-/// Takes entries, and puts them into the shards some later: see [`Intake::settle`].
-pub struct Intake<'a, 'k> {
+/// Takes entries, and puts them into the shards some later: see [`RdbSink::settle`].
+pub struct RdbSink<'a, 'k> {
     server: &'a Server,
     /// The locks, when the caller holds all of them.
     held: Option<&'a mut Locked<'k>>,
@@ -66,16 +66,16 @@ pub struct Intake<'a, 'k> {
     batch: Batch,
     inserter: Inserter,
     /// Started with the first full batch, when there are cores for it.
-    crew: Option<Crew>,
-    crew_size: usize,
+    threads: Option<LoaderThreads>,
+    thread_count: usize,
     functions: Vec<Box<[u8]>>,
     figures: Figures,
 }
 
-impl<'a, 'k> Intake<'a, 'k> {
+impl<'a, 'k> RdbSink<'a, 'k> {
     /// For entries of a file. With `held` these are all shards, locked; without, none of them is.
     pub fn new(server: &'a Server, held: Option<&'a mut Locked<'k>>, rules: Rules) -> Self {
-        let crew_size = if held.is_some() { 0 } else { crew_size() };
+        let thread_count = if held.is_some() { 0 } else { thread_count() };
         Self {
             server,
             held,
@@ -84,8 +84,8 @@ impl<'a, 'k> Intake<'a, 'k> {
             access: server.engine.lru.now(),
             batch: Batch::default(),
             inserter: Inserter::default(),
-            crew: None,
-            crew_size,
+            threads: None,
+            thread_count,
             functions: Vec::new(),
             figures: Figures::default(),
         }
@@ -106,14 +106,14 @@ impl<'a, 'k> Intake<'a, 'k> {
         if !self.batch.is_empty() {
             self.insert()?;
         }
-        if let Some(crew) = self.crew.take() {
-            crew.finish().map_err(|trouble| self.tell(trouble))?;
+        if let Some(threads) = self.threads.take() {
+            threads.finish().map_err(|issue| self.describe(issue))?;
         }
         keyspace::memory::publish();
         Ok(())
     }
 
-    /// The end of an RDB file: as [`Intake::settle`], and the file's functions are the server's.
+    /// The end of an RDB file: as [`RdbSink::settle`], and the file's functions are the server's.
     pub fn finish(&mut self) -> Result<Figures, String> {
         self.settle()?;
         let functions = std::mem::take(&mut self.functions);
@@ -141,33 +141,33 @@ impl<'a, 'k> Intake<'a, 'k> {
 
     /// Passes the batch on: to other threads, or into the shards.
     fn insert(&mut self) -> Result<(), String> {
-        if self.crew.is_none() && self.crew_size > 0 && self.batch.is_full() {
-            self.crew = Crew::start(self.server, self.crew_size, self.rules.present);
+        if self.threads.is_none() && self.thread_count > 0 && self.batch.is_full() {
+            self.threads = LoaderThreads::start(self.server, self.thread_count, self.rules.present);
             // Refused once, they would be refused again.
-            self.crew_size = 0;
+            self.thread_count = 0;
         }
-        let result = match &mut self.crew {
-            Some(crew) => crew.send(&mut self.batch),
+        let result = match &mut self.threads {
+            Some(threads) => threads.send(&mut self.batch),
             None => {
                 let (keyspace, present) = (&self.server.engine.keyspace, self.rules.present);
                 let held = self.held.as_deref_mut();
                 let result = self
                     .inserter
                     .insert(&mut self.batch, keyspace, held, 0, present);
-                result.map_err(Trouble::Duplicate)
+                result.map_err(LoadIssue::Duplicate)
             }
         };
-        result.map_err(|trouble| self.tell(trouble))?;
+        result.map_err(|issue| self.describe(issue))?;
         check_stopping(self.server)
     }
 
-    fn tell(&self, trouble: Trouble) -> String {
-        match trouble {
-            Trouble::Thread(reason) => reason.to_owned(),
-            Trouble::Duplicate(Duplicate { db, .. }) if self.hides_data() => {
+    fn describe(&self, issue: LoadIssue) -> String {
+        match issue {
+            LoadIssue::Thread(reason) => reason.to_owned(),
+            LoadIssue::Duplicate(Duplicate { db, .. }) if self.hides_data() => {
                 format!("RDB has duplicated key in DB {db}")
             }
-            Trouble::Duplicate(Duplicate { db, key }) => {
+            LoadIssue::Duplicate(Duplicate { db, key }) => {
                 format!("RDB has duplicated key '{}' in DB {db}", key.escape_ascii())
             }
         }
@@ -197,7 +197,7 @@ impl<'a, 'k> Intake<'a, 'k> {
     }
 }
 
-impl Sink for Intake<'_, '_> {
+impl Sink for RdbSink<'_, '_> {
     #[inline]
     fn entry(&mut self, mut entry: LoadedEntry<'_>) -> Result<(), String> {
         if entry.db >= self.server.engine.keyspace.databases() {

@@ -1,11 +1,11 @@
-//! Where a log goes: entries of its base by the intake, commands through the dispatcher.
+//! Where a log goes: entries of its base by the sink, commands through the dispatcher.
 
 use persist::Target;
 use persist::rdb::{LoadOptions, LoadedEntry, Sink, Skipped};
 use resp::{Args, Output};
 
 use super::batch::Present;
-use super::rdb_sink::{Intake, Rules, check_stopping, delay, load_options};
+use super::rdb_sink::{RdbSink, Rules, check_stopping, delay, load_options};
 use crate::server::Server;
 use engine::client::Session;
 use engine::execute::{Execution, Executor, Request, Verdict, replay_session};
@@ -13,7 +13,7 @@ use engine::shard_tables::Locked;
 
 /// Takes the files of a log. [`Replay::finish`] must be called at their end.
 pub struct Replay<'a, 'k> {
-    intake: Intake<'a, 'k>,
+    sink: RdbSink<'a, 'k>,
     /// Entries were taken that commands cannot see yet.
     unsettled: bool,
     exec: Executor,
@@ -38,7 +38,7 @@ impl<'a, 'k> Replay<'a, 'k> {
             server.workers.len()
         };
         Self {
-            intake: Intake::new(server, held, rules),
+            sink: RdbSink::new(server, held, rules),
             unsettled: false,
             exec: Executor::new(&server.engine, worker),
             session: replay_session(&server.engine),
@@ -50,13 +50,13 @@ impl<'a, 'k> Replay<'a, 'k> {
     /// The end of the log.
     pub fn finish(&mut self) -> Result<(), String> {
         if std::mem::take(&mut self.unsettled) {
-            self.intake.finish()?;
+            self.sink.finish()?;
         }
         Ok(())
     }
 
     fn run(&mut self, args: Args<'_>) -> Result<(), String> {
-        let server = self.intake.server();
+        let server = self.sink.server();
         self.out.clear();
         let mut execution = Execution {
             exec: &mut self.exec,
@@ -64,7 +64,7 @@ impl<'a, 'k> Replay<'a, 'k> {
             session: &mut self.session,
             out: &mut self.out,
         };
-        if let Some(locked) = self.intake.held() {
+        if let Some(locked) = self.sink.held() {
             return execution.replay(args, locked);
         }
         match execution.request(Request::new(&server.engine, args), &mut None) {
@@ -78,46 +78,46 @@ impl Sink for Replay<'_, '_> {
     #[inline]
     fn entry(&mut self, entry: LoadedEntry<'_>) -> Result<(), String> {
         self.unsettled = true;
-        self.intake.entry(entry)
+        self.sink.entry(entry)
     }
 
     fn function(&mut self, code: &[u8]) -> Result<(), String> {
         self.unsettled = true;
-        self.intake.function(code)
+        self.sink.function(code)
     }
 
     fn aux(&mut self, name: &[u8], value: &[u8]) {
         self.unsettled = true;
-        self.intake.aux(name, value);
+        self.sink.aux(name, value);
     }
 
     fn skipped(&mut self, db: u32, key: &[u8], why: Skipped) {
-        self.intake.skipped(db, key, why);
+        self.sink.skipped(db, key, why);
     }
 
     fn progress(&mut self, bytes: u64) {
         // The base is the first file.
-        self.intake.progress(bytes);
+        self.sink.progress(bytes);
     }
 }
 
 impl Target for Replay<'_, '_> {
     fn command(&mut self, args: Args<'_>) -> Result<(), String> {
         self.finish()?;
-        check_stopping(self.intake.server())?;
+        check_stopping(self.sink.server())?;
         self.run(args)?;
         self.commands += 1;
-        delay(self.intake.server(), self.commands)
+        delay(self.sink.server(), self.commands)
     }
 
     fn progress(&mut self, loaded: u64, total: u64) {
         keyspace::memory::publish();
-        let loading = &self.intake.server().engine.loading;
+        let loading = &self.sink.server().engine.loading;
         loading.set_total(total);
         loading.progress(loaded);
     }
 
     fn rdb_options(&self) -> LoadOptions {
-        load_options(self.intake.server())
+        load_options(self.sink.server())
     }
 }
