@@ -66,7 +66,7 @@ fn run(config: Config, moment: Option<Moment>) -> ExitCode {
     let supervised = config.choice::<Supervised>(P::Supervised) != Supervised::No;
     if config.bool(P::Daemonize)
         && !supervised
-        && let Err(error) = server::process::daemonize()
+        && let Err(error) = server::os::daemonize()
     {
         eprintln!("Going to the background failed: {error}");
         return ExitCode::FAILURE;
@@ -108,9 +108,9 @@ fn run(config: Config, moment: Option<Moment>) -> ExitCode {
 
 fn start(config: Config) -> Result<Instance, StartError> {
     server::start::handle_signals()?;
-    server::process::take_title(&config);
+    server::os::take_title(&config);
     if config.bool(P::DisableThp) {
-        server::process::disable_huge_pages();
+        server::os::disable_huge_pages();
     }
     server::start::limit_clients(&config).map_err(StartError::Config)?;
     Instance::start(config)

@@ -1,11 +1,11 @@
 //! The server around the engine: event loops and connections (`net`), jobs in the background
 //! (`jobs`), INFO and the server's log (`observe`), the commands that concern the process
-//! (`commands`), start and end (`start`, `process`).
+//! (`commands`), start and end (`start`, `os`).
 
 pub mod commands;
 pub mod jobs;
 pub mod net;
 pub mod observe;
-pub mod process;
+pub mod os;
 pub mod server;
 pub mod start;

@@ -14,7 +14,7 @@ use crate::net::balance::Balance;
 use crate::net::listener::Listener;
 use crate::net::mailbox::Message;
 use crate::net::worker::Worker;
-use crate::process::{self, PidFile, Supervisor};
+use crate::os::{self, PidFile, Supervisor};
 use crate::server::{Identity, Server, WorkerHandle};
 use engine::config::{AppendFsync, Config, P, shutdown};
 use engine::engine::{Engine, Parts};
@@ -74,7 +74,7 @@ impl Instance {
         let server = build(config)?;
         let listeners = listen(&server.engine.config)?;
         *server.lock_listeners() = listeners;
-        if let Err(reason) = process::apply_oom_score(&server.engine.config) {
+        if let Err(reason) = os::apply_oom_score(&server.engine.config) {
             // The server works without it.
             log::warn!("{reason}");
         }
@@ -105,7 +105,7 @@ impl Instance {
         }
         instance.server.engine.log.start()?;
         announce(&instance.server);
-        process::update_title(&instance.server.engine.config);
+        os::update_title(&instance.server.engine.config);
         supervisor.ready();
         Ok(instance)
     }
@@ -306,7 +306,7 @@ pub fn listen(config: &Config) -> Result<Vec<Listener>, StartError> {
                 Ok(listener) => listeners.push(listener),
                 Err(error) if optional && is_unavailable(&error) => {}
                 Err(error) => {
-                    let text = process::os_text(&error);
+                    let text = os::os_text(&error);
                     log::warn!(
                         "Warning: Could not create server TCP listening socket {host}:{port}: bind: {text}"
                     );
@@ -322,7 +322,7 @@ pub fn listen(config: &Config) -> Result<Vec<Listener>, StartError> {
     if let Some(path) = config.path(P::UnixSocket) {
         let mode = u32::try_from(config.int(P::UnixSocketPerm)).unwrap_or(0);
         listeners.push(Listener::unix(&path, mode, backlog)?);
-        process::set_socket_owner(&path, mode, &config.text(P::UnixSocketGroup))
+        os::set_socket_owner(&path, mode, &config.text(P::UnixSocketGroup))
             .map_err(StartError::Config)?;
     }
     if listeners.is_empty() {
@@ -395,7 +395,7 @@ fn run_worker(server: &Server, worker: &mut Worker) -> io::Result<()> {
     let result = catch_unwind(AssertUnwindSafe(|| worker.run()));
     let reason = match &result {
         Ok(Ok(())) => return Ok(()),
-        Ok(Err(error)) => process::os_text(error),
+        Ok(Err(error)) => os::os_text(error),
         Err(panic) => format!("a panic: {}", panic_text(panic.as_ref())),
     };
     log::error!("A worker thread ended ({reason}). The log is flushed, and the process ends.");
@@ -414,7 +414,7 @@ fn announce(server: &Server) {
 /// allows.
 pub fn limit_clients(config: &Config) -> Result<(), String> {
     let asked = config.int(P::Maxclients).max(1) as u64;
-    let possible = process::raise_open_files(asked)?;
+    let possible = os::raise_open_files(asked)?;
     if possible < asked {
         config.adjust(P::Maxclients, i64::try_from(possible).unwrap_or(i64::MAX));
     }
@@ -640,24 +640,24 @@ pub fn apply_parameter(server: &Server, id: P) -> Result<(), String> {
         }
         P::Maxclients => {
             let asked = server.engine.config.int(P::Maxclients).max(1) as u64;
-            if process::raise_open_files(asked)? < asked {
+            if os::raise_open_files(asked)? < asked {
                 return Err(format!(
                     "The operating system is not able to handle the specified number of clients, try with {}",
-                    process::raise_open_files(asked)?
+                    os::raise_open_files(asked)?
                 ));
             }
         }
         P::Port => {
             rebind(server)
                 .map_err(|_| "Unable to listen on this port. Check server logs.".to_owned())?;
-            process::update_title(&server.engine.config);
+            os::update_title(&server.engine.config);
         }
         P::Bind => {
             rebind(server).map_err(|_| "Failed to bind to specified addresses.".to_owned())?;
-            process::update_title(&server.engine.config);
+            os::update_title(&server.engine.config);
         }
-        P::ProcTitleTemplate => process::update_title(&server.engine.config),
-        P::OomScoreAdj | P::OomScoreAdjValues => process::apply_oom_score(&server.engine.config)?,
+        P::ProcTitleTemplate => os::update_title(&server.engine.config),
+        P::OomScoreAdj | P::OomScoreAdjValues => os::apply_oom_score(&server.engine.config)?,
         _ => {}
     }
     server.engine.refresh_switches();

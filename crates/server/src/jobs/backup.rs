@@ -11,7 +11,7 @@ use persist::Storage;
 use persist::check::check_rdb;
 
 use crate::jobs::snapshot;
-use crate::process::os_text;
+use crate::os::os_text;
 use crate::server::Server;
 use engine::config::P;
 use engine::error::CommandError;
@@ -90,7 +90,7 @@ pub fn start(server: &Server, name: String) -> Result<(), CommandError> {
     let running = Running(me);
     let thread = std::thread::Builder::new().name("backup".to_owned());
     let spawned = thread.spawn(move || {
-        crate::process::lower_thread_priority();
+        crate::os::lower_thread_priority();
         run(&running.0, &name);
     });
     spawned.map(|_| ()).map_err(|error| {

@@ -16,7 +16,7 @@ use persist::{BaseForm, BaseJob};
 
 use crate::jobs::snapshot::{self, Form, Job, Output, Purpose, SnapshotError, Walk, begin_file};
 use crate::net::mailbox::Message;
-use crate::process::os_text;
+use crate::os::os_text;
 use crate::server::Server;
 use engine::config::P;
 use engine::error::CommandError;
@@ -280,7 +280,7 @@ fn launch(
     let thread = std::thread::Builder::new()
         .name("rewrite".to_owned())
         .spawn(move || {
-            crate::process::lower_thread_priority();
+            crate::os::lower_thread_priority();
             // An error has been logged.
             let _ = run(&server, job, request, Some(sender));
             keyspace::memory::publish();

@@ -30,7 +30,7 @@ use keyspace::EntryRef;
 use persist::rdb::{self, Access, FileWriter, NoForm, SaveOptions};
 
 use crate::jobs::aof_encode;
-use crate::process::os_text;
+use crate::os::os_text;
 use crate::server::Server;
 use engine::evict;
 use engine::lru::AccessNow;

@@ -26,7 +26,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use log::{Level, LevelFilter, Log, Metadata as RecordMetadata, Record};
 
-use crate::process::sys;
+use crate::os::sys;
 use engine::config::{Choice, Config, LogFormat, LogLevel, LogTimestamp, P};
 
 /// The longest line, in bytes: what POSIX guarantees a pipe to take at once on Linux (PIPE_BUF).

@@ -6,7 +6,7 @@ use std::path::Path;
 use persist::rdb::{RdbCause, RdbError};
 
 use super::SnapshotError;
-use crate::process::os_text;
+use crate::os::os_text;
 use crate::server::Server;
 use engine::config::P;
 

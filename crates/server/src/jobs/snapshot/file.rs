@@ -11,7 +11,7 @@ use persist::{LOG_OFFSET_AUX, Storage};
 
 use super::walk::Size;
 use super::{Output, SnapshotError};
-use crate::process::{self, os_text};
+use crate::os::{self, os_text};
 use crate::server::Server;
 use engine::config::P;
 use engine::version::{LODESTORE_VERSION, REDIS_VERSION};
@@ -255,7 +255,7 @@ pub fn remove_interrupted(server: &Server) {
             continue;
         };
         // No snapshot has begun yet: a file with our own number is of a process that had it before.
-        if pid != own && process::is_running(pid) {
+        if pid != own && os::is_running(pid) {
             continue;
         }
         let path = dir.join(&name);

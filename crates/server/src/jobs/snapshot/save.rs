@@ -225,10 +225,7 @@ fn start(server: &Server, locked: &mut Locked<'_>, job: Arc<Job>) -> Result<(), 
             .switches
             .snapshots_fail
             .store(true, Ordering::Relaxed);
-        let reason = format!(
-            "Can't save in background: {}",
-            crate::process::os_text(&error)
-        );
+        let reason = format!("Can't save in background: {}", crate::os::os_text(&error));
         log::warn!("{reason}");
         return Err(reason);
     }
@@ -249,7 +246,7 @@ fn start(server: &Server, locked: &mut Locked<'_>, job: Arc<Job>) -> Result<(), 
 /// The body of the thread.
 fn run(server: &Arc<Server>, job: Arc<Job>, receiver: &Receiver<Start>) {
     let Ok(start) = receiver.recv() else { return };
-    crate::process::lower_thread_priority();
+    crate::os::lower_thread_priority();
     let state = &server.snapshots;
     let changes = start.changes;
     let result = catch_unwind(AssertUnwindSafe(|| write(server, start)))

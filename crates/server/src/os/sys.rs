@@ -67,19 +67,6 @@ pub(super) fn stop_self() {
     unsafe { libc::raise(libc::SIGSTOP) };
 }
 
-/// The mask can only be read by setting it; to be called while there is one thread.
-#[allow(
-    clippy::useless_conversion,
-    reason = "on some systems the mask has 16 bits"
-)]
-pub(super) fn umask() -> u32 {
-    // SAFETY: takes no pointers and always succeeds.
-    let mask = unsafe { libc::umask(0o777) };
-    // SAFETY: as above.
-    unsafe { libc::umask(mask) };
-    u32::from(mask)
-}
-
 /// The limits of open files: the one in force and the one up to which it may be raised.
 #[derive(Clone, Copy)]
 pub(super) struct OpenFiles {
