@@ -9,3 +9,5 @@ pub mod observe;
 pub mod os;
 pub mod server;
 pub mod start;
+pub mod state;
+pub mod transport;

@@ -11,11 +11,12 @@ use keyspace::{Options, SHARDS_MAX, SHARDS_MIN};
 use persist::{Disk, FsyncPolicy, Log, LogOptions};
 
 use crate::net::balance::Balance;
-use crate::net::listener::Listener;
-use crate::net::mailbox::Message;
 use crate::net::worker::Worker;
 use crate::os::{self, PidFile, Supervisor};
-use crate::server::{Identity, Server, WorkerHandle};
+use crate::server::{Server, WorkerHandle};
+use crate::state::{Identity, random_u64};
+use crate::transport::listener::Listener;
+use crate::transport::mailbox::Message;
 use engine::config::{AppendFsync, Config, P, shutdown};
 use engine::engine::{Engine, Parts};
 use engine::error::CommandError;
@@ -157,7 +158,7 @@ impl Instance {
 
 fn build(config: Config) -> Result<Arc<Server>, StartError> {
     let workers = worker_count(&config);
-    let identity = identity(&config);
+    let identity = Identity::new(&config);
     let engine = Arc::new(Engine::new(Parts {
         commands: command_table(&config)?,
         keyspace: Keyspace::new(keyspace_options(&config, workers)),
@@ -236,12 +237,6 @@ fn hash_seed(config: &Config) -> [u64; 2] {
     ]
 }
 
-/// 64 random bits of the operating system (std keys its hash maps with them).
-fn random_u64() -> u64 {
-    use std::hash::{BuildHasher, RandomState};
-    RandomState::new().hash_one(std::process::id())
-}
-
 fn log_options(config: &Config) -> LogOptions {
     LogOptions {
         dir: config.dir(),
@@ -264,26 +259,6 @@ fn fsync_policy(config: &Config) -> FsyncPolicy {
         AppendFsync::Always => FsyncPolicy::Always,
         AppendFsync::EverySecond => FsyncPolicy::EverySecond,
         AppendFsync::No => FsyncPolicy::No,
-    }
-}
-
-fn identity(config: &Config) -> Identity {
-    let run_id = (0..3)
-        .map(|_| format!("{:016x}", random_u64()))
-        .collect::<String>();
-    Identity {
-        run_id: run_id.chars().take(40).collect(),
-        started_ms: std::time::SystemTime::now()
-            .duration_since(std::time::UNIX_EPOCH)
-            .map_or(0, |time| time.as_millis() as u64),
-        executable: std::env::current_exe()
-            .map(|path| path.display().to_string())
-            .unwrap_or_default(),
-        config_file: config
-            .file()
-            .map(|path| path.display().to_string())
-            .unwrap_or_default(),
-        pid: std::process::id(),
     }
 }
 
@@ -480,7 +455,7 @@ impl Cron {
         self.next_ms = now_ms + 100;
         let began_ns = server.engine.clock.monotonic_ns();
         server.engine.lru.refresh(now_ms);
-        crate::observe::info::metrics::sample(server);
+        server.metrics.sample(&server.engine);
         self.balance.tick(server, now_ms, exec.now_ns);
         check_signals(server);
         crate::jobs::snapshot::tick(server, now_ms);

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use resp::{Args, request};
 
-use crate::jobs::migration::Connection;
 use crate::server::Server;
+use crate::state::Connection;
 use engine::command::*;
 use engine::commands::generic::delete_key;
 use engine::context::{Context, Key};

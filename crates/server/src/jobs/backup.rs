@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::Ordering;
 
 use persist::Storage;
 use persist::check::check_rdb;
@@ -15,46 +15,6 @@ use crate::os::os_text;
 use crate::server::Server;
 use engine::config::P;
 use engine::error::CommandError;
-
-/// What a server knows of its backups.
-#[derive(Debug)]
-pub struct Backups {
-    running: AtomicBool,
-    failed: AtomicBool,
-    /// Unix seconds of the end of the last good one, 0 without one.
-    last_s: AtomicI64,
-    /// Seconds the last one took, -1 without one.
-    last_seconds: AtomicI64,
-}
-
-impl Default for Backups {
-    fn default() -> Self {
-        Self {
-            running: AtomicBool::new(false),
-            failed: AtomicBool::new(false),
-            last_s: AtomicI64::new(0),
-            last_seconds: AtomicI64::new(-1),
-        }
-    }
-}
-
-impl Backups {
-    /// Whether one is under way.
-    pub fn is_running(&self) -> bool {
-        self.running.load(Ordering::Relaxed)
-    }
-
-    /// Whether the last one failed.
-    pub fn has_failed(&self) -> bool {
-        self.failed.load(Ordering::Relaxed)
-    }
-
-    /// End of the last good one (Unix seconds, 0 without one), and the seconds the last one took (-1 without one).
-    pub fn last(&self) -> (i64, i64) {
-        let load = |it: &AtomicI64| it.load(Ordering::Relaxed);
-        (load(&self.last_s), load(&self.last_seconds))
-    }
-}
 
 /// The backup that is under way, until this is dropped.
 struct Running(Arc<Server>);

@@ -1,8 +1,7 @@
-//! Jobs beside the commands: snapshots, rewrites of the AOF, backups, loading, MIGRATE's connections.
+//! Jobs beside the commands: snapshots, rewrites of the AOF, backups, loading.
 
 mod aof_encode;
 pub mod backup;
 pub mod loading;
-pub mod migration;
 pub mod rewrite;
 pub mod snapshot;

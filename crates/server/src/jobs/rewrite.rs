@@ -7,17 +7,18 @@
 
 use std::io::{self, Write};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
 use persist::rdb::{SaveOptions, Version};
 use persist::{BaseForm, BaseJob};
 
-use crate::jobs::snapshot::{self, Form, Job, Output, Purpose, SnapshotError, Walk, begin_file};
-use crate::net::mailbox::Message;
+use crate::jobs::snapshot::{self, Form, Output, SnapshotError, Walk, begin_file};
 use crate::os::os_text;
 use crate::server::Server;
+use crate::state::{Job, Purpose};
+use crate::transport::mailbox::Message;
 use engine::config::P;
 use engine::error::CommandError;
 use engine::rdb_options::save_options;
@@ -30,21 +31,6 @@ const FAILURES_MAX: u64 = 3;
 const PATIENCE: Duration = Duration::from_secs(10);
 /// The longest wait between two tries, in minutes. It starts at one and doubles.
 const WAIT_MAX_MIN: u64 = 60;
-
-/// What a server knows of its rewrites.
-#[derive(Debug, Default)]
-pub struct Rewrites {
-    /// One is wanted as soon as no other snapshot runs.
-    pub scheduled: AtomicBool,
-    /// Rewrites in a row that failed.
-    pub failures: AtomicU64,
-    /// Minutes of the last wait after failures, 0 without one.
-    wait_min: AtomicU64,
-    /// Unix seconds when that wait is over, 0 without one.
-    wait_until_s: AtomicU64,
-    /// The minute since 1970 when history was last looked at.
-    expired_min: AtomicU64,
-}
 
 /// BGREWRITEAOF. Returns what it answers.
 ///

@@ -19,7 +19,6 @@
 
 mod file;
 mod hook;
-mod job;
 mod save;
 mod walk;
 
@@ -38,7 +37,6 @@ use engine::shard_tables::Locked;
 
 pub(crate) use file::begin_file;
 pub use file::remove_interrupted;
-pub use job::{Job, Progress, Purpose, Report, Snapshots};
 pub use save::{
     Save, after_flush_all, background, cancel, copy, finish_stopped, note_loaded, save,
     save_before_stop, stop_running, tick,

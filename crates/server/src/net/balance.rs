@@ -10,8 +10,8 @@
 //! is for machines with cores to spare whose load comes in bursts shorter than the controller's looks,
 //! and for tests of what only happens between workers.
 
-use crate::net::mailbox::Message;
 use crate::server::Server;
+use crate::transport::mailbox::Message;
 use engine::config::P;
 
 /// Time between two looks, in milliseconds.

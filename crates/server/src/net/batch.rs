@@ -13,10 +13,10 @@ use resp::{Args, Limits, OwnedArgs, Progress, ProtocolError, Reply, Span};
 use smallvec::SmallVec;
 use values::hash_seed::{Ahead, hash_of};
 
-use super::connection::{Connection, READ_BYTES};
 use super::limits;
 use super::worker::Worker;
 use crate::server::Server;
+use crate::transport::connection::{Connection, READ_BYTES};
 use engine::config::P;
 use engine::execute::{Execution, Held, Request, Verdict};
 use engine::table::{Command, KeyPlan, Resolved};
@@ -397,7 +397,7 @@ impl Worker {
         }
         match verdict {
             Verdict::Postponed => {
-                connection.set_postponed(server, true);
+                connection.set_postponed(&server.engine, true);
                 connection.parser.reset();
                 self.postponed.push(token);
                 return;

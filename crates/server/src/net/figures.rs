@@ -8,9 +8,9 @@ use std::sync::atomic::Ordering;
 
 use resp::Protocol;
 
-use super::connection::Connection;
 use super::limits::OUTPUT_BLOCK_BYTES;
 use crate::server::Server;
+use crate::transport::connection::Connection;
 use engine::client::{Figures, WatchedKey};
 
 /// What the tables of watched keys hold for one key and client, besides the key itself.

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use crate::net::connection::Connection;
 use crate::server::Server;
+use crate::transport::connection::Connection;
 use engine::client::{ClientShared, flag};
 use engine::config::P;
 

@@ -13,10 +13,10 @@ use std::time::Duration;
 use mio::{Events, Poll, Token};
 
 use super::blocked::Ending;
-use super::connection::{Connection, Written};
-use super::listener::{Accepted, Listener};
-use super::mailbox::Message;
 use crate::server::Server;
+use crate::transport::connection::{Connection, Written};
+use crate::transport::listener::{Accepted, Listener};
+use crate::transport::mailbox::Message;
 use engine::client::{ClientShared, Origin, Session};
 use engine::config::P;
 use engine::execute::Executor;
@@ -385,7 +385,7 @@ impl Worker {
     pub(super) fn close(&mut self, token: usize) {
         let server = Arc::clone(&self.server);
         if let Some(mut connection) = self.release_connection(token) {
-            connection.set_postponed(&server, false);
+            connection.set_postponed(&server.engine, false);
             engine::blocking::forget(
                 &server.engine,
                 &mut connection.session,
@@ -513,7 +513,7 @@ impl Worker {
         let server = Arc::clone(&self.server);
         for token in std::mem::take(&mut self.postponed) {
             if let Some(connection) = self.connection(token) {
-                connection.set_postponed(&server, false);
+                connection.set_postponed(&server.engine, false);
             }
             self.want_run(token);
         }

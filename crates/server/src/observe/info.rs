@@ -4,12 +4,8 @@
 //! that does not exist (replicas, modules, child processes) has the values of one that is not used.
 
 pub mod memory;
-pub mod metrics;
 mod sections;
 mod sys;
-
-use std::hash::{BuildHasher, RandomState};
-use std::sync::{Mutex, PoisonError};
 
 use keyspace::DatabaseStats;
 
@@ -19,14 +15,6 @@ use engine::shard_tables::Shard;
 use engine::stats::Totals;
 
 use memory::MemoryReport;
-pub use metrics::InstantMetrics;
-
-/// The version of Redis whose commands this server implements; clients decide by it what they may use.
-pub const REDIS_VERSION: &str = "7.2.4";
-/// The version of Valkey whose commands this server implements.
-pub const VALKEY_VERSION: &str = "9.1.2";
-/// Lodestore's own version.
-pub const LODESTORE_VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// The sections of INFO, in their order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -243,41 +231,6 @@ pub fn human_bytes(bytes: u64) -> String {
     format!("{:.2}{unit}", bytes as f64 / 1024f64.powi(exponent as i32))
 }
 
-/// The name of this data set's history, by which replicas know whether they follow the same one.
-pub struct ReplicationId(Mutex<String>);
-
-impl Default for ReplicationId {
-    fn default() -> Self {
-        Self(Mutex::new(random_id()))
-    }
-}
-
-impl ReplicationId {
-    /// 40 hexadecimal digits.
-    pub fn get(&self) -> String {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
-    }
-
-    /// A new history begins.
-    pub fn change(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = random_id();
-    }
-}
-
-/// 40 random hexadecimal digits: an identity, not a secret.
-pub fn random_id() -> String {
-    let mut id = String::with_capacity(48);
-    while id.len() < 40 {
-        // The keys of a new hasher come from the operating system.
-        id.push_str(&format!("{:016x}", RandomState::new().hash_one(id.len())));
-    }
-    id.truncate(40);
-    id
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -305,15 +258,5 @@ mod tests {
         assert_eq!(human_bytes(1536), "1.50K");
         assert_eq!(human_bytes(5 << 30), "5.00G");
         assert_eq!(human_bytes(u64::MAX), "16384.00P");
-    }
-
-    #[test]
-    fn ids_are_forty_digits_and_differ() {
-        let id = ReplicationId::default();
-        let before = id.get();
-        id.change();
-        assert_eq!(before.len(), 40);
-        assert!(before.bytes().all(|digit| digit.is_ascii_hexdigit()));
-        assert_ne!(before, id.get());
     }
 }

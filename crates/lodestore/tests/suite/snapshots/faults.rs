@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 use engine::config::Config;
 use keyspace::NewValue;
 use lodestore::Instance;
-use server::jobs::snapshot::{Form, Job, Output, Purpose, SnapshotError, Walk, begin};
+use server::jobs::snapshot::{Form, Output, SnapshotError, Walk, begin};
 use server::server::Server;
+use server::state::{Job, Purpose};
 
 use super::super::harness::{Client, TestServer, fresh_dir, program};
 use super::invariants::Content;

@@ -1,12 +1,12 @@
 //! The process as a whole: its role, its time, its end.
 
-use crate::observe::info::{LODESTORE_VERSION, REDIS_VERSION, VALKEY_VERSION};
 use crate::server::Server;
 use crate::start::ShutdownOptions;
 use engine::command::{Arg, Categories, CommandResult, CommandSpec, Flags, Group, Outcome};
 use engine::config::P;
 use engine::context::Context;
 use engine::error::CommandError;
+use engine::version::{LODESTORE_VERSION, REDIS_VERSION, VALKEY_VERSION};
 
 pub(crate) const BGREWRITEAOF: CommandSpec = CommandSpec::new("bgrewriteaof", 1, bgrewriteaof)
     .group(Group::Server)

@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use keyspace::{ChangeHook, EntryRef, Rest};
 
-use super::{Encoder, Job, Output, SnapshotError};
+use super::{Encoder, Output, SnapshotError};
+use crate::state::Job;
 
 /// A shard's pre-images are given to the output when they have so many bytes.
 const SPILL_BYTES: usize = 64 * 1024;

@@ -8,8 +8,9 @@ use std::time::Duration;
 use keyspace::Rest;
 
 use super::hook::{Buffers, Hook, Part, Shared, lock};
-use super::{Encoder, Form, Job, Output, SnapshotError};
+use super::{Encoder, Form, Output, SnapshotError};
 use crate::server::Server;
+use crate::state::Job;
 use engine::config::P;
 use engine::shard_tables::{Locked, Shard};
 

@@ -5,12 +5,13 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::memory::{ALLOCATOR, MemoryReport};
-use super::{Facts, LODESTORE_VERSION, REDIS_VERSION, Section, VALKEY_VERSION, human_bytes, sys};
-use crate::jobs::snapshot::Purpose;
+use super::{Facts, Section, human_bytes, sys};
+use crate::state::Purpose;
 use engine::config::{MaxmemoryPolicy, P, Supervised};
 use engine::latency::Distribution;
 use engine::stats::WorkerStats;
 use engine::table::Command;
+use engine::version::{LODESTORE_VERSION, REDIS_VERSION, VALKEY_VERSION};
 
 /// Writes `name:value` lines.
 macro_rules! fields {

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use crate::server::Server;
+use engine::engine::Engine;
 use engine::stats::Totals;
 
 const SAMPLES: usize = 16;
@@ -97,6 +97,12 @@ impl InstantMetrics {
             .add(totals.busy_nanos / 1000, totals.loop_turns, 1);
     }
 
+    /// Takes a sample of the counters; the timers call this every 100 ms.
+    pub fn sample(&self, engine: &Engine) {
+        let now_ms = engine.clock.monotonic_ns() / 1_000_000;
+        self.add(&engine.totals(), now_ms);
+    }
+
     /// The present rates.
     pub fn averages(&self) -> Averages {
         let rates = self.lock();
@@ -117,12 +123,6 @@ impl InstantMetrics {
     fn lock(&self) -> std::sync::MutexGuard<'_, Rates> {
         self.rates.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Takes a sample of a running server; the periodic work calls this every 100 ms.
-pub fn sample(server: &Server) {
-    let now_ms = server.engine.clock.monotonic_ns() / 1_000_000;
-    server.metrics.add(&server.engine.totals(), now_ms);
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use std::net::{TcpStream, ToSocketAddrs};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::net::listener::Listener;
+use crate::transport::listener::Listener;
 
 /// How long a connection is kept without use.
 const KEPT_FOR: Duration = Duration::from_secs(10);

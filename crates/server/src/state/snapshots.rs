@@ -36,14 +36,14 @@ pub struct Progress {
 
 impl Progress {
     /// Pre-images of `bytes` wait.
-    pub(super) fn keep(&self, bytes: u64) {
+    pub(crate) fn keep(&self, bytes: u64) {
         let kept = self.kept.fetch_add(bytes, Ordering::Relaxed) + bytes;
         self.kept_peak.fetch_max(kept, Ordering::Relaxed);
         self.pre_images.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Pre-images of `bytes` are written, or are not wanted any more.
-    pub(super) fn release(&self, bytes: u64) {
+    pub(crate) fn release(&self, bytes: u64) {
         self.kept.fetch_sub(bytes, Ordering::Relaxed);
     }
 }
@@ -141,7 +141,7 @@ pub struct Snapshots {
     /// The server ends with a snapshot.
     pub is_final: AtomicBool,
     /// Numbers temporary files.
-    pub(super) serial: AtomicU64,
+    pub(crate) serial: AtomicU64,
     pub(crate) storage: Arc<dyn Storage>,
 }
 

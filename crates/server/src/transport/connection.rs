@@ -12,9 +12,9 @@ use resp::{Output, RequestParser};
 use smallvec::SmallVec;
 
 use super::stream::Stream;
-use crate::server::Server;
 use engine::blocking::Waiter;
 use engine::client::Session;
+use engine::engine::Engine;
 
 /// Read size for ordinary requests, in bytes: as Redis's PROTO_IOBUF_LEN, so that one client with a
 /// long pipeline does not keep the others waiting.
@@ -133,21 +133,15 @@ impl Connection {
 
     /// CLIENT PAUSE makes the connection wait, or no longer. Like Redis, INFO counts such clients among
     /// the blocked ones.
-    pub(super) fn set_postponed(&mut self, server: &Server, postponed: bool) {
+    pub(crate) fn set_postponed(&mut self, engine: &Engine, postponed: bool) {
         if self.postponed == postponed {
             return;
         }
         self.postponed = postponed;
         if postponed {
-            server
-                .engine
-                .blocked_clients
-                .fetch_add(1, Ordering::Relaxed);
+            engine.blocked_clients.fetch_add(1, Ordering::Relaxed);
         } else {
-            server
-                .engine
-                .blocked_clients
-                .fetch_sub(1, Ordering::Relaxed);
+            engine.blocked_clients.fetch_sub(1, Ordering::Relaxed);
         }
     }
 
