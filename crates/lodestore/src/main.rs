@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use engine::config::args::{self, Invocation, USAGE};
 use engine::config::{Config, P, Supervised};
 use persist::Moment;
-use server::start::{Instance, StartError};
+use server::boot::{Instance, StartError};
 
 /// All memory of the process, also that of libraries, is counted and bounded by `maxmemory`.
 #[cfg(not(feature = "system-allocator"))]
@@ -107,11 +107,11 @@ fn run(config: Config, moment: Option<Moment>) -> ExitCode {
 }
 
 fn start(config: Config) -> Result<Instance, StartError> {
-    server::start::handle_signals()?;
+    server::process::signals::handle_signals()?;
     server::os::take_title(&config);
     if config.bool(P::DisableThp) {
         server::os::disable_huge_pages();
     }
-    server::start::limit_clients(&config).map_err(StartError::Config)?;
+    server::boot::limit_clients(&config).map_err(StartError::Config)?;
     Instance::start(config)
 }

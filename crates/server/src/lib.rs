@@ -2,12 +2,13 @@
 //! (`jobs`), INFO and the server's log (`observe`), the commands that concern the process
 //! (`commands`), start and end (`start`, `os`).
 
+pub mod boot;
 pub mod commands;
 pub mod jobs;
 pub mod net;
 pub mod observe;
 pub mod os;
+pub mod process;
 pub mod server;
-pub mod start;
 pub mod state;
 pub mod transport;

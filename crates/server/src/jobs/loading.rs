@@ -26,8 +26,8 @@ pub use batch::Present;
 pub use rdb_sink::{Figures, RdbSink, Rules, load_options};
 pub use replay::Replay;
 
+use crate::boot::StartError;
 use crate::server::Server;
-use crate::start::StartError;
 use engine::config::P;
 use engine::shard_tables::Locked;
 use startup_plan::Decision;

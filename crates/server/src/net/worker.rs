@@ -62,7 +62,7 @@ pub struct Worker {
     next_idle_check_ms: u64,
     /// When the log last heard of a web request.
     pub(super) web_request_logged_ms: u64,
-    cron: crate::start::Cron,
+    cron: crate::process::cron::Cron,
     stopping: bool,
 }
 
@@ -93,7 +93,7 @@ impl Worker {
             messages: Vec::new(),
             next_idle_check_ms: 0,
             web_request_logged_ms: 0,
-            cron: crate::start::Cron::new(index == 0),
+            cron: crate::process::cron::Cron::new(index == 0),
             stopping: false,
             server,
         };

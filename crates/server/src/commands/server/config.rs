@@ -50,7 +50,7 @@ impl Apply for Applier<'_> {
         if self.in_transaction && id == P::AppendOnly {
             return switch_log_later(self.server);
         }
-        crate::start::apply_parameter(self.server, id)
+        crate::process::apply::apply_parameter(self.server, id)
     }
 }
 

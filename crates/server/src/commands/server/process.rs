@@ -1,7 +1,7 @@
 //! The process as a whole: its role, its time, its end.
 
+use crate::process::shutdown::ShutdownOptions;
 use crate::server::Server;
-use crate::start::ShutdownOptions;
 use engine::command::{Arg, Categories, CommandResult, CommandSpec, Flags, Group, Outcome};
 use engine::config::P;
 use engine::context::Context;
@@ -122,14 +122,14 @@ fn shutdown(ctx: &mut Context<'_, '_>) -> CommandResult {
     }
     if abort {
         // Nothing makes a shutdown wait so far, so at most a signal can be waiting to be noticed.
-        if !crate::start::abort_shutdown() {
+        if !crate::process::signals::abort_shutdown() {
             return Err(CommandError::line("ERR No shutdown in progress."));
         }
         ctx.reply.ok();
         return Ok(Outcome::Done);
     }
     // A server that ends answers nothing: the connection closes.
-    crate::start::request_shutdown(&*Server::of(ctx)?, options)?;
+    crate::process::shutdown::request_shutdown(&*Server::of(ctx)?, options)?;
     Ok(Outcome::Done)
 }
 

@@ -21,8 +21,8 @@ use std::time::SystemTime;
 use persist::existing_files::{self, ExistingLog, Source, Writer};
 use persist::{Disk, LogOptions, Storage};
 
+use crate::boot::StartError;
 use crate::server::Server;
-use crate::start::StartError;
 use engine::config::P;
 
 /// What is loaded.

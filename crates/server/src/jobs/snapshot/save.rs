@@ -423,7 +423,7 @@ fn reached_point(server: &Server, now_s: u64) -> bool {
 /// The reason, which has been logged.
 pub fn save_before_stop(server: &Server) -> Result<(), String> {
     log::info!("Saving the final RDB snapshot before exiting.");
-    let is_over = crate::start::is_interrupted;
+    let is_over = crate::process::signals::is_interrupted;
     let saved = save_unless(server, &server.engine.keyspace.lock_all(), 0, &is_over);
     if saved.is_err() && is_over() {
         log::warn!("You insist... exiting now.");
