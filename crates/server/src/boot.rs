@@ -10,9 +10,11 @@ use std::thread::JoinHandle;
 use keyspace::{Options, SHARDS_MAX, SHARDS_MIN};
 use persist::{Disk, Log};
 
-use crate::net::worker::Worker;
+use crate::jobs::loading::{self, LoadError};
+use crate::net::worker::{Timers, Worker};
 use crate::os::{self, PidFile, Supervisor};
-use crate::process::listen::listen;
+use crate::process::cron::Cron;
+use crate::process::listen::{ListenError, listen};
 use crate::process::log_options::log_options;
 use crate::server::{Server, WorkerHandle};
 use crate::state::{Identity, random_u64};
@@ -36,23 +38,12 @@ pub enum StartError {
     /// No thread, poll or socket was to be had.
     #[error("{0}")]
     Io(#[from] io::Error),
-    /// A listening address is taken or not ours.
-    #[error("Failed listening on port {port} (tcp), aborting: {text}")]
-    Listen {
-        /// The port.
-        port: i64,
-        /// The system's reason.
-        text: String,
-    },
-    /// The log could not be loaded.
-    #[error("{0}")]
-    Load(#[from] persist::LoadError),
-    /// The snapshot could not be loaded; the log of the server says why.
-    #[error("Fatal error loading the DB, check server logs. Exiting.")]
-    Snapshot,
-    /// What was loaded could not be put into place.
-    #[error("{0}")]
-    Data(String),
+    /// The listening sockets could not be opened.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// The data could not be loaded.
+    #[error(transparent)]
+    Load(#[from] LoadError),
     /// A parameter that only the server can judge.
     #[error("{0}")]
     Config(String),
@@ -93,15 +84,13 @@ impl Instance {
             supervisor,
         };
         let server = &instance.server;
-        if let Err(error) =
-            crate::jobs::loading::load_all(server, &log_options(&server.engine.config))
-        {
+        if let Err(error) = loading::load_all(server, &log_options(&server.engine.config)) {
             if server.shutdown.is_requested() {
                 return Ok(instance);
             }
             instance.stop(1);
             instance.join();
-            return Err(error);
+            return Err(error.into());
         }
         instance.server.engine.log.start()?;
         announce(&instance.server);
@@ -265,7 +254,7 @@ fn spawn(server: &Arc<Server>) -> io::Result<Vec<JoinHandle<io::Result<()>>>> {
     // All are made before the first one runs: a worker may be sent mail from then on, and mail without a
     // waker would lie there. A failure here is a failure to start.
     let workers = (0..server.workers.len())
-        .map(|index| Worker::new(Arc::clone(server), index))
+        .map(|index| Worker::new(Arc::clone(server), index, timers(index)))
         .collect::<io::Result<Vec<_>>>()?;
     let mut threads = Vec::new();
     for (index, mut worker) in workers.into_iter().enumerate() {
@@ -276,6 +265,13 @@ fn spawn(server: &Arc<Server>) -> io::Result<Vec<JoinHandle<io::Result<()>>>> {
         threads.push(thread);
     }
     Ok(threads)
+}
+
+/// The timers of the server, for the first worker.
+fn timers(worker: usize) -> Option<Timers> {
+    let mut cron = Cron::default();
+    let timers: Timers = Box::new(move |server, exec| cron.tick(server, exec));
+    (worker == 0).then_some(timers)
 }
 
 /// Runs a worker. Its clients cannot be served without it, and the first one accepts connections and has the

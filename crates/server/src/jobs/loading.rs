@@ -26,7 +26,6 @@ pub use batch::Present;
 pub use rdb_sink::{Figures, RdbSink, Rules, load_options};
 pub use replay::Replay;
 
-use crate::boot::StartError;
 use crate::server::Server;
 use engine::config::P;
 use engine::shard_tables::Locked;
@@ -37,7 +36,7 @@ use startup_plan::Decision;
 ///
 /// # Errors
 /// What is there cannot be loaded. It has been logged as Redis logs it, as far as the error does not say it.
-pub fn load_all(server: &Server, log: &LogOptions) -> Result<(), StartError> {
+pub fn load_all(server: &Server, log: &LogOptions) -> Result<(), LoadError> {
     server.engine.loading.begin(server.engine.now_ms());
     let began_ns = server.engine.clock.monotonic_ns();
     let seconds = || server.engine.clock.monotonic_ns().saturating_sub(began_ns) as f64 / 1e9;
@@ -63,10 +62,10 @@ pub fn load_all(server: &Server, log: &LogOptions) -> Result<(), StartError> {
 }
 
 /// Loads the log of the data directory and opens it for appending. Returns the number of its files.
-fn load_log(server: &Server) -> Result<usize, StartError> {
+fn load_log(server: &Server) -> Result<usize, LoadError> {
     let mut replay = Replay::new(server, None);
     let report = server.engine.log.load(&mut replay)?;
-    replay.finish().map_err(StartError::Data)?;
+    replay.finish().map_err(LoadError::Data)?;
     keyspace::memory::publish();
     if let Some(truncated) = &report.truncated {
         let file = &truncated.file;
@@ -81,7 +80,7 @@ fn load_log(server: &Server) -> Result<usize, StartError> {
 }
 
 /// Loads the snapshot of a start.
-fn load_at_start(server: &Server, path: &Path) -> Result<(), StartError> {
+fn load_at_start(server: &Server, path: &Path) -> Result<(), LoadError> {
     let rules = Rules {
         drop_expired: true,
         present: Present::Refuse,
@@ -90,9 +89,23 @@ fn load_at_start(server: &Server, path: &Path) -> Result<(), StartError> {
         Ok(_) => Ok(()),
         Err(error) => {
             report::log(server, path, &error);
-            Err(StartError::Snapshot)
+            Err(LoadError::Snapshot)
         }
     }
+}
+
+/// Why the data of a start is not loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The AOF cannot be loaded.
+    #[error("{0}")]
+    Log(#[from] persist::LoadError),
+    /// The snapshot cannot be loaded; the log of the server says why.
+    #[error("Fatal error loading the DB, check server logs. Exiting.")]
+    Snapshot,
+    /// The loaded entries could not be inserted, or the new base could not be written.
+    #[error("{0}")]
+    Data(String),
 }
 
 /// Why a snapshot is not loaded.

@@ -35,6 +35,9 @@ const SLEEP_TIMERS: Duration = Duration::from_millis(100);
 /// The others look after their clients once a second; mail wakes them.
 const SLEEP_OTHERS: Duration = Duration::from_secs(1);
 
+/// The timers of the server: the worker that has them calls them once per loop turn.
+pub type Timers = Box<dyn FnMut(&Server, &mut Executor) + Send>;
+
 /// One worker.
 pub struct Worker {
     pub(crate) server: Arc<Server>,
@@ -62,13 +65,13 @@ pub struct Worker {
     next_idle_check_ms: u64,
     /// When the log last heard of a web request.
     pub(super) web_request_logged_ms: u64,
-    cron: crate::process::cron::Cron,
+    timers: Option<Timers>,
     stopping: bool,
 }
 
 impl Worker {
-    /// Prepares worker `index`; the first one accepts connections.
-    pub fn new(server: Arc<Server>, index: usize) -> io::Result<Self> {
+    /// Prepares worker `index`; the first one accepts connections and gets the timers of the server.
+    pub fn new(server: Arc<Server>, index: usize, timers: Option<Timers>) -> io::Result<Self> {
         let poll = Poll::new()?;
         let waker = mio::Waker::new(poll.registry(), WAKER)?;
         if let Some(handle) = server.workers.get(index) {
@@ -93,7 +96,7 @@ impl Worker {
             messages: Vec::new(),
             next_idle_check_ms: 0,
             web_request_logged_ms: 0,
-            cron: crate::process::cron::Cron::new(index == 0),
+            timers,
             stopping: false,
             server,
         };
@@ -634,9 +637,9 @@ impl Worker {
             self.batch.spares.clear();
             self.check_clients(server, now_ms);
         }
-        let mut cron = std::mem::take(&mut self.cron);
-        cron.tick(server, &mut self.exec);
-        self.cron = cron;
+        if let Some(timers) = &mut self.timers {
+            timers(server, &mut self.exec);
+        }
     }
 
     /// Once a second: idle clients, soft output limits.

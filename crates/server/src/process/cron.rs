@@ -11,8 +11,7 @@ use crate::server::Server;
 
 /// The timers of the first worker.
 #[derive(Default)]
-pub struct Cron {
-    is_first: bool,
+pub(crate) struct Cron {
     next_ms: u64,
     next_mend_ms: u64,
     expire_from: usize,
@@ -24,17 +23,9 @@ pub struct Cron {
 const MEND_INTERVAL_MS: u64 = 2_000;
 
 impl Cron {
-    /// Timers that do something only on the first worker.
-    pub fn new(is_first: bool) -> Self {
-        Self {
-            is_first,
-            ..Self::default()
-        }
-    }
-
     /// Called once per loop turn.
-    pub fn tick(&mut self, server: &Server, exec: &mut Executor) {
-        if !self.is_first || server.engine.switches.pause_cron.load(Ordering::Relaxed) {
+    pub(crate) fn tick(&mut self, server: &Server, exec: &mut Executor) {
+        if server.engine.switches.pause_cron.load(Ordering::Relaxed) {
             return;
         }
         let now_ms = exec.now_ms;

@@ -4,15 +4,36 @@ use std::io;
 
 use engine::config::{Config, P};
 
-use crate::boot::StartError;
 use crate::os;
 use crate::server::Server;
 use crate::transport::listener::Listener;
 use crate::transport::mailbox::Message;
 
+/// Why the listening sockets could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum ListenError {
+    /// The Unix socket could not be opened.
+    #[error("{0}")]
+    Unix(#[from] io::Error),
+    /// A TCP address is taken or not of this machine.
+    #[error("Failed listening on port {port} (tcp), aborting: {text}")]
+    Address {
+        /// The port.
+        port: i64,
+        /// The system's reason.
+        text: String,
+    },
+    /// The permissions or the group of the Unix socket could not be set.
+    #[error("{0}")]
+    SocketOwner(String),
+    /// The configuration names no address.
+    #[error("no address to listen on")]
+    NoAddress,
+}
+
 /// Opens all listening sockets of the configuration. An address that `bind` marks with `-` may be
 /// missing.
-pub(crate) fn listen(config: &Config) -> Result<Vec<Listener>, StartError> {
+pub(crate) fn listen(config: &Config) -> Result<Vec<Listener>, ListenError> {
     let mut listeners = Vec::new();
     let backlog = i32::try_from(config.int(P::TcpBacklog)).unwrap_or(511);
     let port = config.int(P::Port);
@@ -33,24 +54,24 @@ pub(crate) fn listen(config: &Config) -> Result<Vec<Listener>, StartError> {
                     log::warn!(
                         "Warning: Could not create server TCP listening socket {host}:{port}: bind: {text}"
                     );
-                    return Err(StartError::Listen { port, text });
+                    return Err(ListenError::Address { port, text });
                 }
             }
         }
         if listeners.is_empty() && !addresses.is_empty() {
             let text = "no address could be bound".to_owned();
-            return Err(StartError::Listen { port, text });
+            return Err(ListenError::Address { port, text });
         }
     }
     if let Some(path) = config.path(P::UnixSocket) {
         let mode = u32::try_from(config.int(P::UnixSocketPerm)).unwrap_or(0);
         listeners.push(Listener::unix(&path, mode, backlog)?);
         os::set_socket_owner(&path, mode, &config.text(P::UnixSocketGroup))
-            .map_err(StartError::Config)?;
+            .map_err(ListenError::SocketOwner)?;
     }
     if listeners.is_empty() {
         log::warn!("Configured to not listen anywhere, exiting.");
-        return Err(StartError::Config("no address to listen on".to_owned()));
+        return Err(ListenError::NoAddress);
     }
     Ok(listeners)
 }
@@ -72,7 +93,7 @@ fn is_unavailable(error: &io::Error) -> bool {
 
 /// New listening sockets in place of the old ones, which are closed first because the addresses may
 /// overlap.
-pub(super) fn rebind(server: &Server) -> Result<(), StartError> {
+pub(super) fn rebind(server: &Server) -> Result<(), ListenError> {
     let mut listeners = server.lock_listeners();
     listeners.clear();
     *listeners = listen(&server.engine.config)?;

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use engine::error::CommandError;
 
-use super::signals::STOPPING;
+use super::signals::{STOPPING, is_interrupted};
 use crate::jobs::snapshot;
 use crate::server::Server;
 use crate::transport::mailbox::Message;
@@ -48,7 +48,7 @@ pub fn request_shutdown(server: &Server, options: ShutdownOptions) -> Result<(),
     }
     let has_points = !server.engine.config.save_points().is_empty();
     if options.save || (has_points && !options.nosave) {
-        let saved = snapshot::save_before_stop(server);
+        let saved = snapshot::save_before_stop(server, &is_interrupted);
         if saved.is_err() && !options.force {
             log::warn!("Error trying to save the DB, can't exit.");
             return Err(shutdown_error());

@@ -37,7 +37,7 @@ pub fn abort_shutdown() -> bool {
 }
 
 /// Another SIGINT has come while the timers act on an earlier signal.
-pub fn is_interrupted() -> bool {
+pub(super) fn is_interrupted() -> bool {
     SIGNALS[0].load(Ordering::Acquire)
 }
 

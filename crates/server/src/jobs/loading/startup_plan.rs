@@ -21,7 +21,7 @@ use std::time::SystemTime;
 use persist::existing_files::{self, ExistingLog, Source, Writer};
 use persist::{Disk, LogOptions, Storage};
 
-use crate::boot::StartError;
+use super::LoadError;
 use crate::server::Server;
 use engine::config::P;
 
@@ -150,7 +150,7 @@ pub(super) fn take_over(
     log: &LogOptions,
     snapshot: &Path,
     then: Then,
-) -> Result<(), StartError> {
+) -> Result<(), LoadError> {
     if then == Then::NoLog {
         return Ok(());
     }
@@ -162,7 +162,7 @@ pub(super) fn take_over(
             log::warn!("The append only file was moved to {}", name.display());
         }
     }
-    crate::jobs::rewrite::new_base(server).map_err(StartError::Data)?;
+    crate::jobs::rewrite::new_base(server).map_err(LoadError::Data)?;
     log::info!(
         "The append only file begins with the data of {}",
         snapshot.display()

@@ -416,16 +416,20 @@ fn reached_point(server: &Server, now_s: u64) -> bool {
     reached.is_some()
 }
 
-/// The last snapshot, before the server ends. Called without locks held. Another SIGINT meanwhile ends the
-/// process at once.
+/// The last snapshot, before the server ends. Called without locks held. When `is_interrupted`
+/// (another SIGINT has come) the process ends at once.
 ///
 /// # Errors
 /// The reason, which has been logged.
-pub fn save_before_stop(server: &Server) -> Result<(), String> {
+pub fn save_before_stop(server: &Server, is_interrupted: &dyn Fn() -> bool) -> Result<(), String> {
     log::info!("Saving the final RDB snapshot before exiting.");
-    let is_over = crate::process::signals::is_interrupted;
-    let saved = save_unless(server, &server.engine.keyspace.lock_all(), 0, &is_over);
-    if saved.is_err() && is_over() {
+    let saved = save_unless(
+        server,
+        &server.engine.keyspace.lock_all(),
+        0,
+        is_interrupted,
+    );
+    if saved.is_err() && is_interrupted() {
         log::warn!("You insist... exiting now.");
         std::process::exit(1);
     }
