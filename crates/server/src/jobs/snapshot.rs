@@ -41,7 +41,7 @@ pub use save::{
     Save, after_flush_all, background, cancel, copy, finish_stopped, note_loaded, save,
     save_before_stop, stop_running, tick,
 };
-pub use walk::{Figures, Size, Walk, begin};
+pub use walk::{Walk, begin};
 
 /// What entries become in a snapshot.
 #[derive(Clone, Copy, Debug)]

@@ -4,8 +4,8 @@
 //! 4711:M 20 Nov 2026 09:52:43.334 * Ready to accept connections tcp
 //! ```
 //!
-//! is the process id, the role, the time, the level and the message. The levels of Redis are those of the `log` crate
-//! under other names: debug is `trace!`, verbose is `debug!`, notice is `info!`, warning is `warn!` and `error!`.
+//! is the process id, the role (M: a primary), the time, the level and the message. The levels of
+//! Redis are those of the `log` crate under other names: debug is `trace!`, verbose is `debug!`, notice is `info!`, warning is `warn!` and `error!`.
 //!
 //! A line never holds up the server for long. It has at most [`LINE_BYTES_MAX`] bytes, which a pipe takes in one piece
 //! or not at all; when nobody reads from the other end, lines are dropped and counted, and the next line that gets
@@ -20,7 +20,7 @@ use std::io::{self, IsTerminal, Write as _};
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -30,7 +30,7 @@ use crate::os::sys;
 use engine::config::{Choice, Config, LogFormat, LogLevel, LogTimestamp, P};
 
 /// The longest line, in bytes: what POSIX guarantees a pipe to take at once on Linux (PIPE_BUF).
-pub const LINE_BYTES_MAX: usize = 4096;
+const LINE_BYTES_MAX: usize = 4096;
 /// Room for the end of a line whose message was cut off.
 const CUT_BYTES: usize = 16;
 /// How long a line may wait for a full pipe.
@@ -51,42 +51,6 @@ const OWN_TARGETS: &[&str] = &[
 const MONTHS: [&str; 12] = [
     "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
 ];
-
-/// Who is speaking.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Role {
-    /// A primary.
-    Primary,
-    /// A replica.
-    Replica,
-    /// A process or thread that writes a snapshot or a log.
-    Child,
-    /// A Sentinel.
-    Sentinel,
-}
-
-impl Role {
-    const ALL: [Role; 4] = [Role::Primary, Role::Replica, Role::Child, Role::Sentinel];
-
-    fn letter(self) -> char {
-        match self {
-            Role::Primary => 'M',
-            Role::Replica => 'S',
-            Role::Child => 'C',
-            Role::Sentinel => 'X',
-        }
-    }
-
-    fn name(self) -> &'static str {
-        match self {
-            Role::Primary => "primary",
-            Role::Replica => "replica",
-            Role::Child => "RDB/AOF",
-            Role::Sentinel => "sentinel",
-        }
-    }
-}
 
 /// How a level is written: in a plain line, by name, and for syslog(3).
 fn level_marks(level: Level) -> (char, &'static str, i32) {
@@ -109,7 +73,6 @@ fn level_filter(level: LogLevel) -> LevelFilter {
 }
 
 static LOGGER: Logger = Logger::new();
-static ROLE: AtomicU8 = AtomicU8::new(Role::Primary as u8);
 
 /// Starts logging as the configuration says, or changes to what it says now. To be called after the process went to
 /// the background. A program that embeds the server and has a logger of its own keeps it; the server's messages then
@@ -143,11 +106,6 @@ pub fn update(config: &Config) {
     LOGGER
         .timestamp
         .store(config.int(P::LogTimestampFormat), Ordering::Relaxed);
-}
-
-/// Says whose messages the following ones are.
-pub fn set_role(role: Role) {
-    ROLE.store(role as u8, Ordering::Relaxed);
 }
 
 /// Writes `text` as it is, without a time or a level, if `level` is logged.
@@ -226,7 +184,6 @@ impl Logger {
     }
 
     fn line(&self, level: Level, message: &str) -> String {
-        let role = Role::ALL[usize::from(ROLE.load(Ordering::Relaxed)) % Role::ALL.len()];
         let since_1970 = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default();
@@ -235,7 +192,7 @@ impl Logger {
             since_1970,
         );
         let format = LogFormat::from_number(self.format.load(Ordering::Relaxed));
-        format_line(format, role, &time, level, message)
+        format_line(format, &time, level, message)
     }
 }
 
@@ -300,24 +257,22 @@ fn timestamp(form: LogTimestamp, since_1970: Duration) -> String {
 }
 
 /// One line with its end, at most [`LINE_BYTES_MAX`] bytes.
-fn format_line(format: LogFormat, role: Role, time: &str, level: Level, message: &str) -> String {
+fn format_line(format: LogFormat, time: &str, level: Level, message: &str) -> String {
     let pid = std::process::id();
     let (mark, level, _) = level_marks(level);
     let mut line = String::with_capacity(64 + message.len().min(LINE_BYTES_MAX));
     // Writing to a string cannot fail.
     let _ = match format {
-        LogFormat::Legacy => write!(line, "{pid}:{} {time} {mark} ", role.letter()),
+        LogFormat::Legacy => write!(line, "{pid}:M {time} {mark} "),
         LogFormat::Logfmt => {
             write!(
                 line,
-                "pid={pid} role={} timestamp=\"{time}\" level={level} message=\"",
-                role.name()
+                "pid={pid} role=primary timestamp=\"{time}\" level={level} message=\"",
             )
         }
         LogFormat::Json => write!(
             line,
-            "{{\"pid\":{pid},\"role\":\"{}\",\"timestamp\":\"{time}\",\"level\":\"{level}\",\"message\":\"",
-            role.name()
+            "{{\"pid\":{pid},\"role\":\"primary\",\"timestamp\":\"{time}\",\"level\":\"{level}\",\"message\":\"",
         ),
     };
     for character in message.chars() {
@@ -463,7 +418,7 @@ mod tests {
     use super::*;
 
     fn message_in(format: LogFormat, message: &str) -> String {
-        let line = format_line(format, Role::Primary, "T", Level::Info, message);
+        let line = format_line(format, "T", Level::Info, message);
         line.replacen(&std::process::id().to_string(), "1", 1)
     }
 

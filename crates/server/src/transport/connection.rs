@@ -21,7 +21,7 @@ use engine::engine::Engine;
 pub const READ_BYTES: usize = 16 * 1024;
 
 /// Read size while a big argument arrives, in bytes: fewer system calls, still a bounded turn.
-pub const READ_BYTES_BIG: usize = 1024 * 1024;
+const READ_BYTES_BIG: usize = 1024 * 1024;
 
 /// Most pieces of one vectored write; more than this do not make a call cheaper.
 const WRITE_PIECES: usize = 64;
@@ -227,11 +227,6 @@ impl Connection {
         if offset > released && self.decided > start {
             self.holds.push_back(Hold { start, offset });
         }
-    }
-
-    /// True while replies wait for the log.
-    pub fn is_holding(&self) -> bool {
-        !self.holds.is_empty()
     }
 
     /// Sends what may leave, given that the log has passed `released`.

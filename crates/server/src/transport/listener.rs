@@ -32,7 +32,7 @@ pub struct Accepted {
 
 impl Listener {
     /// Listens on one TCP address.
-    pub fn tcp(addr: SocketAddr, backlog: i32) -> io::Result<Self> {
+    fn tcp(addr: SocketAddr, backlog: i32) -> io::Result<Self> {
         let socket = Socket::new(
             Domain::for_address(addr),
             Type::STREAM.nonblocking().cloexec(),

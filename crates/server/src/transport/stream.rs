@@ -80,11 +80,6 @@ impl Stream {
             Self::Unix(stream) => stream.deregister(registry),
         }
     }
-
-    /// True for a Unix socket.
-    pub fn is_unix(&self) -> bool {
-        matches!(self, Self::Unix(_))
-    }
 }
 
 impl AsRawFd for Stream {

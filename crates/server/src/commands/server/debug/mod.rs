@@ -13,28 +13,10 @@ use std::time::Duration;
 
 use crate::jobs::loading::reload::{self, Reload};
 use crate::server::Server;
-use engine::client::Session;
 use engine::command::{CommandResult, CommandSpec, Flags, Group, Locks, Outcome};
-use engine::config::P;
 use engine::context::Context;
 use engine::error::CommandError;
 use engine::fault::STAGES;
-use engine::table::Command;
-
-/// DEBUG has to be enabled by `enable-debug-command`.
-pub fn check_enabled(server: &Server, session: &Session, _: &Command) -> Result<(), CommandError> {
-    if server
-        .engine
-        .config
-        .allows(P::EnableDebugCommand, session.shared.is_local())
-    {
-        return Ok(());
-    }
-    Err(CommandError::line(
-        "ERR DEBUG command not allowed. If the enable-debug-command option is set to \"local\", you can run it from a \
-         local connection, otherwise you need to set this option in the configuration file, and then restart the server.",
-    ))
-}
 
 pub(crate) const DEBUG: CommandSpec = CommandSpec::new("debug", -2, debug)
     .group(Group::Server)
