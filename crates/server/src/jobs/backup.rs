@@ -29,7 +29,7 @@ impl Drop for Running {
 ///
 /// # Errors
 /// One is under way, or the system has no thread to spare.
-pub fn start(server: &Server, name: String) -> Result<(), CommandError> {
+pub(crate) fn start(server: &Server, name: String) -> Result<(), CommandError> {
     let me = server.me.upgrade();
     let me = me.ok_or(CommandError::line("ERR the server is shutting down"))?;
     if server

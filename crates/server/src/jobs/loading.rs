@@ -10,7 +10,7 @@
 mod batch;
 mod loader_threads;
 mod rdb_sink;
-pub mod reload;
+pub(crate) mod reload;
 mod replay;
 mod report;
 mod startup_plan;
@@ -22,9 +22,9 @@ use persist::existing_files::{self, Source};
 use persist::rdb::{self, RdbError};
 use persist::{Disk, LogOptions};
 
-pub use batch::Present;
-pub use rdb_sink::{Figures, RdbSink, Rules, load_options};
-pub use replay::Replay;
+pub(crate) use batch::Present;
+pub(crate) use rdb_sink::{Figures, RdbSink, Rules, load_options};
+pub(crate) use replay::Replay;
 
 use crate::server::Server;
 use engine::config::P;
@@ -36,7 +36,7 @@ use startup_plan::Decision;
 ///
 /// # Errors
 /// What is there cannot be loaded. It has been logged as Redis logs it, as far as the error does not say it.
-pub fn load_all(server: &Server, log: &LogOptions) -> Result<(), LoadError> {
+pub(crate) fn load_all(server: &Server, log: &LogOptions) -> Result<(), LoadError> {
     server.engine.loading.begin(server.engine.now_ms());
     let began_ns = server.engine.clock.monotonic_ns();
     let seconds = || server.engine.clock.monotonic_ns().saturating_sub(began_ns) as f64 / 1e9;
@@ -110,7 +110,7 @@ pub enum LoadError {
 
 /// Why a snapshot is not loaded.
 #[derive(Debug, thiserror::Error)]
-pub enum SnapshotError {
+pub(crate) enum SnapshotError {
     /// It cannot be opened.
     #[error("can't open the RDB file: {0}")]
     Open(#[from] io::Error),
@@ -123,7 +123,7 @@ pub enum SnapshotError {
 ///
 /// # Errors
 /// What is wrong with its beginning.
-pub fn check_head(server: &Server, path: &Path) -> Result<(), SnapshotError> {
+pub(crate) fn check_head(server: &Server, path: &Path) -> Result<(), SnapshotError> {
     let options = load_options(server);
     match existing_files::check_head(Source::open(&Disk, path)?, &options) {
         Ok(()) => Ok(()),
@@ -135,7 +135,7 @@ pub fn check_head(server: &Server, path: &Path) -> Result<(), SnapshotError> {
 ///
 /// # Errors
 /// What is wrong with the file. What came before that is loaded.
-pub fn load_snapshot(
+pub(crate) fn load_snapshot(
     server: &Server,
     path: &Path,
     held: Option<&mut Locked<'_>>,

@@ -36,7 +36,7 @@ const WAIT_MAX_MIN: u64 = 60;
 ///
 /// # Errors
 /// One is under way, or the system has no thread to spare.
-pub fn request(server: &Server, in_transaction: bool) -> Result<&'static str, CommandError> {
+pub(crate) fn request(server: &Server, in_transaction: bool) -> Result<&'static str, CommandError> {
     let state = &server.rewrites;
     if server.snapshots.purpose() == Some(Purpose::Rewrite) {
         return Err(CommandError::line(
@@ -65,7 +65,7 @@ pub fn request(server: &Server, in_transaction: bool) -> Result<&'static str, Co
 }
 
 /// The timers' part: rewrites that are scheduled, that the size of the log asks for, or that have to mend it.
-pub fn tick(server: &Server, now_ms: u64) {
+pub(crate) fn tick(server: &Server, now_ms: u64) {
     expire_history(server, now_ms);
     let is_over = server.shutdown.is_requested() || server.engine.is_half_changed();
     if is_over || server.engine.loading.is_active() || server.snapshots.is_busy() {
@@ -154,7 +154,7 @@ fn is_limited(server: &Server, now_s: u64) -> bool {
 
 /// A log that has lost records (the disk was away for longer than memory could bridge) can only be mended
 /// by a base with the data as it is.
-pub fn mend(server: &Server) {
+pub(crate) fn mend(server: &Server) {
     let trouble = server.engine.log.trouble();
     if !trouble.is_some_and(|trouble| trouble.needs_base) || server.shutdown.is_requested() {
         return;
@@ -173,7 +173,7 @@ pub fn mend(server: &Server) {
 ///
 /// # Errors
 /// The reason, which has been logged.
-pub fn switch(server: &Server, on: bool) -> Result<(), String> {
+pub(crate) fn switch(server: &Server, on: bool) -> Result<(), String> {
     let state = &server.rewrites;
     if !on {
         state.scheduled.store(false, Ordering::Relaxed);
@@ -222,7 +222,7 @@ pub fn switch(server: &Server, on: bool) -> Result<(), String> {
 }
 
 /// Ends a rewrite that is under way and waits for its end. False when it does not end. Called without locks.
-pub fn stop(server: &Server) -> bool {
+pub(crate) fn stop(server: &Server) -> bool {
     !cancel(server) || server.snapshots.wait_for_end(PATIENCE)
 }
 
@@ -283,7 +283,7 @@ fn launch(
 ///
 /// # Errors
 /// The reason, which has been logged.
-pub fn new_base(server: &Server) -> Result<(), String> {
+pub(crate) fn new_base(server: &Server) -> Result<(), String> {
     let server = server.me.upgrade().ok_or("the server is shutting down")?;
     let job = server
         .snapshots

@@ -36,8 +36,8 @@ use engine::lru::AccessNow;
 use engine::shard_tables::Locked;
 
 pub(crate) use file::begin_file;
-pub use file::remove_interrupted;
-pub use save::{
+pub(crate) use file::remove_interrupted;
+pub(crate) use save::{
     Save, after_flush_all, background, cancel, copy, finish_stopped, note_loaded, save,
     save_before_stop, stop_running, tick,
 };
@@ -134,7 +134,7 @@ impl Encoder {
 }
 
 /// True when a hash has fields with deadlines, for [`engine::rdb_options::save_options`].
-pub fn has_field_deadlines(locked: &Locked<'_>) -> bool {
+pub(crate) fn has_field_deadlines(locked: &Locked<'_>) -> bool {
     let databases = locked.keyspace().databases();
     let mut shards = locked.shards();
     shards.any(|shard| (0..databases).any(|db| shard.volatile_hashes(db) > 0))

@@ -29,7 +29,7 @@ const JUDGE_AFTER: u32 = 6;
 const RETRY_AFTER: (u32, u32) = (40, 2_400);
 
 /// The worker a new client belongs to, when that is not left to the controller.
-pub fn home(server: &Server, client: u64) -> Option<usize> {
+pub(crate) fn home(server: &Server, client: u64) -> Option<usize> {
     let workers = server.workers.len() as u64;
     (workers > 1 && server.engine.config.bool(P::ThreadsSpread))
         .then(|| (client % workers) as usize)
@@ -44,7 +44,7 @@ struct Seen {
 
 /// The controller; lives in the timers of the first worker.
 #[derive(Default)]
-pub struct Balance {
+pub(crate) struct Balance {
     next_ms: u64,
     last_ns: u64,
     seen: Vec<Seen>,
@@ -65,7 +65,7 @@ struct Load {
 
 impl Balance {
     /// Looks at the load and moves connections when it pays.
-    pub fn tick(&mut self, server: &Server, now_ms: u64, now_ns: u64) {
+    pub(crate) fn tick(&mut self, server: &Server, now_ms: u64, now_ns: u64) {
         if server.workers.len() < 2 || now_ms < self.next_ms {
             return;
         }

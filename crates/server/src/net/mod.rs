@@ -1,9 +1,9 @@
 //! Event loops: workers execute the commands of their clients.
 
-pub mod balance;
+pub(crate) mod balance;
 mod batch;
 mod blocked;
 mod figures;
 mod limits;
 mod port;
-pub mod worker;
+pub(crate) mod worker;

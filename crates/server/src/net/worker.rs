@@ -36,10 +36,10 @@ const SLEEP_TIMERS: Duration = Duration::from_millis(100);
 const SLEEP_OTHERS: Duration = Duration::from_secs(1);
 
 /// The timers of the server: the worker that has them calls them once per loop turn.
-pub type Timers = Box<dyn FnMut(&Server, &mut Executor) + Send>;
+pub(crate) type Timers = Box<dyn FnMut(&Server, &mut Executor) + Send>;
 
 /// One worker.
-pub struct Worker {
+pub(crate) struct Worker {
     pub(crate) server: Arc<Server>,
     pub(crate) index: usize,
     pub(crate) exec: Executor,
@@ -71,7 +71,11 @@ pub struct Worker {
 
 impl Worker {
     /// Prepares worker `index`; the first one accepts connections and gets the timers of the server.
-    pub fn new(server: Arc<Server>, index: usize, timers: Option<Timers>) -> io::Result<Self> {
+    pub(crate) fn new(
+        server: Arc<Server>,
+        index: usize,
+        timers: Option<Timers>,
+    ) -> io::Result<Self> {
         let poll = Poll::new()?;
         let waker = mio::Waker::new(poll.registry(), WAKER)?;
         if let Some(handle) = server.workers.get(index) {
@@ -117,7 +121,7 @@ impl Worker {
     }
 
     /// Works until the server stops.
-    pub fn run(&mut self) -> io::Result<()> {
+    pub(crate) fn run(&mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(EVENTS_PER_TURN);
         if let Some(handle) = self.server.workers.get(self.index) {
             handle.mailbox.settle();

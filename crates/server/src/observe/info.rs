@@ -3,7 +3,7 @@
 //! Fields stand under the names and in the order of Valkey, because monitoring tools read them. A feature
 //! that does not exist (replicas, modules, child processes) has the values of one that is not used.
 
-pub mod memory;
+pub(crate) mod memory;
 mod sections;
 mod sys;
 
@@ -121,7 +121,7 @@ fn selected(names: &[&[u8]]) -> Vec<Section> {
 
 /// Sums over all shards.
 #[derive(Clone, Debug, Default)]
-pub struct KeyspaceTotals {
+pub(crate) struct KeyspaceTotals {
     /// By database.
     pub databases: Vec<DatabaseTotals>,
     /// Keys that somebody watches.
@@ -134,7 +134,7 @@ pub struct KeyspaceTotals {
 
 /// Sums of one database.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct DatabaseTotals {
+pub(crate) struct DatabaseTotals {
     /// Sizes.
     pub stats: DatabaseStats,
     /// Times to live of all keys together, in milliseconds.
@@ -143,7 +143,7 @@ pub struct DatabaseTotals {
 
 impl DatabaseTotals {
     /// The average time to live of the keys with a deadline, in milliseconds.
-    pub fn avg_ttl_ms(&self) -> u64 {
+    pub(crate) fn avg_ttl_ms(&self) -> u64 {
         let average = self.ttl_ms.checked_div(self.stats.volatile as u128);
         average.and_then(|ttl| ttl.try_into().ok()).unwrap_or(0)
     }
@@ -151,7 +151,7 @@ impl DatabaseTotals {
 
 impl KeyspaceTotals {
     /// Adds up the shards, one after the other: not a consistent cut while others write.
-    pub fn gather(data: &mut Data<'_, '_>) -> Self {
+    pub(crate) fn gather(data: &mut Data<'_, '_>) -> Self {
         let count = data.engine.keyspace.databases();
         let now_ms = data.now_ms;
         let mut totals = Self {
@@ -186,7 +186,7 @@ struct Facts<'a> {
 }
 
 /// The text of INFO with the sections that `names` select.
-pub fn render(server: &Server, data: &mut Data<'_, '_>, names: &[&[u8]]) -> String {
+pub(crate) fn render(server: &Server, data: &mut Data<'_, '_>, names: &[&[u8]]) -> String {
     let sections = selected(names);
     let needs_keyspace = |section: &Section| {
         matches!(
@@ -221,7 +221,7 @@ pub fn render(server: &Server, data: &mut Data<'_, '_>, names: &[&[u8]]) -> Stri
 }
 
 /// A number of bytes as people read it: `512B`, `1.50K`, `2.00G`.
-pub fn human_bytes(bytes: u64) -> String {
+pub(crate) fn human_bytes(bytes: u64) -> String {
     const UNITS: [char; 5] = ['K', 'M', 'G', 'T', 'P'];
     if bytes < 1024 {
         return format!("{bytes}B");

@@ -98,7 +98,7 @@ pub fn start(config: &Config) -> io::Result<()> {
 }
 
 /// Takes over changes of `loglevel`, `log-format` and `log-timestamp-format`.
-pub fn update(config: &Config) {
+pub(crate) fn update(config: &Config) {
     log::set_max_level(level_filter(config.choice(P::LogLevel)));
     LOGGER
         .format
@@ -109,7 +109,7 @@ pub fn update(config: &Config) {
 }
 
 /// Writes `text` as it is, without a time or a level, if `level` is logged.
-pub fn raw(level: Level, text: &str) {
+pub(crate) fn raw(level: Level, text: &str) {
     if level <= log::max_level() {
         let mut output = LOGGER.output();
         text.split_inclusive('\n')
@@ -118,7 +118,7 @@ pub fn raw(level: Level, text: &str) {
 }
 
 /// Tells where the server listens: with the picture for people at a terminal or for `always-show-logo`, else in a line.
-pub fn banner(config: &Config, version: &str) {
+pub(crate) fn banner(config: &Config, version: &str) {
     let mode = if config.bool(P::ClusterEnabled) {
         "cluster"
     } else {

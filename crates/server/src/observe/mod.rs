@@ -1,4 +1,4 @@
 //! Observation of the running server: INFO and the server's log.
 
-pub mod info;
-pub mod logging;
+pub(crate) mod info;
+pub(crate) mod logging;

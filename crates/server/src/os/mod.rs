@@ -13,25 +13,26 @@ use std::io;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::Path;
 
-pub use persist::storage::errno_text as os_text;
+pub(crate) use persist::storage::errno_text as os_text;
 
-pub use oom_score::apply_oom_score;
-pub use open_files::raise_open_files;
-pub use pid_file::PidFile;
-pub use supervisor::Supervisor;
-pub use title::{take_title, update_title};
+pub(crate) use oom_score::apply_oom_score;
+pub(crate) use open_files::raise_open_files;
+pub(crate) use pid_file::PidFile;
+pub(crate) use supervisor::Supervisor;
+pub use title::take_title;
+pub(crate) use title::update_title;
 
 /// How much less of a contended processor a snapshot gets than clients do: at five steps about a quarter.
 const BACKGROUND_STEPS: i32 = 5;
 
 /// The calling thread works in the background from now on: where there are more threads than processors, those
 /// that serve clients go first.
-pub fn lower_thread_priority() {
+pub(crate) fn lower_thread_priority() {
     sys::lower_thread_priority(BACKGROUND_STEPS);
 }
 
 /// Whether there is a process with this number, anybody's.
-pub fn is_running(pid: u32) -> bool {
+pub(crate) fn is_running(pid: u32) -> bool {
     sys::is_running(pid)
 }
 
@@ -42,7 +43,7 @@ pub fn daemonize() -> io::Result<()> {
 }
 
 /// Gives a unix socket its `unixsocketperm` (0 leaves it to the umask) and its `unixsocketgroup` (empty leaves it).
-pub fn set_socket_owner(path: &Path, permissions: u32, group: &str) -> Result<(), String> {
+pub(crate) fn set_socket_owner(path: &Path, permissions: u32, group: &str) -> Result<(), String> {
     if permissions != 0 {
         fs::set_permissions(path, fs::Permissions::from_mode(permissions))
             .map_err(|error| format!("chmod: {}", os_text(&error)))?;

@@ -45,7 +45,7 @@ impl OomScore {
 static OOM_SCORE: Mutex<OomScore> = Mutex::new(OomScore { base: None });
 
 /// Sets the out-of-memory score of the process as the configuration asks.
-pub fn apply_oom_score(config: &Config) -> Result<(), String> {
+pub(crate) fn apply_oom_score(config: &Config) -> Result<(), String> {
     OOM_SCORE
         .lock()
         .unwrap_or_else(PoisonError::into_inner)

@@ -7,14 +7,14 @@ use super::os_text;
 
 /// A pid file; gone again when this is dropped.
 #[derive(Debug)]
-pub struct PidFile {
+pub(crate) struct PidFile {
     path: PathBuf,
 }
 
 impl PidFile {
     /// Writes the process's id. A failure is logged and otherwise harmless, so the server starts without the file.
     #[must_use]
-    pub fn write(path: &Path) -> Option<PidFile> {
+    pub(crate) fn write(path: &Path) -> Option<PidFile> {
         match fs::write(path, format!("{}\n", std::process::id())) {
             Ok(()) => Some(PidFile {
                 path: path.to_path_buf(),

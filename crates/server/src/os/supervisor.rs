@@ -8,7 +8,7 @@ use engine::config::Supervised;
 
 /// The supervisor that started the process and hears of its state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Supervisor {
+pub(crate) enum Supervisor {
     /// Nobody.
     None,
     /// Upstart's `expect stop`.
@@ -20,7 +20,7 @@ pub enum Supervisor {
 impl Supervisor {
     /// Who supervises, given the `supervised` parameter and the environment. A supervised server does not daemonize.
     #[must_use]
-    pub fn detect(mode: Supervised) -> Supervisor {
+    pub(crate) fn detect(mode: Supervised) -> Supervisor {
         let is_set = |variable| std::env::var_os(variable).is_some();
         match mode {
             Supervised::No => Supervisor::None,
@@ -43,7 +43,7 @@ impl Supervisor {
     }
 
     /// The server accepts connections.
-    pub fn ready(self) {
+    pub(crate) fn ready(self) {
         match self {
             Supervisor::None => {}
             Supervisor::Upstart => {
@@ -55,12 +55,12 @@ impl Supervisor {
     }
 
     /// The server is on its way down.
-    pub fn stopping(self) {
+    pub(crate) fn stopping(self) {
         self.notify("STOPPING=1\n");
     }
 
     /// Tells systemd `state`: lines of `NAME=value`. Others are told nothing.
-    pub fn notify(self, state: &str) {
+    pub(crate) fn notify(self, state: &str) {
         if self == Supervisor::Systemd
             && let Some(socket) = std::env::var_os("NOTIFY_SOCKET")
             && let Err(error) = send_to_supervisor(&socket, state)

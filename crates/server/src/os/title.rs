@@ -26,7 +26,7 @@ pub fn take_title(config: &Config) {
 }
 
 /// Shows what the configuration asks for now.
-pub fn update_title(config: &Config) {
+pub(crate) fn update_title(config: &Config) {
     if let Some(title) = TITLE.get() {
         title.update(config);
     }

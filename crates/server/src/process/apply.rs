@@ -8,7 +8,7 @@ use crate::os;
 use crate::server::Server;
 
 /// A parameter was set at run time: whatever has to follow from it. The value is in `server.config`.
-pub fn apply_parameter(server: &Server, id: P) -> Result<(), String> {
+pub(crate) fn apply_parameter(server: &Server, id: P) -> Result<(), String> {
     match id {
         P::AppendOnly => {
             crate::jobs::rewrite::switch(server, server.engine.config.bool(P::AppendOnly))?

@@ -1,9 +1,9 @@
 //! The running process: listening sockets, timers, signals, its end, parameters that take effect
 //! at run time.
 
-pub mod apply;
-pub mod cron;
-pub mod listen;
-pub mod log_options;
-pub mod shutdown;
-pub mod signals;
+pub(crate) mod apply;
+pub(crate) mod cron;
+pub(crate) mod listen;
+pub(crate) mod log_options;
+pub(crate) mod shutdown;
+pub(crate) mod signals;

@@ -11,7 +11,7 @@ use crate::transport::mailbox::Message;
 
 /// Options of SHUTDOWN.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct ShutdownOptions {
+pub(crate) struct ShutdownOptions {
     /// SAVE: a snapshot even without save points.
     pub save: bool,
     /// NOSAVE.
@@ -31,7 +31,10 @@ pub struct ShutdownOptions {
 ///
 /// # Errors
 /// Something could not be written, and the server goes on.
-pub fn request_shutdown(server: &Server, options: ShutdownOptions) -> Result<(), CommandError> {
+pub(crate) fn request_shutdown(
+    server: &Server,
+    options: ShutdownOptions,
+) -> Result<(), CommandError> {
     log::warn!("User requested shutdown...");
     if server.engine.loading.is_active() {
         log::warn!("Received shutdown signal during loading, exiting now.");

@@ -25,7 +25,7 @@ pub fn handle_signals() -> io::Result<()> {
 }
 
 /// SHUTDOWN ABORT: forgets signals that the timers have not acted on yet. False when there were none.
-pub fn abort_shutdown() -> bool {
+pub(crate) fn abort_shutdown() -> bool {
     let mut aborted = false;
     for flag in SIGNALS.iter() {
         aborted |= flag.swap(false, Ordering::AcqRel);

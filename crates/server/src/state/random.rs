@@ -3,7 +3,7 @@
 use std::hash::{BuildHasher, RandomState};
 
 /// 64 random bits: the operating system seeds the keys of each new hasher.
-pub fn random_u64() -> u64 {
+pub(crate) fn random_u64() -> u64 {
     RandomState::new().hash_one(std::process::id())
 }
 

@@ -18,7 +18,7 @@ use engine::engine::Engine;
 
 /// Read size for ordinary requests, in bytes: as Redis's PROTO_IOBUF_LEN, so that one client with a
 /// long pipeline does not keep the others waiting.
-pub const READ_BYTES: usize = 16 * 1024;
+pub(crate) const READ_BYTES: usize = 16 * 1024;
 
 /// Read size while a big argument arrives, in bytes: fewer system calls, still a bounded turn.
 const READ_BYTES_BIG: usize = 1024 * 1024;

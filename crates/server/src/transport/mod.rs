@@ -1,7 +1,7 @@
 //! Below the event loops: sockets, connections of clients, mailboxes of workers.
 
-pub mod connection;
-pub mod listener;
-pub mod mailbox;
-pub mod stream;
+pub(crate) mod connection;
+pub(crate) mod listener;
+pub(crate) mod mailbox;
+pub(crate) mod stream;
 mod sys;

@@ -14,7 +14,7 @@ const BYTES_MAX: usize = 256 << 10;
 
 /// What is done with a key that is there already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Present {
+pub(crate) enum Present {
     /// A file must not have a key twice.
     Refuse,
     /// The file wins over what is in memory.

@@ -21,7 +21,7 @@ const STRING_MAX: usize = 4 << 30;
 
 /// What is done with entries that are not simply put into their place.
 #[derive(Clone, Copy, Debug)]
-pub struct Rules {
+pub(crate) struct Rules {
     /// Keys and elements whose time is over are left out. Not when commands follow that know them: the base of
     /// a log is loaded as it was written.
     pub drop_expired: bool,
@@ -31,7 +31,7 @@ pub struct Rules {
 
 /// What was loaded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Figures {
+pub(crate) struct Figures {
     /// Keys that are in memory now.
     pub loaded: u64,
     /// Keys that were left out because their time was over.
@@ -43,7 +43,7 @@ pub struct Figures {
 }
 
 /// How files are read with this configuration.
-pub fn load_options(server: &Server) -> LoadOptions {
+pub(crate) fn load_options(server: &Server) -> LoadOptions {
     let config = &server.engine.config;
     LoadOptions {
         thresholds: config.thresholds(),
@@ -56,7 +56,7 @@ pub fn load_options(server: &Server) -> LoadOptions {
 }
 
 /// Takes entries, and puts them into the shards some later: see [`RdbSink::settle`].
-pub struct RdbSink<'a, 'k> {
+pub(crate) struct RdbSink<'a, 'k> {
     server: &'a Server,
     /// The locks, when the caller holds all of them.
     held: Option<&'a mut Locked<'k>>,
@@ -74,7 +74,7 @@ pub struct RdbSink<'a, 'k> {
 
 impl<'a, 'k> RdbSink<'a, 'k> {
     /// For entries of a file. With `held` these are all shards, locked; without, none of them is.
-    pub fn new(server: &'a Server, held: Option<&'a mut Locked<'k>>, rules: Rules) -> Self {
+    pub(crate) fn new(server: &'a Server, held: Option<&'a mut Locked<'k>>, rules: Rules) -> Self {
         let thread_count = if held.is_some() { 0 } else { thread_count() };
         Self {
             server,
@@ -102,7 +102,7 @@ impl<'a, 'k> RdbSink<'a, 'k> {
     }
 
     /// Puts everything that was taken into the shards. Nothing is in its place for sure before this.
-    pub fn settle(&mut self) -> Result<(), String> {
+    pub(crate) fn settle(&mut self) -> Result<(), String> {
         if !self.batch.is_empty() {
             self.insert()?;
         }
@@ -114,7 +114,7 @@ impl<'a, 'k> RdbSink<'a, 'k> {
     }
 
     /// The end of an RDB file: as [`RdbSink::settle`], and the file's functions are the server's.
-    pub fn finish(&mut self) -> Result<Figures, String> {
+    pub(crate) fn finish(&mut self) -> Result<Figures, String> {
         self.settle()?;
         let functions = std::mem::take(&mut self.functions);
         self.server.engine.set_functions(functions);

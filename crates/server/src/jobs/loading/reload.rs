@@ -9,7 +9,7 @@ use engine::shard_tables::Locked;
 
 /// What DEBUG RELOAD does.
 #[derive(Clone, Copy, Debug)]
-pub struct Reload {
+pub(crate) struct Reload {
     /// Write the snapshot first.
     pub save: bool,
     /// Empty the server before the snapshot is loaded.
@@ -19,7 +19,7 @@ pub struct Reload {
 }
 
 /// DEBUG RELOAD: saves the snapshot and loads it again. Called without locks held.
-pub fn reload(server: &Server, what: Reload) -> Result<(), CommandError> {
+pub(crate) fn reload(server: &Server, what: Reload) -> Result<(), CommandError> {
     let mut locked = server.engine.keyspace.lock_all();
     if what.save {
         snapshot::save(server, &locked, 0)
@@ -48,7 +48,7 @@ pub fn reload(server: &Server, what: Reload) -> Result<(), CommandError> {
 }
 
 /// DEBUG LOADAOF: empties the server and loads the log again. Called without locks held.
-pub fn load_again(server: &Server) -> Result<(), CommandError> {
+pub(crate) fn load_again(server: &Server) -> Result<(), CommandError> {
     // A rewrite that is under way has the directory of the log.
     if !crate::jobs::rewrite::stop(server) {
         return Err(CommandError::line(

@@ -12,7 +12,7 @@ use engine::execute::{Execution, Executor, Request, Verdict, replay_session};
 use engine::shard_tables::Locked;
 
 /// Takes the files of a log. [`Replay::finish`] must be called at their end.
-pub struct Replay<'a, 'k> {
+pub(crate) struct Replay<'a, 'k> {
     sink: RdbSink<'a, 'k>,
     /// Entries were taken that commands cannot see yet.
     unsettled: bool,
@@ -25,7 +25,7 @@ pub struct Replay<'a, 'k> {
 
 impl<'a, 'k> Replay<'a, 'k> {
     /// For a log that is loaded into `server`. With `held` these are all shards, locked; without, none of them is.
-    pub fn new(server: &'a Server, held: Option<&'a mut Locked<'k>>) -> Self {
+    pub(crate) fn new(server: &'a Server, held: Option<&'a mut Locked<'k>>) -> Self {
         // The commands behind the base know what has expired since.
         let rules = Rules {
             drop_expired: false,
@@ -48,7 +48,7 @@ impl<'a, 'k> Replay<'a, 'k> {
     }
 
     /// The end of the log.
-    pub fn finish(&mut self) -> Result<(), String> {
+    pub(crate) fn finish(&mut self) -> Result<(), String> {
         if std::mem::take(&mut self.unsettled) {
             self.sink.finish()?;
         }

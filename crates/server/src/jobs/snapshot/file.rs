@@ -247,7 +247,7 @@ pub(crate) fn begin_file<W: Write>(
 }
 
 /// Removes what snapshots of processes that are gone have left in `dir`. To be called at the start.
-pub fn remove_interrupted(server: &Server) {
+pub(crate) fn remove_interrupted(server: &Server) {
     let (storage, dir) = (&server.snapshots.storage, server.engine.config.dir());
     let own = std::process::id();
     for name in storage.list(&dir).unwrap_or_default() {

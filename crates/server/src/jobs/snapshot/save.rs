@@ -29,7 +29,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How BGSAVE was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Save {
+pub(crate) enum Save {
     /// Now or not at all.
     Now,
     /// As soon as nothing else is written.
@@ -43,7 +43,7 @@ pub enum Save {
 ///
 /// # Errors
 /// The reason, which has been logged. The old file stays.
-pub fn save(server: &Server, locked: &Locked<'_>, unlogged: u64) -> Result<(), String> {
+pub(crate) fn save(server: &Server, locked: &Locked<'_>, unlogged: u64) -> Result<(), String> {
     save_unless(server, locked, unlogged, &|| false)
 }
 
@@ -159,7 +159,7 @@ fn each_entry(
 ///
 /// # Errors
 /// Another snapshot is under way, or the system has no thread to spare.
-pub fn background(
+pub(crate) fn background(
     server: &Server,
     locked: &mut Locked<'_>,
     how: Save,
@@ -316,7 +316,7 @@ fn write_walk(
 ///
 /// # Errors
 /// Another snapshot is under way, or the file cannot be written.
-pub fn copy(server: &Arc<Server>, dir: PathBuf) -> Result<(), String> {
+pub(crate) fn copy(server: &Arc<Server>, dir: PathBuf) -> Result<(), String> {
     let job = server
         .snapshots
         .claim(Purpose::Copy, server.engine.now_ms())
@@ -334,7 +334,7 @@ pub fn copy(server: &Arc<Server>, dir: PathBuf) -> Result<(), String> {
 ///
 /// # Errors
 /// There is nothing to cancel.
-pub fn cancel(server: &Server) -> Result<&'static str, CommandError> {
+pub(crate) fn cancel(server: &Server) -> Result<&'static str, CommandError> {
     let state = &server.snapshots;
     if let Some(job) = state.current()
         && job.purpose == Purpose::Save
@@ -354,7 +354,7 @@ pub fn cancel(server: &Server) -> Result<&'static str, CommandError> {
 
 /// FLUSHALL has emptied the server: a snapshot of what was there is given up, and with save points the file
 /// is made empty, too, so that the data does not come back with a restart.
-pub fn after_flush_all(server: &Server, locked: &Locked<'_>, unlogged: u64) {
+pub(crate) fn after_flush_all(server: &Server, locked: &Locked<'_>, unlogged: u64) {
     if let Some(job) = server.snapshots.current()
         && job.purpose == Purpose::Save
     {
@@ -367,7 +367,7 @@ pub fn after_flush_all(server: &Server, locked: &Locked<'_>, unlogged: u64) {
 }
 
 /// The timers' part: scheduled snapshots and save points.
-pub fn tick(server: &Server, now_ms: u64) {
+pub(crate) fn tick(server: &Server, now_ms: u64) {
     let state = &server.snapshots;
     if server.engine.loading.is_active()
         || server.shutdown.is_requested()
@@ -421,7 +421,10 @@ fn reached_point(server: &Server, now_s: u64) -> bool {
 ///
 /// # Errors
 /// The reason, which has been logged.
-pub fn save_before_stop(server: &Server, is_interrupted: &dyn Fn() -> bool) -> Result<(), String> {
+pub(crate) fn save_before_stop(
+    server: &Server,
+    is_interrupted: &dyn Fn() -> bool,
+) -> Result<(), String> {
     log::info!("Saving the final RDB snapshot before exiting.");
     let saved = save_unless(
         server,
@@ -440,7 +443,7 @@ pub fn save_before_stop(server: &Server, is_interrupted: &dyn Fn() -> bool) -> R
 
 /// Ends a snapshot that is under way, because the server ends. Called without locks held. False when the server
 /// must not end: the log is of no use before its first base is written, and `force` was not asked for.
-pub fn stop_running(server: &Server, force: bool) -> bool {
+pub(crate) fn stop_running(server: &Server, force: bool) -> bool {
     let Some(job) = server.snapshots.current() else {
         return true;
     };
@@ -462,7 +465,7 @@ pub fn stop_running(server: &Server, force: bool) -> bool {
 }
 
 /// The data was loaded: what follows counts as changes.
-pub fn note_loaded(server: &Server) {
+pub(crate) fn note_loaded(server: &Server) {
     let state = &server.snapshots;
     state
         .saved_changes
@@ -473,7 +476,7 @@ pub fn note_loaded(server: &Server) {
 }
 
 /// The threads are gone. What they changed after the last snapshot before the end is saved, too.
-pub fn finish_stopped(server: &Server) {
+pub(crate) fn finish_stopped(server: &Server) {
     if server.snapshots.is_final.load(Ordering::Relaxed) && server.changes_since_save() > 0 {
         // A failure has been logged, and there is nothing else to be done.
         let _ = save(server, &server.engine.keyspace.lock_all(), 0);

@@ -6,11 +6,11 @@ use super::KeyspaceTotals;
 use crate::server::Server;
 
 /// The name of the allocator in INFO.
-pub const ALLOCATOR: &str = "jemalloc-5.3.0";
+pub(crate) const ALLOCATOR: &str = "jemalloc-5.3.0";
 
 /// One database's share of the overhead, in bytes.
 #[derive(Clone, Copy, Debug)]
-pub struct DatabaseOverhead {
+pub(crate) struct DatabaseOverhead {
     /// Its number.
     pub db: u32,
     /// The hash tables of the keys.
@@ -21,8 +21,7 @@ pub struct DatabaseOverhead {
 
 /// All figures, in bytes as far as nothing else is said.
 #[derive(Clone, Debug)]
-#[expect(missing_docs, reason = "the names are those of MEMORY STATS")]
-pub struct MemoryReport {
+pub(crate) struct MemoryReport {
     pub used: u64,
     pub peak: u64,
     pub rss: u64,
@@ -50,7 +49,7 @@ fn difference(large: u64, small: u64) -> i64 {
 
 impl MemoryReport {
     /// Reads the present figures.
-    pub fn gather(server: &Server, keyspace: &KeyspaceTotals) -> Self {
+    pub(crate) fn gather(server: &Server, keyspace: &KeyspaceTotals) -> Self {
         let used = memory::used();
         let startup = server.metrics.startup_memory();
         let clients = server.engine.clients.all();
@@ -87,22 +86,22 @@ impl MemoryReport {
     }
 
     /// Used memory in percent of the peak.
-    pub fn peak_percent(&self) -> f64 {
+    pub(crate) fn peak_percent(&self) -> f64 {
         ratio(self.used, self.peak) * 100.0
     }
 
     /// Data in percent of what was added since the start.
-    pub fn dataset_percent(&self) -> f64 {
+    pub(crate) fn dataset_percent(&self) -> f64 {
         ratio(self.dataset, self.used.saturating_sub(self.startup).max(1)) * 100.0
     }
 
     /// Bytes of data per key.
-    pub fn bytes_per_key(&self) -> u64 {
+    pub(crate) fn bytes_per_key(&self) -> u64 {
         self.dataset.checked_div(self.keys).unwrap_or(0)
     }
 
     /// Space in partly used pages of the allocator, as a ratio and in bytes.
-    pub fn allocator_fragmentation(&self) -> (f64, i64) {
+    pub(crate) fn allocator_fragmentation(&self) -> (f64, i64) {
         let AllocatorStats {
             active, allocated, ..
         } = self.allocator;
@@ -110,7 +109,7 @@ impl MemoryReport {
     }
 
     /// Pages that the allocator keeps without using them, as a ratio and in bytes.
-    pub fn allocator_rss(&self) -> (f64, i64) {
+    pub(crate) fn allocator_rss(&self) -> (f64, i64) {
         let AllocatorStats {
             active, resident, ..
         } = self.allocator;
@@ -118,13 +117,13 @@ impl MemoryReport {
     }
 
     /// Memory of the process that does not come from the allocator, as a ratio and in bytes.
-    pub fn rss_overhead(&self) -> (f64, i64) {
+    pub(crate) fn rss_overhead(&self) -> (f64, i64) {
         let resident = self.allocator.resident;
         (ratio(self.rss, resident), difference(self.rss, resident))
     }
 
     /// All of the process's memory against what is in use, as a ratio and in bytes.
-    pub fn fragmentation(&self) -> (f64, i64) {
+    pub(crate) fn fragmentation(&self) -> (f64, i64) {
         (ratio(self.rss, self.used), difference(self.rss, self.used))
     }
 }
