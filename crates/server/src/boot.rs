@@ -58,7 +58,8 @@ pub struct Instance {
 }
 
 impl Instance {
-    /// Starts a server: listens, starts the threads, loads the data. Returns when it accepts commands.
+    /// Starts a server: listens, starts the threads, loads the data. Returns when it accepts
+    /// commands.
     pub fn start(config: Config) -> Result<Self, StartError> {
         let supervisor = Supervisor::detect(config.choice(P::Supervised));
         return_memory(&config);
@@ -212,8 +213,8 @@ fn keyspace_options(config: &Config, workers: usize) -> Options {
     }
 }
 
-/// The secret of the key hash: from `hash-seed` when it is set (so that order is repeatable), else from
-/// the operating system.
+/// The secret of the key hash: from `hash-seed` when it is set (so that order is repeatable), else
+/// from the operating system.
 fn hash_seed(config: &Config) -> [u64; 2] {
     let text = config.bytes(P::HashSeed);
     if text.is_empty() {
@@ -251,8 +252,8 @@ fn spawn(server: &Arc<Server>) -> io::Result<Vec<JoinHandle<io::Result<()>>>> {
     std::thread::Builder::new()
         .name("background".to_owned())
         .spawn(move || engine::lazy_free::work(&background))?;
-    // All are made before the first one runs: a worker may be sent mail from then on, and mail without a
-    // waker would lie there. A failure here is a failure to start.
+    // All are made before the first one runs: a worker may be sent mail from then on, and mail
+    // without a waker would lie there. A failure here is a failure to start.
     let workers = (0..server.workers.len())
         .map(|index| Worker::new(Arc::clone(server), index, timers(index)))
         .collect::<io::Result<Vec<_>>>()?;
@@ -274,8 +275,9 @@ fn timers(worker: usize) -> Option<Timers> {
     (worker == 0).then_some(timers)
 }
 
-/// Runs a worker. Its clients cannot be served without it, and the first one accepts connections and has the
-/// timers: when a worker ends by a panic or an error of its poll, the process ends in order, with exit code 1.
+/// Runs a worker. Its clients cannot be served without it, and the first one accepts connections
+/// and has the timers: when a worker ends by a panic or an error of its poll, the process ends in
+/// order, with exit code 1.
 fn run_worker(server: &Server, worker: &mut Worker) -> io::Result<()> {
     let result = catch_unwind(AssertUnwindSafe(|| worker.run()));
     let reason = match &result {
@@ -295,8 +297,8 @@ fn announce(server: &Server) {
     }
 }
 
-/// Raises the limit of open files for `maxclients` clients, or lowers `maxclients` to what the system
-/// allows.
+/// Raises the limit of open files for `maxclients` clients, or lowers `maxclients` to what the
+/// system allows.
 pub fn limit_clients(config: &Config) -> Result<(), String> {
     let asked = config.int(P::Maxclients).max(1) as u64;
     let possible = os::raise_open_files(asked)?;
@@ -306,7 +308,8 @@ pub fn limit_clients(config: &Config) -> Result<(), String> {
     Ok(())
 }
 
-/// Freed memory goes back to the system by a thread of the allocator: the workers may be asleep by then.
+/// Freed memory goes back to the system by a thread of the allocator: the workers may be asleep by
+/// then.
 fn return_memory(config: &Config) {
     if !keyspace::memory::set_background_thread(config.bool(P::JemallocBgThread)) {
         log::debug!("The allocator has no background thread");

@@ -10,7 +10,8 @@ use resp::number::{F64_BYTES_MAX, format_f64};
 use resp::request::{write as write_command, write_begin, write_bulk};
 use values::{DIGITS, Element, Hash, List, Set, SortedSet};
 
-/// Elements written in one command, as in Redis's files: whoever loads them holds one command at a time.
+/// Elements written in one command, as in Redis's files: whoever loads them holds one command at a
+/// time.
 const ELEMENTS_PER_COMMAND: usize = 64;
 
 /// Writes the commands that make an entry as it is, deadlines included.

@@ -1,7 +1,7 @@
 //! Backups: copies of the data that a server can be started in, made while this one goes on.
 //!
-//! With the log it is a copy of the log, most of it by hard links (`persist::Log::backup`); without it, a snapshot. A
-//! thread makes the copy, reads it back, and only then gives it its name.
+//! With the log it is a copy of the log, most of it by hard links (`persist::Log::backup`); without
+//! it, a snapshot. A thread makes the copy, reads it back, and only then gives it its name.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

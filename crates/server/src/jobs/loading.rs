@@ -3,7 +3,7 @@
 //! ```text
 //! plan     which of the files in the directory is loaded        startup_plan.rs
 //! reading  bytes to entries and commands                        persist::rdb, persist::Log
-//! sink     entries in batches, other threads insert them        rdb_sink.rs, batch.rs, loader_threads.rs
+//! sink     entries in batches, inserted by other threads        rdb_sink.rs, loader_threads.rs
 //! replay   the sink for a base, the executor for commands       replay.rs
 //! ```
 
@@ -31,11 +31,12 @@ use engine::config::P;
 use engine::shard_tables::Locked;
 use startup_plan::Decision;
 
-/// Loads what there is to load, and opens the log when there is to be one. Nothing serves commands on data before
-/// this is over; after an error it never does.
+/// Loads what there is to load, and opens the log when there is to be one. Nothing serves commands
+/// on data before this is over; after an error it never does.
 ///
 /// # Errors
-/// What is there cannot be loaded. It has been logged as Redis logs it, as far as the error does not say it.
+/// What is there cannot be loaded. It has been logged as Redis logs it, as far as the error does
+/// not say it.
 pub(crate) fn load_all(server: &Server, log: &LogOptions) -> Result<(), LoadError> {
     server.engine.loading.begin(server.engine.now_ms());
     let began_ns = server.engine.clock.monotonic_ns();

@@ -1,9 +1,9 @@
-//! New bases for the log: BGREWRITEAOF, automatic rewriting, switching the log on, and mending one that has lost
-//! records.
+//! New bases for the log: BGREWRITEAOF, automatic rewriting, switching the log on, and mending one
+//! that has lost records.
 //!
-//! A thread of its own takes all locks for the instant in which the snapshot begins and the log goes over to a
-//! fresh increment; what it writes then is the data of that instant. The log itself puts the new base in force
-//! (`persist::BaseJob`).
+//! A thread of its own takes all locks for the instant in which the snapshot begins and the log
+//! goes over to a fresh increment; what it writes then is the data of that instant. The log itself
+//! puts the new base in force (`persist::BaseJob`).
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -64,7 +64,8 @@ pub(crate) fn request(server: &Server, in_transaction: bool) -> Result<&'static 
     }
 }
 
-/// The timers' part: rewrites that are scheduled, that the size of the log asks for, or that have to mend it.
+/// The timers' part: rewrites that are scheduled, that the size of the log asks for, or that have
+/// to mend it.
 pub(crate) fn tick(server: &Server, now_ms: u64) {
     expire_history(server, now_ms);
     let is_over = server.shutdown.is_requested() || server.engine.is_half_changed();
@@ -152,8 +153,8 @@ fn is_limited(server: &Server, now_s: u64) -> bool {
     true
 }
 
-/// A log that has lost records (the disk was away for longer than memory could bridge) can only be mended
-/// by a base with the data as it is.
+/// A log that has lost records (the disk was away for longer than memory could bridge) can only be
+/// mended by a base with the data as it is.
 pub(crate) fn mend(server: &Server) {
     let trouble = server.engine.log.trouble();
     if !trouble.is_some_and(|trouble| trouble.needs_base) || server.shutdown.is_requested() {
@@ -168,8 +169,8 @@ pub(crate) fn mend(server: &Server) {
     }
 }
 
-/// CONFIG SET appendonly. Called without locks. A log that is switched on keeps what is appended from now on, and is
-/// of use when the base is written, which goes on in the background.
+/// CONFIG SET appendonly. Called without locks. A log that is switched on keeps what is appended
+/// from now on, and is of use when the base is written, which goes on in the background.
 ///
 /// # Errors
 /// The reason, which has been logged.
@@ -221,7 +222,8 @@ pub(crate) fn switch(server: &Server, on: bool) -> Result<(), String> {
         })
 }
 
-/// Ends a rewrite that is under way and waits for its end. False when it does not end. Called without locks.
+/// Ends a rewrite that is under way and waits for its end. False when it does not end. Called
+/// without locks.
 pub(crate) fn stop(server: &Server) -> bool {
     !cancel(server) || server.snapshots.wait_for_end(PATIENCE)
 }
@@ -279,7 +281,8 @@ fn launch(
     })
 }
 
-/// Writes a new base before it returns, and switches the log on when it is off. Called without locks.
+/// Writes a new base before it returns, and switches the log on when it is off. Called without
+/// locks.
 ///
 /// # Errors
 /// The reason, which has been logged.
@@ -364,8 +367,8 @@ fn begin_prepared(
     Ok((base, walk, form))
 }
 
-/// How the base is written. Commands can say everything but libraries of functions; a strict `rdb-version` cannot
-/// say everything that commands can.
+/// How the base is written. Commands can say everything but libraries of functions; a strict
+/// `rdb-version` cannot say everything that commands can.
 fn form(server: &Server, locked: &Locked<'_>, wanted: bool) -> Form {
     let deadlines = snapshot::has_field_deadlines(locked);
     let options = save_options(&server.engine.config, deadlines);

@@ -1,19 +1,21 @@
-//! Snapshots: the data as it was at one instant, written while commands go on, without a second process.
+//! Snapshots: the data as it was at one instant, written while commands go on, without a second
+//! process.
 //!
-//! [`begin`] sets a hook in every shard while all locks are held; that instant is what the snapshot shows. The
-//! [`Walk`] it returns then goes over the shards in a thread of the caller's, in the order of the hashes, a few
-//! entries per lock, and gives them to an [`Output`]. A command that is about to change an entry which the walk
-//! has not reached encodes the old value first, into a buffer of the shard (its pre-image); when that buffer is
-//! full the command itself gives it to the output. That is all the memory a snapshot takes, and what slows
-//! writers down when the disk is slower than they are. (Before [`Walk::write`] is called there is no output: the
-//! caller makes that moment short.)
+//! [`begin`] sets a hook in every shard while all locks are held; that instant is what the snapshot
+//! shows. The [`Walk`] it returns then goes over the shards in a thread of the caller's, in the
+//! order of the hashes, a few entries per lock, and gives them to an [`Output`]. A command that is
+//! about to change an entry which the walk has not reached encodes the old value first, into a
+//! buffer of the shard (its pre-image); when that buffer is full the command itself gives it to the
+//! output. That is all the memory a snapshot takes, and what slows writers down when the disk is
+//! slower than they are. (Before [`Walk::write`] is called there is no output: the caller makes
+//! that moment short.)
 //!
 //! ```text
 //!  shard lock  ->  part of the shard (its pre-images)  ->  output
 //! ```
-//! is the order of locks. The walk holds at most one of them at a time when it writes, so the disk holds up
-//! nobody but writers with full buffers. A value is encoded in one go under the lock of its shard: for one of
-//! hundreds of megabytes that takes a noticeable fraction of a second.
+//! is the order of locks. The walk holds at most one of them at a time when it writes, so the disk
+//! holds up nobody but writers with full buffers. A value is encoded in one go under the lock of
+//! its shard: for one of hundreds of megabytes that takes a noticeable fraction of a second.
 //!
 //! One snapshot runs at a time, whatever it is for: who holds the [`Job`] may begin.
 
@@ -52,8 +54,8 @@ pub enum Form {
     Commands,
 }
 
-/// Takes the encoded entries of a snapshot. Called by the walk and by commands that change data, one at a
-/// time.
+/// Takes the encoded entries of a snapshot. Called by the walk and by commands that change data,
+/// one at a time.
 pub trait Output: Send {
     /// Entries of one database. No entry is torn between two calls.
     ///
@@ -61,8 +63,8 @@ pub trait Output: Send {
     /// Those of writing: they end the snapshot.
     fn entries(&mut self, db: u32, encoded: &[u8]) -> io::Result<()>;
 
-    /// A file that has grown enough to be synced. The walk does that between two steps, when nobody waits for
-    /// it.
+    /// A file that has grown enough to be synced. The walk does that between two steps, when nobody
+    /// waits for it.
     fn due_sync(&mut self) -> Option<Arc<dyn persist::storage::File>> {
         None
     }

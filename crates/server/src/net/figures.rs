@@ -1,8 +1,8 @@
 //! What a worker publishes of its connections: the figures of CLIENT LIST, and the memory that
 //! `maxmemory-clients` limits.
 //!
-//! Plain relaxed stores, once per batch of requests and once per attempt to write. The sum over all clients
-//! is touched only when the memory of one has changed, which small requests do not do.
+//! Plain relaxed stores, once per batch of requests and once per attempt to write. The sum over all
+//! clients is touched only when the memory of one has changed, which small requests do not do.
 
 use std::sync::atomic::Ordering;
 
@@ -68,8 +68,8 @@ impl Connection {
         }
     }
 
-    /// Heap memory on behalf of the client. Values that its replies share count, because a client that does not
-    /// read is what keeps them alive.
+    /// Heap memory on behalf of the client. Values that its replies share count, because a client
+    /// that does not read is what keeps them alive.
     fn memory(&self, figures: &Figures) -> usize {
         let session = &self.session;
         size_of::<Self>()

@@ -1,8 +1,8 @@
 //! A worker: one thread, one poll, the commands of its own connections.
 //!
 //! A loop turn has four steps, and their order is the promise of the server: read from all ready
-//! connections and execute everything that came (`batch`), flush the log once, let the replies leave
-//! that the log has released, run timers. What is acknowledged is therefore in the log first.
+//! connections and execute everything that came (`batch`), flush the log once, let the replies
+//! leave that the log has released, run timers. What is acknowledged is therefore in the log first.
 
 use std::collections::{BTreeSet, HashMap};
 use std::io;
@@ -70,7 +70,8 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    /// Prepares worker `index`; the first one accepts connections and gets the timers of the server.
+    /// Prepares worker `index`; the first one accepts connections and gets the timers of the
+    /// server.
     pub(crate) fn new(
         server: Arc<Server>,
         index: usize,
@@ -150,7 +151,8 @@ impl Worker {
             self.accept(server);
         }
         self.execute_runnable(server);
-        // Clients of this worker that were served by others of it get their replies in the same turn.
+        // Clients of this worker that were served by others of it get their replies in the same
+        // turn.
         self.read_mail(server);
         let released = self.release(server);
         self.write_replies(server, released);
@@ -528,7 +530,8 @@ impl Worker {
 
     // ---- replies -----------------------------------------------------------------------------
 
-    /// Writes the log for everything executed so far; returns the offset up to which replies may leave.
+    /// Writes the log for everything executed so far; returns the offset up to which replies may
+    /// leave.
     fn release(&mut self, server: &Server) -> u64 {
         engine::durability::flush(&server.engine)
     }
@@ -604,7 +607,8 @@ impl Worker {
             if let Some(handle) = server.workers.get(self.index) {
                 handle.stats().evicted_clients.add(1);
             }
-            // Out of sight and out of the sum at once, so that no other worker evicts on its behalf.
+            // Out of sight and out of the sum at once, so that no other worker evicts on its
+            // behalf.
             client.kill.store(true, Ordering::Release);
             server.engine.clients.remove(client.id);
             match self.token_of(client.id) {
@@ -671,8 +675,8 @@ impl Worker {
         self.connections.len()
     }
 
-    /// Gives up to `count` connections away that were active since they came here; all connections when
-    /// `count` is the maximum.
+    /// Gives up to `count` connections away that were active since they came here; all connections
+    /// when `count` is the maximum.
     fn hand_over_some(&mut self, count: usize, to: usize) {
         let mut tokens = Vec::new();
         for (token, slot) in self.connections.iter_mut().enumerate() {

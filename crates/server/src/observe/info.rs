@@ -1,7 +1,8 @@
 //! INFO: what the server tells about itself.
 //!
-//! Fields stand under the names and in the order of Valkey, because monitoring tools read them. A feature
-//! that does not exist (replicas, modules, child processes) has the values of one that is not used.
+//! Fields stand under the names and in the order of Valkey, because monitoring tools read them. A
+//! feature that does not exist (replicas, modules, child processes) has the values of one that is
+//! not used.
 
 pub(crate) mod memory;
 mod sections;
@@ -103,7 +104,8 @@ impl Section {
     }
 }
 
-/// The sections that a request names; none named means the default ones. Unknown names select nothing.
+/// The sections that a request names; none named means the default ones. Unknown names select
+/// nothing.
 fn selected(names: &[&[u8]]) -> Vec<Section> {
     let is = |name: &[u8], word: &str| name.eq_ignore_ascii_case(word.as_bytes());
     let wants = |section: Section| {

@@ -5,14 +5,16 @@
 //! ```
 //!
 //! is the process id, the role (M: a primary), the time, the level and the message. The levels of
-//! Redis are those of the `log` crate under other names: debug is `trace!`, verbose is `debug!`, notice is `info!`, warning is `warn!` and `error!`.
+//! Redis are those of the `log` crate under other names: debug is `trace!`, verbose is `debug!`,
+//! notice is `info!`, warning is `warn!` and `error!`.
 //!
-//! A line never holds up the server for long. It has at most [`LINE_BYTES_MAX`] bytes, which a pipe takes in one piece
-//! or not at all; when nobody reads from the other end, lines are dropped and counted, and the next line that gets
-//! through is preceded by their number. Only syslog(3) may wait for its daemon.
+//! A line never holds up the server for long. It has at most [`LINE_BYTES_MAX`] bytes, which a pipe
+//! takes in one piece or not at all; when nobody reads from the other end, lines are dropped and
+//! counted, and the next line that gets through is preceded by their number. Only syslog(3) may
+//! wait for its daemon.
 //!
-//! A log file may be moved or deleted by log rotation at any time: once a second, a write looks whether the file at
-//! the path is still the open one, and opens a new one if not.
+//! A log file may be moved or deleted by log rotation at any time: once a second, a write looks
+//! whether the file at the path is still the open one, and opens a new one if not.
 
 use std::fmt::Write as _;
 use std::fs::{File, Metadata};
@@ -74,9 +76,9 @@ fn level_filter(level: LogLevel) -> LevelFilter {
 
 static LOGGER: Logger = Logger::new();
 
-/// Starts logging as the configuration says, or changes to what it says now. To be called after the process went to
-/// the background. A program that embeds the server and has a logger of its own keeps it; the server's messages then
-/// go there. The error is that of opening the log file.
+/// Starts logging as the configuration says, or changes to what it says now. To be called after the
+/// process went to the background. A program that embeds the server and has a logger of its own
+/// keeps it; the server's messages then go there. The error is that of opening the log file.
 pub fn start(config: &Config) -> io::Result<()> {
     let sink = match config.path(P::LogFile) {
         Some(path) => Sink::File(LogFile::open(path)?),
@@ -117,7 +119,8 @@ pub(crate) fn raw(level: Level, text: &str) {
     }
 }
 
-/// Tells where the server listens: with the picture for people at a terminal or for `always-show-logo`, else in a line.
+/// Tells where the server listens: with the picture for people at a terminal or for
+/// `always-show-logo`, else in a line.
 pub(crate) fn banner(config: &Config, version: &str) {
     let mode = if config.bool(P::ClusterEnabled) {
         "cluster"
@@ -300,8 +303,8 @@ fn push_plain(line: &mut String, character: char) {
     line.push(if harmless { character } else { '?' });
 }
 
-/// As Valkey, quotes become apostrophes and line ends spaces. A backslash is doubled, or the last one of a message
-/// would escape the closing quote.
+/// As Valkey, quotes become apostrophes and line ends spaces. A backslash is doubled, or the last
+/// one of a message would escape the closing quote.
 fn push_logfmt(line: &mut String, character: char) {
     match character {
         '"' => line.push('\''),
@@ -349,7 +352,8 @@ impl Output {
             }
             Sink::Stdout => {
                 let mut stdout = io::stdout().lock();
-                // Whoever did not read for a while does not get another chance to make everybody wait.
+                // Whoever did not read for a while does not get another chance to make everybody
+                // wait.
                 let patience = if self.lost == 0 { PIPE_WAIT_MS } else { 0 };
                 if !sys::is_writable(stdout.as_fd(), patience) {
                     self.lost += 1;

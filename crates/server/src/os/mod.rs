@@ -22,11 +22,12 @@ pub(crate) use supervisor::Supervisor;
 pub use title::take_title;
 pub(crate) use title::update_title;
 
-/// How much less of a contended processor a snapshot gets than clients do: at five steps about a quarter.
+/// How much less of a contended processor a snapshot gets than clients do: at five steps about a
+/// quarter.
 const BACKGROUND_STEPS: i32 = 5;
 
-/// The calling thread works in the background from now on: where there are more threads than processors, those
-/// that serve clients go first.
+/// The calling thread works in the background from now on: where there are more threads than
+/// processors, those that serve clients go first.
 pub(crate) fn lower_thread_priority() {
     sys::lower_thread_priority(BACKGROUND_STEPS);
 }
@@ -36,13 +37,14 @@ pub(crate) fn is_running(pid: u32) -> bool {
     sys::is_running(pid)
 }
 
-/// Goes on as a background process of its own session, with standard streams from and to nowhere. To be called before
-/// any thread exists and before the log is opened.
+/// Goes on as a background process of its own session, with standard streams from and to nowhere.
+/// To be called before any thread exists and before the log is opened.
 pub fn daemonize() -> io::Result<()> {
     sys::daemonize()
 }
 
-/// Gives a unix socket its `unixsocketperm` (0 leaves it to the umask) and its `unixsocketgroup` (empty leaves it).
+/// Gives a unix socket its `unixsocketperm` (0 leaves it to the umask) and its `unixsocketgroup`
+/// (empty leaves it).
 pub(crate) fn set_socket_owner(path: &Path, permissions: u32, group: &str) -> Result<(), String> {
     if permissions != 0 {
         fs::set_permissions(path, fs::Permissions::from_mode(permissions))
@@ -58,7 +60,8 @@ pub(crate) fn set_socket_owner(path: &Path, permissions: u32, group: &str) -> Re
     Ok(())
 }
 
-/// Turns transparent huge pages off for this process (`disable-thp`): they make copies and freed memory cost more.
+/// Turns transparent huge pages off for this process (`disable-thp`): they make copies and freed
+/// memory cost more.
 pub fn disable_huge_pages() {
     if let Err(error) = sys::disable_huge_pages() {
         log::warn!(

@@ -2,11 +2,13 @@
 
 use super::{os_text, sys};
 
-/// File descriptors the server needs besides those of clients: listeners, event loops, the log, snapshots.
+/// File descriptors the server needs besides those of clients: listeners, event loops, the log,
+/// snapshots.
 const RESERVED_FILES: u64 = 32;
 
-/// Raises the limit of open files to what `max_clients` clients need. The answer is how many clients there can be,
-/// fewer than asked when the system does not allow that many files; an error is a limit too low for any.
+/// Raises the limit of open files to what `max_clients` clients need. The answer is how many
+/// clients there can be, fewer than asked when the system does not allow that many files; an error
+/// is a limit too low for any.
 pub(crate) fn raise_open_files(max_clients: u64) -> Result<u64, String> {
     let wanted = max_clients.saturating_add(RESERVED_FILES);
     let limit = match sys::open_files() {

@@ -12,7 +12,8 @@ pub(crate) struct PidFile {
 }
 
 impl PidFile {
-    /// Writes the process's id. A failure is logged and otherwise harmless, so the server starts without the file.
+    /// Writes the process's id. A failure is logged and otherwise harmless, so the server starts
+    /// without the file.
     #[must_use]
     pub(crate) fn write(path: &Path) -> Option<PidFile> {
         match fs::write(path, format!("{}\n", std::process::id())) {

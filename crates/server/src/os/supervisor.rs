@@ -18,7 +18,8 @@ pub(crate) enum Supervisor {
 }
 
 impl Supervisor {
-    /// Who supervises, given the `supervised` parameter and the environment. A supervised server does not daemonize.
+    /// Who supervises, given the `supervised` parameter and the environment. A supervised server
+    /// does not daemonize.
     #[must_use]
     pub(crate) fn detect(mode: Supervised) -> Supervisor {
         let is_set = |variable| std::env::var_os(variable).is_some();
@@ -70,7 +71,8 @@ impl Supervisor {
     }
 }
 
-/// The protocol of sd_notify(3): one datagram to a unix socket, whose name starts with `@` when it is abstract.
+/// The protocol of sd_notify(3): one datagram to a unix socket, whose name starts with `@` when it
+/// is abstract.
 fn send_to_supervisor(socket: &std::ffi::OsStr, state: &str) -> io::Result<()> {
     use std::os::unix::ffi::OsStrExt;
     let address = match socket.as_bytes() {

@@ -20,10 +20,12 @@ pub(super) fn daemonize() -> io::Result<()> {
     // SAFETY: the caller has no other thread, so the child is a complete copy of the process.
     match check(unsafe { libc::fork() })? {
         0 => {}
-        // SAFETY: the child goes on; leaving without running destructors is what keeps its files and sockets intact.
+        // SAFETY: the child goes on; leaving without running destructors is what keeps its files
+        // and sockets intact.
         _ => unsafe { libc::_exit(0) },
     }
-    // SAFETY: takes no pointers. It fails only for a leader of a process group, which a new child is not.
+    // SAFETY: takes no pointers. It fails only for a leader of a process group, which a new child
+    // is not.
     check(unsafe { libc::setsid() })?;
     let nowhere = File::options().read(true).write(true).open("/dev/null")?;
     for stream in 0..=2 {
@@ -102,8 +104,8 @@ pub(super) fn group_id(name: &str) -> Option<u32> {
     let mut group = MaybeUninit::<libc::group>::uninit();
     let mut found: *mut libc::group = std::ptr::null_mut();
     let mut buffer = vec![0 as libc::c_char; 16 * 1024];
-    // SAFETY: all pointers are valid for the call, and the buffer's length is its own. When `found` is not null it
-    // points to `group`, which is then written.
+    // SAFETY: all pointers are valid for the call, and the buffer's length is its own. When `found`
+    // is not null it points to `group`, which is then written.
     unsafe {
         let result = libc::getgrnam_r(
             name.as_ptr(),
@@ -157,7 +159,8 @@ pub(crate) struct LocalTime {
 /// `seconds` since 1970 in the local time zone.
 pub(crate) fn local_time(seconds: i64) -> LocalTime {
     let mut broken = MaybeUninit::<libc::tm>::zeroed();
-    // SAFETY: both pointers are valid. A null result means nothing was written, and all zeros are a valid `tm`.
+    // SAFETY: both pointers are valid. A null result means nothing was written, and all zeros are a
+    // valid `tm`.
     let tm = unsafe {
         libc::localtime_r(&raw const seconds, broken.as_mut_ptr());
         broken.assume_init()
@@ -173,7 +176,8 @@ pub(crate) fn local_time(seconds: i64) -> LocalTime {
     }
 }
 
-/// Connects to the system's log. The name has to live as long as the process, since syslog(3) keeps the pointer.
+/// Connects to the system's log. The name has to live as long as the process, since syslog(3) keeps
+/// the pointer.
 pub(crate) fn open_syslog(name: &'static CStr, facility: i32) {
     // SAFETY: `name` is never freed.
     unsafe {
@@ -213,9 +217,9 @@ struct MemoryMap {
     exe_fd: u32,
 }
 
-/// Makes the kernel read the process's command line from `buffer`. `fields` are those of /proc/self/stat, the first
-/// one at 1, since everything else stays where it is. To be called while there is one thread: the end of the heap is
-/// set again to where it was a moment before.
+/// Makes the kernel read the process's command line from `buffer`. `fields` are those of
+/// /proc/self/stat, the first one at 1, since everything else stays where it is. To be called while
+/// there is one thread: the end of the heap is set again to where it was a moment before.
 #[cfg(target_os = "linux")]
 pub(super) fn move_command_line(buffer: &'static [AtomicU8], fields: &[u64; 52]) -> io::Result<()> {
     let start = buffer.as_ptr() as u64;
@@ -240,7 +244,7 @@ pub(super) fn move_command_line(buffer: &'static [AtomicU8], fields: &[u64; 52])
     let (what, size): (libc::c_ulong, libc::c_ulong) =
         (14, size_of::<MemoryMap>() as libc::c_ulong);
     let unused: libc::c_ulong = 0;
-    // SAFETY: `map` has the layout and the size the kernel expects, and it checks every address in it. The buffer
-    // lives as long as the process.
+    // SAFETY: `map` has the layout and the size the kernel expects, and it checks every address in
+    // it. The buffer lives as long as the process.
     check(unsafe { libc::prctl(libc::PR_SET_MM, what, &raw const map, size, unused) }).map(drop)
 }

@@ -13,8 +13,9 @@ const TITLE_BYTES_MAX: usize = 4000;
 
 static TITLE: OnceLock<Title> = OnceLock::new();
 
-/// Makes the title of the process follow the configuration, if `set-proc-title` asks for it. To be called before any
-/// other thread exists, and only by a program that is the server: a library has no business there.
+/// Makes the title of the process follow the configuration, if `set-proc-title` asks for it. To be
+/// called before any other thread exists, and only by a program that is the server: a library has
+/// no business there.
 pub fn take_title(config: &Config) {
     if !config.bool(P::SetProcTitle) {
         return;
@@ -35,15 +36,15 @@ pub(crate) fn update_title(config: &Config) {
 /// What `ps` shows instead of the command line (`set-proc-title`, `proc-title-template`).
 #[derive(Debug)]
 struct Title {
-    /// Where the kernel reads the command line: the title, a NUL, and at the very end a byte that is none, which tells
-    /// the kernel that this is a title and not a list of arguments.
+    /// Where the kernel reads the command line: the title, a NUL, and at the very end a byte that
+    /// is none, which tells the kernel that this is a title and not a list of arguments.
     buffer: &'static [AtomicU8],
     program: String,
 }
 
 impl Title {
-    /// Takes the place of the command line of the process, which was started as `program`. To be called before any
-    /// other thread exists. Nothing where the kernel does not offer this.
+    /// Takes the place of the command line of the process, which was started as `program`. To be
+    /// called before any other thread exists. Nothing where the kernel does not offer this.
     #[must_use]
     fn take(program: &str) -> Option<Title> {
         let buffer: &'static [AtomicU8] = (0..TITLE_BYTES_MAX + 2)

@@ -18,8 +18,8 @@ pub(crate) struct Cron {
     balance: Balance,
 }
 
-/// Time between two looks at whether the log needs a new base, in milliseconds: a disk that failed does not
-/// recover any faster.
+/// Time between two looks at whether the log needs a new base, in milliseconds: a disk that failed
+/// does not recover any faster.
 const MEND_INTERVAL_MS: u64 = 2_000;
 
 impl Cron {

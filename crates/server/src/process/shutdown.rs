@@ -26,8 +26,8 @@ pub(crate) struct ShutdownOptions {
     pub failover: bool,
 }
 
-/// Begins the end of the process: the log is written, with save points the snapshot too, replies leave, clients
-/// are closed. Called without locks held.
+/// Begins the end of the process: the log is written, with save points the snapshot too, replies
+/// leave, clients are closed. Called without locks held.
 ///
 /// # Errors
 /// Something could not be written, and the server goes on.

@@ -35,7 +35,8 @@ impl Backups {
         self.failed.load(Ordering::Relaxed)
     }
 
-    /// End of the last good one (Unix seconds, 0 without one), and the seconds the last one took (-1 without one).
+    /// End of the last good one (Unix seconds, 0 without one), and the seconds the last one took
+    /// (-1 without one).
     pub fn last(&self) -> (i64, i64) {
         let load = |it: &AtomicI64| it.load(Ordering::Relaxed);
         (load(&self.last_s), load(&self.last_seconds))

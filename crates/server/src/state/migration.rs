@@ -1,7 +1,8 @@
 //! Connections to other servers, for MIGRATE.
 //!
-//! They are ordinary sockets in blocking mode, used by one command at a time. A connection that did its work is kept
-//! for a while: whoever moves keys away moves many, and a command then costs one round trip.
+//! They are ordinary sockets in blocking mode, used by one command at a time. A connection that did
+//! its work is kept for a while: whoever moves keys away moves many, and a command then costs one
+//! round trip.
 
 use std::collections::HashMap;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -67,7 +68,8 @@ impl Connection {
             }),
             Listener::Unix(..) => false,
         };
-        // Between two addresses of the same machine the kernel takes the same for both ends, but for loopback.
+        // Between two addresses of the same machine the kernel takes the same for both ends, but
+        // for loopback.
         let is_local = local.ip() == peer.ip() || peer.ip().is_loopback();
         is_local && listeners.iter().any(is_peer)
     }

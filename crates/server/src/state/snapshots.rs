@@ -221,8 +221,8 @@ impl Snapshots {
         self.current().map(|job| job.purpose)
     }
 
-    /// Waits until no snapshot runs. To be called without locks of shards, because the job may need them to end.
-    /// False when it still runs after `patience`.
+    /// Waits until no snapshot runs. To be called without locks of shards, because the job may need
+    /// them to end. False when it still runs after `patience`.
     pub fn wait_for_end(&self, patience: Duration) -> bool {
         let current = self.slot.lock();
         let waited = self

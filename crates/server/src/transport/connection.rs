@@ -1,7 +1,7 @@
 //! One client connection: its socket, its session, what it sent and what it will get.
 //!
-//! A connection is a plain value. One worker owns it at a time and may hand it to another between two
-//! loop turns.
+//! A connection is a plain value. One worker owns it at a time and may hand it to another between
+//! two loop turns.
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
@@ -69,8 +69,8 @@ pub struct Connection {
     pub missing: usize,
     /// There may be bytes to read.
     pub readable: bool,
-    /// An event said that the end of the stream (or an error) stands behind the bytes in the socket.
-    /// No further event will tell, so reading goes on until it is there.
+    /// An event said that the end of the stream (or an error) stands behind the bytes in the
+    /// socket. No further event will tell, so reading goes on until it is there.
     pub end_announced: bool,
     /// The client sent its end of file, or the socket failed.
     pub hung_up: bool,
@@ -131,8 +131,8 @@ impl Connection {
         }
     }
 
-    /// CLIENT PAUSE makes the connection wait, or no longer. Like Redis, INFO counts such clients among
-    /// the blocked ones.
+    /// CLIENT PAUSE makes the connection wait, or no longer. Like Redis, INFO counts such clients
+    /// among the blocked ones.
     pub(crate) fn set_postponed(&mut self, engine: &Engine, postponed: bool) {
         if self.postponed == postponed {
             return;
@@ -160,8 +160,9 @@ impl Connection {
         }
     }
 
-    /// Makes room for a read of `asked` bytes behind what is there. Doubling keeps the cost per byte constant,
-    /// but no more than the rest of a big argument is reserved: it may be the only one of its kind.
+    /// Makes room for a read of `asked` bytes behind what is there. Doubling keeps the cost per
+    /// byte constant, but no more than the rest of a big argument is reserved: it may be the only
+    /// one of its kind.
     pub fn reserve_input(&mut self, asked: usize) {
         let (len, capacity) = (self.input.len(), self.input.capacity());
         if capacity - len < asked {
@@ -202,8 +203,8 @@ impl Connection {
         }
     }
 
-    /// Keeps what was not consumed. An idle client keeps no input memory: returns the buffer when nothing
-    /// is left in it.
+    /// Keeps what was not consumed. An idle client keeps no input memory: returns the buffer when
+    /// nothing is left in it.
     pub fn trim_input(&mut self, consumed: usize) -> Vec<u8> {
         if consumed >= self.input.len() {
             self.input.clear();

@@ -47,8 +47,8 @@ impl Listener {
         Ok(Self::Tcp(mio::net::TcpListener::from_std(socket.into())))
     }
 
-    /// Listens on a Unix socket; a stale socket file is replaced. `mode` 0 leaves the permissions to
-    /// the umask.
+    /// Listens on a Unix socket; a stale socket file is replaced. `mode` 0 leaves the permissions
+    /// to the umask.
     pub fn unix(path: &Path, mode: u32, backlog: i32) -> io::Result<Self> {
         if path.exists() {
             std::fs::remove_file(path)?;

@@ -46,7 +46,8 @@ pub enum Message {
 }
 
 thread_local! {
-    /// Address of the mailbox of the worker that this thread is; 0 for other threads. Only ever compared.
+    /// Address of the mailbox of the worker that this thread is; 0 for other threads. Only ever
+    /// compared.
     static OWN: Cell<usize> = const { Cell::new(0) };
 }
 
@@ -78,8 +79,8 @@ impl Mailbox {
         self.announce();
     }
 
-    /// Sends a message, and runs `together` while nobody else can put one into the mailbox: what others
-    /// send because of what `together` published stands behind the message.
+    /// Sends a message, and runs `together` while nobody else can put one into the mailbox: what
+    /// others send because of what `together` published stands behind the message.
     pub fn send_and(&self, message: Message, together: impl FnOnce()) {
         {
             let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
@@ -95,8 +96,8 @@ impl Mailbox {
         }
     }
 
-    /// Says that the calling thread is the worker. It need not be woken by itself, and in return looks at
-    /// [`Mailbox::is_filled`] before it sleeps.
+    /// Says that the calling thread is the worker. It need not be woken by itself, and in return
+    /// looks at [`Mailbox::is_filled`] before it sleeps.
     pub fn settle(&self) {
         OWN.set(std::ptr::from_ref(self).addr());
     }

@@ -25,7 +25,8 @@ impl Stream {
         };
         stream.set_nodelay(true)?;
         if keepalive_s > 0 {
-            // As Redis: the first probe after the interval, then three probes in the same time again.
+            // As Redis: the first probe after the interval, then three probes in the same time
+            // again.
             let keepalive = TcpKeepalive::new()
                 .with_time(Duration::from_secs(keepalive_s))
                 .with_interval(Duration::from_secs((keepalive_s / 3).max(1)))

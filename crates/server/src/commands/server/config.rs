@@ -54,8 +54,8 @@ impl Apply for Applier<'_> {
     }
 }
 
-/// Turning the log on or off needs all locks, which EXEC holds already, and must not fall between the
-/// commands of a transaction, whose effects are logged together.
+/// Turning the log on or off needs all locks, which EXEC holds already, and must not fall between
+/// the commands of a transaction, whose effects are logged together.
 fn switch_log_later(server: &Server) -> Result<(), String> {
     let server = server.me.upgrade().ok_or("the server is shutting down")?;
     let job = Arc::clone(&server);

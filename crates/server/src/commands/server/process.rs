@@ -156,7 +156,8 @@ fn lolwut(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-/// Iron filings around a bar magnet: at each place the direction of the field of two opposite poles.
+/// Iron filings around a bar magnet: at each place the direction of the field of two opposite
+/// poles.
 fn field_lines() -> String {
     const COLUMNS: i32 = 61;
     const ROWS: i32 = 19;

@@ -1,8 +1,10 @@
-//! A stream as commands: its entries, its groups with what is pending, and what it remembers of ids and producers.
+//! A stream as commands: its entries, its groups with what is pending, and what it remembers of ids
+//! and producers.
 //!
-//! An entry can be pending although it is deleted, and XCLAIM makes nothing pending that does not exist. So
-//! such entries are added without contents in their place, and removed in the end as they were removed before:
-//! those in front of all by XTRIM, the others by XDEL. XSETID comes last and puts right what that changed.
+//! An entry can be pending although it is deleted, and XCLAIM makes nothing pending that does not
+//! exist. So such entries are added without contents in their place, and removed in the end as they
+//! were removed before: those in front of all by XTRIM, the others by XDEL. XSETID comes last and
+//! puts right what that changed.
 
 use std::collections::BTreeSet;
 use std::io::{self, Write};
@@ -54,8 +56,8 @@ pub(super) fn write(key: &[u8], stream: &Stream, out: &mut dyn Write) -> io::Res
     }
 }
 
-/// Ids of producers. The counts have words of their own, which only the log may use, and stand in a command of their
-/// own, so that a server that does not know them has the rest.
+/// Ids of producers. The counts have words of their own, which only the log may use, and stand in a
+/// command of their own, so that a server that does not know them has the rest.
 fn write_idempotence(key: &[u8], known: &Idempotence, out: &mut dyn Write) -> io::Result<()> {
     let mut settings = |first: &str, one: u64, second: &str, other: u64| {
         let (one, other) = (one.to_string(), other.to_string());

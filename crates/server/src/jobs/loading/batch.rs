@@ -6,7 +6,8 @@ use values::BigString;
 
 use std::sync::Arc;
 
-/// Entries of a batch: some tens for each shard, so that a lock and the misses of a shard's table are shared.
+/// Entries of a batch: some tens for each shard, so that a lock and the misses of a shard's table
+/// are shared.
 const ENTRIES_MAX: usize = 1024;
 
 /// Bytes of keys and strings of a batch: what the cache of a core keeps between two threads.
@@ -132,8 +133,8 @@ pub(super) struct Inserter {
 }
 
 impl Inserter {
-    /// Puts everything into the shards, each locked once, unless they are `held` already, beginning with shard
-    /// number `first`. The batch is empty afterwards, also after an error.
+    /// Puts everything into the shards, each locked once, unless they are `held` already, beginning
+    /// with shard number `first`. The batch is empty afterwards, also after an error.
     pub(super) fn insert(
         &mut self,
         batch: &mut Batch,

@@ -33,8 +33,9 @@ struct Shared {
     spare: Mutex<Vec<Batch>>,
 }
 
-/// How many threads insert while one reads. Reading takes about as long as inserting, so on two or three cores a
-/// second inserter would only be in the way, and a third one never has anything to do.
+/// How many threads insert while one reads. Reading takes about as long as inserting, so on two or
+/// three cores a second inserter would only be in the way, and a third one never has anything to
+/// do.
 pub(super) fn thread_count() -> usize {
     match std::thread::available_parallelism().map_or(1, usize::from) {
         1 => 0,
@@ -51,7 +52,8 @@ impl LoaderThreads {
         }
         let server = server.me.upgrade()?;
         let (sender, receiver) = sync_channel(WAITING_MAX);
-        // The threads alone own the receiving end: when all of them are gone, sending fails instead of waiting.
+        // The threads alone own the receiving end: when all of them are gone, sending fails instead
+        // of waiting.
         let receiver = Arc::new(Mutex::new(receiver));
         let shared = Arc::new(Shared {
             failed: AtomicBool::new(false),

@@ -15,15 +15,15 @@ use engine::shard_tables::Locked;
 /// Empty keys that are named in the log; the others are only counted, as in Redis.
 const EMPTY_LOGGED_MAX: u64 = 10;
 
-/// A string in a file may be longer than `proto-max-bulk-len` lets clients send, as in Redis. Memory grows only
-/// with the bytes that are really there.
+/// A string in a file may be longer than `proto-max-bulk-len` lets clients send, as in Redis.
+/// Memory grows only with the bytes that are really there.
 const STRING_MAX: usize = 4 << 30;
 
 /// What is done with entries that are not simply put into their place.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rules {
-    /// Keys and elements whose time is over are left out. Not when commands follow that know them: the base of
-    /// a log is loaded as it was written.
+    /// Keys and elements whose time is over are left out. Not when commands follow that know them:
+    /// the base of a log is loaded as it was written.
     pub drop_expired: bool,
     /// A key that is there already.
     pub present: Present,
@@ -101,7 +101,8 @@ impl<'a, 'k> RdbSink<'a, 'k> {
         self.held.as_deref_mut()
     }
 
-    /// Puts everything that was taken into the shards. Nothing is in its place for sure before this.
+    /// Puts everything that was taken into the shards. Nothing is in its place for sure before
+    /// this.
     pub(crate) fn settle(&mut self) -> Result<(), String> {
         if !self.batch.is_empty() {
             self.insert()?;
@@ -270,8 +271,8 @@ fn expire_elements(value: &mut Value, now_ms: u64) -> bool {
     }
 }
 
-/// `key-load-delay`: microseconds after each key; a negative number is a microsecond after every so many. For
-/// tests. `number` counts the keys.
+/// `key-load-delay`: microseconds after each key; a negative number is a microsecond after every so
+/// many. For tests. `number` counts the keys.
 #[inline]
 pub(super) fn delay(server: &Server, number: u64) -> Result<(), String> {
     match server.engine.config.int(P::KeyLoadDelay) {

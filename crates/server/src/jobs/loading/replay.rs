@@ -24,7 +24,8 @@ pub(crate) struct Replay<'a, 'k> {
 }
 
 impl<'a, 'k> Replay<'a, 'k> {
-    /// For a log that is loaded into `server`. With `held` these are all shards, locked; without, none of them is.
+    /// For a log that is loaded into `server`. With `held` these are all shards, locked; without,
+    /// none of them is.
     pub(crate) fn new(server: &'a Server, held: Option<&'a mut Locked<'k>>) -> Self {
         // The commands behind the base know what has expired since.
         let rules = Rules {

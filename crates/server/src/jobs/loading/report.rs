@@ -1,4 +1,5 @@
-//! What is said about a snapshot that cannot be loaded, in Redis's words: people and tools look for them.
+//! What is said about a snapshot that cannot be loaded, in Redis's words: people and tools look for
+//! them.
 
 use std::fmt::Write;
 use std::path::Path;

@@ -1,14 +1,15 @@
 //! Which of the files in the working directory is loaded.
 //!
-//! Redis and Valkey load the log with `appendonly yes`, else the snapshot, whatever else there is. Here `appendonly`
-//! is `yes` when nobody sets it, so that rule alone would hide the snapshot of everybody who comes from their
-//! defaults, and the newer snapshot of everybody who went back to them for a while. Hence:
+//! Redis and Valkey load the log with `appendonly yes`, else the snapshot, whatever else there is.
+//! Here `appendonly` is `yes` when nobody sets it, so that rule alone would hide the snapshot of
+//! everybody who comes from their defaults, and the newer snapshot of everybody who went back to
+//! them for a while. Hence:
 //!
 //! | `appendonly` | log | snapshot | loaded |
 //! | --- | --- | --- | --- |
 //! | yes | no | yes | the snapshot; then the log begins with its data |
 //! | yes, set | yes | any | the log; a warning when the snapshot is newer and not of this log |
-//! | yes, not set | yes | newer than the log, and not of it | the snapshot; the log is moved aside and begins with its data |
+//! | yes, not set | yes | newer than the log, not of it | the snapshot; the log is moved aside |
 //! | yes, not set | yes | else | the log |
 //! | no | any | yes | the snapshot |
 //!
@@ -143,8 +144,8 @@ impl Found {
     }
 }
 
-/// Makes the log fit the snapshot that was loaded. A crash before the end of this leaves files that lead to the
-/// same decision again.
+/// Makes the log fit the snapshot that was loaded. A crash before the end of this leaves files that
+/// lead to the same decision again.
 pub(super) fn take_over(
     server: &Server,
     log: &LogOptions,

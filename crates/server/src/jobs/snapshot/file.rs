@@ -1,4 +1,5 @@
-//! The file of a snapshot: written beside the old one, and put in its place when it is whole and durable.
+//! The file of a snapshot: written beside the old one, and put in its place when it is whole and
+//! durable.
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -126,7 +127,8 @@ impl Output for DumpFile {
 }
 
 impl DumpFile {
-    /// Begins the file that `dbfilename` names now, in this directory, with the data of `log_offset`.
+    /// Begins the file that `dbfilename` names now, in this directory, with the data of
+    /// `log_offset`.
     pub(super) fn create(
         server: &Server,
         dir: PathBuf,
@@ -152,7 +154,8 @@ impl DumpFile {
             is_kept: false,
         };
         let sink = Sink(Arc::clone(&file));
-        // Without a log the snapshot is what is newest: a server that starts with both tells them apart by this field.
+        // Without a log the snapshot is what is newest: a server that starts with both tells them
+        // apart by this field.
         let log_offset = server.engine.log.is_enabled().then_some(log_offset);
         let writer = begin_file(server, sink, options, false, log_offset, sizes)
             .map_err(|error| write_error("rdbSaveRio", &error))?;
@@ -214,8 +217,8 @@ fn temp_name(server: &Server, in_background: bool) -> String {
     }
 }
 
-/// Begins a file: what it says of itself, libraries of functions, sizes of databases. `aof_base`: it is the base of
-/// a log.
+/// Begins a file: what it says of itself, libraries of functions, sizes of databases. `aof_base`:
+/// it is the base of a log.
 pub(crate) fn begin_file<W: Write>(
     server: &Server,
     sink: W,

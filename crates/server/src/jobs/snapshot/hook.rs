@@ -61,7 +61,8 @@ impl Buffers {
         self.by_db.iter().map(|(_, buffer)| buffer.len()).sum()
     }
 
-    /// Gives everything to the output. Buffers keep their memory unless a big value has blown them up.
+    /// Gives everything to the output. Buffers keep their memory unless a big value has blown them
+    /// up.
     pub(super) fn write(
         &mut self,
         output: &mut dyn Output,

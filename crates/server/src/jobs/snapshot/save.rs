@@ -38,8 +38,8 @@ pub(crate) enum Save {
     AfterTransaction,
 }
 
-/// Writes the file under locks of all shards, so that nothing changes meanwhile. `unlogged`: changes
-/// that the caller has made already and that are counted later.
+/// Writes the file under locks of all shards, so that nothing changes meanwhile. `unlogged`:
+/// changes that the caller has made already and that are counted later.
 ///
 /// # Errors
 /// The reason, which has been logged. The old file stays.
@@ -212,7 +212,8 @@ fn start(server: &Server, locked: &mut Locked<'_>, job: Arc<Job>) -> Result<(), 
     state
         .last_try_s
         .store(server.engine.now_ms() / 1000, Ordering::Relaxed);
-    // The thread is there before the snapshot begins, so that no snapshot has to be given up for want of one.
+    // The thread is there before the snapshot begins, so that no snapshot has to be given up for
+    // want of one.
     let (sender, receiver) = sync_channel(1);
     let thread = {
         let (server, job) = (Arc::clone(&server), Arc::clone(&job));
@@ -311,8 +312,8 @@ fn write_walk(
     file.finish()
 }
 
-/// Writes the file into another directory, from a snapshot of this moment; the file of the server itself stays as
-/// it is. Called without locks of shards held.
+/// Writes the file into another directory, from a snapshot of this moment; the file of the server
+/// itself stays as it is. Called without locks of shards held.
 ///
 /// # Errors
 /// Another snapshot is under way, or the file cannot be written.
@@ -352,8 +353,8 @@ pub(crate) fn cancel(server: &Server) -> Result<&'static str, CommandError> {
     ))
 }
 
-/// FLUSHALL has emptied the server: a snapshot of what was there is given up, and with save points the file
-/// is made empty, too, so that the data does not come back with a restart.
+/// FLUSHALL has emptied the server: a snapshot of what was there is given up, and with save points
+/// the file is made empty, too, so that the data does not come back with a restart.
 pub(crate) fn after_flush_all(server: &Server, locked: &Locked<'_>, unlogged: u64) {
     if let Some(job) = server.snapshots.current()
         && job.purpose == Purpose::Save
@@ -441,8 +442,9 @@ pub(crate) fn save_before_stop(
     Ok(())
 }
 
-/// Ends a snapshot that is under way, because the server ends. Called without locks held. False when the server
-/// must not end: the log is of no use before its first base is written, and `force` was not asked for.
+/// Ends a snapshot that is under way, because the server ends. Called without locks held. False
+/// when the server must not end: the log is of no use before its first base is written, and `force`
+/// was not asked for.
 pub(crate) fn stop_running(server: &Server, force: bool) -> bool {
     let Some(job) = server.snapshots.current() else {
         return true;

@@ -49,7 +49,8 @@ pub struct Size {
     pub volatile: u64,
 }
 
-/// A snapshot that was begun. Dropping it gives it up; that, too, is done without locks of shards held.
+/// A snapshot that was begun. Dropping it gives it up; that, too, is done without locks of shards
+/// held.
 pub struct Walk {
     server: Arc<Server>,
     shared: Arc<Shared>,
@@ -63,8 +64,8 @@ pub struct Walk {
     longest_hold_us: u64,
 }
 
-/// Begins a snapshot of what the data is now. All shards are locked, and nothing of a command that is under way
-/// may be missing from the log. Entries are encoded in `form`.
+/// Begins a snapshot of what the data is now. All shards are locked, and nothing of a command that
+/// is under way may be missing from the log. Entries are encoded in `form`.
 pub fn begin(server: &Arc<Server>, locked: &mut Locked<'_>, form: Form, job: &Arc<Job>) -> Walk {
     debug_assert!(locked.holds_all());
     let began_ns = server.engine.clock.monotonic_ns();
@@ -136,8 +137,8 @@ impl Walk {
         self.log_offset
     }
 
-    /// Writes the snapshot. Called without locks of shards held. The output comes back when all of it was
-    /// written.
+    /// Writes the snapshot. Called without locks of shards held. The output comes back when all of
+    /// it was written.
     ///
     /// # Errors
     /// The snapshot is not complete; the hooks are gone all the same.
@@ -198,7 +199,8 @@ impl Walk {
         let delay_us = self.server.engine.config.int(P::RdbKeySaveDelay);
         let room = if delay_us == 0 { ENTRIES_PER_HOLD } else { 1 };
         let server = Arc::clone(&self.server);
-        // A time slice that ends while the lock is held would hold up everybody else: better to give it back now.
+        // A time slice that ends while the lock is held would hold up everybody else: better to
+        // give it back now.
         std::thread::yield_now();
         let mut locked = server.engine.keyspace.lock_one(index);
         let began_ns = server.engine.clock.monotonic_ns();

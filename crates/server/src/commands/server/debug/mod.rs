@@ -1,7 +1,7 @@
 //! DEBUG: for tests of the server and for people who look into it.
 //!
-//! Only what can be done truthfully is here. Switches that tune a mechanism which Lodestore does not have
-//! are accepted when ignoring them changes no result; all else is an error.
+//! Only what can be done truthfully is here. Switches that tune a mechanism which Lodestore does
+//! not have are accepted when ignoring them changes no result; all else is an error.
 
 mod digest;
 mod keys;
@@ -82,8 +82,8 @@ fn switch(ctx: &mut Context<'_, '_>, switch: &AtomicBool) {
     ctx.reply.ok();
 }
 
-/// Switches of mechanisms that do not exist here and that no result depends on: reply buffers have no peak
-/// to forget, tables have no resizing to suspend.
+/// Switches of mechanisms that do not exist here and that no result depends on: reply buffers have
+/// no peak to forget, tables have no resizing to suspend.
 fn tune(ctx: &mut Context<'_, '_>, name: &[u8]) -> CommandResult {
     match (name, ctx.args.len()) {
         (b"dict-resizing" | b"hashtable-can-abort-shrink" | b"set-disable-deny-scripts", 3) => {}
