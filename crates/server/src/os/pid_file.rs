@@ -60,7 +60,7 @@ mod tests {
         let file = PidFile::write(&path).unwrap();
         fs::write(&path, "1\n").unwrap();
         drop(file);
-        assert!(path.exists(), "somebody else's file stays");
+        assert!(path.exists(), "the file of another process stays");
         fs::remove_file(&path).unwrap();
         assert!(PidFile::write(Path::new("/nowhere/at/all")).is_none());
     }

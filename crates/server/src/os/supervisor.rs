@@ -6,10 +6,10 @@ use std::os::unix::net::{SocketAddr, UnixDatagram};
 use super::{os_text, sys};
 use engine::config::Supervised;
 
-/// The supervisor that started the process and hears of its state.
+/// The supervisor that started the process and gets its state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Supervisor {
-    /// Nobody.
+    /// No supervisor.
     None,
     /// Upstart's `expect stop`.
     Upstart,
@@ -18,7 +18,7 @@ pub(crate) enum Supervisor {
 }
 
 impl Supervisor {
-    /// Who supervises, given the `supervised` parameter and the environment. A supervised server
+    /// The supervisor, given the `supervised` parameter and the environment. A supervised server
     /// does not daemonize.
     #[must_use]
     pub(crate) fn detect(mode: Supervised) -> Supervisor {
@@ -60,7 +60,7 @@ impl Supervisor {
         self.notify("STOPPING=1\n");
     }
 
-    /// Tells systemd `state`: lines of `NAME=value`. Others are told nothing.
+    /// Sends `state`, lines of `NAME=value`, to systemd. Does nothing for other supervisors.
     pub(crate) fn notify(self, state: &str) {
         if self == Supervisor::Systemd
             && let Some(socket) = std::env::var_os("NOTIFY_SOCKET")

@@ -63,7 +63,7 @@ pub(super) fn lower_thread_priority(steps: i32) {
     let _ = steps;
 }
 
-/// Stops the process until somebody continues it.
+/// Stops the process until SIGCONT.
 pub(super) fn stop_self() {
     // SAFETY: takes no pointers.
     unsafe { libc::raise(libc::SIGSTOP) };

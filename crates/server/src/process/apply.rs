@@ -7,8 +7,7 @@ use super::log_options::fsync_policy;
 use crate::os;
 use crate::server::Server;
 
-/// A parameter was set at run time: whatever has to follow from it. The value is in
-/// `server.config`.
+/// Puts the new value of a parameter into effect. CONFIG SET has stored it before.
 pub(crate) fn apply_parameter(server: &Server, id: P) -> Result<(), String> {
     match id {
         P::AppendOnly => {

@@ -61,7 +61,7 @@ pub struct Averages {
     pub turn_micros: u64,
 }
 
-/// The figures that INFO needs and nobody else keeps.
+/// The rates and the start figures of INFO.
 #[derive(Default)]
 pub struct InstantMetrics {
     rates: Mutex<Rates>,

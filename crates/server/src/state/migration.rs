@@ -1,7 +1,7 @@
 //! Connections to other servers, for MIGRATE.
 //!
-//! They are ordinary sockets in blocking mode, used by one command at a time. A connection that did
-//! its work is kept for a while: whoever moves keys away moves many, and a command then costs one
+//! They are ordinary sockets in blocking mode, used by one command at a time. A connection is kept
+//! for a while after its command: keys are moved in series, and the next MIGRATE then costs one
 //! round trip.
 
 use std::collections::HashMap;

@@ -1,4 +1,4 @@
-//! Who may take a snapshot, how far it is, and what is known of earlier ones.
+//! The state of snapshots: the one right to take one, its progress, figures of earlier ones.
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -117,7 +117,7 @@ impl Slot {
     }
 }
 
-/// What a server knows of its snapshots.
+/// The snapshots of a server: the running one, the next one, figures of the last ones.
 pub struct Snapshots {
     slot: Arc<Slot>,
     /// Hooks are set: a walk wants the locks of shards now and then.
@@ -166,7 +166,7 @@ impl Default for Snapshots {
 }
 
 impl Snapshots {
-    /// The right to take a snapshot, unless somebody has it.
+    /// Takes the right to take a snapshot; `None` while another job has it.
     pub fn claim(&self, purpose: Purpose, now_ms: u64) -> Option<Arc<Job>> {
         let mut current = self.slot.lock();
         if current.is_some() {
@@ -183,7 +183,7 @@ impl Snapshots {
         Some(job)
     }
 
-    /// Whoever has the right now. A copy must not be kept: the job lasts as long.
+    /// The running job. Callers must not keep the copy: the job lasts as long.
     pub fn current(&self) -> Option<Arc<Job>> {
         self.slot.lock().as_ref()?.upgrade()
     }
@@ -211,7 +211,7 @@ impl Snapshots {
         }
     }
 
-    /// True while somebody has the right to take a snapshot.
+    /// True while a job has the right to take a snapshot.
     pub fn is_busy(&self) -> bool {
         self.slot.lock().is_some()
     }

@@ -136,7 +136,7 @@ impl Listener {
 impl Drop for Listener {
     fn drop(&mut self) {
         if let Self::Unix(_, path) = self {
-            // Already gone is fine: somebody else may have replaced the socket.
+            // A missing file is no error: another process may have replaced the socket.
             let _ = std::fs::remove_file(path);
         }
     }

@@ -79,8 +79,8 @@ impl Mailbox {
         self.announce();
     }
 
-    /// Sends a message, and runs `together` while nobody else can put one into the mailbox: what
-    /// others send because of what `together` published stands behind the message.
+    /// Sends a message, and runs `together` while no other thread can put one into the mailbox:
+    /// what others send because of what `together` published stands behind the message.
     pub fn send_and(&self, message: Message, together: impl FnOnce()) {
         {
             let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);

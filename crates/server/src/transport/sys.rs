@@ -13,7 +13,7 @@ pub(super) fn read_behind(
     let spare = buffer.spare_capacity_mut();
     let room = spare.len().min(max);
     // SAFETY: `spare` is memory of the vector behind its length, at least `room` bytes of it, and
-    // nobody else refers to it; read(2) writes at most `room` bytes there.
+    // nothing else refers to it; read(2) writes at most `room` bytes there.
     let got = unsafe { libc::read(fd.as_raw_fd(), spare.as_mut_ptr().cast(), room) };
     let Ok(got) = usize::try_from(got) else {
         return Err(io::Error::last_os_error());
