@@ -10,7 +10,7 @@
 use std::net::TcpListener;
 
 pub use engine::config::LoadError;
-pub use server::start::{Instance, StartError};
+pub use server::{Instance, StartError};
 
 /// Why an embedded server did not start.
 #[derive(Debug, thiserror::Error)]

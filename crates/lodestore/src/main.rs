@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use engine::config::args::{self, Invocation, USAGE};
 use engine::config::{Config, P, Supervised};
 use persist::Moment;
-use server::start::{Instance, StartError};
+use server::{Instance, StartError};
 
 /// All memory of the process, also that of libraries, is counted and bounded by `maxmemory`.
 #[cfg(not(feature = "system-allocator"))]
@@ -66,12 +66,12 @@ fn run(config: Config, moment: Option<Moment>) -> ExitCode {
     let supervised = config.choice::<Supervised>(P::Supervised) != Supervised::No;
     if config.bool(P::Daemonize)
         && !supervised
-        && let Err(error) = server::process::daemonize()
+        && let Err(error) = server::daemonize()
     {
         eprintln!("Going to the background failed: {error}");
         return ExitCode::FAILURE;
     }
-    if let Err(error) = server::logging::start(&config) {
+    if let Err(error) = server::start_logging(&config) {
         eprintln!("Can't open the log file: {error}");
         return ExitCode::FAILURE;
     }
@@ -107,11 +107,11 @@ fn run(config: Config, moment: Option<Moment>) -> ExitCode {
 }
 
 fn start(config: Config) -> Result<Instance, StartError> {
-    server::start::handle_signals()?;
-    server::process::take_title(&config);
+    server::handle_signals()?;
+    server::take_title(&config);
     if config.bool(P::DisableThp) {
-        server::process::disable_huge_pages();
+        server::disable_huge_pages();
     }
-    server::start::limit_clients(&config).map_err(StartError::Config)?;
+    server::limit_clients(&config).map_err(StartError::Config)?;
     Instance::start(config)
 }

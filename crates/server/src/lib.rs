@@ -1,17 +1,34 @@
-//! The server around the engine: event loops and connections (`net`), jobs in the background
-//! (`snapshot`, `rewrite`, `backup`, `loading`, `migration`), observation (`info`, `logging`), the
-//! commands that concern the process (`commands`), start and end (`start`, `process`).
+//! The server around the engine, in rooms that import downwards only:
+//!
+//! ```text
+//! boot       builds, starts and joins a server
+//! commands   commands that concern the process
+//! process    listening sockets, timers, signals, shutdown, parameters at run time
+//! net        event loops             observe    INFO, the server's log
+//! jobs       snapshots, AOF rewrites, backups, loading
+//! server     what the threads of a server share
+//! state      the parts of a server
+//! transport  sockets, connections, mailboxes of workers
+//! os         the process and the operating system
+//! ```
 
-pub mod backup;
-pub mod commands;
-mod image;
-pub mod info;
-pub mod loading;
-pub mod logging;
-pub mod migration;
-pub mod net;
-pub mod process;
-pub mod rewrite;
-pub mod server;
-pub mod snapshot;
-pub mod start;
+mod boot;
+mod commands;
+mod jobs;
+mod net;
+mod observe;
+mod os;
+mod process;
+mod server;
+mod state;
+mod transport;
+
+pub use boot::{Instance, StartError, limit_clients};
+pub use jobs::loading::LoadError;
+pub use jobs::snapshot::{Form, Output, SnapshotError, Walk, begin as begin_snapshot};
+pub use observe::logging::start as start_logging;
+pub use os::{daemonize, disable_huge_pages, take_title};
+pub use process::listen::ListenError;
+pub use process::signals::handle_signals;
+pub use server::Server;
+pub use state::{Job, Purpose};

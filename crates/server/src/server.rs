@@ -1,23 +1,19 @@
 //! What the threads of one server share: the engine, and what surrounds it.
 
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use engine::client::ClientShared;
 use engine::context::Context;
 use engine::engine::Engine;
 use engine::error::CommandError;
-use engine::port::Port;
-use engine::shard_tables::Locked;
 use engine::stats::WorkerStats;
 
-use crate::backup::Backups;
-use crate::info::{InstantMetrics, ReplicationId};
-use crate::migration::Connections;
-use crate::net::listener::Listener;
-use crate::net::mailbox::{Mailbox, Message};
-use crate::rewrite::Rewrites;
-use crate::snapshot::Snapshots;
+use crate::state::{
+    Backups, Connections, Identity, InstantMetrics, ReplicationId, Rewrites, Shutdown, Snapshots,
+};
+use crate::transport::listener::Listener;
+use crate::transport::mailbox::{Mailbox, Message};
 
 /// A worker as the other threads see it.
 pub struct WorkerHandle {
@@ -41,47 +37,6 @@ impl WorkerHandle {
     #[inline]
     pub fn stats(&self) -> &WorkerStats {
         &self.engine.stats[self.number]
-    }
-}
-
-/// Who this process is.
-#[derive(Debug, Clone)]
-pub struct Identity {
-    /// 40 hexadecimal digits, new at each start.
-    pub run_id: String,
-    /// Unix milliseconds of the start.
-    pub started_ms: u64,
-    /// Path of the executable.
-    pub executable: String,
-    /// Absolute path of the configuration file; empty without one.
-    pub config_file: String,
-    /// Process id.
-    pub pid: u32,
-}
-
-/// How far a shutdown has come.
-#[derive(Debug, Default)]
-pub struct Shutdown {
-    requested: AtomicBool,
-    exit_code: AtomicI32,
-}
-
-impl Shutdown {
-    /// Asks for the end of the process.
-    pub fn request(&self, exit_code: i32) {
-        self.exit_code.store(exit_code, Ordering::Relaxed);
-        self.requested.store(true, Ordering::Release);
-    }
-
-    /// True once it was asked for.
-    #[inline]
-    pub fn is_requested(&self) -> bool {
-        self.requested.load(Ordering::Acquire)
-    }
-
-    /// The exit code to end with.
-    pub fn exit_code(&self) -> i32 {
-        self.exit_code.load(Ordering::Relaxed)
     }
 }
 
@@ -153,60 +108,5 @@ impl Server {
         for worker in &self.workers {
             worker.mailbox.send(message());
         }
-    }
-}
-
-impl Port for Server {
-    fn deliver(&self, clients: &[&ClientShared]) {
-        if let [client] = clients {
-            return self.send_to(client, Message::Deliver(client.id));
-        }
-        let mut mail: Vec<Vec<Message>> = Vec::new();
-        mail.resize_with(self.workers.len(), Vec::new);
-        for client in clients {
-            let worker = client.worker.load(Ordering::Acquire);
-            if let Some(mail) = mail.get_mut(worker) {
-                mail.push(Message::Deliver(client.id));
-            }
-        }
-        for (worker, mail) in self.workers.iter().zip(mail) {
-            if !mail.is_empty() {
-                worker.mailbox.send_many(mail);
-            }
-        }
-    }
-
-    fn served(&self, client: &ClientShared, offset: u64) {
-        let message = Message::Served {
-            client: client.id,
-            offset,
-        };
-        self.send_to(client, message);
-    }
-
-    fn unblock(&self, client: &ClientShared, error: bool) {
-        let message = Message::Unblock {
-            client: client.id,
-            error,
-        };
-        self.send_to(client, message);
-    }
-
-    fn kill(&self, client: &ClientShared) {
-        self.send_to(client, Message::Kill(client.id));
-    }
-
-    fn resume(&self) {
-        self.broadcast(|| Message::Refresh);
-    }
-
-    fn wake_timers(&self) {
-        if let Some(worker) = self.workers.first() {
-            worker.mailbox.wake();
-        }
-    }
-
-    fn emptied(&self, locked: &Locked<'_>, unlogged: u64) {
-        crate::snapshot::after_flush_all(self, locked, unlogged);
     }
 }

@@ -15,6 +15,7 @@ const WIDTH_CHECKED: &[&str] = &[
     "crates/lodestore",
     "crates/persist",
     "crates/resp",
+    "crates/server",
     "crates/values",
     "fuzz",
     "xtask",

@@ -15,6 +15,7 @@ const CYCLES_CHECKED: &[&str] = &[
     "bench",
     "crates/lodestore",
     "crates/resp",
+    "crates/server",
     "crates/values",
     "xtask",
 ];
@@ -28,6 +29,20 @@ const LAYERS: &[(&str, &[&[&str]])] = &[
             &["split"],
             &["args"],
             &["number", "output", "quote", "request"],
+        ],
+    ),
+    (
+        "crates/server",
+        &[
+            &["boot"],
+            &["commands"],
+            &["process"],
+            &["net", "observe"],
+            &["jobs"],
+            &["server"],
+            &["state"],
+            &["transport"],
+            &["os"],
         ],
     ),
     (

@@ -1,17 +1,17 @@
 //! MIGRATE.
 //!
-//! The keys stay locked while the other server takes them, so that each is in exactly one place for everybody who
-//! looks. Clients of this worker and of the shards of these keys wait meanwhile, no longer than the timeout for each
-//! step; all others do not notice. That is why locks which a worker holds over its batch are given back first
-//! ([`Locks::ByArguments`]).
+//! The keys stay locked while the other server takes them, so that each is in exactly one place for
+//! everybody who looks. Clients of this worker and of the shards of these keys wait meanwhile, no
+//! longer than the timeout for each step; all others do not notice. That is why locks which a
+//! worker holds over its batch are given back first ([`Locks::ByArguments`]).
 
 use std::io;
 use std::time::Duration;
 
 use resp::{Args, request};
 
-use crate::migration::Connection;
 use crate::server::Server;
+use crate::state::Connection;
 use engine::command::*;
 use engine::commands::generic::delete_key;
 use engine::context::{Context, Key};
@@ -246,8 +246,8 @@ fn pack<'a>(
     Ok((!shipment.keys.is_empty()).then_some(shipment))
 }
 
-/// Sends the shipment; when the connection turns out to be broken before anything was taken, once more over a
-/// fresh one.
+/// Sends the shipment; when the connection turns out to be broken before anything was taken, once
+/// more over a fresh one.
 fn deliver<'a>(
     ctx: &Context<'_, '_>,
     plan: &Plan<'_>,

@@ -1,14 +1,14 @@
 //! Commands that concern the process: its configuration, its files, other servers.
 
 mod migrate;
-pub mod server;
+pub(crate) mod server;
 #[cfg(test)]
 mod tests;
 
 use engine::command::CommandSpec;
 
 /// The commands of every group, those of the engine first.
-pub const GROUPS: &[&[&CommandSpec]] = &[
+pub(crate) const GROUPS: &[&[&CommandSpec]] = &[
     engine::commands::bitmap::COMMANDS,
     engine::commands::connection::COMMANDS,
     engine::commands::generic::COMMANDS,

@@ -1,17 +1,17 @@
 //! How connections are spread over workers.
 //!
 //! Spreading costs: two workers that share few cores with their clients spend more CPU per request
-//! than one (smaller batches, more wake-ups). So connections are packed on the first worker and move
-//! only when it is saturated; when the load falls they come back. After each spreading the throughput
-//! before and after is compared, and a spreading that did not pay is undone and not tried again for a
-//! while.
+//! than one (smaller batches, more wake-ups). So connections are packed on the first worker and
+//! move only when it is saturated; when the load falls they come back. After each spreading the
+//! throughput before and after is compared, and a spreading that did not pay is undone and not
+//! tried again for a while.
 //!
-//! `threads-spread yes` sets all this aside: every worker has its part of the connections, always. It
-//! is for machines with cores to spare whose load comes in bursts shorter than the controller's looks,
-//! and for tests of what only happens between workers.
+//! `threads-spread yes` sets all this aside: every worker has its part of the connections, always.
+//! It is for machines with cores to spare whose load comes in bursts shorter than the controller's
+//! looks, and for tests of what only happens between workers.
 
-use crate::net::mailbox::Message;
 use crate::server::Server;
+use crate::transport::mailbox::Message;
 use engine::config::P;
 
 /// Time between two looks, in milliseconds.
@@ -24,12 +24,12 @@ const PACK_PERCENT: u64 = 55;
 const GAIN_PERCENT: u64 = 8;
 /// Looks that a judgement on a spreading waits for.
 const JUDGE_AFTER: u32 = 6;
-/// Looks that pass after a failed spreading before the next one, doubling with each failure up to the
-/// second number.
+/// Looks that pass after a failed spreading before the next one, doubling with each failure up to
+/// the second number.
 const RETRY_AFTER: (u32, u32) = (40, 2_400);
 
 /// The worker a new client belongs to, when that is not left to the controller.
-pub fn home(server: &Server, client: u64) -> Option<usize> {
+pub(crate) fn home(server: &Server, client: u64) -> Option<usize> {
     let workers = server.workers.len() as u64;
     (workers > 1 && server.engine.config.bool(P::ThreadsSpread))
         .then(|| (client % workers) as usize)
@@ -44,7 +44,7 @@ struct Seen {
 
 /// The controller; lives in the timers of the first worker.
 #[derive(Default)]
-pub struct Balance {
+pub(crate) struct Balance {
     next_ms: u64,
     last_ns: u64,
     seen: Vec<Seen>,
@@ -65,7 +65,7 @@ struct Load {
 
 impl Balance {
     /// Looks at the load and moves connections when it pays.
-    pub fn tick(&mut self, server: &Server, now_ms: u64, now_ns: u64) {
+    pub(crate) fn tick(&mut self, server: &Server, now_ms: u64, now_ns: u64) {
         if server.workers.len() < 2 || now_ms < self.next_ms {
             return;
         }

@@ -1,9 +1,9 @@
 //! Reading and executing: the staged look-ahead.
 //!
 //! Memory latency is the cost of a request on real data. So requests are not run one by one: up to
-//! [`BATCH_REQUESTS`] are parsed, looked up and hashed while the buckets of their keys are prefetched;
-//! then their entries are prefetched; then they are executed in order. The batch reaches over the
-//! pipeline of one connection and over all connections that are ready.
+//! [`BATCH_REQUESTS`] are parsed, looked up and hashed while the buckets of their keys are
+//! prefetched; then their entries are prefetched; then they are executed in order. The batch
+//! reaches over the pipeline of one connection and over all connections that are ready.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -13,27 +13,28 @@ use resp::{Args, Limits, OwnedArgs, Progress, ProtocolError, Reply, Span};
 use smallvec::SmallVec;
 use values::hash_seed::{Ahead, hash_of};
 
-use super::connection::{Connection, READ_BYTES};
 use super::limits;
 use super::worker::Worker;
 use crate::server::Server;
+use crate::transport::connection::{Connection, READ_BYTES};
 use engine::config::P;
 use engine::execute::{Execution, Held, Request, Verdict};
 use engine::table::{Command, KeyPlan, Resolved};
 
 /// Requests that are looked ahead over. Enough to overlap the memory accesses of a core's line-fill
-/// buffers several times over, small enough that the prefetched lines stay in the first-level cache.
+/// buffers several times over, small enough that the prefetched lines stay in the first-level
+/// cache.
 const BATCH_REQUESTS: usize = 32;
 
 /// Bytes read in one round over all ready connections; what does not fit waits for the next round.
 const ARENA_BYTES: usize = 1024 * 1024;
 
-/// Longest pipeline part of one connection that is parsed before others get their turn is bounded by
-/// its read size, so this only limits connections per round.
+/// Longest pipeline part of one connection that is parsed before others get their turn is bounded
+/// by its read size, so this only limits connections per round.
 const SOURCES_PER_ROUND: usize = 1024;
 
-/// A round of this many requests per shard makes up for locking all shards, three locks being saved for
-/// each request.
+/// A round of this many requests per shard makes up for locking all shards, three locks being saved
+/// for each request.
 const REQUESTS_PER_HELD_SHARD: usize = 2;
 
 /// Bytes of one connection that are being consumed.
@@ -108,15 +109,16 @@ pub(super) struct Batch {
     pub(super) spares: Spares,
     /// Requests of the last round: what the next one may expect.
     requests: usize,
-    /// The last command that was looked up, by its name as the client wrote it: pipelines repeat it.
+    /// The last command that was looked up, by its name as the client wrote it: pipelines repeat
+    /// it.
     last: Option<(SmallVec<[u8; 16]>, &'static Command)>,
 }
 
 /// Arguments of ordinary requests that a worker keeps room for, 64 KiB.
 const SPANS_KEEP: usize = 4096;
 
-/// Empty input buffers for the next connection that needs one: allocating and touching a fresh one for
-/// every big argument would cost more than reading it. Given up once a second.
+/// Empty input buffers for the next connection that needs one: allocating and touching a fresh one
+/// for every big argument would cost more than reading it. Given up once a second.
 #[derive(Default)]
 pub(super) struct Spares {
     buffers: Vec<Vec<u8>>,
@@ -124,8 +126,8 @@ pub(super) struct Spares {
     bytes: usize,
 }
 
-/// Bytes that spare buffers may hold: some hundred kilobytes for each of fifty busy clients would be more
-/// than the second-level cache serves anyway.
+/// Bytes that spare buffers may hold: some hundred kilobytes for each of fifty busy clients would
+/// be more than the second-level cache serves anyway.
 const SPARE_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 impl Spares {
@@ -173,9 +175,9 @@ impl Worker {
         self.batch = batch;
     }
 
-    /// All shards for the whole round, when this is the only worker with clients and the last round was
-    /// long enough to pay for locking them all. Not while memory is bounded: eviction locks by itself. Nor while
-    /// a snapshot is taken: it could wait for a gap between rounds for ever.
+    /// All shards for the whole round, when this is the only worker with clients and the last round
+    /// was long enough to pay for locking them all. Not while memory is bounded: eviction locks by
+    /// itself. Nor while a snapshot is taken: it could wait for a gap between rounds for ever.
     fn hold_all<'k>(&self, server: &'k Server, batch: &Batch) -> Held<'k> {
         let shards = server.engine.keyspace.shard_count();
         let pays = batch.requests >= shards * REQUESTS_PER_HELD_SHARD;
@@ -397,7 +399,7 @@ impl Worker {
         }
         match verdict {
             Verdict::Postponed => {
-                connection.set_postponed(server, true);
+                connection.set_postponed(&server.engine, true);
                 connection.parser.reset();
                 self.postponed.push(token);
                 return;
@@ -575,7 +577,8 @@ fn arguments<'a>(
     }
 }
 
-/// Collections lie one pointer further, and what is looked for in a large one lies in a table again.
+/// Collections lie one pointer further, and what is looked for in a large one lies in a table
+/// again.
 fn look_into_collections(server: &Server, batch: &mut Batch, held: &Held<'_>) {
     let mut large = false;
     for pending in batch.pending.iter().filter(|it| it.is_for_collection()) {
@@ -660,13 +663,14 @@ fn request_limits(server: &Server, connection: &Connection) -> Limits {
     }
 }
 
-/// A web browser that was talked into sending a request here ends each line as inline requests end: the parts
-/// of the request that its author controls would be commands.
+/// A web browser that was talked into sending a request here ends each line as inline requests end:
+/// the parts of the request that its author controls would be commands.
 fn is_web_request(name: &[u8]) -> bool {
     name.eq_ignore_ascii_case(b"post") || name.eq_ignore_ascii_case(b"host:")
 }
 
-/// Nothing is answered and nothing behind it is executed. The log hears of it once a minute at most.
+/// Nothing is answered and nothing behind it is executed. The log hears of it once a minute at
+/// most.
 fn abort_web_request(connection: &mut Connection, logged_ms: &mut u64, now_ms: u64) {
     const LOG_EVERY_MS: u64 = 60_000;
     if now_ms.saturating_sub(*logged_ms) > LOG_EVERY_MS {

@@ -129,8 +129,8 @@ pub(super) fn timer(worker: &mut Worker, server: &Server, token: usize) {
     }
 }
 
-/// Clients of this worker that wait for the log to be durable may be done, or wait in vain because the log was
-/// switched off.
+/// Clients of this worker that wait for the log to be durable may be done, or wait in vain because
+/// the log was switched off.
 pub(super) fn log_synced(worker: &mut Worker, server: &Server) {
     let synced = server.engine.log.synced();
     let is_off = !server.engine.log.is_enabled();

@@ -1,16 +1,16 @@
 //! What a worker publishes of its connections: the figures of CLIENT LIST, and the memory that
 //! `maxmemory-clients` limits.
 //!
-//! Plain relaxed stores, once per batch of requests and once per attempt to write. The sum over all clients
-//! is touched only when the memory of one has changed, which small requests do not do.
+//! Plain relaxed stores, once per batch of requests and once per attempt to write. The sum over all
+//! clients is touched only when the memory of one has changed, which small requests do not do.
 
 use std::sync::atomic::Ordering;
 
 use resp::Protocol;
 
-use super::connection::Connection;
 use super::limits::OUTPUT_BLOCK_BYTES;
 use crate::server::Server;
+use crate::transport::connection::Connection;
 use engine::client::{Figures, WatchedKey};
 
 /// What the tables of watched keys hold for one key and client, besides the key itself.
@@ -68,8 +68,8 @@ impl Connection {
         }
     }
 
-    /// Heap memory on behalf of the client. Values that its replies share count, because a client that does not
-    /// read is what keeps them alive.
+    /// Heap memory on behalf of the client. Values that its replies share count, because a client
+    /// that does not read is what keeps them alive.
     fn memory(&self, figures: &Figures) -> usize {
         let session = &self.session;
         size_of::<Self>()

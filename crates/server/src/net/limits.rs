@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use crate::net::connection::Connection;
 use crate::server::Server;
+use crate::transport::connection::Connection;
 use engine::client::{ClientShared, flag};
 use engine::config::P;
 
@@ -35,13 +35,16 @@ pub(super) fn input_exceeded(server: &Server, connection: &Connection) -> bool {
         || (!connection.session.is_authenticated() && held > UNAUTHENTICATED_INPUT_BYTES)
 }
 
-/// Waiting output up to this size counts as nothing, as what fits Redis's static buffer; more counts whole.
+/// Waiting output up to this size counts as nothing, as what fits Redis's static buffer; more
+/// counts whole.
 pub(super) const OUTPUT_BLOCK_BYTES: usize = 16 * 1024;
 
-/// A client that never authenticated may make the server hold this much output besides, as in Redis.
+/// A client that never authenticated may make the server hold this much output besides, as in
+/// Redis.
 const UNAUTHENTICATED_OUTPUT_BYTES: usize = 1024;
 
-/// Output that counts against the limits. Values that replies share count whole: the client is what keeps them alive.
+/// Output that counts against the limits. Values that replies share count whole: the client is what
+/// keeps them alive.
 pub(super) fn counted_output(server: &Server, connection: &Connection) -> usize {
     let waiting = connection.output.len();
     if waiting > OUTPUT_BLOCK_BYTES {
@@ -83,7 +86,8 @@ pub(super) fn output_exceeded(server: &Server, connection: &mut Connection, now_
     exceeded
 }
 
-/// The least that `maxmemory-clients` limits to: below that nobody could connect to change it, as in Redis.
+/// The least that `maxmemory-clients` limits to: below that nobody could connect to change it, as
+/// in Redis.
 const CLIENT_MEMORY_MIN: u64 = 128 * 1024;
 
 /// What all clients together may hold, in bytes; `None` without a limit.

@@ -1,13 +1,9 @@
-//! Sockets and event loops: the only place that owns file descriptors of clients.
+//! Event loops: workers execute the commands of their clients.
 
-pub mod balance;
+pub(crate) mod balance;
 mod batch;
 mod blocked;
-pub mod connection;
 mod figures;
 mod limits;
-pub mod listener;
-pub mod mailbox;
-pub mod stream;
-mod sys;
-pub mod worker;
+mod port;
+pub(crate) mod worker;

@@ -1,8 +1,8 @@
 //! A worker: one thread, one poll, the commands of its own connections.
 //!
 //! A loop turn has four steps, and their order is the promise of the server: read from all ready
-//! connections and execute everything that came (`batch`), flush the log once, let the replies leave
-//! that the log has released, run timers. What is acknowledged is therefore in the log first.
+//! connections and execute everything that came (`batch`), flush the log once, let the replies
+//! leave that the log has released, run timers. What is acknowledged is therefore in the log first.
 
 use std::collections::{BTreeSet, HashMap};
 use std::io;
@@ -13,10 +13,10 @@ use std::time::Duration;
 use mio::{Events, Poll, Token};
 
 use super::blocked::Ending;
-use super::connection::{Connection, Written};
-use super::listener::{Accepted, Listener};
-use super::mailbox::Message;
 use crate::server::Server;
+use crate::transport::connection::{Connection, Written};
+use crate::transport::listener::{Accepted, Listener};
+use crate::transport::mailbox::Message;
 use engine::client::{ClientShared, Origin, Session};
 use engine::config::P;
 use engine::execute::Executor;
@@ -35,8 +35,11 @@ const SLEEP_TIMERS: Duration = Duration::from_millis(100);
 /// The others look after their clients once a second; mail wakes them.
 const SLEEP_OTHERS: Duration = Duration::from_secs(1);
 
+/// The timers of the server: the worker that has them calls them once per loop turn.
+pub(crate) type Timers = Box<dyn FnMut(&Server, &mut Executor) + Send>;
+
 /// One worker.
-pub struct Worker {
+pub(crate) struct Worker {
     pub(crate) server: Arc<Server>,
     pub(crate) index: usize,
     pub(crate) exec: Executor,
@@ -62,13 +65,18 @@ pub struct Worker {
     next_idle_check_ms: u64,
     /// When the log last heard of a web request.
     pub(super) web_request_logged_ms: u64,
-    cron: crate::start::Cron,
+    timers: Option<Timers>,
     stopping: bool,
 }
 
 impl Worker {
-    /// Prepares worker `index`; the first one accepts connections.
-    pub fn new(server: Arc<Server>, index: usize) -> io::Result<Self> {
+    /// Prepares worker `index`; the first one accepts connections and gets the timers of the
+    /// server.
+    pub(crate) fn new(
+        server: Arc<Server>,
+        index: usize,
+        timers: Option<Timers>,
+    ) -> io::Result<Self> {
         let poll = Poll::new()?;
         let waker = mio::Waker::new(poll.registry(), WAKER)?;
         if let Some(handle) = server.workers.get(index) {
@@ -93,7 +101,7 @@ impl Worker {
             messages: Vec::new(),
             next_idle_check_ms: 0,
             web_request_logged_ms: 0,
-            cron: crate::start::Cron::new(index == 0),
+            timers,
             stopping: false,
             server,
         };
@@ -114,7 +122,7 @@ impl Worker {
     }
 
     /// Works until the server stops.
-    pub fn run(&mut self) -> io::Result<()> {
+    pub(crate) fn run(&mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(EVENTS_PER_TURN);
         if let Some(handle) = self.server.workers.get(self.index) {
             handle.mailbox.settle();
@@ -143,7 +151,8 @@ impl Worker {
             self.accept(server);
         }
         self.execute_runnable(server);
-        // Clients of this worker that were served by others of it get their replies in the same turn.
+        // Clients of this worker that were served by others of it get their replies in the same
+        // turn.
         self.read_mail(server);
         let released = self.release(server);
         self.write_replies(server, released);
@@ -385,7 +394,7 @@ impl Worker {
     pub(super) fn close(&mut self, token: usize) {
         let server = Arc::clone(&self.server);
         if let Some(mut connection) = self.release_connection(token) {
-            connection.set_postponed(&server, false);
+            connection.set_postponed(&server.engine, false);
             engine::blocking::forget(
                 &server.engine,
                 &mut connection.session,
@@ -513,7 +522,7 @@ impl Worker {
         let server = Arc::clone(&self.server);
         for token in std::mem::take(&mut self.postponed) {
             if let Some(connection) = self.connection(token) {
-                connection.set_postponed(&server, false);
+                connection.set_postponed(&server.engine, false);
             }
             self.want_run(token);
         }
@@ -521,7 +530,8 @@ impl Worker {
 
     // ---- replies -----------------------------------------------------------------------------
 
-    /// Writes the log for everything executed so far; returns the offset up to which replies may leave.
+    /// Writes the log for everything executed so far; returns the offset up to which replies may
+    /// leave.
     fn release(&mut self, server: &Server) -> u64 {
         engine::durability::flush(&server.engine)
     }
@@ -597,7 +607,8 @@ impl Worker {
             if let Some(handle) = server.workers.get(self.index) {
                 handle.stats().evicted_clients.add(1);
             }
-            // Out of sight and out of the sum at once, so that no other worker evicts on its behalf.
+            // Out of sight and out of the sum at once, so that no other worker evicts on its
+            // behalf.
             client.kill.store(true, Ordering::Release);
             server.engine.clients.remove(client.id);
             match self.token_of(client.id) {
@@ -634,9 +645,9 @@ impl Worker {
             self.batch.spares.clear();
             self.check_clients(server, now_ms);
         }
-        let mut cron = std::mem::take(&mut self.cron);
-        cron.tick(server, &mut self.exec);
-        self.cron = cron;
+        if let Some(timers) = &mut self.timers {
+            timers(server, &mut self.exec);
+        }
     }
 
     /// Once a second: idle clients, soft output limits.
@@ -664,8 +675,8 @@ impl Worker {
         self.connections.len()
     }
 
-    /// Gives up to `count` connections away that were active since they came here; all connections when
-    /// `count` is the maximum.
+    /// Gives up to `count` connections away that were active since they came here; all connections
+    /// when `count` is the maximum.
     fn hand_over_some(&mut self, count: usize, to: usize) {
         let mut tokens = Vec::new();
         for (token, slot) in self.connections.iter_mut().enumerate() {

@@ -9,8 +9,7 @@ use std::time::{Duration, Instant};
 use engine::config::Config;
 use keyspace::NewValue;
 use lodestore::Instance;
-use server::server::Server;
-use server::snapshot::{Form, Job, Output, Purpose, SnapshotError, Walk, begin};
+use server::{Form, Job, Output, Purpose, Server, SnapshotError, Walk, begin_snapshot};
 
 use super::super::harness::{Client, TestServer, fresh_dir, program};
 use super::invariants::Content;
@@ -63,7 +62,7 @@ fn claim(server: &Server) -> Arc<Job> {
 
 fn start(server: &Arc<Server>) -> (Walk, Arc<Job>) {
     let job = claim(server);
-    let walk = begin(
+    let walk = begin_snapshot(
         server,
         &mut server.engine.keyspace.lock_all(),
         Form::Commands,

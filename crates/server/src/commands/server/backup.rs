@@ -1,6 +1,6 @@
 //! BACKUP: a copy of the data, made and checked while the server goes on.
 
-use crate::backup;
+use crate::jobs::backup;
 use crate::server::Server;
 use engine::command::{Arg, CommandResult, CommandSpec, Flags, Group, Outcome};
 use engine::context::Context;

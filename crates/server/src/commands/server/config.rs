@@ -50,18 +50,18 @@ impl Apply for Applier<'_> {
         if self.in_transaction && id == P::AppendOnly {
             return switch_log_later(self.server);
         }
-        crate::start::apply_parameter(self.server, id)
+        crate::process::apply::apply_parameter(self.server, id)
     }
 }
 
-/// Turning the log on or off needs all locks, which EXEC holds already, and must not fall between the
-/// commands of a transaction, whose effects are logged together.
+/// Turning the log on or off needs all locks, which EXEC holds already, and must not fall between
+/// the commands of a transaction, whose effects are logged together.
 fn switch_log_later(server: &Server) -> Result<(), String> {
     let server = server.me.upgrade().ok_or("the server is shutting down")?;
     let job = Arc::clone(&server);
     server.engine.lazy.run(move || {
         let on = job.engine.config.bool(P::AppendOnly);
-        if let Err(error) = crate::rewrite::switch(&job, on) {
+        if let Err(error) = crate::jobs::rewrite::switch(&job, on) {
             log::error!("Changing appendonly after a transaction failed: {error}");
         }
     });

@@ -1,7 +1,7 @@
 //! MEMORY.
 
-use crate::info::KeyspaceTotals;
-use crate::info::memory::MemoryReport;
+use crate::observe::info::KeyspaceTotals;
+use crate::observe::info::memory::MemoryReport;
 use crate::server::Server;
 use engine::command::{
     Arg, CommandResult, CommandSpec, Flags, Group, KeyFlags, KeySpec, Locks, Outcome,

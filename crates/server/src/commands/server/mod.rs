@@ -1,17 +1,17 @@
 //! Server commands: configuration, statistics, diagnosis, the end of the process.
 
-pub mod backup;
-pub mod config;
-pub mod debug;
-pub mod info;
-pub mod memory;
-pub mod process;
-pub mod save;
+pub(crate) mod backup;
+pub(crate) mod config;
+pub(crate) mod debug;
+pub(crate) mod info;
+pub(crate) mod memory;
+pub(crate) mod process;
+pub(crate) mod save;
 
 use engine::command::CommandSpec;
 
 /// The commands of this group.
-pub const COMMANDS: &[&CommandSpec] = &[
+pub(crate) const COMMANDS: &[&CommandSpec] = &[
     &backup::BACKUP,
     &process::BGREWRITEAOF,
     &config::CONFIG,

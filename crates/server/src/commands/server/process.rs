@@ -1,12 +1,12 @@
 //! The process as a whole: its role, its time, its end.
 
-use crate::info::{LODESTORE_VERSION, REDIS_VERSION, VALKEY_VERSION};
+use crate::process::shutdown::ShutdownOptions;
 use crate::server::Server;
-use crate::start::ShutdownOptions;
 use engine::command::{Arg, Categories, CommandResult, CommandSpec, Flags, Group, Outcome};
 use engine::config::P;
 use engine::context::Context;
 use engine::error::CommandError;
+use engine::version::{LODESTORE_VERSION, REDIS_VERSION, VALKEY_VERSION};
 
 pub(crate) const BGREWRITEAOF: CommandSpec = CommandSpec::new("bgrewriteaof", 1, bgrewriteaof)
     .group(Group::Server)
@@ -17,7 +17,7 @@ pub(crate) const BGREWRITEAOF: CommandSpec = CommandSpec::new("bgrewriteaof", 1,
     )
     .complexity("O(1) for the caller");
 fn bgrewriteaof(ctx: &mut Context<'_, '_>) -> CommandResult {
-    let answer = crate::rewrite::request(&*Server::of(ctx)?, ctx.is_nested())?;
+    let answer = crate::jobs::rewrite::request(&*Server::of(ctx)?, ctx.is_nested())?;
     ctx.reply.simple(answer);
     Ok(Outcome::Done)
 }
@@ -122,14 +122,14 @@ fn shutdown(ctx: &mut Context<'_, '_>) -> CommandResult {
     }
     if abort {
         // Nothing makes a shutdown wait so far, so at most a signal can be waiting to be noticed.
-        if !crate::start::abort_shutdown() {
+        if !crate::process::signals::abort_shutdown() {
             return Err(CommandError::line("ERR No shutdown in progress."));
         }
         ctx.reply.ok();
         return Ok(Outcome::Done);
     }
     // A server that ends answers nothing: the connection closes.
-    crate::start::request_shutdown(&*Server::of(ctx)?, options)?;
+    crate::process::shutdown::request_shutdown(&*Server::of(ctx)?, options)?;
     Ok(Outcome::Done)
 }
 
@@ -156,7 +156,8 @@ fn lolwut(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-/// Iron filings around a bar magnet: at each place the direction of the field of two opposite poles.
+/// Iron filings around a bar magnet: at each place the direction of the field of two opposite
+/// poles.
 fn field_lines() -> String {
     const COLUMNS: i32 = 61;
     const ROWS: i32 = 19;

@@ -2,8 +2,9 @@
 
 use std::sync::atomic::Ordering;
 
+use crate::jobs::snapshot::{self, Save};
 use crate::server::Server;
-use crate::snapshot::{self, Purpose, Save};
+use crate::state::Purpose;
 use engine::command::*;
 use engine::context::Context;
 use engine::error::CommandError;

@@ -1,7 +1,8 @@
 //! DEBUG DIGEST and DIGEST-VALUE: hashes of data that do not depend on its order.
 //!
-//! The scheme is Redis's, so that digests of two servers can be compared. Bytes are mixed into a digest in
-//! two ways: xor with their SHA-1, where order does not matter, and SHA-1 of that, where it does.
+//! The scheme is Redis's, so that digests of two servers can be compared. Bytes are mixed into a
+//! digest in two ways: xor with their SHA-1, where order does not matter, and SHA-1 of that, where
+//! it does.
 
 use std::ops::ControlFlow;
 
@@ -40,8 +41,8 @@ impl Digest {
         digest
     }
 
-    /// A value with its type and whether it has a deadline. Fields of hashes whose time is over by `view_ms` do not
-    /// count.
+    /// A value with its type and whether it has a deadline. Fields of hashes whose time is over by
+    /// `view_ms` do not count.
     fn append_value(&mut self, entry: &EntryRef<'_>, view_ms: u64) {
         // The number 5 is that of types from modules.
         let kind = match entry.value_type() {

@@ -98,7 +98,8 @@ fn positive(ctx: &Context<'_, '_>, index: usize) -> Result<u64, CommandError> {
         ))
 }
 
-/// DEBUG POPULATE. As in Redis the keys are not logged: it is for filling memory, not for keeping data.
+/// DEBUG POPULATE. As in Redis the keys are not logged: it is for filling memory, not for keeping
+/// data.
 pub(super) fn populate(ctx: &mut Context<'_, '_>) -> Result<(), CommandError> {
     let count = positive(ctx, 2)?;
     if ctx.engine.loading.is_active() {

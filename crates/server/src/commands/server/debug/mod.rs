@@ -1,7 +1,7 @@
 //! DEBUG: for tests of the server and for people who look into it.
 //!
-//! Only what can be done truthfully is here. Switches that tune a mechanism which Lodestore does not have
-//! are accepted when ignoring them changes no result; all else is an error.
+//! Only what can be done truthfully is here. Switches that tune a mechanism which Lodestore does
+//! not have are accepted when ignoring them changes no result; all else is an error.
 
 mod digest;
 mod keys;
@@ -11,30 +11,12 @@ mod tables;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crate::loading::reload::{self, Reload};
+use crate::jobs::loading::reload::{self, Reload};
 use crate::server::Server;
-use engine::client::Session;
 use engine::command::{CommandResult, CommandSpec, Flags, Group, Locks, Outcome};
-use engine::config::P;
 use engine::context::Context;
 use engine::error::CommandError;
 use engine::fault::STAGES;
-use engine::table::Command;
-
-/// DEBUG has to be enabled by `enable-debug-command`.
-pub fn check_enabled(server: &Server, session: &Session, _: &Command) -> Result<(), CommandError> {
-    if server
-        .engine
-        .config
-        .allows(P::EnableDebugCommand, session.shared.is_local())
-    {
-        return Ok(());
-    }
-    Err(CommandError::line(
-        "ERR DEBUG command not allowed. If the enable-debug-command option is set to \"local\", you can run it from a \
-         local connection, otherwise you need to set this option in the configuration file, and then restart the server.",
-    ))
-}
 
 pub(crate) const DEBUG: CommandSpec = CommandSpec::new("debug", -2, debug)
     .group(Group::Server)
@@ -100,8 +82,8 @@ fn switch(ctx: &mut Context<'_, '_>, switch: &AtomicBool) {
     ctx.reply.ok();
 }
 
-/// Switches of mechanisms that do not exist here and that no result depends on: reply buffers have no peak
-/// to forget, tables have no resizing to suspend.
+/// Switches of mechanisms that do not exist here and that no result depends on: reply buffers have
+/// no peak to forget, tables have no resizing to suspend.
 fn tune(ctx: &mut Context<'_, '_>, name: &[u8]) -> CommandResult {
     match (name, ctx.args.len()) {
         (b"dict-resizing" | b"hashtable-can-abort-shrink" | b"set-disable-deny-scripts", 3) => {}

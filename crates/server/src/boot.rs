@@ -1,0 +1,317 @@
+//! Starting and stopping a server.
+
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, AtomicUsize};
+use std::sync::{Arc, Mutex, Weak};
+use std::thread::JoinHandle;
+
+use keyspace::{Options, SHARDS_MAX, SHARDS_MIN};
+use persist::{Disk, Log};
+
+use crate::jobs::loading::{self, LoadError};
+use crate::net::worker::{Timers, Worker};
+use crate::os::{self, PidFile, Supervisor};
+use crate::process::cron::Cron;
+use crate::process::listen::{ListenError, listen};
+use crate::process::log_options::log_options;
+use crate::server::{Server, WorkerHandle};
+use crate::state::{Identity, random_u64};
+use crate::transport::mailbox::Message;
+use engine::config::{Config, P};
+use engine::engine::{Engine, Parts};
+use engine::execute::panic_text;
+use engine::port::Port;
+use engine::shard_tables::Keyspace;
+use engine::table::CommandTable;
+
+/// Shards per worker: enough that two workers seldom meet on a lock.
+const SHARDS_PER_WORKER: usize = 16;
+
+/// More workers than this are a mistake of the configuration.
+const WORKERS_MAX: usize = 128;
+
+/// Why a server did not start; the text has been logged where Redis would log it.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// No thread, poll or socket was to be had.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    /// The listening sockets could not be opened.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// The data could not be loaded.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// A parameter that only the server can judge.
+    #[error("{0}")]
+    Config(String),
+}
+
+/// A running server.
+pub struct Instance {
+    server: Arc<Server>,
+    workers: Vec<JoinHandle<io::Result<()>>>,
+    pid_file: Option<PidFile>,
+    supervisor: Supervisor,
+}
+
+impl Instance {
+    /// Starts a server: listens, starts the threads, loads the data. Returns when it accepts
+    /// commands.
+    pub fn start(config: Config) -> Result<Self, StartError> {
+        let supervisor = Supervisor::detect(config.choice(P::Supervised));
+        return_memory(&config);
+        let server = build(config)?;
+        let listeners = listen(&server.engine.config)?;
+        *server.lock_listeners() = listeners;
+        if let Err(reason) = os::apply_oom_score(&server.engine.config) {
+            // The server works without it.
+            log::warn!("{reason}");
+        }
+        crate::observe::logging::banner(&server.engine.config, env!("CARGO_PKG_VERSION"));
+        log::info!("Server initialized");
+        let pid_file = write_pid_file(&server);
+        crate::jobs::snapshot::remove_interrupted(&server);
+        watch_log(&server);
+        // Before anybody can be served.
+        server.engine.loading.begin(server.engine.now_ms());
+        let workers = spawn(&server)?;
+        let mut instance = Self {
+            server,
+            workers,
+            pid_file,
+            supervisor,
+        };
+        let server = &instance.server;
+        if let Err(error) = loading::load_all(server, &log_options(&server.engine.config)) {
+            if server.shutdown.is_requested() {
+                return Ok(instance);
+            }
+            instance.stop(1);
+            instance.join();
+            return Err(error.into());
+        }
+        instance.server.engine.log.start()?;
+        announce(&instance.server);
+        os::update_title(&instance.server.engine.config);
+        supervisor.ready();
+        Ok(instance)
+    }
+
+    /// What the threads share.
+    pub fn server(&self) -> &Arc<Server> {
+        &self.server
+    }
+
+    /// Asks the server to stop.
+    pub fn stop(&self, exit_code: i32) {
+        self.server.shutdown.request(exit_code);
+        self.server.broadcast(|| Message::Stop);
+    }
+
+    /// Waits until the server has stopped and its log is closed. Returns the exit code.
+    pub fn wait(mut self) -> i32 {
+        self.join();
+        self.supervisor.stopping();
+        crate::jobs::snapshot::finish_stopped(&self.server);
+        let mut exit_code = self.server.shutdown.exit_code();
+        if self.server.engine.log.is_enabled() {
+            log::info!("Calling fsync() on the AOF file.");
+        }
+        if let Err(error) = self.server.engine.log.close() {
+            log::error!("Closing the append only file: {error}");
+            exit_code = exit_code.max(1);
+        }
+        self.server.lock_listeners().clear();
+        if let Some(pid_file) = self.pid_file.take() {
+            log::info!("Removing the pid file.");
+            drop(pid_file);
+        }
+        log::warn!("Lodestore is now ready to exit, bye bye...");
+        exit_code
+    }
+
+    fn join(&mut self) {
+        for worker in self.workers.drain(..) {
+            match worker.join() {
+                Ok(Ok(())) => {}
+                // The worker has said why.
+                Ok(Err(_)) => {}
+                Err(_) => log::error!("A worker panicked while it ended"),
+            }
+        }
+    }
+}
+
+fn build(config: Config) -> Result<Arc<Server>, StartError> {
+    let workers = worker_count(&config);
+    let identity = Identity::new(&config);
+    let engine = Arc::new(Engine::new(Parts {
+        commands: command_table(&config)?,
+        keyspace: Keyspace::new(keyspace_options(&config, workers)),
+        log: Log::new(Arc::new(Disk), log_options(&config)),
+        workers,
+        config,
+    }));
+    let now_s = engine.now_ms() / 1000;
+    let server = Arc::new_cyclic(|me| Server {
+        listeners: Mutex::default(),
+        workers: (0..workers)
+            .map(|number| WorkerHandle::new(&engine, number))
+            .collect(),
+        active_workers: AtomicUsize::new(1),
+        snapshots: Default::default(),
+        rewrites: Default::default(),
+        backups: Default::default(),
+        migrations: Default::default(),
+        metrics: Default::default(),
+        replication_id: Default::default(),
+        shutdown: Default::default(),
+        identity,
+        last_save_s: AtomicU64::new(now_s),
+        me: me.clone(),
+        engine,
+    });
+    let port: Weak<dyn Port> = server.me.clone();
+    server.engine.port.attach(port);
+    server.metrics.note_startup_memory();
+    Ok(server)
+}
+
+fn command_table(config: &Config) -> Result<CommandTable, StartError> {
+    let renames: Vec<(String, String)> = config
+        .renames()
+        .iter()
+        .map(|rename| {
+            let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+            (text(&rename.from), text(&rename.to))
+        })
+        .collect();
+    CommandTable::new(crate::commands::GROUPS, &renames).map_err(|reason| {
+        let last = config.renames().last();
+        StartError::Config(last.map_or(reason.clone(), |rename| {
+            rename.location.error(reason.as_str()).to_string()
+        }))
+    })
+}
+
+fn worker_count(config: &Config) -> usize {
+    let asked = config.size(P::Threads);
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    if asked == 0 { cores } else { asked }.clamp(1, WORKERS_MAX)
+}
+
+fn keyspace_options(config: &Config, workers: usize) -> Options {
+    Options {
+        shards: (workers * SHARDS_PER_WORKER)
+            .next_power_of_two()
+            .clamp(SHARDS_MIN, SHARDS_MAX),
+        databases: u32::try_from(config.int(P::Databases)).unwrap_or(16),
+        hash_seed: hash_seed(config),
+    }
+}
+
+/// The secret of the key hash: from `hash-seed` when it is set (so that order is repeatable), else
+/// from the operating system.
+fn hash_seed(config: &Config) -> [u64; 2] {
+    let text = config.bytes(P::HashSeed);
+    if text.is_empty() {
+        return [random_u64(), random_u64()];
+    }
+    [
+        xxhash_rust::xxh3::xxh3_64_with_seed(&text, 1),
+        xxhash_rust::xxh3::xxh3_64_with_seed(&text, 2),
+    ]
+}
+
+fn write_pid_file(server: &Server) -> Option<PidFile> {
+    let path: Option<PathBuf> = server.engine.config.path(P::PidFile);
+    match path {
+        Some(path) => PidFile::write(&path),
+        None if server.engine.config.bool(P::Daemonize) => {
+            PidFile::write(std::path::Path::new("/var/run/lodestore.pid"))
+        }
+        None => None,
+    }
+}
+
+/// Workers hear of each sync, because replies and WAITAOF wait for it.
+fn watch_log(server: &Arc<Server>) {
+    let weak = Arc::downgrade(server);
+    server.engine.log.on_synced(Box::new(move |_| {
+        if let Some(server) = weak.upgrade() {
+            server.broadcast(|| Message::Synced);
+        }
+    }));
+}
+
+fn spawn(server: &Arc<Server>) -> io::Result<Vec<JoinHandle<io::Result<()>>>> {
+    let background = Arc::downgrade(&server.engine);
+    std::thread::Builder::new()
+        .name("background".to_owned())
+        .spawn(move || engine::lazy_free::work(&background))?;
+    // All are made before the first one runs: a worker may be sent mail from then on, and mail
+    // without a waker would lie there. A failure here is a failure to start.
+    let workers = (0..server.workers.len())
+        .map(|index| Worker::new(Arc::clone(server), index, timers(index)))
+        .collect::<io::Result<Vec<_>>>()?;
+    let mut threads = Vec::new();
+    for (index, mut worker) in workers.into_iter().enumerate() {
+        let server = Arc::clone(server);
+        let thread = std::thread::Builder::new()
+            .name(format!("worker-{index}"))
+            .spawn(move || run_worker(&server, &mut worker))?;
+        threads.push(thread);
+    }
+    Ok(threads)
+}
+
+/// The timers of the server, for the first worker.
+fn timers(worker: usize) -> Option<Timers> {
+    let mut cron = Cron::default();
+    let timers: Timers = Box::new(move |server, exec| cron.tick(server, exec));
+    (worker == 0).then_some(timers)
+}
+
+/// Runs a worker. Its clients cannot be served without it, and the first one accepts connections
+/// and has the timers: when a worker ends by a panic or an error of its poll, the process ends in
+/// order, with exit code 1.
+fn run_worker(server: &Server, worker: &mut Worker) -> io::Result<()> {
+    let result = catch_unwind(AssertUnwindSafe(|| worker.run()));
+    let reason = match &result {
+        Ok(Ok(())) => return Ok(()),
+        Ok(Err(error)) => os::os_text(error),
+        Err(panic) => format!("a panic: {}", panic_text(panic.as_ref())),
+    };
+    log::error!("A worker thread ended ({reason}). The log is flushed, and the process ends.");
+    server.shutdown.request(1);
+    server.broadcast(|| Message::Stop);
+    result.unwrap_or_else(|_| Err(io::Error::other("a worker panicked")))
+}
+
+fn announce(server: &Server) {
+    for listener in server.lock_listeners().iter() {
+        log::info!("Ready to accept connections {}", listener.kind());
+    }
+}
+
+/// Raises the limit of open files for `maxclients` clients, or lowers `maxclients` to what the
+/// system allows.
+pub fn limit_clients(config: &Config) -> Result<(), String> {
+    let asked = config.int(P::Maxclients).max(1) as u64;
+    let possible = os::raise_open_files(asked)?;
+    if possible < asked {
+        config.adjust(P::Maxclients, i64::try_from(possible).unwrap_or(i64::MAX));
+    }
+    Ok(())
+}
+
+/// Freed memory goes back to the system by a thread of the allocator: the workers may be asleep by
+/// then.
+fn return_memory(config: &Config) {
+    if !keyspace::memory::set_background_thread(config.bool(P::JemallocBgThread)) {
+        log::debug!("The allocator has no background thread");
+    }
+}

@@ -1,0 +1,331 @@
+//! The sink for entries of RDB files: at start, from the base of an AOF, and by DEBUG RELOAD.
+
+use std::time::Duration;
+
+use keyspace::{NewValue, Value};
+use persist::rdb::{LoadOptions, LoadedEntry, Sink, Skipped};
+
+use super::batch::{Batch, Duplicate, Incoming, Inserter, Present};
+use super::loader_threads::{LoadIssue, LoaderThreads, thread_count};
+use crate::server::Server;
+use engine::config::{P, RdbVersionCheck};
+use engine::lru::AccessNow;
+use engine::shard_tables::Locked;
+
+/// Empty keys that are named in the log; the others are only counted, as in Redis.
+const EMPTY_LOGGED_MAX: u64 = 10;
+
+/// A string in a file may be longer than `proto-max-bulk-len` lets clients send, as in Redis.
+/// Memory grows only with the bytes that are really there.
+const STRING_MAX: usize = 4 << 30;
+
+/// What is done with entries that are not simply put into their place.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rules {
+    /// Keys and elements whose time is over are left out. Not when commands follow that know them:
+    /// the base of a log is loaded as it was written.
+    pub drop_expired: bool,
+    /// A key that is there already.
+    pub present: Present,
+}
+
+/// What was loaded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Figures {
+    /// Keys that are in memory now.
+    pub loaded: u64,
+    /// Keys that were left out because their time was over.
+    pub expired: u64,
+    /// Collections of which nothing was left because of the deadlines of their elements.
+    pub all_elements_expired: u64,
+    /// Collections without elements.
+    pub empty: u64,
+}
+
+/// How files are read with this configuration.
+pub(crate) fn load_options(server: &Server) -> LoadOptions {
+    let config = &server.engine.config;
+    LoadOptions {
+        thresholds: config.thresholds(),
+        checksum: config.bool(P::RdbChecksum),
+        any_version: config.choice::<RdbVersionCheck>(P::RdbVersionCheck)
+            == RdbVersionCheck::Relaxed,
+        skip_modules: false,
+        max_string: config.size(P::ProtoMaxBulkLen).max(STRING_MAX),
+    }
+}
+
+/// Takes entries, and puts them into the shards some later: see [`RdbSink::settle`].
+pub(crate) struct RdbSink<'a, 'k> {
+    server: &'a Server,
+    /// The locks, when the caller holds all of them.
+    held: Option<&'a mut Locked<'k>>,
+    rules: Rules,
+    began_ms: u64,
+    access: AccessNow,
+    batch: Batch,
+    inserter: Inserter,
+    /// Started with the first full batch, when there are cores for it.
+    threads: Option<LoaderThreads>,
+    thread_count: usize,
+    functions: Vec<Box<[u8]>>,
+    figures: Figures,
+}
+
+impl<'a, 'k> RdbSink<'a, 'k> {
+    /// For entries of a file. With `held` these are all shards, locked; without, none of them is.
+    pub(crate) fn new(server: &'a Server, held: Option<&'a mut Locked<'k>>, rules: Rules) -> Self {
+        let thread_count = if held.is_some() { 0 } else { thread_count() };
+        Self {
+            server,
+            held,
+            rules,
+            began_ms: server.engine.now_ms(),
+            access: server.engine.lru.now(),
+            batch: Batch::default(),
+            inserter: Inserter::default(),
+            threads: None,
+            thread_count,
+            functions: Vec::new(),
+            figures: Figures::default(),
+        }
+    }
+
+    /// The server that is filled.
+    pub(super) fn server(&self) -> &'a Server {
+        self.server
+    }
+
+    /// The locks, when the caller holds all of them.
+    pub(super) fn held(&mut self) -> Option<&mut Locked<'k>> {
+        self.held.as_deref_mut()
+    }
+
+    /// Puts everything that was taken into the shards. Nothing is in its place for sure before
+    /// this.
+    pub(crate) fn settle(&mut self) -> Result<(), String> {
+        if !self.batch.is_empty() {
+            self.insert()?;
+        }
+        if let Some(threads) = self.threads.take() {
+            threads.finish().map_err(|issue| self.describe(issue))?;
+        }
+        keyspace::memory::publish();
+        Ok(())
+    }
+
+    /// The end of an RDB file: as [`RdbSink::settle`], and the file's functions are the server's.
+    pub(crate) fn finish(&mut self) -> Result<Figures, String> {
+        self.settle()?;
+        let functions = std::mem::take(&mut self.functions);
+        self.server.engine.set_functions(functions);
+        self.log_figures();
+        Ok(self.figures)
+    }
+
+    fn log_figures(&self) {
+        let Figures {
+            loaded,
+            expired,
+            all_elements_expired,
+            empty,
+        } = self.figures;
+        let skipped = match empty {
+            0 => String::new(),
+            _ => format!(", empty keys skipped: {empty}"),
+        };
+        log::info!(
+            "Done loading RDB, keys loaded: {loaded}, keys expired: {expired}{skipped}, all fields expired hashes: \
+             {all_elements_expired}."
+        );
+    }
+
+    /// Passes the batch on: to other threads, or into the shards.
+    fn insert(&mut self) -> Result<(), String> {
+        if self.threads.is_none() && self.thread_count > 0 && self.batch.is_full() {
+            self.threads = LoaderThreads::start(self.server, self.thread_count, self.rules.present);
+            // Refused once, they would be refused again.
+            self.thread_count = 0;
+        }
+        let result = match &mut self.threads {
+            Some(threads) => threads.send(&mut self.batch),
+            None => {
+                let (keyspace, present) = (&self.server.engine.keyspace, self.rules.present);
+                let held = self.held.as_deref_mut();
+                let result = self
+                    .inserter
+                    .insert(&mut self.batch, keyspace, held, 0, present);
+                result.map_err(LoadIssue::Duplicate)
+            }
+        };
+        result.map_err(|issue| self.describe(issue))?;
+        check_stopping(self.server)
+    }
+
+    fn describe(&self, issue: LoadIssue) -> String {
+        match issue {
+            LoadIssue::Thread(reason) => reason.to_owned(),
+            LoadIssue::Duplicate(Duplicate { db, .. }) if self.hides_data() => {
+                format!("RDB has duplicated key in DB {db}")
+            }
+            LoadIssue::Duplicate(Duplicate { db, key }) => {
+                format!("RDB has duplicated key '{}' in DB {db}", key.escape_ascii())
+            }
+        }
+    }
+
+    fn hides_data(&self) -> bool {
+        self.server.engine.config.bool(P::HideUserDataFromLog)
+    }
+
+    /// Whether an entry counts as gone: its own time is over, or that of all its elements.
+    #[inline]
+    fn is_over(&mut self, entry: &mut LoadedEntry<'_>) -> bool {
+        if entry
+            .deadline
+            .is_some_and(|deadline| deadline < self.began_ms)
+        {
+            self.figures.expired += 1;
+            return true;
+        }
+        if let NewValue::Owned(value) = &mut entry.value
+            && expire_elements(value, self.began_ms)
+        {
+            self.figures.all_elements_expired += 1;
+            return true;
+        }
+        false
+    }
+}
+
+impl Sink for RdbSink<'_, '_> {
+    #[inline]
+    fn entry(&mut self, mut entry: LoadedEntry<'_>) -> Result<(), String> {
+        if entry.db >= self.server.engine.keyspace.databases() {
+            return Err(format!(
+                "FATAL: Data file was created with a Redis server configured to handle more than {} databases. Exiting",
+                self.server.engine.keyspace.databases()
+            ));
+        }
+        if !(self.rules.drop_expired && self.is_over(&mut entry)) {
+            self.figures.loaded += 1;
+            self.batch.push(Incoming {
+                db: entry.db,
+                key: entry.key,
+                value: entry.value,
+                deadline: entry.deadline,
+                lru: self.access.restored(entry.access),
+            });
+            if self.batch.is_full() {
+                self.insert()?;
+            }
+        }
+        delay(self.server, self.figures.loaded)
+    }
+
+    fn function(&mut self, code: &[u8]) -> Result<(), String> {
+        self.functions.push(code.into());
+        Ok(())
+    }
+
+    fn aux(&mut self, name: &[u8], value: &[u8]) {
+        log_field(self.server, name, value);
+    }
+
+    fn skipped(&mut self, _db: u32, key: &[u8], why: Skipped) {
+        match why {
+            Skipped::Empty => {
+                self.figures.empty += 1;
+                match self.hides_data() {
+                    _ if self.figures.empty > EMPTY_LOGGED_MAX => {}
+                    true => log::info!("rdbLoadObject skipping empty key"),
+                    false => log::info!("rdbLoadObject skipping empty key: {}", key.escape_ascii()),
+                }
+            }
+            Skipped::Module(name) => log::warn!("A value of the module '{name}' is left out"),
+        }
+    }
+
+    fn progress(&mut self, bytes: u64) {
+        keyspace::memory::publish();
+        self.server.engine.loading.progress(bytes);
+    }
+}
+
+/// Removes elements whose time was over before `now_ms`. True when none is left.
+#[inline]
+fn expire_elements(value: &mut Value, now_ms: u64) -> bool {
+    if matches!(value, Value::Big(_) | Value::List(_))
+        || value
+            .next_element_deadline()
+            .is_none_or(|next| next >= now_ms)
+    {
+        return false;
+    }
+    let (last, none) = (now_ms.saturating_sub(1), &mut |_: &[u8]| {});
+    match value {
+        Value::Hash(hash) => hash.expire(last, usize::MAX, none) > 0 && hash.is_empty(),
+        Value::Set(set) => set.expire(last, usize::MAX, none) > 0 && set.is_empty(),
+        Value::ZSet(set) => set.expire(last, usize::MAX, none) > 0 && set.is_empty(),
+        _ => false,
+    }
+}
+
+/// `key-load-delay`: microseconds after each key; a negative number is a microsecond after every so
+/// many. For tests. `number` counts the keys.
+#[inline]
+pub(super) fn delay(server: &Server, number: u64) -> Result<(), String> {
+    match server.engine.config.int(P::KeyLoadDelay) {
+        0 => Ok(()),
+        delay => {
+            wait(delay, number);
+            check_stopping(server)
+        }
+    }
+}
+
+/// Loading ends with the server.
+pub(super) fn check_stopping(server: &Server) -> Result<(), String> {
+    match server.shutdown.is_requested() {
+        true => Err("the server is shutting down".to_owned()),
+        false => Ok(()),
+    }
+}
+
+#[cold]
+fn wait(delay: i64, number: u64) {
+    match u64::try_from(delay) {
+        Ok(micros) => std::thread::sleep(Duration::from_micros(micros)),
+        Err(_) if number.is_multiple_of(delay.unsigned_abs()) => {
+            std::thread::sleep(Duration::from_micros(1));
+        }
+        Err(_) => {}
+    }
+}
+
+/// What a file says about itself, in Redis's words.
+fn log_field(server: &Server, name: &[u8], value: &[u8]) {
+    let text = String::from_utf8_lossy(value);
+    let number = || resp::number::parse_i64(value).unwrap_or(0);
+    match name {
+        [b'%', ..] => log::info!("RDB '{}': {text}", String::from_utf8_lossy(name)),
+        b"redis-ver" => log::info!("Loading RDB produced by Redis version {text}"),
+        b"valkey-ver" => log::info!("Loading RDB produced by Valkey version {text}"),
+        b"lodestore-ver" => log::info!("Loading RDB produced by Lodestore version {text}"),
+        b"ctime" => {
+            let now_s = i64::try_from(server.engine.now_ms() / 1000).unwrap_or(i64::MAX);
+            log::info!("RDB age {} seconds", now_s.saturating_sub(number()).max(0));
+        }
+        b"used-mem" => {
+            let bytes = number();
+            log::info!(
+                "RDB memory usage when created {:.2} Mb",
+                bytes as f64 / 1_048_576.0
+            );
+            server.engine.loading.note_used_memory(bytes.max(0) as u64);
+        }
+        b"aof-preamble" if number() != 0 => log::info!("RDB has an AOF tail"),
+        b"aof-base" if number() != 0 => log::info!("RDB is base AOF"),
+        _ => log::debug!("RDB field '{}'", String::from_utf8_lossy(name)),
+    }
+}

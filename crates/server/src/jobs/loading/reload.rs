@@ -1,0 +1,86 @@
+//! DEBUG RELOAD and DEBUG LOADAOF: the data is loaded again while the server runs.
+
+use crate::jobs::loading::{self, Present, Replay, Rules, SnapshotError};
+use crate::jobs::snapshot;
+use crate::server::Server;
+use engine::config::P;
+use engine::error::CommandError;
+use engine::shard_tables::Locked;
+
+/// What DEBUG RELOAD does.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Reload {
+    /// Write the snapshot first.
+    pub save: bool,
+    /// Empty the server before the snapshot is loaded.
+    pub flush: bool,
+    /// The snapshot wins over keys that are there; else they are an error.
+    pub merge: bool,
+}
+
+/// DEBUG RELOAD: saves the snapshot and loads it again. Called without locks held.
+pub(crate) fn reload(server: &Server, what: Reload) -> Result<(), CommandError> {
+    let mut locked = server.engine.keyspace.lock_all();
+    if what.save {
+        snapshot::save(server, &locked, 0)
+            .map_err(|reason| CommandError::owned(format!("ERR {reason}")))?;
+    }
+    let path = server.engine.config.path(P::DbFileName).unwrap_or_default();
+    let failed = |error: SnapshotError| {
+        log::warn!("{error}");
+        CommandError::line("ERR Error trying to load the RDB dump, check server logs.")
+    };
+    loading::check_head(server, &path).map_err(failed)?;
+    if what.flush {
+        log::info!("RDB signature and version check passed. Flushing old data");
+        clear(server, &mut locked);
+    }
+    let rules = Rules {
+        drop_expired: true,
+        present: match what.merge {
+            true => Present::Replace,
+            false => Present::Refuse,
+        },
+    };
+    loading::load_snapshot(server, &path, Some(&mut locked), rules)
+        .map(|_| ())
+        .map_err(failed)
+}
+
+/// DEBUG LOADAOF: empties the server and loads the log again. Called without locks held.
+pub(crate) fn load_again(server: &Server) -> Result<(), CommandError> {
+    // A rewrite that is under way has the directory of the log.
+    if !crate::jobs::rewrite::stop(server) {
+        return Err(CommandError::line(
+            "ERR Error trying to load the AOF files, check server logs: a rewrite does not end",
+        ));
+    }
+    let mut locked = server.engine.keyspace.lock_all();
+    let was_enabled = server.engine.log.is_enabled();
+    server.engine.log.disable();
+    clear(server, &mut locked);
+    let mut replay = Replay::new(server, Some(&mut locked));
+    let result = server
+        .engine
+        .log
+        .load(&mut replay)
+        .map_err(|error| error.to_string());
+    let result = result.and_then(|_| replay.finish());
+    if !was_enabled {
+        server.engine.log.disable();
+    }
+    match result {
+        Ok(_) => Ok(()),
+        Err(error) => Err(CommandError::owned(format!(
+            "ERR Error trying to load the AOF files, check server logs: {error}"
+        ))),
+    }
+}
+
+fn clear(server: &Server, locked: &mut Locked<'_>) {
+    for shard in locked.shards_mut() {
+        for db in 0..server.engine.keyspace.databases() {
+            drop(shard.clear(db));
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! Snapshots: the data as it was at one instant, written while commands go on, without a second
+//! process.
+//!
+//! [`begin`] sets a hook in every shard while all locks are held; that instant is what the snapshot
+//! shows. The [`Walk`] it returns then goes over the shards in a thread of the caller's, in the
+//! order of the hashes, a few entries per lock, and gives them to an [`Output`]. A command that is
+//! about to change an entry which the walk has not reached encodes the old value first, into a
+//! buffer of the shard (its pre-image); when that buffer is full the command itself gives it to the
+//! output. That is all the memory a snapshot takes, and what slows writers down when the disk is
+//! slower than they are. (Before [`Walk::write`] is called there is no output: the caller makes
+//! that moment short.)
+//!
+//! ```text
+//!  shard lock  ->  part of the shard (its pre-images)  ->  output
+//! ```
+//! is the order of locks. The walk holds at most one of them at a time when it writes, so the disk
+//! holds up nobody but writers with full buffers. A value is encoded in one go under the lock of
+//! its shard: for one of hundreds of megabytes that takes a noticeable fraction of a second.
+//!
+//! One snapshot runs at a time, whatever it is for: who holds the [`Job`] may begin.
+
+mod file;
+mod hook;
+mod save;
+mod walk;
+
+use std::io::{self, Write};
+use std::sync::Arc;
+
+use keyspace::EntryRef;
+use persist::rdb::{self, Access, FileWriter, NoForm, SaveOptions};
+
+use crate::jobs::aof_encode;
+use crate::os::os_text;
+use crate::server::Server;
+use engine::evict;
+use engine::lru::AccessNow;
+use engine::shard_tables::Locked;
+
+pub(crate) use file::begin_file;
+pub(crate) use file::remove_interrupted;
+pub(crate) use save::{
+    Save, after_flush_all, background, cancel, copy, finish_stopped, note_loaded, save,
+    save_before_stop, stop_running, tick,
+};
+pub use walk::{Walk, begin};
+
+/// What entries become in a snapshot.
+#[derive(Clone, Copy, Debug)]
+pub enum Form {
+    /// Entries of an RDB file.
+    Rdb(SaveOptions),
+    /// Commands that make them anew; the output selects the database.
+    Commands,
+}
+
+/// Takes the encoded entries of a snapshot. Called by the walk and by commands that change data,
+/// one at a time.
+pub trait Output: Send {
+    /// Entries of one database. No entry is torn between two calls.
+    ///
+    /// # Errors
+    /// Those of writing: they end the snapshot.
+    fn entries(&mut self, db: u32, encoded: &[u8]) -> io::Result<()>;
+
+    /// A file that has grown enough to be synced. The walk does that between two steps, when nobody
+    /// waits for it.
+    fn due_sync(&mut self) -> Option<Arc<dyn persist::storage::File>> {
+        None
+    }
+}
+
+impl<W: Write + Send> Output for FileWriter<W> {
+    fn entries(&mut self, db: u32, encoded: &[u8]) -> io::Result<()> {
+        FileWriter::entries(self, db, encoded)
+    }
+}
+
+/// Why there is no snapshot.
+#[derive(Debug, thiserror::Error)]
+pub enum SnapshotError {
+    /// Somebody asked for its end.
+    #[error("it was cancelled")]
+    Cancelled,
+    /// The output refused.
+    #[error("{}", os_text(.0))]
+    Io(#[from] io::Error),
+    /// A value has no form in the version of the file.
+    #[error("{0}")]
+    NoForm(#[from] NoForm),
+}
+
+/// Turns entries into bytes.
+#[derive(Clone, Copy)]
+struct Encoder {
+    form: Form,
+    clock: AccessNow,
+    uses: Uses,
+}
+
+/// What is saved of the use of entries: what the policy of eviction goes by.
+#[derive(Clone, Copy)]
+enum Uses {
+    None,
+    Idle,
+    Frequency,
+}
+
+impl Encoder {
+    fn new(server: &Server, form: Form) -> Self {
+        let policy = evict::policy(&server.engine.config);
+        let uses = match policy {
+            policy if policy.is_lru() => Uses::Idle,
+            policy if policy.is_lfu() => Uses::Frequency,
+            _ => Uses::None,
+        };
+        Self {
+            form,
+            clock: server.engine.lru.now(),
+            uses,
+        }
+    }
+
+    fn encode(&self, entry: EntryRef<'_>, out: &mut Vec<u8>) -> Result<(), SnapshotError> {
+        let options = match &self.form {
+            Form::Commands => return Ok(aof_encode::write_entry(&entry, out)?),
+            Form::Rdb(options) => options,
+        };
+        let access = match self.uses {
+            Uses::None => Access::Unknown,
+            Uses::Idle => Access::IdleSeconds(self.clock.idle_seconds(entry.lru())),
+            Uses::Frequency => Access::Frequency(self.clock.frequency(entry.lru())),
+        };
+        Ok(rdb::entry(&entry, access, options, out)?)
+    }
+}
+
+/// True when a hash has fields with deadlines, for [`engine::rdb_options::save_options`].
+pub(crate) fn has_field_deadlines(locked: &Locked<'_>) -> bool {
+    let databases = locked.keyspace().databases();
+    let mut shards = locked.shards();
+    shards.any(|shard| (0..databases).any(|db| shard.volatile_hashes(db) > 0))
+}

@@ -1,0 +1,129 @@
+//! Where the memory is: INFO memory, MEMORY STATS and MEMORY DOCTOR.
+
+use keyspace::memory::{self, AllocatorStats};
+
+use super::KeyspaceTotals;
+use crate::server::Server;
+
+/// The name of the allocator in INFO.
+pub(crate) const ALLOCATOR: &str = "jemalloc-5.3.0";
+
+/// One database's share of the overhead, in bytes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct DatabaseOverhead {
+    /// Its number.
+    pub db: u32,
+    /// The hash tables of the keys.
+    pub main: u64,
+    /// What knows when keys expire.
+    pub expires: u64,
+}
+
+/// All figures, in bytes as far as nothing else is said.
+#[derive(Clone, Debug)]
+pub(crate) struct MemoryReport {
+    pub used: u64,
+    pub peak: u64,
+    pub rss: u64,
+    pub startup: u64,
+    pub clients_normal: u64,
+    pub aof_buffer: u64,
+    pub databases: Vec<DatabaseOverhead>,
+    pub overhead: u64,
+    pub dataset: u64,
+    /// Keys in all databases.
+    pub keys: u64,
+    pub allocator: AllocatorStats,
+}
+
+fn ratio(part: u64, whole: u64) -> f64 {
+    if whole == 0 {
+        return 0.0;
+    }
+    part as f64 / whole as f64
+}
+
+fn difference(large: u64, small: u64) -> i64 {
+    large.wrapping_sub(small) as i64
+}
+
+impl MemoryReport {
+    /// Reads the present figures.
+    pub(crate) fn gather(server: &Server, keyspace: &KeyspaceTotals) -> Self {
+        let used = memory::used();
+        let startup = server.metrics.startup_memory();
+        let clients = server.engine.clients.all();
+        let clients_normal = clients.iter().map(|client| client.memory() as u64).sum();
+        let aof_buffer = server.engine.log.status().buffer_length as u64;
+        let databases: Vec<DatabaseOverhead> = (0u32..)
+            .zip(&keyspace.databases)
+            .filter(|(_, totals)| totals.stats.entries > 0)
+            .map(|(db, totals)| DatabaseOverhead {
+                db,
+                main: totals.stats.table_bytes as u64,
+                expires: totals.stats.wheel_bytes as u64,
+            })
+            .collect();
+        let tables: u64 = databases.iter().map(|db| db.main + db.expires).sum();
+        let overhead = startup + clients_normal + aof_buffer + tables;
+        Self {
+            used,
+            peak: memory::peak().max(used),
+            rss: memory::rss(),
+            startup,
+            clients_normal,
+            aof_buffer,
+            databases,
+            overhead,
+            dataset: used.saturating_sub(overhead),
+            keys: keyspace
+                .databases
+                .iter()
+                .map(|db| db.stats.entries as u64)
+                .sum(),
+            allocator: AllocatorStats::read(),
+        }
+    }
+
+    /// Used memory in percent of the peak.
+    pub(crate) fn peak_percent(&self) -> f64 {
+        ratio(self.used, self.peak) * 100.0
+    }
+
+    /// Data in percent of what was added since the start.
+    pub(crate) fn dataset_percent(&self) -> f64 {
+        ratio(self.dataset, self.used.saturating_sub(self.startup).max(1)) * 100.0
+    }
+
+    /// Bytes of data per key.
+    pub(crate) fn bytes_per_key(&self) -> u64 {
+        self.dataset.checked_div(self.keys).unwrap_or(0)
+    }
+
+    /// Space in partly used pages of the allocator, as a ratio and in bytes.
+    pub(crate) fn allocator_fragmentation(&self) -> (f64, i64) {
+        let AllocatorStats {
+            active, allocated, ..
+        } = self.allocator;
+        (ratio(active, allocated), difference(active, allocated))
+    }
+
+    /// Pages that the allocator keeps without using them, as a ratio and in bytes.
+    pub(crate) fn allocator_rss(&self) -> (f64, i64) {
+        let AllocatorStats {
+            active, resident, ..
+        } = self.allocator;
+        (ratio(resident, active), difference(resident, active))
+    }
+
+    /// Memory of the process that does not come from the allocator, as a ratio and in bytes.
+    pub(crate) fn rss_overhead(&self) -> (f64, i64) {
+        let resident = self.allocator.resident;
+        (ratio(self.rss, resident), difference(self.rss, resident))
+    }
+
+    /// All of the process's memory against what is in use, as a ratio and in bytes.
+    pub(crate) fn fragmentation(&self) -> (f64, i64) {
+        (ratio(self.rss, self.used), difference(self.rss, self.used))
+    }
+}

@@ -1,0 +1,4 @@
+//! Observation of the running server: INFO and the server's log.
+
+pub(crate) mod info;
+pub(crate) mod logging;

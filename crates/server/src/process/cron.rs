@@ -1,0 +1,60 @@
+//! The timers of the server: they run in the first worker.
+
+use std::sync::atomic::Ordering;
+
+use engine::execute::Executor;
+
+use super::signals::check_signals;
+use crate::jobs::{rewrite, snapshot};
+use crate::net::balance::Balance;
+use crate::server::Server;
+
+/// The timers of the first worker.
+#[derive(Default)]
+pub(crate) struct Cron {
+    next_ms: u64,
+    next_mend_ms: u64,
+    expire_from: usize,
+    balance: Balance,
+}
+
+/// Time between two looks at whether the log needs a new base, in milliseconds: a disk that failed
+/// does not recover any faster.
+const MEND_INTERVAL_MS: u64 = 2_000;
+
+impl Cron {
+    /// Called once per loop turn.
+    pub(crate) fn tick(&mut self, server: &Server, exec: &mut Executor) {
+        if server.engine.switches.pause_cron.load(Ordering::Relaxed) {
+            return;
+        }
+        let now_ms = exec.now_ms;
+        if now_ms >= server.engine.next_expiry_ms.load(Ordering::Acquire) {
+            let next = engine::expire::run(exec, &server.engine, &mut self.expire_from);
+            server
+                .engine
+                .next_expiry_ms
+                .fetch_min(next, Ordering::AcqRel);
+        }
+        if now_ms < self.next_ms {
+            return;
+        }
+        self.next_ms = now_ms + 100;
+        let began_ns = server.engine.clock.monotonic_ns();
+        server.engine.lru.refresh(now_ms);
+        server.metrics.sample(&server.engine);
+        self.balance.tick(server, now_ms, exec.now_ns);
+        check_signals(server);
+        snapshot::tick(server, now_ms);
+        rewrite::tick(server, now_ms);
+        server.migrations.close_idle();
+        if now_ms >= self.next_mend_ms {
+            self.next_mend_ms = now_ms + MEND_INTERVAL_MS;
+            rewrite::mend(server);
+        }
+        if let Some(worker) = server.workers.first() {
+            let nanos = server.engine.clock.monotonic_ns().saturating_sub(began_ns);
+            worker.stats().cron_nanos.add(nanos);
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! The listening sockets of the configuration.
+
+use std::io;
+
+use engine::config::{Config, P};
+
+use crate::os;
+use crate::server::Server;
+use crate::transport::listener::Listener;
+use crate::transport::mailbox::Message;
+
+/// Why the listening sockets could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum ListenError {
+    /// The Unix socket could not be opened.
+    #[error("{0}")]
+    Unix(#[from] io::Error),
+    /// A TCP address is taken or not of this machine.
+    #[error("Failed listening on port {port} (tcp), aborting: {text}")]
+    Address {
+        /// The port.
+        port: i64,
+        /// The system's reason.
+        text: String,
+    },
+    /// The permissions or the group of the Unix socket could not be set.
+    #[error("{0}")]
+    SocketOwner(String),
+    /// The configuration names no address.
+    #[error("no address to listen on")]
+    NoAddress,
+}
+
+/// Opens all listening sockets of the configuration. An address that `bind` marks with `-` may be
+/// missing.
+pub(crate) fn listen(config: &Config) -> Result<Vec<Listener>, ListenError> {
+    let mut listeners = Vec::new();
+    let backlog = i32::try_from(config.int(P::TcpBacklog)).unwrap_or(511);
+    let port = config.int(P::Port);
+    if let Ok(port16) = u16::try_from(port)
+        && port16 != 0
+    {
+        let addresses = config.bind_addresses();
+        for address in &addresses {
+            let (optional, host) = match address.strip_prefix('-') {
+                Some(host) => (true, host),
+                None => (false, address.as_str()),
+            };
+            match Listener::bind(host, port16, backlog) {
+                Ok(listener) => listeners.push(listener),
+                Err(error) if optional && is_unavailable(&error) => {}
+                Err(error) => {
+                    let text = os::os_text(&error);
+                    log::warn!(
+                        "Warning: Could not create server TCP listening socket {host}:{port}: bind: {text}"
+                    );
+                    return Err(ListenError::Address { port, text });
+                }
+            }
+        }
+        if listeners.is_empty() && !addresses.is_empty() {
+            let text = "no address could be bound".to_owned();
+            return Err(ListenError::Address { port, text });
+        }
+    }
+    if let Some(path) = config.path(P::UnixSocket) {
+        let mode = u32::try_from(config.int(P::UnixSocketPerm)).unwrap_or(0);
+        listeners.push(Listener::unix(&path, mode, backlog)?);
+        os::set_socket_owner(&path, mode, &config.text(P::UnixSocketGroup))
+            .map_err(ListenError::SocketOwner)?;
+    }
+    if listeners.is_empty() {
+        log::warn!("Configured to not listen anywhere, exiting.");
+        return Err(ListenError::NoAddress);
+    }
+    Ok(listeners)
+}
+
+/// Errors that make an optional address merely absent, as in Redis.
+fn is_unavailable(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(
+            libc::ENOPROTOOPT
+                | libc::EPROTONOSUPPORT
+                | libc::ESOCKTNOSUPPORT
+                | libc::EPFNOSUPPORT
+                | libc::EAFNOSUPPORT
+                | libc::EADDRNOTAVAIL
+        )
+    )
+}
+
+/// New listening sockets in place of the old ones, which are closed first because the addresses may
+/// overlap.
+pub(super) fn rebind(server: &Server) -> Result<(), ListenError> {
+    let mut listeners = server.lock_listeners();
+    listeners.clear();
+    *listeners = listen(&server.engine.config)?;
+    drop(listeners);
+    if let Some(worker) = server.workers.first() {
+        worker.mailbox.send(Message::Listen);
+    }
+    Ok(())
+}

@@ -1,0 +1,39 @@
+//! The identity of this process.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use engine::config::Config;
+
+use super::random::random_id;
+
+/// The identity of this process.
+#[derive(Debug, Clone)]
+pub struct Identity {
+    /// 40 hexadecimal digits, new at each start.
+    pub run_id: String,
+    /// Unix milliseconds of the start.
+    pub started_ms: u64,
+    /// Path of the executable.
+    pub executable: String,
+    /// Absolute path of the configuration file; empty without one.
+    pub config_file: String,
+    /// Process id.
+    pub pid: u32,
+}
+
+impl Identity {
+    /// The identity of a process that starts now with this configuration.
+    pub fn new(config: &Config) -> Self {
+        let display = |path: &std::path::Path| path.display().to_string();
+        Self {
+            run_id: random_id(),
+            started_ms: SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .map_or(0, |time| time.as_millis() as u64),
+            executable: std::env::current_exe()
+                .map_or_else(|_| String::new(), |path| display(&path)),
+            config_file: config.file().map_or_else(String::new, display),
+            pid: std::process::id(),
+        }
+    }
+}

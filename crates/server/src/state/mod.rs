@@ -1,0 +1,23 @@
+//! What the server keeps of its jobs and of itself: data with the operations on it alone. The
+//! functions that work on a whole server stand in the rooms above.
+
+mod backups;
+mod identity;
+mod metrics;
+mod migration;
+mod random;
+mod replication;
+mod rewrites;
+mod shutdown;
+mod snapshots;
+
+pub(crate) use backups::Backups;
+pub(crate) use identity::Identity;
+pub(crate) use metrics::InstantMetrics;
+pub(crate) use migration::{Connection, Connections};
+pub(crate) use random::random_u64;
+pub(crate) use replication::ReplicationId;
+pub(crate) use rewrites::Rewrites;
+pub(crate) use shutdown::Shutdown;
+pub(crate) use snapshots::Snapshots;
+pub use snapshots::{Job, Purpose};

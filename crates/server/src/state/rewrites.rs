@@ -1,0 +1,18 @@
+//! The state of AOF rewrites.
+
+use std::sync::atomic::{AtomicBool, AtomicU64};
+
+/// The rewrites of the AOF: the next one, and those that failed.
+#[derive(Debug, Default)]
+pub struct Rewrites {
+    /// One is wanted as soon as no other snapshot runs.
+    pub scheduled: AtomicBool,
+    /// Rewrites in a row that failed.
+    pub failures: AtomicU64,
+    /// Minutes of the last wait after failures, 0 without one.
+    pub(crate) wait_min: AtomicU64,
+    /// Unix seconds when that wait is over, 0 without one.
+    pub(crate) wait_until_s: AtomicU64,
+    /// The minute since 1970 when history was last looked at.
+    pub(crate) expired_min: AtomicU64,
+}

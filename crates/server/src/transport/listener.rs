@@ -1,0 +1,155 @@
+//! Listening sockets.
+
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use mio::{Interest, Registry, Token};
+use socket2::{Domain, Protocol, Socket, Type};
+
+use super::stream::Stream;
+
+/// A listening socket.
+pub enum Listener {
+    /// TCP.
+    Tcp(mio::net::TcpListener),
+    /// Unix domain; the path is removed when the listener goes.
+    Unix(mio::net::UnixListener, PathBuf),
+}
+
+/// A connection as it came in.
+pub struct Accepted {
+    /// The socket.
+    pub stream: Stream,
+    /// Peer address for CLIENT LIST.
+    pub addr: String,
+    /// Local address for CLIENT LIST.
+    pub laddr: String,
+    /// The peer is on this machine.
+    pub is_local: bool,
+}
+
+impl Listener {
+    /// Listens on one TCP address.
+    fn tcp(addr: SocketAddr, backlog: i32) -> io::Result<Self> {
+        let socket = Socket::new(
+            Domain::for_address(addr),
+            Type::STREAM.nonblocking().cloexec(),
+            Some(Protocol::TCP),
+        )?;
+        socket.set_reuse_address(true)?;
+        if addr.is_ipv6() {
+            socket.set_only_v6(true)?;
+        }
+        socket.bind(&addr.into())?;
+        socket.listen(backlog)?;
+        Ok(Self::Tcp(mio::net::TcpListener::from_std(socket.into())))
+    }
+
+    /// Listens on a Unix socket; a stale socket file is replaced. `mode` 0 leaves the permissions
+    /// to the umask.
+    pub fn unix(path: &Path, mode: u32, backlog: i32) -> io::Result<Self> {
+        if path.exists() {
+            std::fs::remove_file(path)?;
+        }
+        let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking().cloexec(), None)?;
+        socket.bind(&socket2::SockAddr::unix(path)?)?;
+        if mode != 0 {
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
+        }
+        socket.listen(backlog)?;
+        let listener: std::os::unix::net::UnixListener = socket.into();
+        Ok(Self::Unix(
+            mio::net::UnixListener::from_std(listener),
+            path.to_owned(),
+        ))
+    }
+
+    /// Listens on an address of `bind`. `*` and `::*` are all addresses of their family.
+    pub fn bind(host: &str, port: u16, backlog: i32) -> io::Result<Self> {
+        let host = match host {
+            "*" => "0.0.0.0",
+            "::*" => "::",
+            other => other,
+        };
+        let addr = (host, port)
+            .to_socket_addrs()?
+            .next()
+            .ok_or(io::ErrorKind::AddrNotAvailable)?;
+        Self::tcp(addr, backlog)
+    }
+
+    /// `tcp` or `unix`, for the log.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Tcp(_) => "tcp",
+            Self::Unix(..) => "unix",
+        }
+    }
+
+    /// Adds the listener to a poll.
+    pub fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
+        match self {
+            Self::Tcp(listener) => registry.register(listener, token, Interest::READABLE),
+            Self::Unix(listener, _) => registry.register(listener, token, Interest::READABLE),
+        }
+    }
+
+    /// Removes the listener from a poll.
+    pub fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
+        match self {
+            Self::Tcp(listener) => registry.deregister(listener),
+            Self::Unix(listener, _) => registry.deregister(listener),
+        }
+    }
+
+    /// Takes the next connection.
+    pub fn accept(&self) -> io::Result<Accepted> {
+        match self {
+            Self::Tcp(listener) => {
+                let (stream, peer) = listener.accept()?;
+                let laddr = stream
+                    .local_addr()
+                    .map_or_else(|_| "?:0".to_owned(), |addr| text(&addr));
+                Ok(Accepted {
+                    stream: Stream::Tcp(stream),
+                    addr: text(&peer),
+                    laddr,
+                    is_local: canonical(&peer).is_loopback(),
+                })
+            }
+            Self::Unix(listener, path) => {
+                let (stream, _) = listener.accept()?;
+                let addr = format!("{}:0", path.display());
+                Ok(Accepted {
+                    stream: Stream::Unix(stream),
+                    laddr: addr.clone(),
+                    addr,
+                    is_local: true,
+                })
+            }
+        }
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        if let Self::Unix(_, path) = self {
+            // A missing file is no error: another process may have replaced the socket.
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+fn canonical(addr: &SocketAddr) -> std::net::IpAddr {
+    addr.ip().to_canonical()
+}
+
+/// Redis's notation: `ip:port`, and `[ip]:port` for IPv6.
+fn text(addr: &SocketAddr) -> String {
+    match canonical(addr) {
+        std::net::IpAddr::V4(ip) => format!("{ip}:{}", addr.port()),
+        std::net::IpAddr::V6(ip) => format!("[{ip}]:{}", addr.port()),
+    }
+}

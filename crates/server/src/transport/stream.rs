@@ -1,0 +1,93 @@
+//! The transports a client may come by.
+
+use std::io::{self, IoSlice, Read, Write};
+use std::os::fd::{AsRawFd, RawFd};
+use std::time::Duration;
+
+use mio::event::Source;
+use mio::{Interest, Registry, Token};
+use socket2::{SockRef, TcpKeepalive};
+
+/// A connected socket.
+pub enum Stream {
+    /// TCP.
+    Tcp(mio::net::TcpStream),
+    /// A Unix domain socket.
+    Unix(mio::net::UnixStream),
+}
+
+impl Stream {
+    /// Sets what every TCP client gets: no delay for small replies, and keepalive probes every
+    /// `keepalive_s` seconds (0: none).
+    pub fn configure(&self, keepalive_s: u64) -> io::Result<()> {
+        let Self::Tcp(stream) = self else {
+            return Ok(());
+        };
+        stream.set_nodelay(true)?;
+        if keepalive_s > 0 {
+            // As Redis: the first probe after the interval, then three probes in the same time
+            // again.
+            let keepalive = TcpKeepalive::new()
+                .with_time(Duration::from_secs(keepalive_s))
+                .with_interval(Duration::from_secs((keepalive_s / 3).max(1)))
+                .with_retries(3);
+            SockRef::from(stream).set_tcp_keepalive(&keepalive)?;
+        }
+        Ok(())
+    }
+
+    /// Reads into initialised memory.
+    pub fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => stream.read(into),
+            Self::Unix(stream) => stream.read(into),
+        }
+    }
+
+    /// Reads behind the end of a vector.
+    pub fn read_behind(&mut self, buffer: &mut Vec<u8>, max: usize) -> io::Result<usize> {
+        super::sys::read_behind(self, buffer, max)
+    }
+
+    /// Writes one piece.
+    pub fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => stream.write(bytes),
+            Self::Unix(stream) => stream.write(bytes),
+        }
+    }
+
+    /// Writes several pieces with one call.
+    pub fn write_vectored(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => stream.write_vectored(pieces),
+            Self::Unix(stream) => stream.write_vectored(pieces),
+        }
+    }
+
+    /// Adds the socket to a poll, for both directions.
+    pub fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
+        let interest = Interest::READABLE.add(Interest::WRITABLE);
+        match self {
+            Self::Tcp(stream) => stream.register(registry, token, interest),
+            Self::Unix(stream) => stream.register(registry, token, interest),
+        }
+    }
+
+    /// Removes the socket from a poll.
+    pub fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
+        match self {
+            Self::Tcp(stream) => stream.deregister(registry),
+            Self::Unix(stream) => stream.deregister(registry),
+        }
+    }
+}
+
+impl AsRawFd for Stream {
+    fn as_raw_fd(&self) -> RawFd {
+        match self {
+            Self::Tcp(stream) => stream.as_raw_fd(),
+            Self::Unix(stream) => stream.as_raw_fd(),
+        }
+    }
+}
