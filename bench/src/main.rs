@@ -4,6 +4,7 @@
 mod blocking;
 mod client;
 mod echo;
+mod engine;
 mod expiry;
 mod growth;
 mod histogram;
@@ -30,14 +31,21 @@ use crate::process::Program;
 use crate::report::{Section, Tables};
 use crate::scenario::Field;
 
+/// The allocator of the server, for the engine that runs in this process.
+#[global_allocator]
+static ALLOCATOR: keyspace::memory::Jemalloc = keyspace::memory::Jemalloc;
+
 const USAGE: &str = "usage:
   lodestore-bench compare [--server PATH] [--peer PATH]... [--rows SUBSTRING,...] [--quick] [--list]
                           [--write FILE] [--rounds N] [--slice SECONDS] [--scratch DIR]
                           [--server-args 'WORDS'] [--peer-args 'WORDS']
+  lodestore-bench engine [--rows SUBSTRING,...] [--rounds N] [--slice SECONDS] [--write FILE]
+                         [--keys N] [--value-len N] [--shards N]
   lodestore-bench echo mio|threads|tokio --port N --reply-len N
 
 compare  starts the server (default: lodestore beside this program), its peers and the echo loops,
          measures CPU time per request and throughput, and prints tables in Markdown
+engine   runs requests by function call, without sockets, on one thread and on two
 echo     serves fixed replies; compare starts these itself";
 
 fn main() -> ExitCode {
@@ -53,6 +61,7 @@ fn main() -> ExitCode {
 fn run(mut words: impl Iterator<Item = String>) -> Result<()> {
     match words.next().as_deref() {
         Some("compare") => compare(&Options::parse(words)?),
+        Some("engine") => engine::run(&engine::Options::parse(words).context(USAGE)?),
         Some("echo") => {
             let kind = words.next().context(USAGE)?;
             let (mut port, mut reply_len) = (6379, 64);
@@ -208,17 +217,6 @@ fn compare(options: &Options) -> Result<()> {
 }
 
 fn describe_environment(field: &Field, plan: &Plan, tables: &mut Tables) -> Result<()> {
-    let proc_line = |path: &str, key: &str| {
-        let text = std::fs::read_to_string(path).unwrap_or_default();
-        let line = text
-            .lines()
-            .find(|line| line.starts_with(key))
-            .map(str::to_owned);
-        line.unwrap_or_default()
-            .split_once(':')
-            .map(|(_, value)| value.trim().to_owned())
-            .unwrap_or_default()
-    };
     let programs: Vec<&str> = std::iter::once(&field.subject)
         .chain(&field.peers)
         .map(|program| program.name.as_str())
@@ -229,11 +227,7 @@ fn describe_environment(field: &Field, plan: &Plan, tables: &mut Tables) -> Resu
         ("date", today()?),
         (
             "processor",
-            format!(
-                "{}, {} CPUs used",
-                proc_line("/proc/cpuinfo", "model name"),
-                plan.cpus.all.len()
-            ),
+            format!("{}, {} CPUs used", processor(), plan.cpus.all.len()),
         ),
         ("memory", proc_line("/proc/meminfo", "MemTotal")),
         ("kernel", format!("Linux {}", kernel.trim())),
@@ -254,6 +248,21 @@ fn describe_environment(field: &Field, plan: &Plan, tables: &mut Tables) -> Resu
         tables.add(Section::Environment, vec![what.to_owned(), value]);
     }
     Ok(())
+}
+
+/// The name of the processor.
+fn processor() -> String {
+    proc_line("/proc/cpuinfo", "model name")
+}
+
+/// The value behind the first `key` of a file of lines "key: value"; empty without one.
+fn proc_line(path: &str, key: &str) -> String {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    text.lines()
+        .find(|line| line.starts_with(key))
+        .and_then(|line| line.split_once(':'))
+        .map(|(_, value)| value.trim().to_owned())
+        .unwrap_or_default()
 }
 
 /// Today's date in UTC as year-month-day.

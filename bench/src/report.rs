@@ -27,6 +27,8 @@ pub(crate) enum Section {
     Memory,
     Growth,
     Expiry,
+    EngineRun,
+    Engine,
 }
 
 const LOAD_COLUMNS: &[&str] = &[
@@ -61,6 +63,8 @@ impl Section {
         Section::Memory,
         Section::Growth,
         Section::Expiry,
+        Section::EngineRun,
+        Section::Engine,
     ];
 
     /// The name in markers and row ids.
@@ -83,6 +87,8 @@ impl Section {
             Section::Memory => "memory",
             Section::Growth => "growth",
             Section::Expiry => "expiry",
+            Section::EngineRun => "engine-run",
+            Section::Engine => "engine",
         }
     }
 
@@ -105,12 +111,14 @@ impl Section {
             Section::Memory => "Resident bytes per item",
             Section::Growth => "Longest stall while growing",
             Section::Expiry => "Lag of expiry",
+            Section::EngineRun => "The engine alone: where and how",
+            Section::Engine => "The engine alone",
         }
     }
 
     fn note(self) -> &'static str {
         match self {
-            Section::Environment => "",
+            Section::Environment | Section::EngineRun => "",
             Section::Requests | Section::Pipelines => {
                 "One worker, server and client pinned to a CPU each, a million random keys, values of 64 bytes, \
                  append-only file off. Ratios are ours divided by theirs, round by round: for CPU less is better, \
@@ -163,12 +171,29 @@ impl Section {
                 "20,000 keys expire evenly over ten seconds among a million keys with far deadlines. DBSIZE is polled; \
                  the keys that should be gone but are counted still, divided by the rate, are the lag."
             }
+            Section::Engine => {
+                "`lodestore-bench engine`: requests by function call, without sockets, append-only file off, random keys. \
+                 Threads are pinned to a CPU each. Ratios are two threads divided by the mean of each thread alone, \
+                 round by round. Time in which another process had one of the CPUs does not count; the last column \
+                 says how many rounds and how much of them remained."
+            }
         }
     }
 
     fn columns(self) -> &'static [&'static str] {
         match self {
-            Section::Environment => &["what", "value"],
+            Section::Environment | Section::EngineRun => &["what", "value"],
+            Section::Engine => &[
+                "request",
+                "look-ahead",
+                "engine",
+                "ns per request, one thread",
+                "two",
+                "million requests/s, one thread",
+                "two",
+                "two / one (spread)",
+                "rounds counted",
+            ],
             Section::Memory => &[
                 "item",
                 "items",

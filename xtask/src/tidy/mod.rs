@@ -45,7 +45,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "crates/lodestore",
         &["engine", "keyspace", "persist", "resp", "server", "values"],
     ),
-    ("bench", &[]),
+    ("bench", &["engine", "keyspace", "persist", "resp"]),
     ("xtask", &["resp"]),
 ];
 
