@@ -4,6 +4,7 @@
 
 pub mod backup;
 pub mod commands;
+pub mod config;
 mod image;
 pub mod info;
 pub mod loading;

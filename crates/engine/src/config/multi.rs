@@ -158,8 +158,8 @@ impl OutputLimits {
         Ok(self)
     }
 
-    /// The classes under the names CONFIG GET and CONFIG REWRITE know them by.
-    pub(super) fn classes(&self) -> [(&'static str, &'static str, OutputLimit); 3] {
+    /// The limits with the names of their classes in CONFIG GET and in CONFIG REWRITE.
+    pub fn classes(&self) -> [(&'static str, &'static str, OutputLimit); 3] {
         [
             ("normal", "normal", self.normal),
             ("slave", "replica", self.replica),

@@ -169,7 +169,7 @@ impl Config {
                 name: name.to_vec(),
                 reason,
             };
-            let new = parameter.parse_text(text, &old).map_err(failed)?;
+            let new = self.parse_text(parameter, text).map_err(failed)?;
             refuse_unbuilt(parameter, &new).map_err(failed)?;
             Ok(Change {
                 parameter,

@@ -10,10 +10,10 @@ use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
+use engine::config::{Config, LoadError};
 use resp::{quoted, split_args};
 
-use super::Config;
-use super::file::{LoadError, Sources};
+use super::file::{Sources, load};
 
 /// What `--help` prints.
 pub const USAGE: &str = "\
@@ -68,7 +68,7 @@ impl CommandLine {
         environment: impl IntoIterator<Item = (OsString, OsString)>,
         stdin: &mut dyn Read,
     ) -> Result<Config, LoadError> {
-        Config::load(Sources {
+        load(Sources {
             file: self.file,
             stdin: if self.stdin { Some(stdin) } else { None },
             environment: environment.into_iter().collect(),
