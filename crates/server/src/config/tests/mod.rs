@@ -46,3 +46,15 @@ fn value_of(config: &Config, name: &str) -> String {
     )
     .unwrap()
 }
+
+#[test]
+fn facilities_have_the_numbers_of_the_system() {
+    let facility = |word: &str| {
+        let options = [("syslog-facility", word)];
+        let config = super::with_options(&options).unwrap();
+        config.int(engine::config::P::SyslogFacility)
+    };
+    assert_eq!(facility("user"), i64::from(libc::LOG_USER));
+    assert_eq!(facility("local0"), i64::from(libc::LOG_LOCAL0));
+    assert_eq!(facility("local7"), i64::from(libc::LOG_LOCAL7));
+}
