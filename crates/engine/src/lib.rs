@@ -23,6 +23,7 @@ pub mod context;
 pub mod durability;
 pub mod effects;
 pub mod engine;
+pub mod entropy;
 pub mod error;
 pub mod evict;
 pub mod execute;

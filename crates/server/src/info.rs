@@ -8,11 +8,11 @@ pub mod metrics;
 mod sections;
 mod sys;
 
-use std::hash::{BuildHasher, RandomState};
 use std::sync::{Mutex, PoisonError};
 
 use keyspace::DatabaseStats;
 
+use crate::entropy::random_id;
 use crate::server::Server;
 use engine::context::Data;
 use engine::shard_tables::Shard;
@@ -265,17 +265,6 @@ impl ReplicationId {
     pub fn change(&self) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = random_id();
     }
-}
-
-/// 40 random hexadecimal digits: an identity, not a secret.
-pub fn random_id() -> String {
-    let mut id = String::with_capacity(48);
-    while id.len() < 40 {
-        // The keys of a new hasher come from the operating system.
-        id.push_str(&format!("{:016x}", RandomState::new().hash_one(id.len())));
-    }
-    id.truncate(40);
-    id
 }
 
 #[cfg(test)]

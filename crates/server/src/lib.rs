@@ -5,6 +5,7 @@
 pub mod backup;
 pub mod commands;
 pub mod config;
+mod entropy;
 mod image;
 pub mod info;
 pub mod loading;

@@ -10,6 +10,7 @@ use std::thread::JoinHandle;
 use keyspace::{Options, SHARDS_MAX, SHARDS_MIN};
 use persist::{Disk, FsyncPolicy, Log, LogOptions};
 
+use crate::entropy::{random_id, random_u64};
 use crate::net::balance::Balance;
 use crate::net::listener::Listener;
 use crate::net::mailbox::Message;
@@ -161,6 +162,7 @@ fn build(config: Config) -> Result<Arc<Server>, StartError> {
         keyspace: Keyspace::new(keyspace_options(&config, workers)),
         log: Log::new(Arc::new(Disk), log_options(&config)),
         workers,
+        seed: random_u64(),
         config,
     }));
     let now_s = engine.now_ms() / 1000;
@@ -234,12 +236,6 @@ fn hash_seed(config: &Config) -> [u64; 2] {
     ]
 }
 
-/// 64 random bits of the operating system (std keys its hash maps with them).
-fn random_u64() -> u64 {
-    use std::hash::{BuildHasher, RandomState};
-    RandomState::new().hash_one(std::process::id())
-}
-
 fn log_options(config: &Config) -> LogOptions {
     LogOptions {
         dir: config.dir(),
@@ -266,11 +262,8 @@ fn fsync_policy(config: &Config) -> FsyncPolicy {
 }
 
 fn identity(config: &Config) -> Identity {
-    let run_id = (0..3)
-        .map(|_| format!("{:016x}", random_u64()))
-        .collect::<String>();
     Identity {
-        run_id: run_id.chars().take(40).collect(),
+        run_id: random_id(),
         started_ms: std::time::SystemTime::now()
             .duration_since(std::time::UNIX_EPOCH)
             .map_or(0, |time| time.as_millis() as u64),
