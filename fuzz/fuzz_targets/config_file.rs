@@ -5,7 +5,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use resp::split_args;
-use engine::config::{Config, Sources};
+use server::config::{Sources, load, with_options};
 
 /// Directives that open files or look at directories, which a fuzzer must not choose.
 const TOUCH_FILES: &[&str] = &["include", "dir", "logfile"];
@@ -29,13 +29,16 @@ fuzz_target!(|text: &[u8]| {
         return;
     }
     let options = text.to_vec();
-    let Ok(config) = Config::load(Sources {
+    let Ok(config) = load(Sources {
         options,
         ..Sources::default()
     }) else {
         return;
     };
-    let defaults = Config::default().get(&[b"*"]);
+    let Ok(defaults) = with_options(&[]) else {
+        return;
+    };
+    let defaults = defaults.get(&[b"*"]);
     for ((name, value), (_, default)) in config.get(&[b"*"]).into_iter().zip(defaults) {
         if value == default
             || TOUCH_FILES
@@ -49,7 +52,7 @@ fuzz_target!(|text: &[u8]| {
         let (Ok(name), Ok(value)) = (str::from_utf8(&name), str::from_utf8(&value)) else {
             continue;
         };
-        let again = Config::with_options(&[(name, value)]);
+        let again = with_options(&[(name, value)]);
         let again = again.unwrap_or_else(|error| panic!("{name} {value}: {error}"));
         assert_eq!(
             again.get(&[name.as_bytes()])[0].1,

@@ -216,6 +216,7 @@ fn empty(options: keyspace::Options) -> Result<Engine> {
     use ::engine::engine::Parts;
     use ::engine::table::CommandTable;
     Ok(Engine::new(Parts {
+        seed: 1,
         config: Config::default(),
         commands: CommandTable::new(GROUPS, &[]).map_err(anyhow::Error::msg)?,
         keyspace: keyspace::Keyspace::new(options),

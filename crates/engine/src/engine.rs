@@ -11,6 +11,7 @@ use crate::client::{ClientClass, ClientRegistry, ClientShared, Posted};
 use crate::clock::Clock;
 use crate::commandlog::CommandLogs;
 use crate::config::{Config, P};
+use crate::entropy::Seeds;
 use crate::fault::Faults;
 use crate::key_changes::KeyListeners;
 use crate::latency::LatencyMonitor;
@@ -80,6 +81,8 @@ pub struct Engine {
     pub stats: Box<[CachePadded<WorkerStats>]>,
     /// The log; it counts offsets even while it is not enabled.
     pub log: Log,
+    /// Seeds of the executors.
+    pub seeds: Seeds,
     /// Wall clock and monotonic clock.
     pub clock: Clock,
     /// The clock of LRU and LFU.
@@ -132,6 +135,8 @@ pub struct Parts {
     pub log: Log,
     /// How many threads run commands.
     pub workers: usize,
+    /// The seed of all random numbers of commands.
+    pub seed: u64,
 }
 
 /// Switches that commands flip.
@@ -196,6 +201,7 @@ impl Engine {
             clients: ClientRegistry::default(),
             stats: stats.collect(),
             log: parts.log,
+            seeds: Seeds::new(parts.seed),
             clock: Clock::default(),
             lru: AccessClock::default(),
             pause: Pause::default(),

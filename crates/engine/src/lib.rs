@@ -12,6 +12,9 @@
 //! | what is a client | [`client`] |
 //! | what can be configured | [`config`] |
 
+// Tests may start threads and measure time; the list is in this crate's clippy.toml.
+#![cfg_attr(test, allow(clippy::disallowed_methods))]
+
 pub mod blocking;
 pub mod client;
 pub mod clock;
@@ -23,6 +26,7 @@ pub mod context;
 pub mod durability;
 pub mod effects;
 pub mod engine;
+pub mod entropy;
 pub mod error;
 pub mod evict;
 pub mod execute;

@@ -44,7 +44,7 @@ impl Embedded {
         let text = port.to_string();
         let mut all = vec![("bind", "127.0.0.1"), ("port", text.as_str())];
         all.extend_from_slice(options);
-        let config = engine::config::Config::with_options(&all)?;
+        let config = server::config::with_options(&all)?;
         let instance = Instance::start(config)?;
         Ok(Self { instance, port })
     }

@@ -5,9 +5,9 @@ mod restore;
 
 use std::process::ExitCode;
 
-use engine::config::args::{self, Invocation, USAGE};
 use engine::config::{Config, P, Supervised};
 use persist::Moment;
+use server::config::args::{self, Invocation, USAGE};
 use server::{Instance, StartError};
 
 /// All memory of the process, also that of libraries, is counted and bounded by `maxmemory`.

@@ -153,6 +153,7 @@ fn build(config: Config) -> Result<Arc<Server>, StartError> {
         keyspace: Keyspace::new(keyspace_options(&config, workers)),
         log: Log::new(Arc::new(Disk), log_options(&config)),
         workers,
+        seed: random_u64(),
         config,
     }));
     let now_s = engine.now_ms() / 1000;

@@ -9,11 +9,13 @@
 //! server     what the threads of a server share
 //! state      the parts of a server
 //! transport  sockets, connections, mailboxes of workers
+//! config     configuration files, the command line, CONFIG REWRITE
 //! os         the process and the operating system
 //! ```
 
 mod boot;
 mod commands;
+pub mod config;
 mod jobs;
 mod net;
 mod observe;

@@ -43,6 +43,7 @@ const LAYERS: &[(&str, &[&[&str]])] = &[
             &["state"],
             &["transport"],
             &["os"],
+            &["config"],
         ],
     ),
     (

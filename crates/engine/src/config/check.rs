@@ -27,7 +27,8 @@ fn has_separator(text: &[u8]) -> bool {
     text.iter().any(|byte| matches!(byte, b'/' | b'\\'))
 }
 
-/// A file in the working directory, not a path to somewhere else. A NUL cannot be part of any file name.
+/// A file in the working directory, not a path to somewhere else. A NUL cannot be part of any file
+/// name.
 pub(super) fn file_name(name: &str, text: &[u8]) -> Result<(), String> {
     not_empty(name, text)?;
     let bad = has_separator(text) || text.contains(&0);
@@ -104,7 +105,8 @@ const TITLE_VARIABLES: &[&str] = &[
     "unixsocket",
 ];
 
-/// A process title: text with `{variable}` in it, `{{` for a brace, and something left when all variables are empty.
+/// A process title: text with `{variable}` in it, `{{` for a brace, and something left when all
+/// variables are empty.
 pub(super) fn title_template(_name: &str, text: &[u8]) -> Result<(), String> {
     let refusal = || "template format is invalid or contains unknown variables".to_owned();
     let mut rest = str::from_utf8(text).map_err(|_| refusal())?;

@@ -1,8 +1,8 @@
 //! The parameters whose value is one word of a list (or several, or-ed).
 //!
-//! Each list is a Rust enum and its table of spellings at once, so that the word in a configuration file, the number
-//! that is stored and the variant that code matches on cannot diverge. The order of the words is the order in which
-//! error texts list them, which clients see.
+//! Each list is a Rust enum and its table of spellings at once, so that the word in a configuration
+//! file, the number that is stored and the variant that code matches on cannot diverge. The order
+//! of the words is the order in which error texts list them, which clients see.
 
 /// A word of a list and the number it is stored as.
 pub type Word = (&'static str, i64);
@@ -92,7 +92,8 @@ choices! {
     /// The channels a new user may use (`acl-pubsub-default`).
     AclPubsubDefault { AllChannels = "allchannels", ResetChannels = "resetchannels" }
 
-    /// The name under which cluster nodes send clients elsewhere (`cluster-preferred-endpoint-type`).
+    /// The name under which cluster nodes send clients elsewhere
+    /// (`cluster-preferred-endpoint-type`).
     ClusterEndpoint { Ip = "ip", Hostname = "hostname", Unknown = "unknown-endpoint" }
 
     /// What follows when the cluster's file cannot be written (`cluster-config-save-behavior`).
@@ -104,24 +105,28 @@ choices! {
     /// Whether RDB files of unknown later versions are read (`rdb-version-check`).
     RdbVersionCheck { Strict = "strict", Relaxed = "relaxed" }
 
-    /// Which RESTORE payloads Redis validates deeply (`sanitize-dump-payload`). Lodestore validates all of them.
+    /// Which RESTORE payloads Redis validates deeply (`sanitize-dump-payload`). Lodestore validates
+    /// all of them.
     SanitizeDump { No = "no", Yes = "yes", Clients = "clients" }
 }
 
-/// The words of `syslog-facility` with the numbers of syslog(3).
+/// The words of `syslog-facility` with the numbers of `<syslog.h>`: the facility codes of RFC 5424,
+/// section 6.2.1 (`user` is 1, `local0` to `local7` are 16 to 23), shifted over the three bits of
+/// the severity. All Unix systems use them.
 pub const SYSLOG_FACILITIES: &[Word] = &[
-    ("user", libc::LOG_USER as i64),
-    ("local0", libc::LOG_LOCAL0 as i64),
-    ("local1", libc::LOG_LOCAL1 as i64),
-    ("local2", libc::LOG_LOCAL2 as i64),
-    ("local3", libc::LOG_LOCAL3 as i64),
-    ("local4", libc::LOG_LOCAL4 as i64),
-    ("local5", libc::LOG_LOCAL5 as i64),
-    ("local6", libc::LOG_LOCAL6 as i64),
-    ("local7", libc::LOG_LOCAL7 as i64),
+    ("user", 1 << 3),
+    ("local0", 16 << 3),
+    ("local1", 17 << 3),
+    ("local2", 18 << 3),
+    ("local3", 19 << 3),
+    ("local4", 20 << 3),
+    ("local5", 21 << 3),
+    ("local6", 22 << 3),
+    ("local7", 23 << 3),
 ];
 
-/// What a signal asks of the shutdown (`shutdown-on-sigint`, `shutdown-on-sigterm`): bits, none is the default.
+/// What a signal asks of the shutdown (`shutdown-on-sigint`, `shutdown-on-sigterm`): bits, none is
+/// the default.
 pub mod shutdown {
     /// Save a snapshot even when no save points are configured.
     pub const SAVE: i64 = 1;

@@ -6,9 +6,11 @@ use values::glob;
 use super::Config;
 
 impl Config {
-    /// The parameters that match any of `patterns`, sorted by name, each once for each of its names that matched.
+    /// The parameters that match any of `patterns`, sorted by name, each once for each of its names
+    /// that matched.
     ///
-    /// A parameter asked for by its plain name is answered under the name as asked; hidden ones are answered only so.
+    /// A parameter asked for by its plain name is answered under the name as asked; hidden ones are
+    /// answered only so.
     #[must_use]
     pub fn get(&self, patterns: &[&[u8]]) -> Vec<(Vec<u8>, Vec<u8>)> {
         let mut found: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();

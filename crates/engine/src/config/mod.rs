@@ -1,28 +1,26 @@
-//! Configuration: one table of parameters (`table`), where values come from (`args`, `file`, the environment,
-//! CONFIG SET), and where they go (CONFIG GET, CONFIG REWRITE and the rest of the server).
+//! Configuration: one table of parameters (`table`), where values come from (the sources of a start
+//! through `builder`, CONFIG SET), and where they go (CONFIG GET and the rest of the server).
 //!
-//! A later source wins over an earlier one: defaults, the configuration file, standard input (`-`), environment
-//! variables `LODESTORE_<NAME>` with underscores for dashes, and the command line. `save` is the exception Redis
-//! makes: the first `save` of a start replaces the default points, each further one adds to them, and an empty one
-//! removes them all.
+//! A later source wins over an earlier one. `save` is the exception Redis makes: the first `save`
+//! of a start replaces the default points, each further one adds to them, and an empty one removes
+//! them all. The server reads and writes the files; this module reads no file and no environment.
 //!
-//! Reading a parameter is one relaxed atomic load for numbers, and a short lock for texts. Whoever keeps something
-//! derived from the configuration compares [`Config::generation`] once per loop turn and rebuilds it when it moved.
+//! Reading a parameter is one relaxed atomic load for numbers, and a short lock for texts. Whoever
+//! keeps something derived from the configuration compares [`Config::generation`] once per loop
+//! turn and rebuilds it when it moved.
 
-pub mod args;
+mod builder;
 mod check;
 mod choices;
-mod file;
 mod get;
 mod multi;
-mod rewrite;
+mod origin;
 mod set;
 mod table;
 #[cfg(test)]
 mod tests;
 mod value;
 
-use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -32,6 +30,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use persist::rdb::Version;
 use values::Thresholds;
 
+pub use builder::{ConfigBuilder, RefusedParameter, WorkingDirectory};
 pub use check::Check;
 pub use choices::{
     AclPubsubDefault, AppendFsync, Choice, ClusterConfigSave, ClusterEndpoint, LogFormat, LogLevel,
@@ -39,12 +38,11 @@ pub use choices::{
     ReplDisklessLoad, SYSLOG_FACILITIES, SanitizeDump, Supervised, TlsAuthClients,
     TlsAuthClientsUser, Word, shutdown,
 };
-pub use file::{LoadError, Location, Rename, Sources, UserLine};
 pub use multi::{
     OomScores, OutputLimit, OutputLimits, SavePoint, events, format_percentiles,
     format_rdb_versions, format_save, parse_percentiles, parse_rdb_versions, parse_save,
 };
-pub use rewrite::RewriteError;
+pub use origin::{LoadError, Location, Origin, Rename, Source, UserLine};
 pub use set::{Apply, ConfigError, SetContext};
 pub use table::{Flags, Kind, P, PARAMETERS, Parameter, Unit};
 
@@ -60,28 +58,24 @@ pub struct Config {
     generation: AtomicU64,
     /// By `P as usize`; whether the notice about a parameter without effect was given.
     noticed: Box<[AtomicBool]>,
-    /// Held by whoever changes or rewrites the configuration, so that a set is all or nothing for others that set.
+    /// Held by whoever changes or rewrites the configuration, so that a set is all or nothing for
+    /// others that set.
     changing: Mutex<()>,
+    directory: WorkingDirectory,
     origin: Origin,
 }
 
-/// What a start leaves behind besides values of parameters.
-#[derive(Debug, Default)]
-struct Origin {
-    /// The configuration file as an absolute path.
-    file: Option<PathBuf>,
-    from_stdin: bool,
-    renames: Vec<Rename>,
-    users: Vec<UserLine>,
-    notices: Vec<String>,
-    /// Parameters that some source of the start has set, to whatever value.
-    given: HashSet<P>,
+impl Default for Config {
+    /// The defaults of the table, with the default [`WorkingDirectory`].
+    fn default() -> Config {
+        Config::new(WorkingDirectory::default())
+    }
 }
 
-impl Default for Config {
-    /// The defaults of the table, with `dir` the directory the process is in.
-    fn default() -> Config {
-        let defaults: Vec<Value> = PARAMETERS.iter().map(Parameter::default_value).collect();
+impl Config {
+    fn new(directory: WorkingDirectory) -> Config {
+        let default = |parameter: &Parameter| default_value(parameter, &directory);
+        let defaults: Vec<Value> = PARAMETERS.iter().map(default).collect();
         let number = |value: &Value| match value {
             Value::Number(number) => AtomicI64::new(*number),
             Value::Text(_) => AtomicI64::new(0),
@@ -96,8 +90,16 @@ impl Default for Config {
             generation: AtomicU64::new(1),
             noticed: PARAMETERS.iter().map(|_| AtomicBool::new(false)).collect(),
             changing: Mutex::new(()),
+            directory,
             origin: Origin::default(),
         }
+    }
+}
+
+fn default_value(parameter: &Parameter, directory: &WorkingDirectory) -> Value {
+    match parameter.kind {
+        Kind::Dir => Value::path(&directory.initial),
+        _ => parameter.default_value(),
     }
 }
 
@@ -175,13 +177,15 @@ impl Config {
         Arc::clone(&text)
     }
 
-    /// A text parameter as a string; bytes that are not UTF-8 are replaced, so secrets are compared with `bytes`.
+    /// A text parameter as a string; bytes that are not UTF-8 are replaced, so secrets are compared
+    /// with `bytes`.
     #[must_use]
     pub fn text(&self, id: P) -> String {
         String::from_utf8_lossy(&self.bytes(id)).into_owned()
     }
 
-    /// A text parameter that names a file, relative to `dir` as long as it is not absolute; nothing when it is empty.
+    /// A text parameter that names a file, relative to `dir` as long as it is not absolute; nothing
+    /// when it is empty.
     #[must_use]
     pub fn path(&self, id: P) -> Option<PathBuf> {
         let name = self.bytes(id);
@@ -207,6 +211,24 @@ impl Config {
         self.origin.file.as_deref()
     }
 
+    /// Whether configuration came from standard input.
+    #[must_use]
+    pub fn is_from_stdin(&self) -> bool {
+        self.origin.from_stdin
+    }
+
+    /// How `dir` is resolved.
+    #[must_use]
+    pub fn working_directory(&self) -> &WorkingDirectory {
+        &self.directory
+    }
+
+    /// The canonical text of a parameter of any kind, as CONFIG GET answers it.
+    #[must_use]
+    pub fn value_text(&self, id: P) -> Vec<u8> {
+        id.parameter().format(&self.value(id))
+    }
+
     /// The `rename-command` directives of the start, in order.
     #[must_use]
     pub fn renames(&self) -> &[Rename] {
@@ -219,8 +241,8 @@ impl Config {
         &self.origin.users
     }
 
-    /// What the log should tell about the configuration: parameters without effect and ignored variables. Collected
-    /// while loading, when there is no log yet.
+    /// What the log should tell about the configuration: parameters without effect and ignored
+    /// variables. Collected while loading, when there is no log yet.
     #[must_use]
     pub fn notices(&self) -> &[String] {
         &self.origin.notices
@@ -283,8 +305,8 @@ impl Config {
         }
     }
 
-    /// Puts a number in place that the system enforced instead of the one that was asked for, such as fewer clients
-    /// because of the limit of open files. To be called while starting.
+    /// Puts a number in place that the system enforced instead of the one that was asked for, such
+    /// as fewer clients because of the limit of open files. To be called while starting.
     pub fn adjust(&self, id: P, number: i64) {
         debug_assert!(
             id.parameter().kind.is_number(),
@@ -298,7 +320,7 @@ impl Config {
     /// Whether the parameter is set to what it is without anybody setting it.
     #[must_use]
     pub fn is_default(&self, id: P) -> bool {
-        self.value(id) == id.parameter().default_value()
+        self.value(id) == default_value(id.parameter(), &self.directory)
     }
 
     /// Whether the start was told a value for the parameter, be it the default one.
@@ -311,6 +333,28 @@ impl Config {
         let text = self.bytes(id);
         let args: Vec<&[u8]> = multi::words(&text).collect();
         parse(&args).ok()
+    }
+
+    /// Reads the arguments of a directive; see [`Parameter::parse`].
+    fn parse(&self, parameter: &Parameter, args: &[&[u8]]) -> Result<Value, String> {
+        let value = parameter.parse(args, &self.value(parameter.id))?;
+        self.resolved(parameter, value)
+    }
+
+    /// Reads a value given as one text; see [`Parameter::parse_text`].
+    fn parse_text(&self, parameter: &Parameter, text: &[u8]) -> Result<Value, String> {
+        let value = parameter.parse_text(text, &self.value(parameter.id))?;
+        self.resolved(parameter, value)
+    }
+
+    fn resolved(&self, parameter: &Parameter, value: Value) -> Result<Value, String> {
+        match (&parameter.kind, &value) {
+            (Kind::Dir, Value::Text(path)) => {
+                let path = (self.directory.resolve)(Path::new(OsStr::from_bytes(path)))?;
+                Ok(Value::path(&path))
+            }
+            _ => Ok(value),
+        }
     }
 
     fn value(&self, id: P) -> Value {
@@ -338,11 +382,13 @@ impl Config {
         self.generation.fetch_add(1, Ordering::Release);
     }
 
-    fn lock_changes(&self) -> MutexGuard<'_, ()> {
+    /// Waits for sets and rewrites that are under way, and holds further ones off.
+    pub fn lock_changes(&self) -> MutexGuard<'_, ()> {
         self.changing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The notice that setting `id` has no effect, the first time it is set to something else than the default.
+    /// The notice that setting `id` has no effect, the first time it is set to something else than
+    /// the default.
     fn notice_without_effect(&self, id: P) -> Option<String> {
         let Parameter { name, flags, .. } = id.parameter();
         let reason = match () {

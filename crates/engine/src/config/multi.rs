@@ -1,5 +1,6 @@
-//! Parameters made of several values: how they are read from the arguments of a directive, and their one canonical
-//! text, which is what CONFIG GET answers and what the typed accessors of [`super::Config`] read back.
+//! Parameters made of several values: how they are read from the arguments of a directive, and
+//! their one canonical text, which is what CONFIG GET answers and what the typed accessors of
+//! [`super::Config`] read back.
 
 use crate::client::ClientClass;
 use std::fmt;
@@ -63,7 +64,8 @@ pub struct OomScores {
     pub child: i64,
 }
 
-/// An integer as C's strtoll reads it: leading white space, a plus sign and zeros are fine, nothing may follow.
+/// An integer as C's strtoll reads it: leading white space, a plus sign and zeros are fine, nothing
+/// may follow.
 fn lenient_i64(text: &[u8]) -> Option<i64> {
     str::from_utf8(text).ok()?.trim_ascii_start().parse().ok()
 }
@@ -85,7 +87,8 @@ fn joined<T: fmt::Display>(items: impl IntoIterator<Item = T>) -> String {
     texts.join(" ")
 }
 
-/// Reads the arguments of `save`: pairs of seconds and changes, or one empty argument for no points at all.
+/// Reads the arguments of `save`: pairs of seconds and changes, or one empty argument for no points
+/// at all.
 pub fn parse_save(args: &[&[u8]]) -> Result<Vec<SavePoint>, String> {
     let refusal = || "Invalid save parameters".to_owned();
     if is_none(args) {
@@ -130,7 +133,8 @@ impl OutputLimits {
         }
     }
 
-    /// Reads groups of class, hard limit, soft limit and seconds; classes that are not named keep their limits.
+    /// Reads groups of class, hard limit, soft limit and seconds; classes that are not named keep
+    /// their limits.
     pub fn updated(mut self, args: &[&[u8]]) -> Result<OutputLimits, String> {
         let (groups, rest) = args.as_chunks::<4>();
         if !rest.is_empty() {
@@ -158,8 +162,8 @@ impl OutputLimits {
         Ok(self)
     }
 
-    /// The classes under the names CONFIG GET and CONFIG REWRITE know them by.
-    pub(super) fn classes(&self) -> [(&'static str, &'static str, OutputLimit); 3] {
+    /// The limits with the names of their classes in CONFIG GET and in CONFIG REWRITE.
+    pub fn classes(&self) -> [(&'static str, &'static str, OutputLimit); 3] {
         [
             ("normal", "normal", self.normal),
             ("slave", "replica", self.replica),
@@ -210,7 +214,8 @@ impl fmt::Display for OomScores {
     }
 }
 
-/// Whether a host or an address can stand in a configuration file without quotes, also when it is split twice.
+/// Whether a host or an address can stand in a configuration file without quotes, also when it is
+/// split twice.
 fn is_plain(host: &[u8]) -> bool {
     let is_plain = |&byte: &u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\'' | b'\\');
     !host.is_empty() && host.iter().all(is_plain)
@@ -344,7 +349,8 @@ pub mod events {
     pub const ALL: i64 =
         GENERIC | STRING | LIST | SET | HASH | ZSET | EXPIRED | EVICTED | STREAM | MODULE;
 
-    /// The classes that `A` covers or that precede the channels, in the order they are written, then the others.
+    /// The classes that `A` covers or that precede the channels, in the order they are written,
+    /// then the others.
     const LETTERS: [(u8, i64); 14] = [
         (b'g', GENERIC),
         (b'$', STRING),

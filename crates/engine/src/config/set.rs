@@ -8,9 +8,10 @@ use super::value::Value;
 
 /// What a change of the configuration sets in motion: a new listener, another log level.
 pub trait Apply {
-    /// Called for every parameter that changed, after all of the set are in place, in the order they were given. The
-    /// value is read from `config`. An error is the reason clients read; everything is then set back, and this is
-    /// called again for the same parameters with the old values in place. It must not set or rewrite the configuration.
+    /// Called for every parameter that changed, after all of the set are in place, in the order
+    /// they were given. The value is read from `config`. An error is the reason clients read;
+    /// everything is then set back, and this is called again for the same parameters with the old
+    /// values in place. It must not set or rewrite the configuration.
     fn apply(&mut self, config: &Config, id: P) -> Result<(), String>;
 }
 
@@ -90,7 +91,8 @@ impl Change {
 }
 
 impl Config {
-    /// Whether a parameter of this name, as given to CONFIG SET, holds a secret to be kept out of logs.
+    /// Whether a parameter of this name, as given to CONFIG SET, holds a secret to be kept out of
+    /// logs.
     #[must_use]
     pub fn is_sensitive(name: &[u8]) -> bool {
         Parameter::named(name).is_some_and(|parameter| parameter.flags.has(Flags::SENSITIVE))
@@ -169,7 +171,7 @@ impl Config {
                 name: name.to_vec(),
                 reason,
             };
-            let new = parameter.parse_text(text, &old).map_err(failed)?;
+            let new = self.parse_text(parameter, text).map_err(failed)?;
             refuse_unbuilt(parameter, &new).map_err(failed)?;
             Ok(Change {
                 parameter,

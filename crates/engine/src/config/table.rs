@@ -1,6 +1,6 @@
-//! The table of configuration parameters. Everything about a parameter stands in its one line here: CONFIG GET, SET
-//! and REWRITE, the configuration file, the command line, the environment and the list of limits in COMPAT.md all
-//! iterate this table.
+//! The table of configuration parameters. Everything about a parameter stands in its one line here:
+//! CONFIG GET, SET and REWRITE, the configuration file, the command line, the environment and the
+//! list of limits in COMPAT.md all iterate this table.
 //!
 //! A line reads
 //!
@@ -8,9 +8,10 @@
 //! Variant = "name" / "alias": kind, "default", FLAG, FLAG;
 //! ```
 //!
-//! and makes both a variant of [`P`] and an entry of [`PARAMETERS`] at the same position. Names, ranges and defaults
-//! are those of Valkey 9.1, and of Redis 8 for what only Redis has, so that files written for them load. Defaults
-//! that differ on purpose: `appendonly yes` (what is acknowledged is kept) and `syslog-ident lodestore`.
+//! and makes both a variant of [`P`] and an entry of [`PARAMETERS`] at the same position. Names,
+//! ranges and defaults are those of Valkey 9.1, and of Redis 8 for what only Redis has, so that
+//! files written for them load. Defaults that differ on purpose: `appendonly yes` (what is
+//! acknowledged is kept) and `syslog-ident lodestore`.
 
 use super::check;
 use super::choices::{
@@ -39,12 +40,14 @@ impl Flags {
     pub const DENY_LOADING: Flags = Flags(1 << 4);
     /// Setting it to the value it has is a change too (files may have new contents).
     pub const VOLATILE: Flags = Flags(1 << 5);
-    /// Accepted for the sake of existing configurations; there is nothing in Lodestore it could steer.
+    /// Accepted for the sake of existing configurations; there is nothing in Lodestore it could
+    /// steer.
     pub const INERT: Flags = Flags(1 << 6);
     /// Stored and reported, but what it steers is not built yet.
     pub const LATER: Flags = Flags(1 << 7);
-    /// Together with `LATER`: any value but the default is refused, because a server that went on without it would
-    /// do harm (no TLS where TLS was asked for, a primary where a replica was asked for).
+    /// Together with `LATER`: any value but the default is refused, because a server that went on
+    /// without it would do harm (no TLS where TLS was asked for, a primary where a replica was
+    /// asked for).
     pub const REFUSED: Flags = Flags(1 << 8);
 
     const fn with(self, other: Flags) -> Flags {
@@ -156,7 +159,8 @@ pub struct Parameter {
     pub alias: Option<&'static str>,
     /// What its values look like.
     pub kind: Kind,
-    /// The value when nobody sets one. Empty for `dir`, whose default is the directory the server starts in.
+    /// The value when nobody sets one. Empty for `dir`, whose default is the directory the server
+    /// starts in.
     pub default: &'static str,
     /// What is special about it.
     pub flags: Flags,

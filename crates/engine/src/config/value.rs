@@ -1,7 +1,7 @@
 //! Values of parameters: read from arguments, checked, and written back as text.
 
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use resp::number::parse_memory;
@@ -9,7 +9,6 @@ use resp::number::parse_memory;
 use super::choices::{must_be_one_of, number_of, word_of, words_of};
 use super::multi::{self, OomScores, OutputLimits, events, strict_i64, words};
 use super::table::{Kind, P, Parameter, Unit};
-use persist::storage::errno_text as os_text;
 
 /// The range `hz` is kept in. Values outside are taken for the nearest, not refused: it is a hint.
 const HZ_RANGE: (i64, i64) = (1, 500);
@@ -28,6 +27,10 @@ impl Value {
         Value::Text(bytes.as_ref().into())
     }
 
+    pub(super) fn path(path: &Path) -> Value {
+        Value::text(path.as_os_str().as_bytes())
+    }
+
     fn as_text(&self) -> &[u8] {
         match self {
             Value::Number(_) => b"",
@@ -37,9 +40,9 @@ impl Value {
 }
 
 impl Parameter {
-    /// Reads the arguments of a directive or the value of CONFIG SET. `current` is what the parameter is set to: the
-    /// output limits of classes that are not named stay, and a relative `dir` starts there. The error is the reason
-    /// clients read.
+    /// Reads the arguments of a directive or the value of CONFIG SET. `current` is what the
+    /// parameter is set to: the output limits of classes that are not named stay, and a relative
+    /// `dir` starts there. The error is the reason clients read.
     pub(super) fn parse(&self, args: &[&[u8]], current: &Value) -> Result<Value, String> {
         if self.kind.takes_many() {
             return self.parse_many(args, current);
@@ -69,7 +72,7 @@ impl Parameter {
                 check(self.name, argument)?;
                 Ok(Value::text(argument))
             }
-            Kind::Dir => parse_dir(argument, current.as_text()),
+            Kind::Dir => join_dir(argument, current.as_text()),
             _ => Err("wrong number of arguments".to_owned()),
         }
     }
@@ -106,12 +109,8 @@ impl Parameter {
         self.parse(&[text], current)
     }
 
-    /// The value the parameter has when nobody sets one.
+    /// The value of the table; `dir` has none there.
     pub(super) fn default_value(&self) -> Value {
-        if let Kind::Dir = self.kind {
-            let dir = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
-            return Value::text(dir.as_os_str().as_bytes());
-        }
         // The table's own texts always parse; a test goes through all of them.
         let empty = Value::text("");
         self.parse_text(self.default.as_bytes(), &empty)
@@ -224,17 +223,13 @@ fn check_range(number: i64, min: i64, max: i64, unit: Unit) -> Result<(), String
     })
 }
 
-/// `dir` becomes an absolute path at once, starting from the directory that was in force: the process itself never
-/// changes its directory, since it may be another program that embeds the server.
-fn parse_dir(text: &[u8], current: &[u8]) -> Result<Value, String> {
+/// `dir` becomes an absolute path at once, starting from the directory that was in force: the
+/// process itself never changes its directory, since it may be another program that embeds the
+/// server. [`super::WorkingDirectory`] resolves the result.
+fn join_dir(text: &[u8], current: &[u8]) -> Result<Value, String> {
     if text.is_empty() {
         return Err("dir can't be empty".to_owned());
     }
     let path = |bytes| Path::new(std::ffi::OsStr::from_bytes(bytes));
-    let joined = path(current).join(path(text));
-    let dir = joined.canonicalize().map_err(|error| os_text(&error))?;
-    if !dir.is_dir() {
-        return Err("Not a directory".to_owned());
-    }
-    Ok(Value::text(dir.as_os_str().as_bytes()))
+    Ok(Value::path(&path(current).join(path(text))))
 }

@@ -124,14 +124,13 @@ impl Executor {
     pub fn new(engine: &Engine, worker: usize) -> Self {
         let now_ms = engine.now_ms();
         let now_ns = engine.clock.monotonic_ns();
-        let seed = now_ms.wrapping_mul(0x9E37_79B9) ^ ((worker as u64) << 48) ^ now_ns;
         Self {
             worker,
             effects: Effects::default(),
             changes: KeyChanges::default(),
             monitor_lines: MonitorLines::default(),
             ready: Vec::new(),
-            random: Random::new(seed),
+            random: Random::new(engine.seeds.next_seed()),
             now_ms,
             now_ns,
             reply_offset: 0,

@@ -159,7 +159,7 @@ mod tests {
             ("bind", "127.0.0.1 ::1"),
             ("unixsocket", "/tmp/s"),
         ];
-        let config = Config::with_options(&options).unwrap();
+        let config = crate::config::with_options(&options).unwrap();
         let expand = |template| expand_title(template, "lodestore", &config);
         assert_eq!(
             expand("{title} {listen-addr} {server-mode}"),

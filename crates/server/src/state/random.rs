@@ -1,14 +1,39 @@
-//! Random numbers of the operating system, for identities and seeds; not for secrets.
+//! Random numbers of the operating system.
 
-use std::hash::{BuildHasher, RandomState};
+use std::fmt::Write;
 
-/// 64 random bits: the operating system seeds the keys of each new hasher.
+/// 64 random bits.
+///
+/// # Panics
+/// When the operating system has none. Clients who guess the hash seed could make keys collide, so
+/// there is no fallback.
 pub(crate) fn random_u64() -> u64 {
-    RandomState::new().hash_one(std::process::id())
+    let mut bytes = [0; 8];
+    let filled = getrandom::fill(&mut bytes);
+    assert!(filled.is_ok(), "no random numbers: {filled:?}");
+    u64::from_ne_bytes(bytes)
 }
 
-/// 40 random hexadecimal digits.
+/// 40 random hexadecimal digits, as run ids and replication ids have.
 pub(super) fn random_id() -> String {
-    let digits: String = (0..3).map(|_| format!("{:016x}", random_u64())).collect();
-    digits.chars().take(40).collect()
+    let mut id = String::with_capacity(48);
+    while id.len() < 40 {
+        // Writing to a string does not fail.
+        let _ = write!(id, "{:016x}", random_u64());
+    }
+    id.truncate(40);
+    id
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_40_digits_and_differ() {
+        let id = random_id();
+        assert_eq!(id.len(), 40);
+        assert!(id.bytes().all(|digit| digit.is_ascii_hexdigit()), "{id}");
+        assert_ne!(id, random_id());
+    }
 }

@@ -1,39 +1,22 @@
 //! Tests of the configuration as a whole; smaller ones stand under the code they are about.
 
-mod file;
-mod rewrite;
 mod set;
 mod valkey;
 
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicU32, Ordering};
-
 use super::*;
 
-/// A directory of a test, gone at its end.
-struct TestDir(PathBuf);
-
-impl TestDir {
-    fn new() -> TestDir {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("lodestore-config-{}-{number}", std::process::id());
-        let dir = std::env::temp_dir().join(name);
-        std::fs::create_dir_all(&dir).unwrap();
-        TestDir(dir.canonicalize().unwrap())
+/// The configuration after directives with one argument each.
+fn with_options(options: &[(&str, &str)]) -> Config {
+    let mut builder = ConfigBuilder::new(WorkingDirectory::default());
+    for (name, value) in options {
+        let parameter = Parameter::named(name.as_bytes()).unwrap();
+        let args: Vec<&[u8]> = match parameter.kind.takes_many() {
+            true => multi::words(value.as_bytes()).collect(),
+            false => vec![value.as_bytes()],
+        };
+        builder.set(parameter, &args).unwrap();
     }
-
-    fn file(&self, name: &str, text: &str) -> PathBuf {
-        let path = self.0.join(name);
-        std::fs::write(&path, text).unwrap();
-        path
-    }
-}
-
-impl Drop for TestDir {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
+    builder.finish().unwrap()
 }
 
 /// The value CONFIG GET answers.
@@ -112,10 +95,7 @@ fn every_parameter_of_valkey_is_here_with_its_default() {
             .find(|(ours, _)| ours == name)
             .map(|(_, default)| default);
         match *name {
-            "dir" => assert_eq!(
-                value_of(&config, name),
-                std::env::current_dir().unwrap().display().to_string()
-            ),
+            "dir" => assert_eq!(value_of(&config, name), "/"),
             _ => assert_eq!(
                 value_of(&config, name),
                 *deliberate.unwrap_or(default),
@@ -157,15 +137,14 @@ fn get_answers_under_the_names_asked_for() {
 
 #[test]
 fn typed_accessors() {
-    let config = Config::with_options(&[
+    let config = with_options(&[
         ("client-output-buffer-limit", "replica 2mb 1mb 5"),
         ("bind", "127.0.0.1 -::1"),
         ("maxmemory-policy", "allkeys-lfu"),
         ("enable-debug-command", "local"),
         ("shutdown-on-sigint", "nosave force"),
         ("logfile", ""),
-    ])
-    .unwrap();
+    ]);
     let replica = OutputLimit {
         hard: 2 << 20,
         soft: 1 << 20,
@@ -229,4 +208,37 @@ fn keyspace_events_as_letters() {
         );
     }
     assert_eq!(events::parse(b"Kq"), None);
+}
+
+#[test]
+fn a_start_may_set_what_config_set_refuses() {
+    let mut builder = ConfigBuilder::new(WorkingDirectory {
+        initial: "/start".into(),
+        resolve: |path| match path.ends_with("none") {
+            true => Err("No such file or directory".to_owned()),
+            false => Ok(Path::new("/real").join(path.strip_prefix("/").unwrap_or(path))),
+        },
+    });
+    assert_eq!(builder.config().dir(), Path::new("/start"));
+    assert!(builder.config().is_default(P::Dir));
+    let dir = P::Dir.parameter();
+    assert_eq!(builder.set(dir, &[b"a"]), Ok(()));
+    assert_eq!(builder.config().dir(), Path::new("/real/start/a"));
+    let refusal = Err("No such file or directory".to_owned());
+    assert_eq!(builder.set(dir, &[b"none"]), refusal);
+    assert_eq!(
+        builder.set(dir, &[b""]),
+        Err("dir can't be empty".to_owned())
+    );
+    assert_eq!(builder.set(P::Save.parameter(), &[b"900", b"1"]), Ok(()));
+    assert_eq!(builder.set(P::Save.parameter(), &[b"60", b"5"]), Ok(()));
+    assert_eq!(value_of(builder.config(), "save"), "900 1 60 5");
+    assert_eq!(builder.set(P::Threads.parameter(), &[b"3"]), Ok(()));
+    assert_eq!(
+        builder.set(P::ClusterEnabled.parameter(), &[b"yes"]),
+        Ok(())
+    );
+    let refused = builder.finish().map(|_| ()).unwrap_err();
+    assert_eq!(refused.id, P::ClusterEnabled);
+    assert_eq!(refused.reason, "not supported by this version of Lodestore");
 }

@@ -1,7 +1,9 @@
 //! CONFIG SET: what it refuses, in which words, and that it is all or nothing.
 
+use proptest::prelude::*;
+
 use super::super::*;
-use super::value_of;
+use super::{value_of, with_options};
 
 /// Records what is applied; fails for one parameter.
 #[derive(Default)]
@@ -268,7 +270,7 @@ fn everything_is_set_back_when_one_value_cannot_take_effect() {
 
 #[test]
 fn some_parameters_wait_for_the_end_of_loading_or_for_permission() {
-    let config = Config::with_options(&[("enable-protected-configs", "local")]).unwrap();
+    let config = with_options(&[("enable-protected-configs", "local")]);
     let mut recorder = Recorder::default();
     let loading = SetContext {
         loading: true,
@@ -314,7 +316,7 @@ fn secrets_are_known() {
 
 #[test]
 fn setting_every_parameter_to_itself_changes_nothing() {
-    let config = Config::with_options(&[("enable-protected-configs", "yes")]).unwrap();
+    let config = with_options(&[("enable-protected-configs", "yes")]);
     for (name, value) in config.get(&[b"*"]) {
         let parameter = Parameter::named(&name).unwrap();
         let mut recorder = Recorder::default();
@@ -330,5 +332,29 @@ fn setting_every_parameter_to_itself_changes_nothing() {
             "{}",
             parameter.name
         );
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    /// Whatever the value, CONFIG SET refuses it or it reads back as the value of its canonical
+    /// form.
+    #[test]
+    fn canonical_values_read_back(index in 0..PARAMETERS.len(), text in "[-0-9a-z %.]{0,12}|\\PC{0,6}") {
+        struct Nothing;
+        impl Apply for Nothing {
+            fn apply(&mut self, _: &Config, _: P) -> Result<(), String> {
+                Ok(())
+            }
+        }
+        let parameter = &PARAMETERS[index];
+        let config = Config::default();
+        let set = |value: &[u8]| config.set(&[parameter.name.as_bytes(), value], SetContext::default(), &mut Nothing);
+        if set(text.as_bytes()).is_ok() {
+            let canonical = value_of(&config, parameter.name);
+            prop_assert!(set(canonical.as_bytes()).is_ok(), "{} {}", parameter.name, canonical);
+            prop_assert_eq!(value_of(&config, parameter.name), canonical);
+        }
     }
 }

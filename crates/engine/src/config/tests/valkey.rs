@@ -1,5 +1,5 @@
-//! What `CONFIG GET *` of Valkey 9.1.2 answers when it is started without a configuration: names, and the defaults
-//! as facts to compare with. `dir` has none, it is where the server starts.
+//! What `CONFIG GET *` of Valkey 9.1.2 answers when it is started without a configuration: names,
+//! and the defaults as facts to compare with. `dir` has none, it is where the server starts.
 
 pub(super) const PARAMETERS: &[(&str, &str)] = &[
     ("acl-pubsub-default", "resetchannels"),

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use engine::config::Config;
 use keyspace::NewValue;
 use lodestore::Instance;
 use server::{Form, Job, Output, Purpose, Server, SnapshotError, Walk, begin_snapshot};
@@ -29,7 +28,7 @@ fn instance() -> Instance {
         ("unixsocket", &socket.to_string_lossy()),
         ("threads", "2"),
     ];
-    let config = Config::with_options(&options).expect("a configuration");
+    let config = server::config::with_options(&options).expect("a configuration");
     let instance = Instance::start(config).expect("a server");
     (0..KEYS).for_each(|key| put(instance.server(), key, b"old"));
     instance

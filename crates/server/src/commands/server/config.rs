@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::config::{Extent, rewrite};
 use crate::server::Server;
 use engine::command::{Arg, CommandResult, CommandSpec, Flags, Group, Locks, Outcome};
 use engine::config::{Apply, Config, P, SetContext};
@@ -110,9 +111,7 @@ pub(crate) const CONFIG_REWRITE: CommandSpec = CommandSpec::new("rewrite", 2, co
     .complexity("O(1)")
     .hints(&["request_policy:all_nodes", "response_policy:all_succeeded"]);
 fn config_rewrite(ctx: &mut Context<'_, '_>) -> CommandResult {
-    ctx.engine
-        .config
-        .rewrite(None, false)
+    rewrite(&ctx.engine.config, None, Extent::Needed)
         .map_err(|error| CommandError::owned(error.to_string()))?;
     ctx.reply.ok();
     Ok(Outcome::Done)

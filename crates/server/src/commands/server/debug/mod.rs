@@ -11,6 +11,7 @@ mod tables;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use crate::config::{Extent, rewrite};
 use crate::jobs::loading::reload::{self, Reload};
 use crate::server::Server;
 use engine::command::{CommandResult, CommandSpec, Flags, Group, Locks, Outcome};
@@ -188,9 +189,7 @@ fn load_log(ctx: &mut Context<'_, '_>) -> Result<(), CommandError> {
 }
 
 fn rewrite_all(ctx: &mut Context<'_, '_>) -> Result<(), CommandError> {
-    ctx.engine
-        .config
-        .rewrite(None, true)
+    rewrite(&ctx.engine.config, None, Extent::Everything)
         .map_err(|error| CommandError::owned(error.to_string()))?;
     ctx.reply.ok();
     Ok(())

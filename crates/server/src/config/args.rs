@@ -1,19 +1,20 @@
 //! The command line of the server: `[FILE] [--option value ...] [-]`.
 //!
-//! Options become lines of configuration that are read after everything else. An option's values are the arguments
-//! up to the next one that starts with `--`, but the first argument after an option is always its value, so that
-//! values may start with `--` too. `"--port 7777"` in one argument works as well. `-` as the first or the last
-//! argument reads configuration from standard input.
+//! Options become lines of configuration that are read after everything else. An option's values
+//! are the arguments up to the next one that starts with `--`, but the first argument after an
+//! option is always its value, so that values may start with `--` too. `"--port 7777"` in one
+//! argument works as well. `-` as the first or the last argument reads configuration from standard
+//! input.
 
 use std::ffi::{OsStr, OsString};
 use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
+use engine::config::{Config, LoadError};
 use resp::{quoted, split_args};
 
-use super::Config;
-use super::file::{LoadError, Sources};
+use super::file::{Sources, load};
 
 /// What `--help` prints.
 pub const USAGE: &str = "\
@@ -62,13 +63,14 @@ pub struct CommandLine {
 }
 
 impl CommandLine {
-    /// Reads everything the command line names. `environment` is all variables; those that are not ours are skipped.
+    /// Reads everything the command line names. `environment` is all variables; those that are not
+    /// ours are skipped.
     pub fn load(
         self,
         environment: impl IntoIterator<Item = (OsString, OsString)>,
         stdin: &mut dyn Read,
     ) -> Result<Config, LoadError> {
-        Config::load(Sources {
+        load(Sources {
             file: self.file,
             stdin: if self.stdin { Some(stdin) } else { None },
             environment: environment.into_iter().collect(),
@@ -77,7 +79,8 @@ impl CommandLine {
     }
 }
 
-/// Reads the arguments that follow the program's name. Wrong options are found when the configuration is loaded.
+/// Reads the arguments that follow the program's name. Wrong options are found when the
+/// configuration is loaded.
 #[must_use]
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Invocation {
     let arguments: Vec<OsString> = arguments.into_iter().collect();

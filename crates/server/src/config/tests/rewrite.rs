@@ -5,7 +5,11 @@ use std::path::Path;
 
 use proptest::prelude::*;
 
-use super::super::*;
+use engine::config::{Apply, Config, ConfigError, P, PARAMETERS, SetContext, WorkingDirectory};
+
+use super::super::file::reload;
+use super::super::rewrite::rewritten;
+use super::super::{Extent, RewriteError, Sources, rewrite};
 use super::TestDir;
 
 struct Nothing;
@@ -17,7 +21,7 @@ impl Apply for Nothing {
 }
 
 fn load(file: &Path) -> Config {
-    Config::load(Sources {
+    super::super::load(Sources {
         file: Some(file.into()),
         ..Sources::default()
     })
@@ -35,8 +39,8 @@ fn set(config: &Config, name: &str, value: &[u8]) -> Result<(), ConfigError> {
 fn same(a: &Config, b: &Config) -> Result<(), TestCaseError> {
     for parameter in PARAMETERS {
         prop_assert_eq!(
-            a.value(parameter.id),
-            b.value(parameter.id),
+            a.value_text(parameter.id),
+            b.value_text(parameter.id),
             "{}",
             parameter.name
         );
@@ -57,7 +61,7 @@ fn comments_and_order_stay() {
     set(&config, "maxmemory", b"2gb").unwrap();
     set(&config, "requirepass", b"a \"b\"").unwrap();
     set(&config, "client-output-buffer-limit", b"slave 1kb 2 3").unwrap();
-    config.rewrite(None, false).unwrap();
+    rewrite(&config, None, Extent::Needed).unwrap();
     let expected = format!(
         "  # my server \r\ncommandlog-slow-execution-max-len 10\n\n\n# where\nport 2\ndir {}\n\
          rename-command GET \"\"\nsave 900 1 60 5\nmaxmemory-policy  noeviction\n\n\
@@ -67,14 +71,14 @@ fn comments_and_order_stay() {
     );
     assert_eq!(std::fs::read_to_string(&file).unwrap(), expected);
     same(&config, &load(&file)).unwrap();
-    config.rewrite(None, false).unwrap();
+    rewrite(&config, None, Extent::Needed).unwrap();
     assert_eq!(
         std::fs::read_to_string(&file).unwrap(),
         expected,
         "twice is the same"
     );
     set(&config, "requirepass", b"").unwrap();
-    config.rewrite(None, false).unwrap();
+    rewrite(&config, None, Extent::Needed).unwrap();
     assert!(
         !std::fs::read_to_string(&file)
             .unwrap()
@@ -87,15 +91,13 @@ fn users_are_replaced_only_when_given() {
     let dir = TestDir::new();
     let file = dir.file("x.conf", "user alice on\nport 1\nuser bob off\n");
     let config = load(&file);
-    config.rewrite(None, false).unwrap();
+    rewrite(&config, None, Extent::Needed).unwrap();
     assert!(
         std::fs::read_to_string(&file)
             .unwrap()
             .starts_with("user alice on\nport 1\nuser bob off\n")
     );
-    config
-        .rewrite(Some(&[b"carol on".to_vec()]), false)
-        .unwrap();
+    rewrite(&config, Some(&[b"carol on".to_vec()]), Extent::Needed).unwrap();
     let text = std::fs::read_to_string(&file).unwrap();
     assert!(
         text.starts_with("user carol on\nport 1\n") && !text.contains("bob"),
@@ -114,10 +116,10 @@ fn included_files_do_not_win_over_what_was_set() {
     let config = load(&file);
     assert_eq!(config.int(P::Maxmemory), 3);
     set(&config, "maxmemory", b"5").unwrap();
-    config.rewrite(None, false).unwrap();
+    rewrite(&config, None, Extent::Needed).unwrap();
     same(&config, &load(&file)).unwrap();
     set(&config, "save", b"").unwrap();
-    config.rewrite(None, false).unwrap();
+    rewrite(&config, None, Extent::Needed).unwrap();
     same(&config, &load(&file)).unwrap();
 }
 
@@ -126,7 +128,7 @@ fn everything_can_be_written() {
     let dir = TestDir::new();
     let file = dir.file("x.conf", "");
     let config = load(&file);
-    config.rewrite(None, true).unwrap();
+    rewrite(&config, None, Extent::Everything).unwrap();
     let text = std::fs::read_to_string(&file).unwrap();
     assert!(text.lines().count() > 200 && text.contains("\nhz 10\n"));
     same(&config, &load(&file)).unwrap();
@@ -138,7 +140,7 @@ fn what_the_next_start_could_not_read_becomes_a_comment() {
     let file = dir.file("x.conf", "port 1\n");
     let config = load(&file);
     std::fs::write(&file, "port 1\nnothing-like-it 3\n\"unbalanced\n").unwrap();
-    config.rewrite(None, false).unwrap();
+    rewrite(&config, None, Extent::Needed).unwrap();
     let text = std::fs::read_to_string(&file).unwrap();
     assert!(
         text.starts_with("port 1\n# ??? nothing-like-it 3\n# ??? \"unbalanced\n"),
@@ -148,24 +150,27 @@ fn what_the_next_start_could_not_read_becomes_a_comment() {
 
 #[test]
 fn without_a_file_there_is_nothing_to_rewrite() {
-    let error = Config::default().rewrite(None, false).unwrap_err();
+    let error = rewrite(&Config::default(), None, Extent::Needed).unwrap_err();
     assert_eq!(
         error.to_string(),
         "ERR The server is running without a config file"
     );
-    let stdin = Config::load(Sources {
+    let stdin = super::super::load(Sources {
         stdin: Some(&mut &b"port 1\n"[..]),
         ..Sources::default()
     })
     .unwrap();
-    assert_eq!(stdin.rewrite(None, false), Err(RewriteError::Stdin));
+    assert_eq!(
+        rewrite(&stdin, None, Extent::Needed),
+        Err(RewriteError::Stdin)
+    );
 
     let dir = TestDir::new();
     let inner = dir.0.join("inner");
     std::fs::create_dir(&inner).unwrap();
     let config = load(&dir.file("inner/x.conf", "port 1\n"));
     std::fs::remove_dir_all(&inner).unwrap();
-    let error = config.rewrite(None, false).unwrap_err();
+    let error = rewrite(&config, None, Extent::Needed).unwrap_err();
     assert_eq!(
         error.to_string(),
         "ERR Rewriting config file: No such file or directory"
@@ -180,7 +185,7 @@ fn permissions_and_links_stay() {
     let link = dir.0.join("link.conf");
     std::os::unix::fs::symlink(&file, &link).unwrap();
     let config = load(&link);
-    config.rewrite(None, false).unwrap();
+    rewrite(&config, None, Extent::Needed).unwrap();
     assert!(std::fs::symlink_metadata(&link).unwrap().is_symlink());
     assert_eq!(
         std::fs::metadata(&file).unwrap().permissions().mode() & 0o777,
@@ -229,22 +234,27 @@ fn old_files() -> impl Strategy<Value = String> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
-    /// A rewritten file is the running configuration again, and rewriting it once more changes nothing.
+    /// A rewritten file is the running configuration again, and rewriting it once more changes
+    /// nothing.
     #[test]
     fn a_rewritten_file_reads_back(old in old_files(), settings in settings(), everything: bool) {
-        let config = super::super::file::reload(old.as_bytes(), Path::new("x.conf")).unwrap();
+        let path = Path::new("x.conf");
+        let reload = |text: &[u8]| reload(text, path, WorkingDirectory::default()).unwrap();
+        let mut builder = reload(old.as_bytes());
         for (index, value) in &settings {
             let parameter = &PARAMETERS[*index];
-            let old = config.value(parameter.id);
-            // Also what CONFIG SET refuses: an immutable parameter may come from the command line.
-            if let Ok(value) = parameter.parse_text(value, &old) {
-                config.put(parameter.id, &value);
-            }
+            let args: Vec<&[u8]> = match parameter.kind.takes_many() && !value.is_empty() {
+                true => value.split(u8::is_ascii_whitespace).collect(),
+                false => vec![value],
+            };
+            // Refused values leave the parameter as it is.
+            let _ = builder.set(parameter, &args);
         }
-        let text = config.rewritten(old.as_bytes(), Path::new("x.conf"), None, everything);
-        let read_back = super::super::file::reload(&text, Path::new("x.conf")).unwrap();
-        same(&config, &read_back)?;
-        let again = config.rewritten(&text, Path::new("x.conf"), None, everything);
+        let config = builder.config();
+        let extent = if everything { Extent::Everything } else { Extent::Needed };
+        let text = rewritten(config, old.as_bytes(), path, None, extent);
+        same(config, reload(&text).config())?;
+        let again = rewritten(config, &text, path, None, extent);
         prop_assert_eq!(String::from_utf8_lossy(&again), String::from_utf8_lossy(&text));
     }
 }
