@@ -472,8 +472,8 @@ impl Shared {
         }
     }
 
-    /// A turn of the log thread. A panic in it breaks the log, so that writes are refused instead of
-    /// staying unsynced in silence, and the thread tries again.
+    /// A turn of the log thread. A panic in it breaks the log, so that writes are refused instead
+    /// of staying unsynced in silence, and the thread tries again.
     fn service_or_break(&self, now_ms: u64) -> u64 {
         let turn = catch_unwind(AssertUnwindSafe(|| self.service(now_ms)));
         turn.unwrap_or_else(|panic| {

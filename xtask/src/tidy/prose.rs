@@ -11,6 +11,7 @@ const COLUMNS_MAX: usize = 100;
 /// Crates whose comments keep to [`COLUMNS_MAX`].
 const WIDTH_CHECKED: &[&str] = &[
     "bench",
+    "crates/engine",
     "crates/keyspace",
     "crates/lodestore",
     "crates/persist",
