@@ -69,18 +69,17 @@ impl MonitorLines {
         }
     }
 
+    /// True when there is nothing to show.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Shows the commands to all monitors, in the order in which they are logged: under the locks
     /// of the execution, when its effects are appended. They leave when the log is flushed up to
     /// `after`.
-    #[inline]
-    pub fn deliver(&mut self, engine: &Engine, after: u64) {
-        if !self.0.is_empty() {
-            self.deliver_all(engine, after);
-        }
-    }
-
     #[cold]
-    fn deliver_all(&mut self, engine: &Engine, after: u64) {
+    pub fn deliver(&mut self, engine: &Engine, after: u64) {
         let lines = std::mem::take(&mut self.0);
         let clients = engine.monitors.lock();
         engine.deliver_many(clients.iter(), after, |out| out.raw(lines.as_bytes()));

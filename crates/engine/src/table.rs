@@ -98,8 +98,8 @@ impl Command {
 pub enum KeyPlan {
     /// It has none.
     None,
-    /// Exactly one, at this index.
-    One(usize),
+    /// Exactly one, at this place.
+    One(KeyPosition),
     /// All specifications have to be looked at.
     Specs,
 }
@@ -321,9 +321,13 @@ fn plan(command: &'static CommandSpec) -> KeyPlan {
             KeySpec {
                 begin: BeginSearch::Index(index),
                 find: FindKeys::Range { last: 0, .. },
+                flags,
                 ..
             },
-        ] => KeyPlan::One(usize::try_from(*index).unwrap_or(1)),
+        ] => KeyPlan::One(KeyPosition {
+            index: usize::try_from(*index).unwrap_or(1),
+            flags: flags.0,
+        }),
         _ => KeyPlan::Specs,
     }
 }

@@ -99,7 +99,9 @@ impl Executor {
             };
             fan_out.announce(&mut self.changes);
         }
-        self.monitor_lines.deliver(engine, after());
+        if !self.monitor_lines.is_empty() {
+            self.monitor_lines.deliver(engine, after());
+        }
         offset
     }
 

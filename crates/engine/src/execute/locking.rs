@@ -10,7 +10,7 @@ use crate::command::{Flags, Locks};
 use crate::context::LocatedKey;
 use crate::engine::Engine;
 use crate::shard_tables::{Keyspace, Locked};
-use crate::table::{Command, KeyPlan, KeyPosition, key_positions};
+use crate::table::{Command, KeyPlan, key_positions};
 
 /// Keys of ordinary commands that an executor keeps room for: one with a hundred thousand must not
 /// pin it.
@@ -30,11 +30,9 @@ pub fn locate(
     let args = request.args;
     match command.plan {
         KeyPlan::None => {}
-        KeyPlan::One(index) => {
-            if let Some(key) = args.get(index) {
+        KeyPlan::One(position) => {
+            if let Some(key) = args.get(position.index) {
                 let hash = request.hash.unwrap_or_else(|| engine.keyspace.hash(key));
-                let flags = command.spec.keys.first().map_or(0, |spec| spec.flags.0);
-                let position = KeyPosition { index, flags };
                 into.push(LocatedKey { position, hash });
             }
         }

@@ -147,6 +147,7 @@ impl Executor {
     }
 
     /// Starts an execution; `logs`: its effects are encoded.
+    #[inline]
     fn begin(&mut self, logs: bool) {
         self.effects.reset(logs);
         self.changes.clear();
@@ -341,6 +342,7 @@ impl<'k> Execution<'_, 'k> {
     }
 
     /// Forgets the effects of the execution before.
+    #[inline]
     pub fn begin(&mut self) {
         let logs = self.session.is_client() && self.engine.is_logging();
         self.exec.begin(logs);

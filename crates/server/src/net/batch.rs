@@ -542,8 +542,8 @@ fn look_up(server: &Server, batch: &mut Batch, pending: &mut Pending, held: &Hel
         _ => server.engine.commands.resolve(args),
     };
     if let Some(entry) = pending.command.found()
-        && let KeyPlan::One(index) = entry.plan
-        && let Some(key) = args.get(index)
+        && let KeyPlan::One(position) = entry.plan
+        && let Some(key) = args.get(position.index)
     {
         let hash = server.engine.keyspace.hash(key);
         match held {

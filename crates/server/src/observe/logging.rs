@@ -42,6 +42,7 @@ const ROTATION_CHECK: Duration = Duration::from_secs(1);
 
 /// Crates whose messages belong into the log at every level. From others, only warnings do.
 const OWN_TARGETS: &[&str] = &[
+    "engine",
     "server",
     "lodestore",
     "keyspace",
@@ -424,6 +425,16 @@ mod tests {
     fn message_in(format: LogFormat, message: &str) -> String {
         let line = format_line(format, "T", Level::Info, message);
         line.replacen(&std::process::id().to_string(), "1", 1)
+    }
+
+    #[test]
+    fn all_crates_of_the_workspace_are_logged() {
+        let crates = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+        for folder in std::fs::read_dir(crates).expect("the crates") {
+            let name = folder.expect("a crate").file_name();
+            let name = name.to_str().expect("a name");
+            assert!(OWN_TARGETS.contains(&name), "{name}");
+        }
     }
 
     #[test]
