@@ -55,7 +55,7 @@ pub struct CommandSpec {
 
 impl CommandSpec {
     /// Without name and handler: what several commands have in common is added to it, and
-    /// [`Command::named`] makes it each of them.
+    /// [`CommandSpec::named`] makes it each of them.
     pub const BASE: Self = Self {
         name: "",
         arity: 1,

@@ -8,7 +8,7 @@
 //! ```
 //!
 //! Every command of the server is run by [`Execution::call`], and every change is logged and
-//! announced by [`Executor::commit`], under the locks it was made under. So the order of the log is
+//! announced by `Executor::commit`, under the locks it was made under. So the order of the log is
 //! the order of the locks, and a rule holds in one place or not at all.
 
 mod accounting;

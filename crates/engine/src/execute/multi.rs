@@ -69,7 +69,7 @@ fn unwatch_one(locked: &mut Locked<'_>, session: &Session, watched: &WatchedKey,
     flag.clear();
 }
 
-/// Runs EXEC under the locks of [`lock_for`].
+/// Runs EXEC under the locks of `lock_for`.
 pub fn exec(execution: &mut Execution<'_, '_>, locked: &mut Locked<'_>) -> CommandResult {
     let engine = execution.engine;
     let Some(multi) = execution.session.multi.take() else {
