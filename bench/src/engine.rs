@@ -9,12 +9,11 @@ use std::path::PathBuf;
 use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
-use ::engine::engine::Engine;
 use anyhow::{Context, Result, bail};
 
 use crate::report::{Section, Tables, median, number, spread};
 use crate::sys;
-use driver::{BATCHES_PER_TURN, Driver, Operation, Task, filled};
+use driver::{BATCHES_PER_TURN, Driver, Filled, Operation, Task, filled};
 use requests::BATCH_REQUESTS;
 use turns::{Counted, Turns};
 
@@ -74,7 +73,7 @@ impl Options {
         self.filter.is_empty() || self.filter.iter().any(|part| id.contains(part.as_str()))
     }
 
-    fn fill(&self) -> Result<Engine> {
+    fn fill(&self) -> Result<Filled> {
         let options = keyspace::Options {
             shards: self.shards,
             databases: 16,
@@ -301,7 +300,7 @@ fn describe(options: &Options, tables: &mut Tables) {
 fn measure(
     options: &Options,
     row: &Row,
-    engines: &[Engine; THREADS],
+    engines: &[Filled; THREADS],
     cpus: &[usize],
     round: u64,
 ) -> Result<Option<Round>> {
@@ -332,7 +331,7 @@ fn measure(
 #[derive(Clone, Copy)]
 struct Worker<'k> {
     number: usize,
-    engine: &'k Engine,
+    engine: &'k Filled,
     cpu: Option<usize>,
 }
 

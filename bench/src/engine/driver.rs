@@ -3,9 +3,10 @@
 use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};
 
-use ::engine::client::{ClientShared, Origin, Session};
+use ::engine::client::ClientShared;
 use ::engine::engine::Engine;
-use ::engine::execute::{Execution, Executor, Request, Verdict};
+use ::engine::execute::{Execution, Executor, Handlers, Request, Verdict};
+use ::engine::session::{Origin, Session};
 use ::engine::table::Resolved;
 use anyhow::{Result, bail};
 use keyspace::KeyHash;
@@ -68,13 +69,14 @@ pub(super) struct Driver<'k> {
 
 impl<'k> Driver<'k> {
     /// A driver in the place of the worker with this number.
-    pub(super) fn new(engine: &'k Engine, worker: usize) -> Driver<'k> {
+    pub(super) fn new(data: &'k Filled, worker: usize) -> Driver<'k> {
+        let engine = &data.engine;
         let address = || "127.0.0.1:0".to_owned();
         let id = engine.clients.next_id();
         let client = ClientShared::new(id, address(), address(), -1, engine.now_ms(), worker);
         Driver {
             engine,
-            executor: Executor::new(engine, worker),
+            executor: Executor::new(engine, data.handlers, worker),
             session: Session::new(Arc::new(client), Origin::Client, true),
             output: Output::new(),
             hashes: Vec::with_capacity(BATCH_REQUESTS),
@@ -191,8 +193,22 @@ impl<'k> Driver<'k> {
     }
 }
 
+/// An engine, and what runs its commands.
+pub(super) struct Filled {
+    engine: Engine,
+    handlers: Handlers,
+}
+
+impl std::ops::Deref for Filled {
+    type Target = Engine;
+
+    fn deref(&self) -> &Engine {
+        &self.engine
+    }
+}
+
 /// An engine of two workers with `keys` strings and as many counters, without an append-only file.
-pub(super) fn filled(options: keyspace::Options, keys: u64, value_len: usize) -> Result<Engine> {
+pub(super) fn filled(options: keyspace::Options, keys: u64, value_len: usize) -> Result<Filled> {
     let engine = empty(options)?;
     let mut driver = Driver::new(&engine, 0);
     let value = vec![b'v'; value_len];
@@ -210,26 +226,28 @@ pub(super) fn filled(options: keyspace::Options, keys: u64, value_len: usize) ->
     Ok(engine)
 }
 
-fn empty(options: keyspace::Options) -> Result<Engine> {
+fn empty(options: keyspace::Options) -> Result<Filled> {
     use ::engine::commands::GROUPS;
     use ::engine::config::Config;
     use ::engine::engine::Parts;
-    use ::engine::table::CommandTable;
-    Ok(Engine::new(Parts {
+    use ::engine::execute::command_table;
+    let (commands, handlers) = command_table(GROUPS, &[]).map_err(anyhow::Error::msg)?;
+    let engine = Engine::new(Parts {
         seed: 1,
         config: Config::default(),
-        commands: CommandTable::new(GROUPS, &[]).map_err(anyhow::Error::msg)?,
+        commands,
         keyspace: keyspace::Keyspace::new(options),
         log: persist::Log::new(Arc::new(persist::Disk), persist::LogOptions::default()),
         workers: THREADS,
-    }))
+    });
+    Ok(Filled { engine, handlers })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn engine() -> Engine {
+    fn engine() -> Filled {
         let options = keyspace::Options {
             shards: 16,
             databases: 1,

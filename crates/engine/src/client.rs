@@ -1,8 +1,7 @@
-//! Clients: what the whole server may know of one, and what only its worker knows.
+//! Clients as all threads see them.
 //!
 //! [`ClientShared`] is what CLIENT LIST, CLIENT KILL, MONITOR and blocked operations of other
-//! workers see: identity, published figures, and an outbox. [`Session`] is the state that commands
-//! of the client itself read and change; it lives in the connection and needs no lock.
+//! workers see: identity, published figures, and an outbox.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{
@@ -10,11 +9,10 @@ use std::sync::atomic::{
 };
 use std::sync::{Arc, Mutex, PoisonError};
 
-use resp::{Output, OwnedArgs, Protocol};
-use smallvec::SmallVec;
+use resp::Output;
 
-use crate::table::Command;
-use crate::watch::WatchFlag;
+use crate::config::ClientClass;
+use crate::wait::Wait;
 
 /// Strings of a client that change rarely.
 #[derive(Debug, Clone, Default)]
@@ -74,23 +72,6 @@ pub enum Posted {
     Overflow,
 }
 
-/// Classes of clients, as `client-output-buffer-limit` names them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-pub enum ClientClass {
-    /// `normal`
-    Normal = 0,
-    /// `pubsub`: subscribed to a channel or a pattern.
-    PubSub = 1,
-    /// `replica`
-    Replica = 2,
-}
-
-impl ClientClass {
-    /// Every class.
-    pub const ALL: [Self; 3] = [Self::Normal, Self::PubSub, Self::Replica];
-}
-
 /// Figures that a worker publishes about its client once per loop turn.
 #[derive(Debug, Default)]
 #[expect(missing_docs, reason = "the names are the fields of CLIENT LIST")]
@@ -147,7 +128,7 @@ pub struct ClientShared {
     /// Someone asked for the connection to be closed.
     pub kill: AtomicBool,
     /// Whether it waits in a blocking command.
-    pub wait: crate::blocking::Wait,
+    pub wait: Wait,
 }
 
 impl ClientShared {
@@ -173,7 +154,7 @@ impl ClientShared {
             outbox_announced: AtomicBool::new(false),
             class: AtomicU8::new(ClientClass::Normal as u8),
             kill: AtomicBool::new(false),
-            wait: crate::blocking::Wait::default(),
+            wait: Wait::default(),
         }
     }
 
@@ -320,172 +301,5 @@ impl ClientRegistry {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<u64, Arc<ClientShared>>> {
         self.clients.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Who is behind a session.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Origin {
-    /// A connection.
-    Client,
-    /// The append-only file at start: no checks, no propagation, keys do not expire.
-    Replay,
-}
-
-/// CLIENT REPLY.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ReplyMode {
-    /// Replies are sent.
-    On,
-    /// No replies until CLIENT REPLY ON.
-    Off,
-    /// CLIENT REPLY SKIP was just run: the next command gets no reply.
-    SkipNext,
-    /// The current command gets no reply.
-    Skip,
-}
-
-/// One command queued by MULTI.
-#[derive(Debug)]
-pub struct Queued {
-    /// The command.
-    pub entry: &'static Command,
-    /// Its arguments.
-    pub args: OwnedArgs,
-}
-
-/// A MULTI block in the making.
-#[derive(Debug, Default)]
-pub struct Multi {
-    /// Commands so far.
-    pub queue: Vec<Queued>,
-    /// A queued command was refused: EXEC answers EXECABORT.
-    pub aborted: bool,
-    /// Bytes held by the queue.
-    pub bytes: usize,
-}
-
-/// A watched key.
-#[derive(Debug, Clone)]
-pub struct WatchedKey {
-    /// Its database.
-    pub db: u32,
-    /// The key.
-    pub key: Vec<u8>,
-    /// It existed when WATCH looked at it: only then is its expiry a change.
-    pub lived: bool,
-}
-
-/// The letter of CLIENT CAPA REDIRECT in [`Session::capabilities`].
-pub const CAPA_REDIRECT: u8 = b'r';
-
-/// What commands of a client read and change.
-pub struct Session {
-    /// The public side.
-    pub shared: Arc<ClientShared>,
-    /// Who is behind it.
-    pub origin: Origin,
-    /// Selected database.
-    pub db: u32,
-    /// Version of the protocol.
-    pub protocol: Protocol,
-    /// AUTH succeeded, or none is needed.
-    pub authenticated: bool,
-    /// CLIENT REPLY.
-    pub reply_mode: ReplyMode,
-    /// In a MULTI block.
-    pub multi: Option<Box<Multi>>,
-    /// Watched keys.
-    pub watched: Vec<WatchedKey>,
-    /// Shared with the watch tables.
-    pub watch_flag: Arc<WatchFlag>,
-    /// CLIENT NO-EVICT.
-    pub no_evict: bool,
-    /// CLIENT NO-TOUCH.
-    pub no_touch: bool,
-    /// In MONITOR mode.
-    pub monitor: bool,
-    /// The connection closes once the reply is sent.
-    pub close_after_reply: bool,
-    /// Log offset after the last write of this client, for WAIT and WAITAOF.
-    pub last_write_offset: u64,
-    /// What the client waits for, while it is blocked.
-    pub blocked: Option<crate::blocking::Block>,
-    /// The command that waits was sent under CLIENT REPLY OFF or SKIP: its reply is dropped.
-    pub silent_wait: bool,
-    /// The wait that the last command began, for the connection to keep.
-    pub new_waiter: Option<Arc<crate::blocking::Waiter>>,
-    /// What a command that begins to wait is run again with, where that differs from what was sent.
-    pub run_again: Option<resp::OwnedArgs>,
-    /// When a command that waits is to be run again without being woken, in Unix milliseconds.
-    pub look_again_ms: Option<u64>,
-    /// Import mode source (CLIENT IMPORT-SOURCE).
-    pub import_source: bool,
-    /// CLIENT CAPA, as letters.
-    pub capabilities: SmallVec<[u8; 4]>,
-}
-
-impl Session {
-    /// The session of a new client.
-    pub fn new(shared: Arc<ClientShared>, origin: Origin, authenticated: bool) -> Self {
-        Self {
-            shared,
-            origin,
-            db: 0,
-            protocol: Protocol::Resp2,
-            authenticated,
-            reply_mode: ReplyMode::On,
-            multi: None,
-            watched: Vec::new(),
-            watch_flag: Arc::default(),
-            no_evict: false,
-            no_touch: false,
-            monitor: false,
-            close_after_reply: false,
-            last_write_offset: 0,
-            blocked: None,
-            silent_wait: false,
-            new_waiter: None,
-            run_again: None,
-            look_again_ms: None,
-            import_source: false,
-            capabilities: SmallVec::new(),
-        }
-    }
-
-    /// Replies are not sent: CLIENT REPLY OFF or SKIP.
-    pub fn is_silent(&self) -> bool {
-        matches!(self.reply_mode, ReplyMode::Off | ReplyMode::Skip)
-    }
-
-    /// A connection is behind it, not a file.
-    #[inline]
-    pub fn is_client(&self) -> bool {
-        self.origin == Origin::Client
-    }
-
-    /// Commands may be executed without AUTH, or it happened.
-    #[inline]
-    pub fn is_authenticated(&self) -> bool {
-        self.authenticated
-    }
-
-    /// Published form of the state that other threads may ask for.
-    pub fn flag_bits(&self) -> u32 {
-        let mut bits = 0;
-        let mut set = |on: bool, bit: u32| bits |= if on { bit } else { 0 };
-        set(self.monitor, flag::MONITOR);
-        set(self.multi.is_some(), flag::MULTI);
-        set(self.blocked.is_some(), flag::BLOCKED);
-        set(self.close_after_reply, flag::CLOSE_AFTER_REPLY);
-        set(self.no_evict, flag::NO_EVICT);
-        set(self.no_touch, flag::NO_TOUCH);
-        set(self.watch_flag.is_dirty(), flag::DIRTY_CAS);
-        set(self.import_source, flag::IMPORT_SOURCE);
-        set(
-            self.capabilities.contains(&CAPA_REDIRECT),
-            flag::CAPA_REDIRECT,
-        );
-        bits
     }
 }

@@ -11,14 +11,31 @@ use resp::Args;
 
 use crate::command::Flags;
 use crate::config::{Config, P};
-use crate::execute::Executed;
 use crate::redact;
+use crate::session::Session;
 use crate::table::Command;
 
 /// Arguments of one entry that are kept; the last one then tells how many more there were.
 pub const ARGS_MAX: usize = 32;
 /// Bytes of one argument that are kept.
-pub const ARG_BYTES_MAX: usize = 128;
+const ARG_BYTES_MAX: usize = 128;
+
+/// An execution that has ended, as its observers see it.
+#[derive(Clone, Copy)]
+pub struct Executed<'a> {
+    /// Unix milliseconds.
+    pub now_ms: u64,
+    /// The client.
+    pub session: &'a Session,
+    /// The command.
+    pub command: &'static Command,
+    /// Its arguments.
+    pub args: Args<'a>,
+    /// Time it took, in nanoseconds; a wait is not part of it.
+    pub nanos: u64,
+    /// Length of its reply, in bytes.
+    pub reply_bytes: usize,
+}
 
 /// Which of the logs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -271,9 +288,10 @@ fn shortened_arg(arg: &[u8]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::client::Session;
-    use crate::client::{ClientShared, Origin};
-    use crate::table::CommandTable;
+    use crate::client::ClientShared;
+    use crate::execute::command_table;
+    use crate::session::Origin;
+    use crate::session::Session;
     use resp::OwnedArgs;
     use std::sync::Arc;
 
@@ -282,8 +300,10 @@ mod tests {
         Session::new(Arc::new(shared), Origin::Client, true)
     }
 
-    fn table() -> CommandTable {
-        CommandTable::new(crate::commands::GROUPS, &[]).expect("no renames")
+    fn table() -> crate::table::CommandTable {
+        command_table(crate::commands::GROUPS, &[])
+            .expect("no renames")
+            .0
     }
 
     #[test]

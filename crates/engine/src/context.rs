@@ -7,23 +7,23 @@
 
 use std::sync::atomic::Ordering;
 
-use keyspace::{EntryMut, EntryRef, KeyHash, NewValue, StringRef, Type, Value, ValueMut, ValueRef};
+use keyspace::{EntryMut, EntryRef, NewValue, StringRef, Type, Value, ValueMut, ValueRef};
 use persist::rdb::Access;
 use resp::{Args, Reply};
 use smallvec::SmallVec;
 use values::{Element, Hash, List, Set, SortedSet, Stream, Thresholds};
 
-use crate::client::{Origin, Session};
 use crate::config::P;
 use crate::effects::Effects;
 use crate::engine::Engine;
 use crate::error::CommandError;
-use crate::execute::Mode;
 use crate::key_changes::{ChangeKind, KeyChanges};
+use crate::keys::{Key, LocatedKey};
 use crate::lru::AccessNow;
+use crate::session::{Origin, Session};
 use crate::shard_tables::{Locked, Shard, ShardTables};
 use crate::stats::WorkerStats;
-use crate::table::{Command, KeyPosition};
+use crate::table::Command;
 
 pub use crate::key_changes::EventClass;
 
@@ -73,55 +73,6 @@ macro_rules! collection_access {
     };
 }
 
-/// A key of the request with its hash.
-#[derive(Clone, Copy, Debug)]
-pub struct Key<'a> {
-    /// The key.
-    pub bytes: &'a [u8],
-    /// Its hash, computed once per request.
-    pub hash: KeyHash,
-}
-
-impl<'a> Key<'a> {
-    /// A key with its hash.
-    pub fn new(bytes: &'a [u8], hash: KeyHash) -> Self {
-        Self { bytes, hash }
-    }
-}
-
-/// A key of a database, kept beyond its request.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DbKey {
-    /// Database.
-    pub db: u32,
-    /// The key.
-    pub key: Vec<u8>,
-}
-
-impl DbKey {
-    /// A copy of a key.
-    pub fn new(db: u32, key: &[u8]) -> Self {
-        Self {
-            db,
-            key: key.to_vec(),
-        }
-    }
-
-    /// True when it is this key.
-    pub fn is(&self, db: u32, key: &[u8]) -> bool {
-        self.db == db && self.key == key
-    }
-}
-
-/// A key found among the arguments, before the command runs.
-#[derive(Clone, Copy, Debug)]
-pub struct LocatedKey {
-    /// Where it stands.
-    pub position: KeyPosition,
-    /// Its hash.
-    pub hash: KeyHash,
-}
-
 /// Replies with elements of collections.
 pub trait ElementReply {
     /// The element as a bulk string.
@@ -147,6 +98,17 @@ pub enum Expiry {
     Clear,
     /// Absolute Unix milliseconds.
     At(u64),
+}
+
+/// How a command came to be run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Sent as it is: by a client, or in a file.
+    Direct,
+    /// Queued by MULTI and run by EXEC: it cannot block.
+    Transaction,
+    /// Run again for a client that was blocked in it.
+    Served,
 }
 
 /// Everything that one execution of a command may touch.
@@ -231,6 +193,11 @@ impl<'c, 'k> Context<'c, 'k> {
     /// Runs inside of another command: blocking is not possible, and locks are held.
     pub fn is_nested(&self) -> bool {
         self.mode == Mode::Transaction
+    }
+
+    /// The client can wait: it is connected, and not in the middle of a transaction.
+    pub fn may_block(&self) -> bool {
+        !self.is_nested() && self.session.is_client()
     }
 
     /// Writes what others have sent to this client before its next reply: a confirmation that

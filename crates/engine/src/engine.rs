@@ -7,10 +7,10 @@ use crossbeam_utils::CachePadded;
 use persist::Log;
 use resp::Output;
 
-use crate::client::{ClientClass, ClientRegistry, ClientShared, Posted};
+use crate::client::{ClientRegistry, ClientShared, Posted};
 use crate::clock::Clock;
 use crate::commandlog::CommandLogs;
-use crate::config::{Config, P};
+use crate::config::{ClientClass, Config, P};
 use crate::entropy::Seeds;
 use crate::fault::Faults;
 use crate::key_changes::KeyListeners;
@@ -33,7 +33,7 @@ pub struct ErrorStats {
 }
 
 /// Most error codes that are counted apart.
-pub const ERROR_CODES_MAX: usize = 128;
+const ERROR_CODES_MAX: usize = 128;
 
 impl ErrorStats {
     /// Counts an error line (code first).
@@ -90,7 +90,7 @@ pub struct Engine {
     /// CLIENT PAUSE.
     pub pause: Pause,
     /// What the background thread frees.
-    pub lazy: Background,
+    pub lazy: Arc<Background>,
     /// Who listens to changes of keys.
     pub key_listeners: KeyListeners,
     /// MONITOR clients.
@@ -205,7 +205,7 @@ impl Engine {
             clock: Clock::default(),
             lru: AccessClock::default(),
             pause: Pause::default(),
-            lazy: Background::default(),
+            lazy: Arc::default(),
             key_listeners: KeyListeners::default(),
             monitors: Monitors::default(),
             commandlog: CommandLogs::default(),
@@ -265,9 +265,14 @@ impl Engine {
         self.stats.iter().map(|stats| stats.changes.get()).sum()
     }
 
+    /// The counters of each worker.
+    pub fn workers(&self) -> impl Iterator<Item = &WorkerStats> {
+        self.stats.iter().map(|stats| &**stats)
+    }
+
     /// Sums of the workers' counters.
     pub fn totals(&self) -> Totals {
-        Totals::of(self.stats.iter().map(|stats| &**stats))
+        Totals::of(self.workers())
     }
 
     /// Replaces the libraries of functions.
@@ -372,7 +377,7 @@ impl Engine {
         }
         let number = |id| u32::try_from(config.int(id)).unwrap_or(0);
         self.lru.configure(
-            crate::evict::policy(config).is_lfu(),
+            config.eviction_policy().is_lfu(),
             number(P::LfuLogFactor),
             number(P::LfuDecayTime),
         );

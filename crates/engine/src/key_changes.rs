@@ -1,7 +1,7 @@
 //! Changes of keys, and who is told of them.
 //!
 //! A command notes its changes in [`KeyChanges`] while it runs. When its effects are in the log,
-//! and still under the locks of its keys, [`FanOut::announce`] passes each change once to
+//! and still under the locks of its keys, `execute` announces each change once to
 //! everything that listens: watching transactions, blocked clients, observers (keyspace
 //! notifications, client-side caching). So no listener sees a change that the log does not have,
 //! and the order in which a key's listeners see its changes is the order of the changes.
@@ -13,10 +13,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use keyspace::KeyHash;
 
-use crate::client::Origin;
-use crate::context::{DbKey, Key};
-use crate::engine::Engine;
-use crate::shard_tables::{Locked, ShardTables};
+use crate::keys::Key;
 
 /// Class of a keyspace event, as the letters of `notify-keyspace-events`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,7 +57,7 @@ pub enum ChangeKind {
 
 impl ChangeKind {
     /// Transactions that watch the key fail.
-    fn breaks_watch(self) -> bool {
+    pub fn breaks_watch(self) -> bool {
         use ChangeKind::{Evicted, Expired, Modified, Touched};
         matches!(self, Modified | Expired | Evicted | Touched)
     }
@@ -155,8 +152,16 @@ impl KeyListeners {
         self.counts.fetch_add(ONE_OBSERVER, Ordering::Relaxed);
     }
 
-    fn has_observers(&self) -> bool {
+    /// There are observers.
+    pub fn has_observers(&self) -> bool {
         self.counts() >= ONE_OBSERVER
+    }
+
+    /// Passes a change on to every observer.
+    pub fn tell(&self, change: &KeyChange<'_>) {
+        let observers = self.observers.read();
+        let observers = observers.unwrap_or_else(PoisonError::into_inner);
+        observers.iter().for_each(|other| other.changed(change));
     }
 }
 
@@ -257,68 +262,23 @@ impl KeyChanges {
         });
     }
 
+    /// The changes in their order; observers may be told when the log is flushed up to `after`.
+    pub fn iter(&self, after: u64) -> impl Iterator<Item = KeyChange<'_>> {
+        self.records.iter().map(move |record| {
+            let (first, end) = record.elements;
+            KeyChange {
+                db: record.db,
+                key: Key::new(self.bytes(record.key), record.hash),
+                kind: record.kind,
+                event: record.event,
+                elements: self.elements.get(first..end).unwrap_or_default(),
+                after,
+            }
+        })
+    }
+
     fn bytes(&self, (start, end): (usize, usize)) -> &[u8] {
         self.keys.get(start..end).unwrap_or_default()
-    }
-}
-
-/// Where the changes of an execution go.
-pub struct FanOut<'a, 'k> {
-    /// Its server.
-    pub engine: &'a Engine,
-    /// The shards it has locked.
-    pub locked: &'a mut Locked<'k>,
-    /// Keys that blocked clients may be served from.
-    pub ready: &'a mut Vec<DbKey>,
-    /// The log offset behind its effects.
-    pub after: u64,
-    /// Where it came from.
-    pub origin: Origin,
-}
-
-impl FanOut<'_, '_> {
-    /// Passes every change on, once, and forgets it.
-    #[cold]
-    pub fn announce(self, changes: &mut KeyChanges) {
-        let engine = self.engine;
-        // Nobody is connected to files; what they hold has been announced when it happened.
-        let observes = self.origin == Origin::Client && engine.key_listeners.has_observers();
-        for record in &changes.records {
-            let bytes = changes.bytes(record.key);
-            let tables = &self.locked.held(record.hash).attachments;
-            if record.kind.breaks_watch() && !tables.watched.is_empty() {
-                tables.watched.touch(record.db, bytes);
-            }
-            let is_last = |last: &DbKey| last.is(record.db, bytes);
-            if is_waited_for(tables, record, bytes) && !self.ready.last().is_some_and(is_last) {
-                self.ready.push(DbKey::new(record.db, bytes));
-            }
-            if observes {
-                let (first, end) = record.elements;
-                let change = KeyChange {
-                    db: record.db,
-                    key: Key::new(bytes, record.hash),
-                    kind: record.kind,
-                    event: record.event,
-                    elements: changes.elements.get(first..end).unwrap_or_default(),
-                    after: self.after,
-                };
-                let observers = engine.key_listeners.observers.read();
-                let observers = observers.unwrap_or_else(PoisonError::into_inner);
-                observers.iter().for_each(|other| other.changed(&change));
-            }
-        }
-        changes.clear();
-    }
-}
-
-/// Clients are blocked on this key and may be served, or learn that it is gone.
-fn is_waited_for(tables: &ShardTables, record: &Record, key: &[u8]) -> bool {
-    use ChangeKind::{Evicted, Expired, Gone, Ready};
-    match record.kind {
-        Ready => tables.waiting.has(record.db, key),
-        Gone | Expired | Evicted => tables.waiting.wakes_on_delete(record.db, key),
-        _ => false,
     }
 }
 

@@ -9,12 +9,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use crate::config::{Config, P};
-use crate::engine::Engine;
-use crate::stats::LATENCY_BUCKETS;
+use crate::stats::{LATENCY_BUCKETS, WorkerStats};
 use crate::table::Command;
 
 /// Samples that are kept of each event.
-pub const SAMPLES_MAX: usize = 160;
+const SAMPLES_MAX: usize = 160;
 
 /// The worst latency of an event in one second.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -184,9 +183,9 @@ const SHOWN_LAST: usize = 30;
 
 impl Distribution {
     /// The executions of a command on all workers.
-    pub fn of(engine: &Engine, entry: &Command) -> Self {
+    pub fn of<'a>(workers: impl Iterator<Item = &'a WorkerStats>, entry: &Command) -> Self {
         let mut distribution = Self::default();
-        for stats in &engine.stats {
+        for stats in workers {
             if let Some(stats) = stats.commands.get(entry.id) {
                 let buckets = stats.latency.iter().enumerate();
                 buckets.for_each(|(bucket, count)| distribution.add(bucket, count.get()));

@@ -6,8 +6,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Mutex, PoisonError, Weak};
 
-use crate::engine::Engine;
-
 enum Job {
     Free(Box<dyn Any + Send>, u64),
     Run(Box<dyn FnOnce() + Send>),
@@ -96,20 +94,20 @@ impl Background {
 }
 
 /// The body of the background thread: works until the server is gone.
-pub fn work(engine: &Weak<Engine>) {
-    let receiver = engine.upgrade().and_then(|engine| {
-        engine
-            .lazy
+pub fn work(background: &Weak<Background>) {
+    let receiver = background.upgrade().and_then(|background| {
+        let mut receiver = background
             .receiver
             .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take()
+            .unwrap_or_else(PoisonError::into_inner);
+        receiver.take()
     });
     let Some(receiver) = receiver else { return };
-    // The sender lives in the server: the channel closes when the last reference to it is dropped.
+    // The sender is a part of the engine: the channel closes when the last reference to it is
+    // dropped.
     for job in receiver {
-        match engine.upgrade() {
-            Some(engine) => engine.lazy.perform(job),
+        match background.upgrade() {
+            Some(background) => background.perform(job),
             None => drop(job),
         }
     }

@@ -7,15 +7,14 @@
 //! | --- | --- |
 //! | what is a command | [`command`], [`table`], [`commands`] |
 //! | how is one run | [`execute`], over [`context`] and [`effects`] |
-//! | who is told of a change | [`key_changes`], [`watch`], [`blocking`] |
-//! | what expires, what is evicted | [`expire`], [`evict`], [`lazy_free`] |
-//! | what is a client | [`client`] |
+//! | what listens to a change | [`key_changes`], [`watch`], [`waiters`] |
+//! | what expires, what is evicted | [`execute::expire`], [`execute::evict`], [`lazy_free`] |
+//! | what is a client | [`client`], [`session`] |
 //! | what can be configured | [`config`] |
 
 // Tests may start threads and measure time; the list is in this crate's clippy.toml.
 #![cfg_attr(test, allow(clippy::disallowed_methods))]
 
-pub mod blocking;
 pub mod client;
 pub mod clock;
 pub mod command;
@@ -28,11 +27,10 @@ pub mod effects;
 pub mod engine;
 pub mod entropy;
 pub mod error;
-pub mod evict;
 pub mod execute;
-pub mod expire;
 pub mod fault;
 pub mod key_changes;
+pub mod keys;
 pub mod latency;
 pub mod lazy_free;
 pub mod loading;
@@ -42,8 +40,11 @@ pub mod pause;
 pub mod port;
 pub mod rdb_options;
 pub mod redact;
+pub mod session;
 pub mod shard_tables;
 pub mod stats;
 pub mod table;
 pub mod version;
+pub mod wait;
+pub mod waiters;
 pub mod watch;

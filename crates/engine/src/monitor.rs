@@ -1,14 +1,14 @@
 //! MONITOR: clients that see every command as it is executed.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use resp::Args;
 
-use crate::client::{ClientShared, Session};
+use crate::client::ClientShared;
 use crate::command::Flags;
-use crate::engine::Engine;
 use crate::redact;
+use crate::session::Session;
 use crate::table::Command;
 
 /// The clients in MONITOR mode.
@@ -22,7 +22,7 @@ pub struct Monitors {
 impl Monitors {
     /// Starts sending commands to a client; a second time changes nothing.
     pub fn add(&self, client: &Arc<ClientShared>) {
-        let mut clients = self.lock();
+        let mut clients = self.clients();
         if !clients.iter().any(|other| other.id == client.id) {
             clients.push(Arc::clone(client));
         }
@@ -31,7 +31,7 @@ impl Monitors {
 
     /// Stops sending commands to a client (RESET, disconnect).
     pub fn remove(&self, client: &ClientShared) {
-        let mut clients = self.lock();
+        let mut clients = self.clients();
         clients.retain(|other| other.id != client.id);
         self.count.store(clients.len(), Ordering::Relaxed);
     }
@@ -42,7 +42,8 @@ impl Monitors {
         self.count.load(Ordering::Relaxed)
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Arc<ClientShared>>> {
+    /// The clients; must not be held for long.
+    pub fn clients(&self) -> MutexGuard<'_, Vec<Arc<ClientShared>>> {
         self.clients.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -52,20 +53,12 @@ impl Monitors {
 pub struct MonitorLines(String);
 
 impl MonitorLines {
-    /// Notes a command that has just run.
-    #[inline]
-    pub fn note(&mut self, engine: &Engine, session: &Session, entry: &Command, args: Args<'_>) {
-        if engine.monitors.count() != 0 {
-            self.push(engine, session, entry, args);
-        }
-    }
-
+    /// Notes a command that ran at `now_us`, Unix microseconds.
     #[cold]
-    fn push(&mut self, engine: &Engine, session: &Session, entry: &Command, args: Args<'_>) {
+    pub fn note(&mut self, now_us: u64, session: &Session, entry: &Command, args: Args<'_>) {
         let hidden = Flags::SKIP_MONITOR.or(Flags::ADMIN);
         if !entry.spec.flags.any(hidden) && session.is_client() {
-            let line = line(engine.clock.unix_us(), session, entry, args);
-            self.0.push_str(&line);
+            self.0.push_str(&line(now_us, session, entry, args));
         }
     }
 
@@ -75,14 +68,10 @@ impl MonitorLines {
         self.0.is_empty()
     }
 
-    /// Shows the commands to all monitors, in the order in which they are logged: under the locks
-    /// of the execution, when its effects are appended. They leave when the log is flushed up to
-    /// `after`.
-    #[cold]
-    pub fn deliver(&mut self, engine: &Engine, after: u64) {
-        let lines = std::mem::take(&mut self.0);
-        let clients = engine.monitors.lock();
-        engine.deliver_many(clients.iter(), after, |out| out.raw(lines.as_bytes()));
+    /// Takes the lines. They are delivered to all monitors in the order in which the commands are
+    /// logged: under the locks of the execution, when its effects are appended.
+    pub fn take(&mut self) -> String {
+        std::mem::take(&mut self.0)
     }
 }
 
@@ -113,8 +102,8 @@ fn line(now_us: u64, session: &Session, entry: &Command, args: Args<'_>) -> Stri
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::client::Origin;
-    use crate::table::CommandTable;
+    use crate::execute::command_table;
+    use crate::session::Origin;
     use resp::OwnedArgs;
 
     fn client(id: u64) -> Arc<ClientShared> {
@@ -137,7 +126,7 @@ mod tests {
 
     #[test]
     fn a_line_is_quoted_and_redacted() {
-        let table = CommandTable::new(crate::commands::GROUPS, &[]).expect("no renames");
+        let (table, _) = command_table(crate::commands::GROUPS, &[]).expect("no renames");
         let mut session = Session::new(client(1), Origin::Client, true);
         session.db = 9;
         let owned = OwnedArgs::from_slices(&[b"AUTH", b"secret"]);

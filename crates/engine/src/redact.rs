@@ -6,7 +6,7 @@ use resp::Args;
 use crate::table::Command;
 
 /// What is shown in the place of a secret.
-pub const REDACTED: &[u8] = b"(redacted)";
+const REDACTED: &[u8] = b"(redacted)";
 
 /// True when argument `index` of a request must not be shown to anybody.
 pub fn is_secret(entry: &Command, args: Args<'_>, index: usize) -> bool {
@@ -26,11 +26,11 @@ pub fn shown<'a>(entry: &Command, args: Args<'a>, index: usize) -> &'a [u8] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::table::CommandTable;
+    use crate::execute::command_table;
     use resp::OwnedArgs;
 
     fn shown_as(request: &[&[u8]]) -> Vec<String> {
-        let table = CommandTable::new(crate::commands::GROUPS, &[]).expect("no renames");
+        let (table, _) = command_table(crate::commands::GROUPS, &[]).expect("no renames");
         let owned = OwnedArgs::from_slices(request);
         let args = owned.as_args();
         let entry = table.resolve(args).found().expect("known");

@@ -2,7 +2,9 @@
 
 use std::collections::HashMap;
 
-use crate::command::{BeginSearch, CommandSpec, FindKeys, Flags, KeyPositions, KeySpec, Locks};
+use crate::command::{
+    BeginSearch, FindKeys, Flags, KeyPosition, KeyPositions, KeySpec, Locks, Metadata,
+};
 use resp::Args;
 
 /// A command or subcommand as the running server knows it.
@@ -10,7 +12,7 @@ pub struct Command {
     /// Dense index: statistics of all workers are arrays indexed by it.
     pub id: usize,
     /// What it is.
-    pub spec: &'static CommandSpec,
+    pub spec: &'static Metadata,
     /// `get`, or `config|get` for a subcommand.
     pub full_name: &'static str,
     /// Entries of the subcommands.
@@ -41,7 +43,7 @@ impl Eq for Command {}
 
 impl Command {
     /// The subcommand called `name`, in any case.
-    pub fn subcommand(&self, name: &[u8]) -> Option<&'static Command> {
+    fn subcommand(&self, name: &[u8]) -> Option<&'static Command> {
         self.subcommands
             .iter()
             .find(|entry| entry.spec.name.as_bytes().eq_ignore_ascii_case(name))
@@ -49,7 +51,7 @@ impl Command {
     }
 
     /// True when keys cannot be told by position alone (COMMAND's `movablekeys`).
-    pub fn has_movable_keys(&self) -> bool {
+    fn has_movable_keys(&self) -> bool {
         self.spec.keys.iter().any(|spec| {
             !matches!(
                 (spec.begin, spec.find),
@@ -126,6 +128,15 @@ impl Resolved {
     }
 }
 
+/// A command as it is declared: with its subcommands, and with what else its owner keeps of it.
+pub trait Registration: 'static {
+    /// What the command is.
+    fn metadata(&self) -> &Metadata;
+
+    /// Its subcommands.
+    fn subcommands(&self) -> &'static [&'static Self];
+}
+
 /// Runtime table; lives as long as the process.
 pub struct CommandTable {
     entries: Vec<&'static Command>,
@@ -158,9 +169,11 @@ const NAME_MAX: usize = 64;
 impl CommandTable {
     /// Builds the table from the groups' constants. `rename` holds (old, new) pairs of
     /// `rename-command`; an empty new name removes the command.
-    pub fn new(
-        groups: &[&[&'static CommandSpec]],
+    /// `added` is called for every command and subcommand, in the order of their ids.
+    pub fn new<R: Registration>(
+        groups: &[&[&'static R]],
         rename: &[(String, String)],
+        mut added: impl FnMut(&'static R),
     ) -> Result<Self, String> {
         let mut table = Self {
             entries: Vec::new(),
@@ -168,10 +181,9 @@ impl CommandTable {
             by_short_name: HashMap::default(),
         };
         for command in groups.iter().flat_map(|group| group.iter()) {
-            let entry = table.add(command, None);
-            table
-                .by_name
-                .insert(command.name.as_bytes().to_vec(), entry);
+            let entry = table.add(*command, None, &mut added);
+            let name = command.metadata().name.as_bytes().to_vec();
+            table.by_name.insert(name, entry);
         }
         for (old, new) in rename {
             table.rename(old, new)?;
@@ -201,31 +213,33 @@ impl CommandTable {
 
     // Entries are never freed: they are part of the process, like the constants they come from, and
     // `&'static` keeps them out of every hot path's reference counting.
-    fn add(
+    fn add<R: Registration>(
         &mut self,
-        command: &'static CommandSpec,
+        registration: &'static R,
         parent: Option<&'static str>,
+        added: &mut impl FnMut(&'static R),
     ) -> &'static Command {
+        let spec: &'static Metadata = registration.metadata();
         let full_name: &'static str = match parent {
-            None => command.name,
-            Some(parent) => Box::leak(format!("{parent}|{}", command.name).into_boxed_str()),
+            None => spec.name,
+            Some(parent) => Box::leak(format!("{parent}|{}", spec.name).into_boxed_str()),
         };
-        let subcommands = command
-            .subcommands
-            .iter()
-            .map(|sub| self.add(sub, Some(command.name)))
+        let subcommands = registration.subcommands().iter();
+        let subcommands = subcommands
+            .map(|sub| self.add(*sub, Some(spec.name), added))
             .collect();
         let entry: &'static Command = Box::leak(Box::new(Command {
             id: self.entries.len(),
-            spec: command,
+            spec,
             full_name,
             subcommands,
             parent,
-            plan: plan(command),
-            member: member(command),
-            is_exec: command.flags.has(Flags::IS_EXEC),
+            plan: plan(spec),
+            member: member(spec),
+            is_exec: spec.flags.has(Flags::IS_EXEC),
         }));
         self.entries.push(entry);
+        added(registration);
         entry
     }
 
@@ -294,7 +308,7 @@ impl CommandTable {
 }
 
 /// The place of the first member or field behind nothing but required arguments of one word.
-fn member(command: &CommandSpec) -> Option<usize> {
+fn member(command: &Metadata) -> Option<usize> {
     for (place, arg) in (1..).zip(command.args) {
         let first = arg.args.first().unwrap_or(arg);
         let is_word = first.token.is_none() && arg.token.is_none();
@@ -311,7 +325,7 @@ fn member(command: &CommandSpec) -> Option<usize> {
     None
 }
 
-fn plan(command: &'static CommandSpec) -> KeyPlan {
+fn plan(command: &Metadata) -> KeyPlan {
     if !matches!(command.locks, Locks::Keys) && command.keys.is_empty() {
         return KeyPlan::None;
     }
@@ -332,18 +346,9 @@ fn plan(command: &'static CommandSpec) -> KeyPlan {
     }
 }
 
-/// One key of a request: its argument index and the flags of its specification.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct KeyPosition {
-    /// Argument index.
-    pub index: usize,
-    /// Flags of the specification it came from.
-    pub flags: u16,
-}
-
 /// Positions of all keys of a request; a missing or malformed part yields fewer keys, never an
 /// error.
-pub fn key_positions(command: &CommandSpec, args: Args<'_>) -> KeyPositions {
+pub fn key_positions(command: &Metadata, args: Args<'_>) -> KeyPositions {
     if let Some(find) = command.find_keys {
         return find(args);
     }

@@ -15,7 +15,7 @@ impl WatchFlag {
     }
 
     /// Makes the next EXEC of the client fail.
-    pub fn set_dirty(&self) {
+    fn set_dirty(&self) {
         self.0.store(true, Ordering::Release);
     }
 

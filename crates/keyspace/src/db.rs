@@ -1,13 +1,15 @@
 //! One numbered database's part in one shard: a table of entries, a timing wheel, and counters.
 
 use crate::entry::{Block, EntryRef, OwnedBlock, Type, ValueRef};
-use crate::expire::Expiry;
 use crate::hash::{Hasher, KeyHash};
-use crate::hook::FRONTIER_END;
+use crate::wheel::Expiry;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 use values::table::{Slot, Table};
+
+/// The frontier of a database that no hook watches.
+pub(crate) const FRONTIER_END: u64 = u64::MAX;
 
 /// Which part of the hash order a shard has: the hashes whose top `prefix_bits` are `index`.
 #[derive(Clone, Copy, Debug)]
@@ -64,7 +66,7 @@ pub(crate) struct Database {
     block_bytes: usize,
     /// The shard's part of the hash order.
     pub(crate) place: Place,
-    /// The change hook is called for entries whose hash is at or above this (see [`crate::hook`]).
+    /// The change hook is called for entries whose hash is at or above this (see `hook`).
     pub(crate) frontier: u64,
     /// Entries at or behind the frontier may be marked.
     pub(crate) marked: bool,

@@ -7,11 +7,11 @@
 //! many, a new wheel is begun and filled by a walk through the table, some buckets per call, while
 //! the old wheel still fires; then the old one goes, with all stale handles.
 
-use crate::db::Database;
+use crate::db::{Database, FRONTIER_END};
 use crate::entry::{Block, Removed, Type, Value};
 use crate::hash::{Hasher, KeyHash};
-use crate::hook::{self, ChangeHook, FRONTIER_END};
-use crate::wheel::{Wanted, Wheel};
+use crate::hook::{self, ChangeHook};
+use crate::wheel::{BATCH, Expiry, Rebuild, Wanted, Wheel};
 use values::table::Slot;
 
 /// Handles beyond twice the volatile keys that are never worth a rebuild.
@@ -21,88 +21,6 @@ const ENTRIES_PER_STALE_HANDLE: usize = 4;
 /// A clock that goes back by more than this makes the wheel begin anew, in milliseconds. After a
 /// smaller step keys that get deadlines during the step expire late by at most the step.
 const CLOCK_STEP_MAX_MS: u64 = 100;
-/// Handles looked up together, so that their cache misses overlap.
-const BATCH: usize = 16;
-
-/// The wheels of a database; none before the first deadline.
-pub(crate) struct Expiry {
-    /// The last time that was expired, where a new wheel begins: never after the current time,
-    /// unless the clock went back.
-    seen_ms: u64,
-    wheel: Option<Box<Wheel>>,
-    rebuild: Option<Rebuild>,
-    /// Handles of collections with more due elements than the budget had room for.
-    unfinished: Vec<u64>,
-}
-
-/// An old wheel while its successor is being filled.
-struct Rebuild {
-    old: Box<Wheel>,
-    /// Entries before this position of the table have a handle in the new wheel.
-    walked: u64,
-}
-
-impl Expiry {
-    /// No deadlines yet; the time is known to be `seen_ms` at least.
-    pub(crate) fn new(seen_ms: u64) -> Expiry {
-        Expiry {
-            seen_ms,
-            wheel: None,
-            rebuild: None,
-            unfinished: Vec::new(),
-        }
-    }
-
-    pub(crate) fn seen_ms(&self) -> u64 {
-        self.seen_ms
-    }
-
-    pub(crate) fn memory_usage(&self) -> usize {
-        self.wheels().map(Wheel::memory_usage).sum()
-    }
-
-    pub(crate) fn handles(&self) -> usize {
-        self.wheels().map(Wheel::handles).sum()
-    }
-
-    fn wheels(&self) -> impl Iterator<Item = &Wheel> {
-        let old = self.rebuild.as_ref().map(|rebuild| &rebuild.old);
-        self.wheel.iter().chain(old).map(|wheel| &**wheel)
-    }
-
-    /// A random handle: the hash of a key that has, or had, a deadline.
-    pub(crate) fn sample(&self, rng: &mut impl FnMut() -> u64) -> Option<u64> {
-        let old = self.rebuild.as_ref().map(|rebuild| &rebuild.old);
-        // During a rebuild most of the keys are in the old wheel.
-        old.or(self.wheel.as_ref())?.sample(rng)
-    }
-
-    fn advance(&mut self, now_ms: u64) {
-        if let Some(wheel) = &mut self.wheel {
-            wheel.advance(now_ms);
-        }
-        if let Some(rebuild) = &mut self.rebuild {
-            rebuild.old.advance(now_ms);
-        }
-    }
-
-    /// Up to `limit` handles to look up: what is due first, then what comes next.
-    fn take_batch(&mut self, batch: &mut [u64; BATCH], limit: usize) -> usize {
-        let mut count = 0;
-        for place in batch.iter_mut().take(limit) {
-            let due = self.unfinished.pop();
-            let due = due.or_else(|| self.wheel.as_mut()?.pop_due());
-            let due = due.or_else(|| self.rebuild.as_mut()?.old.pop_due());
-            let Some(handle) = due.or_else(|| self.wheel.as_mut()?.pop_ahead()) else {
-                break;
-            };
-            *place = handle;
-            count += 1;
-        }
-        count
-    }
-}
-
 /// Is called for everything that expires. A closure is called for entries only.
 pub trait OnExpired {
     /// The entry of a key is about to be removed, because its deadline has passed.

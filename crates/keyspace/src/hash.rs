@@ -3,10 +3,7 @@
 //! Its top bits choose the shard and the rest is the position in the shard's tables, so hash order
 //! is storage order everywhere. SCAN shows that order to clients; hence a keyed hash.
 
-use crate::entry::Block;
 use siphasher::sip::SipHasher13;
-use std::ptr::NonNull;
-use values::table::HashOf;
 
 /// The hash of a key under this keyspace's seed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -27,14 +24,6 @@ impl Hasher {
     #[inline]
     pub(crate) fn hash(&self, key: &[u8]) -> KeyHash {
         KeyHash(SipHasher13::new_with_keys(self.seed[0], self.seed[1]).hash(key))
-    }
-}
-
-impl HashOf for Hasher {
-    fn hash(&self, ptr: NonNull<u8>) -> u64 {
-        // SAFETY: the tables of this crate hold only live entry blocks.
-        let block = unsafe { Block::from_ptr(ptr) };
-        Hasher::hash(self, block.key()).0
     }
 }
 

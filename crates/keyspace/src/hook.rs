@@ -19,7 +19,7 @@
 //! stay where they are, nothing is marked any more, and the walk has to go on to the end before the
 //! next hook is set.
 
-use crate::db::{Cleared, Database};
+use crate::db::{Cleared, Database, FRONTIER_END};
 use crate::entry::{Block, EntryRef};
 use crate::hash::{Hasher, KeyHash};
 use smallvec::SmallVec;
@@ -40,9 +40,6 @@ pub trait ChangeHook: Send {
     /// not freed.
     fn cleared(&mut self, db: u32, rest: Rest);
 }
-
-/// The frontier of a database that no hook watches.
-pub(crate) const FRONTIER_END: u64 = u64::MAX;
 
 /// Calls the hook when it has not seen the entry, which is about to be changed, and marks the
 /// entry. The caller borrows the database exclusively.

@@ -23,6 +23,7 @@
 )]
 
 mod db;
+mod edit;
 mod entry;
 pub mod eviction;
 mod expire;
@@ -38,9 +39,10 @@ mod tests;
 mod wheel;
 
 pub use db::{Cleared, DatabaseStats};
+pub use edit::{EntryMut, StringError};
 pub use entry::{
-    EMBSTR_MAX, Encoding, EntryMut, EntryRef, INLINE_MAX, LRU_BITS, NewValue, Removed, StringError,
-    StringRef, Type, Value, ValueMut, ValueRef,
+    EMBSTR_MAX, Encoding, EntryRef, INLINE_MAX, LRU_BITS, NewValue, Removed, StringRef, Type,
+    Value, ValueMut, ValueRef,
 };
 pub use eviction::{Choice, Policy, Victim};
 pub use expire::OnExpired;

@@ -7,9 +7,9 @@
 use crate::entry::LRU_BITS;
 
 /// Resolution of the LRU clock in milliseconds.
-pub const CLOCK_RESOLUTION_MS: u64 = 1000;
+const CLOCK_RESOLUTION_MS: u64 = 1000;
 /// The counter of a new entry under LFU: high enough to survive until its first uses.
-pub const LFU_INITIAL: u8 = 5;
+const LFU_INITIAL: u8 = 5;
 
 const MASK: u32 = (1 << LRU_BITS) - 1;
 

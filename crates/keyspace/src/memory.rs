@@ -19,14 +19,14 @@ use tikv_jemalloc_sys as jemalloc;
 /// a fault that has to find and clear one costs milliseconds, which every growing data set would
 /// feel, and look-ups that are prefetched gained nothing from them.
 #[repr(transparent)]
-pub struct MallocConf(Option<&'static c_char>);
+struct MallocConf(Option<&'static c_char>);
 
 // SAFETY: the name is the one that jemalloc looks for (its public symbols have the prefix of the
 // crate), and the value is a C string that lives as long as the process, in a type of a pointer's
 // layout.
 #[unsafe(export_name = "_rjem_malloc_conf")]
 /// Read by jemalloc before `main`.
-pub static MALLOC_CONF: MallocConf = {
+static MALLOC_CONF: MallocConf = {
     const TEXT: &CStr = c"dirty_decay_ms:1000";
     // SAFETY: a C string has at least one byte.
     MallocConf(Some(unsafe { &*TEXT.as_ptr() }))

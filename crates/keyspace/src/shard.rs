@@ -1,11 +1,14 @@
 //! A shard: its part of all numbered databases, behind one lock.
 
-use crate::db::{Cleared, Database, DatabaseStats, Place};
-use crate::entry::{Block, EntryMut, EntryRef, NewValue, Payload, Removed, Value};
+mod victims;
+
+use crate::db::{Cleared, Database, DatabaseStats, FRONTIER_END, Place};
+use crate::edit::EntryMut;
+use crate::entry::{Block, EntryRef, NewValue, Payload, Removed, Value};
 use crate::eviction::Pool;
 use crate::expire::{Cycle, OnExpired};
 use crate::hash::{Hasher, KeyHash};
-use crate::hook::{self, ChangeHook, FRONTIER_END, Rest};
+use crate::hook::{self, ChangeHook, Rest};
 use crate::wheel::Wanted;
 use std::fmt;
 use std::ops::ControlFlow;

@@ -26,7 +26,11 @@
 //! Slots are chains of chunks of 15 handles from a pool; taking a whole slot is one link, and
 //! nothing here recurses or allocates per handle.
 
+mod set;
+
 use std::collections::VecDeque;
+
+pub(crate) use set::{BATCH, Expiry, Rebuild};
 
 /// Slots per level; also the bits of the occupancy words.
 const SLOTS: u64 = 64;

@@ -36,6 +36,7 @@
 
 use crate::replication::{Mark, ReplicationId};
 use crc_fast::{CrcAlgorithm, Digest};
+use resp::request::encode_select;
 
 /// Longest annotation line, in bytes, with its line end. Valkey reads them with a limit of 1,024.
 pub(crate) const ANNOTATION_MAX: usize = 128;
@@ -206,6 +207,14 @@ fn hex(digits: &[u8]) -> Option<u64> {
 fn decimal(digits: &[u8]) -> Option<u64> {
     digits.iter().all(u8::is_ascii_digit).then_some(())?;
     std::str::from_utf8(digits).ok()?.parse().ok()
+}
+
+/// Adds the record that selects a database in the file alone.
+pub(crate) fn push_local_select(bytes: &mut Vec<u8>, db: u32) {
+    let mut select = Vec::new();
+    encode_select(&mut select, db);
+    bytes.extend_from_slice(local_line(select.len()).as_bytes());
+    bytes.append(&mut select);
 }
 
 #[cfg(test)]

@@ -1,9 +1,9 @@
 //! Pieces of the stream on their way to the disk.
 
-use crate::annotation::{local_line, repl_line, skip_line};
+use crate::annotation::{local_line, push_local_select, repl_line, skip_line};
 use crate::records::units;
 use crate::replication::{Append, Mark, ReplicationId, Scope, Selection};
-use crate::stream::Ring;
+use crate::ring::Ring;
 use resp::request::encode_select;
 use std::collections::VecDeque;
 use std::io::Write as _;
@@ -264,14 +264,6 @@ impl Buffer {
 fn push(bytes: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
     // Writing into a vector cannot fail.
     let _ = bytes.write_fmt(text);
-}
-
-/// Adds the record that selects a database in the file alone.
-pub(crate) fn push_local_select(bytes: &mut Vec<u8>, db: u32) {
-    let mut select = Vec::new();
-    encode_select(&mut select, db);
-    bytes.extend_from_slice(local_line(select.len()).as_bytes());
-    bytes.append(&mut select);
 }
 
 /// Empties a buffer for the next use, unless it has grown too large to be kept.

@@ -13,7 +13,7 @@ use std::time::SystemTime;
 use values::Thresholds;
 
 /// The auxiliary field of files that Lodestore writes; its value is the version.
-pub const AUX_WRITER: &[u8] = b"lodestore-ver";
+const AUX_WRITER: &[u8] = b"lodestore-ver";
 
 /// Auxiliary fields come first: this much of a file has them all.
 const HEAD_BYTES: u64 = 64 << 10;

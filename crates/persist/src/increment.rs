@@ -1,7 +1,6 @@
 //! Making increments.
 
-use crate::annotation::{Checksum, repl_line};
-use crate::chunk::push_local_select;
+use crate::annotation::{Checksum, push_local_select, repl_line};
 use crate::directory::Directory;
 use crate::replication::Mark;
 use crate::storage::{File, OpenMode, append_all};

@@ -11,38 +11,19 @@ use crate::directory::{Directory, DirectoryError, Retention};
 use crate::manifest::{FileInfo, Manifest};
 use crate::options::LogOptions;
 use crate::preamble;
-use crate::rdb::{self, RdbError};
+use crate::rdb::RdbError;
 use crate::reader::Reader;
 use crate::records::{Fault, Grammar, Item, Kind, ReadError, Record, RecordReader, State};
 use crate::replication::{Mark, ReplicationId};
 use crate::storage::{OpenMode, Storage, errno_text};
+use crate::target::Target;
 use resp::{Args, OwnedArgs};
 use std::io;
 use std::sync::Arc;
 use thiserror::Error;
-use values::Thresholds;
 
 /// Bytes of a file between two reports of progress.
 const PROGRESS_EVERY: u64 = 256 << 10;
-
-/// Takes what the files of the log hold, in their order: entries of a base in RDB form by the
-/// methods of [`rdb::Sink`], everything else as commands.
-pub trait Target: rdb::Sink {
-    /// Runs one command; the error text ends the loading.
-    fn command(&mut self, args: Args<'_>) -> Result<(), String>;
-    /// Told how far loading is: bytes loaded and bytes in all.
-    fn progress(&mut self, loaded: u64, total: u64);
-    /// How a base in RDB form is read.
-    fn rdb_options(&self) -> rdb::LoadOptions {
-        rdb::LoadOptions {
-            thresholds: Thresholds::default(),
-            checksum: true,
-            any_version: false,
-            skip_modules: false,
-            max_string: LogOptions::default().max_bulk,
-        }
-    }
-}
 
 /// What was loaded.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

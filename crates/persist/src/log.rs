@@ -20,7 +20,7 @@
 
 use crate::chunk::Buffer;
 use crate::directory::{Directory, Retention};
-use crate::load::{LoadError, LoadReport, Target, load_files};
+use crate::load::{LoadError, LoadReport, load_files};
 use crate::manifest::BaseForm;
 use crate::options::{FsyncPolicy, LogOptions};
 use crate::replication::{Append, ReplicationId, Scope, Selection};
@@ -28,6 +28,7 @@ use crate::shared::{Shared, policy_code};
 use crate::status::{LogError, Status, Trouble, WriteStatus};
 use crate::storage::Storage;
 use crate::sync::lock;
+use crate::target::Target;
 use crate::writer::Writer;
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
@@ -124,7 +125,7 @@ impl Log {
     ///
     /// # Errors
     /// Those of `spawn`.
-    pub fn start_on(
+    fn start_on(
         &self,
         spawn: impl FnOnce(Box<dyn FnOnce() + Send>) -> io::Result<JoinHandle<()>>,
     ) -> io::Result<()> {

@@ -1,9 +1,9 @@
 //! A file of the log that begins in RDB form: a base, or the single file of Redis 4 to 6.
 
-use crate::load::Target;
 use crate::rdb::{self, LoadedEntry, Sink, Skipped};
 use crate::replication::ReplicationId;
 use crate::storage::File;
+use crate::target::Target;
 use std::io;
 use std::sync::Arc;
 
@@ -11,11 +11,11 @@ use std::sync::Arc;
 pub const LOG_OFFSET_AUX: &str = "lodestore-log-offset";
 
 /// Auxiliary field: the replication id of the log there. Counts beside [`LOG_OFFSET_AUX`] only.
-pub const REPL_ID_AUX: &str = "repl-id";
+const REPL_ID_AUX: &str = "repl-id";
 
 /// Auxiliary field: the database that is selected in the stream there. Counts beside
 /// [`LOG_OFFSET_AUX`] only.
-pub const REPL_STREAM_DB_AUX: &str = "repl-stream-db";
+const REPL_STREAM_DB_AUX: &str = "repl-stream-db";
 
 /// What files in RDB form start with.
 pub(crate) const SIGNATURES: [&[u8]; 2] = [b"REDIS", b"VALKEY"];

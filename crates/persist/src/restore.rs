@@ -8,7 +8,6 @@
 use crate::annotation::{ANNOTATION_MAX, Annotation};
 use crate::directory::{Directory, DirectoryError, Retention};
 use crate::history::Chain;
-use crate::load::Target;
 use crate::manifest::{FileInfo, Manifest};
 use crate::options::LogOptions;
 use crate::preamble;
@@ -16,6 +15,7 @@ use crate::rdb::{LoadedEntry, Sink};
 use crate::reader::Reader;
 use crate::records::{Fault, Grammar, Item, ReadError, RecordReader, State};
 use crate::storage::{File, OpenMode, Storage, append_all, errno_text, read_full};
+use crate::target::Target;
 use resp::Args;
 use std::io;
 use std::path::{Path, PathBuf};

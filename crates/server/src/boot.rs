@@ -21,7 +21,7 @@ use crate::state::{Identity, random_u64};
 use crate::transport::mailbox::Message;
 use engine::config::{Config, P};
 use engine::engine::{Engine, Parts};
-use engine::execute::panic_text;
+use engine::execute::{Handlers, command_table, panic_text};
 use engine::port::Port;
 use engine::shard_tables::Keyspace;
 use engine::table::CommandTable;
@@ -148,8 +148,9 @@ impl Instance {
 fn build(config: Config) -> Result<Arc<Server>, StartError> {
     let workers = worker_count(&config);
     let identity = Identity::new(&config);
+    let (commands, handlers) = commands(&config)?;
     let engine = Arc::new(Engine::new(Parts {
-        commands: command_table(&config)?,
+        commands,
         keyspace: Keyspace::new(keyspace_options(&config, workers)),
         log: Log::new(Arc::new(Disk), log_options(&config)),
         workers,
@@ -173,6 +174,7 @@ fn build(config: Config) -> Result<Arc<Server>, StartError> {
         identity,
         last_save_s: AtomicU64::new(now_s),
         me: me.clone(),
+        handlers,
         engine,
     });
     let port: Weak<dyn Port> = server.me.clone();
@@ -181,7 +183,7 @@ fn build(config: Config) -> Result<Arc<Server>, StartError> {
     Ok(server)
 }
 
-fn command_table(config: &Config) -> Result<CommandTable, StartError> {
+fn commands(config: &Config) -> Result<(CommandTable, Handlers), StartError> {
     let renames: Vec<(String, String)> = config
         .renames()
         .iter()
@@ -190,7 +192,7 @@ fn command_table(config: &Config) -> Result<CommandTable, StartError> {
             (text(&rename.from), text(&rename.to))
         })
         .collect();
-    CommandTable::new(crate::commands::GROUPS, &renames).map_err(|reason| {
+    command_table(crate::commands::GROUPS, &renames).map_err(|reason| {
         let last = config.renames().last();
         StartError::Config(last.map_or(reason.clone(), |rename| {
             rename.location.error(reason.as_str()).to_string()
@@ -214,17 +216,19 @@ fn keyspace_options(config: &Config, workers: usize) -> Options {
     }
 }
 
-/// The secret of the key hash: from `hash-seed` when it is set (so that order is repeatable), else
-/// from the operating system.
+/// The secret of the key hash: from `hash-seed` when it is set (so that order is repeatable, also
+/// inside of collections), else from the operating system.
 fn hash_seed(config: &Config) -> [u64; 2] {
     let text = config.bytes(P::HashSeed);
     if text.is_empty() {
         return [random_u64(), random_u64()];
     }
-    [
+    let seed = [
         xxhash_rust::xxh3::xxh3_64_with_seed(&text, 1),
         xxhash_rust::xxh3::xxh3_64_with_seed(&text, 2),
-    ]
+    ];
+    values::hash_seed::set_seed(seed);
+    seed
 }
 
 fn write_pid_file(server: &Server) -> Option<PidFile> {
@@ -249,7 +253,7 @@ fn watch_log(server: &Arc<Server>) {
 }
 
 fn spawn(server: &Arc<Server>) -> io::Result<Vec<JoinHandle<io::Result<()>>>> {
-    let background = Arc::downgrade(&server.engine);
+    let background = Arc::downgrade(&server.engine.lazy);
     std::thread::Builder::new()
         .name("background".to_owned())
         .spawn(move || engine::lazy_free::work(&background))?;

@@ -7,6 +7,7 @@ use engine::client::ClientShared;
 use engine::context::Context;
 use engine::engine::Engine;
 use engine::error::CommandError;
+use engine::execute::Handlers;
 use engine::stats::WorkerStats;
 
 use crate::state::{
@@ -44,6 +45,8 @@ impl WorkerHandle {
 pub struct Server {
     /// The data with all that commands work on.
     pub engine: Arc<Engine>,
+    /// What runs the engine's commands.
+    pub handlers: Handlers,
     /// Listening sockets; the first worker accepts from them.
     pub listeners: Mutex<Vec<Listener>>,
     /// Workers, in order of their number.

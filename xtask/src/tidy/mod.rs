@@ -173,7 +173,6 @@ impl Tidy {
             });
             let rooms = Rooms::new(folder, files.map(|(path, source)| (path.as_str(), source)));
             self.complaints.extend(rooms.complaints(folder));
-            self.notes.extend(rooms.notes(folder));
         }
         let dead = public::dead_items(&self.sources);
         self.complaints.extend(dead.complaints);

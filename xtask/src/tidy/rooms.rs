@@ -10,18 +10,47 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::source::Source;
 
-/// Crates whose rooms must not import each other in a circle.
-const CYCLES_CHECKED: &[&str] = &[
-    "bench",
-    "crates/lodestore",
-    "crates/resp",
-    "crates/server",
-    "crates/values",
-    "xtask",
-];
-
 /// Rooms of a crate in layers, the highest first. Rooms of one layer may import each other.
 const LAYERS: &[(&str, &[&[&str]])] = &[
+    (
+        "crates/engine",
+        &[
+            &["commands"],
+            &["execute"],
+            &["context", "durability", "rdb_options"],
+            &["engine"],
+            &[
+                "commandlog",
+                "key_changes",
+                "latency",
+                "lazy_free",
+                "monitor",
+                "pause",
+                "port",
+            ],
+            &["session", "shard_tables"],
+            &["waiters", "watch"],
+            &["client", "keys", "redact"],
+            &["table", "wait"],
+            &["command", "config"],
+            &[
+                "clock", "effects", "entropy", "error", "fault", "loading", "lru", "stats",
+                "version",
+            ],
+        ],
+    ),
+    (
+        "crates/keyspace",
+        &[
+            &["locks"],
+            &["shard"],
+            &["eviction", "expire"],
+            &["edit", "hook"],
+            &["db", "lru"],
+            &["entry", "wheel"],
+            &["hash", "memory"],
+        ],
+    ),
     (
         "crates/resp",
         &[
@@ -208,21 +237,11 @@ impl Rooms {
     /// What is wrong with the rooms of the crate in `folder`.
     pub(crate) fn complaints(&self, folder: &str) -> Vec<String> {
         let mut complaints = Vec::new();
-        if CYCLES_CHECKED.contains(&folder) {
-            complaints.extend(self.cycle_texts(folder));
-        }
+        complaints.extend(self.cycle_texts(folder));
         if let Some((_, layers)) = LAYERS.iter().find(|(name, _)| *name == folder) {
             complaints.extend(self.layer_complaints(folder, layers));
         }
         complaints
-    }
-
-    /// The cycles of a crate that is not checked for them yet.
-    pub(crate) fn notes(&self, folder: &str) -> Vec<String> {
-        if CYCLES_CHECKED.contains(&folder) {
-            return Vec::new();
-        }
-        self.cycle_texts(folder)
     }
 
     /// One text per cycle: its rooms, then each import that belongs to it.

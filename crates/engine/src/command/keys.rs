@@ -4,7 +4,15 @@ use resp::Args;
 use smallvec::SmallVec;
 
 use super::KeyFlags;
-use crate::table::KeyPosition;
+
+/// One key of a request: its argument index and the flags of its specification.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeyPosition {
+    /// Argument index.
+    pub index: usize,
+    /// Flags of the specification it came from.
+    pub flags: u16,
+}
 
 /// Where the keys of a specification begin.
 #[derive(Clone, Copy, PartialEq, Eq)]

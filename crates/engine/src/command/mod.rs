@@ -1,8 +1,9 @@
-//! The command table: what a command is, as data.
+//! What a command is, as data.
 //!
-//! Every command is one `const` that stands directly above its handler. COMMAND and its
-//! subcommands, arity checks, ACL categories, key locking, transactions and the docs pages all
-//! derive from these constants; nothing else in the server lists commands.
+//! Every command is one `const` that stands directly above its handler
+//! ([`CommandSpec`](crate::execute::CommandSpec)). COMMAND and its subcommands, arity checks, ACL
+//! categories, key locking, transactions and the docs pages all derive from these constants;
+//! nothing else in the server lists commands.
 //!
 //! The vocabulary (flags, key specifications, argument trees) is that of Redis's COMMAND reply,
 //! because clients and proxies read it.
@@ -10,44 +11,12 @@
 mod args;
 mod flags;
 mod keys;
-mod spec;
-
-use crate::context::Context;
-use crate::error::CommandError;
-use crate::execute::Execution;
-use crate::shard_tables::Locked;
+mod metadata;
 
 pub use args::{Arg, ArgKind};
 pub use flags::{Categories, Flags, KeyFlags};
-pub use keys::{BeginSearch, FindKeys, KeyPositions, KeySpec, Locks};
-pub use spec::{CommandSpec, container};
-
-/// What a handler returns.
-pub type CommandResult = Result<Outcome, CommandError>;
-
-/// A handler reads its context, writes a reply and effects, and never waits.
-pub type Handler = fn(&mut Context<'_, '_>) -> CommandResult;
-
-/// The handler of a command that runs other commands, under locks that cover them all.
-pub type NestedHandler = fn(&mut Execution<'_, '_>, &mut Locked<'_>) -> CommandResult;
-
-/// What runs a command.
-#[derive(Clone, Copy)]
-pub enum Runs {
-    /// A function of its own.
-    Handler(Handler),
-    /// A function that runs other commands.
-    Nested(NestedHandler),
-}
-
-/// How a command ended.
-#[derive(Debug)]
-pub enum Outcome {
-    /// The reply stands in the output.
-    Done,
-    /// Nothing was written; the client waits for what the request says.
-    Block(crate::blocking::Block),
-}
+pub use keys::{BeginSearch, FindKeys, KeyPosition, KeyPositions, KeySpec, Locks};
+pub use metadata::Metadata;
 
 /// Command group of the documentation.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -27,6 +27,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
+use keyspace::Policy;
 use persist::rdb::Version;
 use values::Thresholds;
 
@@ -39,7 +40,7 @@ pub use choices::{
     TlsAuthClientsUser, Word, shutdown,
 };
 pub use multi::{
-    OomScores, OutputLimit, OutputLimits, SavePoint, events, format_percentiles,
+    ClientClass, OomScores, OutputLimit, OutputLimits, SavePoint, events, format_percentiles,
     format_rdb_versions, format_save, parse_percentiles, parse_rdb_versions, parse_save,
 };
 pub use origin::{LoadError, Location, Origin, Rename, Source, UserLine};
@@ -130,6 +131,20 @@ impl Config {
     #[must_use]
     pub fn size(&self, id: P) -> usize {
         usize::try_from(self.int(id)).unwrap_or(0)
+    }
+
+    /// `maxmemory-policy` as the keyspace names it.
+    pub fn eviction_policy(&self) -> Policy {
+        match self.choice(P::MaxmemoryPolicy) {
+            MaxmemoryPolicy::VolatileLru => Policy::VolatileLru,
+            MaxmemoryPolicy::VolatileLfu => Policy::VolatileLfu,
+            MaxmemoryPolicy::VolatileRandom => Policy::VolatileRandom,
+            MaxmemoryPolicy::VolatileTtl => Policy::VolatileTtl,
+            MaxmemoryPolicy::AllkeysLru => Policy::AllKeysLru,
+            MaxmemoryPolicy::AllkeysLfu => Policy::AllKeysLfu,
+            MaxmemoryPolicy::AllkeysRandom => Policy::AllKeysRandom,
+            MaxmemoryPolicy::NoEviction => Policy::NoEviction,
+        }
     }
 
     /// Up to which size collections stay packed.

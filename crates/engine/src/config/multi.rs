@@ -2,7 +2,6 @@
 //! their one canonical text, which is what CONFIG GET answers and what the typed accessors of
 //! [`super::Config`] read back.
 
-use crate::client::ClientClass;
 use std::fmt;
 
 use persist::rdb::{self, Version};
@@ -320,9 +319,9 @@ pub mod events {
     /// Events are published under the key's channel.
     pub const KEYSPACE: i64 = 1;
     /// Events are published under the event's channel.
-    pub const KEYEVENT: i64 = 1 << 1;
+    const KEYEVENT: i64 = 1 << 1;
     /// Commands of all types: DEL, EXPIRE, RENAME ...
-    pub const GENERIC: i64 = 1 << 2;
+    const GENERIC: i64 = 1 << 2;
     /// String commands.
     pub const STRING: i64 = 1 << 3;
     /// List commands.
@@ -334,17 +333,17 @@ pub mod events {
     /// Sorted set commands.
     pub const ZSET: i64 = 1 << 7;
     /// Keys that expired.
-    pub const EXPIRED: i64 = 1 << 8;
+    const EXPIRED: i64 = 1 << 8;
     /// Keys that were evicted.
-    pub const EVICTED: i64 = 1 << 9;
+    const EVICTED: i64 = 1 << 9;
     /// Stream commands.
     pub const STREAM: i64 = 1 << 10;
     /// Reads of keys that are not there. Not part of `A`.
-    pub const KEY_MISS: i64 = 1 << 11;
+    const KEY_MISS: i64 = 1 << 11;
     /// Module types.
-    pub const MODULE: i64 = 1 << 13;
+    const MODULE: i64 = 1 << 13;
     /// New keys. Not part of `A`.
-    pub const NEW: i64 = 1 << 14;
+    const NEW: i64 = 1 << 14;
     /// The letter `A`.
     pub const ALL: i64 =
         GENERIC | STRING | LIST | SET | HASH | ZSET | EXPIRED | EVICTED | STREAM | MODULE;
@@ -402,4 +401,21 @@ pub mod events {
 /// A whole number as strictly as CONFIG SET wants it.
 pub(super) fn strict_i64(text: &[u8]) -> Option<i64> {
     parse_i64(text)
+}
+
+/// Classes of clients, as `client-output-buffer-limit` names them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum ClientClass {
+    /// `normal`
+    Normal = 0,
+    /// `pubsub`: subscribed to a channel or a pattern.
+    PubSub = 1,
+    /// `replica`
+    Replica = 2,
+}
+
+impl ClientClass {
+    /// Every class.
+    pub const ALL: [Self; 3] = [Self::Normal, Self::PubSub, Self::Replica];
 }

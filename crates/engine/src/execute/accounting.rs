@@ -2,31 +2,12 @@
 
 use std::sync::atomic::Ordering;
 
-use resp::Args;
-
 use super::{Call, Execution, Executor};
-use crate::client::Session;
 use crate::command::Flags;
+use crate::commandlog::Executed;
 use crate::engine::Engine;
 use crate::stats::WorkerStats;
 use crate::table::Command;
-
-/// An execution that has ended, as its observers see it.
-#[derive(Clone, Copy)]
-pub struct Executed<'a> {
-    /// Unix milliseconds.
-    pub now_ms: u64,
-    /// The client.
-    pub session: &'a Session,
-    /// The command.
-    pub command: &'static Command,
-    /// Its arguments.
-    pub args: Args<'a>,
-    /// Time it took, in nanoseconds; a wait is not part of it.
-    pub nanos: u64,
-    /// Length of its reply, in bytes.
-    pub reply_bytes: usize,
-}
 
 pub(super) fn stats(engine: &Engine, worker: usize) -> &WorkerStats {
     // Threads beyond the workers (loading) count with the first one; there is always one.

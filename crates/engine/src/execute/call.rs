@@ -7,10 +7,11 @@ use std::sync::atomic::Ordering;
 use resp::{Args, Output, Protocol, Reply};
 
 use super::{Call, Execution, Executor, internal_error, note_panic, stats};
-use crate::command::{CommandResult, Flags, Outcome, Runs};
+use crate::command::Flags;
 use crate::context::{Context, Data};
 use crate::engine::Engine;
 use crate::error::CommandError;
+use crate::execute::{CommandResult, Outcome, Runs};
 use crate::shard_tables::Locked;
 use crate::table::Command;
 
@@ -48,7 +49,7 @@ impl Execution<'_, '_> {
     #[inline]
     fn handle(&mut self, call: Call<'_>, locked: &mut Locked<'_>) -> CommandResult {
         let Call { command, args, .. } = call;
-        let handler = match command.spec.runs {
+        let handler = match self.exec.handlers.of(command.id) {
             Runs::Handler(handler) => handler,
             Runs::Nested(handler) => return handler(self, locked),
         };

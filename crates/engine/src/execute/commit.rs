@@ -1,11 +1,12 @@
 //! From a change to the log and to those that wait for changes, under the locks of the change.
 
+use super::announce::FanOut;
 use super::{Execution, Executor, stats};
-use crate::client::Origin;
-use crate::context::{Data, LocatedKey};
+use crate::context::Data;
 use crate::engine::Engine;
 use crate::fault::Stage;
-use crate::key_changes::FanOut;
+use crate::keys::LocatedKey;
+use crate::session::Origin;
 use crate::shard_tables::Locked;
 
 /// Which of the locked shards a command read or changed.
@@ -100,7 +101,9 @@ impl Executor {
             fan_out.announce(&mut self.changes);
         }
         if !self.monitor_lines.is_empty() {
-            self.monitor_lines.deliver(engine, after());
+            let lines = self.monitor_lines.take();
+            let monitors = engine.monitors.clients();
+            engine.deliver_many(monitors.iter(), after(), |out| out.raw(lines.as_bytes()));
         }
         offset
     }

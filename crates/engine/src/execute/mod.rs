@@ -13,8 +13,13 @@
 
 mod accounting;
 mod admission;
+mod announce;
+pub mod blocking;
 mod call;
 mod commit;
+pub mod evict;
+pub mod expire;
+mod handler;
 mod locking;
 mod multi;
 mod replay;
@@ -26,22 +31,26 @@ use std::sync::atomic::Ordering;
 use keyspace::KeyHash;
 use resp::{Args, Output};
 
-use crate::blocking;
-use crate::client::{ReplyMode, Session};
-use crate::command::{Locks, Outcome};
-use crate::context::{DbKey, LocatedKey, Random};
+use crate::command::Locks;
+use crate::context::{Mode, Random};
 use crate::effects::Effects;
 use crate::engine::Engine;
 use crate::error::CommandError;
 use crate::fault::Stage;
 use crate::key_changes::KeyChanges;
+use crate::keys::{DbKey, LocatedKey};
 use crate::monitor::MonitorLines;
+use crate::session::{ReplyMode, Session};
 use crate::shard_tables::Locked;
 use crate::table::{Command, KeyPlan, Resolved};
 
-pub use accounting::{Executed, count_rejected};
+pub use accounting::count_rejected;
 pub use call::write_error;
 pub use commit::Touched;
+pub use handler::{
+    CommandResult, CommandSpec, Handler, Handlers, NestedHandler, Outcome, Runs, command_table,
+    container,
+};
 pub use locking::locate;
 pub use multi::{discard, exec, unwatch};
 pub use replay::session as replay_session;
@@ -61,17 +70,6 @@ pub enum Verdict {
     Blocked,
     /// CLIENT PAUSE postpones the request: it must be offered again.
     Postponed,
-}
-
-/// How a command came to be run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
-    /// Sent as it is: by a client, or in a file.
-    Direct,
-    /// Queued by MULTI and run by EXEC: it cannot block.
-    Transaction,
-    /// Run again for a client that was blocked in it.
-    Served,
 }
 
 /// A command with its arguments and their keys.
@@ -103,6 +101,8 @@ pub struct Executor {
     pub changes: KeyChanges,
     /// Its commands, until monitors are shown them.
     monitor_lines: MonitorLines,
+    /// What runs the commands.
+    handlers: Handlers,
     /// Keys that blocked clients may be served from.
     pub ready: Vec<DbKey>,
     /// Random numbers.
@@ -120,8 +120,8 @@ pub struct Executor {
 }
 
 impl Executor {
-    /// An executor for one thread.
-    pub fn new(engine: &Engine, worker: usize) -> Self {
+    /// An executor for one thread; `handlers` are those of the engine's commands.
+    pub fn new(engine: &Engine, handlers: Handlers, worker: usize) -> Self {
         let now_ms = engine.now_ms();
         let now_ns = engine.clock.monotonic_ns();
         Self {
@@ -129,6 +129,7 @@ impl Executor {
             effects: Effects::default(),
             changes: KeyChanges::default(),
             monitor_lines: MonitorLines::default(),
+            handlers,
             ready: Vec::new(),
             random: Random::new(engine.seeds.next_seed()),
             now_ms,
@@ -375,9 +376,13 @@ impl<'k> Execution<'_, 'k> {
         verdict
     }
 
+    #[inline]
     fn note_for_monitors(&mut self, call: Call<'_>) {
-        let lines = &mut self.exec.monitor_lines;
-        lines.note(self.engine, self.session, call.command, call.args);
+        if self.engine.monitors.count() != 0 {
+            let now_us = self.engine.clock.unix_us();
+            let lines = &mut self.exec.monitor_lines;
+            lines.note(now_us, self.session, call.command, call.args);
+        }
     }
 
     /// Runs a command inside of another one, under the locks of that one.

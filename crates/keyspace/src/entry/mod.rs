@@ -31,21 +31,28 @@
 //! sds does it.
 
 mod block;
-mod edit;
 mod value;
 
 pub use block::LRU_BITS;
-pub(crate) use block::{Block, OwnedBlock};
-pub use edit::{EntryMut, StringError};
+pub(crate) use block::{Block, OwnedBlock, Storage};
 pub(crate) use value::Payload;
 pub use value::{
     EMBSTR_MAX, Encoding, INLINE_MAX, NewValue, StringRef, Type, Value, ValueMut, ValueRef,
 };
 
-use block::Storage;
+use crate::hash::Hasher;
 use std::fmt;
 use std::marker::PhantomData;
 use std::ptr::NonNull;
+use values::table::HashOf;
+
+impl HashOf for Hasher {
+    fn hash(&self, ptr: NonNull<u8>) -> u64 {
+        // SAFETY: the tables of this crate hold only live entry blocks.
+        let block = unsafe { Block::from_ptr(ptr) };
+        Hasher::hash(self, block.key()).0
+    }
+}
 
 /// An entry, borrowed for reading.
 #[derive(Clone, Copy)]

@@ -1,4 +1,5 @@
 use super::*;
+use crate::edit::StringError;
 use crate::tests::{DB, one_shard};
 
 fn owned(key: &[u8], value: NewValue<'_>, deadline: Option<u64>) -> OwnedBlock {

@@ -18,8 +18,9 @@ fn info(client: &mut Client, field: &str) -> String {
 /// Waits until no rewrite is under way or wanted.
 fn settle(client: &mut Client) {
     let began = Instant::now();
-    while info(client, "aof_rewrite_in_progress") != "0"
-        || info(client, "aof_rewrite_scheduled") != "0"
+    // In this order: what is scheduled begins before it stops to be scheduled.
+    while info(client, "aof_rewrite_scheduled") != "0"
+        || info(client, "aof_rewrite_in_progress") != "0"
     {
         assert!(began.elapsed() < Duration::from_secs(20), "it ends");
         std::thread::sleep(Duration::from_millis(2));

@@ -3,48 +3,53 @@
 use super::GROUPS;
 use std::collections::HashSet;
 
-use engine::command::{Arg, ArgKind, CommandSpec, Flags, KeyFlags, KeySpec, Runs, container};
+use engine::command::{Arg, ArgKind, Flags, KeyFlags, KeySpec};
+use engine::execute::{CommandSpec, Runs, command_table, container};
 use engine::redact;
-use engine::table::CommandTable;
 use resp::OwnedArgs;
 
 fn check(command: &CommandSpec, path: &str) {
+    let metadata = &command.metadata;
     let is_container = !command.subcommands.is_empty();
-    assert!(!command.name.is_empty(), "{path} has no name");
-    assert!(!command.summary.is_empty(), "{path} has no summary");
+    assert!(!metadata.name.is_empty(), "{path} has no name");
+    assert!(!metadata.summary.is_empty(), "{path} has no summary");
     assert!(
-        command.summary.ends_with('.') && !command.summary.trim_end_matches('.').contains(". "),
+        metadata.summary.ends_with('.') && !metadata.summary.trim_end_matches('.').contains(". "),
         "the summary of {path} is not one sentence"
     );
-    assert!(!command.complexity.is_empty(), "{path} has no complexity");
-    assert!(!command.since.is_empty(), "{path} has no version");
-    assert_ne!(command.arity, 0, "{path} has no arity");
+    assert!(!metadata.complexity.is_empty(), "{path} has no complexity");
+    assert!(!metadata.since.is_empty(), "{path} has no version");
+    assert_ne!(metadata.arity, 0, "{path} has no arity");
     if !is_container {
         let is_container =
-            |handler| std::ptr::fn_addr_eq(handler, container as engine::command::Handler);
+            |handler| std::ptr::fn_addr_eq(handler, container as engine::execute::Handler);
         assert!(
             !matches!(command.runs, Runs::Handler(handler) if is_container(handler)),
             "{path} has no handler"
         );
     }
     assert!(
-        !(command.flags.has(Flags::WRITE) && command.flags.has(Flags::READONLY)),
+        !(metadata.flags.has(Flags::WRITE) && metadata.flags.has(Flags::READONLY)),
         "{path} reads only and writes"
     );
-    check_args(command.args, command.keys.len(), path);
+    check_args(metadata.args, metadata.keys.len(), path);
     let varies = |spec: &KeySpec| spec.flags.has(KeyFlags::VARIABLE_FLAGS);
     assert!(
-        command.variable_flags.is_none() || command.keys.iter().any(varies),
+        metadata.variable_flags.is_none() || metadata.keys.iter().any(varies),
         "{path} has flags by its arguments, but no key specification with variable flags"
     );
-    let names: HashSet<&str> = command.subcommands.iter().map(|sub| sub.name).collect();
+    let names: HashSet<&str> = command
+        .subcommands
+        .iter()
+        .map(|sub| sub.metadata.name)
+        .collect();
     assert_eq!(
         names.len(),
         command.subcommands.len(),
         "{path} has a subcommand twice"
     );
     for sub in command.subcommands {
-        check(sub, &format!("{path}|{}", sub.name));
+        check(sub, &format!("{path}|{}", sub.metadata.name));
     }
 }
 
@@ -78,18 +83,18 @@ fn check_args(args: &[Arg], keys: usize, path: &str) {
 #[test]
 fn every_command_is_complete() {
     for command in GROUPS.iter().flat_map(|group| group.iter()) {
-        check(command, command.name);
+        check(command, command.metadata.name);
     }
 }
 
 #[test]
 fn no_name_is_taken_twice() {
     let commands: usize = GROUPS.iter().map(|group| group.len()).sum();
-    let table = CommandTable::new(GROUPS, &[]).expect("no renames");
+    let (table, _) = command_table(GROUPS, &[]).expect("no renames");
     assert_eq!(table.len(), commands);
 }
 fn shown_as(request: &[&[u8]]) -> Vec<String> {
-    let table = CommandTable::new(GROUPS, &[]).expect("no renames");
+    let (table, _) = command_table(GROUPS, &[]).expect("no renames");
     let owned = OwnedArgs::from_slices(request);
     let args = owned.as_args();
     let command = table.resolve(args).found().expect("known");

@@ -33,7 +33,6 @@ use persist::rdb::{self, Access, FileWriter, NoForm, SaveOptions};
 use crate::jobs::aof_encode;
 use crate::os::os_text;
 use crate::server::Server;
-use engine::evict;
 use engine::lru::AccessNow;
 use engine::shard_tables::Locked;
 
@@ -108,7 +107,7 @@ enum Uses {
 
 impl Encoder {
     fn new(server: &Server, form: Form) -> Self {
-        let policy = evict::policy(&server.engine.config);
+        let policy = server.engine.config.eviction_policy();
         let uses = match policy {
             policy if policy.is_lru() => Uses::Idle,
             policy if policy.is_lfu() => Uses::Frequency,

@@ -7,10 +7,11 @@ use resp::{Output, Reply};
 
 use super::worker::Worker;
 use crate::server::Server;
-use engine::blocking::{self, Block};
-use engine::context::DbKey;
 use engine::error::CommandError;
 use engine::execute;
+use engine::execute::blocking;
+use engine::keys::DbKey;
+use engine::wait::Block;
 
 /// The reply of a served client has arrived in its output.
 pub(super) fn served(worker: &mut Worker, token: usize, offset: u64) {
@@ -67,7 +68,7 @@ pub(super) fn end_wait(worker: &mut Worker, server: &Server, token: usize, endin
         let exec = &mut worker.exec;
         let now_ns = server.engine.clock.monotonic_ns();
         exec.now_ns = now_ns;
-        waiter.account(exec, &server.engine, now_ns, output.len());
+        blocking::account(&waiter, exec, &server.engine, now_ns, output.len());
         if fails {
             execute::count_rejected(exec, &server.engine, waiter.command);
         }

@@ -2,7 +2,7 @@
 //! complement, most significant bit first.
 
 /// The widest integer, in bits. Unsigned ones end at one bit less, so that each value is an `i64`.
-pub const FIELD_BITS_MAX: u32 = 64;
+const FIELD_BITS_MAX: u32 = 64;
 
 /// Bytes around a field: those that one of 64 bits can touch (9), rounded up to an integer of the
 /// machine.

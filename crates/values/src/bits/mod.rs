@@ -18,7 +18,7 @@ mod tests;
 use std::ops::RangeInclusive;
 
 pub use combine::{Operand, Operation, combine};
-pub use field::{FIELD_BITS_MAX, Field, Overflow};
+pub use field::{Field, Overflow};
 
 /// Bytes counted or compared at once. The counts of 8 registers, per byte, still fit bytes.
 const COUNTED: usize = 8 * LANES;

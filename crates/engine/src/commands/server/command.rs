@@ -3,13 +3,13 @@
 use values::glob;
 
 use crate::command::{
-    Arg, ArgKind, BeginSearch, Categories, CommandResult, CommandSpec, FindKeys, Flags, Group,
-    KeyFlags, KeySpec, Outcome,
+    Arg, ArgKind, BeginSearch, Categories, FindKeys, Flags, Group, KeyFlags, KeyPosition, KeySpec,
+    Metadata,
 };
 use crate::context::Context;
 use crate::error::CommandError;
-use crate::table::Resolved;
-use crate::table::{Command, KeyPosition, flag_names, key_positions};
+use crate::execute::{CommandResult, CommandSpec, Outcome};
+use crate::table::{Command, Resolved, flag_names, key_positions};
 use resp::{Args, Reply};
 
 pub(crate) const COMMAND: CommandSpec = CommandSpec::new("command", -1, command)
@@ -116,7 +116,7 @@ fn reply_info(reply: &mut Reply<'_>, entry: &Command) {
         .for_each(|sub| reply_info(reply, sub));
 }
 
-fn category_names(command: &CommandSpec) -> impl Iterator<Item = &'static str> {
+fn category_names(command: &Metadata) -> impl Iterator<Item = &'static str> {
     command.all_categories().names()
 }
 

@@ -2,10 +2,11 @@
 
 use std::fmt::Write;
 
-use crate::command::{Arg, CommandResult, CommandSpec, Flags, Group, Outcome};
+use crate::command::{Arg, Flags, Group};
 use crate::context::Context;
 use crate::engine::Engine;
 use crate::error::CommandError;
+use crate::execute::{CommandResult, CommandSpec, Outcome};
 use crate::latency::{Distribution, Series, graph};
 use crate::table::Command;
 
@@ -141,7 +142,7 @@ fn latency_histogram(ctx: &mut Context<'_, '_>) -> CommandResult {
     let deferred = ctx.reply.defer();
     let mut count = 0;
     for entry in entries {
-        let distribution = Distribution::of(engine, entry);
+        let distribution = Distribution::of(engine.workers(), entry);
         if distribution.total() > 0 {
             reply_distribution(ctx, entry, &distribution);
             count += 1;

@@ -7,8 +7,8 @@ use resp::{Args, Output};
 use super::batch::Present;
 use super::rdb_sink::{RdbSink, Rules, check_stopping, delay, load_options};
 use crate::server::Server;
-use engine::client::Session;
 use engine::execute::{Execution, Executor, Request, Verdict, replay_session};
+use engine::session::Session;
 use engine::shard_tables::Locked;
 
 /// Takes the files of a log. [`Replay::finish`] must be called at their end.
@@ -41,7 +41,7 @@ impl<'a, 'k> Replay<'a, 'k> {
         Self {
             sink: RdbSink::new(server, held, rules),
             unsettled: false,
-            exec: Executor::new(&server.engine, worker),
+            exec: Executor::new(&server.engine, server.handlers, worker),
             session: replay_session(&server.engine),
             out: Output::new(),
             commands: 0,

@@ -564,7 +564,7 @@ fn latency_stats(facts: &Facts<'_>, text: &mut String) {
     }
     let percentiles = facts.server.engine.config.percentiles();
     for entry in facts.server.engine.commands.entries() {
-        let distribution = Distribution::of(&facts.server.engine, entry);
+        let distribution = Distribution::of(facts.server.engine.workers(), entry);
         if distribution.total() == 0 {
             continue;
         }

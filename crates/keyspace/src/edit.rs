@@ -1,9 +1,10 @@
 //! Changing an entry in place.
 
-use super::block::Storage;
-use super::value::{INLINE_MAX, NewValue, Payload, StringRef, Type, Value, ValueMut, ValueRef};
-use super::{Block, Encoding, EntryRef};
 use crate::db::Database;
+use crate::entry::{
+    Block, Encoding, EntryRef, INLINE_MAX, NewValue, Payload, Storage, StringRef, Type, Value,
+    ValueMut, ValueRef,
+};
 use crate::hash::KeyHash;
 use std::fmt;
 use std::sync::Arc;

@@ -4,11 +4,11 @@ use std::sync::atomic::Ordering;
 
 use keyspace::{Choice, Policy, Victim};
 
-use crate::config::{Config, MaxmemoryPolicy, P};
-use crate::context::Key;
+use crate::config::P;
 use crate::engine::Engine;
 use crate::execute::Executor;
 use crate::fault::Stage;
+use crate::keys::Key;
 
 /// Keys evicted before one command at most; when that was not enough, the next command goes on.
 /// Bounds the time a command pays for others (Redis bounds it by time,
@@ -18,28 +18,14 @@ const EVICTIONS_PER_CALL_MIN: usize = 16;
 /// Shards that may be found without a victim before eviction gives up.
 const EMPTY_SHARDS_FACTOR: usize = 2;
 
-/// The policy of the configuration as the keyspace names it.
-pub fn policy(config: &Config) -> Policy {
-    match config.choice(P::MaxmemoryPolicy) {
-        MaxmemoryPolicy::VolatileLru => Policy::VolatileLru,
-        MaxmemoryPolicy::VolatileLfu => Policy::VolatileLfu,
-        MaxmemoryPolicy::VolatileRandom => Policy::VolatileRandom,
-        MaxmemoryPolicy::VolatileTtl => Policy::VolatileTtl,
-        MaxmemoryPolicy::AllkeysLru => Policy::AllKeysLru,
-        MaxmemoryPolicy::AllkeysLfu => Policy::AllKeysLfu,
-        MaxmemoryPolicy::AllkeysRandom => Policy::AllKeysRandom,
-        MaxmemoryPolicy::NoEviction => Policy::NoEviction,
-    }
-}
-
 /// Bytes that count against `maxmemory`: what the allocator handed out, without the log's buffers.
-pub fn counted_memory(engine: &Engine) -> u64 {
+fn counted_memory(engine: &Engine) -> u64 {
     keyspace::memory::publish();
     keyspace::memory::used().saturating_sub(not_counted(engine))
 }
 
 /// Memory that eviction does not try to free: it would only grow by evicting.
-pub fn not_counted(engine: &Engine) -> u64 {
+fn not_counted(engine: &Engine) -> u64 {
     let status = engine.log.status();
     if status.enabled {
         (status.buffer_length + status.unsynced_length) as u64
@@ -59,7 +45,7 @@ pub fn make_room(exec: &mut Executor, engine: &Engine) -> bool {
     if engine.pause.stops_expiry(exec.now_ms) || engine.loading.is_active() {
         return true;
     }
-    let policy = policy(&engine.config);
+    let policy = engine.config.eviction_policy();
     if policy == Policy::NoEviction || engine.config.bool(P::ImportMode) || engine.is_half_changed()
     {
         return false;
@@ -108,7 +94,7 @@ fn evict_anywhere(exec: &mut Executor, engine: &Engine, policy: Policy) -> bool 
         return true;
     }
     // What knew when the evicted keys would expire is memory too, and an expiry cycle drops it.
-    crate::expire::visit_all(exec, engine);
+    crate::execute::expire::visit_all(exec, engine);
     false
 }
 
@@ -144,7 +130,7 @@ fn evict_one(exec: &mut Executor, engine: &Engine, policy: Policy, shard: usize)
     });
     drop(locked);
     if !exec.ready.is_empty() {
-        crate::blocking::serve_later(exec, engine);
+        super::blocking::serve_later(exec, engine);
     }
     true
 }

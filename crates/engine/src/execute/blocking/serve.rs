@@ -8,14 +8,15 @@ use keyspace::{KeyHash, Type};
 use resp::Output;
 use smallvec::SmallVec;
 
-use super::Waiter;
-use crate::client::Session;
-use crate::command::{KeyFlags, Outcome};
-use crate::context::DbKey;
+use super::{account, leave_queues, session_of};
+use crate::context::Mode;
 use crate::engine::Engine;
-use crate::execute::{self, Call, Execution, Executor, Mode, Touched};
+use crate::execute::{self, Call, Execution, Executor, Outcome, Touched};
 use crate::fault::Stage;
+use crate::keys::DbKey;
+use crate::session::Session;
 use crate::shard_tables::Locked;
+use crate::waiters::Waiter;
 
 /// Adds to the locks of a command that may feed these keys what it takes to serve who waits for
 /// them: the shards of all keys of the waiters' commands, of those who wait for what these commands
@@ -154,7 +155,7 @@ fn serve_waiter(
     if leaves || !waiter.client.wait.try_serve(waiter.number) {
         return Attempt::Waits;
     }
-    let mut session = waiter.session();
+    let mut session = session_of(waiter);
     let mut reply = Output::new();
     let began_ns = exec.now_ns;
     let before = std::mem::take(&mut exec.reply_offset);
@@ -176,9 +177,9 @@ fn serve_waiter(
         waiter.look_again_ms.store(again_ms, Ordering::Release);
         return Attempt::Waits;
     }
-    waiter.leave_queues(engine, locked);
+    leave_queues(waiter, engine, locked);
     exec.now_ns = engine.clock.monotonic_ns();
-    waiter.account(exec, engine, began_ns, reply.len());
+    account(waiter, exec, engine, began_ns, reply.len());
     engine.deliver_served(&waiter.client, offset, |out| {
         if !waiter.silent {
             out.append(&mut reply);
@@ -214,15 +215,4 @@ fn run_again(
     // Also one that was not served may have come across keys whose time is over.
     execution.commit(locked, Touched::Keys(call.keys));
     !matches!(outcome, Ok(Outcome::Block(_)))
-}
-
-impl Waiter {
-    /// Keys that the command feeds when it is served.
-    fn feeds(&self) -> impl Iterator<Item = (KeyHash, &[u8])> {
-        let args = self.args.as_args();
-        self.located
-            .iter()
-            .filter(|key| key.position.flags & KeyFlags::INSERT.0 != 0)
-            .map(move |key| (key.hash, args.arg(key.position.index)))
-    }
 }

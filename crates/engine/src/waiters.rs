@@ -1,12 +1,82 @@
-//! Who waits for which key of a shard.
+//! Clients that wait for keys, and their queues in a shard.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 
-use keyspace::Type;
+use keyspace::{KeyHash, Type};
+use resp::OwnedArgs;
 use smallvec::SmallVec;
 
-use super::Waiter;
+use crate::client::ClientShared;
+use crate::command::KeyFlags;
+use crate::keys::LocatedKey;
+use crate::table::Command;
+use crate::wait::{WaitNumber, Wakes};
+
+/// A client waiting for keys, shared by the shards of these keys.
+pub struct Waiter {
+    /// The client, for its mailbox and its state.
+    pub client: Arc<ClientShared>,
+    /// Which of the client's waits this is.
+    pub number: WaitNumber,
+    /// The command that is run again when a key may serve it.
+    pub command: &'static Command,
+    /// Its arguments.
+    pub args: OwnedArgs,
+    /// Its keys, those included that it does not wait for.
+    pub located: SmallVec<[LocatedKey; 4]>,
+    /// Its database.
+    pub db: u32,
+    /// The keys it waits for.
+    pub keys: Vec<Vec<u8>>,
+    /// Shards of all keys of the command, ascending. They are locked while it is run again.
+    pub shards: SmallVec<[usize; 2]>,
+    /// What it is woken by.
+    pub wakes: Wakes,
+    /// Protocol version of its replies.
+    pub protocol: resp::Protocol,
+    /// CLIENT NO-TOUCH.
+    pub no_touch: bool,
+    /// CLIENT IMPORT-SOURCE.
+    pub import_source: bool,
+    /// Its reply is dropped: the command was sent under CLIENT REPLY OFF or SKIP.
+    pub silent: bool,
+    /// Time that the command took until the client began to wait, in nanoseconds.
+    pub spent_ns: u64,
+    /// It stands in no queue any more.
+    pub left: AtomicBool,
+    /// When it is run again without being woken, in Unix milliseconds: time passing can be what it
+    /// waits for. 0: never.
+    pub look_again_ms: AtomicU64,
+}
+
+impl Waiter {
+    /// True when a key that holds `kind` (nothing: it is gone) is a reason to run the command
+    /// again.
+    fn is_woken_by(&self, kind: Option<Type>) -> bool {
+        kind == Some(self.wakes.kind) || self.wakes.removal
+    }
+
+    /// It is also woken by the removal of a key, or by another type in its place.
+    pub fn wakes_on_delete(&self) -> bool {
+        self.wakes.removal
+    }
+
+    /// More than the shard of one of its keys is needed to serve it.
+    fn reaches_further(&self) -> bool {
+        self.shards.len() > 1
+    }
+
+    /// Keys that the command feeds when it is served.
+    pub fn feeds(&self) -> impl Iterator<Item = (KeyHash, &[u8])> {
+        let args = self.args.as_args();
+        self.located
+            .iter()
+            .filter(|key| key.position.flags & KeyFlags::INSERT.0 != 0)
+            .map(move |key| (key.hash, args.arg(key.position.index)))
+    }
+}
 
 /// Waiters of one key in order of arrival, whatever database they wait in: keys of the same name in
 /// different databases share a shard, and hardly ever a queue.
@@ -56,7 +126,7 @@ impl WaitTable {
     }
 
     /// Adds a waiter at the end of a key's queue.
-    pub(super) fn add(&mut self, key: &[u8], waiter: Arc<Waiter>) {
+    pub fn add(&mut self, key: &[u8], waiter: Arc<Waiter>) {
         let queue = self.queues.entry(key.into()).or_default();
         queue.reaching += usize::from(waiter.reaches_further());
         queue.heeding += usize::from(waiter.wakes_on_delete());
@@ -80,7 +150,7 @@ impl WaitTable {
 
     /// The first waiter at position `at` or behind it that a key holding `kind` may serve, and its
     /// position.
-    pub(super) fn next(
+    pub fn next(
         &self,
         db: u32,
         key: &[u8],
@@ -98,14 +168,14 @@ impl WaitTable {
     }
 
     /// Waiters of this key, in any database, that need more than its shard to be served.
-    pub(super) fn reaching(&self, key: &[u8]) -> impl Iterator<Item = &Arc<Waiter>> {
+    pub fn reaching(&self, key: &[u8]) -> impl Iterator<Item = &Arc<Waiter>> {
         let queue = self.queues.get(key).filter(|queue| queue.reaching > 0);
         let waiters = queue.into_iter().flat_map(|queue| &queue.waiters);
         waiters.filter(|waiter| waiter.reaches_further())
     }
 
     /// Removes one waiter from the queue of one of its keys.
-    pub(super) fn remove(&mut self, key: &[u8], waiter: &Arc<Waiter>) {
+    pub fn remove(&mut self, key: &[u8], waiter: &Arc<Waiter>) {
         let Some(queue) = self.queues.get_mut(key) else {
             return;
         };

@@ -1,6 +1,62 @@
-//! Whether a client waits, and who may end that.
+//! What a blocked client waits for, whether it still waits, and what may end that.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+
+use keyspace::Type;
+
+/// What a blocked client waits for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Block {
+    /// One of the keys to become servable; `deadline_ms` is absolute, `None` waits for ever.
+    Keys {
+        /// Keys in the order of the command.
+        keys: Vec<Vec<u8>>,
+        /// Unix time in milliseconds.
+        deadline_ms: Option<u64>,
+        /// What must happen to one of them.
+        wakes: Wakes,
+    },
+    /// WAIT: replicas that acknowledged `offset`.
+    Replicas {
+        /// How many are asked for.
+        count: u64,
+        /// The log offset that they must have.
+        offset: u64,
+        /// Unix time in milliseconds.
+        deadline_ms: Option<u64>,
+    },
+    /// WAITAOF: `offset` is fsynced here (when `local`) and on `replicas` replicas.
+    Synced {
+        /// The local log must be durable up to the offset.
+        local: bool,
+        /// How many replicas must be.
+        replicas: u64,
+        /// The log offset.
+        offset: u64,
+        /// Unix time in milliseconds.
+        deadline_ms: Option<u64>,
+    },
+}
+
+impl Block {
+    /// When the wait ends by itself.
+    pub fn deadline_ms(&self) -> Option<u64> {
+        match self {
+            Self::Keys { deadline_ms, .. }
+            | Self::Replicas { deadline_ms, .. }
+            | Self::Synced { deadline_ms, .. } => *deadline_ms,
+        }
+    }
+}
+
+/// What is a reason to run the command of a client that waits for keys again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wakes {
+    /// A key holds a value of this type now.
+    pub kind: Type,
+    /// A key is gone, or holds a value of any other type.
+    pub removal: bool,
+}
 
 /// The present wait of a client: its number and its state in one word, so that of all who would end
 /// it (a feeder, the timer, CLIENT UNBLOCK, the end of the connection) exactly one does.
@@ -31,8 +87,9 @@ impl Wait {
         WaitNumber(number)
     }
 
-    /// True while nobody has ended this wait.
-    pub fn is_on(&self, number: WaitNumber) -> bool {
+    /// True while this wait has not ended.
+    #[cfg(test)]
+    fn is_on(&self, number: WaitNumber) -> bool {
         let word = self.0.load(Ordering::Acquire);
         word & !STATE == number.0 && word & STATE != IDLE
     }

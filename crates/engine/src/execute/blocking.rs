@@ -1,0 +1,216 @@
+//! Clients that wait: what they wait for, and how they are served.
+//!
+//! A handler that cannot answer yet returns [`Block`]. The connection then stops reading, and a
+//! [`Waiter`] stands in the table of each shard whose keys it waits for, in order of arrival. The
+//! command that feeds a key serves its waiters while it still holds the locks of that key, before
+//! its own reply leaves: nobody else sees what was fed in between. What serving needs beyond the
+//! keys of the feeding command is locked before that command runs ([`widen`]).
+//!
+//! A wait can end in several ways at once; [`Wait`] makes sure that one of them counts.
+
+mod serve;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use smallvec::SmallVec;
+
+use super::{Call, Execution, Executor};
+use crate::commandlog::Executed;
+use crate::context::Context;
+use crate::engine::Engine;
+use crate::error::CommandError;
+use crate::session::{Origin, Session};
+use crate::shard_tables::{Locked, ShardTables};
+use crate::wait::{Block, Wakes};
+use crate::waiters::Waiter;
+
+pub use serve::{serve, serve_later, widen};
+
+/// The error of WAITAOF when there is no log to wait for.
+pub const WAITAOF_WITHOUT_LOG: &str =
+    "ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled.";
+
+/// A new waiter for the client of `session`.
+fn new_waiter(
+    engine: &Engine,
+    session: &mut Session,
+    call: Call<'_>,
+    (keys, wakes): (Vec<Vec<u8>>, Wakes),
+    spent_ns: u64,
+) -> Waiter {
+    let Call { command, args, .. } = call;
+    let located = SmallVec::from_slice(call.keys);
+    let hashes = call.keys.iter().map(|key| key.hash);
+    let mut shards: SmallVec<[usize; 2]> =
+        hashes.map(|hash| engine.keyspace.shard_of(hash)).collect();
+    shards.sort_unstable();
+    shards.dedup();
+    Waiter {
+        client: Arc::clone(&session.shared),
+        number: session.shared.wait.begin(),
+        command,
+        args: session.run_again.take().unwrap_or_else(|| args.to_owned()),
+        located,
+        db: session.db,
+        keys,
+        shards,
+        wakes,
+        protocol: session.protocol,
+        no_touch: session.no_touch,
+        import_source: session.import_source,
+        silent: session.silent_wait,
+        spent_ns,
+        left: AtomicBool::new(false),
+        look_again_ms: AtomicU64::new(session.look_again_ms.unwrap_or(0)),
+    }
+}
+
+/// The client as far as its command is concerned.
+fn session_of(waiter: &Waiter) -> Session {
+    let mut session = Session::new(Arc::clone(&waiter.client), Origin::Client, true);
+    session.db = waiter.db;
+    session.protocol = waiter.protocol;
+    session.no_touch = waiter.no_touch;
+    session.import_source = waiter.import_source;
+    session
+}
+
+/// Statistics of the command, which count it when it ends.
+pub fn account(
+    waiter: &Waiter,
+    exec: &mut Executor,
+    engine: &Engine,
+    began_ns: u64,
+    reply_bytes: usize,
+) {
+    // Its own worker leaves the figure alone while the client waits.
+    waiter
+        .client
+        .figures
+        .commands
+        .fetch_add(1, Ordering::Relaxed);
+    let executed = Executed {
+        now_ms: exec.now_ms,
+        session: &session_of(waiter),
+        command: waiter.command,
+        args: waiter.args.as_args(),
+        nanos: exec.now_ns.saturating_sub(began_ns) + waiter.spent_ns,
+        reply_bytes,
+    };
+    exec.account(engine, executed);
+}
+
+/// Takes the waiter out of the queues of all its keys, whose shards are locked, if it stands
+/// there.
+fn leave_queues(waiter: &Arc<Waiter>, engine: &Engine, locked: &mut Locked<'_>) {
+    if waiter.left.swap(true, Ordering::AcqRel) {
+        return;
+    }
+    for key in &waiter.keys {
+        tables(locked, engine, key).waiting.remove(key, waiter);
+    }
+    engine.key_listeners.remove_waiter();
+}
+
+fn tables<'a>(locked: &'a mut Locked<'_>, engine: &Engine, key: &[u8]) -> &'a mut ShardTables {
+    let hash = engine.keyspace.hash(key);
+    &mut locked.held_mut(hash).attachments
+}
+
+/// When a wait of argument `index` seconds ends, in Unix milliseconds; `None` for 0, which waits
+/// for ever.
+pub fn deadline(ctx: &Context<'_, '_>, index: usize) -> Result<Option<u64>, CommandError> {
+    const OUT_OF_RANGE: CommandError = CommandError::line("ERR timeout is out of range");
+    let seconds = ctx
+        .float(index)
+        .map_err(|_| CommandError::line("ERR timeout is not a float or out of range"))?;
+    let ms = seconds * 1000.0;
+    // 2^63 is the first number that no timeout can have, and every double below it fits.
+    if ms >= i64::MAX as f64 {
+        return Err(OUT_OF_RANGE);
+    }
+    let ms = ms.ceil();
+    if ms < 0.0 {
+        return Err(CommandError::line("ERR timeout is negative"));
+    }
+    if ms == 0.0 {
+        return Ok(None);
+    }
+    (ms as u64)
+        .checked_add(ctx.data.now_ms)
+        .filter(|deadline| i64::try_from(*deadline).is_ok())
+        .map(Some)
+        .ok_or(OUT_OF_RANGE)
+}
+
+/// A command that began at `began_ns` asked to wait: notes it in the session and, for keys, in the
+/// tables of their shards. Called under the locks of the command.
+pub fn block(
+    execution: &mut Execution<'_, '_>,
+    call: Call<'_>,
+    mut block: Block,
+    locked: &mut Locked<'_>,
+    began_ns: u64,
+) {
+    let (engine, session) = (execution.engine, &mut *execution.session);
+    let spent_ns = engine.clock.monotonic_ns().saturating_sub(began_ns);
+    session.silent_wait = session.is_silent();
+    if let Block::Keys { keys, wakes, .. } = &mut block {
+        // From here on the keys stand in the waiter alone.
+        let keys = distinct(std::mem::take(keys));
+        let waiter = new_waiter(engine, session, call, (keys, *wakes), spent_ns);
+        let waiter = Arc::new(waiter);
+        engine.key_listeners.add_waiter();
+        for key in &waiter.keys {
+            let waiting = &mut tables(locked, engine, key).waiting;
+            waiting.add(key, Arc::clone(&waiter));
+        }
+        session.new_waiter = Some(waiter);
+    } else {
+        session.shared.wait.begin();
+    }
+    engine.blocked_clients.fetch_add(1, Ordering::Relaxed);
+    if block.deadline_ms().is_some() {
+        engine.timed_waits.fetch_add(1, Ordering::Relaxed);
+    }
+    session.blocked = Some(block);
+}
+
+/// Keys without those that were named before.
+fn distinct(mut keys: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
+    let mut seen = std::collections::HashSet::new();
+    if keys.len() > 1 {
+        keys.retain(|key| seen.insert(key.clone()));
+    }
+    keys
+}
+
+/// The session is blocked no more. Returns what it waited for.
+pub fn unblock(engine: &Engine, session: &mut Session) -> Option<Block> {
+    let block = session.blocked.take()?;
+    engine.blocked_clients.fetch_sub(1, Ordering::Relaxed);
+    if block.deadline_ms().is_some() {
+        engine.timed_waits.fetch_sub(1, Ordering::Relaxed);
+    }
+    Some(block)
+}
+
+/// The least time between two looks for what a client waits for, in milliseconds.
+pub const LOOK_AGAIN_MIN_MS: u64 = 20;
+
+/// A blocked client disconnects.
+pub fn forget(engine: &Engine, session: &mut Session, waiter: Option<Arc<Waiter>>) {
+    unblock(engine, session);
+    session.shared.wait.end();
+    if let Some(waiter) = &waiter {
+        withdraw(engine, waiter);
+    }
+}
+
+/// Takes a waiter whose wait has ended out of all queues, if nobody did. Must not be called under
+/// shard locks.
+pub fn withdraw(engine: &Engine, waiter: &Arc<Waiter>) {
+    let mut locked = engine.keyspace.lock_many(&waiter.shards);
+    leave_queues(waiter, engine, &mut locked);
+}

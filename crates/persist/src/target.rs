@@ -1,0 +1,25 @@
+//! What loading hands the contents of the log to.
+
+use crate::options::LogOptions;
+use crate::rdb;
+use resp::Args;
+use values::Thresholds;
+
+/// Takes what the files of the log hold, in their order: entries of a base in RDB form by the
+/// methods of [`rdb::Sink`], everything else as commands.
+pub trait Target: rdb::Sink {
+    /// Runs one command; the error text ends the loading.
+    fn command(&mut self, args: Args<'_>) -> Result<(), String>;
+    /// Told how far loading is: bytes loaded and bytes in all.
+    fn progress(&mut self, loaded: u64, total: u64);
+    /// How a base in RDB form is read.
+    fn rdb_options(&self) -> rdb::LoadOptions {
+        rdb::LoadOptions {
+            thresholds: Thresholds::default(),
+            checksum: true,
+            any_version: false,
+            skip_modules: false,
+            max_string: LogOptions::default().max_bulk,
+        }
+    }
+}
