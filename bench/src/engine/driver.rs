@@ -3,7 +3,7 @@
 use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};
 
-use ::engine::client::ClientShared;
+use ::engine::client::{ClientShared, Peer};
 use ::engine::engine::Engine;
 use ::engine::execute::{Execution, Executor, Handlers, Request, Verdict};
 use ::engine::session::{Origin, Session};
@@ -71,9 +71,8 @@ impl<'k> Driver<'k> {
     /// A driver in the place of the worker with this number.
     pub(super) fn new(data: &'k Filled, worker: usize) -> Driver<'k> {
         let engine = &data.engine;
-        let address = || "127.0.0.1:0".to_owned();
         let id = engine.clients.next_id();
-        let client = ClientShared::new(id, address(), address(), -1, engine.now_ms(), worker);
+        let client = ClientShared::new(id, Peer::None, &Peer::None, -1, engine.now_ms(), worker);
         Driver {
             engine,
             executor: Executor::new(engine, data.handlers, worker),

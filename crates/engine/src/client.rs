@@ -4,6 +4,9 @@
 //! workers see: identity, published figures, and an outbox.
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::atomic::{
     AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering,
 };
@@ -13,6 +16,42 @@ use resp::Output;
 
 use crate::config::ClientClass;
 use crate::wait::Wait;
+
+/// The other end of a connection. Shown as Redis does: `ip:port`, `[ip]:port` for IPv6, and the path
+/// of a Unix socket with port 0.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Peer {
+    /// A TCP address.
+    Tcp(SocketAddr),
+    /// The path of the Unix socket that it is connected to.
+    Unix(PathBuf),
+    /// None: the client stands for a file.
+    None,
+}
+
+impl Peer {
+    /// It is on this machine.
+    pub fn is_local(&self) -> bool {
+        match self {
+            Self::Tcp(addr) => addr.ip().to_canonical().is_loopback(),
+            Self::Unix(_) => true,
+            Self::None => false,
+        }
+    }
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(addr) => match addr.ip().to_canonical() {
+                IpAddr::V4(ip) => write!(f, "{ip}:{}", addr.port()),
+                IpAddr::V6(ip) => write!(f, "[{ip}]:{}", addr.port()),
+            },
+            Self::Unix(path) => write!(f, "{}:0", path.display()),
+            Self::None => f.write_str("?:0"),
+        }
+    }
+}
 
 /// Strings of a client that change rarely.
 #[derive(Debug, Clone, Default)]
@@ -105,9 +144,11 @@ pub struct Figures {
 pub struct ClientShared {
     /// Unique, growing.
     pub id: u64,
-    /// `ip:port`, or the socket path with `:0`.
+    /// The other end.
+    pub peer: Peer,
+    /// Its address, as text.
     pub addr: String,
-    /// Local address.
+    /// The address of this end, as text.
     pub laddr: String,
     /// File descriptor, for CLIENT LIST only.
     pub fd: i32,
@@ -133,15 +174,16 @@ pub struct ClientShared {
 
 impl ClientShared {
     /// A client that has just connected (or an internal one with `fd` -1).
-    pub fn new(id: u64, addr: String, laddr: String, fd: i32, now_ms: u64, worker: usize) -> Self {
+    pub fn new(id: u64, peer: Peer, laddr: &Peer, fd: i32, now_ms: u64, worker: usize) -> Self {
         let figures = Figures::default();
         figures.last_active_ms.store(now_ms, Ordering::Relaxed);
         figures.multi.store(-1, Ordering::Relaxed);
         figures.protocol.store(2, Ordering::Relaxed);
         Self {
             id,
-            addr,
-            laddr,
+            addr: peer.to_string(),
+            laddr: laddr.to_string(),
+            peer,
             fd,
             created_ms: now_ms,
             worker: AtomicUsize::new(worker),
@@ -228,14 +270,9 @@ impl ClientShared {
             + self.figures.memory.load(Ordering::Relaxed)
     }
 
-    /// Connected through a Unix socket: only their addresses have port 0.
+    /// Connected through a Unix socket.
     pub fn is_unix_socket(&self) -> bool {
-        self.addr.ends_with(":0")
-    }
-
-    /// Connected from this machine.
-    pub fn is_local(&self) -> bool {
-        self.is_unix_socket() || self.addr.starts_with("127.") || self.addr.starts_with("[::1]:")
+        matches!(self.peer, Peer::Unix(_))
     }
 }
 

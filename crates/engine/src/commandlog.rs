@@ -288,7 +288,7 @@ fn shortened_arg(arg: &[u8]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::client::ClientShared;
+    use crate::client::{ClientShared, Peer};
     use crate::execute::command_table;
     use crate::session::Origin;
     use crate::session::Session;
@@ -296,7 +296,14 @@ mod tests {
     use std::sync::Arc;
 
     fn session() -> Session {
-        let shared = ClientShared::new(1, "1.2.3.4:5".into(), "1.2.3.4:6".into(), 8, 0, 0);
+        let shared = ClientShared::new(
+            1,
+            Peer::Tcp("1.2.3.4:5".parse().unwrap()),
+            &Peer::None,
+            8,
+            0,
+            0,
+        );
         Session::new(Arc::new(shared), Origin::Client, true)
     }
 

@@ -122,6 +122,7 @@ impl Effects {
     /// The first database and the bytes to append, or `None` when there is nothing. Several
     /// commands become one MULTI ... EXEC block; a change of database inside is a SELECT, and the
     /// block ends in the database it began in.
+    #[inline]
     pub fn take(&mut self) -> Option<(u32, &[u8])> {
         let first = *self.ops.first()?;
         if self.ops.len() > 1 && !self.apart {

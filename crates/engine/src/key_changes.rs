@@ -198,13 +198,18 @@ impl KeyChanges {
     #[inline]
     pub fn clear(&mut self) {
         if !self.records.is_empty() {
-            self.records.clear();
-            self.records.shrink_to(KEEP / size_of::<Record>());
-            self.keys.clear();
-            self.keys.shrink_to(KEEP);
-            self.elements.clear();
-            self.elements.shrink_to(KEEP / size_of::<Vec<u8>>());
+            self.clear_all();
         }
+    }
+
+    #[cold]
+    fn clear_all(&mut self) {
+        self.records.clear();
+        self.records.shrink_to(KEEP / size_of::<Record>());
+        self.keys.clear();
+        self.keys.shrink_to(KEEP);
+        self.elements.clear();
+        self.elements.shrink_to(KEEP / size_of::<Vec<u8>>());
     }
 
     /// Notes a change of a key, when anybody listens.

@@ -102,13 +102,14 @@ fn line(now_us: u64, session: &Session, entry: &Command, args: Args<'_>) -> Stri
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::client::Peer;
     use crate::execute::command_table;
     use crate::session::Origin;
     use resp::OwnedArgs;
 
     fn client(id: u64) -> Arc<ClientShared> {
-        let addr = "127.0.0.1:60866".to_owned();
-        Arc::new(ClientShared::new(id, addr.clone(), addr, 8, 0, 0))
+        let peer = Peer::Tcp("127.0.0.1:60866".parse().unwrap());
+        Arc::new(ClientShared::new(id, peer, &Peer::None, 8, 0, 0))
     }
 
     #[test]

@@ -162,6 +162,7 @@ impl Output {
 
     /// Offset in `bytes` of a stream position; places already dropped become the first waiting
     /// byte.
+    #[inline]
     fn offset(&self, position: u64) -> usize {
         let offset = usize::try_from(position.saturating_sub(self.base)).unwrap_or(usize::MAX);
         offset.clamp(self.start, self.bytes.len())
@@ -286,10 +287,18 @@ impl Output {
     }
 
     /// Bytes that were appended since `mark` and are not sent.
+    #[inline]
     pub fn len_since(&self, mark: &Mark) -> usize {
+        let bytes = self.bytes.len() - self.offset(mark.position);
+        if self.pieces.is_empty() {
+            return bytes;
+        }
+        bytes + self.shared_len_since(mark)
+    }
+
+    fn shared_len_since(&self, mark: &Mark) -> usize {
         let pieces = self.pieces.iter().skip(self.piece_index(mark));
-        self.bytes.len() - self.offset(mark.position)
-            + pieces.map(|piece| piece.rest().len()).sum::<usize>()
+        pieces.map(|piece| piece.rest().len()).sum()
     }
 
     /// Drops what was appended since `mark`, as far as it has not been sent.

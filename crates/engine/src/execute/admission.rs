@@ -146,7 +146,7 @@ impl Execution<'_, '_> {
 
 /// DEBUG has to be enabled by `enable-debug-command`.
 fn check_protected(engine: &Engine, session: &Session) -> Result<(), CommandError> {
-    let is_local = session.shared.is_local();
+    let is_local = session.shared.peer.is_local();
     if engine.config.allows(P::EnableDebugCommand, is_local) {
         return Ok(());
     }

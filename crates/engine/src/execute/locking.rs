@@ -60,10 +60,14 @@ pub(crate) fn locate_by_specs(
 
 /// A command on many keys has its own look-ahead: all buckets on their way into the cache, then all
 /// entries. (The batch of its worker looks ahead of a command on one key.)
+#[inline]
 pub(super) fn look_ahead(locked: &Locked<'_>, db: u32, keys: &[LocatedKey]) {
-    if keys.len() < 2 {
-        return;
+    if keys.len() >= 2 {
+        prefetch(locked, db, keys);
     }
+}
+
+fn prefetch(locked: &Locked<'_>, db: u32, keys: &[LocatedKey]) {
     for chunk in keys.chunks(LOOK_AHEAD_KEYS) {
         chunk
             .iter()

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use resp::Args;
 
 use super::{Call, Execution, Mode, Request, locate};
-use crate::client::ClientShared;
+use crate::client::{ClientShared, Peer};
 use crate::engine::Engine;
 use crate::session::{Origin, Session};
 use crate::shard_tables::Locked;
@@ -13,7 +13,7 @@ use crate::table::Resolved;
 
 /// A session for commands that come from files.
 pub fn session(engine: &Engine) -> Session {
-    let shared = ClientShared::new(0, String::new(), String::new(), -1, engine.now_ms(), 0);
+    let shared = ClientShared::new(0, Peer::None, &Peer::None, -1, engine.now_ms(), 0);
     Session::new(Arc::new(shared), Origin::Replay, true)
 }
 

@@ -86,3 +86,53 @@ fn connections_move_with_all_they_have() {
     counts.sort_unstable();
     assert_eq!(counts, [1, 2, 3, 4, 5]);
 }
+
+/// A write that was admitted before a pause, and waits for the lock of its key while the pause
+/// begins, does not run during the pause.
+#[test]
+fn a_pause_also_holds_for_writes_that_wait_for_a_lock() {
+    let server = TestServer::start_with(&[
+        "--threads",
+        "3",
+        "--threads-spread",
+        "yes",
+        "--enable-debug-command",
+        "yes",
+    ]);
+    let mut admin = server.connect();
+    let mut holder = server.connect();
+    let mut writer = server.connect();
+    wait_for_clients(&mut admin, &[1, 1, 1]);
+    for round in 0..10 {
+        let (held, written) = (format!("held {round}"), format!("written {round}"));
+        for request in [
+            &["MULTI"][..],
+            &["SET", "k", &held],
+            &["DEBUG", "SLEEP", "1"],
+            &["EXEC"],
+        ] {
+            let request: Vec<&[u8]> = request.iter().map(|arg| arg.as_bytes()).collect();
+            holder.send(&request);
+        }
+        std::thread::sleep(Duration::from_millis(200));
+        writer.send(&[b"SET", b"k", written.as_bytes()]);
+        std::thread::sleep(Duration::from_millis(200));
+        admin.check(&[("CLIENT PAUSE 100000 WRITE", "+OK")]);
+        // Waits until the transaction is over.
+        let after_pause = admin.line("GET k");
+        std::thread::sleep(Duration::from_millis(200));
+        let in_pause = admin.line("GET k");
+        admin.check(&[("CLIENT UNPAUSE", "+OK")]);
+        for _ in 0..4 {
+            holder.read();
+        }
+        assert_eq!(writer.read().as_bytes(), Some(&b"OK"[..]));
+        assert_eq!(admin.line("GET k"), format!("\"{written}\""));
+        // On a slow machine the transaction was over before the pause, and this shows nothing.
+        if after_pause == format!("\"{held}\"") {
+            assert_eq!(in_pause, after_pause, "the write ran in the pause");
+            return;
+        }
+    }
+    panic!("no pause began while a write waited");
+}

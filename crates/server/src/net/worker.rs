@@ -276,8 +276,8 @@ impl Worker {
         let fd = std::os::fd::AsRawFd::as_raw_fd(&accepted.stream);
         let shared = Arc::new(ClientShared::new(
             server.engine.clients.next_id(),
-            accepted.addr,
-            accepted.laddr,
+            accepted.peer,
+            &accepted.local,
             fd,
             self.exec.now_ms,
             self.index,
@@ -750,7 +750,7 @@ fn refusal(server: &Server, accepted: &Accepted) -> Option<&'static str> {
             .switches
             .needs_password
             .load(Ordering::Relaxed);
-    if is_open && !accepted.is_local {
+    if is_open && !accepted.peer.is_local() {
         return Some(PROTECTED_MODE);
     }
     None

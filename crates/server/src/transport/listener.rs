@@ -5,6 +5,7 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use engine::client::Peer;
 use mio::{Interest, Registry, Token};
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -22,12 +23,10 @@ pub enum Listener {
 pub struct Accepted {
     /// The socket.
     pub stream: Stream,
-    /// Peer address for CLIENT LIST.
-    pub addr: String,
-    /// Local address for CLIENT LIST.
-    pub laddr: String,
-    /// The peer is on this machine.
-    pub is_local: bool,
+    /// Its other end.
+    pub peer: Peer,
+    /// This end.
+    pub local: Peer,
 }
 
 impl Listener {
@@ -109,24 +108,19 @@ impl Listener {
         match self {
             Self::Tcp(listener) => {
                 let (stream, peer) = listener.accept()?;
-                let laddr = stream
-                    .local_addr()
-                    .map_or_else(|_| "?:0".to_owned(), |addr| text(&addr));
+                let local = stream.local_addr().map_or(Peer::None, Peer::Tcp);
                 Ok(Accepted {
                     stream: Stream::Tcp(stream),
-                    addr: text(&peer),
-                    laddr,
-                    is_local: canonical(&peer).is_loopback(),
+                    peer: Peer::Tcp(peer),
+                    local,
                 })
             }
             Self::Unix(listener, path) => {
                 let (stream, _) = listener.accept()?;
-                let addr = format!("{}:0", path.display());
                 Ok(Accepted {
                     stream: Stream::Unix(stream),
-                    laddr: addr.clone(),
-                    addr,
-                    is_local: true,
+                    peer: Peer::Unix(path.clone()),
+                    local: Peer::Unix(path.clone()),
                 })
             }
         }
@@ -139,17 +133,5 @@ impl Drop for Listener {
             // A missing file is no error: another process may have replaced the socket.
             let _ = std::fs::remove_file(path);
         }
-    }
-}
-
-fn canonical(addr: &SocketAddr) -> std::net::IpAddr {
-    addr.ip().to_canonical()
-}
-
-/// Redis's notation: `ip:port`, and `[ip]:port` for IPv6.
-fn text(addr: &SocketAddr) -> String {
-    match canonical(addr) {
-        std::net::IpAddr::V4(ip) => format!("{ip}:{}", addr.port()),
-        std::net::IpAddr::V6(ip) => format!("[{ip}]:{}", addr.port()),
     }
 }

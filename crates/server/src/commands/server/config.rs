@@ -89,7 +89,7 @@ fn config_set(ctx: &mut Context<'_, '_>) -> CommandResult {
     let pairs: Vec<&[u8]> = ctx.args.skip(2).iter().collect();
     let context = SetContext {
         loading: ctx.engine.loading.is_active(),
-        client_is_local: ctx.session.shared.is_local(),
+        client_is_local: ctx.session.shared.peer.is_local(),
     };
     let server = Server::of(ctx)?;
     let mut applier = Applier {
