@@ -192,7 +192,7 @@ fn commands(config: &Config) -> Result<(CommandTable, Handlers), StartError> {
             (text(&rename.from), text(&rename.to))
         })
         .collect();
-    command_table(crate::commands::GROUPS, &renames).map_err(|reason| {
+    command_table(&crate::commands::groups(), &renames).map_err(|reason| {
         let last = config.renames().last();
         StartError::Config(last.map_or(reason.clone(), |rename| {
             rename.location.error(reason.as_str()).to_string()

@@ -8,6 +8,7 @@ pub mod geo;
 pub mod hash;
 pub mod hyperloglog;
 pub mod list;
+mod scan;
 pub mod scripting;
 pub mod server;
 pub mod set;

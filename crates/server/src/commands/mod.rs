@@ -8,21 +8,10 @@ mod tests;
 use engine::execute::CommandSpec;
 
 /// The commands of every group, those of the engine first.
-pub(crate) const GROUPS: &[&[&CommandSpec]] = &[
-    engine::commands::bitmap::COMMANDS,
-    engine::commands::connection::COMMANDS,
-    engine::commands::generic::COMMANDS,
-    engine::commands::geo::COMMANDS,
-    engine::commands::hash::COMMANDS,
-    engine::commands::hyperloglog::COMMANDS,
-    engine::commands::list::COMMANDS,
-    engine::commands::scripting::COMMANDS,
-    engine::commands::server::COMMANDS,
-    engine::commands::set::COMMANDS,
-    engine::commands::stream::COMMANDS,
-    engine::commands::string::COMMANDS,
-    engine::commands::transactions::COMMANDS,
-    engine::commands::zset::COMMANDS,
-    server::COMMANDS,
-    &[&migrate::MIGRATE],
-];
+pub(crate) fn groups() -> Vec<&'static [&'static CommandSpec]> {
+    [
+        engine::commands::GROUPS,
+        &[server::COMMANDS, &[&migrate::MIGRATE]],
+    ]
+    .concat()
+}

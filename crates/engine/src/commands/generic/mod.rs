@@ -21,7 +21,6 @@ use crate::execute::CommandSpec;
 pub(crate) use delete::delete_expired;
 pub use delete::delete_key;
 pub(in crate::commands) use expire::Conditions;
-pub(crate) use scan::Found;
 
 /// The commands of this group.
 pub const COMMANDS: &[&CommandSpec] = &[

@@ -4,111 +4,32 @@
 //! [`values::table::cursor`]). A position means the same whatever the tables look like, so SCAN
 //! returns every key that exists from the first to the last call exactly once.
 
-use keyspace::{EntryRef, Type};
 use resp::Reply;
-use values::glob;
 use values::table::cursor;
 
 use super::keys::hides_expired;
 use crate::command::*;
+use crate::commands::scan::{self, ScanOptions, Scanned};
 use crate::context::Context;
-use crate::error::CommandError;
 use crate::execute::{CommandResult, CommandSpec, Outcome};
 use crate::shard_tables::Shard;
 
-/// Elements that are looked at without COUNT.
-const COUNT_DEFAULT: u64 = 10;
-
-/// Buckets looked at per element asked for, so that a sparse table does not hold a call up.
-const BUCKETS_PER_COUNT: u64 = 10;
-
-const TYPES: [Type; 6] = [
-    Type::String,
-    Type::List,
-    Type::Set,
-    Type::ZSet,
-    Type::Hash,
-    Type::Stream,
-];
-
-/// Options of one request.
-struct Options<'a> {
-    count: u64,
-    pattern: Option<&'a [u8]>,
-    only: Option<Type>,
-}
-
-impl<'a> Options<'a> {
-    fn parse(ctx: &Context<'a, '_>) -> Result<Self, CommandError> {
-        let mut options = Self {
-            count: COUNT_DEFAULT,
-            pattern: None,
-            only: None,
-        };
-        let mut index = 2;
-        while index < ctx.args.len() {
-            let has_value = index + 1 < ctx.args.len();
-            if ctx.is_word(index, "count") && has_value {
-                options.count = u64::try_from(ctx.integer(index + 1)?)
-                    .ok()
-                    .filter(|count| *count > 0)
-                    .ok_or(CommandError::Syntax)?;
-            } else if ctx.is_word(index, "match") && has_value {
-                options.pattern = Some(ctx.arg(index + 1)).filter(|pattern| *pattern != b"*");
-            } else if ctx.is_word(index, "type") && has_value {
-                options.only = Some(type_called(ctx.arg(index + 1))?);
-            } else if ctx.is_word(index, "novalues") {
-                return Err(CommandError::line(
-                    "ERR NOVALUES option can only be used in HSCAN",
-                ));
-            } else if ctx.is_word(index, "noscores") {
-                return Err(CommandError::line(
-                    "ERR NOSCORES option can only be used in ZSCAN",
-                ));
-            } else {
-                return Err(CommandError::Syntax);
-            }
-            index += 2;
-        }
-        Ok(options)
-    }
-
-    fn accepts(&self, entry: &EntryRef<'_>) -> bool {
-        self.only.is_none_or(|only| entry.value_type() == only)
-            && self
-                .pattern
-                .is_none_or(|pattern| glob::matches(pattern, entry.key(), false))
-    }
-}
-
-fn type_called(name: &[u8]) -> Result<Type, CommandError> {
-    TYPES
-        .into_iter()
-        .find(|kind| kind.name().as_bytes().eq_ignore_ascii_case(name))
-        .ok_or_else(|| {
-            let mut line = b"ERR unknown type name '".to_vec();
-            line.extend_from_slice(name);
-            line.push(b'\'');
-            CommandError::Bytes(line)
-        })
-}
-
-/// Keys or elements found so far, in one piece: they are copied out because the cursor, which comes
-/// first in the reply, is known last (and the lock of a shard of keys is released before).
+/// Keys found so far, in one piece: they are copied out because the lock of a shard is released before
+/// the cursor, which comes first in the reply, is known.
 #[derive(Default)]
-pub(crate) struct Found {
+struct Found {
     bytes: Vec<u8>,
     ends: Vec<usize>,
 }
 
 impl Found {
-    pub(crate) fn push(&mut self, key: &[u8]) {
+    fn push(&mut self, key: &[u8]) {
         self.bytes.extend_from_slice(key);
         self.ends.push(self.bytes.len());
     }
 
     /// Writes what was found as an array.
-    pub(crate) fn reply(&self, reply: &mut Reply<'_>) {
+    fn reply(&self, reply: &mut Reply<'_>) {
         reply.array(self.ends.len());
         self.iter().for_each(|found| reply.bulk(found));
     }
@@ -121,7 +42,7 @@ impl Found {
     }
 }
 
-pub(super) const SCAN: CommandSpec = CommandSpec::new("scan", -2, scan)
+pub(super) const SCAN: CommandSpec = CommandSpec::new("scan", -2, scan_keys)
     .group(Group::Generic)
     .since("2.8.0")
     .flags(Flags::READONLY)
@@ -141,10 +62,9 @@ pub(super) const SCAN: CommandSpec = CommandSpec::new("scan", -2, scan)
         Arg::string("type").option("TYPE").since("6.0.0"),
     ]);
 
-pub(super) fn scan(ctx: &mut Context<'_, '_>) -> CommandResult {
-    let cursor =
-        resp::number::parse_u64(ctx.arg(1)).ok_or(CommandError::line("ERR invalid cursor"))?;
-    let options = Options::parse(ctx)?;
+pub(super) fn scan_keys(ctx: &mut Context<'_, '_>) -> CommandResult {
+    let cursor = scan::cursor(ctx.arg(1))?;
+    let options = ScanOptions::parse(ctx.args, 2, Scanned::Keys)?;
     let (found, next) = match cursor::to_position(cursor) {
         Some(position) => walk(ctx, position, &options),
         None => (Found::default(), 0),
@@ -156,12 +76,12 @@ pub(super) fn scan(ctx: &mut Context<'_, '_>) -> CommandResult {
 }
 
 /// Collects keys from a position on. Returns them with the next position, 0 at the end.
-fn walk(ctx: &Context<'_, '_>, mut position: u64, options: &Options<'_>) -> (Found, u64) {
+fn walk(ctx: &Context<'_, '_>, mut position: u64, options: &ScanOptions<'_>) -> (Found, u64) {
     let keyspace = &ctx.engine.keyspace;
     let mut found = Found::default();
     let mut budget = Budget {
         elements: options.count,
-        buckets: options.count.saturating_mul(BUCKETS_PER_COUNT),
+        buckets: options.buckets(),
     };
     let first = keyspace.shard_of(keyspace::KeyHash(position));
     for index in first..keyspace.shard_count() {
@@ -209,7 +129,7 @@ fn walk_shard(
     ctx: &Context<'_, '_>,
     shard: &Shard,
     mut position: u64,
-    options: &Options<'_>,
+    options: &ScanOptions<'_>,
     budget: &mut Budget,
     found: &mut Found,
 ) -> u64 {
@@ -218,7 +138,9 @@ fn walk_shard(
     while !budget.is_spent() {
         position = shard.scan(db, position, |entry| {
             budget.elements = budget.elements.saturating_sub(1);
-            if options.accepts(&entry) && !hides(entry.deadline()) {
+            let is_asked_for = options.only.is_none_or(|only| entry.value_type() == only)
+                && options.matches(entry.key());
+            if is_asked_for && !hides(entry.deadline()) {
                 found.push(entry.key());
             }
         });
