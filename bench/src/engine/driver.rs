@@ -3,11 +3,12 @@
 use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};
 
-use ::engine::client::{ClientShared, Origin, Session};
 use ::engine::engine::Engine;
 use ::engine::execute::{Execution, Executor, Request, Verdict};
 use ::engine::table::Resolved;
 use anyhow::{Result, bail};
+use engine::client::ClientShared;
+use engine::session::{Origin, Session};
 use keyspace::KeyHash;
 use resp::Output;
 

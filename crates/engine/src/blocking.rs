@@ -19,11 +19,14 @@ use keyspace::Type;
 use resp::OwnedArgs;
 use smallvec::SmallVec;
 
-use crate::client::{ClientShared, Origin, Session};
-use crate::context::{Context, LocatedKey};
+use crate::client::ClientShared;
+use crate::commandlog::Executed;
+use crate::context::Context;
 use crate::engine::Engine;
 use crate::error::CommandError;
-use crate::execute::{Call, Executed, Execution, Executor};
+use crate::execute::{Call, Execution, Executor};
+use crate::keys::LocatedKey;
+use crate::session::{Origin, Session};
 use crate::shard_tables::{Locked, ShardTables};
 use crate::table::Command;
 

@@ -147,7 +147,7 @@ pub struct ClientShared {
     /// Someone asked for the connection to be closed.
     pub kill: AtomicBool,
     /// Whether it waits in a blocking command.
-    pub wait: crate::blocking::Wait,
+    pub wait: crate::wait::Wait,
 }
 
 impl ClientShared {
@@ -173,7 +173,7 @@ impl ClientShared {
             outbox_announced: AtomicBool::new(false),
             class: AtomicU8::new(ClientClass::Normal as u8),
             kill: AtomicBool::new(false),
-            wait: crate::blocking::Wait::default(),
+            wait: crate::wait::Wait::default(),
         }
     }
 
@@ -410,11 +410,11 @@ pub struct Session {
     /// Log offset after the last write of this client, for WAIT and WAITAOF.
     pub last_write_offset: u64,
     /// What the client waits for, while it is blocked.
-    pub blocked: Option<crate::blocking::Block>,
+    pub blocked: Option<crate::wait::Block>,
     /// The command that waits was sent under CLIENT REPLY OFF or SKIP: its reply is dropped.
     pub silent_wait: bool,
     /// The wait that the last command began, for the connection to keep.
-    pub new_waiter: Option<Arc<crate::blocking::Waiter>>,
+    pub new_waiter: Option<Arc<crate::waiters::Waiter>>,
     /// What a command that begins to wait is run again with, where that differs from what was sent.
     pub run_again: Option<resp::OwnedArgs>,
     /// When a command that waits is to be run again without being woken, in Unix milliseconds.

@@ -10,8 +10,8 @@ use std::sync::{Mutex, PoisonError};
 use resp::Args;
 
 use crate::command::Flags;
+use crate::commandlog::Executed;
 use crate::config::{Config, P};
-use crate::execute::Executed;
 use crate::redact;
 use crate::table::Command;
 
@@ -271,8 +271,9 @@ fn shortened_arg(arg: &[u8]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::client::Session;
-    use crate::client::{ClientShared, Origin};
+    use crate::client::ClientShared;
+    use crate::session::Origin;
+    use crate::session::Session;
     use crate::table::CommandTable;
     use resp::OwnedArgs;
     use std::sync::Arc;

@@ -13,17 +13,18 @@ use resp::{Args, Reply};
 use smallvec::SmallVec;
 use values::{Element, Hash, List, Set, SortedSet, Stream, Thresholds};
 
-use crate::client::{Origin, Session};
+use crate::command::KeyPosition;
 use crate::config::P;
+use crate::context::Mode;
 use crate::effects::Effects;
 use crate::engine::Engine;
 use crate::error::CommandError;
-use crate::execute::Mode;
 use crate::key_changes::{ChangeKind, KeyChanges};
 use crate::lru::AccessNow;
+use crate::session::{Origin, Session};
 use crate::shard_tables::{Locked, Shard, ShardTables};
 use crate::stats::WorkerStats;
-use crate::table::{Command, KeyPosition};
+use crate::table::Command;
 
 pub use crate::key_changes::EventClass;
 

@@ -7,10 +7,10 @@ use crossbeam_utils::CachePadded;
 use persist::Log;
 use resp::Output;
 
-use crate::client::{ClientClass, ClientRegistry, ClientShared, Posted};
+use crate::client::{ClientRegistry, ClientShared, Posted};
 use crate::clock::Clock;
 use crate::commandlog::CommandLogs;
-use crate::config::{Config, P};
+use crate::config::{ClientClass, Config, P};
 use crate::entropy::Seeds;
 use crate::fault::Faults;
 use crate::key_changes::KeyListeners;
@@ -372,7 +372,7 @@ impl Engine {
         }
         let number = |id| u32::try_from(config.int(id)).unwrap_or(0);
         self.lru.configure(
-            crate::evict::policy(config).is_lfu(),
+            crate::execute::evict::policy(config).is_lfu(),
             number(P::LfuLogFactor),
             number(P::LfuDecayTime),
         );

@@ -5,10 +5,10 @@ use std::sync::atomic::Ordering;
 use keyspace::{Choice, Policy, Victim};
 
 use crate::config::{Config, MaxmemoryPolicy, P};
-use crate::context::Key;
 use crate::engine::Engine;
 use crate::execute::Executor;
 use crate::fault::Stage;
+use crate::keys::Key;
 
 /// Keys evicted before one command at most; when that was not enough, the next command goes on.
 /// Bounds the time a command pays for others (Redis bounds it by time,
@@ -108,7 +108,7 @@ fn evict_anywhere(exec: &mut Executor, engine: &Engine, policy: Policy) -> bool 
         return true;
     }
     // What knew when the evicted keys would expire is memory too, and an expiry cycle drops it.
-    crate::expire::visit_all(exec, engine);
+    crate::execute::expire::visit_all(exec, engine);
     false
 }
 
@@ -144,7 +144,7 @@ fn evict_one(exec: &mut Executor, engine: &Engine, policy: Policy, shard: usize)
     });
     drop(locked);
     if !exec.ready.is_empty() {
-        crate::blocking::serve_later(exec, engine);
+        crate::execute::blocking::serve_later(exec, engine);
     }
     true
 }

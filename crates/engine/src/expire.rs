@@ -115,7 +115,7 @@ fn expire_shard(exec: &mut Executor, engine: &Engine, shard: usize) -> (bool, Op
     }
     drop(locked);
     if !exec.ready.is_empty() {
-        crate::blocking::serve_later(exec, engine);
+        crate::execute::blocking::serve_later(exec, engine);
     }
     (progress.more, progress.next_due_ms)
 }

@@ -13,9 +13,9 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use keyspace::KeyHash;
 
-use crate::client::Origin;
-use crate::context::{DbKey, Key};
 use crate::engine::Engine;
+use crate::keys::{DbKey, Key};
+use crate::session::Origin;
 use crate::shard_tables::{Locked, ShardTables};
 
 /// Class of a keyspace event, as the letters of `notify-keyspace-events`.

@@ -5,10 +5,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use resp::Args;
 
-use crate::client::{ClientShared, Session};
+use crate::client::ClientShared;
 use crate::command::Flags;
 use crate::engine::Engine;
 use crate::redact;
+use crate::session::Session;
 use crate::table::Command;
 
 /// The clients in MONITOR mode.
@@ -113,7 +114,7 @@ fn line(now_us: u64, session: &Session, entry: &Command, args: Args<'_>) -> Stri
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::client::Origin;
+    use crate::session::Origin;
     use crate::table::CommandTable;
     use resp::OwnedArgs;
 

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use crate::context::DbKey;
+use crate::keys::DbKey;
 
 /// The pause that is in force, if any. Times are Unix milliseconds; 0 means no pause.
 #[derive(Debug, Default)]

@@ -1,6 +1,6 @@
 //! What the server keeps beside the data of each shard, under its lock.
 
-use crate::blocking::WaitTable;
+use crate::waiters::WaitTable;
 use crate::watch::WatchTable;
 
 /// The keyspace, with the server's tables.

@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 
-use crate::command::{BeginSearch, CommandSpec, FindKeys, Flags, KeyPositions, KeySpec, Locks};
+use crate::command::{BeginSearch, FindKeys, Flags, KeyPositions, KeySpec, Locks};
+use crate::execute::CommandSpec;
 use resp::Args;
 
 /// A command or subcommand as the running server knows it.

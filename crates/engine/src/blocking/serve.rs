@@ -9,12 +9,14 @@ use resp::Output;
 use smallvec::SmallVec;
 
 use super::Waiter;
-use crate::client::Session;
-use crate::command::{KeyFlags, Outcome};
-use crate::context::DbKey;
+use crate::command::KeyFlags;
+use crate::context::Mode;
 use crate::engine::Engine;
-use crate::execute::{self, Call, Execution, Executor, Mode, Touched};
+use crate::execute;
+use crate::execute::{Call, Execution, Executor, Outcome, Touched};
 use crate::fault::Stage;
+use crate::keys::DbKey;
+use crate::session::Session;
 use crate::shard_tables::Locked;
 
 /// Adds to the locks of a command that may feed these keys what it takes to serve who waits for

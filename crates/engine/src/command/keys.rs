@@ -4,7 +4,7 @@ use resp::Args;
 use smallvec::SmallVec;
 
 use super::KeyFlags;
-use crate::table::KeyPosition;
+use crate::command::KeyPosition;
 
 /// Where the keys of a specification begin.
 #[derive(Clone, Copy, PartialEq, Eq)]

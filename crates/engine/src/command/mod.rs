@@ -46,7 +46,7 @@ pub enum Outcome {
     /// The reply stands in the output.
     Done,
     /// Nothing was written; the client waits for what the request says.
-    Block(crate::blocking::Block),
+    Block(crate::wait::Block),
 }
 
 /// Command group of the documentation.

@@ -16,7 +16,7 @@ pub mod string;
 pub mod transactions;
 pub mod zset;
 
-use crate::command::CommandSpec;
+use crate::execute::CommandSpec;
 
 /// The commands of every group.
 pub const GROUPS: &[&[&CommandSpec]] = &[

@@ -3,9 +3,10 @@
 
 use crc_fast::{CrcAlgorithm, checksum};
 
-use crate::command::{Arg, CommandResult, CommandSpec, Flags, Group, Outcome};
+use crate::command::{Arg, Flags, Group};
 use crate::context::Context;
 use crate::error::CommandError;
+use crate::execute::{CommandResult, CommandSpec, Outcome};
 
 /// The commands of this group.
 pub const COMMANDS: &[&CommandSpec] = &[&FUNCTION, &SCRIPT];

@@ -4,13 +4,11 @@
 
 use std::sync::Arc;
 
-use crate::client::WatchedKey;
-use crate::command::{
-    Arg, CommandResult, CommandSpec, Flags, Group, KeyFlags, KeySpec, Locks, Outcome,
-};
+use crate::command::{Arg, Flags, Group, KeyFlags, KeySpec, Locks};
 use crate::context::Context;
 use crate::error::CommandError;
-use crate::execute::{discard, exec, unwatch};
+use crate::execute::{CommandResult, CommandSpec, Outcome, discard, exec, unwatch};
+use crate::session::WatchedKey;
 
 /// The commands of this group.
 pub const COMMANDS: &[&CommandSpec] = &[&DISCARD, &EXEC, &MULTI, &UNWATCH, &WATCH];

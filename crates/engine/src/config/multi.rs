@@ -2,7 +2,7 @@
 //! their one canonical text, which is what CONFIG GET answers and what the typed accessors of
 //! [`super::Config`] read back.
 
-use crate::client::ClientClass;
+use crate::config::ClientClass;
 use std::fmt;
 
 use persist::rdb::{self, Version};

@@ -5,9 +5,9 @@ use std::sync::atomic::Ordering;
 use resp::Args;
 
 use super::{Call, Execution, Executor};
-use crate::client::Session;
 use crate::command::Flags;
 use crate::engine::Engine;
+use crate::session::Session;
 use crate::stats::WorkerStats;
 use crate::table::Command;
 

@@ -4,12 +4,12 @@ use std::sync::atomic::Ordering;
 
 use super::call::{unknown_command, unknown_subcommand};
 use super::{Call, Execution, Request, discard, stats};
-use crate::client::Session;
 use crate::command::Flags;
 use crate::config::P;
 use crate::durability::{admit_write, refused_without_snapshots};
 use crate::engine::Engine;
 use crate::error::CommandError;
+use crate::session::Session;
 use crate::table::{Command, Resolved};
 
 /// What to do with a request that passed all checks.
@@ -87,7 +87,7 @@ impl Execution<'_, '_> {
         if self.engine.switches.max_memory.load(Ordering::Relaxed) == 0 {
             return Ok(());
         }
-        let full = !crate::evict::make_room(self.exec, self.engine);
+        let full = !crate::execute::evict::make_room(self.exec, self.engine);
         if full && flags.has(Flags::DENYOOM) {
             stats(self.engine, self.exec.worker).oom_rejected.add(1);
             return Err(CommandError::line(

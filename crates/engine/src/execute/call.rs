@@ -7,10 +7,11 @@ use std::sync::atomic::Ordering;
 use resp::{Args, Output, Protocol, Reply};
 
 use super::{Call, Execution, Executor, internal_error, note_panic, stats};
-use crate::command::{CommandResult, Flags, Outcome, Runs};
+use crate::command::Flags;
 use crate::context::{Context, Data};
 use crate::engine::Engine;
 use crate::error::CommandError;
+use crate::execute::{CommandResult, Outcome, Runs};
 use crate::shard_tables::Locked;
 use crate::table::Command;
 

@@ -1,11 +1,12 @@
 //! From a change to the log and to those that wait for changes, under the locks of the change.
 
 use super::{Execution, Executor, stats};
-use crate::client::Origin;
-use crate::context::{Data, LocatedKey};
+use crate::context::Data;
 use crate::engine::Engine;
 use crate::fault::Stage;
 use crate::key_changes::FanOut;
+use crate::keys::LocatedKey;
+use crate::session::Origin;
 use crate::shard_tables::Locked;
 
 /// Which of the locked shards a command read or changed.

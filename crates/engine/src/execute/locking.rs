@@ -5,10 +5,10 @@ use resp::Args;
 use smallvec::SmallVec;
 
 use super::{Call, Execution, Request, multi};
-use crate::blocking;
 use crate::command::{Flags, Locks};
-use crate::context::LocatedKey;
 use crate::engine::Engine;
+use crate::execute::blocking;
+use crate::keys::LocatedKey;
 use crate::shard_tables::{Keyspace, Locked};
 use crate::table::{Command, KeyPlan, key_positions};
 

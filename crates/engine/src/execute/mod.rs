@@ -26,16 +26,17 @@ use std::sync::atomic::Ordering;
 use keyspace::KeyHash;
 use resp::{Args, Output};
 
-use crate::blocking;
-use crate::client::{ReplyMode, Session};
-use crate::command::{Locks, Outcome};
-use crate::context::{DbKey, LocatedKey, Random};
+use crate::command::Locks;
+use crate::context::Random;
 use crate::effects::Effects;
 use crate::engine::Engine;
 use crate::error::CommandError;
+use crate::execute::{Outcome, blocking};
 use crate::fault::Stage;
 use crate::key_changes::KeyChanges;
+use crate::keys::{DbKey, LocatedKey};
 use crate::monitor::MonitorLines;
+use crate::session::{ReplyMode, Session};
 use crate::shard_tables::Locked;
 use crate::table::{Command, KeyPlan, Resolved};
 

@@ -8,11 +8,11 @@ use resp::{Args, Protocol, Reply};
 
 use super::locking::locate_by_specs;
 use super::{Call, Execution, Mode};
-use crate::blocking;
-use crate::client::{Queued, Session, WatchedKey};
-use crate::command::{CommandResult, Flags, Locks, Outcome};
+use crate::command::{Flags, Locks};
 use crate::engine::Engine;
 use crate::error::CommandError;
+use crate::execute::{CommandResult, Outcome, blocking};
+use crate::session::{Queued, Session, WatchedKey};
 use crate::shard_tables::Locked;
 use crate::table::{Command, KeyPlan};
 

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use resp::Args;
 
 use super::{Call, Execution, Mode, Request, locate};
-use crate::client::{ClientShared, Origin, Session};
+use crate::client::ClientShared;
 use crate::engine::Engine;
+use crate::session::{Origin, Session};
 use crate::shard_tables::Locked;
 use crate::table::Resolved;
 

@@ -14,8 +14,10 @@ use crate::server::Server;
 use crate::state::Connection;
 use engine::command::*;
 use engine::commands::generic::delete_key;
-use engine::context::{Context, Key};
+use engine::context::Context;
 use engine::error::CommandError;
+use engine::execute::{CommandResult, CommandSpec, Outcome};
+use engine::keys::Key;
 use engine::rdb_options;
 
 const CONNECTING: CommandError =

@@ -5,7 +5,7 @@ pub(crate) mod server;
 #[cfg(test)]
 mod tests;
 
-use engine::command::CommandSpec;
+use engine::execute::CommandSpec;
 
 /// The commands of every group, those of the engine first.
 pub(crate) const GROUPS: &[&[&CommandSpec]] = &[

@@ -3,7 +3,8 @@
 use super::GROUPS;
 use std::collections::HashSet;
 
-use engine::command::{Arg, ArgKind, CommandSpec, Flags, KeyFlags, KeySpec, Runs, container};
+use engine::command::{Arg, ArgKind, Flags, KeyFlags, KeySpec};
+use engine::execute::{CommandSpec, Runs, container};
 use engine::redact;
 use engine::table::CommandTable;
 use resp::OwnedArgs;
@@ -21,7 +22,7 @@ fn check(command: &CommandSpec, path: &str) {
     assert_ne!(command.arity, 0, "{path} has no arity");
     if !is_container {
         let is_container =
-            |handler| std::ptr::fn_addr_eq(handler, container as engine::command::Handler);
+            |handler| std::ptr::fn_addr_eq(handler, container as engine::execute::Handler);
         assert!(
             !matches!(command.runs, Runs::Handler(handler) if is_container(handler)),
             "{path} has no handler"

@@ -33,7 +33,7 @@ use persist::rdb::{self, Access, FileWriter, NoForm, SaveOptions};
 use crate::jobs::aof_encode;
 use crate::os::os_text;
 use crate::server::Server;
-use engine::evict;
+use engine::execute::evict;
 use engine::lru::AccessNow;
 use engine::shard_tables::Locked;
 

@@ -443,7 +443,7 @@ impl Worker {
             .session
             .blocked
             .as_ref()
-            .and_then(engine::blocking::Block::deadline_ms);
+            .and_then(engine::wait::Block::deadline_ms);
         let timers = [deadline_ms, look_again_ms].into_iter().flatten();
         self.deadlines.extend(timers.map(|at| (at, id)));
     }

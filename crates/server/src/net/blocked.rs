@@ -7,10 +7,11 @@ use resp::{Output, Reply};
 
 use super::worker::Worker;
 use crate::server::Server;
-use engine::blocking::{self, Block};
-use engine::context::DbKey;
 use engine::error::CommandError;
 use engine::execute;
+use engine::execute::blocking;
+use engine::keys::DbKey;
+use engine::wait::Block;
 
 /// The reply of a served client has arrived in its output.
 pub(super) fn served(worker: &mut Worker, token: usize, offset: u64) {

@@ -11,7 +11,8 @@ use resp::Protocol;
 use super::limits::OUTPUT_BLOCK_BYTES;
 use crate::server::Server;
 use crate::transport::connection::Connection;
-use engine::client::{Figures, WatchedKey};
+use engine::client::Figures;
+use engine::session::WatchedKey;
 
 /// What the tables of watched keys hold for one key and client, besides the key itself.
 const WATCH_ENTRY_BYTES: usize = 64;

@@ -17,10 +17,11 @@ use crate::server::Server;
 use crate::transport::connection::{Connection, Written};
 use crate::transport::listener::{Accepted, Listener};
 use crate::transport::mailbox::Message;
-use engine::client::{ClientShared, Origin, Session};
+use engine::client::ClientShared;
 use engine::config::P;
 use engine::execute::Executor;
 use engine::fault::Stage;
+use engine::session::{Origin, Session};
 
 /// Token of the waker.
 const WAKER: Token = Token(usize::MAX);
@@ -334,7 +335,7 @@ impl Worker {
             .session
             .blocked
             .as_ref()
-            .and_then(engine::blocking::Block::deadline_ms)
+            .and_then(engine::wait::Block::deadline_ms)
         {
             self.deadlines.insert((deadline, shared.id));
         }
@@ -363,7 +364,7 @@ impl Worker {
             .session
             .blocked
             .as_ref()
-            .and_then(engine::blocking::Block::deadline_ms)
+            .and_then(engine::wait::Block::deadline_ms)
         {
             self.deadlines.remove(&(deadline, id));
         }
@@ -395,7 +396,7 @@ impl Worker {
         let server = Arc::clone(&self.server);
         if let Some(mut connection) = self.release_connection(token) {
             connection.set_postponed(&server.engine, false);
-            engine::blocking::forget(
+            engine::execute::blocking::forget(
                 &server.engine,
                 &mut connection.session,
                 connection.waiter.take(),
@@ -638,7 +639,7 @@ impl Worker {
             && let Some(mut fed) = server.engine.pause.take_fed(now_ms)
         {
             self.exec.ready.append(&mut fed);
-            engine::blocking::serve_later(&mut self.exec, &server.engine);
+            engine::execute::blocking::serve_later(&mut self.exec, &server.engine);
         }
         if now_ms >= self.next_idle_check_ms {
             self.next_idle_check_ms = now_ms + 1_000;

@@ -30,7 +30,7 @@ impl Cron {
         }
         let now_ms = exec.now_ms;
         if now_ms >= server.engine.next_expiry_ms.load(Ordering::Acquire) {
-            let next = engine::expire::run(exec, &server.engine, &mut self.expire_from);
+            let next = engine::execute::expire::run(exec, &server.engine, &mut self.expire_from);
             server
                 .engine
                 .next_expiry_ms

@@ -12,9 +12,9 @@ use resp::{Output, RequestParser};
 use smallvec::SmallVec;
 
 use super::stream::Stream;
-use engine::blocking::Waiter;
-use engine::client::Session;
 use engine::engine::Engine;
+use engine::session::Session;
+use engine::waiters::Waiter;
 
 /// Read size for ordinary requests, in bytes: as Redis's PROTO_IOBUF_LEN, so that one client with a
 /// long pipeline does not keep the others waiting.

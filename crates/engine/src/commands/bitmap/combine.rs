@@ -10,8 +10,10 @@ use values::bits::{self, Operand, Operation};
 use crate::command::*;
 use crate::commands::generic::delete_key;
 use crate::commands::string::length;
-use crate::context::{Context, EventClass, Expiry, Key};
+use crate::context::{Context, EventClass, Expiry};
 use crate::error::CommandError;
+use crate::execute::{CommandResult, CommandSpec, Outcome};
+use crate::keys::Key;
 
 pub(super) const BITOP: CommandSpec = CommandSpec::new("bitop", -4, bitop)
     .group(Group::Bitmap)

@@ -9,6 +9,7 @@ use super::{bit_offset, edit};
 use crate::command::*;
 use crate::context::{Context, EventClass};
 use crate::error::CommandError;
+use crate::execute::{CommandResult, CommandSpec, Outcome};
 
 /// One operation of a request.
 struct Step {

@@ -10,11 +10,12 @@ use smallvec::SmallVec;
 use std::sync::Arc;
 
 use super::string::string_error;
-use crate::client::Origin;
-use crate::command::CommandSpec;
 use crate::config::P;
-use crate::context::{Context, Data, EventClass, Expiry, Key};
+use crate::context::{Context, Data, EventClass, Expiry};
 use crate::error::CommandError;
+use crate::execute::CommandSpec;
+use crate::keys::Key;
+use crate::session::Origin;
 
 /// The commands of this group.
 pub const COMMANDS: &[&CommandSpec] = &[

@@ -8,6 +8,7 @@ use values::bits;
 use crate::command::*;
 use crate::context::Context;
 use crate::error::CommandError;
+use crate::execute::{CommandResult, CommandSpec, Outcome};
 
 /// The arguments `[start [end [BIT | BYTE]]]`.
 struct Bounds {

@@ -7,6 +7,7 @@ use super::{bit_offset, edit};
 use crate::command::*;
 use crate::context::{Context, EventClass};
 use crate::error::CommandError;
+use crate::execute::{CommandResult, CommandSpec, Outcome};
 
 pub(super) const SETBIT: CommandSpec = CommandSpec::new("setbit", 4, setbit)
     .group(Group::Bitmap)

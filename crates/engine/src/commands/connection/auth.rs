@@ -2,12 +2,13 @@
 //!
 //! There is one user so far, `default`, whose password is `requirepass`; without one, any is right.
 
-use crate::client::Session;
-use crate::command::{Arg, CommandResult, CommandSpec, Flags, Group, Outcome};
+use crate::command::{Arg, Flags, Group};
 use crate::config::P;
 use crate::context::Context;
 use crate::engine::Engine;
 use crate::error::CommandError;
+use crate::execute::{CommandResult, CommandSpec, Outcome};
+use crate::session::Session;
 
 /// The user of a connection that did not name one.
 pub const DEFAULT_USER: &str = "default";

@@ -4,10 +4,11 @@ use resp::{Args, Protocol};
 
 use super::auth::authenticate;
 use super::client::{NAME_REFUSED, is_valid_name, set_name};
-use crate::command::{Arg, CommandResult, CommandSpec, Flags, Group, Outcome};
+use crate::command::{Arg, Flags, Group};
 use crate::config::P;
 use crate::context::Context;
 use crate::error::CommandError;
+use crate::execute::{CommandResult, CommandSpec, Outcome};
 use crate::version::REDIS_VERSION;
 
 /// The options of a HELLO, checked but not yet carried out.

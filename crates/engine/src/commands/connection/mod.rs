@@ -6,10 +6,11 @@ pub mod hello;
 
 use resp::Protocol;
 
-use crate::client::ReplyMode;
-use crate::command::{Arg, CommandResult, CommandSpec, Flags, Group, Outcome};
+use crate::command::{Arg, Flags, Group};
 use crate::context::Context;
 use crate::error::CommandError;
+use crate::execute::{CommandResult, CommandSpec, Outcome};
+use crate::session::ReplyMode;
 
 /// The commands of this group.
 pub const COMMANDS: &[&CommandSpec] = &[

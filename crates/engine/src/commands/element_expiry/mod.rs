@@ -10,9 +10,10 @@ pub(in crate::commands) mod syntax;
 use resp::Args;
 use smallvec::SmallVec;
 
-use crate::command::{CommandResult, Outcome};
-use crate::context::{Context, Data, EventClass, Key};
+use crate::context::{Context, Data, EventClass};
 use crate::error::CommandError;
+use crate::execute::{CommandResult, Outcome};
+use crate::keys::Key;
 
 use super::generic::Conditions;
 use super::string::Unit;

@@ -6,6 +6,7 @@ use super::database;
 use crate::command::*;
 use crate::context::{Context, EventClass, Expiry};
 use crate::error::CommandError;
+use crate::execute::{CommandResult, CommandSpec, Outcome};
 
 const SAME_OBJECT: CommandError =
     CommandError::line("ERR source and destination objects are the same");

@@ -3,12 +3,14 @@
 use keyspace::Cleared;
 use smallvec::SmallVec;
 
-use crate::client::Origin;
 use crate::command::*;
 use crate::config::P;
-use crate::context::{Context, Data, Key};
+use crate::context::{Context, Data};
 use crate::error::CommandError;
+use crate::execute::{CommandResult, CommandSpec, Outcome};
 use crate::key_changes::{ChangeKind, KeyChanges, KeyListeners};
+use crate::keys::Key;
+use crate::session::Origin;
 use crate::shard_tables::Shard;
 
 pub(super) const DBSIZE: CommandSpec = CommandSpec::new("dbsize", 1, dbsize)

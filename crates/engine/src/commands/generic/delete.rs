@@ -2,7 +2,9 @@
 
 use crate::command::*;
 use crate::config::P;
-use crate::context::{Context, Data, EventClass, Key};
+use crate::context::{Context, Data, EventClass};
+use crate::execute::{CommandResult, CommandSpec, Outcome};
+use crate::keys::Key;
 
 /// Removes a key, if it exists, and tells everybody about it.
 pub fn delete_key(ctx: &mut Context<'_, '_>, key: Key<'_>) -> bool {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::command::*;
 use crate::context::Context;
 use crate::error::CommandError;
+use crate::execute::{CommandResult, CommandSpec, Outcome};
 use crate::rdb_options;
 
 /// Payloads of this size and more are handed to the reply instead of being copied.

@@ -6,6 +6,7 @@ use super::delete_expired;
 use crate::command::*;
 use crate::context::{Context, EventClass};
 use crate::error::CommandError;
+use crate::execute::{CommandResult, CommandSpec, Outcome};
 
 /// What the commands that set an expiry have in common.
 const SETTER: CommandSpec = CommandSpec::BASE

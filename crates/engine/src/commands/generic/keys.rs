@@ -4,6 +4,7 @@ use values::glob;
 
 use crate::command::*;
 use crate::context::{Context, Data};
+use crate::execute::{CommandResult, CommandSpec, Outcome};
 
 pub(super) const KEYS: CommandSpec = CommandSpec::new("keys", 2, keys)
     .group(Group::Generic)

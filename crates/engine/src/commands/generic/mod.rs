@@ -14,9 +14,9 @@ mod sort;
 mod ttl;
 mod wait;
 
-use crate::command::CommandSpec;
 use crate::context::Context;
 use crate::error::CommandError;
+use crate::execute::CommandSpec;
 
 pub(crate) use delete::delete_expired;
 pub use delete::delete_key;

@@ -5,6 +5,7 @@ use keyspace::EntryRef;
 use crate::command::*;
 use crate::context::Context;
 use crate::error::CommandError;
+use crate::execute::{CommandResult, CommandSpec, Outcome};
 
 /// The entry at argument 2. Counts as a hit or a miss, but neither touches the key nor reports a
 /// miss as an event: who looks at how a key is kept does not use it.

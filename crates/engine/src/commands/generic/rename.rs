@@ -3,8 +3,10 @@
 use keyspace::NewValue;
 
 use crate::command::*;
-use crate::context::{Context, EventClass, Expiry, Key};
+use crate::context::{Context, EventClass, Expiry};
 use crate::error::CommandError;
+use crate::execute::{CommandResult, CommandSpec, Outcome};
+use crate::keys::Key;
 
 pub(super) const RENAME: CommandSpec = CommandSpec::new("rename", 3, rename)
     .group(Group::Generic)

@@ -5,12 +5,14 @@ use std::iter;
 use keyspace::{NewValue, Value};
 use persist::rdb::{self, Access};
 
-use crate::client::Origin;
 use crate::command::*;
 use crate::config::P;
-use crate::context::{Context, EventClass, Expiry, Key};
+use crate::context::{Context, EventClass, Expiry};
 use crate::error::CommandError;
+use crate::execute::{CommandResult, CommandSpec, Outcome};
+use crate::keys::Key;
 use crate::rdb_options;
+use crate::session::Origin;
 
 const BUSY: CommandError = CommandError::line("BUSYKEY Target key name already exists.");
 

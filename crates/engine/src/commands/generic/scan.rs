@@ -13,6 +13,7 @@ use super::keys::hides_expired;
 use crate::command::*;
 use crate::context::Context;
 use crate::error::CommandError;
+use crate::execute::{CommandResult, CommandSpec, Outcome};
 use crate::shard_tables::Shard;
 
 /// Elements that are looked at without COUNT.

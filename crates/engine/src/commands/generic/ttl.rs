@@ -2,6 +2,7 @@
 
 use crate::command::*;
 use crate::context::{Context, EventClass};
+use crate::execute::{CommandResult, CommandSpec, Outcome};
 
 /// What is told of a deadline.
 #[derive(Clone, Copy)]

@@ -1,10 +1,11 @@
 //! WAIT and WAITAOF: clients that want to know that their writes are safe.
 
-use crate::blocking::Block;
 use crate::command::*;
 use crate::context::Context;
 use crate::engine::Engine;
 use crate::error::CommandError;
+use crate::execute::{CommandResult, CommandSpec, Outcome};
+use crate::wait::Block;
 
 /// When a wait ends: argument `index` in milliseconds from now, 0 for never.
 fn wait_deadline(ctx: &Context<'_, '_>, index: usize) -> Result<Option<u64>, CommandError> {
@@ -89,7 +90,9 @@ pub(super) fn waitaof(ctx: &mut Context<'_, '_>) -> CommandResult {
     let offset = ctx.session.last_write_offset;
     let log = &ctx.engine.log;
     if local && !log.is_enabled() {
-        return Err(CommandError::line(crate::blocking::WAITAOF_WITHOUT_LOG));
+        return Err(CommandError::line(
+            crate::execute::blocking::WAITAOF_WITHOUT_LOG,
+        ));
     }
     let synced = log.is_enabled() && log.synced() >= offset;
     let acknowledged = acknowledged(ctx.engine, offset);

@@ -9,6 +9,7 @@ use crate::command::*;
 use crate::commands::zset;
 use crate::context::Context;
 use crate::error::CommandError;
+use crate::execute::{CommandResult, CommandSpec, Outcome};
 
 pub(super) const GEOADD: CommandSpec = CommandSpec::new("geoadd", -5, geoadd)
     .group(Group::Geo)

@@ -11,8 +11,8 @@ mod search;
 use resp::Args;
 use values::geohash::Point;
 
-use crate::command::CommandSpec;
 use crate::error::CommandError;
+use crate::execute::CommandSpec;
 
 /// The commands of this group.
 pub const COMMANDS: &[&CommandSpec] = &[

@@ -5,9 +5,10 @@ use resp::Args;
 use super::arguments;
 use super::request::Form;
 use super::search::search;
+use crate::command::KeyPosition;
 use crate::command::*;
 use crate::context::Context;
-use crate::table::KeyPosition;
+use crate::execute::{CommandResult, CommandSpec};
 
 const COMPLEXITY: &str = "O(N+log(M)) where N is the number of elements inside the bounding box of the circular area delimited by center and radius and M is the number of items inside the index.";
 

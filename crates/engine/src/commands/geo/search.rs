@@ -11,6 +11,7 @@ use super::{arguments, nearest, output};
 use crate::command::*;
 use crate::commands::zset;
 use crate::context::{Context, ElementReply};
+use crate::execute::{CommandResult, CommandSpec, Outcome};
 
 const COMPLEXITY: &str = "O(N+log(M)) where N is the number of elements in the grid-aligned bounding box area around the shape provided as the filter and M is the number of items inside the shape";
 

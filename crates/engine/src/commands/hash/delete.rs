@@ -6,6 +6,7 @@ use crate::commands::element_expiry::syntax::FIELDS;
 use crate::commands::element_expiry::{Elements, Volatile, plain_list, propagate};
 use crate::context::{Context, ElementReply, EventClass};
 use crate::error::CommandError;
+use crate::execute::{CommandResult, CommandSpec, Outcome};
 
 pub(super) const HDEL: CommandSpec = CommandSpec::new("hdel", -3, hdel)
     .group(Group::Hash)

@@ -8,8 +8,10 @@ use crate::commands::element_expiry::syntax::{
 };
 use crate::commands::element_expiry::{self, Volatile, Words};
 use crate::commands::string::Unit;
-use crate::context::{Context, Data, EventClass, Key};
+use crate::context::{Context, Data, EventClass};
 use crate::error::CommandError;
+use crate::execute::{CommandResult, CommandSpec};
+use crate::keys::Key;
 
 impl Volatile for Hash {
     const WORDS: Words = Words {

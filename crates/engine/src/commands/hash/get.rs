@@ -5,6 +5,7 @@ use resp::Args;
 use super::Overdue;
 use crate::command::*;
 use crate::context::{Context, ElementReply};
+use crate::execute::{CommandResult, CommandSpec, Outcome};
 
 pub(super) const HGET: CommandSpec = CommandSpec::new("hget", 3, hget)
     .group(Group::Hash)

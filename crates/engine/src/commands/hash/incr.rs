@@ -7,6 +7,7 @@ use super::{Overdue, edit_or_new, note_overwritten, write_ms};
 use crate::command::*;
 use crate::context::{Context, EventClass};
 use crate::error::CommandError;
+use crate::execute::{CommandResult, CommandSpec, Outcome};
 
 pub(super) const HINCRBY: CommandSpec = CommandSpec::new("hincrby", 4, hincrby)
     .group(Group::Hash)

@@ -12,8 +12,10 @@ use crate::commands::element_expiry::{
     Elements, Listed, Volatile, deadline_of, follow_deadline, given, gone, persisted, propagate,
 };
 use crate::commands::string::Unit;
-use crate::context::{Context, ElementReply, EventClass, Key};
+use crate::context::{Context, ElementReply, EventClass};
 use crate::error::CommandError;
+use crate::execute::{CommandResult, CommandSpec, Outcome};
+use crate::keys::Key;
 
 /// What the options say about deadlines.
 #[derive(Clone, Copy, Default)]

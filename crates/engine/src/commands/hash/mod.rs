@@ -12,9 +12,11 @@ mod set;
 use keyspace::{NewValue, Value};
 use values::Hash;
 
-use crate::command::{Arg, CommandSpec};
-use crate::context::{Data, EventClass, Expiry, Key};
+use crate::command::Arg;
+use crate::context::{Data, EventClass, Expiry};
 use crate::error::CommandError;
+use crate::execute::CommandSpec;
+use crate::keys::Key;
 
 /// All commands of this group.
 pub const COMMANDS: &[&CommandSpec] = &[

@@ -10,6 +10,7 @@ use crate::command::*;
 use crate::config::P;
 use crate::context::{Context, ElementReply, Random};
 use crate::error::CommandError;
+use crate::execute::{CommandResult, CommandSpec, Outcome};
 
 /// Of a hash with at least this many fields per field wanted, fields are drawn one by one, and
 /// those that come again are left out; otherwise one walk over the hash picks them.

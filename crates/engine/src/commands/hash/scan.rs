@@ -6,6 +6,7 @@ use values::{DIGITS, Hash, glob};
 use crate::command::*;
 use crate::context::{Context, ElementReply};
 use crate::error::CommandError;
+use crate::execute::{CommandResult, CommandSpec, Outcome};
 
 /// Fields that are looked at without COUNT.
 const COUNT_DEFAULT: u64 = 10;

@@ -9,6 +9,7 @@ use super::{DATA, Overdue, edit_or_new, note_overwritten, write_ms};
 use crate::command::*;
 use crate::context::{Context, EventClass};
 use crate::error::CommandError;
+use crate::execute::{CommandResult, CommandSpec, Outcome};
 
 /// What writing some fields did.
 #[derive(Clone, Copy, Default)]

@@ -7,8 +7,10 @@ use values::hyperloglog::{self, Form, Registers};
 
 use super::{corrupted, sketch};
 use crate::command::*;
-use crate::context::{Context, Key, Random};
+use crate::context::{Context, Random};
 use crate::error::CommandError;
+use crate::execute::{CommandResult, CommandSpec, Outcome};
+use crate::keys::Key;
 
 pub(super) const PFDEBUG: CommandSpec = CommandSpec::new("pfdebug", 3, pfdebug)
     .group(Group::HyperLogLog)

@@ -7,8 +7,10 @@ use values::hyperloglog::{self, Corrupted, Form, Registers};
 
 use crate::command::*;
 use crate::config::P;
-use crate::context::{Context, Data, EventClass, Expiry, Key};
+use crate::context::{Context, Data, EventClass, Expiry};
 use crate::error::CommandError;
+use crate::execute::{CommandResult, CommandSpec, Outcome};
+use crate::keys::Key;
 
 /// The commands of this group.
 pub const COMMANDS: &[&CommandSpec] = &[

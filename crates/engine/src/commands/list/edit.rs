@@ -7,6 +7,7 @@ use super::{ELEMENT, place, places};
 use crate::command::*;
 use crate::context::{Context, EventClass};
 use crate::error::CommandError;
+use crate::execute::{CommandResult, CommandSpec, Outcome};
 
 /// The smallest integer has no positive counterpart, so counts with a sign exclude it.
 pub(super) const OUT_OF_LONG_RANGE: CommandError = CommandError::Line(Cow::Borrowed(

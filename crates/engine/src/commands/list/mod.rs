@@ -15,9 +15,11 @@ use std::ops::Range;
 
 use values::End;
 
-use crate::command::{Arg, CommandSpec};
-use crate::context::{Context, Data, EventClass, Key};
+use crate::command::Arg;
+use crate::context::{Context, Data, EventClass};
 use crate::error::CommandError;
+use crate::execute::CommandSpec;
+use crate::keys::Key;
 
 /// All commands of this group.
 pub const COMMANDS: &[&CommandSpec] = &[

@@ -7,10 +7,12 @@ use values::{DIGITS, Element, End, List, Thresholds};
 
 use super::push::push_all;
 use super::{DESTINATION, SOURCE, TIMEOUT, WHERE, elements_popped, end, outermost, pushed};
-use crate::blocking::{self, Block, Wakes};
 use crate::command::*;
-use crate::context::{Context, EventClass, Key};
+use crate::context::{Context, EventClass};
 use crate::error::CommandError;
+use crate::execute::{CommandResult, CommandSpec, Outcome, blocking};
+use crate::keys::Key;
+use crate::wait::{Block, Wakes};
 
 /// What a move does to its keys: an element leaves the first and comes into the second.
 pub(super) const MOVED_KEYS: &[KeySpec] = &[

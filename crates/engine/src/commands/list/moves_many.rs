@@ -10,10 +10,11 @@ use super::moves::{BLOCKING_MOVE, MOVE, moved};
 use super::pop::{COUNT_TOO_SMALL, at_least_one};
 use super::push::push_all;
 use super::{DESTINATION, SOURCE, TIMEOUT, WHERE, end, outermost};
-use crate::blocking::{self, Block, Wakes};
 use crate::command::*;
 use crate::context::Context;
 use crate::error::CommandError;
+use crate::execute::{CommandResult, CommandSpec, Outcome, blocking};
+use crate::wait::{Block, Wakes};
 
 const HOW_MANY: Arg = Arg::block("how-many").optional().args(&[
     Arg::one_of("selector").args(&[

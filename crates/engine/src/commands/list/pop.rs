@@ -7,10 +7,12 @@ use std::ops::ControlFlow;
 use values::{End, List, Thresholds};
 
 use super::{TIMEOUT, WHERE, elements_popped, end, outermost};
-use crate::blocking::{self, Block, Wakes};
 use crate::command::*;
-use crate::context::{Context, ElementReply, Key};
+use crate::context::{Context, ElementReply};
 use crate::error::CommandError;
+use crate::execute::{CommandResult, CommandSpec, Outcome, blocking};
+use crate::keys::Key;
+use crate::wait::{Block, Wakes};
 
 /// LPOP and RPOP differ in the end only.
 const POP: CommandSpec = CommandSpec::BASE

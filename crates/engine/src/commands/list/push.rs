@@ -5,8 +5,10 @@ use values::{End, List};
 
 use super::{ELEMENT, pushed};
 use crate::command::*;
-use crate::context::{Context, EventClass, Expiry, Key};
+use crate::context::{Context, EventClass, Expiry};
 use crate::error::CommandError;
+use crate::execute::{CommandResult, CommandSpec, Outcome};
+use crate::keys::Key;
 
 /// All pushes take the same arguments.
 const PUSH: CommandSpec = CommandSpec::BASE

@@ -6,6 +6,7 @@ use super::{ELEMENT, place, places};
 use crate::command::*;
 use crate::context::{Context, ElementReply};
 use crate::error::CommandError;
+use crate::execute::{CommandResult, CommandSpec, Outcome};
 
 pub(super) const LINDEX: CommandSpec = CommandSpec::new("lindex", 3, lindex)
     .group(Group::List)

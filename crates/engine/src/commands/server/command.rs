@@ -3,13 +3,12 @@
 use values::glob;
 
 use crate::command::{
-    Arg, ArgKind, BeginSearch, Categories, CommandResult, CommandSpec, FindKeys, Flags, Group,
-    KeyFlags, KeySpec, Outcome,
+    Arg, ArgKind, BeginSearch, Categories, FindKeys, Flags, Group, KeyFlags, KeyPosition, KeySpec,
 };
 use crate::context::Context;
 use crate::error::CommandError;
-use crate::table::Resolved;
-use crate::table::{Command, KeyPosition, flag_names, key_positions};
+use crate::execute::{CommandResult, CommandSpec, Outcome};
+use crate::table::{Command, Resolved, flag_names, key_positions};
 use resp::{Args, Reply};
 
 pub(crate) const COMMAND: CommandSpec = CommandSpec::new("command", -1, command)

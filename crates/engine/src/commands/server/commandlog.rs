@@ -1,9 +1,10 @@
 //! SLOWLOG and COMMANDLOG; the logs themselves are in [`crate::commandlog`].
 
-use crate::command::{Arg, CommandResult, CommandSpec, Flags, Group, Outcome};
+use crate::command::{Arg, Flags, Group};
 use crate::commandlog::{LogEntry, LogKind};
 use crate::context::Context;
 use crate::error::CommandError;
+use crate::execute::{CommandResult, CommandSpec, Outcome};
 
 /// Entries that SLOWLOG GET returns when it is not told how many.
 const COUNT_DEFAULT: usize = 10;

@@ -2,10 +2,11 @@
 
 use std::fmt::Write;
 
-use crate::command::{Arg, CommandResult, CommandSpec, Flags, Group, Outcome};
+use crate::command::{Arg, Flags, Group};
 use crate::context::Context;
 use crate::engine::Engine;
 use crate::error::CommandError;
+use crate::execute::{CommandResult, CommandSpec, Outcome};
 use crate::latency::{Distribution, Series, graph};
 use crate::table::Command;
 

@@ -4,7 +4,7 @@ pub mod command;
 pub mod commandlog;
 pub mod latency;
 
-use crate::command::CommandSpec;
+use crate::execute::CommandSpec;
 
 /// The commands of this group.
 pub const COMMANDS: &[&CommandSpec] = &[

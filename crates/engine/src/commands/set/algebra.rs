@@ -13,8 +13,10 @@ use crate::command::*;
 use crate::commands::generic::delete_key;
 use crate::commands::string::length;
 use crate::config::P;
-use crate::context::{Context, Data, ElementReply, EventClass, Expiry, Key};
+use crate::context::{Context, Data, ElementReply, EventClass, Expiry};
 use crate::error::CommandError;
+use crate::execute::{CommandResult, CommandSpec, Outcome};
+use crate::keys::Key;
 
 type Entries<'a> = SmallVec<[Option<EntryRef<'a>>; 4]>;
 type Sets<'a> = SmallVec<[Option<&'a Set>; 4]>;

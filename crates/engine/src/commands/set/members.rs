@@ -6,6 +6,7 @@ use values::Set;
 use crate::command::*;
 use crate::commands::string::length;
 use crate::context::{Context, ElementReply, EventClass, Expiry};
+use crate::execute::{CommandResult, CommandSpec, Outcome};
 
 pub(super) const SADD: CommandSpec = CommandSpec::new("sadd", -3, sadd)
     .group(Group::Set)

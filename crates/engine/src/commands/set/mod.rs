@@ -7,7 +7,7 @@ mod members;
 mod random;
 mod scan;
 
-use crate::command::CommandSpec;
+use crate::execute::CommandSpec;
 
 /// All commands of this group.
 pub const COMMANDS: &[&CommandSpec] = &[

@@ -8,8 +8,10 @@ use values::{Element, Set, Thresholds};
 
 use crate::command::*;
 use crate::config::P;
-use crate::context::{Context, ElementReply, EventClass, Key, Random};
+use crate::context::{Context, ElementReply, EventClass, Random};
 use crate::error::CommandError;
+use crate::execute::{CommandResult, CommandSpec, Outcome};
+use crate::keys::Key;
 
 /// Members named in one command of the log: bounds its length.
 const REMOVED_PER_COMMAND: usize = 1024;

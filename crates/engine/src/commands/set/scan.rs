@@ -6,6 +6,7 @@ use crate::command::*;
 use crate::commands::generic::Found;
 use crate::context::Context;
 use crate::error::CommandError;
+use crate::execute::{CommandResult, CommandSpec, Outcome};
 
 /// Members that are looked at without COUNT.
 const COUNT_DEFAULT: u64 = 10;

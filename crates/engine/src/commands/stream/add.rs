@@ -8,10 +8,11 @@ use super::idempotence::{self, Names, Produced};
 use super::ids::{self, NewId};
 use super::options::{self, Options, Rewritten, Trim};
 use super::{StreamReply, node_limits};
-use crate::client::Origin;
 use crate::command::*;
 use crate::context::{Context, EventClass, Expiry};
 use crate::error::CommandError;
+use crate::execute::{CommandResult, CommandSpec, Outcome};
+use crate::session::Origin;
 
 pub(super) const XADD: CommandSpec = CommandSpec::new("xadd", -5, xadd)
     .group(Group::Stream)

@@ -7,6 +7,7 @@ use super::ids;
 use crate::command::*;
 use crate::context::{Context, EventClass};
 use crate::error::CommandError;
+use crate::execute::{CommandResult, CommandSpec, Outcome};
 
 pub(super) const XDEL: CommandSpec = CommandSpec::new("xdel", -3, xdel)
     .group(Group::Stream)

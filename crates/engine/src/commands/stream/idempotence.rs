@@ -13,11 +13,13 @@ use values::{Stream, StreamId};
 use xxhash_rust::xxh3::Xxh3;
 
 use super::ids;
-use crate::client::Origin;
 use crate::command::*;
 use crate::config::P;
-use crate::context::{Context, Data, EventClass, Key};
+use crate::context::{Context, Data, EventClass};
 use crate::error::CommandError;
+use crate::execute::{CommandResult, CommandSpec, Outcome};
+use crate::keys::Key;
+use crate::session::Origin;
 
 pub(super) const DURATION_MAX_S: i64 = 86_400;
 pub(super) const IDS_MAX: i64 = 10_000;

@@ -15,9 +15,9 @@ use resp::Reply;
 use values::StreamId;
 use values::stream::{Entry, Fields, ID_TEXT, NodeLimits};
 
-use crate::command::CommandSpec;
 use crate::config::P;
 use crate::context::{Context, ElementReply};
+use crate::execute::CommandSpec;
 
 /// All commands of this group.
 pub const COMMANDS: &[&CommandSpec] = &[

@@ -4,11 +4,11 @@ use values::StreamId;
 use values::stream::{ID_TEXT, Keep, References, Stream};
 
 use super::ids;
-use crate::client::Origin;
 use crate::command::Arg;
 use crate::config::P;
 use crate::context::Context;
 use crate::error::CommandError;
+use crate::session::Origin;
 
 /// Documented arguments of a trim.
 pub(super) const STRATEGY: Arg = Arg::one_of("strategy").args(&[

@@ -7,6 +7,7 @@ use super::{StreamReply, ids};
 use crate::command::*;
 use crate::context::Context;
 use crate::error::CommandError;
+use crate::execute::{CommandResult, CommandSpec, Outcome};
 
 pub(super) const XLEN: CommandSpec = CommandSpec::new("xlen", 2, xlen)
     .group(Group::Stream)

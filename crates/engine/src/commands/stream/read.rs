@@ -7,10 +7,11 @@ use values::StreamId;
 use values::stream::ID_TEXT;
 
 use super::{StreamReply, ids};
-use crate::blocking::{Block, Wakes};
 use crate::command::*;
 use crate::context::Context;
 use crate::error::CommandError;
+use crate::execute::{CommandResult, CommandSpec, Outcome};
+use crate::wait::{Block, Wakes};
 
 pub(super) const XREAD: CommandSpec = CommandSpec::new("xread", -4, xread)
     .group(Group::Stream)

@@ -6,6 +6,7 @@ use super::ids;
 use crate::command::*;
 use crate::context::{Context, EventClass};
 use crate::error::CommandError;
+use crate::execute::{CommandResult, CommandSpec, Outcome};
 
 pub(super) const XSETID: CommandSpec = CommandSpec::new("xsetid", -3, xsetid)
     .group(Group::Stream)

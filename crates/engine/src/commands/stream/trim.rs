@@ -4,6 +4,7 @@ use super::options::{self, Options};
 use crate::command::*;
 use crate::context::{Context, EventClass};
 use crate::error::CommandError;
+use crate::execute::{CommandResult, CommandSpec, Outcome};
 
 pub(super) const XTRIM: CommandSpec = CommandSpec::new("xtrim", -4, xtrim)
     .group(Group::Stream)

@@ -7,8 +7,10 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::command::*;
 use crate::commands::generic::delete_key;
-use crate::context::{Context, Key};
+use crate::context::Context;
 use crate::error::CommandError;
+use crate::execute::{CommandResult, CommandSpec, Outcome};
+use crate::keys::Key;
 
 /// Hexadecimal digits of a digest.
 const DIGEST_DIGITS: usize = 16;

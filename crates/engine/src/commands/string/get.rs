@@ -6,6 +6,7 @@ use super::write_string;
 use crate::command::*;
 use crate::commands::generic::{delete_expired, delete_key};
 use crate::context::{Context, EventClass};
+use crate::execute::{CommandResult, CommandSpec, Outcome};
 
 pub(super) const GET: CommandSpec = CommandSpec::new("get", 2, get)
     .group(Group::String)

@@ -6,6 +6,7 @@ use resp::number::{F80, I64_BYTES_MAX};
 use crate::command::*;
 use crate::context::{Context, EventClass, Expiry};
 use crate::error::CommandError;
+use crate::execute::{CommandResult, CommandSpec, Outcome};
 
 pub(super) const INCR: CommandSpec = CommandSpec::new("incr", 2, incr)
     .group(Group::String)

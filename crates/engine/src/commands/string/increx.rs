@@ -10,8 +10,10 @@ use super::options::Unit;
 use super::set::is_past;
 use crate::command::*;
 use crate::commands::generic::delete_expired;
-use crate::context::{Context, EventClass, Expiry, Key};
+use crate::context::{Context, EventClass, Expiry};
 use crate::error::CommandError;
+use crate::execute::{CommandResult, CommandSpec, Outcome};
+use crate::keys::Key;
 
 /// What an INCREX counts in.
 trait Number: Copy + PartialOrd {

@@ -8,8 +8,10 @@ use values::lcs::{self, LcsError, Match};
 use super::length;
 use crate::command::*;
 use crate::config::P;
-use crate::context::{Context, Key};
+use crate::context::Context;
 use crate::error::CommandError;
+use crate::execute::{CommandResult, CommandSpec, Outcome};
+use crate::keys::Key;
 
 /// A string out of the keyspace, kept while another key is looked at. Long ones are not copied.
 enum Text {

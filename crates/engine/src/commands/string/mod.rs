@@ -15,11 +15,11 @@ use std::sync::Arc;
 use keyspace::{StringError, StringRef};
 use resp::Reply;
 
-use crate::client::Origin;
-use crate::command::CommandSpec;
 use crate::config::P;
 use crate::engine::Engine;
 use crate::error::CommandError;
+use crate::execute::CommandSpec;
+use crate::session::Origin;
 
 pub(in crate::commands) use options::Unit;
 

@@ -8,6 +8,7 @@ use super::write_string;
 use crate::command::*;
 use crate::context::{Context, Expiry};
 use crate::error::CommandError;
+use crate::execute::{CommandResult, CommandSpec, Outcome};
 
 pub(super) const MGET: CommandSpec = CommandSpec::new("mget", -2, mget)
     .group(Group::String)

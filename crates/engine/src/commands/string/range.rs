@@ -7,6 +7,7 @@ use super::{check_length, length, string_error};
 use crate::command::*;
 use crate::context::{Context, EventClass, Expiry};
 use crate::error::CommandError;
+use crate::execute::{CommandResult, CommandSpec, Outcome};
 
 pub(super) const APPEND: CommandSpec = CommandSpec::new("append", 3, append)
     .group(Group::String)

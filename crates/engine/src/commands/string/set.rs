@@ -7,8 +7,10 @@ use super::options::{Accepted, Condition, Lifetime, Options, Unit};
 use super::write_string;
 use crate::command::*;
 use crate::commands::generic::delete_expired;
-use crate::context::{Context, EventClass, Expiry, Key};
+use crate::context::{Context, EventClass, Expiry};
 use crate::error::CommandError;
+use crate::execute::{CommandResult, CommandSpec, Outcome};
+use crate::keys::Key;
 
 const ACCEPTED: Accepted = Accepted {
     existence: true,

@@ -9,6 +9,7 @@ use super::appeared;
 use crate::command::*;
 use crate::context::{Context, EventClass, Expiry};
 use crate::error::CommandError;
+use crate::execute::{CommandResult, CommandSpec, Outcome};
 
 const NOT_A_NUMBER: CommandError = CommandError::line("ERR resulting score is not a number (NaN)");
 

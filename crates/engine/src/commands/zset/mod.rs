@@ -21,8 +21,9 @@ pub(in crate::commands) use add::{Options, Pairs, give};
 
 use super::generic::delete_key;
 use super::string::length;
-use crate::command::CommandSpec;
-use crate::context::{Context, ElementReply, EventClass, Expiry, Key};
+use crate::context::{Context, ElementReply, EventClass, Expiry};
+use crate::execute::CommandSpec;
+use crate::keys::Key;
 
 /// The commands of this group.
 pub const COMMANDS: &[&CommandSpec] = &[

@@ -9,8 +9,10 @@ use values::SortedSet;
 use super::combine::{Aggregate, Source, difference, intersect, intersection, union};
 use super::{arguments, length, store, write_members};
 use crate::command::*;
-use crate::context::{Context, Key};
+use crate::context::Context;
 use crate::error::CommandError;
+use crate::execute::{CommandResult, CommandSpec, Outcome};
+use crate::keys::Key;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Operation {

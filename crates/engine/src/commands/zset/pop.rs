@@ -6,10 +6,12 @@ use smallvec::SmallVec;
 
 use super::arguments;
 use super::remove::note_removed;
-use crate::blocking::{self, Block, Wakes};
 use crate::command::*;
-use crate::context::{Context, ElementReply, Key};
+use crate::context::{Context, ElementReply};
 use crate::error::CommandError;
+use crate::execute::{CommandResult, CommandSpec, Outcome, blocking};
+use crate::keys::Key;
+use crate::wait::{Block, Wakes};
 
 /// The end that members are taken from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,6 +9,7 @@ use super::{arguments, write_head, write_member, write_members};
 use crate::command::*;
 use crate::context::{Context, ElementReply, Random};
 use crate::error::CommandError;
+use crate::execute::{CommandResult, CommandSpec, Outcome};
 
 /// Up to which part of all members (one in so many) distinct ones are drawn, not chosen while
 /// walking over all.

@@ -9,6 +9,7 @@ use super::{arguments, store, write_members};
 use crate::command::*;
 use crate::context::Context;
 use crate::error::CommandError;
+use crate::execute::{CommandResult, CommandSpec, Outcome};
 
 /// Complexity of the commands that return a range of scores or members.
 const COMPLEXITY: &str = "O(log(N)+M) with N being the number of elements in the sorted set and M the number of \

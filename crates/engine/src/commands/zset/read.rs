@@ -5,6 +5,7 @@ use super::length;
 use crate::command::*;
 use crate::context::Context;
 use crate::error::CommandError;
+use crate::execute::{CommandResult, CommandSpec, Outcome};
 
 pub(super) const ZCARD: CommandSpec = CommandSpec::new("zcard", 2, zcard)
     .group(Group::SortedSet)

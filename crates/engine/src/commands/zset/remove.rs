@@ -3,7 +3,9 @@
 use super::bounds::{By, Span};
 use super::length;
 use crate::command::*;
-use crate::context::{Context, EventClass, Key};
+use crate::context::{Context, EventClass};
+use crate::execute::{CommandResult, CommandSpec, Outcome};
+use crate::keys::Key;
 
 /// Complexity of the commands that remove a range.
 const COMPLEXITY: &str = "O(log(N)+M) with N being the number of elements in the sorted set and M the number of \

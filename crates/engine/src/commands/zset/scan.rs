@@ -7,6 +7,7 @@ use values::{DIGITS, glob};
 use crate::command::*;
 use crate::context::{Context, ElementReply};
 use crate::error::CommandError;
+use crate::execute::{CommandResult, CommandSpec, Outcome};
 
 /// Members that are looked at without COUNT.
 const COUNT_DEFAULT: u64 = 10;

@@ -2,9 +2,10 @@
 
 use crate::jobs::backup;
 use crate::server::Server;
-use engine::command::{Arg, CommandResult, CommandSpec, Flags, Group, Outcome};
+use engine::command::{Arg, Flags, Group};
 use engine::context::Context;
 use engine::error::CommandError;
+use engine::execute::{CommandResult, CommandSpec, Outcome};
 
 /// Longest name of a backup, in bytes: what file systems take, less `.partial`.
 const NAME_MAX: usize = 240;

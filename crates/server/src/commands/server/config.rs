@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use crate::config::{Extent, rewrite};
 use crate::server::Server;
-use engine::command::{Arg, CommandResult, CommandSpec, Flags, Group, Locks, Outcome};
+use engine::command::{Arg, Flags, Group, Locks};
 use engine::config::{Apply, Config, P, SetContext};
 use engine::context::Context;
 use engine::error::CommandError;
+use engine::execute::{CommandResult, CommandSpec, Outcome};
 
 pub(crate) const CONFIG: CommandSpec = CommandSpec::container("config", -2)
     .group(Group::Server)

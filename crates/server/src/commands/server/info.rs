@@ -1,8 +1,9 @@
 //! INFO; what it says is put together in [`crate::observe::info`].
 
 use crate::server::Server;
-use engine::command::{Arg, Categories, CommandResult, CommandSpec, Flags, Group, Locks, Outcome};
+use engine::command::{Arg, Categories, Flags, Group, Locks};
 use engine::context::Context;
+use engine::execute::{CommandResult, CommandSpec, Outcome};
 
 pub(crate) const INFO: CommandSpec = CommandSpec::new("info", -1, info)
     .group(Group::Server)

@@ -3,11 +3,10 @@
 use crate::observe::info::KeyspaceTotals;
 use crate::observe::info::memory::MemoryReport;
 use crate::server::Server;
-use engine::command::{
-    Arg, CommandResult, CommandSpec, Flags, Group, KeyFlags, KeySpec, Locks, Outcome,
-};
+use engine::command::{Arg, Flags, Group, KeyFlags, KeySpec, Locks};
 use engine::context::Context;
 use engine::error::CommandError;
+use engine::execute::{CommandResult, CommandSpec, Outcome};
 
 /// Tips for subcommands whose replies cannot be combined.
 const HINTS: &[&str] = &[

@@ -8,7 +8,7 @@ pub(crate) mod memory;
 pub(crate) mod process;
 pub(crate) mod save;
 
-use engine::command::CommandSpec;
+use engine::execute::CommandSpec;
 
 /// The commands of this group.
 pub(crate) const COMMANDS: &[&CommandSpec] = &[

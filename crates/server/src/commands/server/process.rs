@@ -2,10 +2,11 @@
 
 use crate::process::shutdown::ShutdownOptions;
 use crate::server::Server;
-use engine::command::{Arg, Categories, CommandResult, CommandSpec, Flags, Group, Outcome};
+use engine::command::{Arg, Categories, Flags, Group};
 use engine::config::P;
 use engine::context::Context;
 use engine::error::CommandError;
+use engine::execute::{CommandResult, CommandSpec, Outcome};
 use engine::version::{LODESTORE_VERSION, REDIS_VERSION, VALKEY_VERSION};
 
 pub(crate) const BGREWRITEAOF: CommandSpec = CommandSpec::new("bgrewriteaof", 1, bgrewriteaof)

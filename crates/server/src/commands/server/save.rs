@@ -8,6 +8,7 @@ use crate::state::Purpose;
 use engine::command::*;
 use engine::context::Context;
 use engine::error::CommandError;
+use engine::execute::{CommandResult, CommandSpec, Outcome};
 
 pub(crate) const SAVE: CommandSpec = CommandSpec::new("save", 1, save)
     .group(Group::Server)

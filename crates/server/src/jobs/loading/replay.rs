@@ -7,8 +7,8 @@ use resp::{Args, Output};
 use super::batch::Present;
 use super::rdb_sink::{RdbSink, Rules, check_stopping, delay, load_options};
 use crate::server::Server;
-use engine::client::Session;
 use engine::execute::{Execution, Executor, Request, Verdict, replay_session};
+use engine::session::Session;
 use engine::shard_tables::Locked;
 
 /// Takes the files of a log. [`Replay::finish`] must be called at their end.

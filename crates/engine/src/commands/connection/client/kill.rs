@@ -4,9 +4,10 @@ use std::sync::atomic::Ordering;
 
 use super::filter::{Filter, number, text};
 use super::list::rows;
-use crate::command::{Arg, CommandResult, CommandSpec, Flags, Group, Outcome};
+use crate::command::{Arg, Flags, Group};
 use crate::context::Context;
 use crate::error::CommandError;
+use crate::execute::{CommandResult, CommandSpec, Outcome};
 
 pub(crate) const CLIENT_KILL: CommandSpec = CommandSpec::new("kill", -3, client_kill)
     .group(Group::Connection)

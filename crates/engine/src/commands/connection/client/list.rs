@@ -5,9 +5,10 @@ use std::sync::atomic::Ordering;
 
 use super::filter::{Filter, number, text};
 use super::row::Row;
-use crate::command::{Arg, CommandResult, CommandSpec, Flags, Group, Outcome};
+use crate::command::{Arg, Flags, Group};
 use crate::context::Context;
 use crate::error::CommandError;
+use crate::execute::{CommandResult, CommandSpec, Outcome};
 
 /// Rows of all connections that fit; those that are being closed are gone already.
 pub(super) fn rows(ctx: &Context<'_, '_>, filter: &Filter<'_>) -> Vec<Row> {

@@ -7,8 +7,9 @@ mod row;
 mod settings;
 mod waiting;
 
-use crate::command::{CommandResult, CommandSpec, Flags, Group, Outcome};
+use crate::command::{Flags, Group};
 use crate::context::Context;
+use crate::execute::{CommandResult, CommandSpec, Outcome};
 
 pub use settings::{NAME_REFUSED, is_valid_name, set_name};
 

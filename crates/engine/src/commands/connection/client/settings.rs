@@ -1,10 +1,11 @@
 //! What a connection sets and asks about itself.
 
-use crate::client::{CAPA_REDIRECT, ReplyMode, Session};
-use crate::command::{Arg, CommandResult, CommandSpec, Flags, Group, Outcome};
+use crate::command::{Arg, Flags, Group};
 use crate::config::P;
 use crate::context::Context;
 use crate::error::CommandError;
+use crate::execute::{CommandResult, CommandSpec, Outcome};
+use crate::session::{CAPA_REDIRECT, ReplyMode, Session};
 
 /// The error for a name that would break the format of CLIENT LIST.
 pub const NAME_REFUSED: &str =

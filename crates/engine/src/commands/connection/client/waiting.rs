@@ -2,9 +2,10 @@
 
 use std::sync::atomic::Ordering;
 
-use crate::command::{Arg, CommandResult, CommandSpec, Flags, Group, Locks, Outcome};
+use crate::command::{Arg, Flags, Group, Locks};
 use crate::context::Context;
 use crate::error::CommandError;
+use crate::execute::{CommandResult, CommandSpec, Outcome};
 
 pub(crate) const CLIENT_PAUSE: CommandSpec = CommandSpec::new("pause", -3, client_pause)
     .group(Group::Connection)

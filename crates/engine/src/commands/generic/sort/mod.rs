@@ -16,8 +16,10 @@ use values::{DIGITS, Element, End, List};
 use crate::command::*;
 use crate::commands::generic::delete_key;
 use crate::commands::string::{length, write_string};
-use crate::context::{Context, Data, ElementReply, EventClass, Expiry, Key};
+use crate::context::{Context, Data, ElementReply, EventClass, Expiry};
 use crate::error::CommandError;
+use crate::execute::{CommandResult, CommandSpec, Outcome};
+use crate::keys::Key;
 use syntax::{Options, Pattern};
 
 /// What SORT and SORT_RO have in common.

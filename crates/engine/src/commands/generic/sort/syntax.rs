@@ -3,9 +3,8 @@
 use resp::Args;
 use smallvec::SmallVec;
 
-use crate::command::{KeyFlags, KeyPositions, Locks};
+use crate::command::{KeyFlags, KeyPosition, KeyPositions, Locks};
 use crate::error::CommandError;
-use crate::table::KeyPosition;
 
 /// One option; the numbers are indexes of arguments.
 enum Word {

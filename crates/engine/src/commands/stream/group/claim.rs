@@ -9,8 +9,10 @@ use super::{
     set_active,
 };
 use crate::command::*;
-use crate::context::{Context, Key};
+use crate::context::Context;
 use crate::error::CommandError;
+use crate::execute::{CommandResult, CommandSpec, Outcome};
+use crate::keys::Key;
 
 const MIN_IDLE: Arg = Arg::string("min-idle-time");
 

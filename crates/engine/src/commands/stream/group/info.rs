@@ -8,6 +8,7 @@ use super::{GROUP, StreamReply, no_group_in, position, range};
 use crate::command::*;
 use crate::context::Context;
 use crate::error::CommandError;
+use crate::execute::{CommandResult, CommandSpec, Outcome};
 
 pub(crate) const XINFO: CommandSpec = CommandSpec::container("xinfo", -2)
     .group(Group::Stream)

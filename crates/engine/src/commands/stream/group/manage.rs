@@ -4,8 +4,10 @@ use values::StreamId;
 
 use super::{CONSUMER, GROUP, ids, no_group_in};
 use crate::command::*;
-use crate::context::{Context, EventClass, Key};
+use crate::context::{Context, EventClass};
 use crate::error::CommandError;
+use crate::execute::{CommandResult, CommandSpec, Outcome};
+use crate::keys::Key;
 
 pub(crate) const XGROUP: CommandSpec = CommandSpec::container("xgroup", -2)
     .group(Group::Stream)

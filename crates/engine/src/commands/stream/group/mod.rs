@@ -24,8 +24,9 @@ pub(super) use release::{XACKDEL, XDELEX, XNACK};
 
 use super::{StreamReply, ids, range};
 use crate::command::Arg;
-use crate::context::{Context, EventClass, Key};
+use crate::context::{Context, EventClass};
 use crate::error::CommandError;
+use crate::keys::Key;
 
 /// Documented argument: the group.
 const GROUP: Arg = Arg::string("group");

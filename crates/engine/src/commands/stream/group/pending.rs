@@ -8,6 +8,7 @@ use super::{CONSUMER, GROUP, IDS, StreamReply, ids, no_group};
 use crate::command::*;
 use crate::context::Context;
 use crate::error::CommandError;
+use crate::execute::{CommandResult, CommandSpec, Outcome};
 
 pub(crate) const XACK: CommandSpec = CommandSpec::new("xack", -4, xack)
     .group(Group::Stream)

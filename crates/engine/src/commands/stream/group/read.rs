@@ -12,11 +12,14 @@ use super::super::read::{
 use super::{
     CONSUMER, Claim, GROUP, StreamReply, delivered_again, enter, ids, line, position, set_active,
 };
-use crate::blocking::{Block, LOOK_AGAIN_MIN_MS, Wakes};
+use crate::command::KeyPosition;
 use crate::command::*;
-use crate::context::{Context, Key};
+use crate::context::Context;
 use crate::error::CommandError;
-use crate::table::KeyPosition;
+use crate::execute::blocking::LOOK_AGAIN_MIN_MS;
+use crate::execute::{CommandResult, CommandSpec, Outcome};
+use crate::keys::Key;
+use crate::wait::{Block, Wakes};
 
 pub(crate) const XREADGROUP: CommandSpec = CommandSpec::new("xreadgroup", -7, xreadgroup)
     .group(Group::Stream)

@@ -7,8 +7,10 @@ use values::{Stream, StreamId};
 use super::super::options;
 use super::{GROUP, ids, line, no_group};
 use crate::command::*;
-use crate::context::{Context, EventClass, Key};
+use crate::context::{Context, EventClass};
 use crate::error::CommandError;
+use crate::execute::{CommandResult, CommandSpec, Outcome};
+use crate::keys::Key;
 
 /// Documented argument: counted ids.
 const COUNTED_IDS: Arg = Arg::block("ids")

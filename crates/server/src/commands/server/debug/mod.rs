@@ -14,9 +14,10 @@ use std::time::Duration;
 use crate::config::{Extent, rewrite};
 use crate::jobs::loading::reload::{self, Reload};
 use crate::server::Server;
-use engine::command::{CommandResult, CommandSpec, Flags, Group, Locks, Outcome};
+use engine::command::{Flags, Group, Locks};
 use engine::context::Context;
 use engine::error::CommandError;
+use engine::execute::{CommandResult, CommandSpec, Outcome};
 use engine::fault::STAGES;
 
 pub(crate) const DEBUG: CommandSpec = CommandSpec::new("debug", -2, debug)
