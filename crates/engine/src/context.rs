@@ -234,8 +234,13 @@ impl<'c, 'k> Context<'c, 'k> {
     }
 
     /// Writes what others have sent to this client before its next reply: a confirmation that
-    /// nothing more comes must stand behind everything that did.
+    /// nothing more comes must stand behind everything that did. Not inside of the reply of EXEC,
+    /// and not where the reply is dropped: what others sent comes behind it then.
     pub fn drain_outbox(&mut self) {
+        let is_dropped = self.session.is_silent() && !self.session.reply_is_push;
+        if self.is_nested() || is_dropped {
+            return;
+        }
         let after = self.session.shared.take_outbox(self.reply.out);
         *self.reply_offset = (*self.reply_offset).max(after);
     }

@@ -16,6 +16,7 @@ use keyspace::KeyHash;
 use crate::client::Origin;
 use crate::context::{DbKey, Key};
 use crate::engine::Engine;
+use crate::pubsub::PublishedAs;
 use crate::shard_tables::{Locked, ShardTables};
 
 /// Class of a keyspace event, as the letters of `notify-keyspace-events`.
@@ -171,10 +172,20 @@ struct Record {
     elements: (usize, usize),
 }
 
+/// A message that a transaction has published.
+struct Published {
+    /// How many changes stand before it.
+    behind: usize,
+    way: PublishedAs,
+    channel: Box<[u8]>,
+    payload: Box<[u8]>,
+}
+
 /// The changes of one execution, in their order.
 #[derive(Default)]
 pub struct KeyChanges {
     records: Vec<Record>,
+    published: Vec<Published>,
     keys: Vec<u8>,
     elements: Vec<Vec<u8>>,
 }
@@ -186,7 +197,7 @@ impl KeyChanges {
     /// True when nothing was noted.
     #[inline]
     pub fn is_empty(&self) -> bool {
-        self.records.is_empty()
+        self.records.is_empty() && self.published.is_empty()
     }
 
     /// Forgets everything.
@@ -200,6 +211,20 @@ impl KeyChanges {
             self.elements.clear();
             self.elements.shrink_to(KEEP / size_of::<Vec<u8>>());
         }
+        if !self.published.is_empty() {
+            self.published = Vec::new();
+        }
+    }
+
+    /// Notes a message that is to be sent when the changes are in the log, in the order of the
+    /// changes and messages.
+    pub fn publish(&mut self, way: PublishedAs, channel: &[u8], payload: &[u8]) {
+        self.published.push(Published {
+            behind: self.records.len(),
+            way,
+            channel: channel.into(),
+            payload: payload.into(),
+        });
     }
 
     /// Notes a change of a key, when anybody listens.
@@ -283,7 +308,11 @@ impl FanOut<'_, '_> {
         let engine = self.engine;
         // Nobody is connected to files; what they hold has been announced when it happened.
         let observes = self.origin == Origin::Client && engine.key_listeners.has_observers();
-        for record in &changes.records {
+        let mut published = changes.published.iter().peekable();
+        for (index, record) in changes.records.iter().enumerate() {
+            while let Some(message) = published.next_if(|message| message.behind <= index) {
+                self.send(message);
+            }
             let bytes = changes.bytes(record.key);
             let tables = &self.locked.held(record.hash).attachments;
             if record.kind.breaks_watch() && !tables.watched.is_empty() {
@@ -308,7 +337,19 @@ impl FanOut<'_, '_> {
                 observers.iter().for_each(|other| other.changed(&change));
             }
         }
+        published.for_each(|message| self.send(message));
         changes.clear();
+    }
+
+    fn send(&self, message: &Published) {
+        let Published {
+            way,
+            channel,
+            payload,
+            ..
+        } = message;
+        let pubsub = &self.engine.pubsub;
+        pubsub.publish(self.engine, *way, channel, payload, self.after);
     }
 }
 

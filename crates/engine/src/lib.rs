@@ -10,6 +10,7 @@
 //! | who is told of a change | [`key_changes`], [`watch`], [`blocking`] |
 //! | what expires, what is evicted | [`expire`], [`evict`], [`lazy_free`] |
 //! | what is a client | [`client`] |
+//! | who gets which message | [`pubsub`] |
 //! | what can be configured | [`config`] |
 
 // Tests may start threads and measure time; the list is in this crate's clippy.toml.
@@ -40,6 +41,7 @@ pub mod lru;
 pub mod monitor;
 pub mod pause;
 pub mod port;
+pub mod pubsub;
 pub mod rdb_options;
 pub mod redact;
 pub mod shard_tables;

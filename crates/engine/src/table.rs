@@ -2,7 +2,9 @@
 
 use std::collections::HashMap;
 
-use crate::command::{BeginSearch, CommandSpec, FindKeys, Flags, KeyPositions, KeySpec, Locks};
+use crate::command::{
+    BeginSearch, CommandSpec, FindKeys, Flags, KeyFlags, KeyPositions, KeySpec, Locks,
+};
 use resp::Args;
 
 /// A command or subcommand as the running server knows it.
@@ -316,7 +318,8 @@ fn plan(command: &'static CommandSpec) -> KeyPlan {
         return KeyPlan::None;
     }
     match command.keys {
-        [] => KeyPlan::None,
+        // What is only routed like keys locks nothing.
+        specs if specs.iter().all(|spec| spec.flags.has(KeyFlags::NOT_KEY)) => KeyPlan::None,
         [
             KeySpec {
                 begin: BeginSearch::Index(index),

@@ -253,8 +253,9 @@ impl<'k> Execution<'_, 'k> {
                 Err(error) => break Verdict::Failed(self.reject(request, error)),
             }
         };
+        let is_push = std::mem::take(&mut self.session.reply_is_push);
         // CLIENT REPLY ON is the first command that gets a reply again.
-        if was_silent && self.session.is_silent() {
+        if was_silent && self.session.is_silent() && !is_push {
             self.out.truncate_to(mark);
         }
         self.session.reply_mode = match self.session.reply_mode {

@@ -19,6 +19,7 @@ mod linearizability;
 mod lists;
 mod loading;
 mod migration;
+mod pubsub;
 mod random;
 mod rewrites;
 mod server;

@@ -401,6 +401,8 @@ impl Worker {
                 connection.waiter.take(),
             );
             engine::execute::discard(&server.engine, &mut connection.session);
+            let pubsub = &server.engine.pubsub;
+            pubsub.unsubscribe_all(&mut connection.session);
             if connection.session.monitor {
                 server.engine.monitors.remove(&connection.session.shared);
             }
@@ -660,6 +662,7 @@ impl Worker {
             let idle = timeout_ms > 0
                 && connection.session.blocked.is_none()
                 && !connection.session.monitor
+                && connection.session.subscriptions.is_none()
                 && now_ms.saturating_sub(connection.last_active_ms) > timeout_ms;
             if idle {
                 log::debug!("Closing idle client");

@@ -9,6 +9,7 @@ use super::{Facts, Section, human_bytes, sys};
 use crate::state::Purpose;
 use engine::config::{MaxmemoryPolicy, P, Supervised};
 use engine::latency::Distribution;
+use engine::pubsub::PublishedAs;
 use engine::stats::WorkerStats;
 use engine::table::Command;
 use engine::version::{LODESTORE_VERSION, REDIS_VERSION, VALKEY_VERSION};
@@ -153,7 +154,7 @@ fn clients(facts: &Facts<'_>, text: &mut String) {
         "client_recent_max_output_buffer": output,
         "blocked_clients": server.engine.blocked_clients.load(Ordering::Relaxed),
         "tracking_clients": 0,
-        "pubsub_clients": 0,
+        "pubsub_clients": server.engine.pubsub.client_count(),
         "watching_clients": server.engine.key_listeners.watching(),
         "clients_in_timeout_table": server.engine.timed_waits.load(Ordering::Relaxed),
         "total_watched_keys": facts.keyspace.watched_keys,
@@ -365,6 +366,7 @@ fn threads(facts: &Facts<'_>, text: &mut String) {
 }
 
 fn stats(facts: &Facts<'_>, text: &mut String) {
+    let pubsub = &facts.server.engine.pubsub;
     let totals = &facts.totals;
     let rates = facts.server.metrics.averages();
     let kib = |bytes: u64| format!("{:.2}", bytes as f64 / 1024.0);
@@ -401,9 +403,9 @@ fn stats(facts: &Facts<'_>, text: &mut String) {
         "current_eviction_exceeded_time": 0,
         "keyspace_hits": totals.keyspace_hits,
         "keyspace_misses": totals.keyspace_misses,
-        "pubsub_channels": 0,
-        "pubsub_patterns": 0,
-        "pubsubshard_channels": 0,
+        "pubsub_channels": pubsub.channel_count(PublishedAs::Message),
+        "pubsub_patterns": pubsub.pattern_count(),
+        "pubsubshard_channels": pubsub.channel_count(PublishedAs::ShardMessage),
         "latest_fork_usec": facts.server.snapshots.last_begin_us.load(Ordering::Relaxed),
         "total_forks": facts.server.snapshots.begun.load(Ordering::Relaxed),
         "migrate_cached_sockets": facts.server.migrations.len(),

@@ -168,7 +168,7 @@ impl Row {
         // Writing to a string does not fail.
         let _ = write!(
             line,
-            "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} capa={} db={} sub=0 psub=0 ssub=0 \
+            "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} capa={} db={} sub={} psub={} ssub={} \
              multi={} watch={} qbuf={} qbuf-free={} argv-mem={} multi-mem={} rbs={capacity} rbp={capacity} obl={} \
              oll={} omem={} tot-mem={} events={events} cmd={} user={} redir=-1 resp={} lib-name={} lib-ver={} tot-net-in={} \
              tot-net-out={} tot-cmds={}",
@@ -182,6 +182,9 @@ impl Row {
             self.letters(),
             self.capabilities(),
             self.db,
+            size(&figures.sub),
+            size(&figures.psub),
+            size(&figures.ssub),
             self.multi,
             self.watch,
             size(&figures.qbuf),
