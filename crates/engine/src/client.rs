@@ -15,6 +15,7 @@ use smallvec::SmallVec;
 
 use crate::pubsub::Subscriptions;
 use crate::table::Command;
+use crate::tracking::{Mode, Tracking};
 use crate::watch::WatchFlag;
 
 /// Strings of a client that change rarely.
@@ -54,6 +55,12 @@ pub mod flag {
     pub const IMPORT_SOURCE: u32 = 1 << 10;
     /// Announced that it understands redirections.
     pub const CAPA_REDIRECT: u32 = 1 << 11;
+    /// CLIENT TRACKING
+    pub const TRACKING: u32 = 1 << 12;
+    /// The client that its invalidations were redirected to has gone.
+    pub const BROKEN_REDIRECT: u32 = 1 << 13;
+    /// Tracks prefixes.
+    pub const BROADCAST: u32 = 1 << 14;
 }
 
 /// What other threads have sent to a client and its worker has not collected yet.
@@ -113,6 +120,7 @@ pub struct Figures {
     pub sub: AtomicUsize,
     pub psub: AtomicUsize,
     pub ssub: AtomicUsize,
+    pub redirect: AtomicI64,
     pub argv_mem: AtomicUsize,
     pub output_bytes: AtomicUsize,
     pub output_pieces: AtomicUsize,
@@ -150,7 +158,7 @@ pub struct ClientShared {
     outbox_announced: AtomicBool,
     /// Which output limit holds for it.
     class: AtomicU8,
-    /// Someone asked for the connection to be closed.
+    /// The connection is to be closed, or is closed already.
     pub kill: AtomicBool,
     /// Whether it waits in a blocking command.
     pub wait: crate::blocking::Wait,
@@ -162,6 +170,7 @@ impl ClientShared {
         let figures = Figures::default();
         figures.last_active_ms.store(now_ms, Ordering::Relaxed);
         figures.multi.store(-1, Ordering::Relaxed);
+        figures.redirect.store(-1, Ordering::Relaxed);
         figures.protocol.store(2, Ordering::Relaxed);
         Self {
             id,
@@ -425,6 +434,8 @@ pub struct Session {
     pub reply_is_push: bool,
     /// Channels and patterns; `None` without any.
     pub subscriptions: Option<Box<Subscriptions>>,
+    /// CLIENT TRACKING; `None` when it is off.
+    pub tracking: Option<Box<Tracking>>,
     /// In a MULTI block.
     pub multi: Option<Box<Multi>>,
     /// Watched keys.
@@ -469,6 +480,7 @@ impl Session {
             reply_mode: ReplyMode::On,
             reply_is_push: false,
             subscriptions: None,
+            tracking: None,
             multi: None,
             watched: Vec::new(),
             watch_flag: Arc::default(),
@@ -524,6 +536,11 @@ impl Session {
         set(self.no_touch, flag::NO_TOUCH);
         set(self.watch_flag.is_dirty(), flag::DIRTY_CAS);
         set(self.import_source, flag::IMPORT_SOURCE);
+        if let Some(tracking) = &self.tracking {
+            set(true, flag::TRACKING);
+            set(tracking.tracker.is_broken(), flag::BROKEN_REDIRECT);
+            set(tracking.mode() == Mode::Broadcast, flag::BROADCAST);
+        }
         set(
             self.capabilities.contains(&CAPA_REDIRECT),
             flag::CAPA_REDIRECT,

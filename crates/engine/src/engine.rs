@@ -19,12 +19,14 @@ use crate::lazy_free::Background;
 use crate::loading::Loading;
 use crate::lru::AccessClock;
 use crate::monitor::Monitors;
+use crate::notifications::Notifications;
 use crate::pause::Pause;
 use crate::port::PortSlot;
 use crate::pubsub::PubSub;
 use crate::shard_tables::Keyspace;
 use crate::stats::{Totals, WorkerStats};
 use crate::table::CommandTable;
+use crate::tracking::TrackingClients;
 
 /// Errors by their code, for INFO errorstats. Redis stops counting new codes at 128, because a
 /// script that makes up codes would fill the memory.
@@ -96,6 +98,10 @@ pub struct Engine {
     pub key_listeners: KeyListeners,
     /// Subscriptions to channels and patterns.
     pub pubsub: PubSub,
+    /// Keyspace notifications.
+    pub notifications: Notifications,
+    /// Clients that keep copies of keys.
+    pub tracking: TrackingClients,
     /// MONITOR clients.
     pub monitors: Monitors,
     /// SLOWLOG and COMMANDLOG.
@@ -211,6 +217,8 @@ impl Engine {
             lazy: Background::default(),
             key_listeners: KeyListeners::default(),
             pubsub: PubSub::default(),
+            notifications: Notifications::default(),
+            tracking: TrackingClients::default(),
             monitors: Monitors::default(),
             commandlog: CommandLogs::default(),
             latency: LatencyMonitor::default(),
@@ -387,6 +395,7 @@ impl Engine {
             number(P::LfuLogFactor),
             number(P::LfuDecayTime),
         );
+        self.notifications.refresh(self);
         self.commandlog.configure(config);
         self.latency.configure(config);
     }

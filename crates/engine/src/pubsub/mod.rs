@@ -89,7 +89,7 @@ impl PubSub {
     }
 
     /// Subscribes a client. Returns how many subscriptions its confirmation counts.
-    pub fn subscribe(&self, session: &mut Session, kind: Kind, name: &[u8]) -> usize {
+    fn subscribe(&self, session: &mut Session, kind: Kind, name: &[u8]) -> usize {
         let own = session.subscriptions.get_or_insert_default();
         if own.has(kind, name) {
             return own.count_with(kind);
@@ -115,7 +115,7 @@ impl PubSub {
 
     /// Ends a subscription; nothing of it comes into the outbox of the client any more. Returns
     /// how many subscriptions the confirmation counts.
-    pub fn unsubscribe(&self, session: &mut Session, kind: Kind, name: &[u8]) -> usize {
+    fn unsubscribe(&self, session: &mut Session, kind: Kind, name: &[u8]) -> usize {
         let Some(own) = &mut session.subscriptions else {
             return 0;
         };
@@ -138,18 +138,6 @@ impl PubSub {
             client.set_class(ClientClass::Normal);
         }
         count
-    }
-
-    /// Ends all subscriptions of a client. True when it had any.
-    pub fn unsubscribe_all(&self, session: &mut Session) -> bool {
-        let mut had_any = false;
-        for kind in Kind::ALL {
-            for name in names(session, kind) {
-                self.unsubscribe(session, kind, &name);
-                had_any = true;
-            }
-        }
-        had_any
     }
 
     /// The channels that have subscribers and match a pattern.
@@ -188,6 +176,40 @@ impl PubSub {
     #[inline]
     pub fn has_event_listeners(&self) -> bool {
         self.event_listeners.load(Ordering::Relaxed) != 0
+    }
+}
+
+impl Engine {
+    /// Subscribes a client. Returns how many subscriptions its confirmation counts.
+    pub fn subscribe(&self, session: &mut Session, kind: Kind, name: &[u8]) -> usize {
+        let count = self.pubsub.subscribe(session, kind, name);
+        self.note_subscription(kind, name);
+        count
+    }
+
+    /// Ends a subscription; nothing of it comes into the outbox of the client any more. Returns
+    /// how many subscriptions the confirmation counts.
+    pub fn unsubscribe(&self, session: &mut Session, kind: Kind, name: &[u8]) -> usize {
+        let count = self.pubsub.unsubscribe(session, kind, name);
+        self.note_subscription(kind, name);
+        count
+    }
+
+    /// Ends all subscriptions of a client. True when it had any.
+    pub fn unsubscribe_all(&self, session: &mut Session) -> bool {
+        let had_any = session.subscriptions.is_some();
+        for kind in Kind::ALL {
+            for name in names(session, kind) {
+                self.unsubscribe(session, kind, &name);
+            }
+        }
+        had_any
+    }
+
+    fn note_subscription(&self, kind: Kind, name: &[u8]) {
+        if may_match_events(kind, name) {
+            self.notifications.refresh(self);
+        }
     }
 }
 

@@ -50,7 +50,9 @@ fn the_trie_finds_what_the_glob_matches() {
             assert_eq!(matching(&registry, channel), expected, "{channel:?}");
         }
     }
-    registry.unsubscribe_all(&mut client);
+    for name in names(&client, Kind::Pattern) {
+        registry.unsubscribe(&mut client, Kind::Pattern, &name);
+    }
     assert_eq!(registry.pattern_count(), 0);
     assert!(client.subscriptions.is_none());
 }

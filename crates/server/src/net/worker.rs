@@ -401,8 +401,13 @@ impl Worker {
                 connection.waiter.take(),
             );
             engine::execute::discard(&server.engine, &mut connection.session);
-            let pubsub = &server.engine.pubsub;
-            pubsub.unsubscribe_all(&mut connection.session);
+            server.engine.unsubscribe_all(&mut connection.session);
+            server.engine.stop_tracking(&mut connection.session);
+            connection
+                .session
+                .shared
+                .kill
+                .store(true, Ordering::Release);
             if connection.session.monitor {
                 server.engine.monitors.remove(&connection.session.shared);
             }
@@ -646,6 +651,9 @@ impl Worker {
             self.next_idle_check_ms = now_ms + 1_000;
             self.batch.spares.clear();
             self.check_clients(server, now_ms);
+        }
+        if self.index == 0 {
+            server.engine.limit_tracking();
         }
         if let Some(timers) = &mut self.timers {
             timers(server, &mut self.exec);

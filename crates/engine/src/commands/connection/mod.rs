@@ -73,7 +73,8 @@ pub(crate) const QUIT: CommandSpec = CommandSpec::new("quit", -1, quit)
     .summary("Answers OK and closes the connection.")
     .complexity("O(1)");
 fn quit(ctx: &mut Context<'_, '_>) -> CommandResult {
-    if ctx.engine.pubsub.unsubscribe_all(ctx.session) {
+    let was_subscribed = ctx.engine.unsubscribe_all(ctx.session);
+    if ctx.engine.stop_tracking(ctx.session) || was_subscribed {
         ctx.drain_outbox();
     }
     ctx.reply.ok();
@@ -95,7 +96,8 @@ fn reset(ctx: &mut Context<'_, '_>) -> CommandResult {
         ctx.engine.monitors.remove(&session.shared);
         session.monitor = false;
     }
-    ctx.engine.pubsub.unsubscribe_all(session);
+    ctx.engine.unsubscribe_all(session);
+    ctx.engine.stop_tracking(session);
     session.reply_mode = ReplyMode::On;
     // No line or message of what has ended comes behind the confirmation.
     set_protocol(ctx, Protocol::Resp2);

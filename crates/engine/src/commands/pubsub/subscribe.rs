@@ -69,7 +69,7 @@ fn subscribe(ctx: &mut Context<'_, '_>, kind: Kind) -> CommandResult {
     ctx.session.reply_is_push = !ctx.is_nested();
     for index in 1..ctx.args.len() {
         let name = ctx.arg(index);
-        let count = ctx.engine.pubsub.subscribe(ctx.session, kind, name);
+        let count = ctx.engine.subscribe(ctx.session, kind, name);
         confirm(ctx, word, Some(name), count);
     }
     Ok(Outcome::Done)
@@ -89,10 +89,9 @@ fn unsubscribe(ctx: &mut Context<'_, '_>, kind: Kind) -> CommandResult {
     } else {
         ctx.args.skip(1).iter().collect()
     };
-    let pubsub = &ctx.engine.pubsub;
     let counts: Vec<usize> = left
         .iter()
-        .map(|name| pubsub.unsubscribe(ctx.session, kind, name))
+        .map(|name| ctx.engine.unsubscribe(ctx.session, kind, name))
         .collect();
     // Every message that came before stands before the first confirmation.
     ctx.drain_outbox();

@@ -153,7 +153,7 @@ fn clients(facts: &Facts<'_>, text: &mut String) {
         "client_recent_max_input_buffer": input,
         "client_recent_max_output_buffer": output,
         "blocked_clients": server.engine.blocked_clients.load(Ordering::Relaxed),
-        "tracking_clients": 0,
+        "tracking_clients": server.engine.tracking.count(),
         "pubsub_clients": server.engine.pubsub.client_count(),
         "watching_clients": server.engine.key_listeners.watching(),
         "clients_in_timeout_table": server.engine.timed_waits.load(Ordering::Relaxed),
@@ -367,6 +367,7 @@ fn threads(facts: &Facts<'_>, text: &mut String) {
 
 fn stats(facts: &Facts<'_>, text: &mut String) {
     let pubsub = &facts.server.engine.pubsub;
+    let tracking = &facts.server.engine.tracking;
     let totals = &facts.totals;
     let rates = facts.server.metrics.averages();
     let kib = |bytes: u64| format!("{:.2}", bytes as f64 / 1024.0);
@@ -416,9 +417,9 @@ fn stats(facts: &Facts<'_>, text: &mut String) {
         "active_defrag_key_misses": 0,
         "total_active_defrag_time": 0,
         "current_active_defrag_time": 0,
-        "tracking_total_keys": 0,
-        "tracking_total_items": 0,
-        "tracking_total_prefixes": 0,
+        "tracking_total_keys": tracking.key_count(),
+        "tracking_total_items": tracking.item_count(),
+        "tracking_total_prefixes": tracking.prefixes.count(),
         "unexpected_error_replies": 0,
         "total_error_replies": totals.error_replies,
         "dump_payload_sanitizations": 0,
