@@ -29,6 +29,7 @@ use crate::keys::LocatedKey;
 use crate::session::{Origin, Session};
 use crate::shard_tables::{Locked, ShardTables};
 use crate::table::Command;
+use crate::tracking::{Tracker, Tracking};
 
 pub use serve::{serve, serve_later, widen};
 pub use table::WaitTable;
@@ -118,6 +119,8 @@ pub struct Waiter {
     no_touch: bool,
     /// CLIENT IMPORT-SOURCE.
     import_source: bool,
+    /// The client keeps copies of what the command reads.
+    tracker: Option<Arc<Tracker>>,
     /// Its reply is dropped: the command was sent under CLIENT REPLY OFF or SKIP.
     silent: bool,
     /// Time that the command took until the client began to wait, in nanoseconds.
@@ -158,6 +161,11 @@ impl Waiter {
             protocol: session.protocol,
             no_touch: session.no_touch,
             import_source: session.import_source,
+            tracker: session
+                .tracking
+                .as_ref()
+                .filter(|tracking| tracking.registers())
+                .map(|tracking| Arc::clone(&tracking.tracker)),
             silent: session.silent_wait,
             spent_ns,
             left: AtomicBool::new(false),
@@ -188,6 +196,8 @@ impl Waiter {
         session.protocol = self.protocol;
         session.no_touch = self.no_touch;
         session.import_source = self.import_source;
+        let tracker = self.tracker.as_ref();
+        session.tracking = tracker.map(|tracker| Box::new(Tracking::of_wait(tracker)));
         session
     }
 

@@ -13,7 +13,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use resp::{Output, OwnedArgs, Protocol};
 use smallvec::SmallVec;
 
+use crate::pubsub::Subscriptions;
 use crate::table::Command;
+use crate::tracking::{Mode, Tracking};
 use crate::watch::WatchFlag;
 
 /// Strings of a client that change rarely.
@@ -53,6 +55,12 @@ pub mod flag {
     pub const IMPORT_SOURCE: u32 = 1 << 10;
     /// Announced that it understands redirections.
     pub const CAPA_REDIRECT: u32 = 1 << 11;
+    /// CLIENT TRACKING
+    pub const TRACKING: u32 = 1 << 12;
+    /// The client that its invalidations were redirected to has gone.
+    pub const BROKEN_REDIRECT: u32 = 1 << 13;
+    /// Tracks prefixes.
+    pub const BROADCAST: u32 = 1 << 14;
 }
 
 /// What other threads have sent to a client and its worker has not collected yet.
@@ -61,6 +69,8 @@ struct Outbox {
     output: Output,
     /// Log offset that must be flushed (and synced, when the policy says so) before it leaves.
     after: u64,
+    /// Protocol version of what is put in.
+    protocol: Protocol,
 }
 
 /// What came of posting into an outbox.
@@ -107,6 +117,10 @@ pub struct Figures {
     pub multi: AtomicI64,
     pub multi_mem: AtomicUsize,
     pub watch: AtomicUsize,
+    pub sub: AtomicUsize,
+    pub psub: AtomicUsize,
+    pub ssub: AtomicUsize,
+    pub redirect: AtomicI64,
     pub argv_mem: AtomicUsize,
     pub output_bytes: AtomicUsize,
     pub output_pieces: AtomicUsize,
@@ -144,7 +158,7 @@ pub struct ClientShared {
     outbox_announced: AtomicBool,
     /// Which output limit holds for it.
     class: AtomicU8,
-    /// Someone asked for the connection to be closed.
+    /// The connection is to be closed, or is closed already.
     pub kill: AtomicBool,
     /// Whether it waits in a blocking command.
     pub wait: crate::wait::Wait,
@@ -156,6 +170,7 @@ impl ClientShared {
         let figures = Figures::default();
         figures.last_active_ms.store(now_ms, Ordering::Relaxed);
         figures.multi.store(-1, Ordering::Relaxed);
+        figures.redirect.store(-1, Ordering::Relaxed);
         figures.protocol.store(2, Ordering::Relaxed);
         Self {
             id,
@@ -177,11 +192,18 @@ impl ClientShared {
         }
     }
 
-    /// Puts something into the outbox, in one piece; it may leave when the log is flushed up to
-    /// `after`. With more than `limit` bytes waiting (0: any number) the outbox is emptied instead.
-    pub fn post(&self, after: u64, limit: u64, write: impl FnOnce(&mut Output)) -> Posted {
-        let mut outbox = self.outbox.lock().unwrap_or_else(PoisonError::into_inner);
-        write(&mut outbox.output);
+    /// Puts something into the outbox, in one piece and in the protocol version of the client; it
+    /// may leave when the log is flushed up to `after`. With more than `limit` bytes waiting (0:
+    /// any number) the outbox is emptied instead.
+    pub fn post(
+        &self,
+        after: u64,
+        limit: u64,
+        write: impl FnOnce(&mut Output, Protocol),
+    ) -> Posted {
+        let mut outbox = self.lock_outbox();
+        let protocol = outbox.protocol;
+        write(&mut outbox.output, protocol);
         outbox.after = outbox.after.max(after);
         if limit > 0 && outbox.output.len() as u64 > limit {
             outbox.output = Output::new();
@@ -204,10 +226,25 @@ impl ClientShared {
         if !self.has_mail() {
             return 0;
         }
-        let mut outbox = self.outbox.lock().unwrap_or_else(PoisonError::into_inner);
+        self.empty_outbox(&mut self.lock_outbox(), output)
+    }
+
+    /// From here on the outbox gets messages of another protocol version. Those that are in it are
+    /// moved behind `output`, if there is one. Returns the log offset that they depend on.
+    pub fn set_protocol(&self, protocol: Protocol, output: Option<&mut Output>) -> u64 {
+        let mut outbox = self.lock_outbox();
+        outbox.protocol = protocol;
+        output.map_or(0, |output| self.empty_outbox(&mut outbox, output))
+    }
+
+    fn empty_outbox(&self, outbox: &mut Outbox, output: &mut Output) -> u64 {
         self.outbox_announced.store(false, Ordering::Release);
         output.append(&mut outbox.output);
         std::mem::take(&mut outbox.after)
+    }
+
+    fn lock_outbox(&self) -> std::sync::MutexGuard<'_, Outbox> {
+        self.outbox.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Which output limit holds for the client.
@@ -393,6 +430,12 @@ pub struct Session {
     pub authenticated: bool,
     /// CLIENT REPLY.
     pub reply_mode: ReplyMode,
+    /// The reply of the present command consists of pushes, which CLIENT REPLY does not silence.
+    pub reply_is_push: bool,
+    /// Channels and patterns; `None` without any.
+    pub subscriptions: Option<Box<Subscriptions>>,
+    /// CLIENT TRACKING; `None` when it is off.
+    pub tracking: Option<Box<Tracking>>,
     /// In a MULTI block.
     pub multi: Option<Box<Multi>>,
     /// Watched keys.
@@ -435,6 +478,9 @@ impl Session {
             protocol: Protocol::Resp2,
             authenticated,
             reply_mode: ReplyMode::On,
+            reply_is_push: false,
+            subscriptions: None,
+            tracking: None,
             multi: None,
             watched: Vec::new(),
             watch_flag: Arc::default(),
@@ -464,6 +510,13 @@ impl Session {
         self.origin == Origin::Client
     }
 
+    /// Subscribed in RESP2, where messages and replies cannot be told apart: few commands are
+    /// allowed.
+    #[inline]
+    pub fn is_subscriber_only(&self) -> bool {
+        self.subscriptions.is_some() && self.protocol == Protocol::Resp2
+    }
+
     /// Commands may be executed without AUTH, or it happened.
     #[inline]
     pub fn is_authenticated(&self) -> bool {
@@ -475,6 +528,7 @@ impl Session {
         let mut bits = 0;
         let mut set = |on: bool, bit: u32| bits |= if on { bit } else { 0 };
         set(self.monitor, flag::MONITOR);
+        set(self.subscriptions.is_some(), flag::PUBSUB);
         set(self.multi.is_some(), flag::MULTI);
         set(self.blocked.is_some(), flag::BLOCKED);
         set(self.close_after_reply, flag::CLOSE_AFTER_REPLY);
@@ -482,6 +536,11 @@ impl Session {
         set(self.no_touch, flag::NO_TOUCH);
         set(self.watch_flag.is_dirty(), flag::DIRTY_CAS);
         set(self.import_source, flag::IMPORT_SOURCE);
+        if let Some(tracking) = &self.tracking {
+            set(true, flag::TRACKING);
+            set(tracking.tracker.is_broken(), flag::BROKEN_REDIRECT);
+            set(tracking.mode() == Mode::Broadcast, flag::BROADCAST);
+        }
         set(
             self.capabilities.contains(&CAPA_REDIRECT),
             flag::CAPA_REDIRECT,

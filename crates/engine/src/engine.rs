@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crossbeam_utils::CachePadded;
 use persist::Log;
-use resp::Output;
+use resp::{Output, Protocol};
 
 use crate::client::{ClientRegistry, ClientShared, Posted};
 use crate::clock::Clock;
@@ -19,11 +19,14 @@ use crate::lazy_free::Background;
 use crate::loading::Loading;
 use crate::lru::AccessClock;
 use crate::monitor::Monitors;
+use crate::notifications::Notifications;
 use crate::pause::Pause;
 use crate::port::PortSlot;
+use crate::pubsub::PubSub;
 use crate::shard_tables::Keyspace;
 use crate::stats::{Totals, WorkerStats};
 use crate::table::CommandTable;
+use crate::tracking::TrackingClients;
 
 /// Errors by their code, for INFO errorstats. Redis stops counting new codes at 128, because a
 /// script that makes up codes would fill the memory.
@@ -93,6 +96,12 @@ pub struct Engine {
     pub lazy: Background,
     /// Who listens to changes of keys.
     pub key_listeners: KeyListeners,
+    /// Subscriptions to channels and patterns.
+    pub pubsub: PubSub,
+    /// Keyspace notifications.
+    pub notifications: Notifications,
+    /// Clients that keep copies of keys.
+    pub tracking: TrackingClients,
     /// MONITOR clients.
     pub monitors: Monitors,
     /// SLOWLOG and COMMANDLOG.
@@ -207,6 +216,9 @@ impl Engine {
             pause: Pause::default(),
             lazy: Background::default(),
             key_listeners: KeyListeners::default(),
+            pubsub: PubSub::default(),
+            notifications: Notifications::default(),
+            tracking: TrackingClients::default(),
             monitors: Monitors::default(),
             commandlog: CommandLogs::default(),
             latency: LatencyMonitor::default(),
@@ -290,10 +302,8 @@ impl Engine {
 
     /// Puts bytes into the outbox of a client. They leave when the log is flushed up to `after`.
     pub fn deliver(&self, client: &ClientShared, after: u64, write: impl FnOnce(&mut Output)) {
-        match self.post(client, after, write) {
-            Posted::First => self.port.get().deliver(&[client]),
-            Posted::Announced => {}
-            Posted::Overflow => self.disconnect(client),
+        if self.post(client, after, |out, _| write(out)) == Posted::First {
+            self.port.get().deliver(&[client]);
         }
     }
 
@@ -305,9 +315,8 @@ impl Engine {
         after: u64,
         write: impl FnOnce(&mut Output),
     ) {
-        match self.post(client, after, write) {
-            Posted::Overflow => self.disconnect(client),
-            _ => self.port.get().served(client, after),
+        if self.post(client, after, |out, _| write(out)) != Posted::Overflow {
+            self.port.get().served(client, after);
         }
     }
 
@@ -321,10 +330,8 @@ impl Engine {
     ) {
         let mut announced = Vec::new();
         for client in clients {
-            match self.post(client, after, &write) {
-                Posted::First => announced.push(&**client),
-                Posted::Announced => {}
-                Posted::Overflow => self.disconnect(client),
+            if self.post(client, after, |out, _| write(out)) == Posted::First {
+                announced.push(&**client);
             }
         }
         if !announced.is_empty() {
@@ -332,9 +339,21 @@ impl Engine {
         }
     }
 
-    fn post(&self, client: &ClientShared, after: u64, write: impl FnOnce(&mut Output)) -> Posted {
+    /// Puts something into the outbox of a client, in its protocol version; a client above its
+    /// limit is disconnected. The first into an empty outbox is to be announced by
+    /// [`crate::port::Port::deliver`].
+    pub(crate) fn post(
+        &self,
+        client: &ClientShared,
+        after: u64,
+        write: impl FnOnce(&mut Output, Protocol),
+    ) -> Posted {
         let limit = &self.switches.output_hard_limits[client.class() as usize];
-        client.post(after, limit.load(Ordering::Relaxed), write)
+        let posted = client.post(after, limit.load(Ordering::Relaxed), write);
+        if posted == Posted::Overflow {
+            self.disconnect(client);
+        }
+        posted
     }
 
     #[cold]
@@ -376,6 +395,7 @@ impl Engine {
             number(P::LfuLogFactor),
             number(P::LfuDecayTime),
         );
+        self.notifications.refresh(self);
         self.commandlog.configure(config);
         self.latency.configure(config);
     }

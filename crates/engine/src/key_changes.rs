@@ -2,42 +2,22 @@
 //!
 //! A command notes its changes in [`KeyChanges`] while it runs. When its effects are in the log,
 //! and still under the locks of its keys, [`FanOut::announce`] passes each change once to
-//! everything that listens: watching transactions, blocked clients, observers (keyspace
-//! notifications, client-side caching). So no listener sees a change that the log does not have,
+//! everything that listens: watching transactions, blocked clients, client-side caches, keyspace
+//! notifications. So no listener sees a change that the log does not have,
 //! and the order in which a key's listeners see its changes is the order of the changes.
 //!
 //! [`KeyListeners`] counts who listens. While nobody does, a change costs one relaxed load.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
 
 use keyspace::KeyHash;
 
 use crate::engine::Engine;
 use crate::keys::{DbKey, Key};
+use crate::notifications::{Event, EventClass};
+use crate::pubsub::PublishedAs;
 use crate::session::Origin;
 use crate::shard_tables::{Locked, ShardTables};
-
-/// Class of a keyspace event, as the letters of `notify-keyspace-events`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(
-    missing_docs,
-    reason = "the names are the classes of notify-keyspace-events"
-)]
-pub enum EventClass {
-    Generic,
-    String,
-    List,
-    Set,
-    Hash,
-    ZSet,
-    Expired,
-    Evicted,
-    Stream,
-    Module,
-    New,
-    KeyMiss,
-}
 
 /// What happened to a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,39 +46,15 @@ impl ChangeKind {
     }
 }
 
-/// A change of one key, as observers see it.
-#[derive(Clone, Copy, Debug)]
-pub struct KeyChange<'a> {
-    /// Database.
-    pub db: u32,
-    /// The key.
-    pub key: Key<'a>,
-    /// What happened.
-    pub kind: ChangeKind,
-    /// Class and name of its keyspace event, if it has one.
-    pub event: Option<(EventClass, &'static str)>,
-    /// The elements (fields, members) that the event is about, where it names them.
-    pub elements: &'a [Vec<u8>],
-    /// The log must be flushed up to this offset before a client may be told.
-    pub after: u64,
-}
-
-/// Is told of every change of a key, under the lock of its shard: it must be quick and must not
-/// touch the keyspace.
-pub trait Observer: Send + Sync {
-    /// A key was changed.
-    fn changed(&self, change: &KeyChange<'_>);
-}
-
-/// How many listen to changes of keys, and the observers among them.
+/// What listens to changes of keys.
 ///
-/// One word holds three counters, so that a change learns with one load that nobody listens.
+/// One word holds two counters and some flags, so that a change costs one load while nothing
+/// listens.
 /// Counters of watching and waiting clients change under the lock of a key of theirs: a command
 /// that holds that lock sees them.
 #[derive(Default)]
 pub struct KeyListeners {
     counts: AtomicU64,
-    observers: RwLock<Vec<Arc<dyn Observer>>>,
 }
 
 /// Bits of the counter of watching clients, and of that of waiting clients.
@@ -106,7 +62,12 @@ const CLIENT_BITS: u32 = 28;
 const CLIENT_MASK: u64 = (1 << CLIENT_BITS) - 1;
 const ONE_WATCHING: u64 = 1;
 const ONE_WAITING: u64 = 1 << CLIENT_BITS;
-const ONE_OBSERVER: u64 = 1 << (2 * CLIENT_BITS);
+/// Keyspace events are sent.
+const EVENTS: u64 = 1 << (2 * CLIENT_BITS);
+/// They name elements.
+const ELEMENTS: u64 = EVENTS << 1;
+/// Clients keep copies of keys.
+const CACHES: u64 = ELEMENTS << 1;
 
 impl KeyListeners {
     #[inline]
@@ -145,18 +106,45 @@ impl KeyListeners {
         self.counts.fetch_sub(ONE_WAITING, Ordering::Relaxed);
     }
 
-    /// Adds an observer, at most 255 of them, for the life of the server.
-    pub fn observe(&self, observer: Arc<dyn Observer>) {
-        let mut observers = self
-            .observers
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
-        observers.push(observer);
-        self.counts.fetch_add(ONE_OBSERVER, Ordering::Relaxed);
+    /// Keyspace events are sent from now on, or no more.
+    pub fn listen_to_events(&self, listens: bool) {
+        self.set(EVENTS, listens);
     }
 
-    fn has_observers(&self) -> bool {
-        self.counts() >= ONE_OBSERVER
+    /// Keyspace events name elements from now on, or no more.
+    pub fn listen_to_elements(&self, listens: bool) {
+        self.set(ELEMENTS, listens);
+    }
+
+    /// Some client keeps copies of keys from now on, or none does any more.
+    pub fn listen_to_changes(&self, listens: bool) {
+        self.set(CACHES, listens);
+    }
+
+    fn set(&self, flag: u64, on: bool) {
+        if on {
+            self.counts.fetch_or(flag, Ordering::Relaxed);
+        } else {
+            self.counts.fetch_and(!flag, Ordering::Relaxed);
+        }
+    }
+
+    /// Keyspace events are sent.
+    #[inline]
+    pub fn wants_events(&self) -> bool {
+        self.counts() & EVENTS != 0
+    }
+
+    /// Some client keeps copies of keys.
+    #[inline]
+    pub fn wants_changes(&self) -> bool {
+        self.counts() & CACHES != 0
+    }
+
+    /// Keyspace events name elements.
+    #[inline]
+    pub fn wants_elements(&self) -> bool {
+        self.counts() & ELEMENTS != 0
     }
 }
 
@@ -171,10 +159,22 @@ struct Record {
     elements: (usize, usize),
 }
 
+/// A message that a transaction has published.
+struct Published {
+    /// How many changes stand before it.
+    behind: usize,
+    way: PublishedAs,
+    channel: Box<[u8]>,
+    payload: Box<[u8]>,
+}
+
 /// The changes of one execution, in their order.
 #[derive(Default)]
 pub struct KeyChanges {
     records: Vec<Record>,
+    published: Vec<Published>,
+    /// All data was removed behind so many changes, the last time.
+    emptied: Option<usize>,
     keys: Vec<u8>,
     elements: Vec<Vec<u8>>,
 }
@@ -186,7 +186,7 @@ impl KeyChanges {
     /// True when nothing was noted.
     #[inline]
     pub fn is_empty(&self) -> bool {
-        self.records.is_empty()
+        self.records.is_empty() && self.published.is_empty() && self.emptied.is_none()
     }
 
     /// Forgets everything.
@@ -200,43 +200,72 @@ impl KeyChanges {
             self.elements.clear();
             self.elements.shrink_to(KEEP / size_of::<Vec<u8>>());
         }
+        if !self.published.is_empty() {
+            self.published = Vec::new();
+        }
+        self.emptied = None;
     }
 
-    /// Notes a change of a key, when anybody listens.
+    /// Notes that a database was emptied, or all of them were.
+    pub fn note_emptied(&mut self, listeners: &KeyListeners) {
+        if listeners.wants_changes() {
+            self.emptied = Some(self.records.len());
+        }
+    }
+
+    /// Notes a message that is to be sent when the changes are in the log, in the order of the
+    /// changes and messages.
+    pub fn publish(&mut self, way: PublishedAs, channel: &[u8], payload: &[u8]) {
+        self.published.push(Published {
+            behind: self.records.len(),
+            way,
+            channel: channel.into(),
+            payload: payload.into(),
+        });
+    }
+
+    /// Notes a change of a key, when something listens.
     #[inline]
     pub fn note(
         &mut self,
         listeners: &KeyListeners,
-        (db, key): (u32, Key<'_>),
+        place: (u32, Key<'_>),
         kind: ChangeKind,
         event: Option<(EventClass, &'static str)>,
     ) {
-        if listeners.counts() != 0 {
-            self.push(db, key, kind, event, &[]);
+        let counts = listeners.counts();
+        if counts != 0 && (counts & EVENTS != 0 || kind != ChangeKind::Event) {
+            self.push(place, kind, event, self.elements.len());
         }
     }
 
     /// The same with the elements that the event is about.
-    pub fn note_elements(
+    pub fn note_elements<T: AsRef<[u8]>>(
         &mut self,
         listeners: &KeyListeners,
-        (db, key): (u32, Key<'_>),
+        place: (u32, Key<'_>),
+        kind: ChangeKind,
         event: (EventClass, &'static str),
-        elements: &[Vec<u8>],
+        elements: impl IntoIterator<Item = T>,
     ) {
-        if listeners.counts() != 0 {
-            self.push(db, key, ChangeKind::Modified, Some(event), elements);
+        if listeners.wants_elements() {
+            let first = self.elements.len();
+            let elements = elements.into_iter();
+            let copies = elements.map(|element| element.as_ref().to_vec());
+            self.elements.extend(copies);
+            self.push(place, kind, Some(event), first);
+        } else {
+            self.note(listeners, place, kind, Some(event));
         }
     }
 
     #[cold]
     fn push(
         &mut self,
-        db: u32,
-        key: Key<'_>,
+        (db, key): (u32, Key<'_>),
         kind: ChangeKind,
         event: Option<(EventClass, &'static str)>,
-        elements: &[Vec<u8>],
+        first_element: usize,
     ) {
         let last = self.records.last().map(|record| record.key);
         let is_same = |range: &(usize, usize)| self.bytes(*range) == key.bytes;
@@ -245,15 +274,13 @@ impl KeyChanges {
             self.keys.extend_from_slice(key.bytes);
             (start, self.keys.len())
         });
-        let first = self.elements.len();
-        self.elements.extend_from_slice(elements);
         self.records.push(Record {
             db,
             hash: key.hash,
             key: range,
             kind,
             event,
-            elements: (first, self.elements.len()),
+            elements: (first_element, self.elements.len()),
         });
     }
 
@@ -274,16 +301,27 @@ pub struct FanOut<'a, 'k> {
     pub after: u64,
     /// Where it came from.
     pub origin: Origin,
+    /// The client that made the changes; `None`: the server itself.
+    pub actor: Option<u64>,
 }
 
 impl FanOut<'_, '_> {
     /// Passes every change on, once, and forgets it.
     #[cold]
-    pub fn announce(self, changes: &mut KeyChanges) {
+    pub fn announce(mut self, changes: &mut KeyChanges) {
         let engine = self.engine;
-        // Nobody is connected to files; what they hold has been announced when it happened.
-        let observes = self.origin == Origin::Client && engine.key_listeners.has_observers();
-        for record in &changes.records {
+        // What files hold was announced when it happened.
+        let is_new = self.origin == Origin::Client;
+        let sends = is_new && engine.key_listeners.wants_events();
+        let invalidates = is_new && engine.key_listeners.wants_changes();
+        let mut published = changes.published.iter().peekable();
+        for (index, record) in changes.records.iter().enumerate() {
+            while let Some(message) = published.next_if(|message| message.behind <= index) {
+                self.send(message);
+            }
+            if changes.emptied == Some(index) {
+                engine.invalidate_all(self.locked, self.after);
+            }
             let bytes = changes.bytes(record.key);
             let tables = &self.locked.held(record.hash).attachments;
             if record.kind.breaks_watch() && !tables.watched.is_empty() {
@@ -293,22 +331,51 @@ impl FanOut<'_, '_> {
             if is_waited_for(tables, record, bytes) && !self.ready.last().is_some_and(is_last) {
                 self.ready.push(DbKey::new(record.db, bytes));
             }
-            if observes {
+            if invalidates && record.kind.breaks_watch() {
+                let table = &mut self.locked.held_mut(record.hash).attachments.tracking;
+                engine.invalidate(table, bytes, self.actor, self.after);
+            }
+            if sends && let Some((class, name)) = record.event {
                 let (first, end) = record.elements;
-                let change = KeyChange {
+                let event = Event {
                     db: record.db,
-                    key: Key::new(bytes, record.hash),
-                    kind: record.kind,
-                    event: record.event,
+                    key: bytes,
+                    class,
+                    name,
                     elements: changes.elements.get(first..end).unwrap_or_default(),
                     after: self.after,
                 };
-                let observers = engine.key_listeners.observers.read();
-                let observers = observers.unwrap_or_else(PoisonError::into_inner);
-                observers.iter().for_each(|other| other.changed(&change));
+                engine.notifications.send(engine, &event);
             }
         }
+        published.for_each(|message| self.send(message));
+        if changes.emptied == Some(changes.records.len()) {
+            engine.invalidate_all(self.locked, self.after);
+        }
+        if invalidates && engine.tracking.prefixes.count() > 0 {
+            self.broadcast(changes);
+        }
         changes.clear();
+    }
+
+    /// One message for each prefix and client, with all keys that have changed.
+    fn broadcast(&mut self, changes: &KeyChanges) {
+        let records = changes.records.iter();
+        let changed = records.filter(|record| record.kind.breaks_watch());
+        let keys = changed.map(|record| changes.bytes(record.key));
+        let prefixes = &self.engine.tracking.prefixes;
+        prefixes.invalidate(self.engine, keys, self.actor, self.after);
+    }
+
+    fn send(&self, message: &Published) {
+        let Published {
+            way,
+            channel,
+            payload,
+            ..
+        } = message;
+        let pubsub = &self.engine.pubsub;
+        pubsub.publish(self.engine, *way, channel, payload, self.after);
     }
 }
 
@@ -350,7 +417,12 @@ mod tests {
         listeners.add_waiter();
         listeners.remove_watcher();
         assert_eq!((listeners.watching(), listeners.waiting()), (2, 4));
-        assert!(!listeners.has_observers());
+        assert!(!listeners.wants_events());
+        listeners.listen_to_events(true);
+        listeners.listen_to_elements(true);
+        listeners.listen_to_events(false);
+        assert!(!listeners.wants_events() && listeners.wants_elements());
+        assert_eq!((listeners.watching(), listeners.waiting()), (2, 4));
     }
 
     #[test]
@@ -359,7 +431,7 @@ mod tests {
         listeners.add_waiter();
         let mut changes = KeyChanges::default();
         for name in [b"aa", b"aa", b"bb", b"aa"] {
-            changes.note(&listeners, (0, key(name)), ChangeKind::Event, None);
+            changes.note(&listeners, (0, key(name)), ChangeKind::Ready, None);
         }
         assert_eq!(changes.keys, b"aabbaa");
         assert_eq!(changes.records.len(), 4);

@@ -10,6 +10,7 @@
 //! | who is told of a change | [`key_changes`], [`watch`], [`blocking`] |
 //! | what expires, what is evicted | [`expire`], [`evict`], [`lazy_free`] |
 //! | what is a client | [`client`] |
+//! | who gets which message | [`pubsub`], [`notifications`], [`tracking`] |
 //! | what can be configured | [`config`] |
 
 // Tests may start threads and measure time; the list is in this crate's clippy.toml.
@@ -38,12 +39,15 @@ pub mod lazy_free;
 pub mod loading;
 pub mod lru;
 pub mod monitor;
+pub mod notifications;
 pub mod pause;
 pub mod port;
+pub mod pubsub;
 pub mod rdb_options;
 pub mod redact;
 pub mod shard_tables;
 pub mod stats;
 pub mod table;
+pub mod tracking;
 pub mod version;
 pub mod watch;

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::command::{BeginSearch, FindKeys, Flags, KeyPositions, KeySpec, Locks};
+use crate::command::{BeginSearch, FindKeys, Flags, KeyFlags, KeyPositions, KeySpec, Locks};
 use crate::execute::CommandSpec;
 use resp::Args;
 
@@ -317,7 +317,8 @@ fn plan(command: &'static CommandSpec) -> KeyPlan {
         return KeyPlan::None;
     }
     match command.keys {
-        [] => KeyPlan::None,
+        // What is only routed like keys locks nothing.
+        specs if specs.iter().all(|spec| spec.flags.has(KeyFlags::NOT_KEY)) => KeyPlan::None,
         [
             KeySpec {
                 begin: BeginSearch::Index(index),

@@ -345,13 +345,25 @@ pub mod events {
     pub const MODULE: i64 = 1 << 13;
     /// New keys. Not part of `A`.
     pub const NEW: i64 = 1 << 14;
+    /// Keys whose value was replaced as a whole. Not part of `A`.
+    pub const OVERWRITTEN: i64 = 1 << 15;
+    /// Such keys that have another type than before. Not part of `A`.
+    pub const TYPE_CHANGED: i64 = 1 << 16;
+    /// Events are published with the names of elements under the key's channel.
+    pub const SUBKEYSPACE: i64 = 1 << 19;
+    /// Events are published with the names of elements under the event's channel.
+    pub const SUBKEYEVENT: i64 = 1 << 20;
+    /// Events are published under a channel for each element.
+    pub const SUBKEYSPACEITEM: i64 = 1 << 21;
+    /// Events are published with the names of elements under a channel of event and key.
+    pub const SUBKEYSPACEEVENT: i64 = 1 << 22;
     /// The letter `A`.
     pub const ALL: i64 =
         GENERIC | STRING | LIST | SET | HASH | ZSET | EXPIRED | EVICTED | STREAM | MODULE;
 
     /// The classes that `A` covers or that precede the channels, in the order they are written,
     /// then the others.
-    const LETTERS: [(u8, i64); 14] = [
+    const LETTERS: [(u8, i64); 20] = [
         (b'g', GENERIC),
         (b'$', STRING),
         (b'l', LIST),
@@ -363,9 +375,15 @@ pub mod events {
         (b't', STREAM),
         (b'd', MODULE),
         (b'n', NEW),
+        (b'o', OVERWRITTEN),
+        (b'c', TYPE_CHANGED),
         (b'K', KEYSPACE),
         (b'E', KEYEVENT),
         (b'm', KEY_MISS),
+        (b'S', SUBKEYSPACE),
+        (b'T', SUBKEYEVENT),
+        (b'I', SUBKEYSPACEITEM),
+        (b'V', SUBKEYSPACEEVENT),
     ];
 
     /// The bits of a string of letters, or nothing when a letter is unknown.

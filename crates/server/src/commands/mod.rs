@@ -16,6 +16,7 @@ pub(crate) const GROUPS: &[&[&CommandSpec]] = &[
     engine::commands::hash::COMMANDS,
     engine::commands::hyperloglog::COMMANDS,
     engine::commands::list::COMMANDS,
+    engine::commands::pubsub::COMMANDS,
     engine::commands::scripting::COMMANDS,
     engine::commands::server::COMMANDS,
     engine::commands::set::COMMANDS,

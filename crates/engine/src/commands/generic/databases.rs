@@ -75,6 +75,7 @@ fn flush(ctx: &mut Context<'_, '_>, only: Option<u32>) -> CommandResult {
         _ => return Err(CommandError::Syntax),
     };
     let cleared = clear(&mut ctx.data, only);
+    ctx.data.changes.note_emptied(&ctx.engine.key_listeners);
     let keys: u64 = cleared.iter().map(|part| part.len() as u64).sum();
     ctx.data.effects.add_dirty(keys);
     if only.is_none() && ctx.data.origin == Origin::Client {
