@@ -12,13 +12,13 @@ use std::sync::atomic::{
 };
 use std::sync::{Arc, Mutex, PoisonError};
 
-use resp::Output;
+use resp::{Output, Protocol};
 
 use crate::config::ClientClass;
 use crate::wait::Wait;
 
-/// The other end of a connection. Shown as Redis does: `ip:port`, `[ip]:port` for IPv6, and the path
-/// of a Unix socket with port 0.
+/// The other end of a connection. Shown as Redis does: `ip:port`, `[ip]:port` for IPv6, and the
+/// path of a Unix socket with port 0.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Peer {
     /// A TCP address.
@@ -90,6 +90,12 @@ pub mod flag {
     pub const IMPORT_SOURCE: u32 = 1 << 10;
     /// Announced that it understands redirections.
     pub const CAPA_REDIRECT: u32 = 1 << 11;
+    /// CLIENT TRACKING
+    pub const TRACKING: u32 = 1 << 12;
+    /// The client that its invalidations were redirected to has gone.
+    pub const BROKEN_REDIRECT: u32 = 1 << 13;
+    /// Tracks prefixes.
+    pub const BROADCAST: u32 = 1 << 14;
 }
 
 /// What other threads have sent to a client and its worker has not collected yet.
@@ -98,6 +104,8 @@ struct Outbox {
     output: Output,
     /// Log offset that must be flushed (and synced, when the policy says so) before it leaves.
     after: u64,
+    /// Protocol version of what is put in.
+    protocol: Protocol,
 }
 
 /// What came of posting into an outbox.
@@ -127,6 +135,10 @@ pub struct Figures {
     pub multi: AtomicI64,
     pub multi_mem: AtomicUsize,
     pub watch: AtomicUsize,
+    pub sub: AtomicUsize,
+    pub psub: AtomicUsize,
+    pub ssub: AtomicUsize,
+    pub redirect: AtomicI64,
     pub argv_mem: AtomicUsize,
     pub output_bytes: AtomicUsize,
     pub output_pieces: AtomicUsize,
@@ -166,7 +178,7 @@ pub struct ClientShared {
     outbox_announced: AtomicBool,
     /// Which output limit holds for it.
     class: AtomicU8,
-    /// Someone asked for the connection to be closed.
+    /// The connection is to be closed, or is closed already.
     pub kill: AtomicBool,
     /// Whether it waits in a blocking command.
     pub wait: Wait,
@@ -178,6 +190,7 @@ impl ClientShared {
         let figures = Figures::default();
         figures.last_active_ms.store(now_ms, Ordering::Relaxed);
         figures.multi.store(-1, Ordering::Relaxed);
+        figures.redirect.store(-1, Ordering::Relaxed);
         figures.protocol.store(2, Ordering::Relaxed);
         Self {
             id,
@@ -200,11 +213,18 @@ impl ClientShared {
         }
     }
 
-    /// Puts something into the outbox, in one piece; it may leave when the log is flushed up to
-    /// `after`. With more than `limit` bytes waiting (0: any number) the outbox is emptied instead.
-    pub fn post(&self, after: u64, limit: u64, write: impl FnOnce(&mut Output)) -> Posted {
-        let mut outbox = self.outbox.lock().unwrap_or_else(PoisonError::into_inner);
-        write(&mut outbox.output);
+    /// Puts something into the outbox, in one piece and in the protocol version of the client; it
+    /// may leave when the log is flushed up to `after`. With more than `limit` bytes waiting (0:
+    /// any number) the outbox is emptied instead.
+    pub fn post(
+        &self,
+        after: u64,
+        limit: u64,
+        write: impl FnOnce(&mut Output, Protocol),
+    ) -> Posted {
+        let mut outbox = self.lock_outbox();
+        let protocol = outbox.protocol;
+        write(&mut outbox.output, protocol);
         outbox.after = outbox.after.max(after);
         if limit > 0 && outbox.output.len() as u64 > limit {
             outbox.output = Output::new();
@@ -227,10 +247,25 @@ impl ClientShared {
         if !self.has_mail() {
             return 0;
         }
-        let mut outbox = self.outbox.lock().unwrap_or_else(PoisonError::into_inner);
+        self.empty_outbox(&mut self.lock_outbox(), output)
+    }
+
+    /// From here on the outbox gets messages of another protocol version. Those that are in it are
+    /// moved behind `output`, if there is one. Returns the log offset that they depend on.
+    pub fn set_protocol(&self, protocol: Protocol, output: Option<&mut Output>) -> u64 {
+        let mut outbox = self.lock_outbox();
+        outbox.protocol = protocol;
+        output.map_or(0, |output| self.empty_outbox(&mut outbox, output))
+    }
+
+    fn empty_outbox(&self, outbox: &mut Outbox, output: &mut Output) -> u64 {
         self.outbox_announced.store(false, Ordering::Release);
         output.append(&mut outbox.output);
         std::mem::take(&mut outbox.after)
+    }
+
+    fn lock_outbox(&self) -> std::sync::MutexGuard<'_, Outbox> {
+        self.outbox.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Which output limit holds for the client.

@@ -201,8 +201,13 @@ impl<'c, 'k> Context<'c, 'k> {
     }
 
     /// Writes what others have sent to this client before its next reply: a confirmation that
-    /// nothing more comes must stand behind everything that did.
+    /// nothing more comes must stand behind everything that did. Not inside of the reply of EXEC,
+    /// and not where the reply is dropped: what others sent comes behind it then.
     pub fn drain_outbox(&mut self) {
+        let is_dropped = self.session.is_silent() && !self.session.reply_is_push;
+        if self.is_nested() || is_dropped {
+            return;
+        }
         let after = self.session.shared.take_outbox(self.reply.out);
         *self.reply_offset = (*self.reply_offset).max(after);
     }
@@ -258,8 +263,6 @@ pub struct Data<'c, 'k> {
     pub origin: Origin,
     /// The client is the source of an import (CLIENT IMPORT-SOURCE).
     pub imports: bool,
-    /// True while a command that only reads runs: statistics of hits are for those.
-    pub reads: bool,
     /// What is announced when the effects are in the log.
     pub changes: &'c mut KeyChanges,
     /// Random numbers of this worker.
@@ -314,7 +317,7 @@ impl<'c, 'k> Data<'c, 'k> {
     pub fn lookup(&mut self, key: Key<'_>) -> Option<EntryRef<'_>> {
         let lives = self.reap(key);
         let (stats, engine, db) = (self.stats, self.engine, self.db);
-        let (touch, reads) = (self.touch, self.reads);
+        let touch = self.touch;
         let clock = engine.lru.now();
         let random = self.random_for(clock);
         let changes = &mut *self.changes;
@@ -330,10 +333,8 @@ impl<'c, 'k> Data<'c, 'k> {
             stats.keyspace_hits.add(1);
         } else {
             stats.keyspace_misses.add(1);
-            if reads {
-                let event = Some((EventClass::KeyMiss, "keymiss"));
-                changes.note(&engine.key_listeners, (db, key), ChangeKind::Event, event);
-            }
+            let event = Some((EventClass::KeyMiss, "keymiss"));
+            changes.note(&engine.key_listeners, (db, key), ChangeKind::Event, event);
         }
         found
     }
@@ -440,6 +441,35 @@ impl<'c, 'k> Data<'c, 'k> {
         existed
     }
 
+    /// As [`Data::set`], with the events of a value that replaces another.
+    pub fn overwrite(&mut self, key: Key<'_>, value: NewValue<'_>, expiry: Expiry) -> bool {
+        let before = self.type_for_events(key);
+        let existed = self.set(key, value, expiry);
+        self.notify_overwritten(key, before);
+        existed
+    }
+
+    /// What a key holds, when events are sent: for [`Data::notify_overwritten`].
+    #[inline]
+    pub fn type_for_events(&mut self, key: Key<'_>) -> Option<Type> {
+        if self.engine.key_listeners.wants_events() {
+            self.type_of(key)
+        } else {
+            None
+        }
+    }
+
+    /// The events of a value that has replaced another; `before`: the type that there was.
+    #[inline]
+    pub fn notify_overwritten(&mut self, key: Key<'_>, before: Option<Type>) {
+        if before.is_some() {
+            self.notify(EventClass::Overwritten, "overwritten", key);
+            if self.type_of(key) != before {
+                self.notify(EventClass::TypeChanged, "type_changed", key);
+            }
+        }
+    }
+
     /// The access field of a key that is written now: how often it is used survives an overwrite.
     #[inline]
     fn access_field(&mut self, key: Key<'_>) -> u32 {
@@ -512,13 +542,59 @@ impl<'c, 'k> Data<'c, 'k> {
     /// As [`Data::changed`], counting `n` changes.
     #[inline]
     pub fn changed_times(&mut self, n: u64, key: Key<'_>, class: EventClass, event: &'static str) {
+        self.count_changes(n, key);
+        self.note(key, ChangeKind::Modified, Some((class, event)));
+    }
+
+    #[inline]
+    fn count_changes(&mut self, n: u64, key: Key<'_>) {
         self.effects.add_dirty(n);
         let db = self.db;
         let shard = self.shard(key);
         if shard.volatile_elements(db) > 0 {
             shard.sync_elements(db, key.hash, key.bytes);
         }
-        self.note(key, ChangeKind::Modified, Some((class, event)));
+    }
+
+    /// As [`Data::changed_times`], for an event that is about elements of the key.
+    pub fn changed_elements<T: AsRef<[u8]>>(
+        &mut self,
+        n: u64,
+        key: Key<'_>,
+        event: (EventClass, &'static str),
+        elements: impl IntoIterator<Item = T>,
+    ) {
+        self.count_changes(n, key);
+        self.note_elements(key, ChangeKind::Modified, event, elements);
+    }
+
+    /// As [`Data::notify`], for an event that is about elements of the key.
+    pub fn notify_elements<T: AsRef<[u8]>>(
+        &mut self,
+        key: Key<'_>,
+        event: (EventClass, &'static str),
+        elements: impl IntoIterator<Item = T>,
+    ) {
+        self.note_elements(key, ChangeKind::Event, event, elements);
+    }
+
+    fn note_elements<T: AsRef<[u8]>>(
+        &mut self,
+        key: Key<'_>,
+        kind: ChangeKind,
+        event: (EventClass, &'static str),
+        elements: impl IntoIterator<Item = T>,
+    ) {
+        let listeners = &self.engine.key_listeners;
+        let place = (self.db, key);
+        self.changes
+            .note_elements(listeners, place, kind, event, elements);
+    }
+
+    /// Events name elements: they have to be collected.
+    #[inline]
+    pub fn wants_elements(&self) -> bool {
+        self.engine.key_listeners.wants_elements()
     }
 
     #[inline]
@@ -710,10 +786,7 @@ impl<'c, 'k> Data<'c, 'k> {
             argv.extend(chunk.iter().map(|element| &element[..]));
             self.effects.push(self.db, &argv);
         }
-        let listeners = &self.engine.key_listeners;
-        let place = (self.db, key);
-        self.changes
-            .note_elements(listeners, place, (class, event), &gone.elements);
+        self.note_elements(key, ChangeKind::Modified, (class, event), &gone.elements);
         if gone.emptied {
             self.signal_gone(key);
             self.notify(EventClass::Generic, "del", key);

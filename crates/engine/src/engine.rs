@@ -1,16 +1,18 @@
 //! The engine: the data with all that commands work on, shared by the threads that run them.
 
+mod subscriptions;
+mod tracking;
+
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crossbeam_utils::CachePadded;
 use persist::Log;
-use resp::Output;
 
-use crate::client::{ClientRegistry, ClientShared, Posted};
+use crate::client::ClientRegistry;
 use crate::clock::Clock;
 use crate::commandlog::CommandLogs;
-use crate::config::{ClientClass, Config, P};
+use crate::config::{Config, P};
 use crate::entropy::Seeds;
 use crate::fault::Faults;
 use crate::key_changes::KeyListeners;
@@ -19,11 +21,14 @@ use crate::lazy_free::Background;
 use crate::loading::Loading;
 use crate::lru::AccessClock;
 use crate::monitor::Monitors;
+use crate::notifications::Notifications;
+use crate::outboxes::Outboxes;
 use crate::pause::Pause;
-use crate::port::PortSlot;
-use crate::shard_tables::Keyspace;
+use crate::pubsub::PubSub;
+use crate::shard_tables::{Keyspace, Locked};
 use crate::stats::{Totals, WorkerStats};
 use crate::table::CommandTable;
+use crate::tracking::TrackingClients;
 
 /// Errors by their code, for INFO errorstats. Redis stops counting new codes at 128, because a
 /// script that makes up codes would fill the memory.
@@ -93,6 +98,12 @@ pub struct Engine {
     pub lazy: Arc<Background>,
     /// Who listens to changes of keys.
     pub key_listeners: KeyListeners,
+    /// Subscriptions to channels and patterns.
+    pub pubsub: PubSub,
+    /// Keyspace notifications.
+    pub notifications: Notifications,
+    /// Clients that keep copies of keys.
+    pub tracking: TrackingClients,
     /// MONITOR clients.
     pub monitors: Monitors,
     /// SLOWLOG and COMMANDLOG.
@@ -119,9 +130,15 @@ pub struct Engine {
     functions: Mutex<Vec<Box<[u8]>>>,
     /// Next wake-up of the expiry loop, Unix milliseconds.
     pub next_expiry_ms: AtomicU64,
-    /// The server around it.
-    pub port: PortSlot,
+    /// The way to the clients.
+    pub outboxes: Outboxes,
+    /// The server's part of FLUSHALL.
+    pub on_emptied: OnceLock<Box<OnEmptied>>,
 }
+
+/// Called when FLUSHALL has emptied the data, under all locks, with the number of changes that are
+/// not in the log yet.
+pub type OnEmptied = dyn Fn(&Locked<'_>, u64) + Send + Sync;
 
 /// What an engine is made of.
 pub struct Parts {
@@ -164,8 +181,6 @@ pub struct Switches {
     pub needs_replicas: AtomicBool,
     /// DEBUG SET-SKIP-CHECKSUM-VALIDATION: payloads and files with a wrong checksum are read.
     pub skip_checksum_validation: AtomicBool,
-    /// Hard limits of `client-output-buffer-limit` by class of client, in bytes; 0: none.
-    pub output_hard_limits: [AtomicU64; 3],
     /// DEBUG CLIENT-ENFORCE-REPLY-LIST: any output counts as a whole block.
     pub enforce_reply_list: AtomicBool,
 }
@@ -183,7 +198,6 @@ impl Default for Switches {
             snapshots_fail: AtomicBool::new(false),
             needs_replicas: AtomicBool::new(false),
             skip_checksum_validation: AtomicBool::new(false),
-            output_hard_limits: Default::default(),
             enforce_reply_list: AtomicBool::new(false),
         }
     }
@@ -207,6 +221,9 @@ impl Engine {
             pause: Pause::default(),
             lazy: Arc::default(),
             key_listeners: KeyListeners::default(),
+            pubsub: PubSub::default(),
+            notifications: Notifications::default(),
+            tracking: TrackingClients::default(),
             monitors: Monitors::default(),
             commandlog: CommandLogs::default(),
             latency: LatencyMonitor::default(),
@@ -219,7 +236,8 @@ impl Engine {
             admission_epoch: AtomicU64::new(0),
             functions: Mutex::default(),
             next_expiry_ms: AtomicU64::new(0),
-            port: PortSlot::default(),
+            outboxes: Outboxes::default(),
+            on_emptied: OnceLock::new(),
         };
         engine.lru.refresh(engine.now_ms());
         engine.refresh_switches();
@@ -250,7 +268,7 @@ impl Engine {
     fn wake_for(&self, deadline_ms: u64) {
         let before = self.next_expiry_ms.fetch_min(deadline_ms, Ordering::AcqRel);
         if deadline_ms < before {
-            self.port.get().wake_timers();
+            self.outboxes.port.get().wake_timers();
         }
     }
 
@@ -293,66 +311,6 @@ impl Engine {
         self.log.is_wanted()
     }
 
-    /// Puts bytes into the outbox of a client. They leave when the log is flushed up to `after`.
-    pub fn deliver(&self, client: &ClientShared, after: u64, write: impl FnOnce(&mut Output)) {
-        match self.post(client, after, write) {
-            Posted::First => self.port.get().deliver(&[client]),
-            Posted::Announced => {}
-            Posted::Overflow => self.disconnect(client),
-        }
-    }
-
-    /// Puts the reply of a blocked client into its outbox, and ends its wait. It leaves when the
-    /// log is flushed up to `after`.
-    pub fn deliver_served(
-        &self,
-        client: &ClientShared,
-        after: u64,
-        write: impl FnOnce(&mut Output),
-    ) {
-        match self.post(client, after, write) {
-            Posted::Overflow => self.disconnect(client),
-            _ => self.port.get().served(client, after),
-        }
-    }
-
-    /// Puts the same bytes into the outboxes of many clients; each worker among theirs is woken
-    /// once.
-    pub fn deliver_many<'a>(
-        &self,
-        clients: impl Iterator<Item = &'a Arc<ClientShared>>,
-        after: u64,
-        write: impl Fn(&mut Output),
-    ) {
-        let mut announced = Vec::new();
-        for client in clients {
-            match self.post(client, after, &write) {
-                Posted::First => announced.push(&**client),
-                Posted::Announced => {}
-                Posted::Overflow => self.disconnect(client),
-            }
-        }
-        if !announced.is_empty() {
-            self.port.get().deliver(&announced);
-        }
-    }
-
-    fn post(&self, client: &ClientShared, after: u64, write: impl FnOnce(&mut Output)) -> Posted {
-        let limit = &self.switches.output_hard_limits[client.class() as usize];
-        client.post(after, limit.load(Ordering::Relaxed), write)
-    }
-
-    #[cold]
-    fn disconnect(&self, client: &ClientShared) {
-        if !client.kill.swap(true, Ordering::AcqRel) {
-            log::warn!(
-                "Client {} scheduled to be closed ASAP for overcoming of output buffer limits.",
-                client.addr
-            );
-            self.port.get().kill(client);
-        }
-    }
-
     /// Takes over the parameters that loops and hot paths keep a copy of.
     pub fn refresh_switches(&self) {
         let (config, switches) = (&self.config, &self.switches);
@@ -370,17 +328,14 @@ impl Engine {
         let replicas =
             config.int(P::MinReplicasToWrite) > 0 && config.int(P::MinReplicasMaxLag) > 0;
         switches.needs_replicas.store(replicas, Ordering::Relaxed);
-        let limits = config.output_limits();
-        for class in ClientClass::ALL {
-            let hard = &switches.output_hard_limits[class as usize];
-            hard.store(limits.of(class).hard, Ordering::Relaxed);
-        }
+        self.outboxes.configure(config);
         let number = |id| u32::try_from(config.int(id)).unwrap_or(0);
         self.lru.configure(
             config.eviction_policy().is_lfu(),
             number(P::LfuLogFactor),
             number(P::LfuDecayTime),
         );
+        self.refresh_notifications();
         self.commandlog.configure(config);
         self.latency.configure(config);
     }

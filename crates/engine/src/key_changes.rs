@@ -1,19 +1,20 @@
-//! Changes of keys, and who is told of them.
+//! Changes of keys, and what listens to them.
 //!
 //! A command notes its changes in [`KeyChanges`] while it runs. When its effects are in the log,
-//! and still under the locks of its keys, `execute` announces each change once to
-//! everything that listens: watching transactions, blocked clients, observers (keyspace
-//! notifications, client-side caching). So no listener sees a change that the log does not have,
-//! and the order in which a key's listeners see its changes is the order of the changes.
+//! and still under the locks of its keys, `execute` announces each change once to everything that
+//! listens: watching transactions, blocked clients, client-side caches, keyspace notifications. So
+//! no listener sees a change that the log does not have, and the order in which a key's listeners
+//! see its changes is the order of the changes.
 //!
-//! [`KeyListeners`] counts who listens. While nobody does, a change costs one relaxed load.
+//! [`KeyListeners`] counts the listeners. Without any, a change costs one relaxed load.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
 
 use keyspace::KeyHash;
 
+use crate::config::events;
 use crate::keys::Key;
+use crate::pubsub::PublishedAs;
 
 /// Class of a keyspace event, as the letters of `notify-keyspace-events`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +35,30 @@ pub enum EventClass {
     Module,
     New,
     KeyMiss,
+    Overwritten,
+    TypeChanged,
+}
+
+impl EventClass {
+    /// Its bit in the value of `notify-keyspace-events`.
+    pub fn bit(self) -> i64 {
+        match self {
+            Self::Generic => events::GENERIC,
+            Self::String => events::STRING,
+            Self::List => events::LIST,
+            Self::Set => events::SET,
+            Self::Hash => events::HASH,
+            Self::ZSet => events::ZSET,
+            Self::Expired => events::EXPIRED,
+            Self::Evicted => events::EVICTED,
+            Self::Stream => events::STREAM,
+            Self::Module => events::MODULE,
+            Self::New => events::NEW,
+            Self::KeyMiss => events::KEY_MISS,
+            Self::Overwritten => events::OVERWRITTEN,
+            Self::TypeChanged => events::TYPE_CHANGED,
+        }
+    }
 }
 
 /// What happened to a key.
@@ -63,39 +88,15 @@ impl ChangeKind {
     }
 }
 
-/// A change of one key, as observers see it.
-#[derive(Clone, Copy, Debug)]
-pub struct KeyChange<'a> {
-    /// Database.
-    pub db: u32,
-    /// The key.
-    pub key: Key<'a>,
-    /// What happened.
-    pub kind: ChangeKind,
-    /// Class and name of its keyspace event, if it has one.
-    pub event: Option<(EventClass, &'static str)>,
-    /// The elements (fields, members) that the event is about, where it names them.
-    pub elements: &'a [Vec<u8>],
-    /// The log must be flushed up to this offset before a client may be told.
-    pub after: u64,
-}
-
-/// Is told of every change of a key, under the lock of its shard: it must be quick and must not
-/// touch the keyspace.
-pub trait Observer: Send + Sync {
-    /// A key was changed.
-    fn changed(&self, change: &KeyChange<'_>);
-}
-
-/// How many listen to changes of keys, and the observers among them.
+/// What listens to changes of keys.
 ///
-/// One word holds three counters, so that a change learns with one load that nobody listens.
+/// One word holds two counters and some flags, so that a change costs one load while nothing
+/// listens.
 /// Counters of watching and waiting clients change under the lock of a key of theirs: a command
 /// that holds that lock sees them.
 #[derive(Default)]
 pub struct KeyListeners {
     counts: AtomicU64,
-    observers: RwLock<Vec<Arc<dyn Observer>>>,
 }
 
 /// Bits of the counter of watching clients, and of that of waiting clients.
@@ -103,7 +104,12 @@ const CLIENT_BITS: u32 = 28;
 const CLIENT_MASK: u64 = (1 << CLIENT_BITS) - 1;
 const ONE_WATCHING: u64 = 1;
 const ONE_WAITING: u64 = 1 << CLIENT_BITS;
-const ONE_OBSERVER: u64 = 1 << (2 * CLIENT_BITS);
+/// Keyspace events are sent.
+const EVENTS: u64 = 1 << (2 * CLIENT_BITS);
+/// They name elements.
+const ELEMENTS: u64 = EVENTS << 1;
+/// Clients keep copies of keys.
+const CACHES: u64 = ELEMENTS << 1;
 
 impl KeyListeners {
     #[inline]
@@ -142,27 +148,61 @@ impl KeyListeners {
         self.counts.fetch_sub(ONE_WAITING, Ordering::Relaxed);
     }
 
-    /// Adds an observer, at most 255 of them, for the life of the server.
-    pub fn observe(&self, observer: Arc<dyn Observer>) {
-        let mut observers = self
-            .observers
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
-        observers.push(observer);
-        self.counts.fetch_add(ONE_OBSERVER, Ordering::Relaxed);
+    /// Keyspace events are sent from now on, or no more.
+    pub fn listen_to_events(&self, listens: bool) {
+        self.set(EVENTS, listens);
     }
 
-    /// There are observers.
-    pub fn has_observers(&self) -> bool {
-        self.counts() >= ONE_OBSERVER
+    /// Keyspace events name elements from now on, or no more.
+    pub fn listen_to_elements(&self, listens: bool) {
+        self.set(ELEMENTS, listens);
     }
 
-    /// Passes a change on to every observer.
-    pub fn tell(&self, change: &KeyChange<'_>) {
-        let observers = self.observers.read();
-        let observers = observers.unwrap_or_else(PoisonError::into_inner);
-        observers.iter().for_each(|other| other.changed(change));
+    /// Some client keeps copies of keys from now on, or none does any more.
+    pub fn listen_to_changes(&self, listens: bool) {
+        self.set(CACHES, listens);
     }
+
+    fn set(&self, flag: u64, on: bool) {
+        if on {
+            self.counts.fetch_or(flag, Ordering::Relaxed);
+        } else {
+            self.counts.fetch_and(!flag, Ordering::Relaxed);
+        }
+    }
+
+    /// Keyspace events are sent.
+    #[inline]
+    pub fn wants_events(&self) -> bool {
+        self.counts() & EVENTS != 0
+    }
+
+    /// Some client keeps copies of keys.
+    #[inline]
+    pub fn wants_changes(&self) -> bool {
+        self.counts() & CACHES != 0
+    }
+
+    /// Keyspace events name elements.
+    #[inline]
+    pub fn wants_elements(&self) -> bool {
+        self.counts() & ELEMENTS != 0
+    }
+}
+
+/// A change of one key.
+#[derive(Clone, Copy, Debug)]
+pub struct KeyChange<'a> {
+    /// Database.
+    pub db: u32,
+    /// The key.
+    pub key: Key<'a>,
+    /// What happened.
+    pub kind: ChangeKind,
+    /// Class and name of its keyspace event, if it has one.
+    pub event: Option<(EventClass, &'static str)>,
+    /// The elements (fields, members) that the event is about, where it names them.
+    pub elements: &'a [Vec<u8>],
 }
 
 /// One change, with its key and its elements in the arena.
@@ -176,10 +216,25 @@ struct Record {
     elements: (usize, usize),
 }
 
+/// A message that a transaction has published.
+pub struct Published {
+    /// How many changes stand before it.
+    pub behind: usize,
+    /// The command that published it.
+    pub way: PublishedAs,
+    /// Its channel.
+    pub channel: Box<[u8]>,
+    /// What it says.
+    pub payload: Box<[u8]>,
+}
+
 /// The changes of one execution, in their order.
 #[derive(Default)]
 pub struct KeyChanges {
     records: Vec<Record>,
+    published: Vec<Published>,
+    /// All data was removed behind so many changes, the last time.
+    emptied: Option<usize>,
     keys: Vec<u8>,
     elements: Vec<Vec<u8>>,
 }
@@ -191,7 +246,7 @@ impl KeyChanges {
     /// True when nothing was noted.
     #[inline]
     pub fn is_empty(&self) -> bool {
-        self.records.is_empty()
+        self.records.is_empty() && self.published.is_empty() && self.emptied.is_none()
     }
 
     /// Forgets everything.
@@ -200,6 +255,10 @@ impl KeyChanges {
         if !self.records.is_empty() {
             self.clear_all();
         }
+        if !self.published.is_empty() {
+            self.published = Vec::new();
+        }
+        self.emptied = None;
     }
 
     #[cold]
@@ -212,41 +271,66 @@ impl KeyChanges {
         self.elements.shrink_to(KEEP / size_of::<Vec<u8>>());
     }
 
-    /// Notes a change of a key, when anybody listens.
+    /// Notes that a database was emptied, or all of them were.
+    pub fn note_emptied(&mut self, listeners: &KeyListeners) {
+        if listeners.wants_changes() {
+            self.emptied = Some(self.records.len());
+        }
+    }
+
+    /// Notes a message that is to be sent when the changes are in the log, in the order of the
+    /// changes and messages.
+    pub fn publish(&mut self, way: PublishedAs, channel: &[u8], payload: &[u8]) {
+        self.published.push(Published {
+            behind: self.records.len(),
+            way,
+            channel: channel.into(),
+            payload: payload.into(),
+        });
+    }
+
+    /// Notes a change of a key, when something listens.
     #[inline]
     pub fn note(
         &mut self,
         listeners: &KeyListeners,
-        (db, key): (u32, Key<'_>),
+        place: (u32, Key<'_>),
         kind: ChangeKind,
         event: Option<(EventClass, &'static str)>,
     ) {
-        if listeners.counts() != 0 {
-            self.push(db, key, kind, event, &[]);
+        let counts = listeners.counts();
+        if counts != 0 && (counts & EVENTS != 0 || kind != ChangeKind::Event) {
+            self.push(place, kind, event, self.elements.len());
         }
     }
 
     /// The same with the elements that the event is about.
-    pub fn note_elements(
+    pub fn note_elements<T: AsRef<[u8]>>(
         &mut self,
         listeners: &KeyListeners,
-        (db, key): (u32, Key<'_>),
+        place: (u32, Key<'_>),
+        kind: ChangeKind,
         event: (EventClass, &'static str),
-        elements: &[Vec<u8>],
+        elements: impl IntoIterator<Item = T>,
     ) {
-        if listeners.counts() != 0 {
-            self.push(db, key, ChangeKind::Modified, Some(event), elements);
+        if listeners.wants_elements() {
+            let first = self.elements.len();
+            let elements = elements.into_iter();
+            let copies = elements.map(|element| element.as_ref().to_vec());
+            self.elements.extend(copies);
+            self.push(place, kind, Some(event), first);
+        } else {
+            self.note(listeners, place, kind, Some(event));
         }
     }
 
     #[cold]
     fn push(
         &mut self,
-        db: u32,
-        key: Key<'_>,
+        (db, key): (u32, Key<'_>),
         kind: ChangeKind,
         event: Option<(EventClass, &'static str)>,
-        elements: &[Vec<u8>],
+        first_element: usize,
     ) {
         let last = self.records.last().map(|record| record.key);
         let is_same = |range: &(usize, usize)| self.bytes(*range) == key.bytes;
@@ -255,21 +339,19 @@ impl KeyChanges {
             self.keys.extend_from_slice(key.bytes);
             (start, self.keys.len())
         });
-        let first = self.elements.len();
-        self.elements.extend_from_slice(elements);
         self.records.push(Record {
             db,
             hash: key.hash,
             key: range,
             kind,
             event,
-            elements: (first, self.elements.len()),
+            elements: (first_element, self.elements.len()),
         });
     }
 
-    /// The changes in their order; observers may be told when the log is flushed up to `after`.
-    pub fn iter(&self, after: u64) -> impl Iterator<Item = KeyChange<'_>> {
-        self.records.iter().map(move |record| {
+    /// The changes of keys, in their order.
+    pub fn iter(&self) -> impl Iterator<Item = KeyChange<'_>> {
+        self.records.iter().map(|record| {
             let (first, end) = record.elements;
             KeyChange {
                 db: record.db,
@@ -277,9 +359,18 @@ impl KeyChanges {
                 kind: record.kind,
                 event: record.event,
                 elements: self.elements.get(first..end).unwrap_or_default(),
-                after,
             }
         })
+    }
+
+    /// The messages of the execution, each with the number of changes that stand before it.
+    pub fn published(&self) -> impl Iterator<Item = &Published> {
+        self.published.iter()
+    }
+
+    /// How many changes stand before the one that emptied the data, when there was one.
+    pub fn emptied_behind(&self) -> Option<usize> {
+        self.emptied
     }
 
     fn bytes(&self, (start, end): (usize, usize)) -> &[u8] {
@@ -315,7 +406,12 @@ mod tests {
         listeners.add_waiter();
         listeners.remove_watcher();
         assert_eq!((listeners.watching(), listeners.waiting()), (2, 4));
-        assert!(!listeners.has_observers());
+        assert!(!listeners.wants_events());
+        listeners.listen_to_events(true);
+        listeners.listen_to_elements(true);
+        listeners.listen_to_events(false);
+        assert!(!listeners.wants_events() && listeners.wants_elements());
+        assert_eq!((listeners.watching(), listeners.waiting()), (2, 4));
     }
 
     #[test]
@@ -324,7 +420,7 @@ mod tests {
         listeners.add_waiter();
         let mut changes = KeyChanges::default();
         for name in [b"aa", b"aa", b"bb", b"aa"] {
-            changes.note(&listeners, (0, key(name)), ChangeKind::Event, None);
+            changes.note(&listeners, (0, key(name)), ChangeKind::Ready, None);
         }
         assert_eq!(changes.keys, b"aabbaa");
         assert_eq!(changes.records.len(), 4);

@@ -10,6 +10,7 @@
 //! | what listens to a change | [`key_changes`], [`watch`], [`waiters`] |
 //! | what expires, what is evicted | [`execute::expire`], [`execute::evict`], [`lazy_free`] |
 //! | what is a client | [`client`], [`session`] |
+//! | which client gets which message | [`pubsub`], [`notifications`], [`tracking`] |
 //! | what can be configured | [`config`] |
 
 // Tests may start threads and measure time; the list is in this crate's clippy.toml.
@@ -36,14 +37,18 @@ pub mod lazy_free;
 pub mod loading;
 pub mod lru;
 pub mod monitor;
+pub mod notifications;
+pub mod outboxes;
 pub mod pause;
 pub mod port;
+pub mod pubsub;
 pub mod rdb_options;
 pub mod redact;
 pub mod session;
 pub mod shard_tables;
 pub mod stats;
 pub mod table;
+pub mod tracking;
 pub mod version;
 pub mod wait;
 pub mod waiters;

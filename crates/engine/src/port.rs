@@ -8,7 +8,6 @@ use std::any::Any;
 use std::sync::{Arc, OnceLock, Weak};
 
 use crate::client::ClientShared;
-use crate::shard_tables::Locked;
 
 /// The server, as its engine sees it. Functions are called under shard locks unless they say
 /// otherwise, so none of them may wait or lock shards.
@@ -31,10 +30,6 @@ pub trait Port: Any + Send + Sync {
 
     /// The expiry loop has to look at its timers again.
     fn wake_timers(&self);
-
-    /// FLUSHALL has emptied the data under these locks, which are all; `unlogged` changes of it are
-    /// not in the log yet.
-    fn emptied(&self, locked: &Locked<'_>, unlogged: u64);
 }
 
 /// The port of an engine without a server.
@@ -47,7 +42,6 @@ impl Port for NoPort {
     fn kill(&self, _: &ClientShared) {}
     fn resume(&self) {}
     fn wake_timers(&self) {}
-    fn emptied(&self, _: &Locked<'_>, _: u64) {}
 }
 
 /// The place for the port, which is made after its engine.

@@ -8,7 +8,9 @@ use resp::{OwnedArgs, Protocol};
 use smallvec::SmallVec;
 
 use crate::client::{ClientShared, flag};
+use crate::pubsub::{Kind, Subscriptions};
 use crate::table::Command;
+use crate::tracking::{Mode, Tracking};
 use crate::wait::Block;
 use crate::waiters::Waiter;
 use crate::watch::WatchFlag;
@@ -83,6 +85,12 @@ pub struct Session {
     pub authenticated: bool,
     /// CLIENT REPLY.
     pub reply_mode: ReplyMode,
+    /// The reply of the present command consists of pushes, which CLIENT REPLY does not silence.
+    pub reply_is_push: bool,
+    /// Channels and patterns; `None` without any.
+    pub subscriptions: Option<Box<Subscriptions>>,
+    /// CLIENT TRACKING; `None` when it is off.
+    pub tracking: Option<Box<Tracking>>,
     /// In a MULTI block.
     pub multi: Option<Box<Multi>>,
     /// Watched keys.
@@ -125,6 +133,9 @@ impl Session {
             protocol: Protocol::Resp2,
             authenticated,
             reply_mode: ReplyMode::On,
+            reply_is_push: false,
+            subscriptions: None,
+            tracking: None,
             multi: None,
             watched: Vec::new(),
             watch_flag: Arc::default(),
@@ -154,6 +165,19 @@ impl Session {
         self.origin == Origin::Client
     }
 
+    /// The subscriptions of one kind that the client has.
+    pub fn subscribed(&self, kind: Kind) -> Vec<Arc<[u8]>> {
+        let own = self.subscriptions.as_ref();
+        own.map_or_else(Vec::new, |own| own.names(kind))
+    }
+
+    /// Subscribed in RESP2, where messages and replies cannot be told apart: few commands are
+    /// allowed.
+    #[inline]
+    pub fn is_subscriber_only(&self) -> bool {
+        self.subscriptions.is_some() && self.protocol == Protocol::Resp2
+    }
+
     /// Commands may be executed without AUTH, or it happened.
     #[inline]
     pub fn is_authenticated(&self) -> bool {
@@ -165,6 +189,7 @@ impl Session {
         let mut bits = 0;
         let mut set = |on: bool, bit: u32| bits |= if on { bit } else { 0 };
         set(self.monitor, flag::MONITOR);
+        set(self.subscriptions.is_some(), flag::PUBSUB);
         set(self.multi.is_some(), flag::MULTI);
         set(self.blocked.is_some(), flag::BLOCKED);
         set(self.close_after_reply, flag::CLOSE_AFTER_REPLY);
@@ -172,6 +197,11 @@ impl Session {
         set(self.no_touch, flag::NO_TOUCH);
         set(self.watch_flag.is_dirty(), flag::DIRTY_CAS);
         set(self.import_source, flag::IMPORT_SOURCE);
+        if let Some(tracking) = &self.tracking {
+            set(true, flag::TRACKING);
+            set(tracking.tracker.is_broken(), flag::BROKEN_REDIRECT);
+            set(tracking.mode() == Mode::Broadcast, flag::BROADCAST);
+        }
         set(
             self.capabilities.contains(&CAPA_REDIRECT),
             flag::CAPA_REDIRECT,

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use crate::command::{
-    BeginSearch, FindKeys, Flags, KeyPosition, KeyPositions, KeySpec, Locks, Metadata,
+    BeginSearch, FindKeys, Flags, KeyFlags, KeyPosition, KeyPositions, KeySpec, Locks, Metadata,
 };
 use resp::Args;
 
@@ -330,7 +330,8 @@ fn plan(command: &Metadata) -> KeyPlan {
         return KeyPlan::None;
     }
     match command.keys {
-        [] => KeyPlan::None,
+        // What is only routed like keys locks nothing.
+        specs if specs.iter().all(|spec| spec.flags.has(KeyFlags::NOT_KEY)) => KeyPlan::None,
         [
             KeySpec {
                 begin: BeginSearch::Index(index),

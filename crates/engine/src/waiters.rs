@@ -12,6 +12,7 @@ use crate::client::ClientShared;
 use crate::command::KeyFlags;
 use crate::keys::LocatedKey;
 use crate::table::Command;
+use crate::tracking::Tracker;
 use crate::wait::{WaitNumber, Wakes};
 
 /// A client waiting for keys, shared by the shards of these keys.
@@ -40,6 +41,8 @@ pub struct Waiter {
     pub no_touch: bool,
     /// CLIENT IMPORT-SOURCE.
     pub import_source: bool,
+    /// The client keeps copies of what the command reads.
+    pub tracker: Option<Arc<Tracker>>,
     /// Its reply is dropped: the command was sent under CLIENT REPLY OFF or SKIP.
     pub silent: bool,
     /// Time that the command took until the client began to wait, in nanoseconds.

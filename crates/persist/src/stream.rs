@@ -146,6 +146,8 @@ mod tests {
             ),
             (b"after".to_vec(), start + 5)
         );
+        log.resize_stream(2);
+        assert_eq!(log.stream_range(), Some(start..start + 5), "one block");
         log.close_stream();
         assert_eq!(cursor.read(u64::MAX, 1, &mut slices), Err(StreamLost));
         assert!(!log.is_wanted());

@@ -178,7 +178,17 @@ fn build(config: Config) -> Result<Arc<Server>, StartError> {
         engine,
     });
     let port: Weak<dyn Port> = server.me.clone();
-    server.engine.port.attach(port);
+    server.engine.outboxes.port.attach(port);
+    let weak = server.me.clone();
+    // A second server on one engine would be a defect; the first stays.
+    let _ = server
+        .engine
+        .on_emptied
+        .set(Box::new(move |locked, unlogged| {
+            if let Some(server) = weak.upgrade() {
+                crate::jobs::snapshot::after_flush_all(&server, locked, unlogged);
+            }
+        }));
     server.metrics.note_startup_memory();
     Ok(server)
 }

@@ -82,7 +82,7 @@ impl Server {
     /// The engine has no server, or that is about to end.
     pub fn of(ctx: &Context<'_, '_>) -> Result<Arc<Self>, CommandError> {
         const NONE: CommandError = CommandError::line("ERR this command needs a running server");
-        ctx.engine.port.server().ok_or(NONE)
+        ctx.engine.outboxes.port.server().ok_or(NONE)
     }
 
     /// Changes since the beginning of the last good snapshot.

@@ -4,11 +4,11 @@
 //! digests and encodings of all keys. What is random by nature is compared by shape; what the
 //! server takes at random is taken from the peer, too. A run is repeated by its seed.
 
+mod connection;
+mod events;
 mod grammar;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -16,6 +16,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use resp::Value;
 
+use connection::Connection;
+use events::Events;
 use grammar::{Compare, Generator, Template};
 
 const USAGE: &str = "usage: cargo xtask differential --peer PATH [options]
@@ -27,6 +29,7 @@ const USAGE: &str = "usage: cargo xtask differential --peer PATH [options]
   --batch N         commands between two looks at digests and encodings; default: 100
   --encodings yes   compares OBJECT ENCODING, too; it differs where Valkey converts for reasons of its own
                     (SORT of sorted sets, failed LSET and LINSERT, node boundaries, its set estimates)
+  --events yes      compares keyspace events, too, but those of expiry
   --only WORD       only templates that contain it, besides those that write";
 
 /// Commands between two fresh starts with other limits of the packed encodings.
@@ -64,6 +67,7 @@ struct Options {
     seed: u64,
     batch: usize,
     encodings: bool,
+    events: bool,
     only: Option<String>,
 }
 
@@ -71,8 +75,12 @@ struct Options {
 pub(crate) fn run(words: &[String]) -> Result<()> {
     let options = parse(words)?;
     let templates = templates(options.only.as_deref())?;
-    let mut ours = Server::start(&options.server, &["--appendonly", "no"])?;
-    let mut peer = Server::start(&options.peer, &["--save", "", "--appendonly", "no"])?;
+    let mut ours = Server::start(&options.server, &["--appendonly", "no"], options.events)?;
+    let mut peer = Server::start(
+        &options.peer,
+        &["--save", "", "--appendonly", "no"],
+        options.events,
+    )?;
     for server in [&mut ours, &mut peer] {
         server.ask(&["DEBUG", "SET-ACTIVE-EXPIRE", "1"])?;
     }
@@ -101,6 +109,7 @@ pub(crate) fn run(words: &[String]) -> Result<()> {
             })
             .collect();
         run_batch(&mut ours, &mut peer, &batch, &mut report)?;
+        compare_events(&mut ours, &mut peer, &mut report)?;
         compare_state(&mut ours, &mut peer, &batch, options.encodings, &mut report)?;
         done += options.batch;
     }
@@ -125,6 +134,7 @@ fn parse(words: &[String]) -> Result<Options> {
         seed: 1,
         batch: 100,
         encodings: false,
+        events: false,
         only: None,
     };
     let mut words = words.iter();
@@ -136,6 +146,7 @@ fn parse(words: &[String]) -> Result<Options> {
             "--commands" => options.commands = value.parse()?,
             "--seed" => options.seed = value.parse()?,
             "--encodings" => options.encodings = value == "yes",
+            "--events" => options.events = value == "yes",
             "--batch" => options.batch = value.parse::<usize>()?.clamp(1, ROUND),
             "--only" => options.only = Some(value.clone()),
             _ => bail!("{USAGE}"),
@@ -310,6 +321,16 @@ fn exchange(
     Ok(digests.len() == 1)
 }
 
+/// The keyspace events of the batch, in their order.
+fn compare_events(ours: &mut Server, peer: &mut Server, report: &mut Report) -> Result<()> {
+    if let (Some(ours), Some(peer)) = (&mut ours.events, &mut peer.events)
+        && let Some((mine, theirs)) = events::difference(&ours.take()?, &peer.take()?)
+    {
+        report.difference(&[b"events".to_vec()], &mine, &theirs);
+    }
+    Ok(())
+}
+
 /// Digest and encoding of every key that the batch names.
 fn compare_state(
     ours: &mut Server,
@@ -422,14 +443,13 @@ fn shape(value: &Value) -> (&'static str, usize) {
 /// A server and a connection to it.
 struct Server {
     child: Child,
-    stream: TcpStream,
-    out: Vec<u8>,
-    input: Vec<u8>,
+    connection: Connection,
+    events: Option<Events>,
     dir: PathBuf,
 }
 
 impl Server {
-    fn start(path: &Path, args: &[&str]) -> Result<Server> {
+    fn start(path: &Path, args: &[&str], with_events: bool) -> Result<Server> {
         let port = std::net::TcpListener::bind("127.0.0.1:0")?
             .local_addr()?
             .port();
@@ -444,20 +464,17 @@ impl Server {
             .spawn()
             .with_context(|| format!("starting {}", path.display()))?;
         let deadline = Instant::now() + Duration::from_secs(20);
-        let stream = loop {
-            match TcpStream::connect(("127.0.0.1", port)) {
-                Ok(stream) => break stream,
-                Err(error) if Instant::now() > deadline => return Err(error.into()),
+        let connection = loop {
+            match Connection::open(port) {
+                Ok(connection) => break connection,
+                Err(error) if Instant::now() > deadline => return Err(error),
                 Err(_) => std::thread::sleep(Duration::from_millis(20)),
             }
         };
-        stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(Duration::from_secs(60)))?;
         Ok(Server {
             child,
-            stream,
-            out: Vec::new(),
-            input: Vec::new(),
+            connection,
+            events: with_events.then(|| Events::listen(port)).transpose()?,
             dir,
         })
     }
@@ -474,44 +491,15 @@ impl Server {
     }
 
     fn send(&mut self, command: &[Vec<u8>]) {
-        self.out
-            .extend_from_slice(format!("*{}\r\n", command.len()).as_bytes());
-        for word in command {
-            self.out
-                .extend_from_slice(format!("${}\r\n", word.len()).as_bytes());
-            self.out.extend_from_slice(word);
-            self.out.extend_from_slice(b"\r\n");
-        }
+        self.connection.send(command);
     }
 
     fn receive(&mut self, count: usize) -> Result<Vec<Value>> {
-        self.stream.write_all(&std::mem::take(&mut self.out))?;
-        let mut replies = Vec::with_capacity(count);
-        let mut chunk = [0; 65_536];
-        let mut at = 0;
-        while replies.len() < count {
-            match resp::decode(&self.input[at..])? {
-                Some((value, len)) => {
-                    at += len;
-                    replies.push(value);
-                }
-                None => {
-                    let read = self.stream.read(&mut chunk).context("a server is silent")?;
-                    if read == 0 {
-                        bail!("a server closed the connection");
-                    }
-                    self.input.extend_from_slice(&chunk[..read]);
-                }
-            }
-        }
-        self.input.drain(..at);
-        Ok(replies)
+        self.connection.receive(count)
     }
 
     fn ask(&mut self, words: &[&str]) -> Result<Value> {
-        let command: Vec<Vec<u8>> = words.iter().map(|word| (*word).into()).collect();
-        self.send(&command);
-        self.receive(1)?.pop().context("one reply")
+        self.connection.ask(words)
     }
 }
 

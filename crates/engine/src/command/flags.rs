@@ -101,6 +101,8 @@ flag_set! {
         RUNS_IN_MULTI = 22,
         /// Is EXEC: runs the queued commands.
         IS_EXEC = 23,
+        /// Allowed for a RESP2 client that is subscribed to something.
+        SUBSCRIBER = 24,
     }
 }
 

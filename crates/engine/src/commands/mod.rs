@@ -8,6 +8,7 @@ pub mod geo;
 pub mod hash;
 pub mod hyperloglog;
 pub mod list;
+pub mod pubsub;
 mod scan;
 pub mod scripting;
 pub mod server;
@@ -28,6 +29,7 @@ pub const GROUPS: &[&[&CommandSpec]] = &[
     hash::COMMANDS,
     hyperloglog::COMMANDS,
     list::COMMANDS,
+    pubsub::COMMANDS,
     scripting::COMMANDS,
     server::COMMANDS,
     set::COMMANDS,

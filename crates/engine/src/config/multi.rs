@@ -319,9 +319,9 @@ pub mod events {
     /// Events are published under the key's channel.
     pub const KEYSPACE: i64 = 1;
     /// Events are published under the event's channel.
-    const KEYEVENT: i64 = 1 << 1;
+    pub const KEYEVENT: i64 = 1 << 1;
     /// Commands of all types: DEL, EXPIRE, RENAME ...
-    const GENERIC: i64 = 1 << 2;
+    pub const GENERIC: i64 = 1 << 2;
     /// String commands.
     pub const STRING: i64 = 1 << 3;
     /// List commands.
@@ -333,24 +333,36 @@ pub mod events {
     /// Sorted set commands.
     pub const ZSET: i64 = 1 << 7;
     /// Keys that expired.
-    const EXPIRED: i64 = 1 << 8;
+    pub const EXPIRED: i64 = 1 << 8;
     /// Keys that were evicted.
-    const EVICTED: i64 = 1 << 9;
+    pub const EVICTED: i64 = 1 << 9;
     /// Stream commands.
     pub const STREAM: i64 = 1 << 10;
     /// Reads of keys that are not there. Not part of `A`.
-    const KEY_MISS: i64 = 1 << 11;
+    pub const KEY_MISS: i64 = 1 << 11;
     /// Module types.
-    const MODULE: i64 = 1 << 13;
+    pub const MODULE: i64 = 1 << 13;
     /// New keys. Not part of `A`.
-    const NEW: i64 = 1 << 14;
+    pub const NEW: i64 = 1 << 14;
+    /// Keys whose value was replaced as a whole. Not part of `A`.
+    pub const OVERWRITTEN: i64 = 1 << 15;
+    /// Such keys that have another type than before. Not part of `A`.
+    pub const TYPE_CHANGED: i64 = 1 << 16;
+    /// Events are published with the names of elements under the key's channel.
+    pub const SUBKEYSPACE: i64 = 1 << 19;
+    /// Events are published with the names of elements under the event's channel.
+    pub const SUBKEYEVENT: i64 = 1 << 20;
+    /// Events are published under a channel for each element.
+    pub const SUBKEYSPACEITEM: i64 = 1 << 21;
+    /// Events are published with the names of elements under a channel of event and key.
+    pub const SUBKEYSPACEEVENT: i64 = 1 << 22;
     /// The letter `A`.
     pub const ALL: i64 =
         GENERIC | STRING | LIST | SET | HASH | ZSET | EXPIRED | EVICTED | STREAM | MODULE;
 
     /// The classes that `A` covers or that precede the channels, in the order they are written,
     /// then the others.
-    const LETTERS: [(u8, i64); 14] = [
+    const LETTERS: [(u8, i64); 20] = [
         (b'g', GENERIC),
         (b'$', STRING),
         (b'l', LIST),
@@ -362,9 +374,15 @@ pub mod events {
         (b't', STREAM),
         (b'd', MODULE),
         (b'n', NEW),
+        (b'o', OVERWRITTEN),
+        (b'c', TYPE_CHANGED),
         (b'K', KEYSPACE),
         (b'E', KEYEVENT),
         (b'm', KEY_MISS),
+        (b'S', SUBKEYSPACE),
+        (b'T', SUBKEYEVENT),
+        (b'I', SUBKEYSPACEITEM),
+        (b'V', SUBKEYSPACEEVENT),
     ];
 
     /// The bits of a string of letters, or nothing when a letter is unknown.

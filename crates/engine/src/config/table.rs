@@ -308,7 +308,7 @@ parameters! {
     ClientQueryBufferLimit = "client-query-buffer-limit": memory(MB, MAX), "1073741824";
     ProtoMaxBulkLen = "proto-max-bulk-len": memory(MB, MAX), "536870912";
     MaxmemoryClients = "maxmemory-clients": memory_or_percent(-100, MAX), "0";
-    TrackingTableMaxKeys = "tracking-table-max-keys": int(0, MAX), "1000000", LATER;
+    TrackingTableMaxKeys = "tracking-table-max-keys": int(0, MAX), "1000000";
     AvailabilityZone = "availability-zone": text(check::any), "", LATER;
 
     // Threads.
@@ -375,7 +375,7 @@ parameters! {
     AclLogMaxLen = "acllog-max-len": int(0, MAX), "128", LATER;
 
     // Behaviour of commands.
-    NotifyKeyspaceEvents = "notify-keyspace-events": Kind::Events, "", LATER;
+    NotifyKeyspaceEvents = "notify-keyspace-events": Kind::Events, "";
     ExtendedRedisCompatibility = "extended-redis-compatibility": Kind::Bool, "no";
     ImportMode = "import-mode": Kind::Bool, "no";
     ActiveExpireEffort = "active-expire-effort": int(1, 10), "1", INERT;

@@ -55,6 +55,13 @@ impl Execution<'_, '_> {
         self.check_disk(command, combined)?;
         self.check_replicas(combined)?;
         let (engine, session) = (self.engine, &*self.session);
+        if session.is_subscriber_only() && !flags.has(Flags::SUBSCRIBER) {
+            return Err(CommandError::owned(format!(
+                "ERR Can't execute '{}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this \
+                 context",
+                command.full_name
+            )));
+        }
         if engine.loading.is_active() && !loading_allowed(session, command) {
             return Err(CommandError::line(
                 "LOADING Lodestore is loading the dataset in memory",

@@ -1,8 +1,9 @@
 //! Announcing the changes of an execution, under its locks, when its effects are in the log.
 
 use crate::engine::Engine;
-use crate::key_changes::{ChangeKind, KeyChange, KeyChanges};
+use crate::key_changes::{ChangeKind, KeyChange, KeyChanges, Published};
 use crate::keys::DbKey;
+use crate::notifications::Event;
 use crate::session::Origin;
 use crate::shard_tables::{Locked, ShardTables};
 
@@ -18,30 +19,91 @@ pub(super) struct FanOut<'a, 'k> {
     pub(super) after: u64,
     /// Where it came from.
     pub(super) origin: Origin,
+    /// The client that made the changes; `None`: the server itself.
+    pub(super) actor: Option<u64>,
 }
 
 impl FanOut<'_, '_> {
     /// Passes every change on, once, and forgets it.
     #[cold]
-    pub(super) fn announce(self, changes: &mut KeyChanges) {
-        let listeners = &self.engine.key_listeners;
-        // No client is connected to files; what they hold was announced when it happened.
-        let observes = self.origin == Origin::Client && listeners.has_observers();
-        for change in changes.iter(self.after) {
-            let (db, key) = (change.db, change.key.bytes);
-            let tables = &self.locked.held(change.key.hash).attachments;
-            if change.kind.breaks_watch() && !tables.watched.is_empty() {
-                tables.watched.touch(db, key);
+    pub(super) fn announce(mut self, changes: &mut KeyChanges) {
+        let engine = self.engine;
+        // What files hold was announced when it happened.
+        let is_new = self.origin == Origin::Client;
+        let sends = is_new && engine.key_listeners.wants_events();
+        let invalidates = is_new && engine.key_listeners.wants_changes();
+        let mut published = changes.published().peekable();
+        let mut count = 0;
+        for change in changes.iter() {
+            while let Some(message) = published.next_if(|message| message.behind <= count) {
+                self.send(message);
             }
-            let is_last = |last: &DbKey| last.is(db, key);
-            if is_waited_for(tables, &change) && !self.ready.last().is_some_and(is_last) {
-                self.ready.push(DbKey::new(db, key));
+            if changes.emptied_behind() == Some(count) {
+                engine.invalidate_all(self.locked, self.after);
             }
-            if observes {
-                listeners.tell(&change);
+            count += 1;
+            self.wake(&change);
+            if invalidates && change.kind.breaks_watch() {
+                let key = change.key;
+                let table = &mut self.locked.held_mut(key.hash).attachments.tracking;
+                engine.invalidate(table, key.bytes, self.actor, self.after);
+            }
+            if sends && let Some((class, name)) = change.event {
+                let event = Event {
+                    db: change.db,
+                    key: change.key.bytes,
+                    class,
+                    name,
+                    elements: change.elements,
+                    after: self.after,
+                };
+                let notifications = &engine.notifications;
+                notifications.send(&engine.pubsub, &engine.outboxes, &event);
             }
         }
+        published.for_each(|message| self.send(message));
+        if changes.emptied_behind() == Some(count) {
+            engine.invalidate_all(self.locked, self.after);
+        }
+        if invalidates && engine.tracking.prefixes.count() > 0 {
+            self.broadcast(changes);
+        }
         changes.clear();
+    }
+
+    /// Transactions that watch the key fail, and clients that are blocked on it may be served.
+    fn wake(&mut self, change: &KeyChange<'_>) {
+        let (db, key) = (change.db, change.key.bytes);
+        let tables = &self.locked.held(change.key.hash).attachments;
+        if change.kind.breaks_watch() && !tables.watched.is_empty() {
+            tables.watched.touch(db, key);
+        }
+        let is_last = |last: &DbKey| last.is(db, key);
+        if is_waited_for(tables, change) && !self.ready.last().is_some_and(is_last) {
+            self.ready.push(DbKey::new(db, key));
+        }
+    }
+
+    /// One message for each prefix and client, with all keys that have changed.
+    fn broadcast(&mut self, changes: &KeyChanges) {
+        let changed = changes.iter().filter(|change| change.kind.breaks_watch());
+        let keys = changed.map(|change| change.key.bytes);
+        let engine = self.engine;
+        let prefixes = &engine.tracking.prefixes;
+        prefixes.invalidate(&engine.outboxes, keys, self.actor, self.after);
+    }
+
+    fn send(&self, message: &Published) {
+        let Published {
+            way,
+            channel,
+            payload,
+            ..
+        } = message;
+        let engine = self.engine;
+        engine
+            .pubsub
+            .publish(&engine.outboxes, *way, channel, payload, self.after);
     }
 }
 

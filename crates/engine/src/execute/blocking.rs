@@ -22,6 +22,7 @@ use crate::engine::Engine;
 use crate::error::CommandError;
 use crate::session::{Origin, Session};
 use crate::shard_tables::{Locked, ShardTables};
+use crate::tracking::Tracking;
 use crate::wait::{Block, Wakes};
 use crate::waiters::Waiter;
 
@@ -59,6 +60,11 @@ fn new_waiter(
         protocol: session.protocol,
         no_touch: session.no_touch,
         import_source: session.import_source,
+        tracker: session
+            .tracking
+            .as_ref()
+            .filter(|tracking| tracking.registers())
+            .map(|tracking| Arc::clone(&tracking.tracker)),
         silent: session.silent_wait,
         spent_ns,
         left: AtomicBool::new(false),
@@ -73,6 +79,8 @@ fn session_of(waiter: &Waiter) -> Session {
     session.protocol = waiter.protocol;
     session.no_touch = waiter.no_touch;
     session.import_source = waiter.import_source;
+    let tracker = waiter.tracker.as_ref();
+    session.tracking = tracker.map(|tracker| Box::new(Tracking::of_wait(tracker)));
     session
 }
 

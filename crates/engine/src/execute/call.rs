@@ -12,6 +12,7 @@ use crate::context::{Context, Data};
 use crate::engine::Engine;
 use crate::error::CommandError;
 use crate::execute::{CommandResult, Outcome, Runs};
+use crate::keys::Key;
 use crate::shard_tables::Locked;
 use crate::table::Command;
 
@@ -32,6 +33,9 @@ impl Execution<'_, '_> {
             if let Some(command) = stats.commands.get(call.command.id) {
                 command.failed.add(1);
             }
+        }
+        if self.session.tracking.is_some() && call.command.spec.flags.has(Flags::READONLY) {
+            self.remember_reads(call, locked);
         }
         let effects = &mut self.exec.effects;
         let changed = effects.dirty() > dirty_before;
@@ -66,7 +70,6 @@ impl Execution<'_, '_> {
             touch: !self.session.no_touch || command.spec.flags.has(Flags::TOUCHES_ALWAYS),
             origin: self.session.origin,
             imports: self.session.import_source,
-            reads: command.spec.flags.has(Flags::READONLY),
             random: &mut exec.random,
         };
         let mut context = Context {
@@ -82,6 +85,18 @@ impl Execution<'_, '_> {
             reply_offset: &mut exec.reply_offset,
         };
         handler(&mut context)
+    }
+
+    /// The client keeps copies of what it reads: it is told when the keys change.
+    #[cold]
+    fn remember_reads(&self, call: Call<'_>, locked: &mut Locked<'_>) {
+        let tracking = self.session.tracking.as_ref();
+        if let Some(tracking) = tracking.filter(|tracking| tracking.registers()) {
+            for located in call.keys {
+                let key = Key::new(call.args.arg(located.position.index), located.hash);
+                self.engine.remember_read(locked, &tracking.tracker, key);
+            }
+        }
     }
 
     /// Writes an error reply and counts it.

@@ -24,7 +24,9 @@ impl Execution<'_, '_> {
     pub fn commit(&mut self, locked: &mut Locked<'_>, touched: Touched<'_>) {
         let origin = self.session.origin;
         let exec = &mut *self.exec;
-        if let Some(offset) = exec.commit(self.engine, origin, locked, touched) {
+        let actor = Some(self.session.shared.id);
+        let committed = exec.commit(self.engine, (origin, actor), locked, touched);
+        if let Some(offset) = committed {
             self.session.last_write_offset = offset;
             exec.reply_offset = exec.reply_offset.max(offset);
         } else if origin == Origin::Client && self.engine.log.is_enabled() {
@@ -64,11 +66,10 @@ impl Executor {
             touch: false,
             origin: Origin::Client,
             imports: false,
-            reads: false,
             random: &mut self.random,
         };
         change(&mut data);
-        self.commit(engine, Origin::Client, locked, Touched::All);
+        self.commit(engine, (Origin::Client, None), locked, Touched::All);
     }
 
     /// Appends the effects to the log and announces the changes. Returns the log offset behind the
@@ -76,7 +77,7 @@ impl Executor {
     fn commit(
         &mut self,
         engine: &Engine,
-        origin: Origin,
+        (origin, actor): (Origin, Option<u64>),
         locked: &mut Locked<'_>,
         touched: Touched<'_>,
     ) -> Option<u64> {
@@ -97,13 +98,16 @@ impl Executor {
                 ready: &mut self.ready,
                 after: after(),
                 origin,
+                actor,
             };
             fan_out.announce(&mut self.changes);
         }
         if !self.monitor_lines.is_empty() {
             let lines = self.monitor_lines.take();
             let monitors = engine.monitors.clients();
-            engine.deliver_many(monitors.iter(), after(), |out| out.raw(lines.as_bytes()));
+            engine
+                .outboxes
+                .deliver_many(monitors.iter(), after(), |out| out.raw(lines.as_bytes()));
         }
         offset
     }

@@ -254,16 +254,31 @@ impl<'k> Execution<'_, 'k> {
                 Err(error) => break Verdict::Failed(self.reject(request, error)),
             }
         };
+        let is_push = std::mem::take(&mut self.session.reply_is_push);
         // CLIENT REPLY ON is the first command that gets a reply again.
-        if was_silent && self.session.is_silent() {
+        if was_silent && self.session.is_silent() && !is_push {
             self.out.truncate_to(mark);
         }
+        self.end_caching(request);
         self.session.reply_mode = match self.session.reply_mode {
             ReplyMode::SkipNext => ReplyMode::Skip,
             ReplyMode::Skip => ReplyMode::On,
             other => other,
         };
         verdict
+    }
+
+    /// CLIENT CACHING holds for one command or transaction, and for no CLIENT command.
+    #[inline]
+    fn end_caching(&mut self, request: Request<'_>) {
+        let session = &mut *self.session;
+        if let Some(tracking) = &mut session.tracking
+            && tracking.caching
+            && session.multi.is_none()
+        {
+            let command = request.command.found();
+            tracking.caching = command.is_some_and(|it| it.parent == Some("client"));
+        }
     }
 
     /// Only plain commands on keys: no transaction (a refusal forgets its watched keys, which

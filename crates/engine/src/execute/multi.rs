@@ -4,7 +4,7 @@
 //! key cannot change between the check and the first command.
 
 use keyspace::KeyHash;
-use resp::{Args, Protocol, Reply};
+use resp::{Args, Output, Protocol, Reply};
 
 use super::locking::locate_by_specs;
 use super::{Call, Execution, Mode};
@@ -12,7 +12,7 @@ use crate::command::{Flags, Locks};
 use crate::engine::Engine;
 use crate::error::CommandError;
 use crate::execute::{CommandResult, Outcome, blocking};
-use crate::session::{Queued, Session, WatchedKey};
+use crate::session::{Multi, Queued, Session, WatchedKey};
 use crate::shard_tables::Locked;
 use crate::table::{Command, KeyPlan};
 
@@ -87,6 +87,7 @@ pub fn exec(execution: &mut Execution<'_, '_>, locked: &mut Locked<'_>) -> Comma
         Reply::new(execution.out, execution.session.protocol).null_array();
         return Ok(Outcome::Done);
     }
+    let before = unsubscribes(&multi).then(|| std::mem::take(execution.out));
     Reply::new(execution.out, Protocol::Resp2).array(multi.queue.len());
     // Time stands still, however long it takes.
     let now_ms = execution.exec.now_ms;
@@ -102,7 +103,34 @@ pub fn exec(execution: &mut Execution<'_, '_>, locked: &mut Locked<'_>) -> Comma
         };
         execution.nested(call, locked);
     }
+    if let Some(before) = before {
+        put_behind_messages(execution, before);
+    }
     Ok(Outcome::Done)
+}
+
+/// Some command of a transaction may confirm that subscriptions have ended.
+fn unsubscribes(multi: &Multi) -> bool {
+    let flags = Flags::PUBSUB.or(Flags::SUBSCRIBER);
+    multi.queue.iter().any(|it| it.entry.spec.flags.has(flags))
+}
+
+/// Puts the replies of a transaction behind `before` and the messages that have come: nothing of a
+/// subscription comes behind the confirmation of its end. A RESP2 client that is not subscribed at
+/// the end gets no messages, because it could take them for replies.
+fn put_behind_messages(execution: &mut Execution<'_, '_>, before: Output) {
+    let mut replies = std::mem::replace(execution.out, before);
+    let session = &*execution.session;
+    let mut messages = Output::new();
+    let after = session.shared.take_outbox(&mut messages);
+    let offset = &mut execution.exec.reply_offset;
+    *offset = (*offset).max(after);
+    match session.protocol {
+        Protocol::Resp3 => execution.out.append(&mut messages),
+        Protocol::Resp2 if session.is_subscriber_only() => replies.append(&mut messages),
+        Protocol::Resp2 => {}
+    }
+    execution.out.append(&mut replies);
 }
 
 /// Locks everything that EXEC will touch.

@@ -81,6 +81,10 @@ impl Connection {
             + session.watched.capacity() * size_of::<WatchedKey>()
             + session.watched.len() * WATCH_ENTRY_BYTES
             + figures.multi_mem.load(Ordering::Relaxed)
+            + session
+                .subscriptions
+                .as_ref()
+                .map_or(0, |own| own.memory_usage())
             + self
                 .waiter
                 .as_ref()

@@ -4,9 +4,7 @@ use std::sync::atomic::Ordering;
 
 use engine::client::ClientShared;
 use engine::port::Port;
-use engine::shard_tables::Locked;
 
-use crate::jobs::snapshot;
 use crate::server::Server;
 use crate::transport::mailbox::Message;
 
@@ -58,9 +56,5 @@ impl Port for Server {
         if let Some(worker) = self.workers.first() {
             worker.mailbox.wake();
         }
-    }
-
-    fn emptied(&self, locked: &Locked<'_>, unlogged: u64) {
-        snapshot::after_flush_all(self, locked, unlogged);
     }
 }

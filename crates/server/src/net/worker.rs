@@ -402,6 +402,13 @@ impl Worker {
                 connection.waiter.take(),
             );
             engine::execute::discard(&server.engine, &mut connection.session);
+            server.engine.unsubscribe_all(&mut connection.session);
+            server.engine.stop_tracking(&mut connection.session);
+            connection
+                .session
+                .shared
+                .kill
+                .store(true, Ordering::Release);
             if connection.session.monitor {
                 server.engine.monitors.remove(&connection.session.shared);
             }
@@ -646,6 +653,9 @@ impl Worker {
             self.batch.spares.clear();
             self.check_clients(server, now_ms);
         }
+        if self.index == 0 {
+            server.engine.limit_tracking();
+        }
         if let Some(timers) = &mut self.timers {
             timers(server, &mut self.exec);
         }
@@ -661,6 +671,7 @@ impl Worker {
             let idle = timeout_ms > 0
                 && connection.session.blocked.is_none()
                 && !connection.session.monitor
+                && connection.session.subscriptions.is_none()
                 && now_ms.saturating_sub(connection.last_active_ms) > timeout_ms;
             if idle {
                 log::debug!("Closing idle client");

@@ -135,9 +135,10 @@ fn take_buffer(ctx: &mut Context<'_, '_>, to: Key<'_>, longest: usize) -> Option
 fn store(ctx: &mut Context<'_, '_>, to: Key<'_>, result: Vec<u8>) {
     let existed = if result.len() > INLINE_MAX {
         let value = NewValue::Owned(Value::Big(Arc::new(BigString::from(result))));
-        ctx.data.set(to, value, Expiry::Clear)
+        ctx.data.overwrite(to, value, Expiry::Clear)
     } else {
-        ctx.data.set(to, NewValue::Raw(&result), Expiry::Clear)
+        ctx.data
+            .overwrite(to, NewValue::Raw(&result), Expiry::Clear)
     };
     if existed {
         // Whoever waits for a stream here is told that it is gone.

@@ -57,8 +57,7 @@ fn hello(ctx: &mut Context<'_, '_>) -> CommandResult {
         set_name(ctx.session, name);
     }
     if let Some(protocol) = options.protocol {
-        ctx.session.protocol = protocol;
-        ctx.reply.protocol = protocol;
+        super::set_protocol(ctx, protocol);
     }
     describe(ctx);
     Ok(Outcome::Done)

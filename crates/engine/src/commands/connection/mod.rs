@@ -39,16 +39,28 @@ fn echo(ctx: &mut Context<'_, '_>) -> CommandResult {
 pub(crate) const PING: CommandSpec = CommandSpec::new("ping", -1, ping)
     .group(Group::Connection)
     .since("1.0.0")
-    .flags(Flags::FAST.or(Flags::REFUSED_WITH_WRITES))
+    .flags(
+        Flags::FAST
+            .or(Flags::REFUSED_WITH_WRITES)
+            .or(Flags::SUBSCRIBER),
+    )
     .summary("Returns PONG, or the argument.")
     .complexity("O(1)")
     .hints(&["request_policy:all_shards", "response_policy:all_succeeded"])
     .args(&[Arg::string("message").optional()]);
 fn ping(ctx: &mut Context<'_, '_>) -> CommandResult {
-    match ctx.args.len() {
-        1 => ctx.reply.simple("PONG"),
-        2 => ctx.reply.bulk(ctx.args.arg(1)),
-        _ => return Err(CommandError::Arity("ping".into())),
+    if ctx.args.len() > 2 {
+        return Err(CommandError::Arity("ping".into()));
+    }
+    if ctx.session.is_subscriber_only() {
+        // In the form of a message.
+        ctx.reply.array(2);
+        ctx.reply.bulk(b"pong");
+        ctx.reply.bulk(ctx.arg(1));
+    } else if ctx.args.len() == 1 {
+        ctx.reply.simple("PONG");
+    } else {
+        ctx.reply.bulk(ctx.arg(1));
     }
     Ok(Outcome::Done)
 }
@@ -58,9 +70,14 @@ pub(crate) const QUIT: CommandSpec = CommandSpec::new("quit", -1, quit)
     .since("1.0.0")
     .flags(Flags::ALLOW_BUSY.or(Flags::NOSCRIPT).or(Flags::FAST))
     .flags(Flags::NO_AUTH.or(Flags::ANY_TIME).or(Flags::RUNS_IN_MULTI))
+    .flags(Flags::SUBSCRIBER)
     .summary("Answers OK and closes the connection.")
     .complexity("O(1)");
 fn quit(ctx: &mut Context<'_, '_>) -> CommandResult {
+    let was_subscribed = ctx.engine.unsubscribe_all(ctx.session);
+    if ctx.engine.stop_tracking(ctx.session) || was_subscribed {
+        ctx.drain_outbox();
+    }
     ctx.reply.ok();
     ctx.session.close_after_reply = true;
     Ok(Outcome::Done)
@@ -71,7 +88,7 @@ pub(crate) const RESET: CommandSpec = CommandSpec::new("reset", 1, reset)
     .since("6.2.0")
     .flags(Flags::NOSCRIPT.or(Flags::FAST).or(Flags::NO_AUTH))
     .flags(Flags::ALLOW_BUSY.or(Flags::ANY_TIME))
-    .flags(Flags::RUNS_IN_MULTI)
+    .flags(Flags::RUNS_IN_MULTI.or(Flags::SUBSCRIBER))
     .summary("Resets the state of the connection.")
     .complexity("O(1)");
 fn reset(ctx: &mut Context<'_, '_>) -> CommandResult {
@@ -79,14 +96,15 @@ fn reset(ctx: &mut Context<'_, '_>) -> CommandResult {
     if session.monitor {
         ctx.engine.monitors.remove(&session.shared);
         session.monitor = false;
-        // No line of the mode comes behind the confirmation that it has ended.
-        ctx.drain_outbox();
     }
+    ctx.engine.unsubscribe_all(session);
+    ctx.engine.stop_tracking(session);
+    session.reply_mode = ReplyMode::On;
+    // No line or message of what has ended comes behind the confirmation.
+    set_protocol(ctx, Protocol::Resp2);
     let session = &mut *ctx.session;
     crate::execute::discard(ctx.engine, session);
     session.db = 0;
-    session.protocol = Protocol::Resp2;
-    session.reply_mode = ReplyMode::On;
     session.no_touch = false;
     session.no_evict = false;
     session.import_source = false;
@@ -97,9 +115,19 @@ fn reset(ctx: &mut Context<'_, '_>) -> CommandResult {
         details.name = Vec::new();
         auth::DEFAULT_USER.clone_into(&mut details.user);
     }
-    ctx.reply.protocol = Protocol::Resp2;
     ctx.reply.simple("RESET");
     Ok(Outcome::Done)
+}
+
+/// Another protocol version holds for the reply and for everything behind it; messages of the one
+/// before come before the reply.
+fn set_protocol(ctx: &mut Context<'_, '_>, protocol: Protocol) {
+    let moves = !ctx.is_nested() && !ctx.session.is_silent();
+    let output = moves.then_some(&mut *ctx.reply.out);
+    let after = ctx.session.shared.set_protocol(protocol, output);
+    *ctx.reply_offset = (*ctx.reply_offset).max(after);
+    ctx.session.protocol = protocol;
+    ctx.reply.protocol = protocol;
 }
 
 pub(crate) const SELECT: CommandSpec = CommandSpec::new("select", 2, select)

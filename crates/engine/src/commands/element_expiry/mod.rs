@@ -154,7 +154,7 @@ pub(in crate::commands) fn gone<T: Volatile>(
     let count = elements.len() as u64;
     ctx.data.stats.expired_fields.add(count);
     ctx.data
-        .changed_times(count, key, T::WORDS.class, T::WORDS.expired);
+        .changed_elements(count, key, (T::WORDS.class, T::WORDS.expired), elements);
     ctx.data.drop_if_empty(key);
     propagate(ctx, &[T::WORDS.remove, key.bytes], elements);
 }
@@ -167,8 +167,9 @@ pub(in crate::commands) fn given<T: Volatile>(
     elements: &[&[u8]],
 ) {
     follow_deadline(&mut ctx.data, key, deadline);
+    let (count, event) = (elements.len() as u64, T::WORDS.expires);
     ctx.data
-        .changed_times(elements.len() as u64, key, T::WORDS.class, T::WORDS.expires);
+        .changed_elements(count, key, (T::WORDS.class, event), elements);
     let mut deadline_digits = itoa::Buffer::new();
     let mut count_digits = itoa::Buffer::new();
     let begin = [
@@ -195,7 +196,7 @@ pub(in crate::commands) fn persisted<T: Volatile>(
 ) {
     let count = elements.len() as u64;
     ctx.data
-        .changed_times(count, key, T::WORDS.class, T::WORDS.persists);
+        .changed_elements(count, key, (T::WORDS.class, T::WORDS.persists), elements);
     let mut digits = itoa::Buffer::new();
     let begin = [
         T::WORDS.persist,

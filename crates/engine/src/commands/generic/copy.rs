@@ -76,12 +76,14 @@ pub(super) fn copy(ctx: &mut Context<'_, '_>) -> CommandResult {
         return Ok(Outcome::Done);
     };
     ctx.data.db = options.db;
+    let before = ctx.data.type_for_events(to);
     ctx.data.remove(to);
     let expiry = deadline.map_or(Expiry::Clear, Expiry::At);
     ctx.data.set(to, NewValue::Owned(value), expiry);
     ctx.data.signal_ready(to);
     ctx.data.notify(EventClass::New, "new", to);
     ctx.data.changed(to, EventClass::Generic, "copy_to");
+    ctx.data.notify_overwritten(to, before);
     ctx.data.db = db;
     ctx.reply.integer(1);
     Ok(Outcome::Done)
@@ -113,12 +115,14 @@ pub(super) fn move_key(ctx: &mut Context<'_, '_>) -> CommandResult {
         return Ok(Outcome::Done);
     };
     ctx.data.signal_ready(key);
+    ctx.data.db = target;
+    ctx.data.notify(EventClass::New, "new", key);
+    ctx.data.db = db;
     ctx.data.changed(key, EventClass::Generic, "move_from");
     ctx.data.db = target;
     let expiry = old.deadline().map_or(Expiry::Clear, Expiry::At);
     ctx.data.set(key, NewValue::Owned(old.into_value()), expiry);
     ctx.data.signal_ready(key);
-    ctx.data.notify(EventClass::New, "new", key);
     ctx.data.touch_watchers(key);
     ctx.data.notify(EventClass::Generic, "move_to", key);
     ctx.data.db = db;

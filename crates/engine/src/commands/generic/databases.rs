@@ -75,12 +75,14 @@ fn flush(ctx: &mut Context<'_, '_>, only: Option<u32>) -> CommandResult {
         _ => return Err(CommandError::Syntax),
     };
     let cleared = clear(&mut ctx.data, only);
+    ctx.data.changes.note_emptied(&ctx.engine.key_listeners);
     let keys: u64 = cleared.iter().map(|part| part.len() as u64).sum();
     ctx.data.effects.add_dirty(keys);
-    if only.is_none() && ctx.data.origin == Origin::Client {
-        let unlogged = ctx.data.effects.dirty();
-        let port = ctx.engine.port.get();
-        port.emptied(ctx.data.locked, unlogged);
+    if only.is_none()
+        && ctx.data.origin == Origin::Client
+        && let Some(on_emptied) = ctx.engine.on_emptied.get()
+    {
+        on_emptied(ctx.data.locked, ctx.data.effects.dirty());
     }
     if in_background {
         ctx.engine.lazy.free_many(Box::new(cleared), keys);

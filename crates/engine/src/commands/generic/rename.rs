@@ -24,7 +24,6 @@ pub(super) const RENAME: CommandSpec = CommandSpec::new("rename", 3, rename)
 pub(super) fn rename(ctx: &mut Context<'_, '_>) -> CommandResult {
     let (from, to) = source_and_target(ctx)?;
     if from.bytes != to.bytes {
-        ctx.data.remove(to);
         move_value(ctx, from, to);
     }
     ctx.reply.ok();
@@ -62,11 +61,13 @@ fn source_and_target<'c>(ctx: &mut Context<'c, '_>) -> Result<(Key<'c>, Key<'c>)
     }
 }
 
-/// Moves the value and the deadline of an existing key to a key that does not exist.
+/// Moves the value and the deadline of an existing key to another key, over whatever it holds.
 fn move_value(ctx: &mut Context<'_, '_>, from: Key<'_>, to: Key<'_>) {
     let Some(old) = ctx.data.take(from) else {
         return;
     };
+    let before = ctx.data.type_for_events(to);
+    ctx.data.remove(to);
     let expiry = old.deadline().map_or(Expiry::Clear, Expiry::At);
     ctx.data.set(to, NewValue::Owned(old.into_value()), expiry);
     ctx.data.signal_ready(from);
@@ -75,4 +76,5 @@ fn move_value(ctx: &mut Context<'_, '_>, from: Key<'_>, to: Key<'_>) {
     ctx.data.changed(from, EventClass::Generic, "rename_from");
     ctx.data.touch_watchers(to);
     ctx.data.notify(EventClass::Generic, "rename_to", to);
+    ctx.data.notify_overwritten(to, before);
 }

@@ -121,6 +121,7 @@ pub(super) fn restore(ctx: &mut Context<'_, '_>) -> CommandResult {
                 .ok_or(CommandError::InvalidExpire("restore"))?,
         ),
     };
+    let before = ctx.data.type_for_events(key);
     let replaced = options.replace && ctx.data.remove(key);
     if deadline.is_some_and(|at| ctx.data.is_past(at)) {
         if replaced {
@@ -141,6 +142,7 @@ pub(super) fn restore(ctx: &mut Context<'_, '_>) -> CommandResult {
     ctx.data.signal_ready(key);
     ctx.data.notify(EventClass::New, "new", key);
     ctx.data.changed(key, EventClass::Generic, "restore");
+    ctx.data.notify_overwritten(key, before);
     if let Some(at) = deadline.filter(|_| !options.absolute) {
         propagate_absolute(ctx, at);
     }

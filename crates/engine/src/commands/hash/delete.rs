@@ -21,17 +21,22 @@ pub(super) fn hdel(ctx: &mut Context<'_, '_>) -> CommandResult {
     let key = ctx.key(1);
     let view_ms = ctx.data.view_ms();
     let mut removed = 0;
+    let names_fields = ctx.data.wants_elements();
+    let mut fields = Elements::new();
     if let Some(hash) = ctx.data.hash_mut(key)? {
         let overdue = Overdue::of(hash, view_ms);
         for field in ctx.args.skip(2).iter() {
             if !overdue.includes(hash, field) && hash.remove(field) {
                 removed += 1;
+                if names_fields {
+                    fields.push(field);
+                }
             }
         }
     }
     if removed > 0 {
         ctx.data
-            .changed_times(removed, key, EventClass::Hash, "hdel");
+            .changed_elements(removed, key, (EventClass::Hash, "hdel"), &fields);
         ctx.data.drop_if_empty(key);
     }
     ctx.reply.integer(removed as i64);
@@ -69,8 +74,9 @@ pub(super) fn hgetdel(ctx: &mut Context<'_, '_>) -> CommandResult {
         }
     }
     if !removed.is_empty() {
+        let count = removed.len() as u64;
         ctx.data
-            .changed_times(removed.len() as u64, key, EventClass::Hash, "hdel");
+            .changed_elements(count, key, (EventClass::Hash, "hdel"), &removed);
         ctx.data.drop_if_empty(key);
         propagate(ctx, &[b"HDEL", key.bytes], &removed);
     }

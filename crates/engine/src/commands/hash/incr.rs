@@ -129,8 +129,10 @@ fn count(
             was_volatile,
         })
     })??;
-    note_overwritten(&mut ctx.data, key, u64::from(counted.overdue));
-    ctx.data.changed(key, EventClass::Hash, event);
+    let overdue = if counted.overdue { &[field][..] } else { &[] };
+    note_overwritten(&mut ctx.data, key, overdue);
+    ctx.data
+        .changed_elements(1, key, (EventClass::Hash, event), [field]);
     Ok(counted)
 }
 

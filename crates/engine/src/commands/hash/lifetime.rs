@@ -294,25 +294,29 @@ fn remove_at_once(
     key: Key<'_>,
     request: Listed<'_>,
 ) -> Result<(), CommandError> {
-    let fields = request.elements.iter().step_by(2);
+    let fields: Elements<'_> = request.elements.iter().step_by(2).collect();
     let mut removed = Elements::new();
     let hash = ctx.data.hash_mut(key)?;
     let existed = hash.is_some();
     if let Some(hash) = hash {
+        let fields = fields.iter().copied();
         removed.extend(fields.filter(|field| hash.remove(field)));
     } else {
         // For its events, the key has been there for a moment.
         ctx.data.notify(EventClass::New, "new", key);
     }
     ctx.data.stats.expired_fields.add(request.count as u64);
+    let event = (EventClass::Hash, "hset");
     if removed.is_empty() {
-        ctx.data.notify(EventClass::Hash, "hset", key);
+        ctx.data.notify_elements(key, event, &fields);
     } else {
-        ctx.data
-            .changed_times(removed.len() as u64, key, EventClass::Hash, "hset");
+        let count = removed.len() as u64;
+        ctx.data.changed_elements(count, key, event, &fields);
     }
-    ctx.data.notify(EventClass::Hash, "hexpire", key);
-    ctx.data.notify(EventClass::Hash, "hexpired", key);
+    for event in ["hexpire", "hexpired"] {
+        ctx.data
+            .notify_elements(key, (EventClass::Hash, event), &fields);
+    }
     if existed {
         ctx.data.drop_if_empty(key);
     } else {
@@ -342,7 +346,7 @@ fn set_until(
     let now_ms = write_ms(&ctx.data);
     let pairs = request.elements;
     let mut overdue = Elements::new();
-    let written = edit_or_new(&mut ctx.data, key, |hash| {
+    edit_or_new(&mut ctx.data, key, |hash| {
         write_fields(hash, pairs, field_deadline, now_ms, &limits, |field| {
             overdue.push(field);
         })
@@ -350,17 +354,19 @@ fn set_until(
     if let Some(at) = deadline {
         follow_deadline(&mut ctx.data, key, at);
     }
-    note_overwritten(&mut ctx.data, key, written.overdue);
+    note_overwritten(&mut ctx.data, key, &overdue);
     if keeps && !overdue.is_empty() {
         // Who reads the log may have these fields still, and would keep their old deadline.
         let mut argv = Elements::from_slice(&[b"HDEL", key.bytes]);
         argv.append(&mut overdue);
         ctx.data.effects.push(ctx.data.db, &argv);
     }
+    let (count, fields) = (request.count as u64, pairs.iter().step_by(2));
     ctx.data
-        .changed_times(request.count as u64, key, EventClass::Hash, "hset");
+        .changed_elements(count, key, (EventClass::Hash, "hset"), fields.clone());
     if deadline.is_some() {
-        ctx.data.notify(EventClass::Hash, "hexpire", key);
+        ctx.data
+            .notify_elements(key, (EventClass::Hash, "hexpire"), fields);
     }
     propagate_set(ctx, request, options, deadline);
     Ok(())

@@ -116,9 +116,9 @@ fn write_ms(data: &Data<'_, '_>) -> u64 {
 }
 
 /// Fields that were overdue have been overwritten, which counts as if they had expired.
-fn note_overwritten(data: &mut Data<'_, '_>, key: Key<'_>, overdue: u64) {
-    if overdue > 0 {
-        data.stats.expired_fields.add(overdue);
-        data.notify(EventClass::Hash, "hexpired", key);
+fn note_overwritten(data: &mut Data<'_, '_>, key: Key<'_>, overdue: &[&[u8]]) {
+    if !overdue.is_empty() {
+        data.stats.expired_fields.add(overdue.len() as u64);
+        data.notify_elements(key, (EventClass::Hash, "hexpired"), overdue);
     }
 }

@@ -7,6 +7,7 @@ use values::{FieldDeadline, Hash, Thresholds};
 
 use super::{DATA, Overdue, edit_or_new, note_overwritten, write_ms};
 use crate::command::*;
+use crate::commands::element_expiry::Elements;
 use crate::context::{Context, EventClass};
 use crate::error::CommandError;
 use crate::execute::{CommandResult, CommandSpec, Outcome};
@@ -16,8 +17,8 @@ use crate::execute::{CommandResult, CommandSpec, Outcome};
 pub(super) struct Written {
     /// Fields that were not there, or overdue.
     pub(super) created: u64,
-    /// Fields that were overdue.
-    pub(super) overdue: u64,
+    /// Some fields were overdue.
+    pub(super) overdue: bool,
     /// The hash had fields with deadlines before.
     pub(super) was_volatile: bool,
 }
@@ -42,7 +43,7 @@ pub(super) fn write_fields<'a>(
         if overdue.includes(hash, field) {
             // Removed first: the new field has nothing of the old one, not even its deadline.
             hash.remove(field);
-            written.overdue += 1;
+            written.overdue = true;
             overwritten(field);
         }
         written.created += u64::from(hash.set(field, value, deadline, limits));
@@ -89,12 +90,23 @@ fn set(ctx: &mut Context<'_, '_>) -> Result<i64, CommandError> {
     let pairs = ctx.args.skip(2);
     let limits = ctx.thresholds();
     let now_ms = write_ms(&ctx.data);
+    let mut overdue = Elements::new();
     let written = edit_or_new(&mut ctx.data, key, |hash| {
-        write_fields(hash, pairs, FieldDeadline::Clear, now_ms, &limits, |_| {})
+        write_fields(
+            hash,
+            pairs,
+            FieldDeadline::Clear,
+            now_ms,
+            &limits,
+            |field| {
+                overdue.push(field);
+            },
+        )
     })?;
-    note_overwritten(&mut ctx.data, key, written.overdue);
+    note_overwritten(&mut ctx.data, key, &overdue);
+    let (count, fields) = (pairs.len() as u64 / 2, pairs.iter().step_by(2));
     ctx.data
-        .changed_times(pairs.len() as u64 / 2, key, EventClass::Hash, "hset");
+        .changed_elements(count, key, (EventClass::Hash, "hset"), fields);
     Ok(i64::try_from(written.created).unwrap_or(i64::MAX))
 }
 
@@ -120,8 +132,10 @@ pub(super) fn hsetnx(ctx: &mut Context<'_, '_>) -> CommandResult {
     })?;
     ctx.reply.integer(i64::from(written.is_some()));
     if let Some(written) = written {
-        note_overwritten(&mut ctx.data, key, written.overdue);
-        ctx.data.changed(key, EventClass::Hash, "hset");
+        let overdue = if written.overdue { &[field][..] } else { &[] };
+        note_overwritten(&mut ctx.data, key, overdue);
+        ctx.data
+            .changed_elements(1, key, (EventClass::Hash, "hset"), [field]);
         if written.was_volatile {
             // Who reads the log may have the field still, if its time was over here.
             ctx.propagate(&[b"HSET", key.bytes, field, value]);

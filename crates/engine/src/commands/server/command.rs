@@ -406,7 +406,8 @@ fn find_keys(ctx: &Context<'_, '_>, request: Args<'_>) -> Result<Vec<KeyPosition
     let Resolved::Command(entry) = ctx.engine.commands.resolve(request) else {
         return Err(CommandError::line("ERR Invalid command specified"));
     };
-    if entry.spec.keys.is_empty() {
+    let mut specs = entry.spec.keys.iter();
+    if specs.all(|spec| spec.flags.has(KeyFlags::NOT_KEY)) {
         return Err(CommandError::line("ERR The command has no key arguments"));
     }
     if !entry.spec.arity_fits(request.len()) {

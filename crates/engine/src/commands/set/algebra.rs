@@ -84,7 +84,7 @@ fn store(ctx: &mut Context<'_, '_>, to: Key<'_>, result: Set, event: &'static st
         delete_key(ctx, to);
     } else {
         let value = NewValue::Owned(Value::Set(result));
-        if !ctx.data.set(to, value, Expiry::Clear) {
+        if !ctx.data.overwrite(to, value, Expiry::Clear) {
             ctx.data.notify(EventClass::New, "new", to);
         }
         ctx.data.changed(to, EventClass::Set, event);

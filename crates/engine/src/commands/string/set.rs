@@ -148,7 +148,7 @@ fn condition_holds(
 
 /// Stores a string as SET does, with the events of SET.
 pub(super) fn write(ctx: &mut Context<'_, '_>, key: Key<'_>, value: &[u8], expiry: Expiry) {
-    if ctx.data.set(key, NewValue::Bytes(value), expiry) {
+    if ctx.data.overwrite(key, NewValue::Bytes(value), expiry) {
         // Whoever waits for a stream here is told that it is gone.
         ctx.data.signal_ready(key);
     } else {

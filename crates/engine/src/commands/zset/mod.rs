@@ -86,7 +86,7 @@ pub(crate) fn store(
         delete_key(ctx, key);
     } else {
         let value = NewValue::Owned(Value::ZSet(members));
-        let existed = ctx.data.set(key, value, Expiry::Clear);
+        let existed = ctx.data.overwrite(key, value, Expiry::Clear);
         appeared(ctx, key, !existed);
         ctx.data.changed(key, EventClass::ZSet, event);
     }

@@ -180,11 +180,13 @@ fn serve_waiter(
     leave_queues(waiter, engine, locked);
     exec.now_ns = engine.clock.monotonic_ns();
     account(waiter, exec, engine, began_ns, reply.len());
-    engine.deliver_served(&waiter.client, offset, |out| {
-        if !waiter.silent {
-            out.append(&mut reply);
-        }
-    });
+    engine
+        .outboxes
+        .deliver_served(&waiter.client, offset, |out| {
+            if !waiter.silent {
+                out.append(&mut reply);
+            }
+        });
     Attempt::Served
 }
 

@@ -9,6 +9,7 @@ use super::{Facts, Section, human_bytes, sys};
 use crate::state::Purpose;
 use engine::config::{MaxmemoryPolicy, P, Supervised};
 use engine::latency::Distribution;
+use engine::pubsub::PublishedAs;
 use engine::stats::WorkerStats;
 use engine::table::Command;
 use engine::version::{LODESTORE_VERSION, REDIS_VERSION, VALKEY_VERSION};
@@ -152,8 +153,8 @@ fn clients(facts: &Facts<'_>, text: &mut String) {
         "client_recent_max_input_buffer": input,
         "client_recent_max_output_buffer": output,
         "blocked_clients": server.engine.blocked_clients.load(Ordering::Relaxed),
-        "tracking_clients": 0,
-        "pubsub_clients": 0,
+        "tracking_clients": server.engine.tracking.count(),
+        "pubsub_clients": server.engine.pubsub.client_count(),
         "watching_clients": server.engine.key_listeners.watching(),
         "clients_in_timeout_table": server.engine.timed_waits.load(Ordering::Relaxed),
         "total_watched_keys": facts.keyspace.watched_keys,
@@ -365,6 +366,8 @@ fn threads(facts: &Facts<'_>, text: &mut String) {
 }
 
 fn stats(facts: &Facts<'_>, text: &mut String) {
+    let pubsub = &facts.server.engine.pubsub;
+    let tracking = &facts.server.engine.tracking;
     let totals = &facts.totals;
     let rates = facts.server.metrics.averages();
     let kib = |bytes: u64| format!("{:.2}", bytes as f64 / 1024.0);
@@ -401,9 +404,9 @@ fn stats(facts: &Facts<'_>, text: &mut String) {
         "current_eviction_exceeded_time": 0,
         "keyspace_hits": totals.keyspace_hits,
         "keyspace_misses": totals.keyspace_misses,
-        "pubsub_channels": 0,
-        "pubsub_patterns": 0,
-        "pubsubshard_channels": 0,
+        "pubsub_channels": pubsub.channel_count(PublishedAs::Message),
+        "pubsub_patterns": pubsub.pattern_count(),
+        "pubsubshard_channels": pubsub.channel_count(PublishedAs::ShardMessage),
         "latest_fork_usec": facts.server.snapshots.last_begin_us.load(Ordering::Relaxed),
         "total_forks": facts.server.snapshots.begun.load(Ordering::Relaxed),
         "migrate_cached_sockets": facts.server.migrations.len(),
@@ -414,9 +417,9 @@ fn stats(facts: &Facts<'_>, text: &mut String) {
         "active_defrag_key_misses": 0,
         "total_active_defrag_time": 0,
         "current_active_defrag_time": 0,
-        "tracking_total_keys": 0,
-        "tracking_total_items": 0,
-        "tracking_total_prefixes": 0,
+        "tracking_total_keys": tracking.key_count(),
+        "tracking_total_items": tracking.item_count(),
+        "tracking_total_prefixes": tracking.prefixes.count(),
         "unexpected_error_replies": 0,
         "total_error_replies": totals.error_replies,
         "dump_payload_sanitizations": 0,

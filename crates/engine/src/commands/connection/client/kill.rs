@@ -106,7 +106,7 @@ fn kill(ctx: &mut Context<'_, '_>, filter: &Filter<'_>) -> usize {
         // Out of sight at once; its worker closes the socket when it gets to the message.
         client.kill.store(true, Ordering::Release);
         ctx.engine.clients.remove(client.id);
-        ctx.engine.port.get().kill(client);
+        ctx.engine.outboxes.port.get().kill(client);
     }
     rows.len()
 }

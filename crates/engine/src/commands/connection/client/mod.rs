@@ -5,6 +5,7 @@ mod kill;
 mod list;
 mod row;
 mod settings;
+mod tracking;
 mod waiting;
 
 use crate::command::{Flags, Group};
@@ -16,10 +17,10 @@ pub use settings::{NAME_REFUSED, is_valid_name, set_name};
 use kill::CLIENT_KILL;
 use list::{CLIENT_INFO, CLIENT_LIST};
 use settings::{
-    CLIENT_CACHING, CLIENT_CAPA, CLIENT_GETNAME, CLIENT_GETREDIR, CLIENT_ID, CLIENT_IMPORT_SOURCE,
-    CLIENT_NO_EVICT, CLIENT_NO_TOUCH, CLIENT_REPLY, CLIENT_SETINFO, CLIENT_SETNAME,
-    CLIENT_TRACKING, CLIENT_TRACKINGINFO,
+    CLIENT_CAPA, CLIENT_GETNAME, CLIENT_ID, CLIENT_IMPORT_SOURCE, CLIENT_NO_EVICT, CLIENT_NO_TOUCH,
+    CLIENT_REPLY, CLIENT_SETINFO, CLIENT_SETNAME,
 };
+use tracking::{CLIENT_CACHING, CLIENT_GETREDIR, CLIENT_TRACKING, CLIENT_TRACKINGINFO};
 use waiting::{CLIENT_PAUSE, CLIENT_UNBLOCK, CLIENT_UNPAUSE};
 
 pub(crate) const CLIENT: CommandSpec = CommandSpec::container("client", -2)

@@ -14,11 +14,14 @@ use crate::table::Command;
 const UNIX_SOCKET: u32 = 1 << 31;
 
 /// Published flags and their letters, in the order of the `flags` field.
-const LETTERS: [(u32, char); 11] = [
+const LETTERS: [(u32, char); 14] = [
     (flag::MONITOR, 'O'),
     (flag::PUBSUB, 'P'),
     (flag::MULTI, 'x'),
     (flag::BLOCKED, 'b'),
+    (flag::TRACKING, 't'),
+    (flag::BROKEN_REDIRECT, 'R'),
+    (flag::BROADCAST, 'B'),
     (flag::DIRTY_CAS, 'd'),
     (flag::CLOSE_AFTER_REPLY, 'c'),
     (flag::CLOSE_ASAP, 'A'),
@@ -168,9 +171,9 @@ impl Row {
         // Writing to a string does not fail.
         let _ = write!(
             line,
-            "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} capa={} db={} sub=0 psub=0 ssub=0 \
+            "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} capa={} db={} sub={} psub={} ssub={} \
              multi={} watch={} qbuf={} qbuf-free={} argv-mem={} multi-mem={} rbs={capacity} rbp={capacity} obl={} \
-             oll={} omem={} tot-mem={} events={events} cmd={} user={} redir=-1 resp={} lib-name={} lib-ver={} tot-net-in={} \
+             oll={} omem={} tot-mem={} events={events} cmd={} user={} redir={} resp={} lib-name={} lib-ver={} tot-net-in={} \
              tot-net-out={} tot-cmds={}",
             self.client.id,
             self.client.addr,
@@ -182,6 +185,9 @@ impl Row {
             self.letters(),
             self.capabilities(),
             self.db,
+            size(&figures.sub),
+            size(&figures.psub),
+            size(&figures.ssub),
             self.multi,
             self.watch,
             size(&figures.qbuf),
@@ -194,6 +200,7 @@ impl Row {
             self.memory(),
             self.last_command.map_or("NULL", |entry| entry.full_name),
             self.details.user,
+            figures.redirect.load(Ordering::Relaxed),
             self.protocol,
             String::from_utf8_lossy(&self.details.lib_name),
             String::from_utf8_lossy(&self.details.lib_ver),

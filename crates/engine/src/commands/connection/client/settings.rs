@@ -22,7 +22,7 @@ pub fn set_name(session: &Session, name: &[u8]) {
 }
 
 /// `ON` or `OFF` at argument 2.
-fn on_or_off(ctx: &Context<'_, '_>) -> Result<bool, CommandError> {
+pub(super) fn on_or_off(ctx: &Context<'_, '_>) -> Result<bool, CommandError> {
     match () {
         () if ctx.is_word(2, "ON") => Ok(true),
         () if ctx.is_word(2, "OFF") => Ok(false),
@@ -201,112 +201,6 @@ fn client_reply(ctx: &mut Context<'_, '_>) -> CommandResult {
         return Err(CommandError::Syntax);
     }
     Ok(Outcome::Done)
-}
-
-pub(crate) const CLIENT_TRACKING: CommandSpec = CommandSpec::new("tracking", -3, client_tracking)
-    .group(Group::Connection)
-    .since("6.0.0")
-    .flags(Flags::NOSCRIPT.or(Flags::ANY_TIME))
-    .summary("Enables or disables client-side caching support for the connection.")
-    .complexity("O(1)")
-    .args(&[
-        Arg::one_of("status").args(&[Arg::word("on", "ON"), Arg::word("off", "OFF")]),
-        Arg::integer("client-id").option("REDIRECT"),
-        Arg::string("prefix").option("PREFIX").multiple_token(),
-        Arg::flag("bcast", "BCAST"),
-        Arg::flag("optin", "OPTIN"),
-        Arg::flag("optout", "OPTOUT"),
-        Arg::flag("noloop", "NOLOOP"),
-    ]);
-fn client_tracking(ctx: &mut Context<'_, '_>) -> CommandResult {
-    let enable = check_tracking(ctx)?;
-    if enable {
-        return Err(CommandError::line(
-            "ERR CLIENT TRACKING is not supported by this version of Lodestore",
-        ));
-    }
-    // Turning off what is off already is what a client does when it cleans up.
-    ctx.reply.ok();
-    Ok(Outcome::Done)
-}
-
-/// Checks the options of CLIENT TRACKING; true for ON.
-fn check_tracking(ctx: &Context<'_, '_>) -> Result<bool, CommandError> {
-    let mut redirected = false;
-    let mut at = 3;
-    while at < ctx.args.len() {
-        let more = at + 1 < ctx.args.len();
-        match ctx.arg(at).to_ascii_lowercase().as_slice() {
-            b"bcast" | b"optin" | b"optout" | b"noloop" => {}
-            b"prefix" if more => at += 1,
-            b"redirect" if more && redirected => {
-                return Err(CommandError::line(
-                    "ERR A client can only redirect to a single other client",
-                ));
-            }
-            b"redirect" if more => {
-                at += 1;
-                let id = u64::try_from(ctx.integer(at)?).unwrap_or(0);
-                redirected = true;
-                if ctx.engine.clients.get(id).is_none() {
-                    return Err(CommandError::line(
-                        "ERR The client ID you want redirect to does not exist",
-                    ));
-                }
-            }
-            _ => return Err(CommandError::Syntax),
-        }
-        at += 1;
-    }
-    on_or_off(ctx)
-}
-
-pub(crate) const CLIENT_TRACKINGINFO: CommandSpec =
-    CommandSpec::new("trackinginfo", 2, client_trackinginfo)
-        .group(Group::Connection)
-        .since("6.2.0")
-        .flags(Flags::NOSCRIPT.or(Flags::ANY_TIME))
-        .summary("Returns the tracking state of the connection.")
-        .complexity("O(1)");
-fn client_trackinginfo(ctx: &mut Context<'_, '_>) -> CommandResult {
-    // No connection can have turned tracking on.
-    let reply = &mut ctx.reply;
-    reply.map(3);
-    reply.bulk(b"flags");
-    reply.set(1);
-    reply.bulk(b"off");
-    reply.bulk(b"redirect");
-    reply.integer(-1);
-    reply.bulk(b"prefixes");
-    reply.empty_array();
-    Ok(Outcome::Done)
-}
-
-pub(crate) const CLIENT_GETREDIR: CommandSpec = CommandSpec::new("getredir", 2, client_getredir)
-    .group(Group::Connection)
-    .since("6.0.0")
-    .flags(Flags::ALLOW_BUSY.or(Flags::NOSCRIPT).or(Flags::ANY_TIME))
-    .summary(
-        "Returns the id of the client that receives the tracking notifications of the connection.",
-    )
-    .complexity("O(1)");
-fn client_getredir(ctx: &mut Context<'_, '_>) -> CommandResult {
-    // -1: tracking is off, as for every connection so far.
-    ctx.reply.integer(-1);
-    Ok(Outcome::Done)
-}
-
-pub(crate) const CLIENT_CACHING: CommandSpec = CommandSpec::new("caching", 3, client_caching)
-    .group(Group::Connection)
-    .since("6.0.0")
-    .flags(Flags::ALLOW_BUSY.or(Flags::NOSCRIPT).or(Flags::ANY_TIME))
-    .summary("Decides whether the keys of the next command are tracked.")
-    .complexity("O(1)")
-    .args(&[Arg::one_of("mode").args(&[Arg::word("yes", "YES"), Arg::word("no", "NO")])]);
-fn client_caching(_: &mut Context<'_, '_>) -> CommandResult {
-    Err(CommandError::line(
-        "ERR CLIENT CACHING can be called only when the client is in tracking mode with OPTIN or OPTOUT mode enabled",
-    ))
 }
 
 #[cfg(test)]

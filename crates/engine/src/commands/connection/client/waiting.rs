@@ -41,7 +41,7 @@ fn client_pause(ctx: &mut Context<'_, '_>) -> CommandResult {
     let until_ms = pause_end(ctx.arg(2), now_ms)?;
     ctx.engine.pause.start(until_ms, all, now_ms);
     ctx.engine.admission_epoch.fetch_add(1, Ordering::AcqRel);
-    ctx.engine.port.get().resume();
+    ctx.engine.outboxes.port.get().resume();
     ctx.reply.ok();
     Ok(Outcome::Done)
 }
@@ -73,7 +73,7 @@ pub(crate) const CLIENT_UNPAUSE: CommandSpec = CommandSpec::new("unpause", 2, cl
     .complexity("O(N) in the number of waiting clients");
 fn client_unpause(ctx: &mut Context<'_, '_>) -> CommandResult {
     ctx.engine.pause.end();
-    ctx.engine.port.get().resume();
+    ctx.engine.outboxes.port.get().resume();
     ctx.reply.ok();
     Ok(Outcome::Done)
 }
@@ -111,7 +111,7 @@ fn client_unblock(ctx: &mut Context<'_, '_>) -> CommandResult {
     let unblocked = target.is_some_and(|target| {
         let unblocked = target.wait.end();
         if unblocked {
-            ctx.engine.port.get().unblock(&target, error);
+            ctx.engine.outboxes.port.get().unblock(&target, error);
         }
         unblocked
     });

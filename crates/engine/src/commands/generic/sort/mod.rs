@@ -540,7 +540,7 @@ fn store(ctx: &mut Context<'_, '_>, to: usize, elements: &Texts, order: &[usize]
         delete_key(ctx, to);
     } else {
         let value = NewValue::Owned(Value::List(list));
-        if !ctx.data.set(to, value, Expiry::Clear) {
+        if !ctx.data.overwrite(to, value, Expiry::Clear) {
             ctx.data.notify(EventClass::New, "new", to);
         }
         ctx.data.signal_ready(to);
