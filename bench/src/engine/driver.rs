@@ -226,6 +226,7 @@ pub(super) fn filled(options: keyspace::Options, keys: u64, value_len: usize) ->
 }
 
 fn empty(options: keyspace::Options) -> Result<Filled> {
+    use ::engine::clock::Clock;
     use ::engine::commands::GROUPS;
     use ::engine::config::Config;
     use ::engine::engine::Parts;
@@ -233,6 +234,7 @@ fn empty(options: keyspace::Options) -> Result<Filled> {
     let (commands, handlers) = command_table(GROUPS, &[]).map_err(anyhow::Error::msg)?;
     let engine = Engine::new(Parts {
         seed: 1,
+        clock: Clock::default(),
         config: Config::default(),
         commands,
         keyspace: keyspace::Keyspace::new(options),

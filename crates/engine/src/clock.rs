@@ -1,5 +1,6 @@
 //! Time: one place that asks the operating system.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Wall clock and monotonic clock of the process.
@@ -12,17 +13,39 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 pub struct Clock {
     counter: quanta::Clock,
     origin: u64,
+    /// Unix microseconds of a simulation.
+    simulated: Option<Box<AtomicU64>>,
 }
 
 impl Default for Clock {
     fn default() -> Self {
         let counter = quanta::Clock::new();
         let origin = counter.raw();
-        Self { counter, origin }
+        Self {
+            counter,
+            origin,
+            simulated: None,
+        }
     }
 }
 
 impl Clock {
+    /// A clock that stands at this Unix time, in microseconds, and goes on by [`Clock::advance`]
+    /// alone.
+    pub fn simulated(unix_us: u64) -> Self {
+        Self {
+            simulated: Some(Box::new(AtomicU64::new(unix_us))),
+            ..Self::default()
+        }
+    }
+
+    /// Moves a simulated clock on; does nothing to any other.
+    pub fn advance(&self, by: Duration) {
+        if let Some(now_us) = &self.simulated {
+            now_us.fetch_add(by.as_micros() as u64, Ordering::Relaxed);
+        }
+    }
+
     /// Unix time in milliseconds.
     #[inline]
     pub fn unix_ms(&self) -> u64 {
@@ -36,6 +59,9 @@ impl Clock {
         reason = "this module is the engine's one place that reads the time"
     )]
     pub fn unix_us(&self) -> u64 {
+        if let Some(now_us) = &self.simulated {
+            return now_us.load(Ordering::Relaxed);
+        }
         let now = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .unwrap_or(Duration::ZERO);
@@ -45,6 +71,9 @@ impl Clock {
     /// Nanoseconds since the process began, never going back.
     #[inline]
     pub fn monotonic_ns(&self) -> u64 {
+        if let Some(now_us) = &self.simulated {
+            return now_us.load(Ordering::Relaxed) * 1000;
+        }
         self.counter.delta_as_nanos(self.origin, self.counter.raw())
     }
 }

@@ -154,6 +154,8 @@ pub struct Parts {
     pub workers: usize,
     /// The seed of all random numbers of commands.
     pub seed: u64,
+    /// The clocks.
+    pub clock: Clock,
 }
 
 /// Switches that commands flip.
@@ -216,7 +218,7 @@ impl Engine {
             stats: stats.collect(),
             log: parts.log,
             seeds: Seeds::new(parts.seed),
-            clock: Clock::default(),
+            clock: parts.clock,
             lru: AccessClock::default(),
             pause: Pause::default(),
             lazy: Arc::default(),

@@ -11,7 +11,8 @@ use keyspace::{Options, SHARDS_MAX, SHARDS_MIN};
 use persist::{Disk, Log};
 
 use crate::jobs::loading::{self, LoadError};
-use crate::net::worker::{Timers, Worker};
+use crate::net::event_loop::EventLoop;
+use crate::net::worker::Timers;
 use crate::os::{self, PidFile, Supervisor};
 use crate::process::cron::Cron;
 use crate::process::listen::{ListenError, listen};
@@ -19,6 +20,7 @@ use crate::process::log_options::log_options;
 use crate::server::{Server, WorkerHandle};
 use crate::state::{Identity, random_u64};
 use crate::transport::mailbox::Message;
+use engine::clock::Clock;
 use engine::config::{Config, P};
 use engine::engine::{Engine, Parts};
 use engine::execute::{Handlers, command_table, panic_text};
@@ -63,7 +65,7 @@ impl Instance {
     pub fn start(config: Config) -> Result<Self, StartError> {
         let supervisor = Supervisor::detect(config.choice(P::Supervised));
         return_memory(&config);
-        let server = build(config)?;
+        let server = build(config, Clock::default(), random_u64())?;
         let listeners = listen(&server.engine.config)?;
         *server.lock_listeners() = listeners;
         if let Err(reason) = os::apply_oom_score(&server.engine.config) {
@@ -145,7 +147,8 @@ impl Instance {
     }
 }
 
-fn build(config: Config) -> Result<Arc<Server>, StartError> {
+/// A server without threads and sockets; `seed` is that of the random numbers of commands.
+pub(crate) fn build(config: Config, clock: Clock, seed: u64) -> Result<Arc<Server>, StartError> {
     let workers = worker_count(&config);
     let identity = Identity::new(&config);
     let (commands, handlers) = commands(&config)?;
@@ -154,7 +157,8 @@ fn build(config: Config) -> Result<Arc<Server>, StartError> {
         keyspace: Keyspace::new(keyspace_options(&config, workers)),
         log: Log::new(Arc::new(Disk), log_options(&config)),
         workers,
-        seed: random_u64(),
+        seed,
+        clock,
         config,
     }));
     let now_s = engine.now_ms() / 1000;
@@ -270,7 +274,7 @@ fn spawn(server: &Arc<Server>) -> io::Result<Vec<JoinHandle<io::Result<()>>>> {
     // All are made before the first one runs: a worker may be sent mail from then on, and mail
     // without a waker would lie there. A failure here is a failure to start.
     let workers = (0..server.workers.len())
-        .map(|index| Worker::new(Arc::clone(server), index, timers(index)))
+        .map(|index| EventLoop::new(Arc::clone(server), index, timers(index)))
         .collect::<io::Result<Vec<_>>>()?;
     let mut threads = Vec::new();
     for (index, mut worker) in workers.into_iter().enumerate() {
@@ -284,7 +288,7 @@ fn spawn(server: &Arc<Server>) -> io::Result<Vec<JoinHandle<io::Result<()>>>> {
 }
 
 /// The timers of the server, for the first worker.
-fn timers(worker: usize) -> Option<Timers> {
+pub(crate) fn timers(worker: usize) -> Option<Timers> {
     let mut cron = Cron::default();
     let timers: Timers = Box::new(move |server, exec| cron.tick(server, exec));
     (worker == 0).then_some(timers)
@@ -293,7 +297,7 @@ fn timers(worker: usize) -> Option<Timers> {
 /// Runs a worker. Its clients cannot be served without it, and the first one accepts connections
 /// and has the timers: when a worker ends by a panic or an error of its poll, the process ends in
 /// order, with exit code 1.
-fn run_worker(server: &Server, worker: &mut Worker) -> io::Result<()> {
+fn run_worker(server: &Server, worker: &mut EventLoop) -> io::Result<()> {
     let result = catch_unwind(AssertUnwindSafe(|| worker.run()));
     let reason = match &result {
         Ok(Ok(())) => return Ok(()),

@@ -3,7 +3,10 @@
 pub(crate) mod balance;
 mod batch;
 mod blocked;
+pub(crate) mod event_loop;
 mod figures;
 mod limits;
 mod port;
+#[cfg(test)]
+mod simulation;
 pub(crate) mod worker;

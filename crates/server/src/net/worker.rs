@@ -1,6 +1,10 @@
-//! A worker: one thread, one poll, the commands of its own connections.
+//! A worker: the commands of its own connections.
 //!
-//! A loop turn has four steps, and their order is the promise of the server: read from all ready
+//! A worker is driven by steps: it is told what is ready, does all there is to do, and says for how
+//! long it has nothing to do. What waits in between is the event loop of its thread, or a
+//! simulation.
+//!
+//! A turn has four steps, and their order is the promise of the server: read from all ready
 //! connections and execute everything that came (`batch`), flush the log once, let the replies
 //! leave that the log has released, run timers. What is acknowledged is therefore in the log first.
 
@@ -10,7 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use mio::{Events, Poll, Token};
+use mio::{Registry, Token};
 
 use super::blocked::Ending;
 use crate::server::Server;
@@ -23,12 +27,8 @@ use engine::execute::Executor;
 use engine::fault::Stage;
 use engine::session::{Origin, Session};
 
-/// Token of the waker.
-const WAKER: Token = Token(usize::MAX);
 /// Tokens from here up are listeners.
-const LISTENERS: usize = usize::MAX - 1024;
-/// Events taken from the kernel per turn.
-const EVENTS_PER_TURN: usize = 1024;
+pub(super) const LISTENERS: usize = usize::MAX - 1024;
 /// Connections accepted per turn, so that a flood of them does not stop the others.
 const ACCEPTS_PER_TURN: usize = 256;
 /// The first worker sleeps no longer than this: it has the timers of the server.
@@ -39,12 +39,26 @@ const SLEEP_OTHERS: Duration = Duration::from_secs(1);
 /// The timers of the server: the worker that has them calls them once per loop turn.
 pub(crate) type Timers = Box<dyn FnMut(&Server, &mut Executor) + Send>;
 
+/// What is ready: a connection, or a listener.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ready {
+    /// The token that it was registered with.
+    pub(super) token: usize,
+    /// There is something to read.
+    pub(super) reads: bool,
+    /// There is room to write.
+    pub(super) writes: bool,
+    /// The other end was closed, or the connection failed.
+    pub(super) ended: bool,
+}
+
 /// One worker.
 pub(crate) struct Worker {
     pub(crate) server: Arc<Server>,
     pub(crate) index: usize,
     pub(crate) exec: Executor,
-    poll: Poll,
+    /// Where connections and listeners are registered; none in a simulation.
+    registry: Option<Registry>,
     /// The first worker accepts connections.
     accepts: bool,
     accept_pending: bool,
@@ -72,22 +86,18 @@ pub(crate) struct Worker {
 
 impl Worker {
     /// Prepares worker `index`; the first one accepts connections and gets the timers of the
-    /// server.
+    /// server. Without a registry its steps are those of a simulation.
     pub(crate) fn new(
         server: Arc<Server>,
         index: usize,
         timers: Option<Timers>,
+        registry: Option<Registry>,
     ) -> io::Result<Self> {
-        let poll = Poll::new()?;
-        let waker = mio::Waker::new(poll.registry(), WAKER)?;
-        if let Some(handle) = server.workers.get(index) {
-            handle.mailbox.attach(waker);
-        }
         let exec = Executor::new(&server.engine, server.handlers, index);
         let mut worker = Self {
             exec,
             index,
-            poll,
+            registry,
             accepts: index == 0,
             accept_pending: false,
             connections: Vec::new(),
@@ -112,37 +122,33 @@ impl Worker {
 
     /// Adds the server's present listeners to the poll. Closed ones have left it by themselves.
     fn register_listeners(&mut self) -> io::Result<()> {
-        if self.accepts {
+        if self.accepts
+            && let Some(registry) = &self.registry
+        {
             let mut listeners = self.server.lock_listeners();
             for (number, listener) in listeners.iter_mut().enumerate() {
-                listener.register(self.poll.registry(), Token(LISTENERS + number))?;
+                listener.register(registry, Token(LISTENERS + number))?;
             }
             self.accept_pending = true;
         }
         Ok(())
     }
 
-    /// Works until the server stops.
-    pub(crate) fn run(&mut self) -> io::Result<()> {
-        let mut events = Events::with_capacity(EVENTS_PER_TURN);
-        if let Some(handle) = self.server.workers.get(self.index) {
-            handle.mailbox.settle();
+    /// Takes notice of what is ready and does all there is to do. Returns for how long there is
+    /// nothing to do; `None`: the server has stopped.
+    pub(super) fn step(&mut self, ready: impl Iterator<Item = Ready>) -> Option<Duration> {
+        let server = Arc::clone(&self.server);
+        self.exec.refresh_clock(&server.engine);
+        let began_ns = self.exec.now_ns;
+        let commands = self.commands_processed(&server);
+        ready.for_each(|ready| self.note(ready));
+        self.turn(&server);
+        self.note_turn(&server, began_ns, commands);
+        if self.stopping {
+            self.close_all();
+            return None;
         }
-        while !self.stopping {
-            match self.poll.poll(&mut events, Some(self.timeout())) {
-                Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
-                _ => {}
-            }
-            let server = Arc::clone(&self.server);
-            self.exec.refresh_clock(&server.engine);
-            let began_ns = self.exec.now_ns;
-            let commands = self.commands_processed(&server);
-            self.collect(&events);
-            self.turn(&server);
-            self.note_turn(&server, began_ns, commands);
-        }
-        self.close_all();
-        Ok(())
+        Some(self.timeout())
     }
 
     fn turn(&mut self, server: &Arc<Server>) {
@@ -180,7 +186,7 @@ impl Worker {
         }
     }
 
-    fn timeout(&self) -> Duration {
+    pub(super) fn timeout(&self) -> Duration {
         let handle = self.server.workers.get(self.index);
         let has_mail = handle.is_some_and(|handle| handle.mailbox.is_filled());
         let has_work = !self.runnable.is_empty() || !self.writable.is_empty();
@@ -208,31 +214,25 @@ impl Worker {
         sleep
     }
 
-    fn collect(&mut self, events: &Events) {
-        for event in events {
-            let Token(token) = event.token();
-            if event.token() == WAKER {
-                continue;
+    fn note(&mut self, ready: Ready) {
+        if ready.token >= LISTENERS {
+            self.accept_pending = true;
+            return;
+        }
+        let Some(connection) = connection_of(&mut self.connections, ready.token) else {
+            return;
+        };
+        connection.end_announced |= ready.ended;
+        if ready.reads || connection.end_announced {
+            connection.readable = true;
+            if !connection.queued_run {
+                connection.queued_run = true;
+                self.runnable.push(ready.token);
             }
-            if token >= LISTENERS {
-                self.accept_pending = true;
-                continue;
-            }
-            let Some(connection) = connection_of(&mut self.connections, token) else {
-                continue;
-            };
-            connection.end_announced |= event.is_read_closed() || event.is_error();
-            if event.is_readable() || connection.end_announced {
-                connection.readable = true;
-                if !connection.queued_run {
-                    connection.queued_run = true;
-                    self.runnable.push(token);
-                }
-            }
-            if event.is_writable() && !connection.output.is_empty() && !connection.queued_write {
-                connection.queued_write = true;
-                self.writable.push(token);
-            }
+        }
+        if ready.writes && !connection.output.is_empty() && !connection.queued_write {
+            connection.queued_write = true;
+            self.writable.push(ready.token);
         }
     }
 
@@ -254,7 +254,7 @@ impl Worker {
         }
     }
 
-    fn welcome(&mut self, server: &Arc<Server>, mut accepted: Accepted) {
+    pub(super) fn welcome(&mut self, server: &Arc<Server>, mut accepted: Accepted) {
         let stats = server.workers.get(self.index).map(|handle| handle.stats());
         if let Some(line) = refusal(server, &accepted) {
             // The socket's buffer is empty, so this little always fits.
@@ -305,9 +305,8 @@ impl Worker {
             self.connections.push(None);
             self.connections.len() - 1
         });
-        if let Err(error) = connection
-            .stream
-            .register(self.poll.registry(), Token(token))
+        if let Some(registry) = &self.registry
+            && let Err(error) = connection.stream.register(registry, Token(token))
         {
             log::warn!("Registering a client socket: {error}");
             self.free.push(token);
@@ -375,7 +374,9 @@ impl Worker {
         self.writable.retain(|other| *other != token);
         self.held.retain(|other| *other != token);
         self.postponed.retain(|other| *other != token);
-        if let Err(error) = connection.stream.deregister(self.poll.registry()) {
+        if let Some(registry) = &self.registry
+            && let Err(error) = connection.stream.deregister(registry)
+        {
             log::debug!("Deregistering a client socket: {error}");
         }
         self.free.push(token);

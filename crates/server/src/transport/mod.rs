@@ -3,5 +3,6 @@
 pub(crate) mod connection;
 pub(crate) mod listener;
 pub(crate) mod mailbox;
+pub(crate) mod pipe;
 pub(crate) mod stream;
 mod sys;

@@ -8,12 +8,16 @@ use mio::event::Source;
 use mio::{Interest, Registry, Token};
 use socket2::{SockRef, TcpKeepalive};
 
+use super::pipe::Pipe;
+
 /// A connected socket.
 pub enum Stream {
     /// TCP.
     Tcp(mio::net::TcpStream),
     /// A Unix domain socket.
     Unix(mio::net::UnixStream),
+    /// A client inside of the process.
+    Memory(Pipe),
 }
 
 impl Stream {
@@ -41,12 +45,22 @@ impl Stream {
         match self {
             Self::Tcp(stream) => stream.read(into),
             Self::Unix(stream) => stream.read(into),
+            Self::Memory(pipe) => pipe.read(into),
         }
     }
 
     /// Reads behind the end of a vector.
     pub fn read_behind(&mut self, buffer: &mut Vec<u8>, max: usize) -> io::Result<usize> {
-        super::sys::read_behind(self, buffer, max)
+        match self {
+            Self::Tcp(_) | Self::Unix(_) => super::sys::read_behind(self, buffer, max),
+            Self::Memory(pipe) => {
+                let start = buffer.len();
+                buffer.resize(start + max, 0);
+                let got = pipe.read(buffer.get_mut(start..).unwrap_or_default());
+                buffer.truncate(start + got.as_ref().copied().unwrap_or(0));
+                got
+            }
+        }
     }
 
     /// Writes one piece.
@@ -54,6 +68,7 @@ impl Stream {
         match self {
             Self::Tcp(stream) => stream.write(bytes),
             Self::Unix(stream) => stream.write(bytes),
+            Self::Memory(pipe) => pipe.write(bytes),
         }
     }
 
@@ -62,6 +77,7 @@ impl Stream {
         match self {
             Self::Tcp(stream) => stream.write_vectored(pieces),
             Self::Unix(stream) => stream.write_vectored(pieces),
+            Self::Memory(pipe) => pipe.write(pieces.first().map_or(&[], |piece| piece)),
         }
     }
 
@@ -71,6 +87,7 @@ impl Stream {
         match self {
             Self::Tcp(stream) => stream.register(registry, token, interest),
             Self::Unix(stream) => stream.register(registry, token, interest),
+            Self::Memory(_) => Ok(()),
         }
     }
 
@@ -79,6 +96,7 @@ impl Stream {
         match self {
             Self::Tcp(stream) => stream.deregister(registry),
             Self::Unix(stream) => stream.deregister(registry),
+            Self::Memory(_) => Ok(()),
         }
     }
 }
@@ -88,6 +106,7 @@ impl AsRawFd for Stream {
         match self {
             Self::Tcp(stream) => stream.as_raw_fd(),
             Self::Unix(stream) => stream.as_raw_fd(),
+            Self::Memory(_) => -1,
         }
     }
 }
