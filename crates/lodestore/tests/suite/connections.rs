@@ -105,7 +105,6 @@ fn a_pause_also_holds_for_writes_that_wait_for_a_lock() {
     wait_for_clients(&mut admin, &[1, 1, 1]);
     for round in 0..10 {
         let (held, written) = (format!("held {round}"), format!("written {round}"));
-        let began = Instant::now();
         for request in [
             &["MULTI"][..],
             &["SET", "k", &held],
@@ -119,8 +118,6 @@ fn a_pause_also_holds_for_writes_that_wait_for_a_lock() {
         writer.send(&[b"SET", b"k", written.as_bytes()]);
         std::thread::sleep(Duration::from_millis(200));
         admin.check(&[("CLIENT PAUSE 100000 WRITE", "+OK")]);
-        let in_time = began.elapsed() < Duration::from_secs(1);
-        // Waits until the transaction is over.
         let after_pause = admin.line("GET k");
         std::thread::sleep(Duration::from_millis(200));
         let in_pause = admin.line("GET k");
@@ -130,16 +127,13 @@ fn a_pause_also_holds_for_writes_that_wait_for_a_lock() {
         }
         assert_eq!(writer.read().as_bytes(), Some(&b"OK"[..]));
         assert_eq!(admin.line("GET k"), format!("\"{written}\""));
-        // On a slow machine the transaction may be over before the pause, which shows nothing.
-        if in_time {
-            let held = format!("\"{held}\"");
-            assert_eq!(
-                [after_pause, in_pause],
-                [held.clone(), held],
-                "a write ran in the pause"
-            );
+        // Pause and write wait for the same locks. When the write gets them first this shows
+        // nothing.
+        let held = format!("\"{held}\"");
+        if after_pause == held {
+            assert_eq!(in_pause, held, "a write ran in the pause");
             return;
         }
     }
-    panic!("no pause began within a second");
+    panic!("the write always ran before the pause, or in it");
 }
