@@ -100,12 +100,12 @@ struct Outbox {
     after: u64,
 }
 
-/// What came of posting into an outbox.
+/// The result of posting into an outbox.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Posted {
-    /// The worker of the client has to be told.
+    /// The worker of the client has to be notified.
     First,
-    /// It has been told already.
+    /// The worker was notified already.
     Announced,
     /// There is more than the client may leave unread: it has to be disconnected.
     Overflow,
@@ -166,7 +166,7 @@ pub struct ClientShared {
     outbox_announced: AtomicBool,
     /// Which output limit holds for it.
     class: AtomicU8,
-    /// Someone asked for the connection to be closed.
+    /// The connection is to be closed.
     pub kill: AtomicBool,
     /// Whether it waits in a blocking command.
     pub wait: Wait,
@@ -308,7 +308,7 @@ impl ClientRegistry {
 
     /// Publishes the memory of one client.
     pub fn set_memory(&self, client: &ClientShared, bytes: usize) {
-        // Whoever swaps accounts for exactly what it replaced, so the sum is right at rest. It
+        // Each swap accounts for exactly the value it replaced, so the sum is right at rest. It
         // wraps in between when a removal is counted before the growth it takes back.
         let before = client.figures.memory.swap(bytes, Ordering::Relaxed);
         self.memory

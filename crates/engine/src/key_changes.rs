@@ -1,4 +1,4 @@
-//! Changes of keys, and who is told of them.
+//! Changes of keys, and their listeners.
 //!
 //! A command notes its changes in [`KeyChanges`] while it runs. When its effects are in the log,
 //! and still under the locks of its keys, `execute` announces each change once to
@@ -6,7 +6,7 @@
 //! notifications, client-side caching). So no listener sees a change that the log does not have,
 //! and the order in which a key's listeners see its changes is the order of the changes.
 //!
-//! [`KeyListeners`] counts who listens. While nobody does, a change costs one relaxed load.
+//! [`KeyListeners`] counts the listeners. Without any, a change costs one relaxed load.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -41,7 +41,7 @@ pub enum EventClass {
 pub enum ChangeKind {
     /// Its value or its expiry was changed.
     Modified,
-    /// It was removed because its time was over.
+    /// It expired.
     Expired,
     /// It was removed to make room.
     Evicted,
@@ -76,22 +76,22 @@ pub struct KeyChange<'a> {
     pub event: Option<(EventClass, &'static str)>,
     /// The elements (fields, members) that the event is about, where it names them.
     pub elements: &'a [Vec<u8>],
-    /// The log must be flushed up to this offset before a client may be told.
+    /// The log must be flushed up to this offset before a client is notified.
     pub after: u64,
 }
 
-/// Is told of every change of a key, under the lock of its shard: it must be quick and must not
-/// touch the keyspace.
+/// Receives every change of a key, under the lock of its shard: it must be quick and must not touch
+/// the keyspace.
 pub trait Observer: Send + Sync {
     /// A key was changed.
     fn changed(&self, change: &KeyChange<'_>);
 }
 
-/// How many listen to changes of keys, and the observers among them.
+/// The number of listeners to changes of keys, and the observers among them.
 ///
-/// One word holds three counters, so that a change learns with one load that nobody listens.
-/// Counters of watching and waiting clients change under the lock of a key of theirs: a command
-/// that holds that lock sees them.
+/// One word holds three counters, so that one load shows whether there are listeners. Counters of
+/// watching and waiting clients change under the lock of a key of theirs: a command that holds that
+/// lock sees them.
 #[derive(Default)]
 pub struct KeyListeners {
     counts: AtomicU64,
@@ -212,7 +212,7 @@ impl KeyChanges {
         self.elements.shrink_to(KEEP / size_of::<Vec<u8>>());
     }
 
-    /// Notes a change of a key, when anybody listens.
+    /// Notes a change of a key, when there are listeners.
     #[inline]
     pub fn note(
         &mut self,
@@ -267,7 +267,7 @@ impl KeyChanges {
         });
     }
 
-    /// The changes in their order; observers may be told when the log is flushed up to `after`.
+    /// The changes in their order; clients are notified when the log is flushed up to `after`.
     pub fn iter(&self, after: u64) -> impl Iterator<Item = KeyChange<'_>> {
         self.records.iter().map(move |record| {
             let (first, end) = record.elements;

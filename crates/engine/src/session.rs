@@ -13,7 +13,7 @@ use crate::wait::Block;
 use crate::waiters::Waiter;
 use crate::watch::WatchFlag;
 
-/// Who is behind a session.
+/// Where the commands of a session come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origin {
     /// A connection.
@@ -73,7 +73,7 @@ pub const CAPA_REDIRECT: u8 = b'r';
 pub struct Session {
     /// The public side.
     pub shared: Arc<ClientShared>,
-    /// Who is behind it.
+    /// Where its commands come from.
     pub origin: Origin,
     /// Selected database.
     pub db: u32,
@@ -148,13 +148,13 @@ impl Session {
         matches!(self.reply_mode, ReplyMode::Off | ReplyMode::Skip)
     }
 
-    /// A connection is behind it, not a file.
+    /// True when its commands come from a connection, not from a file.
     #[inline]
     pub fn is_client(&self) -> bool {
         self.origin == Origin::Client
     }
 
-    /// Commands may be executed without AUTH, or it happened.
+    /// True when no AUTH is needed or it has succeeded.
     #[inline]
     pub fn is_authenticated(&self) -> bool {
         self.authenticated

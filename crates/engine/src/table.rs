@@ -7,7 +7,7 @@ use crate::command::{
 };
 use resp::Args;
 
-/// A command or subcommand as the running server knows it.
+/// A command or subcommand of the running server.
 pub struct Command {
     /// Dense index: statistics of all workers are arrays indexed by it.
     pub id: usize,
@@ -307,7 +307,7 @@ impl CommandTable {
     }
 }
 
-/// The place of the first member or field behind nothing but required arguments of one word.
+/// The position of the first member or field, when only required arguments of one word precede it.
 fn member(command: &Metadata) -> Option<usize> {
     for (place, arg) in (1..).zip(command.args) {
         let first = arg.args.first().unwrap_or(arg);

@@ -53,7 +53,7 @@ choices! {
     /// How much is logged (`loglevel`): everything from this level on.
     LogLevel { Debug = "debug", Verbose = "verbose", Notice = "notice", Warning = "warning", Nothing = "nothing" }
 
-    /// What goes when memory is full (`maxmemory-policy`).
+    /// Which keys are evicted when memory is full (`maxmemory-policy`).
     MaxmemoryPolicy {
         VolatileLru = "volatile-lru", VolatileLfu = "volatile-lfu", VolatileRandom = "volatile-random",
         VolatileTtl = "volatile-ttl", AllkeysLru = "allkeys-lru", AllkeysLfu = "allkeys-lfu",
@@ -69,7 +69,8 @@ choices! {
     /// Whether the kernel's out-of-memory score is set (`oom-score-adj`).
     OomScoreAdj { No = "no", Relative = "yes" | "relative", Absolute = "absolute" }
 
-    /// Who may use a dangerous command or parameter (`enable-debug-command` and the like).
+    /// Which clients may use a dangerous command or parameter (`enable-debug-command` and the
+    /// like).
     ProtectedAction { No = "no", Yes = "yes", Local = "local" }
 
     /// The form of a log line (`log-format`).

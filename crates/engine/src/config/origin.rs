@@ -1,4 +1,4 @@
-//! What a start knows of its configuration besides values: files, directives and where they stand.
+//! The origin of a configuration besides values: files, directives and their places.
 
 use std::collections::HashSet;
 use std::fmt;

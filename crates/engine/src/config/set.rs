@@ -15,7 +15,7 @@ pub trait Apply {
     fn apply(&mut self, config: &Config, id: P) -> Result<(), String>;
 }
 
-/// Who sets, and when.
+/// The circumstances of a CONFIG SET.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SetContext {
     /// Data is being loaded.

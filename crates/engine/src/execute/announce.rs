@@ -21,11 +21,11 @@ pub(super) struct FanOut<'a, 'k> {
 }
 
 impl FanOut<'_, '_> {
-    /// Passes every change on, once, and forgets it.
+    /// Passes each change to its listeners once, and clears the list of changes.
     #[cold]
     pub(super) fn announce(self, changes: &mut KeyChanges) {
         let listeners = &self.engine.key_listeners;
-        // No client is connected to files; what they hold was announced when it happened.
+        // Observers get no changes from files: these were announced when clients made them.
         let observes = self.origin == Origin::Client && listeners.has_observers();
         for change in changes.iter(self.after) {
             let (db, key) = (change.db, change.key.bytes);
@@ -45,7 +45,7 @@ impl FanOut<'_, '_> {
     }
 }
 
-/// Clients are blocked on this key and may be served, or learn that it is gone.
+/// True when clients are blocked on this key and the change may serve them or end their wait.
 fn is_waited_for(tables: &ShardTables, change: &KeyChange<'_>) -> bool {
     use ChangeKind::{Evicted, Expired, Gone, Ready};
     let (db, key) = (change.db, change.key.bytes);

@@ -65,7 +65,7 @@ fn unwatch_one(locked: &mut Locked<'_>, session: &Session, watched: &WatchedKey,
     let tables = &mut locked.held_mut(hash).attachments;
     let flag = &session.watch_flag;
     tables.watched.remove(watched.db, &watched.key, flag);
-    // A change between the first and the last key counts for nothing any more.
+    // A change made while the keys were being unwatched has no effect.
     flag.clear();
 }
 
@@ -88,7 +88,7 @@ pub fn exec(execution: &mut Execution<'_, '_>, locked: &mut Locked<'_>) -> Comma
         return Ok(Outcome::Done);
     }
     Reply::new(execution.out, Protocol::Resp2).array(multi.queue.len());
-    // Time stands still, however long it takes.
+    // All commands of the transaction use the same time, as in Redis.
     let now_ms = execution.exec.now_ms;
     for queued in &multi.queue {
         execution.exec.now_ms = now_ms;
@@ -105,7 +105,7 @@ pub fn exec(execution: &mut Execution<'_, '_>, locked: &mut Locked<'_>) -> Comma
     Ok(Outcome::Done)
 }
 
-/// Locks everything that EXEC will touch.
+/// Locks the shards of all keys that EXEC reads or writes.
 pub(super) fn lock_for<'k>(engine: &'k Engine, session: &Session) -> Locked<'k> {
     let keyspace = &engine.keyspace;
     let mut shards = Vec::new();
