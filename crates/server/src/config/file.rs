@@ -300,7 +300,7 @@ impl Loader {
         Ok(())
     }
 
-    /// Variables that are no parameters are told about, not refused: Kubernetes sets
+    /// Variables that are no parameters cause a notice, no error: Kubernetes sets
     /// LODESTORE_SERVICE_HOST and LODESTORE_PORT=tcp://... in every container next to a service of
     /// that name.
     fn read_environment(

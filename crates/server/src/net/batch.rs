@@ -577,8 +577,8 @@ fn arguments<'a>(
     }
 }
 
-/// Collections lie one pointer further, and what is looked for in a large one lies in a table
-/// again.
+/// Prefetches collections, which lie one pointer further, and the slot of the member in the table
+/// of a large one.
 fn look_into_collections(server: &Server, batch: &mut Batch, held: &Held<'_>) {
     let mut large = false;
     for pending in batch.pending.iter().filter(|it| it.is_for_collection()) {
@@ -669,8 +669,7 @@ fn is_web_request(name: &[u8]) -> bool {
     name.eq_ignore_ascii_case(b"post") || name.eq_ignore_ascii_case(b"host:")
 }
 
-/// Nothing is answered and nothing behind it is executed. The log hears of it once a minute at
-/// most.
+/// Nothing is answered and nothing behind it is executed. It is logged once a minute at most.
 fn abort_web_request(connection: &mut Connection, logged_ms: &mut u64, now_ms: u64) {
     const LOG_EVERY_MS: u64 = 60_000;
     if now_ms.saturating_sub(*logged_ms) > LOG_EVERY_MS {
@@ -685,7 +684,7 @@ fn abort_web_request(connection: &mut Connection, logged_ms: &mut u64, now_ms: u
     connection.output.clear();
 }
 
-/// A violation of the protocol: the client is told and disconnected.
+/// Answers a violation of the protocol with an error and disconnects the client.
 fn refuse(server: &Server, connection: &mut Connection, error: ProtocolError, bytes: &[u8]) {
     let shown = if server.engine.config.bool(P::HideUserDataFromLog) {
         "*redacted*".to_owned()
@@ -703,7 +702,7 @@ fn refuse(server: &Server, connection: &mut Connection, error: ProtocolError, by
     connection.session.close_after_reply = true;
 }
 
-/// Publishes what other threads may ask of this client.
+/// Publishes the figures of this client for other threads.
 fn publish(connection: &Connection, entry: Option<&'static Command>, now_ms: u64) {
     let session = &connection.session;
     let figures = &session.shared.figures;
@@ -712,7 +711,7 @@ fn publish(connection: &Connection, entry: Option<&'static Command>, now_ms: u64
     if let Some(entry) = entry {
         figures.last_command.store(entry.id + 1, Ordering::Relaxed);
     }
-    // A command that waits counts when its wait ends.
+    // A command that blocks is counted when its wait ends.
     if connection.waiter.is_none() {
         let commands = figures.commands.load(Ordering::Relaxed);
         figures.commands.store(commands + 1, Ordering::Relaxed);

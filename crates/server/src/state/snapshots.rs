@@ -120,7 +120,7 @@ impl Slot {
 /// The snapshots of a server: the running one, the next one, figures of the last ones.
 pub struct Snapshots {
     slot: Arc<Slot>,
-    /// Hooks are set: a walk wants the locks of shards now and then.
+    /// Hooks are set: a walk takes the locks of shards now and then.
     pub walking: AtomicBool,
     /// BGSAVE waits for another job.
     pub scheduled: AtomicBool,

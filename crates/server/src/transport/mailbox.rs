@@ -1,4 +1,4 @@
-//! What one thread may ask of a worker.
+//! Messages from one thread to a worker.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, Ordering};

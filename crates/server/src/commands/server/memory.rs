@@ -177,9 +177,9 @@ fn memory_doctor(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-/// Less than this in use tells nothing, in bytes.
+/// Memory in use below which no advice is given, in bytes.
 const TOO_SMALL: u64 = 5 << 20;
-/// Waste below this is not worth a word, in bytes.
+/// Waste below which no advice is given, in bytes.
 const WORTH_A_WORD: i64 = 10 << 20;
 /// Memory of one client that is much, in bytes.
 const CLIENT_BIG: u64 = 200 << 10;

@@ -11,7 +11,7 @@ use crate::state::Job;
 /// A shard's pre-images are given to the output when they have so many bytes.
 const SPILL_BYTES: usize = 64 * 1024;
 
-/// Locks a mutex whose content stays usable whatever a holder did.
+/// Locks a mutex, also after a panic of a holder: its content is always usable.
 pub(super) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -61,8 +61,8 @@ impl Buffers {
         self.by_db.iter().map(|(_, buffer)| buffer.len()).sum()
     }
 
-    /// Gives everything to the output. Buffers keep their memory unless a big value has blown them
-    /// up.
+    /// Gives everything to the output. Buffers keep their memory unless a big value has enlarged
+    /// them.
     pub(super) fn write(
         &mut self,
         output: &mut dyn Output,
@@ -85,7 +85,7 @@ impl Buffers {
 
 /// What a snapshot keeps beside one shard. Changes under the lock of the shard.
 pub(super) struct Part {
-    /// The number that each database had at the start, by the number it has now.
+    /// The number that each database had at the start, indexed by its present number (SWAPDB).
     pub(super) originals: Vec<u32>,
     pub(super) pre_images: Buffers,
     /// Databases that were cleared before the walk came to their end, with their original numbers.

@@ -362,7 +362,7 @@ pub(crate) fn after_flush_all(server: &Server, locked: &Locked<'_>, unlogged: u6
         job.cancel();
     }
     if !server.engine.config.save_points().is_empty() {
-        // What went wrong has been logged, and the command has emptied the server all the same.
+        // A failure has been logged, and does not fail the command.
         let _ = save(server, locked, unlogged);
     }
 }
@@ -466,7 +466,7 @@ pub(crate) fn stop_running(server: &Server, force: bool) -> bool {
     true
 }
 
-/// The data was loaded: what follows counts as changes.
+/// Starts counting changes, after the data was loaded.
 pub(crate) fn note_loaded(server: &Server) {
     let state = &server.snapshots;
     state
@@ -477,7 +477,7 @@ pub(crate) fn note_loaded(server: &Server) {
         .store(server.engine.now_ms() / 1000, Ordering::Relaxed);
 }
 
-/// The threads are gone. What they changed after the last snapshot before the end is saved, too.
+/// Saves changes that were made after the last snapshot before the end. The workers have ended.
 pub(crate) fn finish_stopped(server: &Server) {
     if server.snapshots.is_final.load(Ordering::Relaxed) && server.changes_since_save() > 0 {
         // A failure has been logged, and there is nothing else to be done.

@@ -1,4 +1,4 @@
-//! What only the operating system knows, for INFO.
+//! Figures of the operating system for INFO.
 
 use std::ffi::CStr;
 use std::mem::MaybeUninit;

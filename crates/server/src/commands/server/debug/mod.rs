@@ -1,4 +1,4 @@
-//! DEBUG: for tests of the server and for people who look into it.
+//! DEBUG: for tests of the server and for developers.
 //!
 //! Only what can be done truthfully is here. Switches that tune a mechanism which Lodestore does
 //! not have are accepted when ignoring them changes no result; all else is an error.
@@ -115,7 +115,7 @@ fn log_message(ctx: &mut Context<'_, '_>) {
     ctx.reply.ok();
 }
 
-/// Stops the whole server, not only this worker: nobody gets a lock meanwhile.
+/// Stops the whole server, not only this worker: all shards stay locked meanwhile.
 fn sleep(ctx: &mut Context<'_, '_>) {
     let seconds = resp::number::parse_f64(ctx.args.arg(2)).unwrap_or(0.0);
     let keyspace = &ctx.engine.keyspace;
