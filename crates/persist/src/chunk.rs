@@ -35,7 +35,8 @@ struct SkipLine {
     db: Option<u32>,
 }
 
-/// What appenders add to. Its mutex is held for a copy of the bytes, never during a write.
+/// The buffer that records are appended to. Its mutex is held for a copy of the bytes, never during
+/// a write.
 #[derive(Debug, Default)]
 pub(crate) struct Buffer {
     pub(crate) chunk: Chunk,
@@ -206,7 +207,7 @@ impl Buffer {
         self.must_select = true;
     }
 
-    /// Goes on at this stream offset. Positions never go back.
+    /// Continues at this stream offset. Positions never go back.
     pub(crate) fn jump(&mut self, offset: u64, stream_db: Option<u32>) {
         let after = &mut self.chunk.after;
         (after.offset, after.stream_db) = (offset, stream_db);
@@ -228,7 +229,7 @@ impl Buffer {
         std::mem::replace(&mut self.chunk, next)
     }
 
-    /// Forgets the bytes and goes on at this place, in a file that has selected no database.
+    /// Drops the bytes and continues at this place, in a file that has selected no database.
     pub(crate) fn restart(&mut self, place: Mark, keeping: bool) {
         let place = place.at_file_start();
         self.chunk = Chunk {
@@ -243,8 +244,8 @@ impl Buffer {
         self.restart_ring();
     }
 
-    /// [`Buffer::restart`] for an increment that has only the shortest head: the first chunk says
-    /// the replication id. Returns how many bytes of file that takes.
+    /// [`Buffer::restart`] for an increment that has only the shortest head: the first chunk begins
+    /// with the replication id. Returns how many bytes of file that takes.
     pub(crate) fn restart_increment(&mut self, place: Mark) -> usize {
         self.restart(place, true);
         if let Some(line) = repl_line(&self.chunk.after) {
@@ -326,7 +327,7 @@ impl Unsynced {
         self.gap_end = self.gap_end.max(position);
     }
 
-    /// Everything written so far is being synced: what comes now is kept apart from it.
+    /// A sync of everything written so far begins: chunks that follow are kept in another segment.
     pub(crate) fn seal(&mut self) {
         self.sealed = true;
     }

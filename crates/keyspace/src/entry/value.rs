@@ -377,7 +377,7 @@ impl OutOfLine for Stream {
         self.blocks() > BIG_BLOCKS
     }
 
-    /// Of what producers have added; no entry of a stream has a deadline.
+    /// The earliest deadline of a producer's id; entries of a stream have no deadlines.
     fn next_deadline(&self) -> Option<u64> {
         self.idempotence()?.next_deadline()
     }
@@ -624,7 +624,7 @@ impl ValueMut<'_> {
     ) -> usize {
         match self {
             ValueMut::Inline | ValueMut::Big(_) | ValueMut::List(_) => 0,
-            // Not reported: each server forgets ids by its own clock.
+            // Not reported: each server drops expired ids by its own clock.
             ValueMut::Stream(stream) => stream
                 .idempotence_mut()
                 .map_or(0, |known| known.expire(now_ms, budget)),

@@ -19,7 +19,7 @@ use values::{List, Set, SetEncoding, SortedSet};
 
 /// Redis 8.6: what producers added to streams.
 const V13: Version = Version(13);
-/// Redis 8.8: what is pending for nobody.
+/// Redis 8.8: entries that are pending without a consumer.
 const V14: Version = Version(14);
 
 /// Versions that can be written. Redis 5 and 6 read 9, Redis 7.0 reads 10; what these lack is
@@ -43,7 +43,8 @@ pub enum NoForm {
     /// A set or a sorted set has members with deadlines, which a DUMP payload has no room for.
     #[error("DUMP payloads have no form for sets whose members have deadlines")]
     MemberDeadlines,
-    /// Entries of a stream are pending for nobody (XNACK), which a DUMP payload has no room for.
+    /// Entries of a stream are pending without a consumer (XNACK), which a DUMP payload cannot
+    /// represent.
     #[error("DUMP payloads of RDB version {} have no form for pending entries without a consumer", .0.0)]
     UnownedPending(Version),
 }
@@ -223,7 +224,8 @@ fn put_set(set: &Set, kind: u8, compress: bool, out: &mut Vec<u8>) {
     }
 }
 
-/// From the greatest to the smallest: who loads by inserting always finds the place at the front.
+/// From the greatest to the smallest: a loader that inserts one by one always finds the place at
+/// the front.
 fn put_sorted_set(set: &SortedSet, kind: u8, compress: bool, out: &mut Vec<u8>) {
     match set.pack_bytes() {
         Some(bytes) if kind == types::ZSET_LISTPACK => put_string(bytes, compress, out),

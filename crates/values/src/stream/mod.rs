@@ -1,10 +1,9 @@
 //! Streams: entries in the order of their ids, and groups of consumers that read them.
 //!
-//! Entries lie in nodes of up to a hundred or so, which stand in a queue by their ids: at its end
-//! entries come, and from its front they mostly go. The last node is a listpack as Redis has it
+//! Entries lie in nodes of up to a hundred or so, which stand in a queue by their ids: entries are
+//! added at its end and mostly removed at its front. The last node is a listpack as Redis has it
 //! (`packed`), the others have a form of their own that is a third smaller (`rows`) and can be made
-//! such a listpack. What is delivered to a consumer and not acknowledged lies in rows of blocks
-//! (`pending`).
+//! such a listpack. Pending entries lie in rows of blocks (`pending`).
 
 mod entries;
 mod group;

@@ -13,7 +13,7 @@ const BUFFER: usize = 64 * 1024;
 pub struct FileWriter<W: Write> {
     sink: W,
     options: SaveOptions,
-    /// What is not yet written. Its bytes count for neither the checksum nor `written`.
+    /// Bytes that are not yet written. They count for neither the checksum nor `written`.
     buffer: Vec<u8>,
     written: u64,
     digest: Digest,

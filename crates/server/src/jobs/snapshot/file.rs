@@ -52,7 +52,7 @@ fn write_error(step: &str, error: &io::Error) -> FileError {
     ))
 }
 
-/// Writes to a file, all bytes of each call.
+/// A file as an [`io::Write`]; like write(2), a call may write a part of the bytes only.
 struct Sink(Arc<dyn File>);
 
 impl Write for Sink {
