@@ -11,18 +11,18 @@ use crate::context::{Context, EventClass};
 use crate::error::CommandError;
 use crate::execute::{CommandResult, CommandSpec, Outcome};
 
-/// What writing some fields did.
+/// The result of writing some fields.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Written {
-    /// Fields that were not there, or overdue.
+    /// Fields that did not exist or had expired.
     pub(super) created: u64,
-    /// Fields that were overdue.
+    /// Fields that had expired.
     pub(super) overdue: u64,
     /// The hash had fields with deadlines before.
     pub(super) was_volatile: bool,
 }
 
-/// Writes fields with their values. `overwritten` hears of those that were overdue.
+/// Writes fields with their values. Calls `overwritten` for those that had expired.
 pub(super) fn write_fields<'a>(
     hash: &mut Hash,
     pairs: Args<'a>,
@@ -123,7 +123,7 @@ pub(super) fn hsetnx(ctx: &mut Context<'_, '_>) -> CommandResult {
         note_overwritten(&mut ctx.data, key, written.overdue);
         ctx.data.changed(key, EventClass::Hash, "hset");
         if written.was_volatile {
-            // Who reads the log may have the field still, if its time was over here.
+            // A reader of the log may still have the field that has expired here.
             ctx.propagate(&[b"HSET", key.bytes, field, value]);
         }
     }

@@ -21,7 +21,8 @@ use crate::keys::Key;
 type Entries<'a> = SmallVec<[Option<EntryRef<'a>>; 4]>;
 type Sets<'a> = SmallVec<[Option<&'a Set>; 4]>;
 
-/// The sets at these keys, in their order; all keys are looked at before anything is done.
+/// The sets at these keys, in their order; the types of all keys are checked before anything is
+/// done.
 fn sets_of<'a>(entries: &Entries<'a>) -> Result<Sets<'a>, CommandError> {
     entries
         .iter()
