@@ -33,7 +33,7 @@ pub enum Operation {
 pub enum Operand<'a> {
     /// A string.
     Bytes(&'a [u8]),
-    /// What the output buffer holds before it is overwritten.
+    /// The former contents of the output buffer.
     Output,
 }
 
