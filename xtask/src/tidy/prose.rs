@@ -69,7 +69,7 @@ impl Prose {
         }
     }
 
-    /// What is wrong in crates that are checked.
+    /// The complaints about crates that are checked.
     pub(crate) fn complaints(&self) -> Vec<String> {
         let mut complaints = Vec::new();
         for (folder, counts) in &self.0 {
