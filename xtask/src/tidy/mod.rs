@@ -5,6 +5,7 @@
 //!   a `SAFETY` comment.
 //! - No unwrap and no expect outside tests, no notes to self anywhere.
 //! - Comments have at most 100 columns, and are a share of a crate's lines.
+//! - Comments name their subject: the type, function, client or user that acts.
 //! - Comments and documents name no directories of a developer's machine.
 //! - Crates depend on each other only along the arrows of the architecture.
 //! - The rooms of a crate import each other in no circle, and downwards only.
@@ -205,7 +206,11 @@ impl Tidy {
         if foreign_path(comment).is_some() {
             complaints.push("a comment names a directory of some machine");
         }
-        for complaint in complaints {
+        let open_subject = prose::open_subject(comment).map(|word| {
+            format!("a comment with `{word}`: name the type, function, client or user instead")
+        });
+        let complaints = complaints.into_iter().map(str::to_owned);
+        for complaint in complaints.chain(open_subject) {
             self.complaints
                 .push(format!("{path}:{}: {complaint}", line + 1));
         }
