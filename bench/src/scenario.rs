@@ -45,7 +45,7 @@ pub(crate) struct Scenario {
     pub(crate) keys: u64,
     /// Length of their values in bytes.
     pub(crate) value_len: usize,
-    /// What else is stored before measuring.
+    /// Other data that is stored before measuring.
     pub(crate) fill: &'static [Fill],
     /// Servers on one CPU and the client on another, or all programs on all CPUs.
     pub(crate) pinned: bool,

@@ -1,6 +1,6 @@
 //! Checks with tools of the nightly toolchain, and mutation tests: too slow for every change.
 //!
-//! A missing tool is installed once; a check that cannot run prints a notice and succeeds.
+//! A check whose tool is missing prints a notice and succeeds.
 
 use std::ffi::OsString;
 use std::process::{Command, Stdio};

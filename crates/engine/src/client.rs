@@ -100,12 +100,12 @@ struct Outbox {
     after: u64,
 }
 
-/// The result of posting into an outbox.
+/// What came of posting into an outbox.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Posted {
-    /// The worker of the client has to be notified.
+    /// The worker of the client has to be told.
     First,
-    /// The worker was notified already.
+    /// It has been told already.
     Announced,
     /// There is more than the client may leave unread: it has to be disconnected.
     Overflow,

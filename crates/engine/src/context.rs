@@ -1,4 +1,4 @@
-//! What a handler may touch.
+//! The context of a handler: all that it may read and change.
 //!
 //! A handler sees its arguments, the locked part of the keyspace, its client's session, a cached
 //! clock and random numbers; it writes a reply and effects. It never sees a socket, a file or the
@@ -89,7 +89,7 @@ impl ElementReply for Reply<'_> {
     }
 }
 
-/// What a write does with the deadline of a key.
+/// The effect of a write on the deadline of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expiry {
     /// The key keeps the deadline it has.
@@ -121,7 +121,7 @@ pub struct Context<'c, 'k> {
     pub data: Data<'c, 'k>,
     /// The client's own state.
     pub session: &'c mut Session,
-    /// What the whole server shares.
+    /// The state that the whole server shares.
     pub engine: &'c Engine,
     /// The command being executed.
     pub entry: &'static Command,
@@ -242,11 +242,11 @@ impl<'c, 'k> Context<'c, 'k> {
 pub struct Data<'c, 'k> {
     /// Locked shards.
     pub locked: &'c mut Locked<'k>,
-    /// What is logged.
+    /// The effects to be logged.
     pub effects: &'c mut Effects,
     /// Statistics of this worker.
     pub stats: &'c WorkerStats,
-    /// What the whole server shares.
+    /// The state that the whole server shares.
     pub engine: &'c Engine,
     /// Selected database.
     pub db: u32,
@@ -260,7 +260,7 @@ pub struct Data<'c, 'k> {
     pub imports: bool,
     /// True while a command that only reads runs: only such commands count hits and misses.
     pub reads: bool,
-    /// What is announced when the effects are in the log.
+    /// The changes to be announced when the effects are in the log.
     pub changes: &'c mut KeyChanges,
     /// Random numbers of this worker.
     pub random: &'c mut Random,
@@ -592,7 +592,7 @@ impl<'c, 'k> Data<'c, 'k> {
         self.note(key, ChangeKind::Touched, None);
     }
 
-    /// What the server keeps beside the shard of `key`.
+    /// The tables of the server beside the shard of `key`.
     pub fn tables(&mut self, key: Key<'_>) -> &mut ShardTables {
         &mut self.shard(key).attachments
     }

@@ -1,4 +1,4 @@
-//! What a command leaves behind besides its reply: the commands that replay it, and key events.
+//! The effects of a command besides its reply: the commands that replay it, and key events.
 //!
 //! Effects are collected while a command (or a whole transaction) runs under its locks and go to
 //! the log in one piece before the locks are released, so the order of the log is the order of the
@@ -31,7 +31,7 @@ pub struct Effects {
 }
 
 impl Effects {
-    /// Forgets everything and decides whether commands are encoded.
+    /// Clears everything and sets whether commands are encoded.
     pub fn reset(&mut self, enabled: bool) {
         self.enabled = enabled;
         self.ops.clear();

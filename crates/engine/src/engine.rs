@@ -58,7 +58,7 @@ impl ErrorStats {
             .collect()
     }
 
-    /// Forgets everything.
+    /// Clears all counts.
     pub fn reset(&self) {
         self.counts
             .lock()
@@ -122,7 +122,7 @@ pub struct Engine {
     pub port: PortSlot,
 }
 
-/// What an engine is made of.
+/// The parts that an engine is made of.
 pub struct Parts {
     /// Parameters.
     pub config: Config,

@@ -41,7 +41,7 @@ pub enum EventClass {
 pub enum ChangeKind {
     /// Its value or its expiry was changed.
     Modified,
-    /// It expired.
+    /// It was removed because its time was over.
     Expired,
     /// It was removed to make room.
     Evicted,
@@ -76,7 +76,7 @@ pub struct KeyChange<'a> {
     pub event: Option<(EventClass, &'static str)>,
     /// The elements (fields, members) that the event is about, where it names them.
     pub elements: &'a [Vec<u8>],
-    /// The log must be flushed up to this offset before a client is notified.
+    /// The log must be flushed up to this offset before a client may be told.
     pub after: u64,
 }
 
@@ -87,7 +87,7 @@ pub trait Observer: Send + Sync {
     fn changed(&self, change: &KeyChange<'_>);
 }
 
-/// The number of listeners to changes of keys, and the observers among them.
+/// How many listen to changes of keys, and the observers among them.
 ///
 /// One word holds three counters, so that one load shows whether there are listeners. Counters of
 /// watching and waiting clients change under the lock of a key of theirs: a command that holds that
@@ -267,7 +267,7 @@ impl KeyChanges {
         });
     }
 
-    /// The changes in their order; clients are notified when the log is flushed up to `after`.
+    /// The changes in their order; observers may be told when the log is flushed up to `after`.
     pub fn iter(&self, after: u64) -> impl Iterator<Item = KeyChange<'_>> {
         self.records.iter().map(move |record| {
             let (first, end) = record.elements;

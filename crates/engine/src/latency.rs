@@ -145,7 +145,7 @@ impl LatencyMonitor {
             .collect()
     }
 
-    /// Forgets one event (in any case), or all of them. Returns how many there were.
+    /// Removes one event (in any case), or all of them. Returns how many there were.
     pub fn reset(&self, event: Option<&[u8]>) -> usize {
         let mut events = self.lock();
         let before = events.len();

@@ -5,7 +5,7 @@ use resp::Args;
 
 use crate::table::Command;
 
-/// What is shown in the place of a secret.
+/// The text in the place of a secret.
 const REDACTED: &[u8] = b"(redacted)";
 
 /// True when argument `index` of a request must be shown as `(redacted)`.

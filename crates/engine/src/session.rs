@@ -69,7 +69,7 @@ pub struct WatchedKey {
 /// The letter of CLIENT CAPA REDIRECT in [`Session::capabilities`].
 pub const CAPA_REDIRECT: u8 = b'r';
 
-/// What commands of a client read and change.
+/// The state of a client that its commands read and change.
 pub struct Session {
     /// The public side.
     pub shared: Arc<ClientShared>,
@@ -105,7 +105,8 @@ pub struct Session {
     pub silent_wait: bool,
     /// The wait that the last command began, for the connection to keep.
     pub new_waiter: Option<Arc<Waiter>>,
-    /// What a command that begins to wait is run again with, where that differs from what was sent.
+    /// The arguments with which a blocked command is run again, where they differ from those that
+    /// were sent.
     pub run_again: Option<OwnedArgs>,
     /// When a command that waits is to be run again without being woken, in Unix milliseconds.
     pub look_again_ms: Option<u64>,

@@ -17,7 +17,7 @@ impl Counter {
         self.0.store(now.wrapping_add(n), Ordering::Relaxed);
     }
 
-    /// Remembers the largest `n`; only the owning thread may call this.
+    /// Keeps the largest `n`; only the owning thread may call this.
     #[inline]
     pub fn raise(&self, n: u64) {
         if n > self.get() {

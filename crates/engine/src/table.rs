@@ -11,7 +11,7 @@ use resp::Args;
 pub struct Command {
     /// Dense index: statistics of all workers are arrays indexed by it.
     pub id: usize,
-    /// What it is.
+    /// Its description.
     pub spec: &'static Metadata,
     /// `get`, or `config|get` for a subcommand.
     pub full_name: &'static str,
@@ -50,7 +50,7 @@ impl Command {
             .copied()
     }
 
-    /// True when keys cannot be told by position alone (COMMAND's `movablekeys`).
+    /// True when keys cannot be found by position alone (COMMAND's `movablekeys`).
     fn has_movable_keys(&self) -> bool {
         self.spec.keys.iter().any(|spec| {
             !matches!(
@@ -106,7 +106,7 @@ pub enum KeyPlan {
     Specs,
 }
 
-/// What a request names.
+/// The result of looking up a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resolved {
     /// A command, or a subcommand of a container.
@@ -130,7 +130,7 @@ impl Resolved {
 
 /// A command as it is declared: with its subcommands, and with what else its owner keeps of it.
 pub trait Registration: 'static {
-    /// What the command is.
+    /// The description of the command.
     fn metadata(&self) -> &Metadata;
 
     /// Its subcommands.

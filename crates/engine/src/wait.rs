@@ -13,7 +13,7 @@ pub enum Block {
         keys: Vec<Vec<u8>>,
         /// Unix time in milliseconds.
         deadline_ms: Option<u64>,
-        /// What must happen to one of them.
+        /// The changes of one of them that wake the client.
         wakes: Wakes,
     },
     /// WAIT: replicas that acknowledged `offset`.

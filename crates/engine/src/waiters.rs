@@ -32,7 +32,7 @@ pub struct Waiter {
     pub keys: Vec<Vec<u8>>,
     /// Shards of all keys of the command, ascending. They are locked while it is run again.
     pub shards: SmallVec<[usize; 2]>,
-    /// What it is woken by.
+    /// The changes of a key that wake it.
     pub wakes: Wakes,
     /// Protocol version of its replies.
     pub protocol: resp::Protocol,

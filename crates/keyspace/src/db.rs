@@ -355,9 +355,9 @@ impl std::ops::AddAssign for DatabaseStats {
     }
 }
 
-/// What a database held in one shard before it was cleared. Dropping it frees the entries, without
-/// recursion and in time linear in their size; it may be sent to another thread for that. While a
-/// snapshot still reads the entries they are freed when that is done.
+/// The entries that a database had in one shard before it was cleared. Dropping it frees the
+/// entries, without recursion and in time linear in their size; it may be sent to another thread
+/// for that. While a snapshot still reads the entries they are freed when that is done.
 #[derive(Clone)]
 pub struct Cleared {
     content: Arc<Database>,

@@ -43,7 +43,7 @@ impl<F: FnMut(u32, &[u8])> OnExpired for F {
     }
 }
 
-/// What one call of the expiry cycle shares between databases.
+/// The state of one call of the expiry cycle, shared between databases.
 pub(crate) struct Cycle<'a> {
     pub(crate) now_ms: u64,
     /// Units of work left: handles looked up and buckets walked.

@@ -32,8 +32,8 @@ static MALLOC_CONF: MallocConf = {
     MallocConf(Some(unsafe { &*TEXT.as_ptr() }))
 };
 
-/// What jemalloc aligns every block to. It is built with a quantum of 8 bytes (`lg_quantum` 3),
-/// less than what Rust may request, so larger alignments are requested explicitly.
+/// The alignment of every block of jemalloc. It is built with a quantum of 8 bytes (`lg_quantum`
+/// 3), less than what Rust may request, so larger alignments are requested explicitly.
 const QUANTUM: usize = 8;
 
 /// The global allocator of the server.
@@ -99,12 +99,12 @@ unsafe impl GlobalAlloc for Jemalloc {
 
 /// Bytes that a request for `bytes` really takes.
 pub fn usable_size(bytes: usize) -> usize {
-    // SAFETY: nallocx wants a size above zero and allocates nothing.
+    // SAFETY: nallocx requires a size above zero and allocates nothing.
     unsafe { jemalloc::nallocx(bytes.max(1), 0) }
 }
 
-/// What all threads have published. Below zero only when a thread frees, and publishes, before the
-/// thread that allocated has published.
+/// The sum of what all threads have published. Below zero only when a thread frees, and publishes,
+/// before the thread that allocated has published.
 static USED: AtomicI64 = AtomicI64::new(0);
 static PEAK: AtomicU64 = AtomicU64::new(0);
 

@@ -16,7 +16,7 @@ const OPTION: &str = "--restore-to";
 /// Takes the option out of the arguments.
 ///
 /// # Errors
-/// What is wrong with its value.
+/// Its value is wrong; the text says why.
 pub(crate) fn take(arguments: &mut Vec<OsString>) -> Result<Option<Moment>, String> {
     let Some(index) = arguments.iter().position(|argument| argument == OPTION) else {
         return Ok(None);

@@ -129,7 +129,7 @@ pub(crate) enum Annotation {
     },
     /// A line of one of these kinds whose text is damaged: the name of the kind.
     Damaged(&'static str),
-    /// A line of a kind this version does not know.
+    /// A line of an unknown kind.
     Other,
 }
 

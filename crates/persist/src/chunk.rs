@@ -279,8 +279,7 @@ pub(crate) fn recycle(mut bytes: Vec<u8>) -> Vec<u8> {
 
 /// Written chunks kept until they are synced, so that they can be written again.
 ///
-/// The segments are adjacent and end at the written position. What lies before `gap_end` is not
-/// kept.
+/// The segments are adjacent and end at the written position. Bytes before `gap_end` are not kept.
 #[derive(Debug, Default)]
 pub(crate) struct Unsynced {
     segments: VecDeque<Chunk>,
@@ -292,8 +291,8 @@ pub(crate) struct Unsynced {
 }
 
 impl Unsynced {
-    /// Keeps a chunk if all together stay within `limit` bytes; otherwise forgets everything.
-    /// Returns a buffer to be used again.
+    /// Keeps a chunk if all together stay within `limit` bytes; otherwise drops all chunks. Returns
+    /// a buffer to be used again.
     pub(crate) fn push(&mut self, chunk: Chunk, limit: usize) -> Vec<u8> {
         if self.bytes + chunk.bytes.len() > limit {
             self.forget(chunk.after.position);
@@ -349,7 +348,7 @@ impl Unsynced {
         self.gap_end <= position
     }
 
-    /// Position up to which something was forgotten.
+    /// Position up to which chunks were dropped.
     pub(crate) fn gap_end(&self) -> u64 {
         self.gap_end
     }

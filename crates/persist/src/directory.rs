@@ -26,7 +26,7 @@ pub enum DirectoryError {
     /// The manifest is damaged.
     #[error("Fatal AOF manifest file error in {0}: {1}")]
     Manifest(String, ManifestError),
-    /// A file operation failed: what was tried, and the system's error.
+    /// A file operation failed: its description, and the system's error.
     #[error("{0}: {text}", text = errno_text(.1))]
     Io(String, #[source] io::Error),
 }

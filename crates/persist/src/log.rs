@@ -236,8 +236,8 @@ impl Log {
         self.shared.stream_end.load(Ordering::Acquire)
     }
 
-    /// Stream offset up to which the stream is durable in the file: what a replica acknowledges
-    /// with FACK.
+    /// Stream offset up to which the stream is durable in the file: the offset that a replica
+    /// acknowledges with FACK.
     #[must_use]
     pub fn synced_offset(&self) -> u64 {
         self.shared.stream_synced.load(Ordering::Acquire)

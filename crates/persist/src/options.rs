@@ -23,7 +23,7 @@ pub struct LogOptions {
     pub dir: PathBuf,
     /// `appenddirname`: the directory of the log's files, inside `dir`.
     pub appenddirname: String,
-    /// `appendfilename`: what the names of the log's files start with.
+    /// `appendfilename`: the beginning of the names of the log's files.
     pub appendfilename: String,
     /// `appendfsync` at the start; see [`crate::Log::set_policy`].
     pub fsync: FsyncPolicy,

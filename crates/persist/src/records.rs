@@ -287,7 +287,7 @@ pub(crate) struct RecordReader {
     parser: RequestParser,
     limits: Limits,
     spans: Vec<Span>,
-    /// Bytes of the element that was handed out last.
+    /// Bytes of the element that was returned last.
     taken: usize,
 }
 
@@ -306,8 +306,8 @@ impl RecordReader {
         }
     }
 
-    /// File offset behind the element that was handed out last; where the faulty one starts after
-    /// an error.
+    /// File offset behind the element that was returned last; after an error, the start of the
+    /// faulty one.
     pub(crate) fn position(&self) -> u64 {
         self.reader.position() + self.taken as u64
     }

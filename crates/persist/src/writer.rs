@@ -28,7 +28,7 @@ pub(crate) struct Writer {
     /// The manifest in force on the disk.
     pub(crate) manifest: Manifest,
     file: Arc<dyn File>,
-    /// Tells the file from those before and after it.
+    /// Distinguishes the file from those before and after it.
     file_id: u64,
     /// Length of the file up to its last whole chunk. It may be longer only while `torn`.
     pub(crate) len: u64,
@@ -45,7 +45,7 @@ pub(crate) struct Writer {
     /// The place at `len`.
     place: Mark,
     pub(crate) unsynced: Unsynced,
-    /// Length of the file when it was last synced: what stands before is durable.
+    /// Length of the file when it was last synced: bytes before it are durable.
     pub(crate) synced_len: u64,
     /// Increments before the file whose ends are not synced yet, oldest first.
     closing: Vec<Closing>,
@@ -110,7 +110,7 @@ struct Closing {
     place: Mark,
 }
 
-/// What a sync is for: it makes this length of a file durable, and the log up to this place.
+/// The target of a sync: it makes this length of a file durable, and the log up to this place.
 pub(crate) struct SyncTarget {
     pub(crate) file: Arc<dyn File>,
     id: u64,

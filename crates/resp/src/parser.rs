@@ -180,7 +180,7 @@ pub struct RequestParser {
 /// How far an array request has been read.
 #[derive(Clone, Copy, Debug)]
 struct Array {
-    /// Offset of the first byte not yet understood.
+    /// Offset of the first byte not yet parsed.
     position: usize,
     /// Arguments still to come, the current one included. > 0 between two calls.
     remaining: usize,
@@ -215,7 +215,7 @@ impl RequestParser {
         self.partial.shrink_to(PARTIAL_KEEP);
     }
 
-    /// How many bytes of the request that is not complete have been understood.
+    /// How many bytes of the incomplete request have been parsed.
     pub fn position(&self) -> usize {
         self.array.map_or(0, |array| array.position)
     }

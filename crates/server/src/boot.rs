@@ -100,7 +100,7 @@ impl Instance {
         Ok(instance)
     }
 
-    /// What the threads share.
+    /// The state that the threads share.
     pub fn server(&self) -> &Arc<Server> {
         &self.server
     }

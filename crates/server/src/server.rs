@@ -1,4 +1,4 @@
-//! What the threads of one server share: the engine, and what surrounds it.
+//! The state that the threads of one server share: the engine, and the parts around it.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -45,7 +45,7 @@ impl WorkerHandle {
 pub struct Server {
     /// The data with all that commands work on.
     pub engine: Arc<Engine>,
-    /// What runs the engine's commands.
+    /// The handlers of the engine's commands.
     pub handlers: Handlers,
     /// Listening sockets; the first worker accepts from them.
     pub listeners: Mutex<Vec<Listener>>,

@@ -97,10 +97,10 @@ choices! {
     /// (`cluster-preferred-endpoint-type`).
     ClusterEndpoint { Ip = "ip", Hostname = "hostname", Unknown = "unknown-endpoint" }
 
-    /// What follows when the cluster's file cannot be written (`cluster-config-save-behavior`).
+    /// The reaction when the cluster's file cannot be written (`cluster-config-save-behavior`).
     ClusterConfigSave { Sync = "sync", BestEffort = "best-effort" }
 
-    /// What follows when a replicated command fails (`propagation-error-behavior`).
+    /// The reaction when a replicated command fails (`propagation-error-behavior`).
     PropagationError { Ignore = "ignore", Panic = "panic", PanicOnReplicas = "panic-on-replicas" }
 
     /// Whether RDB files of unknown later versions are read (`rdb-version-check`).
@@ -126,8 +126,8 @@ pub const SYSLOG_FACILITIES: &[Word] = &[
     ("local7", 23 << 3),
 ];
 
-/// What a signal asks of the shutdown (`shutdown-on-sigint`, `shutdown-on-sigterm`): bits, none is
-/// the default.
+/// Options of a shutdown by signal (`shutdown-on-sigint`, `shutdown-on-sigterm`): bits, none is the
+/// default.
 pub mod shutdown {
     /// Save a snapshot even when no save points are configured.
     pub const SAVE: i64 = 1;

@@ -21,7 +21,7 @@ use super::choices::{
     TlsAuthClientsUser, Word, shutdown,
 };
 
-/// What is special about a parameter.
+/// Special properties of a parameter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Flags(u16);
 
@@ -75,7 +75,7 @@ pub enum Unit {
     Octal,
 }
 
-/// What the values of a parameter look like.
+/// The form of a parameter's values.
 #[derive(Clone, Copy, Debug)]
 pub enum Kind {
     /// `yes` or `no`; stored as 1 or 0.
@@ -156,12 +156,12 @@ pub struct Parameter {
     pub name: &'static str,
     /// An older name.
     pub alias: Option<&'static str>,
-    /// What its values look like.
+    /// The form of its values.
     pub kind: Kind,
     /// The value when no source sets one. Empty for `dir`, whose default is the directory the
     /// server starts in.
     pub default: &'static str,
-    /// What is special about it.
+    /// Its special properties.
     pub flags: Flags,
 }
 

@@ -1,4 +1,4 @@
-//! What must hold before a command runs: all checks, in Redis's order.
+//! Admission: all checks before a command runs, in Redis's order.
 
 use std::sync::atomic::Ordering;
 
@@ -12,7 +12,7 @@ use crate::error::CommandError;
 use crate::session::Session;
 use crate::table::{Command, Resolved};
 
-/// What to do with a request that passed all checks.
+/// The next step of a request that passed all checks.
 pub(super) enum Admission {
     Run(&'static Command),
     Queue(&'static Command),

@@ -12,7 +12,7 @@ use crate::shard_tables::Locked;
 use crate::table::CommandTable;
 use crate::wait::Block;
 
-/// What a handler returns.
+/// The result of a handler.
 pub type CommandResult = Result<Outcome, CommandError>;
 
 /// A handler reads its context, writes a reply and effects, and never waits.
@@ -41,7 +41,7 @@ pub enum Outcome {
 
 /// A command or subcommand: its metadata, and what runs it.
 pub struct CommandSpec {
-    /// What it is.
+    /// Its description.
     pub metadata: Metadata,
     /// Subcommands; not empty for a container.
     pub subcommands: &'static [&'static CommandSpec],
@@ -59,12 +59,12 @@ impl crate::table::Registration for CommandSpec {
     }
 }
 
-/// What runs each command of a table, by the command's id.
+/// The handlers of a table's commands, by the command's id.
 #[derive(Clone, Copy)]
 pub struct Handlers(&'static [Runs]);
 
 impl Handlers {
-    /// What runs this command.
+    /// The handler of this command.
     #[inline]
     pub(super) fn of(self, id: usize) -> Runs {
         self.0.get(id).copied().unwrap_or(Runs::Handler(container))

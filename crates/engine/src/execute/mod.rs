@@ -91,7 +91,7 @@ impl Call<'_> {
     }
 }
 
-/// What a thread needs to execute commands, reused from one to the next.
+/// The state of a thread that executes commands, reused from one to the next.
 pub struct Executor {
     /// Number of the worker; also picks its statistics.
     pub worker: usize,
@@ -188,7 +188,7 @@ pub type Held<'k> = Option<Locked<'k>>;
 pub struct Execution<'e, 'k> {
     /// The thread's part.
     pub exec: &'e mut Executor,
-    /// What all threads share.
+    /// The state that all threads share.
     pub engine: &'k Engine,
     /// The client's state.
     pub session: &'e mut Session,
@@ -266,8 +266,8 @@ impl<'k> Execution<'_, 'k> {
         verdict
     }
 
-    /// Only plain commands on keys: no transaction (a refusal forgets its watched keys, which
-    /// locks), no eviction (which locks).
+    /// Only plain commands on keys: no transaction (a refusal unwatches its keys, which locks), no
+    /// eviction (which locks).
     fn runs_under_held(&self, request: Request<'_>) -> bool {
         let on_keys = request.command.found().is_some_and(|command| {
             matches!(command.spec.locks, Locks::Keys) && command.plan != KeyPlan::None

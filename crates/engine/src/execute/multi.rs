@@ -30,13 +30,13 @@ pub(super) fn queue(session: &mut Session, command: &'static Command, args: Args
     }
 }
 
-/// Discards a transaction and forgets the watched keys. Must not be called under shard locks.
+/// Discards a transaction and unwatches its keys. Must not be called under shard locks.
 pub fn discard(engine: &Engine, session: &mut Session) {
     session.multi = None;
     unwatch(engine, session);
 }
 
-/// Forgets all watched keys, one shard at a time. Must not be called under shard locks.
+/// Unwatches all keys, one shard at a time. Must not be called under shard locks.
 pub fn unwatch(engine: &Engine, session: &mut Session) {
     for watched in take_watched(engine, session) {
         let hash = engine.keyspace.hash(&watched.key);

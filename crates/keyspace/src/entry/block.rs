@@ -808,7 +808,7 @@ impl Block {
     }
 }
 
-/// What [`Block::overwrite`] did.
+/// The result of [`Block::overwrite`].
 pub(crate) struct Overwritten {
     /// The block that holds the entry now.
     pub(crate) block: Block,

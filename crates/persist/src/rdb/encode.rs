@@ -17,13 +17,13 @@ use keyspace::{EntryRef, ValueRef};
 use values::list::NodeRef;
 use values::{List, Set, SetEncoding, SortedSet};
 
-/// Redis 8.6: what producers added to streams.
+/// Redis 8.6: ids of producers of streams.
 const V13: Version = Version(13);
 /// Redis 8.8: entries that are pending without a consumer.
 const V14: Version = Version(14);
 
-/// Versions that can be written. Redis 5 and 6 read 9, Redis 7.0 reads 10; what these lack is
-/// written element by element.
+/// Versions that can be written. Redis 5 and 6 read 9, Redis 7.0 reads 10; values without a packed
+/// form in these are written element by element.
 pub const WRITTEN: &[Version] = &[
     Version(9),
     Version::V10,
@@ -91,8 +91,7 @@ pub fn dump(value: &ValueRef<'_>, options: &SaveOptions, out: &mut Vec<u8>) -> R
     if member_deadlines(value) > 0 {
         return Err(NoForm::MemberDeadlines);
     }
-    // What producers added is forgotten within seconds by itself: that it has no form is no reason
-    // to refuse.
+    // Ids of producers expire within seconds, so a version without a form for them is no error.
     if let ValueRef::Stream(stream) = value
         && kind != types::STREAM_LISTPACKS_5
         && stream::has_unowned(stream)
@@ -248,8 +247,8 @@ fn member_deadlines(value: &ValueRef<'_>) -> usize {
     }
 }
 
-/// What has no form of its own stands in auxiliary fields before the entry: other servers pass over
-/// them.
+/// Writes properties without a form in the version as auxiliary fields before the entry: other
+/// servers ignore them.
 fn extras(value: &ValueRef<'_>, kind: u8, options: &SaveOptions, out: &mut Vec<u8>) {
     let count = member_deadlines(value);
     if count > 0 {

@@ -33,7 +33,7 @@ const KEY_AND_KEYS: CommandError = CommandError::line(
     "ERR When using MIGRATE KEYS option, the key argument must be set to the empty string",
 );
 
-/// What a step may take, in milliseconds, when the command does not say.
+/// The timeout of a step when the command has none, in milliseconds.
 const TIMEOUT_DEFAULT_MS: u64 = 1000;
 
 const KEY_FLAGS: KeyFlags = KeyFlags::RW_ACCESS_DELETE;
@@ -170,7 +170,7 @@ impl<'a> Plan<'a> {
     }
 }
 
-/// What goes over the wire, and for which keys.
+/// The commands to send, and their keys.
 struct Shipment<'a> {
     keys: Vec<Key<'a>>,
     bytes: Vec<u8>,
@@ -296,7 +296,7 @@ fn is_timeout(error: &io::Error) -> bool {
     )
 }
 
-/// One transfer. An error is one of the connection, before anything is known to be taken.
+/// One transfer. An error is one of the connection, before the other server has confirmed any key.
 fn exchange<'a>(
     connection: &mut Connection,
     plan: &Plan<'_>,

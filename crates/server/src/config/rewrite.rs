@@ -247,7 +247,7 @@ impl Rewriter {
             has_signature: false,
             extent,
         };
-        // What follows the last line's end is not a line.
+        // Nothing follows the end of the last line.
         let old = old.strip_suffix(b"\n").unwrap_or(old);
         if !old.is_empty() {
             let raw = old.split(|&byte| byte == b'\n');

@@ -123,7 +123,7 @@ pub(crate) enum SnapshotError {
 /// Checks the beginning of the file, before the present data is removed.
 ///
 /// # Errors
-/// What is wrong with its beginning.
+/// Its beginning is wrong; the error says why.
 pub(crate) fn check_head(server: &Server, path: &Path) -> Result<(), SnapshotError> {
     let options = load_options(server);
     match existing_files::check_head(Source::open(&Disk, path)?, &options) {

@@ -43,7 +43,7 @@ pub(crate) use save::{
 };
 pub use walk::{Walk, begin};
 
-/// What entries become in a snapshot.
+/// The form of entries in a snapshot.
 #[derive(Clone, Copy, Debug)]
 pub enum Form {
     /// Entries of an RDB file.

@@ -26,7 +26,7 @@ use engine::table::{Command, KeyPlan, Resolved};
 /// cache.
 const BATCH_REQUESTS: usize = 32;
 
-/// Bytes read in one round over all ready connections; what does not fit waits for the next round.
+/// Bytes read in one round over all ready connections; further bytes wait for the next round.
 const ARENA_BYTES: usize = 1024 * 1024;
 
 /// Longest pipeline part of one connection that is parsed before others get their turn is bounded
@@ -107,7 +107,7 @@ pub(super) struct Batch {
     spans: Vec<Span>,
     /// Input buffers between two big requests.
     pub(super) spares: Spares,
-    /// Requests of the last round: what the next one may expect.
+    /// Requests of the last round, as an estimate for the next one.
     requests: usize,
     /// The last command that was looked up, by its name as the client wrote it: pipelines repeat
     /// it.
@@ -118,7 +118,7 @@ pub(super) struct Batch {
 const SPANS_KEEP: usize = 4096;
 
 /// Empty input buffers for the next connection that needs one: allocating and touching a fresh one
-/// for every big argument would cost more than reading it. Given up once a second.
+/// for every big argument would cost more than reading it. Freed once a second.
 #[derive(Default)]
 pub(super) struct Spares {
     buffers: Vec<Vec<u8>>,
@@ -394,7 +394,7 @@ impl Worker {
         let verdict = execution.request(request, held);
         connection.reply_offset = connection.reply_offset.max(self.exec.reply_offset);
         if connection.session.shared.has_mail() {
-            // What the command itself has caused stands right behind its reply.
+            // Messages that the command itself has caused stand right behind its reply.
             connection.collect_outbox();
         }
         match verdict {
@@ -448,7 +448,8 @@ impl Worker {
         self.deadlines.extend(timers.map(|at| (at, id)));
     }
 
-    /// Keeps what was not consumed, notices limits and hang-ups, and queues what has more to do.
+    /// Keeps the bytes that were not consumed, checks limits and hang-ups, and queues connections
+    /// with more to do.
     fn finish_source(&mut self, server: &Server, batch: &mut Batch, source: Source) {
         let token = source.token;
         let Some(connection) = self.connection(token) else {

@@ -90,7 +90,7 @@ pub(super) fn output_exceeded(server: &Server, connection: &mut Connection, now_
 /// as in Redis.
 const CLIENT_MEMORY_MIN: u64 = 128 * 1024;
 
-/// What all clients together may hold, in bytes; `None` without a limit.
+/// The limit on the memory of all clients together, in bytes; `None` without a limit.
 fn client_memory_limit(server: &Server) -> Option<usize> {
     let limit = match server.engine.config.int(P::MaxmemoryClients) {
         0 => return None,

@@ -178,7 +178,7 @@ impl KeyspaceTotals {
     }
 }
 
-/// What the sections are written from.
+/// The data that the sections are written from.
 struct Facts<'a> {
     server: &'a Server,
     now_ms: u64,

@@ -298,7 +298,7 @@ fn format_line(format: LogFormat, time: &str, level: Level, message: &str) -> St
     line
 }
 
-/// Line ends and tabs stay, for messages that are tables; what would steer a terminal does not.
+/// Line ends and tabs stay, for messages that are tables; other control characters do not.
 fn push_plain(line: &mut String, character: char) {
     let harmless = !character.is_control() || matches!(character, '\n' | '\t');
     line.push(if harmless { character } else { '?' });

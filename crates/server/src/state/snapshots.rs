@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use persist::{Disk, Storage};
 
-/// What a snapshot is for.
+/// The purpose of a snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
     /// BGSAVE and save points: `dbfilename`.
@@ -77,7 +77,7 @@ impl Report {
 #[derive(Debug)]
 pub struct Job {
     owner: Arc<Slot>,
-    /// What it is for.
+    /// Its purpose.
     pub purpose: Purpose,
     /// Unix milliseconds of its start.
     pub started_ms: u64,
@@ -216,7 +216,7 @@ impl Snapshots {
         self.slot.lock().is_some()
     }
 
-    /// What the running snapshot is for; also when it is over but for the last cleaning up.
+    /// The purpose of the running snapshot, its cleaning up included.
     pub fn purpose(&self) -> Option<Purpose> {
         self.current().map(|job| job.purpose)
     }

@@ -59,7 +59,7 @@ pub struct Connection {
     pub stream: Stream,
     /// State that commands see.
     pub session: Session,
-    /// What waits to be sent.
+    /// Output that waits to be sent.
     pub output: Output,
     /// Bytes received and not yet consumed; empty for a client between requests.
     pub input: Vec<u8>,

@@ -80,7 +80,7 @@ impl Mailbox {
     }
 
     /// Sends a message, and runs `together` while no other thread can put one into the mailbox:
-    /// what others send because of what `together` published stands behind the message.
+    /// messages that other threads send because of it stand behind this one.
     pub fn send_and(&self, message: Message, together: impl FnOnce()) {
         {
             let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);

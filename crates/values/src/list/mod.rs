@@ -4,7 +4,7 @@
 //! long one is a quicklist, a sequence of listpacks ("nodes") of limited size. Long elements are
 //! nodes of their own. Nodes far from both ends can be kept compressed (`list-compress-depth`).
 //!
-//! * `quicklist`: what happens to elements;
+//! * `quicklist`: operations on elements;
 //! * `nodes`: the sequence of nodes, and how an index is found in it;
 //! * `node`, `pack`: one node, and the listpack with room at both ends that it usually is;
 //! * `limits`: when a node is full, and when a list changes its form.

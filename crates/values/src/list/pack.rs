@@ -294,8 +294,8 @@ impl Pack {
     }
 
     /// Moves to a block with so much more room in front or behind, and half of the contents on top:
-    /// what is moved so is paid for by the pushes until the next time. Room on the other side is
-    /// kept within the same measure, since some lists grow at both ends.
+    /// the pushes until the next call pay for the moved bytes. Room on the other side is kept
+    /// within the same measure, since some lists grow at both ends.
     #[cold]
     fn make_room(&mut self, front: usize, back: usize) {
         let spare = (self.byte_len() / 2).max(ROOM_MIN);

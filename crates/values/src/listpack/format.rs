@@ -239,7 +239,7 @@ pub(super) unsafe fn read<'a>(at: *const u8, room: usize) -> Entry<'a> {
         } else if first < INT13 {
             let entry = text(at, 1, usize::from(first - SHORT_TEXT), room);
             Entry {
-                // Known to be short: that needs no look at the size.
+                // The entry is short here, so its size needs no look.
                 size: entry.bare + 1,
                 ..entry
             }

@@ -456,7 +456,7 @@ fn has_room(node: &Node, bytes: usize, entry_max: usize, limits: &NodeLimits) ->
 #[derive(Clone)]
 pub struct Range<'a> {
     nodes: std::collections::vec_deque::Iter<'a, Node>,
-    /// What is left of the node that is read.
+    /// The rest of the node that is read.
     current: Option<Forward<'a>>,
     start: StreamId,
     end: StreamId,

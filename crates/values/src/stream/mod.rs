@@ -27,7 +27,7 @@ pub use id::{ID_TEXT, IdText, StreamId};
 pub use idempotence::{Idempotence, IdempotenceLimits};
 pub use node::{Entry, Fields};
 
-/// What happens to references that groups have to entries which are deleted.
+/// The treatment of pending references of groups to deleted entries.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum References {
     /// Groups keep them.
@@ -91,13 +91,13 @@ impl Stream {
         (&mut body.entries, &mut body.groups)
     }
 
-    /// What producers have added under ids of their own; `None` when none ever did.
+    /// The ids of producers; `None` without any so far.
     #[inline]
     pub fn idempotence(&self) -> Option<&Idempotence> {
         self.body.idempotence.as_deref()
     }
 
-    /// What producers have added under ids of their own, for change.
+    /// The ids of producers, for change.
     #[inline]
     pub fn idempotence_mut(&mut self) -> Option<&mut Idempotence> {
         self.body.idempotence.as_deref_mut()
@@ -154,7 +154,7 @@ impl Stream {
             + self.idempotence().map_or(0, Idempotence::heap_bytes)
     }
 
-    /// Number of allocations, about: what freeing costs.
+    /// Approximate number of allocations, a measure of the cost of freeing.
     pub fn blocks(&self) -> usize {
         self.body.entries.node_count()
             + self.body.groups.blocks()
@@ -185,7 +185,7 @@ pub struct StreamBuilder {
     entries: Entries,
 }
 
-/// What is saved of a stream besides its nodes and groups.
+/// The saved data of a stream besides its nodes and groups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Saved {
     /// Number of entries.

@@ -1,7 +1,7 @@
 //! A counted list of elements among options: `[options] FIELDS n element ... [options]`.
 //!
-//! Valkey wants the options before the list; Redis takes them behind it as well. As in Valkey, an
-//! argument behind the list that is no option means that the number of elements is wrong.
+//! Valkey requires the options before the list; Redis accepts them behind it as well. As in Valkey,
+//! an argument behind the list that is no option means that the number of elements is wrong.
 
 use resp::Args;
 

@@ -11,7 +11,7 @@ enum Scale {
     Milliseconds,
 }
 
-/// What the commands that return an expiry have in common.
+/// The specification that the commands share which return an expiry.
 const GETTER: CommandSpec = CommandSpec::BASE
     .group(Group::Generic)
     .flags(Flags::READONLY.or(Flags::FAST))

@@ -94,7 +94,7 @@ impl<'a> Span<'a> {
     }
 
     /// The ranks of the members inside. With `reverse`, ranks of the request count from the member
-    /// with the highest score; what is returned always counts from the lowest.
+    /// with the highest score; the returned ranks always count from the lowest.
     pub(crate) fn ranks(&self, members: &SortedSet, reverse: bool) -> Range<usize> {
         match self {
             Self::Ranks(first, last) => {

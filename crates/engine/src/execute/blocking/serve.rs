@@ -66,9 +66,9 @@ fn missing<'a>(locked: &'a Locked<'_>, fed: &[(KeyHash, &'a [u8])]) -> SmallVec<
     missing
 }
 
-/// Serves clients that wait for the keys a command has just fed. What these commands feed in turn
-/// is served as well. Keys that need locks which are not held stay in `exec.ready` for
-/// [`serve_later`].
+/// Serves clients that wait for the keys a command has just fed. Clients that wait for keys which
+/// these commands feed are served as well. Keys that need locks which are not held stay in
+/// `exec.ready` for [`serve_later`].
 pub fn serve(exec: &mut Executor, engine: &Engine, locked: &mut Locked<'_>) {
     engine.faults.reach(Stage::Signals);
     if engine.pause.is_active(exec.now_ms) {

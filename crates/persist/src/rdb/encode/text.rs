@@ -6,7 +6,7 @@ use values::{DIGITS, Element, lzf, number};
 /// Longer strings are compressed when that saves enough; strings of this length or less never get
 /// shorter.
 const COMPRESS_ABOVE: usize = 20;
-/// What compression must save at least, in bytes.
+/// The least number of bytes that compression must save.
 const COMPRESS_GAIN: usize = 4;
 /// The longest text of an integer that has a short form.
 const INTEGER_TEXT_MAX: usize = 11;

@@ -105,7 +105,7 @@ fn reply_figures(ctx: &mut Context<'_, '_>, figures: &[(&str, Figure)]) {
 
 type Figures = Vec<(&'static str, Figure)>;
 
-/// What stands before and after the databases.
+/// The figures before and after those of the databases.
 fn figures(report: &MemoryReport) -> (Figures, Figures) {
     let bytes = |value: u64| Figure::Integer(value as i64);
     let lut = report.databases.iter().map(|db| db.main + db.expires).sum();

@@ -10,7 +10,8 @@ use std::sync::Arc;
 /// are shared.
 const ENTRIES_MAX: usize = 1024;
 
-/// Bytes of keys and strings of a batch: what the cache of a core keeps between two threads.
+/// Bytes of keys and strings of a batch: as much as the cache of a core can hold between two
+/// threads.
 const BYTES_MAX: usize = 256 << 10;
 
 /// What happens to a key that exists already.

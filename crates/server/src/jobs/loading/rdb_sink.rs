@@ -29,7 +29,7 @@ pub(crate) struct Rules {
     pub present: Present,
 }
 
-/// What was loaded.
+/// Figures of a loaded file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Figures {
     /// Keys that are in memory now.

@@ -26,7 +26,7 @@ use super::LoadError;
 use crate::server::Server;
 use engine::config::P;
 
-/// What is loaded.
+/// The file that is loaded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Decision {
     /// The server starts empty and without a log.
@@ -51,7 +51,7 @@ pub(super) enum Then {
     MoveAside,
 }
 
-/// What the decision depends on.
+/// The facts that the decision depends on.
 struct Found {
     wanted: bool,
     /// `appendonly` was set, and not left to its default.

@@ -209,7 +209,7 @@ fn temp_name(server: &Server, in_background: bool) -> String {
     let (begin, end) = TEMP_NAME;
     let pid = server.identity.pid;
     if in_background {
-        // One that was given up may still be there when the next one begins.
+        // The file of a cancelled snapshot may still exist when the next one begins.
         let number = server.snapshots.serial.fetch_add(1, Ordering::Relaxed) + 1;
         format!("{begin}{pid}-{number}{end}")
     } else {

@@ -55,7 +55,7 @@ pub struct Walk {
     server: Arc<Server>,
     shared: Arc<Shared>,
     job: Arc<Job>,
-    /// What is kept beside each shard.
+    /// The data of the snapshot beside each shard.
     parts: Vec<Arc<Mutex<Part>>>,
     sizes: Vec<Size>,
     log_offset: u64,

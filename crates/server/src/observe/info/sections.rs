@@ -551,7 +551,7 @@ fn command_stats(facts: &Facts<'_>, text: &mut String) {
 fn error_stats(facts: &Facts<'_>, text: &mut String) {
     text.push_str("# Errorstats\r\n");
     for (code, count) in facts.server.engine.errors.snapshot() {
-        // What would break the format of INFO.
+        // These characters would break the format of INFO.
         let code = code.replace(['#', ':', '\r', '\n'], "_");
         let _ = write!(text, "errorstat_{code}:count={count}\r\n");
     }

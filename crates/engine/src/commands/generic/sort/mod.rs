@@ -22,7 +22,7 @@ use crate::execute::{CommandResult, CommandSpec, Outcome};
 use crate::keys::Key;
 use syntax::{Options, Pattern};
 
-/// What SORT and SORT_RO have in common.
+/// The specification that SORT and SORT_RO share.
 const BASE: CommandSpec = CommandSpec::BASE
     .group(Group::Generic)
     .categories(Categories::DANGEROUS)

@@ -62,7 +62,7 @@ fn debug(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-/// What C's atoi makes of an argument: the digits at its beginning, 0 without any.
+/// The result of C's atoi for an argument: the digits at its beginning, 0 without any.
 fn leading_number(text: &[u8]) -> i64 {
     let text = text.trim_ascii_start();
     let (sign, digits) = match text.split_first() {
@@ -85,7 +85,7 @@ fn switch(ctx: &mut Context<'_, '_>, switch: &AtomicBool) {
 }
 
 /// Switches of mechanisms that do not exist here and that no result depends on: reply buffers have
-/// no peak to forget, tables have no resizing to suspend.
+/// no peak to reset, tables have no resizing to suspend.
 fn tune(ctx: &mut Context<'_, '_>, name: &[u8]) -> CommandResult {
     match (name, ctx.args.len()) {
         (b"dict-resizing" | b"hashtable-can-abort-shrink" | b"set-disable-deny-scripts", 3) => {}
