@@ -17,8 +17,8 @@ use resp::Output;
 use crate::config::ClientClass;
 use crate::wait::Wait;
 
-/// The other end of a connection. Shown as Redis does: `ip:port`, `[ip]:port` for IPv6, and the path
-/// of a Unix socket with port 0.
+/// The other end of a connection. Shown as Redis does: `ip:port`, `[ip]:port` for IPv6, and the
+/// path of a Unix socket with port 0.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Peer {
     /// A TCP address.

@@ -160,7 +160,7 @@ pub(crate) struct Wheel {
 /// When the wheel has work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Wanted {
-    /// There are handles to take out now.
+    /// Handles can be taken out now.
     Now,
     /// Nothing to do before this time.
     At(u64),

@@ -28,7 +28,7 @@
 //! there are no lines. So a file that ends anywhere is cut before the LOCAL line of the last unit
 //! that is not whole, and a SELECT for the file alone has a LOCAL line of its own.
 //!
-//! The loaders of Redis and Valkey skip lines that start with `#`, and runs the records behind
+//! The loaders of Redis and Valkey skip lines that start with `#`, and run the records behind
 //! LOCAL lines as any others. No line of ours is longer than 127 bytes. The checksum is Redis's
 //! CRC-64 (Jones polynomial, reflected, no inversion); it covers the other lines. The stream offset
 //! counts records of the stream, in the file or skipped, so it shows when records are missing or

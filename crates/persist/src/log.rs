@@ -124,7 +124,7 @@ impl Log {
     /// [`Log::start`] on a thread that `spawn` makes, which is to run what it gets.
     ///
     /// # Errors
-    /// Those of `spawn`.
+    /// Errors of `spawn`.
     fn start_on(
         &self,
         spawn: impl FnOnce(Box<dyn FnOnce() + Send>) -> io::Result<JoinHandle<()>>,

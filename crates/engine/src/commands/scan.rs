@@ -153,8 +153,8 @@ impl Found {
         }
     }
 
-    /// Walks from `cursor` on: `step` offers the elements of one bucket and returns the next cursor,
-    /// 0 at the end.
+    /// Walks from `cursor` on: `step` offers the elements of one bucket and returns the next
+    /// cursor, 0 at the end.
     pub(super) fn walk(
         cursor: u64,
         options: &ScanOptions<'_>,

@@ -61,7 +61,7 @@ impl AofCheck<'_> {
     /// it is valid, perhaps after a fix.
     ///
     /// # Errors
-    /// Those of printing.
+    /// Errors of writing to `out`.
     pub fn run(&mut self, path: &Path) -> io::Result<bool> {
         let result = match self.is_manifest(path) {
             Ok(true) => self.multi_part(path),

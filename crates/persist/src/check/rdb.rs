@@ -19,7 +19,7 @@ const HEADER: usize = 9;
 /// Keys that expire before `now_ms` (Unix milliseconds) count as expired.
 ///
 /// # Errors
-/// Those of printing.
+/// Errors of writing to `out`.
 pub fn check_rdb(
     storage: &dyn Storage,
     path: &Path,

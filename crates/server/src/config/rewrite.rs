@@ -54,7 +54,7 @@ impl std::error::Error for RewriteError {}
 /// Lines that a rewrite writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Extent {
-    /// Those that differ from the defaults, and those that are in the file already.
+    /// Lines that differ from the defaults, and lines that are in the file already.
     Needed,
     /// All parameters.
     Everything,
@@ -247,7 +247,7 @@ impl Rewriter {
             has_signature: false,
             extent,
         };
-        // Nothing follows the end of the last line.
+        // The end of the last line begins no further line.
         let old = old.strip_suffix(b"\n").unwrap_or(old);
         if !old.is_empty() {
             let raw = old.split(|&byte| byte == b'\n');

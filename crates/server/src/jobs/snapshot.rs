@@ -58,7 +58,7 @@ pub trait Output: Send {
     /// Entries of one database. No entry is torn between two calls.
     ///
     /// # Errors
-    /// Those of writing: they end the snapshot.
+    /// Errors of writing, which end the snapshot.
     fn entries(&mut self, db: u32, encoded: &[u8]) -> io::Result<()>;
 
     /// A file that has grown enough to be synced. The walk syncs it between two steps, when it

@@ -130,7 +130,7 @@ pub(crate) struct KeyspaceTotals {
     pub watched_keys: usize,
     /// Keys that clients wait for.
     pub blocking_keys: usize,
-    /// Those whose removal also wakes a client.
+    /// Keys whose removal also wakes a client.
     pub heeded_keys: usize,
 }
 

@@ -83,12 +83,12 @@ pub struct Observation {
 }
 
 impl Observation {
-    /// Of an element, with the hash function of Redis.
+    /// The observation of an element, with the hash function of Redis.
     pub fn of(element: &[u8]) -> Observation {
         Observation::of_hash(murmur::hash(element))
     }
 
-    /// Of an element with this hash.
+    /// The observation of an element with this hash.
     #[inline]
     pub fn of_hash(hash: u64) -> Observation {
         // The bit above the highest one ends the run of zeros in any case.

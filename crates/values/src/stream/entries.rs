@@ -36,7 +36,7 @@ pub enum AppendError {
 /// The entries that a trim keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Keep {
-    /// So many entries, the youngest.
+    /// At most this many entries, the newest ones.
     Newest(u64),
     /// Entries with this id and greater ones.
     From(StreamId),

@@ -14,8 +14,8 @@ use crate::context::Context;
 use crate::execute::{CommandResult, CommandSpec, Outcome};
 use crate::shard_tables::Shard;
 
-/// Keys found so far, in one piece: they are copied out because the lock of a shard is released before
-/// the cursor, which comes first in the reply, is known.
+/// Keys found so far, in one piece: they are copied out because the lock of a shard is released
+/// before the cursor, which comes first in the reply, is known.
 #[derive(Default)]
 struct Found {
     bytes: Vec<u8>,

@@ -34,12 +34,12 @@ enum Lifetime<'a> {
 /// Whether something has to exist.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 enum Condition {
-    /// It does not matter.
+    /// No condition.
     #[default]
     Either,
-    /// It must not.
+    /// It must not exist.
     Missing,
-    /// It must.
+    /// It must exist.
     Exists,
 }
 

@@ -390,8 +390,8 @@ pub(super) fn sunioncard(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-/// So many sets are counted without making their union. Each member is looked for in up to all of
-/// them, so for many sets the union is made after all.
+/// Up to this many sets are counted without building their union. Each member is looked up in the
+/// sets before its own, so for more sets the union is built.
 const COUNTED_BY_DIFFERENCES: usize = 4;
 
 /// The size of a union, up to a limit: of each set count the members that no set before it has.

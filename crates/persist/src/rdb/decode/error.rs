@@ -35,7 +35,7 @@ pub enum RdbCause {
     /// A damaged packed form.
     #[error("{form} integrity check failed: {rule}")]
     Integrity {
-        /// Which form.
+        /// The name of the form.
         form: &'static str,
         /// The rule that it breaks.
         rule: &'static str,
@@ -52,9 +52,9 @@ pub enum RdbCause {
     /// The checksum is wrong.
     #[error("Wrong RDB checksum expected: ({computed:x}) but got ({stored:x}). Aborting now.")]
     Checksum {
-        /// Of the bytes that were read.
+        /// The checksum of the bytes that were read.
         computed: u64,
-        /// At the end of the file.
+        /// The checksum at the end of the file.
         stored: u64,
     },
     /// The sink refused the item.

@@ -19,7 +19,7 @@ use values::{Element, Thresholds};
 pub(super) struct Context<'a> {
     pub(super) family: Family,
     pub(super) options: &'a LoadOptions,
-    /// Those of the file; a payload has none.
+    /// The templates of the file; a payload has none.
     pub(super) templates: Option<&'a Templates>,
 }
 

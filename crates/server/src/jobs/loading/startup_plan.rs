@@ -43,7 +43,7 @@ pub(super) enum Decision {
 /// What happens to the log after a snapshot was loaded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Then {
-    /// There is none.
+    /// There is no log.
     NoLog,
     /// It begins with the data of the snapshot.
     Begin,

@@ -145,7 +145,7 @@ impl Texts {
 struct Rank {
     /// Compares as the number does, or as the first bytes of the text.
     key: u64,
-    /// Of the element.
+    /// Index of the element.
     index: usize,
 }
 
