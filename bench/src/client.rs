@@ -17,7 +17,7 @@ use crate::workload::{Batch, Random, Workload};
 /// A server that sends nothing for so long is taken for hung.
 const SILENCE_MAX: Duration = Duration::from_secs(20);
 
-/// What one slice of load amounted to.
+/// The result of one slice of load.
 #[derive(Clone, Copy)]
 pub(crate) struct Slice {
     pub(crate) requests: u64,
@@ -33,9 +33,9 @@ pub(crate) struct Load {
     connections: Vec<Connection>,
     workload: Workload,
     random: Random,
-    /// Where replies are read into; shared, because nothing of them is kept.
+    /// The buffer that replies are read into; shared, because no reply is kept.
     input: Vec<u8>,
-    /// Times from sending a batch to its last reply, when they are asked for.
+    /// Times from sending a batch to its last reply, when they are requested.
     latencies: Option<Histogram>,
 }
 

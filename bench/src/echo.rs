@@ -141,7 +141,7 @@ fn accept(
 }
 
 impl Connection {
-    /// Reads, answers what is complete and sends. An error means that the connection is over.
+    /// Reads, answers complete requests and sends. An error means that the connection is over.
     fn turn(&mut self, input: &mut [u8], reply: &[u8]) -> Result<()> {
         loop {
             match self.stream.read(input) {

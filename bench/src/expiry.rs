@@ -1,4 +1,4 @@
-//! How long after its deadline a key is really gone, seen through DBSIZE.
+//! How long after its deadline a key is removed, measured with DBSIZE.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -22,7 +22,7 @@ const WINDOW_MS: u64 = 10_000;
 /// How long after the last deadline the rest is counted.
 const AFTER_MS: u64 = 5_000;
 
-/// What was seen of one server.
+/// The measurements of one server.
 struct Observation {
     lags_ms: Vec<f64>,
     left: u64,

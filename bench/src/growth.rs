@@ -55,14 +55,14 @@ pub(crate) fn run(field: &Field, plan: &Plan, tables: &mut Tables) -> Result<()>
     Ok(())
 }
 
-/// What was seen while one server grew.
+/// The measurements while one server grew.
 struct Observation {
     /// Latencies of the probe.
     pings: Histogram,
     /// Latencies of the filler's batches.
     batches: Histogram,
-    /// CPU time of the whole server between sending a batch and its last reply: what remains of a
-    /// stall when the scheduling of the machine is taken away.
+    /// CPU time of the whole server between sending a batch and its last reply: the part of a stall
+    /// that the scheduling of the machine does not explain.
     executions: Histogram,
 }
 

@@ -28,7 +28,7 @@ pub(crate) struct Plan {
     pub(crate) cpus: Cpus,
 }
 
-/// Who runs where in pinned rows.
+/// The CPUs of the programs in pinned rows.
 pub(crate) struct Cpus {
     pub(crate) all: Vec<usize>,
     pub(crate) server: Vec<usize>,

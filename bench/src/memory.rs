@@ -18,12 +18,12 @@ struct Shape {
     fill: Fill,
 }
 
-/// What an item is.
+/// The kind of an item.
 enum Fill {
     /// A key with a string of this length, with a deadline or without.
     String { value_len: usize, volatile: bool },
-    /// What a command adds; `#` is 16 bytes that count, `*` as the first argument counts the keys,
-    /// each of which gets so many items.
+    /// The items that a command adds; `#` is 16 bytes that count, `*` as the first argument counts
+    /// the keys, each of which gets so many items.
     Command {
         line: &'static str,
         per_key: u64,

@@ -17,7 +17,7 @@ use crate::sys;
 /// How long a server may take until it answers PING: with ten million keys to load.
 const START_MAX: Duration = Duration::from_secs(120);
 
-/// What kind of program is measured; it decides which options the program gets.
+/// The kind of a measured program, which decides its options.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Flavor {
     Lodestore,
@@ -66,7 +66,7 @@ impl Setup {
 }
 
 impl Program {
-    /// A server binary. It is asked for its version to learn what it is.
+    /// A server binary. Its version decides its kind.
     pub(crate) fn server(path: &Path, extra: &[String]) -> Result<Program> {
         if !path.is_file() {
             bail!(
@@ -114,9 +114,9 @@ impl Program {
         })
     }
 
-    /// The whole command line. Nothing but what a scenario asks for differs from the defaults,
-    /// except that snapshots and rewrites of the log come only when they are asked for: a fork in
-    /// the middle of a slice would be measured too.
+    /// The whole command line. Only the options of the scenario differ from the defaults, except
+    /// that snapshots and rewrites of the log are off unless the scenario has them: a fork in the
+    /// middle of a slice would be measured too.
     fn arguments(&self, setup: &Setup, port: u16, dir: &Path) -> Vec<String> {
         if let Flavor::Loop(kind) = self.flavor {
             let words = [
@@ -298,7 +298,7 @@ fn proportional(pid: u32) -> Result<u64> {
 }
 
 fn spawn(program: &Program, setup: &Setup, port: u16, cpus: &[usize], dir: &Path) -> Result<Child> {
-    // What the server says is shown only if it does not come up.
+    // The output of the server is shown only if it does not start.
     let log = File::create(dir.join("log"))?;
     let mut command = Command::new(&program.path);
     command
@@ -315,7 +315,7 @@ fn spawn(program: &Program, setup: &Setup, port: u16, cpus: &[usize], dir: &Path
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // Nothing can be done about an error here: the process may already be gone.
+        // Nothing can be done about an error here: the process may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
         let _ = fs::remove_dir_all(&self.dir);

@@ -1,5 +1,4 @@
-//! What it costs to deliver entries of a stream to a consumer of a group and to take its
-//! acknowledgements.
+//! The cost of delivering entries of a stream to a consumer of a group and of its acknowledgements.
 
 use anyhow::Result;
 

@@ -23,10 +23,10 @@ const VALUE_LEN: usize = 200;
 const BEFORE: Duration = Duration::from_secs(5);
 /// Load between two looks at memory and at whether it is over.
 const STEP: Duration = Duration::from_millis(100);
-/// What takes longer is taken for hung.
+/// A job that takes longer counts as hung.
 const LONGEST: Duration = Duration::from_secs(300);
 
-/// What is asked for, and how its end is seen in INFO.
+/// The requested job, and its fields of INFO that show its end.
 struct Task {
     id: &'static str,
     title: &'static str,
@@ -83,7 +83,7 @@ pub(crate) fn run(field: &Field, plan: &Plan, tables: &mut Tables) -> Result<()>
     Ok(())
 }
 
-/// What was seen during some time under load.
+/// The measurements of some time under load.
 struct Seen {
     per_second: f64,
     latencies: Histogram,

@@ -11,7 +11,7 @@ const MILLION: u64 = 1_000_000;
 
 /// One program in one setup.
 pub(crate) struct Entrant {
-    /// What tables call it.
+    /// Its name in tables.
     pub(crate) label: String,
     pub(crate) program: Program,
     pub(crate) setup: Setup,
@@ -20,7 +20,7 @@ pub(crate) struct Entrant {
 /// One line of a table: a load that every entrant of the scenario gets.
 pub(crate) struct Row {
     pub(crate) section: Section,
-    /// What `--rows` selects by.
+    /// Its name for `--rows`.
     pub(crate) id: String,
     pub(crate) title: String,
     pub(crate) workload: Workload,
@@ -45,9 +45,9 @@ pub(crate) struct Scenario {
     pub(crate) keys: u64,
     /// Length of their values in bytes.
     pub(crate) value_len: usize,
-    /// What else is stored before measuring.
+    /// Other data that is stored before measuring.
     pub(crate) fill: &'static [Fill],
-    /// Servers on one CPU and the client on another, or everybody everywhere.
+    /// Servers on one CPU and the client on another, or all programs on all CPUs.
     pub(crate) pinned: bool,
     pub(crate) rows: Vec<Row>,
 }
@@ -125,7 +125,7 @@ fn row(section: Section, operation: Operation, connections: usize, pipeline: usi
     }
 }
 
-/// What most applications do: single requests and pipelines on a million keys.
+/// The usual load of applications: single requests and pipelines on a million keys.
 fn base(field: &Field) -> Scenario {
     use Operation::{Get, Incr, MultiGet, MultiSet, Set};
     let requests = |operation, connections| row(Section::Requests, operation, connections, 1);
@@ -147,7 +147,7 @@ fn base(field: &Field) -> Scenario {
     }
 }
 
-/// Other sizes of values. Large ones go unpipelined, as nobody pipelines them.
+/// Other sizes of values. Large ones go unpipelined, as in applications.
 fn values(field: &Field, value_len: usize) -> Scenario {
     // At most about 100 MB per server, so that machines with little memory can take part.
     let keys = (100_000_000 / value_len as u64).min(MILLION);
@@ -206,7 +206,7 @@ fn many_keys(field: &Field) -> Scenario {
 }
 
 /// The price of the append-only file: against the peers, and against ourselves with less of it. In
-/// the row for `always` the last rival tells what group commit loses against a background fsync.
+/// the row for `always` the last rival shows the cost of group commit against a background fsync.
 fn append_only(field: &Field, aof: Aof) -> Scenario {
     let mut entrants = field.entrants(Setup {
         aof,

@@ -1,9 +1,9 @@
-//! What is asked of a server: operations, keys and values, and the bytes of their requests.
+//! The requests of a load: operations, keys and values, and their bytes.
 
 /// Keys are 16 bytes: a prefix of four and twelve digits.
 const KEY_DIGITS: usize = 12;
 
-/// What a request does.
+/// The operation of a request.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Operation {
     Get,

@@ -1,7 +1,8 @@
 //! No bytes make the loader panic, and what it cuts off a torn log leaves a log that loads whole,
 //! with the same commands.
 //!
-//! The first byte of the input says where the rest is cut in two files; the second one is the last.
+//! The first byte of the input decides where the rest is cut into two files; the second one is the
+//! last.
 
 #![no_main]
 

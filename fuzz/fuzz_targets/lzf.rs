@@ -1,4 +1,4 @@
-//! Streams from outside never harm; what is compressed comes back.
+//! Malformed streams are errors and no panics; compressed input is restored exactly.
 
 #![no_main]
 

@@ -1,5 +1,5 @@
-//! Whatever bytes a file has, loading ends: with all of it, or with an error at a place that is in
-//! the file. What was loaded can be written and comes back.
+//! Loading any bytes ends: with the whole file, or with an error at an offset inside the file.
+//! Loaded values survive being written and read again.
 
 #![no_main]
 

@@ -13,7 +13,7 @@ fn stream(bytes: &[u8]) {
     if builder.push_node(StreamId::new(5, 5), bytes).is_err() {
         return;
     }
-    // The number of entries is what the node says in its first element, which has been checked.
+    // The number of entries is in the first element of the node, which has been checked.
     let live = Listpack::from_bytes(bytes).ok().and_then(|pack| {
         let first = pack.view().iter().next()?;
         u64::try_from(first.parse_i64()?).ok()

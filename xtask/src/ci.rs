@@ -68,7 +68,7 @@ pub(crate) fn bench(arguments: &[String]) -> Result<()> {
     )
 }
 
-/// Announces a step and says how long it took.
+/// Prints the name of a step, and then how long it took.
 fn step(name: &str, work: impl FnOnce() -> Result<()>) -> Result<()> {
     println!("== {name}");
     let start = Instant::now();

@@ -1,6 +1,6 @@
 //! Checks with tools of the nightly toolchain, and mutation tests: too slow for every change.
 //!
-//! A tool that is missing is asked for once; a check that cannot run says so aloud and succeeds.
+//! A check whose tool is missing prints a notice and succeeds.
 
 use std::ffi::OsString;
 use std::process::{Command, Stdio};
@@ -13,7 +13,7 @@ use crate::tools;
 /// Crates with unsafe code that Miri can run.
 const MIRI_CRATES: &[&str] = &["lodestore-values", "lodestore-keyspace"];
 
-/// What Miri is run with: tests read the clock, and a random seed of the system.
+/// The flags of Miri: tests read the clock, and a random seed of the system.
 const MIRI_FLAGS: &str = "-Zmiri-disable-isolation";
 
 /// A report of AddressSanitizer ends the process, which fails the test that talks to it. Leaks are
@@ -27,7 +27,7 @@ pub(crate) fn all() -> Result<()> {
 }
 
 /// Runs the unit tests of the crates with unsafe code under Miri. `arguments` go to `cargo miri
-/// test`; with a `-p` among them they say which crates.
+/// test`; a `-p` among them selects the crates.
 pub(crate) fn miri(arguments: &[String]) -> Result<()> {
     if !has_component("miri", &["cargo", "miri", "--version"]) {
         skip("miri", "the nightly toolchain has no component miri");
@@ -75,8 +75,8 @@ pub(crate) fn asan(arguments: &[String]) -> Result<()> {
     timed("asan", &mut command)
 }
 
-/// Changes the code of `arguments`, which are files, in many small ways and looks whether the tests
-/// of the crate notice.
+/// Changes the code of `arguments`, which are files, in many small ways and checks whether the
+/// tests of the crate fail.
 pub(crate) fn mutants(arguments: &[String]) -> Result<()> {
     let (options, files): (Vec<&String>, Vec<&String>) =
         arguments.iter().partition(|word| word.starts_with("--"));

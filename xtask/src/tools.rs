@@ -1,4 +1,4 @@
-//! What several chores need: where the project is, and running programs.
+//! Functions that several chores share: paths of the project, and running programs.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -22,7 +22,7 @@ pub(crate) fn cargo() -> Result<Command> {
     Ok(command)
 }
 
-/// Where cargo puts what it builds.
+/// The directory of cargo's builds.
 pub(crate) fn target_dir() -> Result<PathBuf> {
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(
         || root().map(|root| root.join("target")),
@@ -31,7 +31,7 @@ pub(crate) fn target_dir() -> Result<PathBuf> {
     Ok(root()?.join(target))
 }
 
-/// Where cargo puts release builds.
+/// The directory of cargo's release builds.
 pub(crate) fn release_dir() -> Result<PathBuf> {
     Ok(target_dir()?.join("release"))
 }

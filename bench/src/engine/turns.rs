@@ -45,7 +45,7 @@ pub(super) struct Counted {
 }
 
 impl Counted {
-    /// Of one thread beside `other`, which is `None` when it runs alone.
+    /// The turns of one thread beside `other`, which is `None` when it runs alone.
     pub(super) fn of(turns: &Turns, other: Option<&Turns>) -> Counted {
         let mut counted = Counted::default();
         for turn in turns {

@@ -26,8 +26,8 @@ fn scenario(field: &Field, fill: &'static [Fill], lines: &[Line]) -> Scenario {
             title: format!("{title}{depth}"),
             workload: Workload {
                 operation: Operation::Command(command),
-                // What takes a server a tenth of a second is not asked for by 50 clients at once:
-                // the last one would take it for hung.
+                // Commands that take a server a tenth of a second are not sent by 50 clients at
+                // once: the last one would run into its time-out.
                 connections: if id == "zunionstore" { 5 } else { 50 },
                 pipeline,
                 keys,

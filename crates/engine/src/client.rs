@@ -343,7 +343,7 @@ impl ClientRegistry {
 
     /// Publishes the memory of one client.
     pub fn set_memory(&self, client: &ClientShared, bytes: usize) {
-        // Whoever swaps accounts for exactly what it replaced, so the sum is right at rest. It
+        // Each swap accounts for exactly the value it replaced, so the sum is right at rest. It
         // wraps in between when a removal is counted before the growth it takes back.
         let before = client.figures.memory.swap(bytes, Ordering::Relaxed);
         self.memory

@@ -15,7 +15,7 @@ use crate::redact;
 use crate::session::Session;
 use crate::table::Command;
 
-/// Arguments of one entry that are kept; the last one then tells how many more there were.
+/// Arguments of one entry that are kept; the last one then has the number of the others.
 pub const ARGS_MAX: usize = 32;
 /// Bytes of one argument that are kept.
 const ARG_BYTES_MAX: usize = 128;

@@ -1,4 +1,4 @@
-//! What a handler may touch.
+//! The context of a handler: all that it may read and change.
 //!
 //! A handler sees its arguments, the locked part of the keyspace, its client's session, a cached
 //! clock and random numbers; it writes a reply and effects. It never sees a socket, a file or the
@@ -89,7 +89,7 @@ impl ElementReply for Reply<'_> {
     }
 }
 
-/// What a write does with the deadline of a key.
+/// The effect of a write on the deadline of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expiry {
     /// The key keeps the deadline it has.
@@ -121,7 +121,7 @@ pub struct Context<'c, 'k> {
     pub data: Data<'c, 'k>,
     /// The client's own state.
     pub session: &'c mut Session,
-    /// What the whole server shares.
+    /// The state that the whole server shares.
     pub engine: &'c Engine,
     /// The command being executed.
     pub entry: &'static Command,
@@ -190,12 +190,12 @@ impl<'c, 'k> Context<'c, 'k> {
         self.data.effects.suppress();
     }
 
-    /// Runs inside of another command: blocking is not possible, and locks are held.
+    /// True inside of another command: blocking is not possible, and locks are held.
     pub fn is_nested(&self) -> bool {
         self.mode == Mode::Transaction
     }
 
-    /// The client can wait: it is connected, and not in the middle of a transaction.
+    /// True when the client can block: it is connected and runs no transaction.
     pub fn may_block(&self) -> bool {
         !self.is_nested() && self.session.is_client()
     }
@@ -247,11 +247,11 @@ impl<'c, 'k> Context<'c, 'k> {
 pub struct Data<'c, 'k> {
     /// Locked shards.
     pub locked: &'c mut Locked<'k>,
-    /// What is logged.
+    /// The effects to be logged.
     pub effects: &'c mut Effects,
     /// Statistics of this worker.
     pub stats: &'c WorkerStats,
-    /// What the whole server shares.
+    /// The state that the whole server shares.
     pub engine: &'c Engine,
     /// Selected database.
     pub db: u32,
@@ -259,7 +259,7 @@ pub struct Data<'c, 'k> {
     pub now_ms: u64,
     /// False for clients with NO-TOUCH.
     pub touch: bool,
-    /// Who runs the command.
+    /// Where the command comes from.
     pub origin: Origin,
     /// The client is the source of an import (CLIENT IMPORT-SOURCE).
     pub imports: bool,
@@ -291,8 +291,8 @@ impl<'c, 'k> Data<'c, 'k> {
         }
     }
 
-    /// The shard of a key, which is locked: a change of another one could be answered and logged
-    /// without being made.
+    /// The shard of a key, which is locked: to go on with another one would answer and log a change
+    /// that was never made.
     ///
     /// # Panics
     /// When the shard is not locked, a defect of the command's metadata. The dispatcher answers
@@ -348,7 +348,7 @@ impl<'c, 'k> Data<'c, 'k> {
         self.shard(key).find(db, key.hash, key.bytes)
     }
 
-    /// The key for changing its value; touches LRU/LFU.
+    /// The key for a change of its value; touches LRU/LFU.
     pub fn lookup_mut(&mut self, key: Key<'_>) -> Option<EntryMut<'_>> {
         if !self.reap(key) {
             return None;
@@ -416,7 +416,7 @@ impl<'c, 'k> Data<'c, 'k> {
             self.engine.note_deadline(at);
         }
         let lru = self.access_field(key);
-        // Somebody may wait for a key that holds a collection.
+        // Clients can be blocked on keys that hold a collection.
         let is_whole = matches!(value, NewValue::Owned(_));
         if let NewValue::Owned(value) = &value
             && let Some(at) = value.next_element_deadline()
@@ -488,7 +488,7 @@ impl<'c, 'k> Data<'c, 'k> {
         self.take_visible(key).map(|old| self.free(old)).is_some()
     }
 
-    /// Takes a key out with its value, unless its time is over.
+    /// Takes a key out with its value, unless it has expired.
     pub fn take_visible(&mut self, key: Key<'_>) -> Option<keyspace::Removed> {
         if self.reap(key) { self.take(key) } else { None }
     }
@@ -603,7 +603,7 @@ impl<'c, 'k> Data<'c, 'k> {
             .note(&self.engine.key_listeners, (self.db, key), kind, event);
     }
 
-    /// Clients that are blocked on the key may be served: it got elements, or appeared.
+    /// The key was created or got elements: clients that are blocked on it may be served.
     #[inline]
     pub fn signal_ready(&mut self, key: Key<'_>) {
         self.note(key, ChangeKind::Ready, None);
@@ -663,12 +663,12 @@ impl<'c, 'k> Data<'c, 'k> {
             .collect()
     }
 
-    /// Watchers of the key, as if it had been changed, without counting a change.
+    /// Marks the key as changed for its watchers, without counting a change.
     pub fn touch_watchers(&mut self, key: Key<'_>) {
         self.note(key, ChangeKind::Touched, None);
     }
 
-    /// What the server keeps beside the shard of `key`.
+    /// The tables of the server beside the shard of `key`.
     pub fn tables(&mut self, key: Key<'_>) -> &mut ShardTables {
         &mut self.shard(key).attachments
     }
@@ -679,8 +679,8 @@ impl<'c, 'k> Data<'c, 'k> {
         self.note(key, ChangeKind::Event, Some((class, event)));
     }
 
-    /// Removes the key when its time is over, with everything that follows from it, so that nobody
-    /// ever sees it. False when the key must be treated as absent.
+    /// Removes the key, or elements of it, when expired, logs the removal and announces it, so that
+    /// no command reads expired data. False when the key must be treated as absent.
     ///
     /// Costs nothing in a shard without volatile keys.
     #[inline]
@@ -706,8 +706,8 @@ impl<'c, 'k> Data<'c, 'k> {
         true
     }
 
-    /// The key's time is over. Returns whether it is still visible: while the log is replayed,
-    /// which says itself when keys went, and in import mode for the client that imports.
+    /// Removes a key that has expired. Returns whether it is still visible: while the log is
+    /// replayed, which contains the removal, and in import mode for the client that imports.
     #[cold]
     fn expired(&mut self, key: Key<'_>) -> bool {
         if self.sees_expired() {
@@ -726,7 +726,7 @@ impl<'c, 'k> Data<'c, 'k> {
         false
     }
 
-    /// The time of some elements of a collection is over. Returns whether the key is still there.
+    /// Removes the expired elements of a collection. Returns whether the key is still there.
     #[cold]
     fn elements_expired(&mut self, key: Key<'_>) -> bool {
         let stays = self.sees_expired()
@@ -745,32 +745,31 @@ impl<'c, 'k> Data<'c, 'k> {
         !emptied
     }
 
-    /// The server takes over another's data, and that one says when keys go: nothing expires by
-    /// itself.
+    /// True in import mode: nothing expires by itself, because the source of the import sends the
+    /// removals.
     fn is_importing(&self) -> bool {
         self.engine.config.bool(P::ImportMode)
     }
 
-    /// Keys whose time is over are visible to this client all the same.
+    /// True when expired keys are visible to this client.
     pub fn sees_expired(&self) -> bool {
         self.origin == Origin::Replay || (self.imports && self.is_importing())
     }
 
-    /// A deadline that has passed already when it is set, so that the key goes at once. The log is
-    /// replayed as it is, and an import is taken over as it is: there the key stays until its
-    /// removal is said.
+    /// A deadline that has passed already when it is set, so that the key goes at once. In a replay
+    /// of the log and in an import the key stays until a command removes it.
     pub fn is_past(&self, deadline: u64) -> bool {
         deadline <= self.now_ms && self.origin != Origin::Replay && !self.is_importing()
     }
 
     /// The time up to which deadlines of hash fields count as passed: fields that are past it and
-    /// still there are not shown. 0 for those who see everything.
+    /// still there are not shown. 0 for a client that sees expired fields.
     #[inline]
     pub fn view_ms(&self) -> u64 {
         if self.sees_expired() { 0 } else { self.now_ms }
     }
 
-    /// What follows from the expiry of elements that have just been removed.
+    /// Logs and announces the expiry of elements that have just been removed.
     pub fn note_expired_elements(&mut self, key: Key<'_>, gone: &ExpiredElements) {
         let Some(kind) = gone.kind.filter(|_| !gone.elements.is_empty()) else {
             return;
@@ -793,13 +792,13 @@ impl<'c, 'k> Data<'c, 'k> {
         }
     }
 
-    /// What follows from the eviction of a key that has just been removed.
+    /// Logs and announces the eviction of a key that has just been removed.
     pub fn evicted(&mut self, key: Key<'_>) {
         let event = Some((EventClass::Evicted, "evicted"));
         self.note(key, ChangeKind::Evicted, event);
     }
 
-    /// What follows from the expiry of a key that has just been removed.
+    /// Logs and announces the expiry of a key that has just been removed.
     pub fn note_expired(&mut self, key: Key<'_>) {
         self.stats.expired_keys.add(1);
         let word: &[u8] = if self.engine.lazy_expire() {
@@ -816,7 +815,7 @@ impl<'c, 'k> Data<'c, 'k> {
 /// Elements named in one command of the log: bounds its length.
 const EXPIRED_PER_COMMAND: usize = 1024;
 
-/// Elements of one collection whose time was over, as the keyspace reports them.
+/// Expired elements of one collection, as the keyspace reports them.
 #[derive(Debug, Default)]
 pub struct ExpiredElements {
     /// The collection's type; `None` until something was reported.

@@ -9,8 +9,8 @@ use crate::engine::Engine;
 use crate::error::CommandError;
 
 /// Writes everything appended so far, for all workers, and returns the offset up to which replies
-/// may leave. A disk that refuses holds back the replies that depend on it; the log retries by
-/// itself.
+/// may leave. When the write fails, the replies that depend on it are held back, and the log
+/// retries by itself.
 pub fn flush(engine: &Engine) -> u64 {
     let log = &engine.log;
     if log.written() < log.appended()

@@ -1,4 +1,4 @@
-//! What a command leaves behind besides its reply: the commands that replay it, and key events.
+//! The effects of a command besides its reply: the commands that replay it, and key events.
 //!
 //! Effects are collected while a command (or a whole transaction) runs under its locks and go to
 //! the log in one piece before the locks are released, so the order of the log is the order of the
@@ -17,7 +17,7 @@ struct Op {
 /// Collects the effects of one command, transaction or script.
 #[derive(Default)]
 pub struct Effects {
-    /// False while nobody reads the log (AOF off, no replica): then nothing is encoded.
+    /// False while the log has no reader (AOF off, no replica): then nothing is encoded.
     enabled: bool,
     ops: Vec<Op>,
     bytes: Vec<u8>,
@@ -25,12 +25,13 @@ pub struct Effects {
     dirty: u64,
     /// Set by a handler that replaced (or suppressed) the verbatim form of its command.
     replaced: bool,
-    /// The commands collected do not belong together: they are logged without MULTI and EXEC.
+    /// The collected commands are independent of each other: they are logged without MULTI and
+    /// EXEC.
     apart: bool,
 }
 
 impl Effects {
-    /// Forgets everything and decides whether commands are encoded.
+    /// Clears everything and sets whether commands are encoded.
     pub fn reset(&mut self, enabled: bool) {
         self.enabled = enabled;
         self.ops.clear();
@@ -56,7 +57,7 @@ impl Effects {
         self.dirty = self.dirty.saturating_add(n);
     }
 
-    /// True when the current command said itself what is to be logged.
+    /// True when the current command has replaced what is logged for it.
     #[inline]
     pub fn is_replaced(&self) -> bool {
         self.replaced
@@ -72,8 +73,8 @@ impl Effects {
         self.replaced = true;
     }
 
-    /// Logs what is collected as single commands. For a command that came across expired keys of
-    /// one database: each is gone for itself. Not inside a transaction.
+    /// Logs what is collected as single commands. For a command that removed expired keys of one
+    /// database. Not inside a transaction.
     pub fn keep_apart(&mut self) {
         self.apart = true;
     }

@@ -31,7 +31,7 @@ use crate::table::CommandTable;
 use crate::tracking::TrackingClients;
 
 /// Errors by their code, for INFO errorstats. Redis stops counting new codes at 128, because a
-/// script that makes up codes would fill the memory.
+/// script with ever new codes would fill the memory.
 #[derive(Default)]
 pub struct ErrorStats {
     counts: Mutex<std::collections::BTreeMap<String, u64>>,
@@ -63,7 +63,7 @@ impl ErrorStats {
             .collect()
     }
 
-    /// Forgets everything.
+    /// Clears all counts.
     pub fn reset(&self) {
         self.counts
             .lock()
@@ -94,9 +94,9 @@ pub struct Engine {
     pub lru: AccessClock,
     /// CLIENT PAUSE.
     pub pause: Pause,
-    /// What the background thread frees.
+    /// The background thread that frees values.
     pub lazy: Arc<Background>,
-    /// Who listens to changes of keys.
+    /// Listeners to changes of keys.
     pub key_listeners: KeyListeners,
     /// Subscriptions to channels and patterns.
     pub pubsub: PubSub,
@@ -122,11 +122,10 @@ pub struct Engine {
     pub blocked_clients: AtomicU64,
     /// How many clients wait for a limited time.
     pub timed_waits: AtomicU64,
-    /// Grows with every change that a command admitted before it must not outlive (a pause, a
-    /// role).
+    /// Grows with each pause and each change of role: a command that was admitted before is checked
+    /// again.
     pub admission_epoch: AtomicU64,
-    /// Libraries of functions that files brought, as they stood there: kept for the files that are
-    /// written.
+    /// Libraries of functions as loaded from files: kept for the files that are written.
     functions: Mutex<Vec<Box<[u8]>>>,
     /// Next wake-up of the expiry loop, Unix milliseconds.
     pub next_expiry_ms: AtomicU64,
@@ -173,9 +172,8 @@ pub struct Switches {
     pub latency_tracking: AtomicBool,
     /// Cached: passwords are required of the default user.
     pub needs_password: AtomicBool,
-    /// A panic interrupted a change: keys may be half-changed, so further writes are refused, and
-    /// nothing that is written by itself (expiry, snapshots, rewrites) takes the place of what is
-    /// on the disk.
+    /// A panic interrupted a change: keys may be half-changed, so writes are refused, and active
+    /// expiry, snapshots and rewrites stop, which keeps the files on the disk as they are.
     pub half_changed: AtomicBool,
     /// The last snapshot did not succeed.
     pub snapshots_fail: AtomicBool,
@@ -258,7 +256,7 @@ impl Engine {
         self.clock.unix_ms()
     }
 
-    /// A key expires at `deadline_ms`: the expiry loop sleeps no longer than until then.
+    /// Notes that a key expires at `deadline_ms`: the expiry loop wakes up no later.
     #[inline]
     pub fn note_deadline(&self, deadline_ms: u64) {
         if deadline_ms < self.next_expiry_ms.load(Ordering::Relaxed) {
@@ -307,7 +305,7 @@ impl Engine {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// True when changes have to be encoded: the file is on, or the stream has readers.
+    /// True when changes have to be encoded: the AOF is on, or the log has other readers.
     #[inline]
     pub fn is_logging(&self) -> bool {
         self.log.is_wanted()

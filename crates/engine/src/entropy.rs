@@ -2,8 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Hands out seeds that all follow from the one given to the engine, so that a test that fixes it
-/// repeats its random numbers.
+/// Derives seeds from the one given to the engine, so that a test that fixes it repeats its random
+/// numbers.
 #[derive(Debug)]
 pub struct Seeds(AtomicU64);
 

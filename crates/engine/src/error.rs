@@ -1,4 +1,4 @@
-//! What a command answers when it fails.
+//! Errors of commands.
 //!
 //! The text of every variant is the exact line that Redis clients match on, code first. Redis's own
 //! texts are the specification (clients and their tests compare them), so they live in one place.

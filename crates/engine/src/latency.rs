@@ -1,5 +1,5 @@
 //! The latency monitor: events of the server that took longer than `latency-monitor-threshold`, and
-//! what can be told from them.
+//! their analysis.
 //!
 //! Each kind of event has a series of samples, one per second at most, of which the last 160 are
 //! kept.
@@ -24,7 +24,7 @@ pub struct Sample {
     pub latency_ms: u64,
 }
 
-/// What is known of one event.
+/// The samples and totals of one event.
 #[derive(Clone, Debug, Default)]
 pub struct Series {
     /// Oldest first.
@@ -145,7 +145,7 @@ impl LatencyMonitor {
             .collect()
     }
 
-    /// Forgets one event (in any case), or all of them. Returns how many there were.
+    /// Removes one event (in any case), or all of them. Returns how many there were.
     pub fn reset(&self, event: Option<&[u8]>) -> usize {
         let mut events = self.lock();
         let before = events.len();

@@ -32,18 +32,18 @@ impl Default for Background {
 }
 
 impl Background {
-    /// Frees one object elsewhere.
+    /// Frees one object in the background thread.
     pub fn free(&self, object: Box<dyn Any + Send>) {
         self.free_many(object, 1);
     }
 
-    /// Frees something that holds `objects` keys elsewhere.
+    /// Frees an object that holds `objects` keys in the background thread.
     pub fn free_many(&self, object: Box<dyn Any + Send>, objects: u64) {
         self.pending.fetch_add(objects, Ordering::Relaxed);
         self.send(Job::Free(object, objects));
     }
 
-    /// Runs something slow elsewhere.
+    /// Runs a slow job in the background thread.
     pub fn run(&self, job: impl FnOnce() + Send + 'static) {
         self.send(Job::Run(Box::new(job)));
     }
@@ -54,7 +54,7 @@ impl Background {
         // The job may send another one.
         drop(sender);
         if let Err(refused) = sent {
-            // The thread is gone (shutdown): do it here.
+            // The thread has ended (shutdown): the calling thread does it.
             self.perform(refused.0);
         }
     }

@@ -1,7 +1,7 @@
 //! The engine: commands, their execution, and all that they work on.
 //!
-//! It has no sockets, no event loop and no threads of its own, and asks the server around it by one
-//! narrow trait, [`port::Port`].
+//! It has no sockets, no event loop and no threads of its own, and reaches the server around it
+//! through one narrow trait, [`port::Port`].
 //!
 //! | question | room |
 //! | --- | --- |

@@ -10,7 +10,7 @@ pub struct Loading {
     started_ms: AtomicU64,
     total_bytes: AtomicU64,
     loaded_bytes: AtomicU64,
-    /// What the file says its data took in memory, in bytes.
+    /// Memory that the data took when the file was written (`used-mem`), in bytes.
     used_memory: AtomicU64,
     keys_loaded: AtomicU64,
     keys_expired: AtomicU64,
@@ -62,12 +62,12 @@ impl Loading {
         )
     }
 
-    /// What the file says its data took in memory, in bytes.
+    /// Memory that the data took when the file was written (`used-mem`), in bytes.
     pub fn used_memory(&self) -> u64 {
         self.used_memory.load(Ordering::Relaxed)
     }
 
-    /// Notes what the file says its data took in memory, in bytes.
+    /// Notes the memory that the data took when the file was written, in bytes.
     pub fn note_used_memory(&self, bytes: u64) {
         self.used_memory.store(bytes, Ordering::Relaxed);
     }

@@ -69,8 +69,8 @@ impl AccessNow {
         }
     }
 
-    /// The field of an entry that comes from a file or from RESTORE: what it says counts when it
-    /// fits the policy.
+    /// The field of an entry that comes from a file or from RESTORE: its value is kept when it fits
+    /// the policy.
     #[inline]
     pub fn restored(self, access: Access) -> u32 {
         match (access, self.lfu) {

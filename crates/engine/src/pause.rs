@@ -35,8 +35,8 @@ impl Pause {
         self.all.store(false, Ordering::Relaxed);
     }
 
-    /// Keys (with their databases) that were fed just before the pause began. Serving who waits for
-    /// them would write.
+    /// Keys (with their databases) that were fed just before the pause began. Serving their waiters
+    /// would write.
     pub fn keep_fed(&self, keys: &mut Vec<DbKey>) {
         let mut fed = self.fed.lock().unwrap_or_else(PoisonError::into_inner);
         fed.append(keys);

@@ -1,6 +1,6 @@
-//! What an engine asks of the server around it.
+//! The operations that an engine needs from the server around it.
 //!
-//! The engine runs commands and knows clients by their shared state and their outboxes.
+//! The engine runs commands, and reaches clients through their shared state and their outboxes.
 //! Connections, event loops and background jobs belong to the server, which implements [`Port`]. An
 //! engine without a server (a benchmark, a program that embeds it) has a port that does nothing.
 

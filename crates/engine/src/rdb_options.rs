@@ -1,4 +1,4 @@
-//! In which form values leave and enter as RDB: what the configuration says about it.
+//! The options for writing and reading RDB, from the configuration.
 
 use std::sync::atomic::Ordering;
 
@@ -29,7 +29,7 @@ fn options(config: &Config, version: Option<Version>) -> SaveOptions {
 /// it.
 ///
 /// # Errors
-/// None has one.
+/// No version has a form for the value.
 pub fn dump(config: &Config, value: &ValueRef<'_>, out: &mut Vec<u8>) -> Result<(), NoForm> {
     let mut result = Ok(());
     for version in config.rdb_versions() {
@@ -41,8 +41,8 @@ pub fn dump(config: &Config, value: &ValueRef<'_>, out: &mut Vec<u8>) -> Result<
     result
 }
 
-/// How the payload of RESTORE is read. `trusted`: it comes from the log, which had accepted it
-/// once.
+/// How the payload of RESTORE is read. `trusted`: it comes from the log, so RESTORE has accepted it
+/// before.
 pub fn restore_options(engine: &Engine, trusted: bool) -> LoadOptions {
     let config = &engine.config;
     let relaxed = config.choice::<RdbVersionCheck>(P::RdbVersionCheck) == RdbVersionCheck::Relaxed;

@@ -5,10 +5,10 @@ use resp::Args;
 
 use crate::table::Command;
 
-/// What is shown in the place of a secret.
+/// The text in the place of a secret.
 const REDACTED: &[u8] = b"(redacted)";
 
-/// True when argument `index` of a request must not be shown to anybody.
+/// True when argument `index` of a request must be shown as `(redacted)`.
 pub fn is_secret(entry: &Command, args: Args<'_>, index: usize) -> bool {
     let secrets = entry.spec.secrets;
     secrets.is_some_and(|is_secret| is_secret(args, index))

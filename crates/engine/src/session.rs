@@ -15,7 +15,7 @@ use crate::wait::Block;
 use crate::waiters::Waiter;
 use crate::watch::WatchFlag;
 
-/// Who is behind a session.
+/// Where the commands of a session come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origin {
     /// A connection.
@@ -71,11 +71,11 @@ pub struct WatchedKey {
 /// The letter of CLIENT CAPA REDIRECT in [`Session::capabilities`].
 pub const CAPA_REDIRECT: u8 = b'r';
 
-/// What commands of a client read and change.
+/// The state of a client that its commands read and change.
 pub struct Session {
     /// The public side.
     pub shared: Arc<ClientShared>,
-    /// Who is behind it.
+    /// Where its commands come from.
     pub origin: Origin,
     /// Selected database.
     pub db: u32,
@@ -113,7 +113,8 @@ pub struct Session {
     pub silent_wait: bool,
     /// The wait that the last command began, for the connection to keep.
     pub new_waiter: Option<Arc<Waiter>>,
-    /// What a command that begins to wait is run again with, where that differs from what was sent.
+    /// The arguments with which a blocked command is run again, where they differ from those that
+    /// were sent.
     pub run_again: Option<OwnedArgs>,
     /// When a command that waits is to be run again without being woken, in Unix milliseconds.
     pub look_again_ms: Option<u64>,
@@ -159,7 +160,7 @@ impl Session {
         matches!(self.reply_mode, ReplyMode::Off | ReplyMode::Skip)
     }
 
-    /// A connection is behind it, not a file.
+    /// True when its commands come from a connection, not from a file.
     #[inline]
     pub fn is_client(&self) -> bool {
         self.origin == Origin::Client

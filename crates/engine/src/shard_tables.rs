@@ -1,4 +1,4 @@
-//! What the server keeps beside the data of each shard, under its lock.
+//! Tables of the server beside the data of each shard, under its lock.
 
 use crate::tracking::TrackingTable;
 use crate::waiters::WaitTable;

@@ -1,4 +1,4 @@
-//! Statistics: plain counters per worker, added up when somebody asks.
+//! Statistics: plain counters per worker, added up when they are read.
 //!
 //! A counter has one writer (its worker) and any number of readers, so an increment is a relaxed
 //! load and a relaxed store: no locked instruction on the request path.
@@ -17,7 +17,7 @@ impl Counter {
         self.0.store(now.wrapping_add(n), Ordering::Relaxed);
     }
 
-    /// Remembers the largest `n`; only the owning thread may call this.
+    /// Keeps the largest `n`; only the owning thread may call this.
     #[inline]
     pub fn raise(&self, n: u64) {
         if n > self.get() {
@@ -37,7 +37,7 @@ impl Counter {
     }
 }
 
-/// Number of power-of-two latency buckets: up to 2^40 ns (18 minutes), as much as anyone waits.
+/// Number of power-of-two latency buckets: up to 2^40 ns (18 minutes), more than any command takes.
 pub const LATENCY_BUCKETS: usize = 41;
 
 /// Statistics of one command on one worker.
@@ -97,8 +97,8 @@ macro_rules! worker_stats {
         #[derive(Debug, Default)]
         pub struct WorkerStats {
             $($(#[$doc])* pub $name: Counter,)*
-            /// Changes to the data since the start; CONFIG RESETSTAT leaves it, because INFO's
-            /// count of changes since the last save is made of it.
+            /// Changes to the data since the start; CONFIG RESETSTAT leaves it, because INFO
+            /// computes the changes since the last save from it.
             pub changes: Counter,
             /// By command id.
             pub commands: Vec<CommandStats>,
@@ -154,9 +154,9 @@ worker_stats! {
     keyspace_hits,
     /// Lookups that did not.
     keyspace_misses,
-    /// Keys removed because their time was over.
+    /// Keys that expired.
     expired_keys,
-    /// Elements of collections removed because their time was over.
+    /// Elements of collections that expired.
     expired_fields,
     /// Keys evicted.
     evicted_keys,

@@ -7,11 +7,11 @@ use crate::command::{
 };
 use resp::Args;
 
-/// A command or subcommand as the running server knows it.
+/// A command or subcommand of the running server.
 pub struct Command {
     /// Dense index: statistics of all workers are arrays indexed by it.
     pub id: usize,
-    /// What it is.
+    /// Its description.
     pub spec: &'static Metadata,
     /// `get`, or `config|get` for a subcommand.
     pub full_name: &'static str,
@@ -50,7 +50,7 @@ impl Command {
             .copied()
     }
 
-    /// True when keys cannot be told by position alone (COMMAND's `movablekeys`).
+    /// True when keys cannot be found by position alone (COMMAND's `movablekeys`).
     fn has_movable_keys(&self) -> bool {
         self.spec.keys.iter().any(|spec| {
             !matches!(
@@ -106,7 +106,7 @@ pub enum KeyPlan {
     Specs,
 }
 
-/// What a request names.
+/// The result of looking up a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resolved {
     /// A command, or a subcommand of a container.
@@ -130,7 +130,7 @@ impl Resolved {
 
 /// A command as it is declared: with its subcommands, and with what else its owner keeps of it.
 pub trait Registration: 'static {
-    /// What the command is.
+    /// The description of the command.
     fn metadata(&self) -> &Metadata;
 
     /// Its subcommands.
@@ -307,7 +307,7 @@ impl CommandTable {
     }
 }
 
-/// The place of the first member or field behind nothing but required arguments of one word.
+/// The position of the first member or field, when only required arguments of one word precede it.
 fn member(command: &Metadata) -> Option<usize> {
     for (place, arg) in (1..).zip(command.args) {
         let first = arg.args.first().unwrap_or(arg);

@@ -1,4 +1,4 @@
-//! What a blocked client waits for, whether it still waits, and what may end that.
+//! What a blocked client waits for, whether it still waits, and how a wait ends.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -13,7 +13,7 @@ pub enum Block {
         keys: Vec<Vec<u8>>,
         /// Unix time in milliseconds.
         deadline_ms: Option<u64>,
-        /// What must happen to one of them.
+        /// The changes of one of them that wake the client.
         wakes: Wakes,
     },
     /// WAIT: replicas that acknowledged `offset`.
@@ -49,7 +49,7 @@ impl Block {
     }
 }
 
-/// What is a reason to run the command of a client that waits for keys again.
+/// The changes of a key after which the command of a blocked client is run again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Wakes {
     /// A key holds a value of this type now.
@@ -58,14 +58,14 @@ pub struct Wakes {
     pub removal: bool,
 }
 
-/// The present wait of a client: its number and its state in one word, so that of all who would end
-/// it (a feeder, the timer, CLIENT UNBLOCK, the end of the connection) exactly one does.
+/// The present wait of a client: its number and its state in one word, so that exactly one event
+/// ends it: a command that feeds a key, the timer, CLIENT UNBLOCK, or the end of the connection.
 ///
-/// Whoever ends a wait owes the client its reply, if the client is still there to get one.
+/// The thread that ends a wait has to send the client its reply, unless the connection is closed.
 #[derive(Debug, Default)]
 pub struct Wait(AtomicU64);
 
-/// Names one wait of one client: those of a client are numbered.
+/// The number of one wait of a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WaitNumber(u64);
 

@@ -33,7 +33,7 @@ pub struct Waiter {
     pub keys: Vec<Vec<u8>>,
     /// Shards of all keys of the command, ascending. They are locked while it is run again.
     pub shards: SmallVec<[usize; 2]>,
-    /// What it is woken by.
+    /// The changes of a key that wake it.
     pub wakes: Wakes,
     /// Protocol version of its replies.
     pub protocol: resp::Protocol,
@@ -49,8 +49,8 @@ pub struct Waiter {
     pub spent_ns: u64,
     /// It stands in no queue any more.
     pub left: AtomicBool,
-    /// When it is run again without being woken, in Unix milliseconds: time passing can be what it
-    /// waits for. 0: never.
+    /// When the command is run again without a change of its keys, in Unix milliseconds: entries
+    /// become claimable by time alone. 0: never.
     pub look_again_ms: AtomicU64,
 }
 
@@ -61,12 +61,12 @@ impl Waiter {
         kind == Some(self.wakes.kind) || self.wakes.removal
     }
 
-    /// It is also woken by the removal of a key, or by another type in its place.
+    /// True when the removal of a key, or another type in its place, also wakes the waiter.
     pub fn wakes_on_delete(&self) -> bool {
         self.wakes.removal
     }
 
-    /// More than the shard of one of its keys is needed to serve it.
+    /// True when more than the shard of one of its keys is needed to serve it.
     fn reaches_further(&self) -> bool {
         self.shards.len() > 1
     }
@@ -88,7 +88,7 @@ struct Queue {
     waiters: VecDeque<Arc<Waiter>>,
     /// How many of them need more than the shard of this key to be served.
     reaching: usize,
-    /// How many of them want to know when the key is gone.
+    /// How many of them are also woken by the removal of the key.
     heeding: usize,
 }
 
@@ -99,13 +99,13 @@ pub struct WaitTable {
 }
 
 impl WaitTable {
-    /// True when nobody waits in this shard: the usual case.
+    /// True when no client waits in this shard, the usual case.
     #[inline]
     pub fn is_empty(&self) -> bool {
         self.queues.is_empty()
     }
 
-    /// Keys that somebody waits for; those of which somebody wants to know that they are gone.
+    /// Number of keys that clients wait for, and number of those whose removal also wakes clients.
     pub fn counts(&self) -> (usize, usize) {
         let databases = |queue: &Queue, all: bool| {
             let waiters = queue.waiters.iter();
@@ -136,14 +136,14 @@ impl WaitTable {
         queue.waiters.push_back(waiter);
     }
 
-    /// True when somebody waits for this key.
+    /// True when clients wait for this key.
     pub fn has(&self, db: u32, key: &[u8]) -> bool {
         self.queues
             .get(key)
             .is_some_and(|queue| queue.waiters.iter().any(|waiter| waiter.db == db))
     }
 
-    /// True when somebody wants to know that this key is gone.
+    /// True when the removal of this key wakes a client.
     pub fn wakes_on_delete(&self, db: u32, key: &[u8]) -> bool {
         self.queues.get(key).is_some_and(|queue| {
             let heeds = |waiter: &Arc<Waiter>| waiter.wakes_on_delete() && waiter.db == db;
@@ -183,7 +183,7 @@ impl WaitTable {
             return;
         };
         let mut waiters = queue.waiters.iter();
-        // Whoever is served stands near the front.
+        // The waiter that is served stands near the front.
         if let Some(at) = waiters.position(|other| Arc::ptr_eq(other, waiter)) {
             queue.waiters.remove(at);
             queue.reaching -= usize::from(waiter.reaches_further());
@@ -194,7 +194,7 @@ impl WaitTable {
         }
     }
 
-    /// Keys of one database somebody waits for (SWAPDB and FLUSHALL wake them).
+    /// Keys of one database that clients wait for (SWAPDB and FLUSHALL wake these).
     pub fn keys_of(&self, db: u32) -> Vec<Box<[u8]>> {
         let waits = |queue: &Queue| queue.waiters.iter().any(|waiter| waiter.db == db);
         let queues = self.queues.iter().filter(|(_, queue)| waits(queue));

@@ -1,4 +1,4 @@
-//! WATCH: which clients look at which keys of a shard.
+//! WATCH: which clients watch which keys of a shard.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ impl WatchFlag {
         self.0.store(true, Ordering::Release);
     }
 
-    /// A new round of WATCH begins.
+    /// Clears the mark before the next WATCH.
     pub fn clear(&self) {
         self.0.store(false, Ordering::Release);
     }
@@ -34,13 +34,13 @@ pub struct WatchTable {
 }
 
 impl WatchTable {
-    /// True when nobody watches a key of this shard: the usual case.
+    /// True when no client watches a key of this shard, the usual case.
     #[inline]
     pub fn is_empty(&self) -> bool {
         self.keys.is_empty()
     }
 
-    /// Keys somebody watches.
+    /// Number of watched keys.
     pub fn len(&self) -> usize {
         self.keys.len()
     }
@@ -66,7 +66,7 @@ impl WatchTable {
         }
     }
 
-    /// A key was changed.
+    /// Marks the watchers of a changed key.
     pub fn touch(&self, db: u32, key: &[u8]) {
         if let Some(flags) = self.keys.get(&(db, Box::from(key))) {
             flags.iter().for_each(|flag| flag.set_dirty());

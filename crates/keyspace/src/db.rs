@@ -8,7 +8,7 @@ use std::fmt;
 use std::sync::Arc;
 use values::table::{Slot, Table};
 
-/// The frontier of a database that no hook watches.
+/// The frontier of a database without a hook.
 pub(crate) const FRONTIER_END: u64 = u64::MAX;
 
 /// Which part of the hash order a shard has: the hashes whose top `prefix_bits` are `index`.
@@ -62,7 +62,7 @@ pub(crate) struct Database {
     volatile_hashes: usize,
     /// Sum of all deadlines, for the average time to live.
     deadline_sum: u128,
-    /// Bytes of all blocks; what values keep elsewhere is not in it.
+    /// Bytes of all blocks; memory of out-of-line values is not included.
     block_bytes: usize,
     /// The shard's part of the hash order.
     pub(crate) place: Place,
@@ -184,7 +184,7 @@ impl Database {
     /// `u64::MAX` for never.
     pub(crate) fn elements_changed(&mut self, hash: KeyHash, next: Option<u64>, kind: Type) -> u64 {
         let old = self.elements.get(&hash.0).map(|filed| filed.at_ms());
-        // A handle that is filed earlier will find the new time.
+        // A handle that is filed earlier finds the new time when it fires.
         let at_ms = next.map(|next| old.map_or(next, |old| old.min(next)));
         self.note_elements(hash, at_ms, kind);
         match at_ms {
@@ -269,7 +269,8 @@ impl Database {
         self.volatile += 1;
         self.deadline_sum += u128::from(new);
         if old.is_some_and(|old| old <= new) {
-            // The handle that is filed for the old deadline or before will find the new one.
+            // The handle that is filed for the old deadline or before finds the new one when it
+            // fires.
             return u64::MAX;
         }
         self.file(hash, new)
@@ -354,9 +355,9 @@ impl std::ops::AddAssign for DatabaseStats {
     }
 }
 
-/// What a database held in one shard before it was cleared. Dropping it frees the entries, without
-/// recursion and in time linear in their size; it may be sent to another thread for that. While a
-/// snapshot still reads the entries they are freed when that is done.
+/// The entries that a database had in one shard before it was cleared. Dropping it frees the
+/// entries, without recursion and in time linear in their size; it may be sent to another thread
+/// for that. While a snapshot still reads the entries they are freed when that is done.
 #[derive(Clone)]
 pub struct Cleared {
     content: Arc<Database>,

@@ -149,7 +149,7 @@ impl<'a> EntryMut<'a> {
         )
     }
 
-    /// [`EntryMut::set_value`] under the name that string commands look for.
+    /// [`EntryMut::set_value`] for string commands.
     #[inline]
     pub fn set_string(&mut self, value: NewValue<'_>) -> Option<Value> {
         self.set_value(value)

@@ -11,7 +11,7 @@ use crate::lru::{self, Lfu};
 use smallvec::SmallVec;
 use std::fmt;
 
-/// Candidates that are remembered between samples.
+/// Candidates that are kept between samples.
 const POOL_SIZE: usize = 16;
 /// When only one entry in so many is volatile, volatile entries are drawn from the timing wheel
 /// instead of the table.
@@ -227,7 +227,7 @@ impl Database {
             }
         }
         if left == count {
-            // Bad luck, or next to no volatile entries: search from a random place.
+            // No volatile entry was sampled: search from a random position.
             let origin = self.place.origin();
             let from = origin | rng() >> self.place.prefix_bits;
             let after = self.find_volatile(hasher, from);

@@ -1,11 +1,11 @@
-//! Expiry of one database: the wheel's handles meet the entries.
+//! Expiry of one database: looks up the entries of handles that fire.
 //!
 //! Invariant: for every entry with a deadline there is a handle, filed at the deadline or before;
 //! likewise for every entry with elements that have deadlines, filed at the earliest of these or
 //! before. A handle that fires too early is filed again; one that finds nothing is dropped.
-//! Repeated changes of deadlines can leave several handles for one key. When they have become too
-//! many, a new wheel is begun and filled by a walk through the table, some buckets per call, while
-//! the old wheel still fires; then the old one goes, with all stale handles.
+//! Repeated changes of deadlines can leave several handles for one key. When there are too many, a
+//! walk through the table fills a new wheel, some buckets per call, while the old wheel still
+//! fires; then the old one is dropped, with all stale handles.
 
 use crate::db::{Database, FRONTIER_END};
 use crate::entry::{Block, Removed, Type, Value};
@@ -14,7 +14,7 @@ use crate::hook::{self, ChangeHook};
 use crate::wheel::{BATCH, Expiry, Rebuild, Wanted, Wheel};
 use values::table::Slot;
 
-/// Handles beyond twice the volatile keys that are never worth a rebuild.
+/// Stale handles up to this number never cause a rebuild.
 const STALE_HANDLES_MIN: usize = 1024;
 /// One stale handle is tolerated for so many entries, because a rebuild walks over all of them.
 const ENTRIES_PER_STALE_HANDLE: usize = 4;
@@ -43,7 +43,7 @@ impl<F: FnMut(u32, &[u8])> OnExpired for F {
     }
 }
 
-/// What one call of the expiry cycle shares between databases.
+/// The state of one call of the expiry cycle, shared between databases.
 pub(crate) struct Cycle<'a> {
     pub(crate) now_ms: u64,
     /// Units of work left: handles looked up and buckets walked.
@@ -81,7 +81,7 @@ impl Database {
             + self.table.len() / ENTRIES_PER_STALE_HANDLE
     }
 
-    /// Expires what is due and does other work of the wheel until the budget is used up. Returns
+    /// Expires due entries and does other work of the wheel until the budget is used up. Returns
     /// when there is work again.
     pub(crate) fn expire(&mut self, cycle: &mut Cycle<'_>) -> Wanted {
         if self.expiry.wheel.is_none() {
@@ -111,7 +111,7 @@ impl Database {
             self.walk(&cycle.hasher);
         }
         if self.volatile == 0 && !self.has_volatile_elements() {
-            // Whatever handles are left, they are stale.
+            // All handles that are left are stale.
             self.expiry = Expiry::new(cycle.now_ms);
         }
         self.wanted()
@@ -146,7 +146,7 @@ impl Database {
     }
 
     fn wanted(&self) -> Wanted {
-        // The walk is work that is always there; the old wheel fires along with it.
+        // While a walk runs there is always work; the old wheel fires along with it.
         if self.expiry.rebuild.is_some() || !self.expiry.unfinished.is_empty() {
             return Wanted::Now;
         }
@@ -192,8 +192,9 @@ impl Database {
         }
         loop {
             let mut due: Option<Slot> = None;
-            // One handle for the entry and its elements, whichever comes first: two would breed.
-            // What is due already has a handle among the unfinished.
+            // One handle for the entry and its elements, at the earlier time: with two, each firing
+            // would file two again. Elements that are due already have a handle among the
+            // unfinished.
             let elements = self.elements_filed(hash);
             let mut later: Option<u64> = elements.filter(|next| *next > cycle.now_ms);
             self.table.candidates(hash.0, |slot, ptr| {
@@ -235,14 +236,14 @@ impl Database {
         let deadline = self.entry(slot).deadline();
         let is_due = deadline.is_some_and(|at| at <= cycle.now_ms);
         if is_due {
-            // The whole entry goes in a moment.
+            // The whole entry is removed next.
             return self.elements_expired(hash, None, Type::Hash);
         }
         self.expire_elements(hash, slot, usize::MAX, cycle);
     }
 
-    /// Expires up to `limit` due elements of an entry, and the entry when none is left. What does
-    /// not fit the budget is filed again.
+    /// Expires up to `limit` due elements of an entry, and the entry when none is left. Elements
+    /// beyond the budget are filed again.
     pub(crate) fn expire_elements(
         &mut self,
         hash: KeyHash,
@@ -257,8 +258,8 @@ impl Database {
         let on_expired = &mut *cycle.on_expired;
         // SAFETY: the database is borrowed exclusively; key and value of a block do not overlap.
         let value = unsafe { block.value_mut() };
-        // The look at the handle may have used the budget up: one element goes all the same, or
-        // nothing ever would.
+        // The look at the handle may have used the budget up. At least one element is removed, so
+        // that every call makes progress.
         let limit = limit.min(cycle.budget.max(1));
         let count = value.expire_elements(cycle.now_ms, limit, &mut |element| {
             on_expired.element(db, block.key(), kind, element);

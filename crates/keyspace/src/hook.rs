@@ -1,23 +1,23 @@
-//! The hook that sees every change of data before it happens: how a snapshot keeps the old values.
+//! The change hook, called before every change of data: a snapshot keeps old values with it.
 //!
 //! Every change of an entry goes through `Shard::entry_mut`, `Shard::insert` or the expiry of its
 //! database, and all of them call [`before_change`] first. Each database has a frontier, a position
-//! in hash order. The hook does not see changes before it. Without a hook all
-//! frontiers stand at the end, so that the whole mechanism costs one comparison with a number in a
-//! cache line that the operation needs anyway.
+//! in hash order. The hook is not called for entries before it. Without a hook all frontiers stand
+//! at the end, so that the whole mechanism costs one comparison with a number in a cache line that
+//! the operation needs anyway.
 //!
-//! At or behind the frontier one bit of an entry, its mark, says that the hook has nothing to do
-//! with it: it has seen the entry once, or the entry is younger than the hook. So the hook needs no
-//! memory of keys. Invariants while a hook is set:
+//! At or behind the frontier one bit of an entry, its mark, means that the hook is not called for
+//! it: it was called for the entry before, or the entry is younger than the hook. So the hook
+//! stores no keys. Invariants while a hook is set:
 //!
 //! - no entry before the frontier is marked, so no entry is when all frontiers stand at the end;
-//! - an entry behind the frontier without a mark is as it was when the hook was set.
+//! - an entry behind the frontier without a mark is unchanged since the hook was set.
 //!
 //! A snapshot sets the hook while it holds all locks (every frontier then stands at 0) and moves
-//! the frontiers along with [`crate::Shard::walk`], which visits what was not marked and takes the
-//! marks away. When the hook is taken away before that is done, marks may be left: frontiers then
-//! stay where they are, nothing is marked any more, and the walk has to go on to the end before the
-//! next hook is set.
+//! the frontiers along with [`crate::Shard::walk`], which visits unmarked entries and removes the
+//! marks. When the hook is removed before the walk is done, marks may be left: frontiers then stay
+//! where they are, nothing is marked any more, and the walk must be completed before the next hook
+//! is set.
 
 use crate::db::{Cleared, Database, FRONTIER_END};
 use crate::entry::{Block, EntryRef};
@@ -25,8 +25,8 @@ use crate::hash::{Hasher, KeyHash};
 use smallvec::SmallVec;
 use std::ops::ControlFlow;
 
-/// Sees changes of a shard before they happen, under the shard's lock. LRU and LFU fields change
-/// without a call.
+/// Called before changes of a shard, under the shard's lock. LRU and LFU fields change without a
+/// call.
 pub trait ChangeHook: Send {
     /// The entry, which was there when the hook was set, is about to be changed or removed for the
     /// first time since.
@@ -35,14 +35,14 @@ pub trait ChangeHook: Send {
     /// The two databases are about to change numbers, with their frontiers.
     fn before_swap(&mut self, a: u32, b: u32);
 
-    /// The database has been emptied. This is what it held; what the walk has not reached and was
-    /// not changed before is found with [`Rest::walk`]. As long as the hook keeps it the memory is
-    /// not freed.
+    /// The database has been emptied. `rest` holds its entries; [`Rest::walk`] visits those that
+    /// the walk has not reached and that were not changed before. Their memory is freed when the
+    /// hook drops `rest`.
     fn cleared(&mut self, db: u32, rest: Rest);
 }
 
-/// Calls the hook when it has not seen the entry, which is about to be changed, and marks the
-/// entry. The caller borrows the database exclusively.
+/// Calls the hook for an unmarked entry that is about to be changed, and marks the entry. The
+/// caller borrows the database exclusively.
 #[inline]
 pub(crate) fn before_change(
     hook: &mut Option<Box<dyn ChangeHook>>,
@@ -135,8 +135,8 @@ pub(crate) fn walk(
     }
 }
 
-/// What a database held when it was cleared before the walk had come to its end. It is not changed
-/// any more, so it is read without a lock.
+/// The entries of a database that was cleared before the walk had reached its end. They do not
+/// change any more, so they are read without a lock.
 pub struct Rest {
     content: Cleared,
     hasher: Hasher,
@@ -152,8 +152,8 @@ impl Rest {
         }
     }
 
-    /// As [`crate::Shard::walk`]: visits entries that the hook has not seen until `visit` breaks,
-    /// at most one bucket's worth, and moves on behind them. False at the end.
+    /// As [`crate::Shard::walk`]: visits unmarked entries until `visit` breaks, at most one
+    /// bucket's worth, and moves on behind them. False at the end.
     pub fn walk(&mut self, mut visit: impl FnMut(EntryRef<'_>) -> ControlFlow<()>) -> bool {
         if self.frontier == FRONTIER_END {
             return false;

@@ -7,7 +7,7 @@
 //!      Database -- hash table (values::table), timing wheel, counters
 //!        Entry  -- one block: header, deadline, key, value or a pointer to it
 //! ```
-//! The way of a command: [`Keyspace::hash`] its keys, prefetch, lock the shards
+//! The steps of a command: [`Keyspace::hash`] its keys, prefetch, lock the shards
 //! ([`Keyspace::lock_one`], [`Keyspace::lock_many`]), then [`Shard::find_touch`],
 //! [`Shard::find_mut`], [`Shard::put`], [`Shard::remove`].
 //!

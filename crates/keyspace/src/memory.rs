@@ -1,9 +1,9 @@
-//! The allocator and what is known about memory.
+//! The allocator and its statistics.
 //!
 //! Used memory is what the program has allocated, in the allocator's size classes. jemalloc counts
 //! both directions per thread; each thread publishes the change since its last time with
 //! [`publish`], once per turn of its loop, and the sum is one atomic number. That costs a few
-//! nanoseconds where asking jemalloc for its total takes microseconds.
+//! nanoseconds while the total of jemalloc takes microseconds.
 
 use std::alloc::{GlobalAlloc, Layout};
 use std::cell::Cell;
@@ -12,12 +12,12 @@ use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use tikv_jemalloc_sys as jemalloc;
 
-/// What jemalloc is configured with when it starts: freed pages go back to the system after a
-/// second instead of ten, because while a data set grows, tables free as much as they take.
+/// The configuration of jemalloc at its start: freed pages go back to the system after a second
+/// instead of ten, because while a data set grows, tables free as much as they take.
 ///
 /// It does not request pages of 2 MB, although nothing here forks (which is why Redis avoids them):
-/// a fault that has to find and clear one costs milliseconds, which every growing data set would
-/// feel, and look-ups that are prefetched gained nothing from them.
+/// a page fault that has to find and clear one takes milliseconds, which delays every growing data
+/// set, and prefetched look-ups were no faster with them.
 #[repr(transparent)]
 struct MallocConf(Option<&'static c_char>);
 
@@ -32,8 +32,8 @@ static MALLOC_CONF: MallocConf = {
     MallocConf(Some(unsafe { &*TEXT.as_ptr() }))
 };
 
-/// What jemalloc aligns every block to. It is built with a quantum of 8 bytes (`lg_quantum` 3),
-/// less than what Rust may request, so larger alignments are requested explicitly.
+/// The alignment of every block of jemalloc. It is built with a quantum of 8 bytes (`lg_quantum`
+/// 3), less than what Rust may request, so larger alignments are requested explicitly.
 const QUANTUM: usize = 8;
 
 /// The global allocator of the server.
@@ -99,12 +99,12 @@ unsafe impl GlobalAlloc for Jemalloc {
 
 /// Bytes that a request for `bytes` really takes.
 pub fn usable_size(bytes: usize) -> usize {
-    // SAFETY: nallocx wants a size above zero and allocates nothing.
+    // SAFETY: nallocx requires a size above zero and allocates nothing.
     unsafe { jemalloc::nallocx(bytes.max(1), 0) }
 }
 
-/// What all threads have published. Below zero only when a thread frees, and publishes, before the
-/// thread that allocated has published.
+/// The sum of what all threads have published. Below zero only when a thread frees, and publishes,
+/// before the thread that allocated has published.
 static USED: AtomicI64 = AtomicI64::new(0);
 static PEAK: AtomicU64 = AtomicU64::new(0);
 
@@ -143,7 +143,7 @@ impl ThreadCounters {
 }
 
 impl Drop for ThreadCounters {
-    /// A thread's last word: what it has allocated outlives it.
+    /// Publishes the rest when a thread ends: its allocations outlive it.
     fn drop(&mut self) {
         self.publish();
     }
@@ -210,14 +210,14 @@ fn resident_set() -> Option<u64> {
     None
 }
 
-/// What jemalloc says about itself, in bytes.
+/// Statistics of jemalloc, in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct AllocatorStats {
     /// In blocks that the program holds.
     pub allocated: u64,
     /// In pages that have such blocks.
     pub active: u64,
-    /// In physical memory, by jemalloc's knowledge.
+    /// In physical memory, as counted by jemalloc.
     pub resident: u64,
     /// In jemalloc's own bookkeeping.
     pub metadata: u64,

@@ -15,7 +15,7 @@ use std::ops::ControlFlow;
 
 /// No expiry work is waiting.
 pub(crate) const NEVER_MS: u64 = u64::MAX;
-/// What one call of [`Shard::expire_due`] did.
+/// The result of one call of [`Shard::expire_due`].
 #[derive(Debug, Default)]
 pub struct ExpireProgress {
     /// Entries that were expired.
@@ -31,10 +31,10 @@ pub struct ExpireProgress {
 /// One shard. Databases at or above the configured number do not exist: nothing is found there and
 /// nothing can be stored.
 pub struct Shard<T = ()> {
-    /// The log offset after the last command that changed this shard: until it is durable, what is
-    /// read here may still be lost.
+    /// The log offset after the last command that changed this shard: until it is durable, a crash
+    /// may still undo what is read here.
     pub last_log_offset: u64,
-    /// What the server keeps under the same lock, for instance the clients that watch its keys.
+    /// Data of the server under the same lock, for instance the clients that watch its keys.
     pub attachments: T,
     /// Database 0 is inline, because nearly all requests are for it.
     first: Database,
@@ -112,7 +112,8 @@ impl<T> Shard<T> {
         if self.others.len() <= index {
             self.others.resize_with(index + 1, || None);
         }
-        // Database 0 sees every cycle. All that will be in the new one is younger than the hook.
+        // Database 0 takes part in every cycle. All entries of the new database are younger than
+        // the hook.
         let (place, seen_ms) = (self.place, self.first.expiry.seen_ms());
         let other = self.others.get_mut(index)?;
         Some(other.get_or_insert_with(|| Box::new(Database::new(place, seen_ms, FRONTIER_END))))
@@ -437,7 +438,7 @@ impl<T> Shard<T> {
         }
     }
 
-    /// Empties a database. What it held is the caller's to drop, on another thread if it likes.
+    /// Empties a database. The caller drops its former contents, perhaps on another thread.
     pub fn clear(&mut self, db: u32) -> Cleared {
         let place = self.place;
         let Some(content) = self.db_mut(db).map(|db| db.take(place)) else {
@@ -548,10 +549,9 @@ impl<T> Shard<T> {
         databases.all(|db| db.frontier == FRONTIER_END)
     }
 
-    /// The hook's own walk: visits entries that the hook has not seen, with the number of their
-    /// database, and moves the frontier behind them, so that the hook will not see them. At most
-    /// one bucket's worth is visited, and less when `visit` breaks. False when all databases are
-    /// done.
+    /// The hook's own walk: visits unmarked entries, with the number of their database, and moves
+    /// the frontier behind them, so that the hook is not called for them. At most one bucket's
+    /// worth is visited, and less when `visit` breaks. False when all databases are done.
     pub fn walk(&mut self, mut visit: impl FnMut(u32, EntryRef<'_>) -> ControlFlow<()>) -> bool {
         let hasher = self.hasher;
         let mut databases = self.databases_mut();

@@ -19,9 +19,9 @@
 //! and no late key.
 //!
 //! Handles that left their slots wait in chains: `ahead[L]` was slot K(L) + 1 and is moved down
-//! when there is nothing better to do, `due` is what the cursor has passed and comes first.
-//! Invariant: levels above 0 hold only slots K(L) + 2 to K(L) + 63, and no slot holds a time before
-//! the cursor.
+//! when nothing is due; `due` has the slots that the cursor has passed and comes first. Invariant:
+//! levels above 0 hold only slots K(L) + 2 to K(L) + 63, and no slot holds a time before the
+//! cursor.
 //!
 //! Slots are chains of chunks of 15 handles from a pool; taking a whole slot is one link, and
 //! nothing here recurses or allocates per handle.
@@ -152,7 +152,7 @@ pub(crate) struct Wheel {
     heads: [[u32; SLOTS as usize]; LEVELS],
     /// Former slots K(L) + 1, by level; that of level 0 stays empty.
     ahead: [u32; LEVELS],
-    /// What the cursor has passed, oldest first.
+    /// Slots that the cursor has passed, oldest first.
     due: VecDeque<u32>,
     pool: Pool,
 }
@@ -160,7 +160,7 @@ pub(crate) struct Wheel {
 /// When the wheel has work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Wanted {
-    /// There are handles to take out now.
+    /// Handles can be taken out now.
     Now,
     /// Nothing to do before this time.
     At(u64),

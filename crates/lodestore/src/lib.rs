@@ -34,7 +34,7 @@ pub struct Embedded {
 
 impl Embedded {
     /// Starts a server on a free port of the loopback interface, with parameters as in a
-    /// configuration file (`("maxmemory", "100mb")`). Data goes where `dir` says, by default the
+    /// configuration file (`("maxmemory", "100mb")`). Files are written to `dir`, by default the
     /// working directory.
     ///
     /// # Errors

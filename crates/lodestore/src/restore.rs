@@ -1,7 +1,7 @@
 //! `lodestore --restore-to MOMENT`: the server starts from its log as it was then.
 //!
-//! A copy is cut beside the log; then the log is renamed aside and the copy takes its place.
-//! Nothing is lost: the old directory stays, with all that came after the moment.
+//! A copy up to the moment is made beside the log; then the log is renamed aside and the copy takes
+//! its place. The old directory stays, with all records after the moment.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -16,7 +16,7 @@ const OPTION: &str = "--restore-to";
 /// Takes the option out of the arguments.
 ///
 /// # Errors
-/// What is wrong with its value.
+/// Its value is wrong; the text says why.
 pub(crate) fn take(arguments: &mut Vec<OsString>) -> Result<Option<Moment>, String> {
     let Some(index) = arguments.iter().position(|argument| argument == OPTION) else {
         return Ok(None);
@@ -117,7 +117,7 @@ pub(crate) fn run(config: &Config, moment: Moment) -> Result<(), String> {
     let now_s = now.map_or(0, |now| now.as_secs());
     let copy = free_name(&options, &format!("restored-{now_s}"));
     let found = restore_to(Arc::new(Disk), &options, moment, &copy).map_err(|error| {
-        // What is there of the copy is of no use; that it stays would be no harm.
+        // Removes the incomplete copy. A failure does no harm.
         drop(std::fs::remove_dir_all(&copy));
         format!("Can't restore the append only file: {error}")
     })?;

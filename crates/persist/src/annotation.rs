@@ -1,4 +1,4 @@
-//! Annotation lines: what stands between the records of a log file without being one.
+//! Annotation lines: lines between the records of a log file.
 //!
 //! ```text
 //! #TS:1700000000\r\n                        the records that follow are not older than this
@@ -28,11 +28,11 @@
 //! there are no lines. So a file that ends anywhere is cut before the LOCAL line of the last unit
 //! that is not whole, and a SELECT for the file alone has a LOCAL line of its own.
 //!
-//! Every loader of the family skips lines that start with `#`, and runs the records behind LOCAL
-//! lines as any others. No line of ours is longer than 127 bytes. The checksum is Redis's CRC-64
-//! (Jones polynomial, reflected, no inversion); it covers the other lines. The stream offset counts
-//! records of the stream, in the file or skipped, so it shows when records are missing or doubled
-//! although each checksum is right.
+//! The loaders of Redis and Valkey skip lines that start with `#`, and run the records behind
+//! LOCAL lines as any others. No line of ours is longer than 127 bytes. The checksum is Redis's
+//! CRC-64 (Jones polynomial, reflected, no inversion); it covers the other lines. The stream offset
+//! counts records of the stream, in the file or skipped, so it shows when records are missing or
+//! doubled although each checksum is right.
 
 use crate::replication::{Mark, ReplicationId};
 use crc_fast::{CrcAlgorithm, Digest};
@@ -129,7 +129,7 @@ pub(crate) enum Annotation {
     },
     /// A line of one of these kinds whose text is damaged: the name of the kind.
     Damaged(&'static str),
-    /// A line of a kind this version does not know.
+    /// A line of an unknown kind.
     Other,
 }
 

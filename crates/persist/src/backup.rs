@@ -1,9 +1,9 @@
-//! A copy of the log that is in use, made while it goes on.
+//! A copy of the log, made while the log is in use.
 //!
-//! The instant of the copy is a moment under the file mutex: what is pending is written, the files
-//! of the manifest are opened, the length of the growing one is noted. Everything else happens
-//! without locks. Files that do not change any more are linked where the storage can, the growing
-//! one is copied up to that length.
+//! The instant of the copy is a moment under the file mutex: pending records are written, the files
+//! of the manifest are opened, and the length of the growing one is noted. Everything else happens
+//! without locks. Files that do not change any more are linked where the storage supports it, the
+//! growing one is copied up to that length.
 
 use crate::check::AofCheck;
 use crate::log::Log;
@@ -19,7 +19,7 @@ use thiserror::Error;
 
 const COPY_BUFFER: usize = 256 << 10;
 
-/// What a backup has.
+/// The contents of a finished backup.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Backup {
     /// Stream offset at its end.
@@ -41,13 +41,13 @@ pub enum BackupError {
     /// The log cannot be written at the moment.
     #[error(transparent)]
     Log(#[from] LogError),
-    /// There is something with the name already.
+    /// A file or directory with the name exists already.
     #[error("{0} exists")]
     Exists(String),
     /// A file operation failed.
     #[error("{0}: {text}", text = errno_text(.1))]
     Io(String, #[source] io::Error),
-    /// The copy is not good; what the check says.
+    /// The copy is damaged: the message of the check.
     #[error("the copy is damaged: {0}")]
     Damaged(String),
 }
@@ -59,7 +59,7 @@ struct Part {
     file: Arc<dyn File>,
     /// Bytes that count.
     len: u64,
-    /// Nobody writes to it any more, and all of it counts.
+    /// It is written no more, and all of it counts.
     is_closed: bool,
 }
 
@@ -67,7 +67,7 @@ impl Log {
     /// Makes a copy of the log: a directory `target`, in which the log's own directory stands under
     /// its own name, so that a server finds it there. The parent of `target` is made when it is
     /// missing. The copy is durable and has been checked when this returns. Takes as long as
-    /// copying what was written since the last base, and reading all of it; the log goes on
+    /// copying the records since the last base, and reading all of the copy; the log stays in use
     /// meanwhile.
     ///
     /// # Errors
@@ -158,7 +158,8 @@ fn instant(shared: &Shared) -> Result<(Vec<Part>, u64), BackupError> {
 impl Part {
     /// Makes the copy, durable; whether it is a link.
     fn copy_to(&self, storage: &dyn Storage, to: &Path) -> io::Result<bool> {
-        // Left over from an earlier try: a link must go before anything is written under its name.
+        // Left over from an earlier try: a link must be removed before anything is written under
+        // its name.
         match storage.remove(to) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}

@@ -1,4 +1,4 @@
-//! A new base, written in the background while the log goes on in a fresh increment.
+//! A new base, written in the background while records go to a fresh increment.
 //!
 //! ```text
 //! begin    under all data locks: what was appended goes to the old increment, a fresh one begins
@@ -7,13 +7,12 @@
 //! commit   the manifest names new base, fresh increment and those that follow; the rest is history
 //! ```
 //!
-//! Two kinds of logs have no fresh increment that the manifest in force could name:
+//! In two states the log has no fresh increment in the manifest:
 //!
 //! - A log that is switched on waits for its base. Its increment has a temporary name until then.
-//! - A broken log writes nothing. What was appended before O and what comes after it wait apart
-//!   from each other: if the disk recovers, the first goes to the old increment and the second
-//!   begins a fresh one; if the base is there sooner, the first is dropped, also when it has been
-//!   lost before.
+//! - A broken log writes nothing. Records before O and records after it wait in separate chunks: if
+//!   the disk recovers, the former go to the old increment and the latter begin a fresh one; if the
+//!   base is finished sooner, the former are dropped, also when they were lost before.
 
 use crate::annotation::repl_line;
 use crate::directory::{CommitError, Directory};
@@ -36,8 +35,8 @@ const WRITE_BUFFER: usize = 256 << 10;
 /// Bytes of a base between two syncs, as in Redis.
 const SYNC_EVERY: u64 = 4 << 20;
 
-/// A base that is being written. What it takes as [`io::Write`] is the data as it was when the job
-/// began, in the form that was asked for. Dropping it gives it up.
+/// A base that is being written. Through [`io::Write`] it takes the data as of the beginning of the
+/// job, in the requested form. Dropping it aborts the job.
 pub struct BaseJob {
     shared: Arc<Shared>,
     directory: Arc<Directory>,
@@ -53,7 +52,7 @@ pub struct BaseJob {
     ended: bool,
 }
 
-/// What a commit has decided under the locks.
+/// The decisions of a commit, made under the locks.
 struct Plan {
     next: Manifest,
     /// The old base and its increments.
@@ -65,7 +64,7 @@ struct Plan {
 }
 
 enum Kind {
-    /// The increments from this number on stand already.
+    /// The increments from this number on are in the manifest already.
     Running(u64),
     /// The increment has this temporary name.
     Waiting(PathBuf),
@@ -80,7 +79,7 @@ impl BaseJob {
         self.place.offset
     }
 
-    /// What is to be written.
+    /// The requested form of the base.
     #[must_use]
     pub fn form(&self) -> BaseForm {
         self.form
@@ -142,7 +141,7 @@ impl Write for BaseJob {
         Ok(bytes.len())
     }
 
-    /// Does nothing: the end of the job writes what waits.
+    /// Does nothing: the end of the job writes the buffer.
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
@@ -155,8 +154,8 @@ impl Drop for BaseJob {
 }
 
 impl Log {
-    /// Does what [`Log::begin_base`] would have to wait for the disk for. Called without locks
-    /// shortly before it; not needed, but then it is done under them.
+    /// Does the part of [`Log::begin_base`] that waits for the disk. Called without locks shortly
+    /// before it; without this call [`Log::begin_base`] waits for the disk under the locks.
     ///
     /// # Errors
     /// The disk does not take new files; [`Log::begin_base`] would fail too.
@@ -171,7 +170,7 @@ impl Log {
                 }
                 return Ok(());
             }
-            // It mends by itself or by a base; both make their own increment.
+            // The log recovers by itself or by a base; both create their own increment.
             Some(_) if shared.broken.load(Ordering::Acquire) => None,
             Some(writer) => writer.prepare(),
         };
@@ -179,7 +178,8 @@ impl Log {
             return Ok(());
         };
         let (manifest, prepared) = preparing.run().map_err(LogError::Base)?;
-        // Nobody else changes the manifest in our turn, and the log is let go of in a turn only.
+        // The manifest changes, and the writer is removed, only in the turn to sync, which this
+        // thread holds.
         if let Some(writer) = lock(&shared.writer).as_mut() {
             writer.take_prepared(manifest, prepared);
         }
@@ -212,9 +212,9 @@ impl Log {
         })
     }
 
-    /// Puts a base in force that was written to its end, and removes what it supersedes. A crash at
-    /// any step leaves the old state or the new one. It mends a log whose trouble says
-    /// `needs_base`.
+    /// Puts a complete base in force, and removes the files it supersedes. A crash at any step
+    /// leaves the old state or the new one. A log whose trouble says `needs_base` is whole again
+    /// afterwards.
     ///
     /// # Errors
     /// The job has failed, and the log goes on as it was.
@@ -231,15 +231,14 @@ impl Log {
         Ok(())
     }
 
-    /// Gives a base up. A log that waited for it goes on waiting, for another one.
+    /// Aborts a base. A log that waited for it waits for the next one.
     pub fn abort_base(&self, mut job: BaseJob) {
         job.give_up();
     }
 }
 
 impl Log {
-    /// Nothing comes of what [`Log::prepare_base`] has done: the directory of a log that is not
-    /// enabled is let go of.
+    /// Undoes [`Log::prepare_base`]: the directory of a log that is not enabled is closed.
     pub fn forget_prepared(&self) {
         *lock(&self.shared.opened) = None;
     }
@@ -361,8 +360,8 @@ impl Shared {
         Ok(())
     }
 
-    /// Syncs the increments before the one that grows, and takes back the manifest's warning that
-    /// their ends may be missing. A failure is no harm to a base.
+    /// Syncs the increments before the one that grows, and removes their `tail unsynced` marks from
+    /// the manifest. A failure does not affect the base.
     fn seal(&self) {
         if let Err(error) = self.sync() {
             log::debug!("Syncing before a base is written: {error}");
@@ -430,7 +429,7 @@ impl Shared {
         Ok(durable)
     }
 
-    /// What the manifest will be, when the base still fits the log.
+    /// The next manifest, if the base still fits the log.
     fn plan(&self, job: &BaseJob) -> Result<Plan, LogError> {
         let slot = lock(&self.writer);
         let writer = slot
@@ -451,7 +450,7 @@ impl Shared {
         }
         let mut next = writer.manifest.clone();
         let filename = &job.directory.filename;
-        // Taken before the increments go: their numbers must not be used again.
+        // Taken before the increments are removed: their numbers must not be used again.
         let incr = next.next_incr(filename);
         let mut chain = next.clone();
         chain.history.clear();
@@ -522,7 +521,7 @@ impl Shared {
         }
     }
 
-    /// Lets the writer go on behind the base, which stands at `place` and has `length` bytes.
+    /// Makes the writer continue behind the base, which stands at `place` and has `length` bytes.
     fn take_base(
         &self,
         writer: &mut Writer,
@@ -565,8 +564,8 @@ impl Shared {
         }
     }
 
-    /// What was appended up to this position is in a base: it counts as written, and nothing is
-    /// lost any more.
+    /// Records up to this position are in a base: they count as written, and lost ones are not
+    /// missing any more.
     fn skip_to(&self, writer: &mut Writer, position: u64) {
         let mut buffer = lock(&self.buffer);
         buffer.chunk.fresh = false;
@@ -579,7 +578,7 @@ impl Shared {
         lock(&self.report).last_fsync_error = None;
     }
 
-    /// Removes superseded files, without holding anything up meanwhile.
+    /// Removes superseded files without holding a lock of the log.
     pub(crate) fn collect_history(&self) {
         let found = lock(&self.writer)
             .as_ref()

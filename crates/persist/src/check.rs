@@ -1,5 +1,5 @@
-//! Checking files without loading them into a server: what `valkey-check-aof` and
-//! `valkey-check-rdb` do, with their words. The checksum lines of our own logs are compared, too.
+//! Checks files without loading them into a server, with the messages of `valkey-check-aof` and
+//! `valkey-check-rdb`. The checksum lines of our own logs are compared, too.
 
 mod aof;
 mod rdb;
@@ -9,9 +9,9 @@ pub use rdb::check_rdb;
 
 use std::io;
 
-/// Why a check ends. What is to be said has been printed.
+/// Why a check ends. The messages have been printed.
 enum Stop {
-    /// The file is not good, or cannot be read.
+    /// The file is damaged, or cannot be read.
     Failed,
     /// The output cannot be written.
     Output(io::Error),

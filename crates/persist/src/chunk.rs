@@ -35,7 +35,8 @@ struct SkipLine {
     db: Option<u32>,
 }
 
-/// What appenders add to. Its mutex is held for a copy of the bytes, never during a write.
+/// The buffer that records are appended to. Its mutex is held for a copy of the bytes, never during
+/// a write.
 #[derive(Debug, Default)]
 pub(crate) struct Buffer {
     pub(crate) chunk: Chunk,
@@ -206,7 +207,7 @@ impl Buffer {
         self.must_select = true;
     }
 
-    /// Goes on at this stream offset. Positions never go back.
+    /// Continues at this stream offset. Positions never go back.
     pub(crate) fn jump(&mut self, offset: u64, stream_db: Option<u32>) {
         let after = &mut self.chunk.after;
         (after.offset, after.stream_db) = (offset, stream_db);
@@ -228,7 +229,7 @@ impl Buffer {
         std::mem::replace(&mut self.chunk, next)
     }
 
-    /// Forgets the bytes and goes on at this place, in a file that has selected no database.
+    /// Drops the bytes and continues at this place, in a file that has selected no database.
     pub(crate) fn restart(&mut self, place: Mark, keeping: bool) {
         let place = place.at_file_start();
         self.chunk = Chunk {
@@ -243,8 +244,8 @@ impl Buffer {
         self.restart_ring();
     }
 
-    /// [`Buffer::restart`] for an increment that has only the shortest head: the first chunk says
-    /// the replication id. Returns how many bytes of file that takes.
+    /// [`Buffer::restart`] for an increment that has only the shortest head: the first chunk begins
+    /// with the replication id. Returns how many bytes of file that takes.
     pub(crate) fn restart_increment(&mut self, place: Mark) -> usize {
         self.restart(place, true);
         if let Some(line) = repl_line(&self.chunk.after) {
@@ -278,8 +279,7 @@ pub(crate) fn recycle(mut bytes: Vec<u8>) -> Vec<u8> {
 
 /// Written chunks kept until they are synced, so that they can be written again.
 ///
-/// The segments are adjacent and end at the written position. What lies before `gap_end` is not
-/// kept.
+/// The segments are adjacent and end at the written position. Bytes before `gap_end` are not kept.
 #[derive(Debug, Default)]
 pub(crate) struct Unsynced {
     segments: VecDeque<Chunk>,
@@ -291,8 +291,8 @@ pub(crate) struct Unsynced {
 }
 
 impl Unsynced {
-    /// Keeps a chunk if all together stay within `limit` bytes; otherwise forgets everything.
-    /// Returns a buffer to be used again.
+    /// Keeps a chunk if all together stay within `limit` bytes; otherwise drops all chunks. Returns
+    /// a buffer to be used again.
     pub(crate) fn push(&mut self, chunk: Chunk, limit: usize) -> Vec<u8> {
         if self.bytes + chunk.bytes.len() > limit {
             self.forget(chunk.after.position);
@@ -326,7 +326,7 @@ impl Unsynced {
         self.gap_end = self.gap_end.max(position);
     }
 
-    /// Everything written so far is being synced: what comes now is kept apart from it.
+    /// A sync of everything written so far begins: chunks that follow are kept in another segment.
     pub(crate) fn seal(&mut self) {
         self.sealed = true;
     }
@@ -348,7 +348,7 @@ impl Unsynced {
         self.gap_end <= position
     }
 
-    /// Position up to which something was forgotten.
+    /// Position up to which chunks were dropped.
     pub(crate) fn gap_end(&self) -> u64 {
         self.gap_end
     }

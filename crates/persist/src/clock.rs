@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// What time it is. A test can pass one that stands still.
+/// A source of the time. A test can pass one that stands still.
 pub trait Clock: fmt::Debug + Send + Sync {
     /// Unix milliseconds.
     fn wall_ms(&self) -> u64;

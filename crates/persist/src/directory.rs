@@ -26,7 +26,7 @@ pub enum DirectoryError {
     /// The manifest is damaged.
     #[error("Fatal AOF manifest file error in {0}: {1}")]
     Manifest(String, ManifestError),
-    /// A file operation failed: what was tried, and the system's error.
+    /// A file operation failed: its description, and the system's error.
     #[error("{0}: {text}", text = errno_text(.1))]
     Io(String, #[source] io::Error),
 }
@@ -36,16 +36,16 @@ pub enum DirectoryError {
 pub(crate) enum CommitError {
     /// Nothing changed.
     NotDone(io::Error),
-    /// The new manifest is what anybody reads now, but a power cut may bring the old one back.
+    /// The new manifest is in place, but a power cut may bring the old one back.
     NotDurable(io::Error),
 }
 
-/// What becomes of superseded files.
+/// How superseded files are treated.
 #[derive(Default)]
 pub(crate) struct Retention {
     /// Whether they are removed.
     pub(crate) auto_gc: AtomicBool,
-    /// How long they are kept apart before.
+    /// How long they are kept in the history before.
     pub(crate) history_seconds: AtomicU64,
 }
 
@@ -127,12 +127,12 @@ impl Directory {
         Ok(directory)
     }
 
-    /// Name of a file that becomes a part of the log later, or never.
+    /// Temporary name of a file that may become a part of the log.
     pub(crate) fn temporary(&self, rest: &str) -> PathBuf {
         self.path_of(format!("temp-{}.{rest}", self.filename))
     }
 
-    /// Removes what a crash has left half-made.
+    /// Removes temporary files that a crash has left.
     fn remove_temporary(&self) {
         let prefix = format!("temp-{}.", self.filename);
         for name in self.storage.list(&self.path).unwrap_or_default() {
@@ -143,7 +143,7 @@ impl Directory {
         }
     }
 
-    /// Removes a file that nothing needs. What cannot be removed does no harm.
+    /// Removes a file that is not needed. A file that cannot be removed does no harm.
     pub(crate) fn discard(&self, path: &Path) {
         match self.storage.remove(path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -257,8 +257,8 @@ impl Directory {
         self.storage.open(path, OpenMode::Read).is_ok()
     }
 
-    /// Finishes what the manifest in force has decided: removes history, cuts closed files. Failing
-    /// does no harm, the manifest keeps saying it; so errors are only logged.
+    /// Carries out the manifest in force: removes history, cuts closed files. Errors are only
+    /// logged: the manifest stays as it is, and the next call tries again.
     pub(crate) fn tidy(&self, manifest: &mut Manifest) {
         for info in &manifest.incr {
             if let Some(length) = info.length
@@ -303,7 +303,8 @@ impl Directory {
         removed
     }
 
-    /// Takes removed files out of the manifest. Failing does no harm: they are looked for again.
+    /// Takes removed files out of the manifest. A failure does no harm: the next call removes them
+    /// again.
     pub(crate) fn forget(&self, manifest: &mut Manifest, removed: &[FileInfo]) {
         if removed.is_empty() {
             return;
@@ -321,8 +322,8 @@ impl Directory {
 
     /// Leaves a note that a sync of the last increment has failed. After such a failure the next
     /// sync of the same bytes may succeed without saving them, also when another process asks for
-    /// it; so a server that starts must know. The note need not be durable: a power cut leaves no
-    /// unsaved bytes that could be mistaken for saved ones.
+    /// it; so the next server that starts needs the note. The note need not be durable: a power cut
+    /// leaves no unsaved bytes that could be mistaken for saved ones.
     pub(crate) fn mark_suspect(&self) -> bool {
         let result = self.storage.open(&self.suspect_path(), OpenMode::Create);
         if let Err(error) = &result {

@@ -1,5 +1,5 @@
-//! What a working directory holds when a server starts on it: a log, a snapshot, or both, and who
-//! wrote the snapshot. Which of them is loaded is the server's decision.
+//! The files of a working directory when a server starts: a log, a snapshot, or both, and which
+//! program wrote the snapshot. The server decides which of them it loads.
 
 use crate::directory::{Directory, DirectoryError};
 use crate::options::LogOptions;
@@ -18,17 +18,17 @@ const AUX_WRITER: &[u8] = b"lodestore-ver";
 /// Auxiliary fields come first: this much of a file has them all.
 const HEAD_BYTES: u64 = 64 << 10;
 
-/// A log that is there.
+/// A log that exists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ExistingLog {
     /// When one of its files was last changed.
     pub changed: SystemTime,
-    /// Nothing was ever written to it: as good as no log. One that was rewritten is not blank, even
-    /// if there is no data in it any more.
+    /// Nothing was ever written to it, so it counts as no log. A log that was rewritten is not
+    /// blank, even without any data.
     pub is_blank: bool,
 }
 
-/// Who wrote a snapshot.
+/// The program that wrote a snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Writer {
     /// Lodestore, while its log was on.
@@ -61,13 +61,13 @@ pub fn log(storage: Arc<dyn Storage>, options: &LogOptions) -> Option<ExistingLo
                 is_blank &= file.seq == 1 && holds_nothing(storage, &path).unwrap_or(false);
             }
         }
-        // Whoever loads it will refuse it.
+        // Loading it fails with the reason.
         Err(_) => is_blank = false,
     }
     Some(ExistingLog { changed, is_blank })
 }
 
-/// Whether a file of a log has neither entries nor commands, only what stands around them.
+/// Whether a file of a log has neither entries nor commands, only a header and annotations.
 fn holds_nothing(storage: &dyn Storage, path: &Path) -> io::Result<bool> {
     /// More than a head and some annotations.
     const EMPTY_MAX: u64 = 4096;
@@ -106,7 +106,7 @@ pub fn set_log_aside(
     suffix: &str,
 ) -> Result<Vec<PathBuf>, DirectoryError> {
     let mut moved = Vec::new();
-    // Who holds the lock of the directory goes on holding it under the new name.
+    // The lock of the directory stays held under the new name.
     let directory = options.dir.join(&options.appenddirname);
     let _locked = match storage.list(&directory).is_ok() {
         true => Some(Directory::open(storage.clone(), options, Arc::default())?),
@@ -171,23 +171,23 @@ impl Read for Source {
 /// Whether `source` begins as a file that can be loaded: its signature, and its version.
 ///
 /// # Errors
-/// What is wrong with them.
+/// The signature or the version is wrong.
 pub fn check_head(source: Source, options: &LoadOptions) -> Result<(), rdb::RdbError> {
     const SIGNATURE_BYTES: u64 = 9;
     let is_long_enough = source.len >= SIGNATURE_BYTES;
     let mut head = source.take(SIGNATURE_BYTES);
     match rdb::load(&mut head, options, &mut Head::default()) {
-        // It goes on where this looks no further.
+        // The head is longer than the part that is checked.
         Err(error) if is_long_enough && error.is_truncated() => Ok(()),
         Err(error) => Err(error),
         Ok(_) => Ok(()),
     }
 }
 
-/// Who wrote the snapshot `source`, by what stands in front of its entries.
+/// The program that wrote the snapshot `source`, by its auxiliary fields.
 pub fn writer(source: Source) -> Writer {
     let mut head = Head::default();
-    // It ends with an error in any case, when not by the first entry then by the end of the bytes.
+    // The error is expected: the first entry or the end of the head ends the loading.
     let result = rdb::load(&mut source.take(HEAD_BYTES), &head_options(), &mut head);
     match result {
         Err(error) if matches!(error.cause, rdb::RdbCause::Signature(_)) => Writer::Unknown,

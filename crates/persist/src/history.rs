@@ -8,9 +8,9 @@
 //! ```
 //!
 //! Redis and Valkey remove what a manifest calls history when they start, so these files stand
-//! apart, each base with a manifest of its own: a chain. Its first line says since when it is
-//! superseded. A chain is written down before the manifest in force changes and its files are moved
-//! afterwards; what a crash leaves undone is done when history is looked at next.
+//! apart, each base with a manifest of its own: a chain. Its first line has the time when it was
+//! superseded. The manifest of a chain is written before the manifest in force changes, and its
+//! files are moved afterwards; after a crash the next look at the history moves the rest.
 
 use crate::directory::Directory;
 use crate::manifest::{FileInfo, Manifest};
@@ -23,10 +23,10 @@ use std::path::PathBuf;
 
 const DIR: &str = "history";
 const SUPERSEDED: &str = "# superseded ";
-/// A manifest that is longer is none of ours.
+/// Longest manifest of a chain, in bytes; a longer file is not one.
 const MANIFEST_MAX: u64 = 1 << 20;
 
-/// A base that is not in force any more, with what followed it.
+/// A base that is not in force any more, with its increments.
 #[derive(Clone, Debug)]
 pub(crate) struct Chain {
     pub(crate) manifest: Manifest,
@@ -40,7 +40,7 @@ impl Directory {
         self.path_of(DIR)
     }
 
-    /// Writes down a chain that is about to be superseded, when history is kept.
+    /// Writes the manifest of a chain that is about to be superseded, when history is kept.
     pub(crate) fn note_chain(&self, chain: &Manifest) {
         let Some(base) = chain.base.as_ref().filter(|_| self.history_seconds() > 0) else {
             return;
@@ -104,7 +104,7 @@ impl Directory {
         })
     }
 
-    /// Moves superseded files that belong to a chain there; returns those that were moved.
+    /// Moves superseded files to their chains; returns those that were moved.
     pub(crate) fn archive(&self, history: &[FileInfo]) -> Vec<FileInfo> {
         if history.is_empty() || self.history_seconds() == 0 {
             return Vec::new();

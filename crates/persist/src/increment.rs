@@ -8,7 +8,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-/// A file that is being made: its end, and the checksum of what no checksum line covers yet.
+/// A file that is being made: its end, and the checksum of the bytes since the last checksum line.
 pub(crate) struct Fresh {
     pub(crate) file: Arc<dyn File>,
     pub(crate) len: u64,
@@ -40,8 +40,8 @@ impl Fresh {
         Ok(())
     }
 
-    /// Writes the head of an increment that goes on at this place: the database that the next
-    /// record runs in (a loader starts every file in database 0), the replication id and the stream
+    /// Writes the head of an increment that begins at this place: the database that the next record
+    /// runs in (a loader starts every file in database 0), the replication id and the stream
     /// offset.
     pub(crate) fn head(&mut self, place: &Mark, checksums: bool) -> io::Result<()> {
         let mut head = Vec::new();

@@ -1,10 +1,10 @@
 //! Reading the log back.
 //!
-//! Files are read in pieces, commands handed out one by one, in the order of the stream. Three
-//! things can stand at the end of the last file after a crash and are cut there: half a record, a
-//! transaction without its EXEC, and zeros (blocks a file system allocated but never filled).
-//! Anything else that is wrong is an error that names file and offset. A file may begin in RDB
-//! form.
+//! Files are read in pieces, and commands passed to the target one by one, in the order of the
+//! stream. Three things can stand at the end of the last file after a crash and are cut there: half
+//! a record, a transaction without its EXEC, and zeros (blocks a file system allocated but never
+//! filled). Anything else that is wrong is an error that names file and offset. A file may begin in
+//! RDB form.
 
 use crate::annotation::{Annotation, Checksum};
 use crate::directory::{Directory, DirectoryError, Retention};
@@ -25,7 +25,7 @@ use thiserror::Error;
 /// Bytes of a file between two reports of progress.
 const PROGRESS_EVERY: u64 = 256 << 10;
 
-/// What was loaded.
+/// The result of loading.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LoadReport {
     /// Files loaded, the empty ones included; 0 when there was no log.
@@ -44,12 +44,12 @@ pub struct LoadReport {
     pub replication_id: Option<ReplicationId>,
     /// Database that is selected in the stream at the end, as far as the log shows.
     pub stream_db: Option<u32>,
-    /// What was cut off the end of the last file.
+    /// The cut at the end of the last file, if there was one.
     pub truncated: Option<Truncated>,
 }
 
 impl LoadReport {
-    /// The place to go on at.
+    /// The place where appending continues.
     pub(crate) fn place(&self) -> Mark {
         Mark {
             position: self.offset,
@@ -83,7 +83,7 @@ pub enum LoadError {
     /// A file cannot be opened, measured, read or cut.
     #[error("{}: {}", .what.replacen("%s", .file, 1), errno_text(.source))]
     Io {
-        /// What was tried, `%s` standing for the file.
+        /// The operation, with `%s` for the file.
         what: &'static str,
         /// The file.
         file: String,
@@ -114,7 +114,7 @@ pub enum LoadError {
     UnexpectedEnd {
         /// The file.
         file: String,
-        /// End of what is whole.
+        /// End of the last whole record or transaction.
         offset: u64,
     },
     /// A file before the last one ends in the middle of a record.
@@ -122,7 +122,7 @@ pub enum LoadError {
     TruncatedNotLast {
         /// The file.
         file: String,
-        /// End of what is whole.
+        /// End of the last whole record or transaction.
         offset: u64,
     },
     /// A checksum line does not fit the bytes before it.
@@ -160,13 +160,13 @@ pub enum LoadError {
         file: String,
         /// Its length.
         found: u64,
-        /// What the manifest says.
+        /// The length in the manifest.
         expected: u64,
     },
-    /// A file in RDB form is damaged, or holds what cannot be taken.
+    /// A file in RDB form is damaged, or holds unsupported data.
     #[error("Error reading the RDB {part} {file}, AOF loading aborted: {source}")]
     Rdb {
-        /// What of the log it is: `base file`, or `preamble of the AOF file`.
+        /// Which part of the log it is: `base file`, or `preamble of the AOF file`.
         part: &'static str,
         /// The file.
         file: String,
@@ -181,7 +181,7 @@ pub enum LoadError {
         file: String,
         /// Where the command ends.
         offset: u64,
-        /// What the command said.
+        /// The error of the command.
         text: String,
     },
 }
@@ -190,7 +190,7 @@ pub enum LoadError {
 /// made when it is missing, and locked meanwhile. To go on writing use [`crate::Log::load`].
 ///
 /// # Errors
-/// See [`LoadError`]. Commands before the damage have been handed out by then.
+/// See [`LoadError`]. Commands before the damage have been run.
 pub fn load(
     storage: Arc<dyn Storage>,
     options: &LogOptions,
@@ -203,13 +203,13 @@ pub fn load(
     Ok(load_files(&directory, &manifest, options, target)?.report)
 }
 
-/// Where the last file ends, for going on there.
+/// Where the last file ends, for appending there.
 pub(crate) struct Tail {
     pub(crate) len: u64,
     pub(crate) checksum: Checksum,
 }
 
-/// What was loaded, and where it ends.
+/// The loaded log, and where it ends.
 pub(crate) struct Loaded {
     pub(crate) report: LoadReport,
     /// The end of the last increment, when there is one.
@@ -220,7 +220,7 @@ pub(crate) struct Loaded {
     pub(crate) lengths: Vec<u64>,
 }
 
-/// Loads what the manifest names.
+/// Loads the files of the manifest.
 pub(crate) fn load_files(
     directory: &Directory,
     manifest: &Manifest,
@@ -244,7 +244,7 @@ pub(crate) fn load_files(
     };
     let mut report = LoadReport::default();
     let (mut tail, mut lengths) = (None, Vec::new());
-    // The file before may have lost its end.
+    // Whether the previous file may have lost its end.
     let mut after_unsynced = false;
     for (index, (info, &size)) in manifest.live().zip(&sizes).enumerate() {
         let is_base = index == 0 && manifest.base.is_some();
@@ -291,8 +291,8 @@ pub(crate) fn load_files(
     })
 }
 
-/// Files that were written behind an end that a power cut has taken were never acknowledged as
-/// durable.
+/// Logs that later files are dropped: they were never acknowledged as durable, because the end
+/// before them was not synced.
 fn log_lost_end(info: &FileInfo, files: usize) {
     log::warn!(
         "The end of the AOF before or in {} was lost before it was synced: {files} later files are left out",
@@ -329,7 +329,7 @@ enum Role {
     Increment,
 }
 
-/// What goes on from file to file.
+/// State that is kept from file to file.
 struct LoadSession<'a> {
     options: &'a LogOptions,
     target: &'a mut dyn Target,
@@ -338,7 +338,7 @@ struct LoadSession<'a> {
     done: u64,
     commands: u64,
     entries: u64,
-    /// Where the stream stands.
+    /// The position in the stream.
     state: State,
     /// Whether a database other than 0 is selected. Every file starts in database 0.
     other_db: bool,
@@ -450,7 +450,7 @@ impl LoadSession<'_> {
         let found = match load.records.head_offset() {
             Ok(found) => found,
             Err(ReadError::Io(error)) => return Err(load.io(error)),
-            // Loading it finds the damage again.
+            // Loading the file reports the damage.
             Err(ReadError::Fault(_)) => None,
         };
         Ok(found.is_some_and(|found| found > self.state.offset))
@@ -482,7 +482,7 @@ impl LoadSession<'_> {
         Ok(())
     }
 
-    /// Runs what the file holds. Whether its last line or record begins and does not end.
+    /// Runs the records of the file. Returns whether its last line or record is incomplete.
     fn read_records(&mut self, load: &mut FileLoad) -> Result<bool, LoadError> {
         let mut told = 0;
         loop {
@@ -540,7 +540,7 @@ impl LoadSession<'_> {
             })
     }
 
-    /// Deals with a file that is not whole: cuts it when it is the last one and that is allowed.
+    /// Handles an incomplete file: cuts it when it is the last one and the options allow it.
     fn cut(
         &mut self,
         directory: &Directory,
@@ -621,8 +621,8 @@ impl FileLoad {
     }
 
     /// A damaged length can make a record reach beyond the end of the file, and everything after it
-    /// look like a torn end. A checksum line inside the supposed record gives that away. A value
-    /// may hold the text of such a line too; refusing the file is the safe mistake then.
+    /// look like a torn end. A checksum line inside the supposed record shows this. A value may
+    /// hold the text of such a line too; the file is refused then, which is safe.
     fn refuse_hidden_damage(&self) -> Result<(), LoadError> {
         let reader = &self.records.reader;
         let state = self.records.grammar.state();

@@ -1,4 +1,4 @@
-//! The one log: what changes data goes through here, in the order of the locks.
+//! The log: all changes of data are appended here, in the order of the locks.
 //!
 //! ```text
 //! append   under shard locks: copies into the buffer                buffer mutex, short
@@ -43,7 +43,7 @@ pub struct Log {
 
 impl Log {
     /// A log that is not enabled: nothing on the disk is touched. [`Log::load`] or
-    /// [`Log::start_new_base`] enable it, [`Log::start`] gives it its thread.
+    /// [`Log::start_new_base`] enable it, [`Log::start`] starts its thread.
     #[must_use]
     pub fn new(storage: Arc<dyn Storage>, options: LogOptions) -> Self {
         let shared = Shared {
@@ -81,8 +81,7 @@ impl Log {
     }
 
     /// Loads the log of the directory, then opens it for appending; makes one when there is none.
-    /// Nothing may be appended meanwhile, and [`Log::append`] is not to be called for what
-    /// the target does.
+    /// Nothing may be appended meanwhile: the commands that the target runs are in the log already.
     ///
     /// # Errors
     /// See [`LoadError`]; the log is not enabled then.
@@ -110,7 +109,8 @@ impl Log {
         Ok(report)
     }
 
-    /// Gives the log its thread, which syncs, retries, and writes what nobody flushes.
+    /// Starts the thread of the log, which syncs, retries, and writes records that no caller
+    /// flushes.
     ///
     /// # Errors
     /// When the system gives no thread.
@@ -124,7 +124,7 @@ impl Log {
     /// [`Log::start`] on a thread that `spawn` makes, which is to run what it gets.
     ///
     /// # Errors
-    /// Those of `spawn`.
+    /// Errors of `spawn`.
     fn start_on(
         &self,
         spawn: impl FnOnce(Box<dyn FnOnce() + Send>) -> io::Result<JoinHandle<()>>,
@@ -196,7 +196,7 @@ impl Log {
         lock(&self.shared.buffer).chunk.after.stream_db
     }
 
-    /// Says whether the stream is a copy of a primary's stream, byte for byte. Then a fresh
+    /// Sets whether the stream is a copy of a primary's stream, byte for byte. Then a fresh
     /// increment repeats the selected database for the file alone; otherwise, as by default, the
     /// stream gets a SELECT there, and at once when the copying ends. May be called before
     /// [`Log::load`]. Called under the locks of all data.
@@ -236,14 +236,14 @@ impl Log {
         self.shared.stream_end.load(Ordering::Acquire)
     }
 
-    /// Stream offset up to which the stream is durable in the file: what a replica acknowledges
-    /// with FACK.
+    /// Stream offset up to which the stream is durable in the file: the offset that a replica
+    /// acknowledges with FACK.
     #[must_use]
     pub fn synced_offset(&self) -> u64 {
         self.shared.stream_synced.load(Ordering::Acquire)
     }
 
-    /// Position after what was appended last.
+    /// Position after the last append.
     #[must_use]
     pub fn appended(&self) -> u64 {
         self.shared.appended.load(Ordering::Acquire)
@@ -269,8 +269,8 @@ impl Log {
     }
 
     /// Adds a function that is called whenever [`Log::acknowledged`] has moved by a sync or by a
-    /// change of policy or files, with its new value; from the log thread or from the caller of
-    /// what changed it, and without any lock of the log held. It must not call [`Log::close`].
+    /// change of policy or files, with its new value; on the log thread or on the thread that made
+    /// the change, without any lock of the log. It must not call [`Log::close`].
     pub fn on_synced(&self, observer: Box<dyn Fn(u64) + Send + Sync>) {
         lock(&self.shared.observers).push(Arc::from(observer));
     }
@@ -305,7 +305,7 @@ impl Log {
         }
     }
 
-    /// What is wrong, when something is.
+    /// The present trouble, if there is one.
     #[must_use]
     pub fn trouble(&self) -> Option<Trouble> {
         lock(&self.shared.report).trouble.clone()
@@ -317,7 +317,7 @@ impl Log {
         self.shared.policy()
     }
 
-    /// Changes the policy. Observers are told, since other replies may leave now.
+    /// Changes the policy. Observers are called, since other replies may leave now.
     pub fn set_policy(&self, policy: FsyncPolicy) {
         self.shared
             .policy
@@ -364,8 +364,8 @@ impl Log {
     }
 
     /// Writes a new base with the data as it is now, while the caller holds the locks of all data;
-    /// enables the log when it is not. `write` writes RESP commands that make the data anew,
-    /// starting in database 0. See [`Log::begin_base`] for one that is written in the background.
+    /// enables the log when it is not. `write` writes RESP commands that create the data, starting
+    /// in database 0. See [`Log::begin_base`] for one that is written in the background.
     ///
     /// # Errors
     /// The log goes on as it was, perhaps in a further increment.
@@ -389,9 +389,9 @@ impl Log {
         result
     }
 
-    /// Stops keeping records: flushes, syncs and lets go of the directory. Offsets go on. The
-    /// caller holds the locks of all data. Errors are logged, as Redis does: the user wants no log
-    /// any more.
+    /// Stops keeping records: flushes, syncs and closes the directory. Offsets go on. The caller
+    /// holds the locks of all data. Errors are only logged, as Redis does: the log is being
+    /// switched off.
     pub fn disable(&self) {
         if let Err(error) = self.shared.finish() {
             log::warn!("Fail to fsync the AOF file: {error}");
@@ -400,10 +400,10 @@ impl Log {
         self.shared.notify();
     }
 
-    /// Stops the thread, flushes, syncs, and lets go of the directory.
+    /// Stops the thread, flushes, syncs, and closes the directory.
     ///
     /// # Errors
-    /// When not everything could be written and synced; the directory is let go of all the same.
+    /// When not everything could be written and synced; the directory is closed all the same.
     pub fn close(&self) -> Result<(), LogError> {
         self.stop_thread();
         let result = self.shared.finish();
@@ -422,14 +422,14 @@ impl Log {
         }
     }
 
-    /// Does what is due: one turn of the log thread, for callers that run it themselves. `now_ms`
-    /// is any clock that does not go back; the result is how long nothing will be due, in
-    /// milliseconds.
+    /// One turn of the log thread, for callers that run it themselves: writes, syncs and retries
+    /// when due. `now_ms` is any clock that does not go back; the result is how long nothing will
+    /// be due, in milliseconds.
     pub fn service(&self, now_ms: u64) -> u64 {
         self.shared.service(now_ms)
     }
 
-    /// How the log is doing. Does not wait for the disk.
+    /// The state of the log. Does not wait for the disk.
     #[must_use]
     pub fn status(&self) -> Status {
         self.shared.status()

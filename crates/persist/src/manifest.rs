@@ -17,7 +17,7 @@
 //!   could not be synced and stands again in the next file, so that renaming the manifest switches
 //!   both at once.
 //! - `tail unsynced`: the next file was begun before the end of this one was synced. A power cut
-//!   may have taken that end, and then what stands in later files does not count.
+//!   may have removed that end, and later files do not count then.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -29,7 +29,7 @@ const LINE_MAX: usize = 1024;
 /// How a base is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BaseForm {
-    /// RESP commands that make the data anew, starting in database 0.
+    /// RESP commands that create the data, starting in database 0.
     Commands,
     /// A whole RDB file (`aof-use-rdb-preamble`).
     Rdb,
@@ -53,7 +53,7 @@ pub struct FileInfo {
     pub seq: u64,
     /// Number of bytes that count, when it is not all of them.
     pub length: Option<u64>,
-    /// A power cut may have taken the end; later files do not count then.
+    /// A power cut may have removed the end; later files do not count then.
     pub unsynced: bool,
 }
 
@@ -64,7 +64,7 @@ pub struct Manifest {
     pub base: Option<FileInfo>,
     /// Superseded files that have not been removed yet.
     pub history: Vec<FileInfo>,
-    /// What changed since the base, ascending by sequence number.
+    /// Increments since the base, ascending by sequence number.
     pub incr: Vec<FileInfo>,
 }
 
@@ -91,7 +91,8 @@ impl Manifest {
     /// Reads the text.
     ///
     /// # Errors
-    /// Anything that is not exactly a manifest: it is better not to start than to lose a file.
+    /// The text is not exactly a manifest. A guess could lose a file, so the server refuses to
+    /// start.
     pub fn parse(text: &[u8]) -> Result<Self, ManifestError> {
         if text.is_empty() {
             return Err(ManifestError {
@@ -332,7 +333,7 @@ fn plain_word(text: &[u8]) -> Option<(Vec<u8>, usize)> {
         .position(u8::is_ascii_whitespace)
         .unwrap_or(text.len());
     let word = &text[..len];
-    // A quote may only open a word: what Redis would join into one is surely a mistake here.
+    // A quote may only open a word: a quote inside a word, which Redis accepts, is a mistake here.
     (!word.iter().any(|byte| matches!(byte, b'"' | b'\''))).then(|| (word.to_vec(), len))
 }
 

@@ -1,4 +1,4 @@
-//! What the log is configured with.
+//! Configuration of the log.
 
 use crate::clock::{Clock, SystemClock};
 use std::path::PathBuf;
@@ -12,7 +12,7 @@ pub enum FsyncPolicy {
     /// Once a second.
     #[default]
     EverySecond,
-    /// When the operating system likes.
+    /// When the operating system does.
     No,
 }
 
@@ -23,7 +23,7 @@ pub struct LogOptions {
     pub dir: PathBuf,
     /// `appenddirname`: the directory of the log's files, inside `dir`.
     pub appenddirname: String,
-    /// `appendfilename`: what the names of the log's files start with.
+    /// `appendfilename`: the beginning of the names of the log's files.
     pub appendfilename: String,
     /// `appendfsync` at the start; see [`crate::Log::set_policy`].
     pub fsync: FsyncPolicy,
@@ -44,12 +44,12 @@ pub struct LogOptions {
     /// `aof-history-seconds`: superseded files are kept so long in a directory of their own.
     pub history_seconds: u64,
     /// Bytes that may wait to be written before [`crate::Log::write_status`] refuses more. At twice
-    /// this the waiting bytes are dropped and only a new base mends the log: a disk that is full
-    /// must not take the memory too.
+    /// this the waiting bytes are dropped, and the log needs a new base: a full disk must not fill
+    /// the memory too.
     pub max_pending: usize,
     /// Written bytes kept in memory until they are synced (not with [`FsyncPolicy::No`]), for
     /// writing them again after a failed sync. At half of this a sync starts early. Beyond it they
-    /// are no longer kept, and only a new base mends the log after a failed sync.
+    /// are no longer kept, and the log needs a new base after a failed sync.
     pub max_unsynced: usize,
     /// Longest argument accepted when loading, in bytes.
     pub max_bulk: usize,
@@ -71,7 +71,7 @@ impl Default for LogOptions {
             incremental_fsync: true,
             auto_gc: true,
             history_seconds: 0,
-            // A disk that takes 64 MiB/s has stood still for a second by then.
+            // A disk that writes 64 MiB/s has been stalled for a second at this size.
             max_pending: 64 << 20,
             max_unsynced: 64 << 20,
             max_bulk: 512 << 20,

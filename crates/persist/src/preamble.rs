@@ -17,15 +17,15 @@ const REPL_ID_AUX: &str = "repl-id";
 /// [`LOG_OFFSET_AUX`] only.
 const REPL_STREAM_DB_AUX: &str = "repl-stream-db";
 
-/// What files in RDB form start with.
+/// The first bytes of files in RDB form.
 pub(crate) const SIGNATURES: [&[u8]; 2] = [b"REDIS", b"VALKEY"];
 
-/// What the part in RDB form was.
+/// Facts about the part in RDB form.
 pub(crate) struct Preamble {
     /// Its length in bytes.
     pub(crate) bytes: u64,
     pub(crate) entries: u64,
-    /// Stream offset that its data stands at, when it says so.
+    /// Stream offset that its data stands at, when the file has the field.
     pub(crate) offset: Option<u64>,
     pub(crate) replication_id: Option<ReplicationId>,
     pub(crate) stream_db: Option<u32>,
@@ -91,7 +91,7 @@ impl io::Read for Source {
     }
 }
 
-/// Hands everything on, and keeps what the log wants to know.
+/// Passes everything on, and keeps the auxiliary fields of the log.
 struct Watched<'a> {
     target: &'a mut dyn Target,
     done: u64,

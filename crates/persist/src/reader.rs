@@ -50,9 +50,9 @@ impl Reader {
         self.position += bytes as u64;
     }
 
-    /// Makes the window longer by at least `bytes`, or to the end of the file when a claimed length
-    /// is not trusted: then it grows by one chunk, or doubles. False, with nothing read, when the
-    /// file has less than `bytes` left.
+    /// Makes the window longer by one chunk, or to double its length, up to the end of the file:
+    /// `bytes` is a claimed length and not trusted. False, with nothing read, when the file has
+    /// less than `bytes` left.
     pub(crate) fn fill(&mut self, bytes: usize) -> io::Result<bool> {
         let unread = self.available().len();
         let left = self.remaining() - unread as u64;
@@ -116,7 +116,7 @@ impl Reader {
                 break;
             }
         }
-        // What was read ahead must not reach beyond the new end.
+        // Bytes that were read ahead must not reach beyond the new end.
         let unread = usize::try_from(self.remaining()).unwrap_or(usize::MAX);
         self.buffer.truncate(self.start.saturating_add(unread));
         Ok(full - self.len)

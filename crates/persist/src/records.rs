@@ -15,7 +15,7 @@ const FOREIGN_ANNOTATION_MAX: usize = 1024;
 /// Spans kept between two records, in elements.
 const SPANS_KEPT: usize = 1024;
 
-/// Where a reader stands in the stream, and what no checksum line covers yet.
+/// The position of a reader in the stream, and the checksum since the last checksum line.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct State {
     /// Stream offset.
@@ -32,7 +32,7 @@ pub(crate) struct State {
     pub(crate) checked_from: u64,
 }
 
-/// What is wrong with an element.
+/// The error of an element.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
     /// It cannot stand here, or at all.
@@ -43,7 +43,7 @@ pub(crate) enum Fault {
     Offset { expected: u64, found: u64 },
 }
 
-/// What a record does to the grammar.
+/// The kind of a record in the grammar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Multi,
@@ -66,7 +66,7 @@ pub(crate) struct Grammar {
 }
 
 impl Grammar {
-    /// At the start of a file that goes on where `state` stands. `counts` is false for a base.
+    /// The grammar at the start of a file that continues at `state`. `counts` is false for a base.
     pub(crate) fn new(mut state: State, counts: bool) -> Self {
         state.checksum = Checksum::new();
         state.checked_from = 0;
@@ -80,7 +80,7 @@ impl Grammar {
         }
     }
 
-    /// Takes the offset from the next line that gives one.
+    /// Forgets the stream offset; the next line that has one sets it.
     pub(crate) fn forget_offset(&mut self) {
         self.state.is_offset_known = false;
     }
@@ -98,7 +98,7 @@ impl Grammar {
         self.unit.is_some()
     }
 
-    /// The end of what is whole when the reader stands at file offset `at`, and the state there.
+    /// The end of the last whole unit when the reader is at file offset `at`, and the state there.
     pub(crate) fn whole(&self, at: u64) -> (u64, State) {
         self.unit.unwrap_or((at, self.state))
     }
@@ -108,7 +108,7 @@ impl Grammar {
         self.state.checksum.update(bytes);
     }
 
-    /// A part in RDB form ends at file offset `at`; it gave what is not `None`.
+    /// A part in RDB form ends at file offset `at`; `told` has the values of its auxiliary fields.
     pub(crate) fn preamble(&mut self, at: u64, told: &State) {
         self.state = State {
             checked_from: at,
@@ -166,7 +166,7 @@ impl Grammar {
         Ok(annotation)
     }
 
-    /// Compares the stream offset of a line with the one counted, or learns it.
+    /// Compares the stream offset of a line with the one counted; sets it when none is known.
     fn meet_offset(&mut self, found: u64) -> Result<(), Fault> {
         // The head of a file may repeat a SELECT that has no LOCAL line; then the offset is still
         // the one at the start of the file.
@@ -220,7 +220,7 @@ impl Grammar {
         self.kind_of(name).is_err()
     }
 
-    /// What a record with this name is here.
+    /// The kind of a record with this name in the present state.
     fn kind_of(&self, name: &[u8]) -> Result<Kind, Fault> {
         if name.eq_ignore_ascii_case(b"multi") {
             if self.in_transaction {
@@ -287,7 +287,7 @@ pub(crate) struct RecordReader {
     parser: RequestParser,
     limits: Limits,
     spans: Vec<Span>,
-    /// Bytes of the element that was handed out last.
+    /// Bytes of the element that was returned last.
     taken: usize,
 }
 
@@ -306,19 +306,19 @@ impl RecordReader {
         }
     }
 
-    /// File offset behind the element that was handed out last; where the faulty one starts after
-    /// an error.
+    /// File offset behind the element that was returned last; after an error, the start of the
+    /// faulty one.
     pub(crate) fn position(&self) -> u64 {
         self.reader.position() + self.taken as u64
     }
 
-    /// The end of what is whole, and the state there.
+    /// The end of the last whole unit, and the state there.
     pub(crate) fn whole(&self) -> (u64, State) {
         self.grammar.whole(self.position())
     }
 
     /// Reads the head of the file up to the line that gives the stream offset; returns the offset.
-    /// `None` when something of the stream comes first.
+    /// `None` when a record of the stream comes first.
     pub(crate) fn head_offset(&mut self) -> Result<Option<u64>, ReadError> {
         loop {
             match self.next()? {

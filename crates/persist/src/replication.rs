@@ -1,4 +1,4 @@
-//! What the log carries for replication: the replication id, and scopes of records.
+//! The parts of the log for replication: the replication id, and scopes of records.
 
 use std::fmt;
 

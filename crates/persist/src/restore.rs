@@ -33,7 +33,7 @@ pub enum Moment {
     Offset(u64),
 }
 
-/// What was restored.
+/// The result of restoring.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Restored {
     /// Name of the base.
@@ -42,7 +42,7 @@ pub struct Restored {
     pub from_history: bool,
     /// Number of increments.
     pub increments: usize,
-    /// Stream offset at the end of the copy, when the log says it.
+    /// Stream offset at the end of the copy, when the log has it.
     pub offset: Option<u64>,
     /// The last time stamp in the copy, Unix seconds.
     pub time: Option<u64>,
@@ -60,10 +60,10 @@ pub enum RestoreError {
     /// No base is old enough.
     #[error("the oldest base was written after that moment ({})", begin_text(.oldest))]
     TooEarly {
-        /// Where the oldest base stands: Unix seconds and stream offset, as far as known.
+        /// The moment of the oldest base: Unix seconds and stream offset, as far as known.
         oldest: (Option<u64>, Option<u64>),
     },
-    /// The log does not say where it was when.
+    /// The log has no time stamps or offsets to find the moment by.
     #[error(
         "the append only file has no {0}, so it cannot be said which records came before that moment"
     )]
@@ -101,8 +101,8 @@ fn begin_text((time, offset): &(Option<u64>, Option<u64>)) -> String {
 }
 
 /// Makes a copy of the log in `options.dir` as it was at a moment, in `target`, a directory that is
-/// made. Files that are not written any more are linked where the storage can. The log must not be
-/// in use.
+/// made. Files that are not written any more are linked where the storage supports it. The log must
+/// not be in use.
 ///
 /// # Errors
 /// See [`RestoreError`]. The log itself is never changed.
@@ -147,7 +147,7 @@ struct Source {
     is_history: bool,
 }
 
-/// Where a base stands.
+/// The moment of a base.
 #[derive(Clone, Copy, Default)]
 struct Begin {
     time: Option<u64>,
@@ -201,7 +201,7 @@ impl Restore<'_> {
         }
     }
 
-    /// What a base says of itself, or else what its increments begin with.
+    /// The moment of a base from its auxiliary fields, else from the head of its increments.
     fn begin_of(&self, source: &Source) -> Result<Begin, RestoreError> {
         let mut begin = Begin::default();
         if let Some(base) = &source.manifest.base {
@@ -217,7 +217,7 @@ impl Restore<'_> {
                 begin.offset = begin.offset.or(head.first_offset);
             }
             begin.time = begin.time.or(head.time);
-            // One that a failed sync has emptied has no head.
+            // An increment that a failed sync has emptied has no head.
             is_first &= head.size == 0;
         }
         Ok(begin)
@@ -242,7 +242,7 @@ impl Restore<'_> {
             .iter()
             .any(|magic| start.starts_with(magic))
         {
-            // Ends with an error at the first entry, which is on purpose.
+            // The error is expected: the first entry ends the loading.
             let _ = preamble::load(file, len, &mut facts, (0, len));
         } else {
             facts.0.offset = self.io(&path, offset_at_end(&*file, len))?;
@@ -451,14 +451,14 @@ enum Limit {
     Moment(Moment),
 }
 
-/// What an increment holds up to a limit.
+/// The part of an increment up to a limit.
 #[derive(Clone, Copy, Default)]
 struct Cut {
     /// Bytes of the file that count.
     size: u64,
     /// Where it is to be cut.
     end: u64,
-    /// Whether something after the limit follows.
+    /// Whether a record after the limit follows.
     reached: bool,
     /// Stream offset that its first checksum line gives, before any record.
     first_offset: Option<u64>,

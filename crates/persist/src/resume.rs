@@ -1,4 +1,4 @@
-//! Going on behind what was loaded.
+//! Appending behind the loaded log.
 
 use crate::directory::{CommitError, Directory};
 use crate::increment::{self, Fresh};
@@ -48,7 +48,8 @@ impl Writer {
                 (fresh, report.bytes + base_len)
             }
         };
-        // Also when nothing changed: an earlier process may have left it without making it durable.
+        // Committed also without a change: an earlier process may have left the manifest without
+        // making it durable.
         directory.commit(&manifest).map_err(CommitError::into_io)?;
         if suspect {
             directory.clear_suspect();
@@ -79,7 +80,7 @@ fn sync_all(directory: &Directory, manifest: &mut Manifest) -> io::Result<()> {
     Ok(())
 }
 
-/// Opens the last increment behind what was loaded.
+/// Opens the last increment, for appending behind its loaded part.
 fn open_last(directory: &Directory, last: &FileInfo, tail: Tail) -> io::Result<Fresh> {
     let file = directory
         .storage
@@ -95,8 +96,8 @@ fn open_last(directory: &Directory, last: &FileInfo, tail: Tail) -> io::Result<F
     })
 }
 
-/// Replaces the increments that were not synced by copies, since syncing them again proves nothing.
-/// `lengths` are those of all increments.
+/// Replaces the increments that were not synced by copies, since a second sync may succeed without
+/// saving them. `lengths` are those of all increments.
 fn copy_unsynced(
     directory: &Directory,
     manifest: &mut Manifest,

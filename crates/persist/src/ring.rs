@@ -1,4 +1,5 @@
-//! The end of the replication stream in memory: the backlog, and what replicas are behind with.
+//! The end of the replication stream in memory: the backlog, and the bytes that replicas have not
+//! read yet.
 //!
 //! ```text
 //! oldest                                  end - size                          end
@@ -11,9 +12,9 @@
 //! are. The tail grows in place while no slice of it is out; when one is, the next record begins
 //! another block. So blocks are full unless readers hold on to the tail.
 //!
-//! Blocks go when they lie `size` bytes behind the end and no cursor pins them. A cursor pins what
-//! it has not read up to its limit; one that falls further behind is lost, and its replica needs a
-//! full synchronization.
+//! Blocks are freed when they lie `size` bytes behind the end and no cursor pins them. A cursor
+//! pins the bytes it has not read, up to its limit; a cursor that falls further behind is lost, and
+//! its replica needs a full synchronization.
 
 use std::collections::VecDeque;
 use std::ops::{Deref, Range};
@@ -39,7 +40,7 @@ impl Deref for StreamSlice {
     }
 }
 
-/// What a cursor pins.
+/// The pin of a cursor.
 #[derive(Debug)]
 struct Pin {
     id: u64,
@@ -66,7 +67,7 @@ pub(crate) struct Ring {
     blocks: VecDeque<Block>,
     /// Stream offset behind the last block.
     end: u64,
-    /// Bytes behind the end that are kept for readers to come.
+    /// Bytes behind the end that are kept for future readers.
     size: u64,
     pins: Vec<Pin>,
     next_id: u64,

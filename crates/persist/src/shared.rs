@@ -1,5 +1,5 @@
-//! What the threads share of the log: the ways of bytes from the buffer to the disk, and what
-//! happens when the disk refuses.
+//! The state of the log that threads share: it moves bytes from the buffer to the disk, and handles
+//! errors of the disk.
 
 use crate::chunk::{Buffer, Chunk};
 use crate::directory::{Directory, Retention};
@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
-/// Time between two tries to mend a broken log, and between two syncs of `everysec`.
+/// Time between two attempts to recover a broken log, and between two syncs of `everysec`.
 const SECOND_MS: u64 = 1000;
 /// A sync that takes longer counts as delayed when records were written meanwhile, as in Redis.
 const DELAYED_FSYNC: Duration = Duration::from_secs(2);
@@ -33,7 +33,8 @@ pub(crate) struct Shared {
     /// `None` while the log is not enabled.
     pub(crate) writer: Mutex<Option<Writer>>,
     /// Held during a sync and while files change hands: a second sync must not succeed where the
-    /// first one failed, and no result may be taken for another file's. Locked before the writer.
+    /// first one failed, and a result must not be attributed to another file. Locked before the
+    /// writer.
     pub(crate) sync_turn: Mutex<()>,
     pub(crate) schedule: Mutex<Schedule>,
     pub(crate) observers: Mutex<Vec<Observer>>,
@@ -64,7 +65,7 @@ pub(crate) struct Shared {
     pub(crate) report: Mutex<Report>,
 }
 
-/// What only [`Status`] shows. Moments are nanoseconds of the monotonic clock.
+/// Figures for [`Status`] alone. Times are nanoseconds of the monotonic clock.
 #[derive(Default)]
 pub(crate) struct Report {
     pub(crate) trouble: Option<Trouble>,
@@ -85,7 +86,7 @@ pub(crate) struct Report {
     pub(crate) last_rewrite_seconds: Option<u64>,
 }
 
-/// When the log thread has what to do, on the clock of [`Log::service`].
+/// When the log thread has work, on the clock of [`Log::service`].
 #[derive(Default)]
 pub(crate) struct Schedule {
     pub(crate) last_second_ms: u64,
@@ -116,7 +117,7 @@ impl Shared {
         }
     }
 
-    /// Writes what waits. `close` adds a checksum line, also when nothing waits.
+    /// Writes all pending chunks. `close` adds a checksum line, also when nothing is pending.
     pub(crate) fn write_pending(&self, writer: &mut Writer, close: bool) -> Result<u64, LogError> {
         if self.broken.load(Ordering::Acquire) {
             return Err(self.broken_error());
@@ -173,8 +174,8 @@ impl Shared {
             .store(writer.unsynced.bytes(), Ordering::Relaxed);
     }
 
-    /// Too much waits to be kept: the records are dropped, and the log is broken until there is a
-    /// new base. Called with the buffer locked.
+    /// Drops the pending records, because there are too many to keep; the log is broken until there
+    /// is a new base. Called with the buffer locked.
     pub(crate) fn overflow(&self, buffer: &mut Buffer) {
         let dropped = buffer.chunk.bytes.len();
         let place = buffer.chunk.after;
@@ -217,12 +218,12 @@ impl Shared {
     pub(crate) fn broken_error(&self) -> LogError {
         let trouble = lock(&self.report).trouble.clone();
         LogError::Broken(trouble.unwrap_or_else(|| {
-            // Mended between the look at the flag and the look at the reason.
+            // The log has recovered between the read of the flag and that of the reason.
             Trouble::new(Cause::Write, &io::Error::from_raw_os_error(libc::EAGAIN))
         }))
     }
 
-    /// Tries to get a broken log going again.
+    /// Tries to recover a broken log.
     pub(crate) fn recover(&self) {
         let _turn = lock(&self.sync_turn);
         let mut slot = lock(&self.writer);
@@ -331,7 +332,7 @@ impl Shared {
         }
     }
 
-    /// Flushes and syncs, with a last try to mend what is broken.
+    /// Flushes and syncs, with a last attempt to recover a broken log.
     pub(crate) fn finish(&self) -> Result<(), LogError> {
         if self.broken.load(Ordering::Acquire) {
             self.recover();
@@ -342,7 +343,7 @@ impl Shared {
         self.sync().map(|_| ())
     }
 
-    /// Lets go of the files; records are only counted from now on.
+    /// Closes the files; records are only counted from now on.
     pub(crate) fn detach(&self) {
         let _turn = lock(&self.sync_turn);
         let mut slot = lock(&self.writer);
@@ -365,7 +366,7 @@ impl Shared {
         report.waits_for_base = false;
     }
 
-    /// Starts appending behind this place, with fresh files. What stands before is durable, or does
+    /// Starts appending behind this place, with fresh files. Records before it are durable, or do
     /// not count.
     pub(crate) fn begin(&self, writer: &Writer, place: Mark) {
         let mut buffer = lock(&self.buffer);
@@ -378,7 +379,7 @@ impl Shared {
         self.enabled.store(true, Ordering::Release);
     }
 
-    /// Everything up to this place counts as written and synced: nothing of it is to be.
+    /// Counts everything up to this place as written and synced, without writing it.
     pub(crate) fn skip_all(&self, place: &Mark) {
         self.written.store(place.position, Ordering::Release);
         self.synced.store(place.position, Ordering::Release);
@@ -452,11 +453,11 @@ impl Shared {
         let clock = &*self.options.clock;
         let start_ns = clock.monotonic_ns();
         loop {
-            // Begins one second in: the first turn does what a second brings.
+            // Begins at one second, so that the first turn does the work of a second.
             let now_ms = clock.since(start_ns).as_millis() as u64 + SECOND_MS;
             let idle_ms = self.service_or_break(now_ms);
-            // What other threads appended is freed here: without this the count of used memory
-            // would only ever see it grow.
+            // This thread frees the buffers that other threads have allocated: without this call
+            // the count of used memory would only grow.
             keyspace::memory::publish();
             let mut wake = lock(&self.wake);
             if wake.stop {
@@ -473,7 +474,7 @@ impl Shared {
     }
 
     /// A turn of the log thread. A panic in it breaks the log, so that writes are refused instead
-    /// of staying unsynced in silence, and the thread tries again.
+    /// of staying unsynced without notice, and the thread tries again.
     fn service_or_break(&self, now_ms: u64) -> u64 {
         let turn = catch_unwind(AssertUnwindSafe(|| self.service(now_ms)));
         turn.unwrap_or_else(|panic| {
@@ -488,7 +489,7 @@ impl Shared {
         })
     }
 
-    /// Whether a sync that started then, at that written position, holds others up.
+    /// Whether a sync that started then, at that written position, counts as delayed.
     fn is_delayed(&self, (started, position): (u64, u64), written: u64) -> bool {
         written > position && self.options.clock.since(started) >= DELAYED_FSYNC
     }
@@ -559,7 +560,7 @@ impl Shared {
     }
 }
 
-/// Goes on in a fresh increment although the disk has to be waited for.
+/// Switches to a fresh increment at once, although this waits for the disk.
 pub(crate) fn switch_now(writer: &mut Writer, place: &Mark) -> io::Result<()> {
     if let Some(preparing) = writer.prepare() {
         let (manifest, prepared) = preparing.run()?;

@@ -1,4 +1,4 @@
-//! How the log is doing.
+//! The state of the log.
 
 use crate::directory::DirectoryError;
 use crate::options::FsyncPolicy;
@@ -20,7 +20,7 @@ pub enum Cause {
     Overflow,
 }
 
-/// Why the log takes no more writes at the moment. Displays as the text behind `-MISCONF `.
+/// Why the log refuses writes at the moment. Displays as the text behind `-MISCONF `.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trouble {
     /// What failed.
@@ -29,14 +29,14 @@ pub struct Trouble {
     pub errno: Option<i32>,
     /// Its text, as `strerror` gives it.
     pub text: String,
-    /// Only a new base ([`crate::Log::begin_base`]) can mend it. Otherwise the log retries by
+    /// Only a new base ([`crate::Log::begin_base`]) can repair it. Otherwise the log retries by
     /// itself.
     pub needs_base: bool,
 }
 
 impl Trouble {
     pub(crate) fn new(cause: Cause, error: &io::Error) -> Self {
-        // A write that takes nothing and gives no reason is a full disk, as Redis sees it.
+        // A write of 0 bytes without an error counts as a full disk, as in Redis.
         let full = io::Error::from_raw_os_error(libc::ENOSPC);
         let error = if error.kind() == io::ErrorKind::WriteZero {
             &full
@@ -58,10 +58,10 @@ impl fmt::Display for Trouble {
     }
 }
 
-/// Why a call of the log did not do its work.
+/// Why a call of the log failed.
 #[derive(Debug, Error)]
 pub enum LogError {
-    /// The disk does not take what is written. The records are kept; see [`Trouble`].
+    /// Writing failed. The records are kept; see [`Trouble`].
     #[error("{0}")]
     Broken(Trouble),
     /// The log cannot be opened.
@@ -70,7 +70,7 @@ pub enum LogError {
     /// A base is being written already.
     #[error("Background append only file rewriting already in progress")]
     Rewriting,
-    /// The base that was written is of no use any more: the reason.
+    /// The base does not fit the log any more: the reason.
     #[error("The new AOF base is of no use: {0}")]
     Superseded(&'static str),
     /// A base could not be written; the log is as it was.
@@ -83,9 +83,9 @@ pub enum LogError {
 pub enum WriteStatus {
     /// Yes.
     Open,
-    /// Yes, but half of what may wait is waiting: flush first.
+    /// Yes, but half of `max_pending` is used: flush first.
     Slow,
-    /// No: the log is broken, or too much is waiting.
+    /// No: the log is broken, or `max_pending` is used up.
     Refuse,
 }
 
@@ -114,7 +114,7 @@ pub struct Status {
     pub trouble: Option<Trouble>,
     /// Text of the last failed sync since the last good one.
     pub last_fsync_error: Option<String>,
-    /// Whether records are kept, but are of no use before the first base is written.
+    /// Whether records are kept but cannot be loaded before the first base is written.
     pub waits_for_base: bool,
     /// `aof_rewrite_in_progress`: whether a base is being written.
     pub rewriting: bool,

@@ -27,8 +27,8 @@ impl StreamCursor {
         self.offset
     }
 
-    /// Adds the next bytes to `slices`, up to stream offset `to` and at most `most` bytes, and goes
-    /// on behind them. Adds nothing when there is nothing.
+    /// Adds the next bytes to `slices`, up to stream offset `to` and at most `most` bytes, and
+    /// moves behind them. Adds nothing when there is nothing.
     ///
     /// # Errors
     /// The cursor was too far behind.
@@ -97,7 +97,7 @@ impl Log {
         lock(&self.shared.buffer).ring.as_ref().map(Ring::range)
     }
 
-    /// A reader that begins at this stream offset and may fall `limit` bytes behind. `None` when
+    /// A cursor that begins at this stream offset and may fall `limit` bytes behind. `None` when
     /// the bytes from there on are not in memory.
     #[must_use]
     pub fn stream_cursor(&self, offset: u64, limit: u64) -> Option<StreamCursor> {

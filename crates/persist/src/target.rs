@@ -1,16 +1,16 @@
-//! What loading hands the contents of the log to.
+//! The target that the contents of the log are loaded into.
 
 use crate::options::LogOptions;
 use crate::rdb;
 use resp::Args;
 use values::Thresholds;
 
-/// Takes what the files of the log hold, in their order: entries of a base in RDB form by the
+/// Takes the contents of the log's files, in their order: entries of a base in RDB form by the
 /// methods of [`rdb::Sink`], everything else as commands.
 pub trait Target: rdb::Sink {
     /// Runs one command; the error text ends the loading.
     fn command(&mut self, args: Args<'_>) -> Result<(), String>;
-    /// Told how far loading is: bytes loaded and bytes in all.
+    /// Reports the progress of loading: bytes loaded and bytes in all.
     fn progress(&mut self, loaded: u64, total: u64);
     /// How a base in RDB form is read.
     fn rdb_options(&self) -> rdb::LoadOptions {

@@ -1,12 +1,12 @@
 //! The file end of the log: one writer at a time, under the log's file mutex.
 //!
-//! What each change of files guarantees is in the order of its steps: new files are complete and
-//! synced before the manifest names them, and old ones are touched only when the manifest that no
-//! longer needs them is durable. So a crash at any step finds the old state or the new one.
+//! The order of the steps makes each change of files safe: new files are complete and synced before
+//! the manifest names them, and old ones are touched only when the manifest that no longer needs
+//! them is durable. So a crash at any step finds the old state or the new one.
 //!
 //! Increments are the exception, because the switch to a fresh one happens under the locks of all
 //! data and must not wait for the disk: the manifest names the fresh one while it is still empty,
-//! and says that the end of the one before may not be durable ([`FileInfo::unsynced`]). Nothing
+//! and marks the end of the one before as perhaps not durable ([`FileInfo::unsynced`]). Nothing
 //! counts as synced before that end is.
 
 use crate::annotation::{ANNOTATION_MAX, CHECKSUM_EVERY, Checksum};
@@ -25,10 +25,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// The open log: a directory, and the increment that grows.
 pub(crate) struct Writer {
     pub(crate) directory: Arc<Directory>,
-    /// What is in force on the disk.
+    /// The manifest in force on the disk.
     pub(crate) manifest: Manifest,
     file: Arc<dyn File>,
-    /// Tells the file from those before and after it.
+    /// Distinguishes the file from those before and after it.
     file_id: u64,
     /// Length of the file up to its last whole chunk. It may be longer only while `torn`.
     pub(crate) len: u64,
@@ -39,19 +39,19 @@ pub(crate) struct Writer {
     checksum: Checksum,
     /// Write checksum lines.
     pub(crate) checksums: bool,
-    /// Chunks that could not be written, in order. What came after them waits in the buffer.
+    /// Chunks that could not be written, in order. Later records wait in the buffer.
     pub(crate) unwritten: VecDeque<Chunk>,
     pub(crate) spare: Vec<u8>,
     /// The place at `len`.
     place: Mark,
     pub(crate) unsynced: Unsynced,
-    /// Length of the file when it was last synced: what stands before is durable.
+    /// Length of the file when it was last synced: bytes before it are durable.
     pub(crate) synced_len: u64,
     /// Increments before the file whose ends are not synced yet, oldest first.
     closing: Vec<Closing>,
     /// A sync failed: bytes behind the last good one may be lost, whatever later syncs say.
     sync_failed: bool,
-    /// A note of that is in the directory.
+    /// A note of the failed sync is in the directory.
     suspect: bool,
     /// The manifest is in force but a power cut may undo it; with it, this becomes durable.
     pub(crate) manifest_pending: Option<Settled>,
@@ -95,11 +95,11 @@ pub(crate) struct Rewrite {
 /// An empty increment that the manifest names.
 pub(crate) struct Prepared {
     file: Arc<dyn File>,
-    /// It is surely empty, and its name is durable.
+    /// It is certainly empty, and its name is durable.
     ready: bool,
 }
 
-/// An increment that has been left, and its end not synced.
+/// An increment that is written no more and whose end is not synced.
 struct Closing {
     file: Arc<dyn File>,
     id: u64,
@@ -110,7 +110,7 @@ struct Closing {
     place: Mark,
 }
 
-/// What a sync is for: it makes this length of a file durable, and the log up to this place.
+/// The target of a sync: it makes this length of a file durable, and the log up to this place.
 pub(crate) struct SyncTarget {
     pub(crate) file: Arc<dyn File>,
     id: u64,
@@ -153,7 +153,7 @@ impl Writer {
         }
     }
 
-    /// Goes on in another file, all of which is synced.
+    /// Continues in another file, which is synced completely.
     pub(crate) fn take_file(&mut self, fresh: Fresh) {
         self.file = fresh.file;
         self.file_id = next_file_id();
@@ -277,8 +277,8 @@ impl Writer {
         self.prepared = Some(prepared);
     }
 
-    /// Goes on in the prepared increment, at this place. Nothing is synced. After an error the old
-    /// one goes on.
+    /// Continues in the prepared increment, at this place. Nothing is synced. After an error the
+    /// old one stays in use.
     pub(crate) fn switch(&mut self, place: &Mark) -> io::Result<()> {
         let [.., old, info] = self.manifest.incr.as_slice() else {
             return Err(io::ErrorKind::NotFound.into());
@@ -288,8 +288,7 @@ impl Writer {
             return Err(io::Error::from_raw_os_error(libc::EIO));
         };
         if !self.checksums {
-            // The gap that a lost end leaves is found by the offset in the head of the next file
-            // only.
+            // A lost end of this file is found only by the offset in the head of the next one.
             self.file.sync_data()?;
             self.synced_len = self.len;
         }
@@ -334,7 +333,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Whether the manifest warns of ends that are synced by now.
+    /// Whether the manifest marks ends as unsynced that are synced by now.
     pub(crate) fn can_seal(&self) -> bool {
         let all = self.manifest.incr.len();
         let named = usize::from(self.prepared.is_some()) + 1;
@@ -347,7 +346,7 @@ impl Writer {
                 .any(|info| info.unsynced)
     }
 
-    /// The manifest without warnings of ends that are synced.
+    /// The manifest without the marks of ends that are synced.
     pub(crate) fn sealed(&self) -> Manifest {
         let mut next = self.manifest.clone();
         let kept = usize::from(self.prepared.is_some()) + 1;
@@ -381,7 +380,7 @@ impl Writer {
         }
     }
 
-    /// A sync has succeeded. False when nothing here is the file any more.
+    /// A sync has succeeded. False when the file is not in use any more.
     pub(crate) fn note_synced(&mut self, done: &SyncTarget) -> bool {
         if done.id == self.file_id {
             self.synced_len = self.synced_len.max(done.len);
@@ -395,14 +394,14 @@ impl Writer {
         true
     }
 
-    /// A sync has failed: nothing more is written before everything behind the last good one has
-    /// been written again.
+    /// A sync has failed: everything behind the last successful sync has to be written again before
+    /// new records.
     pub(crate) fn distrust(&mut self) {
         self.sync_failed = true;
         self.note_failed_sync();
     }
 
-    /// Up to which position records may be lost by a failed sync of what is not kept; `written`
+    /// Up to which position a failed sync may lose records that are not kept in memory; `written`
     /// when the log waits for a base.
     pub(crate) fn lost_to(&self, written: u64) -> u64 {
         match self.waiting {
@@ -411,7 +410,7 @@ impl Writer {
         }
     }
 
-    /// Leaves the note for the next process, when it is due and could not be left before.
+    /// Writes the note for the next process, when an earlier attempt has failed.
     pub(crate) fn note_failed_sync(&mut self) {
         if self.sync_failed && !self.suspect && self.waiting.is_none() {
             self.suspect = self.directory.mark_suspect();
@@ -422,9 +421,9 @@ impl Writer {
         self.sync_failed
     }
 
-    /// After a failed sync: writes what may be lost, which is all that is kept, again into a new
-    /// increment, and says in the manifest that the old one counts only up to its last good sync.
-    /// Everything written is durable then, unless `manifest_pending`.
+    /// After a failed sync: writes all records that may be lost, which are kept in memory, again
+    /// into a new increment, and limits the old one in the manifest to the length of its last
+    /// successful sync. Everything written is durable then, unless `manifest_pending`.
     pub(crate) fn roll(&mut self) -> io::Result<()> {
         let mut next = self.manifest.clone();
         if self.prepared.is_some() {
@@ -480,7 +479,7 @@ impl Writer {
         self.manifest = next;
     }
 
-    /// The manifest in force makes the log durable that far, or will when it is durable itself.
+    /// The manifest in force makes the log durable up to this point, once it is durable itself.
     pub(crate) fn settle(&mut self, settled: Settled, pending: bool) {
         self.manifest_pending = pending.then_some(settled);
         if pending {
@@ -493,7 +492,7 @@ impl Writer {
         }
     }
 
-    /// Removes and cuts files as the manifest in force says, when it is durable.
+    /// Removes and cuts files as the manifest in force requires, when it is durable.
     fn tidy(&mut self) {
         if self.manifest_pending.is_none() {
             self.directory.tidy(&mut self.manifest);
@@ -540,15 +539,15 @@ impl Writer {
 
     // ---- a new base
 
-    /// The base is in force: increments before this one, and what is kept of them up to this
-    /// position, do not matter any more.
+    /// The base is in force: increments before this one, and records kept up to this position, are
+    /// not needed any more.
     pub(crate) fn rebased(&mut self, next: Manifest, first: u64, position: u64) {
         self.manifest = next;
         self.unsynced.release(position);
         self.closing.retain(|closing| closing.seq >= first);
     }
 
-    /// Leaves everything up to this place behind, written or not: a base has it.
+    /// Drops everything up to this place, written or not, because a base contains it.
     pub(crate) fn leave_all(&mut self, fresh: Fresh, place: &Mark) {
         self.closing.clear();
         let is_in_base = |chunk: &mut Chunk| chunk.before.position < place.position;

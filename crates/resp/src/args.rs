@@ -47,8 +47,8 @@ impl<'a> Args<'a> {
         self.spans.get(index).map(|span| slice(self.buffer, *span))
     }
 
-    /// Argument number `index`, empty behind the last. Unlike indexing, the slice lives as long as
-    /// the buffer.
+    /// Argument number `index`, empty behind the last. Unlike with indexing, the slice has the
+    /// lifetime of the buffer.
     #[inline]
     pub fn arg(&self, index: usize) -> &'a [u8] {
         self.get(index).unwrap_or_default()

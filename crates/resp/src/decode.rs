@@ -87,7 +87,7 @@ impl Value {
     }
 }
 
-/// What a reply may be.
+/// The limits of a reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DecodeLimits {
     /// Most aggregates inside each other.

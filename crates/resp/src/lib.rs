@@ -1,10 +1,10 @@
 //! The Redis protocol as bytes: requests in, replies out, and numbers as text.
 //!
-//! The crate has no sockets, keys or commands. [`RequestParser`] turns the bytes of a
-//! connection into requests that borrow from its input buffer ([`Args`]); [`Reply`] writes replies
-//! in RESP2 or RESP3 into an [`Output`]; [`decode`] reads replies again, for tests and for the
-//! connection to a primary; [`request`] writes requests, for logs and for other servers. [`number`]
-//! reads and prints integers and floating-point numbers exactly as Redis clients know them.
+//! The crate has no sockets, keys or commands. [`RequestParser`] turns the bytes of a connection
+//! into requests that borrow from its input buffer ([`Args`]); [`Reply`] writes replies in RESP2 or
+//! RESP3 into an [`Output`]; [`decode`] reads replies again, for tests and for the connection to a
+//! primary; [`request`] writes requests, for logs and for other servers. [`number`] reads and
+//! prints integers and floating-point numbers exactly as Redis does.
 
 mod args;
 mod decode;

@@ -1,8 +1,8 @@
-//! What waits to be sent to a client.
+//! Output that waits to be sent to a client.
 //!
 //! Most replies are small and are appended to one byte vector. A large value is not copied: it
-//! stays in its shared allocation and is remembered as a piece that stands between two bytes of the
-//! vector. Sending walks both in order:
+//! stays in its shared allocation and is recorded as a piece between two bytes of the vector.
+//! Sending walks both in order:
 //!
 //! ```text
 //! bytes   $3\r\nfoo\r\n$100000\r\n | \r\n:1\r\n

@@ -6,11 +6,11 @@
 //! *2\r\n$3\r\nGET\r\n$3\r\nkey\r\n        GET key\r\n
 //! ```
 //!
-//! The parser is handed the input from the first byte of the current request on, as often as more
-//! of it has arrived, and keeps its position: a long request is never scanned twice. Which
-//! requests come out does not depend on how the bytes were cut into reads. Nothing is reserved
-//! because of a length that a client claims; the only memory that grows is one [`Span`] for each
-//! argument that is really there.
+//! The parser gets the input from the first byte of the current request on, each time that more of
+//! it has arrived, and keeps its position: a long request is never scanned twice. The requests do
+//! not depend on how the bytes were cut into reads. Nothing is reserved because of a length that a
+//! client claims; the only memory that grows is one [`Span`] for each argument that is really
+//! there.
 
 use std::fmt;
 
@@ -32,7 +32,7 @@ const UNAUTHENTICATED_BULK_BYTES_MAX: usize = 16 * 1024;
 /// A parser keeps at most this much memory for spans between two requests, in elements.
 const PARTIAL_KEEP: usize = 256;
 
-/// What a client may send.
+/// The limits of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Most arguments of one request.
@@ -41,7 +41,8 @@ pub struct Limits {
     pub max_bulk: usize,
     /// Largest inline request and longest length line in bytes.
     pub max_inline: usize,
-    /// The client still has to authenticate: the errors for too many or too large arguments say so.
+    /// The client still has to authenticate: the errors for too many or too large arguments mention
+    /// it.
     pub unauthenticated: bool,
 }
 
@@ -66,7 +67,7 @@ impl Default for Limits {
     }
 }
 
-/// What the bytes so far amount to.
+/// The result of parsing the bytes so far.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Progress {
     /// A request: its last `args` spans stand at the end of the caller's vector.
@@ -179,7 +180,7 @@ pub struct RequestParser {
 /// How far an array request has been read.
 #[derive(Clone, Copy, Debug)]
 struct Array {
-    /// Offset of the first byte not yet understood.
+    /// Offset of the first byte not yet parsed.
     position: usize,
     /// Arguments still to come, the current one included. > 0 between two calls.
     remaining: usize,
@@ -194,7 +195,7 @@ enum Line {
     Bulk,
 }
 
-/// What reading further led to, inside an array request.
+/// The result of reading further, inside an array request.
 enum Step {
     Complete,
     NeedMore { hint: usize },
@@ -214,7 +215,7 @@ impl RequestParser {
         self.partial.shrink_to(PARTIAL_KEEP);
     }
 
-    /// How many bytes of the request that is not complete have been understood.
+    /// How many bytes of the incomplete request have been parsed.
     pub fn position(&self) -> usize {
         self.array.map_or(0, |array| array.position)
     }

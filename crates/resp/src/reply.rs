@@ -15,7 +15,7 @@ use crate::output::{Mark, Output, SharedBytes};
 /// The protocol version that a client chose with HELLO.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Protocol {
-    /// What every client speaks at first.
+    /// The protocol of a new connection.
     #[default]
     Resp2,
     /// With maps, sets, doubles, pushes and the rest.
@@ -141,7 +141,7 @@ impl<'a> Reply<'a> {
         self.out.raw(b"\r\n");
     }
 
-    /// What `value` displays, as a bulk string.
+    /// The text of `value` as a bulk string.
     pub fn bulk_display(&mut self, value: impl Display) {
         let mut text = Text::default();
         // Writing to memory does not fail, and a `Display` that claims to fail has no error reply

@@ -58,7 +58,7 @@ pub fn bulk(out: &mut Vec<u8>, arg: &[u8]) {
 /// As [`encode`], to a writer.
 ///
 /// # Errors
-/// Those of the writer.
+/// Errors of the writer.
 pub fn write(out: &mut dyn Write, argv: &[&[u8]]) -> io::Result<()> {
     write_begin(out, argv.len())?;
     argv.iter().try_for_each(|arg| write_bulk(out, arg))
@@ -67,7 +67,7 @@ pub fn write(out: &mut dyn Write, argv: &[&[u8]]) -> io::Result<()> {
 /// As [`begin`], to a writer.
 ///
 /// # Errors
-/// Those of the writer.
+/// Errors of the writer.
 pub fn write_begin(out: &mut dyn Write, argc: usize) -> io::Result<()> {
     out.write_all(Header::new(b'*', argc).as_bytes())
 }
@@ -75,7 +75,7 @@ pub fn write_begin(out: &mut dyn Write, argc: usize) -> io::Result<()> {
 /// As [`bulk`], to a writer.
 ///
 /// # Errors
-/// Those of the writer.
+/// Errors of the writer.
 pub fn write_bulk(out: &mut dyn Write, arg: &[u8]) -> io::Result<()> {
     out.write_all(Header::new(b'$', arg.len()).as_bytes())?;
     out.write_all(arg)?;

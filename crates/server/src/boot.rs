@@ -46,7 +46,7 @@ pub enum StartError {
     /// The data could not be loaded.
     #[error(transparent)]
     Load(#[from] LoadError),
-    /// A parameter that only the server can judge.
+    /// A parameter that only the server can check.
     #[error("{0}")]
     Config(String),
 }
@@ -77,7 +77,7 @@ impl Instance {
         let pid_file = write_pid_file(&server);
         crate::jobs::snapshot::remove_interrupted(&server);
         watch_log(&server);
-        // Before anybody can be served.
+        // Loading begins before the first client is served.
         server.engine.loading.begin(server.engine.now_ms());
         let workers = spawn(&server)?;
         let mut instance = Self {
@@ -102,7 +102,7 @@ impl Instance {
         Ok(instance)
     }
 
-    /// What the threads share.
+    /// The state that the threads share.
     pub fn server(&self) -> &Arc<Server> {
         &self.server
     }
@@ -139,7 +139,7 @@ impl Instance {
         for worker in self.workers.drain(..) {
             match worker.join() {
                 Ok(Ok(())) => {}
-                // The worker has said why.
+                // The worker has logged the reason.
                 Ok(Err(_)) => {}
                 Err(_) => log::error!("A worker panicked while it ended"),
             }
@@ -256,7 +256,7 @@ fn write_pid_file(server: &Server) -> Option<PidFile> {
     }
 }
 
-/// Workers hear of each sync, because replies and WAITAOF wait for it.
+/// Notifies the workers of each sync, because replies and WAITAOF wait for it.
 fn watch_log(server: &Arc<Server>) {
     let weak = Arc::downgrade(server);
     server.engine.log.on_synced(Box::new(move |_| {
@@ -327,8 +327,8 @@ pub fn limit_clients(config: &Config) -> Result<(), String> {
     Ok(())
 }
 
-/// Freed memory goes back to the system by a thread of the allocator: the workers may be asleep by
-/// then.
+/// Freed memory goes back to the system by a thread of the allocator: the workers may sleep at that
+/// time.
 fn return_memory(config: &Config) {
     if !keyspace::memory::set_background_thread(config.bool(P::JemallocBgThread)) {
         log::debug!("The allocator has no background thread");

@@ -1,4 +1,4 @@
-//! What the threads of one server share: the engine, and what surrounds it.
+//! The state that the threads of one server share: the engine, and the parts around it.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -45,7 +45,7 @@ impl WorkerHandle {
 pub struct Server {
     /// The data with all that commands work on.
     pub engine: Arc<Engine>,
-    /// What runs the engine's commands.
+    /// The handlers of the engine's commands.
     pub handlers: Handlers,
     /// Listening sockets; the first worker accepts from them.
     pub listeners: Mutex<Vec<Listener>>,
@@ -67,7 +67,7 @@ pub struct Server {
     pub replication_id: ReplicationId,
     /// How far a shutdown has come.
     pub shutdown: Shutdown,
-    /// Who this process is.
+    /// The identity of this process.
     pub identity: Identity,
     /// When data was last saved, Unix seconds.
     pub last_save_s: AtomicU64,
@@ -79,7 +79,7 @@ impl Server {
     /// The server around the engine that runs a command.
     ///
     /// # Errors
-    /// The engine has no server, or that is about to end.
+    /// The engine has no server, or the server is about to end.
     pub fn of(ctx: &Context<'_, '_>) -> Result<Arc<Self>, CommandError> {
         const NONE: CommandError = CommandError::line("ERR this command needs a running server");
         ctx.engine.outboxes.port.server().ok_or(NONE)

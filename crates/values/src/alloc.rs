@@ -1,4 +1,4 @@
-//! Blocks of the allocator: what size a request really gets.
+//! Blocks of the allocator: the usable size of a request.
 
 /// The size that the allocator gives for a request of `bytes`: 8-byte steps up to 64, then four
 /// steps to each doubling, but at most a page of 4 KiB (jemalloc 5.3.1 with `lg_quantum` 3). A

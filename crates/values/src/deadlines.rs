@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 use std::ptr::NonNull;
 
-/// What a write does with the deadline of a field.
+/// The effect of a write on the deadline of a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FieldDeadline {
-    /// The field lives for ever.
+    /// The field loses its deadline.
     Clear,
     /// The field keeps the deadline it has.
     Keep,

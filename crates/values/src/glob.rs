@@ -19,7 +19,7 @@ pub fn matches(pattern: &[u8], string: &[u8], ignore_case: bool) -> bool {
         return pattern.is_empty();
     }
     let (mut rest, mut at) = (pattern, 0);
-    // What follows the last star, and where its match began at the latest try.
+    // The pattern behind the last star, and where its match began at the latest try.
     let mut star: Option<(&[u8], usize)> = None;
     loop {
         if let [b'*', after @ ..] = rest {

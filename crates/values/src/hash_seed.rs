@@ -31,8 +31,8 @@ pub fn hash_of(text: &[u8]) -> u64 {
     HASHER.get_or_init(random).hash(text)
 }
 
-/// What to bring into the cache next for an element before its lookup. There should be time between
-/// the steps, spent on those of other elements.
+/// The next prefetch for an element before its lookup. Between two steps of an element the caller
+/// runs those of other elements, so that the memory accesses overlap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ahead {
     /// The bucket that the hash leads to.
@@ -45,7 +45,7 @@ pub enum Ahead {
 /// more than the cache misses.
 pub(crate) const AHEAD_MIN: usize = 4096;
 
-/// How one table orders hashes.
+/// The order of hashes in one table.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Scatter {
     /// 0: the common order.

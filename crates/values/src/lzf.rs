@@ -8,8 +8,8 @@
 //! 111DDDDD LLLLLLLL DDDDDDDD      L + 9 bytes copied from D + 1 bytes before        9 to 264 bytes
 //! ```
 //!
-//! A copy may overlap what it writes. The length of the plain bytes is not in the stream: whoever
-//! stores it stores that, too.
+//! A copy may overlap what it writes. The length of the plain bytes is not in the stream: callers
+//! store it beside the stream.
 
 use crate::Malformed;
 
@@ -20,9 +20,9 @@ const COPY_MIN: usize = 3;
 const COPY_MAX: usize = 264;
 /// A copy reaches back at most so far.
 const DISTANCE_MAX: usize = 1 << 13;
-/// What one byte of input can become at most: the longest copy is written in three bytes.
+/// The greatest expansion of one byte of input: the longest copy is written in three bytes.
 const EXPANSION_MAX: usize = COPY_MAX / 3;
-/// Positions remembered for long inputs.
+/// Slots of the table for long inputs.
 const SLOTS_MAX: usize = 1 << 13;
 
 /// Appends the compressed form of `input` to `output` and returns true, if it is shorter than the
@@ -42,9 +42,9 @@ pub fn compress(input: &[u8], output: &mut Vec<u8>) -> bool {
     fits
 }
 
-/// The table maps a hash of four bytes to the last position that had them. Whatever stands in a
-/// slot, what is found there is compared before use: low halves of positions suffice, and zeros are
-/// as good as empty.
+/// The table maps a hash of four bytes to the last position that had them. The bytes at a position
+/// from the table are always compared before use. So a slot has only the low half of a position,
+/// and 0 stands for empty too.
 fn compress_with<const SLOTS: usize>(
     slots: &mut [u32; SLOTS],
     input: &[u8],
@@ -67,8 +67,8 @@ fn compress_with<const SLOTS: usize>(
             0
         };
         if length < COPY_MIN {
-            // The longer nothing is found, the bigger the steps: what does not compress costs
-            // little.
+            // The steps grow while no match is found, so that incompressible input takes little
+            // time.
             at += 1 + ((at - done) >> 6);
             continue;
         }
@@ -165,7 +165,7 @@ pub fn decompress(input: &[u8], expected_len: usize) -> Result<Vec<u8>, Malforme
     Ok(output)
 }
 
-/// [`decompress`] into a buffer that is used again; what was in it goes.
+/// [`decompress`] into a buffer that is used again; its former contents are dropped.
 ///
 /// # Errors
 /// As [`decompress`].
@@ -212,7 +212,7 @@ const WRONG_LENGTH: Malformed = Malformed("compressed string has another length 
 /// Writes the first `length` bytes of `from`, at most [`RUN_MAX`], at `done`.
 #[inline(always)]
 fn put_run(from: &[u8], length: usize, done: usize, output: &mut [u8]) -> Result<(), Malformed> {
-    // A copy of fixed size is much quicker; what is too much is overwritten by what comes next.
+    // A copy of fixed size is much quicker; the following output overwrites the excess bytes.
     let room = output.get_mut(done..).unwrap_or_default();
     if let (Some(from), Some(to)) = (
         from.first_chunk::<RUN_MAX>(),
@@ -263,7 +263,7 @@ fn repeat(distance: usize, length: usize, done: usize, output: &mut [u8]) -> Res
         return Ok(());
     }
     let mut copied = 0;
-    // What was copied can be copied again: the piece doubles each time.
+    // Copied bytes can be copied again: the piece doubles each time.
     while copied < length {
         let piece = (distance + copied).min(length - copied);
         window.copy_within(..piece, distance + copied);

@@ -1,4 +1,4 @@
-//! What is wrong with bytes from outside.
+//! The error for malformed bytes from outside.
 
 use std::fmt;
 

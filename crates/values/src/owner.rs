@@ -145,7 +145,8 @@ impl Owner {
     }
 }
 
-/// A form, borrowed for change; the owner gets its (possibly new) address when the guard goes.
+/// A form, borrowed for change; the owner gets its (possibly new) address when the guard is
+/// dropped.
 pub(crate) struct Editing<'a, F: Form> {
     owner: &'a mut Owner,
     form: ManuallyDrop<F>,
@@ -172,7 +173,8 @@ impl<F: Form> Drop for Editing<'_, F> {
     #[inline]
     fn drop(&mut self) {
         let tag = self.owner.tag();
-        // SAFETY: the form is taken out of the guard once, here, and the guard is gone afterwards.
+        // SAFETY: the form is taken out of the guard once, here, and the guard is not used
+        // afterwards.
         let form = unsafe { ManuallyDrop::take(&mut self.form) };
         *self.owner = Owner::new(form, tag);
     }

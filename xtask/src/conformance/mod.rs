@@ -101,7 +101,7 @@ fn run_unit(
     let server = if options.drop_in {
         None
     } else {
-        // A fresh server per unit: what one unit breaks must not fail the next.
+        // A fresh server per unit, so that damage by one unit does not fail the next.
         match Server::start(program, suite.scratch(), options.port, &options.settings) {
             Ok(server) => Some(server),
             Err(error) => {

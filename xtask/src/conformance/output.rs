@@ -1,6 +1,6 @@
 //! Reading what the suite prints.
 
-/// What became of the tests of one unit.
+/// The results of the tests of one unit.
 #[derive(Default, Debug, PartialEq)]
 pub(crate) struct Outcome {
     pub(crate) passed: usize,
@@ -9,7 +9,7 @@ pub(crate) struct Outcome {
     /// Tests on our list, and blocks of tests whose tags do not fit the mode.
     pub(crate) skipped: usize,
     pub(crate) seconds: u64,
-    /// Whether the suite came to the end of the unit.
+    /// Whether the suite reached the end of the unit.
     finished: bool,
     /// The last line announced a failure whose complaint stands on the next line.
     complaint_follows: bool,

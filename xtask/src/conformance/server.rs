@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail};
 /// How long the server may take until it answers.
 const START_MAX: Duration = Duration::from_secs(20);
 
-/// What the suite expects of an external server, as far as it is not the default.
+/// Settings that the suite expects of an external server, where they are not the defaults.
 const SETTINGS: &str = "bind 127.0.0.1
 databases 16
 save \"\"
@@ -82,7 +82,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // Nothing can be done about an error here: the process may already be gone.
+        // Nothing can be done about an error here: the process may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
         let _ = fs::remove_dir_all(&self.dir);

@@ -22,8 +22,8 @@ const OWN_TOOLS: &[(&str, &str)] = &[("valkey-check-aof", "aof"), ("valkey-check
 
 /// The copy. It is removed when this value is dropped.
 ///
-/// The suite writes below `tests` and clears what it finds there, so the given tree is not used
-/// itself: it stays as it is, and several runs can go on at once.
+/// The suite writes below `tests` and clears that directory, so it runs in a copy: the given tree
+/// stays unchanged, and several runs can go on at once.
 pub(crate) struct Suite {
     scratch: PathBuf,
     tree: PathBuf,
@@ -75,7 +75,7 @@ impl Suite {
         Ok(suite)
     }
 
-    /// A script that calls a checker of our server under the name that the suite knows.
+    /// A script that calls a checker of our server under the name that the suite uses.
     fn stage_check(&self, tool: &str, subject: &str, server: &Path) -> Result<()> {
         let path = self.binaries.join(tool);
         let server = server.display();
@@ -200,7 +200,7 @@ fn run_bounded(mut command: Command, longest: Duration, mut log: Option<File>) -
             Err(RecvTimeoutError::Disconnected) => break None,
         }
     };
-    // After an orderly end nobody of the group is left, and the signal goes nowhere.
+    // After an orderly end the group has no process left, and the signal has no effect.
     let group = format!("-{}", child.id());
     let _ = Command::new("kill")
         .args(["-KILL", "--", &group])
@@ -232,7 +232,7 @@ fn copy_tree(from: &Path, to: &Path) -> Result<()> {
     for entry in fs::read_dir(from)? {
         let entry = entry?;
         let target = to.join(entry.file_name());
-        // What earlier runs left behind is not part of the suite.
+        // Files of earlier runs are not part of the suite.
         if entry.file_name() == "tmp" {
             continue;
         }

@@ -7,7 +7,7 @@
 //!  <a|b c>       one of the alternatives
 //!  {a b}         one to four times
 //! ```
-//! The first character of a line says how replies are compared.
+//! The first character of a line decides how replies are compared.
 
 use anyhow::{Result, bail};
 
@@ -24,7 +24,7 @@ pub(crate) enum Compare {
     Shape,
     /// `#`: a cursor and an array whose order is free.
     Scan,
-    /// `!`: members that were taken at random; the peer is told to take the same.
+    /// `!`: members that were taken at random; the peer gets a command that takes the same.
     Popped,
     /// `*`: a payload of DUMP; each server restores that of the other, and must have the same value
     /// then.

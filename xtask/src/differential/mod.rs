@@ -1,8 +1,8 @@
 //! Two servers, the same random commands, the same replies: `cargo xtask differential`.
 //!
 //! Batches of commands go to both; replies are compared one by one, and after each batch the
-//! digests and encodings of all keys. What is random by nature is compared by shape; what the
-//! server takes at random is taken from the peer, too. A run is repeated by its seed.
+//! digests and encodings of all keys. Random replies are compared by shape; members that the server
+//! takes at random are removed from the peer, too. A run is repeated by its seed.
 
 mod connection;
 mod events;
@@ -182,7 +182,7 @@ fn templates(only: Option<&str>) -> Result<Vec<Template>> {
     Ok(all)
 }
 
-/// What has been found, and what led there.
+/// The differences found, and the commands before them.
 #[derive(Default)]
 struct Report {
     differences: usize,
@@ -257,8 +257,8 @@ fn run_batch(
     batch: &[(Compare, Vec<Vec<u8>>)],
     report: &mut Report,
 ) -> Result<()> {
-    // What is taken at random must be known before the peer goes on: it ends a run of pipelined
-    // commands. So does a payload, which is the value as it is then.
+    // A command that takes members at random ends a run of pipelined commands, because the peer
+    // needs its reply first. So does a payload, which depends on the value at that time.
     let ends = |compare: &Compare| matches!(compare, Compare::Popped | Compare::Exchanged);
     for part in batch.split_inclusive(|(compare, _)| ends(compare)) {
         for (_, command) in part {

@@ -1,14 +1,15 @@
-//! The habits of this code base that neither rustfmt nor clippy knows.
+//! The rules of this code base that neither rustfmt nor clippy checks.
 //!
 //! - Functions have at most 70 lines, those of tests excepted, and files at most 1,000.
 //! - `unsafe` stands only in crates/values, crates/keyspace and modules named `sys`, each use with
 //!   a `SAFETY` comment.
 //! - No unwrap and no expect outside tests, no notes to self anywhere.
 //! - Comments have at most 100 columns, and are a share of a crate's lines.
-//! - Comments and documents name no directories of somebody's machine.
+//! - Comments name their subject: the type, function, client or user that acts.
+//! - Comments and documents name no directories of a developer's machine.
 //! - Crates depend on each other only along the arrows of the architecture.
 //! - The rooms of a crate import each other in no circle, and downwards only.
-//! - What is public is used.
+//! - Public items are used.
 //!
 //! There are no exceptions for single places.
 
@@ -118,7 +119,7 @@ fn files(root: &Path) -> Result<Vec<String>> {
 #[derive(Default)]
 struct Tidy {
     complaints: Vec<String>,
-    /// What is found by checks that do not fail yet.
+    /// Findings of checks that do not fail yet.
     notes: Vec<String>,
     prose: Prose,
     /// All source files with their paths.
@@ -186,8 +187,8 @@ impl Tidy {
             if !may_be_unsafe(path) {
                 complaints.push("`unsafe` outside values, keyspace and sys modules");
             }
-            // What an unsafe function asks of its callers is said in its documentation, or in its
-            // trait's.
+            // The requirements of an unsafe function stand in its documentation, or in that of its
+            // trait.
             let is_function = code.contains("unsafe fn") || code.contains("unsafe extern");
             if !is_function && !is_safety_explained(source, line) {
                 complaints.push("`unsafe` without a SAFETY comment");
@@ -205,7 +206,11 @@ impl Tidy {
         if foreign_path(comment).is_some() {
             complaints.push("a comment names a directory of some machine");
         }
-        for complaint in complaints {
+        let open_subject = prose::open_subject(comment).map(|word| {
+            format!("a comment with `{word}`: name the type, function, client or user instead")
+        });
+        let complaints = complaints.into_iter().map(str::to_owned);
+        for complaint in complaints.chain(open_subject) {
             self.complaints
                 .push(format!("{path}:{}: {complaint}", line + 1));
         }

@@ -1,9 +1,9 @@
-//! Widths of comment lines, and how much of a crate is comment.
+//! Widths of comment lines, words of comments, and how much of a crate is comment.
 
 use std::collections::BTreeMap;
 
 use super::source::Source;
-use super::{crate_of, is_test_file};
+use super::{crate_of, has_word, is_test_file};
 
 /// Columns a line with a comment may have.
 const COLUMNS_MAX: usize = 100;
@@ -34,6 +34,17 @@ const DENSITY_FLOORS: &[(&str, usize)] = &[
     ("crates/server", 8),
     ("crates/values", 16),
     ("xtask", 9),
+];
+
+/// Words that stand in the place of a subject. Code is not a person, and a comment names the type,
+/// function, client or user that acts.
+const OPEN_SUBJECTS: &[&str] = &[
+    "anybody",
+    "everybody",
+    "nobody",
+    "somebody",
+    "someone",
+    "whoever",
 ];
 
 /// Lines outside tests, of one crate.
@@ -69,7 +80,7 @@ impl Prose {
         }
     }
 
-    /// What is wrong in crates that are checked.
+    /// The complaints about crates that are checked.
     pub(crate) fn complaints(&self) -> Vec<String> {
         let mut complaints = Vec::new();
         for (folder, counts) in &self.0 {
@@ -120,9 +131,28 @@ impl Counts {
     }
 }
 
+/// The first of [`OPEN_SUBJECTS`] that stands in a comment as a whole word, in any case.
+pub(crate) fn open_subject(comment: &str) -> Option<&'static str> {
+    let comment = comment.to_ascii_lowercase();
+    let mut words = OPEN_SUBJECTS.iter().copied();
+    words.find(|word| has_word(&comment, word))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn comments_name_their_subject() {
+        assert_eq!(open_subject("/ Whoever ends a wait"), Some("whoever"));
+        assert_eq!(
+            open_subject("errors are nobody's to handle"),
+            Some("nobody")
+        );
+        assert_eq!(open_subject("the consumer NOBODY_HAS is whoeverish"), None);
+        let source = Source::new("let a = \"nobody\"; // the client waits", false);
+        assert_eq!(open_subject(&source.comments[0]), None);
+    }
 
     #[test]
     fn only_comments_count_as_wide() {

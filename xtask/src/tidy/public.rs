@@ -42,7 +42,7 @@ struct Words<'a> {
     test: BTreeSet<&'a str>,
 }
 
-/// What is found about public items.
+/// The findings about public items.
 #[derive(Default)]
 pub(crate) struct Dead {
     pub(crate) complaints: Vec<String>,
@@ -79,7 +79,7 @@ pub(crate) fn dead_items(files: &[(String, Source)]) -> Dead {
                 (false, false) => "nothing uses",
             };
             let text = format!("{path}:{}: {users} the public {name}", line + 1);
-            // What only tests use so far may be an interface that is built before its users.
+            // An item that only tests use may be an interface that is built before its users.
             if is_tested {
                 dead.notes.push(text);
             } else {
@@ -230,8 +230,8 @@ mod tests {
                 "crates/resp/src/a.rs:2: nothing uses the public dead",
                 "crates/resp/src/a.rs:3: nothing uses the public Dead",
                 "crates/resp/src/a.rs:8: nothing uses the public LIMIT",
-                "crates/resp/src/a.rs:10: only tests use the public tried",
                 "crates/resp/src/a.rs:13: only its own file uses the public inner",
+                "crates/resp/src/a.rs:10: only tests use the public tried",
             ]
         );
     }

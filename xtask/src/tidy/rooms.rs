@@ -238,7 +238,7 @@ impl Rooms {
         reached
     }
 
-    /// What is wrong with the rooms of the crate in `folder`.
+    /// The complaints about the rooms of the crate in `folder`.
     pub(crate) fn complaints(&self, folder: &str) -> Vec<String> {
         let mut complaints = Vec::new();
         complaints.extend(self.cycle_texts(folder));

@@ -1,4 +1,4 @@
-//! Sets of flags: what a command does, which ACL categories it has, what it does to its keys.
+//! Sets of flags: of commands, of ACL categories, and of keys.
 
 /// Declares a set: each flag with its bit and with its name in the replies of COMMAND. A flag
 /// without a name is internal.
@@ -160,7 +160,7 @@ flag_set! {
 }
 
 flag_set! {
-    /// What a command does to the keys of one specification.
+    /// The effects of a command on the keys of one specification.
     KeyFlags: u16 {
         /// Reads the value only.
         RO = 0: "RO",

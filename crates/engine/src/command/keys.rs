@@ -26,7 +26,7 @@ pub enum BeginSearch {
         /// First index looked at.
         start: i32,
     },
-    /// Cannot be told from the arguments alone.
+    /// Unknown from the arguments alone.
     Unknown,
 }
 
@@ -51,14 +51,14 @@ pub enum FindKeys {
         /// Distance between keys.
         step: i32,
     },
-    /// Cannot be told from the arguments alone.
+    /// Unknown from the arguments alone.
     Unknown,
 }
 
 /// One rule that finds keys among the arguments.
 #[derive(Clone, Copy)]
 pub struct KeySpec {
-    /// What happens to these keys.
+    /// The effects of the command on these keys.
     pub flags: KeyFlags,
     /// Where they begin.
     pub begin: BeginSearch,
@@ -111,7 +111,7 @@ impl KeySpec {
 /// Positions of the keys among the arguments.
 pub type KeyPositions = SmallVec<[KeyPosition; 8]>;
 
-/// What the dispatcher locks before the handler runs.
+/// The shards that are locked before the handler runs.
 #[derive(Clone, Copy, Debug)]
 pub enum Locks {
     /// The shards of the keys that the key specifications find (none when there are none).
@@ -128,7 +128,7 @@ pub enum Locks {
 }
 
 impl Locks {
-    /// What a request with these arguments needs; never [`Locks::ByArguments`].
+    /// The locks of a request with these arguments; never [`Locks::ByArguments`].
     #[inline]
     pub fn of(self, args: Args<'_>) -> Self {
         match self {

@@ -4,7 +4,7 @@ use resp::Args;
 
 use super::{Arg, Categories, Flags, Group, KeyFlags, KeyPositions, KeySpec, Locks};
 
-/// What a command or subcommand is: all of it but the function that runs it.
+/// The description of a command or subcommand, without the function that runs it.
 pub struct Metadata {
     /// Lower-case name; a subcommand has its own name only (`get` of `config`).
     pub name: &'static str,
@@ -20,7 +20,7 @@ pub struct Metadata {
     /// Finds the keys in place of `keys`, which then only describe them: for syntax that no
     /// specification covers.
     pub find_keys: Option<fn(Args<'_>) -> KeyPositions>,
-    /// What is locked while it runs.
+    /// The shards that are locked while it runs.
     pub locks: Locks,
     /// Group of the documentation.
     pub group: Group,
@@ -34,7 +34,7 @@ pub struct Metadata {
     pub hints: &'static [&'static str],
     /// Version that deprecated it.
     pub deprecated_since: Option<&'static str>,
-    /// What to use instead.
+    /// The command to use instead.
     pub replaced_by: Option<&'static str>,
     /// Argument tree.
     pub args: &'static [Arg],

@@ -1,4 +1,4 @@
-//! What a command is, as data.
+//! The description of commands, as data.
 //!
 //! Every command is one `const` that stands directly above its handler
 //! ([`CommandSpec`](crate::execute::CommandSpec)). COMMAND and its subcommands, arity checks, ACL

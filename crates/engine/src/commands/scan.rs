@@ -1,4 +1,4 @@
-//! What SCAN, HSCAN, SSCAN and ZSCAN have in common: the cursor, the options, the pace.
+//! The cursor, the options and the pace that SCAN, HSCAN, SSCAN and ZSCAN share.
 
 use keyspace::Type;
 use resp::{Args, Output, Protocol, Reply};
@@ -7,13 +7,13 @@ use values::{DIGITS, Element, glob};
 use crate::context::ElementReply;
 use crate::error::CommandError;
 
-/// Elements that are looked at without COUNT.
+/// COUNT when it is not given.
 const COUNT_DEFAULT: u64 = 10;
 
-/// Buckets looked at per element asked for, so that a sparse table does not hold a call up.
+/// Buckets looked at per element asked for, so that a sparse table does not make a call long.
 const BUCKETS_PER_COUNT: u64 = 10;
 
-/// What is walked over.
+/// The kind of elements that are scanned.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Scanned {
     /// Keys: SCAN.
@@ -172,7 +172,7 @@ impl Found {
         found
     }
 
-    /// An element that the walk comes across; `value` writes what is shown beside it.
+    /// Adds an element of the walk if it matches; `value` writes its value or score.
     pub(super) fn offer(
         &mut self,
         options: &ScanOptions<'_>,

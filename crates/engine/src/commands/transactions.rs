@@ -1,6 +1,6 @@
 //! MULTI, EXEC, DISCARD, WATCH, UNWATCH.
 //!
-//! What they do stands in `execute::multi`.
+//! The implementation is in `execute::multi`.
 
 use std::sync::Arc;
 
@@ -101,7 +101,7 @@ pub const UNWATCH: CommandSpec = CommandSpec::new("unwatch", 1, unwatch_command)
     .summary("Unwatches all watched keys.")
     .complexity("O(1)");
 fn unwatch_command(ctx: &mut Context) -> CommandResult {
-    // Inside EXEC the watched keys have been forgotten already.
+    // Inside EXEC the keys are unwatched already.
     unwatch(ctx.engine, ctx.session);
     ctx.reply.ok();
     Ok(Outcome::Done)

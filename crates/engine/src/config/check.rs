@@ -1,4 +1,4 @@
-//! What a text parameter refuses, with the reason clients read.
+//! Checks of text parameters; each error is the reason clients read.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 

@@ -53,7 +53,7 @@ choices! {
     /// How much is logged (`loglevel`): everything from this level on.
     LogLevel { Debug = "debug", Verbose = "verbose", Notice = "notice", Warning = "warning", Nothing = "nothing" }
 
-    /// What goes when memory is full (`maxmemory-policy`).
+    /// Which keys are evicted when memory is full (`maxmemory-policy`).
     MaxmemoryPolicy {
         VolatileLru = "volatile-lru", VolatileLfu = "volatile-lfu", VolatileRandom = "volatile-random",
         VolatileTtl = "volatile-ttl", AllkeysLru = "allkeys-lru", AllkeysLfu = "allkeys-lfu",
@@ -69,7 +69,8 @@ choices! {
     /// Whether the kernel's out-of-memory score is set (`oom-score-adj`).
     OomScoreAdj { No = "no", Relative = "yes" | "relative", Absolute = "absolute" }
 
-    /// Who may use a dangerous command or parameter (`enable-debug-command` and the like).
+    /// Which clients may use a dangerous command or parameter (`enable-debug-command` and the
+    /// like).
     ProtectedAction { No = "no", Yes = "yes", Local = "local" }
 
     /// The form of a log line (`log-format`).
@@ -96,10 +97,10 @@ choices! {
     /// (`cluster-preferred-endpoint-type`).
     ClusterEndpoint { Ip = "ip", Hostname = "hostname", Unknown = "unknown-endpoint" }
 
-    /// What follows when the cluster's file cannot be written (`cluster-config-save-behavior`).
+    /// The reaction when the cluster's file cannot be written (`cluster-config-save-behavior`).
     ClusterConfigSave { Sync = "sync", BestEffort = "best-effort" }
 
-    /// What follows when a replicated command fails (`propagation-error-behavior`).
+    /// The reaction when a replicated command fails (`propagation-error-behavior`).
     PropagationError { Ignore = "ignore", Panic = "panic", PanicOnReplicas = "panic-on-replicas" }
 
     /// Whether RDB files of unknown later versions are read (`rdb-version-check`).
@@ -125,8 +126,8 @@ pub const SYSLOG_FACILITIES: &[Word] = &[
     ("local7", 23 << 3),
 ];
 
-/// What a signal asks of the shutdown (`shutdown-on-sigint`, `shutdown-on-sigterm`): bits, none is
-/// the default.
+/// Options of a shutdown by signal (`shutdown-on-sigint`, `shutdown-on-sigterm`): bits, none is the
+/// default.
 pub mod shutdown {
     /// Save a snapshot even when no save points are configured.
     pub const SAVE: i64 = 1;

@@ -5,9 +5,9 @@
 //! of a start replaces the default points, each further one adds to them, and an empty one removes
 //! them all. The server reads and writes the files; this module reads no file and no environment.
 //!
-//! Reading a parameter is one relaxed atomic load for numbers, and a short lock for texts. Whoever
-//! keeps something derived from the configuration compares [`Config::generation`] once per loop
-//! turn and rebuilds it when it moved.
+//! Reading a parameter is one relaxed atomic load for numbers, and a short lock for texts. Code
+//! that caches values derived from the configuration compares [`Config::generation`] once per loop
+//! turn and rebuilds them when it changed.
 
 mod builder;
 mod check;
@@ -55,12 +55,11 @@ pub struct Config {
     numbers: Box<[AtomicI64]>,
     /// By `P as usize`; meaningful where the kind is not a number.
     texts: Box<[RwLock<Arc<[u8]>>]>,
-    /// Moves with every change that took effect.
+    /// Grows with every change that took effect.
     generation: AtomicU64,
     /// By `P as usize`; whether the notice about a parameter without effect was given.
     noticed: Box<[AtomicBool]>,
-    /// Held by whoever changes or rewrites the configuration, so that a set is all or nothing for
-    /// others that set.
+    /// Held during a CONFIG SET or REWRITE, so that each is all or nothing for the others.
     changing: Mutex<()>,
     directory: WorkingDirectory,
     origin: Origin,
@@ -213,7 +212,7 @@ impl Config {
         PathBuf::from(OsStr::from_bytes(&self.bytes(P::Dir)))
     }
 
-    /// Moves with every change that took effect.
+    /// Grows with every change that took effect.
     #[inline]
     #[must_use]
     pub fn generation(&self) -> u64 {
@@ -256,8 +255,8 @@ impl Config {
         &self.origin.users
     }
 
-    /// What the log should tell about the configuration: parameters without effect and ignored
-    /// variables. Collected while loading, when there is no log yet.
+    /// Notices about the configuration for the log: parameters without effect and ignored
+    /// variables. Collected at start, before there is a log.
     #[must_use]
     pub fn notices(&self) -> &[String] {
         &self.origin.notices
@@ -332,13 +331,13 @@ impl Config {
         self.changed();
     }
 
-    /// Whether the parameter is set to what it is without anybody setting it.
+    /// Whether the parameter has its default value.
     #[must_use]
     pub fn is_default(&self, id: P) -> bool {
         self.value(id) == default_value(id.parameter(), &self.directory)
     }
 
-    /// Whether the start was told a value for the parameter, be it the default one.
+    /// Whether a source of the start set the parameter, be it to the default value.
     #[must_use]
     pub fn was_given(&self, id: P) -> bool {
         self.origin.given.contains(&id)
@@ -380,7 +379,8 @@ impl Config {
         }
     }
 
-    /// Sets a value without telling anybody; `changed` follows once all of a set is in.
+    /// Stores a value without a new generation; `changed` follows once all values of a set are
+    /// stored.
     fn put(&self, id: P, value: &Value) {
         match value {
             Value::Number(number) => self.numbers[id as usize].store(*number, Ordering::Relaxed),

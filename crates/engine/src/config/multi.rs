@@ -416,7 +416,7 @@ pub mod events {
     }
 }
 
-/// A whole number as strictly as CONFIG SET wants it.
+/// A whole number, parsed as strictly as CONFIG SET does.
 pub(super) fn strict_i64(text: &[u8]) -> Option<i64> {
     parse_i64(text)
 }

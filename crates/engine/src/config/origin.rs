@@ -1,4 +1,4 @@
-//! What a start knows of its configuration besides values: files, directives and where they stand.
+//! The origin of a configuration besides values: files, directives and their places.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::P;
 
-/// What the sources of a start leave behind besides values of parameters.
+/// The data that the sources of a start have besides values of parameters.
 #[derive(Debug, Default)]
 pub struct Origin {
     /// The configuration file as an absolute path.

@@ -6,7 +6,7 @@ use super::Config;
 use super::table::{Flags, P, Parameter};
 use super::value::Value;
 
-/// What a change of the configuration sets in motion: a new listener, another log level.
+/// Puts changes of the configuration into effect: a new listener, another log level.
 pub trait Apply {
     /// Called for every parameter that changed, after all of the set are in place, in the order
     /// they were given. The value is read from `config`. An error is the reason clients read;
@@ -15,7 +15,7 @@ pub trait Apply {
     fn apply(&mut self, config: &Config, id: P) -> Result<(), String>;
 }
 
-/// Who sets, and when.
+/// The circumstances of a CONFIG SET.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SetContext {
     /// Data is being loaded.

@@ -21,7 +21,7 @@ use super::choices::{
     TlsAuthClientsUser, Word, shutdown,
 };
 
-/// What is special about a parameter.
+/// Special properties of a parameter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Flags(u16);
 
@@ -32,7 +32,7 @@ impl Flags {
     pub const IMMUTABLE: Flags = Flags(1);
     /// Its value is a secret: redacted in logs, MONITOR and the slow log.
     pub const SENSITIVE: Flags = Flags(1 << 1);
-    /// CONFIG GET shows it only to those who ask by its full name.
+    /// CONFIG GET shows it only when asked by its full name.
     pub const HIDDEN: Flags = Flags(1 << 2);
     /// CONFIG SET needs `enable-protected-configs`.
     pub const PROTECTED: Flags = Flags(1 << 3);
@@ -40,8 +40,7 @@ impl Flags {
     pub const DENY_LOADING: Flags = Flags(1 << 4);
     /// Setting it to the value it has is a change too (files may have new contents).
     pub const VOLATILE: Flags = Flags(1 << 5);
-    /// Accepted for the sake of existing configurations; there is nothing in Lodestore it could
-    /// steer.
+    /// Accepted for the sake of existing configurations; it has no effect in Lodestore.
     pub const INERT: Flags = Flags(1 << 6);
     /// Stored and reported, but what it steers is not built yet.
     pub const LATER: Flags = Flags(1 << 7);
@@ -76,7 +75,7 @@ pub enum Unit {
     Octal,
 }
 
-/// What the values of a parameter look like.
+/// The form of a parameter's values.
 #[derive(Clone, Copy, Debug)]
 pub enum Kind {
     /// `yes` or `no`; stored as 1 or 0.
@@ -157,12 +156,12 @@ pub struct Parameter {
     pub name: &'static str,
     /// An older name.
     pub alias: Option<&'static str>,
-    /// What its values look like.
+    /// The form of its values.
     pub kind: Kind,
-    /// The value when nobody sets one. Empty for `dir`, whose default is the directory the server
-    /// starts in.
+    /// The value when no source sets one. Empty for `dir`, whose default is the directory the
+    /// server starts in.
     pub default: &'static str,
-    /// What is special about it.
+    /// Its special properties.
     pub flags: Flags,
 }
 
@@ -365,7 +364,7 @@ parameters! {
     SyslogFacility = "syslog-facility": Kind::Choice(SYSLOG_FACILITIES), "local0", IMMUTABLE;
     HideUserDataFromLog = "hide-user-data-from-log": Kind::Bool, "yes";
 
-    // Who may do what.
+    // Permissions.
     RequirePass = "requirepass": optional(check::any), "", SENSITIVE;
     EnableProtectedConfigs = "enable-protected-configs": choice::<ProtectedAction>(), "no", IMMUTABLE;
     EnableDebugCommand = "enable-debug-command": choice::<ProtectedAction>(), "no", IMMUTABLE;

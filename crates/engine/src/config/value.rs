@@ -13,7 +13,7 @@ use super::table::{Kind, P, Parameter, Unit};
 /// The range `hz` is kept in. Values outside are taken for the nearest, not refused: it is a hint.
 const HZ_RANGE: (i64, i64) = (1, 500);
 
-/// What a parameter is set to.
+/// The value of a parameter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Value {
     /// For kinds with [`Kind::is_number`].

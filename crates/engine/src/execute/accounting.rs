@@ -10,7 +10,8 @@ use crate::stats::WorkerStats;
 use crate::table::Command;
 
 pub(super) fn stats(engine: &Engine, worker: usize) -> &WorkerStats {
-    // Threads beyond the workers (loading) count with the first one; there is always one.
+    // Other threads than workers (loading) use the counters of the first worker, which always
+    // exists.
     engine.stats.get(worker).unwrap_or(&engine.stats[0])
 }
 
@@ -22,7 +23,7 @@ pub fn count_rejected(exec: &Executor, engine: &Engine, entry: &Command) {
 }
 
 impl Execution<'_, '_> {
-    /// The command is done, now: statistics of its execution.
+    /// Records the statistics of a command that has just ended.
     pub fn finished(&mut self, call: Call<'_>, began_ns: u64, reply_bytes: usize) {
         self.exec.now_ns = self.engine.clock.monotonic_ns();
         let executed = Executed {

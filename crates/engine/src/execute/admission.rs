@@ -1,4 +1,4 @@
-//! What must hold before a command runs: all checks, in Redis's order.
+//! Admission: all checks before a command runs, in Redis's order.
 
 use std::sync::atomic::Ordering;
 
@@ -12,7 +12,7 @@ use crate::error::CommandError;
 use crate::session::Session;
 use crate::table::{Command, Resolved};
 
-/// What to do with a request that passed all checks.
+/// The next step of a request that passed all checks.
 pub(super) enum Admission {
     Run(&'static Command),
     Queue(&'static Command),
@@ -20,7 +20,8 @@ pub(super) enum Admission {
 }
 
 impl Execution<'_, '_> {
-    /// The checks of a client's request, in Redis's order: it decides which error the client sees.
+    /// The checks of a client's request, in Redis's order: the order decides which error the client
+    /// gets.
     pub(super) fn admit(
         &mut self,
         request: Request<'_>,
@@ -49,7 +50,8 @@ impl Execution<'_, '_> {
             ));
         }
         if !holds_locks {
-            // Eviction locks shards; under held locks memory was not bounded a moment ago.
+            // Eviction locks shards. Locks are held over a batch only while `maxmemory` is 0, so no
+            // check is missed then.
             self.check_memory(combined)?;
         }
         self.check_disk(command, combined)?;
@@ -114,7 +116,7 @@ impl Execution<'_, '_> {
         Ok(())
     }
 
-    /// There are no replicas yet, so any number of them that is asked for is too many.
+    /// There are no replicas yet, so any `min-replicas-to-write` above 0 refuses writes.
     fn check_replicas(&self, flags: Flags) -> Result<(), CommandError> {
         let needed = self.engine.switches.needs_replicas.load(Ordering::Relaxed);
         if flags.has(Flags::WRITE) && needed {
@@ -132,7 +134,7 @@ impl Execution<'_, '_> {
             super::count_rejected(self.exec, self.engine, command);
         }
         let error = match (&mut self.session.multi, command) {
-            // The transaction is over, and the client has to learn that.
+            // EXEC ends the transaction also when it is refused, and its error says so.
             (Some(_), Some(command)) if command.is_exec => {
                 discard(self.engine, self.session);
                 let mut line = b"EXECABORT Transaction discarded because of: ".to_vec();
@@ -151,7 +153,7 @@ impl Execution<'_, '_> {
     }
 }
 
-/// DEBUG has to be enabled by `enable-debug-command`.
+/// Refuses DEBUG unless `enable-debug-command` allows it.
 fn check_protected(engine: &Engine, session: &Session) -> Result<(), CommandError> {
     let is_local = session.shared.peer.is_local();
     if engine.config.allows(P::EnableDebugCommand, is_local) {
@@ -193,7 +195,7 @@ fn admit_command(
     Ok(command)
 }
 
-/// The flags of a command; of EXEC also those of everything it will run.
+/// The flags of a command; for EXEC also those of all queued commands.
 fn combined_flags(session: &Session, command: &Command) -> Flags {
     let mut flags = command.spec.flags;
     if let Some(multi) = &session.multi

@@ -24,7 +24,7 @@ pub(super) struct FanOut<'a, 'k> {
 }
 
 impl FanOut<'_, '_> {
-    /// Passes every change on, once, and forgets it.
+    /// Passes each change to its listeners once, and clears the list of changes.
     #[cold]
     pub(super) fn announce(mut self, changes: &mut KeyChanges) {
         let engine = self.engine;
@@ -107,7 +107,7 @@ impl FanOut<'_, '_> {
     }
 }
 
-/// Clients are blocked on this key and may be served, or learn that it is gone.
+/// True when clients are blocked on this key and the change may serve them or end their wait.
 fn is_waited_for(tables: &ShardTables, change: &KeyChange<'_>) -> bool {
     use ChangeKind::{Evicted, Expired, Gone, Ready};
     let (db, key) = (change.db, change.key.bytes);

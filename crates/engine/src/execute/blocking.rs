@@ -1,10 +1,10 @@
-//! Clients that wait: what they wait for, and how they are served.
+//! Blocked clients: what they wait for, and how they are served.
 //!
 //! A handler that cannot answer yet returns [`Block`]. The connection then stops reading, and a
 //! [`Waiter`] stands in the table of each shard whose keys it waits for, in order of arrival. The
 //! command that feeds a key serves its waiters while it still holds the locks of that key, before
-//! its own reply leaves: nobody else sees what was fed in between. What serving needs beyond the
-//! keys of the feeding command is locked before that command runs ([`widen`]).
+//! its own reply leaves, so no other command reads the key between the two. [`widen`] locks the
+//! further shards that serving needs, before that command runs.
 //!
 //! A wait can end in several ways at once; [`Wait`] makes sure that one of them counts.
 
@@ -84,7 +84,7 @@ fn session_of(waiter: &Waiter) -> Session {
     session
 }
 
-/// Statistics of the command, which count it when it ends.
+/// Adds the execution to the statistics of the command when its wait ends.
 pub fn account(
     waiter: &Waiter,
     exec: &mut Executor,
@@ -92,7 +92,7 @@ pub fn account(
     began_ns: u64,
     reply_bytes: usize,
 ) {
-    // Its own worker leaves the figure alone while the client waits.
+    // The worker of the client does not write this figure while the client waits.
     waiter
         .client
         .figures
@@ -152,8 +152,8 @@ pub fn deadline(ctx: &Context<'_, '_>, index: usize) -> Result<Option<u64>, Comm
         .ok_or(OUT_OF_RANGE)
 }
 
-/// A command that began at `began_ns` asked to wait: notes it in the session and, for keys, in the
-/// tables of their shards. Called under the locks of the command.
+/// Blocks the client of a command that began at `began_ns`: sets the wait in the session and, for
+/// keys, adds a waiter to the tables of their shards. Called under the locks of the command.
 pub fn block(
     execution: &mut Execution<'_, '_>,
     call: Call<'_>,
@@ -194,7 +194,7 @@ fn distinct(mut keys: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
     keys
 }
 
-/// The session is blocked no more. Returns what it waited for.
+/// Ends the blocked state of the session. Returns what it waited for.
 pub fn unblock(engine: &Engine, session: &mut Session) -> Option<Block> {
     let block = session.blocked.take()?;
     engine.blocked_clients.fetch_sub(1, Ordering::Relaxed);
@@ -204,10 +204,11 @@ pub fn unblock(engine: &Engine, session: &mut Session) -> Option<Block> {
     Some(block)
 }
 
-/// The least time between two looks for what a client waits for, in milliseconds.
+/// The least time between two runs of a blocked command without a change of its keys, in
+/// milliseconds.
 pub const LOOK_AGAIN_MIN_MS: u64 = 20;
 
-/// A blocked client disconnects.
+/// Removes the wait of a client that disconnects.
 pub fn forget(engine: &Engine, session: &mut Session, waiter: Option<Arc<Waiter>>) {
     unblock(engine, session);
     session.shared.wait.end();
@@ -216,8 +217,8 @@ pub fn forget(engine: &Engine, session: &mut Session, waiter: Option<Arc<Waiter>
     }
 }
 
-/// Takes a waiter whose wait has ended out of all queues, if nobody did. Must not be called under
-/// shard locks.
+/// Takes a waiter whose wait has ended out of all queues that it still stands in. Must not be
+/// called under shard locks.
 pub fn withdraw(engine: &Engine, waiter: &Arc<Waiter>) {
     let mut locked = engine.keyspace.lock_many(&waiter.shards);
     leave_queues(waiter, engine, &mut locked);

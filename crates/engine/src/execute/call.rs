@@ -42,8 +42,8 @@ impl Execution<'_, '_> {
         if changed && call.command.spec.flags.has(Flags::WRITE) && !effects.is_replaced() {
             effects.push_args(db, call.args);
         }
-        // The usual case is rebuilt rather than moved: the result is as large as its largest
-        // variant.
+        // `Ok(Outcome::Done)`, the usual case, is built again rather than moved: the result is as
+        // large as its largest variant.
         if matches!(result, Ok(Outcome::Done)) {
             return Ok(Outcome::Done);
         }
@@ -120,8 +120,8 @@ pub fn write_error(
     Reply::new(out, protocol).error(text.as_ref());
 }
 
-/// A handler panicked: a defect. The client gets an error, the log gets the backtrace, and after a
-/// write the server refuses further ones, because keys may be half-changed.
+/// A handler panicked, which is a defect. The client gets an error, the log gets the backtrace, and
+/// after a write the server refuses further ones, because keys may be half-changed.
 #[cold]
 fn panicked(engine: &Engine, command: &Command, panic: &(dyn Any + Send)) -> CommandError {
     note_panic(&format!("the handler of '{}'", command.full_name), panic);

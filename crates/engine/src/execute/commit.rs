@@ -1,4 +1,4 @@
-//! From a change to the log and to those that wait for changes, under the locks of the change.
+//! Appends the effects of a change to the log and announces it to its listeners, under its locks.
 
 use super::announce::FanOut;
 use super::{Execution, Executor, stats};
@@ -12,9 +12,9 @@ use crate::shard_tables::Locked;
 /// Which of the locked shards a command read or changed.
 #[derive(Clone, Copy)]
 pub enum Touched<'a> {
-    /// Those of its keys; others may be locked as well.
+    /// The shards of its keys; others may be locked as well.
     Keys(&'a [LocatedKey]),
-    /// All that are locked.
+    /// All locked shards.
     All,
 }
 
@@ -30,7 +30,8 @@ impl Execution<'_, '_> {
             self.session.last_write_offset = offset;
             exec.reply_offset = exec.reply_offset.max(offset);
         } else if origin == Origin::Client && self.engine.log.is_enabled() {
-            // A read must not show what a crash could still take back.
+            // The reply to a read waits for the log: a crash must not undo a value that a client
+            // has seen.
             let seen = match touched {
                 Touched::All => locked.shards().map(|shard| shard.last_log_offset).max(),
                 Touched::Keys(keys) => keys

@@ -11,7 +11,7 @@ use crate::fault::Stage;
 use crate::keys::Key;
 
 /// Keys evicted before one command at most; when that was not enough, the next command goes on.
-/// Bounds the time a command pays for others (Redis bounds it by time,
+/// Bounds the time that a command spends on eviction (Redis bounds it by time,
 /// `maxmemory-eviction-tenacity`).
 const EVICTIONS_PER_CALL_MIN: usize = 16;
 
@@ -41,7 +41,7 @@ pub fn make_room(exec: &mut Executor, engine: &Engine) -> bool {
     if max == 0 || keyspace::memory::used() <= max || counted_memory(engine) <= max {
         return true;
     }
-    // What is being loaded is not evicted on the way.
+    // Nothing is evicted while data is loaded.
     if engine.pause.stops_expiry(exec.now_ms) || engine.loading.is_active() {
         return true;
     }
@@ -68,7 +68,7 @@ fn evict_some(exec: &mut Executor, engine: &Engine, policy: Policy, max: u64) ->
     let mut evicted = 0;
     while counted_memory(engine) > max {
         if evicted >= budget {
-            // There is more to free and there are keys to free: not out of memory.
+            // Keys can still be evicted, so the next command goes on and this one is not refused.
             return true;
         }
         let shard = exec.random.below(shards as u64) as usize;
@@ -89,11 +89,11 @@ fn evict_some(exec: &mut Executor, engine: &Engine, policy: Policy, max: u64) ->
 fn evict_anywhere(exec: &mut Executor, engine: &Engine, policy: Policy) -> bool {
     let found =
         (0..engine.keyspace.shard_count()).any(|shard| evict_one(exec, engine, policy, shard));
-    // What the background thread still frees is memory on its way back.
+    // Values queued for the background thread count as free soon.
     if found || engine.lazy.pending() > 0 {
         return true;
     }
-    // What knew when the evicted keys would expire is memory too, and an expiry cycle drops it.
+    // The expiry index of the evicted keys takes memory too, and an expiry cycle frees it.
     crate::execute::expire::visit_all(exec, engine);
     false
 }

@@ -1,4 +1,4 @@
-//! Keys whose time is over go without being asked for, with their event, in the log.
+//! Active expiry: removes expired keys that no command accesses, logs the removal and announces it.
 
 use std::sync::atomic::Ordering;
 
@@ -11,24 +11,25 @@ use crate::execute::{self, Executor};
 use crate::fault::Stage;
 
 /// Work per lock of a shard, in looks at entries (each a cache miss or two): some tens of
-/// microseconds, so that commands on the shard hardly notice.
+/// microseconds, which delays commands on the shard very little.
 const BUDGET_PER_LOCK: usize = 256;
 
 /// Work per loop turn, in locks: together with the above at most a few milliseconds, after which
 /// clients get their turn.
 const LOCKS_PER_TURN: usize = 64;
 
-/// Removes what is due. Returns when there is work again (Unix milliseconds; `u64::MAX`: never).
+/// Removes expired keys and elements. Returns when the next ones expire (Unix milliseconds;
+/// `u64::MAX`: never).
 pub fn run(exec: &mut Executor, engine: &Engine, from: &mut usize) -> u64 {
     let cycle = execute::guarded(engine, "active expiry", || cycle(exec, engine, from));
-    // After a panic nothing expires by itself any more.
+    // After a panic active expiry stays off.
     cycle.unwrap_or(u64::MAX)
 }
 
 fn cycle(exec: &mut Executor, engine: &Engine, from: &mut usize) -> u64 {
     if !is_active(exec, engine) {
-        // Looked at again soon: the switch has no waker. Stored, because what is due stays due
-        // meanwhile and would keep the worker awake.
+        // Runs again in 100 ms, because the switch has no waker. The time is stored: the keys that
+        // have expired would keep the worker awake otherwise.
         let again = exec.now_ms + 100;
         engine.next_expiry_ms.store(again, Ordering::Release);
         return again;
@@ -72,7 +73,7 @@ fn is_active(exec: &Executor, engine: &Engine) -> bool {
 }
 
 /// One step in every shard, whether it has something due or not: a shard whose keys with deadlines
-/// are all gone forgets about deadlines.
+/// are all gone frees its index of deadlines.
 pub fn visit_all(exec: &mut Executor, engine: &Engine) {
     if is_active(exec, engine) {
         for shard in 0..engine.keyspace.shard_count() {
@@ -120,7 +121,7 @@ fn expire_shard(exec: &mut Executor, engine: &Engine, shard: usize) -> (bool, Op
     (progress.more, progress.next_due_ms)
 }
 
-/// What one step has removed, to be told afterwards.
+/// Keys and elements that one step has removed, for their events.
 #[derive(Default)]
 struct Due {
     entries: Vec<(u32, Vec<u8>)>,

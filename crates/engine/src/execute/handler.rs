@@ -12,7 +12,7 @@ use crate::shard_tables::Locked;
 use crate::table::CommandTable;
 use crate::wait::Block;
 
-/// What a handler returns.
+/// The result of a handler.
 pub type CommandResult = Result<Outcome, CommandError>;
 
 /// A handler reads its context, writes a reply and effects, and never waits.
@@ -21,12 +21,12 @@ pub type Handler = fn(&mut Context<'_, '_>) -> CommandResult;
 /// The handler of a command that runs other commands, under locks that cover them all.
 pub type NestedHandler = fn(&mut Execution<'_, '_>, &mut Locked<'_>) -> CommandResult;
 
-/// What runs a command.
+/// The function that runs a command.
 #[derive(Clone, Copy)]
 pub enum Runs {
-    /// A function of its own.
+    /// An ordinary handler.
     Handler(Handler),
-    /// A function that runs other commands.
+    /// A handler that runs other commands.
     Nested(NestedHandler),
 }
 
@@ -35,13 +35,13 @@ pub enum Runs {
 pub enum Outcome {
     /// The reply stands in the output.
     Done,
-    /// Nothing was written; the client waits for what the request says.
+    /// Nothing was written; the client blocks as the request says.
     Block(Block),
 }
 
 /// A command or subcommand: its metadata, and what runs it.
 pub struct CommandSpec {
-    /// What it is.
+    /// Its description.
     pub metadata: Metadata,
     /// Subcommands; not empty for a container.
     pub subcommands: &'static [&'static CommandSpec],
@@ -59,12 +59,12 @@ impl crate::table::Registration for CommandSpec {
     }
 }
 
-/// What runs each command of a table, by the command's id.
+/// The handlers of a table's commands, by the command's id.
 #[derive(Clone, Copy)]
 pub struct Handlers(&'static [Runs]);
 
 impl Handlers {
-    /// What runs this command.
+    /// The handler of this command.
     #[inline]
     pub(super) fn of(self, id: usize) -> Runs {
         self.0.get(id).copied().unwrap_or(Runs::Handler(container))
@@ -73,7 +73,7 @@ impl Handlers {
 
 /// The table of these commands, and what runs them. See [`CommandTable::new`] for `rename`.
 ///
-/// Both live as long as the process.
+/// Both results live as long as the process.
 pub fn command_table(
     groups: &[&[&'static CommandSpec]],
     rename: &[(String, String)],
@@ -84,8 +84,8 @@ pub fn command_table(
 }
 
 impl CommandSpec {
-    /// Without name and handler: what several commands have in common is added to it, and
-    /// [`CommandSpec::named`] makes it each of them.
+    /// A specification without name and handler: several commands start from it, and
+    /// [`CommandSpec::named`] completes it for each of them.
     pub const BASE: Self = Self {
         metadata: Metadata::EMPTY,
         subcommands: &[],
@@ -109,7 +109,7 @@ impl CommandSpec {
         Self::new(name, arity, container)
     }
 
-    /// Makes what several commands have in common one of them.
+    /// Completes a shared specification with the name, arity and handler of one command.
     pub const fn named(mut self, name: &'static str, arity: i32, handler: Handler) -> Self {
         self.metadata.name = name;
         self.metadata.arity = arity;

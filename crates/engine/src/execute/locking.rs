@@ -12,8 +12,8 @@ use crate::keys::LocatedKey;
 use crate::shard_tables::{Keyspace, Locked};
 use crate::table::{Command, KeyPlan, key_positions};
 
-/// Keys of ordinary commands that an executor keeps room for: one with a hundred thousand must not
-/// pin it.
+/// Keys of ordinary commands that an executor keeps room for: a command with a hundred thousand
+/// keys must not pin its memory.
 pub(super) const KEYS_KEEP: usize = 1024;
 
 /// Keys whose lines are brought in together: three lines each stay within the first-level cache.
@@ -79,8 +79,8 @@ fn prefetch(locked: &Locked<'_>, db: u32, keys: &[LocatedKey]) {
 }
 
 impl<'k> Execution<'_, 'k> {
-    /// Locks what a command needs, and what it takes to serve the clients that wait for what it
-    /// feeds.
+    /// Locks the shards of a command, and those needed to serve the waiters of keys that it may
+    /// feed.
     pub(super) fn lock_for(&mut self, call: Call<'_>) -> Locked<'k> {
         if matches!(call.command.spec.locks, Locks::Queued) {
             return multi::lock_for(self.engine, self.session);

@@ -9,7 +9,7 @@
 //!
 //! Every command of the server is run by [`Execution::call`], and every change is logged and
 //! announced by `Executor::commit`, under the locks it was made under. So the order of the log is
-//! the order of the locks, and a rule holds in one place or not at all.
+//! the order of the locks, and each rule is enforced in this one place.
 
 mod accounting;
 mod admission;
@@ -66,7 +66,7 @@ pub enum Verdict {
     Done,
     /// The command was refused or failed; its error stands in the output.
     Failed(CommandError),
-    /// The client waits; no further request of it is run.
+    /// The client is blocked; none of its further requests run.
     Blocked,
     /// CLIENT PAUSE postpones the request: it must be offered again.
     Postponed,
@@ -91,7 +91,7 @@ impl Call<'_> {
     }
 }
 
-/// What a thread needs to execute commands, reused from one to the next.
+/// The state of a thread that executes commands, reused from one to the next.
 pub struct Executor {
     /// Number of the worker; also picks its statistics.
     pub worker: usize,
@@ -99,9 +99,9 @@ pub struct Executor {
     pub effects: Effects,
     /// Its changes of keys, until they are announced.
     pub changes: KeyChanges,
-    /// Its commands, until monitors are shown them.
+    /// Its commands, until they are sent to monitors.
     monitor_lines: MonitorLines,
-    /// What runs the commands.
+    /// The handlers of the commands.
     handlers: Handlers,
     /// Keys that blocked clients may be served from.
     pub ready: Vec<DbKey>,
@@ -180,15 +180,15 @@ impl<'a> Request<'a> {
 /// Locks of all shards that a worker holds over a batch of requests, or none.
 ///
 /// A lock taken and released for each request costs as much as a look-up. While one worker has all
-/// the clients no other thread wants the shards, so it keeps them over its batch. Commands on keys
-/// use them; everything else gives them back first, because it may lock by itself.
+/// clients no other thread locks shards, so it keeps them over its batch. Commands on keys use
+/// them; everything else gives them back first, because it may take locks of its own.
 pub type Held<'k> = Option<Locked<'k>>;
 
 /// The parts that run a command: the thread's, the server's and the client's.
 pub struct Execution<'e, 'k> {
     /// The thread's part.
     pub exec: &'e mut Executor,
-    /// What all threads share.
+    /// The state that all threads share.
     pub engine: &'k Engine,
     /// The client's state.
     pub session: &'e mut Session,
@@ -214,8 +214,8 @@ impl<'k> Execution<'_, 'k> {
         })
     }
 
-    /// Ends what an execution that panicked may have begun: its transaction, its wait, and the
-    /// service of clients that it has fed. No lock is held.
+    /// Cleans up after an execution that panicked: discards its transaction, ends its wait, and
+    /// serves the waiters of keys that it fed. No lock is held.
     #[cold]
     fn give_up(&mut self) {
         let ended = guarded(self.engine, "the end of a command that panicked", || {
@@ -292,8 +292,8 @@ impl<'k> Execution<'_, 'k> {
     }
 
     /// Locks what the command needs, runs it, logs its effects and serves the clients that it has
-    /// fed. `None`: what admission was decided by has changed before the locks were held, so
-    /// nothing was done.
+    /// fed. `None`: a pause or a role changed between the checks and the locks, so nothing was
+    /// done.
     fn perform(
         &mut self,
         command: &'static Command,
@@ -333,7 +333,7 @@ impl<'k> Execution<'_, 'k> {
             let verdict = self.transact(call, locked, began_ns);
             let feeds = !self.exec.ready.is_empty();
             if feeds {
-                // Serving others takes time of its own.
+                // The time to serve other clients does not count for this command.
                 self.finished(call, began_ns, self.out.len_since(&mark));
                 blocking::serve(self.exec, self.engine, locked);
             }
@@ -343,21 +343,21 @@ impl<'k> Execution<'_, 'k> {
             *held = None;
             blocking::serve_later(self.exec, self.engine);
         }
-        // A command that waits counts when its wait ends.
+        // A command that blocks is counted when its wait ends.
         if !feeds && self.session.new_waiter.is_none() {
             self.finished(call, began_ns, self.out.len_since(&mark));
         }
         Some(verdict)
     }
 
-    /// A pause or a change of role between admission and lock: whatever it forbids must not happen
-    /// after its command was answered.
+    /// True when a pause or a change of role came between the checks and the locks: a command that
+    /// it forbids must not run after the reply to CLIENT PAUSE.
     fn is_admission_outdated(&self) -> bool {
         let epoch = self.engine.admission_epoch.load(Ordering::Acquire);
         epoch != self.exec.admission_epoch
     }
 
-    /// Forgets the effects of the execution before.
+    /// Clears the effects of the previous execution.
     #[inline]
     pub fn begin(&mut self) {
         let logs = self.session.is_client() && self.engine.is_logging();
@@ -384,7 +384,8 @@ impl<'k> Execution<'_, 'k> {
         };
         self.commit(locked, touched);
         if matches!(locks, Locks::Own) && self.session.is_client() {
-            // It has read shards that are unlocked again: whatever it saw is in the log by now.
+            // The command has read shards that are unlocked again; their changes are in the log by
+            // now.
             let appended = self.engine.log.appended();
             self.exec.reply_offset = self.exec.reply_offset.max(appended);
         }
@@ -405,8 +406,7 @@ impl<'k> Execution<'_, 'k> {
         let began_ns = self.exec.now_ns;
         let mark = self.out.mark();
         match self.admit_nested(call) {
-            // Handlers answer at once when they may not block, so a block cannot come back from
-            // here.
+            // Handlers answer at once when they may not block, so the result is never a block.
             Ok(()) => drop(self.call(call, locked)),
             Err(error) => {
                 count_rejected(self.exec, self.engine, call.command);

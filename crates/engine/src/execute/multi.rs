@@ -30,13 +30,13 @@ pub(super) fn queue(session: &mut Session, command: &'static Command, args: Args
     }
 }
 
-/// Discards a transaction and forgets the watched keys. Must not be called under shard locks.
+/// Discards a transaction and unwatches its keys. Must not be called under shard locks.
 pub fn discard(engine: &Engine, session: &mut Session) {
     session.multi = None;
     unwatch(engine, session);
 }
 
-/// Forgets all watched keys, one shard at a time. Must not be called under shard locks.
+/// Unwatches all keys, one shard at a time. Must not be called under shard locks.
 pub fn unwatch(engine: &Engine, session: &mut Session) {
     for watched in take_watched(engine, session) {
         let hash = engine.keyspace.hash(&watched.key);
@@ -65,7 +65,7 @@ fn unwatch_one(locked: &mut Locked<'_>, session: &Session, watched: &WatchedKey,
     let tables = &mut locked.held_mut(hash).attachments;
     let flag = &session.watch_flag;
     tables.watched.remove(watched.db, &watched.key, flag);
-    // A change between the first and the last key counts for nothing any more.
+    // A change made while the keys were being unwatched has no effect.
     flag.clear();
 }
 
@@ -89,7 +89,7 @@ pub fn exec(execution: &mut Execution<'_, '_>, locked: &mut Locked<'_>) -> Comma
     }
     let before = unsubscribes(&multi).then(|| std::mem::take(execution.out));
     Reply::new(execution.out, Protocol::Resp2).array(multi.queue.len());
-    // Time stands still, however long it takes.
+    // All commands of the transaction use the same time, as in Redis.
     let now_ms = execution.exec.now_ms;
     for queued in &multi.queue {
         execution.exec.now_ms = now_ms;

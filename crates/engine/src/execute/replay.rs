@@ -1,4 +1,4 @@
-//! Commands of files.
+//! Runs commands from files.
 
 use std::sync::Arc;
 
@@ -47,7 +47,7 @@ impl Execution<'_, '_> {
         self.begin();
         let result = self.call(call, locked);
         self.commit(locked, super::Touched::Keys(&keys));
-        // Who waits is served when the whole file has been read.
+        // Blocked clients are served when the whole file has been read.
         self.exec.ready.clear();
         result
             .map(|_| ())

@@ -26,7 +26,7 @@ const SPARE: u8 = 1 << 3;
 const RAW_SHIFT: u32 = 4;
 const RAW: u8 = 1 << RAW_SHIFT;
 const VALUE_CODE_SHIFT: u32 = 5;
-/// In the kind byte: the running snapshot needs nothing more of this entry (see [`crate::hook`]).
+/// In the kind byte: the running snapshot is done with this entry (see [`crate::hook`]).
 const SAVED: u8 = 1 << 3;
 /// In the kind byte: where the value is.
 const STORAGE_BITS: u8 = 0b111;
@@ -57,7 +57,7 @@ pub(crate) struct Shape {
     key_len: usize,
     value_at: usize,
     value_len: usize,
-    /// Bytes of the block that mean something; at most its capacity.
+    /// Used bytes of the block; at most its capacity.
     used: usize,
 }
 
@@ -461,7 +461,7 @@ impl Block {
         }
     }
 
-    /// True when the running snapshot has the entry already, or skips it because it is new.
+    /// True when the running snapshot contains the entry already, or skips it because it is new.
     #[inline]
     pub(crate) fn is_saved(self) -> bool {
         self.kind() & SAVED != 0
@@ -524,7 +524,7 @@ impl Block {
     /// Moves an out-of-line value out.
     ///
     /// # Safety
-    /// The block is freed or gets a new value next, without anybody looking at the old one.
+    /// The block is freed or gets a new value next, and the old one is not read before.
     #[inline]
     pub(crate) unsafe fn take_out_of_line(self) -> Option<Value> {
         if self.storage() != Storage::OutOfLine {
@@ -808,7 +808,7 @@ impl Block {
     }
 }
 
-/// What [`Block::overwrite`] did.
+/// The result of [`Block::overwrite`].
 pub(crate) struct Overwritten {
     /// The block that holds the entry now.
     pub(crate) block: Block,
@@ -844,7 +844,8 @@ impl OwnedBlock {
 
     /// The entry in the block.
     pub(crate) fn entry(&self) -> EntryRef<'_> {
-        // SAFETY: the block is freed by this owner only, which is borrowed, and changed by nobody.
+        // SAFETY: the block is freed by this owner only, which is borrowed, and no other code
+        // changes it.
         unsafe { EntryRef::new(self.block) }
     }
 

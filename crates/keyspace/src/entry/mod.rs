@@ -1,4 +1,4 @@
-//! Entries: what the tables point to.
+//! Entries, which the tables point to.
 //!
 //! An entry is one allocation, so that a lookup costs two cache misses: the bucket and the entry.
 //! Its layout, all numbers little-endian and unaligned:

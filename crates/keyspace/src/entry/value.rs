@@ -1,4 +1,4 @@
-//! What an entry holds, seen from outside: types, encodings, borrowed and owned values.
+//! Values of entries: types, encodings, borrowed and owned values.
 //!
 //! Integers and strings up to [`INLINE_MAX`] bytes lie inside the entry's block. Everything else is
 //! one owning pointer; the table [`pointer_values!`] at the end of this file lists those kinds, and
@@ -183,8 +183,8 @@ pub enum NewValue<'a> {
 }
 
 impl<'a> NewValue<'a> {
-    /// Decides how the value is stored. Only [`Value::Big`] and shorter forms of it change: what
-    /// fits an entry is stored inside it, what does not goes out of line.
+    /// Decides how the value is stored. Only [`Value::Big`] and shorter forms of it change: a
+    /// string that fits the entry is stored inside it, a longer one out of line.
     #[inline]
     pub(crate) fn into_payload(self) -> Payload<'a> {
         match self {
@@ -377,7 +377,7 @@ impl OutOfLine for Stream {
         self.blocks() > BIG_BLOCKS
     }
 
-    /// Of what producers have added; no entry of a stream has a deadline.
+    /// The earliest deadline of a producer's id; entries of a stream have no deadlines.
     fn next_deadline(&self) -> Option<u64> {
         self.idempotence()?.next_deadline()
     }
@@ -624,7 +624,7 @@ impl ValueMut<'_> {
     ) -> usize {
         match self {
             ValueMut::Inline | ValueMut::Big(_) | ValueMut::List(_) => 0,
-            // Not reported: each server forgets ids by its own clock.
+            // Not reported: each server drops expired ids by its own clock.
             ValueMut::Stream(stream) => stream
                 .idempotence_mut()
                 .map_or(0, |known| known.expire(now_ms, budget)),

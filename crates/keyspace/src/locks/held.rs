@@ -106,8 +106,8 @@ impl<'a, C: Content> Held<'a, C> {
     }
 
     /// Adds a lock, when it is not in the set; waits for it, whatever its number. The caller has
-    /// the extension right, so lock requests give back what this waits for. The set stays as it is
-    /// when the wait is given up.
+    /// the extension right, so lock requests release the lock that this waits for. The set is
+    /// unchanged when the wait is given up.
     pub(super) fn extend(
         &mut self,
         table: &'a LockTable<C>,

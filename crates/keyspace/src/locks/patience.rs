@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-/// A lock request was given up: its patience was over. It holds nothing.
+/// A lock request was given up because the caller stopped waiting. It holds no lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GaveUp;
 
@@ -15,7 +15,7 @@ impl fmt::Display for GaveUp {
 
 impl std::error::Error for GaveUp {}
 
-/// The period of the question whether to go on waiting.
+/// How often the caller is asked whether to go on waiting.
 pub(super) const PERIOD: Duration = Duration::from_millis(1);
 /// The first slice of a wait that has to notice an extension; every further slice is twice as long.
 const SLICE_MIN: Duration = Duration::from_micros(64);
@@ -32,7 +32,7 @@ impl Patience<'_> {
         matches!(self, Patience::Unlimited)
     }
 
-    /// Asks whether to go on waiting.
+    /// Asks the caller whether to go on waiting.
     pub(super) fn ask(&mut self) -> Result<(), GaveUp> {
         match self {
             Patience::Unlimited => Ok(()),
@@ -45,7 +45,7 @@ impl Patience<'_> {
 /// [`PERIOD`].
 pub(super) struct Slices {
     next: Duration,
-    /// Waited since the last question.
+    /// Time waited since the last call of the function.
     waited: Duration,
 }
 

@@ -1,12 +1,13 @@
 //! The extension right: the permission to wait for a shard out of order.
 //!
-//! Lock requests take shards in ascending order, which excludes deadlocks. A script finds out while
-//! it runs which shards it needs, so it has to wait for a shard below those it holds. The protocol:
+//! Lock requests take shards in ascending order, which excludes deadlocks. The shards of a script
+//! are known only while it runs, so it may have to wait for a shard below those it holds. The
+//! protocol:
 //!
 //! 1. One thread at a time has the extension right. It takes the right before its first shard.
 //! 2. While the holder of the right waits for a shard, `extending` is set.
-//! 3. A lock request that waits for a shard and holds others gives all back when `extending` is
-//!    set, waits until it is clear, and begins again.
+//! 3. A lock request that waits for a shard and holds others releases all of them when `extending`
+//!    is set, waits until it is clear, and begins again.
 //! 4. A lock request that gave shards back is served before the next thread gets the right.
 //!
 //! No deadlock: a thread that waits for a shard while it holds others is a lock request, which
@@ -17,7 +18,7 @@
 //! next holder waits for a finite number of them, and nothing makes these give back again.
 //!
 //! Serializable: lock sets grow until they are released as a whole (two-phase locking). A request
-//! that gives shards back has not looked at them yet.
+//! releases shards only before it has read or changed them.
 
 use super::patience::{GaveUp, PERIOD, Patience};
 use super::sync::{self, AtomicBool, Condvar, Mutex, Ordering};

@@ -7,7 +7,7 @@ use super::sync::{self, AtomicBool, AtomicU64, Mutex, MutexGuard, Ordering};
 use crossbeam_utils::CachePadded;
 use std::ops::{Deref, DerefMut};
 
-/// What lies under a lock.
+/// The content under a lock.
 pub(super) trait Content {
     /// When its expiry has work, in absolute unix milliseconds; `u64::MAX` for never.
     fn next_due_ms(&self) -> u64;
@@ -15,8 +15,8 @@ pub(super) trait Content {
 
 /// A shard with its lock, alone on its cache lines.
 struct Cell<C> {
-    /// A copy of the content's time, made when it is unlocked: read without locking to find the
-    /// time to sleep.
+    /// A copy of the content's time, written when it is unlocked; threads read it without the lock
+    /// to compute how long to sleep.
     next_due_ms: AtomicU64,
     content: Mutex<C>,
 }
@@ -135,9 +135,9 @@ impl<C: Content> LockTable<C> {
         }
     }
 
-    /// Takes several locks into an empty set; the indices are ascending. A request that has to wait
-    /// while it holds locks is polite: it gives them back when the holder of the extension right
-    /// waits too. The set is to be dropped when the request is given up.
+    /// Takes several locks into an empty set; the indices are ascending. A request that waits while
+    /// it holds locks releases them when the holder of the extension right waits too. The set is to
+    /// be dropped when the request is given up.
     #[inline]
     pub(super) fn lock_many<'a>(
         &'a self,
@@ -149,7 +149,7 @@ impl<C: Content> LockTable<C> {
             let Some(content) = self.cell(index).content.try_lock() else {
                 return self.lock_contended(indices, guards, patience);
             };
-            // Made where it is pushed to: a guard in an `Option` would be copied once more.
+            // Built in place: a guard in an `Option` would be copied once more.
             guards.push(self.guard(index, content));
         }
         Ok(())
@@ -191,7 +191,7 @@ impl<C: Content> LockTable<C> {
         }
     }
 
-    /// Takes a lock for a request that holds others; `None` when it has to give them back.
+    /// Takes a lock for a request that holds others; `None` when it has to release them.
     fn lock_politely(
         &self,
         index: usize,
@@ -247,7 +247,7 @@ impl<C: Content> DerefMut for Guard<'_, C> {
 }
 
 impl<C: Content> Drop for Guard<'_, C> {
-    /// Publishes what is read without the lock. The lock is released after this.
+    /// Publishes the time that is read without the lock. The lock is released after this.
     #[inline]
     fn drop(&mut self) {
         let next = self.content.next_due_ms();

@@ -67,7 +67,7 @@ impl Expiry {
         }
     }
 
-    /// Up to `limit` handles to look up: what is due first, then what comes next.
+    /// Up to `limit` handles to look up: due ones first, then those that are due next.
     pub(crate) fn take_batch(&mut self, batch: &mut [u64; BATCH], limit: usize) -> usize {
         let mut count = 0;
         for place in batch.iter_mut().take(limit) {

@@ -48,7 +48,7 @@ fn a_backup_starts_a_server() {
     wait(&mut client);
     assert_eq!(info(&mut client, "backup_last_status"), "ok");
     assert_ne!(info(&mut client, "backup_last_time"), "0");
-    // What comes later is not in it, and does not reach it through shared files.
+    // Later records are not in it, and do not reach it through shared files.
     client.check(&[("FLUSHALL", "+OK")]);
     client.line("BGREWRITEAOF");
     while info(&mut client, "aof_rewrite_in_progress") == "1" {}

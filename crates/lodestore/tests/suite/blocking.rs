@@ -238,7 +238,7 @@ fn what_a_served_client_pushes_serves_others() {
     assert_eq!(show(&mover.read()), r#""x""#);
     assert_eq!(show(&pusher.read()), r#""x""#);
     assert_eq!(show(&taker.read()), r#"["c" "x"]"#);
-    // A cycle ends where somebody takes the element, or where nobody waits any more.
+    // A cycle ends where a client takes the element, or where no client waits any more.
     block(&server, &mut mover, "BLMOVE a b LEFT RIGHT 0");
     block(&server, &mut pusher, "BLMOVE b a LEFT RIGHT 0");
     block(&server, &mut taker, "BLMOVE a a LEFT RIGHT 0");
@@ -370,7 +370,7 @@ fn client_unblock() {
     other.check(&[(&format!("CLIENT UNBLOCK {id} TIMEOUT"), ":1")]);
     assert_eq!(client.read(), Value::NullArray);
     block(&server, &mut client, "BLMOVE k l LEFT LEFT 0");
-    // What is unblocked takes nothing any more, from this reply on.
+    // From this reply on an unblocked client takes no element any more.
     other.check(&[
         (&format!("CLIENT UNBLOCK {id} ERROR"), ":1"),
         (&format!("CLIENT UNBLOCK {id} ERROR"), ":0"),
@@ -685,7 +685,7 @@ fn nothing_is_lost_or_doubled_in_a_ring() {
             let words: Vec<&str> = line.split(' ').collect();
             let reply = client.run(&words);
             assert!(!reply.is_error(), "{line}: {}", show(&reply));
-            // What was taken goes on by hand.
+            // The client pushes popped elements itself.
             if turn % 4 == 3
                 && let Some([_, Value::Array(elements)]) = reply.as_elements()
             {

@@ -350,7 +350,7 @@ fn how_often_it_was_used() {
         "+OK"
     );
     assert_eq!(client.line("OBJECT FREQ b"), ":100");
-    // What does not fit the policy is not used.
+    // Access data that does not fit the policy is not used.
     assert_eq!(
         restore(&mut client, "c", "0", &bytes, &["IDLETIME", "1000"]),
         "+OK"
@@ -785,7 +785,7 @@ fn two_servers_hold_the_same_after_all_was_moved_by_hand() {
     assert_eq!(dump(&mut from), dump(&mut to));
 }
 
-/// What no version of the format has a place for, and what only some have.
+/// Values that no version of the format can represent, and values that only some can.
 fn fill_ours(client: &mut Client) {
     let far = FAR_MS;
     for line in [

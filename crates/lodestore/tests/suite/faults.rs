@@ -49,7 +49,7 @@ fn check_refusing(server: &TestServer) {
     }
 }
 
-/// What was acknowledged before is there after a restart, and writes are taken again.
+/// Acknowledged writes are there after a restart, and writes are accepted again.
 fn check_restart(server: &mut TestServer) {
     server.restart();
     let mut client = server.connect();

@@ -21,7 +21,7 @@ const REPLY_TIMEOUT: Duration = Duration::from_secs(20);
 /// Words of a request that the messages of failed tests show.
 const SHOWN_WORDS_MAX: usize = 8;
 
-/// What every server of the tests is started with, except those that ask for nothing.
+/// The options of every server of the tests, except those without any.
 const USUAL: &[&str] = &["--save", "", "--appendonly", "yes"];
 
 /// A running server with a directory of its own; killed when dropped.
@@ -33,7 +33,7 @@ pub(crate) struct TestServer {
     args: Vec<String>,
 }
 
-/// What a server is started as.
+/// The kind of a server.
 #[derive(Clone)]
 struct Setup {
     program: PathBuf,
@@ -313,7 +313,7 @@ pub(crate) fn dump(client: &mut Client) -> Vec<String> {
     lines
 }
 
-/// What a key holds, as text: elements without an order of their own are sorted, and each is
+/// The contents of a key as text: elements without an order of their own are sorted, and each is
 /// followed by its deadline.
 fn content(client: &mut Client, kind: &str, key: &[u8]) -> String {
     /// How to read, how many replies an element has, how to ask for its deadline.

@@ -78,7 +78,7 @@ fn the_bytes_are_those_of_redis() {
         ("PFMERGE k none", "+OK"),
         ("TTL k", ":1000"),
     ]);
-    // What somebody else counted is believed.
+    // The cached count of a foreign sketch is used.
     counted[8] = 77;
     client.run_bytes(&[b"SET", b"k", &counted]);
     client.check(&[

@@ -516,7 +516,7 @@ fn nothing_expires_during_an_import() {
     source.line("SET past 2");
     assert_eq!(source.integer("EXPIRE past -10"), 1);
     std::thread::sleep(std::time::Duration::from_millis(20));
-    // The source sees what is over, others do not, and nothing is removed.
+    // The source sees expired keys, other clients do not, and nothing is removed.
     assert_eq!(source.run(&["GET", "gone"]).as_bytes(), Some(&b"1"[..]));
     assert_eq!(source.run(&["GET", "past"]).as_bytes(), Some(&b"2"[..]));
     assert!(other.run(&["GET", "gone"]).is_null());

@@ -1,4 +1,4 @@
-//! Bounds on what clients may make the server hold, and what happens to those who pass them.
+//! Limits on the memory that clients may use, and the treatment of clients that exceed them.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpStream};

@@ -79,7 +79,8 @@ fn fill(client: &mut Client) -> bool {
     client.line("HPEXPIREAT h:small 4000000000000 FIELDS 1 field:3") == "[:1]"
 }
 
-/// What has to be the same everywhere; with `encodings` between servers that use the same ones.
+/// The data that has to be the same everywhere; with `encodings` between servers that use the same
+/// ones.
 fn picture(client: &mut Client, encodings: bool) -> Vec<String> {
     let mut lines = vec![client.line("DEBUG DIGEST")];
     for db in [0, 9] {
@@ -91,7 +92,7 @@ fn picture(client: &mut Client, encodings: bool) -> Vec<String> {
             let mut ask = |words: &[&[u8]]| show(&client.run_bytes(words));
             parts.push(ask(&[b"DEBUG", b"DIGEST-VALUE", key]));
             parts.push(ask(&[b"PEXPIRETIME", key]));
-            // How a string got its bytes is forgotten by a file.
+            // A file does not contain how a string got its bytes.
             if encodings && !key.starts_with(b"s:") {
                 parts.push(ask(&[b"OBJECT", b"ENCODING", key]));
             }

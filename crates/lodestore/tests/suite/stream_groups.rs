@@ -227,7 +227,7 @@ fn requests_to_read_are_checked() {
         ),
         ("SET string v", "+OK"),
         ("XREADGROUP GROUP g c STREAMS string >", WRONG_TYPE),
-        // Nothing was read, and nobody made.
+        // No entry was read, and no consumer created.
         ("XINFO CONSUMERS s g", "[]"),
         ("XREAD GROUP g c STREAMS s 0", "-ERR The GROUP option is only supported by XREADGROUP. You called XREAD instead."),
     ]);
@@ -348,7 +348,7 @@ fn entries_are_claimed() {
             "-ERR Invalid RETRYCOUNT option argument for XCLAIM",
         ),
         ("XCLAIM s g b 0 1-0 LASTID x", INVALID_ID),
-        // What is not pending is not claimed, without FORCE.
+        // Without FORCE only pending entries are claimed.
         ("XCLAIM s g b 0 1-0 4-0 9-9", r#"[["1-0" ["f" "1"]]]"#),
         ("XCLAIM s g b 100000 2-0", "[]"),
         ("XCLAIM s g b 0 4-0 9-9 FORCE JUSTID", r#"["4-0"]"#),
@@ -485,7 +485,7 @@ fn groups_know_how_far_they_are() {
     progress(&[], ["nil", ":5"]);
     progress(&["XREADGROUP GROUP g c COUNT 1 STREAMS s >"], [":1", ":4"]);
     progress(&["XREADGROUP GROUP g c COUNT 2 STREAMS s >"], [":3", ":2"]);
-    // A hole behind it: nobody knows, until the end is read.
+    // A deleted entry behind it: the lag is unknown until the end is read.
     progress(&["XDEL s 4-0"], [":3", "nil"]);
     progress(&["XREADGROUP GROUP g c STREAMS s >"], [":5", ":0"]);
     progress(&["XADD s 6-0 f 6"], [":5", ":1"]);
@@ -495,7 +495,7 @@ fn groups_know_how_far_they_are() {
     progress(&["XGROUP SETID s g 6-0"], ["nil", ":0"]);
     progress(&["XGROUP SETID s g 0"], ["nil", "nil"]);
     progress(&["XGROUP SETID s g 0 ENTRIESREAD 2"], [":2", "nil"]);
-    // Only the last is left: what was in front of it has been read or is gone.
+    // Only the last is left: the entries in front of it were read or deleted.
     progress(&["XTRIM s MAXLEN 1"], [":2", ":1"]);
     progress(&["XTRIM s MAXLEN 0"], [":2", ":4"]);
     let unknown = format!("XGROUP SETID s g 6-0 ENTRIESREAD {MAX}");
@@ -652,7 +652,7 @@ fn a_wait_is_ended_by_others() {
         assert_eq!(client.line(&format!("CLIENT UNBLOCK {id}{how}")), ":1");
         assert_eq!(show(&waiter.read()), reply);
     }
-    // In a transaction nobody waits.
+    // In a transaction the command does not block.
     client.check(&[
         ("MULTI", "+OK"),
         ("XREADGROUP GROUP g c BLOCK 0 STREAMS s >", "+QUEUED"),
@@ -681,7 +681,7 @@ fn what_is_pending_for_too_long_is_delivered_with_claim() {
         ),
         ("XCLAIM s g a 0 1-0 IDLE 500000 JUSTID", r#"["1-0"]"#),
     ]);
-    // What is idle comes first, the longest of all first; then what is new.
+    // Idle entries come first, the longest idle one first, then new ones.
     let reply = client.line("XREADGROUP GROUP g b CLAIM 100000 STREAMS s >");
     let idle = reply.split(" :").skip(1).map(|rest| {
         let end = rest.find([' ', ']']).unwrap_or(rest.len());
@@ -769,7 +769,7 @@ fn a_waiting_client_gets_what_becomes_claimable() {
         client.line("XREADGROUP GROUP g b BLOCK 60 CLAIM 10000 STREAMS s >"),
         "nil-array"
     );
-    // What is given back can be had at once.
+    // Entries that are given back can be claimed at once.
     send(
         &mut waiting[0],
         "XREADGROUP GROUP g c0 BLOCK 0 CLAIM 100000 STREAMS s >",
@@ -914,7 +914,7 @@ fn entries_are_deleted_with_their_references() {
         ("XPENDING s g", "[:0 nil nil nil-array]"),
         ("XRANGE s - +", r#"[["5-0" ["f" "5"]] ["6-0" ["f" "6"]]]"#),
         ("XADD alone 1-0 f v", r#""1-0""#),
-        // Without groups nobody has to be done with an entry.
+        // Without groups an entry needs no acknowledgement.
         ("XDELEX alone ACKED IDS 1 1", "[:1]"),
         ("XLEN alone", ":0"),
         ("XADD alone 2-0 f v", r#""2-0""#),

@@ -186,7 +186,7 @@ fn what_is_wrong_with_requests() {
         ("XCFGSET string IDMP-DURATION 5", wrong_type),
         ("XIDMPRECORD string p i 1-1", wrong_type),
     ]);
-    // What fails leaves nothing behind.
+    // A failed command changes nothing.
     client.check(&[
         (
             "XADD full 18446744073709551615-18446744073709551615 f v",
@@ -225,7 +225,7 @@ fn streams_have_limits_of_their_own() {
     ]);
     assert_eq!(info(&mut client, "s", "idmp-duration"), 7);
     assert_eq!(info(&mut client, "s", "idmp-maxsize"), 3);
-    // What streams begin with.
+    // The limits of a new stream.
     for value in ["0", "86401"] {
         let reply = client.line(&format!("CONFIG SET stream-idmp-duration {value}"));
         assert!(reply.contains("must be between 1 and 86400"), "{reply}");
@@ -263,7 +263,7 @@ fn ids_are_forgotten_when_their_time_is_over() {
     ]);
     let first = client.line("XADD s IDMP p i * f v");
     client.check(&[("XADD s IDMP p i * f v", &first)]);
-    // An id ahead of the clock is forgotten as well.
+    // An id ahead of the clock expires as well.
     client.line("XADD future 99999999999999-1 f v");
     client.check(&[("XCFGSET future IDMP-DURATION 1", "+OK")]);
     let ahead = client.line("XADD future IDMP p i * f v");
@@ -278,7 +278,7 @@ fn ids_are_forgotten_when_their_time_is_over() {
     assert!(second != first);
     client.check(&[("XADD s IDMP p i * f v", &second), ("XLEN s", ":3")]);
     assert_ne!(client.line("XADD future IDMP p i * f v"), ahead);
-    // The time of an entry that is told afterwards is that of its id.
+    // The time of an id that XIDMPRECORD adds is that of its entry's id.
     client.check(&[("XIDMPRECORD s late i 1-1", "+OK"), ("XLEN s", ":3")]);
     assert_eq!(counts(&mut client, "s"), [1, 1, 3, 2]);
     // An empty stream stays.
@@ -408,7 +408,7 @@ fn replies_have_bounds() {
         ("XPENDING b g", r#"[:1 "1-0" "1-0" [["c" "1"]]]"#),
         ("XPENDING c g", "[:0 nil nil nil-array]"),
     ]);
-    // What is read once more is not logged.
+    // Entries that are read again are not logged.
     server.assert_replays();
     client.check(&[
         (

@@ -394,7 +394,7 @@ fn readers_wait_for_entries() {
     let mut last = waiting(&server, "XREAD BLOCK 10000 STREAMS none +");
     feeder.check(&[("XADD s 3-0 f 3", r#""3-0""#)]);
     assert_eq!(show(&newest.read()), r#"[["s" [["3-0" ["f" "3"]]]]]"#);
-    // Another type in the place of the stream wakes nobody.
+    // Another type in the place of the stream wakes no client.
     feeder.check(&[
         ("DEL s", ":1"),
         ("SET s v", "+OK"),
@@ -408,7 +408,7 @@ fn readers_wait_for_entries() {
     assert_eq!(show(&behind.read()), r#"[["s" [["6-0" ["f" "v"]]]]]"#);
     feeder.check(&[("RENAME s none", "+OK")]);
     assert_eq!(show(&last.read()), r#"[["none" [["7-0" ["f" "v"]]]]]"#);
-    // In a transaction nobody waits.
+    // In a transaction the command does not block.
     feeder.check(&[
         ("MULTI", "+OK"),
         ("XREAD BLOCK 0 STREAMS none $", "+QUEUED"),

@@ -857,7 +857,7 @@ fn a_key_of_another_type_wakes_nobody() {
         ("ZADD k 1 a", ":1"),
     ]);
     assert_eq!(show(&client.read()), "[\"k\" \"a\" \"1\"]");
-    // What is gone again when the transaction ends serves nobody.
+    // A key that is gone again when the transaction ends serves no client.
     client.send(&[b"BZPOPMIN", b"k", b"0"]);
     until_blocked(&mut feeder, 1);
     feeder.check(&[

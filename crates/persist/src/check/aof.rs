@@ -21,11 +21,11 @@ const LENGTH_MAX: usize = 127;
 /// Asks whether a file shall be cut.
 pub type Confirm<'a> = dyn FnMut() -> bool + 'a;
 
-/// How a log is checked.
+/// Input, output and options of a check.
 pub struct AofCheck<'a> {
     /// Where it is.
     pub storage: &'a dyn Storage,
-    /// What is found is printed there.
+    /// Messages are printed there.
     pub out: &'a mut dyn Write,
     /// Cut the last file behind its last whole record, if `confirm` says so.
     pub fix: bool,
@@ -37,7 +37,7 @@ pub struct AofCheck<'a> {
     pub confirm: &'a mut Confirm<'a>,
 }
 
-/// How a file turned out.
+/// The result for one file.
 enum Outcome {
     Good,
     Empty,
@@ -57,10 +57,11 @@ struct Subject<'a> {
 }
 
 impl AofCheck<'_> {
-    /// Checks the file: a manifest with all it names, or a log in one file. Whether it is good now.
+    /// Checks the file: a manifest with all files it names, or a log in one file. Returns whether
+    /// it is valid, perhaps after a fix.
     ///
     /// # Errors
-    /// Those of printing.
+    /// Errors of writing to `out`.
     pub fn run(&mut self, path: &Path) -> io::Result<bool> {
         let result = match self.is_manifest(path) {
             Ok(true) => self.multi_part(path),
@@ -211,7 +212,7 @@ impl AofCheck<'_> {
         let mut check = RecordCheck::new(file, start, size);
         let newer = check.run(subject, self.to_timestamp).map_err(|error| {
             let text = errno_text(&error);
-            // Nothing better can be done when that fails, too.
+            // An error of this message itself is ignored.
             let _ = writeln!(
                 self.out,
                 "Failed to read from AOF {}: {text}, aborting...",
@@ -332,11 +333,11 @@ fn subject<'a>(info: &FileInfo, path: &'a Path, last: bool, preamble: bool) -> S
 struct RecordCheck {
     input: BufReader<Source>,
     position: u64,
-    /// End of what is whole.
+    /// End of the last whole record or transaction.
     good: u64,
     line: u64,
     grammar: Grammar,
-    /// Where the part began that is read now.
+    /// Start of the part that is being read.
     part: u64,
     error: Option<String>,
 }
@@ -356,8 +357,8 @@ impl RecordCheck {
         }
     }
 
-    /// Reads to the end of what is good. Returns where the first time stamp stands that is newer
-    /// than `to_timestamp`.
+    /// Reads up to the first damage. Returns the offset of the first time stamp that is newer than
+    /// `to_timestamp`.
     fn run(&mut self, subject: &Subject<'_>, to: Option<u64>) -> io::Result<Option<u64>> {
         loop {
             self.good = self.grammar.whole(self.position).0;
@@ -386,7 +387,7 @@ impl RecordCheck {
         }
     }
 
-    /// The file has ended: an error inside a transaction, and behind a LOCAL line.
+    /// Handles the end of the file, an error inside a transaction and behind a LOCAL line.
     fn fail_in_unit(&mut self) {
         if self.grammar.is_in_transaction() {
             self.fail("Reached EOF before reading EXEC for MULTI");
@@ -552,7 +553,7 @@ impl RecordCheck {
     }
 }
 
-/// What an annotation says.
+/// The result of an annotation.
 enum Seen {
     Good,
     Bad,

@@ -14,12 +14,12 @@ use values::Thresholds;
 /// Length of the signature and the version.
 const HEADER: usize = 9;
 
-/// Checks a file in RDB form. Whether it is good.
+/// Checks a file in RDB form. Returns whether it is valid.
 ///
 /// Keys that expire before `now_ms` (Unix milliseconds) count as expired.
 ///
 /// # Errors
-/// Those of printing.
+/// Errors of writing to `out`.
 pub fn check_rdb(
     storage: &dyn Storage,
     path: &Path,
@@ -44,7 +44,7 @@ pub fn check_rdb(
     }
 }
 
-/// Checks the part of a file that is in RDB form; returns its length when it is good.
+/// Checks the part of a file that is in RDB form; returns its length when it is valid.
 pub(super) fn check_preamble(
     file: &Arc<dyn File>,
     len: u64,
@@ -68,7 +68,7 @@ pub(super) fn check_preamble(
     match &loaded {
         Ok(loaded) if is_good => conclude(file, loaded, kind.is_some(), out)?,
         Ok(loaded) => {
-            // A server passes over them, but they should not be there.
+            // A server skips them, but they are an error of the writer.
             writeln!(out, "--- RDB ERROR DETECTED ---")?;
             writeln!(out, "[offset {}] {} empty keys", loaded.bytes, totals.empty)?;
         }
@@ -88,8 +88,8 @@ fn options(any_version: bool) -> LoadOptions {
     }
 }
 
-/// The version of a file that a server takes only when it is told to take any, with what it is
-/// called.
+/// The version of a file that a server loads only with `rdb-version-check relaxed`, and its name
+/// for messages.
 fn version_kind(source: Source) -> Option<(&'static str, u16)> {
     let mut header = Vec::new();
     source.take(HEADER as u64).read_to_end(&mut header).ok()?;
@@ -183,7 +183,7 @@ impl Sink for Nothing {
     }
 }
 
-/// What a file holds.
+/// Counts of a file's contents.
 #[derive(Default)]
 struct Totals {
     keys: u64,

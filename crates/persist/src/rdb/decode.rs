@@ -4,9 +4,9 @@
 //! load     Input -- opcodes -- key, then string, or value by type -- Sink
 //! restore  footer, then one value by type
 //! ```
-//! Bytes come from anywhere. Nothing is believed that was not compared with what is there: packed
-//! forms are checked entry by entry before they become values, memory grows only with the bytes
-//! that have arrived, and there is no recursion.
+//! The bytes are untrusted. Every length is compared with the bytes that exist: packed forms are
+//! checked entry by entry before they become values, memory grows only with the bytes that have
+//! arrived, and there is no recursion.
 
 mod error;
 mod extras;

@@ -17,13 +17,13 @@ use keyspace::{EntryRef, ValueRef};
 use values::list::NodeRef;
 use values::{List, Set, SetEncoding, SortedSet};
 
-/// Redis 8.6: what producers added to streams.
+/// Redis 8.6: ids of producers of streams.
 const V13: Version = Version(13);
-/// Redis 8.8: what is pending for nobody.
+/// Redis 8.8: entries that are pending without a consumer.
 const V14: Version = Version(14);
 
-/// Versions that can be written. Redis 5 and 6 read 9, Redis 7.0 reads 10; what these lack is
-/// written element by element.
+/// Versions that can be written. Redis 5 and 6 read 9, Redis 7.0 reads 10; values without a packed
+/// form in these are written element by element.
 pub const WRITTEN: &[Version] = &[
     Version(9),
     Version::V10,
@@ -43,7 +43,8 @@ pub enum NoForm {
     /// A set or a sorted set has members with deadlines, which a DUMP payload has no room for.
     #[error("DUMP payloads have no form for sets whose members have deadlines")]
     MemberDeadlines,
-    /// Entries of a stream are pending for nobody (XNACK), which a DUMP payload has no room for.
+    /// Entries of a stream are pending without a consumer (XNACK), which a DUMP payload cannot
+    /// represent.
     #[error("DUMP payloads of RDB version {} have no form for pending entries without a consumer", .0.0)]
     UnownedPending(Version),
 }
@@ -90,8 +91,7 @@ pub fn dump(value: &ValueRef<'_>, options: &SaveOptions, out: &mut Vec<u8>) -> R
     if member_deadlines(value) > 0 {
         return Err(NoForm::MemberDeadlines);
     }
-    // What producers added is forgotten within seconds by itself: that it has no form is no reason
-    // to refuse.
+    // Ids of producers expire within seconds, so a version without a form for them is no error.
     if let ValueRef::Stream(stream) = value
         && kind != types::STREAM_LISTPACKS_5
         && stream::has_unowned(stream)
@@ -223,7 +223,8 @@ fn put_set(set: &Set, kind: u8, compress: bool, out: &mut Vec<u8>) {
     }
 }
 
-/// From the greatest to the smallest: who loads by inserting always finds the place at the front.
+/// From the greatest to the smallest: a loader that inserts one by one always finds the place at
+/// the front.
 fn put_sorted_set(set: &SortedSet, kind: u8, compress: bool, out: &mut Vec<u8>) {
     match set.pack_bytes() {
         Some(bytes) if kind == types::ZSET_LISTPACK => put_string(bytes, compress, out),
@@ -246,8 +247,8 @@ fn member_deadlines(value: &ValueRef<'_>) -> usize {
     }
 }
 
-/// What has no form of its own stands in auxiliary fields before the entry: other servers pass over
-/// them.
+/// Writes properties without a form in the version as auxiliary fields before the entry: other
+/// servers ignore them.
 fn extras(value: &ValueRef<'_>, kind: u8, options: &SaveOptions, out: &mut Vec<u8>) {
     let count = member_deadlines(value);
     if count > 0 {

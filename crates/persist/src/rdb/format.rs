@@ -13,7 +13,7 @@ pub const LEN_32_BITS: u8 = 0x80;
 /// Longer ones: this byte, then eight, the highest first.
 pub const LEN_64_BITS: u8 = 0x81;
 
-/// What stands in the place of the length of a string that is written in a special form.
+/// Codes in the place of the length of a string that is written in a special form.
 pub mod string {
     /// An integer of one byte.
     pub const INT8: u8 = 0xc0;
@@ -88,17 +88,17 @@ pub mod types {
     pub const HASH_LISTPACK_EX: u8 = 25;
     /// A stream of Redis 8.6: ids of producers and their messages.
     pub const STREAM_LISTPACKS_4: u8 = 26;
-    /// A stream of Redis 8.8: entries that are pending for nobody.
+    /// A stream of Redis 8.8: entries that are pending without a consumer.
     pub const STREAM_LISTPACKS_5: u8 = 27;
 }
 
-/// Opcodes: what stands in the place of a type.
+/// Opcodes, which stand in the place of a type.
 pub mod opcode {
     /// Functions of Redis 7.0 and later: the code of a library.
     pub const FUNCTION2: u8 = 245;
     /// Functions before the release of Redis 7.0.
     pub const FUNCTION_PRE_GA: u8 = 246;
-    /// What a module saves besides values.
+    /// Auxiliary data of a module.
     pub const MODULE_AUX: u8 = 247;
     /// Seconds since the last use (LRU), as a length.
     pub const IDLE: u8 = 248;
@@ -129,8 +129,8 @@ pub mod opcode {
 /// ```
 pub const AUX_MEMBER_DEADLINES: &str = "lodestore-member-deadlines";
 
-/// Auxiliary field before an entry, ours: what is pending in groups of a stream for nobody. The
-/// pending lists of the value do not have these.
+/// Auxiliary field before an entry, ours: entries of a stream that are pending in groups without a
+/// consumer. The pending lists of the value do not have these.
 ///
 /// ```text
 /// groups { name (string) count { id (16 bytes) delivered (8 bytes, the lowest first)
@@ -138,8 +138,8 @@ pub const AUX_MEMBER_DEADLINES: &str = "lodestore-member-deadlines";
 /// ```
 pub const AUX_UNOWNED_PENDING: &str = "lodestore-unowned-pending";
 
-/// Auxiliary field before an entry, ours: what producers have added to a stream under ids of their
-/// own, as [`types::STREAM_LISTPACKS_4`] has it at its end.
+/// Auxiliary field before an entry, ours: the ids of producers of a stream, as
+/// [`types::STREAM_LISTPACKS_4`] has it at its end.
 ///
 /// ```text
 /// seconds  ids  producers { name (string) count { id (string) entry (two lengths) } }

@@ -1,5 +1,5 @@
-//! RDB: the snapshot format of Redis and Valkey, read in all versions that are in use, written in
-//! those that others load.
+//! RDB: the snapshot format of Redis and Valkey. All versions in use are read; those that Redis and
+//! Valkey load are written.
 //!
 //! ```text
 //! "REDIS" version   AUX fields   functions
@@ -20,7 +20,7 @@ pub use encode::{FileWriter, NoForm, WRITTEN, dump, entry, needs_field_deadlines
 use keyspace::NewValue;
 use values::Thresholds;
 
-/// A version of the format, as the number after `REDIS` says.
+/// A version of the format: the number after `REDIS` or `VALKEY`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Version(pub u16);
 
@@ -49,7 +49,7 @@ pub struct SaveOptions {
 /// How often or how recently an entry was used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Access {
-    /// Nothing is known.
+    /// Unknown.
     #[default]
     Unknown,
     /// Seconds since the last use (LRU).
@@ -65,7 +65,7 @@ pub struct LoadOptions {
     pub thresholds: Thresholds,
     /// `rdbchecksum`: compare the checksum at the end.
     pub checksum: bool,
-    /// `rdb-version-check relaxed`: take versions that are not known, as long as the values are.
+    /// `rdb-version-check relaxed`: accept unknown versions as long as the types are known.
     pub any_version: bool,
     /// Skip values of modules instead of refusing the file.
     pub skip_modules: bool,
@@ -91,13 +91,13 @@ pub struct LoadedEntry<'a> {
 /// Why an entry of a file was not loaded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Skipped {
-    /// It has no elements, which happened in versions of Redis.
+    /// It has no elements; some versions of Redis wrote such keys.
     Empty,
     /// It is a value of this module.
     Module(String),
 }
 
-/// Takes what a file holds, in its order.
+/// Takes the contents of a file, in their order.
 pub trait Sink {
     /// An entry. An error ends the loading.
     fn entry(&mut self, entry: LoadedEntry<'_>) -> Result<(), String>;

@@ -15,7 +15,7 @@ pub struct Disk;
 
 struct DiskFile(fs::File);
 
-/// `flock` belongs to the open file: the kernel drops it when the process dies, whatever way.
+/// `flock` belongs to the open file: the kernel releases it when the process ends in any way.
 struct DiskLock(#[allow(dead_code, reason = "kept open for the lock")] fs::File);
 
 impl Storage for Disk {

@@ -1,6 +1,7 @@
-//! A disk that fails, tears and forgets.
+//! A simulated disk: writes fail or are torn, and a power cut loses unsynced data.
 //!
-//! What a program sees is a [`Memory`]. Beside it stands what a power cut would leave:
+//! The program reads and writes a [`Memory`]. Beside it stands the state that a power cut would
+//! leave:
 //!
 //! - a file keeps the bytes of its last successful sync; of the bytes added since, any prefix;
 //! - a failed sync loses the bytes it was to save for good: a later sync that succeeds leaves a
@@ -21,7 +22,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
-/// What a rule applies to.
+/// The operation that a rule applies to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Op {
     /// [`Storage::open`] for writing.
@@ -40,21 +41,22 @@ pub enum Op {
     SyncDir,
 }
 
-/// What goes wrong.
+/// The fault of a rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// The call fails with this error number and has no effect (a failed sync loses its bytes).
     Errno(i32),
-    /// An append takes only this many bytes and says so; a following rule may make it an error.
+    /// An append writes only this many bytes and returns that number; a following rule may make it
+    /// an error.
     Short(usize),
 }
 
-/// What ends the life of the process.
+/// How the process ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Crash {
-    /// kill -9: what was written stays, synced or not.
+    /// kill -9: all written bytes stay, synced or not.
     Process,
-    /// The power goes: only what was synced surely stays. The seed picks what else does.
+    /// A power cut: synced bytes stay, and the seed picks which others do.
     Power(u64),
 }
 
@@ -85,7 +87,7 @@ struct Rule {
     fault: Fault,
 }
 
-/// What the platter knows of a file.
+/// The durable state of a file.
 #[derive(Clone)]
 struct Shadow {
     node: Node,
@@ -161,7 +163,7 @@ impl Faulty {
         &self.visible
     }
 
-    /// Lets `skip` calls of this kind pass, then spoils the next `times`.
+    /// Lets `skip` calls of this kind pass, then makes the next `times` fail.
     pub fn fail(&self, op: Op, skip: u32, times: u32, fault: Fault) {
         lock(&self.state).rules.push(Rule {
             op,
@@ -171,19 +173,19 @@ impl Faulty {
         });
     }
 
-    /// Spoils calls at random from now on: `per_mille` of them; 0 stops it.
+    /// Makes calls fail at random from now on: `per_mille` of them; 0 stops it.
     pub fn fail_randomly(&self, seed: u64, per_mille: u32) {
         lock(&self.state).random = (per_mille > 0).then_some((SplitMix(seed), per_mille));
     }
 
-    /// Takes all rules back.
+    /// Removes all rules.
     pub fn heal(&self) {
         let mut state = lock(&self.state);
         state.rules.clear();
         state.random = None;
     }
 
-    /// After this many more changes every call fails, as if the machine had gone at that step.
+    /// After this many more changes every call fails, as if the machine had stopped at that step.
     pub fn die_after(&self, steps: u64) {
         lock(&self.state).steps_left = Some(steps);
     }
@@ -194,8 +196,8 @@ impl Faulty {
         lock(&self.state).steps
     }
 
-    /// Ends the process: every open handle and this disk answer EIO from now on; the disk that is
-    /// returned holds what is left, without locks and faults.
+    /// Ends the process: every open handle and this disk answer EIO from now on; the returned disk
+    /// holds the remaining files, without locks and faults.
     #[must_use]
     pub fn crash(&self, how: Crash) -> Self {
         let mut state = lock(&self.state);
@@ -206,7 +208,7 @@ impl Faulty {
         }
     }
 
-    /// The kernel goes on: what was not durable is not so now either.
+    /// The kernel keeps running: bytes that were not durable are still not durable.
     fn after_kill(&self, state: &State) -> Self {
         let (dirs, files) = self
             .visible
@@ -229,7 +231,7 @@ impl Faulty {
 }
 
 impl State {
-    /// Counts a change and says what it should suffer.
+    /// Counts a change and applies the rules to it.
     fn step(&mut self, op: Op) -> io::Result<Option<usize>> {
         self.steps += 1;
         if let Some(left) = &mut self.steps_left {
@@ -511,7 +513,7 @@ impl File for FaultyFile {
                 Ok(())
             }
             Err(error) => {
-                // A machine that is gone has not lost more than the power cut takes anyway.
+                // A stopped machine has lost nothing beyond what the power cut removes.
                 if state.alive().is_ok() {
                     state.shadow(&self.node).sync_failed();
                 }

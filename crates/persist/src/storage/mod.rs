@@ -1,7 +1,7 @@
 //! The seam between the log and the disk.
 //!
 //! Everything the crate does to files goes through [`Storage`] and [`File`], so that a test can
-//! replace the disk by one that fails, tears writes and forgets what was not synced.
+//! replace the disk by one that fails, tears writes and loses unsynced bytes.
 
 mod disk;
 mod faulty;
@@ -35,7 +35,7 @@ pub trait Storage: Send + Sync {
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>>;
     /// Gives a file another name, atomically, replacing what had that name.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
-    /// Gives a file a second name, where the storage can; it is the same file under both.
+    /// Gives a file a second name, where the storage supports it; it is the same file under both.
     fn link(&self, _from: &Path, _to: &Path) -> io::Result<()> {
         Err(io::ErrorKind::Unsupported.into())
     }
@@ -50,7 +50,7 @@ pub trait Storage: Send + Sync {
     fn make_dir(&self, dir: &Path) -> io::Result<()>;
     /// Makes the names created, renamed and removed in a directory durable.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
-    /// Takes an exclusive lock that dies with its holder. `WouldBlock` when another one holds it.
+    /// Takes an exclusive lock that ends with its process. `WouldBlock` when another one holds it.
     fn lock(&self, path: &Path) -> io::Result<Box<dyn LockGuard>>;
 }
 
@@ -69,7 +69,7 @@ pub trait File: Send + Sync {
     /// Cuts the file to `len` bytes.
     fn truncate(&self, len: u64) -> io::Result<()>;
     /// Makes the bytes and the length durable. After an error the bytes that were not yet durable
-    /// must be taken as lost, even when a later call succeeds.
+    /// must be considered lost, even when a later call succeeds.
     fn sync_data(&self) -> io::Result<()>;
 }
 

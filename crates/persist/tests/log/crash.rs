@@ -8,7 +8,7 @@ use std::io::{self, Write};
 
 const SUSPECT: &str = "appendonlydir/appendonly.aof.unsynced";
 
-/// What a test does to a log.
+/// The operations of a test on a log.
 #[derive(Clone, Debug)]
 enum Step {
     Append {
@@ -119,7 +119,7 @@ struct World {
     now_ms: u64,
     /// A base that is being written, of so many records.
     job: Option<(BaseJob, usize)>,
-    /// What was durable when the log began to wait for a base.
+    /// The durable position when the log began to wait for a base.
     before_waiting: u64,
 }
 
@@ -209,7 +209,7 @@ impl World {
         }
     }
 
-    /// Learns what the log promises now; promises never shrink.
+    /// Reads the offset that the log acknowledges now; it never decreases.
     fn listen(&mut self) {
         let (synced, written, appended) =
             (self.log.synced(), self.log.written(), self.log.appended());
@@ -335,8 +335,8 @@ impl World {
             Step::FailRandomly { seed, per_mille } => self.storage.fail_randomly(seed, per_mille),
             Step::Heal => self.storage.heal(),
             Step::Crash(how) => {
-                // Without the note of a failed sync, the next process cannot know that what it
-                // finds is only in the page cache; then only a power cut shows what is left.
+                // Without the note of a failed sync, the next process treats bytes of the page
+                // cache as durable; then only a power cut shows what is left.
                 let noted = self.storage.visible().read(SUSPECT).is_some();
                 let hidden = self.log.status().last_fsync_error.is_some() && !noted;
                 let how = match how {

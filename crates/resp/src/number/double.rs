@@ -98,7 +98,7 @@ pub fn format_f64(value: f64, buffer: &mut [u8; F64_BYTES_MAX]) -> &[u8] {
 }
 
 /// Prints `value` with the digits and the layout of fpconv also when it is a whole number, so that
-/// one with many zeros gets an exponent: what Valkey mixes into digests of scores.
+/// one with many zeros gets an exponent: the form that Valkey mixes into digests of scores.
 pub fn format_f64_fpconv(value: f64, buffer: &mut [u8; F64_BYTES_MAX]) -> &[u8] {
     if value == 0.0 || !value.is_finite() {
         return format_f64(value, buffer);

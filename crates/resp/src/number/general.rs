@@ -8,7 +8,7 @@ use super::F64_BYTES_MAX;
 const SIGNIFICANT: usize = 17;
 
 /// Prints a finite number with up to 17 significant digits, as C's `%.17g` does, into `buffer`, and
-/// returns the text: what ZSCAN answers for scores of large sorted sets.
+/// returns the text: the form of scores of large sorted sets in ZSCAN.
 pub fn format_f64_general(value: f64, buffer: &mut [u8; F64_BYTES_MAX]) -> &[u8] {
     let mut scientific = [0u8; F64_BYTES_MAX];
     let mut rest = &mut scientific[..];

@@ -1,8 +1,8 @@
 //! MIGRATE.
 //!
-//! The keys stay locked while the other server takes them, so that each is in exactly one place for
-//! everybody who looks. Clients of this worker and of the shards of these keys wait meanwhile, no
-//! longer than the timeout for each step; all others do not notice. That is why locks which a
+//! The keys stay locked while the other server takes them, so that each key is in exactly one place
+//! for all clients. Clients of this worker and of the shards of these keys wait meanwhile, no
+//! longer than the timeout for each step; other clients are not delayed. That is why locks which a
 //! worker holds over its batch are given back first ([`Locks::ByArguments`]).
 
 use std::io;
@@ -33,7 +33,7 @@ const KEY_AND_KEYS: CommandError = CommandError::line(
     "ERR When using MIGRATE KEYS option, the key argument must be set to the empty string",
 );
 
-/// What a step may take, in milliseconds, when the command does not say.
+/// The timeout of a step when the command has none, in milliseconds.
 const TIMEOUT_DEFAULT_MS: u64 = 1000;
 
 const KEY_FLAGS: KeyFlags = KeyFlags::RW_ACCESS_DELETE;
@@ -107,7 +107,7 @@ fn is_secret(args: Args<'_>, index: usize) -> bool {
     }
 }
 
-/// What the command says.
+/// The parsed arguments of the command.
 struct Plan<'a> {
     host: &'a [u8],
     port: u16,
@@ -170,7 +170,7 @@ impl<'a> Plan<'a> {
     }
 }
 
-/// What goes over the wire, and for which keys.
+/// The commands to send, and their keys.
 struct Shipment<'a> {
     keys: Vec<Key<'a>>,
     bytes: Vec<u8>,
@@ -206,7 +206,8 @@ fn migrate(ctx: &mut Context<'_, '_>) -> CommandResult {
         }
     }
     match delivery.failure {
-        // What was taken is gone from here all the same, and logged.
+        // The keys that the other server has taken are deleted here all the same, and the deletion
+        // is logged.
         Some(error) => Err(error),
         None => {
             ctx.reply.ok();
@@ -295,7 +296,7 @@ fn is_timeout(error: &io::Error) -> bool {
     )
 }
 
-/// One transfer. An error is one of the connection, before anything is known to be taken.
+/// One transfer. An error is one of the connection, before the other server has confirmed any key.
 fn exchange<'a>(
     connection: &mut Connection,
     plan: &Plan<'_>,
@@ -350,7 +351,7 @@ fn exchange<'a>(
     })
 }
 
-/// The error that a line of a reply is.
+/// The error in a line of a reply, if it is one.
 fn refused(line: &[u8]) -> Option<CommandError> {
     let text = line.strip_prefix(b"-")?;
     let mut error = b"ERR Target instance replied with error: ".to_vec();

@@ -16,7 +16,7 @@ use resp::{quoted, split_args};
 
 use super::file::{Sources, load};
 
-/// What `--help` prints.
+/// The text of `--help`.
 pub const USAGE: &str = "\
 Usage: lodestore [FILE] [--option value ...] [-]
        lodestore -                 read the configuration from standard input
@@ -40,7 +40,7 @@ Examples:
        echo 'maxmemory 128mb' | lodestore -
 ";
 
-/// What the command line asks for.
+/// The action that the command line requests.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Invocation {
     /// Start a server.

@@ -2,9 +2,9 @@
 //! other sources, which are turned into the same kind of lines.
 //!
 //! A line is a directive and its arguments, quoted as in [`resp::split_args`]; `#` starts a comment
-//! only at the beginning of a line. What is not a parameter of the table: `include`,
-//! `rename-command`, `user`, and directives of old versions that are skipped. Everything else is an
-//! error, since a misspelt parameter must not go unnoticed.
+//! only at the beginning of a line. Besides parameters of the table there are `include`,
+//! `rename-command`, `user`, and directives of old versions, which are skipped. Everything else is
+//! an error, since a misspelt parameter must not go unnoticed.
 
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
@@ -41,7 +41,7 @@ const OBSOLETE: &[&str] = &[
     "events-per-io-thread",
 ];
 
-/// Where the configuration of a start comes from, in order: what comes later wins.
+/// The sources of the configuration of a start, in order: a later one wins.
 #[derive(Default)]
 pub struct Sources<'a> {
     /// The configuration file.
@@ -300,7 +300,7 @@ impl Loader {
         Ok(())
     }
 
-    /// Variables that are no parameters are told about, not refused: Kubernetes sets
+    /// Variables that are no parameters cause a notice, no error: Kubernetes sets
     /// LODESTORE_SERVICE_HOST and LODESTORE_PORT=tcp://... in every container next to a service of
     /// that name.
     fn read_environment(

@@ -54,7 +54,7 @@ impl std::error::Error for RewriteError {}
 /// Lines that a rewrite writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Extent {
-    /// Those that differ from the defaults, and those that are in the file already.
+    /// Lines that differ from the defaults, and lines that are in the file already.
     Needed,
     /// All parameters.
     Everything,
@@ -247,7 +247,7 @@ impl Rewriter {
             has_signature: false,
             extent,
         };
-        // What follows the last line's end is not a line.
+        // The end of the last line begins no further line.
         let old = old.strip_suffix(b"\n").unwrap_or(old);
         if !old.is_empty() {
             let raw = old.split(|&byte| byte == b'\n');
@@ -275,14 +275,14 @@ impl Rewriter {
                 self.unused.entry(directive).or_default().push_back(number);
                 self.lines.push(Some(raw.to_vec()));
             }
-            // Somebody changed the file since the start; keep what they wrote without letting it
-            // break the next one.
+            // The file was edited since the start; the line is kept as a comment, so that it does
+            // not break the next start.
             None => self.lines.push(Some([b"# ??? ", line].concat())),
         }
     }
 
     /// Puts `line` where the next line of the same directive stands, or at the end if it `must` be
-    /// there. A line that says the same already stays as somebody wrote it.
+    /// there. A line with the same words stays as it is.
     fn write(&mut self, directive: &str, line: Vec<u8>, must: bool) {
         match self.unused.get_mut(directive).and_then(VecDeque::pop_front) {
             Some(number) => {
@@ -367,7 +367,7 @@ fn temporary_name(target: &Path) -> PathBuf {
 }
 
 fn write_temporary(path: &Path, text: &[u8], old: Option<&fs::Metadata>) -> io::Result<()> {
-    // One that a crash left behind; a new one is made so that nobody else can have it open.
+    // Removes one that a crash left behind: no other process can have the new file open.
     let _ = fs::remove_file(path);
     let mode = old.map_or(NEW_FILE_MODE, |old| old.mode() & 0o777);
     let mut file = File::options()
@@ -376,7 +376,7 @@ fn write_temporary(path: &Path, text: &[u8], old: Option<&fs::Metadata>) -> io::
         .mode(mode)
         .open(path)?;
     if let Some(old) = old {
-        // The owner can be kept only by root; for everybody else the new file is theirs.
+        // Only root can keep the owner; otherwise the file belongs to the user of the process.
         let _ = std::os::unix::fs::fchown(&file, Some(old.uid()), Some(old.gid()));
         file.set_permissions(old.permissions())?;
     }

@@ -1,4 +1,4 @@
-//! Values as the commands that make them anew: the base of a log, and DEBUG RELOAD.
+//! Values as the commands that create them: for the base of a log, and for DEBUG RELOAD.
 
 mod stream;
 
@@ -10,11 +10,11 @@ use resp::number::{F64_BYTES_MAX, format_f64};
 use resp::request::{write as write_command, write_begin, write_bulk};
 use values::{DIGITS, Element, Hash, List, Set, SortedSet};
 
-/// Elements written in one command, as in Redis's files: whoever loads them holds one command at a
-/// time.
+/// Elements written in one command, as in Redis's files: a server that loads the file holds one
+/// command at a time.
 const ELEMENTS_PER_COMMAND: usize = 64;
 
-/// Writes the commands that make an entry as it is, deadlines included.
+/// Writes the commands that create an entry, deadlines included.
 pub(crate) fn write_entry(entry: &EntryRef<'_>, out: &mut dyn Write) -> io::Result<()> {
     let key = entry.key();
     match entry.value() {
@@ -116,7 +116,7 @@ fn write_hash(key: &[u8], hash: &Hash, out: &mut dyn Write) -> io::Result<()> {
     write_deadlines(b"HPEXPIREAT", b"FIELDS", key, volatile.collect(), out)
 }
 
-/// Deadlines of elements; those with the same one share a command.
+/// Deadlines of elements; elements with the same deadline share a command.
 fn write_deadlines(
     word: &[u8],
     token: &[u8],
@@ -150,7 +150,7 @@ struct Batches<'a> {
     left: usize,
     /// Arguments of one element.
     width: usize,
-    /// Elements that the command begun still takes.
+    /// Elements that still fit the current command.
     room: usize,
 }
 

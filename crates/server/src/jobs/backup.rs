@@ -1,7 +1,8 @@
-//! Backups: copies of the data that a server can be started in, made while this one goes on.
+//! Backups: copies of the data that a server can start from, made while this one runs.
 //!
 //! With the log it is a copy of the log, most of it by hard links (`persist::Log::backup`); without
-//! it, a snapshot. A thread makes the copy, reads it back, and only then gives it its name.
+//! it, a snapshot. A thread makes the copy, checks it by reading it, and then renames it to its
+//! final name.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -25,7 +26,7 @@ impl Drop for Running {
     }
 }
 
-/// Begins a backup under this name. How it ends is told by INFO and by the server's log.
+/// Begins a backup under this name. INFO and the server's log report how it ended.
 ///
 /// # Errors
 /// One is under way, or the system has no thread to spare.

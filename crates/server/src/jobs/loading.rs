@@ -31,12 +31,12 @@ use engine::config::P;
 use engine::shard_tables::Locked;
 use startup_plan::Decision;
 
-/// Loads what there is to load, and opens the log when there is to be one. Nothing serves commands
-/// on data before this is over; after an error it never does.
+/// Loads the data of the working directory, and opens the log when it is enabled. Commands on data
+/// are refused until this succeeds.
 ///
 /// # Errors
-/// What is there cannot be loaded. It has been logged as Redis logs it, as far as the error does
-/// not say it.
+/// The data cannot be loaded. The reason has been logged as Redis logs it, unless the error
+/// contains it.
 pub(crate) fn load_all(server: &Server, log: &LogOptions) -> Result<(), LoadError> {
     server.engine.loading.begin(server.engine.now_ms());
     let began_ns = server.engine.clock.monotonic_ns();
@@ -115,15 +115,15 @@ pub(crate) enum SnapshotError {
     /// It cannot be opened.
     #[error("can't open the RDB file: {0}")]
     Open(#[from] io::Error),
-    /// Something in it is wrong, or not possible here.
+    /// Its contents are wrong, or not supported here.
     #[error("{0}")]
     Data(#[from] RdbError),
 }
 
-/// Whether the file begins as one that can be loaded: before what is there makes room for it.
+/// Checks the beginning of the file, before the present data is removed.
 ///
 /// # Errors
-/// What is wrong with its beginning.
+/// Its beginning is wrong; the error says why.
 pub(crate) fn check_head(server: &Server, path: &Path) -> Result<(), SnapshotError> {
     let options = load_options(server);
     match existing_files::check_head(Source::open(&Disk, path)?, &options) {
@@ -135,7 +135,7 @@ pub(crate) fn check_head(server: &Server, path: &Path) -> Result<(), SnapshotErr
 /// Loads an RDB file. With `held` these are all shards, locked; without, none of them is.
 ///
 /// # Errors
-/// What is wrong with the file. What came before that is loaded.
+/// The file is wrong; entries before the error are loaded.
 pub(crate) fn load_snapshot(
     server: &Server,
     path: &Path,

@@ -51,7 +51,7 @@ pub(crate) fn request(server: &Server, in_transaction: bool) -> Result<&'static 
     };
     let Some(job) = job else {
         state.scheduled.store(true, Ordering::Relaxed);
-        // Somebody asks for it: earlier failures do not hold it up.
+        // BGREWRITEAOF does not wait for the delay after failures.
         state.failures.store(0, Ordering::Relaxed);
         log::info!("Background append only file rewriting scheduled.");
         return Ok("Background append only file rewriting scheduled");
@@ -188,7 +188,7 @@ pub(crate) fn switch(server: &Server, on: bool) -> Result<(), String> {
         }
         let _locked = server.engine.keyspace.lock_all();
         server.engine.log.disable();
-        // Who waits for the log to be durable waits in vain now.
+        // Clients that wait for the log to be durable get an error now.
         server.broadcast(|| Message::Synced);
         return Ok(());
     }
@@ -305,7 +305,7 @@ fn run(
     let started = begin(server, &job, request);
     if let Some(begun) = begun {
         let told = started.as_ref().map(|_| ()).map_err(Clone::clone);
-        // Nobody may be interested.
+        // The receiver may be gone.
         drop(begun.send(told));
     }
     let result = started.and_then(|(base, walk, form)| finish(server, base, walk, form));

@@ -6,18 +6,17 @@
 //! order of the hashes, a few entries per lock, and gives them to an [`Output`]. A command that is
 //! about to change an entry which the walk has not reached encodes the old value first, into a
 //! buffer of the shard (its pre-image); when that buffer is full the command itself gives it to the
-//! output. That is all the memory a snapshot takes, and what slows writers down when the disk is
-//! slower than they are. (Before [`Walk::write`] is called there is no output: the caller makes
-//! that moment short.)
+//! output. A snapshot takes no other memory, and full buffers slow writers down to the speed of the
+//! disk. (Before [`Walk::write`] is called there is no output: the caller keeps that time short.)
 //!
 //! ```text
 //!  shard lock  ->  part of the shard (its pre-images)  ->  output
 //! ```
 //! is the order of locks. The walk holds at most one of them at a time when it writes, so the disk
-//! holds up nobody but writers with full buffers. A value is encoded in one go under the lock of
-//! its shard: for one of hundreds of megabytes that takes a noticeable fraction of a second.
+//! delays only writers with full buffers. A value is encoded in one go under the lock of its shard:
+//! for one of hundreds of megabytes that takes a noticeable fraction of a second.
 //!
-//! One snapshot runs at a time, whatever it is for: who holds the [`Job`] may begin.
+//! One snapshot runs at a time, whatever it is for: the holder of the [`Job`] may begin.
 
 mod file;
 mod hook;
@@ -44,7 +43,7 @@ pub(crate) use save::{
 };
 pub use walk::{Walk, begin};
 
-/// What entries become in a snapshot.
+/// The form of entries in a snapshot.
 #[derive(Clone, Copy, Debug)]
 pub enum Form {
     /// Entries of an RDB file.
@@ -59,11 +58,11 @@ pub trait Output: Send {
     /// Entries of one database. No entry is torn between two calls.
     ///
     /// # Errors
-    /// Those of writing: they end the snapshot.
+    /// Errors of writing, which end the snapshot.
     fn entries(&mut self, db: u32, encoded: &[u8]) -> io::Result<()>;
 
-    /// A file that has grown enough to be synced. The walk does that between two steps, when nobody
-    /// waits for it.
+    /// A file that has grown enough to be synced. The walk syncs it between two steps, when it
+    /// holds no lock.
     fn due_sync(&mut self) -> Option<Arc<dyn persist::storage::File>> {
         None
     }
@@ -78,10 +77,10 @@ impl<W: Write + Send> Output for FileWriter<W> {
 /// Why there is no snapshot.
 #[derive(Debug, thiserror::Error)]
 pub enum SnapshotError {
-    /// Somebody asked for its end.
+    /// It was cancelled.
     #[error("it was cancelled")]
     Cancelled,
-    /// The output refused.
+    /// The output returned an error.
     #[error("{}", os_text(.0))]
     Io(#[from] io::Error),
     /// A value has no form in the version of the file.
@@ -97,7 +96,7 @@ struct Encoder {
     uses: Uses,
 }
 
-/// What is saved of the use of entries: what the policy of eviction goes by.
+/// Which access data is saved: LRU or LFU, whichever the eviction policy uses.
 #[derive(Clone, Copy)]
 enum Uses {
     None,

@@ -35,7 +35,7 @@ pub(crate) fn home(server: &Server, client: u64) -> Option<usize> {
         .then(|| (client % workers) as usize)
 }
 
-/// What the last look saw of one worker.
+/// The counters of one worker at the last look.
 #[derive(Clone, Copy, Default)]
 struct Seen {
     busy_nanos: u64,

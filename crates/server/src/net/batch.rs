@@ -26,7 +26,7 @@ use engine::table::{Command, KeyPlan, Resolved};
 /// cache.
 const BATCH_REQUESTS: usize = 32;
 
-/// Bytes read in one round over all ready connections; what does not fit waits for the next round.
+/// Bytes read in one round over all ready connections; further bytes wait for the next round.
 const ARENA_BYTES: usize = 1024 * 1024;
 
 /// Longest pipeline part of one connection that is parsed before others get their turn is bounded
@@ -107,7 +107,7 @@ pub(super) struct Batch {
     spans: Vec<Span>,
     /// Input buffers between two big requests.
     pub(super) spares: Spares,
-    /// Requests of the last round: what the next one may expect.
+    /// Requests of the last round, as an estimate for the next one.
     requests: usize,
     /// The last command that was looked up, by its name as the client wrote it: pipelines repeat
     /// it.
@@ -118,7 +118,7 @@ pub(super) struct Batch {
 const SPANS_KEEP: usize = 4096;
 
 /// Empty input buffers for the next connection that needs one: allocating and touching a fresh one
-/// for every big argument would cost more than reading it. Given up once a second.
+/// for every big argument would cost more than reading it. Freed once a second.
 #[derive(Default)]
 pub(super) struct Spares {
     buffers: Vec<Vec<u8>>,
@@ -394,7 +394,7 @@ impl Worker {
         let verdict = execution.request(request, held);
         connection.reply_offset = connection.reply_offset.max(self.exec.reply_offset);
         if connection.session.shared.has_mail() {
-            // What the command itself has caused stands right behind its reply.
+            // Messages that the command itself has caused stand right behind its reply.
             connection.collect_outbox();
         }
         match verdict {
@@ -448,7 +448,8 @@ impl Worker {
         self.deadlines.extend(timers.map(|at| (at, id)));
     }
 
-    /// Keeps what was not consumed, notices limits and hang-ups, and queues what has more to do.
+    /// Keeps the bytes that were not consumed, checks limits and hang-ups, and queues connections
+    /// with more to do.
     fn finish_source(&mut self, server: &Server, batch: &mut Batch, source: Source) {
         let token = source.token;
         let Some(connection) = self.connection(token) else {
@@ -577,8 +578,8 @@ fn arguments<'a>(
     }
 }
 
-/// Collections lie one pointer further, and what is looked for in a large one lies in a table
-/// again.
+/// Prefetches collections, which lie one pointer further, and the slot of the member in the table
+/// of a large one.
 fn look_into_collections(server: &Server, batch: &mut Batch, held: &Held<'_>) {
     let mut large = false;
     for pending in batch.pending.iter().filter(|it| it.is_for_collection()) {
@@ -669,8 +670,7 @@ fn is_web_request(name: &[u8]) -> bool {
     name.eq_ignore_ascii_case(b"post") || name.eq_ignore_ascii_case(b"host:")
 }
 
-/// Nothing is answered and nothing behind it is executed. The log hears of it once a minute at
-/// most.
+/// Nothing is answered and nothing behind it is executed. It is logged once a minute at most.
 fn abort_web_request(connection: &mut Connection, logged_ms: &mut u64, now_ms: u64) {
     const LOG_EVERY_MS: u64 = 60_000;
     if now_ms.saturating_sub(*logged_ms) > LOG_EVERY_MS {
@@ -685,7 +685,7 @@ fn abort_web_request(connection: &mut Connection, logged_ms: &mut u64, now_ms: u
     connection.output.clear();
 }
 
-/// A violation of the protocol: the client is told and disconnected.
+/// Answers a violation of the protocol with an error and disconnects the client.
 fn refuse(server: &Server, connection: &mut Connection, error: ProtocolError, bytes: &[u8]) {
     let shown = if server.engine.config.bool(P::HideUserDataFromLog) {
         "*redacted*".to_owned()
@@ -703,7 +703,7 @@ fn refuse(server: &Server, connection: &mut Connection, error: ProtocolError, by
     connection.session.close_after_reply = true;
 }
 
-/// Publishes what other threads may ask of this client.
+/// Publishes the figures of this client for other threads.
 fn publish(connection: &Connection, entry: Option<&'static Command>, now_ms: u64) {
     let session = &connection.session;
     let figures = &session.shared.figures;
@@ -712,7 +712,7 @@ fn publish(connection: &Connection, entry: Option<&'static Command>, now_ms: u64
     if let Some(entry) = entry {
         figures.last_command.store(entry.id + 1, Ordering::Relaxed);
     }
-    // A command that waits counts when its wait ends.
+    // A command that blocks is counted when its wait ends.
     if connection.waiter.is_none() {
         let commands = figures.commands.load(Ordering::Relaxed);
         figures.commands.store(commands + 1, Ordering::Relaxed);

@@ -24,9 +24,9 @@ pub(super) fn served(worker: &mut Worker, token: usize, offset: u64) {
 /// Why a wait ends without being served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ending {
-    /// Its time is over.
+    /// Its timeout has passed.
     Timeout,
-    /// CLIENT UNBLOCK; true: with an error. Whoever sent this has ended the wait already.
+    /// CLIENT UNBLOCK; true: with an error. The sender of the message has ended the wait already.
     Unblocked(bool),
 }
 
@@ -86,7 +86,7 @@ pub(super) fn end_wait(worker: &mut Worker, server: &Server, token: usize, endin
     resume(worker, token);
 }
 
-/// A timer of a client has gone off: its wait is over, or it is time to look for what it waits for.
+/// Handles a timer of a client: its wait has timed out, or its command is due to run again.
 pub(super) fn timer(worker: &mut Worker, server: &Server, token: usize) {
     let now_ms = worker.exec.now_ms;
     let Some(connection) = worker.connection(token) else {
@@ -121,7 +121,7 @@ pub(super) fn timer(worker: &mut Worker, server: &Server, token: usize) {
     if served.is_some() && !exec.ready.is_empty() {
         blocking::serve_later(exec, &server.engine);
     }
-    // Whether it was served or goes on waiting: until that is known here it keeps a timer.
+    // The client keeps a timer until its worker has the result: served, or still waiting.
     let next_ms = waiter.look_again_ms.load(Ordering::Acquire);
     let next_ms = next_ms.max(now_ms.saturating_add(blocking::LOOK_AGAIN_MIN_MS));
     if let Some(connection) = worker.connection(token) {
@@ -130,8 +130,8 @@ pub(super) fn timer(worker: &mut Worker, server: &Server, token: usize) {
     }
 }
 
-/// Clients of this worker that wait for the log to be durable may be done, or wait in vain because
-/// the log was switched off.
+/// Clients of this worker that wait for the log to be durable may be done, or have to get an error
+/// because the log was switched off.
 pub(super) fn log_synced(worker: &mut Worker, server: &Server) {
     let synced = server.engine.log.synced();
     let is_off = !server.engine.log.is_enabled();

@@ -1,5 +1,5 @@
-//! What a worker publishes of its connections: the figures of CLIENT LIST, and the memory that
-//! `maxmemory-clients` limits.
+//! The figures that a worker publishes of its connections: the figures of CLIENT LIST, and the
+//! memory that `maxmemory-clients` limits.
 //!
 //! Plain relaxed stores, once per batch of requests and once per attempt to write. The sum over all
 //! clients is touched only when the memory of one has changed, which small requests do not do.
@@ -14,7 +14,7 @@ use crate::transport::connection::Connection;
 use engine::client::Figures;
 use engine::session::WatchedKey;
 
-/// What the tables of watched keys hold for one key and client, besides the key itself.
+/// Memory of the tables of watched keys for one key and client, without the key itself.
 const WATCH_ENTRY_BYTES: usize = 64;
 
 impl Connection {

@@ -86,11 +86,11 @@ pub(super) fn output_exceeded(server: &Server, connection: &mut Connection, now_
     exceeded
 }
 
-/// The least that `maxmemory-clients` limits to: below that nobody could connect to change it, as
-/// in Redis.
+/// The least that `maxmemory-clients` limits to: below that no client could connect to change it,
+/// as in Redis.
 const CLIENT_MEMORY_MIN: u64 = 128 * 1024;
 
-/// What all clients together may hold, in bytes; `None` without a limit.
+/// The limit on the memory of all clients together, in bytes; `None` without a limit.
 fn client_memory_limit(server: &Server) -> Option<usize> {
     let limit = match server.engine.config.int(P::MaxmemoryClients) {
         0 => return None,

@@ -8,5 +8,5 @@ mod figures;
 mod limits;
 mod port;
 #[cfg(test)]
-mod simulation;
+mod tests;
 pub(crate) mod worker;

@@ -247,7 +247,7 @@ impl Worker {
                 accept_from(listener, &mut accepted);
             }
         }
-        // Somebody may be left in a queue; looking once more is cheap.
+        // Connections may be left in a queue; another look is cheap.
         self.accept_pending = accepted.len() >= ACCEPTS_PER_TURN;
         for client in accepted {
             self.welcome(server, client);
@@ -579,7 +579,7 @@ impl Worker {
                         self.close(token);
                     }
                 }
-                // Nobody will read the rest.
+                // The client has hung up and reads no rest.
                 Ok(Written::Blocked) if connection.hung_up => self.close(token),
                 Ok(Written::Blocked) => self.check_output_limit(server, token),
                 Ok(Written::More) => again.push(token),

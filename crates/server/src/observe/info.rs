@@ -1,4 +1,4 @@
-//! INFO: what the server tells about itself.
+//! INFO: figures about the server.
 //!
 //! Fields stand under the names and in the order of Valkey, because monitoring tools read them. A
 //! feature that does not exist (replicas, modules, child processes) has the values of one that is
@@ -126,11 +126,11 @@ fn selected(names: &[&[u8]]) -> Vec<Section> {
 pub(crate) struct KeyspaceTotals {
     /// By database.
     pub databases: Vec<DatabaseTotals>,
-    /// Keys that somebody watches.
+    /// Keys that clients watch.
     pub watched_keys: usize,
-    /// Keys that somebody waits for.
+    /// Keys that clients wait for.
     pub blocking_keys: usize,
-    /// Those of which a client wants to know that they are gone.
+    /// Keys whose removal also wakes a client.
     pub heeded_keys: usize,
 }
 
@@ -178,7 +178,7 @@ impl KeyspaceTotals {
     }
 }
 
-/// What the sections are written from.
+/// The data that the sections are written from.
 struct Facts<'a> {
     server: &'a Server,
     now_ms: u64,
@@ -201,7 +201,7 @@ pub(crate) fn render(server: &Server, data: &mut Data<'_, '_>, names: &[&[u8]]) 
     } else {
         KeyspaceTotals::default()
     };
-    // Before the text, which is not to be part of the memory it tells about.
+    // Read before the text is written, so that the text does not count as used memory.
     let memory = sections
         .contains(&Section::Memory)
         .then(|| MemoryReport::gather(server, &keyspace));

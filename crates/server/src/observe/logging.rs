@@ -9,8 +9,8 @@
 //! notice is `info!`, warning is `warn!` and `error!`.
 //!
 //! A line never holds up the server for long. It has at most [`LINE_BYTES_MAX`] bytes, which a pipe
-//! takes in one piece or not at all; when nobody reads from the other end, lines are dropped and
-//! counted, and the next line that gets through is preceded by their number. Only syslog(3) may
+//! takes in one piece or not at all; when no process reads from the other end, lines are dropped
+//! and counted, and the next line that gets through is preceded by their number. Only syslog(3) may
 //! wait for its daemon.
 //!
 //! A log file may be moved or deleted by log rotation at any time: once a second, a write looks
@@ -120,8 +120,8 @@ pub(crate) fn raw(level: Level, text: &str) {
     }
 }
 
-/// Tells where the server listens: with the picture for people at a terminal or for
-/// `always-show-logo`, else in a line.
+/// Logs where the server listens: with the logo on a terminal or with `always-show-logo`, else in
+/// one line.
 pub(crate) fn banner(config: &Config, version: &str) {
     let mode = if config.bool(P::ClusterEnabled) {
         "cluster"
@@ -298,7 +298,7 @@ fn format_line(format: LogFormat, time: &str, level: Level, message: &str) -> St
     line
 }
 
-/// Line ends and tabs stay, for messages that are tables; what would steer a terminal does not.
+/// Line ends and tabs stay, for messages that are tables; other control characters do not.
 fn push_plain(line: &mut String, character: char) {
     let harmless = !character.is_control() || matches!(character, '\n' | '\t');
     line.push(if harmless { character } else { '?' });
@@ -345,7 +345,7 @@ struct Output {
 }
 
 impl Output {
-    /// Errors are nobody's to handle: there is no place left to report them to.
+    /// Errors are ignored: there is no place left to report them to.
     fn write(&mut self, line: &str) {
         match &mut self.sink {
             Sink::File(file) => {
@@ -353,8 +353,8 @@ impl Output {
             }
             Sink::Stdout => {
                 let mut stdout = io::stdout().lock();
-                // Whoever did not read for a while does not get another chance to make everybody
-                // wait.
+                // A reader that has missed lines already gets no further wait, which would delay
+                // the whole server.
                 let patience = if self.lost == 0 { PIPE_WAIT_MS } else { 0 };
                 if !sys::is_writable(stdout.as_fd(), patience) {
                     self.lost += 1;

@@ -32,7 +32,7 @@ pub(crate) fn lower_thread_priority() {
     sys::lower_thread_priority(BACKGROUND_STEPS);
 }
 
-/// Whether there is a process with this number, anybody's.
+/// Whether there is a process with this number, of any user.
 pub(crate) fn is_running(pid: u32) -> bool {
     sys::is_running(pid)
 }

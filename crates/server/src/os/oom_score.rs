@@ -11,8 +11,8 @@ use engine::config::{Config, OomScoreAdj, OomScores, P};
 /// The kernel's out-of-memory score of this process, and what it was before the server touched it.
 #[derive(Debug, Default)]
 struct OomScore {
-    /// The score before the server changed it; what relative values add to and what `no` returns
-    /// to.
+    /// The score before the server changed it; relative values are added to it, and `no` returns to
+    /// it.
     base: Option<i64>,
 }
 

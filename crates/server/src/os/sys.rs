@@ -139,7 +139,7 @@ pub(crate) fn is_writable(fd: BorrowedFd<'_>, milliseconds: i32) -> bool {
     };
     // SAFETY: one valid entry, as said by the count.
     let ready = unsafe { libc::poll(&raw mut poll, 1, milliseconds) };
-    // On an error there is nothing to wait for: the write itself will tell.
+    // On an error there is nothing to wait for: the write itself returns the error.
     ready != 0
 }
 

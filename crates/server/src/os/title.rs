@@ -33,7 +33,7 @@ pub(crate) fn update_title(config: &Config) {
     }
 }
 
-/// What `ps` shows instead of the command line (`set-proc-title`, `proc-title-template`).
+/// The text that `ps` shows instead of the command line (`set-proc-title`, `proc-title-template`).
 #[derive(Debug)]
 struct Title {
     /// Where the kernel reads the command line: the title, a NUL, and at the very end a byte that

@@ -24,7 +24,7 @@ pub fn handle_signals() -> io::Result<()> {
     Ok(())
 }
 
-/// SHUTDOWN ABORT: forgets signals that the timers have not acted on yet. False when there were
+/// SHUTDOWN ABORT: clears signals that the timers have not acted on yet. False when there were
 /// none.
 pub(crate) fn abort_shutdown() -> bool {
     let mut aborted = false;

@@ -70,7 +70,7 @@ pub struct InstantMetrics {
 }
 
 impl InstantMetrics {
-    /// Remembers the memory in use before data is loaded.
+    /// Records the memory in use before data is loaded.
     pub fn note_startup_memory(&self) {
         self.startup_memory
             .store(keyspace::memory::used(), Ordering::Relaxed);

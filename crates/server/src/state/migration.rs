@@ -36,7 +36,7 @@ impl Connection {
     /// Connects, trying all addresses of the name.
     ///
     /// # Errors
-    /// Those of the last address.
+    /// The error of the last address.
     pub fn open(host: &str, port: u16, timeout: Duration) -> io::Result<Connection> {
         let mut result = Err(io::ErrorKind::AddrNotAvailable.into());
         for addr in (host, port).to_socket_addrs()? {
@@ -77,7 +77,7 @@ impl Connection {
     /// Limits how long each step may take.
     ///
     /// # Errors
-    /// Those of the system.
+    /// The error of the system.
     pub fn set_timeout(&self, timeout: Duration) -> io::Result<()> {
         let stream = self.stream.get_ref();
         stream.set_read_timeout(Some(timeout))?;

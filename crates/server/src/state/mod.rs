@@ -1,5 +1,5 @@
-//! What the server keeps of its jobs and of itself: data with the operations on it alone. The
-//! functions that work on a whole server stand in the rooms above.
+//! The state of the server and of its jobs: data with the operations on it alone. The functions
+//! that work on a whole server stand in the rooms above.
 
 mod backups;
 mod identity;

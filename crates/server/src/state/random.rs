@@ -5,8 +5,8 @@ use std::fmt::Write;
 /// 64 random bits.
 ///
 /// # Panics
-/// When the operating system has none. Clients who guess the hash seed could make keys collide, so
-/// there is no fallback.
+/// When the operating system has none. A client that guesses the hash seed could make keys collide,
+/// so there is no fallback.
 pub(crate) fn random_u64() -> u64 {
     let mut bytes = [0; 8];
     let filled = getrandom::fill(&mut bytes);

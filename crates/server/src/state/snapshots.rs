@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use persist::{Disk, Storage};
 
-/// What a snapshot is for.
+/// The purpose of a snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
     /// BGSAVE and save points: `dbfilename`.
@@ -77,7 +77,7 @@ impl Report {
 #[derive(Debug)]
 pub struct Job {
     owner: Arc<Slot>,
-    /// What it is for.
+    /// Its purpose.
     pub purpose: Purpose,
     /// Unix milliseconds of its start.
     pub started_ms: u64,
@@ -120,7 +120,7 @@ impl Slot {
 /// The snapshots of a server: the running one, the next one, figures of the last ones.
 pub struct Snapshots {
     slot: Arc<Slot>,
-    /// Hooks are set: a walk wants the locks of shards now and then.
+    /// Hooks are set: a walk takes the locks of shards now and then.
     pub walking: AtomicBool,
     /// BGSAVE waits for another job.
     pub scheduled: AtomicBool,
@@ -216,7 +216,7 @@ impl Snapshots {
         self.slot.lock().is_some()
     }
 
-    /// What the running snapshot is for; also when it is over but for the last cleaning up.
+    /// The purpose of the running snapshot, its cleaning up included.
     pub fn purpose(&self) -> Option<Purpose> {
         self.current().map(|job| job.purpose)
     }

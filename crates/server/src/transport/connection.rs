@@ -40,12 +40,12 @@ struct Hold {
     offset: u64,
 }
 
-/// What came of an attempt to write.
+/// The result of an attempt to write.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Written {
     /// Nothing is left.
     All,
-    /// The socket takes no more now; an event will tell.
+    /// The socket takes no more now; an event follows.
     Blocked,
     /// There is more to write, in the next turn.
     More,
@@ -59,7 +59,7 @@ pub struct Connection {
     pub stream: Stream,
     /// State that commands see.
     pub session: Session,
-    /// What waits to be sent.
+    /// Output that waits to be sent.
     pub output: Output,
     /// Bytes received and not yet consumed; empty for a client between requests.
     pub input: Vec<u8>,
@@ -70,7 +70,7 @@ pub struct Connection {
     /// There may be bytes to read.
     pub readable: bool,
     /// An event said that the end of the stream (or an error) stands behind the bytes in the
-    /// socket. No further event will tell, so reading goes on until it is there.
+    /// socket. No further event follows, so reading goes on until the end.
     pub end_announced: bool,
     /// The client sent its end of file, or the socket failed.
     pub hung_up: bool,
@@ -80,7 +80,8 @@ pub struct Connection {
     pub queued_write: bool,
     /// The connection is postponed by CLIENT PAUSE.
     pub postponed: bool,
-    /// It authenticated once, or needed not to: RESET does not bring the limits of strangers back.
+    /// It authenticated once, or did not need to: RESET does not restore the limits of
+    /// unauthenticated clients.
     pub was_authenticated: bool,
     /// Not read from until its output has left.
     pub throttled: bool,
@@ -92,7 +93,7 @@ pub struct Connection {
     pub last_active_ms: u64,
     /// Since when the output is above the soft limit; 0: it is not.
     pub over_soft_limit_ms: u64,
-    /// Commands executed since it last moved, for the choice of whom to move.
+    /// Commands executed since it last moved, for the choice of connections to move.
     pub recent_commands: u32,
     /// In the order of the stream; `start` and `offset` never fall.
     holds: VecDeque<Hold>,

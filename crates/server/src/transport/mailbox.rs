@@ -1,4 +1,4 @@
-//! What one thread may ask of a worker.
+//! Messages from one thread to a worker.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -80,7 +80,7 @@ impl Mailbox {
     }
 
     /// Sends a message, and runs `together` while no other thread can put one into the mailbox:
-    /// what others send because of what `together` published stands behind the message.
+    /// messages that other threads send because of it stand behind this one.
     pub fn send_and(&self, message: Message, together: impl FnOnce()) {
         {
             let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);

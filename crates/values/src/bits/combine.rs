@@ -7,7 +7,7 @@
 /// together.
 const BLOCK: usize = 4096;
 
-/// What to do with the operands. Shorter ones count as continued by zero bits.
+/// The operation on the operands. Shorter ones count as continued by zero bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operation {
     /// Bits that are set in all.
@@ -33,7 +33,7 @@ pub enum Operation {
 pub enum Operand<'a> {
     /// A string.
     Bytes(&'a [u8]),
-    /// What the output buffer holds before it is overwritten.
+    /// The former contents of the output buffer.
     Output,
 }
 

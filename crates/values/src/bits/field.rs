@@ -15,7 +15,7 @@ pub struct Field {
     bits: u32,
 }
 
-/// What becomes of a value that its field cannot hold.
+/// The treatment of a value that its field cannot hold (OVERFLOW).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Overflow {
     /// Its low bits are kept.
@@ -42,13 +42,13 @@ impl Field {
         self.bits
     }
 
-    /// The integer whose first bit is at `offset`. What lies beyond the end of the string is zero.
+    /// The integer whose first bit is at `offset`. Bits beyond the end of the string are zero.
     pub fn get(self, bytes: &[u8], offset: u64) -> i64 {
         let window = Window::at(bytes.len(), offset);
         self.cut(window.load(bytes) >> self.shift(offset))
     }
 
-    /// Writes the low bits of `value` at `offset`. What lies beyond the end of the string is lost.
+    /// Writes the low bits of `value` at `offset`. Bits beyond the end of the string are dropped.
     pub fn set(self, bytes: &mut [u8], offset: u64, value: i64) {
         let window = Window::at(bytes.len(), offset);
         let shift = self.shift(offset);
@@ -58,21 +58,21 @@ impl Field {
         window.store(bytes, changed);
     }
 
-    /// What SET stores for `value`: an unsigned field takes it as 64 bits without sign. `None` when
-    /// it is refused.
+    /// The value that SET stores for `value`: an unsigned field takes it as 64 bits without sign.
+    /// `None` when it is refused.
     pub fn fit(self, value: i64, overflow: Overflow) -> Option<i64> {
         let exact = match self.signed {
             true => i128::from(value),
             false => i128::from(value as u64),
         };
-        // As in Redis: what is so far below the minimum that the distance to the maximum leaves 64
+        // As in Redis: a value so far below the minimum that its distance to the maximum exceeds 64
         // bits counts as too large.
         let is_far = self.max() - exact > i128::from(i64::MAX);
         let wraps = self.signed && self.bits < 64 && is_far;
         self.limit(exact, exact > self.max() || wraps, overflow)
     }
 
-    /// What INCRBY stores for a field that holds `old`. `None` when it is refused.
+    /// The value that INCRBY stores for a field that holds `old`. `None` when it is refused.
     pub fn add(self, old: i64, increment: i64, overflow: Overflow) -> Option<i64> {
         let exact = i128::from(old) + i128::from(increment);
         self.limit(exact, exact > self.max(), overflow)

@@ -35,7 +35,7 @@ const DEADLINE_BYTES: usize = 8;
 /// The longest header without the deadline: two codes with 8 bytes of length each.
 const HEADER_MAX: usize = 18;
 
-/// What comes before the key.
+/// The header before the key.
 struct Header {
     bytes: [u8; HEADER_MAX],
     len: usize,

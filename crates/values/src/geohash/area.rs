@@ -9,7 +9,7 @@ use std::ops::RangeInclusive;
 /// Half of the equator on web maps, in metres.
 const MERCATOR_MAX: f64 = 20_037_726.37;
 
-/// What is searched. Lengths are in units of the [`Area`].
+/// The shape of a search. Lengths are in units of the [`Area`].
 #[derive(Clone, Debug, PartialEq)]
 pub enum Shape {
     /// Places not farther than the radius.
@@ -33,7 +33,7 @@ pub enum Shape {
     Polygon(Vec<Point>),
 }
 
-/// How a square lies to an area.
+/// The position of a square relative to an area.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Overlap {
     /// No place of it is in the area.
@@ -366,8 +366,8 @@ pub(super) fn is_inside(vertices: &[Point], place: Point) -> bool {
     is_inside
 }
 
-/// Steps of longitude and latitude that an area surely does not reach beyond: most places are told
-/// to be outside by them, without computing how far they are.
+/// Steps of longitude and latitude that an area surely does not reach beyond: for most places
+/// outside they decide without computing the distance.
 #[derive(Clone, Copy, Debug)]
 struct Window {
     south: u32,

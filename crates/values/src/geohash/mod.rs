@@ -4,10 +4,9 @@
 //! interleaved, so that places close to each other have numbers close to each other most of the
 //! time. The numbers are scores of sorted sets: a square of the earth is a range of scores.
 //!
-//! What is computed here must be what Redis and Valkey compute, to the last bit, because members
-//! come or do not come by it: operations on floating-point numbers stand in their order. Latitudes
-//! end at 85.05112878 degrees, as those of web maps do; distances are those on a sphere
-//! (haversine).
+//! All results must equal those of Redis and Valkey to the last bit, because they decide which
+//! members a search returns: floating-point operations stand in the same order. Latitudes end at
+//! 85.05112878 degrees, as those of web maps do; distances are those on a sphere (haversine).
 
 mod area;
 mod cell;

@@ -13,8 +13,8 @@
 //! The cardinality (little endian) is the last one computed; its highest bit means that registers
 //! have changed since. Encoding 0 is dense (see the module `dense`), 1 sparse (see `sparse`).
 //!
-//! The bytes may come from anywhere: nothing here panics on them. Registers are changed in the same
-//! way as Redis does, so that the same commands make the same bytes.
+//! The bytes are untrusted: no function panics on them. Registers are changed in the same way as
+//! Redis does, so that the same commands make the same bytes.
 
 mod dense;
 mod estimate;
@@ -54,7 +54,7 @@ const DENSE_BYTES: usize = HEADER_BYTES + dense::BYTES;
 /// bytes.
 const SPARSE_BYTES_MAX: usize = HEADER_BYTES + 2 * REGISTERS;
 
-/// How the registers are written.
+/// The encoding of the registers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
     /// Six bits for each.
@@ -83,12 +83,12 @@ pub struct Observation {
 }
 
 impl Observation {
-    /// Of an element, with the hash function of Redis.
+    /// The observation of an element, with the hash function of Redis.
     pub fn of(element: &[u8]) -> Observation {
         Observation::of_hash(murmur::hash(element))
     }
 
-    /// Of an element with this hash.
+    /// The observation of an element with this hash.
     #[inline]
     pub fn of_hash(hash: u64) -> Observation {
         // The bit above the highest one ends the run of zeros in any case.

@@ -1,4 +1,4 @@
-//! Registers of one byte each: what sketches are merged in.
+//! Registers of one byte each, the form in which sketches are merged.
 
 use super::dense;
 use super::estimate::estimate;

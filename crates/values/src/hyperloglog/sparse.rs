@@ -141,7 +141,7 @@ pub(super) fn push_zeros(bytes: &mut Vec<u8>, len: usize) {
     bytes.extend_from_slice(pieces.as_slice());
 }
 
-/// What a run is replaced with.
+/// The runs that replace a run.
 #[derive(Default)]
 struct Pieces {
     bytes: [u8; 5],
@@ -213,7 +213,7 @@ pub(super) struct Place {
     start: Cursor,
     /// The run before it.
     previous: Option<Cursor>,
-    /// The first run, or one before `previous`: what is done at this place leaves it as it is.
+    /// The first run, or one before `previous`: a change at this place does not affect it.
     resume: Cursor,
 }
 
@@ -323,7 +323,7 @@ pub(super) fn lower(bytes: &[u8], seen: Observation) -> Result<Option<Place>, Co
     Ok((place.run.value < seen.value).then_some(place))
 }
 
-/// What became of an observation.
+/// The result of an observation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Raised {
     /// The register has at least this value already.

@@ -1,4 +1,4 @@
-//! How much a node may hold, and from when on a list is one listpack or many.
+//! The limits of a node, and the sizes at which a list changes between one listpack and many.
 
 use crate::Thresholds;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 const SAFE_BYTES: usize = 8192;
 /// Bytes of a node for `list-max-listpack-size` -1; each step down doubles them, to -5.
 const FIRST_LEVEL_BYTES: usize = 4096;
-/// What an entry is taken to need beside its text.
+/// The assumed overhead of an entry besides its text.
 const ENTRY_OVERHEAD: usize = 8;
 /// An element from this size on is never packed, whatever the threshold: listpacks stay below 1
 /// GiB.
@@ -15,8 +15,7 @@ const PACKED_MAX: usize = 1 << 29;
 /// The largest threshold that can be set, 1 MiB below 4 GiB.
 const THRESHOLD_MAX: usize = (1 << 32) - (1 << 20);
 
-/// From how many bytes on elements of quicklists get a node of their own; 0: as the node limit
-/// says.
+/// From how many bytes on elements of quicklists get a node of their own; 0: as for the node limit.
 static PACKED_THRESHOLD: AtomicUsize = AtomicUsize::new(0);
 
 /// Sets from how many bytes on an element of a quicklist gets a node of its own, for the whole

@@ -4,7 +4,7 @@
 //! long one is a quicklist, a sequence of listpacks ("nodes") of limited size. Long elements are
 //! nodes of their own. Nodes far from both ends can be kept compressed (`list-compress-depth`).
 //!
-//! * `quicklist`: what happens to elements;
+//! * `quicklist`: operations on elements;
 //! * `nodes`: the sequence of nodes, and how an index is found in it;
 //! * `node`, `pack`: one node, and the listpack with room at both ends that it usually is;
 //! * `limits`: when a node is full, and when a list changes its form.
@@ -335,7 +335,7 @@ impl List {
     /// the last node, [`List::convert`] brings the list to its form.
     ///
     /// # Errors
-    /// Says which rule of the format the bytes break; the list is as before then.
+    /// The bytes break a rule of the format; the list is unchanged then.
     pub fn append_listpack(
         &mut self,
         bytes: &[u8],
@@ -344,8 +344,8 @@ impl List {
         let owned;
         let view = match View::new(bytes) {
             Ok(view) => view,
-            // Some backlens that others write are not ours; this spells them anew, or says what is
-            // wrong.
+            // Some servers write backlens in another form; this encodes them anew, or returns the
+            // error.
             Err(_) => {
                 owned = Listpack::from_bytes(bytes)?;
                 owned.view()

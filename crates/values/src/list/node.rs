@@ -8,7 +8,7 @@ use crate::lzf;
 
 /// Contents below this size are not compressed.
 const COMPRESS_MIN: usize = 48;
-/// What compression must save at least.
+/// The bytes that compression must save at least.
 const COMPRESS_GAIN: usize = 8;
 
 /// A node: many short elements, or one long one; compressed or not.
@@ -33,7 +33,7 @@ pub(super) struct Compressed {
 
 const _: () = assert!(size_of::<Node>() == 32, "lists have many nodes");
 
-/// What a node holds, readable.
+/// The contents of a node, uncompressed.
 #[derive(Clone, Copy)]
 pub(super) enum Contents<'a> {
     Packed(View<'a>),

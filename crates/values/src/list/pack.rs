@@ -5,9 +5,9 @@
 //!        ^ start                            ^ bytes.len()  ^ bytes.capacity()
 //! ```
 //!
-//! At the ends of a list elements come and go all the time. In a listpack alone each change in
-//! front moves all that follows, some 4 KiB on average; here only the header moves. What lies
-//! between the rooms is a listpack to the byte, so reading and saving are those of a listpack.
+//! Elements are added and removed mostly at the ends of a list. In a plain listpack each change in
+//! front moves all entries behind it, some 4 KiB on average; here only the header moves. The bytes
+//! between the free rooms are exactly a listpack, so reading and saving are those of a listpack.
 
 use crate::alloc::size_class;
 use crate::listpack::{EMPTY, Encoded, FRAME, FRONT, View, stamp};
@@ -294,8 +294,8 @@ impl Pack {
     }
 
     /// Moves to a block with so much more room in front or behind, and half of the contents on top:
-    /// what is moved so is paid for by the pushes until the next time. Room on the other side is
-    /// kept within the same measure, since some lists grow at both ends.
+    /// the pushes until the next call pay for the moved bytes. Room on the other side is kept
+    /// within the same measure, since some lists grow at both ends.
     #[cold]
     fn make_room(&mut self, front: usize, back: usize) {
         let spare = (self.byte_len() / 2).max(ROOM_MIN);
@@ -334,7 +334,7 @@ impl Pack {
         }
     }
 
-    /// Frees all room: nothing will come to this node for a while.
+    /// Frees all room, because no element is likely to be added soon.
     pub(super) fn trim(&mut self) {
         if self.heap_bytes() > size_class(self.byte_len()) {
             self.move_to(0, 0);

@@ -36,7 +36,7 @@ const INT24: u8 = 0xF2;
 const INT32: u8 = 0xF3;
 const INT64: u8 = 0xF4;
 
-/// What `text` is stored as: as an integer when it is the canonical text of one.
+/// The stored form of `text`: an integer when it is the canonical text of one.
 #[inline]
 pub(super) fn classify(text: &[u8]) -> Element<'_> {
     match number::parse_canonical(text) {
@@ -99,7 +99,8 @@ pub(super) fn full_size(element: Element<'_>) -> usize {
 /// `full_size(element)` bytes from `at` on can be written, and `element` has less than 4 GiB.
 #[inline]
 pub(super) unsafe fn write(at: *mut u8, element: Element<'_>) -> usize {
-    // SAFETY: what is written is what `full_size` counts: first the bare entry, then its size.
+    // SAFETY: the written bytes are those that `full_size` counts: first the bare entry, then its
+    // size.
     unsafe {
         let bare = match element {
             Element::Bytes(text) => write_text(at, text),
@@ -207,9 +208,9 @@ pub(super) struct Entry<'a> {
 }
 
 impl Entry<'_> {
-    /// What is read where no entry is: it has no text and reaches to the end. Well-formed bytes
-    /// never give it, neither do positions that are used as documented. Being cold keeps the check
-    /// for it a branch: as a conditional move, it would make each step wait for it.
+    /// The result of reading where no entry is: it has no text and reaches to the end. Well-formed
+    /// bytes never give it, neither do positions that are used as documented. Being cold keeps the
+    /// check for it a branch: as a conditional move, it would make each step wait for it.
     #[cold]
     const fn none(room: usize) -> Self {
         Entry {
@@ -238,7 +239,7 @@ pub(super) unsafe fn read<'a>(at: *const u8, room: usize) -> Entry<'a> {
         } else if first < INT13 {
             let entry = text(at, 1, usize::from(first - SHORT_TEXT), room);
             Entry {
-                // Known to be short: that needs no look at the size.
+                // The entry is short here, so its size needs no look.
                 size: entry.bare + 1,
                 ..entry
             }
@@ -340,7 +341,7 @@ pub(super) unsafe fn step(at: *const u8, room: usize) -> usize {
         // One addition from the byte to the next entry: a walk waits for little else.
         usize::from(first) - usize::from(SHORT_TEXT) + 2
     } else {
-        // SAFETY: `room` bytes can be read, the caller says.
+        // SAFETY: the caller guarantees that `room` bytes can be read.
         unsafe { read_wide(at, room) }.size
     }
 }

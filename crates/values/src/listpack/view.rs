@@ -262,8 +262,8 @@ impl<'a> View<'a> {
         }
     }
 
-    /// Most needles are short and no numbers: what equals one begins with one certain byte, unless
-    /// it is written in a longer way than needed.
+    /// Most needles are short and no numbers: an equal entry begins with one certain byte, unless
+    /// its length is written in a longer form than needed.
     fn find_short(self, from: Position, needle: &[u8], skip: usize) -> Option<Position> {
         let head = SHORT_TEXT | needle.len() as u8;
         let (mut at, end) = (from.offset(), self.end());
@@ -421,7 +421,7 @@ impl<'a> Iter<'a> {
         (self.front < self.back).then(|| Position::new(self.front))
     }
 
-    /// What lies behind the elements that are left.
+    /// The bytes behind the remaining elements.
     #[inline]
     pub(crate) fn behind(&self) -> Iter<'a> {
         Iter {

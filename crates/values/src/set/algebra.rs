@@ -76,7 +76,7 @@ pub fn difference(first: &Set, others: &[&Set], visit: impl FnMut(Element<'_>) -
     }
 }
 
-/// What it costs to look for a member, beside a look into a table.
+/// The cost of a look-up of a member, relative to that in a table.
 fn probe_cost(set: &Set) -> usize {
     match set.form() {
         Form::Table(_) | Form::Intset(_) => 1,

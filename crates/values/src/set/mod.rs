@@ -20,7 +20,7 @@ use crate::owner::{Editing, Owner, forms};
 use crate::{DIGITS, Element, Thresholds, alloc, number};
 use std::fmt;
 
-/// How a set is represented.
+/// The representation of a set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SetEncoding {
     /// A sorted array of integers.

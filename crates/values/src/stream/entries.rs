@@ -33,10 +33,10 @@ pub enum AppendError {
     TooLarge,
 }
 
-/// What a trim leaves.
+/// The entries that a trim keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Keep {
-    /// So many entries, the youngest.
+    /// At most this many entries, the newest ones.
     Newest(u64),
     /// Entries with this id and greater ones.
     From(StreamId),
@@ -45,7 +45,7 @@ pub enum Keep {
 /// Returns whether an entry that trimming would delete stays.
 pub(super) type Spare<'a> = dyn FnMut(StreamId) -> bool + 'a;
 
-/// The entries of a stream with what is remembered of those that are gone.
+/// The entries of a stream with its counters and ids, which also cover deleted entries.
 // Invariants: ids of nodes ascend, and so do those of entries; all entries of a node are below the
 // id of the next. `length` is the sum of the live entries of the nodes, each of which has at least
 // one.
@@ -86,7 +86,7 @@ impl Entries {
         self.last_id
     }
 
-    /// The greatest id that was ever deleted by itself; trimming does not count.
+    /// The greatest id that XDEL has deleted; trimming does not count.
     #[inline]
     pub fn max_deleted_id(&self) -> StreamId {
         self.max_deleted_id
@@ -108,7 +108,7 @@ impl Entries {
         self.nodes.iter().map(|node| (node.id, node.bytes()))
     }
 
-    /// Sets the last id. It is never below that of an entry: callers see to that.
+    /// Sets the last id. Callers make sure that it is not below that of an entry.
     pub fn set_last_id(&mut self, id: StreamId) {
         self.last_id = id;
     }
@@ -201,7 +201,7 @@ impl Entries {
         }
     }
 
-    /// The node that has the entry with an id if one has it, which is the last with an id up to it.
+    /// The only node that can have the entry with an id: the last one with a first id up to it.
     fn node_of(&self, id: StreamId) -> Option<usize> {
         self.nodes
             .partition_point(|node| node.id <= id)
@@ -295,7 +295,7 @@ impl Entries {
         }
     }
 
-    /// Finds the first entry, which is not in front of the one that was the first.
+    /// Finds the first entry, at or behind the previous first one.
     fn find_first(&mut self) {
         let before = self.first_id;
         let first = self.nodes.iter().find_map(|node| node.first_live(before));
@@ -364,7 +364,7 @@ impl Entries {
         let Some(node) = self.nodes.get(index) else {
             return (gone, true);
         };
-        // In front of the first are deleted ones only.
+        // Entries in front of the first one are deleted.
         let mut rest = node.forward_from(self.first_id);
         loop {
             if matches!(keep, Keep::Newest(len) if self.length - gone.len() as u64 <= len) {
@@ -456,7 +456,7 @@ fn has_room(node: &Node, bytes: usize, entry_max: usize, limits: &NodeLimits) ->
 #[derive(Clone)]
 pub struct Range<'a> {
     nodes: std::collections::vec_deque::Iter<'a, Node>,
-    /// What is left of the node that is read.
+    /// The rest of the node that is read.
     current: Option<Forward<'a>>,
     start: StreamId,
     end: StreamId,

@@ -1,8 +1,7 @@
-//! Consumer groups: how far they have read, and what is delivered but not acknowledged.
+//! Consumer groups: their last delivered id, and their pending entries.
 //!
-//! A pending entry lies once in its group, with the number of its consumer; each
-//! consumer has only the ids. So nothing is shared, and to take an entry from one consumer to
-//! another moves an id.
+//! A pending entry lies once in its group, with the number of its consumer; each consumer has only
+//! the ids. So nothing is shared, and XCLAIM only moves an id from one consumer to another.
 
 use super::StreamId;
 use super::pending::{Ids, IdsRange, Since};
@@ -71,7 +70,7 @@ pub struct Consumer {
     name: Box<[u8]>,
     /// When it last tried to read or to claim, in Unix milliseconds.
     pub seen_ms: u64,
-    /// When it last got something; `None` for never.
+    /// When it last read or claimed an entry; `None` for never.
     pub active_ms: Option<u64>,
     pending: Ids<()>,
 }
@@ -109,8 +108,8 @@ pub struct Group {
     name: Box<[u8]>,
     /// The greatest id that was delivered, or the one that XGROUP SETID set.
     pub last_id: StreamId,
-    /// How many entries of the stream the group has read up to `last_id`, those included that are
-    /// gone; `None` when that is not known.
+    /// How many entries of the stream the group has read up to `last_id`, deleted ones included;
+    /// `None` when the count is unknown.
     pub entries_read: Option<u64>,
     pending: Ids<Stored>,
     consumers: Vec<Option<Consumer>>,
@@ -240,8 +239,8 @@ impl Group {
         found.map(|(id, stored)| (id, stored.into())).collect()
     }
 
-    /// When the first of those entries was delivered that were delivered after `after_ms`; perhaps
-    /// a time between, when there is such an entry.
+    /// The earliest delivery time after `after_ms` of a pending entry, or an earlier time after
+    /// `after_ms`; `None` without such an entry.
     pub fn next_delivered(&self, after_ms: u64) -> Option<u64> {
         self.pending.next_waiting(after_ms)
     }
@@ -262,7 +261,7 @@ impl Group {
         before
     }
 
-    /// An entry is pending no more: it is acknowledged, or does not exist. Returns how it was.
+    /// Removes a pending entry that is acknowledged or deleted. Returns its former state.
     pub fn remove_pending(&mut self, id: StreamId) -> Option<Pending> {
         let pending = Pending::from(self.pending.remove(id)?);
         let owner = pending.consumer.and_then(|owner| self.consumer_mut(owner));

@@ -1,11 +1,10 @@
-//! What producers have added under ids of their own, so that what they send once more is
-//! recognised.
+//! The ids under which producers have added entries, so that a repeated XADD adds no second one.
 //!
-//! Every producer has its ids in the order in which they came: the oldest go when there are too
-//! many, and when their time is over. They are found by comparing 32-bit marks, which lie next to
-//! each other: a hundred of them, the usual most, are seven cache lines, and the most that may be
-//! asked for, ten thousand, take about as long as adding an entry. That is a third of the memory
-//! that a table of ids would need besides the queue.
+//! Every producer has its ids in the order in which they came: the oldest are dropped when there
+//! are too many, and when they expire. A look-up compares 32-bit marks, which lie next to each
+//! other: a hundred of them, the usual most, are seven cache lines, and the most that may be asked
+//! for, ten thousand, take about as long as adding an entry. That is a third of the memory that a
+//! table of ids would need besides the queue.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
@@ -15,17 +14,17 @@ use super::StreamId;
 use crate::alloc::size_class;
 use crate::hash_seed::hash_of;
 
-/// How long, and how many, ids of producers are remembered.
+/// How long, and how many, ids of producers are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct IdempotenceLimits {
-    /// Seconds after which an id is forgotten.
+    /// Seconds after which an id expires.
     pub duration_s: u32,
-    /// How many ids of one producer are remembered at most.
+    /// How many ids of one producer are kept at most.
     pub ids_max: u32,
 }
 
 impl Default for IdempotenceLimits {
-    /// What Redis begins with.
+    /// The defaults of Redis.
     fn default() -> IdempotenceLimits {
         IdempotenceLimits {
             duration_s: 100,
@@ -38,12 +37,12 @@ impl Default for IdempotenceLimits {
 #[derive(Clone, Debug)]
 struct Record {
     entry: StreamId,
-    /// When it came, in Unix milliseconds.
+    /// When it was added, in Unix milliseconds.
     since_ms: u64,
     id: Box<[u8]>,
 }
 
-/// A producer. It is there as long as it has ids.
+/// A producer. It exists as long as it has ids.
 // Invariants: `marks` has as many elements as `records`, at the same places; `since_ms` never
 // decreases.
 #[derive(Clone, Debug, Default)]
@@ -93,7 +92,8 @@ impl Producer {
         self.marks.push_back(mark_of(id));
         self.records.push_back(Record {
             entry,
-            // The id has the time also after a restart, but not an id ahead of the clock.
+            // The time of the entry's id is the same after a restart; it is limited to the present
+            // time, because an id may be ahead of the clock.
             since_ms: entry.ms.min(now_ms).max(last_ms),
             id: id.into(),
         });
@@ -131,7 +131,7 @@ pub struct Idempotence {
 }
 
 impl Idempotence {
-    /// Nothing is remembered yet.
+    /// Without ids.
     pub fn new(limits: IdempotenceLimits) -> Idempotence {
         Idempotence {
             limits,
@@ -139,12 +139,12 @@ impl Idempotence {
         }
     }
 
-    /// How long, and how many, ids are remembered.
+    /// How long, and how many, ids are kept.
     pub fn limits(&self) -> IdempotenceLimits {
         self.limits
     }
 
-    /// Changes the limits. All ids are forgotten when they are others than before.
+    /// Changes the limits. New limits drop all ids.
     pub fn set_limits(&mut self, limits: IdempotenceLimits) {
         if self.limits == limits {
             return;
@@ -160,22 +160,22 @@ impl Idempotence {
         self.producers.len()
     }
 
-    /// How many ids are remembered, of all producers.
+    /// How many ids are kept, of all producers.
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// True when no id is remembered.
+    /// True when no id is kept.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// How many ids have ever been remembered.
+    /// How many ids have ever been added.
     pub fn added(&self) -> u64 {
         self.added
     }
 
-    /// How often an id was there already.
+    /// How often a producer repeated an id.
     pub fn duplicates(&self) -> u64 {
         self.duplicates
     }
@@ -185,7 +185,7 @@ impl Idempotence {
         (self.added, self.duplicates) = (added, duplicates);
     }
 
-    /// An id was there already.
+    /// Counts a repeated id.
     pub fn count_duplicate(&mut self) {
         self.duplicates = self.duplicates.saturating_add(1);
     }
@@ -197,8 +197,8 @@ impl Idempotence {
         producer.records.get(at).map(|record| record.entry)
     }
 
-    /// Stores that a producer added an entry under an id. Replaces what was stored for that id.
-    /// The oldest ids of the producer go when there are too many.
+    /// Stores that a producer added an entry under an id. Replaces what was stored for that id. The
+    /// oldest ids of the producer are dropped when there are too many.
     pub fn record(&mut self, producer: &[u8], id: &[u8], entry: StreamId, now_ms: u64) {
         self.added = self.added.saturating_add(1);
         if !self.producers.contains_key(producer) {
@@ -226,14 +226,14 @@ impl Idempotence {
         u64::from(self.limits.duration_s) * 1000
     }
 
-    /// When ids may be over at the earliest, in Unix milliseconds.
+    /// When the next id expires at the earliest, in Unix milliseconds.
     pub fn next_deadline(&self) -> Option<u64> {
         let Reverse((since_ms, _)) = self.due.peek()?;
         Some(since_ms.saturating_add(self.duration_ms()))
     }
 
-    /// Removes up to `budget` expired ids. Returns what of the budget that took; less
-    /// than all of it when nothing is left to do.
+    /// Removes up to `budget` expired ids. Returns the used part of the budget; less than all of it
+    /// when no expired id is left.
     pub fn expire(&mut self, now_ms: u64, budget: usize) -> usize {
         let duration_ms = self.duration_ms();
         let is_over = |since_ms: u64| since_ms.saturating_add(duration_ms) <= now_ms;
@@ -308,7 +308,7 @@ impl Idempotence {
     }
 }
 
-/// Taking the first handle from a heap when its time is over.
+/// Takes the first handle from a heap when its time has come.
 trait PopIfOver {
     fn pop_if_over(&mut self, is_over: impl Fn(u64) -> bool) -> Option<Reverse<(u64, Arc<[u8]>)>>;
 }

@@ -1,10 +1,9 @@
 //! Streams: entries in the order of their ids, and groups of consumers that read them.
 //!
-//! Entries lie in nodes of up to a hundred or so, which stand in a queue by their ids: at its end
-//! entries come, and from its front they mostly go. The last node is a listpack as Redis has it
+//! Entries lie in nodes of up to a hundred or so, which stand in a queue by their ids: entries are
+//! added at its end and mostly removed at its front. The last node is a listpack as Redis has it
 //! (`packed`), the others have a form of their own that is a third smaller (`rows`) and can be made
-//! such a listpack. What is delivered to a consumer and not acknowledged lies in rows of blocks
-//! (`pending`).
+//! such a listpack. Pending entries lie in rows of blocks (`pending`).
 
 mod entries;
 mod group;
@@ -28,7 +27,7 @@ pub use id::{ID_TEXT, IdText, StreamId};
 pub use idempotence::{Idempotence, IdempotenceLimits};
 pub use node::{Entry, Fields};
 
-/// What happens to references that groups have to entries which are deleted.
+/// The treatment of pending references of groups to deleted entries.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum References {
     /// Groups keep them.
@@ -92,13 +91,13 @@ impl Stream {
         (&mut body.entries, &mut body.groups)
     }
 
-    /// What producers have added under ids of their own; `None` when none ever did.
+    /// The ids of producers; `None` without any so far.
     #[inline]
     pub fn idempotence(&self) -> Option<&Idempotence> {
         self.body.idempotence.as_deref()
     }
 
-    /// What producers have added under ids of their own, for change.
+    /// The ids of producers, for change.
     #[inline]
     pub fn idempotence_mut(&mut self) -> Option<&mut Idempotence> {
         self.body.idempotence.as_deref_mut()
@@ -155,7 +154,7 @@ impl Stream {
             + self.idempotence().map_or(0, Idempotence::heap_bytes)
     }
 
-    /// Number of allocations, about: what freeing costs.
+    /// Approximate number of allocations, a measure of the cost of freeing.
     pub fn blocks(&self) -> usize {
         self.body.entries.node_count()
             + self.body.groups.blocks()
@@ -186,7 +185,7 @@ pub struct StreamBuilder {
     entries: Entries,
 }
 
-/// What is saved of a stream besides its nodes and groups.
+/// The saved data of a stream besides its nodes and groups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Saved {
     /// Number of entries.

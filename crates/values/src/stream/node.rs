@@ -150,7 +150,7 @@ impl<'a> Backward<'a> {
 }
 
 impl Node {
-    /// A node whose first entry this is. `None` when it would be too large.
+    /// A node with this first entry. `None` when it would be too large.
     pub(super) fn new<'e>(
         id: StreamId,
         pairs: impl Iterator<Item = &'e [u8]> + Clone,
@@ -177,7 +177,7 @@ impl Node {
         }
     }
 
-    /// The length of that.
+    /// The length of the node as Redis saves it.
     pub(super) fn bytes_len(&self) -> usize {
         match &self.form {
             Form::Packed(packed) => packed.pack().byte_len(),
@@ -259,7 +259,7 @@ impl Node {
         }
     }
 
-    /// The node will hardly get another entry: it takes its denser form.
+    /// Converts the node to its denser form, because it will hardly get another entry.
     pub(super) fn settle(&mut self) {
         if let Form::Packed(packed) = &self.form
             && let Some(rows) = Rows::new(self.id, packed)

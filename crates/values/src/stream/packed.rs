@@ -8,7 +8,8 @@
 //!
 //! Numbers are listpack integers. `ms` and `seq` are differences to the id of the node. `size`
 //! counts the elements of the entry in front of it, so that a node can be read backwards; the 0 of
-//! the head ends that. Deleted entries stay with a flag until the last live one of the node goes.
+//! the head ends that. Deleted entries stay, with a flag, until the last live one of the node is
+//! deleted.
 //!
 //! The format is Redis's, byte for byte, as it stands in DUMP payloads and in RDB files.
 
@@ -48,7 +49,7 @@ fn number(element: Element<'_>) -> i64 {
     }
 }
 
-/// A number that counts something; 0 for what is none.
+/// A number that is not negative; 0 for anything else.
 #[inline]
 fn count(element: Element<'_>) -> u64 {
     u64::try_from(number(element)).unwrap_or(0)
@@ -122,7 +123,7 @@ pub(super) struct Packed {
 }
 
 impl Packed {
-    /// A node whose first entry this is. `None` when it would be too large.
+    /// A node with this first entry. `None` when it would be too large.
     pub(super) fn new<'e>(
         id: StreamId,
         pairs: impl Iterator<Item = &'e [u8]> + Clone,
@@ -141,7 +142,7 @@ impl Packed {
         done.then_some(node)
     }
 
-    /// A node with these entries, as a node that grew to have them.
+    /// A node with these entries, equal to one that got them one by one.
     pub(super) fn collect<'e>(
         id: StreamId,
         names: impl ExactSizeIterator<Item = Element<'e>> + Clone,
@@ -281,7 +282,7 @@ impl Packed {
         Ok(node)
     }
 
-    /// Checks all that reading relies on, and that ids ascend.
+    /// Checks the structure that readers rely on, and that ids ascend.
     fn validate(&self, first: StreamId) -> Result<(), Malformed> {
         const HEAD: Malformed = Malformed("the head of a node of the stream is not one");
         const COUNTS: Malformed = Malformed("a node of the stream has other entries than it says");

@@ -1,8 +1,8 @@
-//! An ordered map from ids of entries: what a group or a consumer has pending.
+//! An ordered map from ids of entries: the pending entries of a group or a consumer.
 //!
-//! Ids come in ascending order and go mostly from the front. So the map is a row of sorted blocks:
-//! an append fills the last block to the end, and a block that is empty goes as a whole. What is
-//! found is found by halving twice, among the blocks and in one.
+//! Ids are added in ascending order and mostly removed at the front. So the map is a row of sorted
+//! blocks: an append fills the last block to the end, and an empty block is freed as a whole. A
+//! look-up is two binary searches, among the blocks and in one.
 
 use super::StreamId;
 use crate::alloc::size_class;
@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering as Memory};
 
 /// A value that has waited since some time.
 pub(super) trait Since: Copy {
-    /// What waits longer comes first; [`u64::MAX`] when it does not wait.
+    /// Smaller values come first; [`u64::MAX`] when the value does not wait.
     fn since(self) -> u64;
 }
 
@@ -45,8 +45,8 @@ const BLOCK_BYTES: usize = 4096;
 #[derive(Debug)]
 struct Block<V: Copy> {
     items: Vec<Item<V>>,
-    /// No item waits since before this. It is not put forward when items go, but when somebody
-    /// looks for those that have waited long and finds none here.
+    /// A lower bound of the items' `since`. Removing an item leaves it; a search that finds no item
+    /// of the block below its limit raises it.
     since: AtomicU64,
 }
 

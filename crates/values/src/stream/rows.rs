@@ -33,7 +33,7 @@ use crate::element::Element;
 const GROUP: usize = 8;
 /// Bytes in front of the index.
 const HEADER: usize = 10;
-/// Larger listpacks stay what they are: all offsets fit in 16 bits then.
+/// Larger listpacks are not converted, so that all offsets fit in 16 bits.
 const PACK_BYTES_MAX: usize = 32 << 10;
 
 const DELETED: u8 = 1;
@@ -176,7 +176,7 @@ impl<'a> View<'a> {
         }
     }
 
-    /// The group which has the entry with an id, if one has it.
+    /// The only group that can have the entry with an id.
     fn group_of(self, id: StreamId) -> usize {
         let (mut low, mut high) = (0, self.entries.div_ceil(GROUP));
         while high - low > 1 {

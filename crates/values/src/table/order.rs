@@ -20,7 +20,7 @@ const DEEPER_MAX: u32 = 4;
 /// empty.
 const SKEWED_OVERFLOW: usize = 32;
 
-/// What a table has under a hash of which a slot gives the leading bits.
+/// The entry of a table under a hash of which a slot gives the leading bits.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Found {
     /// No entry.

@@ -31,7 +31,8 @@ pub struct Stats {
     pub stashed: usize,
     /// Entries in overflow lists.
     pub overflowed: usize,
-    /// Most entries that share one home bucket: what one lookup or SCAN step looks at, at most.
+    /// Most entries that share one home bucket: the most entries that one lookup or SCAN step looks
+    /// at.
     pub largest_home: usize,
     /// Bytes of directory and segments.
     pub memory: usize,

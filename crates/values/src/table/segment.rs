@@ -22,7 +22,7 @@ use smallvec::SmallVec;
 
 use super::bucket::{Bucket, NEIGHBOUR, Packed, SLOTS, STASH, home_of};
 
-/// Stash slots of a segment: what remains of the header line beside the overflow pointer.
+/// Stash slots of a segment: the rest of the header line beside the overflow pointer.
 pub(super) const STASH_SLOTS: usize = 7;
 
 /// Bucket counts of a segment, chosen so that header plus buckets are exactly the size classes of
@@ -500,8 +500,8 @@ impl SegmentMut<'_> {
         self.buckets[home].raise(STASH);
     }
 
-    /// Fills an empty segment. Returns what found no room. Homes go first, so that displaced
-    /// entries do not displace others in turn.
+    /// Fills an empty segment. Returns the entries that found no room. Homes go first, so that
+    /// displaced entries do not displace others in turn.
     fn fill(&mut self, entries: &[Packed]) -> SmallVec<[Packed; 64]> {
         let mut filled = [0u8; MAX_BUCKETS + 2];
         let mut displaced: SmallVec<[Packed; 64]> = SmallVec::new();

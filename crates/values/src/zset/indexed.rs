@@ -44,7 +44,7 @@ impl HashOf for ByText {
     }
 }
 
-/// Members by name, without order: what a builder gathers in.
+/// Members by name, without order, for a builder.
 pub(super) struct Members {
     table: Table,
     block_bytes: usize,

@@ -32,7 +32,7 @@ use std::fmt;
 use std::ops::Range;
 use tree::{AtKey, AtText};
 
-/// What [`SortedSet::insert`] did.
+/// The result of [`SortedSet::insert`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Inserted {
     /// The member is new.
@@ -426,7 +426,7 @@ enum Members<'a> {
     Indexed(tree::Entries<'a>),
 }
 
-/// What callers see of a member of the large form.
+/// A member of the large form, as callers get it.
 #[inline]
 fn pair<'a>(member: Member) -> (Element<'a>, f64) {
     // SAFETY: the members come from a sorted set that is borrowed for 'a, which keeps their blocks.

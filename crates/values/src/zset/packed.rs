@@ -18,7 +18,7 @@ pub(super) struct Pairs<'a> {
 }
 
 impl<'a> Pairs<'a> {
-    /// Those with ranks in a range, which are there.
+    /// The members with ranks in a range, which must exist.
     pub(super) fn new(view: View<'a>, ranks: Range<usize>) -> Pairs<'a> {
         let start = view.nth(ranks.start.saturating_mul(2));
         Pairs {

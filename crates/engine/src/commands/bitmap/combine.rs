@@ -56,8 +56,8 @@ pub(super) fn bitop(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-/// The combination of strings, made in the memory of the one at `to` where possible; that one is
-/// gone then.
+/// The combination of strings, built in the memory of the string at `to` where possible, which is
+/// taken out of the keyspace then.
 fn combined(
     ctx: &mut Context<'_, '_>,
     operation: Operation,
@@ -117,8 +117,8 @@ fn longest(entries: &[Option<EntryRef<'_>>]) -> Result<usize, CommandError> {
     Ok(longest)
 }
 
-/// The memory of the string at `to`, which is overwritten next, with what is in it. `None` when no
-/// reply may go on reading it or when its size does not suit the result.
+/// The memory of the string at `to`, with its bytes; the command overwrites it next. `None` when
+/// replies share it or when its size does not suit the result.
 fn take_buffer(ctx: &mut Context<'_, '_>, to: Key<'_>, longest: usize) -> Option<Vec<u8>> {
     if longest <= INLINE_MAX {
         return None;
@@ -141,7 +141,7 @@ fn store(ctx: &mut Context<'_, '_>, to: Key<'_>, result: Vec<u8>) {
             .overwrite(to, NewValue::Raw(&result), Expiry::Clear)
     };
     if existed {
-        // Whoever waits for a stream here is told that it is gone.
+        // Unblocks consumers that wait for a stream at this key: it is gone.
         ctx.data.signal_ready(to);
     } else {
         ctx.data.notify(EventClass::New, "new", to);

@@ -27,9 +27,9 @@ enum Action {
 
 type Steps = SmallVec<[Step; 4]>;
 
-/// What a step did.
+/// The result of a step.
 struct Stepped {
-    /// `None`: it would have left the range and was told to fail.
+    /// `None`: it would have left the range, with OVERFLOW FAIL.
     reply: Option<i64>,
     wrote: bool,
     changed: bool,
@@ -48,7 +48,7 @@ impl Step {
 
     fn run(&self, bytes: &mut [u8]) -> Stepped {
         let old = self.get(bytes);
-        // SET answers what was there, INCRBY what is there now.
+        // SET answers the old value, INCRBY the new one.
         let (new, answers_new) = match self.action {
             Action::Get => {
                 return Stepped {
@@ -156,7 +156,7 @@ pub(super) fn bitfield_ro(ctx: &mut Context<'_, '_>) -> CommandResult {
     read(ctx, &steps)
 }
 
-/// A request that only reads makes no key.
+/// A request that only reads creates no key.
 fn read(ctx: &mut Context<'_, '_>, steps: &[Step]) -> CommandResult {
     let key = ctx.key(1);
     let mut buffer = [0; INTEGER_TEXT_MAX];
@@ -194,7 +194,8 @@ fn write(ctx: &mut Context<'_, '_>, steps: &[Step], last: u64) -> CommandResult 
         ctx.data
             .changed_times(changes, key, EventClass::String, "setbit");
     } else if grew {
-        // All writes failed: no event, but the log must know the string that is there now.
+        // All writes failed: no event, but the string may have been created or lengthened, which
+        // has to be logged.
         ctx.data.effects.add_dirty(1);
         ctx.data.touch_watchers(key);
     }

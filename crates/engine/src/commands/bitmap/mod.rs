@@ -31,8 +31,8 @@ pub const COMMANDS: &[&CommandSpec] = &[
 const BAD_OFFSET: CommandError =
     CommandError::line("ERR bit offset is not an integer or out of range");
 
-/// The position of a bit: `text` times `unit`, inside of what `proto-max-bulk-len` lets a string
-/// have. The log is believed: the limit may have been lowered since it was written.
+/// The position of a bit: `text` times `unit`, below the limit of `proto-max-bulk-len`. A replay of
+/// the log is not limited: the limit may have been lowered since the log was written.
 fn bit_offset(ctx: &Context<'_, '_>, text: &[u8], unit: u32) -> Result<u64, CommandError> {
     let offset = resp::number::parse_i64(text)
         .and_then(|offset| offset.checked_mul(i64::from(unit)))
@@ -45,8 +45,8 @@ fn bit_offset(ctx: &Context<'_, '_>, text: &[u8], unit: u32) -> Result<u64, Comm
     Ok(offset)
 }
 
-/// Changes the string at `key`, made or lengthened with zero bytes so that it has bit `last`.
-/// Returns whether that was needed, and what `change` returns.
+/// Changes the string at `key`, which is created or lengthened with zero bytes up to bit `last`.
+/// Returns whether that was needed, and the result of `change`.
 fn edit<R>(
     data: &mut Data<'_, '_>,
     key: Key<'_>,

@@ -43,7 +43,7 @@ impl Bounds {
         }))
     }
 
-    /// The bits that are meant in a string of `len` bytes; negative bounds count from its end.
+    /// The selected bits of a string of `len` bytes; negative bounds count from its end.
     fn within(&self, len: usize) -> RangeInclusive<u64> {
         let units = len as i64 * if self.in_bits { 8 } else { 1 };
         let place = |bound: i64| match bound {
@@ -74,7 +74,7 @@ fn whole(len: usize) -> RangeInclusive<u64> {
     }
 }
 
-/// The part of the string that is looked at.
+/// The part of the string that is searched.
 const RANGE: Arg = Arg::block("range").optional().args(&[
     Arg::integer("start"),
     Arg::block("end-unit-block").optional().args(&[
@@ -106,7 +106,7 @@ pub(super) fn bitcount(ctx: &mut Context<'_, '_>) -> CommandResult {
     let bytes = value.as_bytes(&mut buffer);
     let range = match bounds {
         None => whole(bytes.len()),
-        // Both beyond the beginning would else come to stand on the first one.
+        // Otherwise both, when before the beginning, would be clamped to the first bit.
         Some(Bounds {
             start,
             end: Some(end),

@@ -1,6 +1,7 @@
 //! AUTH, and the one place where a password is checked.
 //!
-//! There is one user so far, `default`, whose password is `requirepass`; without one, any is right.
+//! There is one user so far, `default`, whose password is `requirepass`; without `requirepass` any
+//! password is accepted.
 
 use crate::command::{Arg, Flags, Group};
 use crate::config::P;
@@ -23,7 +24,7 @@ pub fn user_exists(name: &[u8]) -> bool {
     name == DEFAULT_USER.as_bytes()
 }
 
-/// Logs a session in, or tells why not. A failure leaves the session as it was.
+/// Authenticates a session, or returns the error. A failure leaves the session as it was.
 pub fn authenticate(
     engine: &Engine,
     session: &mut Session,
@@ -42,7 +43,7 @@ pub fn authenticate(
     Ok(())
 }
 
-/// Compares without stopping at the first difference, so that the time tells nothing about the
+/// Compares without stopping at the first difference, so that the time does not depend on the
 /// secret.
 fn is_equal(secret: &[u8], candidate: &[u8]) -> bool {
     let mut difference = secret.len() ^ candidate.len();

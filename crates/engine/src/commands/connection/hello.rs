@@ -1,4 +1,4 @@
-//! HELLO: protocol version, login and name in one request, answered with who the server is.
+//! HELLO: protocol version, login and name in one request, with a reply that describes the server.
 
 use resp::{Args, Protocol};
 
@@ -110,7 +110,7 @@ fn parse<'a>(ctx: &Context<'a, '_>) -> Result<Options<'a>, CommandError> {
 fn describe(ctx: &mut Context<'_, '_>) {
     let config = &ctx.engine.config;
     let zone = config.bytes(P::AvailabilityZone);
-    // With this parameter the server passes for Redis, for clients that insist on it.
+    // With this parameter the server calls itself redis, for clients that require it.
     let name = if config.bool(P::ExtendedRedisCompatibility) {
         "redis"
     } else {

@@ -1,4 +1,4 @@
-//! Connection commands: who the client is, which protocol it speaks, which database it works on.
+//! Connection commands: authentication, protocol version, name and database of a client.
 
 pub mod auth;
 pub mod client;
@@ -110,7 +110,7 @@ fn reset(ctx: &mut Context<'_, '_>) -> CommandResult {
     session.import_source = false;
     session.authenticated = auth::is_open(ctx.engine);
     {
-        // The library's name stays: it tells about the program behind the connection.
+        // The library's name stays, because the program behind the connection is the same.
         let mut details = session.shared.lock_details();
         details.name = Vec::new();
         auth::DEFAULT_USER.clone_into(&mut details.user);

@@ -1,7 +1,7 @@
 //! A counted list of elements among options: `[options] FIELDS n element ... [options]`.
 //!
-//! Valkey wants the options before the list; Redis takes them behind it as well. What stands behind
-//! the list and is no option is, as in Valkey, a list that does not fit its number.
+//! Valkey requires the options before the list; Redis accepts them behind it as well. As in Valkey,
+//! an argument behind the list that is no option means that the number of elements is wrong.
 
 use resp::Args;
 
@@ -61,7 +61,7 @@ impl<'a> Listed<'a> {
         self.before.iter().chain(self.after.iter())
     }
 
-    /// True when options stand behind the list, where not every reader of the log takes them.
+    /// True when options stand behind the list, a form that not every reader of the log accepts.
     pub(in crate::commands) fn has_options_behind(&self) -> bool {
         !self.after.is_empty()
     }

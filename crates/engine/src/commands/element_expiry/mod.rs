@@ -1,8 +1,8 @@
 //! Deadlines of single elements: fields of hashes, members of sets and of sorted sets.
 //!
 //! The three types have the same commands under their own names (HEXPIRE, SEXPIRE, ZEXPIRE),
-//! written here once over `Volatile`. What an element's name stands for in a request (`FIELDS`,
-//! `MEMBERS`), the events and the commands that go to the log are data: `Words`.
+//! written here once over `Volatile`. The words that differ between the types are in `Words`: the
+//! option name (`FIELDS`, `MEMBERS`), the events and the logged commands.
 
 mod listed;
 pub(in crate::commands) mod syntax;
@@ -20,7 +20,7 @@ use super::string::Unit;
 
 pub(in crate::commands) use listed::Listed;
 
-/// What one type calls things.
+/// The names that one type uses.
 pub(in crate::commands) struct Words {
     /// Word before the number of elements in a request.
     pub(in crate::commands) list: &'static str,
@@ -36,7 +36,7 @@ pub(in crate::commands) struct Words {
     pub(in crate::commands) class: EventClass,
     /// Event for elements that got a deadline.
     pub(in crate::commands) expires: &'static str,
-    /// Event for elements whose time is over.
+    /// Event for elements that expired.
     pub(in crate::commands) expired: &'static str,
     /// Event for elements that lost their deadline.
     pub(in crate::commands) persists: &'static str,
@@ -44,7 +44,7 @@ pub(in crate::commands) struct Words {
 
 /// A collection whose elements may have deadlines.
 pub(in crate::commands) trait Volatile: Sized {
-    /// What it calls things.
+    /// The names that the type uses.
     const WORDS: Words;
 
     /// The collection at a key for reading.
@@ -57,8 +57,8 @@ pub(in crate::commands) trait Volatile: Sized {
         key: Key<'_>,
     ) -> Result<Option<&'a mut Self>, CommandError>;
 
-    /// Elements whose deadline is not after this are not seen, although they are still there.
-    /// Everything is seen at 0.
+    /// Elements whose deadline is not after this time are hidden, although they exist. At 0 none is
+    /// hidden.
     fn view_ms(data: &Data<'_, '_>) -> u64;
 
     /// The deadline of an element; `None` when there is no such element.
@@ -70,7 +70,7 @@ pub(in crate::commands) trait Volatile: Sized {
     /// Removes an element. True when it was there.
     fn remove_element(&mut self, element: &[u8]) -> bool;
 
-    /// The deadline of an element that is seen at `view_ms`.
+    /// The deadline of an element that is not hidden at `view_ms`.
     fn seen_deadline(&self, element: &[u8], view_ms: u64) -> Option<Option<u64>> {
         self.deadline(element)
             .filter(|deadline| deadline.is_none_or(|at| view_ms == 0 || at > view_ms))
@@ -145,7 +145,7 @@ pub(in crate::commands) fn expire<T: Volatile>(
     Ok(Outcome::Done)
 }
 
-/// What follows after elements were removed because their deadline has passed already.
+/// Logs and announces elements that were removed because their deadline had passed already.
 pub(in crate::commands) fn gone<T: Volatile>(
     ctx: &mut Context<'_, '_>,
     key: Key<'_>,
@@ -159,7 +159,7 @@ pub(in crate::commands) fn gone<T: Volatile>(
     propagate(ctx, &[T::WORDS.remove, key.bytes], elements);
 }
 
-/// What follows after elements got a deadline that is still to come.
+/// Logs and announces elements that got a deadline in the future.
 pub(in crate::commands) fn given<T: Volatile>(
     ctx: &mut Context<'_, '_>,
     key: Key<'_>,
@@ -182,13 +182,13 @@ pub(in crate::commands) fn given<T: Volatile>(
     propagate(ctx, &begin, elements);
 }
 
-/// Elements have got a deadline: the keyspace and the expiry loop learn of it.
+/// Registers new deadlines of elements with the keyspace and the expiry loop.
 pub(in crate::commands) fn follow_deadline(data: &mut Data<'_, '_>, key: Key<'_>, deadline: u64) {
     data.engine.note_deadline(deadline);
     data.sync_elements(key);
 }
 
-/// What follows after elements lost their deadline.
+/// Logs and announces elements that lost their deadline.
 pub(in crate::commands) fn persisted<T: Volatile>(
     ctx: &mut Context<'_, '_>,
     key: Key<'_>,
@@ -207,8 +207,8 @@ pub(in crate::commands) fn persisted<T: Volatile>(
     propagate(ctx, &begin, elements);
 }
 
-/// Logs a command that names the elements which changed and no others: who reads the log need not
-/// know which of those in the request were there.
+/// Logs a command that names only the changed elements: a reader of the log need not check which
+/// elements of the request exist.
 pub(in crate::commands) fn propagate(
     ctx: &mut Context<'_, '_>,
     begin: &[&[u8]],
@@ -249,8 +249,8 @@ pub(in crate::commands) fn persist<T: Volatile>(ctx: &mut Context<'_, '_>) -> Co
     Ok(Outcome::Done)
 }
 
-/// HTTL, HPTTL, HEXPIRETIME, HPEXPIRETIME and their kind: `key FIELDS n element ...`. The unit says
-/// what the answers are counted in and from when.
+/// HTTL, HPTTL, HEXPIRETIME, HPEXPIRETIME and their kind: `key FIELDS n element ...`. The unit and
+/// origin of the answers depend on the command.
 pub(in crate::commands) fn tell<T: Volatile>(
     ctx: &mut Context<'_, '_>,
     unit: Unit,

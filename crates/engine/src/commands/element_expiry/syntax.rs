@@ -1,4 +1,4 @@
-//! What the documented arguments of the commands have in common.
+//! Documented arguments that the commands share.
 
 use crate::command::Arg;
 

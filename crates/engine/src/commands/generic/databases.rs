@@ -88,7 +88,8 @@ fn flush(ctx: &mut Context<'_, '_>, only: Option<u32>) -> CommandResult {
         ctx.engine.lazy.free_many(Box::new(cleared), keys);
     } else {
         drop(cleared);
-        // What was freed goes back to the operating system, but nobody has to wait for that.
+        // The allocator returns the freed memory to the operating system in the background, so that
+        // the client does not wait for it.
         ctx.engine.lazy.run(|| {
             keyspace::memory::purge();
         });
@@ -123,15 +124,16 @@ fn clear(data: &mut Data<'_, '_>, only: Option<u32>) -> Vec<Cleared> {
     cleared
 }
 
-/// The key is there and visible: a key whose time is over is gone already for those who watch it.
+/// True when the key exists and has not expired: to a client that watches it, an expired key is
+/// gone already.
 fn lives(shard: &Shard, db: u32, key: &[u8], now_ms: u64) -> bool {
     shard
         .find(db, shard.hash(key), key)
         .is_some_and(|entry| entry.deadline().is_none_or(|deadline| deadline > now_ms))
 }
 
-/// Notes that all keys of a database in this shard for which `concerned` holds changed at once, as
-/// far as clients watch them or are blocked on them.
+/// Marks the keys of a database in this shard for which `concerned` holds as changed: those that
+/// clients watch or are blocked on.
 fn note_all(
     (shard, db): (&Shard, u32),
     changes: &mut KeyChanges,

@@ -1,4 +1,4 @@
-//! Removing keys, and asking whether they are there: DEL, UNLINK, EXISTS, TOUCH.
+//! Removing keys, and testing whether they exist: DEL, UNLINK, EXISTS, TOUCH.
 
 use crate::command::*;
 use crate::config::P;
@@ -6,7 +6,7 @@ use crate::context::{Context, Data, EventClass};
 use crate::execute::{CommandResult, CommandSpec, Outcome};
 use crate::keys::Key;
 
-/// Removes a key, if it exists, and tells everybody about it.
+/// Removes a key, if it exists, and announces the removal.
 pub fn delete_key(ctx: &mut Context<'_, '_>, key: Key<'_>) -> bool {
     let removed = ctx.data.remove(key);
     if removed {
@@ -15,15 +15,15 @@ pub fn delete_key(ctx: &mut Context<'_, '_>, key: Key<'_>) -> bool {
     removed
 }
 
-/// What follows from the removal of a key.
+/// Announces the removal of a key.
 fn deleted(ctx: &mut Context<'_, '_>, key: Key<'_>) {
-    // Consumers blocked on a stream are told that it is gone.
+    // Unblocks consumers of a stream at this key: it is gone.
     ctx.data.signal_ready(key);
     ctx.data.changed(key, EventClass::Generic, "del");
 }
 
-/// Removes an existing key because a command gave it a deadline that has passed. What is logged is
-/// the removal, not the command.
+/// Removes an existing key because a command gave it a deadline that has passed. Logs the removal
+/// instead of the command.
 pub(crate) fn delete_expired(ctx: &mut Context<'_, '_>, key: Key<'_>) {
     if let Some(old) = ctx.data.take(key) {
         ctx.data.free_by(P::LazyfreeLazyExpire, old);

@@ -8,7 +8,7 @@ use crate::context::{Context, EventClass};
 use crate::error::CommandError;
 use crate::execute::{CommandResult, CommandSpec, Outcome};
 
-/// What the commands that set an expiry have in common.
+/// The specification that the commands share which set an expiry.
 const SETTER: CommandSpec = CommandSpec::BASE
     .group(Group::Generic)
     .flags(Flags::WRITE.or(Flags::FAST))

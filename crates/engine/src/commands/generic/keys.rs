@@ -37,8 +37,8 @@ pub(super) fn keys(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-/// Says whether a key with a given deadline must not be seen. Who walks over many keys leaves the
-/// removal of expired ones to the expiry loop.
+/// Returns whether a key with a given deadline is hidden. Commands that walk over many keys leave
+/// the removal of expired ones to the expiry loop.
 pub(super) fn hides_expired(data: &Data<'_, '_>) -> impl Fn(Option<u64>) -> bool + use<> {
     let now_ms = data.now_ms;
     let sees = data.sees_expired();

@@ -8,7 +8,7 @@ use crate::error::CommandError;
 use crate::execute::{CommandResult, CommandSpec, Outcome};
 
 /// The entry at argument 2. Counts as a hit or a miss, but neither touches the key nor reports a
-/// miss as an event: who looks at how a key is kept does not use it.
+/// miss as an event, because OBJECT is no use of the key.
 fn inspect<'d>(ctx: &'d mut Context<'_, '_>) -> Option<EntryRef<'d>> {
     let key = ctx.key(2);
     let stats = ctx.data.stats;
@@ -132,7 +132,7 @@ pub(super) const OBJECT_REFCOUNT: CommandSpec = CommandSpec::new("refcount", 3, 
 
 pub(super) fn object_refcount(ctx: &mut Context<'_, '_>) -> CommandResult {
     match inspect(ctx).is_some() {
-        // Keys never share a value that clients could tell apart: a copy is counted as its own.
+        // Always 1, because keys share no values that clients could observe.
         true => ctx.reply.integer(1),
         false => ctx.reply.null(),
     }

@@ -16,7 +16,7 @@ use crate::session::Origin;
 
 const BUSY: CommandError = CommandError::line("BUSYKEY Target key name already exists.");
 
-/// What both commands take.
+/// The arguments of both commands.
 const ARGS: &[Arg] = &[
     Arg::KEY,
     Arg::integer("ttl"),
@@ -47,7 +47,7 @@ pub(super) const RESTORE_ASKING: CommandSpec = RESTORE
     .flags(Flags::WRITE.or(Flags::DENYOOM).or(Flags::ASKING))
     .summary("RESTORE into a slot that is being imported; for the use of cluster tools.");
 
-/// What stands behind the payload.
+/// The options behind the payload.
 struct Options {
     replace: bool,
     /// The time to live is a deadline.
@@ -132,7 +132,7 @@ pub(super) fn restore(ctx: &mut Context<'_, '_>) -> CommandResult {
     }
     let expiry = deadline.map_or(Expiry::Clear, Expiry::At);
     match &value {
-        // A number is one whatever form the payload has it in.
+        // A number is stored as an integer, whatever its form in the payload.
         Value::Bytes(bytes) => ctx.data.set(key, NewValue::Bytes(bytes), expiry),
         _ => ctx.data.set(key, NewValue::Owned(value), expiry),
     };
@@ -150,7 +150,7 @@ pub(super) fn restore(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-/// The key had a value, and the new one is expired already.
+/// Removes the old value of the key when the new one has expired already.
 fn replaced_by_nothing(ctx: &mut Context<'_, '_>, key: Key<'_>) {
     let lazy = ctx.engine.config.bool(P::LazyfreeLazyServerDel);
     let word: &[u8] = if lazy { b"UNLINK" } else { b"DEL" };

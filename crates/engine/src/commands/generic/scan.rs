@@ -28,7 +28,7 @@ impl Found {
         self.ends.push(self.bytes.len());
     }
 
-    /// Writes what was found as an array.
+    /// Writes the keys as an array.
     fn reply(&self, reply: &mut Reply<'_>) {
         reply.array(self.ends.len());
         self.iter().for_each(|found| reply.bulk(found));
@@ -112,7 +112,7 @@ fn walk(ctx: &Context<'_, '_>, mut position: u64, options: &ScanOptions<'_>) -> 
     (found, position)
 }
 
-/// What one call may still do.
+/// The remaining work of one call.
 struct Budget {
     elements: u64,
     buckets: u64,

@@ -4,14 +4,14 @@ use crate::command::*;
 use crate::context::{Context, EventClass};
 use crate::execute::{CommandResult, CommandSpec, Outcome};
 
-/// What is told of a deadline.
+/// The form of a reply about a deadline.
 #[derive(Clone, Copy)]
 enum Scale {
     Seconds,
     Milliseconds,
 }
 
-/// What the commands that return an expiry have in common.
+/// The specification that the commands share which return an expiry.
 const GETTER: CommandSpec = CommandSpec::BASE
     .group(Group::Generic)
     .flags(Flags::READONLY.or(Flags::FAST))
@@ -74,7 +74,7 @@ pub(super) fn pexpiretime(ctx: &mut Context<'_, '_>) -> CommandResult {
     tell_deadline(ctx, 0, Scale::Milliseconds)
 }
 
-/// Replies with the deadline counted from `base_ms`. Looking at a deadline is not a use of the key.
+/// Replies with the deadline counted from `base_ms`. This does not touch the key.
 fn tell_deadline(ctx: &mut Context<'_, '_>, base_ms: u64, scale: Scale) -> CommandResult {
     let key = ctx.key(1);
     ctx.data.touch = false;

@@ -1,4 +1,4 @@
-//! WAIT and WAITAOF: clients that want to know that their writes are safe.
+//! WAIT and WAITAOF: wait until writes are replicated or durable.
 
 use crate::command::*;
 use crate::context::Context;
@@ -24,7 +24,7 @@ fn wait_deadline(ctx: &Context<'_, '_>, index: usize) -> Result<Option<u64>, Com
         .ok_or(CommandError::line("ERR timeout is out of range"))
 }
 
-/// Replicas that have everything up to a log offset. There is no replication yet, hence no replica.
+/// Number of replicas that have acknowledged a log offset. There is no replication yet, hence none.
 fn acknowledged(_server: &Engine, _offset: u64) -> u64 {
     0
 }

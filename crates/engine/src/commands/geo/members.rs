@@ -70,7 +70,7 @@ fn geoadd(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-/// The log has scores, as in Redis: they do not depend on who computes them.
+/// The log has scores, as in Redis, so that they do not depend on the server that replays it.
 fn log_as_zadd(ctx: &mut Context<'_, '_>, first: usize, pairs: &zset::Pairs<'_>) {
     let mut scores: SmallVec<[itoa::Buffer; 8]> =
         pairs.scores.iter().map(|_| itoa::Buffer::new()).collect();

@@ -35,7 +35,7 @@ fn number(text: &[u8], error: CommandError) -> Result<f64, CommandError> {
         .ok_or(error)
 }
 
-/// The place that two arguments say: longitude and latitude.
+/// The place in two arguments: longitude and latitude.
 fn point(args: Args<'_>, index: usize) -> Result<Point, CommandError> {
     let place = Point {
         longitude: number(args.arg(index), CommandError::NotFloat)?,

@@ -1,9 +1,8 @@
 //! The first few of many, in order, as Redis picks them.
 //!
-//! Which of several members at the same distance are returned, and in which order, is what Redis's
-//! partial quicksort happens to make of them. So this is the same algorithm, in the same steps:
-//! Bentley and McIlroy, "Engineering a Sort Function" (1993), without the parts that are not
-//! wanted.
+//! In Redis a partial quicksort decides which of several members at the same distance are returned,
+//! and in which order. This is the same algorithm with the same steps: Bentley and McIlroy,
+//! "Engineering a Sort Function" (1993), which skips the parts outside of the wanted ones.
 
 /// Up to this many items are sorted by insertion.
 const SMALL: usize = 7;
@@ -13,8 +12,8 @@ const LARGE: usize = 40;
 /// Brings the least `wanted` of `items` to the front, in ascending order of their keys. Equal keys
 /// are in no order of their own, but in the same one each time.
 pub(super) fn sort_first<T: Copy>(items: &mut [(u64, T)], wanted: usize) {
-    // Quicksort takes about 1.4 times the binary logarithm of rounds; who makes it take many more
-    // gets another sort.
+    // Quicksort takes about 1.4 times the binary logarithm of rounds; input that makes it take many
+    // more is sorted by another algorithm.
     let rounds = 16 + 4 * items.len().checked_ilog2().unwrap_or(0);
     sort_part(items, wanted, rounds);
 }
@@ -46,8 +45,8 @@ fn sort_part<T: Copy>(mut items: &mut [(u64, T)], mut wanted: usize, mut rounds:
     }
 }
 
-/// Divides into what is less than a pivot, equal to it, and greater. Returns how many are less and
-/// greater.
+/// Divides the items into those less than a pivot, equal to it, and greater. Returns how many are
+/// less and greater.
 fn partition<T: Copy>(items: &mut [(u64, T)]) -> (usize, usize) {
     let len = items.len();
     items.swap(0, pivot(items));
@@ -78,7 +77,7 @@ fn partition<T: Copy>(items: &mut [(u64, T)]) -> (usize, usize) {
         high -= 1;
     }
     let (less, greater) = (low - equal_left, equal_right - high);
-    // What is equal goes from both ends to the middle.
+    // Equal items move from both ends to the middle.
     let moved = equal_left.min(less);
     swap_blocks(items, 0, low - moved, moved);
     let moved = greater.min(len - equal_right);

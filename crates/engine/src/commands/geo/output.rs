@@ -28,7 +28,7 @@ pub(super) fn place(reply: &mut Reply<'_>, place: Point) {
     }
 }
 
-/// What `%.17f` writes, without zeros at its end.
+/// The text of `%.17f`, without zeros at its end.
 fn coordinate(degrees: f64) -> Text {
     let mut text = Text::default();
     let value = degrees.abs();

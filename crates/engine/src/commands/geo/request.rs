@@ -1,4 +1,4 @@
-//! What a search asks for.
+//! The parsed arguments of a search.
 
 use resp::Args;
 use values::SortedSet;
@@ -7,12 +7,12 @@ use values::geohash::{Area, Point, Shape};
 use super::{number, point, unit};
 use crate::error::CommandError;
 
-/// What commands of this family differ in.
+/// The commands of this family, which differ in their syntax.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Form {
     /// GEORADIUS: the middle and the radius have fixed places.
     Radius,
-    /// GEORADIUSBYMEMBER: so have the member in the middle and the radius.
+    /// GEORADIUSBYMEMBER: the member in the middle and the radius have fixed places.
     RadiusByMember,
     /// GEOSEARCH.
     Search,
@@ -40,7 +40,7 @@ pub(super) enum Order {
     Descending,
 }
 
-/// How the middle was said.
+/// The form of the middle in the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum From {
     Member,
@@ -70,7 +70,7 @@ pub(super) struct Request {
     pub(super) order: Option<Order>,
     /// Results wanted; 0 for all.
     pub(super) count: usize,
-    /// Whichever are found first will do.
+    /// ANY: the first results found are enough.
     pub(super) any: bool,
     /// Argument index of the destination.
     pub(super) store: Option<usize>,
@@ -79,7 +79,8 @@ pub(super) struct Request {
 }
 
 impl Request {
-    /// Reads the arguments. `members` is what is searched, for the member in the middle.
+    /// Reads the arguments. `members` is the searched sorted set, which has the member in the
+    /// middle.
     pub(super) fn parse(
         args: Args<'_>,
         form: Form,
@@ -234,7 +235,7 @@ impl Request {
         Ok(())
     }
 
-    /// Refuses what contradicts itself or is missing.
+    /// Refuses contradictory or missing options.
     fn check(&self, args: Args<'_>, form: Form) -> Result<(), CommandError> {
         if self.store.is_some() && (self.with_distance || self.with_hash || self.with_place) {
             return Err(CommandError::line(if form == Form::SearchStore {

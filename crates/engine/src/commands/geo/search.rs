@@ -1,4 +1,5 @@
-//! Members in an area: GEOSEARCH, GEOSEARCHSTORE, and what the older commands share with them.
+//! Members in an area: GEOSEARCH, GEOSEARCHSTORE, and the functions that the older commands share
+//! with them.
 
 use std::ops::Range;
 
@@ -97,7 +98,7 @@ struct Found<'a> {
     distance: f64,
 }
 
-/// The members in the area, as many as are wanted, in the order that is wanted.
+/// The members in the area, limited and sorted as requested.
 fn find<'a>(members: &'a SortedSet, area: &Area, request: &Request) -> Vec<Found<'a>> {
     let mut search = Search {
         members,
@@ -136,7 +137,7 @@ struct Search<'a, 'b> {
     limit: usize,
 }
 
-/// With so many members or fewer it is cheaper to look at all than to leave some out.
+/// Up to this many members it is cheaper to check all than to leave some out.
 const FEW: usize = 32;
 
 impl Search<'_, '_> {

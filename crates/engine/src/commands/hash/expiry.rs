@@ -57,7 +57,7 @@ impl Volatile for Hash {
     }
 }
 
-/// What the commands that set or remove an expiry have in common.
+/// The specification that the commands share which set or remove an expiry.
 const SETTER: CommandSpec = CommandSpec::BASE
     .group(Group::Hash)
     .since("9.0.0")
@@ -101,7 +101,7 @@ pub(super) fn hpexpireat(ctx: &mut Context<'_, '_>) -> CommandResult {
     element_expiry::expire::<Hash>(ctx, Unit::UnixMilliseconds)
 }
 
-/// What the commands that return an expiry have in common.
+/// The specification that the commands share which return an expiry.
 const GETTER: CommandSpec = CommandSpec::BASE
     .group(Group::Hash)
     .since("9.0.0")

@@ -97,7 +97,7 @@ pub(super) fn hvals(ctx: &mut Context<'_, '_>) -> CommandResult {
     all(ctx, Wanted::Values)
 }
 
-/// What of each field goes into a reply.
+/// Which part of each field goes into a reply.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Wanted {
     Fields,
@@ -109,7 +109,7 @@ fn all(ctx: &mut Context<'_, '_>, wanted: Wanted) -> CommandResult {
     let view_ms = ctx.data.view_ms();
     let hash = ctx.data.hash(ctx.key(1))?;
     let reply = &mut ctx.reply;
-    // The length comes first in a reply; only overdue fields make it unknown.
+    // The length comes first in a reply; when some have expired, the others have to be counted.
     let count = hash.map_or(0, |hash| {
         if Overdue::of(hash, view_ms).any() {
             hash.iter(view_ms).count()

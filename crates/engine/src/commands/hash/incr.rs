@@ -33,7 +33,7 @@ pub(super) fn hincrby(ctx: &mut Context<'_, '_>) -> CommandResult {
     })?;
     ctx.reply.integer(sum);
     if counted.was_volatile {
-        // Who reads the log may have the field still, if its time was over here.
+        // A reader of the log may still have the field that has expired here.
         propagate(ctx, &counted);
     }
     Ok(Outcome::Done)
@@ -72,7 +72,7 @@ pub(super) fn hincrbyfloat(ctx: &mut Context<'_, '_>) -> CommandResult {
         Ok(sum.to_string())
     })?;
     ctx.reply.bulk(counted.text.as_bytes());
-    // The sum itself is logged: no reader of the log has to round as this server does.
+    // The sum itself is logged, so that a reader of the log does not round differently.
     propagate(ctx, &counted);
     Ok(Outcome::Done)
 }
@@ -83,13 +83,13 @@ struct Counted {
     text: String,
     /// The deadline that it keeps.
     deadline: Option<u64>,
-    /// The field was overdue, so that the count began anew.
+    /// The field had expired, so that the count began anew.
     overdue: bool,
     /// The hash had fields with deadlines before.
     was_volatile: bool,
 }
 
-/// Replaces the value of the field at argument 2 by what `sum` makes of it. The field keeps its
+/// Replaces the value of the field at argument 2 by the result of `sum`. The field keeps its
 /// deadline.
 fn count(
     ctx: &mut Context<'_, '_>,

@@ -17,7 +17,7 @@ use crate::error::CommandError;
 use crate::execute::{CommandResult, CommandSpec, Outcome};
 use crate::keys::Key;
 
-/// What the options say about deadlines.
+/// The deadline that the options ask for.
 #[derive(Clone, Copy, Default)]
 enum Lifetime<'a> {
     /// Nothing.
@@ -34,17 +34,17 @@ enum Lifetime<'a> {
 /// Whether something has to exist.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 enum Condition {
-    /// It does not matter.
+    /// No condition.
     #[default]
     Either,
-    /// It must not.
+    /// It must not exist.
     Missing,
-    /// It must.
+    /// It must exist.
     Exists,
 }
 
 impl Condition {
-    /// The condition together with another; none when they contradict.
+    /// Both conditions combined; `None` when they contradict.
     fn and(self, other: Self) -> Option<Self> {
         (self == Self::Either || self == other).then_some(other)
     }
@@ -135,7 +135,7 @@ impl<'a> Options<'a> {
         }
     }
 
-    /// True when it depends on what is there whether anything happens.
+    /// True when the options make the command conditional.
     fn are_conditional(&self) -> bool {
         self.key != Condition::Either || self.fields != Condition::Either
     }
@@ -174,7 +174,7 @@ pub(super) fn hgetex(ctx: &mut Context<'_, '_>) -> CommandResult {
     let deadline = options.deadline(ctx);
     let passed = matches!(deadline, Ok(Some(at)) if ctx.data.is_past(at));
     let found = ctx.data.hash_mut(key);
-    // It reads as well, whatever else it does.
+    // HGETEX also reads, which counts as a hit or a miss.
     match found {
         Ok(None) => stats.keyspace_misses.add(1),
         Ok(Some(_)) | Err(_) => stats.keyspace_hits.add(1),
@@ -211,7 +211,7 @@ pub(super) fn hgetex(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-/// What HGETEX does to a field.
+/// The change that HGETEX makes to a field.
 #[derive(Clone, Copy)]
 enum Change {
     Persist,
@@ -220,7 +220,7 @@ enum Change {
 }
 
 impl Change {
-    /// Changes a field that is there. False when there was nothing to do.
+    /// Changes an existing field. False when there was nothing to do.
     fn apply(self, hash: &mut Hash, field: &[u8]) -> bool {
         match self {
             Self::Persist => {
@@ -270,8 +270,8 @@ pub(super) fn hsetex(ctx: &mut Context<'_, '_>) -> CommandResult {
         let view_ms = ctx.data.view_ms();
         let hash = ctx.data.hash_mut(key)?;
         let allowed = options.key.allows(hash.is_some()) && {
-            // A deadline that cannot be counts for less than the key's condition, and for more than
-            // the fields'.
+            // An invalid deadline is an error only when the condition on the key holds, but before
+            // the condition on the fields is checked.
             deadline.clone()?;
             options.fields_allow(hash.as_deref(), request.elements, view_ms)
         };
@@ -356,7 +356,7 @@ fn set_until(
     }
     note_overwritten(&mut ctx.data, key, &overdue);
     if keeps && !overdue.is_empty() {
-        // Who reads the log may have these fields still, and would keep their old deadline.
+        // A reader of the log may still have these fields, and would keep their old deadlines.
         let mut argv = Elements::from_slice(&[b"HDEL", key.bytes]);
         argv.append(&mut overdue);
         ctx.data.effects.push(ctx.data.db, &argv);
@@ -372,7 +372,7 @@ fn set_until(
     Ok(())
 }
 
-/// Logs an HSETEX that happened, with an absolute time and without conditions.
+/// Logs an HSETEX that was carried out, with an absolute time and without conditions.
 fn propagate_set(
     ctx: &mut Context<'_, '_>,
     request: Listed<'_>,

@@ -55,7 +55,7 @@ const DATA: Arg = Arg::block("data")
     .multiple()
     .args(&[Arg::FIELD, Arg::VALUE]);
 
-/// Changes the hash at a key, or a new one that is stored if it has got fields.
+/// Changes the hash at a key, or a new one, which is stored when it has fields afterwards.
 fn edit_or_new<R>(
     data: &mut Data<'_, '_>,
     key: Key<'_>,
@@ -74,16 +74,16 @@ fn edit_or_new<R>(
     Ok(result)
 }
 
-/// Fields of one hash whose time is over although they are still there: nothing removes them while
-/// expiry is off, in import mode and while the server is paused.
+/// Fields of one hash that have expired but are not removed yet: active expiry is off, in import
+/// mode or during a pause.
 #[derive(Clone, Copy)]
 struct Overdue {
-    /// Fields with a deadline up to this are overdue; 0 when there are none.
+    /// Fields with a deadline up to this have expired; 0 when there are none.
     until_ms: u64,
 }
 
 impl Overdue {
-    /// Those of `hash` at `now_ms` (0: nothing is ever overdue).
+    /// The expired fields of `hash` at `now_ms` (0: none counts as expired).
     #[inline]
     fn of(hash: &Hash, now_ms: u64) -> Self {
         let some = now_ms != 0 && hash.next_deadline().is_some_and(|at| at <= now_ms);
@@ -105,8 +105,8 @@ impl Overdue {
     }
 }
 
-/// The time that writes measure deadlines of present fields by: 0 where nothing counts as past, as
-/// when the log is replayed.
+/// The time that writes compare the deadlines of existing fields with: 0 when no field counts as
+/// expired, as in a replay of the log.
 fn write_ms(data: &Data<'_, '_>) -> u64 {
     if data.is_past(data.now_ms) {
         data.now_ms

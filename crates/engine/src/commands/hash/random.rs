@@ -169,8 +169,8 @@ impl<'r, 'o> Fields<'r, 'o> {
         Ok(())
     }
 
-    /// `count` different ones of the `seen` fields: each field on the way is taken as likely as
-    /// those that remain make it necessary.
+    /// `count` different ones of the `seen` fields: each field is taken with the probability
+    /// (fields still wanted) / (fields left).
     fn pick(&mut self, hash: &Hash, view_ms: u64, random: &mut Random, count: usize, seen: usize) {
         let (mut wanted, mut left) = (count as u64, seen as u64);
         for pair in hash.iter(view_ms) {

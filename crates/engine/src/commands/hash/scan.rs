@@ -26,7 +26,7 @@ pub(super) fn hscan(ctx: &mut Context<'_, '_>) -> CommandResult {
     let (view_ms, protocol) = (ctx.data.view_ms(), ctx.reply.protocol);
     let args = ctx.args;
     let found = match ctx.data.hash(ctx.key(1))? {
-        // The options of a walk over nothing are not looked at.
+        // For a missing key the options are not checked, as in Redis.
         None => Found::nothing(protocol),
         Some(hash) => {
             let options = &ScanOptions::parse(args, 3, Scanned::Fields)?;

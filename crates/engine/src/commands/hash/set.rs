@@ -12,10 +12,10 @@ use crate::context::{Context, EventClass};
 use crate::error::CommandError;
 use crate::execute::{CommandResult, CommandSpec, Outcome};
 
-/// What writing some fields did.
+/// The result of writing some fields.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Written {
-    /// Fields that were not there, or overdue.
+    /// Fields that did not exist or had expired.
     pub(super) created: u64,
     /// Some fields were overdue.
     pub(super) overdue: bool,
@@ -23,7 +23,7 @@ pub(super) struct Written {
     pub(super) was_volatile: bool,
 }
 
-/// Writes fields with their values. `overwritten` hears of those that were overdue.
+/// Writes fields with their values. Calls `overwritten` for those that had expired.
 pub(super) fn write_fields<'a>(
     hash: &mut Hash,
     pairs: Args<'a>,
@@ -137,7 +137,7 @@ pub(super) fn hsetnx(ctx: &mut Context<'_, '_>) -> CommandResult {
         ctx.data
             .changed_elements(1, key, (EventClass::Hash, "hset"), [field]);
         if written.was_volatile {
-            // Who reads the log may have the field still, if its time was over here.
+            // A reader of the log may still have the field that has expired here.
             ctx.propagate(&[b"HSET", key.bytes, field, value]);
         }
     }

@@ -72,8 +72,8 @@ fn simd(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-/// Brings a sketch into the dense form; true when it had the other. That is logged, though no event
-/// tells of it.
+/// Converts a sketch to the dense form; true when it was sparse. The change is logged, but has no
+/// event.
 fn make_dense(ctx: &mut Context<'_, '_>, key: Key<'_>) -> Result<bool, CommandError> {
     let Some(mut entry) = ctx.data.lookup_mut(key) else {
         return Ok(false);
@@ -104,8 +104,8 @@ fn registers(ctx: &mut Context<'_, '_>, key: Key<'_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-/// The runs of a sparse sketch: `z:` and `Z:` for registers that saw nothing, `v:` for a value and
-/// how many have it.
+/// The runs of a sparse sketch: `z:` and `Z:` for zero registers, `v:` for a value and the number
+/// of registers that have it.
 fn decoded(bytes: &[u8]) -> String {
     let mut text = String::new();
     for run in hyperloglog::runs(bytes).map_while(Result::ok) {
@@ -132,7 +132,7 @@ pub(super) const PFSELFTEST: CommandSpec = CommandSpec::new("pfselftest", 1, pfs
 /// Elements added by the self-test.
 const TEST_ELEMENTS: u64 = 1_000_000;
 
-/// Six times the standard error of an estimate; so much is never seen.
+/// Six times the standard error of an estimate; a correct estimate is never that far off.
 const TEST_ERROR: f64 = 6.0 * 1.04 / 128.0;
 
 fn pfselftest(ctx: &mut Context<'_, '_>) -> CommandResult {
@@ -154,8 +154,8 @@ fn self_test(seed: u64) -> Result<(), CommandError> {
     for number in 1..=TEST_ELEMENTS {
         let element = (number ^ seed).to_le_bytes();
         hyperloglog::add_dense(&mut dense, std::iter::once(&element[..]));
-        // What is dense is not copied for every element: adding to one of the two is enough from
-        // there on.
+        // A dense sketch is not copied for every element; once both are dense, adding to one of the
+        // two is enough.
         if hyperloglog::form(&sketch) == Some(Form::Sparse)
             && let Some((added, _)) =
                 hyperloglog::add(&sketch, std::iter::once(&element[..]), SPARSE_MAX)

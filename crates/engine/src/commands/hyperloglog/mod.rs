@@ -157,7 +157,7 @@ fn count_one(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-/// A count noted by somebody else may have any bits; it is shown as Redis does.
+/// The cached count of a sketch from another server may have any bits; it is shown as Redis does.
 fn integer(count: u64) -> i64 {
     count.cast_signed()
 }

@@ -101,7 +101,7 @@ pub(super) fn ltrim(ctx: &mut Context<'_, '_>) -> CommandResult {
     let kept = places(start, stop, list.len());
     let removed = list.len() - kept.len();
     if removed > 0 {
-        // What stands behind goes first, so that the other indexes stay right.
+        // The elements behind are removed first, so that the other indexes stay right.
         list.remove_range(kept.end..list.len(), &limits);
         list.remove_range(0..kept.start, &limits);
         let event = (EventClass::List, "ltrim");

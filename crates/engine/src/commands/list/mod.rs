@@ -1,8 +1,7 @@
 //! Commands on lists.
 //!
-//! A list never stays empty in the keyspace, so "the key exists" and "there is an element" are the
-//! same question here. What grows a list tells the clients that wait for it (see
-//! [`crate::blocking`]).
+//! A list in the keyspace is never empty, so a key that exists has an element. Each push signals
+//! the clients that are blocked on the list (see [`crate::blocking`]).
 
 mod edit;
 mod moves;

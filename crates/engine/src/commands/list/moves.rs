@@ -14,20 +14,20 @@ use crate::execute::{CommandResult, CommandSpec, Outcome, blocking};
 use crate::keys::Key;
 use crate::wait::{Block, Wakes};
 
-/// What a move does to its keys: an element leaves the first and comes into the second.
+/// The keys of a move: an element is removed from the first and added to the second.
 pub(super) const MOVED_KEYS: &[KeySpec] = &[
     KeySpec::one(1, KeyFlags::RW_ACCESS_DELETE),
     KeySpec::one(2, KeyFlags::RW.or(KeyFlags::INSERT)),
 ];
 
-/// What all moves have in common.
+/// The specification that all moves share.
 pub(super) const MOVE: CommandSpec = CommandSpec::BASE
     .group(Group::List)
     .flags(Flags::WRITE.or(Flags::DENYOOM))
     .complexity("O(1)")
     .keys(MOVED_KEYS);
 
-/// What all moves that may wait have in common.
+/// The specification that all blocking moves share.
 pub(super) const BLOCKING_MOVE: CommandSpec = MOVE.flags(Flags::BLOCKING);
 
 pub(super) const LMOVE: CommandSpec = MOVE
@@ -122,7 +122,7 @@ fn wait_for_source(ctx: &mut Context<'_, '_>, deadline_ms: Option<u64>) -> Comma
     }))
 }
 
-/// An element that is in no list for a moment.
+/// An element between its removal and its insertion.
 type Moved = SmallVec<[u8; 64]>;
 
 /// Moves one element from the list at the first key to the list at the second (it may be the same
@@ -153,7 +153,8 @@ fn take(list: &mut List, end: End, limits: &Thresholds) -> Moved {
     element
 }
 
-/// Elements went from list to list. The push is told first; the elements count as changes once.
+/// Announces elements that moved from list to list. The event of the push comes first; the elements
+/// count as changes once.
 pub(super) fn moved(
     ctx: &mut Context<'_, '_>,
     (source, from): (Key<'_>, End),

@@ -24,7 +24,7 @@ const HOW_MANY: Arg = Arg::block("how-many").optional().args(&[
     Arg::one_of("ordering").args(&[Arg::word("obo", "OBO"), Arg::word("bulk", "BULK")]),
 ]);
 
-/// What the words behind the keys ask for.
+/// The options behind the keys.
 struct Request {
     from: End,
     to: End,
@@ -174,8 +174,8 @@ pub(super) fn blmovem(ctx: &mut Context<'_, '_>) -> CommandResult {
     }))
 }
 
-/// Moves what is asked for and replies it in the order of the destination. `None` when there is not
-/// enough to move, otherwise how many were moved.
+/// Moves the requested elements and replies them in the order of the destination. `None` when there
+/// are not enough elements, otherwise the number moved.
 fn move_many(ctx: &mut Context<'_, '_>, request: &Request) -> Result<Option<usize>, CommandError> {
     let limits = ctx.thresholds();
     let (source, destination) = (ctx.key(1), ctx.key(2));

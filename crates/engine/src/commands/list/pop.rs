@@ -23,7 +23,7 @@ const POP: CommandSpec = CommandSpec::BASE
     .keys(&[KeySpec::one(1, POPPED_KEY)])
     .args(&[Arg::KEY, Arg::integer("count").since("6.2.0").optional()]);
 
-/// What a pop does to its keys.
+/// The flags of a popped key.
 const POPPED_KEY: KeyFlags = KeyFlags::RW_ACCESS_DELETE;
 
 pub(super) const LPOP: CommandSpec = POP
@@ -142,7 +142,7 @@ impl MultiPop {
             3 if ctx.is_word(where_at + 1, "count") => {
                 at_least_one(ctx, where_at + 2, COUNT_TOO_SMALL)?
             }
-            // A second COUNT is refused only after the first one was understood.
+            // A second COUNT is refused only after the first one was parsed.
             4.. if ctx.is_word(where_at + 1, "count") => {
                 at_least_one(ctx, where_at + 2, COUNT_TOO_SMALL)?;
                 return Err(CommandError::Syntax);

@@ -71,7 +71,7 @@ fn push(ctx: &mut Context<'_, '_>, end: End, only_existing: bool) -> CommandResu
 }
 
 /// Adds elements one after the other to the list at `key`, which is made when there is none.
-/// Returns its length. The caller tells about the change.
+/// Returns its length. The caller announces the change.
 pub(super) fn push_all<'e>(
     ctx: &mut Context<'_, '_>,
     key: Key<'_>,

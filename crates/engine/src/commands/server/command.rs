@@ -301,7 +301,7 @@ fn reply_arg(reply: &mut Reply<'_>, arg: &Arg) {
     reply.finish_map(deferred, fields);
 }
 
-/// What COMMAND LIST is limited to.
+/// The filter of COMMAND LIST.
 enum Only<'a> {
     Everything,
     Category(&'a [u8]),

@@ -6,7 +6,7 @@ use crate::context::Context;
 use crate::error::CommandError;
 use crate::execute::{CommandResult, CommandSpec, Outcome};
 
-/// Entries that SLOWLOG GET returns when it is not told how many.
+/// Entries that SLOWLOG GET returns without a count.
 const COUNT_DEFAULT: usize = 10;
 
 /// A number of entries; -1 means all.

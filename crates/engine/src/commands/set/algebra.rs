@@ -21,7 +21,8 @@ use crate::keys::Key;
 type Entries<'a> = SmallVec<[Option<EntryRef<'a>>; 4]>;
 type Sets<'a> = SmallVec<[Option<&'a Set>; 4]>;
 
-/// The sets at these keys, in their order; all keys are looked at before anything is done.
+/// The sets at these keys, in their order; the types of all keys are checked before anything is
+/// done.
 fn sets_of<'a>(entries: &Entries<'a>) -> Result<Sets<'a>, CommandError> {
     entries
         .iter()
@@ -389,8 +390,8 @@ pub(super) fn sunioncard(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-/// So many sets are counted without making their union. Each member is looked for in up to all of
-/// them, so for many sets the union is made after all.
+/// Up to this many sets are counted without building their union. Each member is looked up in the
+/// sets before its own, so for more sets the union is built.
 const COUNTED_BY_DIFFERENCES: usize = 4;
 
 /// The size of a union, up to a limit: of each set count the members that no set before it has.

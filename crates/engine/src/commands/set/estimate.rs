@@ -1,5 +1,6 @@
-//! How many different things were seen, in 16 KiB: the registers of a HyperLogLog with a better
-//! hash function than that of sketches, whose bytes must be Redis's. The standard error is 0.81 %.
+//! Estimates the number of distinct members, in 16 KiB: the registers of a HyperLogLog with a
+//! better hash function than that of sketches, whose bytes must be Redis's. The standard error is
+//! 0.81 %.
 
 use values::hyperloglog::{Observation, Registers};
 use xxhash_rust::xxh3::xxh3_64_with_seed;

@@ -41,7 +41,7 @@ impl Volatile for Set {
         data.set_mut(key)
     }
 
-    /// A member past its deadline is a member until it is removed.
+    /// A member past its deadline stays visible until it is removed.
     fn view_ms(_: &Data<'_, '_>) -> u64 {
         0
     }
@@ -59,7 +59,7 @@ impl Volatile for Set {
     }
 }
 
-/// What the commands that set or remove an expiry have in common.
+/// The specification that the commands share which set or remove an expiry.
 const SETTER: CommandSpec = CommandSpec::BASE
     .group(Group::Set)
     .since("0.1.0")
@@ -103,7 +103,7 @@ pub(super) fn spexpireat(ctx: &mut Context<'_, '_>) -> CommandResult {
     element_expiry::expire::<Set>(ctx, Unit::UnixMilliseconds)
 }
 
-/// What the commands that return an expiry have in common.
+/// The specification that the commands share which return an expiry.
 const GETTER: CommandSpec = CommandSpec::BASE
     .group(Group::Set)
     .since("0.1.0")

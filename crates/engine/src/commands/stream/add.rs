@@ -39,7 +39,7 @@ pub(super) const XADD: CommandSpec = CommandSpec::new("xadd", -5, xadd)
             .args(&[Arg::FIELD, Arg::VALUE]),
     ]);
 
-/// An XADD, understood.
+/// A parsed XADD.
 struct Addition {
     id: NewId,
     id_at: usize,
@@ -136,19 +136,19 @@ impl Addition {
     }
 }
 
-/// What an XADD did to the stream.
+/// The result of an XADD.
 struct Added {
     id: StreamId,
     trimmed: bool,
     rewritten: Option<Rewritten>,
-    /// Limits on ids of producers that the stream has got by this.
+    /// Limits on ids of producers that this XADD has set for the stream.
     limits: Option<IdempotenceLimits>,
-    /// When ids of producers may be over at the earliest, if that has changed.
+    /// When the next id of a producer expires at the earliest, if that has changed.
     deadline: Option<u64>,
 }
 
 impl Added {
-    /// Nothing was added, because the entry is there.
+    /// The result for a duplicate: nothing was added.
     fn nothing(id: StreamId) -> Self {
         Self {
             id,
@@ -160,7 +160,7 @@ impl Added {
     }
 }
 
-/// What stands beside the request.
+/// The context of the request.
 struct Surroundings {
     now_ms: u64,
     nodes: NodeLimits,
@@ -168,7 +168,7 @@ struct Surroundings {
 }
 
 impl Addition {
-    /// Appends the entry, remembers its producer, and trims.
+    /// Appends the entry, records its id of a producer, and trims.
     fn run(
         &self,
         args: resp::Args<'_>,
@@ -193,11 +193,11 @@ impl Addition {
         })
     }
 
-    /// The entry that was added before for what the producer sends once more.
+    /// The entry that was added before under the same id of the producer.
     fn duplicate(&self, names: &Names<'_>, stream: &mut Stream, replays: bool) -> Option<StreamId> {
         match self.id {
-            // In the log only: another id than the known one is that of an entry which was added
-            // after the known one had been forgotten.
+            // In the log only: an entry id that differs from the recorded one was added after the
+            // recorded one had expired.
             NewId::Given(id) if replays => names.duplicate_of(stream, id),
             _ => names.duplicate(stream),
         }

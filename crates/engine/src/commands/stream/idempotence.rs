@@ -1,9 +1,8 @@
-//! Idempotent production: an entry that a producer sends once more is not added again.
+//! Idempotent XADD: an entry that a producer sends again is not added twice.
 //!
-//! What is logged says the same to every replay, whatever its clock and its parameters are: an
-//! entry has the id it got, a duplicate the id of the first; while the log is replayed no id is
-//! forgotten for its age, and a stream begins with limits of 100 ids and 100 seconds. Other limits
-//! are logged.
+//! A replay of the log has the same result with any clock and any parameters: the log has the id of
+//! each entry, and for a duplicate the id of the first one; in a replay no id expires, and a stream
+//! begins with limits of 100 ids and 100 seconds. Other limits are logged.
 
 use std::borrow::Cow;
 
@@ -34,12 +33,12 @@ const PRODUCER: Arg = Arg::string("pid");
 
 const ID: Arg = Arg::string("iid");
 
-/// What XADD says of the producer.
+/// The IDMP or IDMPAUTO option of an XADD.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Produced {
     /// Index of IDMP or IDMPAUTO.
     at: usize,
-    /// The id follows the producer; else it is made of the contents.
+    /// The id follows the producer; else it is computed from the contents.
     has_id: bool,
 }
 
@@ -93,14 +92,14 @@ impl Produced {
     }
 }
 
-/// A producer and an id of its own.
+/// A producer and its id.
 pub(super) struct Names<'a> {
     producer: &'a [u8],
     id: Cow<'a, [u8]>,
 }
 
 impl Names<'_> {
-    /// The entry that was added before under this id; counts that it came again.
+    /// The entry that was added before under this id; counts the duplicate.
     pub(super) fn duplicate(&self, stream: &mut Stream) -> Option<StreamId> {
         let known = stream.idempotence_mut()?;
         let entry = known.get(self.producer, &self.id)?;
@@ -108,9 +107,8 @@ impl Names<'_> {
         Some(entry)
     }
 
-    /// The same while the log is replayed, which has the id of the first entry. It is a duplicate
-    /// also when this server has forgotten it by its own clock: such an id comes too late for an
-    /// entry.
+    /// The same in a replay of the log, which has the id of the first entry. An XADD whose id is
+    /// too small for a new entry is a duplicate even when the record of the id has expired here.
     pub(super) fn duplicate_of(&self, stream: &mut Stream, entry: StreamId) -> Option<StreamId> {
         let is_late = entry <= stream.entries().last_id();
         let known = stream.idempotence_mut()?;
@@ -122,8 +120,8 @@ impl Names<'_> {
         Some(entry)
     }
 
-    /// The entry was added. Returns the limits with which the stream begins to remember ids when
-    /// the log has to say them.
+    /// Records the id of an added entry. Returns the limits of a stream without ids so far when
+    /// they have to be logged.
     pub(super) fn record(
         &self,
         stream: &mut Stream,
@@ -166,7 +164,7 @@ pub(super) fn limits(ctx: &Context<'_, '_>) -> IdempotenceLimits {
     }
 }
 
-/// The stream may have got ids whose time will be over: the expiry loop learns of it.
+/// Registers the deadline of the stream's ids with the expiry loop.
 pub(super) fn follow(data: &mut Data<'_, '_>, key: Key<'_>, known: Option<u64>) {
     if let Some(deadline) = known {
         data.engine.note_deadline(deadline);
@@ -188,8 +186,8 @@ pub(super) fn log_limits(ctx: &mut Context<'_, '_>, key: Key<'_>, limits: Idempo
     ]);
 }
 
-/// Logs an XADD that is the first with ids in a stream with other limits than the usual: the entry,
-/// the limits, which would forget the id again, then the id.
+/// Logs the first XADD with an id in a stream with other limits than the usual: the entry, then the
+/// limits, which drop all ids, then the id.
 pub(super) fn log_first(
     ctx: &mut Context<'_, '_>,
     produced: Produced,
@@ -229,7 +227,7 @@ pub(super) const XCFGSET: CommandSpec = CommandSpec::new("xcfgset", -2, xcfgset)
         Arg::integer("idmp-maxsize").option("IDMP-MAXSIZE"),
     ]);
 
-/// An XCFGSET, understood. The counts are set by the log only.
+/// A parsed XCFGSET. Only the log sets the counts.
 #[derive(Default)]
 struct Settings {
     duration_s: Option<u32>,
@@ -329,7 +327,7 @@ fn xidmprecord(ctx: &mut Context<'_, '_>) -> CommandResult {
     let (limits, now_ms) = (limits(ctx), ctx.data.now_ms);
     let replays = ctx.data.origin == Origin::Replay;
     let stream = ctx.data.stream_mut(key)?.ok_or(CommandError::NoSuchKey)?;
-    // The log knows of entries that have been deleted since.
+    // Not in a replay of the log: the entry may have been deleted since.
     if !replays && !stream.entries().contains(entry) {
         return Err(CommandError::line(
             "ERR The specified stream ID was deleted or doesn't exist",

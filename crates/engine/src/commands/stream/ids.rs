@@ -1,4 +1,4 @@
-//! Ids as clients write them.
+//! Parsing ids in requests.
 
 use values::StreamId;
 
@@ -26,7 +26,7 @@ pub(super) fn strict(text: &[u8], missing_seq: u64) -> Result<StreamId, CommandE
     if text.len() > TEXT_MAX {
         return Err(INVALID);
     }
-    // What stands behind a NUL is not looked at.
+    // Bytes behind a NUL are ignored, as in Redis.
     let text = text.split(|byte| *byte == 0).next().unwrap_or_default();
     let mut parts = text.splitn(2, |byte| *byte == b'-');
     let ms = parts.next().and_then(number).ok_or(INVALID)?;

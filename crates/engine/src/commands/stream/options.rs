@@ -1,4 +1,4 @@
-//! What XADD and XTRIM have in common: which entries are trimmed.
+//! The trim options of XADD and XTRIM.
 
 use values::StreamId;
 use values::stream::{ID_TEXT, Keep, References, Stream};
@@ -30,13 +30,13 @@ pub(super) const CONDITION: Arg = Arg::one_of("condition").since("8.2.0").option
     Arg::word("acked", "ACKED"),
 ]);
 
-/// What is trimmed.
+/// Which entries a trim deletes.
 #[derive(Clone, Copy)]
 pub(super) struct Trim {
     keep: Keep,
-    /// `~`: only what costs little.
+    /// `~`: only whole nodes.
     approximate: bool,
-    /// Most entries that may go; 0: all.
+    /// Most entries that are deleted; 0: all.
     limit: u64,
     /// Index of the number or id in the request.
     threshold_at: usize,
@@ -114,7 +114,7 @@ impl Options {
                 _ => Ok(None),
             };
         };
-        // The log has what was trimmed exactly, so nothing may be left out when it is replayed.
+        // The log has trims as they were carried out, so a replay applies no limit.
         let replays = ctx.data.origin == Origin::Replay;
         if self.limit.is_some() && !approximate && !replays {
             return Err(CommandError::line(
@@ -142,7 +142,7 @@ impl Options {
     }
 }
 
-/// What a word says about references to deleted entries.
+/// The treatment of references to deleted entries that a word names.
 pub(super) fn references(text: &[u8]) -> Option<References> {
     let is = |word: &str| text.eq_ignore_ascii_case(word.as_bytes());
     match () {
@@ -154,13 +154,13 @@ pub(super) fn references(text: &[u8]) -> Option<References> {
 }
 
 impl Trim {
-    /// Trims. Returns how many entries went.
+    /// Trims. Returns how many entries were deleted.
     pub(super) fn run(&self, stream: &mut Stream) -> u64 {
         stream.trim(self.keep, self.approximate, self.limit, self.references)
     }
 
-    /// Where the request has to be changed before it is logged: what was trimmed approximately is
-    /// trimmed exactly when it is replayed.
+    /// The changes of the request before it is logged: an approximate trim is logged as an exact
+    /// one.
     pub(super) fn rewritten(&self, stream: &Stream) -> Option<Rewritten> {
         self.approximate.then(|| Rewritten {
             operator_at: self.threshold_at - 1,

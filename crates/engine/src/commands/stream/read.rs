@@ -28,7 +28,7 @@ pub(super) const XREAD: CommandSpec = CommandSpec::new("xread", -4, xread)
     }])
     .args(&[Arg::COUNT, MAX_COUNT, MAX_SIZE, MILLISECONDS, STREAMS]);
 
-/// The first half of what stands behind STREAMS.
+/// The keys: the first half of the arguments behind STREAMS.
 pub(super) const STREAMS_KEYS: KeySpec = KeySpec {
     flags: KeyFlags::RO,
     begin: BeginSearch::Keyword {
@@ -110,7 +110,7 @@ impl Limits {
         Ok(())
     }
 
-    /// What the reply that begins now may take.
+    /// The budget of a reply that begins now.
     pub(super) fn budget(&self, reply: &Reply<'_>) -> Budget {
         Budget {
             start: reply.out.mark(),
@@ -121,7 +121,7 @@ impl Limits {
     }
 }
 
-/// What is left for a reply from several streams. One entry fits always.
+/// The rest of the budget of a reply from several streams. One entry always fits.
 pub(super) struct Budget {
     start: Mark,
     is_begun: bool,
@@ -137,7 +137,7 @@ impl Budget {
         self.entries == 0 || (self.bytes != usize::MAX && self.is_begun && is_full())
     }
 
-    /// An entry follows, if it may.
+    /// Takes one entry from the budget; false when it is used up.
     #[inline]
     pub(super) fn takes(&mut self, reply: &Reply<'_>) -> bool {
         if self.is_spent(reply) {
@@ -149,7 +149,7 @@ impl Budget {
     }
 }
 
-/// An XREAD, understood up to the ids.
+/// A parsed XREAD, except for the ids.
 struct Reading {
     limits: Limits,
     /// When waiting ends; `None` does not wait, `Some(None)` waits for ever.
@@ -246,8 +246,8 @@ impl Reading {
         Ok(after)
     }
 
-    /// The request with the ids that `$` stands for now: it is run again when there are greater
-    /// ones.
+    /// The request with `$` replaced by the present last ids: it is run again when there are
+    /// greater ones.
     fn with_ids(&self, ctx: &Context<'_, '_>, after: &[StreamId]) -> OwnedArgs {
         let mut args = OwnedArgs::new();
         for (index, arg) in ctx.args.iter().enumerate() {
@@ -309,7 +309,7 @@ pub(super) fn xread(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-/// Nothing is there yet.
+/// Blocks the client, because there is no entry yet.
 fn wait(ctx: &mut Context<'_, '_>, reading: &Reading, after: &[StreamId]) -> CommandResult {
     let Some(deadline_ms) = reading.wait.filter(|_| ctx.may_block()) else {
         ctx.reply.null_array();

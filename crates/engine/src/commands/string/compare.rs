@@ -22,7 +22,7 @@ pub(super) enum Comparison<'a> {
     Equal(&'a [u8]),
     /// IFNE: it does not.
     NotEqual(&'a [u8]),
-    /// IFDEQ: its digest reads so.
+    /// IFDEQ: its digest is this text.
     DigestEqual(&'a [u8]),
     /// IFDNE: it does not.
     DigestNotEqual(&'a [u8]),
@@ -153,7 +153,7 @@ fn holds(
 }
 
 /// Removes the key when `condition` holds, replies with the number of removed keys, and logs a
-/// plain DEL: whoever reads the log has no need to compare again.
+/// plain DEL: a reader of the log need not compare again.
 fn remove_if(ctx: &mut Context<'_, '_>, key: Key<'_>, condition: bool) -> Outcome {
     if condition {
         delete_key(ctx, key);

@@ -85,7 +85,7 @@ fn add(ctx: &mut Context<'_, '_>, increment: i64) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-/// The integer that a value says. `None` is a value of another type.
+/// The integer in a value. `None` is a value of another type.
 pub(super) fn integer_of(value: Option<StringRef<'_>>) -> Result<i64, CommandError> {
     value
         .ok_or(CommandError::WrongType)?
@@ -93,7 +93,7 @@ pub(super) fn integer_of(value: Option<StringRef<'_>>) -> Result<i64, CommandErr
         .ok_or(CommandError::NotInteger)
 }
 
-/// The number that a value says. `None` is a value of another type.
+/// The number in a value. `None` is a value of another type.
 pub(super) fn float_of(value: Option<StringRef<'_>>) -> Result<F80, CommandError> {
     match value.ok_or(CommandError::WrongType)? {
         StringRef::Int(value) => Ok(F80::from(value)),
@@ -101,8 +101,8 @@ pub(super) fn float_of(value: Option<StringRef<'_>>) -> Result<F80, CommandError
     }
 }
 
-/// The text of a number as a value. Unlike what SET stores it is never an integer: clients can see
-/// the difference with OBJECT ENCODING.
+/// The text of a number as a value. Unlike a value of SET it is never stored as an integer, which
+/// OBJECT ENCODING shows.
 pub(super) fn float_value(text: &str) -> NewValue<'static> {
     NewValue::Owned(Value::Bytes(text.as_bytes().into()))
 }
@@ -134,7 +134,7 @@ pub(super) fn incrbyfloat(ctx: &mut Context<'_, '_>) -> CommandResult {
     };
     ctx.data.changed(key, EventClass::String, "incrbyfloat");
     ctx.reply.bulk(text.as_bytes());
-    // The sum itself is logged: no reader of the log has to round as this server does.
+    // The sum itself is logged, so that a reader of the log does not round differently.
     ctx.propagate(&[b"SET", key.bytes, text.as_bytes(), b"KEEPTTL"]);
     Ok(Outcome::Done)
 }

@@ -15,7 +15,7 @@ use crate::error::CommandError;
 use crate::execute::{CommandResult, CommandSpec, Outcome};
 use crate::keys::Key;
 
-/// What an INCREX counts in.
+/// The type of number that an INCREX counts in.
 trait Number: Copy + PartialOrd {
     /// The value of a missing key.
     const ZERO: Self;
@@ -29,11 +29,11 @@ trait Number: Copy + PartialOrd {
     fn of(value: Option<StringRef<'_>>) -> Result<Self, CommandError>;
     /// The sum, or on which side of the type's range it would lie.
     fn sum(self, other: Self) -> Result<Self, Ordering>;
-    /// What was added to get from `old` to `self`.
+    /// The difference between `self` and `old`.
     fn applied(self, old: Self) -> Result<Self, CommandError>;
     /// The event of a counter of this kind.
     const EVENT: &'static str;
-    /// What is stored of it.
+    /// The value that is stored.
     fn value(self) -> NewValue<'static>;
     /// Its text for the log.
     fn text(self) -> String;
@@ -139,7 +139,7 @@ impl Number for F80 {
     }
 }
 
-/// Options of one request; the numbers are parsed once it is known what they are.
+/// Options of one request; the numbers are parsed once their type is known.
 #[derive(Default)]
 struct Options<'a> {
     integer: Option<&'a [u8]>,
@@ -308,7 +308,7 @@ fn count<N: Number>(
 
 /// Stores a value over the one of a key, which keeps its deadline, or at a key that is not there.
 fn store(ctx: &mut Context<'_, '_>, key: Key<'_>, value: NewValue<'_>) {
-    // The key was looked up before: this is the same use of it.
+    // The key was touched by the look-up before, so it is not touched again.
     let touch = std::mem::replace(&mut ctx.data.touch, false);
     if let Some(mut entry) = ctx.data.lookup_mut(key) {
         entry.set_value(value);
@@ -363,7 +363,7 @@ fn set_lifetime(ctx: &mut Context<'_, '_>, key: Key<'_>, deadline: Option<u64>, 
     }
 }
 
-/// Logs the outcome as a SET: readers of the log need to know neither the command nor its bounds.
+/// Logs the outcome as a SET: readers of the log need not support the command.
 fn propagate(
     ctx: &mut Context<'_, '_>,
     key: Key<'_>,

@@ -72,8 +72,8 @@ pub(crate) fn length(len: usize) -> i64 {
     i64::try_from(len).unwrap_or(i64::MAX)
 }
 
-/// Refuses a string that would end `more` bytes after `offset` and exceed `proto-max-bulk-len`. The
-/// log is believed: the limit may have been lowered since it was written.
+/// Refuses a string that would end `more` bytes after `offset` and exceed `proto-max-bulk-len`. A
+/// replay of the log is not limited: the limit may have been lowered since the log was written.
 pub(crate) fn check_length(
     engine: &Engine,
     origin: Origin,

@@ -15,7 +15,7 @@ pub(super) enum Condition<'a> {
     Missing,
     /// The key must exist.
     Exists,
-    /// The key's present value must compare so.
+    /// The key's value must satisfy this comparison.
     Compares(Comparison<'a>),
 }
 
@@ -44,7 +44,7 @@ impl Unit {
         }
     }
 
-    /// As many of the unit as a number of milliseconds makes, to the nearest.
+    /// Milliseconds in this unit, rounded to the nearest.
     pub(in crate::commands) fn count(self, milliseconds: u64) -> i64 {
         let count = match self {
             Self::Seconds | Self::UnixSeconds => milliseconds.saturating_add(500) / 1000,
@@ -100,7 +100,7 @@ impl Unit {
     }
 }
 
-/// What the options say about the deadline.
+/// The deadline that the options ask for.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) enum Lifetime<'a> {
     /// Nothing.

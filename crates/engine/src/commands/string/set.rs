@@ -149,7 +149,7 @@ fn condition_holds(
 /// Stores a string as SET does, with the events of SET.
 pub(super) fn write(ctx: &mut Context<'_, '_>, key: Key<'_>, value: &[u8], expiry: Expiry) {
     if ctx.data.overwrite(key, NewValue::Bytes(value), expiry) {
-        // Whoever waits for a stream here is told that it is gone.
+        // Clients that are blocked on a stream here learn that it is gone.
         ctx.data.signal_ready(key);
     } else {
         ctx.data.notify(EventClass::New, "new", key);
@@ -160,8 +160,8 @@ pub(super) fn write(ctx: &mut Context<'_, '_>, key: Key<'_>, value: &[u8], expir
     }
 }
 
-/// Logs a SET that happened. Times become absolute, and what only matters to the client that asked
-/// (GET, comparisons, which not every reader of the log knows) is left out.
+/// Logs a SET that was carried out. Times become absolute, and options for the client alone are
+/// left out (GET, and comparisons, which not every reader of the log supports).
 fn propagate_set(ctx: &mut Context<'_, '_>, options: &Options<'_>, deadline: Option<u64>) {
     let (name, key, value) = (ctx.arg(0), ctx.arg(1), ctx.arg(2));
     if let Some(deadline) = deadline {

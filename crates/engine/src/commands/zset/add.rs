@@ -26,7 +26,7 @@ pub(crate) struct Options {
     less: bool,
     /// CH: the reply counts changed scores, too.
     pub count_changed: bool,
-    /// INCR: what is given is added to the score that is there.
+    /// INCR: the given number is added to the present score.
     increment: bool,
 }
 
@@ -100,7 +100,7 @@ impl Options {
     }
 }
 
-/// What a request did.
+/// The result of a request.
 #[derive(Clone, Copy, Debug, Default)]
 struct Applied {
     added: u64,

@@ -1,4 +1,4 @@
-//! Ranges of sorted sets: what requests say, and which ranks that is.
+//! Ranges of sorted sets: parsed from requests, and converted to ranks.
 
 use std::ops::Range;
 
@@ -56,7 +56,7 @@ pub(crate) fn lex_range<'a>(min: &'a [u8], max: &'a [u8]) -> Result<LexRange<'a>
     Ok(LexRange { min, max })
 }
 
-/// What a range is taken by.
+/// The kind of a range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum By {
     /// Ranks, both included; negative ones count from the end.
@@ -94,7 +94,7 @@ impl<'a> Span<'a> {
     }
 
     /// The ranks of the members inside. With `reverse`, ranks of the request count from the member
-    /// with the highest score; what is returned always counts from the lowest.
+    /// with the highest score; the returned ranks always count from the lowest.
     pub(crate) fn ranks(&self, members: &SortedSet, reverse: bool) -> Range<usize> {
         match self {
             Self::Ranks(first, last) => {

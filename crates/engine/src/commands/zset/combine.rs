@@ -16,7 +16,7 @@ const SET_SCORE: f64 = 1.0;
 #[derive(Clone, Copy)]
 pub(super) struct Source<'a> {
     members: Members<'a>,
-    /// What its scores are multiplied with.
+    /// The factor of its scores.
     pub(super) weight: f64,
 }
 
@@ -140,7 +140,8 @@ pub(super) fn union(
     result.finish(limits)
 }
 
-/// Visits the members of all inputs with their scores: walks over the smallest and asks the others.
+/// Visits the members of all inputs with their scores: walks over the smallest and looks each
+/// member up in the others.
 pub(super) fn intersect(
     sources: &mut [Source<'_>],
     aggregate: Aggregate,
@@ -191,7 +192,7 @@ pub(super) fn difference(sources: &mut [Source<'_>], limits: &Thresholds) -> Sor
     }
     let all: u128 = others.iter().map(|other| other.len() as u128).sum();
     let size = first.len() as u128;
-    // Redis's estimate. Asking costs less per member than marking, hence the half.
+    // Redis's estimate. A look-up costs less per member than marking, hence the half.
     if size * (others.len() as u128 + 1) / 2 <= size + all {
         difference_by_asking(first, others, limits)
     } else {
@@ -199,13 +200,13 @@ pub(super) fn difference(sources: &mut [Source<'_>], limits: &Thresholds) -> Sor
     }
 }
 
-/// For each member of the first input the others are asked: O(N * M).
+/// Looks each member of the first input up in the others: O(N * M).
 fn difference_by_asking(
     first: &Source<'_>,
     others: &mut [Source<'_>],
     limits: &Thresholds,
 ) -> SortedSet {
-    // The largest one most likely has it.
+    // The largest one is the most likely to have it.
     others.sort_by_key(|other| std::cmp::Reverse(other.len()));
     let mut result = SortedSetBuilder::new();
     first.visit(|member, score| {

@@ -93,8 +93,7 @@ pub(crate) fn store(
     ctx.reply.integer(length(len));
 }
 
-/// A sorted set stands at a key where none stood before; `is_new` says that there was no key at
-/// all.
+/// Announces a sorted set at a key where there was none; `is_new`: there was no key at all.
 fn appeared(ctx: &mut Context<'_, '_>, key: Key<'_>, is_new: bool) {
     if is_new {
         ctx.data.notify(EventClass::New, "new", key);

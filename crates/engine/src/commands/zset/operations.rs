@@ -21,7 +21,7 @@ enum Operation {
     Difference,
 }
 
-/// What becomes of the result.
+/// The use of the result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Purpose {
     Reply,
@@ -123,7 +123,7 @@ fn result(
 ) -> Result<(SortedSet, bool), CommandError> {
     let mut limits = ctx.thresholds();
     if purpose == Purpose::Reply {
-        // What is thrown away again is not worth packing, which would also lose the sign of -0.
+        // A temporary result is not packed: that would take time and lose the sign of -0.
         limits.zset_entries = 0;
     }
     with_sources(ctx, numkeys, operation, purpose, |sources, options| {

@@ -47,7 +47,7 @@ impl End {
     }
 }
 
-/// What the taken members look like in the reply.
+/// The form of the members in the reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Shape {
     /// Members and scores in one array.
@@ -171,7 +171,7 @@ fn pop(ctx: &mut Context<'_, '_>, end: End) -> CommandResult {
     };
     let key = ctx.key(1);
     if count == 0 {
-        // The type is checked all the same.
+        // The type of the key is checked all the same.
         ctx.data.zset_mut(key)?;
         ctx.reply.empty_array();
     } else if take(ctx, key, end, count, shape)?.is_none() {
@@ -249,7 +249,7 @@ pub(super) fn zmpop(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-/// Logs what was taken as a command that names the key and never waits.
+/// Logs the pop as a command that names the key and never blocks.
 fn propagate(ctx: &mut Context<'_, '_>, key: Key<'_>, end: End, count: Option<usize>) {
     match count {
         None => ctx.propagate(&[end.command(), key.bytes]),
@@ -341,7 +341,8 @@ pub(super) fn bzmpop(ctx: &mut Context<'_, '_>) -> CommandResult {
     wait(ctx, &keys, deadline_ms)
 }
 
-/// Waits for one of the keys. Where nobody can wait the time is over at once.
+/// Blocks the client until one of the keys has members. Replies the time-out at once when the
+/// client cannot block.
 fn wait(ctx: &mut Context<'_, '_>, keys: &[Key<'_>], deadline_ms: Option<u64>) -> CommandResult {
     if !ctx.may_block() {
         ctx.reply.null_array();

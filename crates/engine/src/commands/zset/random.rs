@@ -15,8 +15,8 @@ use crate::execute::{CommandResult, CommandSpec, Outcome};
 /// walking over all.
 const DRAWN_PART: usize = 3;
 
-/// What a reply may grow to when members may repeat, in bytes, where `client-output-buffer-limit`
-/// does not say: the count alone must not fill the memory.
+/// The limit of a reply when members may repeat, in bytes, when `client-output-buffer-limit` sets
+/// none: the count alone must not fill the memory.
 const REPLY_BYTES_MAX: u64 = 1 << 30;
 
 /// The least that a member takes in a reply, in bytes.
@@ -98,7 +98,7 @@ const OUT_OF_RANGE: CommandError = CommandError::line("ERR value is out of range
 /// What happens when a reply grows beyond so many bytes.
 #[derive(Clone, Copy)]
 enum Bound {
-    /// The client is disconnected for it: what it gets does not matter any more.
+    /// The client is disconnected at this size, so the rest of the reply is not written.
     Stop(u64),
     /// The command fails.
     Refuse(u64),

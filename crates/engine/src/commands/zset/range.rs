@@ -16,12 +16,12 @@ const COMPLEXITY: &str = "O(log(N)+M) with N being the number of elements in the
      elements being returned. If M is constant (e.g. always asking for the first 10 elements \
      with LIMIT), you can consider it O(log(N)).";
 
-/// What a command of this family leaves open.
+/// The properties that commands of this family differ in.
 #[derive(Clone, Copy, Debug)]
 struct Form {
     /// Index of the key that is read; the bounds follow it.
     key: usize,
-    /// What the range is taken by, unless an option decides.
+    /// The kind of the range, unless an option decides.
     by: Option<By>,
     /// The direction, unless an option decides.
     reverse: Option<bool>,
@@ -90,8 +90,8 @@ impl<'a> Request<'a> {
 
     /// A sorted set of the members in the range.
     ///
-    /// Redis adds them one by one, in the order of the request, and what is added to a packed
-    /// sorted set loses the sign of a zero.
+    /// Redis adds them one by one, in the order of the request, and a packed sorted set loses the
+    /// sign of a zero.
     fn copy_of(&self, members: &SortedSet, limits: &Thresholds) -> SortedSet {
         let found = members.range(self.ranks(members));
         let mut copy = SortedSetBuilder::with_capacity(found.len());

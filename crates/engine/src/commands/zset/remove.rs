@@ -98,7 +98,7 @@ fn remove_range(ctx: &mut Context<'_, '_>, by: By, event: &'static str) -> Comma
     Ok(Outcome::Done)
 }
 
-/// What follows from the removal of some members.
+/// Announces the removal of some members.
 pub(super) fn note_removed(
     ctx: &mut Context<'_, '_>,
     key: Key<'_>,

@@ -1,5 +1,5 @@
-//! Serving who waits: right behind the command that fed a key, before anybody else sees what it
-//! fed.
+//! Serving blocked clients right after the command that fed a key, before any other command reads
+//! it.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -18,10 +18,10 @@ use crate::session::Session;
 use crate::shard_tables::Locked;
 use crate::waiters::Waiter;
 
-/// Adds to the locks of a command that may feed these keys what it takes to serve who waits for
-/// them: the shards of all keys of the waiters' commands, of those who wait for what these commands
-/// feed, and so on. Locks are taken in order only, so the set is locked anew, until nobody else has
-/// begun to wait meanwhile.
+/// Adds to the locks of a command that may feed these keys the locks needed to serve their waiters:
+/// the shards of all keys of the waiters' commands, of the waiters of keys that these commands
+/// feed, and so on. Locks are taken in ascending order only, so the whole set is released and
+/// locked again until it covers all waiters.
 pub fn widen<'k>(
     engine: &'k Engine,
     mut locked: Locked<'k>,
@@ -32,7 +32,7 @@ pub fn widen<'k>(
         if missing.is_empty() {
             return locked;
         }
-        // The set only grows, so this ends.
+        // The set grows with each round, so the loop ends.
         let mut shards: SmallVec<[usize; 8]> = locked.numbers().collect();
         shards.extend(missing);
         shards.sort_unstable();
@@ -66,9 +66,9 @@ fn missing<'a>(locked: &'a Locked<'_>, fed: &[(KeyHash, &'a [u8])]) -> SmallVec<
     missing
 }
 
-/// Serves clients that wait for the keys a command has just fed. What these commands feed in turn
-/// is served as well. Keys that need locks which are not held stay in `exec.ready` for
-/// [`serve_later`].
+/// Serves clients that wait for the keys a command has just fed. Clients that wait for keys which
+/// these commands feed are served as well. Keys that need locks which are not held stay in
+/// `exec.ready` for [`serve_later`].
 pub fn serve(exec: &mut Executor, engine: &Engine, locked: &mut Locked<'_>) {
     engine.faults.reach(Stage::Signals);
     if engine.pause.is_active(exec.now_ms) {
@@ -86,8 +86,8 @@ pub fn serve(exec: &mut Executor, engine: &Engine, locked: &mut Locked<'_>) {
     exec.ready = unserved;
 }
 
-/// Serves clients that wait for keys which somebody fed or removed who could not lock more than
-/// these keys: expiry, eviction, the end of a pause. Must not be called under locks.
+/// Serves clients that wait for keys which were fed or removed under the locks of these keys alone:
+/// by expiry, by eviction, before a pause. Must not be called under locks.
 #[cold]
 pub fn serve_later(exec: &mut Executor, engine: &Engine) {
     let served = execute::guarded(engine, "the service of blocked clients", || {
@@ -102,7 +102,7 @@ pub fn serve_later(exec: &mut Executor, engine: &Engine) {
 /// How an attempt to serve a waiter ended.
 enum Attempt {
     Served,
-    /// It goes on waiting, or somebody else has ended the wait.
+    /// The wait goes on, or another thread has ended it.
     Waits,
     /// It needs locks that are not held.
     Unlocked,
@@ -133,7 +133,7 @@ fn serve_key(exec: &mut Executor, engine: &Engine, locked: &mut Locked<'_>, fed:
     }
 }
 
-/// What a key holds; nothing when its time is over.
+/// The type of a key's value; `None` when the key is missing or expired.
 fn kind_of(locked: &Locked<'_>, db: u32, hash: KeyHash, key: &[u8], now_ms: u64) -> Option<Type> {
     let entry = locked.shard(hash)?.find(db, hash, key)?;
     let lives = entry.deadline().is_none_or(|deadline| deadline > now_ms);
@@ -150,7 +150,7 @@ fn serve_waiter(
     if !waiter.shards.iter().all(|shard| locked.holds(*shard)) {
         return Attempt::Unlocked;
     }
-    // What a client that is being disconnected took would be lost.
+    // An element popped for a client that is being disconnected would be lost.
     let leaves = waiter.client.kill.load(Ordering::Acquire);
     if leaves || !waiter.client.wait.try_serve(waiter.number) {
         return Attempt::Waits;
@@ -164,7 +164,7 @@ fn serve_waiter(
         run_again(exec, engine, &mut session, waiter, locked, &mut reply)
     });
     let served = served.unwrap_or_else(|| {
-        // The client would wait for ever.
+        // Without an error reply the client would wait for ever.
         reply.clear();
         let error = execute::internal_error(name);
         execute::write_error(exec, engine, session.protocol, &error, &mut reply);
@@ -190,7 +190,7 @@ fn serve_waiter(
     Attempt::Served
 }
 
-/// Runs the command of a waiter, and logs what it did. False when it goes on waiting.
+/// Runs the command of a waiter and logs its effects. False when the client goes on waiting.
 fn run_again(
     exec: &mut Executor,
     engine: &Engine,
@@ -214,7 +214,7 @@ fn run_again(
     execution.begin();
     let outcome = execution.call(call, locked);
     engine.faults.reach(Stage::Serve);
-    // Also one that was not served may have come across keys whose time is over.
+    // Committed also when the client goes on waiting: the command may have removed expired keys.
     execution.commit(locked, Touched::Keys(call.keys));
     !matches!(outcome, Ok(Outcome::Block(_)))
 }

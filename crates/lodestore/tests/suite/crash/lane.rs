@@ -14,10 +14,10 @@ pub(super) const FAR_FUTURE_MS: u64 = 4_102_444_800_000;
 /// Values grow by APPEND up to this many bytes.
 const APPEND_MAX: usize = 4_096;
 
-/// What a string key holds: its value and its deadline.
+/// The value and the deadline of a string key.
 type Held = (Vec<u8>, Option<u64>);
 
-/// What the keys of a lane hold.
+/// The contents of a lane's keys.
 #[derive(Debug, Clone, Default, PartialEq)]
 struct State {
     strings: BTreeMap<u8, Held>,
@@ -49,7 +49,7 @@ const BOTH: [u8; 2] = [20, 21];
 /// Keys 0..8 hold text, 10..14 counters.
 const KEYS: [u8; 14] = [0, 1, 2, 3, 4, 5, 6, 7, 10, 11, 12, 13, BOTH[0], BOTH[1]];
 
-/// What all lanes together did to the shared counters.
+/// The sums of all lanes for the shared counters.
 #[derive(Default, Clone, Copy)]
 pub(super) struct Tally {
     /// Acknowledged steps.
@@ -60,9 +60,9 @@ pub(super) struct Tally {
     pub(super) seen: i64,
 }
 
-/// A connection with keys of its own. Nobody else writes them, so that the state after a crash must
-/// be the state after some prefix of what was sent, and that prefix must cover what was
-/// acknowledged.
+/// A connection with keys of its own. No other connection writes them, so that the state after a
+/// crash must be the state after some prefix of the sent commands, and that prefix must contain all
+/// acknowledged ones.
 pub(super) struct Lane {
     number: usize,
     random: Random,
@@ -247,7 +247,7 @@ impl Lane {
         self.acked.strings.len() + self.acked.collections.keys()
     }
 
-    /// What the server holds of this lane.
+    /// The server's contents of this lane's keys.
     fn held(&self, client: &mut Client) -> State {
         let mut found = BTreeMap::new();
         for key in KEYS {

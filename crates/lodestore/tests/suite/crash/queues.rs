@@ -1,5 +1,4 @@
-//! Queues as they are built on streams and lists: what was promised to their clients holds after
-//! kills.
+//! Queues as they are built on streams and lists: the guarantees to their clients hold after kills.
 //!
 //! A producer adds each job once, some through a sorted set of delayed ones; two groups of
 //! consumers read the stream, fail now and then and take over from each other; trims spare what is
@@ -72,7 +71,7 @@ fn queue_rounds(policy: &str) {
     queue.compare(&mut server.connect());
 }
 
-/// What the clients of the queue know: all of it was answered by the server.
+/// The state that the clients of the queue know from replies of the server.
 #[derive(Default)]
 struct Known {
     /// Jobs in the stream: 0 up to this one.
@@ -86,10 +85,10 @@ struct Known {
     finished: BTreeMap<u64, Instant>,
 }
 
-/// What a group has done.
+/// The state of a group.
 #[derive(Default)]
 struct Progress {
-    /// Entries that came as new.
+    /// Entries that were delivered as new.
     fresh: BTreeSet<String>,
     done: BTreeSet<u64>,
     /// When the acknowledgement of an entry was answered.
@@ -100,7 +99,7 @@ struct Queue {
     known: Mutex<Known>,
     /// Producers go on.
     produces: AtomicBool,
-    /// Everybody goes on.
+    /// All clients go on.
     runs: AtomicBool,
 }
 
@@ -308,7 +307,7 @@ impl Queue {
     }
 
     fn work_on_list(&self, client: &mut Client, _: usize, random: &mut Random) -> Option<()> {
-        // What came without that it got to know of it.
+        // Elements that were moved although the reply was lost.
         let asked_at = Instant::now();
         let left = ask(client, &["LRANGE", "working", "0", "-1"])?;
         for job in texts(&left) {
@@ -371,7 +370,7 @@ impl Queue {
         }
     }
 
-    /// What the server has in the end.
+    /// The contents of the server in the end.
     fn compare(&self, client: &mut Client) {
         let known = self.known();
         let produced = i64::try_from(known.produced).expect("a count");
@@ -426,8 +425,8 @@ fn ask(client: &mut Client, words: &[&str]) -> Option<Value> {
     Some(reply)
 }
 
-/// Runs commands in MULTI and EXEC, sent at once. Nothing when the server is gone, and nobody
-/// knows.
+/// Runs commands in MULTI and EXEC, sent at once. Nothing when the server is gone; the result is
+/// unknown then.
 fn transaction(client: &mut Client, commands: &[&[&str]]) -> Option<Vec<Value>> {
     let mut bytes = Vec::new();
     encode(&mut bytes, &["MULTI"]);

@@ -154,7 +154,7 @@ impl Player {
         }
     }
 
-    /// A number that nobody else writes and that no count of this test reaches from another.
+    /// A number that no other client writes and that no count of this test reaches from another.
     fn fresh(&mut self) -> i64 {
         self.values += 1;
         (self.number * 100_000 + self.values) * 1_000_000

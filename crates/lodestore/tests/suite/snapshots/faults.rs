@@ -16,7 +16,7 @@ use super::{PATIENCE, info, save_in_background, wait_for};
 
 const KEYS: u64 = 5_000;
 
-/// A server inside the test, with some keys. It listens where nobody looks.
+/// A server inside the test, with some keys. No client connects to it.
 fn instance() -> Instance {
     let dir = fresh_dir();
     let (dir, socket) = (dir.to_string_lossy(), dir.join("socket"));
@@ -146,7 +146,7 @@ fn a_snapshot_that_is_never_written_leaves_nothing_behind() {
         (0..KEYS)
             .step_by(2)
             .for_each(|key| put(server, key, b"new"));
-        // Whoever drops it may hold locks.
+        // The thread that drops it may hold locks.
         let locked = server.engine.keyspace.lock_all();
         drop((walk, job));
         drop(locked);

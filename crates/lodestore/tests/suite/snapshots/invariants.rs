@@ -126,7 +126,7 @@ pub(super) fn change_databases(client: &mut Client, round: u64) {
         }
         1 => transaction(client, &["SWAPDB 1 2", "SET swapped yes"]),
         2 => {
-            // The contents are told apart by their keys wherever they are.
+            // The contents are distinguished by their keys wherever they are.
             transaction(
                 client,
                 &[

@@ -1,4 +1,4 @@
-//! What can be wrong.
+//! Errors of reading RDB.
 
 use super::kind;
 use crate::rdb::Version;
@@ -18,10 +18,10 @@ pub enum RdbCause {
     /// The first bytes are not those of an RDB file.
     #[error("Wrong signature trying to load DB from file: {0}")]
     Signature(String),
-    /// A version that is not known.
+    /// An unknown version.
     #[error("Can't handle RDB format version {0}")]
     Version(u16),
-    /// A type or an opcode that is not known.
+    /// An unknown type or opcode.
     #[error("{}", type_text(*.code, *.version))]
     Type {
         /// Its number.
@@ -32,10 +32,10 @@ pub enum RdbCause {
     /// Bytes that break a rule of the format.
     #[error("{0}")]
     Malformed(&'static str),
-    /// A packed form that is not one.
+    /// A damaged packed form.
     #[error("{form} integrity check failed: {rule}")]
     Integrity {
-        /// Which form.
+        /// The name of the form.
         form: &'static str,
         /// The rule that it breaks.
         rule: &'static str,
@@ -43,21 +43,21 @@ pub enum RdbCause {
     /// A collection without elements; in a file such keys are skipped.
     #[error("empty key")]
     Empty,
-    /// A value of a module, or what it says about a key.
+    /// A value of a module, or its metadata of a key.
     #[error("The RDB file contains module data I can't load: no matching module type '{0}'")]
     Module(String),
-    /// What a module saved besides values.
+    /// Auxiliary data of a module.
     #[error("The RDB file contains AUX module data I can't load: no matching module '{0}'")]
     ModuleAux(String),
-    /// The checksum is another one.
+    /// The checksum is wrong.
     #[error("Wrong RDB checksum expected: ({computed:x}) but got ({stored:x}). Aborting now.")]
     Checksum {
-        /// Of the bytes that were read.
+        /// The checksum of the bytes that were read.
         computed: u64,
-        /// At the end of the file.
+        /// The checksum at the end of the file.
         stored: u64,
     },
-    /// The sink refused what was read.
+    /// The sink refused the item.
     #[error("{0}")]
     Refused(String),
 }
@@ -85,7 +85,7 @@ impl From<Malformed> for RdbCause {
     }
 }
 
-/// The value that was read when something was wrong.
+/// The value that was being read at the error.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
     /// Number of the database.
@@ -138,10 +138,10 @@ impl std::error::Error for RdbError {
 /// A payload that is not restored; the text is the one of the reply.
 #[derive(Debug, thiserror::Error)]
 pub enum RestoreError {
-    /// The version is not known, or the checksum wrong.
+    /// The version is unknown, or the checksum is wrong.
     #[error("DUMP payload version or checksum are wrong")]
     Footer,
-    /// A type of a version that is not known.
+    /// An unknown type.
     #[error("Unsupported foreign data type: {0}")]
     Foreign(u8),
     /// The value is not well-formed.

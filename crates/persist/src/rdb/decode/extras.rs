@@ -1,4 +1,5 @@
-//! Auxiliary fields of our own before an entry: what its value has beyond the form of Redis.
+//! Auxiliary fields of our own before an entry: properties of its value that the form of Redis
+//! lacks.
 
 use super::error::RdbCause;
 use super::input::Input;
@@ -16,7 +17,7 @@ const NAMES: [&str; 3] = [
     format::AUX_PRODUCERS,
 ];
 
-/// What was said of the next entry: the values of these fields.
+/// The values of these fields for the next entry.
 #[derive(Default)]
 pub(super) struct Extras([Option<Box<[u8]>>; NAMES.len()]);
 
@@ -32,13 +33,13 @@ impl Extras {
         false
     }
 
-    /// True when nothing was said.
+    /// True when no field is set.
     #[inline]
     pub(super) fn is_empty(&self) -> bool {
         self.0.iter().all(Option::is_none)
     }
 
-    /// Gives the value what was said of it.
+    /// Applies the fields to the value.
     pub(super) fn apply(&self, value: &mut Value, string_max: usize) -> Result<(), RdbCause> {
         for (name, bytes) in NAMES.iter().zip(&self.0) {
             let Some(bytes) = bytes else {
@@ -58,7 +59,8 @@ impl Extras {
                 }
                 _ => return Err(NOT_OF_THIS),
             };
-            // The field was there as a whole: what is missing in it is not missing in the file.
+            // The field itself was read as a whole, so missing bytes in it do not mean a truncated
+            // file.
             done.map_err(|cause| match cause {
                 RdbCause::Truncated => RdbCause::Malformed("an auxiliary field that is cut off"),
                 cause => cause,

@@ -14,7 +14,7 @@ use std::cell::RefCell;
 use std::io::{self, Read};
 use values::Element;
 
-/// What was loaded.
+/// The result of loading.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Loaded {
     /// The version of the file.
@@ -27,7 +27,7 @@ pub struct Loaded {
 /// may read further than that from `input`.
 ///
 /// # Errors
-/// What is wrong, and where. What came before is in the sink by then.
+/// What is wrong, and where. Earlier entries are in the sink by then.
 pub fn load(
     input: &mut dyn Read,
     options: &LoadOptions,
@@ -59,9 +59,8 @@ pub fn load(
     }
 }
 
-/// The source, telling the sink how far it was read.
-// The sink is borrowed while it is called, and it is never called by itself: not while bytes are
-// read.
+/// The source; reports to the sink how far it was read.
+// The sink is borrowed only during a call. Calls never nest, because the sink reads no bytes.
 struct Watched<'a, 's> {
     input: &'a mut dyn Read,
     sink: &'a RefCell<&'s mut dyn Sink>,
@@ -70,7 +69,7 @@ struct Watched<'a, 's> {
 
 impl Read for Watched<'_, '_> {
     fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
-        // A piece at a time, or a long string would say nothing for long.
+        // A piece at a time, so that a long string reports progress too.
         let most = room.len().min(1 << 20);
         let count = self.input.read(room.get_mut(..most).unwrap_or_default())?;
         self.bytes += count as u64;
@@ -81,7 +80,7 @@ impl Read for Watched<'_, '_> {
     }
 }
 
-/// What is said of the next entry.
+/// Auxiliary fields of the next entry.
 #[derive(Default)]
 struct Attributes {
     deadline: Option<u64>,
@@ -175,7 +174,7 @@ impl Loading<'_, '_> {
         }
     }
 
-    /// Does what an opcode says. False when it is none, but the type of an entry.
+    /// Executes an opcode. False when `code` is the type of an entry instead.
     #[inline]
     fn opcode(&mut self, code: u8) -> Result<bool, RdbCause> {
         if code < kind::OPCODE_MIN {
@@ -310,7 +309,7 @@ impl Loading<'_, '_> {
         Ok(value)
     }
 
-    /// Goes on behind an entry that is not loaded, if that is allowed.
+    /// Skips an entry that is not loaded, if the options allow it.
     fn skip(&mut self, cause: RdbCause) -> Result<(), RdbCause> {
         let why = match cause {
             RdbCause::Empty => Skipped::Empty,
@@ -327,7 +326,7 @@ impl Loading<'_, '_> {
     }
 }
 
-/// A deadline; what is before 1970 has passed as well as that.
+/// A deadline; times before 1970 become 0, which has passed too.
 fn absolute(deadline_ms: i64) -> u64 {
     u64::try_from(deadline_ms).unwrap_or(0)
 }

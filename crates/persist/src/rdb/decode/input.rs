@@ -22,8 +22,8 @@ enum Length {
 }
 
 /// Reads numbers and strings.
-// Invariant: hashed <= at <= filled <= bytes.len(). What is before `at` was read, what is before
-// `hashed` is in the checksum, what is behind `filled` has no meaning.
+// Invariant: hashed <= at <= filled <= bytes.len(). Bytes before `at` are consumed, bytes before
+// `hashed` are in the checksum, and bytes behind `filled` are undefined.
 pub(super) struct Input<'a> {
     source: Option<&'a mut dyn Read>,
     bytes: Cow<'a, [u8]>,
@@ -52,7 +52,7 @@ impl<'a> Input<'a> {
         }
     }
 
-    /// Reads what is there.
+    /// Reads from memory.
     pub(super) fn of_slice(bytes: &'a [u8], string_max: usize) -> Self {
         Input {
             source: None,
@@ -81,7 +81,7 @@ impl<'a> Input<'a> {
         Some(digest.finalize())
     }
 
-    /// Waits until `len` bytes are there. The buffer grows no faster than they come.
+    /// Waits until `len` bytes are there. The buffer grows no faster than they arrive.
     #[cold]
     fn fill(&mut self, len: usize) -> Result<(), RdbCause> {
         let Some(source) = self.source.as_mut() else {
@@ -129,7 +129,8 @@ impl<'a> Input<'a> {
     #[inline]
     pub(super) fn take(&mut self, len: usize) -> Result<&[u8], RdbCause> {
         let start = self.advance(len)?;
-        // An error that is made and not needed costs more than all this.
+        // Written as a match, because building an error that is not needed costs more than the rest
+        // of this function.
         match self.bytes.get(start..self.at) {
             Some(bytes) => Ok(bytes),
             None => Err(RdbCause::Truncated),
@@ -152,7 +153,7 @@ impl<'a> Input<'a> {
         Ok(byte)
     }
 
-    /// Passes over bytes, however many they are.
+    /// Skips bytes, of any number.
     pub(super) fn skip(&mut self, mut len: u64) -> Result<(), RdbCause> {
         while len > 0 {
             let piece = len.min(CHUNK as u64);
@@ -187,7 +188,7 @@ impl<'a> Input<'a> {
         }
     }
 
-    /// A length of bytes of which a string has so many at most.
+    /// A length in bytes, at most that of the longest string.
     #[inline]
     fn bounded(&self, length: u64) -> Result<usize, RdbCause> {
         match usize::try_from(length) {
@@ -251,7 +252,7 @@ impl<'a> Input<'a> {
         }
     }
 
-    /// Passes over a string.
+    /// Skips a string.
     pub(super) fn skip_string(&mut self) -> Result<(), RdbCause> {
         match self.length_or_special()? {
             Length::Plain(length) => self.skip(length),

@@ -1,4 +1,4 @@
-//! Versions and types: what is known.
+//! Known versions and types.
 
 use crate::rdb::Version;
 
@@ -8,7 +8,7 @@ pub(super) const REDIS_MAX: u16 = 16;
 /// The first version whose files end with a checksum.
 pub(super) const CHECKSUM_SINCE: u16 = 5;
 
-/// From here on Redis and Valkey have given numbers of types to different things.
+/// From here on Redis and Valkey use the same numbers for different types.
 pub(super) const FOREIGN_MIN: u8 = 22;
 
 /// From here on numbers are opcodes.
@@ -36,7 +36,7 @@ pub(super) fn is_accepted(version: Version, any_version: bool) -> bool {
     known || any_version && version.0 > 0
 }
 
-/// What a type is called in messages.
+/// The name of a type in messages.
 pub(super) fn name(code: u8) -> &'static str {
     NAMES.get(usize::from(code)).copied().unwrap_or("unknown")
 }

@@ -1,9 +1,9 @@
-//! What modules save: it says of itself how long it is, so that it can be passed over.
+//! Data of modules: its pieces have their own lengths, so that it can be skipped.
 
 use super::error::RdbCause;
 use super::input::Input;
 
-/// What a piece of a module's data is.
+/// Kinds of pieces of a module's data.
 mod piece {
     pub(super) const END: u64 = 0;
     pub(super) const SIGNED: u64 = 1;
@@ -31,7 +31,8 @@ fn type_name(id: u64) -> String {
     name(id >> 10, 9, LETTERS)
 }
 
-/// Passes over a value. Says whose it is; when it may not be skipped, that is the error.
+/// Skips a value and returns the name of its module. When values must not be skipped, the name is
+/// in the error.
 pub(super) fn skip_value(input: &mut Input<'_>, may_skip: bool) -> Result<RdbCause, RdbCause> {
     let name = type_name(input.length()?);
     if !may_skip {
@@ -41,7 +42,7 @@ pub(super) fn skip_value(input: &mut Input<'_>, may_skip: bool) -> Result<RdbCau
     Ok(RdbCause::Module(name))
 }
 
-/// Passes over what a module saves besides values.
+/// Skips the auxiliary data of a module.
 pub(super) fn skip_auxiliary(input: &mut Input<'_>, may_skip: bool) -> Result<(), RdbCause> {
     let name = type_name(input.length()?);
     if input.length()? != piece::UNSIGNED {
@@ -54,8 +55,8 @@ pub(super) fn skip_auxiliary(input: &mut Input<'_>, may_skip: bool) -> Result<()
     }
 }
 
-/// Passes over what modules have to say about the next key (Redis 8.4): a number of classes, and
-/// for each its name, version and flags in 32 bits, and its data.
+/// Skips the metadata of modules for the next key (Redis 8.4): a number of classes, and for each
+/// its name, version and flags in 32 bits, and its data.
 pub(super) fn skip_key_metadata(input: &mut Input<'_>, may_skip: bool) -> Result<(), RdbCause> {
     const CLASSES_MAX: u64 = 7;
     const MAY_IGNORE: u32 = 1;

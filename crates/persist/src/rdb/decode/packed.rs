@@ -6,7 +6,7 @@ use values::{Element, Malformed};
 /// The end of both forms.
 const END: u8 = 0xff;
 
-/// What introduces a length of four bytes in both forms.
+/// The byte before a length of four bytes in both forms.
 const LONG: u8 = 0xfe;
 
 const CUT_OFF: Malformed = Malformed("ziplist entry beyond the end");
@@ -112,7 +112,7 @@ fn take_element<'a>(rest: &mut &'a [u8]) -> Result<Element<'a>, Malformed> {
 /// count  { length field  length free value (free bytes) }  ff
 /// ```
 /// Lengths are one byte below 254, else fe and four bytes, low ones first. `free` is one byte. A
-/// count of 254 and more says that it is not known.
+/// count of 254 and more means that it is unknown.
 pub(super) fn of_zipmap(bytes: &[u8]) -> Result<(Listpack, usize), Malformed> {
     const CUT_OFF: Malformed = Malformed("zipmap entry beyond the end");
     let (&stored, rest) = bytes.split_first().ok_or(CUT_OFF)?;

@@ -40,7 +40,7 @@ pub(super) fn plain(
     Ok(builder.finish(limits))
 }
 
-/// A score as text: its length in a byte, or what has no text.
+/// A score as text: its length in a byte, or a code for infinity or NaN.
 fn score_text(input: &mut Input<'_>) -> Result<f64, RdbCause> {
     match input.byte()? {
         255 => Ok(f64::NEG_INFINITY),

@@ -1,4 +1,4 @@
-//! Streams: nodes, counters, groups with their consumers and what is pending, ids of producers.
+//! Streams: nodes, counters, groups with their consumers and pending entries, ids of producers.
 
 use super::error::RdbCause;
 use super::input::Input;
@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use values::stream::{Entries, Group, IdempotenceLimits, Pending, Saved, StreamBuilder};
 use values::{DIGITS, Stream, StreamId};
 
-/// What the type has: later ones have all that earlier ones do.
+/// The contents of a stream type; each later one adds to the earlier ones.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Form {
     /// Redis 5.
@@ -19,7 +19,7 @@ enum Form {
     Active,
     /// Redis 8.6: ids of producers.
     Producers,
-    /// Redis 8.8: what is pending for nobody.
+    /// Redis 8.8: entries that are pending without a consumer.
     Unowned,
 }
 
@@ -67,7 +67,7 @@ fn saved(input: &mut Input<'_>, form: Form) -> Result<Saved, RdbCause> {
         added: None,
     };
     if form >= Form::Counted {
-        // The first id is known from the nodes.
+        // The first id follows from the nodes.
         id(input)?;
         saved.max_deleted_id = id(input)?;
         saved.added = Some(input.length()?);
@@ -100,8 +100,8 @@ fn read_group(input: &mut Input<'_>, form: Form, stream: &mut Stream) -> Result<
     }
 }
 
-/// How many entries there have been up to an id, as Redis guesses it for files that do not say so.
-/// There, nothing is known of deleted entries either.
+/// The number of entries read up to an id, as Redis estimates it for files without this count. Such
+/// files have no data about deleted entries either.
 fn read_so_far(entries: &Entries, id: StreamId) -> Option<u64> {
     let (len, last_id, first_id) = (entries.len(), entries.last_id(), entries.first_id());
     match id {
@@ -175,7 +175,7 @@ fn read_consumer(input: &mut Input<'_>, form: Form, group: &mut Group) -> Result
     Ok(count)
 }
 
-/// Reads which entries are pending for nobody. Returns how many.
+/// Reads which entries are pending without a consumer. Returns how many.
 fn check_unowned(input: &mut Input<'_>, group: &Group) -> Result<usize, RdbCause> {
     let mut seen = HashSet::new();
     for _ in 0..input.length()? {

@@ -1,5 +1,5 @@
 //! Hashes that share their fields (Redis 8.10): the fields stand in a template, and a hash has only
-//! its values. Here they become hashes as all others.
+//! its values. Here they become ordinary hashes.
 
 use super::error::RdbCause;
 use super::input::Input;
@@ -10,7 +10,8 @@ use values::{DIGITS, Element, FieldDeadline, Hash, Thresholds};
 
 /// Opcode: a template, `id count { field }`. In files only.
 pub(super) const TEMPLATE: u8 = 242;
-/// Opcode: what modules have to say about the next key. In Redis; in Valkey it is something else.
+/// Opcode of Redis: metadata of modules for the next key. In Valkey the number means something
+/// else.
 pub(super) const KEY_META: u8 = 243;
 
 /// Types: with fields or with the id of a template, values as a listpack or as strings.

@@ -15,11 +15,11 @@ use crate::rdb::format::types;
 use keyspace::Value;
 use values::{Element, Thresholds};
 
-/// What must be known besides the bytes of a value.
+/// The context that a value is read in, besides its bytes.
 pub(super) struct Context<'a> {
     pub(super) family: Family,
     pub(super) options: &'a LoadOptions,
-    /// Those of the file; a payload has none.
+    /// The templates of the file; a payload has none.
     pub(super) templates: Option<&'a Templates>,
 }
 
@@ -54,7 +54,7 @@ pub(super) fn read(
     by_type(input, code, context).map_err(|cause| named(cause, code))
 }
 
-/// Says which packed form is damaged, in Redis's words.
+/// Names the damaged packed form, in Redis's words.
 #[cold]
 fn named(cause: RdbCause, code: u8) -> RdbCause {
     let form = match code {
@@ -81,7 +81,7 @@ fn named(cause: RdbCause, code: u8) -> RdbCause {
         },
     };
     match cause {
-        // Zipmaps were gone before versions of Redis could leave empty keys behind.
+        // The versions of Redis that could leave empty keys behind wrote no zipmaps any more.
         RdbCause::Empty if code == types::HASH_ZIPMAP => RdbCause::Integrity {
             form,
             rule: "no entries",
@@ -179,12 +179,12 @@ pub(super) fn count(input: &mut Input<'_>) -> Result<u64, RdbCause> {
     }
 }
 
-/// The same as a hint of how many there will be: nothing may be allocated by it.
+/// The same as a hint of how many there will be: the number must not decide an allocation.
 pub(super) fn hint(count: u64) -> usize {
     usize::try_from(count).unwrap_or(usize::MAX)
 }
 
-/// A deadline or another time; what is before 1970 is as good as that.
+/// A deadline or another time; times before 1970 become 0.
 pub(super) fn time(input: &mut Input<'_>) -> Result<u64, RdbCause> {
     let time = i64::from_le_bytes(input.array()?);
     Ok(u64::try_from(time).unwrap_or(0))

@@ -13,7 +13,7 @@ const BUFFER: usize = 64 * 1024;
 pub struct FileWriter<W: Write> {
     sink: W,
     options: SaveOptions,
-    /// What is not yet written. Its bytes count for neither the checksum nor `written`.
+    /// Bytes that are not yet written. They count for neither the checksum nor `written`.
     buffer: Vec<u8>,
     written: u64,
     digest: Digest,
@@ -24,7 +24,7 @@ impl<W: Write> FileWriter<W> {
     /// Begins a file, with these auxiliary fields.
     ///
     /// # Errors
-    /// Those of writing.
+    /// Errors of writing to the sink.
     pub fn new(sink: W, options: SaveOptions, aux: &[(&str, &str)]) -> io::Result<FileWriter<W>> {
         let mut writer = FileWriter {
             sink,
@@ -57,7 +57,7 @@ impl<W: Write> FileWriter<W> {
     /// Writes the code of a library of functions. Functions come before the first entry.
     ///
     /// # Errors
-    /// Those of writing.
+    /// Errors of writing to the sink.
     pub fn function(&mut self, code: &[u8]) -> io::Result<()> {
         self.buffer.push(opcode::FUNCTION2);
         put_string(code, self.options.compression, &mut self.buffer);
@@ -68,7 +68,7 @@ impl<W: Write> FileWriter<W> {
     /// loaders.
     ///
     /// # Errors
-    /// Those of writing.
+    /// Errors of writing to the sink.
     pub fn sizes(&mut self, db: u32, keys: u64, volatile: u64) -> io::Result<()> {
         self.select(db);
         self.buffer.push(opcode::RESIZEDB);
@@ -80,7 +80,7 @@ impl<W: Write> FileWriter<W> {
     /// Writes entries of one database, as [`super::entry`] made them.
     ///
     /// # Errors
-    /// Those of writing.
+    /// Errors of writing to the sink.
     pub fn entries(&mut self, db: u32, encoded: &[u8]) -> io::Result<()> {
         if encoded.is_empty() {
             return Ok(());
@@ -102,7 +102,7 @@ impl<W: Write> FileWriter<W> {
     /// Ends the file and gives the sink back. It is not flushed: nothing is kept here any more.
     ///
     /// # Errors
-    /// Those of writing.
+    /// Errors of writing to the sink.
     pub fn finish(mut self) -> io::Result<W> {
         self.buffer.push(opcode::EOF);
         self.flush()?;

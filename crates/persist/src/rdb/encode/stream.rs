@@ -5,9 +5,9 @@ use super::text::{put_len, put_string};
 use values::stream::{Group, Idempotence, Pending};
 use values::{Stream, StreamId};
 
-/// A stream in the form `kind`: nodes, counters, groups with what is pending, consumers with the
-/// ids of theirs. What is pending for nobody is left out of types that have no place for it:
-/// loaders of these take it that everything has a consumer.
+/// A stream in the form `kind`: nodes, counters, groups with their pending entries, consumers with
+/// the ids of theirs. Types before Redis 8.8 leave out entries that are pending without a consumer:
+/// their loaders require a consumer for each.
 pub(super) fn put(stream: &Stream, kind: u8, compress: bool, out: &mut Vec<u8>) {
     let entries = stream.entries();
     put_len(entries.node_count() as u64, out);
@@ -34,7 +34,7 @@ pub(super) fn put(stream: &Stream, kind: u8, compress: bool, out: &mut Vec<u8>) 
     }
 }
 
-/// What producers added: limits, ids with their entries, counts.
+/// The ids of producers: limits, ids with their entries, counts.
 pub(super) fn put_producers(known: &Idempotence, compress: bool, out: &mut Vec<u8>) {
     let limits = known.limits();
     put_len(limits.duration_s.into(), out);
@@ -91,12 +91,12 @@ fn put_group(group: &Group, kind: u8, compress: bool, out: &mut Vec<u8>) {
     }
 }
 
-/// True when something is pending for nobody.
+/// True when an entry is pending without a consumer.
 pub(super) fn has_unowned(stream: &Stream) -> bool {
     stream.groups().iter().any(|group| unowned_len(group) > 0)
 }
 
-/// What is pending for nobody, `None` when there is nothing:
+/// Entries that are pending without a consumer, `None` when there are none:
 ///
 /// ```text
 /// groups { name count { id (16 bytes) delivered (8 bytes) deliveries (length) } }

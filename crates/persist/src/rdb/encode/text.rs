@@ -3,9 +3,10 @@
 use super::super::format::{self, string};
 use values::{DIGITS, Element, lzf, number};
 
-/// Longer strings are compressed when that saves enough; nothing as short as this gets shorter.
+/// Longer strings are compressed when that saves enough; strings of this length or less never get
+/// shorter.
 const COMPRESS_ABOVE: usize = 20;
-/// What compression must save at least, in bytes.
+/// The least number of bytes that compression must save.
 const COMPRESS_GAIN: usize = 4;
 /// The longest text of an integer that has a short form.
 const INTEGER_TEXT_MAX: usize = 11;
@@ -84,7 +85,8 @@ fn put_short_integer(value: i64, out: &mut Vec<u8>) -> bool {
     true
 }
 
-/// Compresses behind what is there, then turns the lengths to the front: they are known only then.
+/// Compresses behind the present bytes, then moves the lengths to the front, because they are known
+/// only then.
 fn put_lzf(bytes: &[u8], out: &mut Vec<u8>) -> bool {
     let start = out.len();
     if !lzf::compress(bytes, out) {

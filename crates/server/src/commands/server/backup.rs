@@ -7,7 +7,7 @@ use engine::context::Context;
 use engine::error::CommandError;
 use engine::execute::{CommandResult, CommandSpec, Outcome};
 
-/// Longest name of a backup, in bytes: what file systems take, less `.partial`.
+/// Longest name of a backup, in bytes: the limit of file systems, less `.partial`.
 const NAME_MAX: usize = 240;
 
 pub(crate) const BACKUP: CommandSpec = CommandSpec::new("backup", 2, backup)

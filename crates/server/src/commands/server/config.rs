@@ -41,7 +41,7 @@ fn config_get(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-/// Hands changed parameters to those parts of the server that have to do something about them.
+/// Puts changed parameters into effect in the parts of the server that use them.
 struct Applier<'a> {
     server: &'a Server,
     in_transaction: bool,

@@ -1,4 +1,4 @@
-//! INFO; what it says is put together in [`crate::observe::info`].
+//! INFO; its text is written in [`crate::observe::info`].
 
 use crate::server::Server;
 use engine::command::{Arg, Categories, Flags, Group, Locks};

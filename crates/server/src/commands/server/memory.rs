@@ -105,7 +105,7 @@ fn reply_figures(ctx: &mut Context<'_, '_>, figures: &[(&str, Figure)]) {
 
 type Figures = Vec<(&'static str, Figure)>;
 
-/// What stands before and after the databases.
+/// The figures before and after those of the databases.
 fn figures(report: &MemoryReport) -> (Figures, Figures) {
     let bytes = |value: u64| Figure::Integer(value as i64);
     let lut = report.databases.iter().map(|db| db.main + db.expires).sum();
@@ -177,9 +177,9 @@ fn memory_doctor(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-/// Less than this in use tells nothing, in bytes.
+/// Memory in use below which no advice is given, in bytes.
 const TOO_SMALL: u64 = 5 << 20;
-/// Waste below this is not worth a word, in bytes.
+/// Waste below which no advice is given, in bytes.
 const WORTH_A_WORD: i64 = 10 << 20;
 /// Memory of one client that is much, in bytes.
 const CLIENT_BIG: u64 = 200 << 10;

@@ -52,7 +52,7 @@ fn bgsave(ctx: &mut Context<'_, '_>) -> CommandResult {
         }
         _ => return Err(CommandError::Syntax),
     };
-    // In the middle of a transaction the data is nothing that anybody should ever see.
+    // In the middle of a transaction the data must not be saved: no client may see that state.
     let how = match (ctx.is_nested(), is_scheduled) {
         (true, _) => Save::AfterTransaction,
         (false, true) => Save::Scheduled,

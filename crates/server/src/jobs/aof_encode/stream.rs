@@ -1,10 +1,10 @@
-//! A stream as commands: its entries, its groups with what is pending, and what it remembers of ids
-//! and producers.
+//! A stream as commands: its entries, its groups with their pending entries, its last id and
+//! counters, and the ids of producers.
 //!
-//! An entry can be pending although it is deleted, and XCLAIM makes nothing pending that does not
-//! exist. So such entries are added without contents in their place, and removed in the end as they
-//! were removed before: those in front of all by XTRIM, the others by XDEL. XSETID comes last and
-//! puts right what that changed.
+//! An entry can be pending although it is deleted, and XCLAIM makes no missing entry pending. So
+//! such entries are added as placeholders and removed in the end as before: those in front of all
+//! others by XTRIM, the rest by XDEL. XSETID comes last and restores the counters that this
+//! changed.
 
 use std::collections::BTreeSet;
 use std::io::{self, Write};
@@ -29,7 +29,7 @@ pub(super) fn write(key: &[u8], stream: &Stream, out: &mut dyn Write) -> io::Res
     }
     placeholders.try_for_each(|id| write_placeholder(key, id, out))?;
     if entries.is_empty() && gone.is_empty() {
-        // An empty stream: an entry that is trimmed at once.
+        // An empty stream is created by an entry that is trimmed at once.
         let id = StreamId::new(0, 1);
         let id = &id.text(&mut { ID_TEXT }).to_vec();
         write_command(out, &[b"XADD", key, b"MAXLEN", b"0", id, b"x", b"y"])?;
@@ -56,8 +56,8 @@ pub(super) fn write(key: &[u8], stream: &Stream, out: &mut dyn Write) -> io::Res
     }
 }
 
-/// Ids of producers. The counts have words of their own, which only the log may use, and stand in a
-/// command of their own, so that a server that does not know them has the rest.
+/// Ids of producers. The counts have options that only the log may use. They stand in a separate
+/// command, so that a server without these options still loads the rest.
 fn write_idempotence(key: &[u8], known: &Idempotence, out: &mut dyn Write) -> io::Result<()> {
     let mut settings = |first: &str, one: u64, second: &str, other: u64| {
         let (one, other) = (one.to_string(), other.to_string());
@@ -72,7 +72,7 @@ fn write_idempotence(key: &[u8], known: &Idempotence, out: &mut dyn Write) -> io
     settings("IDMP-DURATION", duration_s, "IDMP-MAXSIZE", ids_max)?;
     let (added, duplicates) = (known.added(), known.duplicates());
     if added != known.len() as u64 || duplicates != 0 {
-        // Each id that follows counts itself.
+        // Each id that follows adds one to the count.
         let before = added.saturating_sub(known.len() as u64);
         settings("IIDS-ADDED", before, "IIDS-DUPLICATES", duplicates)?;
     }
@@ -175,7 +175,7 @@ fn write_group(key: &[u8], group: &Group, out: &mut dyn Write) -> io::Result<()>
     Ok(())
 }
 
-/// What a consumer has given back (XNACK) is pending without one.
+/// Writes the entries that are pending without a consumer (XNACK).
 fn write_unowned(
     key: &[u8],
     group: &Group,
@@ -200,7 +200,8 @@ fn write_unowned(
     )
 }
 
-/// A consumer is made by what it has pending, or by itself when that is nothing.
+/// Writes a consumer: the commands for its pending entries create it, else XGROUP CREATECONSUMER
+/// does.
 fn write_consumer(
     key: &[u8],
     group: &Group,

@@ -10,10 +10,11 @@ use std::sync::Arc;
 /// are shared.
 const ENTRIES_MAX: usize = 1024;
 
-/// Bytes of keys and strings of a batch: what the cache of a core keeps between two threads.
+/// Bytes of keys and strings of a batch: as much as the cache of a core can hold between two
+/// threads.
 const BYTES_MAX: usize = 256 << 10;
 
-/// What is done with a key that is there already.
+/// What happens to a key that exists already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Present {
     /// A file must not have a key twice.
@@ -22,7 +23,7 @@ pub(crate) enum Present {
     Replace,
 }
 
-/// A key that must not be there was there.
+/// A key exists already and must not.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Duplicate {
     pub(super) db: u32,
@@ -70,7 +71,7 @@ impl Batch {
         self.items.is_empty()
     }
 
-    /// True when it is worth inserting.
+    /// True when the batch is full enough to be inserted.
     #[inline]
     pub(super) fn is_full(&self) -> bool {
         self.items.len() >= ENTRIES_MAX || self.arena.len() >= BYTES_MAX
@@ -96,7 +97,7 @@ impl Batch {
         });
     }
 
-    /// Long strings get their lasting place at once instead of being copied twice.
+    /// Long strings are allocated as values at once instead of being copied twice.
     #[inline]
     fn string(&mut self, bytes: &[u8], content: fn(usize) -> Content) -> Content {
         if bytes.len() > INLINE_MAX {

@@ -13,7 +13,7 @@ const WAITING_MAX: usize = 4;
 
 /// Why the threads could not insert all entries.
 pub(super) enum LoadIssue {
-    /// A key was there twice.
+    /// A key occurs twice.
     Duplicate(Duplicate),
     /// A thread could not be started, or ended by a defect.
     Thread(&'static str),
@@ -34,8 +34,7 @@ struct Shared {
 }
 
 /// How many threads insert while one reads. Reading takes about as long as inserting, so on two or
-/// three cores a second inserter would only be in the way, and a third one never has anything to
-/// do.
+/// three cores a second inserter would slow the reader down, and a third one would be idle.
 pub(super) fn thread_count() -> usize {
     match std::thread::available_parallelism().map_or(1, usize::from) {
         1 => 0,
@@ -45,7 +44,7 @@ pub(super) fn thread_count() -> usize {
 }
 
 impl LoaderThreads {
-    /// Starts so many threads; nothing when the system refuses them, or none are wanted.
+    /// Starts `size` threads; `None` when `size` is 0 or the system refuses a thread.
     pub(super) fn start(server: &Server, size: usize, present: Present) -> Option<Self> {
         if size == 0 {
             return None;
@@ -76,7 +75,7 @@ impl LoaderThreads {
         })
     }
 
-    /// Hands a batch on and leaves an empty one. Waits while too many wait already.
+    /// Queues a batch and leaves an empty one in its place. Waits while the queue is full.
     pub(super) fn send(&mut self, batch: &mut Batch) -> Result<(), LoadIssue> {
         let spare = lock(&self.shared.spare).pop().unwrap_or_default();
         let full = std::mem::replace(batch, spare);

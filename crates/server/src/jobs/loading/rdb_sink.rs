@@ -19,24 +19,24 @@ const EMPTY_LOGGED_MAX: u64 = 10;
 /// Memory grows only with the bytes that are really there.
 const STRING_MAX: usize = 4 << 30;
 
-/// What is done with entries that are not simply put into their place.
+/// How expired entries and existing keys are handled.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rules {
-    /// Keys and elements whose time is over are left out. Not when commands follow that know them:
-    /// the base of a log is loaded as it was written.
+    /// Expired keys and elements are left out. False for the base of a log, because the commands
+    /// behind it may refer to them.
     pub drop_expired: bool,
-    /// A key that is there already.
+    /// What happens to a key that exists already.
     pub present: Present,
 }
 
-/// What was loaded.
+/// Figures of a loaded file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Figures {
     /// Keys that are in memory now.
     pub loaded: u64,
-    /// Keys that were left out because their time was over.
+    /// Keys that were left out because they had expired.
     pub expired: u64,
-    /// Collections of which nothing was left because of the deadlines of their elements.
+    /// Collections that were left out because all their elements had expired.
     pub all_elements_expired: u64,
     /// Collections without elements.
     pub empty: u64,
@@ -55,7 +55,7 @@ pub(crate) fn load_options(server: &Server) -> LoadOptions {
     }
 }
 
-/// Takes entries, and puts them into the shards some later: see [`RdbSink::settle`].
+/// Collects entries and inserts them into the shards in batches: see [`RdbSink::settle`].
 pub(crate) struct RdbSink<'a, 'k> {
     server: &'a Server,
     /// The locks, when the caller holds all of them.
@@ -101,8 +101,7 @@ impl<'a, 'k> RdbSink<'a, 'k> {
         self.held.as_deref_mut()
     }
 
-    /// Puts everything that was taken into the shards. Nothing is in its place for sure before
-    /// this.
+    /// Inserts all collected entries. Before this, any of them may still be in a batch.
     pub(crate) fn settle(&mut self) -> Result<(), String> {
         if !self.batch.is_empty() {
             self.insert()?;
@@ -144,7 +143,7 @@ impl<'a, 'k> RdbSink<'a, 'k> {
     fn insert(&mut self) -> Result<(), String> {
         if self.threads.is_none() && self.thread_count > 0 && self.batch.is_full() {
             self.threads = LoaderThreads::start(self.server, self.thread_count, self.rules.present);
-            // Refused once, they would be refused again.
+            // The system refused a thread once, so no further one is tried.
             self.thread_count = 0;
         }
         let result = match &mut self.threads {
@@ -178,7 +177,7 @@ impl<'a, 'k> RdbSink<'a, 'k> {
         self.server.engine.config.bool(P::HideUserDataFromLog)
     }
 
-    /// Whether an entry counts as gone: its own time is over, or that of all its elements.
+    /// Whether an entry has expired: its own deadline has passed, or those of all its elements.
     #[inline]
     fn is_over(&mut self, entry: &mut LoadedEntry<'_>) -> bool {
         if entry
@@ -252,7 +251,7 @@ impl Sink for RdbSink<'_, '_> {
     }
 }
 
-/// Removes elements whose time was over before `now_ms`. True when none is left.
+/// Removes elements that expired before `now_ms`. True when none is left.
 #[inline]
 fn expire_elements(value: &mut Value, now_ms: u64) -> bool {
     if matches!(value, Value::Big(_) | Value::List(_))
@@ -303,7 +302,7 @@ fn wait(delay: i64, number: u64) {
     }
 }
 
-/// What a file says about itself, in Redis's words.
+/// Logs an auxiliary field of the file, in Redis's words.
 fn log_field(server: &Server, name: &[u8], value: &[u8]) {
     let text = String::from_utf8_lossy(value);
     let number = || resp::number::parse_i64(value).unwrap_or(0);

@@ -7,7 +7,7 @@ use engine::config::P;
 use engine::error::CommandError;
 use engine::shard_tables::Locked;
 
-/// What DEBUG RELOAD does.
+/// The options of DEBUG RELOAD.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Reload {
     /// Write the snapshot first.

@@ -1,4 +1,4 @@
-//! Where a log goes: entries of its base by the sink, commands through the dispatcher.
+//! Replays a log: entries of its base go to the sink, commands through the dispatcher.
 
 use persist::Target;
 use persist::rdb::{LoadOptions, LoadedEntry, Sink, Skipped};
@@ -14,7 +14,7 @@ use engine::shard_tables::Locked;
 /// Takes the files of a log. [`Replay::finish`] must be called at their end.
 pub(crate) struct Replay<'a, 'k> {
     sink: RdbSink<'a, 'k>,
-    /// Entries were taken that commands cannot see yet.
+    /// Entries are in a batch that commands cannot see yet.
     unsettled: bool,
     exec: Executor,
     session: Session,
@@ -27,7 +27,7 @@ impl<'a, 'k> Replay<'a, 'k> {
     /// For a log that is loaded into `server`. With `held` these are all shards, locked; without,
     /// none of them is.
     pub(crate) fn new(server: &'a Server, held: Option<&'a mut Locked<'k>>) -> Self {
-        // The commands behind the base know what has expired since.
+        // The commands behind the base remove the keys that have expired since.
         let rules = Rules {
             drop_expired: false,
             present: Present::Refuse,

@@ -1,5 +1,4 @@
-//! What is said about a snapshot that cannot be loaded, in Redis's words: people and tools look for
-//! them.
+//! Messages about a snapshot that cannot be loaded, in Redis's words, which tools search for.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -50,7 +49,7 @@ pub(super) fn log(server: &Server, path: &Path, error: &SnapshotError) {
     log::warn!("Terminating server after rdb file reading failure.");
 }
 
-/// Which value was being read. Keys are the user's data.
+/// Describes which value was being read. Keys are escaped, because they are user data.
 fn place(server: &Server, error: &RdbError) -> String {
     let Some(place) = &error.place else {
         return String::new();

@@ -1,9 +1,9 @@
 //! Which of the files in the working directory is loaded.
 //!
 //! Redis and Valkey load the log with `appendonly yes`, else the snapshot, whatever else there is.
-//! Here `appendonly` is `yes` when nobody sets it, so that rule alone would hide the snapshot of
-//! everybody who comes from their defaults, and the newer snapshot of everybody who went back to
-//! them for a while. Hence:
+//! Here the default of `appendonly` is `yes`, so that rule alone would ignore the snapshot of a
+//! user who comes from the defaults of Redis or Valkey, and the newer snapshot of a user who went
+//! back to them for a while. Hence:
 //!
 //! | `appendonly` | log | snapshot | loaded |
 //! | --- | --- | --- | --- |
@@ -26,7 +26,7 @@ use super::LoadError;
 use crate::server::Server;
 use engine::config::P;
 
-/// What is loaded.
+/// The file that is loaded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Decision {
     /// The server starts empty and without a log.
@@ -35,15 +35,15 @@ pub(super) enum Decision {
     Log,
     /// The snapshot.
     Snapshot {
-        /// What becomes of the log.
+        /// What happens to the log.
         then: Then,
     },
 }
 
-/// What becomes of the log after a snapshot was loaded.
+/// What happens to the log after a snapshot was loaded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Then {
-    /// There is none.
+    /// There is no log.
     NoLog,
     /// It begins with the data of the snapshot.
     Begin,
@@ -51,7 +51,7 @@ pub(super) enum Then {
     MoveAside,
 }
 
-/// What the decision depends on.
+/// The facts that the decision depends on.
 struct Found {
     wanted: bool,
     /// `appendonly` was set, and not left to its default.
@@ -104,7 +104,7 @@ impl Found {
         }
     }
 
-    /// Tells about data that is there and not loaded, or about to be moved.
+    /// Logs which data is not loaded, or is about to be moved aside.
     fn warn(&self, decision: Decision, snapshot: &Path, log: &str) {
         let snapshot = snapshot.display();
         let newer = match (self.snapshot, self.log) {
@@ -144,8 +144,8 @@ impl Found {
     }
 }
 
-/// Makes the log fit the snapshot that was loaded. A crash before the end of this leaves files that
-/// lead to the same decision again.
+/// Begins a log with the data of the loaded snapshot. After a crash in here the next start makes
+/// the same decision.
 pub(super) fn take_over(
     server: &Server,
     log: &LogOptions,

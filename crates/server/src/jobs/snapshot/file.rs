@@ -27,7 +27,7 @@ const TEMP_NAME: (&str, &str) = ("temp-", ".rdb");
 /// Why a file was not written, in the words of Redis's log.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum FileError {
-    /// The snapshot was given up; nothing is wrong.
+    /// The snapshot was cancelled, which is no error.
     #[error("the snapshot was cancelled")]
     Cancelled,
     /// The reason.
@@ -52,7 +52,7 @@ fn write_error(step: &str, error: &io::Error) -> FileError {
     ))
 }
 
-/// Whoever writes the file does not bother about parts that were not taken.
+/// A file as an [`io::Write`]; like write(2), a call may write a part of the bytes only.
 struct Sink(Arc<dyn File>);
 
 impl Write for Sink {
@@ -154,8 +154,8 @@ impl DumpFile {
             is_kept: false,
         };
         let sink = Sink(Arc::clone(&file));
-        // Without a log the snapshot is what is newest: a server that starts with both tells them
-        // apart by this field.
+        // Without a log the snapshot is what is newest: a server that starts with both decides by
+        // this field which one to load.
         let log_offset = server.engine.log.is_enabled().then_some(log_offset);
         let writer = begin_file(server, sink, options, false, log_offset, sizes)
             .map_err(|error| write_error("rdbSaveRio", &error))?;
@@ -209,7 +209,7 @@ fn temp_name(server: &Server, in_background: bool) -> String {
     let (begin, end) = TEMP_NAME;
     let pid = server.identity.pid;
     if in_background {
-        // One that was given up may still be there when the next one begins.
+        // The file of a cancelled snapshot may still exist when the next one begins.
         let number = server.snapshots.serial.fetch_add(1, Ordering::Relaxed) + 1;
         format!("{begin}{pid}-{number}{end}")
     } else {
@@ -217,8 +217,8 @@ fn temp_name(server: &Server, in_background: bool) -> String {
     }
 }
 
-/// Begins a file: what it says of itself, libraries of functions, sizes of databases. `aof_base`:
-/// it is the base of a log.
+/// Begins a file: its auxiliary fields, libraries of functions, sizes of databases. `aof_base`: it
+/// is the base of a log.
 pub(crate) fn begin_file<W: Write>(
     server: &Server,
     sink: W,

@@ -1,4 +1,4 @@
-//! What a snapshot keeps beside a shard, and the hook that fills it.
+//! The buffer of a snapshot beside each shard, and the hook that fills it.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,18 +11,18 @@ use crate::state::Job;
 /// A shard's pre-images are given to the output when they have so many bytes.
 const SPILL_BYTES: usize = 64 * 1024;
 
-/// Locks a mutex whose content stays usable whatever a holder did.
+/// Locks a mutex, also after a panic of a holder: its content is always usable.
 pub(super) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What the walk and all hooks of a snapshot share.
+/// The state that the walk and all hooks of a snapshot share.
 pub(super) struct Shared {
     pub(super) encoder: Encoder,
     pub(super) job: Arc<Job>,
     /// Where entries go; nowhere until the walk has an output.
     pub(super) output: Mutex<Option<Arc<Mutex<dyn Output>>>>,
-    /// The snapshot is over, well or not: nothing is kept any more.
+    /// The snapshot has ended, successfully or not: hooks keep no more values.
     pub(super) over: AtomicBool,
     /// Why it failed, when a hook came across the reason.
     pub(super) failure: Mutex<Option<SnapshotError>>,
@@ -61,8 +61,8 @@ impl Buffers {
         self.by_db.iter().map(|(_, buffer)| buffer.len()).sum()
     }
 
-    /// Gives everything to the output. Buffers keep their memory unless a big value has blown them
-    /// up.
+    /// Gives everything to the output. Buffers keep their memory unless a big value has enlarged
+    /// them.
     pub(super) fn write(
         &mut self,
         output: &mut dyn Output,
@@ -83,9 +83,9 @@ impl Buffers {
     }
 }
 
-/// What a snapshot keeps beside one shard. Changes under the lock of the shard.
+/// The data of a snapshot beside one shard. Changes under the lock of the shard.
 pub(super) struct Part {
-    /// The number that each database had at the start, by the number it has now.
+    /// The number that each database had at the start, indexed by its present number (SWAPDB).
     pub(super) originals: Vec<u32>,
     pub(super) pre_images: Buffers,
     /// Databases that were cleared before the walk came to their end, with their original numbers.

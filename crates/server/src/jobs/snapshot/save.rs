@@ -47,7 +47,7 @@ pub(crate) fn save(server: &Server, locked: &Locked<'_>, unlogged: u64) -> Resul
     save_unless(server, locked, unlogged, &|| false)
 }
 
-/// As [`save`]; given up when `is_over` says so.
+/// As [`save`]; cancelled when `is_over` returns true.
 fn save_unless(
     server: &Server,
     locked: &Locked<'_>,
@@ -195,7 +195,7 @@ pub(crate) fn background(
     Ok("Background saving scheduled")
 }
 
-/// What the thread of a snapshot begins with.
+/// The data that the thread of a snapshot begins with.
 struct Start {
     walk: Walk,
     options: SaveOptions,
@@ -212,8 +212,8 @@ fn start(server: &Server, locked: &mut Locked<'_>, job: Arc<Job>) -> Result<(), 
     state
         .last_try_s
         .store(server.engine.now_ms() / 1000, Ordering::Relaxed);
-    // The thread is there before the snapshot begins, so that no snapshot has to be given up for
-    // want of one.
+    // The thread is started before the snapshot begins, so that no snapshot fails for want of a
+    // thread.
     let (sender, receiver) = sync_channel(1);
     let thread = {
         let (server, job) = (Arc::clone(&server), Arc::clone(&job));
@@ -331,7 +331,7 @@ pub(crate) fn copy(server: &Arc<Server>, dir: PathBuf) -> Result<(), String> {
     write_walk(server, dir, walk, options).map_err(|error| error.to_string())
 }
 
-/// BGSAVE CANCEL: what it answers.
+/// BGSAVE CANCEL. Returns its reply.
 ///
 /// # Errors
 /// There is nothing to cancel.
@@ -353,8 +353,8 @@ pub(crate) fn cancel(server: &Server) -> Result<&'static str, CommandError> {
     ))
 }
 
-/// FLUSHALL has emptied the server: a snapshot of what was there is given up, and with save points
-/// the file is made empty, too, so that the data does not come back with a restart.
+/// FLUSHALL has emptied the server: a running snapshot of the old data is cancelled, and with save
+/// points the file is emptied, too, so that the data does not come back with a restart.
 pub(crate) fn after_flush_all(server: &Server, locked: &Locked<'_>, unlogged: u64) {
     if let Some(job) = server.snapshots.current()
         && job.purpose == Purpose::Save
@@ -362,7 +362,7 @@ pub(crate) fn after_flush_all(server: &Server, locked: &Locked<'_>, unlogged: u6
         job.cancel();
     }
     if !server.engine.config.save_points().is_empty() {
-        // What went wrong has been logged, and the command has emptied the server all the same.
+        // A failure has been logged, and does not fail the command.
         let _ = save(server, locked, unlogged);
     }
 }
@@ -466,7 +466,7 @@ pub(crate) fn stop_running(server: &Server, force: bool) -> bool {
     true
 }
 
-/// The data was loaded: what follows counts as changes.
+/// Starts counting changes, after the data was loaded.
 pub(crate) fn note_loaded(server: &Server) {
     let state = &server.snapshots;
     state
@@ -477,7 +477,7 @@ pub(crate) fn note_loaded(server: &Server) {
         .store(server.engine.now_ms() / 1000, Ordering::Relaxed);
 }
 
-/// The threads are gone. What they changed after the last snapshot before the end is saved, too.
+/// Saves changes that were made after the last snapshot before the end. The workers have ended.
 pub(crate) fn finish_stopped(server: &Server) {
     if server.snapshots.is_final.load(Ordering::Relaxed) && server.changes_since_save() > 0 {
         // A failure has been logged, and there is nothing else to be done.

@@ -20,10 +20,10 @@ const ENTRIES_PER_HOLD: usize = 32;
 const BYTES_PER_HOLD: usize = 16 * 1024;
 /// Buckets looked at per lock, whether there is anything to visit in them or not.
 const BUCKETS_PER_HOLD: usize = 32;
-/// A long delay between two keys is cut in pieces, to hear of cancellation.
+/// A long delay between two keys is cut in pieces, so that a cancellation takes effect soon.
 const NAP: Duration = Duration::from_millis(5);
 
-/// What a snapshot came to.
+/// The figures of a finished snapshot.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Figures {
     /// Entries written.
@@ -55,7 +55,7 @@ pub struct Walk {
     server: Arc<Server>,
     shared: Arc<Shared>,
     job: Arc<Job>,
-    /// What is kept beside each shard.
+    /// The data of the snapshot beside each shard.
     parts: Vec<Arc<Mutex<Part>>>,
     sizes: Vec<Size>,
     log_offset: u64,
@@ -199,8 +199,8 @@ impl Walk {
         let delay_us = self.server.engine.config.int(P::RdbKeySaveDelay);
         let room = if delay_us == 0 { ENTRIES_PER_HOLD } else { 1 };
         let server = Arc::clone(&self.server);
-        // A time slice that ends while the lock is held would hold up everybody else: better to
-        // give it back now.
+        // Yields while no lock is held: a time slice that ends under the lock would delay all
+        // writers.
         std::thread::yield_now();
         let mut locked = server.engine.keyspace.lock_one(index);
         let began_ns = server.engine.clock.monotonic_ns();
@@ -266,7 +266,8 @@ impl Walk {
         Ok(visited)
     }
 
-    /// Writes what is left of a database that was cleared. Nobody changes it, so no lock is taken.
+    /// Writes what is left of a database that was cleared. It is detached from the keyspace, so no
+    /// lock is taken.
     fn write_rest<O: Output>(
         &self,
         db: u32,
@@ -355,7 +356,7 @@ impl Drop for Walk {
         if self.parts.is_empty() {
             return;
         }
-        // It was never written. Whoever drops it may hold locks.
+        // The walk was never written. The thread that drops it may hold locks.
         self.shared.over.store(true, Ordering::Release);
         let parts = std::mem::take(&mut self.parts);
         let (server, job) = (Arc::clone(&self.server), Arc::clone(&self.job));

@@ -15,7 +15,7 @@ pub(crate) struct DatabaseOverhead {
     pub db: u32,
     /// The hash tables of the keys.
     pub main: u64,
-    /// What knows when keys expire.
+    /// The index of deadlines.
     pub expires: u64,
 }
 

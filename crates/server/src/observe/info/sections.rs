@@ -90,7 +90,7 @@ fn supervisor(facts: &Facts<'_>) -> &'static str {
     match facts.server.engine.config.choice(P::Supervised) {
         Supervised::Upstart => "upstart",
         Supervised::Systemd => "systemd",
-        // "auto" that found nobody, and "no".
+        // "auto" without a supervisor, and "no".
         _ => "no",
     }
 }
@@ -330,7 +330,7 @@ fn loading(facts: &Facts<'_>, text: &mut String) {
     let percent = loaded as f64 * 100.0 / total.max(1) as f64;
     let elapsed_s = facts.now_ms.saturating_sub(started_ms) / 1000;
     let eta_s = match elapsed_s {
-        // Nothing is known in the first second.
+        // No statistics exist in the first second.
         0 => 1,
         _ => {
             u128::from(elapsed_s) * u128::from(total.saturating_sub(loaded))
@@ -432,7 +432,7 @@ fn stats(facts: &Facts<'_>, text: &mut String) {
 fn loop_stats(facts: &Facts<'_>, text: &mut String) {
     let totals = &facts.totals;
     let rates = facts.server.metrics.averages();
-    // The first worker is what the main thread is elsewhere.
+    // The first worker corresponds to the main thread of Redis.
     let others = || facts.server.workers.iter().skip(1);
     let reads: u64 = others()
         .map(|other| other.stats().reads_processed.get())
@@ -554,7 +554,7 @@ fn command_stats(facts: &Facts<'_>, text: &mut String) {
 fn error_stats(facts: &Facts<'_>, text: &mut String) {
     text.push_str("# Errorstats\r\n");
     for (code, count) in facts.server.engine.errors.snapshot() {
-        // What would break the format of INFO.
+        // These characters would break the format of INFO.
         let code = code.replace(['#', ':', '\r', '\n'], "_");
         let _ = write!(text, "errorstat_{code}:count={count}\r\n");
     }

@@ -1,4 +1,4 @@
-//! What only the operating system knows, for INFO.
+//! Figures of the operating system for INFO.
 
 use std::ffi::CStr;
 use std::mem::MaybeUninit;
@@ -28,17 +28,17 @@ fn usage(who: libc::c_int) -> CpuTimes {
     }
 }
 
-/// Of the whole process.
+/// Times of the whole process.
 pub(super) fn process_times() -> CpuTimes {
     usage(libc::RUSAGE_SELF)
 }
 
-/// Of child processes that have ended.
+/// Times of child processes that have ended.
 pub(super) fn children_times() -> CpuTimes {
     usage(libc::RUSAGE_CHILDREN)
 }
 
-/// Of the calling thread; of the process where the system does not tell them apart.
+/// Times of the calling thread, or of the process where the system does not count threads.
 pub(super) fn thread_times() -> CpuTimes {
     #[cfg(target_os = "linux")]
     let who = libc::RUSAGE_THREAD;

@@ -35,7 +35,7 @@ struct Header {
     capacity: u32,
 }
 
-/// What a node stores for a child.
+/// The data that a node stores for a child.
 #[derive(Clone, Copy)]
 pub(super) struct Child {
     /// Key of the first entry.
@@ -161,7 +161,7 @@ impl<'a> Inner<'a> {
         node
     }
 
-    /// What is known of the child.
+    /// The node's data about the child.
     pub(super) fn child(self, child: usize) -> Child {
         Child {
             key: self.keys[child],

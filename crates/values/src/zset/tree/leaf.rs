@@ -101,7 +101,7 @@ struct Header {
     shift: u8,
 }
 
-/// How many entries a leaf for `entries` has room for: what the block has in any case.
+/// How many entries a leaf for `entries` has room for: as many as its block can hold.
 fn capacity_for(entries: usize) -> usize {
     let bytes = size_class(HEADER_BYTES + entries * WORD_BYTES);
     ((bytes - HEADER_BYTES) / WORD_BYTES).min(MAX_ENTRIES)
@@ -319,7 +319,7 @@ enum Side {
 }
 
 /// Base and shift of the finest window (but no finer than `shift`) over the keys from `low` to
-/// `high`. What it covers besides lies on the given side.
+/// `high`. The rest of the window lies on the given side.
 fn window(low: u64, high: u64, shift: u8, spare: Side) -> (u64, u8) {
     let bits = (high - low).checked_ilog2().map_or(0, |bit| bit + 1);
     // At most 45, or 46 when rounding the base down costs a step.
@@ -494,12 +494,12 @@ pub(super) unsafe fn resize(leaf: Node, entries: usize) -> (Node, isize) {
     }
 }
 
-/// What a leaf should be resized to before an entry is added: nothing when there is room.
+/// The size that a leaf should have before an entry is added; `None` when there is room.
 pub(super) fn growth(leaf: Leaf<'_>) -> Option<usize> {
     (leaf.len() == usize::from(leaf.header.capacity)).then(|| leaf.len() + 1)
 }
 
-/// What a leaf should be resized to after entries were removed: nothing when it is not much too
+/// The size that a leaf should have after entries were removed; `None` when it is not much too
 /// large.
 pub(super) fn shrinkage(leaf: Leaf<'_>) -> Option<usize> {
     let comfortable = leaf.len() + leaf.len() / 4 + 2;

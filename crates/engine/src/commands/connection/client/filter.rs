@@ -17,7 +17,7 @@ pub(super) const fn number(name: &'static str, token: &'static str) -> Arg {
     Arg::integer(name).option(token).since("9.0.0")
 }
 
-/// Conditions that can also be negated. Of a condition given twice the last one counts; ids add up.
+/// Conditions that can also be negated. The last one of a repeated condition counts; ids add up.
 #[derive(Default)]
 struct Conditions<'a> {
     ids: Option<Vec<u64>>,
@@ -34,14 +34,14 @@ struct Conditions<'a> {
     db: Option<u32>,
 }
 
-/// Which connections are meant.
+/// Which connections are selected.
 #[derive(Default)]
 pub(super) struct Filter<'a> {
     wanted: Conditions<'a>,
     unwanted: Conditions<'a>,
     min_age_s: u64,
     min_idle_s: u64,
-    /// The connection that asks is not meant.
+    /// The calling connection is not selected.
     skip_me: bool,
 }
 
@@ -58,7 +58,7 @@ impl<'a> Filter<'a> {
         }
     }
 
-    /// All connections but the one that asks.
+    /// All connections except the calling one.
     pub(super) fn others() -> Self {
         Self {
             skip_me: true,
@@ -106,7 +106,7 @@ impl<'a> Filter<'a> {
         Ok(at + 2)
     }
 
-    /// True when a connection is meant.
+    /// True when a connection is selected.
     pub(super) fn fits(&self, row: &Row, own_id: u64) -> bool {
         !(self.skip_me && row.client.id == own_id)
             && row.age_s >= self.min_age_s
@@ -162,11 +162,11 @@ impl<'a> Conditions<'a> {
         Ok(())
     }
 
-    /// For each condition there is, whether it holds.
+    /// For each given condition, whether it holds.
     fn check(&self, row: &Row) -> impl Iterator<Item = bool> {
         let client = &row.client;
         let details = &row.details;
-        // An unnamed connection has no name that anything could be compared with.
+        // An unnamed connection never equals a name.
         let same = |text: &[u8], wanted: &[u8]| !text.is_empty() && text == wanted;
         [
             self.ids.as_ref().map(|ids| ids.contains(&client.id)),

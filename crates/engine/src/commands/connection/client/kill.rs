@@ -80,7 +80,7 @@ pub(crate) const CLIENT_KILL: CommandSpec = CommandSpec::new("kill", -3, client_
 fn client_kill(ctx: &mut Context<'_, '_>) -> CommandResult {
     let one_address = ctx.args.len() == 3;
     let filter = if one_address {
-        // This form may name the connection itself.
+        // This form may name the calling connection.
         Filter::address(ctx.arg(2))
     } else {
         Filter::parse(ctx, Filter::others())?
@@ -99,11 +99,12 @@ fn kill(ctx: &mut Context<'_, '_>, filter: &Filter<'_>) -> usize {
     for row in &rows {
         let client = &row.client;
         if client.id == ctx.session.shared.id {
-            // The reply still has to reach it.
+            // The connection closes after its reply.
             ctx.session.close_after_reply = true;
             continue;
         }
-        // Out of sight at once; its worker closes the socket when it gets to the message.
+        // Hidden from CLIENT LIST at once; its worker closes the socket when it handles the
+        // message.
         client.kill.store(true, Ordering::Release);
         ctx.engine.clients.remove(client.id);
         ctx.engine.outboxes.port.get().kill(client);

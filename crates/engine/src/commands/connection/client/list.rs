@@ -10,7 +10,7 @@ use crate::context::Context;
 use crate::error::CommandError;
 use crate::execute::{CommandResult, CommandSpec, Outcome};
 
-/// Rows of all connections that fit; those that are being closed are gone already.
+/// Rows of all selected connections, except those that are being closed.
 pub(super) fn rows(ctx: &Context<'_, '_>, filter: &Filter<'_>) -> Vec<Row> {
     let own_id = ctx.session.shared.id;
     ctx.engine

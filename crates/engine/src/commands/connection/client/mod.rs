@@ -1,4 +1,4 @@
-//! CLIENT: the connection's own settings, and what can be done to other connections.
+//! CLIENT: settings of the connection itself, and operations on other connections.
 
 mod filter;
 mod kill;

@@ -76,7 +76,7 @@ pub(super) struct Row {
 
 impl Row {
     /// The row of a client. Others are shown as their workers published them at the end of the last
-    /// loop turn; the client that asks is shown as it is now.
+    /// loop turn; the calling client is shown as it is now.
     pub(super) fn of(ctx: &Context<'_, '_>, client: Arc<ClientShared>) -> Self {
         let now_s = ctx.data.now_ms / 1000;
         let figures = &client.figures;
@@ -156,7 +156,7 @@ impl Row {
 
     /// Memory that the connection holds, in bytes.
     pub(super) fn memory(&self) -> usize {
-        // What is published does not know the arguments of the command that asks.
+        // The published figure does not include the arguments of the running command.
         self.client.memory() + if self.is_own { self.argv_mem } else { 0 }
     }
 

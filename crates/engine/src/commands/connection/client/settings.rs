@@ -1,4 +1,4 @@
-//! What a connection sets and asks about itself.
+//! Settings of a connection, and queries about itself.
 
 use crate::command::{Arg, Flags, Group};
 use crate::config::P;
@@ -16,7 +16,7 @@ pub fn is_valid_name(name: &[u8]) -> bool {
     name.iter().all(|byte| (b'!'..=b'~').contains(byte))
 }
 
-/// Names a connection; an empty name takes the name away.
+/// Names a connection; an empty name removes the name.
 pub fn set_name(session: &Session, name: &[u8]) {
     session.shared.lock_details().name = name.to_vec();
 }
@@ -116,7 +116,7 @@ pub(crate) const CLIENT_CAPA: CommandSpec = CommandSpec::new("capa", -3, client_
     .complexity("O(1)")
     .args(&[Arg::string("capability").multiple()]);
 fn client_capa(ctx: &mut Context<'_, '_>) -> CommandResult {
-    // Unknown capabilities are no error: clients name what they have, whatever the server knows of.
+    // Unknown capabilities are no error: clients list all they have.
     for word in ctx.args.skip(2).iter() {
         let capabilities = &mut ctx.session.capabilities;
         if word.eq_ignore_ascii_case(b"redirect") && !capabilities.contains(&CAPA_REDIRECT) {

@@ -20,8 +20,8 @@ pub(crate) const CLIENT_PAUSE: CommandSpec = CommandSpec::new("pause", -3, clien
             .optional()
             .args(&[Arg::word("write", "WRITE"), Arg::word("all", "ALL")]),
     ])
-    // A write that was admitted before waits for a lock, and is admitted again under it; all others
-    // are done.
+    // All locks: a write that was admitted before either is done, or waits for a lock and is
+    // admitted again under it.
     .locks(Locks::All);
 fn client_pause(ctx: &mut Context<'_, '_>) -> CommandResult {
     if ctx.args.len() > 4 {

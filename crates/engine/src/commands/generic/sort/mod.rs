@@ -1,8 +1,8 @@
 //! SORT and SORT_RO.
 //!
-//! The elements are copied into one piece of memory, what they are sorted by becomes an integer
-//! that compares in the same order, and only where two of these are equal the bytes decide. With
-//! LIMIT only the part asked for is sorted.
+//! The elements are copied into one piece of memory, and each sort key becomes an integer that
+//! compares in the same order. Only between equal integers the bytes decide. With LIMIT only the
+//! requested part is sorted.
 
 mod syntax;
 
@@ -22,7 +22,7 @@ use crate::execute::{CommandResult, CommandSpec, Outcome};
 use crate::keys::Key;
 use syntax::{Options, Pattern};
 
-/// What SORT and SORT_RO have in common.
+/// The specification that SORT and SORT_RO share.
 const BASE: CommandSpec = CommandSpec::BASE
     .group(Group::Generic)
     .categories(Categories::DANGEROUS)
@@ -95,7 +95,7 @@ fn run(ctx: &mut Context<'_, '_>, mut options: Options<'_>) -> CommandResult {
     let (elements, order) = match ctx.data.lookup(key).map(|entry| entry.value()) {
         None => (Texts::default(), Vec::new()),
         Some(ValueRef::Set(_)) if options.keeps_order() && options.store.is_some() => {
-            // What is stored must not depend on the order in a hash table.
+            // The stored list must not depend on the order in a hash table.
             (options.by, options.alpha) = (None, true);
             sorted(ctx, &options)?
         }
@@ -140,16 +140,16 @@ impl Texts {
     }
 }
 
-/// What an element is sorted by.
+/// The sort key of an element.
 #[derive(Clone, Copy)]
 struct Rank {
     /// Compares as the number does, or as the first bytes of the text.
     key: u64,
-    /// Of the element.
+    /// Index of the element.
     index: usize,
 }
 
-/// The elements, and the indexes of those asked for in their order.
+/// The elements, and the indexes of the requested ones in their order.
 fn sorted(
     ctx: &mut Context<'_, '_>,
     options: &Options<'_>,
@@ -189,7 +189,7 @@ fn sorted(
     Ok((elements, order))
 }
 
-/// Which places of the sorted elements LIMIT asks for.
+/// The places of the sorted elements that LIMIT selects.
 fn wanted(len: usize, options: &Options<'_>) -> Range<usize> {
     let start = usize::try_from(options.skip.max(0)).map_or(len, |skip| skip.min(len));
     let count = match usize::try_from(options.count) {
@@ -220,7 +220,7 @@ fn by_key_and_text(
     });
 }
 
-/// Puts what belongs to the wanted places there, sorted.
+/// Moves the elements of the wanted places there, sorted.
 fn arrange(
     ranks: &mut [Rank],
     wanted: Range<usize>,
@@ -241,7 +241,7 @@ fn arrange(
     part.sort_unstable_by(compare);
 }
 
-/// The elements asked for in the order that the collection has itself.
+/// The requested elements in the order of the collection.
 fn in_order(value: ValueRef<'_>, wanted: Range<usize>, descending: bool, elements: &mut Texts) {
     let mut push = |element: Element<'_>| elements.push(element.as_bytes(&mut { DIGITS }));
     // Places counted from the other end.
@@ -270,7 +270,7 @@ fn in_order(value: ValueRef<'_>, wanted: Range<usize>, descending: bool, element
     }
 }
 
-/// All elements; what they are sorted by is themselves, as numbers or as text.
+/// All elements, with themselves as sort keys, as numbers or as text.
 fn load(value: ValueRef<'_>, numeric: bool) -> Result<(Texts, Vec<Rank>), CommandError> {
     let count = value.element_count().unwrap_or(0);
     let mut elements = Texts::default();
@@ -340,7 +340,7 @@ fn prefix(text: &[u8]) -> u64 {
 /// Elements whose keys are brought into the cache together.
 const LOOK_AHEAD: usize = 64;
 
-/// What a pattern gives for an element.
+/// The result of a pattern for an element.
 enum Found<'a> {
     Nothing,
     String(StringRef<'a>),
@@ -371,7 +371,7 @@ fn find<'d>(data: &'d mut Data<'_, '_>, key: Key<'_>, field: Option<&[u8]>) -> F
     }
 }
 
-/// Looks up what the patterns give for each of the elements with these indexes, element by element.
+/// Looks up the results of the patterns for the elements with these indexes, element by element.
 fn look_up(
     data: &mut Data<'_, '_>,
     patterns: &[Pattern<'_>],
@@ -460,8 +460,8 @@ fn weights_as_numbers(
     }
 }
 
-/// Texts at the keys that the pattern makes. One that is missing comes before all others: each text
-/// stands behind a byte that says whether it is there.
+/// Texts at the keys that the pattern makes. A missing one sorts before all others: each text
+/// follows a byte that is 0 when it is missing.
 fn weights_as_text(
     data: &mut Data<'_, '_>,
     pattern: &Pattern<'_>,
@@ -490,7 +490,7 @@ fn weights_as_text(
     texts
 }
 
-/// Writes the elements, or what the GET patterns give for them.
+/// Writes the elements, or the results of the GET patterns for them.
 fn reply(ctx: &mut Context<'_, '_>, elements: &Texts, order: &[usize], gets: &[&[u8]]) {
     if gets.is_empty() {
         ctx.reply.array(order.len());
@@ -516,7 +516,7 @@ fn reply(ctx: &mut Context<'_, '_>, elements: &Texts, order: &[usize], gets: &[&
     );
 }
 
-/// Stores the elements, or what the GET patterns give for them, as a list.
+/// Stores the elements, or the results of the GET patterns for them, as a list.
 fn store(ctx: &mut Context<'_, '_>, to: usize, elements: &Texts, order: &[usize], gets: &[&[u8]]) {
     let to = ctx.key(to);
     let limits = ctx.thresholds();

@@ -1,4 +1,4 @@
-//! The options of SORT, and what can be told from them before the keys are locked.
+//! The options of SORT, and the keys and locks that follow from them.
 
 use resp::Args;
 use smallvec::SmallVec;
@@ -45,7 +45,7 @@ fn words(args: Args<'_>) -> impl Iterator<Item = Word> {
     })
 }
 
-/// What is asked for.
+/// The parsed options.
 pub(super) struct Options<'a> {
     pub(super) descending: bool,
     /// Compare bytes instead of numbers.
@@ -90,18 +90,19 @@ impl<'a> Options<'a> {
         Ok(options)
     }
 
-    /// BY something that is the same for all elements: they are not sorted.
+    /// True when BY is the same for all elements, which are not sorted then.
     pub(super) fn keeps_order(&self) -> bool {
         self.by.is_some_and(|pattern| !is_pattern(pattern))
     }
 }
 
-/// True when keys are made of it, one for each element.
+/// True when the pattern contains `*`, so that each element has a key.
 fn is_pattern(pattern: &[u8]) -> bool {
     memchr::memchr(b'*', pattern).is_some()
 }
 
-/// Patterns reach keys that nobody can tell beforehand; without them the named keys are enough.
+/// Patterns reach keys that are unknown before the elements are read, so all shards are locked;
+/// without patterns only those of the named keys.
 pub(super) fn locks(args: Args<'_>) -> Locks {
     let reaches_keys = words(args).any(|word| match word {
         Word::By(index) | Word::Get(index) => is_pattern(args.arg(index)),

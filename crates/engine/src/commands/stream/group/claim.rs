@@ -1,4 +1,4 @@
-//! Entries that go from one consumer to another: XCLAIM and XAUTOCLAIM.
+//! Moving pending entries from one consumer to another: XCLAIM and XAUTOCLAIM.
 
 use smallvec::SmallVec;
 use values::stream::{ConsumerId, Entries, Group as ConsumerGroup, Pending};
@@ -138,22 +138,22 @@ fn claim_options(ctx: &Context<'_, '_>, at: usize) -> Result<Terms, CommandError
         }
         at += width;
     }
-    // A time that cannot be is the client's clock being wrong: no reason to fail.
+    // An invalid time comes from a wrong clock of the client and is ignored, as in Redis.
     let time = time.and_then(|time| u64::try_from(time).ok());
     terms.delivered_ms = time.filter(|time| *time <= now_ms).unwrap_or(now_ms);
     Ok(terms)
 }
 
-/// What happened to one entry.
+/// The change of one entry.
 struct Change {
     id: StreamId,
     pending: Pending,
-    /// Name of who had an entry that is deleted, and was pending therefore no more; nobody has it,
-    /// when there is no name.
+    /// The former consumer of a deleted entry, which is not pending any more; `Some(None)` when it
+    /// had no consumer.
     gone_from: Option<Option<Box<[u8]>>>,
 }
 
-/// What claiming has changed.
+/// The changes of an XCLAIM or XAUTOCLAIM.
 #[derive(Default)]
 struct Changes {
     consumer_is_new: bool,
@@ -178,7 +178,7 @@ impl Changes {
         }
     }
 
-    /// An entry does not exist any more: it is pending no more, if it was.
+    /// Removes the pending entry of an entry that does not exist any more.
     fn gone(&mut self, logs: bool, group: &mut ConsumerGroup, id: StreamId) {
         let Some(pending) = group.remove_pending(id) else {
             return;
@@ -252,19 +252,19 @@ fn xclaim(ctx: &mut Context<'_, '_>) -> CommandResult {
     ctx.reply.finish_array(array, len);
     settle(ctx, key, &changes);
     if len > 0 && terms.delivered_ms < now_ms {
-        // Older than it was: somebody may wait to claim it.
+        // The idle time has grown: a blocked XREADGROUP with CLAIM may claim the entry.
         ctx.data.signal_ready(key);
     }
     Ok(Outcome::Done)
 }
 
-/// What follows from claiming: changes, events, the log. Both commands have their arguments in the
+/// Counts, announces and logs the changes of claiming. Both commands have their arguments in the
 /// same places.
 fn settle(ctx: &mut Context<'_, '_>, key: Key<'_>, changes: &Changes) {
     let (group, consumer) = (ctx.arg(2), ctx.arg(3));
     if changes.consumer_is_new {
         ctx.consumer_created(key);
-        // It is made when the log is replayed by what it has got.
+        // In a replay of the log, the XCLAIM of an entry creates the consumer.
         if changes.entries.iter().all(|it| it.gone_from.is_some()) {
             ctx.log_consumer(key, group, consumer);
         }
@@ -346,7 +346,7 @@ fn auto_options(ctx: &Context<'_, '_>) -> Result<(usize, bool), CommandError> {
     Ok((count, just_id))
 }
 
-/// What one XAUTOCLAIM takes, and where the next one starts.
+/// The entries of one XAUTOCLAIM, and the start of the next one.
 struct Sweep {
     found: Vec<(StreamId, Pending)>,
     /// 0-0 at the end.
@@ -354,8 +354,8 @@ struct Sweep {
 }
 
 impl Sweep {
-    /// Looks at pending entries from `start` on. Those that are idle for long enough are found,
-    /// whether the entry still exists or not; of the others those whose entry is gone.
+    /// Looks at pending entries from `start` on. Returns those that are idle for long enough,
+    /// whether the entry still exists or not, and of the others those whose entry is deleted.
     fn new(
         entries: &Entries,
         group: &ConsumerGroup,

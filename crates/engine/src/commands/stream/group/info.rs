@@ -17,7 +17,7 @@ pub(crate) const XINFO: CommandSpec = CommandSpec::container("xinfo", -2)
     .complexity("Depends on the subcommand.")
     .subcommands(&[&XINFO_CONSUMERS, &XINFO_GROUPS, &XINFO_HELP, &XINFO_STREAM]);
 
-/// What the subcommands have in common.
+/// The specification that the subcommands share.
 const SUBCOMMAND: CommandSpec = CommandSpec::BASE
     .group(Group::Stream)
     .since("5.0.0")
@@ -79,7 +79,7 @@ fn number(reply: &mut Reply<'_>, name: &str, value: u64) {
     reply.integer(value as i64);
 }
 
-/// How far a group has read: three fields.
+/// The progress of a group: three fields.
 fn progress(reply: &mut Reply<'_>, entries: &Entries, group: &ConsumerGroup) {
     reply.bulk(b"last-delivered-id");
     reply.id(group.last_id);
@@ -156,7 +156,7 @@ fn xinfo_stream(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-/// What is remembered of producers: six fields, which a stream has from its first producer on.
+/// The ids of producers: six fields, which a stream has from its first producer on.
 fn produced(reply: &mut Reply<'_>, known: &Idempotence) {
     let limits = known.limits();
     number(reply, "idmp-duration", u64::from(limits.duration_s));

@@ -23,7 +23,7 @@ pub(crate) const XGROUP: CommandSpec = CommandSpec::container("xgroup", -2)
         &XGROUP_SETID,
     ]);
 
-/// What the subcommands have in common.
+/// The specification that the subcommands share.
 const SUBCOMMAND: CommandSpec = CommandSpec::BASE
     .group(Group::Stream)
     .since("5.0.0")
@@ -74,7 +74,7 @@ const NO_KEY: CommandError = CommandError::line(
      MKSTREAM option to create an empty stream automatically.",
 );
 
-/// A group of the stream at a key that a subcommand changes, for all that need it to be there.
+/// An existing group of the stream at a key, for a subcommand that changes it.
 fn group_mut<'a>(
     ctx: &'a mut Context<'_, '_>,
     key: Key<'_>,
@@ -85,7 +85,7 @@ fn group_mut<'a>(
     group.ok_or_else(|| no_group_in(key, name))
 }
 
-/// A group was changed. Watchers of the key watch its entries only.
+/// Announces a change of a group. It does not count as a change for WATCH, as in Redis.
 fn changed(ctx: &mut Context<'_, '_>, key: Key<'_>, event: &'static str) {
     ctx.data.effects.add_dirty(1);
     ctx.data.notify(EventClass::Stream, event, key);
@@ -177,7 +177,7 @@ fn xgroup_destroy(ctx: &mut Context<'_, '_>) -> CommandResult {
     let removed = stream.groups_mut().remove(name);
     if removed {
         changed(ctx, key, "xgroup-destroy");
-        // Who waits as a consumer of this group is told that it is gone.
+        // Unblocks consumers of this group: it is gone.
         ctx.data.signal_ready(key);
     }
     ctx.reply.integer(i64::from(removed));

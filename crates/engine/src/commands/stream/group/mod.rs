@@ -1,8 +1,8 @@
 //! Consumer groups.
 //!
-//! What a group hands out is logged as its outcome, never as the request: an XCLAIM for each entry
-//! that says who has it since when, XGROUP SETID for how far the group has read, XGROUP
-//! CREATECONSUMER for a consumer that has got nothing.
+//! Reads of a group are logged by their effects, never as the request: an XCLAIM for each entry
+//! with its consumer and delivery time, XGROUP SETID for the last delivered id, XGROUP
+//! CREATECONSUMER for a new consumer without entries.
 
 mod claim;
 mod info;
@@ -69,8 +69,8 @@ fn no_group_in(key: Key<'_>, group: &[u8]) -> CommandError {
     ])
 }
 
-/// A consumer asks for entries: it is made when there is none of this name. Says whether it was
-/// made.
+/// Finds or creates the consumer of a request, and sets its last attempt. Returns whether it was
+/// created.
 fn enter(group: &mut Group, name: &[u8], now_ms: u64) -> Result<(ConsumerId, bool), CommandError> {
     let (id, is_new) = match group.find_consumer(name) {
         Some(id) => (id, false),
@@ -85,7 +85,7 @@ fn enter(group: &mut Group, name: &[u8], now_ms: u64) -> Result<(ConsumerId, boo
     Ok((id, is_new))
 }
 
-/// A consumer has got something.
+/// Sets when a consumer was last active.
 fn set_active(group: &mut Group, consumer: ConsumerId, now_ms: u64) {
     if let Some(consumer) = group.consumer_mut(consumer) {
         consumer.active_ms = Some(now_ms);
@@ -99,19 +99,19 @@ fn delivered_again(pending: Pending) -> u64 {
     pending.deliveries.saturating_add(1).min(max)
 }
 
-/// An entry that is pending after what was done, for the log.
+/// A pending entry, for the log.
 struct Claim<'a> {
-    /// Name of who has it.
+    /// Name of its consumer.
     consumer: &'a [u8],
     id: StreamId,
     delivered_ms: u64,
     deliveries: u64,
-    /// How far the group had read then.
+    /// The group's last delivered id at that point.
     last_id: StreamId,
 }
 
 impl Context<'_, '_> {
-    /// A group's command has made a consumer.
+    /// Announces a consumer that a command has created.
     fn consumer_created(&mut self, key: Key<'_>) {
         self.data.effects.add_dirty(1);
         self.data

@@ -1,4 +1,4 @@
-//! What is delivered and not acknowledged: XACK and XPENDING.
+//! Pending entries: XACK and XPENDING.
 
 use smallvec::SmallVec;
 use values::StreamId;
@@ -169,7 +169,7 @@ fn write(
         reply.id(id);
         let consumer = pending.consumer.and_then(|id| group.consumer(id));
         reply.bulk(consumer.map_or(b"", |consumer| consumer.name()));
-        // What nobody has was not delivered to anybody.
+        // An entry without a consumer has no idle time.
         reply.integer(consumer.map_or(-1, |_| idle_ms(&pending) as i64));
         reply.integer(pending.deliveries as i64);
         len += 1;

@@ -1,7 +1,7 @@
-//! How far a group has read, counted in entries.
+//! The number of entries that a group has read.
 //!
-//! A group counts what it has read, deleted entries included. Once it has read past a deleted
-//! entry, or was set to an id in the middle of the stream, nobody knows the count; it is known
+//! A group counts the entries it has read, deleted ones included. When it reads past a deleted
+//! entry, or is set to an id in the middle of the stream, the count becomes unknown; it is known
 //! again at the ends of the stream.
 
 use values::StreamId;
@@ -13,8 +13,8 @@ fn has_gap_behind(entries: &Entries, start: StreamId) -> bool {
     !entries.is_empty() && !deleted.is_zero() && start <= deleted
 }
 
-/// How many entries there have been up to `id`, this one included; `None` where that cannot be
-/// told.
+/// How many entries there have been up to `id`, this one included; `None` where the number is
+/// unknown.
 fn count_up_to(entries: &Entries, id: StreamId) -> Option<u64> {
     let added = entries.added();
     if added == 0 {
@@ -37,7 +37,7 @@ fn count_up_to(entries: &Entries, id: StreamId) -> Option<u64> {
     Some(added.saturating_sub(entries.len()) + is_first)
 }
 
-/// How many entries the group has still to read; `None` when that is not known.
+/// How many entries the group has still to read; `None` when the number is unknown.
 pub(super) fn lag(entries: &Entries, group: &Group) -> Option<i64> {
     let read = match group.entries_read {
         _ if entries.added() == 0 => return Some(0),

@@ -1,4 +1,4 @@
-//! XREADGROUP: entries that nobody in the group has read yet, or what a consumer has pending.
+//! XREADGROUP: new entries of the stream, or the pending entries of a consumer.
 
 use keyspace::{Type, ValueRef};
 use resp::{Deferred, Protocol, Reply};
@@ -84,16 +84,16 @@ fn find_keys(args: resp::Args<'_>) -> KeyPositions {
     KeyPositions::new()
 }
 
-/// An XREADGROUP, understood up to the ids.
+/// A parsed XREADGROUP, except for the ids.
 struct Reading<'a> {
     group: &'a [u8],
     consumer: &'a [u8],
     limits: Limits,
     /// When waiting ends; `None` does not wait, `Some(None)` waits for ever.
     wait: Option<Option<u64>>,
-    /// What is delivered does not become pending.
+    /// NOACK: delivered entries do not become pending.
     no_ack: bool,
-    /// What anybody has had pending for so many milliseconds is delivered, too, and first.
+    /// CLAIM: entries that have been pending for so many milliseconds are delivered first.
     claim_ms: Option<u64>,
     /// Index of the first key.
     keys_at: usize,
@@ -110,12 +110,12 @@ fn claim_ms(ctx: &Context<'_, '_>, index: usize) -> Result<u64, CommandError> {
         .map_err(|_| CommandError::line("ERR min-idle-time must be a positive integer"))
 }
 
-/// What a consumer asks of one stream.
+/// The entries that a consumer asks for in one stream.
 #[derive(Clone, Copy)]
 enum Wanted {
     /// `>`: entries that the group has not read.
     New,
-    /// What the consumer has pending behind an id.
+    /// The consumer's pending entries behind an id.
     Pending(StreamId),
 }
 
@@ -172,7 +172,7 @@ impl<'a> Reading<'a> {
         }
     }
 
-    /// What is asked of each stream: all of them must be there, with the group.
+    /// The requested entries of each stream; all streams and groups must exist.
     fn wanted(&self, ctx: &mut Context<'_, '_>) -> Result<SmallVec<[Wanted; 8]>, CommandError> {
         let mut wanted = SmallVec::new();
         for index in self.keys_at..self.keys_at + self.keys {
@@ -233,16 +233,16 @@ fn xreadgroup(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-/// What reading one stream has changed.
+/// The changes of reading one stream.
 #[derive(Default)]
 struct Visit {
     /// The consumer was made.
     is_new: bool,
     /// The stream stands in the reply.
     is_served: bool,
-    /// What is to be logged of entries that are pending now.
+    /// Deliveries of entries that are pending now, for the log.
     delivered: SmallVec<[Delivery; 8]>,
-    /// How far the group has read, and its count, if that has changed.
+    /// The group's last delivered id and its count, if they have changed.
     position: Option<(StreamId, Option<u64>)>,
 }
 
@@ -250,11 +250,11 @@ struct Visit {
 struct Delivery {
     id: StreamId,
     deliveries: u64,
-    /// How far the group had read then.
+    /// The group's last delivered id at that point.
     last_id: StreamId,
 }
 
-/// Reads one stream. The reply begins with the first that has something.
+/// Reads one stream. The reply begins with the first stream that has entries.
 fn visit(
     ctx: &mut Context<'_, '_>,
     reading: &Reading<'_>,
@@ -312,8 +312,8 @@ fn visit(
     Ok(visit)
 }
 
-/// Up to `count` entries that have been pending for so long: those that nobody has first, then
-/// those that were delivered first.
+/// Up to `count` entries that have been pending for `min_ms`: those without a consumer first, then
+/// in the order of their delivery times.
 fn claimable(
     entries: &Entries,
     group: &ConsumerGroup,
@@ -321,7 +321,7 @@ fn claimable(
     now_ms: u64,
     count: usize,
 ) -> Vec<(StreamId, Pending)> {
-    // Time may have gone back since something was delivered; without an idle time everything is
+    // The clock may have gone back since a delivery, so with an idle time of 0 all entries are
     // claimable.
     let until_ms = match min_ms {
         0 => u64::MAX - 1,
@@ -330,7 +330,7 @@ fn claimable(
     group.claimable(until_ms, count, |id| entries.contains(id))
 }
 
-/// Delivers entries of one stream to one consumer. Each way returns how many.
+/// Delivers entries of one stream to one consumer. Each method returns how many.
 struct Pass<'a, 'r> {
     reply: &'a mut Reply<'r>,
     entries: &'a Entries,
@@ -342,7 +342,8 @@ struct Pass<'a, 'r> {
 }
 
 impl Pass<'_, '_> {
-    /// What the consumer has pending behind an id, once more. Of deleted entries there is the id.
+    /// Delivers the consumer's pending entries behind an id again. Deleted entries have only their
+    /// id.
     fn pending(&mut self, after: StreamId, count: usize) -> usize {
         let mut next = after.next();
         let mut len = 0;
@@ -379,7 +380,7 @@ impl Pass<'_, '_> {
         Some((id, self.group.pending(id)?))
     }
 
-    /// Entries that were pending for too long.
+    /// Delivers claimable entries.
     fn claimed(&mut self, claimable: Vec<(StreamId, Pending)>) -> usize {
         let mut len = 0;
         for (id, before) in claimable {
@@ -403,7 +404,7 @@ impl Pass<'_, '_> {
         len
     }
 
-    /// Entries that the group has not read.
+    /// Delivers entries that the group has not read.
     fn fresh(&mut self, reading: &Reading<'_>, count: usize) -> usize {
         let start = self.group.last_id.next();
         let entries = self.entries;
@@ -437,7 +438,7 @@ impl Pass<'_, '_> {
         self.reply.fields(entry.fields);
     }
 
-    /// The consumer has the entry.
+    /// Makes the entry pending for the consumer.
     fn deliver(&mut self, id: StreamId, deliveries: u64) {
         let pending = Pending {
             consumer: Some(self.consumer),
@@ -456,11 +457,11 @@ impl Pass<'_, '_> {
     }
 }
 
-/// What follows from reading one stream: changes, events, the log.
+/// Counts, announces and logs the changes of reading one stream.
 fn settle(ctx: &mut Context<'_, '_>, reading: &Reading<'_>, key: Key<'_>, visit: &Visit) {
     if visit.is_new {
         ctx.consumer_created(key);
-        // It is made when the log is replayed by what it has got.
+        // In a replay of the log, the XCLAIM of an entry creates the consumer.
         if visit.delivered.is_empty() {
             ctx.log_consumer(key, reading.group, reading.consumer);
         }
@@ -483,8 +484,8 @@ fn settle(ctx: &mut Context<'_, '_>, reading: &Reading<'_>, key: Key<'_>, visit:
     }
 }
 
-/// When something becomes claimable for CLAIM. What is delivered meanwhile does so a whole idle
-/// time later at the earliest.
+/// When the next entry becomes claimable for CLAIM. Entries that are delivered meanwhile become
+/// claimable a whole idle time later at the earliest.
 fn claimable_at(ctx: &mut Context<'_, '_>, reading: &Reading<'_>) -> Option<u64> {
     let (min_ms, now_ms) = (reading.claim_ms?, ctx.data.now_ms);
     let mut first = now_ms.saturating_add(min_ms);
@@ -496,7 +497,7 @@ fn claimable_at(ctx: &mut Context<'_, '_>, reading: &Reading<'_>) -> Option<u64>
         let Some(group) = stream.groups().get(reading.group) else {
             continue;
         };
-        // What is claimable now and was not delivered does not exist any more.
+        // Entries that are claimable now and were not delivered are deleted ones.
         if let Some(delivered_ms) = group.next_delivered(now_ms.saturating_sub(min_ms)) {
             first = first.min(delivered_ms.saturating_add(min_ms));
         }
@@ -504,7 +505,7 @@ fn claimable_at(ctx: &mut Context<'_, '_>, reading: &Reading<'_>) -> Option<u64>
     Some(first.max(now_ms.saturating_add(LOOK_AGAIN_MIN_MS)))
 }
 
-/// Nothing is there yet.
+/// Blocks the client, because there is no entry yet.
 fn wait(ctx: &mut Context<'_, '_>, reading: &Reading<'_>) -> CommandResult {
     let Some(deadline_ms) = reading.wait.filter(|_| ctx.may_block()) else {
         ctx.reply.null_array();

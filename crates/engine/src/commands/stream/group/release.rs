@@ -1,4 +1,4 @@
-//! Entries that are given back or deleted with an eye on the groups: XNACK, XACKDEL, XDELEX.
+//! Entries that are given back, or deleted depending on the groups: XNACK, XACKDEL, XDELEX.
 
 use smallvec::SmallVec;
 use values::stream::{Group as ConsumerGroup, ID_TEXT, Pending, References};
@@ -19,7 +19,7 @@ const COUNTED_IDS: Arg = Arg::block("ids")
 
 type Ids = SmallVec<[StreamId; 8]>;
 
-/// What the counts of the commands have to say when they are wrong.
+/// The error texts of a command for a wrong count.
 struct CountErrors {
     not_positive: &'static str,
     no_match: &'static str,
@@ -70,7 +70,7 @@ fn deletion(ctx: &Context<'_, '_>, at: usize) -> Result<(References, Ids), Comma
     Ok((references.unwrap_or_default(), ids))
 }
 
-/// What became of an entry, as these commands reply.
+/// The result for an entry, as these commands reply it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[repr(i8)]
 enum Fate {
@@ -79,7 +79,7 @@ enum Fate {
     Spared = 2,
 }
 
-/// Entries were deleted or acknowledged: replies, and tells of `deleted` ones.
+/// Replies the results of the entries, and announces `deleted` ones.
 fn finish(ctx: &mut Context<'_, '_>, key: Key<'_>, fates: &[Fate], deleted: u64, changes: u64) {
     ctx.reply.array(fates.len());
     for fate in fates {
@@ -122,7 +122,7 @@ fn xdelex(ctx: &mut Context<'_, '_>) -> CommandResult {
             }
             Some(false) => Fate::Spared,
             None => {
-                // What groups have pending of an entry that is deleted already.
+                // With DELREF, references to an entry that is deleted already are removed too.
                 let was_pending = references == References::Remove && forget(stream, id);
                 changes += u64::from(was_pending);
                 Fate::Unknown
@@ -139,7 +139,7 @@ fn delete(stream: &mut Stream, id: StreamId, references: References) -> Option<b
     exists.then(|| stream.remove(id, references) == Some(true))
 }
 
-/// An entry is pending nowhere any more. True when it was.
+/// Removes an entry from the pending lists of all groups. True when it was in any.
 fn forget(stream: &mut Stream, id: StreamId) -> bool {
     let groups = stream.groups_mut().iter_mut();
     let had = groups.filter_map(|group| group.remove_pending(id));
@@ -204,18 +204,18 @@ pub(crate) const XNACK: CommandSpec = CommandSpec::new("xnack", -7, xnack)
         Arg::flag("force", "FORCE"),
     ]);
 
-/// Why an entry is given back: what becomes of its number of deliveries.
+/// Why an entry is given back, which decides its new number of deliveries.
 #[derive(Clone, Copy)]
 enum Mode {
     /// The delivery does not count.
     Silent,
     /// It counts.
     Fail,
-    /// It is hopeless.
+    /// No consumer can process the entry: the number becomes the greatest one.
     Fatal,
 }
 
-/// An XNACK, understood.
+/// A parsed XNACK.
 struct Refusal {
     mode: Mode,
     deliveries: Option<u64>,
@@ -325,7 +325,7 @@ fn xnack(ctx: &mut Context<'_, '_>) -> CommandResult {
     }
     if !released.is_empty() {
         ctx.data.effects.add_dirty(released.len() as u64);
-        // Somebody may wait for something to claim.
+        // A blocked XREADGROUP with CLAIM may claim the entries.
         ctx.data.signal_ready(key);
     }
     ctx.reply.integer(released.len() as i64);

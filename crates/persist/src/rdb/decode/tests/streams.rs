@@ -111,7 +111,8 @@ fn all_versions() {
         assert_eq!(of(code, &[&body[..], bytes].concat()), wrong);
     }
 
-    // The list of what is pending for nobody is behind the consumers of each group.
+    // The list of entries that are pending without a consumer is behind the consumers of each
+    // group.
     let code = types::STREAM_LISTPACKS_5;
     let body = with_group(code, &[1, 2], &[("c", &[1])]);
     let fifth = [&body[..], b"\x01", &id(2), unused].concat();
@@ -135,7 +136,7 @@ fn empty_streams_and_old_groups() {
         of(types::STREAM_LISTPACKS, b"\x00\x00\x05\x01\x00"),
         "stream 0 first 0-0 last 5-1 deleted 0-0 added 0"
     );
-    // What an old file does not say is guessed from the ids.
+    // Counts that an old file lacks are estimated from the ids.
     for (last_read, read) in [
         (0, "Some(0)"),
         (1, "Some(1)"),

@@ -41,7 +41,7 @@ impl Digest {
         digest
     }
 
-    /// A value with its type and whether it has a deadline. Fields of hashes whose time is over by
+    /// A value with its type and whether it has a deadline. Fields of hashes that have expired by
     /// `view_ms` do not count.
     fn append_value(&mut self, entry: &EntryRef<'_>, view_ms: u64) {
         // The number 5 is that of types from modules.

@@ -65,7 +65,7 @@ pub(super) fn object(ctx: &mut Context<'_, '_>) -> Result<(), CommandError> {
     Ok(())
 }
 
-/// What there is to tell about the nodes of a quicklist.
+/// Appends the figures of the nodes of a quicklist.
 fn describe_nodes(line: &mut String, list: &List, limits: &Thresholds, fast: bool) {
     let nodes = list.nodes();
     line.push_str(&format!(

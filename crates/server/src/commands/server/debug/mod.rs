@@ -1,4 +1,4 @@
-//! DEBUG: for tests of the server and for people who look into it.
+//! DEBUG: for tests of the server and for developers.
 //!
 //! Only what can be done truthfully is here. Switches that tune a mechanism which Lodestore does
 //! not have are accepted when ignoring them changes no result; all else is an error.
@@ -62,7 +62,7 @@ fn debug(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-/// What C's atoi makes of an argument: the digits at its beginning, 0 without any.
+/// The result of C's atoi for an argument: the digits at its beginning, 0 without any.
 fn leading_number(text: &[u8]) -> i64 {
     let text = text.trim_ascii_start();
     let (sign, digits) = match text.split_first() {
@@ -85,7 +85,7 @@ fn switch(ctx: &mut Context<'_, '_>, switch: &AtomicBool) {
 }
 
 /// Switches of mechanisms that do not exist here and that no result depends on: reply buffers have
-/// no peak to forget, tables have no resizing to suspend.
+/// no peak to reset, tables have no resizing to suspend.
 fn tune(ctx: &mut Context<'_, '_>, name: &[u8]) -> CommandResult {
     match (name, ctx.args.len()) {
         (b"dict-resizing" | b"hashtable-can-abort-shrink" | b"set-disable-deny-scripts", 3) => {}
@@ -115,7 +115,7 @@ fn log_message(ctx: &mut Context<'_, '_>) {
     ctx.reply.ok();
 }
 
-/// Stops the whole server, not only this worker: nobody gets a lock meanwhile.
+/// Stops the whole server, not only this worker: all shards stay locked meanwhile.
 fn sleep(ctx: &mut Context<'_, '_>) {
     let seconds = resp::number::parse_f64(ctx.args.arg(2)).unwrap_or(0.0);
     let keyspace = &ctx.engine.keyspace;

@@ -85,7 +85,7 @@ fn describe(text: &mut String, shape: &Stats) {
 }
 
 /// DEBUG HTSTATS-KEY, for collections that are a hash table or have one beside an index. Their
-/// tables never resize as a whole, so there is less to tell than of a database.
+/// tables never resize as a whole, so they have fewer figures than those of a database.
 pub(super) fn htstats_key(ctx: &mut Context<'_, '_>) -> Result<(), CommandError> {
     let text = with_entry(ctx, ctx.arg(2), |entry| {
         let has_table = matches!(entry.encoding(), Encoding::Hashtable | Encoding::Skiplist);

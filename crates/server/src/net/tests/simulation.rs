@@ -11,8 +11,8 @@ use engine::clock::Clock;
 use engine::context::Random;
 use resp::{Value, decode};
 
-use super::worker::{Ready, Worker};
 use crate::boot;
+use crate::net::worker::{Ready, Worker};
 use crate::server::Server;
 use crate::transport::listener::Accepted;
 use crate::transport::pipe::Pipe;

@@ -1,0 +1,3 @@
+//! Tests of the event loops.
+
+mod simulation;
