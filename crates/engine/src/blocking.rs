@@ -45,7 +45,7 @@ pub enum Block {
     Keys {
         /// Keys in the order of the command.
         keys: Vec<Vec<u8>>,
-        /// Unix time in milliseconds.
+        /// Milliseconds of the steady clock.
         deadline_ms: Option<u64>,
         /// What must happen to one of them.
         wakes: Wakes,
@@ -56,7 +56,7 @@ pub enum Block {
         count: u64,
         /// The log offset that they must have.
         offset: u64,
-        /// Unix time in milliseconds.
+        /// Milliseconds of the steady clock.
         deadline_ms: Option<u64>,
     },
     /// WAITAOF: `offset` is fsynced here (when `local`) and on `replicas` replicas.
@@ -67,7 +67,7 @@ pub enum Block {
         replicas: u64,
         /// The log offset.
         offset: u64,
-        /// Unix time in milliseconds.
+        /// Milliseconds of the steady clock.
         deadline_ms: Option<u64>,
     },
 }
@@ -92,12 +92,26 @@ pub struct Wakes {
     pub removal: bool,
 }
 
+/// The place of a waiter in the order of all waiters of the server. The shards of its keys are
+/// locked while it is given, so that queues of one key have the same order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Arrival(u64);
+
+impl Arrival {
+    /// The next place.
+    fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+}
+
 /// A client waiting for keys, shared by the shards of these keys.
 pub struct Waiter {
     /// The client, for its mailbox and its state.
     pub client: Arc<ClientShared>,
     /// Which of the client's waits this is.
     pub number: WaitNumber,
+    /// Its place in every queue.
+    arrival: Arrival,
     /// The command that is run again when a key may serve it.
     pub command: &'static Command,
     /// Its arguments.
@@ -124,8 +138,8 @@ pub struct Waiter {
     spent_ns: u64,
     /// It stands in no queue any more.
     left: AtomicBool,
-    /// When it is run again without being woken, in Unix milliseconds: time passing can be what it
-    /// waits for. 0: never.
+    /// When it is run again without being woken, in milliseconds of the steady clock: time passing
+    /// can be what it waits for. 0: never.
     pub look_again_ms: AtomicU64,
 }
 
@@ -148,6 +162,7 @@ impl Waiter {
         Self {
             client: Arc::clone(&session.shared),
             number: session.shared.wait.begin(),
+            arrival: Arrival(engine.arrivals.fetch_add(1, Ordering::Relaxed)),
             command,
             args: session.run_again.take().unwrap_or_else(|| args.to_owned()),
             located,
@@ -224,8 +239,8 @@ fn tables<'a>(locked: &'a mut Locked<'_>, engine: &Engine, key: &[u8]) -> &'a mu
     &mut locked.held_mut(hash).attachments
 }
 
-/// When a wait of argument `index` seconds ends, in Unix milliseconds; `None` for 0, which waits
-/// for ever.
+/// When a wait of argument `index` seconds ends, in milliseconds of the steady clock; `None` for 0,
+/// which waits for ever.
 pub fn deadline(ctx: &Context<'_, '_>, index: usize) -> Result<Option<u64>, CommandError> {
     const OUT_OF_RANGE: CommandError = CommandError::line("ERR timeout is out of range");
     let seconds = ctx
@@ -244,7 +259,7 @@ pub fn deadline(ctx: &Context<'_, '_>, index: usize) -> Result<Option<u64>, Comm
         return Ok(None);
     }
     (ms as u64)
-        .checked_add(ctx.data.now_ms)
+        .checked_add(ctx.engine.steady_ms())
         .filter(|deadline| i64::try_from(*deadline).is_ok())
         .map(Some)
         .ok_or(OUT_OF_RANGE)

@@ -26,7 +26,7 @@ pub fn run(exec: &mut Executor, engine: &Engine, from: &mut usize) -> u64 {
 }
 
 fn cycle(exec: &mut Executor, engine: &Engine, from: &mut usize) -> u64 {
-    if !is_active(exec, engine) {
+    if !is_active(engine) {
         // Looked at again soon: the switch has no waker. Stored, because what is due stays due
         // meanwhile and would keep the worker awake.
         let again = exec.now_ms + 100;
@@ -63,9 +63,9 @@ fn cycle(exec: &mut Executor, engine: &Engine, from: &mut usize) -> u64 {
     next
 }
 
-fn is_active(exec: &Executor, engine: &Engine) -> bool {
+fn is_active(engine: &Engine) -> bool {
     engine.switches.active_expire.load(Ordering::Relaxed)
-        && !engine.pause.stops_expiry(exec.now_ms)
+        && !engine.is_paused()
         && !engine.loading.is_active()
         && !engine.is_half_changed()
         && !engine.config.bool(P::ImportMode)
@@ -74,7 +74,7 @@ fn is_active(exec: &Executor, engine: &Engine) -> bool {
 /// One step in every shard, whether it has something due or not: a shard whose keys with deadlines
 /// are all gone forgets about deadlines.
 pub fn visit_all(exec: &mut Executor, engine: &Engine) {
-    if is_active(exec, engine) {
+    if is_active(engine) {
         for shard in 0..engine.keyspace.shard_count() {
             let (_, next_ms) = expire_shard(exec, engine, shard);
             engine

@@ -68,7 +68,7 @@ pub fn log(storage: Arc<dyn Storage>, options: &LogOptions) -> Option<ExistingLo
 }
 
 /// Whether a file of a log has neither entries nor commands, only what stands around them.
-fn holds_nothing(storage: &dyn Storage, path: &Path) -> io::Result<bool> {
+pub(crate) fn holds_nothing(storage: &dyn Storage, path: &Path) -> io::Result<bool> {
     /// More than a head and some annotations.
     const EMPTY_MAX: u64 = 4096;
     let mut source = Source::open(storage, path)?;

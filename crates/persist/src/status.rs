@@ -52,6 +52,11 @@ impl Trouble {
     }
 }
 
+impl Cause {
+    /// How many causes there are.
+    pub(crate) const COUNT: usize = Self::Overflow as usize + 1;
+}
+
 impl fmt::Display for Trouble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Errors writing to the AOF file: {}", self.text)

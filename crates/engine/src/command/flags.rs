@@ -101,10 +101,21 @@ flag_set! {
         RUNS_IN_MULTI = 22,
         /// Is EXEC: runs the queued commands.
         IS_EXEC = 23,
+        /// Takes `Config::lock_changes`; EXEC takes it before its shards.
+        LOCKS_CONFIG = 24,
+        /// Reads data and shows none of it: its reply does not wait for what a crash could take
+        /// back.
+        SHOWS_NO_DATA = 25,
     }
 }
 
 impl Flags {
+    /// The reply may depend on data.
+    pub const fn shows_data(self) -> bool {
+        let reads = Self::WRITE.or(Self::READONLY).or(Self::MAY_REPLICATE);
+        self.any(reads.or(Self::IS_EXEC)) && !self.has(Self::SHOWS_NO_DATA)
+    }
+
     /// Needs no data: allowed while loading and on a replica with stale data.
     pub const ANY_TIME: Self = Self::LOADING.or(Self::STALE);
 }

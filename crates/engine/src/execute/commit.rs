@@ -16,6 +16,8 @@ pub enum Touched<'a> {
     Keys(&'a [LocatedKey]),
     /// All that are locked.
     All,
+    /// None was shown; all that are locked may have been changed.
+    Nothing,
 }
 
 impl Execution<'_, '_> {
@@ -30,6 +32,7 @@ impl Execution<'_, '_> {
         } else if origin == Origin::Client && self.engine.log.is_enabled() {
             // A read must not show what a crash could still take back.
             let seen = match touched {
+                Touched::Nothing => None,
                 Touched::All => locked.shards().map(|shard| shard.last_log_offset).max(),
                 Touched::Keys(keys) => keys
                     .iter()
@@ -117,7 +120,7 @@ impl Executor {
         let offset = engine.log.append(db, bytes, self.now_ms);
         engine.faults.reach(Stage::AfterLog);
         match touched {
-            Touched::All => locked
+            Touched::All | Touched::Nothing => locked
                 .shards_mut()
                 .for_each(|shard| shard.last_log_offset = offset),
             Touched::Keys(keys) => {
