@@ -164,7 +164,7 @@ pub struct ClientShared {
     pub laddr: String,
     /// File descriptor, for CLIENT LIST only.
     pub fd: i32,
-    /// When it connected, Unix milliseconds.
+    /// When it connected, in milliseconds of the steady clock.
     pub created_ms: u64,
     /// The worker that owns the connection now.
     pub worker: AtomicUsize,
@@ -180,15 +180,19 @@ pub struct ClientShared {
     class: AtomicU8,
     /// The connection is to be closed, or is closed already.
     pub kill: AtomicBool,
+    /// It has not authenticated yet, and stands among the strangers of the registry.
+    is_stranger: AtomicBool,
+    /// Its part of [`ClientRegistry::leaving`].
+    leaving: AtomicUsize,
     /// Whether it waits in a blocking command.
     pub wait: Wait,
 }
 
 impl ClientShared {
     /// A client that has just connected (or an internal one with `fd` -1).
-    pub fn new(id: u64, peer: Peer, laddr: &Peer, fd: i32, now_ms: u64, worker: usize) -> Self {
+    pub fn new(id: u64, peer: Peer, laddr: &Peer, fd: i32, steady_ms: u64, worker: usize) -> Self {
         let figures = Figures::default();
-        figures.last_active_ms.store(now_ms, Ordering::Relaxed);
+        figures.last_active_ms.store(steady_ms, Ordering::Relaxed);
         figures.multi.store(-1, Ordering::Relaxed);
         figures.redirect.store(-1, Ordering::Relaxed);
         figures.protocol.store(2, Ordering::Relaxed);
@@ -198,7 +202,7 @@ impl ClientShared {
             laddr: laddr.to_string(),
             peer,
             fd,
-            created_ms: now_ms,
+            created_ms: steady_ms,
             worker: AtomicUsize::new(worker),
             figures,
             details: Mutex::new(Details {
@@ -209,6 +213,8 @@ impl ClientShared {
             outbox_announced: AtomicBool::new(false),
             class: AtomicU8::new(ClientClass::Normal as u8),
             kill: AtomicBool::new(false),
+            is_stranger: AtomicBool::new(false),
+            leaving: AtomicUsize::new(0),
             wait: Wait::default(),
         }
     }
@@ -305,6 +311,11 @@ impl ClientShared {
             + self.figures.memory.load(Ordering::Relaxed)
     }
 
+    /// Bytes that the client holds after it was evicted, until its worker has closed it.
+    pub fn leaving_bytes(&self) -> usize {
+        self.leaving.load(Ordering::Relaxed)
+    }
+
     /// Connected through a Unix socket.
     pub fn is_unix_socket(&self) -> bool {
         matches!(self.peer, Peer::Unix(_))
@@ -319,6 +330,10 @@ pub struct ClientRegistry {
     count: AtomicUsize,
     /// Sum of the published memory of all clients.
     memory: AtomicUsize,
+    /// Memory of clients that were evicted and whose workers have not closed them yet.
+    leaving: AtomicUsize,
+    /// Clients that have not authenticated yet, by id.
+    strangers: Mutex<BTreeMap<u64, Arc<ClientShared>>>,
 }
 
 impl ClientRegistry {
@@ -338,7 +353,87 @@ impl ClientRegistry {
         if let Some(client) = self.lock().remove(&id) {
             self.count.fetch_sub(1, Ordering::Relaxed);
             self.set_memory(&client, 0);
+            self.admit(&client);
         }
+    }
+
+    /// Adds a client that has yet to authenticate.
+    pub fn add_stranger(&self, client: &Arc<ClientShared>) {
+        client.is_stranger.store(true, Ordering::Release);
+        self.lock_strangers().insert(client.id, Arc::clone(client));
+    }
+
+    /// The client has authenticated, or it is gone.
+    pub fn admit(&self, client: &ClientShared) {
+        if client.is_stranger.swap(false, Ordering::AcqRel) {
+            self.lock_strangers().remove(&client.id);
+        }
+    }
+
+    /// Removes the client that has been there longest without authenticating, so that another one
+    /// finds room. Its worker has to close it.
+    pub fn remove_oldest_stranger(&self) -> Option<Arc<ClientShared>> {
+        let (_, client) = self.lock_strangers().pop_first()?;
+        client.is_stranger.store(false, Ordering::Release);
+        client.kill.store(true, Ordering::Release);
+        self.remove(client.id);
+        Some(client)
+    }
+
+    fn lock_strangers(&self) -> std::sync::MutexGuard<'_, BTreeMap<u64, Arc<ClientShared>>> {
+        self.strangers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Removes a client because of its memory, which counts as [`ClientRegistry::leaving`] until
+    /// its worker has closed it. False when it is about to be closed already.
+    fn evict(&self, client: &ClientShared) -> bool {
+        if client.kill.swap(true, Ordering::AcqRel) {
+            return false;
+        }
+        let memory = client.figures.memory.load(Ordering::Relaxed);
+        client.leaving.store(memory, Ordering::Relaxed);
+        self.leaving.fetch_add(memory, Ordering::Relaxed);
+        self.remove(client.id);
+        true
+    }
+
+    /// A client is closed, and its memory is free.
+    pub fn closed(&self, client: &ClientShared) {
+        let memory = client.leaving.swap(0, Ordering::Relaxed);
+        self.leaving.fetch_sub(memory, Ordering::Relaxed);
+        // CLIENT KILL may have removed it long before, and it went on publishing until now.
+        self.set_memory(client, 0);
+    }
+
+    /// Memory of evicted clients that is not free yet, in bytes.
+    pub fn leaving(&self) -> usize {
+        self.leaving.load(Ordering::Relaxed)
+    }
+
+    /// Removes the largest clients until the rest is within `limit` bytes. Their workers have to
+    /// close them.
+    pub(crate) fn evict_largest(&self, limit: usize) -> Vec<Arc<ClientShared>> {
+        let mut used = self.memory();
+        if used <= limit {
+            return Vec::new();
+        }
+        let memory = |client: &ClientShared| client.figures.memory.load(Ordering::Relaxed);
+        let mut clients = self.all();
+        clients.retain(|client| client.flags() & flag::NO_EVICT == 0);
+        // Keys are read once: the figures move while this sorts.
+        clients.sort_by_cached_key(|client| std::cmp::Reverse(memory(client)));
+        clients.retain(|client| {
+            let is_over = used > limit;
+            let bytes = memory(client);
+            let is_evicted = is_over && self.evict(client);
+            if is_evicted {
+                used = used.saturating_sub(bytes);
+            }
+            is_evicted
+        });
+        clients
     }
 
     /// Publishes the memory of one client.

@@ -1,6 +1,6 @@
 //! Time: one place that asks the operating system.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Wall clock and monotonic clock of the process.
@@ -8,11 +8,17 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 /// Deadlines of keys are wall-clock milliseconds and follow the wall clock, as in Redis; durations
 /// are measured with the monotonic clock, which is read once per command. That clock is the
 /// processor's time stamp counter where it is invariant (a third of the cost of a system clock),
-/// else the system's.
+/// else the system's. Timers (of blocked, paused and idle clients, of save points and of the
+/// server's own work) run on the *steady* clock: Unix milliseconds at the start, and from then on
+/// as the monotonic clock goes. A wall clock that is set neither stops nor fires them.
 #[derive(Debug)]
 pub struct Clock {
     counter: quanta::Clock,
     origin: u64,
+    /// Unix milliseconds at `origin`.
+    began_ms: u64,
+    /// What DEBUG STEP-CLOCK has added to the wall clock, in microseconds.
+    step_us: AtomicI64,
     /// Unix microseconds of a simulation.
     simulated: Option<Box<AtomicU64>>,
 }
@@ -21,11 +27,15 @@ impl Default for Clock {
     fn default() -> Self {
         let counter = quanta::Clock::new();
         let origin = counter.raw();
-        Self {
+        let mut clock = Self {
             counter,
             origin,
+            began_ms: 0,
+            step_us: AtomicI64::new(0),
             simulated: None,
-        }
+        };
+        clock.began_ms = clock.unix_ms();
+        clock
     }
 }
 
@@ -35,6 +45,7 @@ impl Clock {
     pub fn simulated(unix_us: u64) -> Self {
         Self {
             simulated: Some(Box::new(AtomicU64::new(unix_us))),
+            began_ms: 0,
             ..Self::default()
         }
     }
@@ -65,7 +76,23 @@ impl Clock {
         let now = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .unwrap_or(Duration::ZERO);
-        now.as_micros() as u64
+        let now_us = now.as_micros() as u64;
+        match cfg!(debug_assertions) {
+            true => now_us.saturating_add_signed(self.step_us.load(Ordering::Relaxed)),
+            false => now_us,
+        }
+    }
+
+    /// For tests, in debug builds: the wall clock is set to so many milliseconds later, or earlier.
+    pub fn step(&self, ms: i64) {
+        self.step_us
+            .fetch_add(ms.saturating_mul(1000), Ordering::Relaxed);
+    }
+
+    /// Milliseconds of the steady clock: near Unix time, never going back.
+    #[inline]
+    pub fn steady_ms(&self) -> u64 {
+        self.began_ms + self.monotonic_ns() / 1_000_000
     }
 
     /// Nanoseconds since the process began, never going back.
@@ -81,6 +108,20 @@ impl Clock {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_wall_clock_that_is_set_does_not_move_the_steady_one() {
+        let clock = Clock::default();
+        let (wall, steady) = (clock.unix_ms(), clock.steady_ms());
+        assert!(wall.abs_diff(steady) < 1_000, "{wall} {steady}");
+        clock.step(-3_600_000);
+        assert!(clock.unix_ms() < wall - 3_000_000);
+        let later = clock.steady_ms();
+        assert!(
+            (steady..steady + 60_000).contains(&later),
+            "{steady} {later}"
+        );
+    }
 
     #[test]
     fn the_monotonic_clock_measures_nanoseconds() {

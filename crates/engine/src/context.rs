@@ -716,7 +716,7 @@ impl<'c, 'k> Data<'c, 'k> {
         if self.is_importing() {
             return false;
         }
-        if self.engine.pause.stops_expiry(self.now_ms) {
+        if self.engine.is_paused() {
             return false;
         }
         if let Some(old) = self.take(key) {
@@ -731,7 +731,7 @@ impl<'c, 'k> Data<'c, 'k> {
     fn elements_expired(&mut self, key: Key<'_>) -> bool {
         let stays = self.sees_expired()
             || self.is_importing()
-            || self.engine.pause.stops_expiry(self.now_ms)
+            || self.engine.is_paused()
             || !self.engine.switches.active_expire.load(Ordering::Relaxed);
         if stays {
             return true;

@@ -122,6 +122,8 @@ pub struct Engine {
     pub blocked_clients: AtomicU64,
     /// How many clients wait for a limited time.
     pub timed_waits: AtomicU64,
+    /// How many clients have begun to wait for keys.
+    pub arrivals: AtomicU64,
     /// Grows with each pause and each change of role: a command that was admitted before is checked
     /// again.
     pub admission_epoch: AtomicU64,
@@ -166,6 +168,8 @@ pub struct Switches {
     pub pause_cron: AtomicBool,
     /// A cached copy of `maxmemory` (0: no limit).
     pub max_memory: AtomicU64,
+    /// What all clients together may hold (`maxmemory-clients`), in bytes; 0: no limit.
+    pub client_memory_max: AtomicU64,
     /// Cached `lazyfree-lazy-expire`.
     pub lazy_expire: AtomicBool,
     /// Cached `latency-tracking`.
@@ -191,6 +195,7 @@ impl Default for Switches {
             active_expire: AtomicBool::new(true),
             pause_cron: AtomicBool::new(false),
             max_memory: AtomicU64::new(0),
+            client_memory_max: AtomicU64::new(0),
             lazy_expire: AtomicBool::new(true),
             latency_tracking: AtomicBool::new(true),
             needs_password: AtomicBool::new(false),
@@ -201,6 +206,26 @@ impl Default for Switches {
             enforce_reply_list: AtomicBool::new(false),
         }
     }
+}
+
+/// The least that `maxmemory-clients` limits to: below that no client could connect to change it,
+/// as in Redis.
+const CLIENT_MEMORY_MIN: u64 = 128 * 1024;
+
+/// What `maxmemory-clients` limits to, in bytes; 0 without a limit. A negative value is a
+/// percentage of `maxmemory`.
+fn client_memory_max(value: i64, max_memory: u64) -> u64 {
+    let limit = match value {
+        0 => return 0,
+        percent @ ..0 => {
+            if max_memory == 0 {
+                return 0;
+            }
+            (max_memory as f64 * percent.unsigned_abs() as f64 / 100.0) as u64
+        }
+        bytes => bytes.unsigned_abs(),
+    };
+    limit.max(CLIENT_MEMORY_MIN)
 }
 
 impl Engine {
@@ -233,13 +258,14 @@ impl Engine {
             faults: Faults::default(),
             blocked_clients: AtomicU64::new(0),
             timed_waits: AtomicU64::new(0),
+            arrivals: AtomicU64::new(0),
             admission_epoch: AtomicU64::new(0),
             functions: Mutex::default(),
             next_expiry_ms: AtomicU64::new(0),
             outboxes: Outboxes::default(),
             on_emptied: OnceLock::new(),
         };
-        engine.lru.refresh(engine.now_ms());
+        engine.lru.refresh(engine.steady_ms());
         engine.refresh_switches();
         engine
     }
@@ -254,6 +280,18 @@ impl Engine {
     #[inline]
     pub fn now_ms(&self) -> u64 {
         self.clock.unix_ms()
+    }
+
+    /// Milliseconds of the steady clock, which timers run on.
+    #[inline]
+    pub fn steady_ms(&self) -> u64 {
+        self.clock.steady_ms()
+    }
+
+    /// True while a pause is in force. Without one that is one atomic load.
+    #[inline]
+    pub fn is_paused(&self) -> bool {
+        self.pause.until_ms() != 0 && self.pause.is_active(self.steady_ms())
     }
 
     /// Notes that a key expires at `deadline_ms`: the expiry loop wakes up no later.
@@ -311,11 +349,37 @@ impl Engine {
         self.log.is_wanted()
     }
 
+    /// Disconnects the largest clients while all together hold more than `maxmemory-clients`.
+    /// Without that parameter, and below it, this costs two atomic loads.
+    #[inline]
+    pub fn evict_clients(&self, worker: usize) {
+        let limit = self.switches.client_memory_max.load(Ordering::Relaxed);
+        if limit != 0 && self.clients.memory() as u64 > limit {
+            self.evict_largest_clients(worker, usize::try_from(limit).unwrap_or(usize::MAX));
+        }
+    }
+
+    #[cold]
+    fn evict_largest_clients(&self, worker: usize, limit: usize) {
+        for client in self.clients.evict_largest(limit) {
+            let bytes = client.leaving_bytes();
+            log::info!("Evicting client {} that holds {bytes} bytes", client.addr);
+            if let Some(stats) = self.stats.get(worker) {
+                stats.evicted_clients.add(1);
+            }
+            self.outboxes.port.get().kill(&client);
+        }
+    }
+
     /// Takes over the parameters that loops and hot paths keep a copy of.
     pub fn refresh_switches(&self) {
         let (config, switches) = (&self.config, &self.switches);
         let max_memory = config.int(P::Maxmemory).max(0) as u64;
         switches.max_memory.store(max_memory, Ordering::Relaxed);
+        let client_memory = client_memory_max(config.int(P::MaxmemoryClients), max_memory);
+        switches
+            .client_memory_max
+            .store(client_memory, Ordering::Relaxed);
         switches
             .lazy_expire
             .store(config.bool(P::LazyfreeLazyExpire), Ordering::Relaxed);

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use keyspace::lru::{self, Lfu};
 use persist::rdb::Access;
 
-/// The clock that stamps entries; refreshed by the first worker's timers.
+/// The clock that stamps entries; refreshed by the first worker's timers with the steady clock.
 #[derive(Debug, Default)]
 pub struct AccessClock {
     lfu: AtomicBool,
@@ -54,6 +54,12 @@ impl AccessClock {
 }
 
 impl AccessNow {
+    /// Milliseconds of the steady clock at the last refresh.
+    #[inline]
+    pub fn ms(self) -> u64 {
+        self.now_ms
+    }
+
     /// True when entries carry LFU counters.
     #[inline]
     pub fn is_lfu(self) -> bool {

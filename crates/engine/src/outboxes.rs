@@ -28,6 +28,11 @@ impl Outboxes {
         }
     }
 
+    /// The hard limit of a class of clients, in bytes; 0: none.
+    pub fn hard_limit(&self, class: ClientClass) -> u64 {
+        self.hard_limits[class as usize].load(Ordering::Relaxed)
+    }
+
     /// Puts bytes into the outbox of a client. They leave when the log is flushed up to `after`.
     pub fn deliver(&self, client: &ClientShared, after: u64, write: impl FnOnce(&mut Output)) {
         if self.post(client, after, |out, _| write(out)) == Posted::First {
@@ -76,8 +81,7 @@ impl Outboxes {
         after: u64,
         write: impl FnOnce(&mut Output, Protocol),
     ) -> Posted {
-        let limit = &self.hard_limits[client.class() as usize];
-        let posted = client.post(after, limit.load(Ordering::Relaxed), write);
+        let posted = client.post(after, self.hard_limit(client.class()), write);
         if posted == Posted::Overflow {
             self.disconnect(client);
         }

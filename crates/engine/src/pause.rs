@@ -5,7 +5,8 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::keys::DbKey;
 
-/// The pause that is in force, if any. Times are Unix milliseconds; 0 means no pause.
+/// The pause that is in force, if any. Times are milliseconds of the steady clock; 0 means no
+/// pause.
 #[derive(Debug, Default)]
 pub struct Pause {
     until_ms: AtomicU64,
@@ -17,8 +18,8 @@ pub struct Pause {
 impl Pause {
     /// Starts or extends a pause. As in Redis, a longer one wins, and a pause of all commands is
     /// not weakened by one of writes only.
-    pub fn start(&self, until_ms: u64, all: bool, now_ms: u64) {
-        let active = self.is_active(now_ms);
+    pub fn start(&self, until_ms: u64, all: bool, steady_ms: u64) {
+        let active = self.is_active(steady_ms);
         let was_all = active && self.all.load(Ordering::Relaxed);
         let until = if active {
             until_ms.max(self.until_ms.load(Ordering::Relaxed))
@@ -45,8 +46,8 @@ impl Pause {
 
     /// The keys that were kept, once the pause is over.
     #[inline]
-    pub fn take_fed(&self, now_ms: u64) -> Option<Vec<DbKey>> {
-        if !self.has_fed.load(Ordering::Relaxed) || self.is_active(now_ms) {
+    pub fn take_fed(&self, steady_ms: u64) -> Option<Vec<DbKey>> {
+        if !self.has_fed.load(Ordering::Relaxed) || self.is_active(steady_ms) {
             return None;
         }
         let mut fed = self.fed.lock().unwrap_or_else(PoisonError::into_inner);
@@ -62,20 +63,14 @@ impl Pause {
 
     /// True while a pause is in force.
     #[inline]
-    pub fn is_active(&self, now_ms: u64) -> bool {
+    pub fn is_active(&self, steady_ms: u64) -> bool {
         let until = self.until_ms();
-        until != 0 && now_ms < until
+        until != 0 && steady_ms < until
     }
 
     /// True when every command waits, not only writes.
     pub fn is_all(&self) -> bool {
         self.all.load(Ordering::Relaxed)
-    }
-
-    /// Keys do not expire while writes are paused: a pause must leave the data set as it is.
-    #[inline]
-    pub fn stops_expiry(&self, now_ms: u64) -> bool {
-        self.is_active(now_ms)
     }
 }
 

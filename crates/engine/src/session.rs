@@ -107,6 +107,9 @@ pub struct Session {
     pub close_after_reply: bool,
     /// Log offset after the last write of this client, for WAIT and WAITAOF.
     pub last_write_offset: u64,
+    /// Log offset that the reply of the present command depends on, of shards that it locked by
+    /// itself.
+    pub shown_offset: u64,
     /// What the client waits for, while it is blocked.
     pub blocked: Option<Block>,
     /// The command that waits was sent under CLIENT REPLY OFF or SKIP: its reply is dropped.
@@ -116,7 +119,8 @@ pub struct Session {
     /// The arguments with which a blocked command is run again, where they differ from those that
     /// were sent.
     pub run_again: Option<OwnedArgs>,
-    /// When a command that waits is to be run again without being woken, in Unix milliseconds.
+    /// When a command that waits is to be run again without being woken, in milliseconds of the
+    /// steady clock.
     pub look_again_ms: Option<u64>,
     /// Import mode source (CLIENT IMPORT-SOURCE).
     pub import_source: bool,
@@ -145,6 +149,7 @@ impl Session {
             monitor: false,
             close_after_reply: false,
             last_write_offset: 0,
+            shown_offset: 0,
             blocked: None,
             silent_wait: false,
             new_waiter: None,

@@ -11,7 +11,7 @@ pub enum Block {
     Keys {
         /// Keys in the order of the command.
         keys: Vec<Vec<u8>>,
-        /// Unix time in milliseconds.
+        /// Milliseconds of the steady clock.
         deadline_ms: Option<u64>,
         /// The changes of one of them that wake the client.
         wakes: Wakes,
@@ -22,7 +22,7 @@ pub enum Block {
         count: u64,
         /// The log offset that they must have.
         offset: u64,
-        /// Unix time in milliseconds.
+        /// Milliseconds of the steady clock.
         deadline_ms: Option<u64>,
     },
     /// WAITAOF: `offset` is fsynced here (when `local`) and on `replicas` replicas.
@@ -33,7 +33,7 @@ pub enum Block {
         replicas: u64,
         /// The log offset.
         offset: u64,
-        /// Unix time in milliseconds.
+        /// Milliseconds of the steady clock.
         deadline_ms: Option<u64>,
     },
 }

@@ -238,6 +238,25 @@ impl Log {
 }
 
 impl Log {
+    /// A base could not be begun: [`Status::last_rewrite_ok`] is false from now on.
+    ///
+    /// [`Status::last_rewrite_ok`]: crate::Status::last_rewrite_ok
+    pub fn note_failed_rewrite(&self) {
+        let mut report = lock(&self.shared.report);
+        report.last_rewrite_failed = true;
+        report.rewrite_failures += 1;
+    }
+
+    /// The data is not what the files make any more: writes are refused until a new base is there.
+    /// The caller holds the locks of all data.
+    pub fn require_base(&self) {
+        let position = self.appended();
+        lock(&self.shared.report).lost_to = position;
+        let error = io::Error::other("the data was loaded anew");
+        // The error is kept as the trouble of the log.
+        let _ = self.shared.break_down(Cause::Write, &error, true);
+    }
+
     /// Undoes [`Log::prepare_base`]: the directory of a log that is not enabled is closed.
     pub fn forget_prepared(&self) {
         *lock(&self.shared.opened) = None;
@@ -489,6 +508,9 @@ impl Shared {
         let storage = &directory.storage;
         let base = directory.path_of(&plan.base);
         let incr = plan.incr.as_ref().map(|info| directory.path_of(info));
+        if let Err(error) = directory.begin_first() {
+            return Err(LogError::Base(error.into_io()));
+        }
         let renamed =
             storage
                 .rename(&job.temporary, &base)

@@ -1,6 +1,7 @@
 //! The directory of the log: its lock, its manifest, and how both change safely.
 
 use crate::clock::Clock;
+use crate::heads::holds_nothing;
 use crate::manifest::{FileInfo, Manifest, ManifestError};
 use crate::options::LogOptions;
 use crate::storage::{LockGuard, OpenMode, Storage, append_all, errno_text, read_full};
@@ -26,6 +27,13 @@ pub enum DirectoryError {
     /// The manifest is damaged.
     #[error("Fatal AOF manifest file error in {0}: {1}")]
     Manifest(String, ManifestError),
+    /// Files of a log stand there without the manifest that names them: directory, one of the
+    /// files, name of the manifest.
+    #[error(
+        "The append-only dir {0} has {1}, which holds data, but no {2}: the AOF is not complete, and nothing is \
+         changed. Put the manifest back, or move the files away to start without them"
+    )]
+    NoManifest(String, String, String),
     /// A file operation failed: its description, and the system's error.
     #[error("{0}: {text}", text = errno_text(.1))]
     Io(String, #[source] io::Error),
@@ -163,6 +171,9 @@ impl Directory {
     }
 
     /// Reads the manifest; an empty one when there is none.
+    ///
+    /// # Errors
+    /// Also when files of a log stand there without it: a log that begins would take their names.
     pub(crate) fn manifest(&self) -> Result<Manifest, DirectoryError> {
         let name = self.manifest_name();
         let unreadable = |error| {
@@ -170,7 +181,15 @@ impl Directory {
             DirectoryError::Io(what, error)
         };
         let file = match self.storage.open(&self.path_of(&name), OpenMode::Read) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Manifest::default()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return match self.file_with_data() {
+                    None => Ok(Manifest::default()),
+                    Some(file) => {
+                        let dir = self.path.display().to_string();
+                        Err(DirectoryError::NoManifest(dir, file, name))
+                    }
+                };
+            }
             result => result.map_err(unreadable)?,
         };
         let len = usize::try_from(file.len().map_err(unreadable)?).unwrap_or(usize::MAX);
@@ -187,16 +206,45 @@ impl Directory {
         Manifest::parse(&text).map_err(|error| DirectoryError::Manifest(name, error))
     }
 
+    /// A base or an increment that has entries or commands. A start that was interrupted leaves
+    /// files without any.
+    fn file_with_data(&self) -> Option<String> {
+        let prefix = format!("{}.", self.filename);
+        let mut names = self.storage.list(&self.path).unwrap_or_default();
+        names.sort();
+        let found = names.into_iter().find(|name| {
+            let rest = name.as_bytes().strip_prefix(prefix.as_bytes());
+            let kind = rest.and_then(|rest| rest.splitn(3, |byte| *byte == b'.').nth(1));
+            matches!(kind, Some(b"base" | b"incr"))
+                && !holds_nothing(&*self.storage, &self.path_of(name)).unwrap_or(false)
+        });
+        found.map(|name| name.to_string_lossy().into_owned())
+    }
+
+    /// Puts a manifest in force that names no file, when there is none: the files of a first base
+    /// get their names before they are named, and a crash between both must not look like a lost
+    /// manifest.
+    pub(crate) fn begin_first(&self) -> Result<(), CommitError> {
+        if self.exists(&self.path_of(self.manifest_name())) {
+            return Ok(());
+        }
+        self.commit_text(b"# The first base is being put in place\n")
+    }
+
     /// Puts a new manifest in force. Names of new files become durable with it.
     pub(crate) fn commit(&self, manifest: &Manifest) -> Result<(), CommitError> {
-        let name = self.manifest_name();
-        let temp = self.path_of(format!("temp-{name}"));
         let text = manifest.to_text();
         // Quoting can make a line longer than readers accept.
         if Manifest::parse(&text).is_err() {
             return Err(CommitError::NotDone(io::ErrorKind::InvalidFilename.into()));
         }
-        self.write_file(&temp, &text)
+        self.commit_text(&text)
+    }
+
+    fn commit_text(&self, text: &[u8]) -> Result<(), CommitError> {
+        let name = self.manifest_name();
+        let temp = self.path_of(format!("temp-{name}"));
+        self.write_file(&temp, text)
             .and_then(|()| self.storage.rename(&temp, &self.path_of(&name)))
             .map_err(CommitError::NotDone)?;
         self.storage

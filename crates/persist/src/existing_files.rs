@@ -2,21 +2,14 @@
 //! program wrote the snapshot. The server decides which of them it loads.
 
 use crate::directory::{Directory, DirectoryError};
+use crate::heads::holds_nothing;
 use crate::options::LogOptions;
-use crate::preamble::LOG_OFFSET_AUX;
-use crate::rdb::{self, LoadOptions, LoadedEntry, Sink};
-use crate::storage::{File, OpenMode, Storage};
-use std::io::{self, Read};
+use crate::storage::{OpenMode, Storage};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
-use values::Thresholds;
 
-/// The auxiliary field of files that Lodestore writes; its value is the version.
-const AUX_WRITER: &[u8] = b"lodestore-ver";
-
-/// Auxiliary fields come first: this much of a file has them all.
-const HEAD_BYTES: u64 = 64 << 10;
+pub use crate::heads::{Source, Writer, check_head, writer};
 
 /// A log that exists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,19 +19,6 @@ pub struct ExistingLog {
     /// Nothing was ever written to it, so it counts as no log. A log that was rewritten is not
     /// blank, even without any data.
     pub is_blank: bool,
-}
-
-/// The program that wrote a snapshot.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Writer {
-    /// Lodestore, while its log was on.
-    WithLog,
-    /// Lodestore, without a log.
-    WithoutLog,
-    /// Redis, Valkey, or a tool.
-    Other,
-    /// The file does not begin as an RDB file does.
-    Unknown,
 }
 
 /// The log of the directory, `None` when there is none: neither a manifest nor a single file as
@@ -65,24 +45,6 @@ pub fn log(storage: Arc<dyn Storage>, options: &LogOptions) -> Option<ExistingLo
         Err(_) => is_blank = false,
     }
     Some(ExistingLog { changed, is_blank })
-}
-
-/// Whether a file of a log has neither entries nor commands, only a header and annotations.
-fn holds_nothing(storage: &dyn Storage, path: &Path) -> io::Result<bool> {
-    /// More than a head and some annotations.
-    const EMPTY_MAX: u64 = 4096;
-    let mut source = Source::open(storage, path)?;
-    if source.len > EMPTY_MAX {
-        return Ok(false);
-    }
-    let mut bytes = Vec::new();
-    source.read_to_end(&mut bytes)?;
-    if bytes.starts_with(rdb::format::MAGIC) || bytes.starts_with(rdb::format::MAGIC_VALKEY) {
-        let loaded = rdb::load(&mut bytes.as_slice(), &head_options(), &mut Head::default());
-        return Ok(loaded.is_ok_and(|loaded| loaded.bytes == source.len));
-    }
-    let mut lines = bytes.split_inclusive(|byte| *byte == b'\n');
-    Ok(lines.all(|line| line.starts_with(b"#")))
 }
 
 /// When a file was last changed, `None` when there is none.
@@ -138,94 +100,4 @@ fn free_name(storage: &dyn Storage, wanted: &Path) -> PathBuf {
         name = PathBuf::from(format!("{}-{number}", wanted.display()));
     }
     name
-}
-
-/// A file that is read from its beginning to its end.
-pub struct Source {
-    file: Arc<dyn File>,
-    at: u64,
-    /// Its length when it was opened, in bytes.
-    pub len: u64,
-}
-
-impl Source {
-    /// Opens a snapshot.
-    ///
-    /// # Errors
-    /// `NotFound` when there is none.
-    pub fn open(storage: &dyn Storage, path: &Path) -> io::Result<Self> {
-        let file = storage.open(path, OpenMode::Read)?;
-        let len = file.len()?;
-        Ok(Self { file, at: 0, len })
-    }
-}
-
-impl Read for Source {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.file.read_at(self.at, buffer)?;
-        self.at += count as u64;
-        Ok(count)
-    }
-}
-
-/// Whether `source` begins as a file that can be loaded: its signature, and its version.
-///
-/// # Errors
-/// The signature or the version is wrong.
-pub fn check_head(source: Source, options: &LoadOptions) -> Result<(), rdb::RdbError> {
-    const SIGNATURE_BYTES: u64 = 9;
-    let is_long_enough = source.len >= SIGNATURE_BYTES;
-    let mut head = source.take(SIGNATURE_BYTES);
-    match rdb::load(&mut head, options, &mut Head::default()) {
-        // The head is longer than the part that is checked.
-        Err(error) if is_long_enough && error.is_truncated() => Ok(()),
-        Err(error) => Err(error),
-        Ok(_) => Ok(()),
-    }
-}
-
-/// The program that wrote the snapshot `source`, by its auxiliary fields.
-pub fn writer(source: Source) -> Writer {
-    let mut head = Head::default();
-    // The error is expected: the first entry or the end of the head ends the loading.
-    let result = rdb::load(&mut source.take(HEAD_BYTES), &head_options(), &mut head);
-    match result {
-        Err(error) if matches!(error.cause, rdb::RdbCause::Signature(_)) => Writer::Unknown,
-        _ if head.with_log => Writer::WithLog,
-        _ if head.by_lodestore => Writer::WithoutLog,
-        _ => Writer::Other,
-    }
-}
-
-/// How the beginning of a file is read.
-fn head_options() -> LoadOptions {
-    LoadOptions {
-        thresholds: Thresholds::default(),
-        checksum: false,
-        any_version: true,
-        skip_modules: true,
-        max_string: HEAD_BYTES as usize,
-    }
-}
-
-#[derive(Default)]
-struct Head {
-    by_lodestore: bool,
-    with_log: bool,
-}
-
-impl Sink for Head {
-    fn entry(&mut self, _: LoadedEntry<'_>) -> Result<(), String> {
-        Err("enough".to_owned())
-    }
-
-    fn function(&mut self, _: &[u8]) -> Result<(), String> {
-        Err("enough".to_owned())
-    }
-
-    fn aux(&mut self, name: &[u8], _: &[u8]) {
-        self.by_lodestore |= name == AUX_WRITER;
-        // A snapshot without this field may be newer than any log.
-        self.with_log |= name == LOG_OFFSET_AUX.as_bytes();
-    }
 }

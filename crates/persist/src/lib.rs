@@ -12,6 +12,7 @@ mod chunk;
 mod clock;
 mod directory;
 pub mod existing_files;
+mod heads;
 mod history;
 mod increment;
 mod load;

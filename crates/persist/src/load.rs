@@ -163,6 +163,15 @@ pub enum LoadError {
         /// The length in the manifest.
         expected: u64,
     },
+    /// A base without a byte, where there was data.
+    #[error(
+        "The AOF base file {file} is empty (0 bytes), so the data before the files behind it is lost: nothing is \
+         loaded or changed. Restore the file, or start with --restore-to or a backup"
+    )]
+    EmptyBase {
+        /// The file.
+        file: String,
+    },
     /// A file in RDB form is damaged, or holds unsupported data.
     #[error("Error reading the RDB {part} {file}, AOF loading aborted: {source}")]
     Rdb {
@@ -242,6 +251,7 @@ pub(crate) fn load_files(
         state: State::default(),
         other_db: false,
     };
+    session.check_base(directory, manifest, &sizes)?;
     let mut report = LoadReport::default();
     let (mut tail, mut lengths) = (None, Vec::new());
     // Whether the previous file may have lost its end.
@@ -408,6 +418,29 @@ impl LoadSession<'_> {
         })
     }
 
+    /// Refuses a base of 0 bytes that cannot have been written so: an RDB file always has a head,
+    /// and the base of commands of an empty data set has no byte, as Redis writes it too, only
+    /// when the log begins with it.
+    fn check_base(
+        &self,
+        directory: &Directory,
+        manifest: &Manifest,
+        sizes: &[u64],
+    ) -> Result<(), LoadError> {
+        let (Some(base), Some(0)) = (&manifest.base, sizes.first()) else {
+            return Ok(());
+        };
+        let file = base.display();
+        let begins_late = match (manifest.incr.first(), sizes.get(1)) {
+            (Some(info), Some(size)) => self.is_beyond_offset(directory, info, *size, 0)?,
+            _ => false,
+        };
+        match file.ends_with(".rdb") || begins_late {
+            true => Err(LoadError::EmptyBase { file }),
+            false => Ok(()),
+        }
+    }
+
     fn open_file(
         &self,
         directory: &Directory,
@@ -442,9 +475,20 @@ impl LoadSession<'_> {
         info: &FileInfo,
         size: u64,
     ) -> Result<bool, LoadError> {
-        if !self.state.is_offset_known {
-            return Ok(false);
+        match self.state.is_offset_known {
+            true => self.is_beyond_offset(directory, info, size, self.state.offset),
+            false => Ok(false),
         }
+    }
+
+    /// Whether the head of an increment stands at a later stream offset than this.
+    fn is_beyond_offset(
+        &self,
+        directory: &Directory,
+        info: &FileInfo,
+        size: u64,
+        offset: u64,
+    ) -> Result<bool, LoadError> {
         let mut load = self.open_file(directory, info, Role::Increment, size)?;
         load.records.grammar.forget_offset();
         let found = match load.records.head_offset() {
@@ -453,7 +497,7 @@ impl LoadSession<'_> {
             // Loading the file reports the damage.
             Err(ReadError::Fault(_)) => None,
         };
-        Ok(found.is_some_and(|found| found > self.state.offset))
+        Ok(found.is_some_and(|found| found > offset))
     }
 
     /// Loads the part in RDB form that the file starts with; commands may follow it.

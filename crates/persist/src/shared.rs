@@ -5,7 +5,7 @@ use crate::chunk::{Buffer, Chunk};
 use crate::directory::{Directory, Retention};
 use crate::options::{FsyncPolicy, LogOptions};
 use crate::replication::Mark;
-use crate::status::{Cause, LogError, Status, Trouble};
+use crate::status::{Cause, ERROR_LOG_INTERVAL, LogError, Status, Trouble};
 use crate::storage::{Storage, errno_text};
 use crate::sync::lock;
 use crate::writer::Writer;
@@ -19,8 +19,6 @@ use std::time::Duration;
 const SECOND_MS: u64 = 1000;
 /// A sync that takes longer counts as delayed when records were written meanwhile, as in Redis.
 const DELAYED_FSYNC: Duration = Duration::from_secs(2);
-/// Repeated errors are logged once in this time.
-const ERROR_LOG_INTERVAL: Duration = Duration::from_secs(30);
 
 pub(crate) type Observer = Arc<dyn Fn(u64) + Send + Sync>;
 
@@ -69,7 +67,10 @@ pub(crate) struct Shared {
 #[derive(Default)]
 pub(crate) struct Report {
     pub(crate) trouble: Option<Trouble>,
-    pub(crate) trouble_logged: Option<u64>,
+    /// When a failure of each cause was last logged, in the order of [`Cause`].
+    pub(crate) trouble_logged: [Option<u64>; Cause::COUNT],
+    /// The present trouble is in the log, so its end belongs there too.
+    pub(crate) is_trouble_logged: bool,
     pub(crate) last_fsync_error: Option<String>,
     pub(crate) sync_started: Option<(u64, u64)>,
     pub(crate) delayed_fsync: u64,
@@ -200,11 +201,13 @@ impl Shared {
         let mut report = lock(&self.report);
         trouble.needs_base =
             needs_base || report.trouble.as_ref().is_some_and(|old| old.needs_base);
-        let logged = report
-            .trouble_logged
-            .is_some_and(|at| self.options.clock.since(at) < ERROR_LOG_INTERVAL);
-        if !logged || report.trouble.as_ref().map(|old| old.cause) != Some(cause) {
-            report.trouble_logged = Some(self.options.clock.monotonic_ns());
+        let last = report.trouble_logged.get(cause as usize).copied().flatten();
+        if last.is_none_or(|at| self.options.clock.since(at) >= ERROR_LOG_INTERVAL) {
+            let now_ns = self.options.clock.monotonic_ns();
+            if let Some(logged) = report.trouble_logged.get_mut(cause as usize) {
+                *logged = Some(now_ns);
+            }
+            report.is_trouble_logged = true;
             match cause {
                 Cause::Fsync => log::warn!("Fail to fsync the AOF file: {}", trouble.text),
                 _ => log::warn!("Error writing to the AOF file: {}", trouble.text),
@@ -238,7 +241,10 @@ impl Shared {
         }
         match self.mend(writer) {
             Ok(()) => {
-                log::info!("AOF write error looks solved. The server can write again.");
+                // A disk with little room left may break and recover each second.
+                if std::mem::take(&mut lock(&self.report).is_trouble_logged) {
+                    log::info!("AOF write error looks solved. The server can write again.");
+                }
                 self.clear_trouble();
             }
             Err((cause, error)) => {

@@ -5,7 +5,11 @@ use crate::options::FsyncPolicy;
 use crate::storage::errno_text;
 use std::fmt;
 use std::io;
+use std::time::Duration;
 use thiserror::Error;
+
+/// Repeated errors are logged once in this time.
+pub(crate) const ERROR_LOG_INTERVAL: Duration = Duration::from_secs(30);
 
 /// What kind of call failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +54,11 @@ impl Trouble {
             needs_base: false,
         }
     }
+}
+
+impl Cause {
+    /// How many causes there are.
+    pub(crate) const COUNT: usize = Self::Overflow as usize + 1;
 }
 
 impl fmt::Display for Trouble {

@@ -15,6 +15,7 @@ use crate::directory::{CommitError, Directory};
 use crate::increment::{self, Fresh};
 use crate::manifest::{FileInfo, Manifest};
 use crate::replication::Mark;
+use crate::status::ERROR_LOG_INTERVAL;
 use crate::storage::{File, append_all, errno_text};
 use std::collections::VecDeque;
 use std::io;
@@ -36,6 +37,8 @@ pub(crate) struct Writer {
     pub(crate) others_len: u64,
     /// Part of a chunk stands behind `len`, and cutting it off has failed.
     torn: bool,
+    /// When a write that was cut short was last logged, in nanoseconds of the monotonic clock.
+    short_write_logged_ns: Option<u64>,
     checksum: Checksum,
     /// Write checksum lines.
     pub(crate) checksums: bool,
@@ -134,6 +137,7 @@ impl Writer {
             len: fresh.len,
             others_len,
             torn: false,
+            short_write_logged_ns: None,
             checksum: fresh.checksum,
             checksums,
             unwritten: VecDeque::new(),
@@ -208,10 +212,7 @@ impl Writer {
             return Ok(());
         };
         if done > 0 {
-            log::warn!(
-                "Short write while writing to the AOF file: (nwritten={done}, expected={})",
-                bytes.len()
-            );
+            self.log_short_write(done, bytes.len());
             if let Err(error) = self.file.truncate(self.len) {
                 self.torn = true;
                 log::warn!(
@@ -221,6 +222,19 @@ impl Writer {
             }
         }
         Err(error)
+    }
+
+    /// A full disk is tried once a second: the log has this line less often.
+    fn log_short_write(&mut self, done: usize, expected: usize) {
+        let clock = &self.directory.clock;
+        let is_recent = |at| clock.since(at) < ERROR_LOG_INTERVAL;
+        if self.short_write_logged_ns.is_some_and(is_recent) {
+            return;
+        }
+        self.short_write_logged_ns = Some(clock.monotonic_ns());
+        log::warn!(
+            "Short write while writing to the AOF file: (nwritten={done}, expected={expected})"
+        );
     }
 
     /// The manifest up to the file that grows, and the length of that file. `None` while the

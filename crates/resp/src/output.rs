@@ -30,8 +30,8 @@ const IDLE_KEEP: usize = 16 * 1024;
 /// The kernel takes at most this many slices in one call (IOV_MAX of Linux and macOS).
 const SLICES_MAX: usize = 1024;
 
-/// The bytes and shared pieces that wait to be sent.
-#[derive(Default)]
+/// The bytes and shared pieces that wait to be sent. With a limit, an output that would exceed it
+/// is given up as a whole: what waits is dropped, and so is what follows.
 pub struct Output {
     /// Sent bytes up to `start`, then waiting ones.
     bytes: Vec<u8>,
@@ -48,6 +48,16 @@ pub struct Output {
     shared_len: usize,
     /// Deferred lengths that are not filled in.
     deferred: u32,
+    /// Most bytes that may wait.
+    limit: usize,
+    /// The limit was exceeded.
+    is_given_up: bool,
+}
+
+impl Default for Output {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 /// Shared bytes that are sent in front of the byte at `position`.
@@ -85,7 +95,45 @@ impl Output {
             pieces_sent: 0,
             shared_len: 0,
             deferred: 0,
+            limit: usize::MAX,
+            is_given_up: false,
         }
+    }
+
+    /// Sets the most bytes that may wait. An output that was given up stays so.
+    #[inline]
+    pub fn set_limit(&mut self, bytes: usize) {
+        self.limit = bytes;
+    }
+
+    /// True when the limit was exceeded: what stood here is gone, and nothing more is taken.
+    #[inline]
+    pub fn is_given_up(&self) -> bool {
+        self.is_given_up
+    }
+
+    /// Makes room for `additional` bytes within the limit. False when the output is given up.
+    #[cold]
+    fn grow(&mut self, additional: usize) -> bool {
+        if self.is_given_up || self.len().saturating_add(additional) > self.limit {
+            self.give_up();
+            return false;
+        }
+        self.bytes.reserve(additional);
+        true
+    }
+
+    /// Drops everything, the memory too.
+    fn give_up(&mut self) {
+        self.clear();
+        self.bytes = Vec::new();
+        self.pieces = VecDeque::new();
+        self.is_given_up = true;
+    }
+
+    #[inline]
+    fn has_room(&mut self, additional: usize) -> bool {
+        self.bytes.capacity() - self.bytes.len() >= additional || self.grow(additional)
     }
 
     /// Bytes that wait to be sent, those of shared pieces included.
@@ -113,20 +161,27 @@ impl Output {
     /// Appends bytes as they are.
     #[inline]
     pub fn raw(&mut self, bytes: &[u8]) {
-        self.bytes.extend_from_slice(bytes);
+        if self.has_room(bytes.len()) {
+            self.bytes.extend_from_slice(bytes);
+        }
     }
 
     /// Makes room for `additional` bytes.
     #[inline]
     pub fn reserve(&mut self, additional: usize) {
-        self.bytes.reserve(additional);
+        // An output that is given up has no use for room.
+        let _ = self.has_room(additional);
     }
 
     /// Appends shared bytes: without a copy from 16 KiB on.
     pub fn shared(&mut self, data: SharedBytes) {
         let bytes = (*data).as_ref();
         if bytes.len() < SHARED_MIN_BYTES {
-            self.bytes.extend_from_slice(bytes);
+            self.raw(bytes);
+            return;
+        }
+        if self.is_given_up || self.len().saturating_add(bytes.len()) > self.limit {
+            self.give_up();
             return;
         }
         self.shared_len += bytes.len();
@@ -141,6 +196,11 @@ impl Output {
     /// Moves everything that waits in `other` behind what waits here: shared pieces as they are,
     /// bytes by a copy.
     pub fn append(&mut self, other: &mut Output) {
+        if self.is_given_up || self.len().saturating_add(other.len()) > self.limit {
+            self.give_up();
+            other.clear();
+            return;
+        }
         let end = self.end();
         let first = other.base + other.start as u64;
         self.bytes
@@ -329,6 +389,9 @@ impl Output {
     pub(crate) fn insert_at(&mut self, mark: Mark, bytes: &[u8]) {
         debug_assert_eq!(mark.deferred, self.deferred, "deferred lengths nest");
         self.deferred = mark.deferred.saturating_sub(1);
+        if self.is_given_up {
+            return;
+        }
         let at = self.offset(mark.position);
         let index = self.piece_index(&mark);
         let tail = self.bytes.len() - at;
@@ -423,6 +486,40 @@ mod tests {
         output.consume(3);
         output.truncate_to(mark);
         assert!(output.is_empty());
+    }
+
+    #[test]
+    fn an_output_above_its_limit_is_given_up() {
+        type Write = fn(&mut Output);
+        let writes: [Write; 4] = [
+            |output| output.raw(&[b'x'; 60_000]),
+            |output| output.shared(shared(b'x', 60_000)),
+            |output| {
+                output.append(&mut {
+                    let mut other = Output::new();
+                    other.raw(&[b'x'; 60_000]);
+                    other
+                })
+            },
+            |output| (0..60_000).for_each(|_| output.raw(b"x")),
+        ];
+        for write in writes {
+            let mut output = Output::new();
+            output.set_limit(100_000);
+            output.raw(b"+OK\r\n");
+            let mark = output.mark();
+            let deferred = output.defer();
+            write(&mut output);
+            assert!(!output.is_given_up());
+            assert_eq!(output.len(), 60_005);
+            write(&mut output);
+            assert!(output.is_given_up() && output.is_empty());
+            output.insert_at(deferred, b"*1\r\n");
+            write(&mut output);
+            assert_eq!((output.len(), output.memory_usage()), (0, 0));
+            output.truncate_to(mark);
+            assert_eq!(output.len_since(&mark), 0);
+        }
     }
 
     #[test]

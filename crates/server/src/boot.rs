@@ -17,6 +17,7 @@ use crate::os::{self, PidFile, Supervisor};
 use crate::process::cron::Cron;
 use crate::process::listen::{ListenError, listen};
 use crate::process::log_options::log_options;
+use crate::process::signals::wake_on_signals;
 use crate::server::{Server, WorkerHandle};
 use crate::state::{Identity, random_u64};
 use crate::transport::mailbox::Message;
@@ -80,6 +81,7 @@ impl Instance {
         // Loading begins before the first client is served.
         server.engine.loading.begin(server.engine.now_ms());
         let workers = spawn(&server)?;
+        wake_on_signals(&server)?;
         let mut instance = Self {
             server,
             workers,

@@ -103,10 +103,21 @@ flag_set! {
         IS_EXEC = 23,
         /// Allowed for a RESP2 client that is subscribed to something.
         SUBSCRIBER = 24,
+        /// Takes `Config::lock_changes`; EXEC takes it before its shards.
+        LOCKS_CONFIG = 25,
+        /// Reads data and shows none of it: its reply does not wait for what a crash could take
+        /// back.
+        SHOWS_NO_DATA = 26,
     }
 }
 
 impl Flags {
+    /// The reply may depend on data.
+    pub const fn shows_data(self) -> bool {
+        let reads = Self::WRITE.or(Self::READONLY).or(Self::MAY_REPLICATE);
+        self.any(reads.or(Self::IS_EXEC)) && !self.has(Self::SHOWS_NO_DATA)
+    }
+
     /// Needs no data: allowed while loading and on a replica with stale data.
     pub const ANY_TIME: Self = Self::LOADING.or(Self::STALE);
 }

@@ -397,7 +397,8 @@ impl Config {
         self.generation.fetch_add(1, Ordering::Release);
     }
 
-    /// Waits for sets and rewrites that are under way, and holds further ones off.
+    /// Waits for sets and rewrites that are under way, and holds further ones off. Taken before
+    /// shards: a set of `appendonly` waits for all of them.
     pub fn lock_changes(&self) -> MutexGuard<'_, ()> {
         self.changing.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -22,6 +22,8 @@ pub struct SetContext {
     pub loading: bool,
     /// The client is connected from this machine, for `enable-protected-configs local`.
     pub client_is_local: bool,
+    /// The caller holds [`Config::lock_changes`].
+    pub is_locked: bool,
 }
 
 /// Why CONFIG SET did nothing. `Display` is the line clients read, with its error code.
@@ -109,7 +111,7 @@ impl Config {
         if !rest.is_empty() {
             return Err(ConfigError::Syntax);
         }
-        let _changing = self.lock_changes();
+        let _changing = (!context.is_locked).then(|| self.lock_changes());
         let parameters = self.settable(pairs, context)?;
         let changes = self.parse_changes(pairs, &parameters)?;
         for change in &changes {

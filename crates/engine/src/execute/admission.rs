@@ -69,8 +69,7 @@ impl Execution<'_, '_> {
                 "LOADING Lodestore is loading the dataset in memory",
             ));
         }
-        if engine.pause.until_ms() != 0
-            && engine.pause.is_active(self.exec.now_ms)
+        if engine.is_paused()
             && (engine.pause.is_all() || combined.any(Flags::WRITE.or(Flags::MAY_REPLICATE)))
         {
             return Ok(Admission::Postpone);

@@ -24,7 +24,7 @@ use crate::session::{Origin, Session};
 use crate::shard_tables::{Locked, ShardTables};
 use crate::tracking::Tracking;
 use crate::wait::{Block, Wakes};
-use crate::waiters::Waiter;
+use crate::waiters::{Arrival, Waiter};
 
 pub use serve::{serve, serve_later, widen};
 
@@ -50,6 +50,7 @@ fn new_waiter(
     Waiter {
         client: Arc::clone(&session.shared),
         number: session.shared.wait.begin(),
+        arrival: Arrival(engine.arrivals.fetch_add(1, Ordering::Relaxed)),
         command,
         args: session.run_again.take().unwrap_or_else(|| args.to_owned()),
         located,
@@ -126,8 +127,8 @@ fn tables<'a>(locked: &'a mut Locked<'_>, engine: &Engine, key: &[u8]) -> &'a mu
     &mut locked.held_mut(hash).attachments
 }
 
-/// When a wait of argument `index` seconds ends, in Unix milliseconds; `None` for 0, which waits
-/// for ever.
+/// When a wait of argument `index` seconds ends, in milliseconds of the steady clock; `None` for 0,
+/// which waits for ever.
 pub fn deadline(ctx: &Context<'_, '_>, index: usize) -> Result<Option<u64>, CommandError> {
     const OUT_OF_RANGE: CommandError = CommandError::line("ERR timeout is out of range");
     let seconds = ctx
@@ -146,7 +147,7 @@ pub fn deadline(ctx: &Context<'_, '_>, index: usize) -> Result<Option<u64>, Comm
         return Ok(None);
     }
     (ms as u64)
-        .checked_add(ctx.data.now_ms)
+        .checked_add(ctx.engine.steady_ms())
         .filter(|deadline| i64::try_from(*deadline).is_ok())
         .map(Some)
         .ok_or(OUT_OF_RANGE)

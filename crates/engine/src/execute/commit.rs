@@ -16,6 +16,8 @@ pub enum Touched<'a> {
     Keys(&'a [LocatedKey]),
     /// All locked shards.
     All,
+    /// None was shown; all that are locked may have been changed.
+    Nothing,
 }
 
 impl Execution<'_, '_> {
@@ -33,6 +35,7 @@ impl Execution<'_, '_> {
             // The reply to a read waits for the log: a crash must not undo a value that a client
             // has seen.
             let seen = match touched {
+                Touched::Nothing => None,
                 Touched::All => locked.shards().map(|shard| shard.last_log_offset).max(),
                 Touched::Keys(keys) => keys
                     .iter()
@@ -124,7 +127,7 @@ impl Executor {
         let offset = engine.log.append(db, bytes, self.now_ms);
         engine.faults.reach(Stage::AfterLog);
         match touched {
-            Touched::All => locked
+            Touched::All | Touched::Nothing => locked
                 .shards_mut()
                 .for_each(|shard| shard.last_log_offset = offset),
             Touched::Keys(keys) => {

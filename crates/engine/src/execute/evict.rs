@@ -24,25 +24,29 @@ fn counted_memory(engine: &Engine) -> u64 {
     keyspace::memory::used().saturating_sub(not_counted(engine))
 }
 
-/// Memory that eviction does not try to free: it would only grow by evicting.
+/// Memory that eviction does not try to free: the log's, which would only grow by evicting, and
+/// that of evicted clients, which is on its way back.
 fn not_counted(engine: &Engine) -> u64 {
     let status = engine.log.status();
+    let leaving = engine.clients.leaving() as u64;
     if status.enabled {
-        (status.buffer_length + status.unsynced_length) as u64
+        (status.buffer_length + status.unsynced_length) as u64 + leaving
     } else {
-        0
+        leaving
     }
 }
 
 /// Evicts until memory is below `maxmemory`. False when memory is above it and stays there.
 pub fn make_room(exec: &mut Executor, engine: &Engine) -> bool {
     let max = engine.switches.max_memory.load(Ordering::Relaxed);
+    // Clients that hold too much go before keys do.
+    engine.evict_clients(exec.worker);
     keyspace::memory::publish();
     if max == 0 || keyspace::memory::used() <= max || counted_memory(engine) <= max {
         return true;
     }
     // Nothing is evicted while data is loaded.
-    if engine.pause.stops_expiry(exec.now_ms) || engine.loading.is_active() {
+    if engine.is_paused() || engine.loading.is_active() {
         return true;
     }
     let policy = engine.config.eviction_policy();
@@ -103,7 +107,7 @@ fn evict_one(exec: &mut Executor, engine: &Engine, policy: Policy, shard: usize)
     let choice = Choice {
         policy,
         samples: engine.config.int(P::MaxmemorySamples).max(1) as usize,
-        now_ms: exec.now_ms,
+        now_ms: engine.lru.now().ms(),
         lfu: engine.lru.lfu(),
     };
     let random = &mut exec.random;

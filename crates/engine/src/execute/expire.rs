@@ -27,7 +27,7 @@ pub fn run(exec: &mut Executor, engine: &Engine, from: &mut usize) -> u64 {
 }
 
 fn cycle(exec: &mut Executor, engine: &Engine, from: &mut usize) -> u64 {
-    if !is_active(exec, engine) {
+    if !is_active(engine) {
         // Runs again in 100 ms, because the switch has no waker. The time is stored: the keys that
         // have expired would keep the worker awake otherwise.
         let again = exec.now_ms + 100;
@@ -64,9 +64,9 @@ fn cycle(exec: &mut Executor, engine: &Engine, from: &mut usize) -> u64 {
     next
 }
 
-fn is_active(exec: &Executor, engine: &Engine) -> bool {
+fn is_active(engine: &Engine) -> bool {
     engine.switches.active_expire.load(Ordering::Relaxed)
-        && !engine.pause.stops_expiry(exec.now_ms)
+        && !engine.is_paused()
         && !engine.loading.is_active()
         && !engine.is_half_changed()
         && !engine.config.bool(P::ImportMode)
@@ -75,7 +75,7 @@ fn is_active(exec: &Executor, engine: &Engine) -> bool {
 /// One step in every shard, whether it has something due or not: a shard whose keys with deadlines
 /// are all gone frees its index of deadlines.
 pub fn visit_all(exec: &mut Executor, engine: &Engine) {
-    if is_active(exec, engine) {
+    if is_active(engine) {
         for shard in 0..engine.keyspace.shard_count() {
             let (_, next_ms) = expire_shard(exec, engine, shard);
             engine

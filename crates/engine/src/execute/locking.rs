@@ -1,5 +1,7 @@
 //! Which shards a command locks.
 
+use std::sync::MutexGuard;
+
 use keyspace::KeyHash;
 use resp::Args;
 use smallvec::SmallVec;
@@ -79,6 +81,14 @@ fn prefetch(locked: &Locked<'_>, db: u32, keys: &[LocatedKey]) {
 }
 
 impl<'k> Execution<'_, 'k> {
+    /// The lock of the configuration, for a transaction that changes it. It comes before those of
+    /// shards.
+    #[inline]
+    pub(super) fn lock_changes(&self, call: Call<'_>) -> Option<MutexGuard<'k, ()>> {
+        let is_exec = matches!(call.command.spec.locks, Locks::Queued);
+        (is_exec && multi::locks_config(self.session)).then(|| self.engine.config.lock_changes())
+    }
+
     /// Locks the shards of a command, and those needed to serve the waiters of keys that it may
     /// feed.
     pub(super) fn lock_for(&mut self, call: Call<'_>) -> Locked<'k> {

@@ -109,6 +109,8 @@ pub struct Executor {
     pub random: Random,
     /// Unix milliseconds, refreshed per loop turn and after slow commands.
     pub now_ms: u64,
+    /// Milliseconds of the steady clock, refreshed per loop turn.
+    pub steady_ms: u64,
     /// Monotonic nanoseconds at the end of the previous command.
     pub now_ns: u64,
     /// Log offset that must be flushed before the replies written so far may leave.
@@ -133,6 +135,7 @@ impl Executor {
             ready: Vec::new(),
             random: Random::new(engine.seeds.next_seed()),
             now_ms,
+            steady_ms: engine.steady_ms(),
             now_ns,
             reply_offset: 0,
             admission_epoch: 0,
@@ -144,6 +147,7 @@ impl Executor {
     /// Reads the clocks again.
     pub fn refresh_clock(&mut self, engine: &Engine) {
         self.now_ms = engine.now_ms();
+        self.steady_ms = engine.steady_ms();
         self.now_ns = engine.clock.monotonic_ns();
     }
 
@@ -319,10 +323,12 @@ impl<'k> Execution<'_, 'k> {
         let began_ns = self.exec.now_ns;
         let mark = self.out.mark();
         let (verdict, feeds) = {
+            let _changes;
             let mut own;
             let locked = match held {
                 Some(locked) => locked,
                 None => {
+                    _changes = self.lock_changes(call);
                     own = self.lock_for(call);
                     if self.is_admission_outdated() {
                         return None;
@@ -380,15 +386,13 @@ impl<'k> Execution<'_, 'k> {
         let locks = call.locks();
         let touched = match locks {
             Locks::Keys => Touched::Keys(call.keys),
+            Locks::All if !call.command.spec.flags.shows_data() => Touched::Nothing,
             _ => Touched::All,
         };
         self.commit(locked, touched);
-        if matches!(locks, Locks::Own) && self.session.is_client() {
-            // The command has read shards that are unlocked again; their changes are in the log by
-            // now.
-            let appended = self.engine.log.appended();
-            self.exec.reply_offset = self.exec.reply_offset.max(appended);
-        }
+        // What it has shown of shards that it locked by itself.
+        let shown = std::mem::take(&mut self.session.shown_offset);
+        self.exec.reply_offset = self.exec.reply_offset.max(shown);
         verdict
     }
 

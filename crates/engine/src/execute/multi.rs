@@ -133,6 +133,13 @@ fn put_behind_messages(execution: &mut Execution<'_, '_>, before: Output) {
     execution.out.append(&mut replies);
 }
 
+/// Whether EXEC will run a command that takes `Config::lock_changes`.
+pub(super) fn locks_config(session: &Session) -> bool {
+    let queue = session.multi.as_ref().map(|multi| multi.queue.as_slice());
+    let mut queue = queue.unwrap_or_default().iter();
+    queue.any(|queued| queued.entry.spec.flags.has(Flags::LOCKS_CONFIG))
+}
+
 /// Locks everything that EXEC will touch.
 pub(super) fn lock_for<'k>(engine: &'k Engine, session: &Session) -> Locked<'k> {
     let keyspace = &engine.keyspace;

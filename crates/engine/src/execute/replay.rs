@@ -13,7 +13,7 @@ use crate::table::Resolved;
 
 /// A session for commands that come from files.
 pub fn session(engine: &Engine) -> Session {
-    let shared = ClientShared::new(0, Peer::None, &Peer::None, -1, engine.now_ms(), 0);
+    let shared = ClientShared::new(0, Peer::None, &Peer::None, -1, engine.steady_ms(), 0);
     Session::new(Arc::new(shared), Origin::Replay, true)
 }
 

@@ -4,7 +4,7 @@ use super::{File, LockGuard, OpenMode, Storage};
 use std::ffi::OsString;
 use std::fs;
 use std::io::{self, Write};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -22,14 +22,12 @@ impl Storage for Disk {
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>> {
         let file = match mode {
             OpenMode::Read => fs::File::open(path)?,
-            OpenMode::Append | OpenMode::Create => fs::OpenOptions::new()
+            OpenMode::Append => fs::OpenOptions::new()
                 .append(true)
                 .create(true)
                 .open(path)?,
+            OpenMode::Create => create(path)?,
         };
-        if mode == OpenMode::Create {
-            file.set_len(0)?;
-        }
         Ok(Arc::new(DiskFile(file)))
     }
 
@@ -76,6 +74,7 @@ impl Storage for Disk {
         let file = fs::OpenOptions::new()
             .append(true)
             .create(true)
+            .custom_flags(libc::O_NOFOLLOW)
             .open(path)?;
         file.try_lock().map_err(io::Error::from)?;
         Ok(Box::new(DiskLock(file)))
@@ -106,11 +105,63 @@ impl File for DiskFile {
 
 impl LockGuard for DiskLock {}
 
+/// Attempts to make a file whose name another process takes again and again.
+const CREATE_TRIES: usize = 8;
+
+/// Makes a file that no other process has open (O_EXCL), and not through a symbolic link
+/// (O_NOFOLLOW), which may stand there to have another file of the server's user emptied. A file of
+/// the name is removed first: another name that it has, in a backup, keeps its contents.
+fn create(path: &Path) -> io::Result<fs::File> {
+    let mut tries = 0;
+    loop {
+        let made = fs::OpenOptions::new()
+            .append(true)
+            .create_new(true)
+            .custom_flags(libc::O_NOFOLLOW)
+            .open(path);
+        tries += 1;
+        match made {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && tries < CREATE_TRIES => {
+                match fs::remove_file(path) {
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                    _ => {}
+                }
+            }
+            made => return made,
+        }
+    }
+}
+
 fn retry_interrupted(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
     loop {
         match call() {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             result => return result,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_made_is_nobody_elses() {
+        let dir = std::env::temp_dir().join(format!("lodestore-disk-{}", std::process::id()));
+        fs::create_dir_all(&dir).expect("a directory");
+        let (other, path) = (dir.join("other"), dir.join("temp"));
+        fs::write(&other, b"kept").expect("a file");
+        // A symbolic link is replaced, and not followed.
+        std::os::unix::fs::symlink(&other, &path).expect("a link");
+        let file = Disk.open(&path, OpenMode::Create).expect("made");
+        file.append(b"new").expect("written");
+        assert_eq!(fs::read(&other).expect("read"), b"kept");
+        assert_eq!(fs::read(&path).expect("read"), b"new");
+        // A second name of a file keeps what it holds.
+        Disk.link(&path, &dir.join("backup")).expect("linked");
+        let file = Disk.open(&path, OpenMode::Create).expect("made");
+        assert!(file.is_empty().expect("a length"));
+        assert_eq!(fs::read(dir.join("backup")).expect("read"), b"new");
+        fs::remove_dir_all(&dir).expect("removed");
     }
 }

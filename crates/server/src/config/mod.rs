@@ -11,4 +11,4 @@ mod rewrite;
 mod tests;
 
 pub use file::{Sources, load, with_options};
-pub use rewrite::{Extent, RewriteError, rewrite};
+pub use rewrite::{Extent, RewriteError, rewrite, rewrite_locked};

@@ -70,12 +70,24 @@ pub fn rewrite(
     users: Option<&[Vec<u8>]>,
     extent: Extent,
 ) -> Result<(), RewriteError> {
+    let _changing = config.lock_changes();
+    rewrite_locked(config, users, extent)
+}
+
+/// As [`rewrite`], for a caller that holds [`Config::lock_changes`].
+///
+/// # Errors
+/// See [`RewriteError`]. The file is unchanged then.
+pub fn rewrite_locked(
+    config: &Config,
+    users: Option<&[Vec<u8>]>,
+    extent: Extent,
+) -> Result<(), RewriteError> {
     let file = match config.file() {
         Some(file) => file,
         None if config.is_from_stdin() => return Err(RewriteError::Stdin),
         None => return Err(RewriteError::NoFile),
     };
-    let _changing = config.lock_changes();
     let result = rewrite_file(config, file, users, extent);
     match &result {
         Ok(()) => log::info!("CONFIG REWRITE executed with success."),
@@ -346,7 +358,7 @@ fn replace_file(target: &Path, text: &[u8]) -> io::Result<()> {
         }
         Err(_) => None,
     };
-    let temporary = temporary_name(target);
+    let temporary = temporary_name(target)?;
     let result = write_temporary(&temporary, text, old.as_ref())
         .and_then(|()| fs::rename(&temporary, target))
         .and_then(|()| match target.parent() {
@@ -360,15 +372,16 @@ fn replace_file(target: &Path, text: &[u8]) -> io::Result<()> {
     result
 }
 
-fn temporary_name(target: &Path) -> PathBuf {
+/// A name beside the file that cannot be guessed.
+fn temporary_name(target: &Path) -> io::Result<PathBuf> {
+    let mut random = [0; 8];
+    getrandom::fill(&mut random).map_err(io::Error::other)?;
     let mut name = target.as_os_str().to_owned();
-    name.push(format!(".{}.tmp", std::process::id()));
-    PathBuf::from(name)
+    name.push(format!(".{:016x}.tmp", u64::from_ne_bytes(random)));
+    Ok(PathBuf::from(name))
 }
 
 fn write_temporary(path: &Path, text: &[u8], old: Option<&fs::Metadata>) -> io::Result<()> {
-    // Removes one that a crash left behind: no other process can have the new file open.
-    let _ = fs::remove_file(path);
     let mode = old.map_or(NEW_FILE_MODE, |old| old.mode() & 0o777);
     let mut file = File::options()
         .write(true)

@@ -31,6 +31,9 @@ const FAILURES_MAX: u64 = 3;
 const PATIENCE: Duration = Duration::from_secs(10);
 /// The longest wait between two tries, in minutes. It starts at one and doubles.
 const WAIT_MAX_MIN: u64 = 60;
+/// A log that is promised and not there is tried again after this, doubling with each failure up
+/// to the second number, in milliseconds: a disk that recovers is noticed within a minute.
+const RETRY_MS: (u64, u64) = (1_000, 60_000);
 
 /// BGREWRITEAOF. Returns what it answers.
 ///
@@ -38,6 +41,11 @@ const WAIT_MAX_MIN: u64 = 60;
 /// One is under way, or the system has no thread to spare.
 pub(crate) fn request(server: &Server, in_transaction: bool) -> Result<&'static str, CommandError> {
     let state = &server.rewrites;
+    if server.engine.is_half_changed() {
+        return Err(CommandError::line(
+            "MISCONF A defect interrupted a change, see the log of the server; the AOF stays as it is",
+        ));
+    }
     if server.snapshots.purpose() == Some(Purpose::Rewrite) {
         return Err(CommandError::line(
             "ERR Background append only file rewriting already in progress",
@@ -47,12 +55,13 @@ pub(crate) fn request(server: &Server, in_transaction: bool) -> Result<&'static 
         true => None,
         false => server
             .snapshots
-            .claim(Purpose::Rewrite, server.engine.now_ms()),
+            .claim(Purpose::Rewrite, server.engine.steady_ms()),
     };
     let Some(job) = job else {
         state.scheduled.store(true, Ordering::Relaxed);
         // BGREWRITEAOF does not wait for the delay after failures.
         state.failures.store(0, Ordering::Relaxed);
+        state.retry_at_ms.store(0, Ordering::Relaxed);
         log::info!("Background append only file rewriting scheduled.");
         return Ok("Background append only file rewriting scheduled");
     };
@@ -64,26 +73,71 @@ pub(crate) fn request(server: &Server, in_transaction: bool) -> Result<&'static 
     }
 }
 
-/// The timers' part: rewrites that are scheduled, that the size of the log asks for, or that have
-/// to mend it.
-pub(crate) fn tick(server: &Server, now_ms: u64) {
-    expire_history(server, now_ms);
-    let is_over = server.shutdown.is_requested() || server.engine.is_half_changed();
-    if is_over || server.engine.loading.is_active() || server.snapshots.is_busy() {
+/// The timers' part: rewrites that are scheduled, that the size of the log asks for, or that bring
+/// a log into being that `appendonly` promises.
+pub(crate) fn tick(server: &Server, steady_ms: u64) {
+    expire_history(server, server.engine.now_ms());
+    if is_over(server) || server.snapshots.is_busy() {
         return;
     }
     let state = &server.rewrites;
-    let enable = server.engine.config.bool(P::AppendOnly);
-    let is_scheduled = state.scheduled.load(Ordering::Relaxed);
-    if !is_scheduled && !has_grown(server) || is_limited(server, now_ms / 1000) {
-        return;
-    }
-    let Some(job) = server.snapshots.claim(Purpose::Rewrite, now_ms) else {
-        return;
+    let is_due = match is_missing(server) {
+        true => steady_ms >= state.retry_at_ms.load(Ordering::Relaxed),
+        false => {
+            let is_scheduled = state.scheduled.load(Ordering::Relaxed);
+            (is_scheduled || has_grown(server)) && !is_limited(server, steady_ms / 1000)
+        }
     };
-    state.scheduled.store(false, Ordering::Relaxed);
-    // The reason of a failure has been logged.
-    let _ = launch(server, job, enable);
+    if is_due {
+        claim_and_launch(server, server.engine.config.bool(P::AppendOnly));
+    }
+}
+
+/// Starts a rewrite unless another job runs. The timers try again after a failure, which is
+/// logged.
+fn claim_and_launch(server: &Server, enable: bool) {
+    let now_ms = server.engine.steady_ms();
+    if let Some(job) = server.snapshots.claim(Purpose::Rewrite, now_ms)
+        // DEBUG LOADAOF sets this and then looks for a job.
+        && !server.rewrites.is_reloading.load(Ordering::SeqCst)
+        && let Err(reason) = launch(server, job, enable)
+    {
+        log::debug!("The append only file waits for a new base: {reason}");
+    }
+}
+
+/// No rewrite begins by itself.
+fn is_over(server: &Server) -> bool {
+    server.shutdown.is_requested()
+        || server.engine.is_half_changed()
+        || server.engine.loading.is_active()
+        || server.rewrites.is_reloading.load(Ordering::SeqCst)
+}
+
+/// True when `appendonly` promises a log, and there is none, or one that is of no use before its
+/// first base is written.
+fn is_missing(server: &Server) -> bool {
+    let log = &server.engine.log;
+    server.engine.config.bool(P::AppendOnly)
+        && !server.engine.loading.is_active()
+        && (!log.is_enabled() || log.status().waits_for_base)
+}
+
+/// True when a rewrite begins as soon as it can, for INFO.
+pub(crate) fn is_scheduled(server: &Server) -> bool {
+    server.rewrites.scheduled.load(Ordering::Relaxed)
+        || (is_missing(server) && server.snapshots.purpose() != Some(Purpose::Rewrite))
+}
+
+/// A rewrite has failed: counts it, and sets the time of the next try.
+fn note_failure(server: &Server) {
+    let state = &server.rewrites;
+    let failures = state.failures.fetch_add(1, Ordering::Relaxed);
+    let (first_ms, most_ms) = RETRY_MS;
+    let doubled = first_ms.checked_shl(u32::try_from(failures).unwrap_or(u32::MAX));
+    let wait_ms = doubled.unwrap_or(most_ms).clamp(first_ms, most_ms);
+    let at_ms = server.engine.steady_ms() + wait_ms;
+    state.retry_at_ms.store(at_ms, Ordering::Relaxed);
 }
 
 /// Superseded files that have been kept long enough go, at most once a minute.
@@ -126,7 +180,7 @@ fn has_grown(server: &Server) -> bool {
 }
 
 /// Whether so many rewrites have failed that the next one has to wait.
-fn is_limited(server: &Server, now_s: u64) -> bool {
+fn is_limited(server: &Server, steady_s: u64) -> bool {
     let state = &server.rewrites;
     if state.failures.load(Ordering::Relaxed) < FAILURES_MAX {
         state.wait_min.store(0, Ordering::Relaxed);
@@ -135,7 +189,7 @@ fn is_limited(server: &Server, now_s: u64) -> bool {
     }
     let until_s = state.wait_until_s.load(Ordering::Relaxed);
     if until_s != 0 {
-        let waits = now_s < until_s;
+        let waits = steady_s < until_s;
         if !waits {
             state.wait_until_s.store(0, Ordering::Relaxed);
         }
@@ -146,7 +200,7 @@ fn is_limited(server: &Server, now_s: u64) -> bool {
     state.wait_min.store(minutes, Ordering::Relaxed);
     state
         .wait_until_s
-        .store(now_s + minutes * 60, Ordering::Relaxed);
+        .store(steady_s + minutes * 60, Ordering::Relaxed);
     log::warn!(
         "Background AOF rewrite has repeatedly failed and triggered the limit, will retry in {minutes} minutes"
     );
@@ -157,49 +211,56 @@ fn is_limited(server: &Server, now_s: u64) -> bool {
 /// mended by a base with the data as it is.
 pub(crate) fn mend(server: &Server) {
     let trouble = server.engine.log.trouble();
-    if !trouble.is_some_and(|trouble| trouble.needs_base) || server.shutdown.is_requested() {
-        return;
-    }
-    if let Some(job) = server
-        .snapshots
-        .claim(Purpose::Rewrite, server.engine.now_ms())
-        && let Err(reason) = launch(server, job, true)
+    let retry_at_ms = server.rewrites.retry_at_ms.load(Ordering::Relaxed);
+    if trouble.is_some_and(|trouble| trouble.needs_base)
+        && !is_over(server)
+        && server.engine.steady_ms() >= retry_at_ms
     {
-        log::debug!("The log waits for a new base: {reason}");
+        claim_and_launch(server, true);
     }
 }
 
-/// CONFIG SET appendonly. Called without locks. A log that is switched on keeps what is appended
-/// from now on, and is of use when the base is written, which goes on in the background.
+/// CONFIG SET appendonly. Called without shard locks and with `Config::lock_changes` held. A log
+/// that is switched on keeps what is appended from now on, and is of use when the base is written,
+/// which goes on in the background. While another job runs the timers do it ([`is_missing`]).
 ///
 /// # Errors
 /// The reason, which has been logged.
 pub(crate) fn switch(server: &Server, on: bool) -> Result<(), String> {
-    let state = &server.rewrites;
-    if !on {
-        state.scheduled.store(false, Ordering::Relaxed);
-        if !server.engine.log.is_enabled() {
-            return Ok(());
+    match on {
+        true => switch_on(server),
+        false => {
+            switch_off(server);
+            Ok(())
         }
-        if cancel(server) {
-            // There is no child, but this is the line by which the end of a rewrite is known.
-            let pid = server.identity.pid;
-            log::info!("Killing running AOF rewrite child: {pid}");
-        }
-        let _locked = server.engine.keyspace.lock_all();
-        server.engine.log.disable();
-        // Clients that wait for the log to be durable get an error now.
-        server.broadcast(|| Message::Synced);
-        return Ok(());
     }
+}
+
+fn switch_off(server: &Server) {
+    server.rewrites.scheduled.store(false, Ordering::Relaxed);
+    if server.engine.log.is_enabled() && cancel(server) {
+        // There is no child, but this is the line by which the end of a rewrite is known.
+        let pid = server.identity.pid;
+        log::info!("Killing running AOF rewrite child: {pid}");
+    }
+    // A rewrite that is about to switch the log on looks at `appendonly` under these locks.
+    let _locked = server.engine.keyspace.lock_all();
+    if server.engine.log.is_enabled() {
+        server.engine.log.disable();
+        // WAITAOF has nothing to wait for any more.
+        server.broadcast(|| Message::Synced);
+    }
+}
+
+fn switch_on(server: &Server) -> Result<(), String> {
     if server.engine.log.is_enabled() {
         return Ok(());
     }
+    server.rewrites.retry_at_ms.store(0, Ordering::Relaxed);
     let Some(job) = server
         .snapshots
-        .claim(Purpose::Rewrite, server.engine.now_ms())
+        .claim(Purpose::Rewrite, server.engine.steady_ms())
     else {
-        state.scheduled.store(true, Ordering::Relaxed);
         if cancel(server) {
             log::info!(
                 "AOF was enabled but there is already an AOF rewriting in background. Stopping background AOF and starting a rewrite now."
@@ -274,7 +335,8 @@ fn launch(
             keyspace::memory::publish();
         });
     thread.map(|_| receiver).map_err(|error| {
-        failures.rewrites.failures.fetch_add(1, Ordering::Relaxed);
+        failures.engine.log.note_failed_rewrite();
+        note_failure(&failures);
         let reason = os_text(&error);
         log::warn!("Can't rewrite append only file in background: {reason}");
         reason
@@ -290,9 +352,58 @@ pub(crate) fn new_base(server: &Server) -> Result<(), String> {
     let server = server.me.upgrade().ok_or("the server is shutting down")?;
     let job = server
         .snapshots
-        .claim(Purpose::Rewrite, server.engine.now_ms())
+        .claim(Purpose::Rewrite, server.engine.steady_ms())
         .ok_or("another snapshot is under way")?;
     run(&server, job, RewriteRequest::new(&server, true), None)
+}
+
+/// Writes a new base with the data as it is under these locks, which are those of all shards. Does
+/// nothing without a log.
+///
+/// # Errors
+/// The reason. The log refuses writes until a base is written, which the timers try.
+pub(crate) fn new_base_locked(server: &Server, locked: &Locked<'_>) -> Result<(), String> {
+    if !server.engine.log.is_enabled() {
+        return Ok(());
+    }
+    write_locked(server, locked).inspect_err(|reason| {
+        log::warn!("Rewriting the append only file failed: {reason}");
+        server.engine.log.require_base();
+    })
+}
+
+fn write_locked(server: &Server, locked: &Locked<'_>) -> Result<(), String> {
+    let log = &server.engine.log;
+    let form = form(
+        server,
+        locked,
+        server.engine.config.bool(P::AofUseRdbPreamble),
+    );
+    let kind = match form {
+        Form::Rdb(_) => BaseForm::Rdb,
+        Form::Commands => BaseForm::Commands,
+    };
+    let base = log
+        .begin_base(kind, true)
+        .map_err(|error| error.to_string())?;
+    let sizes = snapshot::sizes(server, locked);
+    let written = match form {
+        Form::Rdb(options) => {
+            let offset = Some(base.offset());
+            let writer = begin_file(server, base, options, true, offset, &sizes);
+            writer.map_err(SnapshotError::from).and_then(|mut writer| {
+                snapshot::write_entries(server, locked, form, &sizes, &mut writer)?;
+                Ok(writer.finish()?)
+            })
+        }
+        Form::Commands => {
+            let mut commands = Commands { base, db: None };
+            snapshot::write_entries(server, locked, form, &sizes, &mut commands)
+                .map(|()| commands.base)
+        }
+    };
+    let base = written.map_err(|error| error.to_string())?;
+    log.commit_base(base).map_err(|error| error.to_string())
 }
 
 fn run(
@@ -303,28 +414,29 @@ fn run(
 ) -> Result<(), String> {
     let state = &server.rewrites;
     let started = begin(server, &job, request);
+    if started.is_ok() {
+        state.scheduled.store(false, Ordering::Relaxed);
+    }
     if let Some(begun) = begun {
-        let told = started.as_ref().map(|_| ()).map_err(Clone::clone);
-        // The receiver may be gone.
-        drop(begun.send(told));
+        let begin = started.as_ref().map(|_| ()).map_err(Clone::clone);
+        // The timers start rewrites without waiting for this.
+        drop(begun.send(begin));
     }
     let result = started.and_then(|(base, walk, form)| finish(server, base, walk, form));
     match &result {
         Ok(()) => {
             state.failures.store(0, Ordering::Relaxed);
+            state.retry_at_ms.store(0, Ordering::Relaxed);
+            log::info!("Background AOF rewrite terminated with success");
             log::info!("Background AOF rewrite finished successfully");
         }
         Err(_) if job.is_cancelled() => {
             log::warn!("Background AOF rewrite terminated: it was cancelled");
         }
         Err(reason) => {
-            state.failures.fetch_add(1, Ordering::Relaxed);
+            note_failure(server);
             log::warn!("Background AOF rewrite terminated with error: {reason}");
         }
-    }
-    if result.is_err() && server.engine.log.status().waits_for_base {
-        // Only another base can bring the log into force.
-        state.scheduled.store(true, Ordering::Relaxed);
     }
     result
 }
@@ -336,7 +448,10 @@ fn begin(
     request: RewriteRequest,
 ) -> Result<(BaseJob, Walk, Form), String> {
     let log = &server.engine.log;
-    log.prepare_base().map_err(|error| error.to_string())?;
+    log.prepare_base().map_err(|error| {
+        log.note_failed_rewrite();
+        error.to_string()
+    })?;
     let begun = begin_prepared(server, job, request);
     if begun.is_err() {
         log.forget_prepared();
@@ -351,7 +466,9 @@ fn begin_prepared(
 ) -> Result<(BaseJob, Walk, Form), String> {
     let log = &server.engine.log;
     let mut locked = server.engine.keyspace.lock_all();
-    if job.is_cancelled() {
+    let is_revoked = request.enable && !server.engine.config.bool(P::AppendOnly);
+    if job.is_cancelled() || is_revoked {
+        job.cancel();
         return Err(SnapshotError::Cancelled.to_string());
     }
     let form = form(server, &locked, request.rdb);
@@ -387,7 +504,6 @@ fn finish(server: &Arc<Server>, base: BaseJob, walk: Walk, form: Form) -> Result
         Form::Commands => write_commands(base, walk),
     };
     let base = base.map_err(|error| error.to_string())?;
-    log::info!("Background AOF rewrite terminated with success");
     let result = server.engine.log.commit_base(base);
     result.map_err(|error| error.to_string())
 }

@@ -39,7 +39,7 @@ pub(crate) use file::begin_file;
 pub(crate) use file::remove_interrupted;
 pub(crate) use save::{
     Save, after_flush_all, background, cancel, copy, finish_stopped, note_loaded, save,
-    save_before_stop, stop_running, tick,
+    save_before_stop, sizes, stop_running, tick, write_entries,
 };
 pub use walk::{Walk, begin};
 

@@ -65,11 +65,11 @@ struct Load {
 
 impl Balance {
     /// Looks at the load and moves connections when it pays.
-    pub(crate) fn tick(&mut self, server: &Server, now_ms: u64, now_ns: u64) {
-        if server.workers.len() < 2 || now_ms < self.next_ms {
+    pub(crate) fn tick(&mut self, server: &Server, steady_ms: u64, now_ns: u64) {
+        if server.workers.len() < 2 || steady_ms < self.next_ms {
             return;
         }
-        self.next_ms = now_ms + INTERVAL_MS;
+        self.next_ms = steady_ms + INTERVAL_MS;
         self.active = self.active.max(1);
         let loads = self.measure(server, now_ns);
         if self.follow_switch(server) || loads.is_empty() {

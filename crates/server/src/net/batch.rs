@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use keyspace::{KeyHash, ValueRef};
-use resp::{Args, Limits, OwnedArgs, Progress, ProtocolError, Reply, Span};
+use resp::{Args, Limits, Output, OwnedArgs, Progress, ProtocolError, Reply, Span};
 use smallvec::SmallVec;
 use values::hash_seed::{Ahead, hash_of};
 
@@ -37,6 +37,16 @@ const SOURCES_PER_ROUND: usize = 1024;
 /// for each request.
 const REQUESTS_PER_HELD_SHARD: usize = 2;
 
+/// Replies of one turn: beyond them they leave, or their clients reach a limit, before the next
+/// request runs. More than any ordinary pipeline makes, and little beside any `maxmemory`.
+const REPLY_BYTES_PER_TURN: usize = 4 * 1024 * 1024;
+
+/// A turn with so many bytes of replies publishes its memory before they leave.
+const NOTED_REPLY_BYTES: usize = 1024 * 1024;
+
+/// Input buffers that one turn fills: as many big arguments as arrive at once wait for the next.
+const INPUT_BYTES_PER_TURN: usize = 64 * 1024 * 1024;
+
 /// Bytes of one connection that are being consumed.
 struct Source {
     token: usize,
@@ -45,6 +55,8 @@ struct Source {
     position: usize,
     /// Parsed so far; >= position.
     parsed: usize,
+    /// Requests of it wait for the next turn.
+    is_cut: bool,
 }
 
 enum Bytes {
@@ -109,6 +121,9 @@ pub(super) struct Batch {
     pub(super) spares: Spares,
     /// Requests of the last round, as an estimate for the next one.
     requests: usize,
+    /// Bytes of replies that this turn has written. Above [`REPLY_BYTES_PER_TURN`] the rest of the
+    /// requests waits for the next turn.
+    reply_bytes: usize,
     /// The last command that was looked up, by its name as the client wrote it: pipelines repeat
     /// it.
     last: Option<(SmallVec<[u8; 16]>, &'static Command)>,
@@ -164,11 +179,16 @@ impl Worker {
         self.fill(server, &mut batch);
         let mut held = self.hold_all(server, &batch);
         batch.requests = 0;
+        batch.reply_bytes = 0;
         for index in 0..batch.sources.len() {
             self.parse_source(server, &mut batch, index, &mut held);
         }
         self.run_batch(server, &mut batch, &mut held);
         drop(held);
+        if batch.reply_bytes > NOTED_REPLY_BYTES {
+            // What is used at most is seen before the replies have left.
+            keyspace::memory::publish();
+        }
         for source in std::mem::take(&mut batch.sources) {
             self.finish_source(server, &mut batch, source);
         }
@@ -192,10 +212,13 @@ impl Worker {
 
     /// Reads once from each runnable connection, as long as there is room.
     fn fill(&mut self, server: &Server, batch: &mut Batch) {
-        let mut used = 0;
+        let (mut used, mut own_bytes) = (0, 0);
         let mut rest = Vec::new();
         for token in std::mem::take(&mut self.runnable) {
-            if batch.sources.len() >= SOURCES_PER_ROUND || used + READ_BYTES > batch.arena.len() {
+            if batch.sources.len() >= SOURCES_PER_ROUND
+                || used + READ_BYTES > batch.arena.len()
+                || own_bytes > INPUT_BYTES_PER_TURN
+            {
                 rest.push(token);
                 continue;
             }
@@ -215,7 +238,12 @@ impl Worker {
                 connection.throttled = true;
                 continue;
             }
+            let output_max = limits::output_max(server, connection);
+            connection.output.set_limit(output_max);
             let bytes = read(connection, &mut batch.arena, &mut used);
+            if let Bytes::Own(bytes) = &bytes {
+                own_bytes += bytes.len();
+            }
             if let Some(handle) = server.workers.get(self.index) {
                 handle.stats().reads_processed.add(1);
             }
@@ -224,6 +252,7 @@ impl Worker {
                 bytes,
                 position: 0,
                 parsed: 0,
+                is_cut: false,
             });
         }
         self.runnable = rest;
@@ -264,11 +293,12 @@ impl Worker {
             let Some(connection) = self.connection(source.token) else {
                 return;
             };
-            let input = source.bytes.slice(&batch.arena);
-            let input = input.get(source.parsed..).unwrap_or_default();
-            if input.is_empty() || connection.is_stopped() {
+            let is_empty = source.bytes.slice(&batch.arena).len() <= source.parsed;
+            if is_empty || must_wait(source, connection, batch.reply_bytes) {
                 return;
             }
+            let input = source.bytes.slice(&batch.arena);
+            let input = input.get(source.parsed..).unwrap_or_default();
             let limits = request_limits(server, connection);
             let first_span = batch.spans.len();
             let start = source.parsed;
@@ -354,10 +384,10 @@ impl Worker {
         let Some(connection) = super::worker::connection_of(&mut self.connections, token) else {
             return;
         };
-        if connection.is_stopped() {
-            connection.parser.reset();
+        if must_wait(source, connection, batch.reply_bytes) {
             return;
         }
+        let waiting = connection.output.len();
         if !connection.queued_write {
             connection.queued_write = true;
             self.writable.push(token);
@@ -377,7 +407,7 @@ impl Worker {
         };
         if pending.command == Resolved::Unknown && is_web_request(args.arg(0)) {
             let logged_ms = &mut self.web_request_logged_ms;
-            return abort_web_request(connection, logged_ms, self.exec.now_ms);
+            return abort_web_request(connection, logged_ms, self.exec.steady_ms);
         }
         let request = Request {
             args,
@@ -397,37 +427,46 @@ impl Worker {
             // Messages that the command itself has caused stand right behind its reply.
             connection.collect_outbox();
         }
-        match verdict {
-            Verdict::Postponed => {
-                connection.set_postponed(&server.engine, true);
-                connection.parser.reset();
-                self.postponed.push(token);
-                return;
-            }
-            Verdict::Blocked => self.blocked(token),
-            Verdict::Done | Verdict::Failed(_) => {}
+        if verdict == Verdict::Postponed {
+            connection.set_postponed(&server.engine, true);
+            connection.parser.reset();
+            self.postponed.push(token);
+            return;
         }
         source.position = pending.end;
+        batch.reply_bytes += connection.output.len().saturating_sub(waiting);
+        if verdict == Verdict::Blocked {
+            self.blocked(token);
+        }
         self.after_command(server, token, request.command);
     }
 
     fn after_command(&mut self, server: &Server, token: usize, command: Resolved) {
-        let now_ms = self.exec.now_ms;
+        let steady_ms = self.exec.steady_ms;
         let Some(connection) = self.connection(token) else {
             return;
         };
         connection.recent_commands = connection.recent_commands.saturating_add(1);
-        connection.last_active_ms = now_ms;
-        publish(connection, command.found(), now_ms);
-        connection.was_authenticated |= connection.session.is_authenticated();
-        if limits::counted_output(server, connection) > 0
-            && limits::output_exceeded(server, connection, now_ms)
-        {
+        connection.last_active_ms = steady_ms;
+        publish(connection, command.found(), steady_ms);
+        if !connection.was_authenticated && connection.session.is_authenticated() {
+            connection.was_authenticated = true;
+            server.engine.clients.admit(&connection.session.shared);
+        }
+        let is_large = limits::counted_output(server, connection) > 0;
+        if !is_large && !connection.output.is_given_up() {
+            return;
+        }
+        if limits::output_exceeded(server, connection, steady_ms) {
             connection.session.close_after_reply = true;
-            connection.output.clear();
+            connection.output = Output::new();
             if let Some(handle) = server.workers.get(self.index) {
                 handle.stats().output_buffer_disconnections.add(1);
             }
+        } else {
+            // Before another request takes more memory, or evicts keys for it.
+            connection.publish_output(server);
+            server.engine.evict_clients(self.index);
         }
     }
 
@@ -497,10 +536,22 @@ impl Worker {
         }
         // A blocked client is read from as well, to notice that it hangs up.
         let waits = connection.session.blocked.is_some();
-        if connection.readable && (waits || !connection.is_stopped()) {
+        if source.is_cut || connection.readable && (waits || !connection.is_stopped()) {
             self.want_run(token);
         }
     }
+}
+
+/// True when no further request of a connection may run in this turn. It is parsed again when it
+/// may.
+fn must_wait(source: &mut Source, connection: &mut Connection, reply_bytes: usize) -> bool {
+    let is_cut = reply_bytes > REPLY_BYTES_PER_TURN;
+    source.is_cut |= is_cut;
+    if !is_cut && !connection.is_stopped() {
+        return false;
+    }
+    connection.parser.reset();
+    true
 }
 
 /// Reads once: into the arena when nothing is left over, behind the rest otherwise.
@@ -671,10 +722,10 @@ fn is_web_request(name: &[u8]) -> bool {
 }
 
 /// Nothing is answered and nothing behind it is executed. It is logged once a minute at most.
-fn abort_web_request(connection: &mut Connection, logged_ms: &mut u64, now_ms: u64) {
+fn abort_web_request(connection: &mut Connection, logged_ms: &mut u64, steady_ms: u64) {
     const LOG_EVERY_MS: u64 = 60_000;
-    if now_ms.saturating_sub(*logged_ms) > LOG_EVERY_MS {
-        *logged_ms = now_ms;
+    if steady_ms.saturating_sub(*logged_ms) > LOG_EVERY_MS {
+        *logged_ms = steady_ms;
         log::warn!(
             "Possible SECURITY ATTACK detected: {} sent POST or Host:, which are parts of web requests, as a command. \
              Somebody may be using a browser to reach this server (cross-protocol scripting). Connection aborted.",
@@ -704,10 +755,10 @@ fn refuse(server: &Server, connection: &mut Connection, error: ProtocolError, by
 }
 
 /// Publishes the figures of this client for other threads.
-fn publish(connection: &Connection, entry: Option<&'static Command>, now_ms: u64) {
+fn publish(connection: &Connection, entry: Option<&'static Command>, steady_ms: u64) {
     let session = &connection.session;
     let figures = &session.shared.figures;
-    figures.last_active_ms.store(now_ms, Ordering::Relaxed);
+    figures.last_active_ms.store(steady_ms, Ordering::Relaxed);
     figures.db.store(session.db, Ordering::Relaxed);
     if let Some(entry) = entry {
         figures.last_command.store(entry.id + 1, Ordering::Relaxed);

@@ -88,7 +88,7 @@ pub(super) fn end_wait(worker: &mut Worker, server: &Server, token: usize, endin
 
 /// Handles a timer of a client: its wait has timed out, or its command is due to run again.
 pub(super) fn timer(worker: &mut Worker, server: &Server, token: usize) {
-    let now_ms = worker.exec.now_ms;
+    let steady_ms = worker.exec.steady_ms;
     let Some(connection) = worker.connection(token) else {
         return;
     };
@@ -98,7 +98,7 @@ pub(super) fn timer(worker: &mut Worker, server: &Server, token: usize) {
     };
     if block
         .deadline_ms()
-        .is_some_and(|deadline| deadline <= now_ms)
+        .is_some_and(|deadline| deadline <= steady_ms)
     {
         return end_wait(worker, server, token, Ending::Timeout);
     }
@@ -123,7 +123,7 @@ pub(super) fn timer(worker: &mut Worker, server: &Server, token: usize) {
     }
     // The client keeps a timer until its worker has the result: served, or still waiting.
     let next_ms = waiter.look_again_ms.load(Ordering::Acquire);
-    let next_ms = next_ms.max(now_ms.saturating_add(blocking::LOOK_AGAIN_MIN_MS));
+    let next_ms = next_ms.max(steady_ms.saturating_add(blocking::LOOK_AGAIN_MIN_MS));
     if let Some(connection) = worker.connection(token) {
         connection.session.look_again_ms = Some(next_ms);
         worker.deadlines.insert((next_ms, id));

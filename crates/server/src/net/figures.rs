@@ -63,6 +63,10 @@ impl Connection {
 
     fn publish_memory(&self, server: &Server) {
         let shared = &self.session.shared;
+        if shared.kill.load(Ordering::Relaxed) {
+            // It is out of the sum already.
+            return;
+        }
         let memory = self.memory(&shared.figures);
         if memory != shared.figures.memory.load(Ordering::Relaxed) {
             server.engine.clients.set_memory(shared, memory);

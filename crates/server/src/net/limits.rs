@@ -1,11 +1,9 @@
 //! Bounds on what a client may make the server hold.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::server::Server;
 use crate::transport::connection::Connection;
-use engine::client::{ClientShared, flag};
 use engine::config::P;
 
 /// A client that does not read its replies is no longer read from above this many bytes of waiting
@@ -63,7 +61,11 @@ pub(super) fn counted_output(server: &Server, connection: &Connection) -> usize 
 }
 
 /// True when the output is above the hard limit, or above the soft limit for too long.
-pub(super) fn output_exceeded(server: &Server, connection: &mut Connection, now_ms: u64) -> bool {
+pub(super) fn output_exceeded(
+    server: &Server,
+    connection: &mut Connection,
+    steady_ms: u64,
+) -> bool {
     let used = counted_output(server, connection) as u64;
     let class = connection.session.shared.class();
     let limit = server.engine.config.output_limits().of(class);
@@ -71,10 +73,11 @@ pub(super) fn output_exceeded(server: &Server, connection: &mut Connection, now_
     if !over_soft {
         connection.over_soft_limit_ms = 0;
     } else if connection.over_soft_limit_ms == 0 {
-        connection.over_soft_limit_ms = now_ms;
+        connection.over_soft_limit_ms = steady_ms;
     }
-    let soft_ms = now_ms.saturating_sub(connection.over_soft_limit_ms);
+    let soft_ms = steady_ms.saturating_sub(connection.over_soft_limit_ms);
     let exceeded = (limit.hard > 0 && used > limit.hard)
+        || connection.output.is_given_up()
         || (over_soft && soft_ms > limit.soft_seconds * 1_000)
         || (!connection.was_authenticated && used > UNAUTHENTICATED_OUTPUT_BYTES as u64);
     if exceeded {
@@ -86,43 +89,18 @@ pub(super) fn output_exceeded(server: &Server, connection: &mut Connection, now_
     exceeded
 }
 
-/// The least that `maxmemory-clients` limits to: below that no client could connect to change it,
-/// as in Redis.
-const CLIENT_MEMORY_MIN: u64 = 128 * 1024;
-
-/// The limit on the memory of all clients together, in bytes; `None` without a limit.
-fn client_memory_limit(server: &Server) -> Option<usize> {
-    let limit = match server.engine.config.int(P::MaxmemoryClients) {
-        0 => return None,
-        percent @ ..0 => {
-            let max = server.engine.switches.max_memory.load(Ordering::Relaxed);
-            if max == 0 {
-                return None;
-            }
-            (max as f64 * percent.unsigned_abs() as f64 / 100.0) as u64
-        }
-        bytes => bytes.unsigned_abs(),
+/// Most bytes that may wait for a client: output beyond them is not even built, whatever command
+/// makes it. `usize::MAX` without a limit.
+pub(super) fn output_max(server: &Server, connection: &Connection) -> usize {
+    let switches = &server.engine.switches;
+    let class = connection.session.shared.class();
+    let hard = server.engine.outboxes.hard_limit(class);
+    let together = match connection.session.no_evict {
+        true => 0,
+        false => switches.client_memory_max.load(Ordering::Relaxed),
     };
-    usize::try_from(limit.max(CLIENT_MEMORY_MIN)).ok()
-}
-
-/// The clients that have to go so that the rest is within `maxmemory-clients`, largest first.
-pub(super) fn clients_to_evict(server: &Server) -> Vec<Arc<ClientShared>> {
-    let mut used = server.engine.clients.memory();
-    let limit = match client_memory_limit(server) {
-        Some(limit) if used > limit => limit,
-        _ => return Vec::new(),
-    };
-    let memory = |client: &ClientShared| client.figures.memory.load(Ordering::Relaxed);
-    let mut clients = server.engine.clients.all();
-    clients.retain(|client| client.flags() & flag::NO_EVICT == 0);
-    // Keys are read once: the figures move while this sorts.
-    clients.sort_by_cached_key(|client| std::cmp::Reverse(memory(client)));
-    let kept = clients.iter().position(|client| {
-        let fits = used <= limit;
-        used = used.saturating_sub(memory(client));
-        fits
-    });
-    clients.truncate(kept.unwrap_or(clients.len()));
-    clients
+    let limits = [hard, together].into_iter().filter(|limit| *limit != 0);
+    limits.min().map_or(usize::MAX, |limit| {
+        usize::try_from(limit).unwrap_or(usize::MAX)
+    })
 }

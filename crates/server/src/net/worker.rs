@@ -17,9 +17,10 @@ use std::time::Duration;
 use mio::{Registry, Token};
 
 use super::blocked::Ending;
+use crate::os::os_text;
 use crate::server::Server;
 use crate::transport::connection::{Connection, Written};
-use crate::transport::listener::{Accepted, Listener};
+use crate::transport::listener::Accepted;
 use crate::transport::mailbox::Message;
 use engine::client::ClientShared;
 use engine::config::P;
@@ -31,6 +32,10 @@ use engine::session::{Origin, Session};
 pub(super) const LISTENERS: usize = usize::MAX - 1024;
 /// Connections accepted per turn, so that a flood of them does not stop the others.
 const ACCEPTS_PER_TURN: usize = 256;
+/// Time until a failure to accept is tried again, in milliseconds.
+const ACCEPT_RETRY_MS: u64 = 100;
+/// Such failures are logged this often at most, in milliseconds.
+const ACCEPT_LOG_MS: u64 = 30_000;
 /// The first worker sleeps no longer than this: it has the timers of the server.
 const SLEEP_TIMERS: Duration = Duration::from_millis(100);
 /// The others look after their clients once a second; mail wakes them.
@@ -62,6 +67,13 @@ pub(crate) struct Worker {
     /// The first worker accepts connections.
     accepts: bool,
     accept_pending: bool,
+    /// After a failure to accept, listeners are looked at again then, in milliseconds of the steady
+    /// clock; 0 without one. No event tells that descriptors are free again.
+    accept_again_ms: u64,
+    /// When such a failure was last logged.
+    accept_logged_ms: u64,
+    /// A listener could not be added to the poll.
+    unregistered: bool,
     pub(super) connections: Vec<Option<Box<Connection>>>,
     free: Vec<usize>,
     by_id: HashMap<u64, usize, foldhash::fast::RandomState>,
@@ -78,7 +90,7 @@ pub(crate) struct Worker {
     pub(super) batch: super::batch::Batch,
     messages: Vec<Message>,
     next_idle_check_ms: u64,
-    /// When the log last heard of a web request.
+    /// When the log last had a line about a web request.
     pub(super) web_request_logged_ms: u64,
     timers: Option<Timers>,
     stopping: bool,
@@ -100,6 +112,9 @@ impl Worker {
             registry,
             accepts: index == 0,
             accept_pending: false,
+            accept_again_ms: 0,
+            accept_logged_ms: 0,
+            unregistered: false,
             connections: Vec::new(),
             free: Vec::new(),
             by_id: HashMap::default(),
@@ -134,6 +149,14 @@ impl Worker {
         Ok(())
     }
 
+    /// The same while the server runs; what fails is tried again by the timers.
+    fn listen(&mut self) {
+        if let Err(error) = self.register_listeners() {
+            self.unregistered = true;
+            log::warn!("Changing the listening sockets: {}", os_text(&error));
+        }
+    }
+
     /// Takes notice of what is ready and does all there is to do. Returns for how long there is
     /// nothing to do; `None`: the server has stopped.
     pub(super) fn step(&mut self, ready: impl Iterator<Item = Ready>) -> Option<Duration> {
@@ -163,7 +186,7 @@ impl Worker {
         self.read_mail(server);
         let released = self.release(server);
         self.write_replies(server, released);
-        self.evict_clients(server);
+        server.engine.evict_clients(self.index);
         self.timers(server);
     }
 
@@ -193,23 +216,24 @@ impl Worker {
         if has_mail || has_work || self.accept_pending {
             return Duration::ZERO;
         }
-        let now_ms = self.server.engine.now_ms();
+        let engine = &self.server.engine;
+        let (now_ms, steady_ms) = (engine.now_ms(), engine.steady_ms());
         let mut sleep = if self.index == 0 {
             SLEEP_TIMERS
         } else {
             SLEEP_OTHERS
         };
-        let mut until = |deadline_ms: u64| {
+        let mut until = |deadline_ms: u64, now_ms: u64| {
             sleep = sleep.min(Duration::from_millis(deadline_ms.saturating_sub(now_ms)));
         };
         if let Some((deadline, _)) = self.deadlines.first() {
-            until(*deadline);
+            until(*deadline, steady_ms);
         }
         if !self.postponed.is_empty() {
-            until(self.server.engine.pause.until_ms());
+            until(engine.pause.until_ms(), steady_ms);
         }
         if self.index == 0 {
-            until(self.server.engine.next_expiry_ms.load(Ordering::Acquire));
+            until(engine.next_expiry_ms.load(Ordering::Acquire), now_ms);
         }
         sleep
     }
@@ -238,25 +262,94 @@ impl Worker {
 
     // ---- connections -------------------------------------------------------------------------
 
+    /// Accepts connections one by one: each is refused or welcomed before the next, so that a burst
+    /// takes no more descriptors than `maxclients` leaves.
     fn accept(&mut self, server: &Arc<Server>) {
         self.accept_pending = false;
-        let mut accepted = Vec::new();
-        {
+        self.accept_again_ms = 0;
+        let mut budget = ACCEPTS_PER_TURN;
+        let mut number = 0;
+        loop {
             let listeners = server.lock_listeners();
-            for listener in listeners.iter() {
-                accept_from(listener, &mut accepted);
+            let Some(listener) = listeners.get(number) else {
+                return;
+            };
+            let accepted = listener.accept();
+            drop(listeners);
+            match accepted {
+                Ok(client) => self.welcome(server, client),
+                Err(error) if is_of_one_connection(&error) => {}
+                Err(error) => {
+                    number += 1;
+                    if error.kind() != io::ErrorKind::WouldBlock {
+                        self.accept_later(&error);
+                    }
+                    continue;
+                }
             }
-        }
-        // Connections may be left in a queue; another look is cheap.
-        self.accept_pending = accepted.len() >= ACCEPTS_PER_TURN;
-        for client in accepted {
-            self.welcome(server, client);
+            budget -= 1;
+            if budget == 0 {
+                // More may be waiting, and no event tells that.
+                self.accept_pending = true;
+                return;
+            }
         }
     }
 
+    /// The system has no descriptor or memory to spare.
+    fn accept_later(&mut self, error: &io::Error) {
+        let steady_ms = self.exec.steady_ms;
+        self.accept_again_ms = steady_ms + ACCEPT_RETRY_MS;
+        if self.accept_logged_ms == 0 || steady_ms >= self.accept_logged_ms + ACCEPT_LOG_MS {
+            self.accept_logged_ms = steady_ms;
+            log::warn!(
+                "Accepting client connection: {} (tried again every {ACCEPT_RETRY_MS} ms)",
+                os_text(error)
+            );
+        }
+    }
+
+    /// Tries again what an event has asked for and what failed.
+    fn retry(&mut self) {
+        if self.accept_again_ms != 0 && self.exec.steady_ms >= self.accept_again_ms {
+            self.accept_pending = true;
+        }
+        if self.accepts && self.unregistered {
+            self.unregistered = false;
+            self.listen();
+        }
+    }
+
+    /// Whether `maxclients` leaves room for one more. When it is reached, the client goes that has
+    /// been connected longest without having authenticated: a client without the password cannot
+    /// keep others out by connecting.
+    fn has_room(&mut self, server: &Server) -> bool {
+        let max = server.engine.config.int(P::Maxclients).max(0) as usize;
+        if server.engine.clients.count() < max {
+            return true;
+        }
+        let Some(client) = server.engine.clients.remove_oldest_stranger() else {
+            return false;
+        };
+        log::debug!(
+            "Closing {}, which has not authenticated: maxclients is reached",
+            client.addr
+        );
+        match self.token_of(client.id) {
+            // Its descriptor is needed at once.
+            Some(token) => self.close(token),
+            None => server.send_to(&client, Message::Kill(client.id)),
+        }
+        true
+    }
+
     pub(super) fn welcome(&mut self, server: &Arc<Server>, mut accepted: Accepted) {
+        let refusal = match self.has_room(server) {
+            true => refusal(server, &accepted),
+            false => Some("-ERR max number of clients reached\r\n"),
+        };
         let stats = server.workers.get(self.index).map(|handle| handle.stats());
-        if let Some(line) = refusal(server, &accepted) {
+        if let Some(line) = refusal {
             // The socket's buffer is empty, so this little always fits.
             let _ = accepted.stream.write(line.as_bytes());
             if let Some(stats) = stats {
@@ -279,7 +372,7 @@ impl Worker {
             accepted.peer,
             &accepted.local,
             fd,
-            self.exec.now_ms,
+            self.exec.steady_ms,
             self.index,
         ));
         log::debug!("Accepted {}", shared.addr);
@@ -289,9 +382,12 @@ impl Worker {
             .switches
             .needs_password
             .load(Ordering::Relaxed);
+        if !authenticated {
+            server.engine.clients.add_stranger(&shared);
+        }
         let session = Session::new(shared, Origin::Client, authenticated);
         let id = session.shared.id;
-        let connection = Connection::new(accepted.stream, session, self.exec.now_ms);
+        let connection = Connection::new(accepted.stream, session, self.exec.steady_ms);
         let connection = Box::new(connection);
         match super::balance::home(server, id) {
             Some(to) if to != self.index => give(server, connection, to),
@@ -310,10 +406,7 @@ impl Worker {
         {
             log::warn!("Registering a client socket: {error}");
             self.free.push(token);
-            self.server
-                .engine
-                .clients
-                .remove(connection.session.shared.id);
+            end(&self.server, connection);
             return;
         }
         let shared = &connection.session.shared;
@@ -394,30 +487,8 @@ impl Worker {
     }
 
     pub(super) fn close(&mut self, token: usize) {
-        let server = Arc::clone(&self.server);
-        if let Some(mut connection) = self.release_connection(token) {
-            connection.set_postponed(&server.engine, false);
-            engine::execute::blocking::forget(
-                &server.engine,
-                &mut connection.session,
-                connection.waiter.take(),
-            );
-            engine::execute::discard(&server.engine, &mut connection.session);
-            server.engine.unsubscribe_all(&mut connection.session);
-            server.engine.stop_tracking(&mut connection.session);
-            connection
-                .session
-                .shared
-                .kill
-                .store(true, Ordering::Release);
-            if connection.session.monitor {
-                server.engine.monitors.remove(&connection.session.shared);
-            }
-            let shared = &connection.session.shared;
-            server.engine.clients.remove(shared.id);
-            // CLIENT KILL may have removed it long before, and it went on publishing until now.
-            server.engine.clients.set_memory(shared, 0);
-            log::debug!("Client closed connection {}", shared.addr);
+        if let Some(connection) = self.release_connection(token) {
+            end(&self.server, connection);
         }
     }
 
@@ -446,11 +517,7 @@ impl Worker {
             Message::Adopt(connection) => self.adopt(connection),
             Message::Synced => self.synced(server),
             Message::Refresh => self.resume_postponed(),
-            Message::Listen => {
-                if let Err(error) = self.register_listeners() {
-                    log::warn!("Changing the listening sockets: {error}");
-                }
-            }
+            Message::Listen => self.listen(),
             Message::HandOver { count, to } => self.hand_over_some(count, to),
             Message::Stop => self.stop(server),
             Message::Deliver(client)
@@ -571,6 +638,8 @@ impl Worker {
             let written = connection.write(released);
             connection.publish_output(server);
             match written {
+                // What the client was sent by others is more than it may leave unread.
+                Ok(_) if connection.output.is_given_up() => self.close(token),
                 Ok(Written::All) => {
                     if connection.throttled {
                         connection.throttled = false;
@@ -596,11 +665,11 @@ impl Worker {
     }
 
     fn check_output_limit(&mut self, server: &Server, token: usize) {
-        let now_ms = self.exec.now_ms;
+        let steady_ms = self.exec.steady_ms;
         let Some(connection) = self.connection(token) else {
             return;
         };
-        if super::limits::output_exceeded(server, connection, now_ms) {
+        if super::limits::output_exceeded(server, connection, steady_ms) {
             if let Some(handle) = server.workers.get(self.index) {
                 handle.stats().output_buffer_disconnections.add(1);
             }
@@ -608,31 +677,12 @@ impl Worker {
         }
     }
 
-    /// Disconnects the largest clients while all together hold more than `maxmemory-clients`.
-    fn evict_clients(&mut self, server: &Server) {
-        for client in super::limits::clients_to_evict(server) {
-            let memory = client.memory();
-            log::info!("Evicting client {} that holds {memory} bytes", client.addr);
-            if let Some(handle) = server.workers.get(self.index) {
-                handle.stats().evicted_clients.add(1);
-            }
-            // Out of sight and out of the sum at once, so that no other worker evicts on its
-            // behalf.
-            client.kill.store(true, Ordering::Release);
-            server.engine.clients.remove(client.id);
-            match self.token_of(client.id) {
-                Some(token) => self.close(token),
-                None => server.send_to(&client, Message::Kill(client.id)),
-            }
-        }
-    }
-
     // ---- timers ------------------------------------------------------------------------------
 
     fn timers(&mut self, server: &Arc<Server>) {
-        let now_ms = self.exec.now_ms;
+        let steady_ms = self.exec.steady_ms;
         while let Some((deadline, client)) = self.deadlines.first().copied() {
-            if deadline > now_ms {
+            if deadline > steady_ms {
                 break;
             }
             self.deadlines.pop_first();
@@ -640,30 +690,31 @@ impl Worker {
                 super::blocked::timer(self, server, token);
             }
         }
-        if !self.postponed.is_empty() && !server.engine.pause.is_active(now_ms) {
+        if !self.postponed.is_empty() && !server.engine.pause.is_active(steady_ms) {
             self.resume_postponed();
         }
         if self.index == 0
-            && let Some(mut fed) = server.engine.pause.take_fed(now_ms)
+            && let Some(mut fed) = server.engine.pause.take_fed(steady_ms)
         {
             self.exec.ready.append(&mut fed);
             engine::execute::blocking::serve_later(&mut self.exec, &server.engine);
         }
-        if now_ms >= self.next_idle_check_ms {
-            self.next_idle_check_ms = now_ms + 1_000;
+        if steady_ms >= self.next_idle_check_ms {
+            self.next_idle_check_ms = steady_ms + 1_000;
             self.batch.spares.clear();
-            self.check_clients(server, now_ms);
+            self.check_clients(server, steady_ms);
         }
         if self.index == 0 {
             server.engine.limit_tracking();
         }
+        self.retry();
         if let Some(timers) = &mut self.timers {
             timers(server, &mut self.exec);
         }
     }
 
     /// Once a second: idle clients, soft output limits.
-    fn check_clients(&mut self, server: &Server, now_ms: u64) {
+    fn check_clients(&mut self, server: &Server, steady_ms: u64) {
         let timeout_ms = server.engine.config.int(P::Timeout).max(0) as u64 * 1_000;
         for token in 0..self.connections.len() {
             let Some(connection) = self.connection(token) else {
@@ -673,7 +724,7 @@ impl Worker {
                 && connection.session.blocked.is_none()
                 && !connection.session.monitor
                 && connection.session.subscriptions.is_none()
-                && now_ms.saturating_sub(connection.last_active_ms) > timeout_ms;
+                && steady_ms.saturating_sub(connection.last_active_ms) > timeout_ms;
             if idle {
                 log::debug!("Closing idle client");
                 self.close(token);
@@ -707,6 +758,33 @@ impl Worker {
     }
 }
 
+/// Closes a connection that no worker holds, and ends what its client was doing.
+fn end(server: &Server, mut connection: Box<Connection>) {
+    connection.set_postponed(&server.engine, false);
+    engine::execute::blocking::forget(
+        &server.engine,
+        &mut connection.session,
+        connection.waiter.take(),
+    );
+    engine::execute::discard(&server.engine, &mut connection.session);
+    server.engine.unsubscribe_all(&mut connection.session);
+    server.engine.stop_tracking(&mut connection.session);
+    let kill = &connection.session.shared.kill;
+    kill.store(true, Ordering::Release);
+    if connection.session.monitor {
+        server.engine.monitors.remove(&connection.session.shared);
+    }
+    let shared = Arc::clone(&connection.session.shared);
+    server.engine.clients.remove(shared.id);
+    drop(connection);
+    if shared.leaving_bytes() > 0 {
+        // What is free counts as used until it is published.
+        keyspace::memory::publish();
+    }
+    server.engine.clients.closed(&shared);
+    log::debug!("Client closed connection {}", shared.addr);
+}
+
 /// Sends a connection that no worker holds to its new one.
 fn give(server: &Server, connection: Box<Connection>, to: usize) {
     let Some(target) = server.workers.get(to) else {
@@ -725,18 +803,23 @@ pub(super) fn connection_of(
     connections.get_mut(token)?.as_deref_mut()
 }
 
-fn accept_from(listener: &Listener, accepted: &mut Vec<Accepted>) {
-    while accepted.len() < ACCEPTS_PER_TURN {
-        match listener.accept() {
-            Ok(client) => accepted.push(client),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
-            Err(error) => {
-                log::warn!("Accepting client connection: {error}");
-                return;
-            }
-        }
-    }
+/// Errors of one connection, behind which others may wait: accept(2) hands on what the network has
+/// said about it.
+fn is_of_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(
+            libc::ECONNABORTED
+                | libc::EINTR
+                | libc::EPROTO
+                | libc::ENETDOWN
+                | libc::ENOPROTOOPT
+                | libc::EHOSTDOWN
+                | libc::EHOSTUNREACH
+                | libc::EOPNOTSUPP
+                | libc::ENETUNREACH
+        )
+    )
 }
 
 /// A message for a client that is not here: it moved, or it is gone.
@@ -753,9 +836,6 @@ fn forward(server: &Server, here: usize, client: u64, message: Message) {
 
 /// Why a new connection is refused, as the line it gets.
 fn refusal(server: &Server, accepted: &Accepted) -> Option<&'static str> {
-    if server.engine.clients.count() >= server.engine.config.int(P::Maxclients).max(0) as usize {
-        return Some("-ERR max number of clients reached\r\n");
-    }
     let is_open = server.engine.config.bool(P::ProtectedMode)
         && !server
             .engine

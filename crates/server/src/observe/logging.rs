@@ -111,6 +111,14 @@ pub(crate) fn update(config: &Config) {
         .store(config.int(P::LogTimestampFormat), Ordering::Relaxed);
 }
 
+/// Opens the log file anew, for programs that have moved it away (SIGHUP). Without a file there is
+/// nothing to do.
+pub(crate) fn reopen() {
+    if let Sink::File(file) = &mut LOGGER.output().sink {
+        file.reopen();
+    }
+}
+
 /// Writes `text` as it is, without a time or a level, if `level` is logged.
 pub(crate) fn raw(level: Level, text: &str) {
     if level <= log::max_level() {
@@ -410,9 +418,14 @@ impl LogFile {
         let identity = |metadata: Metadata| (metadata.dev(), metadata.ino());
         let open = self.file.metadata().map(identity).ok();
         let there = std::fs::metadata(&self.path).map(identity).ok();
-        if (there.is_none() || there != open)
-            && let Ok(file) = File::options().create(true).append(true).open(&self.path)
-        {
+        if there.is_none() || there != open {
+            self.reopen();
+        }
+    }
+
+    /// Opens the file at the path. The old one stays when that fails.
+    fn reopen(&mut self) {
+        if let Ok(file) = File::options().create(true).append(true).open(&self.path) {
             self.file = file;
         }
     }

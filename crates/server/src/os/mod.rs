@@ -32,6 +32,24 @@ pub(crate) fn lower_thread_priority() {
     sys::lower_thread_priority(BACKGROUND_STEPS);
 }
 
+/// Signals that would end the process, and that nothing here uses. SIGXFSZ among them: a file that
+/// has grown to the limit is then an error of its write, as a full disk is.
+const UNUSED_SIGNALS: [libc::c_int; 8] = [
+    libc::SIGUSR1,
+    libc::SIGUSR2,
+    libc::SIGALRM,
+    libc::SIGVTALRM,
+    libc::SIGPROF,
+    libc::SIGIO,
+    libc::SIGXFSZ,
+    libc::SIGPIPE,
+];
+
+/// Ignores signals that are not used: their default is the end of the process.
+pub(crate) fn ignore_unused_signals() {
+    sys::ignore_signals(&UNUSED_SIGNALS);
+}
+
 /// Whether there is a process with this number, of any user.
 pub(crate) fn is_running(pid: u32) -> bool {
     sys::is_running(pid)

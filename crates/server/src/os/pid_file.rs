@@ -1,6 +1,8 @@
 //! The pid file.
 
 use std::fs;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use super::os_text;
@@ -16,7 +18,15 @@ impl PidFile {
     /// without the file.
     #[must_use]
     pub(crate) fn write(path: &Path) -> Option<PidFile> {
-        match fs::write(path, format!("{}\n", std::process::id())) {
+        // A symbolic link could lead to any file of the server's user.
+        let written = fs::File::options()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .custom_flags(libc::O_NOFOLLOW)
+            .open(path)
+            .and_then(|mut file| writeln!(file, "{}", std::process::id()));
+        match written {
             Ok(()) => Some(PidFile {
                 path: path.to_path_buf(),
             }),

@@ -63,6 +63,14 @@ pub(super) fn lower_thread_priority(steps: i32) {
     let _ = steps;
 }
 
+/// See [`super::ignore_unused_signals`].
+pub(super) fn ignore_signals(signals: &[libc::c_int]) {
+    for signal in signals {
+        // SAFETY: ignoring a signal installs no handler. It fails only for numbers that are none.
+        unsafe { libc::signal(*signal, libc::SIG_IGN) };
+    }
+}
+
 /// Stops the process until SIGCONT.
 pub(super) fn stop_self() {
     // SAFETY: takes no pointers.

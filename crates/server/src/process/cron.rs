@@ -25,31 +25,31 @@ const MEND_INTERVAL_MS: u64 = 2_000;
 impl Cron {
     /// Called once per loop turn.
     pub(crate) fn tick(&mut self, server: &Server, exec: &mut Executor) {
+        check_signals(server);
         if server.engine.switches.pause_cron.load(Ordering::Relaxed) {
             return;
         }
-        let now_ms = exec.now_ms;
-        if now_ms >= server.engine.next_expiry_ms.load(Ordering::Acquire) {
+        if exec.now_ms >= server.engine.next_expiry_ms.load(Ordering::Acquire) {
             let next = engine::execute::expire::run(exec, &server.engine, &mut self.expire_from);
             server
                 .engine
                 .next_expiry_ms
                 .fetch_min(next, Ordering::AcqRel);
         }
-        if now_ms < self.next_ms {
+        let steady_ms = exec.steady_ms;
+        if steady_ms < self.next_ms {
             return;
         }
-        self.next_ms = now_ms + 100;
+        self.next_ms = steady_ms + 100;
         let began_ns = server.engine.clock.monotonic_ns();
-        server.engine.lru.refresh(now_ms);
+        server.engine.lru.refresh(steady_ms);
         server.metrics.sample(&server.engine);
-        self.balance.tick(server, now_ms, exec.now_ns);
-        check_signals(server);
-        snapshot::tick(server, now_ms);
-        rewrite::tick(server, now_ms);
+        self.balance.tick(server, steady_ms, exec.now_ns);
+        snapshot::tick(server, steady_ms);
+        rewrite::tick(server, steady_ms);
         server.migrations.close_idle();
-        if now_ms >= self.next_mend_ms {
-            self.next_mend_ms = now_ms + MEND_INTERVAL_MS;
+        if steady_ms >= self.next_mend_ms {
+            self.next_mend_ms = steady_ms + MEND_INTERVAL_MS;
             rewrite::mend(server);
         }
         if let Some(worker) = server.workers.first() {

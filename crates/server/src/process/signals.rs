@@ -1,26 +1,57 @@
-//! SIGINT and SIGTERM: handlers set a flag, the timers act on it.
+//! Signals: handlers set a flag and wake the first worker, whose timers act on it.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use engine::config::{P, shutdown as bits};
+use signal_hook::iterator::Signals;
 
 use super::shutdown::{ShutdownOptions, request_shutdown};
 use crate::server::Server;
 
-/// Set by SIGINT and SIGTERM, taken by the timers.
-static SIGNALS: LazyLock<[Arc<AtomicBool>; 2]> = LazyLock::new(Default::default);
+/// SIGINT, SIGTERM and SIGHUP: set by handlers, taken by the timers.
+static SIGNALS: LazyLock<[Arc<AtomicBool>; 3]> = LazyLock::new(Default::default);
+
+/// The handled signals as a stream, for the thread that wakes the first worker.
+static STREAM: Mutex<Option<Signals>> = Mutex::new(None);
 
 /// True once a shutdown is under way: another SIGINT then ends the process at once, as in Redis.
 pub(super) static STOPPING: LazyLock<Arc<AtomicBool>> = LazyLock::new(Default::default);
 
-/// Makes SIGINT and SIGTERM end the process in order.
+/// Makes SIGINT and SIGTERM end the process in order, SIGHUP open the log file anew, and ignores
+/// what else would end the process by default.
 pub fn handle_signals() -> io::Result<()> {
+    const HANDLED: [libc::c_int; 3] = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP];
+    crate::os::ignore_unused_signals();
     signal_hook::flag::register_conditional_shutdown(libc::SIGINT, 1, Arc::clone(&STOPPING))?;
-    for (flag, signal) in SIGNALS.iter().zip([libc::SIGINT, libc::SIGTERM]) {
+    for (flag, signal) in SIGNALS.iter().zip(HANDLED) {
         signal_hook::flag::register(signal, Arc::clone(flag))?;
     }
+    // Behind the flags, which are set when the stream has the signal.
+    *STREAM.lock().unwrap_or_else(PoisonError::into_inner) = Some(Signals::new(HANDLED)?);
+    Ok(())
+}
+
+/// Starts the thread that wakes the first worker on each signal. Without [`handle_signals`] there
+/// is none.
+pub(crate) fn wake_on_signals(server: &Arc<Server>) -> io::Result<()> {
+    let stream = STREAM.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let Some(mut signals) = stream else {
+        return Ok(());
+    };
+    let server = Arc::downgrade(server);
+    let thread = std::thread::Builder::new().name("signals".to_owned());
+    thread.spawn(move || {
+        for _ in signals.forever() {
+            let Some(server) = server.upgrade() else {
+                return;
+            };
+            if let Some(worker) = server.workers.first() {
+                worker.mailbox.wake();
+            }
+        }
+    })?;
     Ok(())
 }
 
@@ -28,7 +59,8 @@ pub fn handle_signals() -> io::Result<()> {
 /// none.
 pub(crate) fn abort_shutdown() -> bool {
     let mut aborted = false;
-    for flag in SIGNALS.iter() {
+    let [interrupt, terminate, _] = &*SIGNALS;
+    for flag in [interrupt, terminate] {
         aborted |= flag.swap(false, Ordering::AcqRel);
     }
     if aborted {
@@ -42,8 +74,16 @@ pub(super) fn is_interrupted() -> bool {
     SIGNALS[0].load(Ordering::Acquire)
 }
 
-/// Shuts the server down when a signal has come since the last look.
+/// Acts on the signals that have come since the last look.
 pub(super) fn check_signals(server: &Server) {
+    let is_set = |flag: &Arc<AtomicBool>| flag.load(Ordering::Relaxed);
+    if !SIGNALS.iter().any(is_set) {
+        return;
+    }
+    if SIGNALS[2].swap(false, Ordering::AcqRel) {
+        log::info!("Received SIGHUP, opening the log file anew");
+        crate::observe::logging::reopen();
+    }
     for (slot, name, parameter) in [
         (0_usize, "SIGINT", P::ShutdownOnSigint),
         (1, "SIGTERM", P::ShutdownOnSigterm),

@@ -1,7 +1,5 @@
 //! The identity of this process.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use engine::config::Config;
 
 use super::random::random_id;
@@ -11,8 +9,6 @@ use super::random::random_id;
 pub struct Identity {
     /// 40 hexadecimal digits, new at each start.
     pub run_id: String,
-    /// Unix milliseconds of the start.
-    pub started_ms: u64,
     /// Path of the executable.
     pub executable: String,
     /// Absolute path of the configuration file; empty without one.
@@ -27,9 +23,6 @@ impl Identity {
         let display = |path: &std::path::Path| path.display().to_string();
         Self {
             run_id: random_id(),
-            started_ms: SystemTime::now()
-                .duration_since(UNIX_EPOCH)
-                .map_or(0, |time| time.as_millis() as u64),
             executable: std::env::current_exe()
                 .map_or_else(|_| String::new(), |path| display(&path)),
             config_file: config.file().map_or_else(String::new, display),

@@ -11,8 +11,13 @@ pub struct Rewrites {
     pub failures: AtomicU64,
     /// Minutes of the last wait after failures, 0 without one.
     pub(crate) wait_min: AtomicU64,
-    /// Unix seconds when that wait is over, 0 without one.
+    /// Seconds of the steady clock when that wait is over, 0 without one.
     pub(crate) wait_until_s: AtomicU64,
+    /// A log that `appendonly` promises and that is not there is not tried again before this, in
+    /// milliseconds of the steady clock.
+    pub(crate) retry_at_ms: AtomicU64,
+    /// DEBUG LOADAOF has the directory of the log: no rewrite begins.
+    pub(crate) is_reloading: AtomicBool,
     /// The minute since 1970 when history was last looked at.
     pub(crate) expired_min: AtomicU64,
 }

@@ -79,7 +79,7 @@ pub struct Job {
     owner: Arc<Slot>,
     /// Its purpose.
     pub purpose: Purpose,
-    /// Unix milliseconds of its start.
+    /// Milliseconds of the steady clock at its start.
     pub started_ms: u64,
     /// How far it is.
     pub progress: Progress,
@@ -124,7 +124,7 @@ pub struct Snapshots {
     pub walking: AtomicBool,
     /// BGSAVE waits for another job.
     pub scheduled: AtomicBool,
-    /// When the last BGSAVE was tried, Unix seconds.
+    /// When the last BGSAVE was tried, in seconds of the steady clock.
     pub last_try_s: AtomicU64,
     /// Seconds that the last BGSAVE took, -1 before the first.
     pub last_seconds: AtomicI64,
@@ -138,10 +138,11 @@ pub struct Snapshots {
     pub last_begin_us: AtomicU64,
     /// The counter of changes when the last good snapshot was begun.
     pub saved_changes: AtomicU64,
+    /// When data was last saved or loaded, in seconds of the steady clock: save points count from
+    /// there.
+    pub saved_at_s: AtomicU64,
     /// The server ends with a snapshot.
     pub is_final: AtomicBool,
-    /// Numbers temporary files.
-    pub(crate) serial: AtomicU64,
     pub(crate) storage: Arc<dyn Storage>,
 }
 
@@ -158,8 +159,8 @@ impl Default for Snapshots {
             begun: AtomicU64::new(0),
             last_begin_us: AtomicU64::new(0),
             saved_changes: AtomicU64::new(0),
+            saved_at_s: AtomicU64::new(0),
             is_final: AtomicBool::new(false),
-            serial: AtomicU64::new(0),
             storage: Arc::new(Disk),
         }
     }
@@ -167,7 +168,7 @@ impl Default for Snapshots {
 
 impl Snapshots {
     /// Takes the right to take a snapshot; `None` while another job has it.
-    pub fn claim(&self, purpose: Purpose, now_ms: u64) -> Option<Arc<Job>> {
+    pub fn claim(&self, purpose: Purpose, steady_ms: u64) -> Option<Arc<Job>> {
         let mut current = self.slot.lock();
         if current.is_some() {
             return None;
@@ -175,7 +176,7 @@ impl Snapshots {
         let job = Arc::new(Job {
             owner: Arc::clone(&self.slot),
             purpose,
-            started_ms: now_ms,
+            started_ms: steady_ms,
             progress: Progress::default(),
             cancelled: AtomicBool::new(false),
         });
@@ -195,12 +196,12 @@ impl Snapshots {
     }
 
     /// How far the running snapshot is.
-    pub fn report(&self, now_ms: u64) -> Report {
+    pub fn report(&self, steady_ms: u64) -> Report {
         let Some(job) = self.current() else {
             return Report::default();
         };
         let number = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let elapsed_s = (now_ms.saturating_sub(job.started_ms) / 1000) as i64;
+        let elapsed_s = (steady_ms.saturating_sub(job.started_ms) / 1000) as i64;
         let progress = &job.progress;
         Report {
             saves_for: (job.purpose == Purpose::Save).then_some(elapsed_s),

@@ -89,7 +89,7 @@ pub struct Connection {
     pub waiter: Option<Arc<Waiter>>,
     /// Highest log offset that replies of this turn depend on.
     pub reply_offset: u64,
-    /// Last request, Unix milliseconds.
+    /// Last request, in milliseconds of the steady clock.
     pub last_active_ms: u64,
     /// Since when the output is above the soft limit; 0: it is not.
     pub over_soft_limit_ms: u64,
@@ -105,7 +105,7 @@ pub struct Connection {
 
 impl Connection {
     /// A connection that has just been accepted.
-    pub fn new(stream: Stream, session: Session, now_ms: u64) -> Self {
+    pub fn new(stream: Stream, session: Session, steady_ms: u64) -> Self {
         Self {
             was_authenticated: session.is_authenticated(),
             stream,
@@ -123,7 +123,7 @@ impl Connection {
             throttled: false,
             waiter: None,
             reply_offset: 0,
-            last_active_ms: now_ms,
+            last_active_ms: steady_ms,
             over_soft_limit_ms: 0,
             recent_commands: 0,
             holds: VecDeque::new(),
@@ -148,7 +148,10 @@ impl Connection {
 
     /// True while no further request of this client may run.
     pub fn is_stopped(&self) -> bool {
-        self.session.blocked.is_some() || self.session.close_after_reply || self.postponed
+        self.session.blocked.is_some()
+            || self.session.close_after_reply
+            || self.postponed
+            || self.session.shared.kill.load(Ordering::Relaxed)
     }
 
     /// How many bytes the next read asks for.

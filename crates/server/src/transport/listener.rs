@@ -87,11 +87,15 @@ impl Listener {
         }
     }
 
-    /// Adds the listener to a poll.
+    /// Adds the listener to a poll, unless it is there already.
     pub fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
-        match self {
+        let added = match self {
             Self::Tcp(listener) => registry.register(listener, token, Interest::READABLE),
             Self::Unix(listener, _) => registry.register(listener, token, Interest::READABLE),
+        };
+        match added {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            added => added,
         }
     }
 

@@ -16,7 +16,7 @@ use crate::shard_tables::Shard;
 pub(super) const DBSIZE: CommandSpec = CommandSpec::new("dbsize", 1, dbsize)
     .group(Group::Server)
     .since("1.0.0")
-    .flags(Flags::READONLY.or(Flags::FAST))
+    .flags(Flags::READONLY.or(Flags::FAST).or(Flags::SHOWS_NO_DATA))
     .categories(Categories::KEYSPACE)
     .summary("Returns the number of keys in the selected database.")
     .complexity("O(1)")

@@ -20,6 +20,8 @@ use crate::shard_tables::Shard;
 struct Found {
     bytes: Vec<u8>,
     ends: Vec<usize>,
+    /// Log offset of the shards that were looked at.
+    offset: u64,
 }
 
 impl Found {
@@ -69,6 +71,7 @@ pub(super) fn scan_keys(ctx: &mut Context<'_, '_>) -> CommandResult {
         Some(position) => walk(ctx, position, &options),
         None => (Found::default(), 0),
     };
+    ctx.session.shown_offset = ctx.session.shown_offset.max(found.offset);
     ctx.reply.array(2);
     ctx.reply.bulk_display(cursor::from_position(next));
     found.reply(&mut ctx.reply);
@@ -135,6 +138,7 @@ fn walk_shard(
 ) -> u64 {
     let db = ctx.data.db;
     let hides = hides_expired(&ctx.data);
+    found.offset = found.offset.max(shard.last_log_offset);
     while !budget.is_spent() {
         position = shard.scan(db, position, |entry| {
             budget.elements = budget.elements.saturating_sub(1);

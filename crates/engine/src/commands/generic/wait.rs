@@ -18,7 +18,7 @@ fn wait_deadline(ctx: &Context<'_, '_>, index: usize) -> Result<Option<u64>, Com
         return Ok(None);
     }
     timeout
-        .checked_add(ctx.data.now_ms)
+        .checked_add(ctx.engine.steady_ms())
         .filter(|deadline| i64::try_from(*deadline).is_ok())
         .map(Some)
         .ok_or(CommandError::line("ERR timeout is out of range"))

@@ -173,7 +173,7 @@ pub(super) fn block_deadline(
     if ms == 0 {
         return Ok(None);
     }
-    ms.checked_add(ctx.data.now_ms)
+    ms.checked_add(ctx.engine.steady_ms())
         .filter(|deadline| i64::try_from(*deadline).is_ok())
         .map(Some)
         .ok_or(CommandError::line("ERR timeout is out of range"))

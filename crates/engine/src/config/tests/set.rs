@@ -27,6 +27,7 @@ fn set(config: &Config, pairs: &[&str]) -> Result<(), String> {
     let context = SetContext {
         loading: false,
         client_is_local: true,
+        is_locked: false,
     };
     config
         .set(&pairs, context, &mut Recorder::default())
@@ -275,6 +276,7 @@ fn some_parameters_wait_for_the_end_of_loading_or_for_permission() {
     let loading = SetContext {
         loading: true,
         client_is_local: true,
+        is_locked: false,
     };
     let pairs: [&[u8]; 2] = [b"appendonly", b"no"];
     assert_eq!(
@@ -292,7 +294,7 @@ fn some_parameters_wait_for_the_end_of_loading_or_for_permission() {
             &pairs,
             SetContext {
                 client_is_local: true,
-                loading: false
+                ..SetContext::default()
             },
             &mut recorder
         ),

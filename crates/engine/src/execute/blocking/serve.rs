@@ -1,6 +1,7 @@
 //! Serving blocked clients right after the command that fed a key, before any other command reads
 //! it.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -16,7 +17,7 @@ use crate::fault::Stage;
 use crate::keys::DbKey;
 use crate::session::Session;
 use crate::shard_tables::Locked;
-use crate::waiters::Waiter;
+use crate::waiters::{Arrival, Waiter};
 
 /// Adds to the locks of a command that may feed these keys the locks needed to serve their waiters:
 /// the shards of all keys of the waiters' commands, of the waiters of keys that these commands
@@ -45,23 +46,22 @@ pub fn widen<'k>(
 /// Shards that are not locked and may be needed when these keys are fed.
 fn missing<'a>(locked: &'a Locked<'_>, fed: &[(KeyHash, &'a [u8])]) -> SmallVec<[usize; 4]> {
     let mut missing = SmallVec::new();
+    let mut seen: HashSet<&[u8]> = HashSet::new();
     let mut fed: SmallVec<[(KeyHash, &[u8]); 4]> = SmallVec::from_slice(fed);
-    let mut next = 0;
-    while let Some((hash, key)) = fed.get(next).copied() {
-        next += 1;
+    while let Some((hash, key)) = fed.pop() {
         // A shard that is not locked yet is among the missing ones.
         let Some(shard) = locked.shard(hash) else {
             continue;
         };
-        for waiter in shard.attachments.waiting.reaching(key) {
-            let unlocked = waiter.shards.iter().filter(|shard| !locked.holds(**shard));
-            missing.extend(unlocked.copied());
-            for feed in waiter.feeds() {
-                if !fed.contains(&feed) {
-                    fed.push(feed);
-                }
+        let waiting = &shard.attachments.waiting;
+        match waiting.shards(key) {
+            Some(shards) => missing.extend(shards.filter(|shard| !locked.holds(*shard))),
+            None => {
+                let all = 0..locked.keyspace().shard_count();
+                return all.filter(|shard| !locked.holds(*shard)).collect();
             }
         }
+        fed.extend(waiting.feeds(key).filter(|(_, key)| seen.insert(key)));
     }
     missing
 }
@@ -71,7 +71,7 @@ fn missing<'a>(locked: &'a Locked<'_>, fed: &[(KeyHash, &'a [u8])]) -> SmallVec<
 /// `exec.ready` for [`serve_later`].
 pub fn serve(exec: &mut Executor, engine: &Engine, locked: &mut Locked<'_>) {
     engine.faults.reach(Stage::Signals);
-    if engine.pause.is_active(exec.now_ms) {
+    if engine.is_paused() {
         engine.pause.keep_fed(&mut exec.ready);
         return;
     }
@@ -114,20 +114,19 @@ fn serve_key(exec: &mut Executor, engine: &Engine, locked: &mut Locked<'_>, fed:
     let (db, key) = (fed.db, fed.key.as_slice());
     let hash = engine.keyspace.hash(key);
     // Waiters that this key cannot serve (another type, not enough elements) keep their place.
-    let mut at = 0;
+    let mut from = Arrival::default();
     loop {
         let kind = kind_of(locked, db, hash, key, exec.now_ms);
         let waiter = locked
             .held(hash)
             .attachments
             .waiting
-            .next(db, key, at, kind);
-        let Some((found, waiter)) = waiter else {
+            .next(db, key, from, kind);
+        let Some(waiter) = waiter else {
             return true;
         };
         match serve_waiter(exec, engine, locked, &waiter) {
-            Attempt::Served => at = found,
-            Attempt::Waits => at = found + 1,
+            Attempt::Served | Attempt::Waits => from = waiter.arrival.next(),
             Attempt::Unlocked => return false,
         }
     }

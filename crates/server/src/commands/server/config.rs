@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::config::{Extent, rewrite};
+use crate::config::{Extent, rewrite, rewrite_locked};
 use crate::server::Server;
 use engine::command::{Arg, Flags, Group, Locks};
 use engine::config::{Apply, Config, P, SetContext};
@@ -62,9 +62,13 @@ fn switch_log_later(server: &Server) -> Result<(), String> {
     let server = server.me.upgrade().ok_or("the server is shutting down")?;
     let job = Arc::clone(&server);
     server.engine.lazy.run(move || {
+        // The value cannot change between the look at it and what follows from it.
+        let _changes = job.engine.config.lock_changes();
         let on = job.engine.config.bool(P::AppendOnly);
         if let Err(error) = crate::jobs::rewrite::switch(&job, on) {
-            log::error!("Changing appendonly after a transaction failed: {error}");
+            log::warn!(
+                "Changing appendonly after a transaction failed, it is tried again: {error}"
+            );
         }
     });
     log::info!("AOF background was scheduled by CONFIG SET in a transaction");
@@ -75,6 +79,7 @@ pub(crate) const CONFIG_SET: CommandSpec = CommandSpec::new("set", -4, config_se
     .group(Group::Server)
     .since("2.0.0")
     .flags(Flags::ADMIN.or(Flags::NOSCRIPT).or(Flags::ANY_TIME))
+    .flags(Flags::LOCKS_CONFIG)
     .summary("Changes parameters of the running server, all of them or none.")
     .complexity("O(N) in the number of parameters")
     .hints(&["request_policy:all_nodes", "response_policy:all_succeeded"])
@@ -90,6 +95,7 @@ fn config_set(ctx: &mut Context<'_, '_>) -> CommandResult {
     let context = SetContext {
         loading: ctx.engine.loading.is_active(),
         client_is_local: ctx.session.shared.peer.is_local(),
+        is_locked: ctx.is_nested(),
     };
     let server = Server::of(ctx)?;
     let mut applier = Applier {
@@ -108,11 +114,16 @@ pub(crate) const CONFIG_REWRITE: CommandSpec = CommandSpec::new("rewrite", 2, co
     .group(Group::Server)
     .since("2.8.0")
     .flags(Flags::ADMIN.or(Flags::NOSCRIPT).or(Flags::ANY_TIME))
+    .flags(Flags::LOCKS_CONFIG)
     .summary("Rewrites the configuration file with the configuration in memory.")
     .complexity("O(1)")
     .hints(&["request_policy:all_nodes", "response_policy:all_succeeded"]);
 fn config_rewrite(ctx: &mut Context<'_, '_>) -> CommandResult {
-    rewrite(&ctx.engine.config, None, Extent::Needed)
+    let write = match ctx.is_nested() {
+        true => rewrite_locked,
+        false => rewrite,
+    };
+    write(&ctx.engine.config, None, Extent::Needed)
         .map_err(|error| CommandError::owned(error.to_string()))?;
     ctx.reply.ok();
     Ok(Outcome::Done)

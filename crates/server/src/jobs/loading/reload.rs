@@ -1,7 +1,9 @@
 //! DEBUG RELOAD and DEBUG LOADAOF: the data is loaded again while the server runs.
 
+use std::sync::atomic::Ordering;
+
 use crate::jobs::loading::{self, Present, Replay, Rules, SnapshotError};
-use crate::jobs::snapshot;
+use crate::jobs::{rewrite, snapshot};
 use crate::server::Server;
 use engine::config::P;
 use engine::error::CommandError;
@@ -18,8 +20,36 @@ pub(crate) struct Reload {
     pub merge: bool,
 }
 
-/// DEBUG RELOAD: saves the snapshot and loads it again. Called without locks held.
+/// No rewrite runs or begins while this lives: loading changes the data, or has the directory of
+/// the log.
+struct WithoutRewrites<'a>(&'a Server);
+
+impl<'a> WithoutRewrites<'a> {
+    /// Called without locks held.
+    fn new(server: &'a Server) -> Result<Self, CommandError> {
+        server.rewrites.is_reloading.store(true, Ordering::SeqCst);
+        let this = Self(server);
+        if rewrite::stop(server) {
+            return Ok(this);
+        }
+        Err(CommandError::line(
+            "ERR Error trying to load the data, check server logs: a rewrite does not end",
+        ))
+    }
+}
+
+impl Drop for WithoutRewrites<'_> {
+    fn drop(&mut self) {
+        let is_reloading = &self.0.rewrites.is_reloading;
+        is_reloading.store(false, Ordering::SeqCst);
+    }
+}
+
+/// DEBUG RELOAD: saves the snapshot and loads it again. What is loaded need not be what the log
+/// makes (an older snapshot, keys that have expired meanwhile), so a log gets a new base with it
+/// before any other command runs. Called without locks held.
 pub(crate) fn reload(server: &Server, what: Reload) -> Result<(), CommandError> {
+    let _without = WithoutRewrites::new(server)?;
     let mut locked = server.engine.keyspace.lock_all();
     if what.save {
         snapshot::save(server, &locked, 0)
@@ -42,19 +72,20 @@ pub(crate) fn reload(server: &Server, what: Reload) -> Result<(), CommandError> 
             false => Present::Refuse,
         },
     };
-    loading::load_snapshot(server, &path, Some(&mut locked), rules)
-        .map(|_| ())
-        .map_err(failed)
+    let loaded = loading::load_snapshot(server, &path, Some(&mut locked), rules);
+    // Also after a failure: what was loaded before it is the data now.
+    let based = rewrite::new_base_locked(server, &locked);
+    loaded.map_err(failed)?;
+    based.map_err(|reason| {
+        CommandError::owned(format!(
+            "ERR The RDB dump is loaded, but the append only file can't be rewritten: {reason}"
+        ))
+    })
 }
 
 /// DEBUG LOADAOF: empties the server and loads the log again. Called without locks held.
 pub(crate) fn load_again(server: &Server) -> Result<(), CommandError> {
-    // A rewrite that is under way has the directory of the log.
-    if !crate::jobs::rewrite::stop(server) {
-        return Err(CommandError::line(
-            "ERR Error trying to load the AOF files, check server logs: a rewrite does not end",
-        ));
-    }
+    let _without = WithoutRewrites::new(server)?;
     let mut locked = server.engine.keyspace.lock_all();
     let was_enabled = server.engine.log.is_enabled();
     server.engine.log.disable();
@@ -69,12 +100,20 @@ pub(crate) fn load_again(server: &Server) -> Result<(), CommandError> {
     if !was_enabled {
         server.engine.log.disable();
     }
-    match result {
-        Ok(_) => Ok(()),
-        Err(error) => Err(CommandError::owned(format!(
+    result.map(drop).map_err(|error| {
+        if was_enabled {
+            // The files have more than the memory: nothing that is written now may replace them.
+            let half_changed = &server.engine.switches.half_changed;
+            half_changed.store(true, Ordering::Release);
+            log::error!(
+                "DEBUG LOADAOF failed, and the data is not complete. The append only file stays as it is, and writes \
+                 are refused until a restart: {error}"
+            );
+        }
+        CommandError::owned(format!(
             "ERR Error trying to load the AOF files, check server logs: {error}"
-        ))),
-    }
+        ))
+    })
 }
 
 fn clear(server: &Server, locked: &mut Locked<'_>) {

@@ -3,7 +3,6 @@
 
 use std::io::{self, Write};
 use std::path::PathBuf;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 
 use persist::rdb::{FileWriter, SaveOptions};
@@ -14,6 +13,7 @@ use super::walk::Size;
 use super::{Output, SnapshotError};
 use crate::os::{self, os_text};
 use crate::server::Server;
+use crate::state::random_u64;
 use engine::config::P;
 use engine::version::{LODESTORE_VERSION, REDIS_VERSION};
 
@@ -132,12 +132,11 @@ impl DumpFile {
     pub(super) fn create(
         server: &Server,
         dir: PathBuf,
-        in_background: bool,
         options: SaveOptions,
         log_offset: u64,
         sizes: &[Size],
     ) -> Result<DumpFile, FileError> {
-        let temp_name = temp_name(server, in_background);
+        let temp_name = temp_name(server);
         let path = dir.join(&temp_name);
         let storage = Arc::clone(&server.snapshots.storage);
         let file = storage.open(&path, OpenMode::Create).map_err(|error| {
@@ -205,16 +204,12 @@ impl DumpFile {
     }
 }
 
-fn temp_name(server: &Server, in_background: bool) -> String {
+/// `temp-<pid>-<number>.rdb`, with a number that cannot be guessed: no other user with the right to
+/// write into the directory can take the name before.
+fn temp_name(server: &Server) -> String {
     let (begin, end) = TEMP_NAME;
-    let pid = server.identity.pid;
-    if in_background {
-        // The file of a cancelled snapshot may still exist when the next one begins.
-        let number = server.snapshots.serial.fetch_add(1, Ordering::Relaxed) + 1;
-        format!("{begin}{pid}-{number}{end}")
-    } else {
-        format!("{begin}{pid}{end}")
-    }
+    let (pid, number) = (server.identity.pid, random_u64());
+    format!("{begin}{pid}-{number}{end}")
 }
 
 /// Begins a file: its auxiliary fields, libraries of functions, sizes of databases. `aof_base`: it

@@ -73,14 +73,20 @@ fn save_unless(
 fn succeeded(server: &Server, changes: u64) {
     let state = &server.snapshots;
     state.saved_changes.store(changes, Ordering::Relaxed);
-    server
-        .last_save_s
-        .store(server.engine.now_ms() / 1000, Ordering::Relaxed);
+    note_saved(server);
     server
         .engine
         .switches
         .snapshots_fail
         .store(false, Ordering::Relaxed);
+}
+
+/// Data was saved, or loaded, at this moment.
+fn note_saved(server: &Server) {
+    let (now_ms, steady_ms) = (server.engine.now_ms(), server.engine.steady_ms());
+    server.last_save_s.store(now_ms / 1000, Ordering::Relaxed);
+    let saved_at_s = &server.snapshots.saved_at_s;
+    saved_at_s.store(steady_ms / 1000, Ordering::Relaxed);
 }
 
 /// The file as it is written without a hook: database by database.
@@ -93,43 +99,67 @@ fn write_locked(
         true => Err(SnapshotError::Cancelled),
         false => Ok(()),
     };
-    let databases = server.engine.keyspace.databases();
     let options = save_options(&server.engine.config, has_field_deadlines(locked));
+    let sizes = sizes(server, locked);
+    let offset = server.engine.log.stream_offset();
+    let mut file = DumpFile::create(server, server.engine.config.dir(), options, offset, &sizes)?;
     let encoder = Encoder::new(server, Form::Rdb(options));
-    let sizes: Vec<Size> = (0..databases)
+    each_piece(server, locked, encoder, &sizes, &mut file, &mut check)?;
+    file.finish()
+}
+
+/// The databases that have keys.
+pub(crate) fn sizes(server: &Server, locked: &Locked<'_>) -> Vec<Size> {
+    (0..server.engine.keyspace.databases())
         .map(|db| Size::of(locked, db))
         .filter(|size| size.keys > 0)
-        .collect();
-    let offset = server.engine.log.stream_offset();
-    let mut file = DumpFile::create(
-        server,
-        server.engine.config.dir(),
-        false,
-        options,
-        offset,
-        &sizes,
-    )?;
+        .collect()
+}
+
+/// Gives all entries to an output, under locks of all shards.
+///
+/// # Errors
+/// Those of the output and of encoding.
+pub(crate) fn write_entries(
+    server: &Server,
+    locked: &Locked<'_>,
+    form: Form,
+    sizes: &[Size],
+    output: &mut dyn Output,
+) -> Result<(), SnapshotError> {
+    let encoder = Encoder::new(server, form);
+    each_piece(server, locked, encoder, sizes, output, &mut || Ok(()))
+}
+
+fn each_piece(
+    server: &Server,
+    locked: &Locked<'_>,
+    encoder: Encoder,
+    sizes: &[Size],
+    output: &mut dyn Output,
+    check: &mut dyn FnMut() -> Result<(), SnapshotError>,
+) -> Result<(), SnapshotError> {
     let mut buffer = Vec::new();
-    for size in &sizes {
+    for size in sizes {
         each_entry(locked, size.db, &mut |entry| {
             check()?;
             encoder.encode(entry, &mut buffer)?;
             if buffer.len() >= Buffers::ENOUGH {
-                file.entries(size.db, &buffer)?;
+                output.entries(size.db, &buffer)?;
                 buffer.clear();
-                if let Some(grown) = file.due_sync() {
+                if let Some(grown) = output.due_sync() {
                     grown.sync_data()?;
                 }
             }
             match server.engine.config.int(P::RdbKeySaveDelay) {
                 0 => Ok(()),
-                delay_us => delay(delay_us, &mut check),
+                delay_us => delay(delay_us, &mut *check),
             }
         })?;
-        file.entries(size.db, &buffer).map_err(SnapshotError::Io)?;
+        output.entries(size.db, &buffer)?;
         buffer.clear();
     }
-    file.finish()
+    Ok(())
 }
 
 fn each_entry(
@@ -167,7 +197,7 @@ pub(crate) fn background(
     let state = &server.snapshots;
     let job = match how {
         Save::AfterTransaction => None,
-        _ => state.claim(Purpose::Save, server.engine.now_ms()),
+        _ => state.claim(Purpose::Save, server.engine.steady_ms()),
     };
     if let Some(job) = job {
         return start(server, locked, job)
@@ -211,7 +241,7 @@ fn start(server: &Server, locked: &mut Locked<'_>, job: Arc<Job>) -> Result<(), 
     state.saves.fetch_add(1, Ordering::Relaxed);
     state
         .last_try_s
-        .store(server.engine.now_ms() / 1000, Ordering::Relaxed);
+        .store(server.engine.steady_ms() / 1000, Ordering::Relaxed);
     // The thread is started before the snapshot begins, so that no snapshot fails for want of a
     // thread.
     let (sender, receiver) = sync_channel(1);
@@ -255,7 +285,7 @@ fn run(server: &Arc<Server>, job: Arc<Job>, receiver: &Receiver<Start>) {
         .unwrap_or_else(|_| Err(FileError::Failed("The snapshot panicked".to_owned())));
     let kept_peak = job.progress.kept_peak.load(Ordering::Relaxed);
     state.last_kept_peak.store(kept_peak, Ordering::Relaxed);
-    let seconds = server.engine.now_ms().saturating_sub(job.started_ms) / 1000;
+    let seconds = server.engine.steady_ms().saturating_sub(job.started_ms) / 1000;
     state.last_seconds.store(seconds as i64, Ordering::Relaxed);
     match result {
         Ok(()) => {
@@ -293,7 +323,7 @@ fn write_walk(
     options: SaveOptions,
 ) -> Result<(), FileError> {
     let offset = walk.log_offset();
-    let file = DumpFile::create(server, dir, true, options, offset, walk.sizes());
+    let file = DumpFile::create(server, dir, options, offset, walk.sizes());
     let (file, figures) = match file {
         Ok(file) => walk.write(file)?,
         Err(error) => {
@@ -320,7 +350,7 @@ fn write_walk(
 pub(crate) fn copy(server: &Arc<Server>, dir: PathBuf) -> Result<(), String> {
     let job = server
         .snapshots
-        .claim(Purpose::Copy, server.engine.now_ms())
+        .claim(Purpose::Copy, server.engine.steady_ms())
         .ok_or("another snapshot is under way")?;
     let (walk, options) = {
         let mut locked = server.engine.keyspace.lock_all();
@@ -368,7 +398,7 @@ pub(crate) fn after_flush_all(server: &Server, locked: &Locked<'_>, unlogged: u6
 }
 
 /// The timers' part: scheduled snapshots and save points.
-pub(crate) fn tick(server: &Server, now_ms: u64) {
+pub(crate) fn tick(server: &Server, steady_ms: u64) {
     let state = &server.snapshots;
     if server.engine.loading.is_active()
         || server.shutdown.is_requested()
@@ -376,7 +406,7 @@ pub(crate) fn tick(server: &Server, now_ms: u64) {
     {
         return;
     }
-    let now_s = now_ms / 1000;
+    let now_s = steady_ms / 1000;
     let tried_s = state.last_try_s.load(Ordering::Relaxed);
     let has_failed = server
         .engine
@@ -389,19 +419,20 @@ pub(crate) fn tick(server: &Server, now_ms: u64) {
     if !state.scheduled.load(Ordering::Relaxed) && !reached_point(server, now_s) {
         return;
     }
-    let Some(job) = state.claim(Purpose::Save, now_ms) else {
+    let Some(job) = state.claim(Purpose::Save, steady_ms) else {
         return;
     };
     let mut locked = server.engine.keyspace.lock_all();
-    state.scheduled.store(false, Ordering::Relaxed);
-    // The reason of a failure has been logged, and the next try comes by itself.
-    let _ = start(server, &mut locked, job);
+    // The reason of a failure has been logged, and what is scheduled is tried again.
+    if start(server, &mut locked, job).is_ok() {
+        state.scheduled.store(false, Ordering::Relaxed);
+    }
 }
 
 /// Whether a save point is reached, with its line in the log.
 fn reached_point(server: &Server, now_s: u64) -> bool {
     let changes = server.changes_since_save();
-    let since_s = now_s.saturating_sub(server.last_save_s.load(Ordering::Relaxed));
+    let since_s = now_s.saturating_sub(server.snapshots.saved_at_s.load(Ordering::Relaxed));
     let points = server.engine.config.save_points();
     let reached = points.iter().find(|point| {
         let (seconds, wanted) = (point.seconds.max(0) as u64, point.changes.max(0) as u64);
@@ -472,9 +503,7 @@ pub(crate) fn note_loaded(server: &Server) {
     state
         .saved_changes
         .store(server.engine.changes_made(), Ordering::Relaxed);
-    server
-        .last_save_s
-        .store(server.engine.now_ms() / 1000, Ordering::Relaxed);
+    note_saved(server);
 }
 
 /// Saves changes that were made after the last snapshot before the end. The workers have ended.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::memory::{ALLOCATOR, MemoryReport};
 use super::{Facts, Section, human_bytes, sys};
+use crate::jobs::rewrite;
 use crate::state::Purpose;
 use engine::config::{MaxmemoryPolicy, P, Supervised};
 use engine::latency::Distribution;
@@ -48,7 +49,7 @@ pub(super) fn write(section: Section, facts: &Facts<'_>, text: &mut String) {
 fn server(facts: &Facts<'_>, text: &mut String) {
     let config = &facts.server.engine.config;
     let identity = &facts.server.identity;
-    let uptime_s = facts.now_ms.saturating_sub(identity.started_ms) / 1000;
+    let uptime_s = facts.server.engine.clock.monotonic_ns() / 1_000_000_000;
     let hz = config.int(P::Hz);
     text.push_str("# Server\r\n");
     fields!(text,
@@ -77,7 +78,7 @@ fn server(facts: &Facts<'_>, text: &mut String) {
         "hz": hz,
         "configured_hz": hz,
         "clients_hz": hz,
-        "lru_clock": (facts.now_ms / 1000) & 0xFF_FFFF,
+        "lru_clock": (facts.server.engine.lru.now().ms() / 1000) & 0xFF_FFFF,
         "executable": identity.executable,
         "config_file": identity.config_file,
         "io_threads_active": u8::from(facts.server.workers.len() > 1),
@@ -137,12 +138,13 @@ fn clients(facts: &Facts<'_>, text: &mut String) {
     let input = figure(|f| f.qbuf.load(Ordering::Relaxed) + f.qbuf_free.load(Ordering::Relaxed));
     let output = figure(|f| f.output_mem.load(Ordering::Relaxed));
     let pause = &server.engine.pause;
+    let steady_ms = server.engine.steady_ms();
     let (reason, actions, left_ms) = match () {
-        () if !pause.is_active(facts.now_ms) => ("none", "none", 0),
+        () if !pause.is_active(steady_ms) => ("none", "none", 0),
         () => (
             "client_pause",
             if pause.is_all() { "all" } else { "write" },
-            pause.until_ms().saturating_sub(facts.now_ms),
+            pause.until_ms().saturating_sub(steady_ms),
         ),
     };
     text.push_str("# Clients\r\n");
@@ -261,9 +263,9 @@ fn persistence(facts: &Facts<'_>, text: &mut String) {
     let server = facts.server;
     let log = server.engine.log.status();
     let snapshots = &server.snapshots;
-    let current = snapshots.report(facts.now_ms);
+    let current = snapshots.report(server.engine.steady_ms());
     let rewriting = snapshots.purpose() == Some(Purpose::Rewrite);
-    let is_scheduled = server.rewrites.scheduled.load(Ordering::Relaxed);
+    let is_scheduled = rewrite::is_scheduled(server);
     let failures = server.rewrites.failures.load(Ordering::Relaxed);
     let last_rewrite_s = log
         .last_rewrite_seconds
@@ -289,7 +291,7 @@ fn persistence(facts: &Facts<'_>, text: &mut String) {
         "rdb_last_cow_size": snapshots.last_kept_peak.load(Ordering::Relaxed),
         "rdb_last_load_keys_expired": keys_expired,
         "rdb_last_load_keys_loaded": keys_loaded,
-        "aof_enabled": yes(log.enabled || is_scheduled && server.engine.config.bool(P::AppendOnly)),
+        "aof_enabled": yes(log.enabled || is_scheduled && log.last_rewrite_ok && server.engine.config.bool(P::AppendOnly)),
         "aof_rewrite_in_progress": yes(rewriting),
         "aof_rewrite_scheduled": yes(is_scheduled),
         "aof_last_rewrite_time_sec": last_rewrite_s,

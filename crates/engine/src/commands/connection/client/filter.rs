@@ -1,5 +1,7 @@
 //! The filters of CLIENT LIST and CLIENT KILL.
 
+use std::collections::HashSet;
+
 use super::super::auth::user_exists;
 use super::row::{Kind, Row};
 use crate::client::flag;
@@ -20,7 +22,7 @@ pub(super) const fn number(name: &'static str, token: &'static str) -> Arg {
 /// Conditions that can also be negated. The last one of a repeated condition counts; ids add up.
 #[derive(Default)]
 struct Conditions<'a> {
-    ids: Option<Vec<u64>>,
+    ids: Option<HashSet<u64>>,
     kind: Option<Kind>,
     addr: Option<&'a [u8]>,
     laddr: Option<&'a [u8]>,
@@ -122,7 +124,7 @@ impl<'a> Conditions<'a> {
         let ids = self.ids.get_or_insert_default();
         while let Some(id) = ctx.args.get(at).and_then(resp::number::parse_i64) {
             let id = u64::try_from(id).ok().filter(|id| *id > 0);
-            ids.push(id.ok_or(CommandError::line("ERR client-id should be greater than 0"))?);
+            ids.insert(id.ok_or(CommandError::line("ERR client-id should be greater than 0"))?);
             at += 1;
         }
         Ok(at)

@@ -78,7 +78,7 @@ impl Row {
     /// The row of a client. Others are shown as their workers published them at the end of the last
     /// loop turn; the calling client is shown as it is now.
     pub(super) fn of(ctx: &Context<'_, '_>, client: Arc<ClientShared>) -> Self {
-        let now_s = ctx.data.now_ms / 1000;
+        let now_s = ctx.engine.steady_ms() / 1000;
         let figures = &client.figures;
         let load = |figure: &std::sync::atomic::AtomicUsize| figure.load(Ordering::Relaxed);
         let last = load(&figures.last_command).checked_sub(1);

@@ -37,17 +37,17 @@ fn client_pause(ctx: &mut Context<'_, '_>) -> CommandResult {
             ));
         }
     };
-    let now_ms = ctx.data.now_ms;
-    let until_ms = pause_end(ctx.arg(2), now_ms)?;
-    ctx.engine.pause.start(until_ms, all, now_ms);
+    let steady_ms = ctx.engine.steady_ms();
+    let until_ms = pause_end(ctx.arg(2), steady_ms)?;
+    ctx.engine.pause.start(until_ms, all, steady_ms);
     ctx.engine.admission_epoch.fetch_add(1, Ordering::AcqRel);
     ctx.engine.outboxes.port.get().resume();
     ctx.reply.ok();
     Ok(Outcome::Done)
 }
 
-/// The Unix milliseconds at which a pause of so many milliseconds ends; 0 for no pause.
-fn pause_end(milliseconds: &[u8], now_ms: u64) -> Result<u64, CommandError> {
+/// The time of the steady clock at which a pause of so many milliseconds ends; 0 for no pause.
+fn pause_end(milliseconds: &[u8], steady_ms: u64) -> Result<u64, CommandError> {
     let Some(duration) = resp::number::parse_i64(milliseconds) else {
         return Err(CommandError::line(
             "ERR timeout is not an integer or out of range",
@@ -59,7 +59,7 @@ fn pause_end(milliseconds: &[u8], now_ms: u64) -> Result<u64, CommandError> {
     if duration == 0 {
         return Ok(0);
     }
-    now_ms
+    steady_ms
         .checked_add(duration)
         .filter(|end| i64::try_from(*end).is_ok())
         .ok_or(CommandError::line("ERR timeout is out of range"))

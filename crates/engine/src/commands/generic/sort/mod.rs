@@ -340,6 +340,10 @@ fn prefix(text: &[u8]) -> u64 {
 /// Elements whose keys are brought into the cache together.
 const LOOK_AHEAD: usize = 64;
 
+/// Bytes of such keys beyond which no further one is added: patterns and elements may be long, and
+/// a cache of the second level holds no more.
+const LOOK_AHEAD_BYTES: usize = 256 * 1024;
+
 /// The result of a pattern for an element.
 enum Found<'a> {
     Nothing,
@@ -383,15 +387,20 @@ fn look_up(
     let (mut chunk, mut keys) = (Vec::with_capacity(LOOK_AHEAD), Texts::default());
     while indexes.peek().is_some() {
         chunk.clear();
-        chunk.extend(indexes.by_ref().take(LOOK_AHEAD));
         keys.clear();
-        for (index, pattern) in pairs(&chunk, patterns) {
-            if let Pattern::Key { before, after, .. } = pattern {
-                keys.bytes.extend_from_slice(before);
-                keys.bytes.extend_from_slice(elements.get(index));
-                keys.bytes.extend_from_slice(after);
+        while chunk.len() < LOOK_AHEAD
+            && keys.bytes.len() < LOOK_AHEAD_BYTES
+            && let Some(index) = indexes.next()
+        {
+            chunk.push(index);
+            for pattern in patterns {
+                if let Pattern::Key { before, after, .. } = pattern {
+                    keys.bytes.extend_from_slice(before);
+                    keys.bytes.extend_from_slice(elements.get(index));
+                    keys.bytes.extend_from_slice(after);
+                }
+                keys.ends.push(keys.bytes.len());
             }
-            keys.ends.push(keys.bytes.len());
         }
         let hashes = look_ahead(data, &keys);
         let places = pairs(&chunk, patterns).zip(hashes).enumerate();

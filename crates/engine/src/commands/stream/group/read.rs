@@ -502,7 +502,8 @@ fn claimable_at(ctx: &mut Context<'_, '_>, reading: &Reading<'_>) -> Option<u64>
             first = first.min(delivered_ms.saturating_add(min_ms));
         }
     }
-    Some(first.max(now_ms.saturating_add(LOOK_AGAIN_MIN_MS)))
+    let wait_ms = first.saturating_sub(now_ms).max(LOOK_AGAIN_MIN_MS);
+    Some(ctx.engine.steady_ms().saturating_add(wait_ms))
 }
 
 /// Blocks the client, because there is no entry yet.

@@ -134,24 +134,44 @@ pub(super) fn populate(ctx: &mut Context<'_, '_>) -> Result<(), CommandError> {
 }
 
 fn insert(ctx: &mut Context<'_, '_>, key: &[u8], value: &[u8]) {
-    let keyspace = &ctx.engine.keyspace;
-    let hash = keyspace.hash(key);
+    let engine = ctx.engine;
+    let hash = engine.keyspace.hash(key);
     let db = ctx.data.db;
-    let lru = ctx.engine.lru.now().initial();
+    let lru = engine.lru.now().initial();
+    let command: [&[u8]; 3] = [b"SET", key, value];
     if let Some(shard) = ctx.data.locked.shard_mut(hash) {
-        insert_into(shard, db, hash, key, value, lru);
+        if insert_into(shard, db, hash, key, value, lru) {
+            ctx.data.effects.push(db, &command);
+        }
         return;
     }
-    let mut locked = keyspace.lock_one(keyspace.shard_of(hash));
-    if let Some(shard) = locked.shard_mut(hash) {
-        insert_into(shard, db, hash, key, value, lru);
+    let mut locked = engine.keyspace.lock_one(engine.keyspace.shard_of(hash));
+    if let Some(shard) = locked.shard_mut(hash)
+        && insert_into(shard, db, hash, key, value, lru)
+        && engine.is_logging()
+    {
+        // One record for each key, in the order of the locks.
+        let mut record = Vec::with_capacity(key.len() + value.len() + 64);
+        // Writing to memory does not fail.
+        let _ = resp::request::write(&mut record, &command);
+        shard.last_log_offset = engine.log.append(db, &record, ctx.data.now_ms);
+        ctx.session.shown_offset = shard.last_log_offset;
     }
 }
 
-fn insert_into(shard: &mut Shard, db: u32, hash: KeyHash, key: &[u8], value: &[u8], lru: u32) {
+/// False when the key is there already.
+fn insert_into(
+    shard: &mut Shard,
+    db: u32,
+    hash: KeyHash,
+    key: &[u8],
+    value: &[u8],
+    lru: u32,
+) -> bool {
     if shard.find(db, hash, key).is_some() {
-        return;
+        return false;
     }
     shard.put(db, hash, key, NewValue::Bytes(value), None, lru);
     shard.attachments.watched.touch(db, key);
+    true
 }

@@ -45,6 +45,7 @@ fn debug(ctx: &mut Context<'_, '_>) -> CommandResult {
             switch(ctx, &ctx.engine.switches.enforce_reply_list);
         }
         (b"fault", 3) if cfg!(debug_assertions) => arm_fault(ctx)?,
+        (b"step-clock", 3) if cfg!(debug_assertions) => step_clock(ctx)?,
         (b"change-repl-id", 2) => change_replication_id(ctx)?,
         (b"reload", _) => reload(ctx)?,
         (b"loadaof", 2) => load_log(ctx)?,
@@ -139,6 +140,14 @@ fn arm_fault(ctx: &mut Context<'_, '_>) -> Result<(), CommandError> {
     Ok(())
 }
 
+/// Debug builds only: the wall clock is set to so many milliseconds later, or earlier.
+fn step_clock(ctx: &mut Context<'_, '_>) -> Result<(), CommandError> {
+    let ms = ctx.integer(2)?;
+    ctx.engine.clock.step(ms);
+    ctx.reply.ok();
+    Ok(())
+}
+
 fn change_replication_id(ctx: &mut Context<'_, '_>) -> Result<(), CommandError> {
     log::info!("Changing replication IDs after receiving DEBUG change-repl-id");
     Server::of(ctx)?.replication_id.change();
@@ -146,7 +155,7 @@ fn change_replication_id(ctx: &mut Context<'_, '_>) -> Result<(), CommandError> 
     Ok(())
 }
 
-/// Reloading takes all locks by itself, which it cannot while a transaction holds them.
+/// Some subcommands take locks that they cannot have while a transaction holds shards.
 fn refuse_in_transaction(ctx: &Context<'_, '_>) -> Result<(), CommandError> {
     if ctx.is_nested() {
         return Err(CommandError::line(
@@ -190,6 +199,7 @@ fn load_log(ctx: &mut Context<'_, '_>) -> Result<(), CommandError> {
 }
 
 fn rewrite_all(ctx: &mut Context<'_, '_>) -> Result<(), CommandError> {
+    refuse_in_transaction(ctx)?;
     rewrite(&ctx.engine.config, None, Extent::Everything)
         .map_err(|error| CommandError::owned(error.to_string()))?;
     ctx.reply.ok();
@@ -229,7 +239,7 @@ fn help(ctx: &mut Context<'_, '_>) {
         "PAUSE-CRON (0|1)",
         "    Stops the periodic work.",
         "POPULATE <count> [<prefix>] [<size>]",
-        "    Creates string keys, without logging them.",
+        "    Creates string keys.",
         "PROTOCOL (string|integer|double|bignum|null|array|set|map|attrib|push|verbatim|true|false)",
         "    Answers with a value of this type.",
         "RELOAD [MERGE] [NOFLUSH] [NOSAVE]",
