@@ -157,6 +157,8 @@ pub struct Switches {
     pub pause_cron: AtomicBool,
     /// A cached copy of `maxmemory` (0: no limit).
     pub max_memory: AtomicU64,
+    /// `maxmemory` was lowered: a timer evicts what is above it.
+    pub limit_lowered: AtomicBool,
     /// Cached `lazyfree-lazy-expire`.
     pub lazy_expire: AtomicBool,
     /// Cached `latency-tracking`.
@@ -185,6 +187,7 @@ impl Default for Switches {
             active_expire: AtomicBool::new(true),
             pause_cron: AtomicBool::new(false),
             max_memory: AtomicU64::new(0),
+            limit_lowered: AtomicBool::new(false),
             lazy_expire: AtomicBool::new(true),
             latency_tracking: AtomicBool::new(true),
             needs_password: AtomicBool::new(false),
@@ -371,7 +374,11 @@ impl Engine {
     pub fn refresh_switches(&self) {
         let (config, switches) = (&self.config, &self.switches);
         let max_memory = config.int(P::Maxmemory).max(0) as u64;
-        switches.max_memory.store(max_memory, Ordering::Relaxed);
+        let before = switches.max_memory.swap(max_memory, Ordering::Relaxed);
+        if max_memory != 0 && (before == 0 || max_memory < before) {
+            switches.limit_lowered.store(true, Ordering::Release);
+            self.port.get().wake_timers();
+        }
         switches
             .lazy_expire
             .store(config.bool(P::LazyfreeLazyExpire), Ordering::Relaxed);
