@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crossbeam_utils::CachePadded;
 use persist::Log;
-use resp::{Output, Protocol};
+use resp::{Mark, Output, Protocol};
 
 use crate::client::{ClientClass, ClientRegistry, ClientShared, Posted};
 use crate::clock::Clock;
@@ -310,16 +310,18 @@ impl Engine {
         }
     }
 
-    /// Puts the reply of a blocked client into its outbox, and ends its wait. It leaves when the
-    /// log is flushed up to `after`.
+    /// Puts the reply of a blocked client into its outbox, in front of what its command has caused
+    /// since `mark`, and ends its wait. It leaves when the log is flushed up to `after`.
     pub fn deliver_served(
         &self,
         client: &ClientShared,
+        mark: Mark,
         after: u64,
         write: impl FnOnce(&mut Output),
     ) {
-        if self.post(client, after, |out, _| write(out)) != Posted::Overflow {
-            self.port.get().served(client, after);
+        match client.post_before(mark, after, self.output_limit(client), write) {
+            Posted::Overflow => self.disconnect(client),
+            _ => self.port.get().served(client, after),
         }
     }
 
@@ -351,12 +353,17 @@ impl Engine {
         after: u64,
         write: impl FnOnce(&mut Output, Protocol),
     ) -> Posted {
-        let limit = &self.switches.output_hard_limits[client.class() as usize];
-        let posted = client.post(after, limit.load(Ordering::Relaxed), write);
+        let posted = client.post(after, self.output_limit(client), write);
         if posted == Posted::Overflow {
             self.disconnect(client);
         }
         posted
+    }
+
+    /// Most bytes that may wait in the outbox of a client; 0: any number.
+    fn output_limit(&self, client: &ClientShared) -> u64 {
+        let limit = &self.switches.output_hard_limits[client.class() as usize];
+        limit.load(Ordering::Relaxed)
     }
 
     #[cold]

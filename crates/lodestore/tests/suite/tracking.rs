@@ -151,6 +151,15 @@ fn transactions_and_blocked_reads_register() {
     writer.line("XADD s 2-1 f v");
     assert_eq!(next(&mut reader), r#">["invalidate" ["s"]]"#);
     assert_quiet(&mut reader);
+    // What a served command changes itself is told behind its reply.
+    reader.check(&[("LRANGE to 0 -1", "[]")]);
+    reader.send(&[b"BLMOVE", b"from", b"to", b"LEFT", b"RIGHT", b"0"]);
+    wait_until("the reader is blocked again", || {
+        writer.line("INFO clients").contains("blocked_clients:1")
+    });
+    writer.line("RPUSH from x");
+    assert_eq!(next(&mut reader), "\"x\"");
+    assert_eq!(next(&mut reader), r#">["invalidate" ["to"]]"#);
 }
 
 #[test]
@@ -421,6 +430,34 @@ fn the_table_is_bounded() {
         writer
             .line("INFO stats")
             .contains("tracking_total_keys:100\\r")
+    });
+}
+
+#[test]
+fn clients_that_leave_are_forgotten() {
+    let server = two_workers();
+    let mut writer = server.connect();
+    let mut reader = server.connect_resp3();
+    reader.check(&[
+        ("CLIENT TRACKING ON", "+OK"),
+        ("GET a", "null"),
+        ("GET b", "null"),
+    ]);
+    assert!(
+        writer
+            .line("INFO stats")
+            .contains("tracking_total_items:2\\r")
+    );
+    drop(reader);
+    wait_until("nothing is remembered for it", || {
+        let info = writer.line("INFO everything");
+        [
+            "tracking_total_keys:0",
+            "tracking_total_items:0",
+            "tracking_clients:0",
+        ]
+        .iter()
+        .all(|field| info.contains(&format!("{field}\\r")))
     });
 }
 
