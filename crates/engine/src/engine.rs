@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crossbeam_utils::CachePadded;
 use persist::Log;
-use resp::{Output, Protocol};
+use resp::{Mark, Output, Protocol};
 
 use crate::client::{ClientRegistry, ClientShared, Posted};
 use crate::clock::Clock;
@@ -157,6 +157,8 @@ pub struct Switches {
     pub pause_cron: AtomicBool,
     /// A cached copy of `maxmemory` (0: no limit).
     pub max_memory: AtomicU64,
+    /// `maxmemory` was lowered: a timer evicts what is above it.
+    pub limit_lowered: AtomicBool,
     /// Cached `lazyfree-lazy-expire`.
     pub lazy_expire: AtomicBool,
     /// Cached `latency-tracking`.
@@ -185,6 +187,7 @@ impl Default for Switches {
             active_expire: AtomicBool::new(true),
             pause_cron: AtomicBool::new(false),
             max_memory: AtomicU64::new(0),
+            limit_lowered: AtomicBool::new(false),
             lazy_expire: AtomicBool::new(true),
             latency_tracking: AtomicBool::new(true),
             needs_password: AtomicBool::new(false),
@@ -307,16 +310,18 @@ impl Engine {
         }
     }
 
-    /// Puts the reply of a blocked client into its outbox, and ends its wait. It leaves when the
-    /// log is flushed up to `after`.
+    /// Puts the reply of a blocked client into its outbox, in front of what its command has caused
+    /// since `mark`, and ends its wait. It leaves when the log is flushed up to `after`.
     pub fn deliver_served(
         &self,
         client: &ClientShared,
+        mark: Mark,
         after: u64,
         write: impl FnOnce(&mut Output),
     ) {
-        if self.post(client, after, |out, _| write(out)) != Posted::Overflow {
-            self.port.get().served(client, after);
+        match client.post_before(mark, after, self.output_limit(client), write) {
+            Posted::Overflow => self.disconnect(client),
+            _ => self.port.get().served(client, after),
         }
     }
 
@@ -348,12 +353,17 @@ impl Engine {
         after: u64,
         write: impl FnOnce(&mut Output, Protocol),
     ) -> Posted {
-        let limit = &self.switches.output_hard_limits[client.class() as usize];
-        let posted = client.post(after, limit.load(Ordering::Relaxed), write);
+        let posted = client.post(after, self.output_limit(client), write);
         if posted == Posted::Overflow {
             self.disconnect(client);
         }
         posted
+    }
+
+    /// Most bytes that may wait in the outbox of a client; 0: any number.
+    fn output_limit(&self, client: &ClientShared) -> u64 {
+        let limit = &self.switches.output_hard_limits[client.class() as usize];
+        limit.load(Ordering::Relaxed)
     }
 
     #[cold]
@@ -371,7 +381,11 @@ impl Engine {
     pub fn refresh_switches(&self) {
         let (config, switches) = (&self.config, &self.switches);
         let max_memory = config.int(P::Maxmemory).max(0) as u64;
-        switches.max_memory.store(max_memory, Ordering::Relaxed);
+        let before = switches.max_memory.swap(max_memory, Ordering::Relaxed);
+        if max_memory != 0 && (before == 0 || max_memory < before) {
+            switches.limit_lowered.store(true, Ordering::Release);
+            self.port.get().wake_timers();
+        }
         switches
             .lazy_expire
             .store(config.bool(P::LazyfreeLazyExpire), Ordering::Relaxed);

@@ -8,6 +8,7 @@
 //!
 //! [`KeyListeners`] counts who listens. While nobody does, a change costs one relaxed load.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use keyspace::KeyHash;
@@ -18,6 +19,7 @@ use crate::notifications::{Event, EventClass};
 use crate::pubsub::PublishedAs;
 use crate::session::Origin;
 use crate::shard_tables::{Locked, ShardTables};
+use crate::tracking::Tracker;
 
 /// What happened to a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -159,22 +161,35 @@ struct Record {
     elements: (usize, usize),
 }
 
-/// A message that a transaction has published.
-struct Published {
+/// Something that has its place among the changes of an execution.
+struct Step {
     /// How many changes stand before it.
     behind: usize,
-    way: PublishedAs,
-    channel: Box<[u8]>,
-    payload: Box<[u8]>,
+    what: What,
+}
+
+enum What {
+    /// A message was published.
+    Message {
+        way: PublishedAs,
+        channel: Box<[u8]>,
+        payload: Box<[u8]>,
+    },
+    /// A database was emptied, or all of them were.
+    Emptied,
+    /// A client that keeps copies has read a key.
+    Read {
+        tracker: Arc<Tracker>,
+        key: Box<[u8]>,
+        hash: KeyHash,
+    },
 }
 
 /// The changes of one execution, in their order.
 #[derive(Default)]
 pub struct KeyChanges {
     records: Vec<Record>,
-    published: Vec<Published>,
-    /// All data was removed behind so many changes, the last time.
-    emptied: Option<usize>,
+    steps: Vec<Step>,
     keys: Vec<u8>,
     elements: Vec<Vec<u8>>,
 }
@@ -186,7 +201,7 @@ impl KeyChanges {
     /// True when nothing was noted.
     #[inline]
     pub fn is_empty(&self) -> bool {
-        self.records.is_empty() && self.published.is_empty() && self.emptied.is_none()
+        self.records.is_empty() && self.steps.is_empty()
     }
 
     /// Forgets everything.
@@ -200,24 +215,35 @@ impl KeyChanges {
             self.elements.clear();
             self.elements.shrink_to(KEEP / size_of::<Vec<u8>>());
         }
-        if !self.published.is_empty() {
-            self.published = Vec::new();
+        if !self.steps.is_empty() {
+            self.steps = Vec::new();
         }
-        self.emptied = None;
+    }
+
+    fn step(&mut self, what: What) {
+        let behind = self.records.len();
+        self.steps.push(Step { behind, what });
     }
 
     /// Notes that a database was emptied, or all of them were.
     pub fn note_emptied(&mut self, listeners: &KeyListeners) {
         if listeners.wants_changes() {
-            self.emptied = Some(self.records.len());
+            self.step(What::Emptied);
         }
     }
 
-    /// Notes a message that is to be sent when the changes are in the log, in the order of the
-    /// changes and messages.
-    pub fn publish(&mut self, way: PublishedAs, channel: &[u8], payload: &[u8]) {
-        self.published.push(Published {
-            behind: self.records.len(),
+    /// Notes that a client which keeps copies has read a key.
+    pub fn note_read(&mut self, tracker: &Arc<Tracker>, key: Key<'_>) {
+        self.step(What::Read {
+            tracker: Arc::clone(tracker),
+            key: key.bytes.into(),
+            hash: key.hash,
+        });
+    }
+
+    /// Notes a message that is to be sent when the changes are in the log.
+    pub fn note_message(&mut self, way: PublishedAs, channel: &[u8], payload: &[u8]) {
+        self.step(What::Message {
             way,
             channel: channel.into(),
             payload: payload.into(),
@@ -314,13 +340,10 @@ impl FanOut<'_, '_> {
         let is_new = self.origin == Origin::Client;
         let sends = is_new && engine.key_listeners.wants_events();
         let invalidates = is_new && engine.key_listeners.wants_changes();
-        let mut published = changes.published.iter().peekable();
+        let mut steps = changes.steps.iter().peekable();
         for (index, record) in changes.records.iter().enumerate() {
-            while let Some(message) = published.next_if(|message| message.behind <= index) {
-                self.send(message);
-            }
-            if changes.emptied == Some(index) {
-                engine.invalidate_all(self.locked, self.after);
+            while let Some(step) = steps.next_if(|step| step.behind <= index) {
+                self.take(&step.what);
             }
             let bytes = changes.bytes(record.key);
             let tables = &self.locked.held(record.hash).attachments;
@@ -348,10 +371,7 @@ impl FanOut<'_, '_> {
                 engine.notifications.send(engine, &event);
             }
         }
-        published.for_each(|message| self.send(message));
-        if changes.emptied == Some(changes.records.len()) {
-            engine.invalidate_all(self.locked, self.after);
-        }
+        steps.for_each(|step| self.take(&step.what));
         if invalidates && engine.tracking.prefixes.count() > 0 {
             self.broadcast(changes);
         }
@@ -367,15 +387,22 @@ impl FanOut<'_, '_> {
         prefixes.invalidate(self.engine, keys, self.actor, self.after);
     }
 
-    fn send(&self, message: &Published) {
-        let Published {
-            way,
-            channel,
-            payload,
-            ..
-        } = message;
-        let pubsub = &self.engine.pubsub;
-        pubsub.publish(self.engine, *way, channel, payload, self.after);
+    fn take(&mut self, what: &What) {
+        let engine = self.engine;
+        match what {
+            What::Message {
+                way,
+                channel,
+                payload,
+            } => {
+                let pubsub = &engine.pubsub;
+                pubsub.publish(engine, *way, channel, payload, self.after);
+            }
+            What::Emptied => engine.invalidate_all(self.locked, self.after),
+            What::Read { tracker, key, hash } => {
+                engine.remember_read(self.locked, tracker, Key::new(key, *hash));
+            }
+        }
     }
 }
 

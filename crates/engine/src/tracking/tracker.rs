@@ -97,6 +97,11 @@ impl Tracker {
         self.is_broken.load(Ordering::Relaxed)
     }
 
+    /// The client tracks no more.
+    pub(super) fn has_left(&self) -> bool {
+        self.lock().client.is_none()
+    }
+
     pub(super) fn leave(&self) {
         *self.lock() = Target::default();
     }
