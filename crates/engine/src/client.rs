@@ -12,7 +12,7 @@ use std::sync::atomic::{
 };
 use std::sync::{Arc, Mutex, PoisonError};
 
-use resp::{Output, Protocol};
+use resp::{Mark, Output, Protocol};
 
 use crate::config::ClientClass;
 use crate::wait::Wait;
@@ -240,6 +240,26 @@ impl ClientShared {
             true => Posted::Announced,
             false => Posted::First,
         }
+    }
+
+    /// The present end of the outbox, for [`ClientShared::post_before`].
+    pub fn outbox_mark(&self) -> Mark {
+        self.lock_outbox().output.mark()
+    }
+
+    /// As [`ClientShared::post`], in front of what was put in since `mark` and is still there.
+    pub fn post_before(
+        &self,
+        mark: Mark,
+        after: u64,
+        limit: u64,
+        write: impl FnOnce(&mut Output),
+    ) -> Posted {
+        self.post(after, limit, |out, _| {
+            let mut behind = out.split_off(mark);
+            write(out);
+            out.append(&mut behind);
+        })
     }
 
     /// True when the outbox holds something.

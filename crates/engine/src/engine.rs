@@ -15,9 +15,9 @@ use crate::commandlog::CommandLogs;
 use crate::config::{Config, P};
 use crate::entropy::Seeds;
 use crate::fault::Faults;
-use crate::key_changes::KeyListeners;
 use crate::latency::LatencyMonitor;
 use crate::lazy_free::Background;
+use crate::listeners::KeyListeners;
 use crate::loading::Loading;
 use crate::lru::AccessClock;
 use crate::monitor::Monitors;
@@ -170,6 +170,8 @@ pub struct Switches {
     pub max_memory: AtomicU64,
     /// What all clients together may hold (`maxmemory-clients`), in bytes; 0: no limit.
     pub client_memory_max: AtomicU64,
+    /// `maxmemory` was lowered: a timer evicts what is above it.
+    pub limit_lowered: AtomicBool,
     /// Cached `lazyfree-lazy-expire`.
     pub lazy_expire: AtomicBool,
     /// Cached `latency-tracking`.
@@ -196,6 +198,7 @@ impl Default for Switches {
             pause_cron: AtomicBool::new(false),
             max_memory: AtomicU64::new(0),
             client_memory_max: AtomicU64::new(0),
+            limit_lowered: AtomicBool::new(false),
             lazy_expire: AtomicBool::new(true),
             latency_tracking: AtomicBool::new(true),
             needs_password: AtomicBool::new(false),
@@ -375,7 +378,11 @@ impl Engine {
     pub fn refresh_switches(&self) {
         let (config, switches) = (&self.config, &self.switches);
         let max_memory = config.int(P::Maxmemory).max(0) as u64;
-        switches.max_memory.store(max_memory, Ordering::Relaxed);
+        let before = switches.max_memory.swap(max_memory, Ordering::Relaxed);
+        if max_memory != 0 && (before == 0 || max_memory < before) {
+            switches.limit_lowered.store(true, Ordering::Release);
+            self.outboxes.port.get().wake_timers();
+        }
         let client_memory = client_memory_max(config.int(P::MaxmemoryClients), max_memory);
         switches
             .client_memory_max

@@ -8,13 +8,15 @@
 //!
 //! [`KeyListeners`] counts the listeners. Without any, a change costs one relaxed load.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
 
 use keyspace::KeyHash;
 
 use crate::config::events;
 use crate::keys::Key;
+use crate::listeners::{EVENTS, KeyListeners};
 use crate::pubsub::PublishedAs;
+use crate::tracking::Tracker;
 
 /// Class of a keyspace event, as the letters of `notify-keyspace-events`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,108 +90,6 @@ impl ChangeKind {
     }
 }
 
-/// What listens to changes of keys.
-///
-/// One word holds two counters and some flags, so that a change costs one load while nothing
-/// listens.
-/// Counters of watching and waiting clients change under the lock of a key of theirs: a command
-/// that holds that lock sees them.
-#[derive(Default)]
-pub struct KeyListeners {
-    counts: AtomicU64,
-}
-
-/// Bits of the counter of watching clients, and of that of waiting clients.
-const CLIENT_BITS: u32 = 28;
-const CLIENT_MASK: u64 = (1 << CLIENT_BITS) - 1;
-const ONE_WATCHING: u64 = 1;
-const ONE_WAITING: u64 = 1 << CLIENT_BITS;
-/// Keyspace events are sent.
-const EVENTS: u64 = 1 << (2 * CLIENT_BITS);
-/// They name elements.
-const ELEMENTS: u64 = EVENTS << 1;
-/// Clients keep copies of keys.
-const CACHES: u64 = ELEMENTS << 1;
-
-impl KeyListeners {
-    #[inline]
-    fn counts(&self) -> u64 {
-        self.counts.load(Ordering::Relaxed)
-    }
-
-    /// Clients that watch keys.
-    pub fn watching(&self) -> u64 {
-        self.counts() & CLIENT_MASK
-    }
-
-    /// Clients that are blocked on keys.
-    #[inline]
-    pub fn waiting(&self) -> u64 {
-        (self.counts() >> CLIENT_BITS) & CLIENT_MASK
-    }
-
-    /// A client watches its first key.
-    pub fn add_watcher(&self) {
-        self.counts.fetch_add(ONE_WATCHING, Ordering::Relaxed);
-    }
-
-    /// A client watches no key any more.
-    pub fn remove_watcher(&self) {
-        self.counts.fetch_sub(ONE_WATCHING, Ordering::Relaxed);
-    }
-
-    /// A client is blocked on keys.
-    pub fn add_waiter(&self) {
-        self.counts.fetch_add(ONE_WAITING, Ordering::Relaxed);
-    }
-
-    /// A client is not blocked on keys any more.
-    pub fn remove_waiter(&self) {
-        self.counts.fetch_sub(ONE_WAITING, Ordering::Relaxed);
-    }
-
-    /// Keyspace events are sent from now on, or no more.
-    pub fn listen_to_events(&self, listens: bool) {
-        self.set(EVENTS, listens);
-    }
-
-    /// Keyspace events name elements from now on, or no more.
-    pub fn listen_to_elements(&self, listens: bool) {
-        self.set(ELEMENTS, listens);
-    }
-
-    /// Some client keeps copies of keys from now on, or none does any more.
-    pub fn listen_to_changes(&self, listens: bool) {
-        self.set(CACHES, listens);
-    }
-
-    fn set(&self, flag: u64, on: bool) {
-        if on {
-            self.counts.fetch_or(flag, Ordering::Relaxed);
-        } else {
-            self.counts.fetch_and(!flag, Ordering::Relaxed);
-        }
-    }
-
-    /// Keyspace events are sent.
-    #[inline]
-    pub fn wants_events(&self) -> bool {
-        self.counts() & EVENTS != 0
-    }
-
-    /// Some client keeps copies of keys.
-    #[inline]
-    pub fn wants_changes(&self) -> bool {
-        self.counts() & CACHES != 0
-    }
-
-    /// Keyspace events name elements.
-    #[inline]
-    pub fn wants_elements(&self) -> bool {
-        self.counts() & ELEMENTS != 0
-    }
-}
-
 /// A change of one key.
 #[derive(Clone, Copy, Debug)]
 pub struct KeyChange<'a> {
@@ -216,25 +116,43 @@ struct Record {
     elements: (usize, usize),
 }
 
-/// A message that a transaction has published.
-pub struct Published {
+/// Something that has its place among the changes of an execution.
+pub struct Step {
     /// How many changes stand before it.
     pub behind: usize,
-    /// The command that published it.
-    pub way: PublishedAs,
-    /// Its channel.
-    pub channel: Box<[u8]>,
-    /// What it says.
-    pub payload: Box<[u8]>,
+    /// What it is.
+    pub what: What,
+}
+
+/// What is no change of a key, but has its place among them.
+pub enum What {
+    /// A message was published.
+    Message {
+        /// The command that published it.
+        way: PublishedAs,
+        /// Its channel.
+        channel: Box<[u8]>,
+        /// What it says.
+        payload: Box<[u8]>,
+    },
+    /// A database was emptied, or all of them were.
+    Emptied,
+    /// A client that keeps copies has read a key.
+    Read {
+        /// The client.
+        tracker: Arc<Tracker>,
+        /// The key.
+        key: Box<[u8]>,
+        /// Its hash.
+        hash: KeyHash,
+    },
 }
 
 /// The changes of one execution, in their order.
 #[derive(Default)]
 pub struct KeyChanges {
     records: Vec<Record>,
-    published: Vec<Published>,
-    /// All data was removed behind so many changes, the last time.
-    emptied: Option<usize>,
+    steps: Vec<Step>,
     keys: Vec<u8>,
     elements: Vec<Vec<u8>>,
 }
@@ -246,7 +164,7 @@ impl KeyChanges {
     /// True when nothing was noted.
     #[inline]
     pub fn is_empty(&self) -> bool {
-        self.records.is_empty() && self.published.is_empty() && self.emptied.is_none()
+        self.records.is_empty() && self.steps.is_empty()
     }
 
     /// Forgets everything.
@@ -255,10 +173,14 @@ impl KeyChanges {
         if !self.records.is_empty() {
             self.clear_all();
         }
-        if !self.published.is_empty() {
-            self.published = Vec::new();
+        if !self.steps.is_empty() {
+            self.steps = Vec::new();
         }
-        self.emptied = None;
+    }
+
+    fn step(&mut self, what: What) {
+        let behind = self.records.len();
+        self.steps.push(Step { behind, what });
     }
 
     #[cold]
@@ -274,15 +196,22 @@ impl KeyChanges {
     /// Notes that a database was emptied, or all of them were.
     pub fn note_emptied(&mut self, listeners: &KeyListeners) {
         if listeners.wants_changes() {
-            self.emptied = Some(self.records.len());
+            self.step(What::Emptied);
         }
     }
 
-    /// Notes a message that is to be sent when the changes are in the log, in the order of the
-    /// changes and messages.
-    pub fn publish(&mut self, way: PublishedAs, channel: &[u8], payload: &[u8]) {
-        self.published.push(Published {
-            behind: self.records.len(),
+    /// Notes that a client which keeps copies has read a key.
+    pub fn note_read(&mut self, tracker: &Arc<Tracker>, key: Key<'_>) {
+        self.step(What::Read {
+            tracker: Arc::clone(tracker),
+            key: key.bytes.into(),
+            hash: key.hash,
+        });
+    }
+
+    /// Notes a message that is to be sent when the changes are in the log.
+    pub fn note_message(&mut self, way: PublishedAs, channel: &[u8], payload: &[u8]) {
+        self.step(What::Message {
             way,
             channel: channel.into(),
             payload: payload.into(),
@@ -363,14 +292,9 @@ impl KeyChanges {
         })
     }
 
-    /// The messages of the execution, each with the number of changes that stand before it.
-    pub fn published(&self) -> impl Iterator<Item = &Published> {
-        self.published.iter()
-    }
-
-    /// How many changes stand before the one that emptied the data, when there was one.
-    pub fn emptied_behind(&self) -> Option<usize> {
-        self.emptied
+    /// What else happened, in its order.
+    pub fn steps(&self) -> impl Iterator<Item = &Step> {
+        self.steps.iter()
     }
 
     fn bytes(&self, (start, end): (usize, usize)) -> &[u8] {
@@ -394,24 +318,6 @@ mod tests {
         listeners.add_watcher();
         changes.note(&listeners, (0, key(b"k")), ChangeKind::Modified, None);
         assert!(!changes.is_empty());
-    }
-
-    #[test]
-    fn counters_do_not_touch_each_other() {
-        let listeners = KeyListeners::default();
-        for _ in 0..3 {
-            listeners.add_watcher();
-            listeners.add_waiter();
-        }
-        listeners.add_waiter();
-        listeners.remove_watcher();
-        assert_eq!((listeners.watching(), listeners.waiting()), (2, 4));
-        assert!(!listeners.wants_events());
-        listeners.listen_to_events(true);
-        listeners.listen_to_elements(true);
-        listeners.listen_to_events(false);
-        assert!(!listeners.wants_events() && listeners.wants_elements());
-        assert_eq!((listeners.watching(), listeners.waiting()), (2, 4));
     }
 
     #[test]

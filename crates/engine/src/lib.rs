@@ -34,6 +34,7 @@ pub mod key_changes;
 pub mod keys;
 pub mod latency;
 pub mod lazy_free;
+pub mod listeners;
 pub mod loading;
 pub mod lru;
 pub mod monitor;

@@ -21,7 +21,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use crate::config::{Config, P, events};
-use crate::key_changes::{EventClass, KeyListeners};
+use crate::key_changes::EventClass;
+use crate::listeners::KeyListeners;
 use crate::outboxes::Outboxes;
 use crate::pubsub::{PubSub, PublishedAs};
 

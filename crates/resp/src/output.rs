@@ -371,6 +371,23 @@ impl Output {
         self.deferred = mark.deferred;
     }
 
+    /// Takes out what was appended since `mark`, as far as it has not been sent.
+    pub fn split_off(&mut self, mark: Mark) -> Output {
+        let at = self.offset(mark.position);
+        let first = self.base + at as u64;
+        let mut tail = Output::new();
+        let keep = self.piece_index(&mark);
+        for piece in self.pieces.drain(keep..) {
+            let rest = piece.rest().len();
+            self.shared_len -= rest;
+            tail.shared_len += rest;
+            let position = piece.position.saturating_sub(first);
+            tail.pieces.push_back(Piece { position, ..piece });
+        }
+        tail.bytes = self.bytes.split_off(at);
+        tail
+    }
+
     /// Index of the first piece behind `mark`.
     fn piece_index(&self, mark: &Mark) -> usize {
         let index =
@@ -445,6 +462,29 @@ mod tests {
             .iter()
             .flat_map(|slice| slice.iter().copied())
             .collect()
+    }
+
+    #[test]
+    fn a_tail_is_taken_out_with_its_pieces() {
+        let mut output = Output::new();
+        output.raw(b"ab");
+        output.shared(shared(b'x', 20_000));
+        let mark = output.mark();
+        output.raw(b"cd");
+        output.shared(shared(b'y', 20_000));
+        output.raw(b"e");
+        output.consume(1);
+        let tail = output.split_off(mark);
+        assert_eq!(output.to_vec(), [b"b", &[b'x'; 20_000][..]].concat());
+        assert_eq!(output.len(), 20_001);
+        assert_eq!(tail.to_vec(), [b"cd", &[b'y'; 20_000][..], b"e"].concat());
+        assert_eq!(gathered(&tail), tail.to_vec());
+        assert_eq!((tail.len(), tail.shared_len()), (20_003, 20_000));
+        // What was sent meanwhile is in no tail.
+        output.raw(b"fg");
+        output.consume(output.len() - 1);
+        assert_eq!(output.split_off(mark).to_vec(), b"g");
+        assert!(output.is_empty());
     }
 
     #[test]

@@ -114,8 +114,9 @@ pub(crate) fn run(words: &[String]) -> Result<()> {
         done += options.batch;
     }
     println!(
-        "{done} commands with seed {}, {} differences, {} s",
+        "{done} commands with seed {}, {} events, {} differences, {} s",
         options.seed,
+        report.events,
         report.differences,
         began.elapsed().as_secs()
     );
@@ -186,6 +187,8 @@ fn templates(only: Option<&str>) -> Result<Vec<Template>> {
 #[derive(Default)]
 struct Report {
     differences: usize,
+    /// Keyspace events that were compared.
+    events: usize,
     history: Vec<Vec<Vec<u8>>>,
     counts: BTreeMap<Vec<u8>, usize>,
 }
@@ -323,9 +326,12 @@ fn exchange(
 
 /// The keyspace events of the batch, in their order.
 fn compare_events(ours: &mut Server, peer: &mut Server, report: &mut Report) -> Result<()> {
-    if let (Some(ours), Some(peer)) = (&mut ours.events, &mut peer.events)
-        && let Some((mine, theirs)) = events::difference(&ours.take()?, &peer.take()?)
-    {
+    let (Some(ours), Some(peer)) = (&mut ours.events, &mut peer.events) else {
+        return Ok(());
+    };
+    let (mine, theirs) = (ours.take()?, peer.take()?);
+    report.events += mine.len();
+    if let Some((mine, theirs)) = events::difference(&mine, &theirs) {
         report.difference(&[b"events".to_vec()], &mine, &theirs);
     }
     Ok(())

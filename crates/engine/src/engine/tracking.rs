@@ -114,9 +114,21 @@ impl Engine {
         }
     }
 
-    /// Forgets keys until no more are remembered than the limit allows. Called by a timer: locks
-    /// one shard after the other.
+    fn forget_left(&self) {
+        for shard in 0..self.keyspace.shard_count() {
+            for shard in self.keyspace.lock_one(shard).shards_mut() {
+                let (keys, items) = shard.attachments.tracking.forget_left();
+                self.tracking.note_all_removed(keys, items);
+            }
+        }
+    }
+
+    /// Forgets keys until no more are remembered than the limit allows, and all when no client is
+    /// left that tracks. Called by a timer: locks one shard after the other.
     pub fn limit_tracking(&self) {
+        if self.tracking.count() == 0 && self.tracking.key_count() > 0 {
+            self.forget_left();
+        }
         let max = keys_max(self);
         for shard in 0..self.keyspace.shard_count() {
             if !self.tracking.is_over(max) {

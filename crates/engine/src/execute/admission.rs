@@ -96,6 +96,11 @@ impl Execution<'_, '_> {
             return Ok(());
         }
         let full = !crate::execute::evict::make_room(self.exec, self.engine);
+        if self.session.tracking.is_some() && !self.session.is_silent() {
+            // Invalidations of evicted keys come before the reply, as in Redis.
+            let after = self.session.shared.take_outbox(self.out);
+            self.exec.reply_offset = self.exec.reply_offset.max(after);
+        }
         if full && flags.has(Flags::DENYOOM) {
             stats(self.engine, self.exec.worker).oom_rejected.add(1);
             return Err(CommandError::line(

@@ -1,8 +1,8 @@
 //! Announcing the changes of an execution, under its locks, when its effects are in the log.
 
 use crate::engine::Engine;
-use crate::key_changes::{ChangeKind, KeyChange, KeyChanges, Published};
-use crate::keys::DbKey;
+use crate::key_changes::{ChangeKind, KeyChange, KeyChanges, What};
+use crate::keys::{DbKey, Key};
 use crate::notifications::Event;
 use crate::session::Origin;
 use crate::shard_tables::{Locked, ShardTables};
@@ -32,16 +32,11 @@ impl FanOut<'_, '_> {
         let is_new = self.origin == Origin::Client;
         let sends = is_new && engine.key_listeners.wants_events();
         let invalidates = is_new && engine.key_listeners.wants_changes();
-        let mut published = changes.published().peekable();
-        let mut count = 0;
-        for change in changes.iter() {
-            while let Some(message) = published.next_if(|message| message.behind <= count) {
-                self.send(message);
+        let mut steps = changes.steps().peekable();
+        for (index, change) in changes.iter().enumerate() {
+            while let Some(step) = steps.next_if(|step| step.behind <= index) {
+                self.take(&step.what);
             }
-            if changes.emptied_behind() == Some(count) {
-                engine.invalidate_all(self.locked, self.after);
-            }
-            count += 1;
             self.wake(&change);
             if invalidates && change.kind.breaks_watch() {
                 let key = change.key;
@@ -61,10 +56,7 @@ impl FanOut<'_, '_> {
                 notifications.send(&engine.pubsub, &engine.outboxes, &event);
             }
         }
-        published.for_each(|message| self.send(message));
-        if changes.emptied_behind() == Some(count) {
-            engine.invalidate_all(self.locked, self.after);
-        }
+        steps.for_each(|step| self.take(&step.what));
         if invalidates && engine.tracking.prefixes.count() > 0 {
             self.broadcast(changes);
         }
@@ -93,17 +85,22 @@ impl FanOut<'_, '_> {
         prefixes.invalidate(&engine.outboxes, keys, self.actor, self.after);
     }
 
-    fn send(&self, message: &Published) {
-        let Published {
-            way,
-            channel,
-            payload,
-            ..
-        } = message;
+    fn take(&mut self, what: &What) {
         let engine = self.engine;
-        engine
-            .pubsub
-            .publish(&engine.outboxes, *way, channel, payload, self.after);
+        match what {
+            What::Message {
+                way,
+                channel,
+                payload,
+            } => {
+                let (pubsub, outboxes) = (&engine.pubsub, &engine.outboxes);
+                pubsub.publish(outboxes, *way, channel, payload, self.after);
+            }
+            What::Emptied => engine.invalidate_all(self.locked, self.after),
+            What::Read { tracker, key, hash } => {
+                engine.remember_read(self.locked, tracker, Key::new(key, *hash));
+            }
+        }
     }
 }
 

@@ -89,12 +89,17 @@ impl Execution<'_, '_> {
 
     /// The client keeps copies of what it reads: it is told when the keys change.
     #[cold]
-    fn remember_reads(&self, call: Call<'_>, locked: &mut Locked<'_>) {
+    fn remember_reads(&mut self, call: Call<'_>, locked: &mut Locked<'_>) {
         let tracking = self.session.tracking.as_ref();
         if let Some(tracking) = tracking.filter(|tracking| tracking.registers()) {
             for located in call.keys {
                 let key = Key::new(call.args.arg(located.position.index), located.hash);
-                self.engine.remember_read(locked, &tracking.tracker, key);
+                // Changes that came before are not announced yet, and concern no copy of it.
+                if self.exec.changes.is_empty() {
+                    self.engine.remember_read(locked, &tracking.tracker, key);
+                } else {
+                    self.exec.changes.note_read(&tracking.tracker, key);
+                }
             }
         }
     }

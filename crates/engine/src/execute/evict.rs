@@ -57,6 +57,24 @@ pub fn make_room(exec: &mut Executor, engine: &Engine) -> bool {
     evict_some(exec, engine, policy, max)
 }
 
+/// Evicts a part of what is above a limit that was lowered, without a command that asks for room.
+/// Must not be called under locks.
+pub fn approach_limit(exec: &mut Executor, engine: &Engine) {
+    let lowered = &engine.switches.limit_lowered;
+    if !lowered.load(Ordering::Acquire) {
+        return;
+    }
+    lowered.store(false, Ordering::Release);
+    let stats = engine.stats.get(exec.worker);
+    let evicted = || stats.map_or(0, |stats| stats.evicted_keys.get());
+    let before = evicted();
+    let is_done = make_room(exec, engine)
+        && counted_memory(engine) <= engine.switches.max_memory.load(Ordering::Relaxed);
+    if !is_done && evicted() > before {
+        lowered.store(true, Ordering::Release);
+    }
+}
+
 fn evict_some(exec: &mut Executor, engine: &Engine, policy: Policy, max: u64) -> bool {
     let tenacity = engine
         .config

@@ -87,7 +87,8 @@ pub fn exec(execution: &mut Execution<'_, '_>, locked: &mut Locked<'_>) -> Comma
         Reply::new(execution.out, execution.session.protocol).null_array();
         return Ok(Outcome::Done);
     }
-    let before = unsubscribes(&multi).then(|| std::mem::take(execution.out));
+    let has_reply = !execution.session.is_silent();
+    let before = (has_reply && unsubscribes(&multi)).then(|| std::mem::take(execution.out));
     Reply::new(execution.out, Protocol::Resp2).array(multi.queue.len());
     // All commands of the transaction use the same time, as in Redis.
     let now_ms = execution.exec.now_ms;

@@ -37,10 +37,6 @@ impl Default for Channels {
 
 impl Channels {
     /// The shard of a channel, locked.
-    #[expect(
-        clippy::indexing_slicing,
-        reason = "the remainder is below the number of shards"
-    )]
     pub(super) fn lock(&self, channel: &[u8]) -> MutexGuard<'_, Table> {
         // The lowest bits choose the place in the table.
         let place = (self.hasher.hash_one(channel) >> 32) as usize % SHARDS;

@@ -62,9 +62,11 @@ pub(super) struct Message<'a> {
 }
 
 /// Bytes for any number of outboxes.
-enum Encoded {
-    Small(SmallVec<[u8; 256]>),
-    Large(SharedBytes),
+#[derive(Default)]
+struct Encoded {
+    bytes: SmallVec<[u8; 256]>,
+    /// In place of `bytes` when there are many.
+    shared: Option<SharedBytes>,
 }
 
 impl<'a> Message<'a> {
@@ -101,9 +103,9 @@ impl<'a> Message<'a> {
             Protocol::Resp3 => resp3,
         };
         let encoded = place.get_or_insert_with(|| encode(&self.head, self.payload, protocol));
-        match encoded {
-            Encoded::Small(bytes) => out.raw(bytes),
-            Encoded::Large(bytes) => out.shared(Arc::clone(bytes)),
+        match &encoded.shared {
+            None => out.raw(&encoded.bytes),
+            Some(bytes) => out.shared(Arc::clone(bytes)),
         }
         if self.payload.is_shared() {
             self.payload.write(out);
@@ -120,13 +122,14 @@ fn encode(head: &[&[u8]], payload: &Payload<'_>, protocol: Protocol) -> Encoded 
     if !payload.is_shared() {
         payload.write(&mut out);
     }
+    let mut encoded = Encoded::default();
     if out.len() >= SHARED_MIN {
-        Encoded::Large(Arc::new(out.to_vec()))
+        encoded.shared = Some(Arc::new(out.to_vec()));
     } else {
-        Encoded::Small(SmallVec::from_slice(
-            out.as_contiguous().unwrap_or_default(),
-        ))
+        let bytes = out.as_contiguous().unwrap_or_default();
+        encoded.bytes.extend_from_slice(bytes);
     }
+    encoded
 }
 
 /// Puts messages into outboxes and wakes the workers of their clients, each once.

@@ -12,6 +12,7 @@
 
 mod channels;
 mod delivery;
+mod pattern_list;
 mod patterns;
 mod subscribers;
 mod subscriptions;

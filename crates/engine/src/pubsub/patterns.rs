@@ -9,11 +9,12 @@
 //! ```
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 
+use super::pattern_list::PatternList;
 use super::subscribers::Subscribers;
 use crate::client::ClientShared;
 
@@ -30,7 +31,9 @@ pub(super) fn literal_prefix(pattern: &[u8]) -> &[u8] {
 }
 
 /// A pattern that has subscribers, or had when a publisher found it.
-struct Pattern {
+pub(super) struct Pattern {
+    /// Grows from one to the next: chooses the place in long lists.
+    pub(super) number: u64,
     text: Arc<[u8]>,
     subscribers: Mutex<Subscribers>,
 }
@@ -49,7 +52,7 @@ struct Node {
     /// Empty for the root only.
     label: Box<[u8]>,
     /// Patterns whose literal prefix ends here.
-    patterns: Vec<Arc<Pattern>>,
+    patterns: PatternList,
     /// By the first byte of their labels, which differ.
     children: Vec<Arc<Node>>,
 }
@@ -76,7 +79,7 @@ impl Node {
             Err(place) => {
                 let leaf = Node {
                     label: path.into(),
-                    patterns: vec![pattern],
+                    patterns: PatternList::one(pattern),
                     children: Vec::new(),
                 };
                 node.children.insert(place, Arc::new(leaf));
@@ -105,7 +108,7 @@ impl Node {
         };
         let upper = Node {
             label: upper.into(),
-            patterns: Vec::new(),
+            patterns: PatternList::default(),
             children: vec![Arc::new(lower)],
         };
         upper.with(rest, pattern)
@@ -115,7 +118,7 @@ impl Node {
     fn without(&self, path: &[u8], pattern: &Arc<Pattern>) -> Option<Node> {
         let mut node = self.clone();
         match path.first().map(|byte| node.find(*byte)) {
-            None => node.patterns.retain(|other| !Arc::ptr_eq(other, pattern)),
+            None => node.patterns.remove(pattern),
             Some(Ok(place)) => {
                 let child = node.children.get(place)?;
                 let rest = path.get(child.label.len()..).unwrap_or_default();
@@ -147,6 +150,7 @@ pub(super) struct Patterns {
     /// Changed under `by_text` only.
     root: ArcSwap<Node>,
     count: AtomicUsize,
+    next_number: AtomicU64,
 }
 
 impl Patterns {
@@ -161,6 +165,7 @@ impl Patterns {
         let mut subscribers = Subscribers::default();
         subscribers.add(client);
         let pattern = Arc::new(Pattern {
+            number: self.next_number.fetch_add(1, Ordering::Relaxed),
             text: Arc::clone(&text),
             subscribers: Mutex::new(subscribers),
         });
@@ -201,11 +206,11 @@ impl Patterns {
         let root = self.root.load();
         let (mut node, mut rest) = (&**root, channel);
         loop {
-            for pattern in &node.patterns {
+            node.patterns.each(|pattern| {
                 if values::glob::matches(&pattern.text, channel, false) {
                     visit(&pattern.text, &pattern.lock());
                 }
-            }
+            });
             let child = rest.first().and_then(|byte| node.find(*byte).ok());
             let Some(child) = child.and_then(|place| node.children.get(place)) else {
                 return;

@@ -11,12 +11,16 @@ use crate::client::ClientShared;
 /// list is faster.
 const INDEXED_MIN: usize = 32;
 
+/// Apart, so that a list without it has no room for it.
+#[derive(Default)]
+struct Places(HashMap<u64, usize, foldhash::fast::RandomState>);
+
 /// Clients, each of them once.
 #[derive(Default)]
 pub(super) struct Subscribers {
     list: SmallVec<[Arc<ClientShared>; 2]>,
     /// Index in `list` by the id of the client.
-    places: Option<Box<HashMap<u64, usize, foldhash::fast::RandomState>>>,
+    places: Option<Box<Places>>,
 }
 
 impl Subscribers {
@@ -34,11 +38,11 @@ impl Subscribers {
         self.list.push(Arc::clone(client));
         match &mut self.places {
             Some(places) => {
-                places.insert(client.id, place);
+                places.0.insert(client.id, place);
             }
             None if self.list.len() >= INDEXED_MIN => {
                 let ids = self.list.iter().map(|client| client.id);
-                self.places = Some(Box::new(ids.zip(0..).collect()));
+                self.places = Some(Box::new(Places(ids.zip(0..).collect())));
             }
             None => {}
         }
@@ -46,13 +50,13 @@ impl Subscribers {
 
     pub(super) fn remove(&mut self, client: &ClientShared) {
         let place = match &mut self.places {
-            Some(places) => places.remove(&client.id),
+            Some(places) => places.0.remove(&client.id),
             None => self.list.iter().position(|other| other.id == client.id),
         };
         let Some(place) = place else { return };
         self.list.swap_remove(place);
         if let (Some(places), Some(moved)) = (&mut self.places, self.list.get(place)) {
-            places.insert(moved.id, place);
+            places.0.insert(moved.id, place);
         }
         if self.list.len() < INDEXED_MIN / 2 {
             self.places = None;

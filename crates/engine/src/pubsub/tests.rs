@@ -170,3 +170,21 @@ fn large_messages_are_shared() {
     .concat();
     assert_eq!(out.to_vec(), [&*one, &*one].concat());
 }
+
+#[test]
+fn many_patterns_with_one_beginning_come_and_go() {
+    let registry = PubSub::default();
+    let mut clients = [subscriber(1), subscriber(2)];
+    for number in 0..20_000 {
+        let pattern = format!("*{number}");
+        clients[number % 2].subscribe(&registry, Kind::Pattern, pattern.as_bytes());
+    }
+    let expected = BTreeSet::from([b"*7".to_vec(), b"*17".to_vec(), b"*317".to_vec()]);
+    assert_eq!(matching(&registry, b"a317"), expected);
+    for name in clients[1].names(Kind::Pattern) {
+        clients[1].unsubscribe(&registry, Kind::Pattern, &name);
+    }
+    assert_eq!(registry.pattern_count(), 10_000);
+    assert_eq!(matching(&registry, b"a317"), BTreeSet::new());
+    assert_eq!(matching(&registry, b"a318").len(), 3);
+}

@@ -18,7 +18,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::key_changes::KeyListeners;
+use crate::listeners::KeyListeners;
 
 pub use broadcast::{Collision, Prefixes, check_prefixes};
 pub(crate) use table::Registered;
@@ -65,7 +65,11 @@ impl TrackingClients {
     }
 
     pub(crate) fn note_removed(&self, items: usize) {
-        self.keys.fetch_sub(1, Ordering::Relaxed);
+        self.note_all_removed(1, items);
+    }
+
+    pub(crate) fn note_all_removed(&self, keys: usize, items: usize) {
+        self.keys.fetch_sub(keys, Ordering::Relaxed);
         self.items.fetch_sub(items, Ordering::Relaxed);
     }
 

@@ -72,6 +72,19 @@ impl TrackingTable {
         std::mem::take(&mut self.keys).into_values()
     }
 
+    /// Forgets clients that track no more. Returns how many keys and how many clients of keys.
+    pub(crate) fn forget_left(&mut self) -> (usize, usize) {
+        let (keys, mut items) = (self.keys.len(), 0);
+        self.keys.retain(|_, trackers| {
+            let before = trackers.len();
+            trackers.retain(|tracker| !tracker.has_left());
+            items += before - trackers.len();
+            !trackers.is_empty()
+        });
+        self.shrink();
+        (keys - self.keys.len(), items)
+    }
+
     fn shrink(&mut self) {
         const KEEP: usize = 64;
         if self.keys.capacity() > KEEP && self.keys.len() < self.keys.capacity() / 8 {

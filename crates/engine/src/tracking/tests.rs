@@ -43,6 +43,19 @@ fn a_spared_key_is_not_forgotten() {
 }
 
 #[test]
+fn clients_that_have_left_are_forgotten() {
+    let mut table = TrackingTable::default();
+    let clients = [tracking(1), tracking(2)];
+    table.add(b"a", &clients[0].tracker);
+    table.add(b"b", &clients[0].tracker);
+    table.add(b"b", &clients[1].tracker);
+    assert_eq!(table.forget_left(), (0, 0));
+    clients[0].tracker.leave();
+    assert_eq!(table.forget_left(), (1, 2));
+    assert_eq!(table.take(b"b").map(|left| left.len()), Some(1));
+}
+
+#[test]
 fn prefixes_must_not_overlap() {
     let owned = |texts: &[&str]| -> Vec<Vec<u8>> {
         texts.iter().map(|text| text.as_bytes().to_vec()).collect()

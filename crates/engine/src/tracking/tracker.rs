@@ -100,6 +100,11 @@ impl Tracker {
         self.is_broken.load(Ordering::Relaxed)
     }
 
+    /// The client tracks no more.
+    pub(crate) fn has_left(&self) -> bool {
+        self.lock().client.is_none()
+    }
+
     pub(crate) fn leave(&self) {
         *self.lock() = Target::default();
     }

@@ -258,6 +258,14 @@ fn transactions_subscribe_and_publish() {
     assert_eq!(reads(&mut client, 1), [r#"["message" "b" "3"]"#]);
     assert_eq!(client.line("PING"), r#"["pong" ""]"#);
     assert_eq!(reads(&mut other, 1), [r#">["message" "a" "1"]"#]);
+    other.check(&[
+        ("MULTI", "+OK"),
+        ("SSUBSCRIBE s", "+QUEUED"),
+        (
+            "EXEC",
+            "[-ERR SSUBSCRIBE isn't allowed for a DENY BLOCKING client]",
+        ),
+    ]);
     // What came before the end of a subscription stands before the reply that confirms it.
     other.check(&[("MULTI", "+OK"), ("UNSUBSCRIBE a", "+QUEUED")]);
     let mut publisher = server.connect();
@@ -292,6 +300,24 @@ fn client_reply_does_not_silence_pushes() {
             [format!(r#"{push}["unsubscribe" "a" :0]"#)]
         );
         assert_eq!(client.line("CLIENT REPLY ON"), "+OK");
+        send(&mut client, "CLIENT REPLY OFF");
+        for line in ["MULTI", "SUBSCRIBE b", "UNSUBSCRIBE b", "PING", "EXEC"] {
+            send(&mut client, line);
+        }
+        assert_eq!(
+            reads(&mut client, 2),
+            [
+                format!(r#"{push}["subscribe" "b" :1]"#),
+                format!(r#"{push}["unsubscribe" "b" :0]"#)
+            ]
+        );
+        assert_eq!(client.line("CLIENT REPLY ON"), "+OK");
+        send(&mut client, "CLIENT REPLY SKIP");
+        send(&mut client, "SUBSCRIBE c");
+        assert_eq!(
+            reads(&mut client, 1),
+            [format!(r#"{push}["subscribe" "c" :1]"#)]
+        );
     }
 }
 

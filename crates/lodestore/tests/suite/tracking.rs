@@ -100,7 +100,14 @@ fn assert_quiet_after_invalidation(client: &mut Client, key: &str) {
 
 #[test]
 fn transactions_and_blocked_reads_register() {
-    let server = two_workers();
+    let server = TestServer::start_with(&[
+        "--threads",
+        "2",
+        "--threads-spread",
+        "yes",
+        "--enable-debug-command",
+        "yes",
+    ]);
     let mut writer = server.connect();
     let mut reader = server.connect_resp3();
     writer.line("SET k 1");
@@ -112,6 +119,27 @@ fn transactions_and_blocked_reads_register() {
     ]);
     writer.line("SET k 2");
     assert_eq!(next(&mut reader), r#">["invalidate" ["k"]]"#);
+    // Changes of the transaction that come before the read concern no copy.
+    reader.check(&[
+        ("MULTI", "+OK"),
+        ("SET own 1", "+QUEUED"),
+        ("GET own", "+QUEUED"),
+        ("EXEC", "[+OK \"1\"]"),
+    ]);
+    assert_quiet(&mut reader);
+    writer.line("SET own 2");
+    assert_eq!(next(&mut reader), r#">["invalidate" ["own"]]"#);
+    // A read that finds a key expired: the invalidation comes behind the reply.
+    writer.check(&[
+        ("DEBUG SET-ACTIVE-EXPIRE 0", "+OK"),
+        ("SET e x PX 10", "+OK"),
+    ]);
+    reader.line("GET e");
+    std::thread::sleep(std::time::Duration::from_millis(20));
+    assert_eq!(reader.line("MGET k e"), "[\"2\" null]");
+    assert_eq!(next(&mut reader), r#">["invalidate" ["e"]]"#);
+    writer.check(&[("DEBUG SET-ACTIVE-EXPIRE 1", "+OK"), ("SET e y", "+OK")]);
+    assert_eq!(next(&mut reader), r#">["invalidate" ["e"]]"#);
     reader.send(&[b"XREAD", b"BLOCK", b"0", b"STREAMS", b"s", b"$"]);
     wait_until("the reader is blocked", || {
         writer.line("INFO clients").contains("blocked_clients:1")
@@ -123,6 +151,15 @@ fn transactions_and_blocked_reads_register() {
     writer.line("XADD s 2-1 f v");
     assert_eq!(next(&mut reader), r#">["invalidate" ["s"]]"#);
     assert_quiet(&mut reader);
+    // What a served command changes itself is told behind its reply.
+    reader.check(&[("LRANGE to 0 -1", "[]")]);
+    reader.send(&[b"BLMOVE", b"from", b"to", b"LEFT", b"RIGHT", b"0"]);
+    wait_until("the reader is blocked again", || {
+        writer.line("INFO clients").contains("blocked_clients:1")
+    });
+    writer.line("RPUSH from x");
+    assert_eq!(next(&mut reader), "\"x\"");
+    assert_eq!(next(&mut reader), r#">["invalidate" ["to"]]"#);
 }
 
 #[test]
@@ -393,6 +430,34 @@ fn the_table_is_bounded() {
         writer
             .line("INFO stats")
             .contains("tracking_total_keys:100\\r")
+    });
+}
+
+#[test]
+fn clients_that_leave_are_forgotten() {
+    let server = two_workers();
+    let mut writer = server.connect();
+    let mut reader = server.connect_resp3();
+    reader.check(&[
+        ("CLIENT TRACKING ON", "+OK"),
+        ("GET a", "null"),
+        ("GET b", "null"),
+    ]);
+    assert!(
+        writer
+            .line("INFO stats")
+            .contains("tracking_total_items:2\\r")
+    );
+    drop(reader);
+    wait_until("nothing is remembered for it", || {
+        let info = writer.line("INFO everything");
+        [
+            "tracking_total_keys:0",
+            "tracking_total_items:0",
+            "tracking_clients:0",
+        ]
+        .iter()
+        .all(|field| info.contains(&format!("{field}\\r")))
     });
 }
 

@@ -212,7 +212,10 @@ impl Worker {
     pub(super) fn timeout(&self) -> Duration {
         let handle = self.server.workers.get(self.index);
         let has_mail = handle.is_some_and(|handle| handle.mailbox.is_filled());
-        let has_work = !self.runnable.is_empty() || !self.writable.is_empty();
+        let switches = &self.server.engine.switches;
+        let has_work = !self.runnable.is_empty()
+            || !self.writable.is_empty()
+            || (self.index == 0 && switches.limit_lowered.load(Ordering::Acquire));
         if has_mail || has_work || self.accept_pending {
             return Duration::ZERO;
         }
@@ -705,6 +708,7 @@ impl Worker {
             self.check_clients(server, steady_ms);
         }
         if self.index == 0 {
+            engine::execute::evict::approach_limit(&mut self.exec, &server.engine);
             server.engine.limit_tracking();
         }
         self.retry();

@@ -8,8 +8,9 @@ use crate::config::P;
 use crate::context::{Context, Data};
 use crate::error::CommandError;
 use crate::execute::{CommandResult, CommandSpec, Outcome};
-use crate::key_changes::{ChangeKind, KeyChanges, KeyListeners};
+use crate::key_changes::{ChangeKind, KeyChanges};
 use crate::keys::Key;
+use crate::listeners::KeyListeners;
 use crate::session::Origin;
 use crate::shard_tables::Shard;
 

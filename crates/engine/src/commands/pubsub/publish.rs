@@ -34,7 +34,7 @@ fn publish(ctx: &mut Context<'_, '_>, way: PublishedAs) -> CommandResult {
     let receivers = if ctx.data.effects.dirty() > 0 {
         // The transaction has changes that are not in the log yet, and the message must not leave
         // before them.
-        ctx.data.changes.publish(way, channel, payload);
+        ctx.data.changes.note_message(way, channel, payload);
         pubsub.receivers(way, channel)
     } else {
         let after = ctx.session.last_write_offset;

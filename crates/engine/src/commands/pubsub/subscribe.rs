@@ -2,8 +2,11 @@
 
 use std::sync::Arc;
 
+use resp::{Output, Reply};
+
 use crate::command::{Arg, Flags, Group, KeyFlags, KeySpec};
 use crate::context::Context;
+use crate::error::CommandError;
 use crate::execute::{CommandResult, CommandSpec, Outcome};
 use crate::pubsub::Kind;
 
@@ -67,6 +70,11 @@ fn subscribe(ctx: &mut Context<'_, '_>, kind: Kind) -> CommandResult {
         Kind::Pattern => b"psubscribe",
         Kind::ShardChannel => b"ssubscribe",
     };
+    if kind == Kind::ShardChannel && ctx.is_nested() {
+        return Err(CommandError::line(
+            "ERR SSUBSCRIBE isn't allowed for a DENY BLOCKING client",
+        ));
+    }
     ctx.session.reply_is_push = !ctx.is_nested();
     for index in 1..ctx.args.len() {
         let name = ctx.arg(index);
@@ -108,7 +116,18 @@ fn unsubscribe(ctx: &mut Context<'_, '_>, kind: Kind) -> CommandResult {
 }
 
 fn confirm(ctx: &mut Context<'_, '_>, word: &[u8], name: Option<&[u8]>, count: usize) {
-    let reply = &mut ctx.reply;
+    if ctx.is_nested() && ctx.session.is_silent() {
+        // The reply of the transaction is dropped, and this is none of it.
+        let write = |out: &mut Output, protocol| {
+            write_confirmation(&mut Reply::new(out, protocol), word, name, count);
+        };
+        ctx.session.shared.post(0, 0, write);
+    } else {
+        write_confirmation(&mut ctx.reply, word, name, count);
+    }
+}
+
+fn write_confirmation(reply: &mut Reply<'_>, word: &[u8], name: Option<&[u8]>, count: usize) {
     reply.push(3);
     reply.bulk(word);
     match name {

@@ -158,6 +158,8 @@ fn serve_waiter(
     let mut reply = Output::new();
     let began_ns = exec.now_ns;
     let before = std::mem::take(&mut exec.reply_offset);
+    // What the command sends to its own client comes behind the reply.
+    let mark = waiter.client.outbox_mark();
     let name = waiter.command.full_name;
     let served = execute::guarded(engine, name, || {
         run_again(exec, engine, &mut session, waiter, locked, &mut reply)
@@ -181,7 +183,7 @@ fn serve_waiter(
     account(waiter, exec, engine, began_ns, reply.len());
     engine
         .outboxes
-        .deliver_served(&waiter.client, offset, |out| {
+        .deliver_served(&waiter.client, mark, offset, |out| {
             if !waiter.silent {
                 out.append(&mut reply);
             }
