@@ -20,6 +20,7 @@ use super::choices::{
     ReplDisklessLoad, SYSLOG_FACILITIES, SanitizeDump, Supervised, TlsAuthClients,
     TlsAuthClientsUser, Word, shutdown,
 };
+use crate::version::REDIS_VERSION;
 
 /// What is special about a parameter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -243,7 +244,7 @@ const fn optional(check: check::Check) -> Kind {
 }
 
 macro_rules! parameters {
-    ($( $id:ident = $name:literal $(/ $alias:literal)? : $kind:expr, $default:literal $(, $flag:ident)* ; )*) => {
+    ($( $id:ident = $name:literal $(/ $alias:literal)? : $kind:expr, $default:expr $(, $flag:ident)* ; )*) => {
         /// The identity of a parameter: the key of all accessors of [`super::Config`].
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
         #[repr(u16)]
@@ -369,13 +370,14 @@ parameters! {
     RequirePass = "requirepass": optional(check::any), "", SENSITIVE;
     EnableProtectedConfigs = "enable-protected-configs": choice::<ProtectedAction>(), "no", IMMUTABLE;
     EnableDebugCommand = "enable-debug-command": choice::<ProtectedAction>(), "no", IMMUTABLE;
-    EnableModuleCommand = "enable-module-command": choice::<ProtectedAction>(), "no", IMMUTABLE, INERT;
+    EnableModuleCommand = "enable-module-command": choice::<ProtectedAction>(), "no", IMMUTABLE;
     AclFile = "aclfile": text(check::any), "", IMMUTABLE, LATER, REFUSED;
     AclPubsubDefault = "acl-pubsub-default": choice::<AclPubsubDefault>(), "resetchannels", LATER;
     AclLogMaxLen = "acllog-max-len": int(0, MAX), "128", LATER;
 
     // Behaviour of commands.
     NotifyKeyspaceEvents = "notify-keyspace-events": Kind::Events, "", LATER;
+    RedisVersion = "redis-version": text(check::version), REDIS_VERSION;
     ExtendedRedisCompatibility = "extended-redis-compatibility": Kind::Bool, "no";
     ImportMode = "import-mode": Kind::Bool, "no";
     ActiveExpireEffort = "active-expire-effort": int(1, 10), "1", INERT;

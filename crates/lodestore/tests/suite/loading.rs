@@ -281,6 +281,55 @@ fn clients_are_told_that_data_is_loading() {
     assert_eq!(names(server.dir()), ["dump.rdb"]);
 }
 
+/// The reply to a request that is sent as soon as the server listens, while it loads a snapshot of
+/// one key for `delay_ms`.
+fn first_answer(delay_ms: u64, request: &[&str]) -> String {
+    let dir = Rdb::of_redis().set("key", "value").in_dir();
+    let delay_us = (delay_ms * 1000).to_string();
+    let server = TestServer::begin_plain(dir, &["--key-load-delay", &delay_us]);
+    while std::net::TcpStream::connect(("127.0.0.1", server.port())).is_err() {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    crate::suite::harness::show(&server.connect().run(request))
+}
+
+/// Requests wait for the end of a short loading, and for that of a long one not at all.
+#[test]
+fn a_server_that_is_ready_soon_never_says_that_it_loads() {
+    for _ in 0..3 {
+        assert_eq!(first_answer(0, &["GET", "key"]), "\"value\"");
+        assert_eq!(first_answer(0, &["SET", "key", "2"]), "+OK");
+    }
+    // Its time is far below the limit, so that a slow machine does not reach it.
+    assert_eq!(first_answer(20, &["GET", "key"]), "\"value\"");
+    let refused = "-LOADING Lodestore is loading the dataset in memory";
+    assert_eq!(first_answer(30_000, &["GET", "key"]), refused);
+    assert_eq!(first_answer(30_000, &["EXEC"]), "-ERR EXEC without MULTI");
+}
+
+/// Redis takes hexadecimal scores and logs them as they are; clients cannot send them here.
+#[test]
+fn hexadecimal_scores_of_a_log_are_read() {
+    let dir = fresh_dir();
+    let mut log = Vec::new();
+    for line in [
+        "SELECT 0",
+        "ZADD z 0x10 a 0x1p-1 b",
+        "ZINCRBY z 0x10 a",
+        "ZUNIONSTORE d 1 z WEIGHTS 0x2",
+    ] {
+        let words: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
+        resp::request::encode(&mut log, &words);
+    }
+    std::fs::write(dir.join("appendonly.aof"), log).expect("the log");
+    let server = TestServer::start_plain(dir, &["--appendonly", "yes"]);
+    server.connect().check(&[
+        ("ZRANGE z 0 -1 WITHSCORES", "[\"b\" \"0.5\" \"a\" \"32\"]"),
+        ("ZRANGE d 0 -1 WITHSCORES", "[\"b\" \"1\" \"a\" \"64\"]"),
+        ("ZADD z 0x10 a", "-ERR value is not a valid float"),
+    ]);
+}
+
 #[test]
 fn a_signal_ends_the_loading() {
     let mut server = slow();

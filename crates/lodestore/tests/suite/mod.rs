@@ -29,4 +29,5 @@ mod stream_groups;
 mod stream_idempotence;
 mod streams;
 mod strings;
+mod tools;
 mod zsets;

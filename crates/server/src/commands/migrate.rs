@@ -17,6 +17,7 @@ use engine::commands::generic::delete_key;
 use engine::context::{Context, Key};
 use engine::error::CommandError;
 use engine::rdb_options;
+use engine::table::KeyPosition;
 
 const CONNECTING: CommandError =
     CommandError::line("IOERR error or timeout connecting to the client");
@@ -62,6 +63,7 @@ pub(super) const MIGRATE: CommandSpec = CommandSpec::new("migrate", -6, migrate)
             },
         },
     ])
+    .find_keys(find_keys)
     .locks(Locks::ByArguments(|_| Locks::Keys))
     .secrets(is_secret)
     .args(ARGS);
@@ -91,6 +93,19 @@ const ARGS: &[Arg] = &[
         .since("3.0.6")
         .multiple(),
 ];
+
+/// The key, or, when it is empty, what stands behind KEYS: an empty key is a placeholder.
+fn find_keys(args: Args<'_>) -> KeyPositions {
+    let of_list = (6..args.len())
+        .find(|index| args.arg(*index).eq_ignore_ascii_case(b"keys"))
+        .filter(|_| args.arg(3).is_empty());
+    let range = match of_list {
+        Some(keys) => keys + 1..args.len(),
+        None => 3..4.min(args.len()),
+    };
+    let flags = KEY_FLAGS.0;
+    range.map(|index| KeyPosition { index, flags }).collect()
+}
 
 /// The arguments of AUTH and AUTH2 are secrets. Keys may have the names of options.
 fn is_secret(args: Args<'_>, index: usize) -> bool {
@@ -279,11 +294,19 @@ fn deliver<'a>(
 
 fn connect(ctx: &Context<'_, '_>, plan: &Plan<'_>) -> Result<Connection, CommandError> {
     let host = str::from_utf8(plan.host).map_err(|_| CONNECTING)?;
-    let connection = Connection::open(host, plan.port, plan.timeout).map_err(|_| CONNECTING)?;
+    let connection = Connection::open(host, plan.port, plan.timeout).map_err(not_connected)?;
     if connection.leads_to(&Server::of(ctx)?.lock_listeners()) {
         return Err(MYSELF);
     }
     Ok(connection)
+}
+
+/// Redis notices that nobody listens only when it writes.
+fn not_connected(error: io::Error) -> CommandError {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset => WRITING,
+        _ => CONNECTING,
+    }
 }
 
 fn is_timeout(error: &io::Error) -> bool {

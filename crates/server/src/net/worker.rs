@@ -58,7 +58,7 @@ pub(crate) struct Worker {
     held: Vec<usize>,
     /// Deadlines of blocked clients.
     pub(crate) deadlines: BTreeSet<(u64, u64)>,
-    /// Connections that CLIENT PAUSE postponed.
+    /// Connections that CLIENT PAUSE, or the end of loading that is near, postponed.
     pub(super) postponed: Vec<usize>,
     pub(super) batch: super::batch::Batch,
     messages: Vec<Message>,
@@ -199,12 +199,23 @@ impl Worker {
             until(*deadline);
         }
         if !self.postponed.is_empty() {
-            until(self.server.engine.pause.until_ms());
+            let pause_ms = self.server.engine.pause.until_ms();
+            until(if pause_ms == 0 { u64::MAX } else { pause_ms });
+            if let Some(grace) = self.loading_grace() {
+                until(now_ms + grace.as_millis() as u64 + 1);
+            }
         }
         if self.index == 0 {
             until(self.server.engine.next_expiry_ms.load(Ordering::Acquire));
         }
         sleep
+    }
+
+    /// How long postponed requests still wait for the end of loading.
+    fn loading_grace(&self) -> Option<Duration> {
+        let engine = &self.server.engine;
+        let left_ns = engine.loading.grace_left_ns(engine.clock.monotonic_ns());
+        (left_ns > 0).then(|| Duration::from_nanos(left_ns))
     }
 
     fn collect(&mut self, events: &Events) {
@@ -631,7 +642,8 @@ impl Worker {
                 super::blocked::timer(self, server, token);
             }
         }
-        if !self.postponed.is_empty() && !server.engine.pause.is_active(now_ms) {
+        let is_postponing = server.engine.pause.is_active(now_ms) || self.loading_grace().is_some();
+        if !self.postponed.is_empty() && !is_postponing {
             self.resume_postponed();
         }
         if self.index == 0

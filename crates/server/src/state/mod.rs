@@ -12,6 +12,7 @@ mod shutdown;
 mod snapshots;
 
 pub(crate) use backups::Backups;
+pub use identity::Build;
 pub(crate) use identity::Identity;
 pub(crate) use metrics::InstantMetrics;
 pub(crate) use migration::{Connection, Connections};

@@ -118,10 +118,11 @@ pub(crate) struct Pairs<'a> {
 
 impl<'a> Pairs<'a> {
     /// Reads scores, each followed by its member.
-    fn parse(args: Args<'a>) -> Result<Self, CommandError> {
+    fn parse(ctx: &Context<'a, '_>, first: usize) -> Result<Self, CommandError> {
+        let args = ctx.args.skip(first);
         let mut scores = SmallVec::new();
         for text in args.iter().step_by(2) {
-            scores.push(resp::number::parse_f64(text).ok_or(CommandError::NotFloat)?);
+            scores.push(ctx.double(text).ok_or(CommandError::NotFloat)?);
         }
         Ok(Self {
             args,
@@ -209,7 +210,7 @@ fn add(ctx: &mut Context<'_, '_>, mut options: Options) -> CommandResult {
         return Err(CommandError::Syntax);
     }
     options.check(rest / 2)?;
-    let pairs = Pairs::parse(ctx.args.skip(first))?;
+    let pairs = Pairs::parse(ctx, first)?;
     give(ctx, options, &pairs)?;
     Ok(Outcome::Done)
 }

@@ -39,9 +39,10 @@ struct Options {
 }
 
 impl Options {
-    /// Reads the arguments after the keys.
+    /// Reads the arguments after the keys, and weights by `double`.
     fn parse(
         args: Args<'_>,
+        double: fn(&[u8]) -> Option<f64>,
         operation: Operation,
         purpose: Purpose,
         sources: &mut [Source<'_>],
@@ -55,7 +56,7 @@ impl Options {
             index += 1;
             if weighs && values.len() >= sources.len() && is(b"weights") {
                 for (source, text) in sources.iter_mut().zip(values.iter()) {
-                    source.weight = resp::number::parse_f64(text)
+                    source.weight = double(text)
                         .ok_or(CommandError::line("ERR weight value is not a float"))?;
                 }
                 index += sources.len();
@@ -105,10 +106,11 @@ fn with_sources<R>(
 ) -> Result<R, CommandError> {
     let keys = keys(ctx, numkeys)?;
     let rest = ctx.args.skip(numkeys + 1 + keys.len());
+    let double = ctx.double_reader();
     let entries = ctx.data.gather(&keys);
     let sources: Result<Sources<'_>, CommandError> = entries.into_iter().map(Source::of).collect();
     let mut sources = sources?;
-    let options = Options::parse(rest, operation, purpose, &mut sources)?;
+    let options = Options::parse(rest, double, operation, purpose, &mut sources)?;
     Ok(act(&mut sources, options))
 }
 

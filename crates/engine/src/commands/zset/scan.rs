@@ -83,7 +83,7 @@ pub(super) const ZSCAN: CommandSpec = CommandSpec::new("zscan", -3, zscan)
 
 pub(super) fn zscan(ctx: &mut Context<'_, '_>) -> CommandResult {
     let cursor =
-        resp::number::parse_u64(ctx.arg(2)).ok_or(CommandError::line("ERR invalid cursor"))?;
+        resp::number::parse_cursor(ctx.arg(2)).ok_or(CommandError::line("ERR invalid cursor"))?;
     let (key, args) = (ctx.key(1), ctx.args);
     let Some(members) = ctx.data.zset(key)? else {
         ctx.reply.array(2);

@@ -6,7 +6,7 @@ use engine::command::{Arg, Categories, CommandResult, CommandSpec, Flags, Group,
 use engine::config::P;
 use engine::context::Context;
 use engine::error::CommandError;
-use engine::version::{LODESTORE_VERSION, REDIS_VERSION, VALKEY_VERSION};
+use engine::version::{LODESTORE_VERSION, VALKEY_VERSION};
 
 pub(crate) const BGREWRITEAOF: CommandSpec = CommandSpec::new("bgrewriteaof", 1, bgrewriteaof)
     .group(Group::Server)
@@ -146,7 +146,7 @@ fn lolwut(ctx: &mut Context<'_, '_>) -> CommandResult {
         ctx.integer(2)?;
     }
     let surface = if ctx.engine.config.bool(P::ExtendedRedisCompatibility) {
-        format!("Redis ver. {REDIS_VERSION}")
+        format!("Redis ver. {}", ctx.engine.config.text(P::RedisVersion))
     } else {
         format!("Valkey ver. {VALKEY_VERSION}")
     };

@@ -4,14 +4,14 @@ use std::fmt::Write;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::memory::{ALLOCATOR, MemoryReport};
+use super::memory::{MemoryReport, allocator};
 use super::{Facts, Section, human_bytes, sys};
 use crate::state::Purpose;
 use engine::config::{MaxmemoryPolicy, P, Supervised};
 use engine::latency::Distribution;
 use engine::stats::WorkerStats;
 use engine::table::Command;
-use engine::version::{LODESTORE_VERSION, REDIS_VERSION, VALKEY_VERSION};
+use engine::version::{LODESTORE_VERSION, VALKEY_VERSION};
 
 /// Writes `name:value` lines.
 macro_rules! fields {
@@ -51,14 +51,14 @@ fn server(facts: &Facts<'_>, text: &mut String) {
     let hz = config.int(P::Hz);
     text.push_str("# Server\r\n");
     fields!(text,
-        "redis_version": REDIS_VERSION,
+        "redis_version": config.text(P::RedisVersion),
         "server_name": "lodestore",
         "valkey_version": VALKEY_VERSION,
         "valkey_release_stage": "ga",
         "lodestore_version": LODESTORE_VERSION,
-        "redis_git_sha1": "00000000",
-        "redis_git_dirty": 0,
-        "redis_build_id": 0,
+        "redis_git_sha1": identity.build.sha(),
+        "redis_git_dirty": u8::from(identity.build.is_modified),
+        "redis_build_id": identity.build.id(),
         "redis_mode": "standalone",
         "server_mode": "standalone",
         "os": sys::os_name(),
@@ -240,7 +240,7 @@ fn memory_limits(facts: &Facts<'_>, report: &MemoryReport, text: &mut String) {
         "mem_cluster_slot_import": 0,
         "mem_cluster_slot_export": 0,
         "mem_aof_buffer": report.aof_buffer,
-        "mem_allocator": ALLOCATOR,
+        "mem_allocator": allocator(),
         "mem_overhead_db_hashtable_rehashing": 0,
         "active_defrag_running": 0,
         "lazyfree_pending_objects": facts.server.engine.lazy.pending(),

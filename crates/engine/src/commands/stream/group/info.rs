@@ -89,7 +89,7 @@ fn progress(reply: &mut Reply<'_>, entries: &Entries, group: &ConsumerGroup) {
     }
     reply.bulk(b"lag");
     match position::lag(entries, group) {
-        Some(lag) => reply.integer(lag),
+        Some(lag) => reply.integer(lag as i64),
         None => reply.null(),
     }
 }
