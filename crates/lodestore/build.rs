@@ -14,12 +14,11 @@ fn main() {
         variable("PROFILE"),
         variable("OPT_LEVEL")
     );
-    println!("cargo::rustc-env=LODESTORE_COMMIT={commit}");
-    println!(
-        "cargo::rustc-env=LODESTORE_MODIFIED={}",
-        u8::from(is_modified)
-    );
-    println!("cargo::rustc-env=LODESTORE_VARIANT={variant}");
+    // Cargo also sets these where it runs the program, which takes names with its own prefix for
+    // parameters.
+    println!("cargo::rustc-env=BUILD_COMMIT={commit}");
+    println!("cargo::rustc-env=BUILD_MODIFIED={}", u8::from(is_modified));
+    println!("cargo::rustc-env=BUILD_VARIANT={variant}");
     println!("cargo::rerun-if-changed=build.rs");
     for file in ["logs/HEAD", "index"] {
         let path = git(&["rev-parse", "--git-path", file]).unwrap_or_default();

@@ -14,9 +14,9 @@ pub use server::{Instance, StartError};
 
 /// What this program was built from.
 pub const BUILD: server::Build = server::Build {
-    commit: env!("LODESTORE_COMMIT"),
-    is_modified: matches!(env!("LODESTORE_MODIFIED").as_bytes(), b"1"),
-    variant: env!("LODESTORE_VARIANT"),
+    commit: env!("BUILD_COMMIT"),
+    is_modified: matches!(env!("BUILD_MODIFIED").as_bytes(), b"1"),
+    variant: env!("BUILD_VARIANT"),
 };
 
 /// Why an embedded server did not start.

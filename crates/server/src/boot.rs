@@ -167,6 +167,7 @@ fn build(config: Config, program: Build) -> Result<Arc<Server>, StartError> {
         snapshots: Default::default(),
         rewrites: Default::default(),
         backups: Default::default(),
+        origin: Default::default(),
         migrations: Default::default(),
         metrics: Default::default(),
         replication_id: Default::default(),

@@ -9,6 +9,7 @@ mod crash;
 mod dump;
 mod element_expiry;
 mod faults;
+mod figures;
 mod geo;
 mod harness;
 mod hashes;

@@ -8,6 +8,7 @@
 //! ```
 
 mod batch;
+mod functions;
 mod loader_threads;
 mod rdb_sink;
 pub(crate) mod reload;
@@ -57,6 +58,7 @@ pub(crate) fn load_all(server: &Server, log: &LogOptions) -> Result<(), LoadErro
             startup_plan::take_over(server, log, &path, then)?;
         }
     }
+    functions::report(server);
     crate::jobs::snapshot::note_loaded(server);
     server.engine.loading.end();
     Ok(())

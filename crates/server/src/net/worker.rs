@@ -268,7 +268,8 @@ impl Worker {
         let stats = server.workers.get(self.index).map(|handle| handle.stats());
         if let Some(line) = refusal(server, &accepted) {
             // The socket's buffer is empty, so this little always fits.
-            let _ = accepted.stream.write(line.as_bytes());
+            let sent = accepted.stream.write(line.as_bytes()).unwrap_or(0);
+            count_output(server, self.index, sent as u64);
             if let Some(stats) = stats {
                 stats.connections_rejected.add(1);
             }
@@ -468,7 +469,7 @@ impl Worker {
     fn handle_for(&mut self, server: &Arc<Server>, token: usize, message: Message) {
         match message {
             Message::Deliver(_) => self.collect_outbox(token),
-            Message::Kill(_) => self.kill(token),
+            Message::Kill(_) => self.kill(server, token),
             Message::Unblock { error, .. } => {
                 let ending = Ending::Unblocked(error);
                 super::blocked::end_wait(self, server, token, ending);
@@ -489,23 +490,27 @@ impl Worker {
     }
 
     /// CLIENT KILL: what was answered already still leaves if the socket takes it at once.
-    fn kill(&mut self, token: usize) {
-        let released = self.released();
+    fn kill(&mut self, server: &Server, token: usize) {
+        let (released, index) = (self.released(), self.index);
         if let Some(connection) = self.connection(token) {
             connection.hold_replies(released);
+            let sent = connection.sent();
             // The connection goes either way.
             let _ = connection.write(released);
+            count_output(server, index, connection.sent() - sent);
         }
         self.close(token);
     }
 
     fn stop(&mut self, server: &Arc<Server>) {
-        let released = self.release(server);
+        let (released, index) = (self.release(server), self.index);
         for token in 0..self.connections.len() {
             if let Some(connection) = self.connection(token) {
                 connection.hold_replies(released);
+                let sent = connection.sent();
                 // Best effort: the process ends now.
                 let _ = connection.write(released);
+                count_output(server, index, connection.sent() - sent);
             }
         }
         self.stopping = true;
@@ -544,7 +549,16 @@ impl Worker {
     /// Writes the log for everything executed so far; returns the offset up to which replies may
     /// leave.
     fn release(&mut self, server: &Server) -> u64 {
-        engine::durability::flush(&server.engine)
+        if !server.engine.log.is_enabled() {
+            return engine::durability::flush(&server.engine);
+        }
+        let began_ns = server.engine.clock.monotonic_ns();
+        let released = engine::durability::flush(&server.engine);
+        if let Some(handle) = server.workers.get(self.index) {
+            let nanos = server.engine.clock.monotonic_ns().saturating_sub(began_ns);
+            handle.stats().log_nanos.add(nanos);
+        }
+        released
     }
 
     pub(crate) fn released(&self) -> u64 {
@@ -570,8 +584,10 @@ impl Worker {
             if let Some(stats) = server.workers.get(self.index) {
                 stats.stats().writes_processed.add(1);
             }
+            let sent = connection.sent();
             let written = connection.write(released);
             connection.publish_output(server);
+            count_output(server, self.index, connection.sent() - sent);
             match written {
                 Ok(Written::All) => {
                     if connection.throttled {
@@ -765,6 +781,13 @@ fn refusal(server: &Server, accepted: &Accepted) -> Option<&'static str> {
         return Some(PROTECTED_MODE);
     }
     None
+}
+
+/// Adds bytes that a worker has sent to its clients.
+fn count_output(server: &Server, worker: usize, bytes: u64) {
+    if let Some(handle) = server.workers.get(worker) {
+        handle.stats().net_output_bytes.add(bytes);
+    }
 }
 
 const PROTECTED_MODE: &str = "-DENIED Lodestore is running in protected mode because protected \
