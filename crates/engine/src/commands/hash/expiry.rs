@@ -60,7 +60,7 @@ const SETTER: CommandSpec = CommandSpec::BASE
     .group(Group::Hash)
     .since("9.0.0")
     .flags(Flags::WRITE.or(Flags::FAST))
-    .complexity("O(N) where N is the number of specified fields.")
+    .complexity("O(N) in the number of fields that are named.")
     .keys(&[KeySpec::one(1, KeyFlags::RW.or(KeyFlags::UPDATE))]);
 
 pub(super) const HEXPIRE: CommandSpec = SETTER
@@ -104,7 +104,7 @@ const GETTER: CommandSpec = CommandSpec::BASE
     .group(Group::Hash)
     .since("9.0.0")
     .flags(Flags::READONLY.or(Flags::FAST))
-    .complexity("O(N) where N is the number of specified fields.")
+    .complexity("O(N) in the number of fields that are named.")
     .keys(&[KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS))]);
 
 pub(super) const HTTL: CommandSpec = GETTER

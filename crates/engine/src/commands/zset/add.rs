@@ -161,9 +161,7 @@ pub(super) const ZADD: CommandSpec = CommandSpec::new("zadd", -4, zadd)
     .since("1.2.0")
     .flags(Flags::WRITE.or(Flags::DENYOOM).or(Flags::FAST))
     .summary("Adds members to a sorted set, or changes their scores.")
-    .complexity(
-        "O(log(N)) for each item added, where N is the number of elements in the sorted set.",
-    )
+    .complexity("O(log(N)) per added member in the size of the sorted set.")
     .keys(&[KeySpec::one(1, KeyFlags::RW.or(KeyFlags::UPDATE))])
     .args(&[
         Arg::KEY,
@@ -191,7 +189,7 @@ pub(super) const ZINCRBY: CommandSpec = CommandSpec::new("zincrby", 4, zincrby)
     .since("1.2.0")
     .flags(Flags::WRITE.or(Flags::DENYOOM).or(Flags::FAST))
     .summary("Adds to the score of a member; a missing member counts as 0.")
-    .complexity("O(log(N)) where N is the number of elements in the sorted set.")
+    .complexity("O(log(N)) in the size of the sorted set.")
     .keys(&[KeySpec::one(1, KeyFlags::RW_ACCESS_UPDATE)])
     .args(&[Arg::KEY, Arg::integer("increment"), Arg::MEMBER]);
 

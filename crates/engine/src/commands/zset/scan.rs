@@ -67,10 +67,7 @@ pub(super) const ZSCAN: CommandSpec = CommandSpec::new("zscan", -3, zscan)
     .since("2.8.0")
     .flags(Flags::READONLY)
     .summary("Returns some members with their scores and the cursor for the next call.")
-    .complexity(
-        "O(1) for every call. O(N) for a complete iteration, including enough command calls for \
-         the cursor to return back to 0. N is the number of elements inside the collection.",
-    )
+    .complexity("O(1) per call, O(N) in the number of members for a full walk.")
     .hints(&["nondeterministic_output"])
     .keys(&[KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS))])
     .args(&[

@@ -44,7 +44,7 @@ pub(crate) const ROLE: CommandSpec = CommandSpec::new("role", 1, role)
     .since("2.8.12")
     .flags(Flags::NOSCRIPT.or(Flags::FAST).or(Flags::ANY_TIME))
     .categories(Categories::ADMIN.or(Categories::DANGEROUS))
-    .summary("Returns the replication role.")
+    .summary("Returns whether the server is a primary, and its replicas.")
     .complexity("O(1)");
 fn role(ctx: &mut Context<'_, '_>) -> CommandResult {
     ctx.reply.array(3);

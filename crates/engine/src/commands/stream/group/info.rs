@@ -12,7 +12,7 @@ use crate::error::CommandError;
 pub(crate) const XINFO: CommandSpec = CommandSpec::container("xinfo", -2)
     .group(Group::Stream)
     .since("5.0.0")
-    .summary("A container for stream introspection commands.")
+    .summary("A container for commands that describe streams.")
     .complexity("Depends on the subcommand.")
     .subcommands(&[&XINFO_CONSUMERS, &XINFO_GROUPS, &XINFO_HELP, &XINFO_STREAM]);
 
