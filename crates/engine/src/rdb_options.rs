@@ -8,9 +8,9 @@ use persist::rdb::{self, LoadOptions, NoForm, SaveOptions, Version};
 use crate::config::{Config, P, RdbVersionCheck};
 use crate::engine::Engine;
 
-/// How a file is written: in the first of `versions`, which come before those of `rdb-version`, that
-/// has a form for what there is. When none has one, in the first of all, and writing such values is
-/// an error.
+/// How a file is written: in the first of `versions`, which come before those of `rdb-version`,
+/// that has a form for what there is. When none has one, in the first of all, and writing such
+/// values is an error.
 pub fn save_options(
     config: &Config,
     mut versions: Vec<Version>,
