@@ -12,6 +12,7 @@ use crate::clock::Clock;
 use crate::commandlog::CommandLogs;
 use crate::config::{ClientClass, Config, P};
 use crate::entropy::Seeds;
+use crate::execute::evict::Excess;
 use crate::fault::Faults;
 use crate::key_changes::KeyListeners;
 use crate::latency::LatencyMonitor;
@@ -91,6 +92,8 @@ pub struct Engine {
     pub pause: Pause,
     /// What the background thread frees.
     pub lazy: Background,
+    /// How long memory has been above `maxmemory`.
+    pub memory_excess: Excess,
     /// Who listens to changes of keys.
     pub key_listeners: KeyListeners,
     /// MONITOR clients.
@@ -206,6 +209,7 @@ impl Engine {
             lru: AccessClock::default(),
             pause: Pause::default(),
             lazy: Background::default(),
+            memory_excess: Excess::default(),
             key_listeners: KeyListeners::default(),
             monitors: Monitors::default(),
             commandlog: CommandLogs::default(),

@@ -1,9 +1,10 @@
 //! `maxmemory`: making room before a command takes its locks.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use keyspace::{Choice, Policy, Victim};
 
+use crate::clock::Clock;
 use crate::config::{Config, MaxmemoryPolicy, P};
 use crate::engine::Engine;
 use crate::execute::Executor;
@@ -48,11 +49,52 @@ pub fn not_counted(engine: &Engine) -> u64 {
     }
 }
 
+/// How long memory has been above `maxmemory`.
+#[derive(Debug, Default)]
+pub struct Excess {
+    /// Monotonic nanoseconds when it began; 0 while memory is below.
+    since_ns: AtomicU64,
+    /// All that is over, in nanoseconds.
+    past_ns: AtomicU64,
+}
+
+impl Excess {
+    fn note(&self, is_above: bool, clock: &Clock) {
+        let since_ns = self.since_ns.load(Ordering::Relaxed);
+        if is_above == (since_ns != 0) {
+            return;
+        }
+        let now_ns = clock.monotonic_ns().max(1);
+        let next = if is_above { now_ns } else { 0 };
+        if self.since_ns.swap(next, Ordering::Relaxed) == since_ns && !is_above {
+            let nanos = now_ns.saturating_sub(since_ns);
+            self.past_ns.fetch_add(nanos, Ordering::Relaxed);
+        }
+    }
+
+    /// Milliseconds in all, and since memory is above the limit this time.
+    pub fn milliseconds(&self, clock: &Clock) -> (u64, u64) {
+        let now_ns = match self.since_ns.load(Ordering::Relaxed) {
+            0 => 0,
+            since_ns => clock.monotonic_ns().saturating_sub(since_ns),
+        };
+        let all_ns = self.past_ns.load(Ordering::Relaxed) + now_ns;
+        (all_ns / 1_000_000, now_ns / 1_000_000)
+    }
+
+    /// CONFIG RESETSTAT.
+    pub fn reset(&self) {
+        self.past_ns.store(0, Ordering::Relaxed);
+    }
+}
+
 /// Evicts until memory is below `maxmemory`. False when memory is above it and stays there.
 pub fn make_room(exec: &mut Executor, engine: &Engine) -> bool {
     let max = engine.switches.max_memory.load(Ordering::Relaxed);
     keyspace::memory::publish();
-    if max == 0 || keyspace::memory::used() <= max || counted_memory(engine) <= max {
+    let is_above = max != 0 && keyspace::memory::used() > max && counted_memory(engine) > max;
+    engine.memory_excess.note(is_above, &engine.clock);
+    if !is_above {
         return true;
     }
     // What is being loaded is not evicted on the way.

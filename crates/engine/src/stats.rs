@@ -176,6 +176,12 @@ worker_stats! {
     turn_commands_max,
     /// Time in periodic work, in nanoseconds.
     cron_nanos,
+    /// Time in active expiry, in nanoseconds.
+    expire_nanos,
+    /// Time in writing the log, in nanoseconds.
+    log_nanos,
+    /// Payloads of RESTORE that were checked.
+    payload_checks,
     /// Time in command handlers, in nanoseconds.
     command_nanos,
     /// Clients closed because their query buffer was too big.

@@ -17,7 +17,7 @@ use crate::process::cron::Cron;
 use crate::process::listen::{ListenError, listen};
 use crate::process::log_options::log_options;
 use crate::server::{Server, WorkerHandle};
-use crate::state::{Identity, random_u64};
+use crate::state::{Build, Identity, random_u64};
 use crate::transport::mailbox::Message;
 use engine::config::{Config, P};
 use engine::engine::{Engine, Parts};
@@ -59,11 +59,11 @@ pub struct Instance {
 
 impl Instance {
     /// Starts a server: listens, starts the threads, loads the data. Returns when it accepts
-    /// commands.
-    pub fn start(config: Config) -> Result<Self, StartError> {
+    /// commands. INFO names `program` as what runs.
+    pub fn start(config: Config, program: Build) -> Result<Self, StartError> {
         let supervisor = Supervisor::detect(config.choice(P::Supervised));
         return_memory(&config);
-        let server = build(config)?;
+        let server = build(config, program)?;
         let listeners = listen(&server.engine.config)?;
         *server.lock_listeners() = listeners;
         if let Err(reason) = os::apply_oom_score(&server.engine.config) {
@@ -76,7 +76,7 @@ impl Instance {
         crate::jobs::snapshot::remove_interrupted(&server);
         watch_log(&server);
         // Before anybody can be served.
-        server.engine.loading.begin(server.engine.now_ms());
+        server.engine.loading.begin(&server.engine.clock);
         let workers = spawn(&server)?;
         let mut instance = Self {
             server,
@@ -94,6 +94,7 @@ impl Instance {
             return Err(error.into());
         }
         instance.server.engine.log.start()?;
+        instance.server.resume();
         announce(&instance.server);
         os::update_title(&instance.server.engine.config);
         supervisor.ready();
@@ -145,9 +146,9 @@ impl Instance {
     }
 }
 
-fn build(config: Config) -> Result<Arc<Server>, StartError> {
+fn build(config: Config, program: Build) -> Result<Arc<Server>, StartError> {
     let workers = worker_count(&config);
-    let identity = Identity::new(&config);
+    let identity = Identity::new(&config, program);
     let engine = Arc::new(Engine::new(Parts {
         commands: command_table(&config)?,
         keyspace: Keyspace::new(keyspace_options(&config, workers)),
@@ -166,6 +167,7 @@ fn build(config: Config) -> Result<Arc<Server>, StartError> {
         snapshots: Default::default(),
         rewrites: Default::default(),
         backups: Default::default(),
+        origin: Default::default(),
         migrations: Default::default(),
         metrics: Default::default(),
         replication_id: Default::default(),
@@ -190,12 +192,17 @@ fn command_table(config: &Config) -> Result<CommandTable, StartError> {
             (text(&rename.from), text(&rename.to))
         })
         .collect();
-    CommandTable::new(crate::commands::GROUPS, &renames).map_err(|reason| {
-        let last = config.renames().last();
-        StartError::Config(last.map_or(reason.clone(), |rename| {
-            rename.location.error(reason.as_str()).to_string()
-        }))
-    })
+    let table = CommandTable::new(crate::commands::GROUPS, &renames).map_err(|error| {
+        let reason = error.to_string();
+        StartError::Config(match config.renames().get(error.index) {
+            Some(rename) => rename.location.error(reason).to_string(),
+            None => reason,
+        })
+    })?;
+    for name in table.absent() {
+        log::info!("rename-command: there is no command '{name}' to remove");
+    }
+    Ok(table)
 }
 
 fn worker_count(config: &Config) -> usize {

@@ -40,7 +40,7 @@ impl Execution<'_, '_> {
             return Ok(Admission::Run(command));
         }
         if flags.has(Flags::PROTECTED) {
-            check_protected(engine, session)?;
+            check_protected(engine, session, command)?;
         }
         let combined = combined_flags(session, command);
         if session.monitor && combined.any(KEYSPACE_FLAGS) {
@@ -56,6 +56,9 @@ impl Execution<'_, '_> {
         self.check_replicas(combined)?;
         let (engine, session) = (self.engine, &*self.session);
         if engine.loading.is_active() && !loading_allowed(session, command) {
+            if engine.loading.grace_left_ns(engine.clock.monotonic_ns()) > 0 {
+                return Ok(Admission::Postpone);
+            }
             return Err(CommandError::line(
                 "LOADING Lodestore is loading the dataset in memory",
             ));
@@ -125,8 +128,8 @@ impl Execution<'_, '_> {
             super::count_rejected(self.exec, self.engine, command);
         }
         let error = match (&mut self.session.multi, command) {
-            // The transaction is over, and the client has to learn that.
-            (Some(_), Some(command)) if command.is_exec => {
+            // The transaction is over, and so is the watching of keys.
+            (_, Some(command)) if command.is_exec => {
                 discard(self.engine, self.session);
                 let mut line = b"EXECABORT Transaction discarded because of: ".to_vec();
                 let text = error.text();
@@ -144,16 +147,24 @@ impl Execution<'_, '_> {
     }
 }
 
-/// DEBUG has to be enabled by `enable-debug-command`.
-fn check_protected(engine: &Engine, session: &Session) -> Result<(), CommandError> {
-    let is_local = session.shared.is_local();
-    if engine.config.allows(P::EnableDebugCommand, is_local) {
+/// DEBUG and changes of the modules have to be enabled by a parameter.
+fn check_protected(
+    engine: &Engine,
+    session: &Session,
+    command: &Command,
+) -> Result<(), CommandError> {
+    let (parameter, name) = match command.parent {
+        Some("module") => (P::EnableModuleCommand, "MODULE"),
+        _ => (P::EnableDebugCommand, "DEBUG"),
+    };
+    if engine.config.allows(parameter, session.shared.is_local()) {
         return Ok(());
     }
-    Err(CommandError::line(
-        "ERR DEBUG command not allowed. If the enable-debug-command option is set to \"local\", you can run it from a \
+    Err(CommandError::owned(format!(
+        "ERR {name} command not allowed. If the {} option is set to \"local\", you can run it from a \
          local connection, otherwise you need to set this option in the configuration file, and then restart the server.",
-    ))
+        parameter.name()
+    )))
 }
 
 const NOAUTH: CommandError = CommandError::line("NOAUTH Authentication required.");

@@ -60,7 +60,8 @@ pub enum Verdict {
     Failed(CommandError),
     /// The client waits; no further request of it is run.
     Blocked,
-    /// CLIENT PAUSE postpones the request: it must be offered again.
+    /// CLIENT PAUSE, or loading that is about to end, postpones the request: it must be offered
+    /// again.
     Postponed,
 }
 

@@ -10,6 +10,7 @@ use engine::execute::CommandSpec;
 /// The commands of every group, those of the engine first.
 pub(crate) const GROUPS: &[&[&CommandSpec]] = &[
     engine::commands::bitmap::COMMANDS,
+    engine::commands::cluster::COMMANDS,
     engine::commands::connection::COMMANDS,
     engine::commands::generic::COMMANDS,
     engine::commands::geo::COMMANDS,

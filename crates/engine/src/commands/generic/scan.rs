@@ -143,7 +143,7 @@ pub(super) const SCAN: CommandSpec = CommandSpec::new("scan", -2, scan)
 
 pub(super) fn scan(ctx: &mut Context<'_, '_>) -> CommandResult {
     let cursor =
-        resp::number::parse_u64(ctx.arg(1)).ok_or(CommandError::line("ERR invalid cursor"))?;
+        resp::number::parse_cursor(ctx.arg(1)).ok_or(CommandError::line("ERR invalid cursor"))?;
     let options = Options::parse(ctx)?;
     let (found, next) = match cursor::to_position(cursor) {
         Some(position) => walk(ctx, position, &options),

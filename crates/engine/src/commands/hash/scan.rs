@@ -73,7 +73,7 @@ pub(super) const HSCAN: CommandSpec = CommandSpec::new("hscan", -3, hscan)
 
 pub(super) fn hscan(ctx: &mut Context<'_, '_>) -> CommandResult {
     let cursor =
-        resp::number::parse_u64(ctx.arg(2)).ok_or(CommandError::line("ERR invalid cursor"))?;
+        resp::number::parse_cursor(ctx.arg(2)).ok_or(CommandError::line("ERR invalid cursor"))?;
     let view_ms = ctx.data.view_ms();
     let options = Options::parse(ctx);
     let Some(hash) = ctx.data.hash(ctx.key(1))? else {

@@ -25,7 +25,7 @@ pub(super) const SSCAN: CommandSpec = CommandSpec::new("sscan", -3, sscan)
     .args(&[Arg::KEY, Arg::integer("cursor"), Arg::MATCH, Arg::COUNT]);
 pub(super) fn sscan(ctx: &mut Context<'_, '_>) -> CommandResult {
     let mut cursor =
-        resp::number::parse_u64(ctx.arg(2)).ok_or(CommandError::line("ERR invalid cursor"))?;
+        resp::number::parse_cursor(ctx.arg(2)).ok_or(CommandError::line("ERR invalid cursor"))?;
     let key = ctx.key(1);
     let mut found = Found::default();
     // Options only matter, and are only checked, where there is a set.

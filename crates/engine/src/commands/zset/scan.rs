@@ -68,10 +68,7 @@ pub(super) const ZSCAN: CommandSpec = CommandSpec::new("zscan", -3, zscan)
     .since("2.8.0")
     .flags(Flags::READONLY)
     .summary("Returns some members with their scores and the cursor for the next call.")
-    .complexity(
-        "O(1) for every call. O(N) for a complete iteration, including enough command calls for \
-         the cursor to return back to 0. N is the number of elements inside the collection.",
-    )
+    .complexity("O(1) per call, O(N) in the number of members for a full walk.")
     .hints(&["nondeterministic_output"])
     .keys(&[KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS))])
     .args(&[
@@ -84,7 +81,7 @@ pub(super) const ZSCAN: CommandSpec = CommandSpec::new("zscan", -3, zscan)
 
 pub(super) fn zscan(ctx: &mut Context<'_, '_>) -> CommandResult {
     let cursor =
-        resp::number::parse_u64(ctx.arg(2)).ok_or(CommandError::line("ERR invalid cursor"))?;
+        resp::number::parse_cursor(ctx.arg(2)).ok_or(CommandError::line("ERR invalid cursor"))?;
     let (key, args) = (ctx.key(1), ctx.args);
     let Some(members) = ctx.data.zset(key)? else {
         ctx.reply.array(2);

@@ -27,11 +27,14 @@ pub(super) fn log(server: &Server, path: &Path, error: &SnapshotError) {
             log::warn!("{reason}");
             return;
         }
-        RdbCause::Signature(_)
-        | RdbCause::Version(_)
-        | RdbCause::Type { .. }
-        | RdbCause::Module(_) => {
+        RdbCause::Signature(_) | RdbCause::Version(_) | RdbCause::Type { .. } => {
             log::warn!("{}{}", error.cause, place(server, error));
+            return;
+        }
+        RdbCause::Module(_) | RdbCause::ModuleAux(_) => {
+            // Without its name nobody finds the key that has to go.
+            log::warn!("{}{}", error.cause, place_text(error, false));
+            log::warn!("With 'rdb-module-values skip' data of modules is left out.");
             return;
         }
         RdbCause::Truncated => {
@@ -52,11 +55,15 @@ pub(super) fn log(server: &Server, path: &Path, error: &SnapshotError) {
 
 /// Which value was being read. Keys are the user's data.
 fn place(server: &Server, error: &RdbError) -> String {
+    place_text(error, server.engine.config.bool(P::HideUserDataFromLog))
+}
+
+fn place_text(error: &RdbError, hides_data: bool) -> String {
     let Some(place) = &error.place else {
         return String::new();
     };
     let mut text = format!(" (database {}", place.db);
-    if !server.engine.config.bool(P::HideUserDataFromLog) {
+    if !hides_data {
         // Writing to a string does not fail.
         let _ = write!(text, ", key '{}'", place.key.escape_ascii());
     }
