@@ -165,9 +165,22 @@ impl<'c, 'k> Context<'c, 'k> {
 
     /// A double argument (NaN is refused).
     pub fn float(&self, index: usize) -> Result<f64, CommandError> {
-        resp::number::parse_f64(self.args.arg(index))
-            .filter(|value| !value.is_nan())
+        self.double(self.args.arg(index))
             .ok_or(CommandError::NotFloat)
+    }
+
+    /// Reads a double; see [`Context::double_reader`].
+    pub fn double(&self, text: &[u8]) -> Option<f64> {
+        self.double_reader()(text)
+    }
+
+    /// What reads a double. Commands of a file may have hexadecimal ones, which Redis logs; clients
+    /// may not, because Valkey refuses them.
+    pub fn double_reader(&self) -> fn(&[u8]) -> Option<f64> {
+        match self.session.is_client() {
+            true => resp::number::parse_f64,
+            false => resp::number::parse_f64_or_hex,
+        }
     }
 
     /// True when the argument at `index` is `word`, in any case.

@@ -26,7 +26,7 @@ use crate::outboxes::Outboxes;
 use crate::pause::Pause;
 use crate::pubsub::PubSub;
 use crate::shard_tables::{Keyspace, Locked};
-use crate::stats::{Totals, WorkerStats};
+use crate::stats::{Excess, Totals, WorkerStats};
 use crate::table::CommandTable;
 use crate::tracking::TrackingClients;
 
@@ -96,6 +96,8 @@ pub struct Engine {
     pub pause: Pause,
     /// The background thread that frees values.
     pub lazy: Arc<Background>,
+    /// How long memory has been above `maxmemory`.
+    pub memory_excess: Excess,
     /// Listeners to changes of keys.
     pub key_listeners: KeyListeners,
     /// Subscriptions to channels and patterns.
@@ -248,6 +250,7 @@ impl Engine {
             lru: AccessClock::default(),
             pause: Pause::default(),
             lazy: Arc::default(),
+            memory_excess: Excess::default(),
             key_listeners: KeyListeners::default(),
             pubsub: PubSub::default(),
             notifications: Notifications::default(),

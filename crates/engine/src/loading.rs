@@ -2,10 +2,18 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use crate::clock::Clock;
+
+/// How long requests wait for the end of loading before they are refused, in milliseconds: a server
+/// with little data is ready by then, and clients that connect early never see -LOADING.
+const GRACE_MS: u64 = 100;
+
 /// How far loading is, and what the last loading brought.
 #[derive(Debug, Default)]
 pub struct Loading {
     active: AtomicBool,
+    /// Monotonic nanoseconds until which requests wait.
+    grace_until_ns: AtomicU64,
     /// Unix milliseconds of the start.
     started_ms: AtomicU64,
     total_bytes: AtomicU64,
@@ -18,8 +26,10 @@ pub struct Loading {
 
 impl Loading {
     /// Loading begins.
-    pub fn begin(&self, now_ms: u64) {
-        self.started_ms.store(now_ms, Ordering::Relaxed);
+    pub fn begin(&self, clock: &Clock) {
+        let grace_until_ns = clock.monotonic_ns() + GRACE_MS * 1_000_000;
+        self.grace_until_ns.store(grace_until_ns, Ordering::Relaxed);
+        self.started_ms.store(clock.unix_ms(), Ordering::Relaxed);
         for number in [
             &self.total_bytes,
             &self.loaded_bytes,
@@ -41,6 +51,18 @@ impl Loading {
     #[inline]
     pub fn is_active(&self) -> bool {
         self.active.load(Ordering::Relaxed)
+    }
+
+    /// How long requests still wait for the end of loading, in nanoseconds; 0 when it is over or
+    /// lasts so long that they are refused.
+    pub fn grace_left_ns(&self, now_ns: u64) -> u64 {
+        match self.is_active() {
+            true => self
+                .grace_until_ns
+                .load(Ordering::Relaxed)
+                .saturating_sub(now_ns),
+            false => 0,
+        }
     }
 
     /// How many bytes there are to load.

@@ -8,10 +8,15 @@ use persist::rdb::{self, LoadOptions, NoForm, SaveOptions, Version};
 use crate::config::{Config, P, RdbVersionCheck};
 use crate::engine::Engine;
 
-/// How a file is written: in the first version of `rdb-version` that has a form for what there is.
-/// When none has one, in the first of all, and writing such values is an error.
-pub fn save_options(config: &Config, field_deadlines: bool) -> SaveOptions {
-    let versions = config.rdb_versions();
+/// How a file is written: in the first of `versions`, which come before those of `rdb-version`,
+/// that has a form for what there is. When none has one, in the first of all, and writing such
+/// values is an error.
+pub fn save_options(
+    config: &Config,
+    mut versions: Vec<Version>,
+    field_deadlines: bool,
+) -> SaveOptions {
+    versions.extend(config.rdb_versions());
     let fits = |version: &Version| !field_deadlines || *version >= Version::V12;
     let chosen = versions.iter().find(|version| fits(version));
     options(config, chosen.or(versions.first()).copied())
@@ -52,6 +57,7 @@ pub fn restore_options(engine: &Engine, trusted: bool) -> LoadOptions {
         checksum: !skip.load(Ordering::Relaxed),
         any_version: trusted || relaxed,
         skip_modules: false,
+        count_streams: false,
         max_string: config.size(P::ProtoMaxBulkLen),
     }
 }

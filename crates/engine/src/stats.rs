@@ -3,6 +3,7 @@
 //! A counter has one writer (its worker) and any number of readers, so an increment is a relaxed
 //! load and a relaxed store: no locked instruction on the request path.
 
+use crate::clock::Clock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A counter with one writer.
@@ -176,6 +177,12 @@ worker_stats! {
     turn_commands_max,
     /// Time in periodic work, in nanoseconds.
     cron_nanos,
+    /// Time in active expiry, in nanoseconds.
+    expire_nanos,
+    /// Time in writing the log, in nanoseconds.
+    log_nanos,
+    /// Payloads of RESTORE that were checked.
+    payload_checks,
     /// Time in command handlers, in nanoseconds.
     command_nanos,
     /// Clients closed because their query buffer was too big.
@@ -190,6 +197,46 @@ worker_stats! {
     oom_rejected,
     /// Timeouts of blocked clients.
     blocked_timeouts,
+}
+
+/// How long memory has been above `maxmemory`.
+#[derive(Debug, Default)]
+pub struct Excess {
+    /// Monotonic nanoseconds when it began; 0 while memory is below.
+    since_ns: AtomicU64,
+    /// All that is over, in nanoseconds.
+    past_ns: AtomicU64,
+}
+
+impl Excess {
+    /// Notes whether memory is above the limit now.
+    pub fn note(&self, is_above: bool, clock: &Clock) {
+        let since_ns = self.since_ns.load(Ordering::Relaxed);
+        if is_above == (since_ns != 0) {
+            return;
+        }
+        let now_ns = clock.monotonic_ns().max(1);
+        let next = if is_above { now_ns } else { 0 };
+        if self.since_ns.swap(next, Ordering::Relaxed) == since_ns && !is_above {
+            let nanos = now_ns.saturating_sub(since_ns);
+            self.past_ns.fetch_add(nanos, Ordering::Relaxed);
+        }
+    }
+
+    /// Milliseconds in all, and since memory is above the limit this time.
+    pub fn milliseconds(&self, clock: &Clock) -> (u64, u64) {
+        let now_ns = match self.since_ns.load(Ordering::Relaxed) {
+            0 => 0,
+            since_ns => clock.monotonic_ns().saturating_sub(since_ns),
+        };
+        let all_ns = self.past_ns.load(Ordering::Relaxed) + now_ns;
+        (all_ns / 1_000_000, now_ns / 1_000_000)
+    }
+
+    /// CONFIG RESETSTAT.
+    pub fn reset(&self) {
+        self.past_ns.store(0, Ordering::Relaxed);
+    }
 }
 
 #[cfg(test)]

@@ -144,6 +144,17 @@ pub struct CommandTable {
     /// The same for names of at most [`SHORT_NAME`] bytes, which is nearly all of them: the key is
     /// compared and hashed as one number.
     by_short_name: HashMap<u128, &'static Command, foldhash::fast::RandomState>,
+    /// Names that `rename-command` removes although no command has them.
+    absent: Vec<String>,
+}
+
+/// A `rename-command` that cannot be carried out.
+#[derive(Debug, thiserror::Error)]
+#[error("{reason}")]
+pub struct RenameError {
+    /// Its number among all, from 0.
+    pub index: usize,
+    reason: &'static str,
 }
 
 /// Length of names that are looked up as a number, in bytes.
@@ -168,25 +179,31 @@ const NAME_MAX: usize = 64;
 
 impl CommandTable {
     /// Builds the table from the groups' constants. `rename` holds (old, new) pairs of
-    /// `rename-command`; an empty new name removes the command.
-    /// `added` is called for every command and subcommand, in the order of their ids.
+    /// `rename-command`; an empty new name removes the command. Removing a command that does not
+    /// exist has no effect: hardened configurations remove commands of other versions. `added` is
+    /// called for every command and subcommand, in the order of their ids.
+    ///
+    /// # Errors
+    /// A command is renamed that does not exist, or to a name that is taken.
     pub fn new<R: Registration>(
         groups: &[&[&'static R]],
         rename: &[(String, String)],
         mut added: impl FnMut(&'static R),
-    ) -> Result<Self, String> {
+    ) -> Result<Self, RenameError> {
         let mut table = Self {
             entries: Vec::new(),
             by_name: HashMap::default(),
             by_short_name: HashMap::default(),
+            absent: Vec::new(),
         };
         for command in groups.iter().flat_map(|group| group.iter()) {
             let entry = table.add(*command, None, &mut added);
             let name = command.metadata().name.as_bytes().to_vec();
             table.by_name.insert(name, entry);
         }
-        for (old, new) in rename {
-            table.rename(old, new)?;
+        for (index, (old, new)) in rename.iter().enumerate() {
+            let renamed = table.rename(old, new);
+            renamed.map_err(|reason| RenameError { index, reason })?;
         }
         table.by_short_name = table
             .by_name
@@ -196,19 +213,28 @@ impl CommandTable {
         Ok(table)
     }
 
-    fn rename(&mut self, old: &str, new: &str) -> Result<(), String> {
-        let entry = self
-            .by_name
-            .remove(old.to_ascii_lowercase().as_bytes())
-            .ok_or_else(|| "No such command in rename-command".to_owned())?;
+    fn rename(&mut self, old: &str, new: &str) -> Result<(), &'static str> {
+        let entry = self.by_name.remove(old.to_ascii_lowercase().as_bytes());
+        let Some(entry) = entry else {
+            if new.is_empty() {
+                self.absent.push(old.to_owned());
+                return Ok(());
+            }
+            return Err("No such command in rename-command");
+        };
         if new.is_empty() {
             return Ok(());
         }
         let new = new.to_ascii_lowercase().into_bytes();
         if self.by_name.insert(new, entry).is_some() {
-            return Err("Target command name already exists".to_owned());
+            return Err("Target command name already exists");
         }
         Ok(())
+    }
+
+    /// Names that `rename-command` removes although no command has them.
+    pub fn absent(&self) -> &[String] {
+        &self.absent
     }
 
     // Entries are never freed: they are part of the process, like the constants they come from, and
@@ -360,6 +386,28 @@ pub fn key_positions(command: &Metadata, args: Args<'_>) -> KeyPositions {
     found
 }
 
+/// True when the numbers of keys that the arguments say fit what follows them: with others the
+/// command answers a syntax error.
+pub fn counts_fit(command: &Metadata, args: Args<'_>) -> bool {
+    command.find_keys.is_some() || command.keys.iter().all(|spec| count_fits(spec, args))
+}
+
+fn count_fits(spec: &KeySpec, args: Args<'_>) -> bool {
+    let (FindKeys::KeyNum { count, first, step }, Some(begin)) = (spec.find, begin_of(spec, args))
+    else {
+        return true;
+    };
+    let room = args.len() as i64 - begin - i64::from(first);
+    key_count(args, begin + i64::from(count)).is_some_and(|n| n <= room / i64::from(step.max(1)))
+}
+
+/// The number of keys at an argument, when it can be one.
+fn key_count(args: Args<'_>, at: i64) -> Option<i64> {
+    let text = args.get(usize::try_from(at).ok()?)?;
+    let argc = args.len() as i64;
+    resp::number::parse_i64(text).filter(|n| *n > 0 && *n <= argc)
+}
+
 fn positions_of(spec: &KeySpec, args: Args<'_>, found: &mut KeyPositions) {
     let Some(begin) = begin_of(spec, args) else {
         return;
@@ -378,12 +426,7 @@ fn positions_of(spec: &KeySpec, args: Args<'_>, found: &mut KeyPositions) {
             (begin, end, i64::from(step))
         }
         FindKeys::KeyNum { count, first, step } => {
-            let Some(n) = usize::try_from(begin + i64::from(count))
-                .ok()
-                .and_then(|at| args.get(at))
-                .and_then(resp::number::parse_i64)
-                .filter(|n| *n > 0 && *n <= argc)
-            else {
+            let Some(n) = key_count(args, begin + i64::from(count)) else {
                 return;
             };
             let first = begin + i64::from(first);

@@ -286,6 +286,19 @@ unsafe fn read_value<T>(name: &CStr, value: &mut T) -> bool {
     error == 0 && size == size_of::<T>()
 }
 
+/// The version of jemalloc that is linked, as `5.3.0`.
+pub fn version() -> Option<&'static str> {
+    let mut text: *const c_char = ptr::null();
+    // SAFETY: "version" answers with a pointer, and null is one.
+    if !unsafe { read_value(c"version", &mut text) } || text.is_null() {
+        return None;
+    }
+    // SAFETY: the pointer is that of a C string that lives as long as the process.
+    let text = unsafe { CStr::from_ptr(text) }.to_str().ok()?;
+    // Behind it stand the commits since that version and the last one.
+    text.split('-').next()
+}
+
 /// Gives unused memory back to the system: `MEMORY PURGE`. False when jemalloc refused.
 pub fn purge() -> bool {
     // The caches of other threads cannot be emptied from here; 4096 stands for all arenas.

@@ -12,6 +12,13 @@ use std::net::TcpListener;
 pub use engine::config::LoadError;
 pub use server::{Instance, StartError};
 
+/// What this program was built from.
+pub const BUILD: server::Build = server::Build {
+    commit: env!("BUILD_COMMIT"),
+    is_modified: matches!(env!("BUILD_MODIFIED").as_bytes(), b"1"),
+    variant: env!("BUILD_VARIANT"),
+};
+
 /// Why an embedded server did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum EmbedError {
@@ -45,7 +52,7 @@ impl Embedded {
         let mut all = vec![("bind", "127.0.0.1"), ("port", text.as_str())];
         all.extend_from_slice(options);
         let config = server::config::with_options(&all)?;
-        let instance = Instance::start(config)?;
+        let instance = Instance::start(config, BUILD)?;
         Ok(Self { instance, port })
     }
 

@@ -54,11 +54,19 @@ fn main() -> ExitCode {
     }
 }
 
+/// In the form of Redis, which tools parse: the first version in it is the one of Redis that INFO
+/// reports by default, because they decide by it whether the server is new enough.
 fn version_line() -> String {
+    let build = lodestore::BUILD;
     format!(
-        "Lodestore server v={} malloc=jemalloc bits={}",
-        env!("CARGO_PKG_VERSION"),
-        usize::BITS
+        "Lodestore server v={} sha={}:{} malloc={} bits={} build={} lodestore={}",
+        engine::version::REDIS_VERSION,
+        build.sha(),
+        u8::from(build.is_modified),
+        server::allocator(),
+        usize::BITS,
+        build.id(),
+        engine::version::LODESTORE_VERSION,
     )
 }
 
@@ -113,5 +121,5 @@ fn start(config: Config) -> Result<Instance, StartError> {
         server::disable_huge_pages();
     }
     server::limit_clients(&config).map_err(StartError::Config)?;
-    Instance::start(config)
+    Instance::start(config, lodestore::BUILD)
 }

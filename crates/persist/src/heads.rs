@@ -110,6 +110,7 @@ fn head_options() -> LoadOptions {
         checksum: false,
         any_version: true,
         skip_modules: true,
+        count_streams: true,
         max_string: HEAD_BYTES as usize,
     }
 }

@@ -1,6 +1,6 @@
 //! A file of the log that begins in RDB form: a base, or the single file of Redis 4 to 6.
 
-use crate::rdb::{self, LoadedEntry, Sink, Skipped};
+use crate::rdb::{self, LoadedEntry, Sink, Skipped, Version};
 use crate::replication::ReplicationId;
 use crate::storage::File;
 use crate::target::Target;
@@ -130,6 +130,14 @@ impl Sink for Watched<'_> {
 
     fn skipped(&mut self, db: u32, key: &[u8], why: Skipped) {
         self.target.skipped(db, key, why);
+    }
+
+    fn recounted(&mut self, db: u32, key: &[u8], said: u64, counted: u64) {
+        self.target.recounted(db, key, said, counted);
+    }
+
+    fn version(&mut self, version: Version) {
+        self.target.version(version);
     }
 
     fn progress(&mut self, bytes: u64) {

@@ -19,6 +19,7 @@ pub trait Target: rdb::Sink {
             checksum: true,
             any_version: false,
             skip_modules: false,
+            count_streams: true,
             max_string: LogOptions::default().max_bulk,
         }
     }

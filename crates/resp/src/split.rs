@@ -65,7 +65,8 @@ fn read_arg(line: &[u8], at: &mut usize, bytes: &mut Vec<u8>) -> bool {
                 } else {
                     read_single_quoted(line, at, bytes)
                 };
-                if !closed {
+                // A quoted part ends its argument.
+                if !closed || !(peek(line, *at) == 0 || is_space(peek(line, *at))) {
                     return false;
                 }
             }
@@ -171,7 +172,7 @@ mod tests {
             [&b"A\nqx4z"[..], br"\n'", b""]
         );
         assert_eq!(
-            split(br#"bare" "with' 'quotes next"#),
+            split(br#"bare" with quotes" next"#),
             [&b"bare with quotes"[..], b"next"]
         );
         assert_eq!(split(br#""\"""#), [b"\""]);
@@ -188,6 +189,10 @@ mod tests {
             br#""a\"#,
             b"\"a\0\"",
             br#""\x4"#,
+            br#""a"b"#,
+            br#"'a'b"#,
+            br#""a""b""#,
+            b"\"a\"\xa0",
         ] {
             assert_eq!(split_args(line), Err(UnbalancedQuotes), "{line:?}");
         }

@@ -19,7 +19,7 @@ use crate::process::listen::{ListenError, listen};
 use crate::process::log_options::log_options;
 use crate::process::signals::wake_on_signals;
 use crate::server::{Server, WorkerHandle};
-use crate::state::{Identity, random_u64};
+use crate::state::{Build, Identity, random_u64};
 use crate::transport::mailbox::Message;
 use engine::clock::Clock;
 use engine::config::{Config, P};
@@ -62,11 +62,11 @@ pub struct Instance {
 
 impl Instance {
     /// Starts a server: listens, starts the threads, loads the data. Returns when it accepts
-    /// commands.
-    pub fn start(config: Config) -> Result<Self, StartError> {
+    /// commands. INFO names `program` as what runs.
+    pub fn start(config: Config, program: Build) -> Result<Self, StartError> {
         let supervisor = Supervisor::detect(config.choice(P::Supervised));
         return_memory(&config);
-        let server = build(config, Clock::default(), random_u64())?;
+        let server = build(config, program, Clock::default(), random_u64())?;
         let listeners = listen(&server.engine.config)?;
         *server.lock_listeners() = listeners;
         if let Err(reason) = os::apply_oom_score(&server.engine.config) {
@@ -79,7 +79,7 @@ impl Instance {
         crate::jobs::snapshot::remove_interrupted(&server);
         watch_log(&server);
         // Loading begins before the first client is served.
-        server.engine.loading.begin(server.engine.now_ms());
+        server.engine.loading.begin(&server.engine.clock);
         let workers = spawn(&server)?;
         wake_on_signals(&server)?;
         let mut instance = Self {
@@ -98,6 +98,7 @@ impl Instance {
             return Err(error.into());
         }
         instance.server.engine.log.start()?;
+        instance.server.resume();
         announce(&instance.server);
         os::update_title(&instance.server.engine.config);
         supervisor.ready();
@@ -150,9 +151,14 @@ impl Instance {
 }
 
 /// A server without threads and sockets; `seed` is that of the random numbers of commands.
-pub(crate) fn build(config: Config, clock: Clock, seed: u64) -> Result<Arc<Server>, StartError> {
+pub(crate) fn build(
+    config: Config,
+    program: Build,
+    clock: Clock,
+    seed: u64,
+) -> Result<Arc<Server>, StartError> {
     let workers = worker_count(&config);
-    let identity = Identity::new(&config);
+    let identity = Identity::new(&config, program);
     let (commands, handlers) = commands(&config)?;
     let engine = Arc::new(Engine::new(Parts {
         commands,
@@ -173,6 +179,7 @@ pub(crate) fn build(config: Config, clock: Clock, seed: u64) -> Result<Arc<Serve
         snapshots: Default::default(),
         rewrites: Default::default(),
         backups: Default::default(),
+        origin: Default::default(),
         migrations: Default::default(),
         metrics: Default::default(),
         replication_id: Default::default(),
@@ -208,12 +215,17 @@ fn commands(config: &Config) -> Result<(CommandTable, Handlers), StartError> {
             (text(&rename.from), text(&rename.to))
         })
         .collect();
-    command_table(&crate::commands::groups(), &renames).map_err(|reason| {
-        let last = config.renames().last();
-        StartError::Config(last.map_or(reason.clone(), |rename| {
-            rename.location.error(reason.as_str()).to_string()
-        }))
-    })
+    let made = command_table(&crate::commands::groups(), &renames).map_err(|error| {
+        let reason = error.to_string();
+        StartError::Config(match config.renames().get(error.index) {
+            Some(rename) => rename.location.error(reason).to_string(),
+            None => reason,
+        })
+    })?;
+    for name in made.0.absent() {
+        log::info!("rename-command: there is no command '{name}' to remove");
+    }
+    Ok(made)
 }
 
 fn worker_count(config: &Config) -> usize {

@@ -11,7 +11,8 @@ use engine::execute::Handlers;
 use engine::stats::WorkerStats;
 
 use crate::state::{
-    Backups, Connections, Identity, InstantMetrics, ReplicationId, Rewrites, Shutdown, Snapshots,
+    Backups, Connections, DataOrigin, Identity, InstantMetrics, ReplicationId, Rewrites, Shutdown,
+    Snapshots,
 };
 use crate::transport::listener::Listener;
 use crate::transport::mailbox::{Mailbox, Message};
@@ -59,6 +60,8 @@ pub struct Server {
     pub rewrites: Rewrites,
     /// Backups.
     pub backups: Backups,
+    /// The product whose data was loaded.
+    pub origin: DataOrigin,
     /// Connections to other servers that MIGRATE keeps.
     pub migrations: Connections,
     /// Rates and other figures of INFO.

@@ -293,6 +293,7 @@ fn crate_of(path: &str) -> String {
     path.split_once("/src/")
         .or_else(|| path.split_once("/tests/"))
         .or_else(|| path.split_once("/examples/"))
+        .or_else(|| path.split_once("/build.rs"))
         .map_or(path, |(folder, _)| folder)
         .to_owned()
 }

@@ -1,6 +1,7 @@
 //! All commands, one file or folder per group.
 
 pub mod bitmap;
+pub mod cluster;
 pub mod connection;
 pub mod element_expiry;
 pub mod generic;
@@ -23,6 +24,7 @@ use crate::execute::CommandSpec;
 /// The commands of every group.
 pub const GROUPS: &[&[&CommandSpec]] = &[
     bitmap::COMMANDS,
+    cluster::COMMANDS,
     connection::COMMANDS,
     generic::COMMANDS,
     geo::COMMANDS,

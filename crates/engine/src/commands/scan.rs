@@ -87,7 +87,7 @@ impl<'a> ScanOptions<'a> {
 
 /// The cursor of a request.
 pub(super) fn cursor(text: &[u8]) -> Result<u64, CommandError> {
-    resp::number::parse_u64(text).ok_or(CommandError::line("ERR invalid cursor"))
+    resp::number::parse_cursor(text).ok_or(CommandError::line("ERR invalid cursor"))
 }
 
 fn count(text: &[u8]) -> Result<u64, CommandError> {

@@ -51,6 +51,11 @@ fn function_flush(ctx: &mut Context<'_, '_>) -> CommandResult {
         return Err(ctx.subcommand_arity_error());
     }
     check_flush_mode(ctx, "ERR FUNCTION FLUSH only supports SYNC|ASYNC option")?;
+    // Those of a file that was loaded are kept, although they cannot be called.
+    let libraries = std::mem::take(&mut *ctx.engine.lock_functions());
+    if !libraries.is_empty() {
+        ctx.data.effects.add_dirty(1);
+    }
     ctx.reply.ok();
     Ok(Outcome::Done)
 }

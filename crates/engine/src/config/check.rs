@@ -78,6 +78,17 @@ pub(super) fn hostname(_name: &str, text: &[u8]) -> Result<(), String> {
     })
 }
 
+/// A version as clients parse it: three numbers with points between them.
+pub(super) fn version(_name: &str, text: &[u8]) -> Result<(), String> {
+    let is_number =
+        |part: &[u8]| matches!(part.len(), 1..=3) && part.iter().all(u8::is_ascii_digit);
+    let mut parts = text.split(|byte| *byte == b'.');
+    let fits = parts.clone().count() == 3 && parts.all(is_number);
+    refuse_if(!fits, || {
+        "argument must be a version, three numbers with points between them".to_owned()
+    })
+}
+
 fn parses_as<T: std::str::FromStr>(text: &[u8]) -> bool {
     text.is_empty() || str::from_utf8(text).is_ok_and(|text| text.parse::<T>().is_ok())
 }
@@ -159,6 +170,25 @@ mod tests {
         }
         for bad in ["", "{title}", "{nope}", "{title", "{"] {
             assert!(title_template("", bad.as_bytes()).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn versions_are_three_numbers() {
+        for good in ["7.2.4", "8.10.0", "0.0.0"] {
+            assert_eq!(version("", good.as_bytes()), Ok(()), "{good}");
+        }
+        for bad in [
+            "",
+            "8",
+            "8.4",
+            "8.4.0.1",
+            "8..0",
+            "8.4.x",
+            "8.4.0-rc1",
+            "8.4.0000",
+        ] {
+            assert!(version("", bad.as_bytes()).is_err(), "{bad}");
         }
     }
 

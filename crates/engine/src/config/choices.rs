@@ -53,6 +53,9 @@ choices! {
     /// How much is logged (`loglevel`): everything from this level on.
     LogLevel { Debug = "debug", Verbose = "verbose", Notice = "notice", Warning = "warning", Nothing = "nothing" }
 
+    /// The treatment of values of modules in snapshots (`rdb-module-values`).
+    RdbModuleValues { Refuse = "refuse", Skip = "skip" }
+
     /// Which keys are evicted when memory is full (`maxmemory-policy`).
     MaxmemoryPolicy {
         VolatileLru = "volatile-lru", VolatileLfu = "volatile-lfu", VolatileRandom = "volatile-random",

@@ -35,8 +35,8 @@ pub use builder::{ConfigBuilder, RefusedParameter, WorkingDirectory};
 pub use check::Check;
 pub use choices::{
     AclPubsubDefault, AppendFsync, Choice, ClusterConfigSave, ClusterEndpoint, LogFormat, LogLevel,
-    LogTimestamp, MaxmemoryPolicy, OomScoreAdj, PropagationError, ProtectedAction, RdbVersionCheck,
-    ReplDisklessLoad, SYSLOG_FACILITIES, SanitizeDump, Supervised, TlsAuthClients,
+    LogTimestamp, MaxmemoryPolicy, OomScoreAdj, PropagationError, ProtectedAction, RdbModuleValues,
+    RdbVersionCheck, ReplDisklessLoad, SYSLOG_FACILITIES, SanitizeDump, Supervised, TlsAuthClients,
     TlsAuthClientsUser, Word, shutdown,
 };
 pub use multi::{

@@ -135,7 +135,7 @@ impl Config {
         context: SetContext,
     ) -> Result<Vec<&'static Parameter>, ConfigError> {
         let mut parameters: Vec<&'static Parameter> = Vec::with_capacity(pairs.len());
-        for [name, _] in pairs {
+        for [name, text] in pairs {
             let failed = |reason: &str| ConfigError::Failed {
                 name: name.to_vec(),
                 reason: reason.to_owned(),
@@ -143,7 +143,7 @@ impl Config {
             let parameter =
                 Parameter::named(name).ok_or_else(|| ConfigError::Unknown(name.to_vec()))?;
             let flags = parameter.flags;
-            if flags.has(Flags::IMMUTABLE) {
+            if flags.has(Flags::IMMUTABLE) && !self.is_own_and_same(parameter, text) {
                 return Err(failed("can't set immutable config"));
             }
             if flags.has(Flags::PROTECTED)
@@ -160,6 +160,12 @@ impl Config {
             parameters.push(parameter);
         }
         Ok(parameters)
+    }
+
+    /// See [`Flags::OWN`].
+    fn is_own_and_same(&self, parameter: &Parameter, text: &[u8]) -> bool {
+        let is_same = || self.parse_text(parameter, text) == Ok(self.value(parameter.id));
+        parameter.flags.has(Flags::OWN) && is_same()
     }
 
     fn parse_changes(

@@ -16,10 +16,11 @@
 use super::check;
 use super::choices::{
     AclPubsubDefault, AppendFsync, Choice, ClusterConfigSave, ClusterEndpoint, LogFormat, LogLevel,
-    LogTimestamp, MaxmemoryPolicy, OomScoreAdj, PropagationError, ProtectedAction, RdbVersionCheck,
-    ReplDisklessLoad, SYSLOG_FACILITIES, SanitizeDump, Supervised, TlsAuthClients,
+    LogTimestamp, MaxmemoryPolicy, OomScoreAdj, PropagationError, ProtectedAction, RdbModuleValues,
+    RdbVersionCheck, ReplDisklessLoad, SYSLOG_FACILITIES, SanitizeDump, Supervised, TlsAuthClients,
     TlsAuthClientsUser, Word, shutdown,
 };
+use crate::version::REDIS_VERSION;
 
 /// Special properties of a parameter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +41,9 @@ impl Flags {
     pub const DENY_LOADING: Flags = Flags(1 << 4);
     /// Setting it to the value it has is a change too (files may have new contents).
     pub const VOLATILE: Flags = Flags(1 << 5);
+    /// Only Lodestore has it. CONFIG SET to the value that it has is accepted even where only a
+    /// start can set it: tools that set all that CONFIG GET shows know the others by name.
+    pub const OWN: Flags = Flags(1 << 9);
     /// Accepted for the sake of existing configurations; it has no effect in Lodestore.
     pub const INERT: Flags = Flags(1 << 6);
     /// Stored and reported, but what it steers is not built yet.
@@ -242,7 +246,7 @@ const fn optional(check: check::Check) -> Kind {
 }
 
 macro_rules! parameters {
-    ($( $id:ident = $name:literal $(/ $alias:literal)? : $kind:expr, $default:literal $(, $flag:ident)* ; )*) => {
+    ($( $id:ident = $name:literal $(/ $alias:literal)? : $kind:expr, $default:expr $(, $flag:ident)* ; )*) => {
         /// The identity of a parameter: the key of all accessors of [`super::Config`].
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
         #[repr(u16)]
@@ -311,7 +315,7 @@ parameters! {
     AvailabilityZone = "availability-zone": text(check::any), "", LATER;
 
     // Threads.
-    Threads = "threads": int(0, 1024), "0", IMMUTABLE;
+    Threads = "threads": int(0, 1024), "0", IMMUTABLE, OWN;
     ThreadsSpread = "threads-spread": Kind::Bool, "no";
     IoThreads = "io-threads": int(1, 256), "1", INERT;
     IoThreadsAlwaysActive = "io-threads-always-active": Kind::Bool, "no", HIDDEN, INERT;
@@ -368,13 +372,14 @@ parameters! {
     RequirePass = "requirepass": optional(check::any), "", SENSITIVE;
     EnableProtectedConfigs = "enable-protected-configs": choice::<ProtectedAction>(), "no", IMMUTABLE;
     EnableDebugCommand = "enable-debug-command": choice::<ProtectedAction>(), "no", IMMUTABLE;
-    EnableModuleCommand = "enable-module-command": choice::<ProtectedAction>(), "no", IMMUTABLE, INERT;
+    EnableModuleCommand = "enable-module-command": choice::<ProtectedAction>(), "no", IMMUTABLE;
     AclFile = "aclfile": text(check::any), "", IMMUTABLE, LATER, REFUSED;
     AclPubsubDefault = "acl-pubsub-default": choice::<AclPubsubDefault>(), "resetchannels", LATER;
     AclLogMaxLen = "acllog-max-len": int(0, MAX), "128", LATER;
 
     // Behaviour of commands.
     NotifyKeyspaceEvents = "notify-keyspace-events": Kind::Events, "";
+    RedisVersion = "redis-version": text(check::version), REDIS_VERSION;
     ExtendedRedisCompatibility = "extended-redis-compatibility": Kind::Bool, "no";
     ImportMode = "import-mode": Kind::Bool, "no";
     ActiveExpireEffort = "active-expire-effort": int(1, 10), "1", INERT;
@@ -430,7 +435,7 @@ parameters! {
     AofRewriteIncrementalFsync = "aof-rewrite-incremental-fsync": Kind::Bool, "yes";
     AofDisableAutoGc = "aof-disable-auto-gc": Kind::Bool, "no", HIDDEN;
     AofHistorySeconds = "aof-history-seconds": int(0, MAX), "0";
-    BackupDir = "backup-dir": text(check::any), "backups", IMMUTABLE;
+    BackupDir = "backup-dir": text(check::any), "backups", IMMUTABLE, OWN;
     KeyLoadDelay = "key-load-delay": int(INT_MIN, INT_MAX), "0", HIDDEN;
     LoadingProcessEventsIntervalBytes = "loading-process-events-interval-bytes": int(1024, INT_MAX), "2097152", HIDDEN, INERT;
     AofLoadCorruptTailMaxSize = "aof-load-corrupt-tail-max-size": int(0, MAX), "0", LATER;
@@ -443,6 +448,7 @@ parameters! {
     RdbVersion = "rdb-version": Kind::RdbVersions, "11 80";
     RdbDelSyncFiles = "rdb-del-sync-files": Kind::Bool, "no", LATER;
     RdbSaveIncrementalFsync = "rdb-save-incremental-fsync": Kind::Bool, "yes";
+    RdbModuleValues = "rdb-module-values": choice::<RdbModuleValues>(), "refuse";
     RdbVersionCheck = "rdb-version-check": choice::<RdbVersionCheck>(), "strict";
     RdbKeySaveDelay = "rdb-key-save-delay": int(INT_MIN, INT_MAX), "0", HIDDEN;
     StopWritesOnBgsaveError = "stop-writes-on-bgsave-error": Kind::Bool, "yes";

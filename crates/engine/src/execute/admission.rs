@@ -41,7 +41,7 @@ impl Execution<'_, '_> {
             return Ok(Admission::Run(command));
         }
         if flags.has(Flags::PROTECTED) {
-            check_protected(engine, session)?;
+            check_protected(engine, session, command)?;
         }
         let combined = combined_flags(session, command);
         if session.monitor && combined.any(KEYSPACE_FLAGS) {
@@ -65,6 +65,9 @@ impl Execution<'_, '_> {
             )));
         }
         if engine.loading.is_active() && !loading_allowed(session, command) {
+            if engine.loading.grace_left_ns(engine.clock.monotonic_ns()) > 0 {
+                return Ok(Admission::Postpone);
+            }
             return Err(CommandError::line(
                 "LOADING Lodestore is loading the dataset in memory",
             ));
@@ -138,8 +141,9 @@ impl Execution<'_, '_> {
             super::count_rejected(self.exec, self.engine, command);
         }
         let error = match (&mut self.session.multi, command) {
-            // EXEC ends the transaction also when it is refused, and its error says so.
-            (Some(_), Some(command)) if command.is_exec => {
+            // EXEC ends the transaction and the watching of keys also when it is refused, and its
+            // error says so.
+            (_, Some(command)) if command.is_exec => {
                 discard(self.engine, self.session);
                 let mut line = b"EXECABORT Transaction discarded because of: ".to_vec();
                 let text = error.text();
@@ -157,16 +161,27 @@ impl Execution<'_, '_> {
     }
 }
 
-/// Refuses DEBUG unless `enable-debug-command` allows it.
-fn check_protected(engine: &Engine, session: &Session) -> Result<(), CommandError> {
-    let is_local = session.shared.peer.is_local();
-    if engine.config.allows(P::EnableDebugCommand, is_local) {
+/// Refuses DEBUG and changes of the modules unless a parameter allows them.
+fn check_protected(
+    engine: &Engine,
+    session: &Session,
+    command: &Command,
+) -> Result<(), CommandError> {
+    let (parameter, name) = match command.parent {
+        Some("module") => (P::EnableModuleCommand, "MODULE"),
+        _ => (P::EnableDebugCommand, "DEBUG"),
+    };
+    if engine
+        .config
+        .allows(parameter, session.shared.peer.is_local())
+    {
         return Ok(());
     }
-    Err(CommandError::line(
-        "ERR DEBUG command not allowed. If the enable-debug-command option is set to \"local\", you can run it from a \
+    Err(CommandError::owned(format!(
+        "ERR {name} command not allowed. If the {} option is set to \"local\", you can run it from a \
          local connection, otherwise you need to set this option in the configuration file, and then restart the server.",
-    ))
+        parameter.name()
+    )))
 }
 
 const NOAUTH: CommandError = CommandError::line("NOAUTH Authentication required.");

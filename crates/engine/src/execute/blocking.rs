@@ -13,6 +13,7 @@ mod serve;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use resp::number::F80;
 use smallvec::SmallVec;
 
 use super::{Call, Execution, Executor};
@@ -130,27 +131,22 @@ fn tables<'a>(locked: &'a mut Locked<'_>, engine: &Engine, key: &[u8]) -> &'a mu
 /// When a wait of argument `index` seconds ends, in milliseconds of the steady clock; `None` for 0,
 /// which waits for ever.
 pub fn deadline(ctx: &Context<'_, '_>, index: usize) -> Result<Option<u64>, CommandError> {
-    const OUT_OF_RANGE: CommandError = CommandError::line("ERR timeout is out of range");
-    let seconds = ctx
-        .float(index)
-        .map_err(|_| CommandError::line("ERR timeout is not a float or out of range"))?;
-    let ms = seconds * 1000.0;
-    // 2^63 is the first number that no timeout can have, and every double below it fits.
-    if ms >= i64::MAX as f64 {
-        return Err(OUT_OF_RANGE);
-    }
-    let ms = ms.ceil();
-    if ms < 0.0 {
-        return Err(CommandError::line("ERR timeout is negative"));
-    }
-    if ms == 0.0 {
+    let text = ctx.args.arg(index);
+    let ms = match resp::number::parse_i64(text) {
+        Some(seconds) => Some(seconds.saturating_mul(1000)),
+        None => F80::parse(text).and_then(F80::thousandfold),
+    };
+    let ms = ms.ok_or(CommandError::line(
+        "ERR timeout is not a float or out of range",
+    ))?;
+    let ms = u64::try_from(ms).map_err(|_| CommandError::line("ERR timeout is negative"))?;
+    if ms == 0 {
         return Ok(None);
     }
-    (ms as u64)
-        .checked_add(ctx.engine.steady_ms())
+    ms.checked_add(ctx.engine.steady_ms())
         .filter(|deadline| i64::try_from(*deadline).is_ok())
         .map(Some)
-        .ok_or(OUT_OF_RANGE)
+        .ok_or(CommandError::line("ERR timeout is out of range"))
 }
 
 /// Blocks the client of a command that began at `began_ns`: sets the wait in the session and, for

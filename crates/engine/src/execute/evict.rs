@@ -42,7 +42,9 @@ pub fn make_room(exec: &mut Executor, engine: &Engine) -> bool {
     // Clients that hold too much go before keys do.
     engine.evict_clients(exec.worker);
     keyspace::memory::publish();
-    if max == 0 || keyspace::memory::used() <= max || counted_memory(engine) <= max {
+    let is_above = max != 0 && keyspace::memory::used() > max && counted_memory(engine) > max;
+    engine.memory_excess.note(is_above, &engine.clock);
+    if !is_above {
         return true;
     }
     // Nothing is evicted while data is loaded.

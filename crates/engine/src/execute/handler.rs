@@ -9,7 +9,7 @@ use crate::command::{
 use crate::context::Context;
 use crate::error::CommandError;
 use crate::shard_tables::Locked;
-use crate::table::CommandTable;
+use crate::table::{CommandTable, RenameError};
 use crate::wait::Block;
 
 /// The result of a handler.
@@ -77,7 +77,7 @@ impl Handlers {
 pub fn command_table(
     groups: &[&[&'static CommandSpec]],
     rename: &[(String, String)],
-) -> Result<(CommandTable, Handlers), String> {
+) -> Result<(CommandTable, Handlers), RenameError> {
     let mut runs = Vec::new();
     let table = CommandTable::new(groups, rename, |spec| runs.push(spec.runs))?;
     Ok((table, Handlers(Vec::leak(runs))))

@@ -68,7 +68,8 @@ pub enum Verdict {
     Failed(CommandError),
     /// The client is blocked; none of its further requests run.
     Blocked,
-    /// CLIENT PAUSE postpones the request: it must be offered again.
+    /// CLIENT PAUSE, or loading that is about to end, postpones the request: it must be offered
+    /// again.
     Postponed,
 }
 

@@ -80,6 +80,10 @@ fn a_wait_ends_when_its_time_is_over() {
     client.check(&[
         ("BLPOP k 0x1p-10", "nil-array"),
         ("BLPOP k 0.000001", "nil-array"),
+        ("BLPOP k 1e-310", "nil-array"),
+        ("BRPOP k 1e-400", "nil-array"),
+        ("BLMPOP 1e-4000 1 k LEFT", "nil-array"),
+        ("BZPOPMIN k 1e-400", "nil-array"),
     ]);
     let not_a_float = "-ERR timeout is not a float or out of range";
     let too_long = "-ERR timeout is out of range";
@@ -94,6 +98,10 @@ fn a_wait_ends_when_its_time_is_over() {
         ("BLPOP k 9223372036854775807", too_long),
         ("BLPOP k 9223372036854775", too_long),
         ("BRPOP k 1e300", too_long),
+        ("BRPOP k 1e400", too_long),
+        ("BLPOP k 1e4932", too_long),
+        ("BLPOP k 1e5000", not_a_float),
+        ("BLPOP k -1e400", "-ERR timeout is negative"),
         ("BLMOVE k l LEFT LEFT x", not_a_float),
         ("BRPOPLPUSH k l -0.5", "-ERR timeout is negative"),
         ("BLMPOP x 1 k LEFT", not_a_float),

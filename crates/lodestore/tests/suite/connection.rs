@@ -50,6 +50,75 @@ fn simple_ones() {
     assert!(client.read_or_closed().is_none(), "QUIT closes");
 }
 
+/// Whatever refuses EXEC itself also ends the transaction, and the reply says both.
+#[test]
+fn exec_that_is_refused_aborts() {
+    let server = TestServer::start();
+    let mut client = server.connect();
+    client.check(&[("CONFIG SET requirepass secret", "+OK")]);
+    let mut client = server.connect();
+    client.check(&[
+        (
+            "EXEC",
+            "-EXECABORT Transaction discarded because of: NOAUTH Authentication required.",
+        ),
+        (
+            "EXEC x",
+            "-EXECABORT Transaction discarded because of: NOAUTH Authentication required.",
+        ),
+        ("AUTH secret", "+OK"),
+        ("EXEC", "-ERR EXEC without MULTI"),
+    ]);
+    let arity =
+        "-EXECABORT Transaction discarded because of: wrong number of arguments for 'exec' command";
+    let mut other = server.connect();
+    other.check(&[("AUTH secret", "+OK")]);
+    client.check(&[("EXEC x", arity), ("MULTI", "+OK"), ("EXEC x", arity)]);
+    client.check(&[("EXEC", "-ERR EXEC without MULTI")]);
+    // Watched keys are forgotten, inside of MULTI and outside.
+    client.check(&[("WATCH k", "+OK"), ("EXEC x", arity)]);
+    other.check(&[("SET k 1", "+OK")]);
+    client.check(&[("MULTI", "+OK"), ("PING", "+QUEUED"), ("EXEC", "[+PONG]")]);
+    client.check(&[("WATCH k", "+OK"), ("MULTI", "+OK"), ("EXEC x", arity)]);
+    other.check(&[("SET k 2", "+OK")]);
+    client.check(&[("MULTI", "+OK"), ("PING", "+QUEUED"), ("EXEC", "[+PONG]")]);
+    assert!(client.line("INFO clients").contains("watching_clients:0"));
+}
+
+/// A closing quote ends an argument: what follows it at once is an error, and the client is closed.
+#[test]
+fn quotes_of_inline_requests_end_their_argument() {
+    let server = TestServer::start();
+    for line in [
+        "\"pi\"ng\r\n",
+        "ping 'x'y\r\n",
+        "ping \"a\"\"b\"\r\n",
+        "ping \"a\r\n",
+    ] {
+        let mut client = server.connect();
+        assert!(client.try_send(line.as_bytes()));
+        let reply = client.read();
+        assert_eq!(
+            show(&reply),
+            "-ERR Protocol error: unbalanced quotes in request",
+            "{line:?}"
+        );
+        assert!(client.read_or_closed().is_none());
+    }
+    let mut client = server.connect();
+    for (line, reply) in [
+        ("\"ping\"\r\n", "+PONG"),
+        ("ping \"\\x41\"\t\r\n", "\"A\""),
+        (
+            "ping b'a 'c\r\n",
+            "-ERR Protocol error: unbalanced quotes in request",
+        ),
+    ] {
+        assert!(client.try_send(line.as_bytes()));
+        assert_eq!(show(&client.read()), reply, "{line:?}");
+    }
+}
+
 #[test]
 fn hello_changes_the_protocol() {
     let server = TestServer::start();

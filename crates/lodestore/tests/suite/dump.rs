@@ -595,10 +595,14 @@ fn errors_of_migrate() {
         ),
         (
             "MIGRATE 127.0.0.1 1 k 0 100",
-            "-IOERR error or timeout connecting to the client",
+            "-IOERR error or timeout writing to target instance",
         ),
         (
             "MIGRATE 127.0.0.1 port k 0 100",
+            "-IOERR error or timeout writing to target instance",
+        ),
+        (
+            "MIGRATE nosuch.invalid 1 k 0 100",
             "-IOERR error or timeout connecting to the client",
         ),
     ]);

@@ -11,7 +11,11 @@ struct Rdb(Vec<u8>);
 impl Rdb {
     /// As Redis begins it.
     fn of_redis() -> Self {
-        Self(b"REDIS0011".to_vec()).aux("redis-ver", "7.2.5")
+        Self::of("REDIS0011", "redis-ver", "7.2.5")
+    }
+
+    fn of(version: &str, product: &str, number: &str) -> Self {
+        Self(version.as_bytes().to_vec()).aux(product, number)
     }
 
     fn text(mut self, text: &str) -> Self {
@@ -279,6 +283,268 @@ fn clients_are_told_that_data_is_loading() {
     client.send(&[b"SHUTDOWN", b"NOSAVE"]);
     assert_eq!(server.wait_for_end(), Some(0));
     assert_eq!(names(server.dir()), ["dump.rdb"]);
+}
+
+/// The reply to a request that is sent as soon as the server listens, while it loads a snapshot of
+/// one key for `delay_ms`.
+fn first_answer(delay_ms: u64, request: &[&str]) -> String {
+    let dir = Rdb::of_redis().set("key", "value").in_dir();
+    let delay_us = (delay_ms * 1000).to_string();
+    let server = TestServer::begin_plain(dir, &["--key-load-delay", &delay_us]);
+    while std::net::TcpStream::connect(("127.0.0.1", server.port())).is_err() {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    crate::suite::harness::show(&server.connect().run(request))
+}
+
+/// Requests wait for the end of a short loading, and for that of a long one not at all.
+#[test]
+fn a_server_that_is_ready_soon_never_says_that_it_loads() {
+    for _ in 0..3 {
+        assert_eq!(first_answer(0, &["GET", "key"]), "\"value\"");
+        assert_eq!(first_answer(0, &["SET", "key", "2"]), "+OK");
+    }
+    // Its time is far below the limit, so that a slow machine does not reach it.
+    assert_eq!(first_answer(20, &["GET", "key"]), "\"value\"");
+    let refused = "-LOADING Lodestore is loading the dataset in memory";
+    assert_eq!(first_answer(30_000, &["GET", "key"]), refused);
+    assert_eq!(first_answer(30_000, &["EXEC"]), "-ERR EXEC without MULTI");
+}
+
+/// The snapshot that a server saves, without its end.
+fn head_of_snapshot(server: &TestServer) -> String {
+    let bytes = std::fs::read(server.dir().join("dump.rdb")).expect("the snapshot");
+    String::from_utf8_lossy(&bytes[..9]).into_owned()
+}
+
+fn log_path(dir: &Path) -> String {
+    dir.join("log.txt").to_str().expect("a path").to_owned()
+}
+
+#[test]
+fn snapshots_are_saved_in_a_form_that_their_origin_reads() {
+    for (head, product, plain, with_deadlines) in [
+        ("REDIS0009", "redis-ver", "REDIS0009", "VALKEY080"),
+        ("REDIS0010", "redis-ver", "REDIS0010", "VALKEY080"),
+        ("REDIS0011", "redis-ver", "REDIS0011", "VALKEY080"),
+        ("REDIS0012", "redis-ver", "REDIS0011", "REDIS0012"),
+        ("REDIS0013", "redis-ver", "REDIS0011", "REDIS0012"),
+        ("REDIS0011", "valkey-ver", "REDIS0011", "VALKEY080"),
+        ("VALKEY080", "valkey-ver", "REDIS0011", "VALKEY080"),
+    ] {
+        let dir = Rdb::of(head, product, "1.2.3").set("key", "value").in_dir();
+        let log = log_path(&dir);
+        let args = ["--appendonly", "no", "--save", "", "--logfile", &log];
+        let mut server = TestServer::start_plain(dir, &args);
+        // What the files of Lodestore say about their origin counts as well.
+        for _ in 0..2 {
+            server.connect().check(&[("SAVE", "+OK")]);
+            assert_eq!(head_of_snapshot(&server), plain, "{head} {product}");
+            server.restart();
+        }
+        server.connect().check(&[
+            ("HSET h f 1", ":1"),
+            ("HEXPIRE h 1000 FIELDS 1 f", "[:1]"),
+            ("SAVE", "+OK"),
+            ("SAVE", "+OK"),
+        ]);
+        assert_eq!(
+            head_of_snapshot(&server),
+            with_deadlines,
+            "{head} {product}"
+        );
+        let said = std::fs::read_to_string(&log).expect("the log");
+        let warnings = said.matches("which cannot read what is saved").count();
+        let is_foreign = with_deadlines == "VALKEY080" && head != "VALKEY080";
+        assert_eq!(warnings, usize::from(is_foreign), "{said}");
+        // With `rdb-version` nothing is chosen.
+        server.restart_with(&["--appendonly", "no", "--save", "", "--rdb-version", "11 80"]);
+        server.connect().check(&[("DEL h", ":1"), ("SAVE", "+OK")]);
+        assert_eq!(head_of_snapshot(&server), "REDIS0011");
+    }
+}
+
+#[test]
+fn libraries_of_functions_in_a_log_are_kept() {
+    let dir = fresh_dir();
+    let log = log_path(&dir);
+    let mut file = Vec::new();
+    // The payload of FUNCTION DUMP: opcode, code, version, checksum (0: not checked here).
+    let code = "#!lua name=c\nreturn 3";
+    let mut payload = vec![0xf5, code.len() as u8];
+    payload.extend_from_slice(code.as_bytes());
+    payload.extend_from_slice(&11u16.to_le_bytes());
+    let checksum = crc_fast::checksum(crc_fast::CrcAlgorithm::Crc64Redis, &payload);
+    payload.extend_from_slice(&checksum.to_le_bytes());
+    for words in [
+        &[&b"FUNCTION"[..], b"LOAD", b"#!lua name=gone\nreturn 0"][..],
+        &[b"FUNCTION", b"FLUSH"],
+        &[b"FUNCTION", b"LOAD", b"#!lua name=a\nreturn 1"],
+        &[b"FUNCTION", b"LOAD", b"#!lua name=b\nreturn 1"],
+        &[b"FUNCTION", b"LOAD", b"REPLACE", b"#!lua name=a\nreturn 2"],
+        &[b"FUNCTION", b"DELETE", b"b"],
+        &[b"FUNCTION", b"RESTORE", &payload],
+        &[b"SET", b"key", b"value"],
+    ] {
+        resp::request::encode(&mut file, words);
+    }
+    std::fs::write(dir.join("appendonly.aof"), file).expect("the log");
+    let args = ["--appendonly", "yes", "--save", "", "--logfile", &log];
+    let mut server = TestServer::start_plain(dir, &args);
+    let expect = |server: &TestServer, count: usize| {
+        let said = std::fs::read_to_string(&log).expect("the log");
+        let line = format!("cannot be called in this version of Lodestore: {count}");
+        assert!(said.contains(&line), "{said}");
+        let mut client = server.connect();
+        client.check(&[("GET key", "\"value\""), ("SAVE", "+OK")]);
+        assert!(
+            client
+                .line("INFO memory")
+                .contains(&format!("number_of_libraries:{count}"))
+        );
+        let snapshot = std::fs::read(server.dir().join("dump.rdb")).expect("the snapshot");
+        let text = String::from_utf8_lossy(&snapshot).into_owned();
+        assert!(
+            text.contains("#!lua name=a\nreturn 2") && text.contains(code),
+            "{text}"
+        );
+        assert!(
+            !text.contains("name=gone") && !text.contains("name=b"),
+            "{text}"
+        );
+    };
+    expect(&server, 2);
+    server.restart();
+    expect(&server, 2);
+    let mut client = server.connect();
+    client.check(&[("FUNCTION FLUSH", "+OK"), ("SAVE", "+OK")]);
+    server.restart();
+    let info = server.connect().line("INFO memory");
+    assert!(info.contains("number_of_libraries:0"), "{info}");
+}
+
+/// A value of a module: its type has the name AAAAAAAAA, and it is one number.
+fn with_module_value() -> Rdb {
+    let mut rdb = Rdb::of_redis().set("before", "1").byte(7).text("strange");
+    rdb = rdb.byte(0x81);
+    for _ in 0..8 {
+        rdb = rdb.byte(0);
+    }
+    rdb.byte(2).byte(5).byte(0).set("after", "2")
+}
+
+#[test]
+fn values_of_modules_are_refused_with_their_key_or_skipped() {
+    let dir = with_module_value().in_dir();
+    let log = log_path(&dir);
+    let args = ["--appendonly", "no", "--logfile", &log];
+    let mut server = TestServer::begin_plain(dir, &args);
+    assert_eq!(server.wait_for_end(), Some(1));
+    let said = std::fs::read_to_string(&log).expect("the log");
+    assert!(
+        said.contains("no matching module type 'AAAAAAAAA'"),
+        "{said}"
+    );
+    assert!(said.contains("key 'strange'"), "{said}");
+
+    let dir = with_module_value().in_dir();
+    let log = log_path(&dir);
+    let args = [
+        "--appendonly",
+        "no",
+        "--logfile",
+        &log,
+        "--rdb-module-values",
+        "skip",
+    ];
+    let server = TestServer::start_plain(dir, &args);
+    server.connect().check(&[
+        ("MGET before after", "[\"1\" \"2\"]"),
+        ("EXISTS strange", ":0"),
+    ]);
+    let said = std::fs::read_to_string(&log).expect("the log");
+    let line = "The value of the module 'AAAAAAAAA' at key 'strange' is left out";
+    assert!(said.contains(line), "{said}");
+    assert!(said.contains("values of modules left out: 1"), "{said}");
+}
+
+/// The value of a DUMP payload of a stream of one small node, and where its length stands in it.
+fn stream_value(payload: &[u8]) -> (Vec<u8>, usize) {
+    let value = payload[..payload.len() - 10].to_vec();
+    // Type, number of nodes, length of the id, the id, length of the node below 2^14, the node.
+    assert_eq!((value[1], value[2]), (1, 16));
+    let len = match value[19] {
+        short @ 0..0x40 => 20 + usize::from(short),
+        high => 21 + (usize::from(high & 0x3f) << 8) + usize::from(value[20]),
+    };
+    (value, len)
+}
+
+/// Prereleases of Redis 5 saved streams with a wrong length.
+#[test]
+fn streams_of_a_file_are_counted() {
+    let source =
+        TestServer::start_with(&["--rdbcompression", "no", "--enable-debug-command", "yes"]);
+    let mut client = source.connect();
+    client.check(&[("XADD s 1-1 f v", "\"1-1\""), ("XADD s 2-1 f v", "\"2-1\"")]);
+    let payload = client
+        .run(&["DUMP", "s"])
+        .as_bytes()
+        .expect("a payload")
+        .to_vec();
+    let (mut value, at) = stream_value(&payload);
+    assert_eq!(value[at], 2);
+    value[at] = 9;
+    // A payload is not corrected.
+    let mut wrong = payload.clone();
+    wrong[at] = 9;
+    client.check(&[("DEBUG SET-SKIP-CHECKSUM-VALIDATION 1", "+OK")]);
+    let reply = client.run_bytes(&[b"RESTORE", b"other", b"0", &wrong]);
+    assert_eq!(crate::suite::harness::show(&reply), "-ERR Bad data format");
+
+    let mut rdb = Rdb::of_redis().byte(value[0]).text("s");
+    rdb.0.extend_from_slice(&value[1..]);
+    let dir = rdb.set("key", "value").in_dir();
+    let log = log_path(&dir);
+    let shown = ["--hide-user-data-from-log", "no"];
+    let args = [&["--appendonly", "no", "--logfile", &log], &shown[..]].concat();
+    let server = TestServer::start_plain(dir, &args);
+    let mut client = server.connect();
+    client.check(&[
+        ("XLEN s", ":2"),
+        (
+            "XRANGE s - +",
+            "[[\"1-1\" [\"f\" \"v\"]] [\"2-1\" [\"f\" \"v\"]]]",
+        ),
+        ("GET key", "\"value\""),
+        ("SAVE", "+OK"),
+    ]);
+    let said = std::fs::read_to_string(&log).expect("the log");
+    let line = "The stream at key 's' has 2 entries where the file says 9";
+    assert!(said.contains(line), "{said}");
+}
+
+/// Redis takes hexadecimal scores and logs them as they are; clients cannot send them here.
+#[test]
+fn hexadecimal_scores_of_a_log_are_read() {
+    let dir = fresh_dir();
+    let mut log = Vec::new();
+    for line in [
+        "SELECT 0",
+        "ZADD z 0x10 a 0x1p-1 b",
+        "ZINCRBY z 0x10 a",
+        "ZUNIONSTORE d 1 z WEIGHTS 0x2",
+    ] {
+        let words: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
+        resp::request::encode(&mut log, &words);
+    }
+    std::fs::write(dir.join("appendonly.aof"), log).expect("the log");
+    let server = TestServer::start_plain(dir, &["--appendonly", "yes"]);
+    server.connect().check(&[
+        ("ZRANGE z 0 -1 WITHSCORES", "[\"b\" \"0.5\" \"a\" \"32\"]"),
+        ("ZRANGE d 0 -1 WITHSCORES", "[\"b\" \"1\" \"a\" \"64\"]"),
+        ("ZADD z 0x10 a", "-ERR value is not a valid float"),
+    ]);
 }
 
 #[test]

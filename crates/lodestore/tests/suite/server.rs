@@ -167,7 +167,7 @@ fn info_has_its_sections() {
     assert!((900_000..=1_000_000).contains(&ttl), "{ttl}");
     assert_eq!(
         info(&mut client, "server", "redis_version").as_deref(),
-        Some("7.2.4")
+        Some("8.4.0")
     );
     assert_eq!(
         info(&mut client, "persistence", "aof_enabled").as_deref(),
@@ -200,11 +200,41 @@ fn the_command_table_describes_itself() {
             "COMMAND GETKEYS GET a b",
             "-ERR Invalid number of arguments specified for command",
         ),
+        ("COMMAND GETKEYS MIGRATE h 1 k 0 10", "[\"k\"]"),
+        (
+            "COMMAND GETKEYS MIGRATE h 1 \"\" 0 10 KEYS a b",
+            "[\"a\" \"b\"]",
+        ),
+        (
+            "COMMAND GETKEYSANDFLAGS MIGRATE h 1 \"\" 0 10 KEYS a",
+            "[[\"a\" [+RW +access +delete]]]",
+        ),
+        ("COMMAND GETKEYS ZUNIONSTORE d 2 a b", "[\"d\" \"a\" \"b\"]"),
+        ("COMMAND GETKEYS MSETEX 2 a 1 b 2", "[\"a\" \"b\"]"),
         ("COMMAND INFO nosuch", "[nil]"),
         ("COMMAND LIST FILTERBY PATTERN get", "[\"get\"]"),
         ("COMMAND LIST FILTERBY MODULE x", "[]"),
         ("COMMAND LIST FILTERBY x y", "-ERR syntax error"),
     ]);
+    // A number of keys that the command itself refuses.
+    for command in [
+        "ZUNION 3 a",
+        "ZUNION 0 a",
+        "ZUNION x a",
+        "ZUNIONSTORE d 3 a",
+        "SINTERCARD -1 a",
+        "LMPOP 5 a LEFT",
+        "BLMPOP 0 5 a LEFT",
+        "MSETEX 3 a 1 b 2",
+    ] {
+        for form in ["GETKEYS", "GETKEYSANDFLAGS"] {
+            assert_eq!(
+                client.line(&format!("COMMAND {form} {command}")),
+                "-ERR Invalid arguments specified for command",
+                "{command}"
+            );
+        }
+    }
     let info = client.line("COMMAND INFO get");
     assert!(
         info.starts_with("[[\"get\" :2 [+readonly +fast] :1 :1 :1 [+@read +@string +@fast] []"),

@@ -265,6 +265,38 @@ fn what_trims_cannot_be() {
 }
 
 #[test]
+fn a_plus_is_the_last_entry_that_is_there() {
+    let server = TestServer::start();
+    let mut client = server.connect();
+    fill(&mut client, "s", 3);
+    let read = |client: &mut Client| client.line("XREAD STREAMS s +");
+    let entry = |id: &str, value: &str| format!(r#"[["s" [["{id}" ["f" "{value}"]]]]]"#);
+    assert_eq!(read(&mut client), entry("3-0", "3"));
+    client.line("XDEL s 3-0");
+    assert_eq!(read(&mut client), entry("2-0", "2"));
+    let line = "XREAD COUNT 5 BLOCK 1000 STREAMS s +";
+    assert_eq!(client.line(line), entry("2-0", "2"));
+    client.line("XTRIM s MAXLEN 0");
+    assert_eq!(read(&mut client), "nil-array");
+    assert_eq!(client.line("XREAD STREAMS none +"), "nil-array");
+}
+
+/// Setting the id adds and removes no entry: watching clients see no change, as in Redis.
+#[test]
+fn setting_the_last_id_does_not_fail_a_transaction() {
+    let server = TestServer::start();
+    let (mut client, mut other) = (server.connect(), server.connect());
+    fill(&mut client, "s", 1);
+    for (command, reply) in [("XSETID s 5-0", "[+PONG]"), ("XADD s 6-0 f 6", "nil-array")] {
+        client.check(&[("WATCH s", "+OK"), ("MULTI", "+OK"), ("PING", "+QUEUED")]);
+        other.line(command);
+        assert_eq!(client.line("EXEC"), reply, "{command}");
+    }
+    assert_eq!(server.logs_of(&["XSETID s 9-0"]), ["XSETID s 9-0"]);
+    server.assert_replays();
+}
+
+#[test]
 fn the_last_id_can_be_set() {
     let server = TestServer::start();
     let mut client = server.connect();

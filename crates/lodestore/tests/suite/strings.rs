@@ -5,6 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use super::harness::{TestServer, show};
 
 const NOT_INTEGER: &str = "-ERR value is not an integer or out of range";
+const WRONG_TYPE: &str = "-WRONGTYPE Operation against a key holding the wrong kind of value";
 const SYNTAX: &str = "-ERR syntax error";
 
 fn now_ms() -> i64 {
@@ -118,12 +119,34 @@ fn conditions_on_the_present_value() {
         ("SET k 5", "+OK"),
         ("DELEX k IFEQ 6", ":0"),
         ("DELEX k IFNE 5", ":0"),
-        ("DELEX k WHAT 5", SYNTAX),
+        (
+            "DELEX k WHAT 5",
+            "-ERR Invalid condition. Use IFEQ, IFNE, IFDEQ, or IFDNE",
+        ),
         ("DELEX k IFEQ", "-ERR wrong number of arguments for 'delex' command"),
         ("DELEX k IFDEQ 5", "-ERR must be exactly 16 hexadecimal characters"),
         ("DELEX k IFDNE 0000000000000000", ":1"),
         ("DELEX k", ":0"),
         ("DELEX none", ":1"),
+    ]);
+    // The key and its type come before the form of the condition.
+    let not_a_string = "-ERR Key should be of string type if conditions are specified";
+    client.check(&[
+        ("DELEX none IFDEQ abc", ":0"),
+        ("DELEX none WHAT abc", ":0"),
+        ("SET none a IFDEQ abc", "nil"),
+        ("SET none a IFDEQ abc GET", "nil"),
+        ("SET none a IFDNE abc", "+OK"),
+        ("RPUSH list a", ":1"),
+        ("DELEX list IFDEQ abc", not_a_string),
+        ("DELEX list WHAT abc", not_a_string),
+        (
+            "DELEX list IFEQ",
+            "-ERR wrong number of arguments for 'delex' command",
+        ),
+        ("SET list a IFDEQ abc", WRONG_TYPE),
+        ("SET list a IFDEQ abc GET", WRONG_TYPE),
+        ("DELEX list", ":1"),
     ]);
 }
 

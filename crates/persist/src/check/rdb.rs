@@ -84,6 +84,7 @@ fn options(any_version: bool) -> LoadOptions {
         checksum: true,
         any_version,
         skip_modules: true,
+        count_streams: true,
         max_string: usize::MAX >> 1,
     }
 }
@@ -259,6 +260,13 @@ impl Sink for Counts<'_> {
     fn aux(&mut self, name: &[u8], value: &[u8]) {
         let (name, value) = (name.escape_ascii(), value.escape_ascii());
         self.say(format_args!("AUX FIELD {name} = '{value}'"));
+    }
+
+    fn recounted(&mut self, _db: u32, key: &[u8], said: u64, counted: u64) {
+        let key = key.escape_ascii();
+        self.say(format_args!(
+            "The stream at key '{key}' has {counted} entries and says {said}"
+        ));
     }
 
     fn skipped(&mut self, _db: u32, key: &[u8], why: Skipped) {

@@ -29,11 +29,13 @@ mod tests;
 pub use error::{Place, RdbCause, RdbError, RestoreError};
 pub use file::{Loaded, load};
 
+use super::format::opcode;
 use super::{LoadOptions, Version};
 use crc_fast::CrcAlgorithm;
 use input::Input;
 use keyspace::Value;
 use kind::Family;
+use std::cell::Cell;
 use value::Context;
 
 /// The value of a DUMP payload. The checksum is compared when `options` say so.
@@ -41,6 +43,46 @@ use value::Context;
 /// # Errors
 /// Their text is what RESTORE answers; [`RestoreError::cause`] says more.
 pub fn restore(payload: &[u8], options: &LoadOptions) -> Result<Value, RestoreError> {
+    let (body, version) = open(payload, options)?;
+    let mut input = Input::of_slice(body, options.max_string);
+    let context = Context {
+        family: Family::of(version),
+        options,
+        templates: None,
+        recounted: Cell::new(None),
+    };
+    value::alone(&mut input, &context).map_err(|cause| match cause {
+        RdbCause::Type { code, .. } if version.0 > kind::REDIS_MAX && version < Version::V80 => {
+            RestoreError::Foreign(code)
+        }
+        cause => RestoreError::Data(cause),
+    })
+}
+
+/// The code of each library in a payload of FUNCTION DUMP.
+///
+/// # Errors
+/// It is no such payload.
+pub fn functions(payload: &[u8], options: &LoadOptions) -> Result<Vec<Box<[u8]>>, RestoreError> {
+    let (body, _) = open(payload, options)?;
+    let mut input = Input::of_slice(body, options.max_string);
+    let mut libraries = Vec::new();
+    while input.offset() < body.len() as u64 {
+        let library = match input.byte() {
+            Ok(opcode::FUNCTION2) => input.string().map(|code| code.to_vec().into()),
+            Ok(code) => Err(RdbCause::Type {
+                code,
+                version: None,
+            }),
+            Err(cause) => Err(cause),
+        };
+        libraries.push(library.map_err(RestoreError::Data)?);
+    }
+    Ok(libraries)
+}
+
+/// Checks the footer of a payload. Returns what is before it, and the version.
+fn open<'a>(payload: &'a [u8], options: &LoadOptions) -> Result<(&'a [u8], Version), RestoreError> {
     let (checked, footer) = payload
         .split_last_chunk::<8>()
         .ok_or(RestoreError::Footer)?;
@@ -55,16 +97,5 @@ pub fn restore(payload: &[u8], options: &LoadOptions) -> Result<Value, RestoreEr
     if options.checksum && crc_fast::checksum(CrcAlgorithm::Crc64Redis, checked) != sum {
         return Err(RestoreError::Footer);
     }
-    let mut input = Input::of_slice(body, options.max_string);
-    let context = Context {
-        family: Family::of(version),
-        options,
-        templates: None,
-    };
-    value::alone(&mut input, &context).map_err(|cause| match cause {
-        RdbCause::Type { code, .. } if version.0 > kind::REDIS_MAX && version < Version::V80 => {
-            RestoreError::Foreign(code)
-        }
-        cause => RestoreError::Data(cause),
-    })
+    Ok((body, version))
 }

@@ -14,14 +14,14 @@ mod decode;
 mod encode;
 pub mod format;
 
-pub use decode::{Loaded, Place, RdbCause, RdbError, RestoreError, load, restore};
+pub use decode::{Loaded, Place, RdbCause, RdbError, RestoreError, functions, load, restore};
 pub use encode::{FileWriter, NoForm, WRITTEN, dump, entry, needs_field_deadlines, value_len};
 
 use keyspace::NewValue;
 use values::Thresholds;
 
 /// A version of the format: the number after `REDIS` or `VALKEY`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Version(pub u16);
 
 impl Version {
@@ -69,6 +69,9 @@ pub struct LoadOptions {
     pub any_version: bool,
     /// Skip values of modules instead of refusing the file.
     pub skip_modules: bool,
+    /// Take a stream whose nodes have another number of entries than it says, with the number that
+    /// they have: files of prereleases of Redis 5 have such streams.
+    pub count_streams: bool,
     /// Longest string accepted, in bytes (`proto-max-bulk-len`).
     pub max_string: usize,
 }
@@ -110,6 +113,10 @@ pub trait Sink {
     /// An entry that is left out. Redis logs the first ten empty ones, `rdbLoadObject skipping
     /// empty key: %s`.
     fn skipped(&mut self, _db: u32, _key: &[u8], _why: Skipped) {}
+    /// A stream whose nodes have `counted` entries, where the file says `said`.
+    fn recounted(&mut self, _db: u32, _key: &[u8], _said: u64, _counted: u64) {}
+    /// The version of the file; called first.
+    fn version(&mut self, _version: Version) {}
     /// Bytes read so far; called at least once per megabyte.
     fn progress(&mut self, _bytes: u64) {}
 }

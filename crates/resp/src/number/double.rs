@@ -11,15 +11,13 @@ pub const F64_BYTES_MAX: usize = 32;
 /// range of a 64-bit integer, rounded to a double.
 const INTEGER_MAX: f64 = (1u64 << 62) as f64;
 
-/// Reads a double: a decimal number with an optional sign, point and exponent; `inf` or `infinity`
-/// in either case; or, as older servers accept it, a hexadecimal number such as `0x1p-3`.
+/// Reads a double: a decimal number with an optional sign, point and exponent, or `inf` or
+/// `infinity` in either case.
 ///
-/// `None` for everything else: white space, NaN, and numbers too large or too small for a double.
+/// `None` for everything else: white space, NaN, hexadecimal numbers, and numbers too large or too
+/// small for a double.
 pub fn parse_f64(text: &[u8]) -> Option<f64> {
-    let value: f64 = match std::str::from_utf8(text).ok()?.parse() {
-        Ok(value) => value,
-        Err(_) => return parse_hex_f64(text),
-    };
+    let value: f64 = std::str::from_utf8(text).ok()?.parse().ok()?;
     if value.is_normal() {
         return Some(value);
     }
@@ -36,6 +34,12 @@ pub fn parse_f64(text: &[u8]) -> Option<f64> {
         _ => true,
     };
     valid.then_some(value)
+}
+
+/// Reads what [`parse_f64`] reads, or a hexadecimal number such as `0x1p-3`: Redis accepts those as
+/// scores and writes them to its append-only file as they are.
+pub fn parse_f64_or_hex(text: &[u8]) -> Option<f64> {
+    parse_f64(text).or_else(|| parse_hex_f64(text))
 }
 
 fn parse_hex_f64(text: &[u8]) -> Option<f64> {
@@ -130,6 +134,17 @@ mod tests {
             ("inf", f64::INFINITY),
             ("+INF", f64::INFINITY),
             ("-Infinity", f64::NEG_INFINITY),
+        ];
+        for (text, value) in good {
+            assert_eq!(parse_f64(text.as_bytes()), Some(value), "{text}");
+            assert_eq!(parse_f64_or_hex(text.as_bytes()), Some(value), "{text}");
+        }
+        assert!(parse_f64(b"-0").is_some_and(|zero| zero.is_sign_negative()));
+    }
+
+    #[test]
+    fn reads_the_hexadecimal_numbers_that_redis_reads() {
+        let good = [
             ("0x10", 16.0),
             ("-0X1p-3", -0.125),
             ("0x.8", 0.5),
@@ -144,9 +159,9 @@ mod tests {
             ("0x0p99999999999", 0.0),
         ];
         for (text, value) in good {
-            assert_eq!(parse_f64(text.as_bytes()), Some(value), "{text}");
+            assert_eq!(parse_f64_or_hex(text.as_bytes()), Some(value), "{text}");
+            assert_eq!(parse_f64(text.as_bytes()), None, "{text}");
         }
-        assert!(parse_f64(b"-0").is_some_and(|zero| zero.is_sign_negative()));
     }
 
     #[test]
@@ -185,9 +200,9 @@ mod tests {
             "\u{661}",
         ];
         for text in bad {
-            assert_eq!(parse_f64(text.as_bytes()), None, "{text:?}");
+            assert_eq!(parse_f64_or_hex(text.as_bytes()), None, "{text:?}");
         }
-        assert_eq!(parse_f64(b"1\xff"), None);
+        assert_eq!(parse_f64_or_hex(b"1\xff"), None);
     }
 
     #[test]
@@ -248,12 +263,14 @@ mod tests {
 
         #[test]
         fn hexadecimal_agrees_with_decimal(value: u64) {
-            prop_assert_eq!(parse_f64(format!("0x{value:x}").as_bytes()), Some(value as f64));
+            let text = format!("0x{value:x}");
+            prop_assert_eq!(parse_f64_or_hex(text.as_bytes()), Some(value as f64));
+            prop_assert_eq!(parse_f64(text.as_bytes()), None);
         }
 
         #[test]
         fn any_text_is_read_without_panic(text in prop::collection::vec(any::<u8>(), 0..40)) {
-            let _ = parse_f64(&text);
+            let _ = parse_f64_or_hex(&text);
         }
     }
 }

@@ -120,6 +120,39 @@ impl F80 {
     fn is_zero(&self) -> bool {
         matches!(self.class, Class::Finite { mantissa: 0, .. })
     }
+
+    /// A thousand times the number, rounded to the format and then up to an integer: seconds as
+    /// milliseconds. The ends of the range of integers stand for what is beyond them; `None` is
+    /// NaN.
+    pub fn thousandfold(self) -> Option<i64> {
+        let beyond = if self.negative { i64::MIN } else { i64::MAX };
+        let (mantissa, exponent) = match self.class {
+            Class::Finite { mantissa, exponent } => (mantissa, exponent),
+            Class::Infinite => return Some(beyond),
+            Class::Nan => return None,
+        };
+        let exact = Exact {
+            mantissa: u128::from(mantissa) * 1000,
+            exponent,
+            sticky: false,
+        };
+        let Class::Finite { mantissa, exponent } = F80::from_exact(self.negative, exact).class
+        else {
+            return Some(beyond);
+        };
+        // A mantissa of 64 bits leaves no room above for a positive exponent.
+        if exponent > 0 && mantissa != 0 {
+            return Some(beyond);
+        }
+        let shift = exponent.min(0).unsigned_abs();
+        let whole = mantissa.checked_shr(shift).unwrap_or(0);
+        let has_fraction = whole.checked_shl(shift).unwrap_or(0) != mantissa;
+        let size = whole + u64::from(has_fraction && !self.negative);
+        Some(match self.negative {
+            true => 0i64.checked_sub_unsigned(size).unwrap_or(beyond),
+            false => i64::try_from(size).unwrap_or(beyond),
+        })
+    }
 }
 
 impl From<i64> for F80 {
@@ -288,6 +321,32 @@ mod tests {
 
     fn sum(a: &str, b: &str) -> String {
         (number(a) + number(b)).to_string()
+    }
+
+    #[test]
+    fn a_thousandfold_is_rounded_up() {
+        for (text, expected) in [
+            ("0", 0),
+            ("-0", 0),
+            ("1", 1000),
+            ("0.001", 1),
+            ("0.0011", 2),
+            ("1e-4950", 1),
+            ("-1e-4950", 0),
+            ("-0.0011", -1),
+            ("-1", -1000),
+            ("0x1p-3", 125),
+            ("9223372036854775.807", i64::MAX),
+            ("9223372036854775.806", i64::MAX - 1),
+            ("1e400", i64::MAX),
+            ("-1e400", i64::MIN),
+            ("1e4932", i64::MAX),
+            ("inf", i64::MAX),
+            ("-inf", i64::MIN),
+        ] {
+            let number = F80::parse(text.as_bytes()).expect(text);
+            assert_eq!(number.thousandfold(), Some(expected), "{text}");
+        }
     }
 
     #[test]

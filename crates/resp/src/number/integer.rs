@@ -44,6 +44,18 @@ pub fn parse_u64(text: &[u8]) -> Option<u64> {
     })
 }
 
+/// Reads a cursor of the SCAN commands as `strtoull` of C does: spaces and a plus sign in front of
+/// the digits are allowed, as in Redis. `None` for everything else and out of range.
+pub fn parse_cursor(text: &[u8]) -> Option<u64> {
+    let is_space = |byte: &u8| matches!(byte, b' ' | b'\t'..=b'\r');
+    let spaces = text.iter().take_while(|byte| is_space(byte)).count();
+    match text.get(spaces..)? {
+        [b'+', digits @ ..] => parse_u64(digits),
+        b"-0" => Some(0),
+        digits => parse_u64(digits),
+    }
+}
+
 /// Prints `value` in decimal into `buffer` and returns the text.
 #[inline]
 pub fn format_i64(value: i64, buffer: &mut [u8; I64_BYTES_MAX]) -> &[u8] {
@@ -77,6 +89,29 @@ pub fn parse_memory(text: &[u8]) -> Option<u64> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn cursors_may_have_spaces_and_a_plus_sign() {
+        for (text, cursor) in [
+            (&b"0"[..], Some(0)),
+            (b"007", Some(7)),
+            (b"+7", Some(7)),
+            (b" \t+7", Some(7)),
+            (b"-0", Some(0)),
+            (b"18446744073709551615", Some(u64::MAX)),
+            (b"18446744073709551616", None),
+            (b"", None),
+            (b"+", None),
+            (b" ", None),
+            (b"++7", None),
+            (b"+ 7", None),
+            (b"7 ", None),
+            (b"-1", None),
+            (b"0x7", None),
+        ] {
+            assert_eq!(parse_cursor(text), cursor, "{text:?}");
+        }
+    }
 
     #[test]
     fn integers_have_one_text() {

@@ -12,6 +12,7 @@ use resp::{Args, request};
 
 use crate::server::Server;
 use crate::state::Connection;
+use engine::command::KeyPosition;
 use engine::command::*;
 use engine::commands::generic::delete_key;
 use engine::context::Context;
@@ -64,6 +65,7 @@ pub(super) const MIGRATE: CommandSpec = CommandSpec::new("migrate", -6, migrate)
             },
         },
     ])
+    .find_keys(find_keys)
     .locks(Locks::ByArguments(|_| Locks::Keys))
     .secrets(is_secret)
     .args(ARGS);
@@ -93,6 +95,19 @@ const ARGS: &[Arg] = &[
         .since("3.0.6")
         .multiple(),
 ];
+
+/// The key, or, when it is empty, what stands behind KEYS: an empty key is a placeholder.
+fn find_keys(args: Args<'_>) -> KeyPositions {
+    let of_list = (6..args.len())
+        .find(|index| args.arg(*index).eq_ignore_ascii_case(b"keys"))
+        .filter(|_| args.arg(3).is_empty());
+    let range = match of_list {
+        Some(keys) => keys + 1..args.len(),
+        None => 3..4.min(args.len()),
+    };
+    let flags = KEY_FLAGS.0;
+    range.map(|index| KeyPosition { index, flags }).collect()
+}
 
 /// The arguments of AUTH and AUTH2 are secrets. Keys may have the names of options.
 fn is_secret(args: Args<'_>, index: usize) -> bool {
@@ -282,11 +297,19 @@ fn deliver<'a>(
 
 fn connect(ctx: &Context<'_, '_>, plan: &Plan<'_>) -> Result<Connection, CommandError> {
     let host = str::from_utf8(plan.host).map_err(|_| CONNECTING)?;
-    let connection = Connection::open(host, plan.port, plan.timeout).map_err(|_| CONNECTING)?;
+    let connection = Connection::open(host, plan.port, plan.timeout).map_err(not_connected)?;
     if connection.leads_to(&Server::of(ctx)?.lock_listeners()) {
         return Err(MYSELF);
     }
     Ok(connection)
+}
+
+/// Redis notices that no server listens only when it writes.
+fn not_connected(error: io::Error) -> CommandError {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset => WRITING,
+        _ => CONNECTING,
+    }
 }
 
 fn is_timeout(error: &io::Error) -> bool {

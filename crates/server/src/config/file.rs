@@ -21,6 +21,8 @@ use persist::storage::errno_text as os_text;
 use resp::split_args;
 use values::glob;
 
+use super::similar::similar;
+
 /// The largest configuration file, in bytes.
 const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 /// How deep files may include each other.
@@ -62,6 +64,12 @@ pub struct Sources<'a> {
 pub fn load(sources: Sources<'_>) -> Result<Config, LoadError> {
     let mut loader = Loader::new(working_directory());
     if let Some(path) = sources.file {
+        if let Some(option) = option_as_file(&path) {
+            return Err(LoadError::new(format!(
+                "Fatal error, can't open config file '{}': No such file or directory. Did you mean '{option}'?",
+                path.display()
+            )));
+        }
         loader.read_file(&path, 0)?;
         loader.builder.origin_mut().file = Some(path);
     }
@@ -77,6 +85,17 @@ pub fn load(sources: Sources<'_>) -> Result<Config, LoadError> {
     loader.read_environment(sources.environment)?;
     loader.read_lines(&sources.options, &Source::CommandLine, 0)?;
     loader.finish()
+}
+
+/// The option that a first argument without dashes was meant to be, when there is no such file.
+fn option_as_file(path: &Path) -> Option<String> {
+    let name = path.file_name()?.to_str()?;
+    if path.exists() {
+        return None;
+    }
+    let is_option = matches!(name, "help" | "version" | "restore-to")
+        || Parameter::named(name.as_bytes()).is_some();
+    is_option.then(|| format!("--{name}"))
 }
 
 /// The configuration of a server inside another program: the defaults and these parameters.
@@ -234,7 +253,7 @@ impl Loader {
             }
             _ => {}
         }
-        Err(location.error(match lower.as_slice() {
+        let reason = match lower.as_slice() {
             b"sentinel" if arguments.is_empty() => {
                 "Lodestore has no Sentinel mode; valkey-sentinel can watch over it"
             }
@@ -244,6 +263,16 @@ impl Loader {
                 "Module config given, but Lodestore does not load modules"
             }
             _ => "Bad directive or wrong number of arguments",
+        };
+        Err(location.error(match similar(name) {
+            Some(known) if known.as_bytes() != lower => {
+                let dashes = match location.source {
+                    Source::CommandLine => "--",
+                    _ => "",
+                };
+                format!("{reason}. Did you mean '{dashes}{known}'?")
+            }
+            _ => reason.to_owned(),
         }))
     }
 

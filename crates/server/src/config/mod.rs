@@ -7,6 +7,7 @@
 pub mod args;
 mod file;
 mod rewrite;
+mod similar;
 #[cfg(test)]
 mod tests;
 

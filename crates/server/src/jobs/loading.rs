@@ -8,6 +8,7 @@
 //! ```
 
 mod batch;
+mod functions;
 mod loader_threads;
 mod rdb_sink;
 pub(crate) mod reload;
@@ -38,7 +39,7 @@ use startup_plan::Decision;
 /// The data cannot be loaded. The reason has been logged as Redis logs it, unless the error
 /// contains it.
 pub(crate) fn load_all(server: &Server, log: &LogOptions) -> Result<(), LoadError> {
-    server.engine.loading.begin(server.engine.now_ms());
+    server.engine.loading.begin(&server.engine.clock);
     let began_ns = server.engine.clock.monotonic_ns();
     let seconds = || server.engine.clock.monotonic_ns().saturating_sub(began_ns) as f64 / 1e9;
     let snapshot = server.engine.config.path(P::DbFileName);
@@ -57,6 +58,7 @@ pub(crate) fn load_all(server: &Server, log: &LogOptions) -> Result<(), LoadErro
             startup_plan::take_over(server, log, &path, then)?;
         }
     }
+    functions::report(server);
     crate::jobs::snapshot::note_loaded(server);
     server.engine.loading.end();
     Ok(())

@@ -21,7 +21,6 @@ use crate::state::{Job, Purpose};
 use crate::transport::mailbox::Message;
 use engine::config::P;
 use engine::error::CommandError;
-use engine::rdb_options::save_options;
 use engine::shard_tables::Locked;
 use resp::request::write as write_command;
 
@@ -423,6 +422,8 @@ fn run(
         drop(begun.send(begin));
     }
     let result = started.and_then(|(base, walk, form)| finish(server, base, walk, form));
+    let kept_peak = job.progress.kept_peak.load(Ordering::Relaxed);
+    state.last_kept_peak.store(kept_peak, Ordering::Relaxed);
     match &result {
         Ok(()) => {
             state.failures.store(0, Ordering::Relaxed);
@@ -487,8 +488,8 @@ fn begin_prepared(
 /// How the base is written. Commands can say everything but libraries of functions; a strict
 /// `rdb-version` cannot say everything that commands can.
 fn form(server: &Server, locked: &Locked<'_>, wanted: bool) -> Form {
+    let options = snapshot::save_options(server, locked);
     let deadlines = snapshot::has_field_deadlines(locked);
-    let options = save_options(&server.engine.config, deadlines);
     let has_functions = !server.engine.lock_functions().is_empty();
     let fits = !deadlines || options.version >= Version::V12;
     if has_functions || wanted && fits {

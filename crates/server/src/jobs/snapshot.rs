@@ -32,11 +32,13 @@ use persist::rdb::{self, Access, FileWriter, NoForm, SaveOptions};
 use crate::jobs::aof_encode;
 use crate::os::os_text;
 use crate::server::Server;
+use crate::state::Product;
+use engine::config::P;
 use engine::lru::AccessNow;
+use engine::rdb_options;
 use engine::shard_tables::Locked;
 
-pub(crate) use file::begin_file;
-pub(crate) use file::remove_interrupted;
+pub(crate) use file::{ORIGIN_AUX, begin_file, remove_interrupted};
 pub(crate) use save::{
     Save, after_flush_all, background, cancel, copy, finish_stopped, note_loaded, save,
     save_before_stop, sizes, stop_running, tick, write_entries,
@@ -133,7 +135,33 @@ impl Encoder {
     }
 }
 
-/// True when a hash has fields with deadlines, for [`engine::rdb_options::save_options`].
+/// How a file with the present data is written: in the way that `rdb-version` says when it is set,
+/// else so that the product which the data came from reads it.
+pub(crate) fn save_options(server: &Server, locked: &Locked<'_>) -> SaveOptions {
+    let config = &server.engine.config;
+    let is_set = config.was_given(P::RdbVersion) || !config.is_default(P::RdbVersion);
+    let product = server.origin.product().filter(|_| !is_set);
+    let versions = product.as_ref().map(Product::versions);
+    let deadlines = has_field_deadlines(locked);
+    let options = rdb_options::save_options(config, versions.unwrap_or_default(), deadlines);
+    if let Some(product) = product
+        && !product.reads(options.version)
+        && server.origin.warn_once()
+    {
+        log::warn!(
+            "The data came from {}, which cannot read what is saved from now on: RDB version {} is {}",
+            product.name,
+            options.version.0,
+            match deadlines {
+                true => "needed for fields of hashes that have deadlines",
+                false => "the oldest that is written",
+            }
+        );
+    }
+    options
+}
+
+/// True when a hash has fields with deadlines.
 pub(crate) fn has_field_deadlines(locked: &Locked<'_>) -> bool {
     let databases = locked.keyspace().databases();
     let mut shards = locked.shards();

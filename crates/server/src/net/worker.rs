@@ -85,7 +85,7 @@ pub(crate) struct Worker {
     held: Vec<usize>,
     /// Deadlines of blocked clients.
     pub(crate) deadlines: BTreeSet<(u64, u64)>,
-    /// Connections that CLIENT PAUSE postponed.
+    /// Connections that CLIENT PAUSE, or the end of loading that is near, postponed.
     pub(super) postponed: Vec<usize>,
     pub(super) batch: super::batch::Batch,
     messages: Vec<Message>,
@@ -233,12 +233,23 @@ impl Worker {
             until(*deadline, steady_ms);
         }
         if !self.postponed.is_empty() {
-            until(engine.pause.until_ms(), steady_ms);
+            let pause_ms = engine.pause.until_ms();
+            until(if pause_ms == 0 { u64::MAX } else { pause_ms }, steady_ms);
+            if let Some(grace) = self.loading_grace() {
+                until(steady_ms + grace.as_millis() as u64 + 1, steady_ms);
+            }
         }
         if self.index == 0 {
             until(engine.next_expiry_ms.load(Ordering::Acquire), now_ms);
         }
         sleep
+    }
+
+    /// How long postponed requests still wait for the end of loading.
+    fn loading_grace(&self) -> Option<Duration> {
+        let engine = &self.server.engine;
+        let left_ns = engine.loading.grace_left_ns(engine.clock.monotonic_ns());
+        (left_ns > 0).then(|| Duration::from_nanos(left_ns))
     }
 
     fn note(&mut self, ready: Ready) {
@@ -354,7 +365,8 @@ impl Worker {
         let stats = server.workers.get(self.index).map(|handle| handle.stats());
         if let Some(line) = refusal {
             // The socket's buffer is empty, so this little always fits.
-            let _ = accepted.stream.write(line.as_bytes());
+            let sent = accepted.stream.write(line.as_bytes()).unwrap_or(0);
+            count_output(server, self.index, sent as u64);
             if let Some(stats) = stats {
                 stats.connections_rejected.add(1);
             }
@@ -536,7 +548,7 @@ impl Worker {
     fn handle_for(&mut self, server: &Arc<Server>, token: usize, message: Message) {
         match message {
             Message::Deliver(_) => self.collect_outbox(token),
-            Message::Kill(_) => self.kill(token),
+            Message::Kill(_) => self.kill(server, token),
             Message::Unblock { error, .. } => {
                 let ending = Ending::Unblocked(error);
                 super::blocked::end_wait(self, server, token, ending);
@@ -557,23 +569,27 @@ impl Worker {
     }
 
     /// CLIENT KILL: what was answered already still leaves if the socket takes it at once.
-    fn kill(&mut self, token: usize) {
-        let released = self.released();
+    fn kill(&mut self, server: &Server, token: usize) {
+        let (released, index) = (self.released(), self.index);
         if let Some(connection) = self.connection(token) {
             connection.hold_replies(released);
+            let sent = connection.sent();
             // The connection goes either way.
             let _ = connection.write(released);
+            count_output(server, index, connection.sent() - sent);
         }
         self.close(token);
     }
 
     fn stop(&mut self, server: &Arc<Server>) {
-        let released = self.release(server);
+        let (released, index) = (self.release(server), self.index);
         for token in 0..self.connections.len() {
             if let Some(connection) = self.connection(token) {
                 connection.hold_replies(released);
+                let sent = connection.sent();
                 // Best effort: the process ends now.
                 let _ = connection.write(released);
+                count_output(server, index, connection.sent() - sent);
             }
         }
         self.stopping = true;
@@ -612,7 +628,16 @@ impl Worker {
     /// Writes the log for everything executed so far; returns the offset up to which replies may
     /// leave.
     fn release(&mut self, server: &Server) -> u64 {
-        engine::durability::flush(&server.engine)
+        if !server.engine.log.is_enabled() {
+            return engine::durability::flush(&server.engine);
+        }
+        let began_ns = server.engine.clock.monotonic_ns();
+        let released = engine::durability::flush(&server.engine);
+        if let Some(handle) = server.workers.get(self.index) {
+            let nanos = server.engine.clock.monotonic_ns().saturating_sub(began_ns);
+            handle.stats().log_nanos.add(nanos);
+        }
+        released
     }
 
     pub(crate) fn released(&self) -> u64 {
@@ -638,8 +663,10 @@ impl Worker {
             if let Some(stats) = server.workers.get(self.index) {
                 stats.stats().writes_processed.add(1);
             }
+            let sent = connection.sent();
             let written = connection.write(released);
             connection.publish_output(server);
+            count_output(server, self.index, connection.sent() - sent);
             match written {
                 // What the client was sent by others is more than it may leave unread.
                 Ok(_) if connection.output.is_given_up() => self.close(token),
@@ -693,7 +720,9 @@ impl Worker {
                 super::blocked::timer(self, server, token);
             }
         }
-        if !self.postponed.is_empty() && !server.engine.pause.is_active(steady_ms) {
+        let is_postponing =
+            server.engine.pause.is_active(steady_ms) || self.loading_grace().is_some();
+        if !self.postponed.is_empty() && !is_postponing {
             self.resume_postponed();
         }
         if self.index == 0
@@ -850,6 +879,13 @@ fn refusal(server: &Server, accepted: &Accepted) -> Option<&'static str> {
         return Some(PROTECTED_MODE);
     }
     None
+}
+
+/// Adds bytes that a worker has sent to its clients.
+fn count_output(server: &Server, worker: usize, bytes: u64) {
+    if let Some(handle) = server.workers.get(worker) {
+        handle.stats().net_output_bytes.add(bytes);
+    }
 }
 
 const PROTECTED_MODE: &str = "-DENIED Lodestore is running in protected mode because protected \

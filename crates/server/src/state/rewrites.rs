@@ -9,6 +9,8 @@ pub struct Rewrites {
     pub scheduled: AtomicBool,
     /// Rewrites in a row that failed.
     pub failures: AtomicU64,
+    /// Pre-images that the last one kept at most, in bytes.
+    pub last_kept_peak: AtomicU64,
     /// Minutes of the last wait after failures, 0 without one.
     pub(crate) wait_min: AtomicU64,
     /// Seconds of the steady clock when that wait is over, 0 without one.

@@ -78,7 +78,7 @@ pub struct Connection {
     pub queued_run: bool,
     /// Already in the worker's list of connections to write.
     pub queued_write: bool,
-    /// The connection is postponed by CLIENT PAUSE.
+    /// The connection is postponed, by CLIENT PAUSE or while loading is about to end.
     pub postponed: bool,
     /// It authenticated once, or did not need to: RESET does not restore the limits of
     /// unauthenticated clients.

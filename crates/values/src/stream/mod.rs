@@ -212,6 +212,16 @@ impl StreamBuilder {
         self.entries.push_node(id, bytes)
     }
 
+    /// Number of entries in the nodes so far.
+    pub fn len(&self) -> u64 {
+        self.entries.len()
+    }
+
+    /// True when there are none.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
     /// The stream.
     ///
     /// # Errors

@@ -62,7 +62,7 @@ pub(crate) const AUTH: CommandSpec = CommandSpec::new("auth", -2, auth)
     .since("1.0.0")
     .flags(Flags::NOSCRIPT.or(Flags::FAST).or(Flags::NO_AUTH))
     .flags(Flags::ALLOW_BUSY.or(Flags::ANY_TIME))
-    .summary("Authenticates the connection.")
+    .summary("Authenticates the client.")
     .complexity("O(1)")
     // User names too: they are half of a login.
     .secrets(|_, index| index >= 1)

@@ -9,7 +9,6 @@ use crate::config::P;
 use crate::context::Context;
 use crate::error::CommandError;
 use crate::execute::{CommandResult, CommandSpec, Outcome};
-use crate::version::REDIS_VERSION;
 
 /// The options of a HELLO, checked but not yet carried out.
 #[derive(Default)]
@@ -110,6 +109,7 @@ fn parse<'a>(ctx: &Context<'a, '_>) -> Result<Options<'a>, CommandError> {
 fn describe(ctx: &mut Context<'_, '_>) {
     let config = &ctx.engine.config;
     let zone = config.bytes(P::AvailabilityZone);
+    let version = config.bytes(P::RedisVersion);
     // With this parameter the server calls itself redis, for clients that require it.
     let name = if config.bool(P::ExtendedRedisCompatibility) {
         "redis"
@@ -125,7 +125,7 @@ fn describe(ctx: &mut Context<'_, '_>) {
     reply.bulk(b"server");
     reply.bulk(name.as_bytes());
     reply.bulk(b"version");
-    reply.bulk(REDIS_VERSION.as_bytes());
+    reply.bulk(&version);
     reply.bulk(b"proto");
     reply.integer(protocol);
     reply.bulk(b"id");

@@ -13,7 +13,7 @@ pub(super) const RENAME: CommandSpec = CommandSpec::new("rename", 3, rename)
     .since("1.0.0")
     .flags(Flags::WRITE)
     .categories(Categories::KEYSPACE)
-    .summary("Renames a key and overwrites the destination.")
+    .summary("Renames a key; a key that has the new name is overwritten.")
     .complexity("O(1); an overwritten big value is freed in the background.")
     .keys(&[
         KeySpec::one(1, KeyFlags::RW_ACCESS_DELETE),

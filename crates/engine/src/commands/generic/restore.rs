@@ -100,6 +100,7 @@ pub(super) fn restore(ctx: &mut Context<'_, '_>) -> CommandResult {
     let ttl = u64::try_from(ctx.integer(2)?)
         .map_err(|_| CommandError::line("ERR Invalid TTL value, must be >= 0"))?;
     let trusted = ctx.data.origin == Origin::Replay;
+    ctx.data.stats.payload_checks.add(1);
     let value = rdb::restore(
         ctx.arg(3),
         &rdb_options::restore_options(ctx.engine, trusted),

@@ -16,9 +16,7 @@ pub(super) const GEOADD: CommandSpec = CommandSpec::new("geoadd", -5, geoadd)
     .since("3.2.0")
     .flags(Flags::WRITE.or(Flags::DENYOOM))
     .summary("Adds members with their longitude and latitude to a sorted set, or updates them.")
-    .complexity(
-        "O(log(N)) for each item added, where N is the number of elements in the sorted set.",
-    )
+    .complexity("O(log(N)) per added member in the size of the sorted set.")
     .keys(&[KeySpec::one(1, KeyFlags::RW.or(KeyFlags::UPDATE))])
     .args(&[
         Arg::KEY,
@@ -126,7 +124,7 @@ pub(super) const GEOHASH: CommandSpec = CommandSpec::new("geohash", -2, geohash)
     .since("3.2.0")
     .flags(Flags::READONLY)
     .summary("Returns the geohash strings of members.")
-    .complexity("O(1) for each member requested.")
+    .complexity("O(1) per member.")
     .keys(&[KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS))])
     .args(&[Arg::KEY, arguments::MEMBERS]);
 
@@ -148,7 +146,7 @@ pub(super) const GEOPOS: CommandSpec = CommandSpec::new("geopos", -2, geopos)
     .since("3.2.0")
     .flags(Flags::READONLY)
     .summary("Returns the longitudes and latitudes of members.")
-    .complexity("O(1) for each member requested.")
+    .complexity("O(1) per member.")
     .keys(&[KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS))])
     .args(&[Arg::KEY, arguments::MEMBERS]);
 

@@ -13,7 +13,7 @@ pub(super) const HDEL: CommandSpec = CommandSpec::new("hdel", -3, hdel)
     .since("2.0.0")
     .flags(Flags::WRITE.or(Flags::FAST))
     .summary("Removes fields from a hash, and the hash with its last field.")
-    .complexity("O(N) where N is the number of fields to be removed.")
+    .complexity("O(N) in the number of fields that are named.")
     .keys(&[KeySpec::one(1, KeyFlags::RW.or(KeyFlags::DELETE))])
     .args(&[Arg::KEY, Arg::FIELD.multiple()]);
 
@@ -48,7 +48,7 @@ pub(super) const HGETDEL: CommandSpec = CommandSpec::new("hgetdel", -5, hgetdel)
     .since("9.1.0")
     .flags(Flags::WRITE.or(Flags::FAST))
     .summary("Removes fields from a hash and returns the values they had.")
-    .complexity("O(N) where N is the number of fields to be removed.")
+    .complexity("O(N) in the number of fields that are named.")
     .keys(&[KeySpec::one(1, KeyFlags::RW_ACCESS_DELETE)])
     .args(&[Arg::KEY, FIELDS]);
 

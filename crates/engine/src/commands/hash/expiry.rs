@@ -62,7 +62,7 @@ const SETTER: CommandSpec = CommandSpec::BASE
     .group(Group::Hash)
     .since("9.0.0")
     .flags(Flags::WRITE.or(Flags::FAST))
-    .complexity("O(N) where N is the number of specified fields.")
+    .complexity("O(N) in the number of fields that are named.")
     .keys(&[KeySpec::one(1, KeyFlags::RW.or(KeyFlags::UPDATE))]);
 
 pub(super) const HEXPIRE: CommandSpec = SETTER
@@ -106,7 +106,7 @@ const GETTER: CommandSpec = CommandSpec::BASE
     .group(Group::Hash)
     .since("9.0.0")
     .flags(Flags::READONLY.or(Flags::FAST))
-    .complexity("O(N) where N is the number of specified fields.")
+    .complexity("O(N) in the number of fields that are named.")
     .keys(&[KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS))]);
 
 pub(super) const HTTL: CommandSpec = GETTER

@@ -156,7 +156,7 @@ pub(super) const HGETEX: CommandSpec = CommandSpec::new("hgetex", -5, hgetex)
     .since("9.0.0")
     .flags(Flags::WRITE.or(Flags::FAST))
     .summary("Returns the values of fields of a hash and may set or remove their expiry.")
-    .complexity("O(N) where N is the number of specified fields.")
+    .complexity("O(N) in the number of fields that are named.")
     .keys(&[KeySpec::one(1, KeyFlags::RW_ACCESS_UPDATE)])
     .args(&[Arg::KEY, Arg::EXPIRATION_OR_PERSIST, FIELDS]);
 
@@ -237,7 +237,7 @@ pub(super) const HSETEX: CommandSpec = CommandSpec::new("hsetex", -6, hsetex)
     .since("9.0.0")
     .flags(Flags::WRITE.or(Flags::DENYOOM).or(Flags::FAST))
     .summary("Sets fields of a hash together with their expiry, with conditions.")
-    .complexity("O(N) where N is the number of fields being set.")
+    .complexity("O(N) in the number of fields that are set.")
     .keys(&[KeySpec::one(1, KeyFlags::RW.or(KeyFlags::INSERT))])
     .args(&[
         Arg::KEY,

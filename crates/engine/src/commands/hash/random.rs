@@ -26,7 +26,7 @@ pub(super) const HRANDFIELD: CommandSpec = CommandSpec::new("hrandfield", -2, hr
     .summary(
         "Returns random fields of a hash: with a negative count, the same field may come again.",
     )
-    .complexity("O(N) where N is the number of fields returned.")
+    .complexity("O(N) in the number of fields that are returned.")
     .hints(&["nondeterministic_output"])
     .keys(&[KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS))])
     .args(&[

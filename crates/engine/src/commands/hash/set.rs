@@ -56,7 +56,7 @@ pub(super) const HSET: CommandSpec = CommandSpec::new("hset", -4, hset)
     .since("2.0.0")
     .flags(Flags::WRITE.or(Flags::DENYOOM).or(Flags::FAST))
     .summary("Sets fields of a hash and returns how many of them are new.")
-    .complexity("O(N) where N is the number of fields being set.")
+    .complexity("O(N) in the number of fields that are set.")
     .keys(&[KeySpec::one(1, KeyFlags::RW.or(KeyFlags::UPDATE))])
     .args(&[Arg::KEY, DATA]);
 
@@ -71,7 +71,7 @@ pub(super) const HMSET: CommandSpec = CommandSpec::new("hmset", -4, hmset)
     .since("2.0.0")
     .flags(Flags::WRITE.or(Flags::DENYOOM).or(Flags::FAST))
     .summary("Sets fields of a hash.")
-    .complexity("O(N) where N is the number of fields being set.")
+    .complexity("O(N) in the number of fields that are set.")
     .keys(&[KeySpec::one(1, KeyFlags::RW.or(KeyFlags::UPDATE))])
     .args(&[Arg::KEY, DATA]);
 

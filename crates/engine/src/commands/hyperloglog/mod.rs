@@ -60,7 +60,7 @@ const PFADD: CommandSpec = CommandSpec::new("pfadd", -2, pfadd)
     .summary(
         "Adds elements to a HyperLogLog, creating it if needed, and returns whether that changed it.",
     )
-    .complexity("O(1) to add every element.")
+    .complexity("O(1) per element.")
     .keys(&[KeySpec::one(1, KeyFlags::RW.or(KeyFlags::INSERT))])
     .args(&[Arg::KEY, Arg::string("element").optional().multiple()]);
 
@@ -109,9 +109,7 @@ const PFCOUNT: CommandSpec = CommandSpec::new("pfcount", -2, pfcount)
     .flags(Flags::READONLY.or(Flags::MAY_REPLICATE))
     .summary("Returns the estimated number of different elements seen by one or more HyperLogLogs.")
     .complexity(
-        "O(1) with a very small average constant time when called with a single key. O(N) with \
-         N being the number of keys, and much bigger constant times, when called with multiple \
-         keys.",
+        "O(1) for one key, whose last count is kept; O(N) in the number of keys for several.",
     )
     .keys(&[KeySpec::range(1, -1, 1, KeyFlags::RW.or(KeyFlags::ACCESS))])
     .args(&[Arg::KEYS]);
@@ -167,7 +165,7 @@ const PFMERGE: CommandSpec = CommandSpec::new("pfmerge", -2, pfmerge)
     .since("2.8.9")
     .flags(Flags::WRITE.or(Flags::DENYOOM))
     .summary("Merges several HyperLogLogs into one.")
-    .complexity("O(N) to merge N HyperLogLogs, but with high constant times.")
+    .complexity("O(N) in the number of HyperLogLogs, each of 16,384 registers.")
     .keys(&[
         KeySpec::one(1, KeyFlags::RW.or(KeyFlags::ACCESS).or(KeyFlags::INSERT)),
         KeySpec::range(2, -1, 1, KeyFlags::RO.or(KeyFlags::ACCESS)),

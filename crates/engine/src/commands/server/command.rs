@@ -9,7 +9,7 @@ use crate::command::{
 use crate::context::Context;
 use crate::error::CommandError;
 use crate::execute::{CommandResult, CommandSpec, Outcome};
-use crate::table::{Command, Resolved, flag_names, key_positions};
+use crate::table::{Command, Resolved, counts_fit, flag_names, key_positions};
 use resp::{Args, Reply};
 
 pub(crate) const COMMAND: CommandSpec = CommandSpec::new("command", -1, command)
@@ -415,7 +415,10 @@ fn find_keys(ctx: &Context<'_, '_>, request: Args<'_>) -> Result<Vec<KeyPosition
             "ERR Invalid number of arguments specified for command",
         ));
     }
-    let mut keys = key_positions(entry.spec, request).to_vec();
+    let mut keys = match counts_fit(entry.spec, request) {
+        true => key_positions(entry.spec, request).to_vec(),
+        false => Vec::new(),
+    };
     if keys.is_empty() && !entry.spec.flags.has(Flags::NO_MANDATORY_KEYS) {
         return Err(CommandError::line(
             "ERR Invalid arguments specified for command",

@@ -44,7 +44,7 @@ fn reply_entries(ctx: &mut Context<'_, '_>, entries: &[LogEntry]) {
 pub(crate) const SLOWLOG: CommandSpec = CommandSpec::container("slowlog", -2)
     .group(Group::Server)
     .since("2.2.12")
-    .summary("A container for slow log commands.")
+    .summary("A container for commands about slow commands.")
     .complexity("Depends on the subcommand")
     .subcommands(&[&SLOWLOG_GET, &SLOWLOG_HELP, &SLOWLOG_LEN, &SLOWLOG_RESET]);
 
@@ -126,7 +126,7 @@ const TYPE: Arg = Arg::one_of("type").args(&[
 pub(crate) const COMMANDLOG: CommandSpec = CommandSpec::container("commandlog", -2)
     .group(Group::Server)
     .since("8.1.0")
-    .summary("A container for command log commands.")
+    .summary("A container for commands about the command log.")
     .complexity("Depends on the subcommand")
     .subcommands(&[
         &COMMANDLOG_GET,

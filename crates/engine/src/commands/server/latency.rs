@@ -20,7 +20,7 @@ const HINTS: &[&str] = &[
 pub(crate) const LATENCY: CommandSpec = CommandSpec::container("latency", -2)
     .group(Group::Server)
     .since("2.8.13")
-    .summary("A container for latency diagnostics commands.")
+    .summary("A container for commands that diagnose latency.")
     .complexity("Depends on the subcommand")
     .subcommands(&[
         &LATENCY_DOCTOR,

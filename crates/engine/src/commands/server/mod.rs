@@ -3,6 +3,7 @@
 pub mod command;
 pub mod commandlog;
 pub mod latency;
+mod module;
 
 use crate::execute::CommandSpec;
 
@@ -11,5 +12,6 @@ pub const COMMANDS: &[&CommandSpec] = &[
     &command::COMMAND,
     &commandlog::COMMANDLOG,
     &latency::LATENCY,
+    &module::MODULE,
     &commandlog::SLOWLOG,
 ];

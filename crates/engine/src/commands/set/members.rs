@@ -74,7 +74,7 @@ pub(super) const SMOVE: CommandSpec = CommandSpec::new("smove", 4, smove)
     .group(Group::Set)
     .since("1.0.0")
     .flags(Flags::WRITE.or(Flags::FAST))
-    .summary("Moves a member from one set to another.")
+    .summary("Moves a member of a set to another set.")
     .complexity("O(1)")
     .keys(&[
         KeySpec::one(1, KeyFlags::RW_ACCESS_DELETE),
@@ -168,7 +168,7 @@ pub(super) const SMEMBERS: CommandSpec = CommandSpec::new("smembers", 2, smember
     .group(Group::Set)
     .since("1.0.0")
     .flags(Flags::READONLY)
-    .summary("Returns all members of a set.")
+    .summary("Returns every member of a set.")
     .complexity("O(N) in the number of members.")
     .hints(&["nondeterministic_output_order"])
     .keys(&[KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS))])

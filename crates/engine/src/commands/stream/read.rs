@@ -231,10 +231,10 @@ impl Reading {
             let last = entries.map_or(StreamId::MIN, |entries| entries.last_id());
             after.push(match ctx.args.arg(index + self.keys) {
                 b"$" => last,
-                b"+" if entries.is_some_and(|entries| !entries.is_empty()) => {
-                    last.prev().unwrap_or(StreamId::MIN)
-                }
-                b"+" => StreamId::MIN,
+                b"+" => entries
+                    .and_then(|entries| entries.last())
+                    .and_then(|entry| entry.id.prev())
+                    .unwrap_or(StreamId::MIN),
                 b">" => {
                     return Err(CommandError::line(
                         "ERR The > ID can be specified only when calling XREADGROUP using the GROUP <group> <consumer> option.",

@@ -74,7 +74,9 @@ pub(super) fn xsetid(ctx: &mut Context<'_, '_>) -> CommandResult {
     if !max_deleted.is_zero() {
         entries.set_max_deleted_id(max_deleted);
     }
-    ctx.data.changed(key, EventClass::Stream, "xsetid");
+    // Clients that watch the key see no change, as in Redis: no entry is added or removed.
+    ctx.data.effects.add_dirty(1);
+    ctx.data.notify(EventClass::Stream, "xsetid", key);
     ctx.reply.ok();
     Ok(Outcome::Done)
 }

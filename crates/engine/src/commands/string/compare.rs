@@ -94,7 +94,11 @@ pub(super) const DELIFEQ: CommandSpec = CommandSpec::new("delifeq", 3, delifeq)
 
 pub(super) fn delifeq(ctx: &mut Context<'_, '_>) -> CommandResult {
     let key = ctx.key(1);
-    let holds = holds(ctx, key, Comparison::Equal(ctx.arg(2)))?;
+    let comparison = Comparison::Equal(ctx.arg(2));
+    let holds = match ctx.data.peek(key) {
+        None => false,
+        Some(entry) => comparison.holds(entry.string().ok_or(CommandError::WrongType)?),
+    };
     Ok(remove_if(ctx, key, holds))
 }
 
@@ -129,28 +133,25 @@ pub(super) fn delex(ctx: &mut Context<'_, '_>) -> CommandResult {
     if ctx.args.len() != 4 {
         return Err(CommandError::Arity(ctx.entry.full_name.into()));
     }
-    let comparison = Comparison::of_words(ctx.arg(2), ctx.arg(3)).ok_or(CommandError::Syntax)?;
-    comparison.check()?;
-    let holds = holds(ctx, key, comparison).map_err(|_| {
-        CommandError::line("ERR Key should be of string type if conditions are specified")
-    })?;
+    let (word, argument) = (ctx.arg(2), ctx.arg(3));
+    // The key and its type come before the condition, as in Redis.
+    let holds = match ctx.data.peek(key) {
+        None => false,
+        Some(entry) => {
+            let value = entry.string().ok_or(NOT_A_STRING)?;
+            let comparison = Comparison::of_words(word, argument).ok_or(INVALID_CONDITION)?;
+            comparison.check()?;
+            comparison.holds(value)
+        }
+    };
     Ok(remove_if(ctx, key, holds))
 }
 
-/// True when the key exists and its value compares as asked; the only error is the wrong type.
-fn holds(
-    ctx: &mut Context<'_, '_>,
-    key: Key<'_>,
-    comparison: Comparison<'_>,
-) -> Result<bool, CommandError> {
-    match ctx.data.peek(key) {
-        None => Ok(false),
-        Some(entry) => {
-            let value = entry.string().ok_or(CommandError::WrongType)?;
-            Ok(comparison.holds(value))
-        }
-    }
-}
+const NOT_A_STRING: CommandError =
+    CommandError::line("ERR Key should be of string type if conditions are specified");
+
+const INVALID_CONDITION: CommandError =
+    CommandError::line("ERR Invalid condition. Use IFEQ, IFNE, IFDEQ, or IFDNE");
 
 /// Removes the key when `condition` holds, replies with the number of removed keys, and logs a
 /// plain DEL: a reader of the log need not compare again.

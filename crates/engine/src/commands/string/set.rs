@@ -136,11 +136,11 @@ fn condition_holds(
         Condition::Exists => return Ok(ctx.data.exists(key)),
         Condition::Compares(comparison) => comparison,
     };
-    comparison.check()?;
     match ctx.data.peek(key) {
         None => Ok(comparison.holds_without_key()),
         Some(entry) => {
             let value = entry.string().ok_or(CommandError::WrongType)?;
+            comparison.check()?;
             Ok(comparison.holds(value))
         }
     }

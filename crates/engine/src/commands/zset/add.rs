@@ -119,10 +119,11 @@ pub(crate) struct Pairs<'a> {
 
 impl<'a> Pairs<'a> {
     /// Reads scores, each followed by its member.
-    fn parse(args: Args<'a>) -> Result<Self, CommandError> {
+    fn parse(ctx: &Context<'a, '_>, first: usize) -> Result<Self, CommandError> {
+        let args = ctx.args.skip(first);
         let mut scores = SmallVec::new();
         for text in args.iter().step_by(2) {
-            scores.push(resp::number::parse_f64(text).ok_or(CommandError::NotFloat)?);
+            scores.push(ctx.double(text).ok_or(CommandError::NotFloat)?);
         }
         Ok(Self {
             args,
@@ -161,9 +162,7 @@ pub(super) const ZADD: CommandSpec = CommandSpec::new("zadd", -4, zadd)
     .since("1.2.0")
     .flags(Flags::WRITE.or(Flags::DENYOOM).or(Flags::FAST))
     .summary("Adds members to a sorted set, or changes their scores.")
-    .complexity(
-        "O(log(N)) for each item added, where N is the number of elements in the sorted set.",
-    )
+    .complexity("O(log(N)) per added member in the size of the sorted set.")
     .keys(&[KeySpec::one(1, KeyFlags::RW.or(KeyFlags::UPDATE))])
     .args(&[
         Arg::KEY,
@@ -191,7 +190,7 @@ pub(super) const ZINCRBY: CommandSpec = CommandSpec::new("zincrby", 4, zincrby)
     .since("1.2.0")
     .flags(Flags::WRITE.or(Flags::DENYOOM).or(Flags::FAST))
     .summary("Adds to the score of a member; a missing member counts as 0.")
-    .complexity("O(log(N)) where N is the number of elements in the sorted set.")
+    .complexity("O(log(N)) in the size of the sorted set.")
     .keys(&[KeySpec::one(1, KeyFlags::RW_ACCESS_UPDATE)])
     .args(&[Arg::KEY, Arg::integer("increment"), Arg::MEMBER]);
 
@@ -210,7 +209,7 @@ fn add(ctx: &mut Context<'_, '_>, mut options: Options) -> CommandResult {
         return Err(CommandError::Syntax);
     }
     options.check(rest / 2)?;
-    let pairs = Pairs::parse(ctx.args.skip(first))?;
+    let pairs = Pairs::parse(ctx, first)?;
     give(ctx, options, &pairs)?;
     Ok(Outcome::Done)
 }

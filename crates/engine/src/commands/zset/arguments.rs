@@ -18,6 +18,7 @@ pub(super) const AGGREGATE: Arg = Arg::one_of("aggregate").option("AGGREGATE").a
     Arg::word("sum", "SUM"),
     Arg::word("min", "MIN"),
     Arg::word("max", "MAX"),
+    Arg::word("count", "COUNT").since("8.8.0"),
 ]);
 
 /// The end that members are taken from.

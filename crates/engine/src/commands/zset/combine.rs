@@ -86,6 +86,8 @@ pub(super) enum Aggregate {
     Sum,
     Min,
     Max,
+    /// The sum of the weights of the inputs that have the member.
+    Count,
 }
 
 impl Aggregate {
@@ -95,7 +97,17 @@ impl Aggregate {
             () if is(b"sum") => Some(Self::Sum),
             () if is(b"min") => Some(Self::Min),
             () if is(b"max") => Some(Self::Max),
+            () if is(b"count") => Some(Self::Count),
             () => None,
+        }
+    }
+
+    /// What an input with this weight contributes for a member that has this score there.
+    #[inline]
+    fn weigh(self, weight: f64, score: f64) -> f64 {
+        match self {
+            Self::Count => weight,
+            Self::Sum | Self::Min | Self::Max => weight * score,
         }
     }
 
@@ -103,7 +115,7 @@ impl Aggregate {
     #[inline]
     fn combine(self, there: f64, new: f64) -> f64 {
         match self {
-            Self::Sum => or_zero(there + new),
+            Self::Sum | Self::Count => or_zero(there + new),
             Self::Min if new < there => new,
             Self::Max if new > there => new,
             Self::Min | Self::Max => there,
@@ -130,7 +142,7 @@ pub(super) fn union(
     let mut result = SortedSetBuilder::with_capacity(largest);
     for source in sources.iter() {
         source.visit(|member, score| {
-            let score = or_zero(source.weight * score);
+            let score = or_zero(aggregate.weigh(source.weight, score));
             result.merge(member.as_bytes(&mut { DIGITS }), score, |there, new| {
                 aggregate.combine(there, new)
             });
@@ -152,7 +164,7 @@ pub(super) fn intersect(
         return;
     };
     first.visit(|member, score| {
-        let mut combined = or_zero(first.weight * score);
+        let mut combined = or_zero(aggregate.weigh(first.weight, score));
         for other in others {
             let found = if other.is(first) {
                 Some(score)
@@ -162,7 +174,7 @@ pub(super) fn intersect(
             let Some(found) = found else {
                 return ControlFlow::Continue(());
             };
-            combined = aggregate.combine(combined, found * other.weight);
+            combined = aggregate.combine(combined, aggregate.weigh(other.weight, found));
         }
         visit(member, combined)
     });

@@ -41,9 +41,10 @@ struct Options {
 }
 
 impl Options {
-    /// Reads the arguments after the keys.
+    /// Reads the arguments after the keys, and weights by `double`.
     fn parse(
         args: Args<'_>,
+        double: fn(&[u8]) -> Option<f64>,
         operation: Operation,
         purpose: Purpose,
         sources: &mut [Source<'_>],
@@ -57,7 +58,7 @@ impl Options {
             index += 1;
             if weighs && values.len() >= sources.len() && is(b"weights") {
                 for (source, text) in sources.iter_mut().zip(values.iter()) {
-                    source.weight = resp::number::parse_f64(text)
+                    source.weight = double(text)
                         .ok_or(CommandError::line("ERR weight value is not a float"))?;
                 }
                 index += sources.len();
@@ -107,10 +108,11 @@ fn with_sources<R>(
 ) -> Result<R, CommandError> {
     let keys = keys(ctx, numkeys)?;
     let rest = ctx.args.skip(numkeys + 1 + keys.len());
+    let double = ctx.double_reader();
     let entries = ctx.data.gather(&keys);
     let sources: Result<Sources<'_>, CommandError> = entries.into_iter().map(Source::of).collect();
     let mut sources = sources?;
-    let options = Options::parse(rest, operation, purpose, &mut sources)?;
+    let options = Options::parse(rest, double, operation, purpose, &mut sources)?;
     Ok(act(&mut sources, options))
 }
 
@@ -154,10 +156,7 @@ pub(super) const ZUNION: CommandSpec = CommandSpec::new("zunion", -3, zunion)
     .since("6.2.0")
     .flags(Flags::READONLY)
     .summary("Returns the members of any of several sorted sets.")
-    .complexity(
-        "O(N)+O(M*log(M)) with N being the sum of the sizes of the input sorted sets, and M \
-         being the number of elements in the resulting sorted set.",
-    )
+    .complexity("O(N) in the members of all inputs, and O(M*log(M)) for M members of the result.")
     .keys(&[KeySpec::counted(1, KeyFlags::RO.or(KeyFlags::ACCESS))])
     .args(&[
         Arg::NUMKEYS,
@@ -176,10 +175,7 @@ pub(super) const ZUNIONSTORE: CommandSpec = CommandSpec::new("zunionstore", -4, 
     .since("2.0.0")
     .flags(Flags::WRITE.or(Flags::DENYOOM))
     .summary("Stores the members of any of several sorted sets.")
-    .complexity(
-        "O(N)+O(M log(M)) with N being the sum of the sizes of the input sorted sets, and M \
-         being the number of elements in the resulting sorted set.",
-    )
+    .complexity("O(N) in the members of all inputs, and O(M*log(M)) for M members of the result.")
     .keys(&[
         KeySpec::one(1, KeyFlags::OW.or(KeyFlags::UPDATE)),
         KeySpec::counted(2, KeyFlags::RO.or(KeyFlags::ACCESS)),
@@ -201,11 +197,7 @@ pub(super) const ZINTER: CommandSpec = CommandSpec::new("zinter", -3, zinter)
     .since("6.2.0")
     .flags(Flags::READONLY)
     .summary("Returns the members that several sorted sets have in common.")
-    .complexity(
-        "O(N*K)+O(M*log(M)) worst case with N being the smallest input sorted set, K being the \
-         number of input sorted sets and M being the number of elements in the resulting sorted \
-         set.",
-    )
+    .complexity("O(N*K) for N members of the smallest input and K inputs, and O(M*log(M)) for M members of the result.")
     .keys(&[KeySpec::counted(1, KeyFlags::RO.or(KeyFlags::ACCESS))])
     .args(&[
         Arg::NUMKEYS,
@@ -224,11 +216,7 @@ pub(super) const ZINTERSTORE: CommandSpec = CommandSpec::new("zinterstore", -4, 
     .since("2.0.0")
     .flags(Flags::WRITE.or(Flags::DENYOOM))
     .summary("Stores the members that several sorted sets have in common.")
-    .complexity(
-        "O(N*K)+O(M*log(M)) worst case with N being the smallest input sorted set, K being the \
-         number of input sorted sets and M being the number of elements in the resulting sorted \
-         set.",
-    )
+    .complexity("O(N*K) for N members of the smallest input and K inputs, and O(M*log(M)) for M members of the result.")
     .keys(&[
         KeySpec::one(1, KeyFlags::OW.or(KeyFlags::UPDATE)),
         KeySpec::counted(2, KeyFlags::RO.or(KeyFlags::ACCESS)),
@@ -250,10 +238,7 @@ pub(super) const ZINTERCARD: CommandSpec = CommandSpec::new("zintercard", -3, zi
     .since("7.0.0")
     .flags(Flags::READONLY)
     .summary("Returns the number of members that several sorted sets have in common.")
-    .complexity(
-        "O(N*K) worst case with N being the smallest input sorted set, K being the number of \
-         input sorted sets.",
-    )
+    .complexity("O(N*K) for N members of the smallest input and K inputs.")
     .keys(&[KeySpec::counted(1, KeyFlags::RO.or(KeyFlags::ACCESS))])
     .args(&[
         Arg::NUMKEYS,
@@ -285,8 +270,7 @@ pub(super) const ZDIFF: CommandSpec = CommandSpec::new("zdiff", -3, zdiff)
     .flags(Flags::READONLY)
     .summary("Returns the members of a sorted set that are in no other one.")
     .complexity(
-        "O(L + (N-K)log(N)) worst case where L is the total number of elements in all the sets, \
-         N is the size of the first set, and K is the size of the result set.",
+        "O(N*M) for N members of the first of M inputs, or O(L*log(N)) for L members of all.",
     )
     .keys(&[KeySpec::counted(1, KeyFlags::RO.or(KeyFlags::ACCESS))])
     .args(&[Arg::NUMKEYS, Arg::KEYS, arguments::WITHSCORES]);
@@ -301,8 +285,7 @@ pub(super) const ZDIFFSTORE: CommandSpec = CommandSpec::new("zdiffstore", -4, zd
     .flags(Flags::WRITE.or(Flags::DENYOOM))
     .summary("Stores the members of a sorted set that are in no other one.")
     .complexity(
-        "O(L + (N-K)log(N)) worst case where L is the total number of elements in all the sets, \
-         N is the size of the first set, and K is the size of the result set.",
+        "O(N*M) for N members of the first of M inputs, or O(L*log(N)) for L members of all.",
     )
     .keys(&[
         KeySpec::one(1, KeyFlags::OW.or(KeyFlags::UPDATE)),

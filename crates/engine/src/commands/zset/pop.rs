@@ -124,10 +124,7 @@ pub(super) const ZPOPMIN: CommandSpec = CommandSpec::new("zpopmin", -2, zpopmin)
     .since("5.0.0")
     .flags(Flags::WRITE.or(Flags::FAST))
     .summary("Removes and returns the members with the lowest scores.")
-    .complexity(
-        "O(log(N)*M) with N being the number of elements in the sorted set, and M being the \
-         number of elements popped.",
-    )
+    .complexity("O(log(N)) per popped member in the size of the sorted set.")
     .keys(&[KeySpec::one(1, KeyFlags::RW_ACCESS_DELETE)])
     .args(&[Arg::KEY, Arg::integer("count").optional()]);
 
@@ -140,10 +137,7 @@ pub(super) const ZPOPMAX: CommandSpec = CommandSpec::new("zpopmax", -2, zpopmax)
     .since("5.0.0")
     .flags(Flags::WRITE.or(Flags::FAST))
     .summary("Removes and returns the members with the highest scores.")
-    .complexity(
-        "O(log(N)*M) with N being the number of elements in the sorted set, and M being the \
-         number of elements popped.",
-    )
+    .complexity("O(log(N)) per popped member in the size of the sorted set.")
     .keys(&[KeySpec::one(1, KeyFlags::RW_ACCESS_DELETE)])
     .args(&[Arg::KEY, Arg::integer("count").optional()]);
 
@@ -229,10 +223,7 @@ pub(super) const ZMPOP: CommandSpec = CommandSpec::new("zmpop", -4, zmpop)
     .since("7.0.0")
     .flags(Flags::WRITE)
     .summary("Removes and returns members from an end of the first sorted set that exists.")
-    .complexity(
-        "O(K) + O(M*log(N)) where K is the number of provided keys, N being the number of \
-         elements in the sorted set, and M being the number of elements popped.",
-    )
+    .complexity("O(K) in the number of keys, and O(log(N)) per popped member in the size of the sorted set.")
     .keys(&[KeySpec::counted(1, KeyFlags::RW_ACCESS_DELETE)])
     .args(&[Arg::NUMKEYS, Arg::KEYS, arguments::WHERE, Arg::COUNT]);
 
@@ -269,7 +260,7 @@ pub(super) const BZPOPMIN: CommandSpec = CommandSpec::new("bzpopmin", -3, bzpopm
         "Removes and returns the member with the lowest score of the first sorted set that \
          exists, waiting for one if none does.",
     )
-    .complexity("O(log(N)) with N being the number of elements in the sorted set.")
+    .complexity("O(log(N)) in the size of the sorted set.")
     .keys(&[KeySpec::range(1, -2, 1, KeyFlags::RW_ACCESS_DELETE)])
     .args(&[Arg::KEYS, Arg::double("timeout")]);
 
@@ -285,7 +276,7 @@ pub(super) const BZPOPMAX: CommandSpec = CommandSpec::new("bzpopmax", -3, bzpopm
         "Removes and returns the member with the highest score of the first sorted set that \
          exists, waiting for one if none does.",
     )
-    .complexity("O(log(N)) with N being the number of elements in the sorted set.")
+    .complexity("O(log(N)) in the size of the sorted set.")
     .keys(&[KeySpec::range(1, -2, 1, KeyFlags::RW_ACCESS_DELETE)])
     .args(&[Arg::KEYS, Arg::double("timeout")]);
 
@@ -314,10 +305,7 @@ pub(super) const BZMPOP: CommandSpec = CommandSpec::new("bzmpop", -5, bzmpop)
         "Removes and returns members from an end of the first sorted set that exists, waiting \
          for one if none does.",
     )
-    .complexity(
-        "O(K) + O(M*log(N)) where K is the number of provided keys, N being the number of \
-         elements in the sorted set, and M being the number of elements popped.",
-    )
+    .complexity("O(K) in the number of keys, and O(log(N)) per popped member in the size of the sorted set.")
     .keys(&[KeySpec::counted(2, KeyFlags::RW_ACCESS_DELETE)])
     .args(&[
         Arg::double("timeout"),

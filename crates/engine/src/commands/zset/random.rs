@@ -27,7 +27,7 @@ pub(super) const ZRANDMEMBER: CommandSpec = CommandSpec::new("zrandmember", -2, 
     .since("6.2.0")
     .flags(Flags::READONLY)
     .summary("Returns random members.")
-    .complexity("O(N) where N is the number of members returned")
+    .complexity("O(N) in the number of members that are returned")
     .hints(&["nondeterministic_output"])
     .keys(&[KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS))])
     .args(&[

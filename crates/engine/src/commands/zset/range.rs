@@ -156,10 +156,7 @@ pub(super) const ZRANGE: CommandSpec = CommandSpec::new("zrange", -4, zrange)
     .summary(
         "Returns the members in a range of ranks, scores or, where all scores are equal, members.",
     )
-    .complexity(
-        "O(log(N)+M) with N being the number of elements in the sorted set and M the number of \
-         elements returned.",
-    )
+    .complexity("O(log(N)) in the size of the sorted set, and O(M) in what is returned.")
     .keys(&[KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS))])
     .args(&[
         Arg::KEY,
@@ -180,10 +177,7 @@ pub(super) const ZREVRANGE: CommandSpec = CommandSpec::new("zrevrange", -4, zrev
     .since("1.2.0")
     .flags(Flags::READONLY)
     .summary("Returns the members in a range of ranks that count from the highest score.")
-    .complexity(
-        "O(log(N)+M) with N being the number of elements in the sorted set and M the number of \
-         elements returned.",
-    )
+    .complexity("O(log(N)) in the size of the sorted set, and O(M) in what is returned.")
     .keys(&[KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS))])
     .args(&[
         Arg::KEY,
@@ -273,10 +267,7 @@ pub(super) const ZRANGESTORE: CommandSpec = CommandSpec::new("zrangestore", -5, 
     .since("6.2.0")
     .flags(Flags::WRITE.or(Flags::DENYOOM))
     .summary("Stores the members in a range of a sorted set at another key.")
-    .complexity(
-        "O(log(N)+M) with N being the number of elements in the sorted set and M the number of \
-         elements stored into the destination key.",
-    )
+    .complexity("O(log(N)) in the size of the sorted set, and O(M) in what is stored.")
     .keys(&[
         KeySpec::one(1, KeyFlags::OW.or(KeyFlags::UPDATE)),
         KeySpec::one(2, KeyFlags::RO.or(KeyFlags::ACCESS)),

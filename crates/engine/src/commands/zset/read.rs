@@ -50,7 +50,7 @@ pub(super) const ZMSCORE: CommandSpec = CommandSpec::new("zmscore", -3, zmscore)
     .since("6.2.0")
     .flags(Flags::READONLY.or(Flags::FAST))
     .summary("Returns the scores of several members, null for one that is not there.")
-    .complexity("O(N) where N is the number of members being requested.")
+    .complexity("O(N) in the number of members that are named.")
     .keys(&[KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS))])
     .args(&[Arg::KEY, Arg::MEMBERS]);
 
@@ -130,7 +130,7 @@ pub(super) const ZCOUNT: CommandSpec = CommandSpec::new("zcount", 4, zcount)
     .since("2.0.0")
     .flags(Flags::READONLY.or(Flags::FAST))
     .summary("Returns the number of members in a range of scores.")
-    .complexity("O(log(N)) with N being the number of elements in the sorted set.")
+    .complexity("O(log(N)) in the size of the sorted set.")
     .keys(&[KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS))])
     .args(&[Arg::KEY, Arg::double("min"), Arg::double("max")]);
 
@@ -146,7 +146,7 @@ pub(super) const ZLEXCOUNT: CommandSpec = CommandSpec::new("zlexcount", 4, zlexc
         "Returns the number of members between two members of a sorted set whose scores are all \
          equal.",
     )
-    .complexity("O(log(N)) with N being the number of elements in the sorted set.")
+    .complexity("O(log(N)) in the size of the sorted set.")
     .keys(&[KeySpec::one(1, KeyFlags::RO.or(KeyFlags::ACCESS))])
     .args(&[Arg::KEY, Arg::string("min"), Arg::string("max")]);
 

@@ -16,10 +16,7 @@ pub(super) const ZREM: CommandSpec = CommandSpec::new("zrem", -3, zrem)
     .since("1.2.0")
     .flags(Flags::WRITE.or(Flags::FAST))
     .summary("Removes members.")
-    .complexity(
-        "O(M*log(N)) with N being the number of elements in the sorted set and M the number of \
-         elements to be removed.",
-    )
+    .complexity("O(log(N)) per member in the size of the sorted set.")
     .keys(&[KeySpec::one(1, KeyFlags::RW.or(KeyFlags::DELETE))])
     .args(&[Arg::KEY, Arg::MEMBERS]);
 

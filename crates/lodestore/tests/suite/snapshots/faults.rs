@@ -29,7 +29,7 @@ fn instance() -> Instance {
         ("threads", "2"),
     ];
     let config = server::config::with_options(&options).expect("a configuration");
-    let instance = Instance::start(config).expect("a server");
+    let instance = Instance::start(config, lodestore::BUILD).expect("a server");
     (0..KEYS).for_each(|key| put(instance.server(), key, b"old"));
     instance
 }

@@ -239,6 +239,7 @@ impl Content {
             checksum: true,
             any_version: false,
             skip_modules: false,
+            count_streams: false,
             max_string: 1 << 29,
         };
         let bytes = std::fs::read(path).expect("the snapshot");

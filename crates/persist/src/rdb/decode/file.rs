@@ -10,7 +10,7 @@ use super::value::{self, Context};
 use crate::rdb::format::{self, opcode, types};
 use crate::rdb::{Access, LoadOptions, LoadedEntry, Sink, Skipped, Version};
 use keyspace::{NewValue, Value};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io::{self, Read};
 use values::Element;
 
@@ -104,6 +104,7 @@ struct Loading<'a, 's> {
 impl Loading<'_, '_> {
     fn run(&mut self) -> Result<(), RdbCause> {
         self.version = self.signature()?;
+        self.tell(|sink| sink.version(self.version));
         loop {
             let code = self.input.byte()?;
             if code == opcode::EOF {
@@ -303,8 +304,12 @@ impl Loading<'_, '_> {
             family: Family::of(self.version),
             options: self.options,
             templates: Some(&self.templates),
+            recounted: Cell::new(None),
         };
         let mut value = value::read(&mut self.input, code, &context)?;
+        if let Some((said, counted)) = context.recounted.get() {
+            self.tell(|sink| sink.recounted(self.db, &self.key, said, counted));
+        }
         extras.apply(&mut value, self.options.max_string)?;
         Ok(value)
     }

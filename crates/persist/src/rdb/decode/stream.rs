@@ -2,7 +2,7 @@
 
 use super::error::RdbCause;
 use super::input::Input;
-use super::value::time;
+use super::value::{Context, time};
 use crate::rdb::format::types;
 use std::collections::HashSet;
 use values::stream::{Entries, Group, IdempotenceLimits, Pending, Saved, StreamBuilder};
@@ -24,7 +24,11 @@ enum Form {
 }
 
 /// A stream of one of the types that are streams.
-pub(super) fn read(input: &mut Input<'_>, code: u8) -> Result<Stream, RdbCause> {
+pub(super) fn read(
+    input: &mut Input<'_>,
+    code: u8,
+    context: &Context<'_>,
+) -> Result<Stream, RdbCause> {
     let form = match code {
         types::STREAM_LISTPACKS => Form::First,
         types::STREAM_LISTPACKS_2 => Form::Counted,
@@ -39,7 +43,14 @@ pub(super) fn read(input: &mut Input<'_>, code: u8) -> Result<Stream, RdbCause> 
         })?;
         builder.push_node(StreamId::from_bytes(id), input.blob()?)?;
     }
-    let mut stream = builder.finish(&saved(input, form)?)?;
+    let mut saved = saved(input, form)?;
+    if context.options.count_streams && saved.len != builder.len() {
+        let counted = builder.len();
+        context.recounted.set(Some((saved.len, counted)));
+        saved.len = counted;
+        saved.added = saved.added.map(|added| added.max(counted));
+    }
+    let mut stream = builder.finish(&saved)?;
     for _ in 0..input.length()? {
         read_group(input, form, &mut stream)?;
     }

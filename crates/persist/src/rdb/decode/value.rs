@@ -13,6 +13,7 @@ use super::template::{self, Templates};
 use crate::rdb::LoadOptions;
 use crate::rdb::format::types;
 use keyspace::Value;
+use std::cell::Cell;
 use values::{Element, Thresholds};
 
 /// The context that a value is read in, besides its bytes.
@@ -21,6 +22,8 @@ pub(super) struct Context<'a> {
     pub(super) options: &'a LoadOptions,
     /// The templates of the file; a payload has none.
     pub(super) templates: Option<&'a Templates>,
+    /// The length that the last stream says and the one that it has, when they differ.
+    pub(super) recounted: Cell<Option<(u64, u64)>>,
 }
 
 impl Context<'_> {
@@ -122,7 +125,7 @@ fn by_type(input: &mut Input<'_>, code: u8, context: &Context<'_>) -> Result<Val
             hash::packed(input, code, limits).map(Value::Hash)
         }
         types::STREAM_LISTPACKS | types::STREAM_LISTPACKS_2 | types::STREAM_LISTPACKS_3 => {
-            stream::read(input, code).map(Value::Stream)
+            stream::read(input, code, context).map(Value::Stream)
         }
         types::MODULE_PRE_GA => Err(RdbCause::Malformed(
             "Pre-release module format not supported",
@@ -146,7 +149,7 @@ fn of_redis(input: &mut Input<'_>, code: u8, context: &Context<'_>) -> Result<Va
             hash::triples(input, code, limits).map(Value::Hash)
         }
         types::STREAM_LISTPACKS_4 | types::STREAM_LISTPACKS_5 => {
-            stream::read(input, code).map(Value::Stream)
+            stream::read(input, code, context).map(Value::Stream)
         }
         _ => template::hash(input, code, context).map(Value::Hash),
     }

@@ -144,6 +144,7 @@ fn config_resetstat(ctx: &mut Context<'_, '_>) -> CommandResult {
         .for_each(|worker| worker.stats().reset());
     server.engine.errors.reset();
     server.metrics.reset();
+    server.engine.memory_excess.reset();
     server.engine.lazy.reset_freed();
     server.snapshots.reset();
     ctx.reply.ok();

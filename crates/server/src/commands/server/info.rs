@@ -10,7 +10,7 @@ pub(crate) const INFO: CommandSpec = CommandSpec::new("info", -1, info)
     .since("1.0.0")
     .flags(Flags::ANY_TIME)
     .categories(Categories::DANGEROUS)
-    .summary("Returns information and statistics about the server.")
+    .summary("Describes the server: versions, limits, counters.")
     .complexity("O(1)")
     .hints(&[
         "nondeterministic_output",

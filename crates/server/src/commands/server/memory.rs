@@ -71,7 +71,7 @@ enum Figure {
 pub(crate) const MEMORY_STATS: CommandSpec = CommandSpec::new("stats", 2, memory_stats)
     .group(Group::Server)
     .since("4.0.0")
-    .summary("Returns details about memory usage.")
+    .summary("Returns what memory is used for, in figures.")
     .complexity("O(1)")
     .hints(HINTS)
     .locks(Locks::Own);

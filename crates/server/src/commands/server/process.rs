@@ -7,7 +7,7 @@ use engine::config::P;
 use engine::context::Context;
 use engine::error::CommandError;
 use engine::execute::{CommandResult, CommandSpec, Outcome};
-use engine::version::{LODESTORE_VERSION, REDIS_VERSION, VALKEY_VERSION};
+use engine::version::{LODESTORE_VERSION, VALKEY_VERSION};
 
 pub(crate) const BGREWRITEAOF: CommandSpec = CommandSpec::new("bgrewriteaof", 1, bgrewriteaof)
     .group(Group::Server)
@@ -45,7 +45,7 @@ pub(crate) const ROLE: CommandSpec = CommandSpec::new("role", 1, role)
     .since("2.8.12")
     .flags(Flags::NOSCRIPT.or(Flags::FAST).or(Flags::ANY_TIME))
     .categories(Categories::ADMIN.or(Categories::DANGEROUS))
-    .summary("Returns the replication role.")
+    .summary("Returns whether the server is a primary, and its replicas.")
     .complexity("O(1)");
 fn role(ctx: &mut Context<'_, '_>) -> CommandResult {
     ctx.reply.array(3);
@@ -147,7 +147,7 @@ fn lolwut(ctx: &mut Context<'_, '_>) -> CommandResult {
         ctx.integer(2)?;
     }
     let surface = if ctx.engine.config.bool(P::ExtendedRedisCompatibility) {
-        format!("Redis ver. {REDIS_VERSION}")
+        format!("Redis ver. {}", ctx.engine.config.text(P::RedisVersion))
     } else {
         format!("Valkey ver. {VALKEY_VERSION}")
     };

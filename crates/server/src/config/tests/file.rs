@@ -95,6 +95,10 @@ fn errors_say_where_and_why() {
             "nothing-like-it 1",
             "Bad directive or wrong number of arguments",
         ),
+        (
+            "maxmemory_polcy noeviction",
+            "Bad directive or wrong number of arguments. Did you mean 'maxmemory-policy'?",
+        ),
         ("port", "wrong number of arguments"),
         ("port 1 2", "wrong number of arguments"),
         ("requirepass \"a", "Unbalanced quotes in configuration line"),
@@ -153,6 +157,16 @@ fn options_are_refused_as_the_suites_expect() {
             &["--invalid"][..],
             "invalid",
             "Bad directive or wrong number of arguments",
+        ),
+        (
+            &["--prot", "7777"],
+            "prot \"7777\"",
+            "Bad directive or wrong number of arguments. Did you mean '--port'?",
+        ),
+        (
+            &["-port", "7777"],
+            "\"-port\" \"7777\"",
+            "Bad directive or wrong number of arguments. Did you mean '--port'?",
         ),
         (&["--port"], "port", "wrong number of arguments"),
         (

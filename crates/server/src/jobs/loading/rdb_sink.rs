@@ -3,17 +3,20 @@
 use std::time::Duration;
 
 use keyspace::{NewValue, Value};
-use persist::rdb::{LoadOptions, LoadedEntry, Sink, Skipped};
+use persist::rdb::{LoadOptions, LoadedEntry, Sink, Skipped, Version};
 
 use super::batch::{Batch, Duplicate, Incoming, Inserter, Present};
 use super::loader_threads::{LoadIssue, LoaderThreads, thread_count};
+use crate::jobs::snapshot::ORIGIN_AUX;
 use crate::server::Server;
-use engine::config::{P, RdbVersionCheck};
+use crate::state::Product;
+use engine::config::{P, RdbModuleValues, RdbVersionCheck};
 use engine::lru::AccessNow;
 use engine::shard_tables::Locked;
 
-/// Empty keys that are named in the log; the others are only counted, as in Redis.
-const EMPTY_LOGGED_MAX: u64 = 10;
+/// Keys of a kind that are named in the log when they are left out; the others are only counted, as
+/// Redis does with empty keys.
+const NAMED_MAX: u64 = 10;
 
 /// A string in a file may be longer than `proto-max-bulk-len` lets clients send, as in Redis.
 /// Memory grows only with the bytes that are really there.
@@ -40,6 +43,8 @@ pub(crate) struct Figures {
     pub all_elements_expired: u64,
     /// Collections without elements.
     pub empty: u64,
+    /// Values of modules, which were left out.
+    pub of_modules: u64,
 }
 
 /// How files are read with this configuration.
@@ -50,7 +55,8 @@ pub(crate) fn load_options(server: &Server) -> LoadOptions {
         checksum: config.bool(P::RdbChecksum),
         any_version: config.choice::<RdbVersionCheck>(P::RdbVersionCheck)
             == RdbVersionCheck::Relaxed,
-        skip_modules: false,
+        skip_modules: config.choice::<RdbModuleValues>(P::RdbModuleValues) == RdbModuleValues::Skip,
+        count_streams: true,
         max_string: config.size(P::ProtoMaxBulkLen).max(STRING_MAX),
     }
 }
@@ -69,7 +75,41 @@ pub(crate) struct RdbSink<'a, 'k> {
     threads: Option<LoaderThreads>,
     thread_count: usize,
     functions: Vec<Box<[u8]>>,
+    writer: Writer,
     figures: Figures,
+}
+
+/// What a file says about the product that wrote it.
+#[derive(Default)]
+struct Writer {
+    version: Version,
+    /// Its name and version, as far as it is not Lodestore.
+    name: Option<String>,
+    is_lodestore: bool,
+    /// The product that the data of a file of Lodestore came from.
+    origin: Option<Product>,
+}
+
+impl Writer {
+    fn note(&mut self, name: &[u8], value: &[u8]) {
+        let text = || String::from_utf8_lossy(value).into_owned();
+        match name {
+            b"redis-ver" if self.name.is_none() => self.name = Some(format!("Redis {}", text())),
+            b"valkey-ver" => self.name = Some(format!("Valkey {}", text())),
+            b"lodestore-ver" => self.is_lodestore = true,
+            _ if name == ORIGIN_AUX.as_bytes() => self.origin = Product::parse(value),
+            _ => {}
+        }
+    }
+
+    /// The product that the data came from; `None` for Lodestore.
+    fn product(self) -> Option<Product> {
+        let version = self.version;
+        match self.is_lodestore {
+            true => self.origin,
+            false => self.name.map(|name| Product { name, version }),
+        }
+    }
 }
 
 impl<'a, 'k> RdbSink<'a, 'k> {
@@ -87,6 +127,7 @@ impl<'a, 'k> RdbSink<'a, 'k> {
             threads: None,
             thread_count,
             functions: Vec::new(),
+            writer: Writer::default(),
             figures: Figures::default(),
         }
     }
@@ -118,6 +159,8 @@ impl<'a, 'k> RdbSink<'a, 'k> {
         self.settle()?;
         let functions = std::mem::take(&mut self.functions);
         self.server.engine.set_functions(functions);
+        let writer = std::mem::take(&mut self.writer);
+        self.server.origin.set(writer.product());
         self.log_figures();
         Ok(self.figures)
     }
@@ -128,11 +171,15 @@ impl<'a, 'k> RdbSink<'a, 'k> {
             expired,
             all_elements_expired,
             empty,
+            of_modules,
         } = self.figures;
-        let skipped = match empty {
-            0 => String::new(),
-            _ => format!(", empty keys skipped: {empty}"),
-        };
+        let mut skipped = String::new();
+        if empty > 0 {
+            skipped.push_str(&format!(", empty keys skipped: {empty}"));
+        }
+        if of_modules > 0 {
+            skipped.push_str(&format!(", values of modules left out: {of_modules}"));
+        }
         log::info!(
             "Done loading RDB, keys loaded: {loaded}, keys expired: {expired}{skipped}, all fields expired hashes: \
              {all_elements_expired}."
@@ -228,6 +275,7 @@ impl Sink for RdbSink<'_, '_> {
     }
 
     fn aux(&mut self, name: &[u8], value: &[u8]) {
+        self.writer.note(name, value);
         log_field(self.server, name, value);
     }
 
@@ -236,13 +284,34 @@ impl Sink for RdbSink<'_, '_> {
             Skipped::Empty => {
                 self.figures.empty += 1;
                 match self.hides_data() {
-                    _ if self.figures.empty > EMPTY_LOGGED_MAX => {}
+                    _ if self.figures.empty > NAMED_MAX => {}
                     true => log::info!("rdbLoadObject skipping empty key"),
                     false => log::info!("rdbLoadObject skipping empty key: {}", key.escape_ascii()),
                 }
             }
-            Skipped::Module(name) => log::warn!("A value of the module '{name}' is left out"),
+            Skipped::Module(name) => {
+                self.figures.of_modules += 1;
+                if self.figures.of_modules <= NAMED_MAX {
+                    // Named whatever is hidden from the log: nothing else is left of it.
+                    let key = key.escape_ascii();
+                    log::warn!("The value of the module '{name}' at key '{key}' is left out");
+                }
+            }
         }
+    }
+
+    fn recounted(&mut self, _db: u32, key: &[u8], said: u64, counted: u64) {
+        let key = match self.hides_data() {
+            true => String::new(),
+            false => format!(" at key '{}'", key.escape_ascii()),
+        };
+        log::warn!(
+            "The stream{key} has {counted} entries where the file says {said}: the entries count"
+        );
+    }
+
+    fn version(&mut self, version: Version) {
+        self.writer.version = version;
     }
 
     fn progress(&mut self, bytes: u64) {

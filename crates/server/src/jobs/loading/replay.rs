@@ -1,10 +1,11 @@
 //! Replays a log: entries of its base go to the sink, commands through the dispatcher.
 
 use persist::Target;
-use persist::rdb::{LoadOptions, LoadedEntry, Sink, Skipped};
+use persist::rdb::{LoadOptions, LoadedEntry, Sink, Skipped, Version};
 use resp::{Args, Output};
 
 use super::batch::Present;
+use super::functions;
 use super::rdb_sink::{RdbSink, Rules, check_stopping, delay, load_options};
 use crate::server::Server;
 use engine::execute::{Execution, Executor, Request, Verdict, replay_session};
@@ -96,6 +97,15 @@ impl Sink for Replay<'_, '_> {
         self.sink.skipped(db, key, why);
     }
 
+    fn recounted(&mut self, db: u32, key: &[u8], said: u64, counted: u64) {
+        self.sink.recounted(db, key, said, counted);
+    }
+
+    fn version(&mut self, version: Version) {
+        self.unsettled = true;
+        self.sink.version(version);
+    }
+
     fn progress(&mut self, bytes: u64) {
         // The base is the first file.
         self.sink.progress(bytes);
@@ -106,7 +116,9 @@ impl Target for Replay<'_, '_> {
     fn command(&mut self, args: Args<'_>) -> Result<(), String> {
         self.finish()?;
         check_stopping(self.sink.server())?;
-        self.run(args)?;
+        if !functions::replay(self.sink.server(), args)? {
+            self.run(args)?;
+        }
         self.commands += 1;
         delay(self.sink.server(), self.commands)
     }

@@ -26,11 +26,14 @@ pub(super) fn log(server: &Server, path: &Path, error: &SnapshotError) {
             log::warn!("{reason}");
             return;
         }
-        RdbCause::Signature(_)
-        | RdbCause::Version(_)
-        | RdbCause::Type { .. }
-        | RdbCause::Module(_) => {
+        RdbCause::Signature(_) | RdbCause::Version(_) | RdbCause::Type { .. } => {
             log::warn!("{}{}", error.cause, place(server, error));
+            return;
+        }
+        RdbCause::Module(_) | RdbCause::ModuleAux(_) => {
+            // Users need the name of the key that has to be removed.
+            log::warn!("{}{}", error.cause, place_text(error, false));
+            log::warn!("With 'rdb-module-values skip' data of modules is left out.");
             return;
         }
         RdbCause::Truncated => {
@@ -51,11 +54,15 @@ pub(super) fn log(server: &Server, path: &Path, error: &SnapshotError) {
 
 /// Describes which value was being read. Keys are escaped, because they are user data.
 fn place(server: &Server, error: &RdbError) -> String {
+    place_text(error, server.engine.config.bool(P::HideUserDataFromLog))
+}
+
+fn place_text(error: &RdbError, hides_data: bool) -> String {
     let Some(place) = &error.place else {
         return String::new();
     };
     let mut text = format!(" (database {}", place.db);
-    if !server.engine.config.bool(P::HideUserDataFromLog) {
+    if !hides_data {
         // Writing to a string does not fail.
         let _ = write!(text, ", key '{}'", place.key.escape_ascii());
     }

@@ -20,6 +20,9 @@ use engine::version::{LODESTORE_VERSION, REDIS_VERSION};
 /// A growing file is synced whenever it has grown by so many bytes (`rdb-save-incremental-fsync`).
 const SYNC_BYTES: u64 = 4 * 1024 * 1024;
 
+/// Auxiliary field: the product that the data came from, see [`crate::state::Product`].
+pub(crate) const ORIGIN_AUX: &str = "lodestore-origin";
+
 /// Begin and end of the name of a file that is being written; a process id stands between them, for
 /// snapshots in the background followed by `-` and a number.
 const TEMP_NAME: (&str, &str) = ("temp-", ".rdb");
@@ -225,6 +228,7 @@ pub(crate) fn begin_file<W: Write>(
     let now_s = (server.engine.now_ms() / 1000).to_string();
     let used = keyspace::memory::used().to_string();
     let offset = log_offset.map(|offset| offset.to_string());
+    let origin = server.origin.product().map(|product| product.text());
     let mut aux = vec![
         ("redis-ver", REDIS_VERSION),
         ("redis-bits", "64"),
@@ -234,6 +238,7 @@ pub(crate) fn begin_file<W: Write>(
         ("lodestore-ver", LODESTORE_VERSION),
     ];
     aux.extend(offset.as_deref().map(|offset| (LOG_OFFSET_AUX, offset)));
+    aux.extend(origin.as_deref().map(|origin| (ORIGIN_AUX, origin)));
     let mut writer = FileWriter::new(sink, options, &aux)?;
     for library in server.engine.lock_functions().iter() {
         writer.function(library)?;

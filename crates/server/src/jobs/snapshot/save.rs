@@ -13,12 +13,11 @@ use persist::rdb::SaveOptions;
 use super::file::{DumpFile, FileError};
 use super::hook::Buffers;
 use super::walk::{Size, Walk, delay};
-use super::{Encoder, Form, Output, SnapshotError, has_field_deadlines};
+use super::{Encoder, Form, Output, SnapshotError, save_options};
 use crate::server::Server;
 use crate::state::{Job, Purpose};
 use engine::config::P;
 use engine::error::CommandError;
-use engine::rdb_options::save_options;
 use engine::shard_tables::Locked;
 
 /// After a failure the next try of a save point waits so long, in seconds.
@@ -99,7 +98,7 @@ fn write_locked(
         true => Err(SnapshotError::Cancelled),
         false => Ok(()),
     };
-    let options = save_options(&server.engine.config, has_field_deadlines(locked));
+    let options = save_options(server, locked);
     let sizes = sizes(server, locked);
     let offset = server.engine.log.stream_offset();
     let mut file = DumpFile::create(server, server.engine.config.dir(), options, offset, &sizes)?;
@@ -261,7 +260,7 @@ fn start(server: &Server, locked: &mut Locked<'_>, job: Arc<Job>) -> Result<(), 
         log::warn!("{reason}");
         return Err(reason);
     }
-    let options = save_options(&server.engine.config, has_field_deadlines(locked));
+    let options = save_options(&server, locked);
     let changes = server.engine.changes_made();
     let walk = super::begin(&server, locked, Form::Rdb(options), &job);
     let start = Start {
@@ -354,7 +353,7 @@ pub(crate) fn copy(server: &Arc<Server>, dir: PathBuf) -> Result<(), String> {
         .ok_or("another snapshot is under way")?;
     let (walk, options) = {
         let mut locked = server.engine.keyspace.lock_all();
-        let options = save_options(&server.engine.config, has_field_deadlines(&locked));
+        let options = save_options(server, &locked);
         let walk = super::begin(server, &mut locked, Form::Rdb(options), &job);
         (walk, options)
     };

@@ -5,8 +5,14 @@ use keyspace::memory::{self, AllocatorStats};
 use super::KeyspaceTotals;
 use crate::server::Server;
 
-/// The name of the allocator in INFO.
-pub(crate) const ALLOCATOR: &str = "jemalloc-5.3.0";
+/// The name of the allocator in INFO: that of the program, with the version that is linked.
+pub fn allocator() -> String {
+    match memory::version() {
+        Some(version) if memory::used() > 0 => format!("jemalloc-{version}"),
+        // The program has another global allocator.
+        _ => "libc".to_owned(),
+    }
+}
 
 /// One database's share of the overhead, in bytes.
 #[derive(Clone, Copy, Debug)]

@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::memory::{ALLOCATOR, MemoryReport};
+use super::memory::{MemoryReport, allocator};
 use super::{Facts, Section, human_bytes, sys};
 use crate::jobs::rewrite;
 use crate::state::Purpose;
@@ -13,7 +13,7 @@ use engine::latency::Distribution;
 use engine::pubsub::PublishedAs;
 use engine::stats::WorkerStats;
 use engine::table::Command;
-use engine::version::{LODESTORE_VERSION, REDIS_VERSION, VALKEY_VERSION};
+use engine::version::{LODESTORE_VERSION, VALKEY_VERSION};
 
 /// Writes `name:value` lines.
 macro_rules! fields {
@@ -53,14 +53,14 @@ fn server(facts: &Facts<'_>, text: &mut String) {
     let hz = config.int(P::Hz);
     text.push_str("# Server\r\n");
     fields!(text,
-        "redis_version": REDIS_VERSION,
+        "redis_version": config.text(P::RedisVersion),
         "server_name": "lodestore",
         "valkey_version": VALKEY_VERSION,
         "valkey_release_stage": "ga",
         "lodestore_version": LODESTORE_VERSION,
-        "redis_git_sha1": "00000000",
-        "redis_git_dirty": 0,
-        "redis_build_id": 0,
+        "redis_git_sha1": identity.build.sha(),
+        "redis_git_dirty": u8::from(identity.build.is_modified),
+        "redis_build_id": identity.build.id(),
         "redis_mode": "standalone",
         "server_mode": "standalone",
         "os": sys::os_name(),
@@ -82,6 +82,7 @@ fn server(facts: &Facts<'_>, text: &mut String) {
         "executable": identity.executable,
         "config_file": identity.config_file,
         "io_threads_active": u8::from(facts.server.workers.len() > 1),
+        "worker_threads": facts.server.workers.len(),
         "availability_zone": config.text(P::AvailabilityZone),
     );
     listeners(facts, text);
@@ -191,11 +192,11 @@ fn memory(facts: &Facts<'_>, text: &mut String) {
         "total_system_memory": system,
         "total_system_memory_human": human_bytes(system),
     );
-    script_memory(text);
+    script_memory(facts, text);
     memory_limits(facts, report, text);
 }
 
-fn script_memory(text: &mut String) {
+fn script_memory(facts: &Facts<'_>, text: &mut String) {
     fields!(text,
         "used_memory_lua": 0,
         "used_memory_vm_eval": 0,
@@ -203,7 +204,7 @@ fn script_memory(text: &mut String) {
         "used_memory_scripts_eval": 0,
         "number_of_cached_scripts": 0,
         "number_of_functions": 0,
-        "number_of_libraries": 0,
+        "number_of_libraries": facts.server.engine.lock_functions().len(),
         "used_memory_vm_functions": 0,
         "used_memory_vm_total": 0,
         "used_memory_vm_total_human": human_bytes(0),
@@ -243,7 +244,7 @@ fn memory_limits(facts: &Facts<'_>, report: &MemoryReport, text: &mut String) {
         "mem_cluster_slot_import": 0,
         "mem_cluster_slot_export": 0,
         "mem_aof_buffer": report.aof_buffer,
-        "mem_allocator": ALLOCATOR,
+        "mem_allocator": allocator(),
         "mem_overhead_db_hashtable_rehashing": 0,
         "active_defrag_running": 0,
         "lazyfree_pending_objects": facts.server.engine.lazy.pending(),
@@ -300,7 +301,7 @@ fn persistence(facts: &Facts<'_>, text: &mut String) {
         "aof_rewrites": log.rewrites,
         "aof_rewrites_consecutive_failures": failures,
         "aof_last_write_status": ok(log.trouble.is_none()),
-        "aof_last_cow_size": 0,
+        "aof_last_cow_size": server.rewrites.last_kept_peak.load(Ordering::Relaxed),
         "module_fork_in_progress": 0,
         "module_fork_last_cow_size": 0,
         "slot_migration_fork_in_progress": 0,
@@ -373,6 +374,8 @@ fn stats(facts: &Facts<'_>, text: &mut String) {
     let totals = &facts.totals;
     let rates = facts.server.metrics.averages();
     let kib = |bytes: u64| format!("{:.2}", bytes as f64 / 1024.0);
+    let engine = &facts.server.engine;
+    let excess_ms = engine.memory_excess.milliseconds(&engine.clock);
     text.push_str("# Stats\r\n");
     fields!(text,
         "total_connections_received": totals.connections_received,
@@ -398,12 +401,12 @@ fn stats(facts: &Facts<'_>, text: &mut String) {
         "expired_stale_perc": "0.00",
         "expired_keys_with_volatile_items_stale_perc": "0.00",
         "expired_time_cap_reached_count": 0,
-        "expire_cycle_cpu_milliseconds": 0,
+        "expire_cycle_cpu_milliseconds": totals.expire_nanos / 1_000_000,
         "evicted_keys": totals.evicted_keys,
         "evicted_clients": totals.evicted_clients,
         "evicted_scripts": 0,
-        "total_eviction_exceeded_time": 0,
-        "current_eviction_exceeded_time": 0,
+        "total_eviction_exceeded_time": excess_ms.0,
+        "current_eviction_exceeded_time": excess_ms.1,
         "keyspace_hits": totals.keyspace_hits,
         "keyspace_misses": totals.keyspace_misses,
         "pubsub_channels": pubsub.channel_count(PublishedAs::Message),
@@ -424,7 +427,7 @@ fn stats(facts: &Facts<'_>, text: &mut String) {
         "tracking_total_prefixes": tracking.prefixes.count(),
         "unexpected_error_replies": 0,
         "total_error_replies": totals.error_replies,
-        "dump_payload_sanitizations": 0,
+        "dump_payload_sanitizations": totals.payload_checks,
         "total_reads_processed": totals.reads_processed,
         "total_writes_processed": totals.writes_processed,
     );
@@ -615,7 +618,7 @@ fn debug(facts: &Facts<'_>, text: &mut String) {
     };
     text.push_str("# Debug\r\n");
     fields!(text,
-        "eventloop_duration_aof_sum": 0,
+        "eventloop_duration_aof_sum": facts.totals.log_nanos / 1000,
         "eventloop_duration_cron_sum": facts.totals.cron_nanos / 1000,
         "eventloop_duration_max": largest(|stats| stats.turn_nanos_max.get()) / 1000,
         "eventloop_cmd_per_cycle_max": largest(|stats| stats.turn_commands_max.get()),

@@ -45,7 +45,7 @@ pub(crate) const CLIENT_GETNAME: CommandSpec = CommandSpec::new("getname", 2, cl
     .group(Group::Connection)
     .since("2.6.9")
     .flags(Flags::ALLOW_BUSY.or(Flags::NOSCRIPT).or(Flags::ANY_TIME))
-    .summary("Returns the name of the connection.")
+    .summary("Returns the client's name.")
     .complexity("O(1)");
 fn client_getname(ctx: &mut Context<'_, '_>) -> CommandResult {
     let details = ctx.session.shared.lock_details();

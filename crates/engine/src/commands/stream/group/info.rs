@@ -13,7 +13,7 @@ use crate::execute::{CommandResult, CommandSpec, Outcome};
 pub(crate) const XINFO: CommandSpec = CommandSpec::container("xinfo", -2)
     .group(Group::Stream)
     .since("5.0.0")
-    .summary("A container for stream introspection commands.")
+    .summary("A container for commands that describe streams.")
     .complexity("Depends on the subcommand.")
     .subcommands(&[&XINFO_CONSUMERS, &XINFO_GROUPS, &XINFO_HELP, &XINFO_STREAM]);
 
@@ -90,7 +90,7 @@ fn progress(reply: &mut Reply<'_>, entries: &Entries, group: &ConsumerGroup) {
     }
     reply.bulk(b"lag");
     match position::lag(entries, group) {
-        Some(lag) => reply.integer(lag),
+        Some(lag) => reply.integer(lag as i64),
         None => reply.null(),
     }
 }

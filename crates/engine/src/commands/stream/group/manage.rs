@@ -2,6 +2,7 @@
 
 use values::StreamId;
 
+use super::position;
 use super::{CONSUMER, GROUP, ids, no_group_in};
 use crate::command::*;
 use crate::context::{Context, EventClass};
@@ -119,8 +120,9 @@ fn xgroup_create(ctx: &mut Context<'_, '_>) -> CommandResult {
         b"$" => last_id.unwrap_or(StreamId::MIN),
         _ => ids::strict(text, 0)?,
     };
-    let stream = ctx.data.stream_or_new(key)?;
-    let created = stream.groups_mut().create(name, id, options.entries_read);
+    let (entries, groups) = ctx.data.stream_or_new(key)?.parts_mut();
+    let entries_read = position::bounded(entries, options.entries_read);
+    let created = groups.create(name, id, entries_read);
     if created.is_none() {
         return Err(CommandError::line(
             "BUSYGROUP Consumer Group name already exists",
@@ -157,7 +159,7 @@ fn xgroup_setid(ctx: &mut Context<'_, '_>) -> CommandResult {
     let (entries, groups) = stream.parts_mut();
     if let Some(group) = groups.get_mut(name) {
         group.last_id = given.unwrap_or(entries.last_id());
-        group.entries_read = options.entries_read;
+        group.entries_read = position::bounded(entries, options.entries_read);
     }
     changed(ctx, key, "xgroup-setid");
     ctx.reply.ok();

@@ -38,13 +38,26 @@ fn count_up_to(entries: &Entries, id: StreamId) -> Option<u64> {
 }
 
 /// How many entries the group has still to read; `None` when the number is unknown.
-pub(super) fn lag(entries: &Entries, group: &Group) -> Option<i64> {
+pub(super) fn lag(entries: &Entries, group: &Group) -> Option<u64> {
+    if entries.is_empty() {
+        return Some(0);
+    }
+    let first = entries.first_id();
+    if group.last_id < first && entries.max_deleted_id() < first {
+        // All that are left are behind the group, and none is missing among them.
+        return Some(entries.len());
+    }
     let read = match group.entries_read {
-        _ if entries.added() == 0 => return Some(0),
         Some(read) if !has_gap_behind(entries, group.last_id) => read,
         _ => count_up_to(entries, group.last_id)?,
     };
-    Some((entries.added() as i64).wrapping_sub(read as i64))
+    // XSETID may have set the count of added entries below what the group has read.
+    Some(entries.added().saturating_sub(read))
+}
+
+/// The count of read entries that a client gives to a group: at most what was added.
+pub(super) fn bounded(entries: &Entries, entries_read: Option<u64>) -> Option<u64> {
+    entries_read.map(|read| read.min(entries.added()))
 }
 
 /// The group reads the entry `id`, which is greater than its last one.

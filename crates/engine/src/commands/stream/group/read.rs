@@ -240,6 +240,8 @@ struct Visit {
     is_new: bool,
     /// The stream stands in the reply.
     is_served: bool,
+    /// The group has read on, or the consumer has got what was pending.
+    delivers: bool,
     /// Deliveries of entries that are pending now, for the log.
     delivered: SmallVec<[Delivery; 8]>,
     /// The group's last delivered id and its count, if they have changed.
@@ -278,7 +280,9 @@ fn visit(
         _ => Vec::new(),
     };
     let has_new = entries.last().is_some_and(|last| last.id > group.last_id);
-    visit.is_served = has_new || !claimable.is_empty() || matches!(wanted, Wanted::Pending(_));
+    visit.delivers = has_new || !claimable.is_empty();
+    // What a consumer has pending is read once more: nothing of that is logged, or a change.
+    visit.is_served = visit.delivers || matches!(wanted, Wanted::Pending(_));
     if !visit.is_served {
         return Ok(visit);
     }
@@ -466,7 +470,7 @@ fn settle(ctx: &mut Context<'_, '_>, reading: &Reading<'_>, key: Key<'_>, visit:
             ctx.log_consumer(key, reading.group, reading.consumer);
         }
     }
-    if visit.is_served {
+    if visit.delivers {
         ctx.data.effects.add_dirty(1);
     }
     for delivery in &visit.delivered {

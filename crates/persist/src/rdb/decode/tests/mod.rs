@@ -17,6 +17,7 @@ pub(super) fn options() -> LoadOptions {
         checksum: true,
         any_version: false,
         skip_modules: false,
+        count_streams: false,
         max_string: 1 << 20,
     }
 }

@@ -32,7 +32,7 @@ pub(super) fn object(ctx: &mut Context<'_, '_>) -> Result<(), CommandError> {
     let fast = ctx.args.len() == 4 && ctx.is_word(3, "FAST");
     let clock = ctx.engine.lru.now();
     let limits = ctx.thresholds();
-    let saving = rdb_options::save_options(&ctx.engine.config, false);
+    let saving = rdb_options::save_options(&ctx.engine.config, Vec::new(), false);
     let line = with_entry(ctx, ctx.arg(2), |entry| {
         let mut line = format!(
             "Value at:{:p} refcount:1 encoding:{}",

@@ -118,7 +118,7 @@ fn log_message(ctx: &mut Context<'_, '_>) {
 
 /// Stops the whole server, not only this worker: all shards stay locked meanwhile.
 fn sleep(ctx: &mut Context<'_, '_>) {
-    let seconds = resp::number::parse_f64(ctx.args.arg(2)).unwrap_or(0.0);
+    let seconds = resp::number::parse_f64_or_hex(ctx.args.arg(2)).unwrap_or(0.0);
     let keyspace = &ctx.engine.keyspace;
     let _stopped = (!ctx.data.locked.holds_all()).then(|| keyspace.lock_all());
     std::thread::sleep(Duration::try_from_secs_f64(seconds).unwrap_or_default());
