@@ -10,6 +10,7 @@ use std::thread::JoinHandle;
 use keyspace::{Options, SHARDS_MAX, SHARDS_MIN};
 use persist::{Disk, Log};
 
+use crate::config::users;
 use crate::jobs::loading::{self, LoadError};
 use crate::net::worker::{Timers, Worker};
 use crate::os::{self, PidFile, Supervisor};
@@ -148,6 +149,7 @@ impl Instance {
 }
 
 fn build(config: Config) -> Result<Arc<Server>, StartError> {
+    users::take_over(&config).map_err(StartError::Config)?;
     let workers = worker_count(&config);
     let identity = Identity::new(&config);
     let engine = Arc::new(Engine::new(Parts {

@@ -42,7 +42,7 @@ pub use multi::{
     OomScores, OutputLimit, OutputLimits, SavePoint, events, format_percentiles,
     format_rdb_versions, format_save, parse_percentiles, parse_rdb_versions, parse_save,
 };
-pub use origin::{LoadError, Location, Origin, Rename, Source, UserLine};
+pub use origin::{LoadError, Location, Notice, Origin, Rename, Source, UserLine};
 pub use set::{Apply, ConfigError, SetContext};
 pub use table::{Flags, Kind, P, PARAMETERS, Parameter, Unit};
 
@@ -58,6 +58,12 @@ pub struct Config {
     generation: AtomicU64,
     /// By `P as usize`; whether the notice about a parameter without effect was given.
     noticed: Box<[AtomicBool]>,
+    /// `save` was set, at the start or at run time.
+    save_given: AtomicBool,
+    /// The SHA-256 of the password of the default user, when only that is known.
+    password_hash: RwLock<Option<[u8; 32]>>,
+    /// `requirepass` was set at run time.
+    password_changed: AtomicBool,
     /// Held by whoever changes or rewrites the configuration, so that a set is all or nothing for
     /// others that set.
     changing: Mutex<()>,
@@ -89,6 +95,9 @@ impl Config {
             texts: defaults.iter().map(text).collect(),
             generation: AtomicU64::new(1),
             noticed: PARAMETERS.iter().map(|_| AtomicBool::new(false)).collect(),
+            save_given: AtomicBool::new(false),
+            password_hash: RwLock::default(),
+            password_changed: AtomicBool::new(false),
             changing: Mutex::new(()),
             directory,
             origin: Origin::default(),
@@ -226,7 +235,10 @@ impl Config {
     /// The canonical text of a parameter of any kind, as CONFIG GET answers it.
     #[must_use]
     pub fn value_text(&self, id: P) -> Vec<u8> {
-        id.parameter().format(&self.value(id))
+        match id {
+            P::Save => format_save(&self.save_points()).into_bytes(),
+            _ => id.parameter().format(&self.value(id)),
+        }
     }
 
     /// The `rename-command` directives of the start, in order.
@@ -241,10 +253,10 @@ impl Config {
         &self.origin.users
     }
 
-    /// What the log should tell about the configuration: parameters without effect and ignored
-    /// variables. Collected while loading, when there is no log yet.
+    /// Lines for the log about the configuration: parameters without effect and ignored variables.
+    /// Collected while loading, when there is no log yet.
     #[must_use]
-    pub fn notices(&self) -> &[String] {
+    pub fn notices(&self) -> &[Notice] {
         &self.origin.notices
     }
 
@@ -261,9 +273,13 @@ impl Config {
         text.split_ascii_whitespace().map(str::to_owned).collect()
     }
 
-    /// The points of `save`.
+    /// The points of `save`. As long as nobody sets it there are none while the append-only file is
+    /// on, which has all that a snapshot would have.
     #[must_use]
     pub fn save_points(&self) -> Vec<SavePoint> {
+        if !self.save_given.load(Ordering::Relaxed) && self.bool(P::AppendOnly) {
+            return Vec::new();
+        }
         self.parsed(P::Save, parse_save).unwrap_or_default()
     }
 
@@ -320,6 +336,10 @@ impl Config {
     /// Whether the parameter is set to what it is without anybody setting it.
     #[must_use]
     pub fn is_default(&self, id: P) -> bool {
+        if id == P::Save {
+            // Its default depends on another parameter.
+            return !self.save_given.load(Ordering::Relaxed);
+        }
         self.value(id) == default_value(id.parameter(), &self.directory)
     }
 
@@ -365,6 +385,37 @@ impl Config {
         }
     }
 
+    /// The SHA-256 of the password of the default user, when `user` gave that instead of a
+    /// password.
+    #[must_use]
+    pub fn password_hash(&self) -> Option<[u8; 32]> {
+        *self
+            .password_hash
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Requires the password with this SHA-256 of the default user. Setting `requirepass` ends
+    /// that.
+    pub fn set_password_hash(&self, hash: Option<[u8; 32]>) {
+        *self
+            .password_hash
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = hash;
+    }
+
+    /// Whether `requirepass` was set at run time.
+    #[must_use]
+    pub fn is_password_changed(&self) -> bool {
+        self.password_changed.load(Ordering::Relaxed)
+    }
+
+    /// Whether the default user needs a password.
+    #[must_use]
+    pub fn needs_password(&self) -> bool {
+        self.password_hash().is_some() || !self.bytes(P::RequirePass).is_empty()
+    }
+
     /// Sets a value without telling anybody; `changed` follows once all of a set is in.
     fn put(&self, id: P, value: &Value) {
         match value {
@@ -388,22 +439,26 @@ impl Config {
         self.changing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The notice that setting `id` has no effect, the first time it is set to something else than
-    /// the default.
-    fn notice_without_effect(&self, id: P) -> Option<String> {
+    /// The notice that setting `id` has no effect: each time for what is not built yet, the first
+    /// time for what has no meaning here.
+    fn notice_without_effect(&self, id: P) -> Option<Notice> {
         let Parameter { name, flags, .. } = id.parameter();
-        let reason = match () {
-            () if flags.has(Flags::INERT) => {
-                "is accepted for compatibility and has no meaning in Lodestore"
-            }
-            () if flags.has(Flags::LATER) => {
-                "is stored, but what it steers is not part of this version of Lodestore"
-            }
+        let (is_warning, reason) = match () {
+            () if flags.has(Flags::INERT) => (
+                false,
+                "is accepted for compatibility and has no meaning in Lodestore",
+            ),
+            () if flags.has(Flags::LATER) => (
+                true,
+                "is stored, but what it steers is not part of this version of Lodestore",
+            ),
             () => return None,
         };
-        if self.is_default(id) || self.noticed[id as usize].swap(true, Ordering::Relaxed) {
+        let was_given = self.noticed[id as usize].swap(true, Ordering::Relaxed);
+        if self.is_default(id) || was_given && !is_warning {
             return None;
         }
-        Some(format!("The configuration parameter '{name}' {reason}"))
+        let text = format!("The configuration parameter '{name}' {reason}");
+        Some(Notice { text, is_warning })
     }
 }

@@ -41,7 +41,7 @@ use crate::shard_tables::Locked;
 use crate::table::{Command, KeyPlan, Resolved};
 
 pub use accounting::{Executed, count_rejected};
-pub use call::write_error;
+pub use call::{running_command, write_error};
 pub use commit::Touched;
 pub use locking::locate;
 pub use multi::{discard, exec, unwatch};
@@ -375,9 +375,6 @@ impl<'k> Execution<'_, 'k> {
             _ => Touched::All,
         };
         self.commit(locked, touched);
-        // What it has shown of shards that it locked by itself.
-        let shown = std::mem::take(&mut self.session.shown_offset);
-        self.exec.reply_offset = self.exec.reply_offset.max(shown);
         verdict
     }
 

@@ -21,6 +21,7 @@ mod lists;
 mod loading;
 mod migration;
 mod operations;
+mod protection;
 mod random;
 mod rewrites;
 mod server;

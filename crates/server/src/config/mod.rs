@@ -9,6 +9,7 @@ mod file;
 mod rewrite;
 #[cfg(test)]
 mod tests;
+pub(crate) mod users;
 
 pub use file::{Sources, load, with_options};
 pub use rewrite::{Extent, RewriteError, rewrite, rewrite_locked};
