@@ -380,7 +380,7 @@ impl Engine {
     /// Takes over the parameters that loops and hot paths keep a copy of.
     pub fn refresh_switches(&self) {
         let (config, switches) = (&self.config, &self.switches);
-        let max_memory = config.int(P::Maxmemory).max(0) as u64;
+        let max_memory = config.int(P::Maxmemory).cast_unsigned();
         let before = switches.max_memory.swap(max_memory, Ordering::Relaxed);
         if max_memory != 0 && (before == 0 || max_memory < before) {
             switches.limit_lowered.store(true, Ordering::Release);
@@ -398,7 +398,7 @@ impl Engine {
             .store(config.bool(P::LatencyTracking), Ordering::Relaxed);
         switches
             .needs_password
-            .store(!config.bytes(P::RequirePass).is_empty(), Ordering::Relaxed);
+            .store(config.needs_password(), Ordering::Relaxed);
         let replicas =
             config.int(P::MinReplicasToWrite) > 0 && config.int(P::MinReplicasMaxLag) > 0;
         switches.needs_replicas.store(replicas, Ordering::Relaxed);

@@ -107,9 +107,6 @@ pub struct Session {
     pub close_after_reply: bool,
     /// Log offset after the last write of this client, for WAIT and WAITAOF.
     pub last_write_offset: u64,
-    /// Log offset that the reply of the present command depends on, of shards that it locked by
-    /// itself.
-    pub shown_offset: u64,
     /// What the client waits for, while it is blocked.
     pub blocked: Option<Block>,
     /// The command that waits was sent under CLIENT REPLY OFF or SKIP: its reply is dropped.
@@ -149,7 +146,6 @@ impl Session {
             monitor: false,
             close_after_reply: false,
             last_write_offset: 0,
-            shown_offset: 0,
             blocked: None,
             silent_wait: false,
             new_waiter: None,

@@ -97,7 +97,10 @@ fn run(config: Config, moment: Option<Moment>) -> ExitCode {
         ),
     }
     for notice in config.notices() {
-        log::info!("{notice}");
+        match notice.is_warning {
+            true => log::warn!("{}", notice.text),
+            false => log::info!("{}", notice.text),
+        }
     }
     if let Some(moment) = moment
         && let Err(reason) = restore::run(&config, moment)
@@ -116,6 +119,7 @@ fn run(config: Config, moment: Option<Moment>) -> ExitCode {
 
 fn start(config: Config) -> Result<Instance, StartError> {
     server::handle_signals()?;
+    server::report_crashes(config.bool(P::CrashLogEnabled));
     server::take_title(&config);
     if config.bool(P::DisableThp) {
         server::disable_huge_pages();

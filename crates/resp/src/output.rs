@@ -100,7 +100,8 @@ impl Output {
         }
     }
 
-    /// Sets the most bytes that may wait. An output that was given up stays so.
+    /// Sets the most bytes that may wait. The limit is looked at when memory is taken, so small
+    /// pieces may come up to twice as far. An output that was given up stays so.
     #[inline]
     pub fn set_limit(&mut self, bytes: usize) {
         self.limit = bytes;
@@ -125,7 +126,10 @@ impl Output {
 
     /// Drops everything, the memory too.
     fn give_up(&mut self) {
+        let deferred = self.deferred;
         self.clear();
+        // Lengths that were deferred are filled in later, to no effect.
+        self.deferred = deferred;
         self.bytes = Vec::new();
         self.pieces = VecDeque::new();
         self.is_given_up = true;
@@ -552,6 +556,7 @@ mod tests {
             write(&mut output);
             assert!(!output.is_given_up());
             assert_eq!(output.len(), 60_005);
+            write(&mut output);
             write(&mut output);
             assert!(output.is_given_up() && output.is_empty());
             output.insert_at(deferred, b"*1\r\n");

@@ -10,6 +10,7 @@ use std::thread::JoinHandle;
 use keyspace::{Options, SHARDS_MAX, SHARDS_MIN};
 use persist::{Disk, Log};
 
+use crate::config::users;
 use crate::jobs::loading::{self, LoadError};
 use crate::net::event_loop::EventLoop;
 use crate::net::worker::Timers;
@@ -157,6 +158,7 @@ pub(crate) fn build(
     clock: Clock,
     seed: u64,
 ) -> Result<Arc<Server>, StartError> {
+    users::take_over(&config).map_err(StartError::Config)?;
     let workers = worker_count(&config);
     let identity = Identity::new(&config, program);
     let (commands, handlers) = commands(&config)?;

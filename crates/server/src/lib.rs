@@ -30,7 +30,7 @@ pub use jobs::loading::LoadError;
 pub use jobs::snapshot::{Form, Output, SnapshotError, Walk, begin as begin_snapshot};
 pub use observe::info::memory::allocator;
 pub use observe::logging::start as start_logging;
-pub use os::{daemonize, disable_huge_pages, take_title};
+pub use os::{daemonize, disable_huge_pages, report_crashes, take_title};
 pub use process::listen::ListenError;
 pub use process::signals::handle_signals;
 pub use server::Server;

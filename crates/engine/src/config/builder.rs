@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::origin::Origin;
 use super::set::refuse_unbuilt;
@@ -89,6 +90,7 @@ impl ConfigBuilder {
         let all: Vec<&[u8]> = multi::words(&before).chain(args.iter().copied()).collect();
         let value = self.config.parse(parameter, &all)?;
         self.save_given = true;
+        self.config.save_given.store(true, Ordering::Relaxed);
         Ok(value)
     }
 

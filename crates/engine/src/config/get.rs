@@ -49,7 +49,7 @@ impl Config {
             .iter()
             .any(|(known, _)| known.eq_ignore_ascii_case(name))
         {
-            found.push((name.to_vec(), parameter.format(&self.value(parameter.id))));
+            found.push((name.to_vec(), self.value_text(parameter.id)));
         }
     }
 }

@@ -43,7 +43,7 @@ pub use multi::{
     ClientClass, OomScores, OutputLimit, OutputLimits, SavePoint, events, format_percentiles,
     format_rdb_versions, format_save, parse_percentiles, parse_rdb_versions, parse_save,
 };
-pub use origin::{LoadError, Location, Origin, Rename, Source, UserLine};
+pub use origin::{LoadError, Location, Notice, Origin, Rename, Source, UserLine};
 pub use set::{Apply, ConfigError, SetContext};
 pub use table::{Flags, Kind, P, PARAMETERS, Parameter, Unit};
 
@@ -59,6 +59,12 @@ pub struct Config {
     generation: AtomicU64,
     /// By `P as usize`; whether the notice about a parameter without effect was given.
     noticed: Box<[AtomicBool]>,
+    /// `save` was set, at the start or at run time.
+    save_given: AtomicBool,
+    /// The SHA-256 of the password of the default user, when only that is known.
+    password_hash: RwLock<Option<[u8; 32]>>,
+    /// `requirepass` was set at run time.
+    password_changed: AtomicBool,
     /// Held during a CONFIG SET or REWRITE, so that each is all or nothing for the others.
     changing: Mutex<()>,
     directory: WorkingDirectory,
@@ -89,6 +95,9 @@ impl Config {
             texts: defaults.iter().map(text).collect(),
             generation: AtomicU64::new(1),
             noticed: PARAMETERS.iter().map(|_| AtomicBool::new(false)).collect(),
+            save_given: AtomicBool::new(false),
+            password_hash: RwLock::default(),
+            password_changed: AtomicBool::new(false),
             changing: Mutex::new(()),
             directory,
             origin: Origin::default(),
@@ -240,7 +249,10 @@ impl Config {
     /// The canonical text of a parameter of any kind, as CONFIG GET answers it.
     #[must_use]
     pub fn value_text(&self, id: P) -> Vec<u8> {
-        id.parameter().format(&self.value(id))
+        match id {
+            P::Save => format_save(&self.save_points()).into_bytes(),
+            _ => id.parameter().format(&self.value(id)),
+        }
     }
 
     /// The `rename-command` directives of the start, in order.
@@ -258,7 +270,7 @@ impl Config {
     /// Notices about the configuration for the log: parameters without effect and ignored
     /// variables. Collected at start, before there is a log.
     #[must_use]
-    pub fn notices(&self) -> &[String] {
+    pub fn notices(&self) -> &[Notice] {
         &self.origin.notices
     }
 
@@ -275,9 +287,13 @@ impl Config {
         text.split_ascii_whitespace().map(str::to_owned).collect()
     }
 
-    /// The points of `save`.
+    /// The points of `save`. While it is not set there are none as long as the append-only file is
+    /// on, which has all that a snapshot would have.
     #[must_use]
     pub fn save_points(&self) -> Vec<SavePoint> {
+        if !self.save_given.load(Ordering::Relaxed) && self.bool(P::AppendOnly) {
+            return Vec::new();
+        }
         self.parsed(P::Save, parse_save).unwrap_or_default()
     }
 
@@ -334,6 +350,10 @@ impl Config {
     /// Whether the parameter has its default value.
     #[must_use]
     pub fn is_default(&self, id: P) -> bool {
+        if id == P::Save {
+            // Its default depends on another parameter.
+            return !self.save_given.load(Ordering::Relaxed);
+        }
         self.value(id) == default_value(id.parameter(), &self.directory)
     }
 
@@ -379,6 +399,37 @@ impl Config {
         }
     }
 
+    /// The SHA-256 of the password of the default user, when `user` gave that instead of a
+    /// password.
+    #[must_use]
+    pub fn password_hash(&self) -> Option<[u8; 32]> {
+        *self
+            .password_hash
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Requires the password with this SHA-256 of the default user. Setting `requirepass` ends
+    /// that.
+    pub fn set_password_hash(&self, hash: Option<[u8; 32]>) {
+        *self
+            .password_hash
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = hash;
+    }
+
+    /// Whether `requirepass` was set at run time.
+    #[must_use]
+    pub fn is_password_changed(&self) -> bool {
+        self.password_changed.load(Ordering::Relaxed)
+    }
+
+    /// Whether the default user needs a password.
+    #[must_use]
+    pub fn needs_password(&self) -> bool {
+        self.password_hash().is_some() || !self.bytes(P::RequirePass).is_empty()
+    }
+
     /// Stores a value without a new generation; `changed` follows once all values of a set are
     /// stored.
     fn put(&self, id: P, value: &Value) {
@@ -403,22 +454,26 @@ impl Config {
         self.changing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The notice that setting `id` has no effect, the first time it is set to something else than
-    /// the default.
-    fn notice_without_effect(&self, id: P) -> Option<String> {
+    /// The notice that setting `id` has no effect: each time for what is not built yet, the first
+    /// time for what has no meaning here.
+    fn notice_without_effect(&self, id: P) -> Option<Notice> {
         let Parameter { name, flags, .. } = id.parameter();
-        let reason = match () {
-            () if flags.has(Flags::INERT) => {
-                "is accepted for compatibility and has no meaning in Lodestore"
-            }
-            () if flags.has(Flags::LATER) => {
-                "is stored, but what it steers is not part of this version of Lodestore"
-            }
+        let (is_warning, reason) = match () {
+            () if flags.has(Flags::INERT) => (
+                false,
+                "is accepted for compatibility and has no meaning in Lodestore",
+            ),
+            () if flags.has(Flags::LATER) => (
+                true,
+                "is stored, but what it steers is not part of this version of Lodestore",
+            ),
             () => return None,
         };
-        if self.is_default(id) || self.noticed[id as usize].swap(true, Ordering::Relaxed) {
+        let was_given = self.noticed[id as usize].swap(true, Ordering::Relaxed);
+        if self.is_default(id) || was_given && !is_warning {
             return None;
         }
-        Some(format!("The configuration parameter '{name}' {reason}"))
+        let text = format!("The configuration parameter '{name}' {reason}");
+        Some(Notice { text, is_warning })
     }
 }

@@ -20,9 +20,18 @@ pub struct Origin {
     pub users: Vec<UserLine>,
     /// Lines for the log: parameters without effect and ignored variables. A start collects them,
     /// because it has no log yet.
-    pub notices: Vec<String>,
+    pub notices: Vec<Notice>,
     /// Parameters that some source has set, to whatever value.
     pub(super) given: HashSet<P>,
+}
+
+/// A line for the log about the configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notice {
+    /// The line.
+    pub text: String,
+    /// Users may rely on what does not happen: it is logged as a warning.
+    pub is_warning: bool,
 }
 
 /// The source that a line of configuration is part of.

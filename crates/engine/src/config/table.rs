@@ -73,6 +73,8 @@ pub enum Unit {
     Memory,
     /// Bytes, or a share of `maxmemory` like `5%`, stored as the negative percentage.
     MemoryOrPercent,
+    /// As `Memory`, up to 2^64 - 1: the number holds the same bits.
+    UnsignedMemory,
     /// Bytes, or a plain negative integer with a meaning of its own.
     SignedMemory,
     /// Octal digits.
@@ -200,6 +202,14 @@ const fn memory(min: i64, max: i64) -> Kind {
         min,
         max,
         unit: Unit::Memory,
+    }
+}
+
+const fn unsigned_memory() -> Kind {
+    Kind::Number {
+        min: 0,
+        max: MAX,
+        unit: Unit::UnsignedMemory,
     }
 }
 
@@ -351,7 +361,7 @@ parameters! {
     DebugContext = "debug-context": text(check::any), "", HIDDEN, INERT;
     AofRewriteCpulist = "aof-rewrite-cpulist" / "aof_rewrite_cpulist": optional(check::any), "", IMMUTABLE, INERT;
     BgsaveCpulist = "bgsave-cpulist" / "bgsave_cpulist": optional(check::any), "", IMMUTABLE, INERT;
-    CrashLogEnabled = "crash-log-enabled": Kind::Bool, "yes", LATER;
+    CrashLogEnabled = "crash-log-enabled": Kind::Bool, "yes";
     ServerCpulist = "server-cpulist" / "server_cpulist": optional(check::any), "", IMMUTABLE, LATER;
     BioCpulist = "bio-cpulist" / "bio_cpulist": optional(check::any), "", IMMUTABLE, LATER;
     JemallocBgThread = "jemalloc-bg-thread": Kind::Bool, "yes";
@@ -399,7 +409,7 @@ parameters! {
     SlowlogEntryMaxStringLen = "slowlog-entry-max-string-len": int(1, INT_MAX), "128", LATER;
 
     // Memory and eviction.
-    Maxmemory = "maxmemory": memory(0, MAX), "0";
+    Maxmemory = "maxmemory": unsigned_memory(), "0";
     MaxmemoryPolicy = "maxmemory-policy": choice::<MaxmemoryPolicy>(), "noeviction";
     MaxmemorySamples = "maxmemory-samples": int(1, 64), "5";
     MaxmemoryEvictionTenacity = "maxmemory-eviction-tenacity": int(0, 100), "10";

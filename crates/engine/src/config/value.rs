@@ -139,6 +139,10 @@ impl Parameter {
                 ..
             } if number < 0 => format!("{}%", -number),
             Kind::Number {
+                unit: Unit::UnsignedMemory,
+                ..
+            } => number.cast_unsigned().to_string(),
+            Kind::Number {
                 unit: Unit::Octal, ..
             } => format!("{number:o}"),
             _ => number.to_string(),
@@ -194,6 +198,10 @@ fn parse_number(text: &[u8], unit: Unit) -> Result<i64, String> {
             "argument couldn't be parsed into an integer",
         ),
         Unit::Memory => (parse_bytes(text), "argument must be a memory value"),
+        Unit::UnsignedMemory => (
+            parse_memory(text).map(u64::cast_signed),
+            "argument must be a memory value",
+        ),
         Unit::SignedMemory => (
             parse_bytes(text).or_else(|| strict_i64(text)),
             "argument must be a memory value",
@@ -211,7 +219,7 @@ fn parse_number(text: &[u8], unit: Unit) -> Result<i64, String> {
 }
 
 fn check_range(number: i64, min: i64, max: i64, unit: Unit) -> Result<(), String> {
-    if (min..=max).contains(&number) {
+    if unit == Unit::UnsignedMemory || (min..=max).contains(&number) {
         return Ok(());
     }
     Err(match unit {

@@ -1,6 +1,7 @@
 //! Running a handler.
 
 use std::any::Any;
+use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
 
@@ -15,6 +16,17 @@ use crate::execute::{CommandResult, Outcome, Runs};
 use crate::keys::Key;
 use crate::shard_tables::Locked;
 use crate::table::Command;
+
+thread_local! {
+    /// The last command that this thread ran, for the crash report.
+    static RUNNING: Cell<Option<&'static Command>> = const { Cell::new(None) };
+}
+
+/// The name of the last command that the calling thread ran. May be called in a signal handler.
+pub fn running_command() -> Option<&'static str> {
+    let command = RUNNING.try_with(Cell::get).ok().flatten();
+    command.map(|command| command.full_name)
+}
 
 impl Execution<'_, '_> {
     /// Runs the handler under locks that are held already, and collects its effects; the error of a
@@ -53,6 +65,7 @@ impl Execution<'_, '_> {
     #[inline]
     fn handle(&mut self, call: Call<'_>, locked: &mut Locked<'_>) -> CommandResult {
         let Call { command, args, .. } = call;
+        RUNNING.set(Some(command));
         let handler = match self.exec.handlers.of(command.id) {
             Runs::Handler(handler) => handler,
             Runs::Nested(handler) => return handler(self, locked),

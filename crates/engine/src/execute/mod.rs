@@ -45,7 +45,7 @@ use crate::shard_tables::Locked;
 use crate::table::{Command, KeyPlan, Resolved};
 
 pub use accounting::count_rejected;
-pub use call::write_error;
+pub use call::{running_command, write_error};
 pub use commit::Touched;
 pub use handler::{
     CommandResult, CommandSpec, Handler, Handlers, NestedHandler, Outcome, Runs, command_table,
@@ -391,9 +391,6 @@ impl<'k> Execution<'_, 'k> {
             _ => Touched::All,
         };
         self.commit(locked, touched);
-        // What it has shown of shards that it locked by itself.
-        let shown = std::mem::take(&mut self.session.shown_offset);
-        self.exec.reply_offset = self.exec.reply_offset.max(shown);
         verdict
     }
 

@@ -93,6 +93,44 @@ impl TestServer {
         Self::start_in(dir, setup, owned(args))
     }
 
+    /// The same for a server that asks for a password: any reply says that it is ready.
+    pub(crate) fn start_peer_unready(program: &Path, dir: PathBuf, args: &[&str]) -> Self {
+        let setup = Setup {
+            program: program.to_owned(),
+            ..Setup::plain()
+        };
+        let server = Self::spawn(dir, setup, owned(args));
+        server.wait_until_it_answers();
+        server
+    }
+
+    /// As [`TestServer::restart`], for a server that asks for a password.
+    pub(crate) fn restart_unready(&mut self) {
+        self.kill();
+        let next = Self::spawn(self.dir.clone(), self.setup.clone(), self.args.clone());
+        next.wait_until_it_answers();
+        let old = std::mem::replace(self, next);
+        // The directory belongs to the new server now.
+        let mut old = std::mem::ManuallyDrop::new(old);
+        old.kill();
+    }
+
+    fn wait_until_it_answers(&self) {
+        let began = Instant::now();
+        loop {
+            if let Ok(stream) = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)) {
+                let mut client = Client::new(stream);
+                let is_sent = client.try_send(b"PING\r\n");
+                let reply = is_sent.then(|| client.read_or_closed()).flatten();
+                if reply.is_some_and(|reply| !show(&reply).starts_with("-LOADING")) {
+                    return;
+                }
+            }
+            assert!(began.elapsed() < START_TIMEOUT, "{:?}", self.args);
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
     fn start_in(dir: PathBuf, setup: Setup, args: Vec<String>) -> Self {
         for _ in 0..START_TRIES {
             let mut server = Self::spawn(dir.clone(), setup.clone(), args.clone());

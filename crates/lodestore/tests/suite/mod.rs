@@ -23,6 +23,7 @@ mod loading;
 mod migration;
 mod notifications;
 mod operations;
+mod protection;
 mod pubsub;
 mod random;
 mod rewrites;

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::harness::{Client, TestServer, dump};
+use super::operations::info;
 use super::random::{Random, number_in_env};
 
 /// Names of keys by their type, and how many there are of each.
@@ -150,6 +151,12 @@ fn check(args: &[&str]) {
                 break;
             }
             before = now;
+        }
+        // Files that a rewrite is about to remove cannot be copied.
+        while info(&mut client, "aof_rewrite_in_progress") != "0"
+            || info(&mut client, "aof_rewrite_scheduled") != "0"
+        {
+            std::thread::sleep(Duration::from_millis(5));
         }
         let other = server.replayed_with(&["--maxmemory", "0"]);
         assert_eq!(before, dump(&mut other.connect()), "round {round}");

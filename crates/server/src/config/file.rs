@@ -14,14 +14,14 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use engine::config::{
-    Config, ConfigBuilder, LoadError, Location, P, Parameter, Rename, Source, UserLine,
+    Config, ConfigBuilder, LoadError, Location, Notice, P, Parameter, Rename, Source, UserLine,
     WorkingDirectory,
 };
 use persist::storage::errno_text as os_text;
 use resp::split_args;
 use values::glob;
 
-use super::similar::similar;
+use super::similar::{distance, similar};
 
 /// The largest configuration file, in bytes.
 const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
@@ -42,6 +42,21 @@ const OBSOLETE: &[&str] = &[
     "lua-replicate-commands",
     "events-per-io-thread",
 ];
+
+/// Parameters whose loss would leave a server open, or its data in other hands.
+const PROTECTING: &[&str] = &[
+    "requirepass",
+    "aclfile",
+    "protected-mode",
+    "tls-port",
+    "tls-auth-clients",
+    "rename-command",
+    "enable-debug-command",
+    "unixsocketperm",
+];
+
+/// Letters in which a misspelt name differs at most.
+const MISSPELLED_MAX: usize = 2;
 
 /// The sources of the configuration of a start, in order: a later one wins.
 #[derive(Default)]
@@ -248,7 +263,7 @@ impl Loader {
                 let name = String::from_utf8_lossy(name);
                 let notice =
                     format!("The configuration directive '{name}' is obsolete and skipped");
-                self.builder.origin_mut().notices.push(notice);
+                self.notice(notice, false);
                 return Ok(());
             }
             _ => {}
@@ -347,15 +362,11 @@ impl Loader {
             let value = value.as_bytes();
             let is_service = value.starts_with(b"tcp://") || value.starts_with(b"udp://");
             let name = name.to_ascii_lowercase().replace('_', "-");
+            let line = format!("{}={}", variable.display(), String::from_utf8_lossy(value));
             let Some(parameter) = Parameter::named(name.as_bytes()).filter(|_| !is_service) else {
-                let notice = format!(
-                    "The environment variable {} is not a parameter and is ignored",
-                    variable.display()
-                );
-                self.builder.origin_mut().notices.push(notice);
+                self.ignore_variable(&name, is_service, line)?;
                 continue;
             };
-            let line = format!("{}={}", variable.display(), String::from_utf8_lossy(value));
             self.set(
                 parameter,
                 &[value],
@@ -367,6 +378,47 @@ impl Loader {
             )?;
         }
         Ok(())
+    }
+
+    /// A variable that names no parameter. One that is meant for a parameter which protects the
+    /// server ends the start: without it the server would be open.
+    fn ignore_variable(
+        &mut self,
+        name: &str,
+        is_service: bool,
+        line: String,
+    ) -> Result<(), LoadError> {
+        let shown = format!(
+            "{VARIABLE_PREFIX}{}",
+            name.to_ascii_uppercase().replace('-', "_")
+        );
+        let is_meant =
+            |parameter: &&&str| distance(name.as_bytes(), parameter.as_bytes()) <= MISSPELLED_MAX;
+        if let Some(parameter) = PROTECTING.iter().find(is_meant) {
+            let variable = parameter.to_ascii_uppercase().replace('-', "_");
+            // The value may be a secret.
+            let line = line.split('=').next().unwrap_or_default().to_owned();
+            let location = Location {
+                source: Source::Environment,
+                number: 1,
+                line,
+            };
+            return Err(location.error(format!(
+                "Not a parameter, did you mean {VARIABLE_PREFIX}{variable}?"
+            )));
+        }
+        let of_service = name.ends_with("-service-host")
+            || name.contains("-service-port")
+            || name.starts_with("service-")
+            || name.contains("port-");
+        let notice = format!("The environment variable {shown} is not a parameter and is ignored");
+        self.notice(notice, !is_service && !of_service);
+        Ok(())
+    }
+
+    fn notice(&mut self, text: String, is_warning: bool) {
+        let notices = &mut self.builder.origin_mut().notices;
+        notices.push(Notice { text, is_warning });
     }
 
     fn finish(self) -> Result<Config, LoadError> {

@@ -10,6 +10,7 @@ mod rewrite;
 mod similar;
 #[cfg(test)]
 mod tests;
+pub(crate) mod users;
 
 pub use file::{Sources, load, with_options};
 pub use rewrite::{Extent, RewriteError, rewrite, rewrite_locked};

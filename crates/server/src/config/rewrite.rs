@@ -201,6 +201,10 @@ fn line(config: &Config, parameter: &Parameter) -> Vec<u8> {
     let argument = match &parameter.kind {
         Kind::Text { .. } | Kind::Dir | Kind::Events => quoted(&text).into_bytes(),
         Kind::Number {
+            unit: Unit::UnsignedMemory,
+            ..
+        } => format_memory(config.int(parameter.id).cast_unsigned()).into_bytes(),
+        Kind::Number {
             unit: Unit::Memory | Unit::MemoryOrPercent | Unit::SignedMemory,
             ..
         } => match u64::try_from(config.int(parameter.id)) {

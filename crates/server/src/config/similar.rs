@@ -33,7 +33,7 @@ pub(super) fn similar(name: &[u8]) -> Option<&'static str> {
 
 /// How many bytes have to be inserted, removed, replaced or swapped with their neighbour to make
 /// one name the other.
-fn distance(left: &[u8], right: &[u8]) -> usize {
+pub(super) fn distance(left: &[u8], right: &[u8]) -> usize {
     // Three rows of the table: before the last, last, present.
     let mut before = vec![0; right.len() + 1];
     let mut last: Vec<usize> = (0..=right.len()).collect();

@@ -478,10 +478,17 @@ impl Worker {
         if let Some(at) = connection.session.look_again_ms {
             self.deadlines.remove(&(at, id));
         }
-        self.runnable.retain(|other| *other != token);
-        self.writable.retain(|other| *other != token);
+        // Where it does not stand the lists are not searched: many may be closed at once.
+        if connection.queued_run {
+            self.runnable.retain(|other| *other != token);
+        }
+        if connection.queued_write {
+            self.writable.retain(|other| *other != token);
+        }
+        if connection.postponed {
+            self.postponed.retain(|other| *other != token);
+        }
         self.held.retain(|other| *other != token);
-        self.postponed.retain(|other| *other != token);
         if let Some(registry) = &self.registry
             && let Err(error) = connection.stream.deregister(registry)
         {

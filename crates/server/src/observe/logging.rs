@@ -19,7 +19,7 @@
 use std::fmt::Write as _;
 use std::fs::{File, Metadata};
 use std::io::{self, IsTerminal, Write as _};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
@@ -28,7 +28,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use log::{Level, LevelFilter, Log, Metadata as RecordMetadata, Record};
 
-use crate::os::sys;
+use crate::os::{crash, sys};
 use engine::config::{Choice, Config, LogFormat, LogLevel, LogTimestamp, P};
 
 /// The longest line, in bytes: what POSIX guarantees a pipe to take at once on Linux (PIPE_BUF).
@@ -93,6 +93,7 @@ pub fn start(config: &Config) -> io::Result<()> {
         sys::open_syslog(Box::leak(name.into_boxed_c_str()), facility);
     }
     LOGGER.syslog.store(uses_syslog, Ordering::Relaxed);
+    crash::set_log(sink.fd());
     LOGGER.output().sink = sink;
     // An error means that there is a logger, ours from an earlier start or the embedding program's.
     let _ = log::set_logger(&LOGGER);
@@ -345,6 +346,15 @@ enum Sink {
     File(LogFile),
 }
 
+impl Sink {
+    fn fd(&self) -> RawFd {
+        match self {
+            Self::Stdout => libc::STDOUT_FILENO,
+            Self::File(file) => file.file.as_raw_fd(),
+        }
+    }
+}
+
 /// The open end of the log.
 struct Output {
     sink: Sink,
@@ -426,6 +436,7 @@ impl LogFile {
     /// Opens the file at the path. The old one stays when that fails.
     fn reopen(&mut self) {
         if let Ok(file) = File::options().create(true).append(true).open(&self.path) {
+            crash::set_log(file.as_raw_fd());
             self.file = file;
         }
     }

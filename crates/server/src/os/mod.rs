@@ -1,6 +1,7 @@
 //! The process and the operating system: pid file, supervisor, limits, title, going to the
 //! background.
 
+pub(crate) mod crash;
 mod oom_score;
 mod open_files;
 mod pid_file;
@@ -15,6 +16,7 @@ use std::path::Path;
 
 pub(crate) use persist::storage::errno_text as os_text;
 
+pub use crash::report_crashes;
 pub(crate) use oom_score::apply_oom_score;
 pub(crate) use open_files::raise_open_files;
 pub(crate) use pid_file::PidFile;

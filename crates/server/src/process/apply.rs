@@ -54,6 +54,9 @@ pub(crate) fn apply_parameter(server: &Server, id: P) -> Result<(), String> {
             rebind(server).map_err(|_| "Failed to bind to specified addresses.".to_owned())?;
             os::update_title(&server.engine.config);
         }
+        P::CrashLogEnabled => {
+            os::crash::set_enabled(server.engine.config.bool(P::CrashLogEnabled));
+        }
         P::ProcTitleTemplate => os::update_title(&server.engine.config),
         P::OomScoreAdj | P::OomScoreAdjValues => os::apply_oom_score(&server.engine.config)?,
         _ => {}

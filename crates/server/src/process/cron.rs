@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 
 use engine::execute::Executor;
 
+use super::listen::rebind;
 use super::signals::check_signals;
 use crate::jobs::{rewrite, snapshot};
 use crate::net::balance::Balance;
@@ -14,6 +15,7 @@ use crate::server::Server;
 pub(crate) struct Cron {
     next_ms: u64,
     next_mend_ms: u64,
+    next_listen_ms: u64,
     expire_from: usize,
     balance: Balance,
 }
@@ -21,6 +23,20 @@ pub(crate) struct Cron {
 /// Time between two looks at whether the log needs a new base, in milliseconds: a disk that failed
 /// does not recover any faster.
 const MEND_INTERVAL_MS: u64 = 2_000;
+
+/// Time between two looks at whether there is a listening socket, in milliseconds. A change of
+/// `port` or `bind` that failed, and could not be taken back either, leaves none.
+const LISTEN_INTERVAL_MS: u64 = 10_000;
+
+/// Opens the listening sockets of the configuration when there is none.
+fn listen_again(server: &Server) {
+    if server.lock_listeners().is_empty() && !server.shutdown.is_requested() {
+        match rebind(server) {
+            Ok(()) => log::info!("Listening again"),
+            Err(error) => log::warn!("The server listens nowhere: {error}"),
+        }
+    }
+}
 
 impl Cron {
     /// Called once per loop turn.
@@ -48,6 +64,10 @@ impl Cron {
         snapshot::tick(server, steady_ms);
         rewrite::tick(server, steady_ms);
         server.migrations.close_idle();
+        if steady_ms >= self.next_listen_ms {
+            self.next_listen_ms = steady_ms + LISTEN_INTERVAL_MS;
+            listen_again(server);
+        }
         if steady_ms >= self.next_mend_ms {
             self.next_mend_ms = steady_ms + MEND_INTERVAL_MS;
             rewrite::mend(server);

@@ -3,6 +3,8 @@
 //! There is one user so far, `default`, whose password is `requirepass`; without `requirepass` any
 //! password is accepted.
 
+use sha2::{Digest, Sha256};
+
 use crate::command::{Arg, Flags, Group};
 use crate::config::P;
 use crate::context::Context;
@@ -16,7 +18,7 @@ pub const DEFAULT_USER: &str = "default";
 
 /// True when the default user needs no password.
 pub fn is_open(engine: &Engine) -> bool {
-    engine.config.bytes(P::RequirePass).is_empty()
+    !engine.config.needs_password()
 }
 
 /// True when there is a user of this name.
@@ -31,9 +33,7 @@ pub fn authenticate(
     user: &[u8],
     password: &[u8],
 ) -> Result<(), CommandError> {
-    let required = engine.config.bytes(P::RequirePass);
-    let fits = user_exists(user) && (required.is_empty() || is_equal(&required, password));
-    if !fits {
+    if !user_exists(user) || !is_password(engine, password) {
         return Err(CommandError::line(
             "WRONGPASS invalid username-password pair or user is disabled.",
         ));
@@ -41,6 +41,17 @@ pub fn authenticate(
     session.authenticated = true;
     DEFAULT_USER.clone_into(&mut session.shared.lock_details().user);
     Ok(())
+}
+
+/// True when this is the password of the default user, or when it needs none.
+fn is_password(engine: &Engine, candidate: &[u8]) -> bool {
+    match engine.config.password_hash() {
+        Some(hash) => is_equal(&hash, &Sha256::digest(candidate)),
+        None => {
+            let required = engine.config.bytes(P::RequirePass);
+            required.is_empty() || is_equal(&required, candidate)
+        }
+    }
 }
 
 /// Compares without stopping at the first difference, so that the time does not depend on the

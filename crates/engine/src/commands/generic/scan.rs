@@ -71,7 +71,7 @@ pub(super) fn scan_keys(ctx: &mut Context<'_, '_>) -> CommandResult {
         Some(position) => walk(ctx, position, &options),
         None => (Found::default(), 0),
     };
-    ctx.session.shown_offset = ctx.session.shown_offset.max(found.offset);
+    *ctx.reply_offset = (*ctx.reply_offset).max(found.offset);
     ctx.reply.array(2);
     ctx.reply.bulk_display(cursor::from_position(next));
     found.reply(&mut ctx.reply);

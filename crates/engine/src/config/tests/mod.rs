@@ -42,8 +42,9 @@ fn the_table_is_consistent() {
         names.push(name);
         names.extend(parameter.alias);
         if parameter.id != P::Dir {
+            let shown = parameter.format(&config.value(parameter.id));
             assert_eq!(
-                value_of(&config, name),
+                String::from_utf8_lossy(&shown),
                 parameter.default,
                 "{name}: the default is in canonical form"
             );
@@ -73,6 +74,7 @@ fn the_table_is_consistent() {
 const DELIBERATE: &[(&str, &str)] = &[
     ("aof-timestamp-enabled", "yes"),
     ("appendonly", "yes"),
+    ("save", ""),
     ("syslog-ident", "lodestore"),
 ];
 
@@ -175,6 +177,11 @@ fn typed_accessors() {
         config.int(P::ShutdownOnSigint),
         shutdown::NOSAVE | shutdown::FORCE
     );
+    assert!(
+        config.save_points().is_empty(),
+        "the append-only file is on"
+    );
+    config.adjust(P::AppendOnly, 0);
     assert_eq!(config.save_points().len(), 3);
     assert_eq!(config.percentiles(), [50.0, 99.0, 99.9]);
     assert_eq!(

@@ -318,7 +318,7 @@ fn secrets_are_known() {
 
 #[test]
 fn setting_every_parameter_to_itself_changes_nothing() {
-    let config = with_options(&[("enable-protected-configs", "yes")]);
+    let config = with_options(&[("enable-protected-configs", "yes"), ("save", "900 1")]);
     for (name, value) in config.get(&[b"*"]) {
         let parameter = Parameter::named(&name).unwrap();
         let mut recorder = Recorder::default();

@@ -119,12 +119,16 @@ pub(crate) const CONFIG_REWRITE: CommandSpec = CommandSpec::new("rewrite", 2, co
     .complexity("O(1)")
     .hints(&["request_policy:all_nodes", "response_policy:all_succeeded"]);
 fn config_rewrite(ctx: &mut Context<'_, '_>) -> CommandResult {
+    // A password that was changed at run time is in requirepass: the line of the default user would
+    // contradict it at the next start.
+    let config = &ctx.engine.config;
+    let is_superseded = !config.users().is_empty() && config.is_password_changed();
+    let users = is_superseded.then_some(&[][..]);
     let write = match ctx.is_nested() {
         true => rewrite_locked,
         false => rewrite,
     };
-    write(&ctx.engine.config, None, Extent::Needed)
-        .map_err(|error| CommandError::owned(error.to_string()))?;
+    write(config, users, Extent::Needed).map_err(|error| CommandError::owned(error.to_string()))?;
     ctx.reply.ok();
     Ok(Outcome::Done)
 }

@@ -216,7 +216,7 @@ fn script_memory(facts: &Facts<'_>, text: &mut String) {
 
 fn memory_limits(facts: &Facts<'_>, report: &MemoryReport, text: &mut String) {
     let config = &facts.server.engine.config;
-    let limit = config.size(P::Maxmemory) as u64;
+    let limit = config.int(P::Maxmemory).cast_unsigned();
     let policy: MaxmemoryPolicy = config.choice(P::MaxmemoryPolicy);
     let (frag_ratio, frag_bytes) = report.allocator_fragmentation();
     let (allocator_rss_ratio, allocator_rss_bytes) = report.allocator_rss();

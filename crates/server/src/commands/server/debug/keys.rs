@@ -155,7 +155,7 @@ fn insert(ctx: &mut Context<'_, '_>, key: &[u8], value: &[u8]) {
         // Writing to memory does not fail.
         let _ = resp::request::write(&mut record, &command);
         shard.last_log_offset = engine.log.append(db, &record, ctx.data.now_ms);
-        ctx.session.shown_offset = shard.last_log_offset;
+        *ctx.reply_offset = (*ctx.reply_offset).max(shard.last_log_offset);
     }
 }
 
