@@ -139,7 +139,7 @@ impl KeyListeners {
 
     /// Some client keeps copies of keys.
     #[inline]
-    pub fn wants_changes(&self) -> bool {
+    fn wants_changes(&self) -> bool {
         self.counts() & CACHES != 0
     }
 
