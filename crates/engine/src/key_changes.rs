@@ -1,4 +1,4 @@
-//! Changes of keys, and who is told of them.
+//! Changes of keys, and what follows from them.
 //!
 //! A command notes its changes in [`KeyChanges`] while it runs. When its effects are in the log,
 //! and still under the locks of its keys, [`FanOut::announce`] passes each change once to
