@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crossbeam_utils::CachePadded;
 use persist::Log;
-use resp::{Mark, Output, Protocol};
+use resp::{Output, Protocol};
 
 use crate::client::{ClientRegistry, ClientShared, Posted};
 use crate::clock::Clock;
@@ -310,16 +310,15 @@ impl Engine {
         }
     }
 
-    /// Puts the reply of a blocked client into its outbox, in front of what its command has caused
-    /// since `mark`, and ends its wait. It leaves when the log is flushed up to `after`.
+    /// Puts the reply of a blocked client into its outbox, in front of what is held back there, and
+    /// ends its wait. It leaves when the log is flushed up to `after`.
     pub fn deliver_served(
         &self,
         client: &ClientShared,
-        mark: Mark,
         after: u64,
         write: impl FnOnce(&mut Output),
     ) {
-        match client.post_before(mark, after, self.output_limit(client), write) {
+        match client.post_before(after, self.output_limit(client), write) {
             Posted::Overflow => self.disconnect(client),
             _ => self.port.get().served(client, after),
         }

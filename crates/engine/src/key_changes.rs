@@ -1,4 +1,4 @@
-//! Changes of keys, and who is told of them.
+//! Changes of keys, and what follows from them.
 //!
 //! A command notes its changes in [`KeyChanges`] while it runs. When its effects are in the log,
 //! and still under the locks of its keys, [`FanOut::announce`] passes each change once to
@@ -139,7 +139,7 @@ impl KeyListeners {
 
     /// Some client keeps copies of keys.
     #[inline]
-    pub fn wants_changes(&self) -> bool {
+    fn wants_changes(&self) -> bool {
         self.counts() & CACHES != 0
     }
 

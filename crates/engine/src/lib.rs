@@ -7,7 +7,7 @@
 //! | --- | --- |
 //! | what is a command | [`command`], [`table`], [`commands`] |
 //! | how is one run | [`execute`], over [`context`] and [`effects`] |
-//! | who is told of a change | [`key_changes`], [`watch`], [`blocking`] |
+//! | what follows from a change | [`key_changes`], [`watch`], [`blocking`] |
 //! | what expires, what is evicted | [`expire`], [`evict`], [`lazy_free`] |
 //! | what is a client | [`client`] |
 //! | who gets which message | [`pubsub`], [`notifications`], [`tracking`] |

@@ -161,7 +161,7 @@ fn serve_waiter(
     let began_ns = exec.now_ns;
     let before = std::mem::take(&mut exec.reply_offset);
     // What the command sends to its own client comes behind the reply.
-    let mark = waiter.client.outbox_mark();
+    waiter.client.hold_outbox();
     let name = waiter.command.full_name;
     let served = execute::guarded(engine, name, || {
         run_again(exec, engine, &mut session, waiter, locked, &mut reply)
@@ -178,12 +178,15 @@ fn serve_waiter(
     if !served {
         let again_ms = session.look_again_ms.unwrap_or(0);
         waiter.look_again_ms.store(again_ms, Ordering::Release);
+        if waiter.client.release_outbox() {
+            engine.port.get().deliver(&[&*waiter.client]);
+        }
         return Attempt::Waits;
     }
     waiter.leave_queues(engine, locked);
     exec.now_ns = engine.clock.monotonic_ns();
     waiter.account(exec, engine, began_ns, reply.len());
-    engine.deliver_served(&waiter.client, mark, offset, |out| {
+    engine.deliver_served(&waiter.client, offset, |out| {
         if !waiter.silent {
             out.append(&mut reply);
         }
