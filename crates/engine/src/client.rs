@@ -106,6 +106,8 @@ struct Outbox {
     after: u64,
     /// Protocol version of what is put in.
     protocol: Protocol,
+    /// What stands behind it is held back for a reply that has to come before it.
+    held: Option<Mark>,
 }
 
 /// What came of posting into an outbox.
@@ -228,7 +230,16 @@ impl ClientShared {
         limit: u64,
         write: impl FnOnce(&mut Output, Protocol),
     ) -> Posted {
-        let mut outbox = self.lock_outbox();
+        self.put(&mut self.lock_outbox(), after, limit, write)
+    }
+
+    fn put(
+        &self,
+        outbox: &mut Outbox,
+        after: u64,
+        limit: u64,
+        write: impl FnOnce(&mut Output, Protocol),
+    ) -> Posted {
         let protocol = outbox.protocol;
         write(&mut outbox.output, protocol);
         outbox.after = outbox.after.max(after);
@@ -242,21 +253,26 @@ impl ClientShared {
         }
     }
 
-    /// The present end of the outbox, for [`ClientShared::post_before`].
-    pub fn outbox_mark(&self) -> Mark {
-        self.lock_outbox().output.mark()
+    /// What is put into the outbox from now on stays there, until [`ClientShared::post_before`] or
+    /// [`ClientShared::release_outbox`].
+    pub fn hold_outbox(&self) {
+        let mut outbox = self.lock_outbox();
+        outbox.held = Some(outbox.output.mark());
     }
 
-    /// As [`ClientShared::post`], in front of what was put in since `mark` and is still there.
-    pub fn post_before(
-        &self,
-        mark: Mark,
-        after: u64,
-        limit: u64,
-        write: impl FnOnce(&mut Output),
-    ) -> Posted {
-        self.post(after, limit, |out, _| {
-            let mut behind = out.split_off(mark);
+    /// Ends [`ClientShared::hold_outbox`]. True when something was put in that has to be announced.
+    pub fn release_outbox(&self) -> bool {
+        let mut outbox = self.lock_outbox();
+        outbox.held = None;
+        !outbox.output.is_empty()
+    }
+
+    /// As [`ClientShared::post`], in front of what is held back, which is held no more.
+    pub fn post_before(&self, after: u64, limit: u64, write: impl FnOnce(&mut Output)) -> Posted {
+        let mut outbox = self.lock_outbox();
+        let held = outbox.held.take();
+        self.put(&mut outbox, after, limit, |out, _| {
+            let mut behind = held.map(|mark| out.split_off(mark)).unwrap_or_default();
             write(out);
             out.append(&mut behind);
         })
@@ -286,8 +302,15 @@ impl ClientShared {
 
     fn empty_outbox(&self, outbox: &mut Outbox, output: &mut Output) -> u64 {
         self.outbox_announced.store(false, Ordering::Release);
+        let Some(mark) = outbox.held else {
+            output.append(&mut outbox.output);
+            return std::mem::take(&mut outbox.after);
+        };
+        let behind = outbox.output.split_off(mark);
         output.append(&mut outbox.output);
-        std::mem::take(&mut outbox.after)
+        outbox.held = Some(Output::new().mark());
+        outbox.output = behind;
+        outbox.after
     }
 
     fn lock_outbox(&self) -> std::sync::MutexGuard<'_, Outbox> {

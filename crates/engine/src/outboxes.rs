@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use resp::{Mark, Output, Protocol};
+use resp::{Output, Protocol};
 
 use crate::client::{ClientShared, Posted};
 use crate::config::{ClientClass, Config};
@@ -40,16 +40,15 @@ impl Outboxes {
         }
     }
 
-    /// Puts the reply of a blocked client into its outbox, in front of what its command has caused
-    /// since `mark`, and ends its wait. It leaves when the log is flushed up to `after`.
+    /// Puts the reply of a blocked client into its outbox, in front of what is held back there, and
+    /// ends its wait. It leaves when the log is flushed up to `after`.
     pub fn deliver_served(
         &self,
         client: &ClientShared,
-        mark: Mark,
         after: u64,
         write: impl FnOnce(&mut Output),
     ) {
-        match client.post_before(mark, after, self.hard_limit(client.class()), write) {
+        match client.post_before(after, self.hard_limit(client.class()), write) {
             Posted::Overflow => self.disconnect(client),
             _ => self.port.get().served(client, after),
         }

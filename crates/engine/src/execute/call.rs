@@ -100,7 +100,7 @@ impl Execution<'_, '_> {
         handler(&mut context)
     }
 
-    /// The client keeps copies of what it reads: it is told when the keys change.
+    /// Registers a client that keeps copies for the keys that it has read.
     #[cold]
     fn remember_reads(&mut self, call: Call<'_>, locked: &mut Locked<'_>) {
         let tracking = self.session.tracking.as_ref();

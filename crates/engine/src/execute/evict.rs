@@ -70,8 +70,9 @@ pub fn approach_limit(exec: &mut Executor, engine: &Engine) {
     let stats = engine.stats.get(exec.worker);
     let evicted = || stats.map_or(0, |stats| stats.evicted_keys.get());
     let before = evicted();
-    let is_done = make_room(exec, engine)
-        && counted_memory(engine) <= engine.switches.max_memory.load(Ordering::Relaxed);
+    let made = crate::execute::guarded(engine, "eviction", || make_room(exec, engine));
+    let is_done = made != Some(true)
+        || counted_memory(engine) <= engine.switches.max_memory.load(Ordering::Relaxed);
     if !is_done && evicted() > before {
         lowered.store(true, Ordering::Release);
     }

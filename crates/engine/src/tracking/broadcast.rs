@@ -1,11 +1,14 @@
 //! Prefixes of clients in broadcast mode.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use super::tracker::{Keys, Tracker, Tracking};
 use crate::outboxes::Outboxes;
+
+/// What a prefix takes besides its bytes, in the sets of its client and of the table.
+const PREFIX_OVERHEAD: usize = 96;
 
 /// The clients of each prefix.
 #[derive(Default)]
@@ -17,20 +20,38 @@ pub struct Prefixes {
 #[derive(Default)]
 struct Table {
     by_prefix: HashMap<Vec<u8>, Vec<Arc<Tracker>>, foldhash::fast::RandomState>,
-    /// Lengths of the prefixes, ascending: a key is looked up once for each.
-    lengths: Vec<usize>,
+    /// Lengths of the prefixes, with how many have each: a key is looked up once for each length.
+    lengths: BTreeMap<usize, usize>,
 }
 
 impl Table {
-    fn note_lengths(&mut self) {
-        let lengths: BTreeSet<usize> = self.by_prefix.keys().map(Vec::len).collect();
-        self.lengths = lengths.into_iter().collect();
+    fn add(&mut self, prefix: Vec<u8>, tracker: &Arc<Tracker>) {
+        let length = prefix.len();
+        let trackers = self.by_prefix.entry(prefix).or_default();
+        if trackers.is_empty() {
+            *self.lengths.entry(length).or_default() += 1;
+        }
+        trackers.push(Arc::clone(tracker));
+    }
+
+    fn remove(&mut self, prefix: &[u8], tracker: &Arc<Tracker>) {
+        let Some(trackers) = self.by_prefix.get_mut(prefix) else {
+            return;
+        };
+        trackers.retain(|other| !Arc::ptr_eq(other, tracker));
+        if trackers.is_empty() {
+            self.by_prefix.remove(prefix);
+            if let Some(count) = self.lengths.get_mut(&prefix.len()) {
+                *count -= 1;
+            }
+            self.lengths.retain(|_, count| *count > 0);
+        }
     }
 
     /// The prefixes of a key that clients have named.
     fn matches<'a>(&'a self, key: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
         self.lengths
-            .iter()
+            .keys()
             .filter_map(|length| key.get(..*length))
             .filter(|prefix| self.by_prefix.contains_key(*prefix))
     }
@@ -49,14 +70,23 @@ fn overlap(one: &[u8], other: &[u8]) -> bool {
     one.starts_with(other) || other.starts_with(one)
 }
 
+/// The first of some prefixes, of which no two overlap, that overlaps with another one.
+fn neighbour<'a>(existing: &'a BTreeSet<Vec<u8>>, prefix: &Vec<u8>) -> Option<&'a Vec<u8>> {
+    // One that `prefix` begins with is the last in front of it: between the two stand only such as
+    // begin with that one.
+    let before = existing.range::<Vec<u8>, _>(..prefix).next_back();
+    let behind = existing.range::<Vec<u8>, _>(prefix..).next();
+    let mut both = before.into_iter().chain(behind);
+    both.find(|other| overlap(other, prefix))
+}
+
 /// Checks new prefixes against each other and against those that a client has.
 pub fn check_prefixes(
     new: &[Vec<u8>],
     existing: Option<&BTreeSet<Vec<u8>>>,
 ) -> Result<(), Collision> {
     for (index, prefix) in new.iter().enumerate() {
-        let mut existing = existing.into_iter().flatten();
-        if let Some(other) = existing.find(|other| overlap(other, prefix)) {
+        if let Some(other) = existing.and_then(|existing| neighbour(existing, prefix)) {
             return Err(Collision::Existing(prefix.clone(), other.clone()));
         }
         let behind = new.get(index + 1..).unwrap_or_default();
@@ -79,11 +109,10 @@ impl Prefixes {
         let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
         for prefix in std::mem::take(&mut tracking.new_prefixes) {
             if tracking.prefixes.insert(prefix.clone()) {
-                let trackers = table.by_prefix.entry(prefix).or_default();
-                trackers.push(Arc::clone(&tracking.tracker));
+                tracking.prefix_bytes += prefix.len() + PREFIX_OVERHEAD;
+                table.add(prefix, &tracking.tracker);
             }
         }
-        table.note_lengths();
         self.count.store(table.by_prefix.len(), Ordering::Relaxed);
     }
 
@@ -94,14 +123,8 @@ impl Prefixes {
         }
         let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
         for prefix in &tracking.prefixes {
-            if let Some(trackers) = table.by_prefix.get_mut(prefix) {
-                trackers.retain(|other| !Arc::ptr_eq(other, &tracking.tracker));
-                if trackers.is_empty() {
-                    table.by_prefix.remove(prefix);
-                }
-            }
+            table.remove(prefix, &tracking.tracker);
         }
-        table.note_lengths();
         self.count.store(table.by_prefix.len(), Ordering::Relaxed);
     }
 

@@ -1,5 +1,5 @@
-//! Client-side caching (CLIENT TRACKING): clients that keep what they have read are told when it
-//! changes.
+//! Client-side caching (CLIENT TRACKING): clients that keep what they have read get a message when
+//! it changes.
 //!
 //! In the default mode the server remembers, beside each shard, which clients have read which keys.
 //! A command that reads registers its client under the lock of the read, and a change sends the

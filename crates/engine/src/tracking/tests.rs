@@ -66,6 +66,23 @@ fn prefixes_must_not_overlap() {
         check_prefixes(&owned(&["x", "fo"]), Some(&existing)),
         Err(Collision::Existing(b"fo".to_vec(), b"foo".to_vec()))
     );
+    let many = owned(&["a0", "a1", "ab", "b"]).into_iter().collect();
+    for (new, other) in [
+        ("a", "a0"),
+        ("ab", "ab"),
+        ("abc", "ab"),
+        ("", "a0"),
+        ("bx", "b"),
+    ] {
+        assert_eq!(
+            check_prefixes(&owned(&[new]), Some(&many)),
+            Err(Collision::Existing(new.into(), other.into()))
+        );
+    }
+    assert_eq!(
+        check_prefixes(&owned(&["a2", "c", "aa"]), Some(&many)),
+        Ok(())
+    );
     assert_eq!(
         check_prefixes(&owned(&["a", "b", "ab"]), None),
         Err(Collision::Provided(b"a".to_vec(), b"ab".to_vec()))

@@ -178,6 +178,8 @@ pub struct Tracking {
     pub caching: bool,
     /// Prefixes of broadcast mode, in order.
     pub prefixes: BTreeSet<Vec<u8>>,
+    /// Memory of the prefixes.
+    pub(super) prefix_bytes: usize,
     /// Given and not yet in the table.
     pub(super) new_prefixes: Vec<Vec<u8>>,
 }
@@ -210,6 +212,7 @@ impl Tracking {
             mode: Mode::Default,
             caching: false,
             prefixes: BTreeSet::new(),
+            prefix_bytes: 0,
             new_prefixes: Vec::new(),
         }
     }
@@ -235,6 +238,11 @@ impl Tracking {
     /// NOLOOP
     pub fn noloop(&self) -> bool {
         self.tracker.noloop.load(Ordering::Relaxed)
+    }
+
+    /// Heap memory on behalf of the client, in bytes.
+    pub fn memory_usage(&self) -> usize {
+        size_of::<Self>() + size_of::<Tracker>() + self.prefix_bytes
     }
 
     /// Id of the client that gets the messages instead; 0: none.

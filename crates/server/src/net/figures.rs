@@ -86,6 +86,10 @@ impl Connection {
             + session.watched.len() * WATCH_ENTRY_BYTES
             + figures.multi_mem.load(Ordering::Relaxed)
             + session
+                .tracking
+                .as_ref()
+                .map_or(0, |tracking| tracking.memory_usage())
+            + session
                 .subscriptions
                 .as_ref()
                 .map_or(0, |own| own.memory_usage())

@@ -159,7 +159,7 @@ fn serve_waiter(
     let began_ns = exec.now_ns;
     let before = std::mem::take(&mut exec.reply_offset);
     // What the command sends to its own client comes behind the reply.
-    let mark = waiter.client.outbox_mark();
+    waiter.client.hold_outbox();
     let name = waiter.command.full_name;
     let served = execute::guarded(engine, name, || {
         run_again(exec, engine, &mut session, waiter, locked, &mut reply)
@@ -176,6 +176,9 @@ fn serve_waiter(
     if !served {
         let again_ms = session.look_again_ms.unwrap_or(0);
         waiter.look_again_ms.store(again_ms, Ordering::Release);
+        if waiter.client.release_outbox() {
+            engine.outboxes.port.get().deliver(&[&*waiter.client]);
+        }
         return Attempt::Waits;
     }
     leave_queues(waiter, engine, locked);
@@ -183,7 +186,7 @@ fn serve_waiter(
     account(waiter, exec, engine, began_ns, reply.len());
     engine
         .outboxes
-        .deliver_served(&waiter.client, mark, offset, |out| {
+        .deliver_served(&waiter.client, offset, |out| {
             if !waiter.silent {
                 out.append(&mut reply);
             }
