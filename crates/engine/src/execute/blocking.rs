@@ -6,7 +6,8 @@
 //! its own reply leaves, so no other command reads the key between the two. [`widen`] locks the
 //! further shards that serving needs, before that command runs.
 //!
-//! A wait can end in several ways at once; [`Wait`] makes sure that one of them counts.
+//! A wait can end in several ways at once; [`Wait`](crate::wait::Wait) makes sure that one of them
+//! counts.
 
 mod serve;
 

@@ -1,7 +1,7 @@
 //! Commands on lists.
 //!
 //! A list in the keyspace is never empty, so a key that exists has an element. Each push signals
-//! the clients that are blocked on the list (see [`crate::blocking`]).
+//! the clients that are blocked on the list (see [`crate::execute::blocking`]).
 
 mod edit;
 mod moves;
