@@ -140,6 +140,12 @@ pub fn deadline(ctx: &Context<'_, '_>, index: usize) -> Result<Option<u64>, Comm
     let ms = ms.ok_or(CommandError::line(
         "ERR timeout is not a float or out of range",
     ))?;
+    deadline_after(ctx, ms)
+}
+
+/// When a wait of `ms` milliseconds that begins now ends, in milliseconds of the steady clock;
+/// `None` for 0, which waits for ever.
+pub fn deadline_after(ctx: &Context<'_, '_>, ms: i64) -> Result<Option<u64>, CommandError> {
     let ms = u64::try_from(ms).map_err(|_| CommandError::line("ERR timeout is negative"))?;
     if ms == 0 {
         return Ok(None);

@@ -10,7 +10,7 @@ use super::{StreamReply, ids};
 use crate::command::*;
 use crate::context::Context;
 use crate::error::CommandError;
-use crate::execute::{CommandResult, CommandSpec, Outcome};
+use crate::execute::{CommandResult, CommandSpec, Outcome, blocking};
 use crate::wait::{Block, Wakes};
 
 pub(super) const XREAD: CommandSpec = CommandSpec::new("xread", -4, xread)
@@ -160,8 +160,8 @@ struct Reading {
     keys: usize,
 }
 
-/// The end of a wait of so many milliseconds (BLOCK), in Unix milliseconds; `None` for 0, which
-/// waits for ever.
+/// The end of a wait of so many milliseconds (BLOCK), in milliseconds of the steady clock; `None`
+/// for 0, which waits for ever.
 pub(super) fn block_deadline(
     ctx: &Context<'_, '_>,
     index: usize,
@@ -169,14 +169,7 @@ pub(super) fn block_deadline(
     let ms = ctx
         .integer(index)
         .map_err(|_| CommandError::line("ERR timeout is not an integer or out of range"))?;
-    let ms = u64::try_from(ms).map_err(|_| CommandError::line("ERR timeout is negative"))?;
-    if ms == 0 {
-        return Ok(None);
-    }
-    ms.checked_add(ctx.engine.steady_ms())
-        .filter(|deadline| i64::try_from(*deadline).is_ok())
-        .map(Some)
-        .ok_or(CommandError::line("ERR timeout is out of range"))
+    blocking::deadline_after(ctx, ms)
 }
 
 impl Reading {
