@@ -190,6 +190,7 @@ const NOAUTH: CommandError = CommandError::line("NOAUTH Authentication required.
 const KEYSPACE_FLAGS: Flags = Flags::WRITE.or(Flags::READONLY).or(Flags::MAY_REPLICATE);
 
 /// The command exists, its arity fits and the client may use it.
+#[inline]
 fn admit_command(
     session: &Session,
     request: Request<'_>,

@@ -676,7 +676,7 @@ impl Worker {
             count_output(server, self.index, connection.sent() - sent);
             match written {
                 // What the client was sent by others is more than it may leave unread.
-                Ok(_) if connection.output.is_given_up() => self.close(token),
+                Ok(_) if connection.output.is_given_up() => self.check_output_limit(server, token),
                 Ok(Written::All) => {
                     if connection.throttled {
                         connection.throttled = false;

@@ -454,7 +454,8 @@ fn loop_stats(facts: &Facts<'_>, text: &mut String) {
         "io_threaded_total_prefetch_batches": 0,
         "io_threaded_total_prefetch_entries": 0,
         "client_query_buffer_limit_disconnections": totals.query_buffer_disconnections,
-        "client_output_buffer_limit_disconnections": totals.output_buffer_disconnections,
+        "client_output_buffer_limit_disconnections":
+            totals.output_buffer_disconnections + facts.server.engine.outboxes.overflows(),
         "reply_buffer_shrinks": 0,
         "reply_buffer_expands": 0,
         "eventloop_cycles": totals.loop_turns,
