@@ -9,6 +9,7 @@ use smallvec::SmallVec;
 
 use crate::client::{ClientShared, flag};
 use crate::pubsub::{Kind, Subscriptions};
+use crate::replicas::{ReplicaSetup, SyncRequest};
 use crate::table::Command;
 use crate::tracking::{Mode, Tracking};
 use crate::wait::Block;
@@ -121,6 +122,10 @@ pub struct Session {
     pub look_again_ms: Option<u64>,
     /// Import mode source (CLIENT IMPORT-SOURCE).
     pub import_source: bool,
+    /// What a replica has said of itself (REPLCONF); `None` for other clients.
+    pub replica: Option<Box<ReplicaSetup>>,
+    /// What a replica has asked for (PSYNC).
+    pub sync: Option<Box<SyncRequest>>,
     /// CLIENT CAPA, as letters.
     pub capabilities: SmallVec<[u8; 4]>,
 }
@@ -152,6 +157,8 @@ impl Session {
             run_again: None,
             look_again_ms: None,
             import_source: false,
+            replica: None,
+            sync: None,
             capabilities: SmallVec::new(),
         }
     }

@@ -123,10 +123,10 @@ impl Execution<'_, '_> {
         Ok(())
     }
 
-    /// There are no replicas yet, so any `min-replicas-to-write` above 0 refuses writes.
+    /// `min-replicas-to-write`: enough replicas were heard of within `min-replicas-max-lag`.
     fn check_replicas(&self, flags: Flags) -> Result<(), CommandError> {
         let needed = self.engine.switches.needs_replicas.load(Ordering::Relaxed);
-        if flags.has(Flags::WRITE) && needed {
+        if needed && flags.has(Flags::WRITE) && !self.engine.has_good_replicas() {
             return Err(CommandError::line(
                 "NOREPLICAS Not enough good replicas to write.",
             ));

@@ -93,6 +93,9 @@ impl FanOut<'_, '_> {
                 channel,
                 payload,
             } => {
+                if self.origin == Origin::Client {
+                    engine.replicate_message(*way, channel, payload);
+                }
                 let (pubsub, outboxes) = (&engine.pubsub, &engine.outboxes);
                 pubsub.publish(outboxes, *way, channel, payload, self.after);
             }

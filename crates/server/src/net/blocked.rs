@@ -56,13 +56,19 @@ pub(super) fn end_wait(worker: &mut Worker, server: &Server, token: usize, endin
             execute::write_error(&worker.exec, &server.engine, protocol, &error, &mut output);
         }
         Block::Keys { .. } => reply.null_array(),
-        Block::Replicas { .. } => reply.integer(0),
-        Block::Synced { offset, .. } => {
-            reply.array(2);
-            let synced = server.engine.log.is_enabled() && server.engine.log.synced() >= *offset;
-            reply.integer(i64::from(synced));
-            reply.integer(0);
+        Block::Replicas { offset, .. } => {
+            reply.integer(server.engine.replicas.processed(*offset) as i64);
         }
+        Block::Synced {
+            offset, written, ..
+        } => {
+            reply.array(2);
+            let synced = server.engine.log.is_enabled() && server.engine.log.synced() >= *written;
+            reply.integer(i64::from(synced));
+            reply.integer(server.engine.replicas.durable(*offset) as i64);
+        }
+        // Nothing but the end of the connection ends it.
+        Block::Leaves => {}
     }
     if let Some(waiter) = waiter {
         let exec = &mut worker.exec;
@@ -142,11 +148,11 @@ pub(super) fn log_synced(worker: &mut Worker, server: &Server) {
         if let Some(Block::Synced {
             local: true,
             replicas,
-            offset,
+            written,
             ..
         }) = connection.session.blocked
         {
-            let is_done = is_off || replicas == 0 && offset <= synced;
+            let is_done = is_off || replicas == 0 && written <= synced;
             if !is_done || !connection.session.shared.wait.end() {
                 continue;
             }

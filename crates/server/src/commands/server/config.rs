@@ -149,6 +149,7 @@ fn config_resetstat(ctx: &mut Context<'_, '_>) -> CommandResult {
     server.engine.errors.reset();
     server.metrics.reset();
     server.engine.memory_excess.reset();
+    server.replication.reset_statistics();
     server.engine.lazy.reset_freed();
     server.snapshots.reset();
     ctx.reply.ok();

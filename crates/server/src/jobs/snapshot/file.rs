@@ -13,7 +13,7 @@ use super::walk::Size;
 use super::{Output, SnapshotError};
 use crate::os::{self, os_text};
 use crate::server::Server;
-use crate::state::random_u64;
+use crate::state::{SnapshotFile, random_u64};
 use engine::config::P;
 use engine::version::{LODESTORE_VERSION, REDIS_VERSION};
 
@@ -56,7 +56,7 @@ fn write_error(step: &str, error: &io::Error) -> FileError {
 }
 
 /// A file as an [`io::Write`]; like write(2), a call may write a part of the bytes only.
-struct Sink(Arc<dyn File>);
+pub(super) struct Sink(Arc<dyn File>);
 
 impl Write for Sink {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -139,6 +139,20 @@ impl DumpFile {
         log_offset: u64,
         sizes: &[Size],
     ) -> Result<DumpFile, FileError> {
+        // Without a log the snapshot is what is newest: a server that starts with both decides by
+        // this field which one to load.
+        let log_offset = server.engine.log.is_enabled().then_some(log_offset);
+        Self::create_with(server, dir, |sink| {
+            begin_file(server, sink, options, false, log_offset, sizes)
+        })
+    }
+
+    /// Begins the file by what `begin` writes.
+    pub(super) fn create_with(
+        server: &Server,
+        dir: PathBuf,
+        begin: impl FnOnce(Sink) -> io::Result<FileWriter<Sink>>,
+    ) -> Result<DumpFile, FileError> {
         let temp_name = temp_name(server);
         let path = dir.join(&temp_name);
         let storage = Arc::clone(&server.snapshots.storage);
@@ -155,12 +169,8 @@ impl DumpFile {
             path,
             is_kept: false,
         };
-        let sink = Sink(Arc::clone(&file));
-        // Without a log the snapshot is what is newest: a server that starts with both decides by
-        // this field which one to load.
-        let log_offset = server.engine.log.is_enabled().then_some(log_offset);
-        let writer = begin_file(server, sink, options, false, log_offset, sizes)
-            .map_err(|error| write_error("rdbSaveRio", &error))?;
+        let writer =
+            begin(Sink(Arc::clone(&file))).map_err(|error| write_error("rdbSaveRio", &error))?;
         Ok(DumpFile {
             writer,
             file,
@@ -170,6 +180,18 @@ impl DumpFile {
             incremental: server.engine.config.bool(P::RdbSaveIncrementalFsync),
             synced: 0,
         })
+    }
+
+    /// Ends the file and takes its name away: it lasts as long as what is returned, for reading.
+    pub(super) fn finish_unnamed(self) -> Result<SnapshotFile, FileError> {
+        let Self { writer, temp, .. } = self;
+        writer
+            .finish()
+            .map_err(|error| write_error("fflush", &error))?;
+        let opened = temp.storage.open(&temp.path, OpenMode::Read);
+        let file = opened.map_err(|error| write_error("open", &error))?;
+        let len = file.len().map_err(|error| write_error("stat", &error))?;
+        Ok(SnapshotFile { file, len })
     }
 
     /// Ends the file, makes it durable and puts it in the place of the old one.
