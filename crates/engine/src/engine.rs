@@ -26,6 +26,7 @@ use crate::outboxes::Outboxes;
 use crate::pause::Pause;
 use crate::pubsub::{PubSub, PublishedAs};
 use crate::replicas::Replicas;
+use crate::role::Role;
 use crate::shard_tables::{Keyspace, Locked};
 use crate::stats::{Excess, Totals, WorkerStats};
 use crate::table::CommandTable;
@@ -134,6 +135,8 @@ pub struct Engine {
     functions: Mutex<Vec<Box<[u8]>>>,
     /// Next wake-up of the expiry loop, Unix milliseconds.
     pub next_expiry_ms: AtomicU64,
+    /// Primary or replica.
+    pub role: Role,
     /// The attached replicas.
     pub replicas: Replicas,
     /// The way to the clients.
@@ -271,6 +274,7 @@ impl Engine {
             admission_epoch: AtomicU64::new(0),
             functions: Mutex::default(),
             next_expiry_ms: AtomicU64::new(0),
+            role: Role::default(),
             replicas: Replicas::default(),
             outboxes: Outboxes::default(),
             on_emptied: OnceLock::new(),

@@ -46,6 +46,7 @@ pub mod pubsub;
 pub mod rdb_options;
 pub mod redact;
 pub mod replicas;
+pub mod role;
 pub mod session;
 pub mod shard_tables;
 pub mod stats;

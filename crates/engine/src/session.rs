@@ -23,6 +23,17 @@ pub enum Origin {
     Client,
     /// The append-only file at start: no checks, no propagation, keys do not expire.
     Replay,
+    /// The stream of the primary that this server follows: no checks, keys do not expire, and the
+    /// bytes that came are what is appended.
+    Primary,
+}
+
+impl Origin {
+    /// What such commands say is done as it is said: it was checked where it came from.
+    #[inline]
+    pub fn is_trusted(self) -> bool {
+        self != Self::Client
+    }
 }
 
 /// CLIENT REPLY.

@@ -99,6 +99,7 @@ impl Instance {
             return Err(error.into());
         }
         instance.server.engine.log.start()?;
+        crate::replication::begin(&instance.server);
         instance.server.resume();
         announce(&instance.server);
         os::update_title(&instance.server.engine.config);

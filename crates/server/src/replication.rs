@@ -12,7 +12,14 @@
 //! neither writers nor the snapshot, and replicas that ask at the same time share one.
 
 mod feeder;
+mod follow;
+mod handshake;
 mod link;
+mod receive;
+mod roles;
+mod stream;
+
+pub(crate) use roles::{begin, follow_primary, promote};
 
 use std::sync::Arc;
 

@@ -39,7 +39,7 @@ const LAYERS: &[(&str, &[&[&str]])] = &[
             &["table", "wait"],
             &["command", "config"],
             &[
-                "clock", "effects", "entropy", "error", "fault", "loading", "lru", "stats",
+                "clock", "effects", "entropy", "error", "fault", "loading", "lru", "role", "stats",
                 "version",
             ],
         ],

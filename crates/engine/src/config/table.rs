@@ -489,17 +489,17 @@ parameters! {
     LuaEnableInsecureApi = "lua-enable-insecure-api" / "lua-enable-deprecated-api": Kind::Bool, "no", HIDDEN, PROTECTED, LATER;
 
     // Replication.
-    ReplicaOf = "replicaof" / "slaveof": Kind::ReplicaOf, "", IMMUTABLE, LATER, REFUSED;
-    PrimaryUser = "primaryuser" / "masteruser": optional(check::any), "", SENSITIVE, LATER;
-    PrimaryAuth = "primaryauth" / "masterauth": optional(check::any), "", SENSITIVE, LATER;
-    ReplicaAnnounceIp = "replica-announce-ip" / "slave-announce-ip": optional(check::any), "", LATER;
-    ReplicaAnnouncePort = "replica-announce-port" / "slave-announce-port": int(0, 65535), "0", LATER;
-    ReplicaAnnounced = "replica-announced": Kind::Bool, "yes", LATER;
-    ReplicaPriority = "replica-priority" / "slave-priority": int(0, INT_MAX), "100", LATER;
-    ReplicaLazyFlush = "replica-lazy-flush" / "slave-lazy-flush": Kind::Bool, "yes", LATER;
-    ReplicaServeStaleData = "replica-serve-stale-data" / "slave-serve-stale-data": Kind::Bool, "yes", LATER;
-    ReplicaReadOnly = "replica-read-only" / "slave-read-only": Kind::Bool, "yes", LATER;
-    ReplicaIgnoreMaxmemory = "replica-ignore-maxmemory" / "slave-ignore-maxmemory": Kind::Bool, "yes", LATER;
+    ReplicaOf = "replicaof" / "slaveof": Kind::ReplicaOf, "", IMMUTABLE;
+    PrimaryUser = "primaryuser" / "masteruser": optional(check::any), "", SENSITIVE;
+    PrimaryAuth = "primaryauth" / "masterauth": optional(check::any), "", SENSITIVE;
+    ReplicaAnnounceIp = "replica-announce-ip" / "slave-announce-ip": optional(check::any), "";
+    ReplicaAnnouncePort = "replica-announce-port" / "slave-announce-port": int(0, 65535), "0";
+    ReplicaAnnounced = "replica-announced": Kind::Bool, "yes";
+    ReplicaPriority = "replica-priority" / "slave-priority": int(0, INT_MAX), "100";
+    ReplicaLazyFlush = "replica-lazy-flush" / "slave-lazy-flush": Kind::Bool, "yes";
+    ReplicaServeStaleData = "replica-serve-stale-data" / "slave-serve-stale-data": Kind::Bool, "yes";
+    ReplicaReadOnly = "replica-read-only" / "slave-read-only": Kind::Bool, "yes";
+    ReplicaIgnoreMaxmemory = "replica-ignore-maxmemory" / "slave-ignore-maxmemory": Kind::Bool, "yes";
     ReplicaIgnoreDiskWriteErrors = "replica-ignore-disk-write-errors": Kind::Bool, "no", LATER;
     MinReplicasToWrite = "min-replicas-to-write" / "min-slaves-to-write": int(0, INT_MAX), "0";
     MinReplicasMaxLag = "min-replicas-max-lag" / "min-slaves-max-lag": int(0, INT_MAX), "10";

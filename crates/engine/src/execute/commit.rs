@@ -92,6 +92,7 @@ impl Executor {
         let offset = match origin {
             Origin::Client => self.append_effects(engine, locked, touched),
             Origin::Replay => None,
+            Origin::Primary => self.note_appended(locked, touched),
         };
         // A read depends on what was appended before it.
         let after = || offset.unwrap_or_else(|| engine.log.appended());
@@ -126,18 +127,30 @@ impl Executor {
         engine.faults.reach(Stage::BeforeLog);
         let offset = engine.log.append(db, bytes, self.now_ms);
         engine.faults.reach(Stage::AfterLog);
-        match touched {
-            Touched::All | Touched::Nothing => locked
-                .shards_mut()
-                .for_each(|shard| shard.last_log_offset = offset),
-            Touched::Keys(keys) => {
-                for key in keys {
-                    if let Some(shard) = locked.shard_mut(key.hash) {
-                        shard.last_log_offset = offset;
-                    }
+        stamp(locked, touched, offset);
+        Some(offset)
+    }
+
+    /// The bytes of a primary's stream are in the log already.
+    fn note_appended(&mut self, locked: &mut Locked<'_>, touched: Touched<'_>) -> Option<u64> {
+        let offset = self.appended.take()?;
+        stamp(locked, touched, offset);
+        Some(offset)
+    }
+}
+
+/// Replies that show these shards depend on the log up to `offset`.
+fn stamp(locked: &mut Locked<'_>, touched: Touched<'_>, offset: u64) {
+    match touched {
+        Touched::All | Touched::Nothing => locked
+            .shards_mut()
+            .for_each(|shard| shard.last_log_offset = offset),
+        Touched::Keys(keys) => {
+            for key in keys {
+                if let Some(shard) = locked.shard_mut(key.hash) {
+                    shard.last_log_offset = offset;
                 }
             }
         }
-        Some(offset)
     }
 }

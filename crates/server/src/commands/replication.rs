@@ -1,6 +1,8 @@
 //! Commands between servers that replicate: SYNC, PSYNC, REPLCONF; and ROLE.
 
-use engine::command::{Arg, Categories, Flags, Group};
+use crate::server::Server;
+use crate::state::LinkState;
+use engine::command::{Arg, Categories, Flags, Group, Locks};
 use engine::context::Context;
 use engine::error::CommandError;
 use engine::execute::{CommandResult, CommandSpec, Outcome};
@@ -8,7 +10,8 @@ use engine::replicas::{ReplicaSetup, SnapshotFilter, SyncRequest, SyncState};
 use engine::wait::Block;
 
 /// The commands of this group.
-pub(crate) const COMMANDS: &[&CommandSpec] = &[&PSYNC, &REPLCONF, &ROLE, &SYNC];
+pub(crate) const COMMANDS: &[&CommandSpec] =
+    &[&PSYNC, &REPLCONF, &REPLICAOF, &ROLE, &SLAVEOF, &SYNC];
 
 /// Bytes of an announced address, as in Redis (NI_MAXHOST less the end).
 const ADDRESS_MAX: usize = 255;
@@ -25,6 +28,7 @@ const SYNC: CommandSpec = CommandSpec::new("sync", 1, |ctx| synchronize(ctx, Non
     .summary("Makes the connection that of a replica: a snapshot, and then the stream of changes.");
 
 const PSYNC: CommandSpec = CommandSpec::new("psync", -3, psync)
+    .locks(Locks::All)
     .group(Group::Server)
     .since("2.8.0")
     .flags(SYNC_FLAGS)
@@ -32,10 +36,27 @@ const PSYNC: CommandSpec = CommandSpec::new("psync", -3, psync)
     .args(&[Arg::string("replicationid"), Arg::integer("offset")]);
 
 fn psync(ctx: &mut Context<'_, '_>) -> CommandResult {
+    let server = Server::of(ctx)?;
+    let engine = ctx.engine;
     if ctx.args.len() > 3 && ctx.is_word(3, "FAILOVER") {
-        return Err(CommandError::line(
-            "ERR PSYNC FAILOVER can't be sent to a master.",
-        ));
+        if !engine.role.is_replica() {
+            return Err(CommandError::line(
+                "ERR PSYNC FAILOVER can't be sent to a master.",
+            ));
+        }
+        if !ctx
+            .arg(1)
+            .eq_ignore_ascii_case(server.replication.histories().id.as_bytes())
+        {
+            return Err(CommandError::line(
+                "ERR PSYNC FAILOVER replid must match my replid.",
+            ));
+        }
+        log::info!(
+            "PRIMARY MODE enabled (failover request from '{}')",
+            ctx.session.shared.addr
+        );
+        crate::replication::promote(&server);
     }
     let offset = ctx.integer(2)?;
     // A replica that has nothing asks for offset -1.
@@ -54,6 +75,11 @@ fn synchronize(
             "ERR SYNC and PSYNC are not allowed inside of other commands",
         ));
     }
+    if ctx.engine.role.is_replica() && !ctx.engine.role.is_linked() {
+        return Err(CommandError::line(
+            "NOMASTERLINK Can't SYNC while not connected with my master",
+        ));
+    }
     let setup = ctx.session.replica.as_deref();
     if setup.is_some_and(|setup| setup.filter.is_some() && !setup.eof) {
         return Err(CommandError::line(
@@ -62,6 +88,63 @@ fn synchronize(
     }
     ctx.session.sync = Some(Box::new(SyncRequest { resume, is_old }));
     Ok(Outcome::Block(Block::Leaves))
+}
+
+const REPLICAOF_BASE: CommandSpec = CommandSpec::BASE
+    .group(Group::Server)
+    .flags(Flags::NO_ASYNC_LOADING.or(Flags::ADMIN))
+    .flags(Flags::NOSCRIPT.or(Flags::STALE))
+    .locks(Locks::All)
+    .complexity("O(1)")
+    .args(&[Arg::one_of("args").args(&[
+        Arg::block("host-port").args(&[Arg::string("host"), Arg::integer("port")]),
+        Arg::block("no-one").args(&[Arg::word("no", "NO"), Arg::word("one", "ONE")]),
+    ])]);
+
+const REPLICAOF: CommandSpec = REPLICAOF_BASE
+    .named("replicaof", 3, replicaof)
+    .since("5.0.0")
+    .summary("Follows a primary from now on, or nobody.");
+
+const SLAVEOF: CommandSpec = REPLICAOF_BASE
+    .named("slaveof", 3, replicaof)
+    .since("1.0.0")
+    .deprecated_since("5.0.0")
+    .replaced_by("`REPLICAOF`")
+    .summary("Follows a primary from now on, or nobody.");
+
+fn replicaof(ctx: &mut Context<'_, '_>) -> CommandResult {
+    let server = Server::of(ctx)?;
+    if ctx.is_word(1, "no") && ctx.is_word(2, "one") {
+        if ctx.engine.role.is_replica() {
+            log::info!(
+                "PRIMARY MODE enabled (user request from '{}')",
+                ctx.session.shared.addr
+            );
+        }
+        crate::replication::promote(&server);
+        ctx.reply.ok();
+        return Ok(Outcome::Done);
+    }
+    let port = ctx.integer(2)?;
+    let port = u16::try_from(port).map_err(|_| CommandError::line("ERR Invalid master port"))?;
+    let host =
+        str::from_utf8(ctx.arg(1)).map_err(|_| CommandError::line("ERR Invalid master host"))?;
+    let following = server.replication.following();
+    if following.is_some_and(|it| it.host.eq_ignore_ascii_case(host) && it.port == port) {
+        log::info!(
+            "REPLICAOF would result into synchronization with the primary we are already connected with. No operation performed."
+        );
+        ctx.reply.simple("OK Already connected to specified master");
+        return Ok(Outcome::Done);
+    }
+    crate::replication::follow_primary(&server, host, port);
+    log::info!(
+        "REPLICAOF {host}:{port} enabled (user request from '{}')",
+        ctx.session.shared.addr
+    );
+    ctx.reply.ok();
+    Ok(Outcome::Done)
 }
 
 const REPLCONF: CommandSpec = CommandSpec::new("replconf", -1, replconf)
@@ -193,6 +276,19 @@ const ROLE: CommandSpec = CommandSpec::new("role", 1, role)
     .complexity("O(1)");
 
 fn role(ctx: &mut Context<'_, '_>) -> CommandResult {
+    if let Some(following) = Server::of(ctx)?.replication.following() {
+        let offset = match following.state {
+            LinkState::Connected => ctx.engine.log.stream_offset() as i64,
+            _ => -1,
+        };
+        ctx.reply.array(5);
+        ctx.reply.bulk(b"slave");
+        ctx.reply.bulk(following.host.as_bytes());
+        ctx.reply.integer(i64::from(following.port));
+        ctx.reply.bulk(following.state.word().as_bytes());
+        ctx.reply.integer(offset);
+        return Ok(Outcome::Done);
+    }
     let replicas = ctx.engine.replicas.all();
     let online = replicas
         .iter()

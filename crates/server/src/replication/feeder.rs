@@ -157,6 +157,7 @@ impl Feeder {
                     }
                 }
             }
+            Mail::Disconnect => self.close_all("the role of this server has changed"),
             Mail::Written(result) => self.written(result, steady_ms),
         }
     }
@@ -461,7 +462,8 @@ impl Feeder {
     /// Frees the backlog when there has been no replica for `repl-backlog-ttl` seconds.
     fn drop_backlog(&mut self, steady_ms: u64) {
         let engine = &self.server.engine;
-        if engine.replicas.count() > 0 || engine.log.stream_range().is_none() {
+        let is_needed = engine.replicas.count() > 0 || engine.role.is_replica();
+        if is_needed || engine.log.stream_range().is_none() {
             self.alone_since_ms = None;
             return;
         }

@@ -23,6 +23,8 @@ pub struct Histories {
 pub enum Mail {
     /// A connection that has asked for the data. It is the thread's from now on.
     Adopt(Box<Connection>),
+    /// The history has changed: all replicas are disconnected, to ask again where they are.
+    Disconnect,
     /// The snapshot for replicas has begun at this stream offset; their cursors by token.
     Begun {
         /// Stream offset of the snapshot.
@@ -46,6 +48,50 @@ pub struct SnapshotFile {
 /// The worker number of clients whose connections the thread that feeds replicas has.
 pub(crate) const FEEDER: usize = usize::MAX;
 
+/// How far the connection to a primary is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LinkState {
+    /// It is to be opened.
+    Connect,
+    /// The two are getting to know each other.
+    Handshake,
+    /// A snapshot is being received or loaded.
+    Sync,
+    /// The stream is followed.
+    Connected,
+}
+
+impl LinkState {
+    /// The word of ROLE.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Connect => "connect",
+            Self::Handshake => "handshake",
+            Self::Sync => "sync",
+            Self::Connected => "connected",
+        }
+    }
+}
+
+/// The primary that this server follows.
+#[derive(Clone, Debug)]
+pub struct Following {
+    /// Its name or address.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// How far the connection is.
+    pub state: LinkState,
+    /// When anything came from it, in milliseconds of the steady clock.
+    pub heard_ms: u64,
+    /// Since when there is no connection.
+    pub down_since_ms: u64,
+    /// Bytes of a snapshot that were received, and the length of it where it is known.
+    pub received: u64,
+    /// See `received`.
+    pub total: Option<u64>,
+}
+
 /// The server's part in replication.
 #[derive(Default)]
 pub struct Replication {
@@ -61,6 +107,11 @@ pub struct Replication {
     stopping: AtomicBool,
     /// Stream offset that the thread was last told of.
     announced: AtomicU64,
+    following: Mutex<Option<Following>>,
+    /// Grows with every change of role: a thread that follows an earlier primary ends.
+    pub generation: AtomicU64,
+    /// Commands of a primary's stream that failed here.
+    pub unapplied: AtomicU64,
     /// Full synchronizations.
     pub full: AtomicU64,
     /// Synchronizations that went on where the replica was.
@@ -90,6 +141,40 @@ impl Replication {
         };
         *self.lock() = Some(next.clone());
         next
+    }
+
+    /// The history is that of a primary from now on. `before`: the one that it goes on from.
+    pub fn join_history(&self, id: &str, before: Option<(String, u64)>) {
+        *self.lock() = Some(Histories {
+            id: id.to_owned(),
+            before,
+        });
+    }
+
+    /// The primary that is followed.
+    pub fn following(&self) -> Option<Following> {
+        self.lock_following().clone()
+    }
+
+    /// Sets the primary that is followed.
+    pub fn set_following(&self, following: Option<Following>) {
+        *self.lock_following() = following;
+    }
+
+    /// Changes what is known of it, unless it has been replaced since `generation`.
+    pub fn update_following(&self, generation: u64, change: impl FnOnce(&mut Following)) {
+        let mut following = self.lock_following();
+        if self.generation.load(Ordering::Acquire) == generation
+            && let Some(following) = &mut *following
+        {
+            change(following);
+        }
+    }
+
+    fn lock_following(&self) -> MutexGuard<'_, Option<Following>> {
+        self.following
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The present name, in the form of the log.

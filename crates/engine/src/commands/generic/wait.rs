@@ -23,6 +23,14 @@ fn wait_deadline(ctx: &Context<'_, '_>, index: usize) -> Result<Option<u64>, Com
         .ok_or(CommandError::line("ERR timeout is out of range"))
 }
 
+/// A replica has nobody to wait for: clients do not change its data.
+fn refuse_on_replica(ctx: &Context<'_, '_>, error: &'static str) -> Result<(), CommandError> {
+    match ctx.engine.role.is_replica() {
+        true => Err(CommandError::line(error)),
+        false => Ok(()),
+    }
+}
+
 /// The stream offset behind the last write of this client. Positions in the log are never below
 /// offsets, so this may be an offset that a later write of another client has reached.
 fn offset_of_last_write(ctx: &Context<'_, '_>) -> u64 {
@@ -41,6 +49,11 @@ pub(super) const WAIT: CommandSpec = CommandSpec::new("wait", 3, wait)
     .args(&[Arg::integer("numreplicas"), Arg::integer("timeout")]);
 
 pub(super) fn wait(ctx: &mut Context<'_, '_>) -> CommandResult {
+    refuse_on_replica(
+        ctx,
+        "ERR WAIT cannot be used with replica instances. Please also note that if a replica is configured to be \
+         writable (which is not the default) writes to replicas are just local and are not propagated.",
+    )?;
     let wanted = ctx.integer(1)?;
     let deadline_ms = wait_deadline(ctx, 2)?;
     let offset = offset_of_last_write(ctx);
@@ -76,6 +89,11 @@ pub(super) const WAITAOF: CommandSpec = CommandSpec::new("waitaof", 4, waitaof)
     ]);
 
 pub(super) fn waitaof(ctx: &mut Context<'_, '_>) -> CommandResult {
+    refuse_on_replica(
+        ctx,
+        "ERR WAITAOF cannot be used with replica instances. Please also note that writes to replicas are just local \
+         and are not propagated.",
+    )?;
     let local = match ctx.integer(1)? {
         0 => false,
         1 => true,

@@ -23,6 +23,9 @@ const SYNC_BYTES: u64 = 4 * 1024 * 1024;
 /// Auxiliary field: the product that the data came from, see [`crate::state::Product`].
 pub(crate) const ORIGIN_AUX: &str = "lodestore-origin";
 
+/// Auxiliary field: see [`Head::stream_db`].
+pub(crate) const STREAM_DB_AUX: &str = "repl-stream-db";
+
 /// Begin and end of the name of a file that is being written; a process id stands between them, for
 /// snapshots in the background followed by `-` and a number.
 const TEMP_NAME: (&str, &str) = ("temp-", ".rdb");
@@ -141,9 +144,12 @@ impl DumpFile {
     ) -> Result<DumpFile, FileError> {
         // Without a log the snapshot is what is newest: a server that starts with both decides by
         // this field which one to load.
-        let log_offset = server.engine.log.is_enabled().then_some(log_offset);
+        let head = Head {
+            log_offset: server.engine.log.is_enabled().then_some(log_offset),
+            ..Head::default()
+        };
         Self::create_with(server, dir, |sink| {
-            begin_file(server, sink, options, false, log_offset, sizes)
+            begin_file(server, sink, options, head, sizes)
         })
     }
 
@@ -237,29 +243,41 @@ fn temp_name(server: &Server) -> String {
     format!("{begin}{pid}-{number}{end}")
 }
 
-/// Begins a file: its auxiliary fields, libraries of functions, sizes of databases. `aof_base`: it
-/// is the base of a log.
+/// What a file says of itself at its beginning.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Head {
+    /// It is the base of a log.
+    pub(crate) aof_base: bool,
+    /// The offset of the log that it stands for.
+    pub(crate) log_offset: Option<u64>,
+    /// The database that is selected in the stream at that offset, for a replica that gets no
+    /// SELECT.
+    pub(crate) stream_db: Option<u32>,
+}
+
+/// Begins a file: its auxiliary fields, libraries of functions, sizes of databases.
 pub(crate) fn begin_file<W: Write>(
     server: &Server,
     sink: W,
     options: SaveOptions,
-    aof_base: bool,
-    log_offset: Option<u64>,
+    head: Head,
     sizes: &[Size],
 ) -> io::Result<FileWriter<W>> {
     let now_s = (server.engine.now_ms() / 1000).to_string();
     let used = keyspace::memory::used().to_string();
-    let offset = log_offset.map(|offset| offset.to_string());
+    let offset = head.log_offset.map(|offset| offset.to_string());
+    let stream_db = head.stream_db.map(|db| db.to_string());
     let origin = server.origin.product().map(|product| product.text());
     let mut aux = vec![
         ("redis-ver", REDIS_VERSION),
         ("redis-bits", "64"),
         ("ctime", &now_s),
         ("used-mem", &used),
-        ("aof-base", if aof_base { "1" } else { "0" }),
+        ("aof-base", if head.aof_base { "1" } else { "0" }),
         ("lodestore-ver", LODESTORE_VERSION),
     ];
     aux.extend(offset.as_deref().map(|offset| (LOG_OFFSET_AUX, offset)));
+    aux.extend(stream_db.as_deref().map(|db| (STREAM_DB_AUX, db)));
     aux.extend(origin.as_deref().map(|origin| (ORIGIN_AUX, origin)));
     let mut writer = FileWriter::new(sink, options, &aux)?;
     for library in server.engine.lock_functions().iter() {

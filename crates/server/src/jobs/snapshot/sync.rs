@@ -5,7 +5,7 @@ use std::sync::Arc;
 use persist::StreamCursor;
 use persist::rdb::{FileWriter, Version};
 
-use super::file::{DumpFile, FileError};
+use super::file::{DumpFile, FileError, Head, begin_file};
 use super::{Form, has_field_deadlines};
 use crate::server::Server;
 use crate::state::{Job, SnapshotFile};
@@ -56,18 +56,29 @@ fn whole(
     begun: impl FnOnce(Begun),
 ) -> Result<SnapshotFile, FileError> {
     let config = &server.engine.config;
-    let (walk, options, start) = {
+    let (walk, options, start, stream_db) = {
         let mut locked = server.engine.keyspace.lock_all();
         let start = follow_locked(server, wanted);
         let deadlines = has_field_deadlines(&locked);
         let options = rdb_options::save_options(config, wanted.versions.clone(), deadlines);
         let walk = super::begin(server, &mut locked, Form::Rdb(options), job);
-        (walk, options, start)
+        // A copy of a primary's stream gets no SELECT of our own.
+        let is_copy = server.engine.role.is_replica();
+        let stream_db = server.engine.log.stream_db().filter(|_| is_copy);
+        (walk, options, start, stream_db)
     };
     let offset = start.0;
     begun(start);
     let dir = config.dir();
-    let file = match DumpFile::create(server, dir, options, offset, walk.sizes()) {
+    let head = Head {
+        log_offset: Some(offset),
+        stream_db,
+        ..Head::default()
+    };
+    let file = DumpFile::create_with(server, dir, |sink| {
+        begin_file(server, sink, options, head, walk.sizes())
+    });
+    let file = match file {
         Ok(file) => file,
         Err(error) => {
             walk.abandon();
@@ -125,8 +136,10 @@ fn follow_locked(server: &Server, wanted: &ForReplicas) -> Begun {
             log.set_replication_id(id);
         }
         log.open_stream(config.int(P::ReplBacklogSize).max(0) as u64);
-        // What follows has to begin with a SELECT: a replica has selected nothing.
-        log.force_select();
+        if !server.engine.role.is_replica() {
+            // What follows has to begin with a SELECT: a replica has selected nothing.
+            log.force_select();
+        }
     }
     let limit = server.replica_lag_max();
     let cursors = wanted.followers.iter().filter_map(|token| {

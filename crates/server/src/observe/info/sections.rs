@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::memory::{MemoryReport, allocator};
 use super::{Facts, Section, human_bytes, sys};
 use crate::jobs::rewrite;
-use crate::state::Purpose;
+use crate::state::{Following, LinkState, Purpose};
 use engine::config::{MaxmemoryPolicy, P, Supervised};
 use engine::latency::Distribution;
 use engine::pubsub::PublishedAs;
@@ -475,13 +475,63 @@ fn loop_stats(facts: &Facts<'_>, text: &mut String) {
     );
 }
 
+/// The primary that this server follows.
+fn primary(facts: &Facts<'_>, following: &Following, text: &mut String) {
+    let engine = &facts.server.engine;
+    let (config, steady_ms) = (&engine.config, engine.steady_ms());
+    let is_up = following.state == LinkState::Connected;
+    let ago_s = steady_ms.saturating_sub(following.heard_ms) / 1000;
+    let syncs = following.state == LinkState::Sync;
+    let offset = engine.log.stream_offset();
+    fields!(text,
+        "role": "slave",
+        "master_host": following.host,
+        "master_port": following.port,
+        "master_link_status": if is_up { "up" } else { "down" },
+        "master_last_io_seconds_ago": if is_up { ago_s as i64 } else { -1 },
+        "master_sync_in_progress": i64::from(syncs),
+        "slave_read_repl_offset": offset,
+        "slave_repl_offset": offset,
+    );
+    if syncs {
+        let total = following.total.map_or(-1, |total| total as i64);
+        let left = following
+            .total
+            .map_or(-1, |total| total.saturating_sub(following.received) as i64);
+        let percent = match following.total {
+            Some(total @ 1..) => following.received as f64 * 100.0 / total as f64,
+            _ => 0.0,
+        };
+        fields!(text,
+            "master_sync_total_bytes": total,
+            "master_sync_read_bytes": following.received,
+            "master_sync_left_bytes": left,
+            "master_sync_perc": format!("{percent:.2}"),
+            "master_sync_last_io_seconds_ago": ago_s,
+        );
+    }
+    if !is_up {
+        let down_s = steady_ms.saturating_sub(following.down_since_ms) / 1000;
+        fields!(text, "master_link_down_since_seconds": down_s);
+    }
+    fields!(text,
+        "slave_priority": config.int(P::ReplicaPriority),
+        "slave_read_only": config.int(P::ReplicaReadOnly),
+        "replica_announced": config.int(P::ReplicaAnnounced),
+    );
+}
+
 fn replication(facts: &Facts<'_>, text: &mut String) {
     let server = facts.server;
     let (engine, histories) = (&server.engine, server.replication.histories());
     let replicas = engine.replicas.all();
     let steady_ms = engine.steady_ms();
     text.push_str("# Replication\r\n");
-    fields!(text, "role": "master", "connected_slaves": replicas.len());
+    match server.replication.following() {
+        Some(following) => primary(facts, &following, text),
+        None => fields!(text, "role": "master"),
+    }
+    fields!(text, "connected_slaves": replicas.len());
     let (wanted, lag) = (P::MinReplicasToWrite, P::MinReplicasMaxLag);
     if engine.config.int(wanted) != 0 && engine.config.int(lag) != 0 {
         let lag_s = engine.config.int(lag).max(0) as u64;
