@@ -318,7 +318,8 @@ impl Engine {
     /// Sends a message to the replicas, when there are any. It is no part of the append-only file.
     #[inline]
     pub fn replicate_message(&self, way: PublishedAs, channel: &[u8], payload: &[u8]) {
-        if self.replicas.count() > 0 {
+        // The stream of a replica is its primary's.
+        if self.replicas.count() > 0 && !self.role.is_replica() {
             let name: &[u8] = match way {
                 PublishedAs::Message => b"PUBLISH",
                 PublishedAs::ShardMessage => b"SPUBLISH",

@@ -1,5 +1,7 @@
 //! Appends the effects of a change to the log and announces it to its listeners, under its locks.
 
+use persist::{Append, Scope, Selection};
+
 use super::announce::FanOut;
 use super::{Execution, Executor, stats};
 use crate::context::Data;
@@ -125,7 +127,10 @@ impl Executor {
     ) -> Option<u64> {
         let (db, bytes) = self.effects.take()?;
         engine.faults.reach(Stage::BeforeLog);
-        let offset = engine.log.append(db, bytes, self.now_ms);
+        let offset = match engine.role.is_replica() {
+            false => engine.log.append(db, bytes, self.now_ms),
+            true => append_local(engine, db, bytes, self.now_ms),
+        };
         engine.faults.reach(Stage::AfterLog);
         stamp(locked, touched, offset);
         Some(offset)
@@ -137,6 +142,17 @@ impl Executor {
         stamp(locked, touched, offset);
         Some(offset)
     }
+}
+
+/// What a client writes to a writable replica is no part of the stream, which is its primary's.
+#[cold]
+fn append_local(engine: &Engine, db: u32, records: &[u8], now_ms: u64) -> u64 {
+    let append = Append {
+        selection: Selection::Database(db),
+        records,
+        scope: Scope::FileOnly,
+    };
+    engine.log.append_scoped(&append, now_ms)
 }
 
 /// Replies that show these shards depend on the log up to `offset`.

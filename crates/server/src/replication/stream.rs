@@ -87,7 +87,8 @@ impl<'a> Applier<'a> {
     fn acknowledge(&self, wire: &mut Wire) -> Result<(), FollowError> {
         let log = &self.link.server.engine.log;
         let offset = log.stream_offset().to_string();
-        if !log.is_enabled() {
+        // Before its base is written, the file is of no use after a crash.
+        if !log.is_enabled() || log.status().waits_for_base {
             return wire.send(&[b"REPLCONF", b"ACK", offset.as_bytes()]);
         }
         let durable = log.synced_offset().to_string();
