@@ -44,7 +44,7 @@ pub(crate) fn follow_primary(server: &Arc<Server>, host: &str, port: u16) {
     follow::start(server, generation);
 }
 
-/// Follows nobody from now on. Called under the locks of all data.
+/// Follows no server from now on. Called under the locks of all data.
 pub(crate) fn promote(server: &Server) {
     let (engine, replication) = (&server.engine, &server.replication);
     if !engine.role.is_replica() {

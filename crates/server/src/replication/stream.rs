@@ -14,7 +14,7 @@ use engine::session::Session;
 const BATCH_BYTES: usize = 64 * 1024;
 /// See [`BATCH_BYTES`].
 const BATCH_NS: u64 = 500_000;
-/// Time between two acknowledgements that nobody has asked for, in milliseconds.
+/// Time between two acknowledgements that were not asked for, in milliseconds.
 const ACK_MS: u64 = 1_000;
 
 /// One request of the stream, or all requests of one transaction.

@@ -23,7 +23,7 @@ fn wait_deadline(ctx: &Context<'_, '_>, index: usize) -> Result<Option<u64>, Com
         .ok_or(CommandError::line("ERR timeout is out of range"))
 }
 
-/// A replica has nobody to wait for: clients do not change its data.
+/// Clients do not change the data of a replica, so there is nothing to wait for.
 fn refuse_on_replica(ctx: &Context<'_, '_>, error: &'static str) -> Result<(), CommandError> {
     match ctx.engine.role.is_replica() {
         true => Err(CommandError::line(error)),
