@@ -75,6 +75,7 @@ const LAYERS: &[(&str, &[&[&str]])] = &[
             &["server"],
             &["state"],
             &["transport"],
+            &["tls"],
             &["os"],
             &["config"],
         ],

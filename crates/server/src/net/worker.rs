@@ -142,7 +142,9 @@ impl Worker {
         {
             let mut listeners = self.server.lock_listeners();
             for (number, listener) in listeners.iter_mut().enumerate() {
-                listener.register(registry, Token(LISTENERS + number))?;
+                if !listener.is_tls() {
+                    listener.register(registry, Token(LISTENERS + number))?;
+                }
             }
             self.accept_pending = true;
         }
@@ -268,7 +270,7 @@ impl Worker {
                 self.runnable.push(ready.token);
             }
         }
-        if ready.writes && !connection.output.is_empty() && !connection.queued_write {
+        if ready.writes && connection.waits_to_write() && !connection.queued_write {
             connection.queued_write = true;
             self.writable.push(ready.token);
         }
@@ -288,6 +290,10 @@ impl Worker {
             let Some(listener) = listeners.get(number) else {
                 return;
             };
+            if listener.is_tls() {
+                number += 1;
+                continue;
+            }
             let accepted = listener.accept();
             drop(listeners);
             match accepted {
@@ -392,11 +398,9 @@ impl Worker {
         ));
         log::debug!("Accepted {}", shared.addr);
         server.engine.clients.add(Arc::clone(&shared));
-        let authenticated = !server
-            .engine
-            .switches
-            .needs_password
-            .load(Ordering::Relaxed);
+        let needs_password = &server.engine.switches.needs_password;
+        let authenticated = super::certificate_users::log_in(server, &accepted.names)
+            || !needs_password.load(Ordering::Relaxed);
         if !authenticated {
             server.engine.clients.add_stranger(&shared);
         }
@@ -537,6 +541,7 @@ impl Worker {
     fn handle(&mut self, server: &Arc<Server>, message: Message) {
         match message {
             Message::Adopt(connection) => self.adopt(connection),
+            Message::Welcome(accepted) => self.welcome(server, *accepted),
             Message::Synced => self.synced(server),
             Message::Refresh => self.resume_postponed(),
             Message::Listen => self.listen(),
@@ -845,7 +850,7 @@ pub(super) fn connection_of(
 
 /// Errors of one connection, behind which others may wait: accept(2) hands on what the network has
 /// said about it.
-fn is_of_one_connection(error: &io::Error) -> bool {
+pub(super) fn is_of_one_connection(error: &io::Error) -> bool {
     matches!(
         error.raw_os_error(),
         Some(
