@@ -69,7 +69,10 @@ impl Instance {
         return_memory(&config);
         let server = build(config, program, Clock::default(), random_u64())?;
         let reason = |reason| StartError::Config(format!("Failed to configure TLS: {reason}"));
-        server.tls.configure(&server.engine.config).map_err(reason)?;
+        server
+            .tls
+            .configure(&server.engine.config)
+            .map_err(reason)?;
         let listeners = listen(&server.engine.config)?;
         *server.lock_listeners() = listeners;
         if let Err(reason) = os::apply_oom_score(&server.engine.config) {

@@ -11,8 +11,8 @@ use engine::execute::Handlers;
 use engine::stats::WorkerStats;
 
 use crate::state::{
-    Backups, Connections, DataOrigin, Handshakes, Identity, InstantMetrics, ReplicationId, Rewrites, Shutdown,
-    Snapshots,
+    Backups, Connections, DataOrigin, Handshakes, Identity, InstantMetrics, ReplicationId,
+    Rewrites, Shutdown, Snapshots,
 };
 use crate::tls::Tls;
 use crate::transport::listener::Listener;

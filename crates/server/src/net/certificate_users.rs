@@ -22,7 +22,10 @@ pub(super) fn log_in(server: &Server, names: &[Vec<u8>]) -> bool {
     }
     let denied = &server.tls.denied_certificates;
     denied.fetch_add(1, Ordering::Relaxed);
-    log::debug!("TLS: No matching user found for certificate name {}", shown(last));
+    log::debug!(
+        "TLS: No matching user found for certificate name {}",
+        shown(last)
+    );
     false
 }
 

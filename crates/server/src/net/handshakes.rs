@@ -232,7 +232,8 @@ impl Handshaker {
                     if error.kind() != io::ErrorKind::WouldBlock {
                         self.accept_again = Some(Instant::now() + ACCEPT_RETRY);
                         let text = os_text(&error);
-                        self.failures.log(|| format!("Accepting client connection: {text}"));
+                        self.failures
+                            .log(|| format!("Accepting client connection: {text}"));
                     }
                 }
             }
@@ -251,7 +252,8 @@ impl Handshaker {
         let token = self.next;
         self.next += 1;
         if let Err(error) = register(&self.poll, &mut socket, token) {
-            self.failures.log(|| format!("Registering a client socket: {error}"));
+            self.failures
+                .log(|| format!("Registering a client socket: {error}"));
             return;
         }
         match TlsStream::new(socket, Arc::clone(&settings.server)) {

@@ -92,6 +92,8 @@ pub(crate) struct Worker {
     next_idle_check_ms: u64,
     /// When the log last had a line about a web request.
     pub(super) web_request_logged_ms: u64,
+    /// The same about a TLS handshake on a port without TLS.
+    pub(super) handshake_logged_ms: u64,
     timers: Option<Timers>,
     stopping: bool,
 }
@@ -127,6 +129,7 @@ impl Worker {
             messages: Vec::new(),
             next_idle_check_ms: 0,
             web_request_logged_ms: 0,
+            handshake_logged_ms: 0,
             timers,
             stopping: false,
             server,
@@ -437,7 +440,7 @@ impl Worker {
         if connection.postponed {
             self.postponed.push(token);
         }
-        let has_output = !connection.output.is_empty();
+        let has_output = connection.waits_to_write();
         connection.queued_write = has_output;
         if has_output {
             self.writable.push(token);

@@ -78,11 +78,13 @@ impl Connection {
             return false;
         };
         let is_peer = |listener: &Listener| match listener {
-            Listener::Tcp(listener) | Listener::Tls(listener) => listener.local_addr().is_ok_and(|addr| {
-                let here = addr.ip() == peer.ip()
-                    || (addr.ip().is_unspecified() && addr.is_ipv4() == peer.is_ipv4());
-                here && addr.port() == peer.port()
-            }),
+            Listener::Tcp(listener) | Listener::Tls(listener) => {
+                listener.local_addr().is_ok_and(|addr| {
+                    let here = addr.ip() == peer.ip()
+                        || (addr.ip().is_unspecified() && addr.is_ipv4() == peer.is_ipv4());
+                    here && addr.port() == peer.port()
+                })
+            }
             Listener::Unix(..) => false,
         };
         // Between two addresses of the same machine the kernel takes the same for both ends, but

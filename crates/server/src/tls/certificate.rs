@@ -7,8 +7,7 @@ use x509_cert::ext::pkix::SubjectAltName;
 use x509_cert::ext::pkix::name::GeneralName;
 
 /// The object identifier of commonName (RFC 5280, appendix A.1).
-const COMMON_NAME: pkcs8::ObjectIdentifier =
-    pkcs8::ObjectIdentifier::new_unwrap("2.5.4.3");
+const COMMON_NAME: pkcs8::ObjectIdentifier = pkcs8::ObjectIdentifier::new_unwrap("2.5.4.3");
 
 /// Seconds of a day.
 const DAY_S: u64 = 24 * 60 * 60;
@@ -51,7 +50,9 @@ impl CertificateInfo {
     pub(crate) fn warning(&self, what: &str, now_s: u64) -> Option<String> {
         let Self { serial, .. } = self;
         match self.left_s(now_s) {
-            0 => Some(format!("The {what} certificate (serial {serial}) has expired")),
+            0 => Some(format!(
+                "The {what} certificate (serial {serial}) has expired"
+            )),
             left if left <= WARN_BEFORE_S => Some(format!(
                 "The {what} certificate (serial {serial}) expires in {} days",
                 left / DAY_S

@@ -147,3 +147,43 @@ pub(super) fn fingerprint(paths: &[PathBuf]) -> [u8; 32] {
     }
     hasher.finalize().into()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An elliptic key, encrypted with the password 1234.
+    const ENCRYPTED: &str = "\
+-----BEGIN ENCRYPTED PRIVATE KEY-----
+MIHsMFcGCSqGSIb3DQEFDTBKMCkGCSqGSIb3DQEFDDAcBAhrNc7BF3jhqAICCAAw
+DAYIKoZIhvcNAgkFADAdBglghkgBZQMEASoEEA1Kaqpq8U6MTemyQGLm+rIEgZCM
+fIRc0a8oygBMbgg2zceao9JYsUSJDE2ngLeGJAxP2AVnQZ/NyZNY1FKrGkcrM0Ey
+zHTZVFeWRg6CWX1LMA8DeMhzrBF9HSXppmick8Qa40Ony+WzFcDUY+ZIIjyY7gu0
+91q1S8yQSiEpM3kuCtcSpUs5Kb8/1a+MP6npc2nnhkPv2Z1l6KNBsrAXzMc5/mQ=
+-----END ENCRYPTED PRIVATE KEY-----
+";
+
+    #[test]
+    fn an_encrypted_key_needs_its_password() {
+        let path = std::env::temp_dir().join(format!("lodestore-key-{}", std::process::id()));
+        std::fs::write(&path, ENCRYPTED).expect("a file");
+        let refusal = |password: &[u8]| private_key(&path, password).expect_err("no key");
+        assert!(refusal(b"").ends_with("encrypted, and no password is set"));
+        let text = refusal(b"12345");
+        assert!(
+            text.contains("decrypting") && !text.contains("12345"),
+            "{text}"
+        );
+        assert!(matches!(
+            private_key(&path, b"1234"),
+            Ok(PrivateKeyDer::Pkcs8(_))
+        ));
+        std::fs::write(&path, "Proc-Type: 4,ENCRYPTED\n").expect("a file");
+        assert!(refusal(b"1234").contains("not supported"));
+        std::fs::write(&path, "nothing").expect("a file");
+        assert!(private_key(&path, b"").is_err());
+        let before = fingerprint(std::slice::from_ref(&path));
+        std::fs::remove_file(&path).expect("a file");
+        assert_ne!(fingerprint(&[path]), before);
+    }
+}

@@ -38,7 +38,11 @@ impl SessionCache {
     /// A cache for `max` sessions (0: as many as there can be) of `timeout_s` seconds.
     pub(super) fn new(max: usize, timeout_s: u64) -> Self {
         Self {
-            max: if max == 0 { SESSIONS_MAX } else { max.min(SESSIONS_MAX) },
+            max: if max == 0 {
+                SESSIONS_MAX
+            } else {
+                max.min(SESSIONS_MAX)
+            },
             timeout: Duration::from_secs(timeout_s),
             sessions: Mutex::default(),
         }

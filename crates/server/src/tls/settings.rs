@@ -59,7 +59,9 @@ impl Settings {
             ],
         )?;
         let info = |identity: &Identity| CertificateInfo::of(identity.chain.first()?);
-        let infos = authorities.iter().filter_map(|der| CertificateInfo::of(der));
+        let infos = authorities
+            .iter()
+            .filter_map(|der| CertificateInfo::of(der));
         let settings = Self {
             server_certificate: info(&own),
             client_certificate: towards_others.as_ref().and_then(info),
@@ -148,8 +150,7 @@ fn identity(config: &Config, [chain, key, password]: [P; 3]) -> Result<Option<Id
 fn roots(
     config: &Config,
 ) -> Result<(Option<Arc<RootCertStore>>, Vec<CertificateDer<'static>>), String> {
-    let failed =
-        |reason| format!("Failed to configure CA certificate(s) file/directory: {reason}");
+    let failed = |reason| format!("Failed to configure CA certificate(s) file/directory: {reason}");
     let mut found = Vec::new();
     let (file, dir) = (config.path(P::TlsCaCertFile), config.path(P::TlsCaCertDir));
     if let Some(path) = &file {
@@ -163,9 +164,11 @@ fn roots(
             || config.bool(P::TlsCluster)
             || config.bool(P::TlsReplication);
         return match needs_some {
-            true => Err("Either tls-ca-cert-file or tls-ca-cert-dir must be specified when \
+            true => Err(
+                "Either tls-ca-cert-file or tls-ca-cert-dir must be specified when \
                          tls-cluster, tls-replication or tls-auth-clients are enabled!"
-                .to_owned()),
+                    .to_owned(),
+            ),
             false => Ok((None, found)),
         };
     }

@@ -427,7 +427,9 @@ impl<S: Read + Write> TlsStream<S> {
                 // Early data is not offered.
                 Ok(_) => return Err(invalid("an unexpected state")),
                 Err(error) => {
-                    self.queue_alert();
+                    if !is_no_tls(&error) {
+                        self.queue_alert();
+                    }
                     return Err(invalid(error));
                 }
             }
@@ -455,6 +457,9 @@ impl<S: Read + Write> TlsStream<S> {
         pieces: impl IntoIterator<Item = &'a [u8]>,
         max: usize,
     ) -> io::Result<usize> {
+        if self.has_failed {
+            return Err(ErrorKind::InvalidData.into());
+        }
         self.flush()?;
         SCRATCH.with_borrow_mut(|scratch| {
             let mut pieces = pieces.into_iter();
@@ -604,6 +609,15 @@ fn encode(
     let length = message.encode(room).map_err(invalid)?;
     outgoing.truncate(start + length);
     Ok(())
+}
+
+/// Whether bytes are no records at all: their sender would not understand an alert.
+fn is_no_tls(error: &rustls::Error) -> bool {
+    use rustls::{Error, InvalidMessage};
+    matches!(
+        error,
+        Error::InvalidMessage(InvalidMessage::InvalidContentType)
+    )
 }
 
 fn invalid(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Error {

@@ -1,8 +1,8 @@
 //! Protocol versions and cipher suites by the names that OpenSSL has for them.
 
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
-use rustls::{CipherSuite, SupportedCipherSuite, SupportedProtocolVersion};
 use rustls::version::{TLS12, TLS13};
+use rustls::{CipherSuite, SupportedCipherSuite, SupportedProtocolVersion};
 
 /// The cipher suites of TLS 1.2 that there are, each with its name and the words that stand for it
 /// in `tls-ciphers`. All exchange keys by ECDHE and encrypt with authentication.
@@ -95,7 +95,9 @@ fn suites_1_3(text: &str) -> Result<Vec<CipherSuite>, String> {
     let names = text.split([':', ',', ' ']).filter(|name| !name.is_empty());
     let mut chosen = Vec::new();
     for name in names {
-        let found = SUITES_1_3.iter().find(|suite| suite.0.eq_ignore_ascii_case(name));
+        let found = SUITES_1_3
+            .iter()
+            .find(|suite| suite.0.eq_ignore_ascii_case(name));
         let (_, suite) = found.ok_or_else(|| {
             let known: Vec<&str> = SUITES_1_3.iter().map(|suite| suite.0).collect();
             format!(
@@ -114,7 +116,11 @@ fn suites_1_3(text: &str) -> Result<Vec<CipherSuite>, String> {
 /// Reads a list in the form of ciphers(1): words add suites, with `-` they remove them, with `!`
 /// for good, with `+` they move them to the end; `+` between words means both.
 fn suites_1_2(text: &str) -> Result<(Vec<CipherSuite>, Vec<String>), String> {
-    let text = if text.trim().is_empty() { "DEFAULT" } else { text };
+    let text = if text.trim().is_empty() {
+        "DEFAULT"
+    } else {
+        text
+    };
     let (mut chosen, mut banned) = (Vec::<usize>::new(), Vec::<usize>::new());
     let mut unknown = Vec::new();
     for token in text.split([':', ',', ';', ' ']) {
@@ -126,7 +132,9 @@ fn suites_1_2(text: &str) -> Result<(Vec<CipherSuite>, Vec<String>), String> {
             Some((sign @ ("-" | "!" | "+"), words)) => (sign, words),
             _ => ("", token),
         };
-        let meant: Vec<usize> = (0..SUITES.len()).filter(|at| is_meant(*at, words)).collect();
+        let meant: Vec<usize> = (0..SUITES.len())
+            .filter(|at| is_meant(*at, words))
+            .collect();
         match sign {
             "-" => chosen.retain(|at| !meant.contains(at)),
             "!" => {
@@ -134,8 +142,11 @@ fn suites_1_2(text: &str) -> Result<(Vec<CipherSuite>, Vec<String>), String> {
                 banned.extend(&meant);
             }
             "+" => {
-                let moved: Vec<usize> =
-                    chosen.iter().copied().filter(|at| meant.contains(at)).collect();
+                let moved: Vec<usize> = chosen
+                    .iter()
+                    .copied()
+                    .filter(|at| meant.contains(at))
+                    .collect();
                 chosen.retain(|at| !meant.contains(at));
                 chosen.extend(moved);
             }
@@ -191,7 +202,10 @@ mod tests {
             names("ECDHE-RSA-AES128-GCM-SHA256:ECDHE-RSA-AES256-GCM-SHA384"),
             ["ECDHE-RSA-AES128-GCM-SHA256", "ECDHE-RSA-AES256-GCM-SHA384"]
         );
-        assert_eq!(names("HIGH:!aECDSA:!AESGCM"), ["ECDHE-RSA-CHACHA20-POLY1305"]);
+        assert_eq!(
+            names("HIGH:!aECDSA:!AESGCM"),
+            ["ECDHE-RSA-CHACHA20-POLY1305"]
+        );
         assert_eq!(
             names("ECDHE+AES128:-aRSA:CHACHA20:+ECDSA"),
             [
@@ -205,7 +219,10 @@ mod tests {
     #[test]
     fn what_there_is_not_is_refused_or_named() {
         let error = suites_1_2("AES128-SHA256").expect_err("no suite");
-        assert!(error.starts_with("tls-ciphers leaves no cipher suite"), "{error}");
+        assert!(
+            error.starts_with("tls-ciphers leaves no cipher suite"),
+            "{error}"
+        );
         assert!(suites_1_2("HIGH:!ECDHE").is_err());
         let (_, unknown) = suites_1_2("AES128-SHA:HIGH").expect("suites");
         assert_eq!(unknown, ["AES128-SHA"]);

@@ -120,8 +120,12 @@ fn listeners(facts: &Facts<'_>, text: &mut String) {
 fn tls(facts: &Facts<'_>, text: &mut String) {
     let now_s = facts.server.engine.now_ms() / 1000;
     let settings = facts.server.tls.settings();
-    let server = settings.as_ref().and_then(|it| it.server_certificate.as_ref());
-    let client = settings.as_ref().and_then(|it| it.client_certificate.as_ref());
+    let server = settings
+        .as_ref()
+        .and_then(|it| it.server_certificate.as_ref());
+    let client = settings
+        .as_ref()
+        .and_then(|it| it.client_certificate.as_ref());
     let authority = settings.as_ref().and_then(|it| it.authority.as_ref());
     text.push_str("# TLS\r\n");
     for (name, certificate) in [("server", server), ("client", client), ("ca", authority)] {
