@@ -300,12 +300,19 @@ impl Handshaker {
         let Some(handshake) = self.pending.get_mut(&token) else {
             return;
         };
-        match handshake.stream.shake_hands() {
-            Ok(true) => self.finish(token),
-            Ok(false) => {}
-            Err(error) => {
+        // A defect that one client can cause must not cost the others theirs.
+        let stream = AssertUnwindSafe(&mut handshake.stream);
+        let result = catch_unwind(|| { stream }.shake_hands());
+        match result {
+            Ok(Ok(true)) => self.finish(token),
+            Ok(Ok(false)) => {}
+            Ok(Err(error)) => {
                 let reason = reason(&error);
                 self.end(token, &reason);
+            }
+            Err(panic) => {
+                let text = panic_text(panic.as_ref());
+                self.end(token, &format!("a panic: {text}"));
             }
         }
     }

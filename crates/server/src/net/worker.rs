@@ -401,13 +401,16 @@ impl Worker {
         ));
         log::debug!("Accepted {}", shared.addr);
         server.engine.clients.add(Arc::clone(&shared));
-        let needs_password = &server.engine.switches.needs_password;
-        let authenticated = super::certificate_users::log_in(server, &accepted.names)
-            || !needs_password.load(Ordering::Relaxed);
+        let authenticated = !server
+            .engine
+            .switches
+            .needs_password
+            .load(Ordering::Relaxed);
         if !authenticated {
             server.engine.clients.add_stranger(&shared);
         }
-        let session = Session::new(shared, Origin::Client, authenticated);
+        let mut session = Session::new(shared, Origin::Client, authenticated);
+        super::certificate_users::log_in(server, &mut session, &accepted.names);
         let id = session.shared.id;
         let connection = Connection::new(accepted.stream, session, self.exec.steady_ms);
         let connection = Box::new(connection);

@@ -17,7 +17,8 @@
 //!
 //! Invariants: records are encrypted in the order in which they leave, so nothing is encrypted
 //! while `outgoing` has bytes; callers pass only bytes that may leave now. All counts are of
-//! plaintext.
+//! plaintext. Every call of the library gets the bytes that it has not released yet, from the
+//! first on: it keeps positions of handshake messages in them, also while it encrypts.
 
 use std::cell::RefCell;
 use std::io::{self, ErrorKind, Read, Write};
@@ -163,7 +164,8 @@ pub struct TlsStream<S: Read + Write> {
     /// Ciphertext that was received and not processed: the beginning of a record, or records that
     /// the caller has had no room for.
     incoming: Vec<u8>,
-    /// Plaintext that the caller had no room for, of one record at most.
+    /// Plaintext that the caller had no room for: the end of a record, or what was received when
+    /// something had to be encrypted. At most [`READ_BYTES_MAX`] and a record.
     plain: Vec<u8>,
     /// Ciphertext that the socket has not taken yet.
     outgoing: Vec<u8>,
@@ -428,7 +430,7 @@ impl<S: Read + Write> TlsStream<S> {
                 Ok(_) => return Err(invalid("an unexpected state")),
                 Err(error) => {
                     if !is_no_tls(&error) {
-                        self.queue_alert();
+                        self.queue_alert(bytes.get_mut(used..).unwrap_or_default());
                     }
                     return Err(invalid(error));
                 }
@@ -436,14 +438,14 @@ impl<S: Read + Write> TlsStream<S> {
         }
     }
 
-    /// Takes the alert that the library has ready after an error.
-    fn queue_alert(&mut self) {
-        while let Ok(ConnectionState::EncodeTlsData(mut message)) =
-            self.tls.process_tls_records(&mut []).state
+    /// Takes the alert that the library has ready after an error; `rest` is what it has not
+    /// released.
+    fn queue_alert(&mut self, rest: &mut [u8]) {
+        if let Ok(ConnectionState::EncodeTlsData(mut message)) =
+            self.tls.process_tls_records(rest).state
         {
-            if encode(&mut message, &mut self.outgoing).is_err() {
-                return;
-            }
+            // Without it the connection is closed all the same.
+            let _ = encode(&mut message, &mut self.outgoing);
         }
     }
 
@@ -485,14 +487,10 @@ impl<S: Read + Write> TlsStream<S> {
     fn encrypt_and_write(&mut self, plain: &[u8], buffer: &mut Buffer) -> io::Result<usize> {
         buffer.filled = 0;
         for chunk in plain.chunks(RECORD_BYTES) {
+            self.process_received()?;
             // In front of the data stands what the library has to say by itself.
-            let mut nothing = Slice {
-                bytes: &mut [],
-                filled: 0,
-            };
-            self.process(&mut [], &mut nothing)?;
             buffer.push(&std::mem::take(&mut self.outgoing));
-            let status = self.tls.process_tls_records(&mut []);
+            let status = self.tls.process_tls_records(&mut self.incoming);
             let ConnectionState::WriteTraffic(traffic) = status.state.map_err(invalid)? else {
                 return Err(ErrorKind::NotConnected.into());
             };
@@ -512,6 +510,24 @@ impl<S: Read + Write> TlsStream<S> {
             }
         }
         Ok(plain.len())
+    }
+
+    /// Processes what was received, so that the library is ready to encrypt. Plaintext waits in
+    /// `plain`.
+    fn process_received(&mut self) -> io::Result<()> {
+        let mut received = std::mem::take(&mut self.incoming);
+        let mut nothing = Slice {
+            bytes: &mut [],
+            filled: 0,
+        };
+        let used = self.process(&mut received, &mut nothing);
+        self.has_failed = used.is_err();
+        received.drain(..used?);
+        if !received.is_empty() {
+            self.incoming = received;
+        }
+        self.has_more |= !self.plain.is_empty();
+        Ok(())
     }
 
     /// Writes the ciphertext that the socket has not taken yet.
@@ -550,11 +566,11 @@ impl<S: Read + Write> TlsStream<S> {
 
     /// Says goodbye, unless records before it have not left.
     fn send_close_notify(&mut self) {
-        if self.is_handshaking || self.has_unsent() {
+        if self.is_handshaking || self.has_failed || self.has_unsent() {
             return;
         }
         if let Ok(ConnectionState::WriteTraffic(mut traffic)) =
-            self.tls.process_tls_records(&mut []).state
+            self.tls.process_tls_records(&mut self.incoming).state
         {
             let mut record = [0; OVERHEAD_BYTES];
             if let Ok(length) = traffic.queue_close_notify(&mut record) {

@@ -14,7 +14,7 @@ use rustls::{ClientConfig, ClientConnection, HandshakeKind, StreamOwned};
 
 use certificates::{Authority, Made};
 
-use super::harness::{Client, REPLY_TIMEOUT, TestServer, free_port, fresh_dir, show};
+use super::harness::{Client, REPLY_TIMEOUT, TestServer, dump, free_port, fresh_dir, show};
 
 /// A server with a port for TLS beside that for TCP.
 struct Encrypted {
@@ -146,7 +146,8 @@ fn commands_run_as_over_tcp() {
     }
     let mut plain = encrypted.server.connect();
     assert_eq!(plain.line("GET a"), "\"b\"");
-    encrypted.server.assert_replays();
+    let other = encrypted.server.replayed_with(&["--tls-port", "0"]);
+    assert_eq!(dump(&mut plain), dump(&mut other.connect()));
 }
 
 /// Pushes: messages, invalidations, lines of MONITOR; and a client that waits.
@@ -212,7 +213,6 @@ fn clients_show_certificates_as_configured() {
         encrypted.authority.client("client"),
         encrypted.authority.late_client(),
     );
-    // A certificate for servers only is none of a client; one without a purpose would be.
     let mut plain = encrypted.server.connect();
     for (mode, without) in [("yes", false), ("optional", true), ("no", true)] {
         let set = format!("CONFIG SET tls-auth-clients {mode}");
@@ -227,9 +227,9 @@ fn clients_show_certificates_as_configured() {
 
 #[test]
 fn a_certificate_may_name_the_user() {
-    let options = ["--requirepass", "secret", "--tls-auth-clients-user", "CN"];
-    let encrypted = Encrypted::start(&options);
+    let encrypted = Encrypted::start(&["--tls-auth-clients-user", "CN"]);
     let mut plain = encrypted.server.connect();
+    assert_eq!(plain.line("CONFIG SET requirepass secret"), "+OK");
     assert_eq!(plain.line("AUTH secret"), "+OK");
     let reply = |made: &Made| {
         let config = encrypted

@@ -2,8 +2,10 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
 
+use aws_lc_rs::aead;
 use proptest::prelude::*;
-use rustls::crypto::aws_lc_rs;
+use rustls::ConnectionTrafficSecrets;
+use rustls::crypto::aws_lc_rs as provider_of;
 use rustls::pki_types::{PrivateKeyDer, ServerName};
 use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, SupportedProtocolVersion};
@@ -70,7 +72,7 @@ impl Pair {
     fn new(version: &'static SupportedProtocolVersion) -> Self {
         let authority = Authority::new();
         let made = authority.server();
-        let provider = Arc::new(aws_lc_rs::default_provider());
+        let provider = Arc::new(provider_of::default_provider());
         let key = PrivateKeyDer::Pkcs8(made.key.serialize_der().into());
         let server = ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_protocol_versions(&[version])
@@ -82,11 +84,12 @@ impl Pair {
         roots
             .add(authority.certificate.der().clone())
             .expect("a root");
-        let client = ClientConfig::builder_with_provider(provider)
+        let mut client = ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(&[version])
             .expect("a version")
             .with_root_certificates(roots)
             .with_no_client_auth();
+        client.enable_secret_extraction = true;
         let wire = Rc::new(RefCell::new(Wire {
             room: usize::MAX,
             ..Wire::default()
@@ -273,6 +276,101 @@ fn keys_are_updated_while_data_goes_on() {
         assert_eq!(pair.server.write([&b"+PONG\r\n"[..]], 7).expect("room"), 7);
         assert_eq!(pair.receive(), b"+PONG\r\n", "round {round}");
     }
+}
+
+/// Records of a client whose keys are known: such as no library sends.
+struct Forger {
+    key: aead::LessSafeKey,
+    iv: [u8; 12],
+    sequence: u64,
+}
+
+impl Forger {
+    fn new(client: ClientConnection) -> Self {
+        let secrets = client.dangerous_extract_secrets().expect("secrets");
+        let (sequence, secrets) = secrets.tx;
+        let ConnectionTrafficSecrets::Aes256Gcm { key, iv } = secrets else {
+            panic!("another suite");
+        };
+        let key = aead::UnboundKey::new(&aead::AES_256_GCM, key.as_ref()).expect("a key");
+        Self {
+            key: aead::LessSafeKey::new(key),
+            iv: iv.as_ref().try_into().expect("12 bytes"),
+            sequence,
+        }
+    }
+
+    /// A record of TLS 1.3 (RFC 8446, 5.2).
+    fn record(&mut self, kind: u8, content: &[u8]) -> Vec<u8> {
+        let mut nonce = self.iv;
+        for (byte, part) in nonce[4..].iter_mut().zip(self.sequence.to_be_bytes()) {
+            *byte ^= part;
+        }
+        self.sequence += 1;
+        let mut body = [content, &[kind]].concat();
+        let length = u16::try_from(body.len() + 16).expect("a short record");
+        let mut record = vec![0x17, 3, 3];
+        record.extend(length.to_be_bytes());
+        let nonce = aead::Nonce::assume_unique_for_key(nonce);
+        let head = aead::Aad::from(record.clone());
+        self.key
+            .seal_in_place_append_tag(nonce, head, &mut body)
+            .expect("a record");
+        record.extend(body);
+        record
+    }
+}
+
+const HANDSHAKE: u8 = 22;
+const DATA: u8 = 23;
+/// A key update that asks for one in return (RFC 8446, 4.6.3).
+const KEY_UPDATE: [u8; 5] = [24, 0, 0, 1, 1];
+
+#[test]
+fn replies_leave_between_the_parts_of_a_handshake_message() {
+    let Pair {
+        wire,
+        client,
+        mut server,
+        ..
+    } = Pair::new(&TLS13);
+    let mut forger = Forger::new(client);
+    let mut buffer = [0; 100];
+    for part in [&KEY_UPDATE[..1], &KEY_UPDATE[1..3], &KEY_UPDATE[3..]] {
+        wire.borrow_mut()
+            .to_server
+            .extend(forger.record(HANDSHAKE, part));
+        let error = server.read(&mut buffer).expect_err("no data");
+        assert_eq!(error.kind(), ErrorKind::WouldBlock);
+        assert_eq!(server.write([&b"+PONG\r\n"[..]], 7).expect("room"), 7);
+    }
+}
+
+#[test]
+fn a_flood_of_empty_records_is_refused() {
+    let Pair {
+        wire,
+        client,
+        mut server,
+        ..
+    } = Pair::new(&TLS13);
+    let mut forger = Forger::new(client);
+    let mut buffer = [0; 100];
+    let records = |forger: &mut Forger, count| -> Vec<u8> {
+        (0..count).flat_map(|_| forger.record(DATA, b"")).collect()
+    };
+    for _ in 0..3 {
+        wire.borrow_mut().to_server.extend(records(&mut forger, 20));
+        wire.borrow_mut()
+            .to_server
+            .extend(forger.record(DATA, b"PING"));
+        assert_eq!(server.read(&mut buffer).expect("data"), 4);
+    }
+    wire.borrow_mut()
+        .to_server
+        .extend(records(&mut forger, 100));
+    let error = server.read(&mut buffer).expect_err("no data");
+    assert_eq!(error.kind(), ErrorKind::InvalidData);
 }
 
 #[test]
