@@ -16,7 +16,7 @@ use crate::net::event_loop::EventLoop;
 use crate::net::worker::Timers;
 use crate::os::{self, PidFile, Supervisor};
 use crate::process::cron::Cron;
-use crate::process::listen::{ListenError, listen};
+use crate::process::listen::{ListenError, listen, start_handshakes};
 use crate::process::log_options::log_options;
 use crate::process::signals::wake_on_signals;
 use crate::server::{Server, WorkerHandle};
@@ -68,6 +68,11 @@ impl Instance {
         let supervisor = Supervisor::detect(config.choice(P::Supervised));
         return_memory(&config);
         let server = build(config, program, Clock::default(), random_u64())?;
+        let reason = |reason| StartError::Config(format!("Failed to configure TLS: {reason}"));
+        server
+            .tls
+            .configure(&server.engine.config)
+            .map_err(reason)?;
         let listeners = listen(&server.engine.config)?;
         *server.lock_listeners() = listeners;
         if let Err(reason) = os::apply_oom_score(&server.engine.config) {
@@ -82,6 +87,7 @@ impl Instance {
         // Loading begins before the first client is served.
         server.engine.loading.begin(&server.engine.clock);
         let workers = spawn(&server)?;
+        start_handshakes(&server)?;
         wake_on_signals(&server)?;
         let mut instance = Self {
             server,
@@ -132,6 +138,7 @@ impl Instance {
             log::error!("Closing the append only file: {error}");
             exit_code = exit_code.max(1);
         }
+        self.server.handshakes.stop();
         self.server.lock_listeners().clear();
         if let Some(pid_file) = self.pid_file.take() {
             log::info!("Removing the pid file.");
@@ -176,6 +183,8 @@ pub(crate) fn build(
     let now_s = engine.now_ms() / 1000;
     let server = Arc::new_cyclic(|me| Server {
         listeners: Mutex::default(),
+        tls: Default::default(),
+        handshakes: Default::default(),
         workers: (0..workers)
             .map(|number| WorkerHandle::new(&engine, number))
             .collect(),

@@ -11,6 +11,7 @@
 //! state      the parts of a server
 //! transport  sockets, connections, mailboxes of workers
 //! config     configuration files, the command line, CONFIG REWRITE
+//! tls        configuration of TLS, encrypted sockets
 //! os         the process and the operating system
 //! ```
 
@@ -25,6 +26,7 @@ mod process;
 mod replication;
 mod server;
 mod state;
+mod tls;
 mod transport;
 
 pub use boot::{Instance, StartError, limit_clients};

@@ -12,9 +12,10 @@ use engine::execute::{Handlers, blocking};
 use engine::stats::WorkerStats;
 
 use crate::state::{
-    Backups, Connections, DataOrigin, FEEDER, Identity, InstantMetrics, Replication, Rewrites,
-    Shutdown, Snapshots,
+    Backups, Connections, DataOrigin, FEEDER, Handshakes, Identity, InstantMetrics, Replication,
+    Rewrites, Shutdown, Snapshots,
 };
+use crate::tls::Tls;
 use crate::transport::connection::Connection;
 use crate::transport::listener::Listener;
 use crate::transport::mailbox::{Mailbox, Message};
@@ -50,8 +51,13 @@ pub struct Server {
     pub engine: Arc<Engine>,
     /// The handlers of the engine's commands.
     pub handlers: Handlers,
-    /// Listening sockets; the first worker accepts from them.
+    /// Listening sockets; the first worker accepts from them, and the thread of handshakes from
+    /// those for TLS.
     pub listeners: Mutex<Vec<Listener>>,
+    /// Certificates and keys of encrypted connections.
+    pub tls: Tls,
+    /// The thread that encrypts new connections.
+    pub handshakes: Handshakes,
     /// Workers, in order of their number.
     pub workers: Vec<WorkerHandle>,
     /// How many of them have clients, as the controller spreads these.

@@ -77,6 +77,7 @@ const LAYERS: &[(&str, &[&[&str]])] = &[
             &["server"],
             &["state"],
             &["transport"],
+            &["tls"],
             &["os"],
             &["config"],
         ],

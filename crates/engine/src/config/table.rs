@@ -309,7 +309,7 @@ parameters! {
     Mptcp = "mptcp": Kind::Bool, "no", IMMUTABLE, LATER;
     SocketMarkId = "socket-mark-id": int(0, UINT_MAX), "0", IMMUTABLE, LATER;
     MaxNewConnectionsPerCycle = "max-new-connections-per-cycle": int(1, 1000), "10", LATER;
-    MaxNewTlsConnectionsPerCycle = "max-new-tls-connections-per-cycle": int(1, 1000), "1", LATER;
+    MaxNewTlsConnectionsPerCycle = "max-new-tls-connections-per-cycle": int(1, 1000), "1";
     BindSourceAddr = "bind-source-addr": optional(check::any), "", LATER;
     RdmaBind = "rdma-bind": Kind::Addresses, "", INERT;
     RdmaPort = "rdma-port": int(0, 65535), "0", INERT;
@@ -555,26 +555,26 @@ parameters! {
     ClusterSlotMigrationWritePauseTimeout = "cluster-slot-migration-write-pause-timeout": int(0, MAX), "10000", LATER;
 
     // TLS.
-    TlsPort = "tls-port": int(0, 65535), "0", LATER, REFUSED;
-    TlsCertFile = "tls-cert-file": optional(check::any), "", VOLATILE, LATER;
-    TlsKeyFile = "tls-key-file": optional(check::any), "", VOLATILE, LATER;
-    TlsKeyFilePass = "tls-key-file-pass": optional(check::any), "", SENSITIVE, LATER;
-    TlsClientCertFile = "tls-client-cert-file": optional(check::any), "", VOLATILE, LATER;
-    TlsClientKeyFile = "tls-client-key-file": optional(check::any), "", VOLATILE, LATER;
-    TlsClientKeyFilePass = "tls-client-key-file-pass": optional(check::any), "", SENSITIVE, LATER;
-    TlsDhParamsFile = "tls-dh-params-file": optional(check::any), "", VOLATILE, LATER;
-    TlsCaCertFile = "tls-ca-cert-file": optional(check::any), "", VOLATILE, LATER;
-    TlsCaCertDir = "tls-ca-cert-dir": optional(check::any), "", VOLATILE, LATER;
-    TlsAuthClients = "tls-auth-clients": choice::<TlsAuthClients>(), "yes", LATER;
-    TlsAuthClientsUser = "tls-auth-clients-user": choice::<TlsAuthClientsUser>(), "off", LATER;
-    TlsProtocols = "tls-protocols": optional(check::any), "", LATER;
-    TlsCiphers = "tls-ciphers": optional(check::any), "", LATER;
-    TlsCiphersuites = "tls-ciphersuites": optional(check::any), "", LATER;
-    TlsPreferServerCiphers = "tls-prefer-server-ciphers": Kind::Bool, "no", LATER;
-    TlsSessionCaching = "tls-session-caching": Kind::Bool, "yes", LATER;
-    TlsSessionCacheSize = "tls-session-cache-size": int(0, INT_MAX), "20480", LATER;
-    TlsSessionCacheTimeout = "tls-session-cache-timeout": int(0, INT_MAX), "300", LATER;
-    TlsAutoReloadInterval = "tls-auto-reload-interval": int(0, INT_MAX), "0", LATER;
+    TlsPort = "tls-port": int(0, 65535), "0";
+    TlsCertFile = "tls-cert-file": optional(check::any), "", VOLATILE;
+    TlsKeyFile = "tls-key-file": optional(check::any), "", VOLATILE;
+    TlsKeyFilePass = "tls-key-file-pass": optional(check::any), "", SENSITIVE;
+    TlsClientCertFile = "tls-client-cert-file": optional(check::any), "", VOLATILE;
+    TlsClientKeyFile = "tls-client-key-file": optional(check::any), "", VOLATILE;
+    TlsClientKeyFilePass = "tls-client-key-file-pass": optional(check::any), "", SENSITIVE;
+    TlsDhParamsFile = "tls-dh-params-file": optional(check::any), "", VOLATILE, INERT;
+    TlsCaCertFile = "tls-ca-cert-file": optional(check::any), "", VOLATILE;
+    TlsCaCertDir = "tls-ca-cert-dir": optional(check::any), "", VOLATILE;
+    TlsAuthClients = "tls-auth-clients": choice::<TlsAuthClients>(), "yes";
+    TlsAuthClientsUser = "tls-auth-clients-user": choice::<TlsAuthClientsUser>(), "off";
+    TlsProtocols = "tls-protocols": optional(check::tls_protocols), "";
+    TlsCiphers = "tls-ciphers": optional(check::any), "";
+    TlsCiphersuites = "tls-ciphersuites": optional(check::any), "";
+    TlsPreferServerCiphers = "tls-prefer-server-ciphers": Kind::Bool, "no";
+    TlsSessionCaching = "tls-session-caching": Kind::Bool, "yes";
+    TlsSessionCacheSize = "tls-session-cache-size": int(0, INT_MAX), "20480";
+    TlsSessionCacheTimeout = "tls-session-cache-timeout": int(0, INT_MAX), "300";
+    TlsAutoReloadInterval = "tls-auto-reload-interval": int(0, INT_MAX), "0";
     TlsReplication = "tls-replication": Kind::Bool, "no", LATER;
-    TlsCluster = "tls-cluster": Kind::Bool, "no", LATER;
+    TlsCluster = "tls-cluster": Kind::Bool, "no";
 }

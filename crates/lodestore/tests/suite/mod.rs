@@ -37,6 +37,7 @@ mod stream_groups;
 mod stream_idempotence;
 mod streams;
 mod strings;
+mod tls;
 mod tools;
 mod tracking;
 mod vanishing;

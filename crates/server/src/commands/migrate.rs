@@ -15,6 +15,7 @@ use crate::state::Connection;
 use engine::command::KeyPosition;
 use engine::command::*;
 use engine::commands::generic::delete_key;
+use engine::config::P;
 use engine::context::Context;
 use engine::error::CommandError;
 use engine::execute::{CommandResult, CommandSpec, Outcome};
@@ -297,8 +298,15 @@ fn deliver<'a>(
 
 fn connect(ctx: &Context<'_, '_>, plan: &Plan<'_>) -> Result<Connection, CommandError> {
     let host = str::from_utf8(plan.host).map_err(|_| CONNECTING)?;
-    let connection = Connection::open(host, plan.port, plan.timeout).map_err(not_connected)?;
-    if connection.leads_to(&Server::of(ctx)?.lock_listeners()) {
+    let server = Server::of(ctx)?;
+    // As in Redis, connections to other nodes are of one kind.
+    let encryption = match ctx.engine.config.bool(P::TlsCluster) {
+        true => Some(server.tls.client().ok_or(CONNECTING)?),
+        false => None,
+    };
+    let connection =
+        Connection::open(host, plan.port, plan.timeout, encryption).map_err(not_connected)?;
+    if connection.leads_to(&server.lock_listeners()) {
         return Err(MYSELF);
     }
     Ok(connection)

@@ -3,8 +3,10 @@
 pub(crate) mod balance;
 mod batch;
 mod blocked;
+mod certificate_users;
 pub(crate) mod event_loop;
 mod figures;
+pub(crate) mod handshakes;
 mod limits;
 mod port;
 #[cfg(test)]

@@ -92,6 +92,8 @@ pub(crate) struct Worker {
     next_idle_check_ms: u64,
     /// When the log last had a line about a web request.
     pub(super) web_request_logged_ms: u64,
+    /// The same about a TLS handshake on a port without TLS.
+    pub(super) handshake_logged_ms: u64,
     timers: Option<Timers>,
     stopping: bool,
 }
@@ -127,6 +129,7 @@ impl Worker {
             messages: Vec::new(),
             next_idle_check_ms: 0,
             web_request_logged_ms: 0,
+            handshake_logged_ms: 0,
             timers,
             stopping: false,
             server,
@@ -142,7 +145,9 @@ impl Worker {
         {
             let mut listeners = self.server.lock_listeners();
             for (number, listener) in listeners.iter_mut().enumerate() {
-                listener.register(registry, Token(LISTENERS + number))?;
+                if !listener.is_tls() {
+                    listener.register(registry, Token(LISTENERS + number))?;
+                }
             }
             self.accept_pending = true;
         }
@@ -268,7 +273,7 @@ impl Worker {
                 self.runnable.push(ready.token);
             }
         }
-        if ready.writes && !connection.output.is_empty() && !connection.queued_write {
+        if ready.writes && connection.waits_to_write() && !connection.queued_write {
             connection.queued_write = true;
             self.writable.push(ready.token);
         }
@@ -288,6 +293,10 @@ impl Worker {
             let Some(listener) = listeners.get(number) else {
                 return;
             };
+            if listener.is_tls() {
+                number += 1;
+                continue;
+            }
             let accepted = listener.accept();
             drop(listeners);
             match accepted {
@@ -400,7 +409,8 @@ impl Worker {
         if !authenticated {
             server.engine.clients.add_stranger(&shared);
         }
-        let session = Session::new(shared, Origin::Client, authenticated);
+        let mut session = Session::new(shared, Origin::Client, authenticated);
+        super::certificate_users::log_in(server, &mut session, &accepted.names);
         let id = session.shared.id;
         let connection = Connection::new(accepted.stream, session, self.exec.steady_ms);
         let connection = Box::new(connection);
@@ -433,7 +443,7 @@ impl Worker {
         if connection.postponed {
             self.postponed.push(token);
         }
-        let has_output = !connection.output.is_empty();
+        let has_output = connection.waits_to_write();
         connection.queued_write = has_output;
         if has_output {
             self.writable.push(token);
@@ -544,6 +554,7 @@ impl Worker {
     fn handle(&mut self, server: &Arc<Server>, message: Message) {
         match message {
             Message::Adopt(connection) => self.adopt(connection),
+            Message::Welcome(accepted) => self.welcome(server, *accepted),
             Message::Synced => self.synced(server),
             Message::Refresh => self.resume_postponed(),
             Message::Listen => self.listen(),
@@ -832,7 +843,7 @@ pub(super) fn connection_of(
 
 /// Errors of one connection, behind which others may wait: accept(2) hands on what the network has
 /// said about it.
-fn is_of_one_connection(error: &io::Error) -> bool {
+pub(super) fn is_of_one_connection(error: &io::Error) -> bool {
     matches!(
         error.raw_os_error(),
         Some(

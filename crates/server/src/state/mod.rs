@@ -2,6 +2,7 @@
 //! that work on a whole server stand in the rooms above.
 
 mod backups;
+mod handshakes;
 mod identity;
 mod metrics;
 mod migration;
@@ -13,6 +14,7 @@ mod shutdown;
 mod snapshots;
 
 pub(crate) use backups::Backups;
+pub(crate) use handshakes::{Handshakes, Running};
 pub use identity::Build;
 pub(crate) use identity::Identity;
 pub(crate) use metrics::InstantMetrics;

@@ -1,6 +1,7 @@
 //! CONFIG.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use crate::config::{Extent, rewrite, rewrite_locked};
 use crate::server::Server;
@@ -153,6 +154,7 @@ fn config_resetstat(ctx: &mut Context<'_, '_>) -> CommandResult {
     server.replication.reset_statistics();
     server.engine.lazy.reset_freed();
     server.snapshots.reset();
+    server.tls.denied_certificates.store(0, Ordering::Relaxed);
     ctx.reply.ok();
     Ok(Outcome::Done)
 }

@@ -27,7 +27,7 @@ macro_rules! fields {
 pub(super) fn write(section: Section, facts: &Facts<'_>, text: &mut String) {
     match section {
         Section::Server => server(facts, text),
-        Section::Tls => tls(text),
+        Section::Tls => tls(facts, text),
         Section::Clients => clients(facts, text),
         Section::Memory => memory(facts, text),
         Section::Persistence => persistence(facts, text),
@@ -72,7 +72,7 @@ fn server(facts: &Facts<'_>, text: &mut String) {
         "process_id": identity.pid,
         "process_supervised": supervisor(facts),
         "run_id": identity.run_id,
-        "tcp_port": config.int(P::Port),
+        "tcp_port": match config.int(P::Port) { 0 => config.int(P::TlsPort), port => port },
         "server_time_usec": facts.server.engine.clock.unix_us(),
         "uptime_in_seconds": uptime_s,
         "uptime_in_days": uptime_s / 86400,
@@ -100,15 +100,17 @@ fn supervisor(facts: &Facts<'_>) -> &'static str {
 
 fn listeners(facts: &Facts<'_>, text: &mut String) {
     let config = &facts.server.engine.config;
-    let port = config.int(P::Port);
     let mut number = 0;
-    if port != 0 {
-        text.push_str("listener0:name=tcp");
-        for address in config.bind_addresses() {
-            let _ = write!(text, ",bind={address}");
+    for (name, id) in [("tcp", P::Port), ("tls", P::TlsPort)] {
+        let port = config.int(id);
+        if port != 0 {
+            let _ = write!(text, "listener{number}:name={name}");
+            for address in config.bind_addresses() {
+                let _ = write!(text, ",bind={address}");
+            }
+            let _ = write!(text, ",port={port}\r\n");
+            number += 1;
         }
-        let _ = write!(text, ",port={port}\r\n");
-        number = 1;
     }
     let socket = config.text(P::UnixSocket);
     if !socket.is_empty() {
@@ -116,16 +118,25 @@ fn listeners(facts: &Facts<'_>, text: &mut String) {
     }
 }
 
-fn tls(text: &mut String) {
+fn tls(facts: &Facts<'_>, text: &mut String) {
+    let now_s = facts.server.engine.now_ms() / 1000;
+    let settings = facts.server.tls.settings();
+    let server = settings
+        .as_ref()
+        .and_then(|it| it.server_certificate.as_ref());
+    let client = settings
+        .as_ref()
+        .and_then(|it| it.client_certificate.as_ref());
+    let authority = settings.as_ref().and_then(|it| it.authority.as_ref());
     text.push_str("# TLS\r\n");
-    fields!(text,
-        "tls_server_cert_serial": "none",
-        "tls_server_cert_expires_in_seconds": 0,
-        "tls_client_cert_serial": "none",
-        "tls_client_cert_expires_in_seconds": 0,
-        "tls_ca_cert_serial": "none",
-        "tls_ca_cert_expires_in_seconds": 0,
-    );
+    for (name, certificate) in [("server", server), ("client", client), ("ca", authority)] {
+        let serial = certificate.map_or("none", |it| it.serial.as_str());
+        let left_s = certificate.map_or(0, |it| it.left_s(now_s));
+        let _ = write!(
+            text,
+            "tls_{name}_cert_serial:{serial}\r\ntls_{name}_cert_expires_in_seconds:{left_s}\r\n"
+        );
+    }
 }
 
 fn clients(facts: &Facts<'_>, text: &mut String) {
@@ -471,7 +482,7 @@ fn loop_stats(facts: &Facts<'_>, text: &mut String) {
         "acl_access_denied_cmd": 0,
         "acl_access_denied_key": 0,
         "acl_access_denied_channel": 0,
-        "acl_access_denied_tls_cert": 0,
+        "acl_access_denied_tls_cert": facts.server.tls.denied_certificates.load(Ordering::Relaxed),
         "acl_access_denied_db": 0,
     );
 }
