@@ -63,7 +63,7 @@ pub struct Details {
     /// CLIENT SETINFO LIB-VER.
     pub lib_ver: Vec<u8>,
     /// ACL user.
-    pub user: String,
+    pub user: Vec<u8>,
 }
 
 /// Published flags of a client, as bits of [`ClientShared::flags`].
@@ -208,7 +208,7 @@ impl ClientShared {
             worker: AtomicUsize::new(worker),
             figures,
             details: Mutex::new(Details {
-                user: "default".to_owned(),
+                user: crate::users::DEFAULT_USER.into(),
                 ..Details::default()
             }),
             outbox: Mutex::default(),

@@ -158,7 +158,6 @@ pub(crate) fn build(
     clock: Clock,
     seed: u64,
 ) -> Result<Arc<Server>, StartError> {
-    users::take_over(&config).map_err(StartError::Config)?;
     let workers = worker_count(&config);
     let identity = Identity::new(&config, program);
     let (commands, handlers) = commands(&config)?;
@@ -171,6 +170,7 @@ pub(crate) fn build(
         clock,
         config,
     }));
+    users::take_over(&engine).map_err(StartError::Config)?;
     let now_s = engine.now_ms() / 1000;
     let server = Arc::new_cyclic(|me| Server {
         listeners: Mutex::default(),

@@ -17,7 +17,7 @@ const LAYERS: &[(&str, &[&[&str]])] = &[
         &[
             &["commands"],
             &["execute"],
-            &["context", "durability", "rdb_options"],
+            &["client_row", "context", "durability", "rdb_options"],
             &["engine"],
             &[
                 "commandlog",
@@ -34,7 +34,7 @@ const LAYERS: &[(&str, &[&[&str]])] = &[
             &["pubsub", "tracking"],
             &["listeners", "outboxes"],
             &["port"],
-            &["client", "keys", "redact"],
+            &["client", "keys", "redact", "users"],
             &["table", "wait"],
             &["command", "config"],
             &[

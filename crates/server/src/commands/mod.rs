@@ -1,5 +1,6 @@
 //! Commands that concern the process: its configuration, its files, other servers.
 
+mod acl;
 mod migrate;
 pub(crate) mod server;
 #[cfg(test)]
@@ -11,7 +12,7 @@ use engine::execute::CommandSpec;
 pub(crate) fn groups() -> Vec<&'static [&'static CommandSpec]> {
     [
         engine::commands::GROUPS,
-        &[server::COMMANDS, &[&migrate::MIGRATE]],
+        &[server::COMMANDS, &[&acl::ACL, &migrate::MIGRATE]],
     ]
     .concat()
 }

@@ -392,15 +392,12 @@ impl Worker {
         ));
         log::debug!("Accepted {}", shared.addr);
         server.engine.clients.add(Arc::clone(&shared));
-        let authenticated = !server
-            .engine
-            .switches
-            .needs_password
-            .load(Ordering::Relaxed);
-        if !authenticated {
+        let default = server.engine.users.default_user();
+        let user = default.is_open().then(|| Arc::clone(default));
+        if user.is_none() {
             server.engine.clients.add_stranger(&shared);
         }
-        let session = Session::new(shared, Origin::Client, authenticated);
+        let session = Session::new(shared, Origin::Client, user);
         let id = session.shared.id;
         let connection = Connection::new(accepted.stream, session, self.exec.steady_ms);
         let connection = Box::new(connection);
@@ -877,11 +874,7 @@ fn forward(server: &Server, here: usize, client: u64, message: Message) {
 /// Why a new connection is refused, as the line it gets.
 fn refusal(server: &Server, accepted: &Accepted) -> Option<&'static str> {
     let is_open = server.engine.config.bool(P::ProtectedMode)
-        && !server
-            .engine
-            .switches
-            .needs_password
-            .load(Ordering::Relaxed);
+        && server.engine.users.default_user().rules().nopass;
     if is_open && !accepted.peer.is_local() {
         return Some(PROTECTED_MODE);
     }
