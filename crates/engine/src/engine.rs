@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use crossbeam_utils::CachePadded;
 use persist::Log;
 
+use crate::audit::Audit;
 use crate::client::ClientRegistry;
 use crate::clock::Clock;
 use crate::commandlog::CommandLogs;
@@ -80,6 +81,8 @@ pub struct Engine {
     pub config: Config,
     /// Users and their rights.
     pub users: Users,
+    /// The audit log.
+    pub audit: Audit,
     /// The data set.
     pub keyspace: Keyspace,
     /// Commands by name.
@@ -242,6 +245,7 @@ impl Engine {
         let engine = Self {
             config: parts.config,
             users: Users::default(),
+            audit: Audit::default(),
             keyspace: parts.keyspace,
             commands: parts.commands,
             clients: ClientRegistry::default(),

@@ -17,6 +17,7 @@
 // Tests may start threads and measure time; the list is in this crate's clippy.toml.
 #![cfg_attr(test, allow(clippy::disallowed_methods))]
 
+pub mod audit;
 pub mod client;
 mod client_row;
 pub mod clock;

@@ -411,11 +411,11 @@ pub fn key_positions(command: &Metadata, args: Args<'_>) -> KeyPositions {
 
 /// The keys of a request with what happens to them: none when the arguments do not fit, and the
 /// command answers a syntax error.
-pub fn checked_key_positions(command: &Metadata, args: Args<'_>) -> Vec<KeyPosition> {
+pub fn checked_key_positions(command: &Metadata, args: Args<'_>) -> KeyPositions {
     if !counts_fit(command, args) {
-        return Vec::new();
+        return KeyPositions::new();
     }
-    let mut keys = key_positions(command, args).into_vec();
+    let mut keys = key_positions(command, args);
     keys.retain(|key| !KeyFlags(key.flags).has(KeyFlags::NOT_KEY));
     if let Some(flags_of) = command.variable_flags {
         let flags = flags_of(args).0;

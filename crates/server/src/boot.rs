@@ -14,6 +14,7 @@ use crate::config::users;
 use crate::jobs::loading::{self, LoadError};
 use crate::net::event_loop::EventLoop;
 use crate::net::worker::Timers;
+use crate::observe;
 use crate::os::{self, PidFile, Supervisor};
 use crate::process::cron::Cron;
 use crate::process::listen::{ListenError, listen};
@@ -68,6 +69,7 @@ impl Instance {
         let supervisor = Supervisor::detect(config.choice(P::Supervised));
         return_memory(&config);
         let server = build(config, program, Clock::default(), random_u64())?;
+        observe::audit::open(&server.engine).map_err(StartError::Config)?;
         let listeners = listen(&server.engine.config)?;
         *server.lock_listeners() = listeners;
         if let Err(reason) = os::apply_oom_score(&server.engine.config) {

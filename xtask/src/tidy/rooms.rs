@@ -20,6 +20,7 @@ const LAYERS: &[(&str, &[&[&str]])] = &[
             &["client_row", "context", "durability", "rdb_options"],
             &["engine"],
             &[
+                "audit",
                 "commandlog",
                 "latency",
                 "lazy_free",

@@ -386,6 +386,8 @@ parameters! {
     AclFile = "aclfile": text(check::any), "", IMMUTABLE;
     AclPubsubDefault = "acl-pubsub-default": choice::<AclPubsubDefault>(), "resetchannels";
     AclLogMaxLen = "acllog-max-len": int(0, MAX), "128";
+    AuditLog = "audit-log": text(check::any), "";
+    AuthTimeout = "auth-timeout": int(0, INT_MAX), "60";
 
     // Behaviour of commands.
     NotifyKeyspaceEvents = "notify-keyspace-events": Kind::Events, "";

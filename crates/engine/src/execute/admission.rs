@@ -46,6 +46,9 @@ impl Execution<'_, '_> {
             check_protected(engine, session, command)?;
         }
         self.check_rights(command, request.args, Mode::Direct)?;
+        if flags.has(Flags::ADMIN) {
+            self.audit_command(command, request.args);
+        }
         let combined = combined_flags(session, command);
         if session.monitor && combined.any(KEYSPACE_FLAGS) {
             return Err(CommandError::line(

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use resp::Args;
 
 use super::{Execution, stats};
+use crate::audit::Event;
 use crate::client_row::{Caller, own_line};
 use crate::config::P;
 use crate::context::Mode;
@@ -99,6 +100,30 @@ impl Execution<'_, '_> {
             user: user.name(),
         };
         log_refusal(self.engine, &caller, &refusal);
+        self.audit(|| Event::Denied {
+            user: user.name(),
+            reason: refusal.reason.word(),
+            object: refusal.object,
+            command: command.full_name,
+        });
+    }
+
+    /// Writes an administrative command that passed all checks into the audit log.
+    pub(super) fn audit_command(&self, command: &'static Command, args: Args<'_>) {
+        let user = self.session.user.as_ref();
+        self.audit(|| Event::Command {
+            user: user.map_or(b"", |user| user.name()),
+            command,
+            args,
+        });
+    }
+
+    fn audit<'a>(&self, event: impl FnOnce() -> Event<'a>) {
+        let engine = self.engine;
+        if engine.audit.is_on() {
+            let now_us = engine.clock.unix_us();
+            engine.audit.note(now_us, &self.session.shared, event());
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use resp::Args;
 
 use super::rules::Rules;
 use super::selector::{Access, Selector};
-use crate::command::{Channels, Flags, KeyFlags, KeyPosition};
+use crate::command::{Channels, Flags, KeyFlags, KeyPosition, KeyPositions};
 use crate::table::{Command, checked_key_positions};
 
 /// What a user has no right to. A failure of a later variant is the deeper one: the command passed
@@ -166,7 +166,7 @@ impl Rules {
 
 /// The keys of a request, found once for all selectors.
 #[derive(Default)]
-struct Keys(Option<Vec<KeyPosition>>);
+struct Keys(Option<KeyPositions>);
 
 impl Keys {
     fn of(&mut self, checked: Checked<'_>) -> &[KeyPosition] {

@@ -102,6 +102,7 @@ pub(super) struct CommandRule {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct FirstArgs {
     id: usize,
+    /// In lower case, ascending.
     args: Vec<Box<[u8]>>,
 }
 
@@ -115,6 +116,7 @@ pub struct Selector {
     /// The rules about commands begin with `+@all`.
     pub(super) begins_with_all: bool,
     pub(super) commands: CommandSet,
+    /// Ascending by the id of the command.
     pub(super) first_args: Vec<FirstArgs>,
     pub(super) command_rules: Vec<CommandRule>,
     pub(super) keys: Vec<KeyPattern>,
@@ -289,17 +291,19 @@ impl Selector {
     }
 
     fn allow_first_arg(&mut self, id: usize, arg: &[u8]) {
+        let arg: Box<[u8]> = arg.to_ascii_lowercase().into();
         let known = self.first_args.iter_mut().find(|known| known.id == id);
         match known {
             Some(known) => {
-                if !known.args.iter().any(|it| it.eq_ignore_ascii_case(arg)) {
-                    known.args.push(arg.into());
+                if let Err(place) = known.args.binary_search(&arg) {
+                    known.args.insert(place, arg);
                 }
             }
-            None => self.first_args.push(FirstArgs {
-                id,
-                args: vec![arg.into()],
-            }),
+            None => {
+                let place = self.first_args.partition_point(|known| known.id < id);
+                let args = vec![arg];
+                self.first_args.insert(place, FirstArgs { id, args });
+            }
         }
     }
 

@@ -1,8 +1,11 @@
 //! Users and their rights as clients see them.
 
+use std::process::Command;
+
 use super::harness::{Client, TestServer, fresh_dir, show};
 use super::operations::info;
 use super::protection::with_file;
+use super::pubsub::wait_until;
 
 const NO_KEY: &str = "-NOPERM No permissions to access a key";
 const WRONG: &str = "-WRONGPASS invalid username-password pair or user is disabled.";
@@ -379,10 +382,16 @@ fn passwords_are_shown_nowhere() {
         ("AUTH u secret", "+OK"),
         ("ACL GETUSER secret", "nil"),
     ]);
-    for _ in 0..3 {
-        let line = show(&monitor.read());
-        assert!(!line.contains("secret"), "{line}");
+    admin.check(&[("ECHO end", "\"end\"")]);
+    let mut lines = String::new();
+    while !lines.contains("\"end\"") {
+        lines.push_str(&show(&monitor.read()));
     }
+    assert!(
+        lines.contains("\"AUTH\" \"(redacted)\" \"(redacted)\""),
+        "{lines}"
+    );
+    assert!(!lines.contains("secret"), "{lines}");
     let log = admin.line("SLOWLOG GET");
     assert!(
         log.contains("(redacted)") && !log.contains("secret"),
@@ -419,4 +428,60 @@ fn passwords_are_generated() {
             .line("ACL CAT")
             .starts_with("[\"keyspace\" \"read\" \"write\" \"set\"")
     );
+}
+
+#[test]
+fn the_audit_log_has_a_line_for_each_event() {
+    let dir = fresh_dir();
+    let file = dir.join("audit.jsonl");
+    let server = TestServer::start_plain(dir, &["--audit-log", "audit.jsonl"]);
+    let mut admin = server.connect();
+    admin.line("ACL SETUSER u on >pw +get ~a");
+    let mut client = server.connect();
+    client.check(&[
+        ("AUTH u wrong", WRONG),
+        ("AUTH u pw", "+OK"),
+        ("GET \"b\\n\"", NO_KEY),
+        ("GET a", "nil"),
+    ]);
+    let text = std::fs::read_to_string(&file).expect("a file");
+    assert!(!text.contains("pw") && !text.contains("wrong"), "{text}");
+    for part in [
+        "\"event\":\"connection\",\"client\":",
+        "\"event\":\"auth-failure\"",
+        "\"event\":\"auth-success\"",
+        "\"user\":\"u\",\"command\":\"get\",\"reason\":\"key\",\"object\":\"b\\u000a\"}",
+        "\"user\":\"default\",\"command\":\"acl|setuser\",\"args\":[\"ACL\",\"SETUSER\",\"(redacted)\"",
+    ] {
+        assert!(text.contains(part), "{part} in {text}");
+    }
+    assert!(!text.contains("\"a\""), "{text}");
+    // Moved away, it is opened anew.
+    std::fs::rename(&file, file.with_extension("old")).expect("renamed");
+    let pid = server.pid().to_string();
+    let sent = Command::new("kill").args(["-s", "HUP", &pid]).status();
+    assert!(sent.expect("kill runs").success());
+    wait_until("the file is opened anew", || file.exists());
+    admin.check(&[("CONFIG SET audit-log ''", "+OK")]);
+    let before = std::fs::metadata(&file).expect("a file").len();
+    assert!(admin.line("ACL LIST").starts_with('['));
+    assert_eq!(std::fs::metadata(&file).expect("a file").len(), before);
+    let reply = admin.line("CONFIG SET audit-log /nonexistent/file");
+    assert!(reply.starts_with("-ERR CONFIG SET failed"), "{reply}");
+}
+
+#[test]
+fn a_client_that_does_not_log_in_is_closed() {
+    let server = TestServer::start();
+    let mut admin = server.connect();
+    admin.check(&[
+        ("CONFIG SET auth-timeout 1", "+OK"),
+        ("CONFIG SET requirepass secret", "+OK"),
+    ]);
+    let mut silent = server.connect();
+    let mut user = server.connect();
+    user.check(&[("AUTH secret", "+OK")]);
+    assert_eq!(silent.read_or_closed().map(|reply| show(&reply)), None);
+    user.check(&[("PING", "+PONG")]);
+    admin.check(&[("PING", "+PONG")]);
 }

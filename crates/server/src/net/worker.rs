@@ -22,6 +22,7 @@ use crate::server::Server;
 use crate::transport::connection::{Connection, Written};
 use crate::transport::listener::Accepted;
 use crate::transport::mailbox::Message;
+use engine::audit::Event;
 use engine::client::ClientShared;
 use engine::config::P;
 use engine::execute::Executor;
@@ -392,6 +393,10 @@ impl Worker {
         ));
         log::debug!("Accepted {}", shared.addr);
         server.engine.clients.add(Arc::clone(&shared));
+        if server.engine.audit.is_on() {
+            let now_us = server.engine.clock.unix_us();
+            server.engine.audit.note(now_us, &shared, Event::Connected);
+        }
         let default = server.engine.users.default_user();
         let user = default.is_open().then(|| Arc::clone(default));
         if user.is_none() {

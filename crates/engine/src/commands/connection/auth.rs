@@ -1,5 +1,6 @@
 //! AUTH, and logins.
 
+use crate::audit::Event;
 use crate::client_row::Caller;
 use crate::command::{Arg, Flags, Group};
 use crate::context::Context;
@@ -15,8 +16,10 @@ pub fn authenticate(
 ) -> Result<(), CommandError> {
     if let Some(user) = ctx.engine.users.authenticate(name, password) {
         ctx.session.set_user(Some(user));
+        audit(ctx, Event::LoggedIn(name));
         return Ok(());
     }
+    audit(ctx, Event::LoginFailed(name));
     ctx.data.stats.auth_failures.add(1);
     let caller = Caller {
         session: ctx.session,
@@ -36,6 +39,13 @@ pub fn authenticate(
     Err(CommandError::line(
         "WRONGPASS invalid username-password pair or user is disabled.",
     ))
+}
+
+fn audit(ctx: &Context<'_, '_>, event: Event<'_>) {
+    let audit = &ctx.engine.audit;
+    if audit.is_on() {
+        audit.note(ctx.engine.clock.unix_us(), &ctx.session.shared, event);
+    }
 }
 
 pub(crate) const AUTH: CommandSpec = CommandSpec::new("auth", -2, auth)
