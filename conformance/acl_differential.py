@@ -136,7 +136,9 @@ def user_rule(rng):
     if pick < 0.80:
         inner = " ".join(selector_rule(rng) for _ in range(rng.randrange(4)))
         text = rng.choice(["(%s)", "( %s )", "(%s", "%s)", "((%s)"]) % inner if rng.random() < 0.2 else f"({inner})"
-        return text.split(" ") if rng.random() < 0.5 else [text]
+        # First arguments with spaces are refused here.
+        is_split = rng.random() < 0.5 or not text.startswith("(")
+        return text.split(" ") if is_split else [text]
     if pick < 0.87:
         return [rng.choice([">pw", ">other", "<pw", "<none", ">", "<"])]
     if pick < 0.90:
