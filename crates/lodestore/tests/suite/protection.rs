@@ -160,12 +160,12 @@ fn parameters_that_steer_nothing_say_so() {
     let mut client = server.connect();
     for _ in 0..2 {
         client.check(&[
-            ("CONFIG SET shutdown-timeout 20", "+OK"),
-            ("CONFIG SET shutdown-timeout 10", "+OK"),
+            ("CONFIG SET slowlog-entry-max-argc 64", "+OK"),
+            ("CONFIG SET slowlog-entry-max-argc 32", "+OK"),
         ]);
     }
     let text = std::fs::read_to_string(&log).expect("a log");
-    let warning = "# The configuration parameter 'shutdown-timeout' is stored, but";
+    let warning = "# The configuration parameter 'slowlog-entry-max-argc' is stored, but";
     assert_eq!(text.matches(warning).count(), 2, "{text}");
 }
 

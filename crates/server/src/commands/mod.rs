@@ -2,6 +2,7 @@
 
 mod acl;
 mod migrate;
+mod replication;
 pub(crate) mod server;
 #[cfg(test)]
 mod tests;
@@ -12,7 +13,11 @@ use engine::execute::CommandSpec;
 pub(crate) fn groups() -> Vec<&'static [&'static CommandSpec]> {
     [
         engine::commands::GROUPS,
-        &[server::COMMANDS, &[&acl::ACL, &migrate::MIGRATE]],
+        &[
+            server::COMMANDS,
+            replication::COMMANDS,
+            &[&acl::ACL, &migrate::MIGRATE],
+        ],
     ]
     .concat()
 }
