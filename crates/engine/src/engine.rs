@@ -1,5 +1,6 @@
 //! The engine: the data with all that commands work on, shared by the threads that run them.
 
+mod access;
 mod subscriptions;
 mod tracking;
 
@@ -9,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use crossbeam_utils::CachePadded;
 use persist::{Append, Log, Scope, Selection};
 
+use crate::audit::Audit;
 use crate::client::ClientRegistry;
 use crate::clock::Clock;
 use crate::commandlog::CommandLogs;
@@ -31,6 +33,7 @@ use crate::shard_tables::{Keyspace, Locked};
 use crate::stats::{Excess, Totals, WorkerStats};
 use crate::table::CommandTable;
 use crate::tracking::TrackingClients;
+use crate::users::Users;
 
 /// Errors by their code, for INFO errorstats. Redis stops counting new codes at 128, because a
 /// script with ever new codes would fill the memory.
@@ -78,6 +81,10 @@ impl ErrorStats {
 pub struct Engine {
     /// Parameters.
     pub config: Config,
+    /// Users and their rights.
+    pub users: Users,
+    /// The audit log.
+    pub audit: Audit,
     /// The data set.
     pub keyspace: Keyspace,
     /// Commands by name.
@@ -184,8 +191,6 @@ pub struct Switches {
     pub lazy_expire: AtomicBool,
     /// Cached `latency-tracking`.
     pub latency_tracking: AtomicBool,
-    /// Cached: passwords are required of the default user.
-    pub needs_password: AtomicBool,
     /// A panic interrupted a change: keys may be half-changed, so writes are refused, and active
     /// expiry, snapshots and rewrites stop, which keeps the files on the disk as they are.
     pub half_changed: AtomicBool,
@@ -209,7 +214,6 @@ impl Default for Switches {
             limit_lowered: AtomicBool::new(false),
             lazy_expire: AtomicBool::new(true),
             latency_tracking: AtomicBool::new(true),
-            needs_password: AtomicBool::new(false),
             half_changed: AtomicBool::new(false),
             snapshots_fail: AtomicBool::new(false),
             needs_replicas: AtomicBool::new(false),
@@ -246,6 +250,8 @@ impl Engine {
         let stats = (0..parts.workers.max(1)).map(|_| CachePadded::new(WorkerStats::new(count)));
         let engine = Self {
             config: parts.config,
+            users: Users::default(),
+            audit: Audit::default(),
             keyspace: parts.keyspace,
             commands: parts.commands,
             clients: ClientRegistry::default(),
@@ -437,9 +443,6 @@ impl Engine {
         switches
             .latency_tracking
             .store(config.bool(P::LatencyTracking), Ordering::Relaxed);
-        switches
-            .needs_password
-            .store(config.needs_password(), Ordering::Relaxed);
         let replicas =
             config.int(P::MinReplicasToWrite) > 0 && config.int(P::MinReplicasMaxLag) > 0;
         switches.needs_replicas.store(replicas, Ordering::Relaxed);

@@ -11,12 +11,15 @@
 //! | what expires, what is evicted | [`execute::expire`], [`execute::evict`], [`lazy_free`] |
 //! | what is a client | [`client`], [`session`] |
 //! | which client gets which message | [`pubsub`], [`notifications`], [`tracking`] |
+//! | who may do what | [`users`] |
 //! | what can be configured | [`config`] |
 
 // Tests may start threads and measure time; the list is in this crate's clippy.toml.
 #![cfg_attr(test, allow(clippy::disallowed_methods))]
 
+pub mod audit;
 pub mod client;
+mod client_row;
 pub mod clock;
 pub mod command;
 pub mod commandlog;
@@ -52,6 +55,7 @@ pub mod shard_tables;
 pub mod stats;
 pub mod table;
 pub mod tracking;
+pub mod users;
 pub mod version;
 pub mod wait;
 pub mod waiters;

@@ -14,6 +14,7 @@ use crate::config::users;
 use crate::jobs::loading::{self, LoadError};
 use crate::net::event_loop::EventLoop;
 use crate::net::worker::Timers;
+use crate::observe;
 use crate::os::{self, PidFile, Supervisor};
 use crate::process::cron::Cron;
 use crate::process::listen::{ListenError, listen, start_handshakes};
@@ -73,6 +74,7 @@ impl Instance {
             .tls
             .configure(&server.engine.config)
             .map_err(reason)?;
+        observe::audit::open(&server.engine).map_err(StartError::Config)?;
         let listeners = listen(&server.engine.config)?;
         *server.lock_listeners() = listeners;
         if let Err(reason) = os::apply_oom_score(&server.engine.config) {
@@ -167,7 +169,6 @@ pub(crate) fn build(
     clock: Clock,
     seed: u64,
 ) -> Result<Arc<Server>, StartError> {
-    users::take_over(&config).map_err(StartError::Config)?;
     let workers = worker_count(&config);
     let identity = Identity::new(&config, program);
     let (commands, handlers) = commands(&config)?;
@@ -180,6 +181,7 @@ pub(crate) fn build(
         clock,
         config,
     }));
+    users::take_over(&engine).map_err(StartError::Config)?;
     let now_s = engine.now_ms() / 1000;
     let server = Arc::new_cyclic(|me| Server {
         listeners: Mutex::default(),

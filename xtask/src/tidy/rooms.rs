@@ -17,9 +17,10 @@ const LAYERS: &[(&str, &[&[&str]])] = &[
         &[
             &["commands"],
             &["execute"],
-            &["context", "durability", "rdb_options"],
+            &["client_row", "context", "durability", "rdb_options"],
             &["engine"],
             &[
+                "audit",
                 "commandlog",
                 "latency",
                 "lazy_free",
@@ -35,7 +36,7 @@ const LAYERS: &[(&str, &[&[&str]])] = &[
             &["listeners", "outboxes"],
             &["port"],
             &["replicas"],
-            &["client", "keys", "redact"],
+            &["client", "keys", "redact", "users"],
             &["table", "wait"],
             &["command", "config"],
             &[

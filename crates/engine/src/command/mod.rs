@@ -15,7 +15,10 @@ mod metadata;
 
 pub use args::{Arg, ArgKind};
 pub use flags::{Categories, Flags, KeyFlags};
-pub use keys::{BeginSearch, FindKeys, KeyPosition, KeyPositions, KeySpec, Locks};
+pub use keys::{
+    BeginSearch, Channels, DatabaseArgs, FindDatabases, FindKeys, KeyPosition, KeyPositions,
+    KeySpec, Locks, databases_at,
+};
 pub use metadata::Metadata;
 
 /// Command group of the documentation.

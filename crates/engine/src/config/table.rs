@@ -383,9 +383,11 @@ parameters! {
     EnableProtectedConfigs = "enable-protected-configs": choice::<ProtectedAction>(), "no", IMMUTABLE;
     EnableDebugCommand = "enable-debug-command": choice::<ProtectedAction>(), "no", IMMUTABLE;
     EnableModuleCommand = "enable-module-command": choice::<ProtectedAction>(), "no", IMMUTABLE;
-    AclFile = "aclfile": text(check::any), "", IMMUTABLE, LATER, REFUSED;
-    AclPubsubDefault = "acl-pubsub-default": choice::<AclPubsubDefault>(), "resetchannels", LATER;
-    AclLogMaxLen = "acllog-max-len": int(0, MAX), "128", LATER;
+    AclFile = "aclfile": text(check::any), "", IMMUTABLE;
+    AclPubsubDefault = "acl-pubsub-default": choice::<AclPubsubDefault>(), "resetchannels";
+    AclLogMaxLen = "acllog-max-len": int(0, MAX), "128";
+    AuditLog = "audit-log": text(check::any), "";
+    AuthTimeout = "auth-timeout": int(0, INT_MAX), "60";
 
     // Behaviour of commands.
     NotifyKeyspaceEvents = "notify-keyspace-events": Kind::Events, "";

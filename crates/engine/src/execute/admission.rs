@@ -6,6 +6,7 @@ use super::call::{unknown_command, unknown_subcommand};
 use super::{Call, Execution, Request, discard, stats};
 use crate::command::Flags;
 use crate::config::P;
+use crate::context::Mode;
 use crate::durability::{admit_write, refused_without_snapshots};
 use crate::engine::Engine;
 use crate::error::CommandError;
@@ -27,8 +28,9 @@ impl Execution<'_, '_> {
         request: Request<'_>,
         holds_locks: bool,
     ) -> Result<Admission, CommandError> {
+        self.exec.admission_epoch = self.engine.admission_epoch.load(Ordering::Acquire);
+        self.adopt_default_user();
         let (engine, session) = (self.engine, &*self.session);
-        self.exec.admission_epoch = engine.admission_epoch.load(Ordering::Acquire);
         let command = admit_command(session, request)?;
         let flags = command.spec.flags;
         if session.multi.is_some() && flags.has(Flags::NO_MULTI) {
@@ -42,6 +44,10 @@ impl Execution<'_, '_> {
         }
         if flags.has(Flags::PROTECTED) {
             check_protected(engine, session, command)?;
+        }
+        self.check_rights(command, request.args, Mode::Direct)?;
+        if flags.has(Flags::ADMIN) {
+            self.audit_command(command, request.args);
         }
         let combined = combined_flags(session, command);
         if session.monitor && combined.any(KEYSPACE_FLAGS) {
@@ -92,7 +98,7 @@ impl Execution<'_, '_> {
         if !call.command.spec.arity_fits(call.args.len()) {
             return Err(CommandError::Arity(call.command.full_name.into()));
         }
-        Ok(())
+        self.check_rights(call.command, call.args, call.mode)
     }
 
     fn check_memory(&mut self, flags: Flags) -> Result<(), CommandError> {

@@ -12,11 +12,12 @@ use crate::keys::LocatedKey;
 use crate::session::{Origin, Session};
 use crate::shard_tables::Locked;
 use crate::table::Resolved;
+use crate::users::User;
 
 /// A session for the commands of a primary's stream.
 pub fn session(engine: &Engine) -> Session {
     let shared = ClientShared::new(0, Peer::None, &Peer::None, -1, engine.steady_ms(), 0);
-    Session::new(Arc::new(shared), Origin::Primary, true)
+    Session::new(Arc::new(shared), Origin::Primary, Some(User::above_rules()))
 }
 
 /// A command of a stream that cannot be applied: the copy may differ from now on.

@@ -58,6 +58,7 @@ fn new_waiter(
         command,
         args: session.run_again.take().unwrap_or_else(|| args.to_owned()),
         located,
+        user: session.user.clone(),
         db: session.db,
         keys,
         shards,
@@ -79,7 +80,8 @@ fn new_waiter(
 
 /// The client as far as its command is concerned.
 fn session_of(waiter: &Waiter) -> Session {
-    let mut session = Session::new(Arc::clone(&waiter.client), Origin::Client, true);
+    let client = Arc::clone(&waiter.client);
+    let mut session = Session::new(client, Origin::Client, waiter.user.clone());
     session.db = waiter.db;
     session.protocol = waiter.protocol;
     session.no_touch = waiter.no_touch;

@@ -24,6 +24,7 @@ mod handler;
 mod locking;
 mod multi;
 mod replay;
+mod rights;
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -56,6 +57,7 @@ pub use handler::{
 pub use locking::locate;
 pub use multi::{discard, exec, unwatch};
 pub use replay::session as replay_session;
+pub(crate) use rights::{Refusal, log_refusal};
 
 use accounting::stats;
 use admission::Admission;
@@ -257,7 +259,8 @@ impl<'k> Execution<'_, 'k> {
                     }
                 }
                 Ok(Admission::Queue(command)) => {
-                    multi::queue(self.session, command, request.args);
+                    let databases = self.engine.keyspace.databases();
+                    multi::queue(self.session, command, request.args, databases);
                     self.out.raw(b"+QUEUED\r\n");
                     break Verdict::Done;
                 }

@@ -17,12 +17,23 @@ use crate::shard_tables::Locked;
 use crate::table::{Command, KeyPlan};
 
 /// Queues a command of a transaction that can still succeed.
-pub(super) fn queue(session: &mut Session, command: &'static Command, args: Args<'_>) {
+pub(super) fn queue(
+    session: &mut Session,
+    command: &'static Command,
+    args: Args<'_>,
+    databases: u32,
+) {
     if let Some(multi) = &mut session.multi
         && !multi.aborted
         && !session.watch_flag.is_dirty()
     {
         multi.bytes += args.byte_len() + args.len() * size_of::<usize>() * 2;
+        if let Some(find) = command.spec.databases
+            && command.spec.name == "select"
+        {
+            let found = find(args, databases);
+            multi.db = found.first().map_or(multi.db, |(_, db)| *db);
+        }
         multi.queue.push(Queued {
             entry: command,
             args: args.to_owned(),

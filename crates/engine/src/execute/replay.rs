@@ -10,11 +10,12 @@ use crate::engine::Engine;
 use crate::session::{Origin, Session};
 use crate::shard_tables::Locked;
 use crate::table::Resolved;
+use crate::users::User;
 
 /// A session for commands that come from files.
 pub fn session(engine: &Engine) -> Session {
     let shared = ClientShared::new(0, Peer::None, &Peer::None, -1, engine.steady_ms(), 0);
-    Session::new(Arc::new(shared), Origin::Replay, true)
+    Session::new(Arc::new(shared), Origin::Replay, Some(User::above_rules()))
 }
 
 impl Execution<'_, '_> {

@@ -1,3 +1,4 @@
+mod acl;
 mod backup;
 mod bitmaps;
 mod blocking;

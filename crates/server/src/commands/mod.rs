@@ -1,5 +1,6 @@
 //! Commands that concern the process: its configuration, its files, other servers.
 
+mod acl;
 mod migrate;
 mod replication;
 pub(crate) mod server;
@@ -15,7 +16,7 @@ pub(crate) fn groups() -> Vec<&'static [&'static CommandSpec]> {
         &[
             server::COMMANDS,
             replication::COMMANDS,
-            &[&migrate::MIGRATE],
+            &[&acl::ACL, &migrate::MIGRATE],
         ],
     ]
     .concat()

@@ -17,7 +17,7 @@ pub(super) fn log_in(server: &Server, session: &mut Session, names: &[Vec<u8>]) 
         true => "*redacted*".to_owned(),
         false => resp::quoted(name),
     };
-    if let Some(name) = names.iter().find(|name| become_user(session, name)) {
+    if let Some(name) = names.iter().find(|name| become_user(server, session, name)) {
         server.engine.clients.admit(&session.shared);
         let name = shown(name);
         log::debug!("TLS: Auto-authenticated client as {name}");
@@ -30,10 +30,13 @@ pub(super) fn log_in(server: &Server, session: &mut Session, names: &[Vec<u8>]) 
 }
 
 /// Makes the user of exactly this name (all bytes of it, zero bytes included) that of the session,
-/// if there is one who may log in. `default` is the only user as long as there are no others:
-/// access control lists connect here.
-fn become_user(session: &mut Session, name: &[u8]) -> bool {
-    let is_user = name == b"default";
-    session.authenticated |= is_user;
+/// if there is one who may log in.
+fn become_user(server: &Server, session: &mut Session, name: &[u8]) -> bool {
+    let user = server.engine.users.get(name);
+    let user = user.filter(|user| user.rules().enabled);
+    let is_user = user.is_some();
+    if is_user {
+        session.set_user(user);
+    }
     is_user
 }

@@ -22,6 +22,7 @@ use crate::server::Server;
 use crate::transport::connection::{Connection, Written};
 use crate::transport::listener::Accepted;
 use crate::transport::mailbox::Message;
+use engine::audit::Event;
 use engine::client::ClientShared;
 use engine::config::P;
 use engine::execute::Executor;
@@ -401,15 +402,16 @@ impl Worker {
         ));
         log::debug!("Accepted {}", shared.addr);
         server.engine.clients.add(Arc::clone(&shared));
-        let authenticated = !server
-            .engine
-            .switches
-            .needs_password
-            .load(Ordering::Relaxed);
-        if !authenticated {
+        if server.engine.audit.is_on() {
+            let now_us = server.engine.clock.unix_us();
+            server.engine.audit.note(now_us, &shared, Event::Connected);
+        }
+        let default = server.engine.users.default_user();
+        let user = default.is_open().then(|| Arc::clone(default));
+        if user.is_none() {
             server.engine.clients.add_stranger(&shared);
         }
-        let mut session = Session::new(shared, Origin::Client, authenticated);
+        let mut session = Session::new(shared, Origin::Client, user);
         super::certificate_users::log_in(server, &mut session, &accepted.names);
         let id = session.shared.id;
         let connection = Connection::new(accepted.stream, session, self.exec.steady_ms);
@@ -875,11 +877,7 @@ fn forward(server: &Server, here: usize, client: u64, message: Message) {
 /// Why a new connection is refused, as the line it gets.
 fn refusal(server: &Server, accepted: &Accepted) -> Option<&'static str> {
     let is_open = server.engine.config.bool(P::ProtectedMode)
-        && !server
-            .engine
-            .switches
-            .needs_password
-            .load(Ordering::Relaxed);
+        && server.engine.users.default_user().rules().nopass;
     if is_open && !accepted.peer.is_local() {
         return Some(PROTECTED_MODE);
     }

@@ -36,6 +36,7 @@ pub(crate) fn apply_parameter(server: &Server, id: P) -> Result<(), String> {
         P::LogLevel | P::LogFormat | P::LogTimestampFormat => {
             crate::observe::logging::update(&server.engine.config);
         }
+        P::AuditLog => crate::observe::audit::open(&server.engine)?,
         P::Maxclients => {
             let asked = server.engine.config.int(P::Maxclients).max(1) as u64;
             if os::raise_open_files(asked)? < asked {

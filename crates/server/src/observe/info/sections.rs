@@ -479,11 +479,11 @@ fn loop_stats(facts: &Facts<'_>, text: &mut String) {
         "instantaneous_eventloop_cycles_per_sec": rates.loop_turns,
         "instantaneous_eventloop_duration_usec": rates.turn_micros,
         "acl_access_denied_auth": totals.auth_failures,
-        "acl_access_denied_cmd": 0,
-        "acl_access_denied_key": 0,
-        "acl_access_denied_channel": 0,
+        "acl_access_denied_cmd": totals.denied_commands,
+        "acl_access_denied_key": totals.denied_keys,
+        "acl_access_denied_channel": totals.denied_channels,
         "acl_access_denied_tls_cert": facts.server.tls.denied_certificates.load(Ordering::Relaxed),
-        "acl_access_denied_db": 0,
+        "acl_access_denied_db": totals.denied_databases,
     );
 }
 
