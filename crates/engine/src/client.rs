@@ -96,6 +96,8 @@ pub mod flag {
     pub const BROKEN_REDIRECT: u32 = 1 << 13;
     /// Tracks prefixes.
     pub const BROADCAST: u32 = 1 << 14;
+    /// A replica that follows this server.
+    pub const REPLICA: u32 = 1 << 15;
 }
 
 /// What other threads have sent to a client and its worker has not collected yet.

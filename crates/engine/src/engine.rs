@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crossbeam_utils::CachePadded;
-use persist::Log;
+use persist::{Append, Log, Scope, Selection};
 
 use crate::client::ClientRegistry;
 use crate::clock::Clock;
@@ -24,7 +24,9 @@ use crate::monitor::Monitors;
 use crate::notifications::Notifications;
 use crate::outboxes::Outboxes;
 use crate::pause::Pause;
-use crate::pubsub::PubSub;
+use crate::pubsub::{PubSub, PublishedAs};
+use crate::replicas::Replicas;
+use crate::role::Role;
 use crate::shard_tables::{Keyspace, Locked};
 use crate::stats::{Excess, Totals, WorkerStats};
 use crate::table::CommandTable;
@@ -133,6 +135,10 @@ pub struct Engine {
     functions: Mutex<Vec<Box<[u8]>>>,
     /// Next wake-up of the expiry loop, Unix milliseconds.
     pub next_expiry_ms: AtomicU64,
+    /// Primary or replica.
+    pub role: Role,
+    /// The attached replicas.
+    pub replicas: Replicas,
     /// The way to the clients.
     pub outboxes: Outboxes,
     /// The server's part of FLUSHALL.
@@ -268,6 +274,8 @@ impl Engine {
             admission_epoch: AtomicU64::new(0),
             functions: Mutex::default(),
             next_expiry_ms: AtomicU64::new(0),
+            role: Role::default(),
+            replicas: Replicas::default(),
             outboxes: Outboxes::default(),
             on_emptied: OnceLock::new(),
         };
@@ -298,6 +306,39 @@ impl Engine {
     #[inline]
     pub fn is_paused(&self) -> bool {
         self.pause.until_ms() != 0 && self.pause.is_active(self.steady_ms())
+    }
+
+    /// Enough replicas follow for `min-replicas-to-write`.
+    #[cold]
+    pub fn has_good_replicas(&self) -> bool {
+        let wanted = self.config.int(P::MinReplicasToWrite).max(0) as u64;
+        self.replicas.good() >= wanted
+    }
+
+    /// Sends a message to the replicas, when there are any. It is no part of the append-only file.
+    #[inline]
+    pub fn replicate_message(&self, way: PublishedAs, channel: &[u8], payload: &[u8]) {
+        // The stream of a replica is its primary's.
+        if self.replicas.count() > 0 && !self.role.is_replica() {
+            let name: &[u8] = match way {
+                PublishedAs::Message => b"PUBLISH",
+                PublishedAs::ShardMessage => b"SPUBLISH",
+            };
+            self.append_to_stream(&[name, channel, payload]);
+        }
+    }
+
+    /// Adds a command to the replication stream alone.
+    #[cold]
+    pub fn append_to_stream(&self, request: &[&[u8]]) {
+        let mut records = Vec::new();
+        resp::request::encode(&mut records, request);
+        let append = Append {
+            selection: Selection::Current { then: None },
+            records: &records,
+            scope: Scope::StreamOnly,
+        };
+        self.log.append_scoped(&append, self.now_ms());
     }
 
     /// Notes that a key expires at `deadline_ms`: the expiry loop wakes up no later.

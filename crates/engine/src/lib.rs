@@ -45,6 +45,8 @@ pub mod port;
 pub mod pubsub;
 pub mod rdb_options;
 pub mod redact;
+pub mod replicas;
+pub mod role;
 pub mod session;
 pub mod shard_tables;
 pub mod stats;

@@ -9,6 +9,7 @@ use smallvec::SmallVec;
 
 use crate::client::{ClientShared, flag};
 use crate::pubsub::{Kind, Subscriptions};
+use crate::replicas::{ReplicaSetup, SyncRequest};
 use crate::table::Command;
 use crate::tracking::{Mode, Tracking};
 use crate::wait::Block;
@@ -22,6 +23,17 @@ pub enum Origin {
     Client,
     /// The append-only file at start: no checks, no propagation, keys do not expire.
     Replay,
+    /// The stream of the primary that this server follows: no checks, keys do not expire, and the
+    /// bytes that came are what is appended.
+    Primary,
+}
+
+impl Origin {
+    /// What such commands say is done as it is said: it was checked where it came from.
+    #[inline]
+    pub fn is_trusted(self) -> bool {
+        self != Self::Client
+    }
 }
 
 /// CLIENT REPLY.
@@ -121,6 +133,10 @@ pub struct Session {
     pub look_again_ms: Option<u64>,
     /// Import mode source (CLIENT IMPORT-SOURCE).
     pub import_source: bool,
+    /// What a replica has said of itself (REPLCONF); `None` for other clients.
+    pub replica: Option<Box<ReplicaSetup>>,
+    /// What a replica has asked for (PSYNC).
+    pub sync: Option<Box<SyncRequest>>,
     /// CLIENT CAPA, as letters.
     pub capabilities: SmallVec<[u8; 4]>,
 }
@@ -152,6 +168,8 @@ impl Session {
             run_again: None,
             look_again_ms: None,
             import_source: false,
+            replica: None,
+            sync: None,
             capabilities: SmallVec::new(),
         }
     }

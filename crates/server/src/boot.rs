@@ -105,6 +105,7 @@ impl Instance {
             return Err(error.into());
         }
         instance.server.engine.log.start()?;
+        crate::replication::begin(&instance.server);
         instance.server.resume();
         announce(&instance.server);
         os::update_title(&instance.server.engine.config);
@@ -127,6 +128,7 @@ impl Instance {
     pub fn wait(mut self) -> i32 {
         self.join();
         self.supervisor.stopping();
+        self.server.replication.stop();
         crate::jobs::snapshot::finish_stopped(&self.server);
         let mut exit_code = self.server.shutdown.exit_code();
         if self.server.engine.log.is_enabled() {
@@ -193,7 +195,7 @@ pub(crate) fn build(
         origin: Default::default(),
         migrations: Default::default(),
         metrics: Default::default(),
-        replication_id: Default::default(),
+        replication: Default::default(),
         shutdown: Default::default(),
         identity,
         last_save_s: AtomicU64::new(now_s),

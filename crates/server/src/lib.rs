@@ -5,6 +5,7 @@
 //! commands   commands that concern the process
 //! process    listening sockets, timers, signals, shutdown, parameters at run time
 //! net        event loops             observe    INFO, the server's log
+//! replication  feeds replicas
 //! jobs       snapshots, AOF rewrites, backups, loading
 //! server     what the threads of a server share
 //! state      the parts of a server
@@ -22,6 +23,7 @@ mod net;
 mod observe;
 mod os;
 mod process;
+mod replication;
 mod server;
 mod state;
 mod tls;

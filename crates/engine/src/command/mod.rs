@@ -77,7 +77,6 @@ impl Group {
             Self::Set => Categories::SET,
             Self::SortedSet => Categories::SORTEDSET,
             Self::Hash => Categories::HASH,
-            Self::PubSub => Categories::PUBSUB,
             Self::Transactions => Categories::TRANSACTION,
             Self::Connection => Categories::CONNECTION,
             Self::Scripting => Categories::SCRIPTING,
@@ -85,9 +84,12 @@ impl Group {
             Self::Geo => Categories::GEO,
             Self::Stream => Categories::STREAM,
             Self::Bitmap => Categories::BITMAP,
-            Self::Generic | Self::Server | Self::Cluster | Self::Sentinel | Self::Module => {
-                Categories::NONE
-            }
+            Self::Generic
+            | Self::PubSub
+            | Self::Server
+            | Self::Cluster
+            | Self::Sentinel
+            | Self::Module => Categories::NONE,
         }
     }
 }

@@ -347,6 +347,21 @@ impl Config {
         self.changed();
     }
 
+    /// Sets `replicaof` to what REPLICAOF has changed it to: host and port, or nothing.
+    pub fn set_primary(&self, primary: Option<(&str, u16)>) {
+        let text = primary.map_or_else(String::new, |(host, port)| format!("{host} {port}"));
+        self.put(P::ReplicaOf, &Value::text(text.into_bytes()));
+        self.changed();
+    }
+
+    /// The primary that `replicaof` names.
+    #[must_use]
+    pub fn primary(&self) -> Option<(String, u16)> {
+        let text = self.text(P::ReplicaOf);
+        let (host, port) = text.rsplit_once(' ')?;
+        Some((host.to_owned(), port.parse().ok()?))
+    }
+
     /// Whether the parameter has its default value.
     #[must_use]
     pub fn is_default(&self, id: P) -> bool {

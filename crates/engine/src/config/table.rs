@@ -348,7 +348,7 @@ parameters! {
     DisableThp = "disable-thp": Kind::Bool, "yes", IMMUTABLE;
     OomScoreAdj = "oom-score-adj": choice::<OomScoreAdj>(), "no";
     OomScoreAdjValues = "oom-score-adj-values": Kind::OomScores, "0 200 800";
-    ShutdownTimeout = "shutdown-timeout": int(0, INT_MAX), "10", LATER;
+    ShutdownTimeout = "shutdown-timeout": int(0, INT_MAX), "10";
     ShutdownOnSigint = "shutdown-on-sigint": Kind::Flags(shutdown::WORDS), "default";
     ShutdownOnSigterm = "shutdown-on-sigterm": Kind::Flags(shutdown::WORDS), "default";
     SetProcTitle = "set-proc-title": Kind::Bool, "yes", IMMUTABLE;
@@ -489,29 +489,29 @@ parameters! {
     LuaEnableInsecureApi = "lua-enable-insecure-api" / "lua-enable-deprecated-api": Kind::Bool, "no", HIDDEN, PROTECTED, LATER;
 
     // Replication.
-    ReplicaOf = "replicaof" / "slaveof": Kind::ReplicaOf, "", IMMUTABLE, LATER, REFUSED;
-    PrimaryUser = "primaryuser" / "masteruser": optional(check::any), "", SENSITIVE, LATER;
-    PrimaryAuth = "primaryauth" / "masterauth": optional(check::any), "", SENSITIVE, LATER;
-    ReplicaAnnounceIp = "replica-announce-ip" / "slave-announce-ip": optional(check::any), "", LATER;
-    ReplicaAnnouncePort = "replica-announce-port" / "slave-announce-port": int(0, 65535), "0", LATER;
-    ReplicaAnnounced = "replica-announced": Kind::Bool, "yes", LATER;
-    ReplicaPriority = "replica-priority" / "slave-priority": int(0, INT_MAX), "100", LATER;
-    ReplicaLazyFlush = "replica-lazy-flush" / "slave-lazy-flush": Kind::Bool, "yes", LATER;
-    ReplicaServeStaleData = "replica-serve-stale-data" / "slave-serve-stale-data": Kind::Bool, "yes", LATER;
-    ReplicaReadOnly = "replica-read-only" / "slave-read-only": Kind::Bool, "yes", LATER;
-    ReplicaIgnoreMaxmemory = "replica-ignore-maxmemory" / "slave-ignore-maxmemory": Kind::Bool, "yes", LATER;
+    ReplicaOf = "replicaof" / "slaveof": Kind::ReplicaOf, "", IMMUTABLE;
+    PrimaryUser = "primaryuser" / "masteruser": optional(check::any), "", SENSITIVE;
+    PrimaryAuth = "primaryauth" / "masterauth": optional(check::any), "", SENSITIVE;
+    ReplicaAnnounceIp = "replica-announce-ip" / "slave-announce-ip": optional(check::any), "";
+    ReplicaAnnouncePort = "replica-announce-port" / "slave-announce-port": int(0, 65535), "0";
+    ReplicaAnnounced = "replica-announced": Kind::Bool, "yes";
+    ReplicaPriority = "replica-priority" / "slave-priority": int(0, INT_MAX), "100";
+    ReplicaLazyFlush = "replica-lazy-flush" / "slave-lazy-flush": Kind::Bool, "yes";
+    ReplicaServeStaleData = "replica-serve-stale-data" / "slave-serve-stale-data": Kind::Bool, "yes";
+    ReplicaReadOnly = "replica-read-only" / "slave-read-only": Kind::Bool, "yes";
+    ReplicaIgnoreMaxmemory = "replica-ignore-maxmemory" / "slave-ignore-maxmemory": Kind::Bool, "yes";
     ReplicaIgnoreDiskWriteErrors = "replica-ignore-disk-write-errors": Kind::Bool, "no", LATER;
     MinReplicasToWrite = "min-replicas-to-write" / "min-slaves-to-write": int(0, INT_MAX), "0";
     MinReplicasMaxLag = "min-replicas-max-lag" / "min-slaves-max-lag": int(0, INT_MAX), "10";
-    ReplBacklogSize = "repl-backlog-size": memory(1, MAX), "10485760", LATER;
-    ReplBacklogTtl = "repl-backlog-ttl": int(0, MAX), "3600", LATER;
-    ReplTimeout = "repl-timeout": int(1, INT_MAX), "60", LATER;
-    ReplPingReplicaPeriod = "repl-ping-replica-period" / "repl-ping-slave-period": int(1, INT_MAX), "10", LATER;
-    ReplDisableTcpNodelay = "repl-disable-tcp-nodelay": Kind::Bool, "no", LATER;
+    ReplBacklogSize = "repl-backlog-size": memory(1, MAX), "10485760";
+    ReplBacklogTtl = "repl-backlog-ttl": int(0, MAX), "3600";
+    ReplTimeout = "repl-timeout": int(1, INT_MAX), "60";
+    ReplPingReplicaPeriod = "repl-ping-replica-period" / "repl-ping-slave-period": int(1, INT_MAX), "10";
+    ReplDisableTcpNodelay = "repl-disable-tcp-nodelay": Kind::Bool, "no";
     ReplMptcp = "repl-mptcp": Kind::Bool, "no", IMMUTABLE, LATER;
-    ReplDisklessSync = "repl-diskless-sync": Kind::Bool, "yes", LATER;
-    ReplDisklessSyncDelay = "repl-diskless-sync-delay": int(0, INT_MAX), "5", LATER;
-    ReplDisklessSyncMaxReplicas = "repl-diskless-sync-max-replicas": int(0, INT_MAX), "0", LATER;
+    ReplDisklessSync = "repl-diskless-sync": Kind::Bool, "yes";
+    ReplDisklessSyncDelay = "repl-diskless-sync-delay": int(0, INT_MAX), "5";
+    ReplDisklessSyncMaxReplicas = "repl-diskless-sync-max-replicas": int(0, INT_MAX), "0";
     ReplDisklessLoad = "repl-diskless-load": choice::<ReplDisklessLoad>(), "disabled", DENY_LOADING, LATER;
     DualChannelReplicationEnabled = "dual-channel-replication-enabled": Kind::Bool, "no", LATER;
     ReplRdbChannel = "repl-rdb-channel": Kind::Bool, "no", HIDDEN, LATER;
@@ -575,6 +575,6 @@ parameters! {
     TlsSessionCacheSize = "tls-session-cache-size": int(0, INT_MAX), "20480";
     TlsSessionCacheTimeout = "tls-session-cache-timeout": int(0, INT_MAX), "300";
     TlsAutoReloadInterval = "tls-auto-reload-interval": int(0, INT_MAX), "0";
-    TlsReplication = "tls-replication": Kind::Bool, "no", LATER;
+    TlsReplication = "tls-replication": Kind::Bool, "no";
     TlsCluster = "tls-cluster": Kind::Bool, "no";
 }

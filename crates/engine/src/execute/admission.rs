@@ -56,6 +56,7 @@ impl Execution<'_, '_> {
         }
         self.check_disk(command, combined)?;
         self.check_replicas(combined)?;
+        self.check_role(command, combined)?;
         let (engine, session) = (self.engine, &*self.session);
         if session.is_subscriber_only() && !flags.has(Flags::SUBSCRIBER) {
             return Err(CommandError::owned(format!(
@@ -64,7 +65,7 @@ impl Execution<'_, '_> {
                 command.full_name
             )));
         }
-        if engine.loading.is_active() && !loading_allowed(session, command) {
+        if engine.loading.is_active() && !all_have(session, command, Flags::LOADING) {
             if engine.loading.grace_left_ns(engine.clock.monotonic_ns()) > 0 {
                 return Ok(Admission::Postpone);
             }
@@ -123,12 +124,38 @@ impl Execution<'_, '_> {
         Ok(())
     }
 
-    /// There are no replicas yet, so any `min-replicas-to-write` above 0 refuses writes.
+    /// `min-replicas-to-write`: enough replicas were heard of within `min-replicas-max-lag`.
     fn check_replicas(&self, flags: Flags) -> Result<(), CommandError> {
         let needed = self.engine.switches.needs_replicas.load(Ordering::Relaxed);
-        if flags.has(Flags::WRITE) && needed {
+        if needed && flags.has(Flags::WRITE) && !self.engine.has_good_replicas() {
             return Err(CommandError::line(
                 "NOREPLICAS Not enough good replicas to write.",
+            ));
+        }
+        Ok(())
+    }
+
+    /// A replica is not written to by clients, and may be too far behind to be read.
+    #[inline]
+    fn check_role(&self, command: &Command, flags: Flags) -> Result<(), CommandError> {
+        match self.engine.role.is_replica() {
+            true => self.check_as_replica(command, flags),
+            false => Ok(()),
+        }
+    }
+
+    #[cold]
+    fn check_as_replica(&self, command: &Command, flags: Flags) -> Result<(), CommandError> {
+        let (engine, config) = (self.engine, &self.engine.config);
+        if flags.has(Flags::WRITE) && config.bool(P::ReplicaReadOnly) {
+            return Err(CommandError::line(
+                "READONLY You can't write against a read only replica.",
+            ));
+        }
+        let is_stale = !engine.role.is_linked() && !config.bool(P::ReplicaServeStaleData);
+        if is_stale && !all_have(self.session, command, Flags::STALE) {
+            return Err(CommandError::line(
+                "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.",
             ));
         }
         Ok(())
@@ -190,6 +217,7 @@ const NOAUTH: CommandError = CommandError::line("NOAUTH Authentication required.
 const KEYSPACE_FLAGS: Flags = Flags::WRITE.or(Flags::READONLY).or(Flags::MAY_REPLICATE);
 
 /// The command exists, its arity fits and the client may use it.
+#[inline]
 fn admit_command(
     session: &Session,
     request: Request<'_>,
@@ -227,8 +255,9 @@ fn combined_flags(session: &Session, command: &Command) -> Flags {
     flags
 }
 
-fn loading_allowed(session: &Session, command: &Command) -> bool {
-    let allowed = |command: &Command| command.spec.flags.has(Flags::LOADING);
+/// A command has the flags; EXEC has those that all its queued commands have.
+fn all_have(session: &Session, command: &Command, flags: Flags) -> bool {
+    let allowed = |command: &Command| command.spec.flags.has(flags);
     match &session.multi {
         Some(multi) if command.is_exec => multi.queue.iter().all(|queued| allowed(queued.entry)),
         _ => allowed(command),

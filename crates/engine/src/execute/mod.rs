@@ -14,6 +14,7 @@
 mod accounting;
 mod admission;
 mod announce;
+mod apply;
 pub mod blocking;
 mod call;
 mod commit;
@@ -45,6 +46,7 @@ use crate::shard_tables::Locked;
 use crate::table::{Command, KeyPlan, Resolved};
 
 pub use accounting::count_rejected;
+pub use apply::{Unapplied, session as primary_session};
 pub use call::{running_command, write_error};
 pub use commit::Touched;
 pub use handler::{
@@ -116,6 +118,9 @@ pub struct Executor {
     pub now_ns: u64,
     /// Log offset that must be flushed before the replies written so far may leave.
     pub reply_offset: u64,
+    /// The position behind what was appended for the present execution, when its bytes came from
+    /// a primary.
+    appended: Option<u64>,
     /// The server's admission epoch when the present request was admitted.
     admission_epoch: u64,
     located: Vec<LocatedKey>,
@@ -139,6 +144,7 @@ impl Executor {
             steady_ms: engine.steady_ms(),
             now_ns,
             reply_offset: 0,
+            appended: None,
             admission_epoch: 0,
             located: Vec::new(),
             shards: Vec::new(),

@@ -26,6 +26,7 @@ mod operations;
 mod protection;
 mod pubsub;
 mod random;
+mod replication;
 mod rewrites;
 mod server;
 mod sets;

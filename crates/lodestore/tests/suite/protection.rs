@@ -11,7 +11,7 @@ use super::operations::info;
 const HASH: &str = "#5e884898da28047151d0e56f8dc6292773603d0d6aabbdd62a11ef721d1542d8";
 
 /// A program that starts the server with a configuration file of this text.
-fn with_file(dir: &Path, text: &str) -> PathBuf {
+pub(super) fn with_file(dir: &Path, text: &str) -> PathBuf {
     let (file, script) = (dir.join("server.conf"), dir.join("start.sh"));
     std::fs::write(&file, text).expect("a configuration file");
     let server = program();

@@ -20,6 +20,7 @@ use crate::transport::connection::{Connection, READ_BYTES};
 use engine::config::P;
 use engine::execute::{Execution, Held, Request, Verdict};
 use engine::table::{Command, KeyPlan, Resolved};
+use engine::wait::Block;
 
 /// Requests that are looked ahead over. Enough to overlap the memory accesses of a core's line-fill
 /// buffers several times over, small enough that the prefetched lines stay in the first-level
@@ -528,8 +529,12 @@ impl Worker {
             }
         }
         connection.publish_input(server);
+        let leaves = matches!(connection.session.blocked, Some(Block::Leaves));
         if let Some(handle) = server.workers.get(self.index) {
             handle.stats().net_input_bytes.add(total as u64);
+        }
+        if leaves {
+            return self.leave(token);
         }
         let Some(connection) = self.connection(token) else {
             return;

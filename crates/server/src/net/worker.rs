@@ -431,7 +431,7 @@ impl Worker {
         {
             log::warn!("Registering a client socket: {error}");
             self.free.push(token);
-            end(&self.server, connection);
+            self.server.end(connection);
             return;
         }
         let shared = &connection.session.shared;
@@ -520,7 +520,14 @@ impl Worker {
 
     pub(super) fn close(&mut self, token: usize) {
         if let Some(connection) = self.release_connection(token) {
-            end(&self.server, connection);
+            self.server.end(connection);
+        }
+    }
+
+    /// A connection has become that of a replica: the thread that feeds replicas takes it.
+    pub(super) fn leave(&mut self, token: usize) {
+        if let Some(connection) = self.release_connection(token) {
+            crate::replication::adopt(&self.server, connection);
         }
     }
 
@@ -646,6 +653,9 @@ impl Worker {
     /// Writes the log for everything executed so far; returns the offset up to which replies may
     /// leave.
     fn release(&mut self, server: &Server) -> u64 {
+        if server.engine.replicas.count() > 0 {
+            crate::replication::announce(server);
+        }
         if !server.engine.log.is_enabled() {
             return engine::durability::flush(&server.engine);
         }
@@ -667,6 +677,10 @@ impl Worker {
         for token in std::mem::take(&mut self.held) {
             self.want_write(token);
         }
+        if self.index == 0 && server.engine.replicas.count() > 0 {
+            crate::replication::announce(server);
+            engine::execute::blocking::serve_acknowledged(&server.engine);
+        }
         super::blocked::log_synced(self, server);
     }
 
@@ -687,7 +701,7 @@ impl Worker {
             count_output(server, self.index, connection.sent() - sent);
             match written {
                 // What the client was sent by others is more than it may leave unread.
-                Ok(_) if connection.output.is_given_up() => self.close(token),
+                Ok(_) if connection.output.is_given_up() => self.check_output_limit(server, token),
                 Ok(Written::All) => {
                     if connection.throttled {
                         connection.throttled = false;
@@ -807,33 +821,6 @@ impl Worker {
             self.hand_over(token, to);
         }
     }
-}
-
-/// Closes a connection that no worker holds, and ends what its client was doing.
-fn end(server: &Server, mut connection: Box<Connection>) {
-    connection.set_postponed(&server.engine, false);
-    engine::execute::blocking::forget(
-        &server.engine,
-        &mut connection.session,
-        connection.waiter.take(),
-    );
-    engine::execute::discard(&server.engine, &mut connection.session);
-    server.engine.unsubscribe_all(&mut connection.session);
-    server.engine.stop_tracking(&mut connection.session);
-    let kill = &connection.session.shared.kill;
-    kill.store(true, Ordering::Release);
-    if connection.session.monitor {
-        server.engine.monitors.remove(&connection.session.shared);
-    }
-    let shared = Arc::clone(&connection.session.shared);
-    server.engine.clients.remove(shared.id);
-    drop(connection);
-    if shared.leaving_bytes() > 0 {
-        // What is free counts as used until it is published.
-        keyspace::memory::publish();
-    }
-    server.engine.clients.closed(&shared);
-    log::debug!("Client closed connection {}", shared.addr);
 }
 
 /// Sends a connection that no worker holds to its new one.

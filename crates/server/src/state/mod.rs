@@ -21,7 +21,7 @@ pub(crate) use metrics::InstantMetrics;
 pub(crate) use migration::{Connection, Connections};
 pub(crate) use origin::{DataOrigin, Product};
 pub(crate) use random::random_u64;
-pub(crate) use replication::ReplicationId;
+pub(crate) use replication::{FEEDER, Following, LinkState, Mail, Replication, SnapshotFile};
 pub(crate) use rewrites::Rewrites;
 pub(crate) use shutdown::Shutdown;
 pub(crate) use snapshots::Snapshots;

@@ -22,12 +22,12 @@ pub enum Message {
         /// The log offset behind what its command changed.
         offset: u64,
     },
-    /// CLIENT UNBLOCK; `error` asks for -UNBLOCKED instead of the time-out reply.
+    /// A wait ends before its time, with an error or with the reply of a time-out.
     Unblock {
         /// The client.
         client: u64,
-        /// Which reply it gets.
-        error: bool,
+        /// Which error it gets.
+        error: Option<&'static str>,
     },
     /// CLIENT KILL.
     Kill(u64),

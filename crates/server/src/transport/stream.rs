@@ -45,6 +45,18 @@ impl Stream {
         Ok(())
     }
 
+    /// Lets the system collect small writes (`repl-disable-tcp-nodelay`).
+    pub fn delay_small_writes(&self) {
+        let stream = match self {
+            Self::Tcp(stream) => stream,
+            Self::Tls(stream) => stream.socket(),
+            Self::Unix(_) | Self::Memory(_) => return,
+        };
+        if let Err(error) = stream.set_nodelay(false) {
+            log::debug!("Setting options of a replica's socket: {error}");
+        }
+    }
+
     /// Reads into initialised memory.
     pub fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         match self {

@@ -37,6 +37,9 @@ fn publish(ctx: &mut Context<'_, '_>, way: PublishedAs) -> CommandResult {
         ctx.data.changes.note_message(way, channel, payload);
         pubsub.receivers(way, channel)
     } else {
+        if ctx.session.is_client() {
+            ctx.engine.replicate_message(way, channel, payload);
+        }
         let after = ctx.session.last_write_offset;
         pubsub.publish(&ctx.engine.outboxes, way, channel, payload, after)
     };

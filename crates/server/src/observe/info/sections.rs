@@ -1,16 +1,17 @@
 //! The sections of INFO.
 
 use std::fmt::Write;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::memory::{MemoryReport, allocator};
 use super::{Facts, Section, human_bytes, sys};
 use crate::jobs::rewrite;
-use crate::state::Purpose;
+use crate::state::{Following, LinkState, Purpose};
 use engine::config::{MaxmemoryPolicy, P, Supervised};
 use engine::latency::Distribution;
 use engine::pubsub::PublishedAs;
+use engine::replicas::SyncState;
 use engine::stats::WorkerStats;
 use engine::table::Command;
 use engine::version::{LODESTORE_VERSION, VALKEY_VERSION};
@@ -387,6 +388,8 @@ fn stats(facts: &Facts<'_>, text: &mut String) {
     let kib = |bytes: u64| format!("{:.2}", bytes as f64 / 1024.0);
     let engine = &facts.server.engine;
     let excess_ms = engine.memory_excess.milliseconds(&engine.clock);
+    let replication = &facts.server.replication;
+    let synced = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
     text.push_str("# Stats\r\n");
     fields!(text,
         "total_connections_received": totals.connections_received,
@@ -403,9 +406,9 @@ fn stats(facts: &Facts<'_>, text: &mut String) {
         "instantaneous_input_repl_kbps": kib(0),
         "instantaneous_output_repl_kbps": kib(0),
         "rejected_connections": totals.connections_rejected,
-        "sync_full": 0,
-        "sync_partial_ok": 0,
-        "sync_partial_err": 0,
+        "sync_full": synced(&replication.full),
+        "sync_partial_ok": synced(&replication.partial),
+        "sync_partial_err": synced(&replication.refused),
         "expired_keys": totals.expired_keys,
         "expired_fields": totals.expired_fields,
         // Expiry is exact here: there is no stale part, and no cycle that runs out of time.
@@ -465,7 +468,9 @@ fn loop_stats(facts: &Facts<'_>, text: &mut String) {
         "io_threaded_total_prefetch_batches": 0,
         "io_threaded_total_prefetch_entries": 0,
         "client_query_buffer_limit_disconnections": totals.query_buffer_disconnections,
-        "client_output_buffer_limit_disconnections": totals.output_buffer_disconnections,
+        "client_output_buffer_limit_disconnections": totals.output_buffer_disconnections
+            + facts.server.engine.outboxes.overflows()
+            + facts.server.replication.lost.load(Ordering::Relaxed),
         "reply_buffer_shrinks": 0,
         "reply_buffer_expands": 0,
         "eventloop_cycles": totals.loop_turns,
@@ -482,25 +487,104 @@ fn loop_stats(facts: &Facts<'_>, text: &mut String) {
     );
 }
 
-fn replication(facts: &Facts<'_>, text: &mut String) {
-    let server = facts.server;
-    text.push_str("# Replication\r\n");
-    fields!(text, "role": "master", "connected_slaves": 0);
-    let (replicas, lag) = (P::MinReplicasToWrite, P::MinReplicasMaxLag);
-    if server.engine.config.int(replicas) != 0 && server.engine.config.int(lag) != 0 {
-        fields!(text, "min_slaves_good_slaves": 0);
+/// The primary that this server follows.
+fn primary(facts: &Facts<'_>, following: &Following, text: &mut String) {
+    let engine = &facts.server.engine;
+    let (config, steady_ms) = (&engine.config, engine.steady_ms());
+    let is_up = following.state == LinkState::Connected;
+    let ago_s = steady_ms.saturating_sub(following.heard_ms) / 1000;
+    let syncs = following.state == LinkState::Sync;
+    let offset = engine.log.stream_offset();
+    fields!(text,
+        "role": "slave",
+        "master_host": following.host,
+        "master_port": following.port,
+        "master_link_status": if is_up { "up" } else { "down" },
+        "master_last_io_seconds_ago": if is_up { ago_s as i64 } else { -1 },
+        "master_sync_in_progress": i64::from(syncs),
+        "slave_read_repl_offset": offset,
+        "slave_repl_offset": offset,
+    );
+    if syncs {
+        let total = following.total.map_or(-1, |total| total as i64);
+        let left = following
+            .total
+            .map_or(-1, |total| total.saturating_sub(following.received) as i64);
+        let percent = match following.total {
+            Some(total @ 1..) => following.received as f64 * 100.0 / total as f64,
+            _ => 0.0,
+        };
+        fields!(text,
+            "master_sync_total_bytes": total,
+            "master_sync_read_bytes": following.received,
+            "master_sync_left_bytes": left,
+            "master_sync_perc": format!("{percent:.2}"),
+            "master_sync_last_io_seconds_ago": ago_s,
+        );
+    }
+    if !is_up {
+        let down_s = steady_ms.saturating_sub(following.down_since_ms) / 1000;
+        fields!(text, "master_link_down_since_seconds": down_s);
     }
     fields!(text,
-        "replicas_waiting_psync": 0,
+        "slave_priority": config.int(P::ReplicaPriority),
+        "slave_read_only": config.int(P::ReplicaReadOnly),
+        "replica_announced": config.int(P::ReplicaAnnounced),
+    );
+}
+
+fn replication(facts: &Facts<'_>, text: &mut String) {
+    let server = facts.server;
+    let (engine, histories) = (&server.engine, server.replication.histories());
+    let replicas = engine.replicas.all();
+    let steady_ms = engine.steady_ms();
+    text.push_str("# Replication\r\n");
+    match server.replication.following() {
+        Some(following) => primary(facts, &following, text),
+        None => fields!(text, "role": "master"),
+    }
+    fields!(text, "connected_slaves": replicas.len());
+    let (wanted, lag) = (P::MinReplicasToWrite, P::MinReplicasMaxLag);
+    if engine.config.int(wanted) != 0 && engine.config.int(lag) != 0 {
+        let lag_s = engine.config.int(lag).max(0) as u64;
+        fields!(text, "min_slaves_good_slaves": engine.replicas.count_good(lag_s, steady_ms));
+    }
+    for (number, replica) in replicas.iter().enumerate() {
+        let lag_s = match replica.state() {
+            SyncState::Online => replica.lag_s(steady_ms),
+            _ => 0,
+        };
+        // Writing to a string does not fail.
+        let _ = write!(
+            text,
+            "slave{number}:ip={},port={},state={},offset={},lag={lag_s},type=replica\r\n",
+            replica.ip(),
+            replica.setup.port,
+            replica.state().word(),
+            replica.acknowledged(),
+        );
+    }
+    let waiting = replicas
+        .iter()
+        .filter(|replica| replica.state() != SyncState::Online);
+    let offset = engine.log.stream_offset();
+    let (before, until) = match histories.before {
+        Some((id, until)) => (id, until as i64 + 1),
+        None => ("0".repeat(40), -1),
+    };
+    let backlog = engine.log.stream_range();
+    let kept = backlog.as_ref().map_or(0, |range| range.end - range.start);
+    fields!(text,
+        "replicas_waiting_psync": waiting.count(),
         "master_failover_state": "no-failover",
-        "master_replid": server.replication_id.get(),
-        "master_replid2": "0".repeat(40),
-        "master_repl_offset": server.engine.log.stream_offset(),
-        "second_repl_offset": -1,
-        "repl_backlog_active": 0,
-        "repl_backlog_size": server.engine.config.int(P::ReplBacklogSize),
-        "repl_backlog_first_byte_offset": 0,
-        "repl_backlog_histlen": 0,
+        "master_replid": histories.id,
+        "master_replid2": before,
+        "master_repl_offset": offset,
+        "second_repl_offset": until,
+        "repl_backlog_active": i64::from(backlog.is_some()),
+        "repl_backlog_size": engine.config.int(P::ReplBacklogSize),
+        "repl_backlog_first_byte_offset": backlog.map_or(0, |range| range.start + 1),
+        "repl_backlog_histlen": kept,
     );
 }
 

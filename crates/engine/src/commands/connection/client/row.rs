@@ -14,8 +14,9 @@ use crate::table::Command;
 const UNIX_SOCKET: u32 = 1 << 31;
 
 /// Published flags and their letters, in the order of the `flags` field.
-const LETTERS: [(u32, char); 14] = [
+const LETTERS: [(u32, char); 15] = [
     (flag::MONITOR, 'O'),
+    (flag::REPLICA, 'S'),
     (flag::PUBSUB, 'P'),
     (flag::MULTI, 'x'),
     (flag::BLOCKED, 'b'),
@@ -124,7 +125,9 @@ impl Row {
     }
 
     pub(super) fn kind(&self) -> Kind {
-        if self.flags & flag::PUBSUB != 0 {
+        if self.flags & flag::REPLICA != 0 {
+            Kind::Replica
+        } else if self.flags & flag::PUBSUB != 0 {
             Kind::Pubsub
         } else {
             Kind::Normal
