@@ -577,6 +577,6 @@ parameters! {
     TlsSessionCacheSize = "tls-session-cache-size": int(0, INT_MAX), "20480";
     TlsSessionCacheTimeout = "tls-session-cache-timeout": int(0, INT_MAX), "300";
     TlsAutoReloadInterval = "tls-auto-reload-interval": int(0, INT_MAX), "0";
-    TlsReplication = "tls-replication": Kind::Bool, "no", LATER;
+    TlsReplication = "tls-replication": Kind::Bool, "no";
     TlsCluster = "tls-cluster": Kind::Bool, "no";
 }

@@ -12,6 +12,7 @@ use super::{handshake, receive};
 use crate::os::os_text;
 use crate::server::Server;
 use crate::state::LinkState;
+use crate::tls::{self, OutgoingStream};
 use engine::config::P;
 use engine::execute::panic_text;
 
@@ -148,7 +149,7 @@ impl PrimaryLink {
 
 /// The connection: bytes read ahead, and a time limit.
 pub(super) struct Wire {
-    socket: TcpStream,
+    socket: OutgoingStream,
     pub(super) input: Vec<u8>,
     heard_ms: u64,
 }
@@ -157,14 +158,24 @@ impl Wire {
     fn connect(link: &PrimaryLink, host: &str, port: u16) -> Result<Self, FollowError> {
         let config = &link.server.engine.config;
         let timeout = Duration::from_secs(config.int(P::ReplTimeout).max(1) as u64);
+        let no_tls = || FollowError::Refused("TLS is not configured".to_owned());
+        let encryption = match config.bool(P::TlsReplication) {
+            true => Some(link.server.tls.client().ok_or_else(no_tls)?),
+            false => None,
+        };
         let mut last = io::Error::from(io::ErrorKind::NotFound);
         for address in (host, port).to_socket_addrs()? {
             link.check()?;
             match TcpStream::connect_timeout(&address, timeout) {
                 Ok(socket) => {
                     socket.set_nodelay(true)?;
-                    socket.set_read_timeout(Some(READ_WAIT))?;
+                    socket.set_read_timeout(Some(timeout))?;
                     socket.set_write_timeout(Some(timeout))?;
+                    let socket = match &encryption {
+                        None => OutgoingStream::Plain(socket),
+                        Some(config) => tls::connect(socket, host, Arc::clone(config))?,
+                    };
+                    socket.socket().set_read_timeout(Some(READ_WAIT))?;
                     return Ok(Self {
                         socket,
                         input: Vec::new(),

@@ -107,7 +107,9 @@ fn end_waits(server: &Server) {
 /// port.
 pub(super) fn announced(server: &Server) -> (Option<String>, u16) {
     let config = &server.engine.config;
+    let is_encrypted = config.bool(P::TlsReplication) && config.int(P::TlsPort) != 0;
     let port = match config.int(P::ReplicaAnnouncePort) {
+        0 if is_encrypted => config.int(P::TlsPort),
         0 => config.int(P::Port),
         port => port,
     };

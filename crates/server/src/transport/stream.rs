@@ -47,9 +47,12 @@ impl Stream {
 
     /// Lets the system collect small writes (`repl-disable-tcp-nodelay`).
     pub fn delay_small_writes(&self) {
-        if let Self::Tcp(stream) = self
-            && let Err(error) = stream.set_nodelay(false)
-        {
+        let stream = match self {
+            Self::Tcp(stream) => stream,
+            Self::Tls(stream) => stream.socket(),
+            Self::Unix(_) | Self::Memory(_) => return,
+        };
+        if let Err(error) = stream.set_nodelay(false) {
             log::debug!("Setting options of a replica's socket: {error}");
         }
     }

@@ -454,3 +454,46 @@ fn values_move_between_servers_over_tls() {
     assert!(client.line(&own).starts_with("-IOERR"));
     assert_eq!(client.line("GET c"), "\"1\"");
 }
+
+#[test]
+fn replicas_follow_over_tls() {
+    let options = ["--tls-replication", "yes"];
+    let (primary, replica) = (Encrypted::start(&options), Encrypted::start(&options));
+    let mut client = primary.connect();
+    let value = "v".repeat(300_000);
+    assert_eq!(client.line(&format!("SET before {value}")), "+OK");
+    let mut other = replica.connect();
+    // Each has an authority of its own: the primary's is not that of the replica.
+    let file = primary.authority.file("ca.pem");
+    let pairs = [
+        ("tls-ca-cert-file", file.clone()),
+        ("tls-client-cert-file", primary.authority.file("server.pem")),
+        ("tls-client-key-file", primary.authority.file("server.key")),
+    ];
+    let set: Vec<String> = pairs
+        .iter()
+        .map(|(name, file)| format!("{name} {file}"))
+        .collect();
+    assert_eq!(other.line(&format!("CONFIG SET {}", set.join(" "))), "+OK");
+    let follow = format!("REPLICAOF 127.0.0.1 {}", primary.port);
+    assert_eq!(other.line(&follow), "+OK");
+    for at in 0..200 {
+        assert_eq!(client.line(&format!("SET key:{at} {value}")), "+OK");
+    }
+    let began = std::time::Instant::now();
+    while other.line("DBSIZE") != ":201" {
+        assert!(began.elapsed() < 3 * REPLY_TIMEOUT, "the replica lags");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    assert_eq!(client.line("WAIT 1 20000"), ":1");
+    assert_eq!(other.line("STRLEN key:199"), ":300000");
+    assert_eq!(other.line("STRLEN before"), ":300000");
+    // A port without TLS is none to follow.
+    let plain = format!("REPLICAOF 127.0.0.1 {}", primary.server.port());
+    assert_eq!(other.line(&plain), "+OK");
+    assert!(
+        other
+            .line("INFO replication")
+            .contains("master_link_status:down")
+    );
+}

@@ -65,6 +65,8 @@ struct Pair {
     client: ClientConnection,
     server: TlsStream<Socket>,
     config: Arc<ServerConfig>,
+    /// The server writes a byte before each read.
+    writes: bool,
 }
 
 impl Pair {
@@ -101,6 +103,7 @@ impl Pair {
             client: ClientConnection::new(Arc::new(client), name).expect("a client"),
             server: TlsStream::new(socket, Arc::clone(&config)).expect("a server"),
             config,
+            writes: false,
             wire,
         };
         for _ in 0..10 {
@@ -157,6 +160,9 @@ impl Pair {
                 .get(at % sizes.len().max(1))
                 .copied()
                 .unwrap_or(RECORD_BYTES);
+            if self.writes {
+                assert_eq!(self.server.write([&b"x"[..]], 1).expect("room"), 1);
+            }
             let result = if at % 3 == 2 {
                 self.server.read_behind(&mut plain, size)
             } else {
@@ -197,8 +203,10 @@ proptest! {
         splits in prop::collection::vec(prop_oneof![1..64_usize, 1..40_000_usize], 1..8),
         sizes in prop::collection::vec(prop_oneof![1..64_usize, Just(16_384), 1..100_000_usize], 1..6),
         together in any::<bool>(),
+        writes in any::<bool>(),
     ) {
         let mut pair = Pair::new(if is_new { &TLS13 } else { &TLS12 });
+        pair.writes = writes;
         pair.wire.borrow_mut().splits = splits;
         let (mut said, mut heard) = (Vec::new(), Vec::new());
         for length in lengths {
@@ -213,6 +221,7 @@ proptest! {
         heard.extend(pair.hear(&sizes).0);
         prop_assert!(said == heard, "{} bytes of {}", heard.len(), said.len());
         prop_assert_eq!(pair.server.memory_usage(), 0);
+        prop_assert!(pair.receive().iter().all(|byte| *byte == b'x'));
     }
 
     #[test]
