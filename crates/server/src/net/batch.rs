@@ -291,8 +291,7 @@ impl Worker {
             let Some(source) = batch.sources.get_mut(index) else {
                 return;
             };
-            let connections = &mut self.connections;
-            let Some(connection) = super::worker::connection_of(connections, source.token) else {
+            let Some(connection) = self.connection(source.token) else {
                 return;
             };
             let is_empty = source.bytes.slice(&batch.arena).len() <= source.parsed;
@@ -301,19 +300,15 @@ impl Worker {
             }
             let input = source.bytes.slice(&batch.arena);
             let input = input.get(source.parsed..).unwrap_or_default();
+            if is_client_hello(input) {
+                return self.abort_handshake(batch, index);
+            }
             let limits = request_limits(server, connection);
             let first_span = batch.spans.len();
             let start = source.parsed;
             let (end, what) = match connection.parser.parse(input, &limits, &mut batch.spans) {
                 Ok(Progress::NeedMore { hint }) => {
                     connection.missing = hint;
-                    if is_client_hello(input) {
-                        let logged_ms = &mut self.handshake_logged_ms;
-                        abort_handshake(connection, logged_ms, self.exec.steady_ms);
-                        source.position = source.bytes.slice(&batch.arena).len();
-                        let token = source.token;
-                        self.want_write(token);
-                    }
                     return;
                 }
                 Ok(Progress::Empty { consumed }) => {
@@ -354,6 +349,30 @@ impl Worker {
                 return;
             }
         }
+    }
+
+    /// Closes a connection that begins with a TLS handshake, for which there is another port. It is
+    /// logged once a second at most.
+    fn abort_handshake(&mut self, batch: &mut Batch, index: usize) {
+        const LOG_EVERY_MS: u64 = 1_000;
+        let Some(source) = batch.sources.get_mut(index) else {
+            return;
+        };
+        source.position = source.bytes.slice(&batch.arena).len();
+        let (token, steady_ms) = (source.token, self.exec.steady_ms);
+        let is_due = steady_ms.saturating_sub(self.handshake_logged_ms) > LOG_EVERY_MS;
+        if let Some(connection) = self.connection(token) {
+            connection.session.close_after_reply = true;
+            connection.output.clear();
+            if is_due {
+                log::info!(
+                    "Client {} began a TLS handshake on a port without TLS. Connection aborted.",
+                    connection.session.shared.addr
+                );
+                self.handshake_logged_ms = steady_ms;
+            }
+        }
+        self.want_write(token);
     }
 
     /// Second and third stage: prefetch the entries, then execute in order.
@@ -409,21 +428,11 @@ impl Worker {
             ),
             What::Inline(args) => args.as_args(),
             What::Broken(error) => {
-                match is_client_hello(bytes.get(pending.start..).unwrap_or_default()) {
-                    true => {
-                        let logged_ms = &mut self.handshake_logged_ms;
-                        abort_handshake(connection, logged_ms, self.exec.steady_ms);
-                    }
-                    false => refuse(server, connection, *error, bytes),
-                }
+                refuse(server, connection, *error, bytes);
                 source.position = pending.end;
                 return;
             }
         };
-        if pending.command == Resolved::Unknown && is_client_hello(args.arg(0)) {
-            let logged_ms = &mut self.handshake_logged_ms;
-            return abort_handshake(connection, logged_ms, self.exec.steady_ms);
-        }
         if pending.command == Resolved::Unknown && is_web_request(args.arg(0)) {
             let logged_ms = &mut self.web_request_logged_ms;
             return abort_web_request(connection, logged_ms, self.exec.steady_ms);
@@ -762,20 +771,6 @@ fn abort_web_request(connection: &mut Connection, logged_ms: &mut u64, steady_ms
 /// The beginning of the first record of TLS: a handshake, of a version 3.x. No command begins so.
 fn is_client_hello(bytes: &[u8]) -> bool {
     bytes.starts_with(&[0x16, 0x03])
-}
-
-/// Closes a connection that begins with a handshake. It is logged once a second at most.
-fn abort_handshake(connection: &mut Connection, logged_ms: &mut u64, steady_ms: u64) {
-    const LOG_EVERY_MS: u64 = 1_000;
-    if steady_ms.saturating_sub(*logged_ms) > LOG_EVERY_MS {
-        *logged_ms = steady_ms;
-        log::info!(
-            "Client {} began a TLS handshake on a port without TLS. Connection aborted.",
-            connection.session.shared.addr
-        );
-    }
-    connection.session.close_after_reply = true;
-    connection.output.clear();
 }
 
 /// Answers a violation of the protocol with an error and disconnects the client.
