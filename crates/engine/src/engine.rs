@@ -4,7 +4,7 @@ mod subscriptions;
 mod tracking;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use crossbeam_utils::CachePadded;
 use persist::Log;
@@ -14,6 +14,7 @@ use crate::clock::Clock;
 use crate::commandlog::CommandLogs;
 use crate::config::{Config, P};
 use crate::entropy::Seeds;
+use crate::error::CommandError;
 use crate::fault::Faults;
 use crate::latency::LatencyMonitor;
 use crate::lazy_free::Background;
@@ -25,6 +26,7 @@ use crate::notifications::Notifications;
 use crate::outboxes::Outboxes;
 use crate::pause::Pause;
 use crate::pubsub::PubSub;
+use crate::scripts::{Runs, Scripts};
 use crate::shard_tables::{Keyspace, Locked};
 use crate::stats::{Excess, Totals, WorkerStats};
 use crate::table::CommandTable;
@@ -129,8 +131,10 @@ pub struct Engine {
     /// Grows with each pause and each change of role: a command that was admitted before is checked
     /// again.
     pub admission_epoch: AtomicU64,
-    /// Libraries of functions as loaded from files: kept for the files that are written.
-    functions: Mutex<Vec<Box<[u8]>>>,
+    /// The sources of scripts and functions.
+    pub scripts: Scripts,
+    /// The scripts that run.
+    pub runs: Runs,
     /// Next wake-up of the expiry loop, Unix milliseconds.
     pub next_expiry_ms: AtomicU64,
     /// The way to the clients.
@@ -266,7 +270,8 @@ impl Engine {
             timed_waits: AtomicU64::new(0),
             arrivals: AtomicU64::new(0),
             admission_epoch: AtomicU64::new(0),
-            functions: Mutex::default(),
+            scripts: Scripts::default(),
+            runs: Runs::new(parts.workers.max(1)),
             next_expiry_ms: AtomicU64::new(0),
             outboxes: Outboxes::default(),
             on_emptied: OnceLock::new(),
@@ -337,16 +342,20 @@ impl Engine {
         Totals::of(self.workers())
     }
 
-    /// Replaces the libraries of functions.
-    pub fn set_functions(&self, functions: Vec<Box<[u8]>>) {
-        *self.lock_functions() = functions;
-    }
-
-    /// The libraries of functions.
-    pub fn lock_functions(&self) -> MutexGuard<'_, Vec<Box<[u8]>>> {
-        self.functions
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+    /// Locks one shard, for a command that locks by itself.
+    ///
+    /// # Errors
+    /// A script has been running for so long that others are refused.
+    pub fn lock_shard(&self, shard: usize) -> Result<Locked<'_>, CommandError> {
+        let mut waits = || !self.runs.any_slow();
+        loop {
+            if let Ok(locked) = self.keyspace.lock_one_patient(shard, &mut waits) {
+                return Ok(locked);
+            }
+            if let Some(slow) = self.runs.slow() {
+                return Err(slow.error());
+            }
+        }
     }
 
     /// True when changes have to be encoded: the AOF is on, or the log has other readers.

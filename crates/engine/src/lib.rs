@@ -11,6 +11,7 @@
 //! | what expires, what is evicted | [`execute::expire`], [`execute::evict`], [`lazy_free`] |
 //! | what is a client | [`client`], [`session`] |
 //! | which client gets which message | [`pubsub`], [`notifications`], [`tracking`] |
+//! | which scripts and functions there are, and which run | [`scripts`] |
 //! | what can be configured | [`config`] |
 
 // Tests may start threads and measure time; the list is in this crate's clippy.toml.
@@ -45,6 +46,7 @@ pub mod port;
 pub mod pubsub;
 pub mod rdb_options;
 pub mod redact;
+pub mod scripts;
 pub mod session;
 pub mod shard_tables;
 pub mod stats;

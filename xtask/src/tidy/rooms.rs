@@ -27,6 +27,7 @@ const LAYERS: &[(&str, &[&[&str]])] = &[
                 "notifications",
                 "pause",
             ],
+            &["scripts"],
             &["session", "shard_tables"],
             &["waiters"],
             &["watch"],

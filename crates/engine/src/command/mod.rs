@@ -15,7 +15,7 @@ mod metadata;
 
 pub use args::{Arg, ArgKind};
 pub use flags::{Categories, Flags, KeyFlags};
-pub use keys::{BeginSearch, FindKeys, KeyPosition, KeyPositions, KeySpec, Locks};
+pub use keys::{BeginSearch, Callee, FindKeys, KeyPosition, KeyPositions, KeySpec, Locks};
 pub use metadata::Metadata;
 
 /// Command group of the documentation.

@@ -2,9 +2,11 @@
 
 use std::sync::atomic::Ordering;
 
+use resp::Args;
+
 use super::call::{unknown_command, unknown_subcommand};
 use super::{Call, Execution, Request, discard, stats};
-use crate::command::Flags;
+use crate::command::{Flags, Locks};
 use crate::config::P;
 use crate::durability::{admit_write, refused_without_snapshots};
 use crate::engine::Engine;
@@ -15,7 +17,8 @@ use crate::table::{Command, Resolved};
 /// The next step of a request that passed all checks.
 pub(super) enum Admission {
     Run(&'static Command),
-    Queue(&'static Command),
+    /// With the flags that it has by its arguments.
+    Queue(&'static Command, Flags),
     Postpone,
 }
 
@@ -31,6 +34,10 @@ impl Execution<'_, '_> {
         self.exec.admission_epoch = engine.admission_epoch.load(Ordering::Acquire);
         let command = admit_command(session, request)?;
         let flags = command.spec.flags;
+        if let Locks::Script(callee) = command.spec.locks {
+            self.exec.target = self.find_target(callee, request.args);
+        }
+        let session = &*self.session;
         if session.multi.is_some() && flags.has(Flags::NO_MULTI) {
             return Err(CommandError::owned(format!(
                 "ERR Command '{}' not allowed inside a transaction",
@@ -43,13 +50,15 @@ impl Execution<'_, '_> {
         if flags.has(Flags::PROTECTED) {
             check_protected(engine, session, command)?;
         }
-        let combined = combined_flags(session, command);
+        let combined = self.combined_flags(command);
         if session.monitor && combined.any(KEYSPACE_FLAGS) {
             return Err(CommandError::line(
                 "ERR Replica can't interact with the keyspace",
             ));
         }
-        if !holds_locks {
+        if holds_locks {
+            self.exec.is_full = false;
+        } else {
             // Eviction locks shards. Locks are held over a batch only while `maxmemory` is 0, so no
             // check is missed then.
             self.check_memory(combined)?;
@@ -72,13 +81,18 @@ impl Execution<'_, '_> {
                 "LOADING Lodestore is loading the dataset in memory",
             ));
         }
+        if self.exec.is_busy && !runs_while_busy(session, command, request.args) {
+            let slow = engine.runs.slow();
+            // The script has ended, and its worker has not noticed that yet.
+            return slow.map_or(Ok(Admission::Postpone), |slow| Err(slow.error()));
+        }
         if engine.is_paused()
             && (engine.pause.is_all() || combined.any(Flags::WRITE.or(Flags::MAY_REPLICATE)))
         {
             return Ok(Admission::Postpone);
         }
         if session.multi.is_some() && !runs_inside_multi(command) {
-            return Ok(Admission::Queue(command));
+            return Ok(Admission::Queue(command, combined));
         }
         Ok(Admission::Run(command))
     }
@@ -94,8 +108,23 @@ impl Execution<'_, '_> {
         Ok(())
     }
 
+    /// The flags of a command; for EXEC also those of all queued commands. The flags of a script
+    /// replace some of them.
+    fn combined_flags(&self, command: &Command) -> Flags {
+        let flags = command.spec.flags;
+        match (&self.exec.target, &self.session.multi) {
+            (Some(target), _) if matches!(command.spec.locks, Locks::Script(_)) => {
+                target.command_flags(flags)
+            }
+            (_, Some(multi)) if command.is_exec => flags.or(multi.flags),
+            _ => flags,
+        }
+    }
+
     fn check_memory(&mut self, flags: Flags) -> Result<(), CommandError> {
-        if self.engine.switches.max_memory.load(Ordering::Relaxed) == 0 {
+        self.exec.is_full = false;
+        // While a worker is busy its shards are locked, and nothing can be evicted.
+        if self.engine.switches.max_memory.load(Ordering::Relaxed) == 0 || self.exec.is_busy {
             return Ok(());
         }
         let full = !crate::execute::evict::make_room(self.exec, self.engine);
@@ -104,6 +133,7 @@ impl Execution<'_, '_> {
             let after = self.session.shared.take_outbox(self.out);
             self.exec.reply_offset = self.exec.reply_offset.max(after);
         }
+        self.exec.is_full = full;
         if full && flags.has(Flags::DENYOOM) {
             stats(self.engine, self.exec.worker).oom_rejected.add(1);
             return Err(CommandError::line(
@@ -123,15 +153,11 @@ impl Execution<'_, '_> {
         Ok(())
     }
 
-    /// There are no replicas yet, so any `min-replicas-to-write` above 0 refuses writes.
     fn check_replicas(&self, flags: Flags) -> Result<(), CommandError> {
-        let needed = self.engine.switches.needs_replicas.load(Ordering::Relaxed);
-        if flags.has(Flags::WRITE) && needed {
-            return Err(CommandError::line(
-                "NOREPLICAS Not enough good replicas to write.",
-            ));
+        match flags.has(Flags::WRITE) {
+            true => check_replicas(self.engine),
+            false => Ok(()),
         }
-        Ok(())
     }
 
     /// Answers a request that was refused before it ran. Returns the error that the client got.
@@ -158,6 +184,30 @@ impl Execution<'_, '_> {
         };
         self.write_error(&error);
         error
+    }
+}
+
+/// There are no replicas yet, so any `min-replicas-to-write` above 0 refuses writes.
+pub(super) fn check_replicas(engine: &Engine) -> Result<(), CommandError> {
+    match engine.switches.needs_replicas.load(Ordering::Relaxed) {
+        true => Err(CommandError::line(
+            "NOREPLICAS Not enough good replicas to write.",
+        )),
+        false => Ok(()),
+    }
+}
+
+/// Whether a command runs while its worker is busy with a script: it needs no data, because the
+/// shards are locked by the same thread.
+fn runs_while_busy(session: &Session, command: &Command, args: Args<'_>) -> bool {
+    let flags = command.spec.flags;
+    let unwatches = !session.watched.is_empty() || session.subscriptions.is_some();
+    match command.full_name {
+        "watch" => false,
+        "discard" | "unwatch" | "reset" => !unwatches,
+        // The data would be read for a snapshot.
+        "shutdown" => args.iter().any(|arg| arg.eq_ignore_ascii_case(b"nosave")),
+        _ => flags.has(Flags::ALLOW_BUSY),
     }
 }
 
@@ -212,19 +262,6 @@ fn admit_command(
         return Err(CommandError::Arity(command.full_name.into()));
     }
     Ok(command)
-}
-
-/// The flags of a command; for EXEC also those of all queued commands.
-fn combined_flags(session: &Session, command: &Command) -> Flags {
-    let mut flags = command.spec.flags;
-    if let Some(multi) = &session.multi
-        && command.is_exec
-    {
-        for queued in &multi.queue {
-            flags = flags.or(queued.entry.spec.flags);
-        }
-    }
-    flags
 }
 
 fn loading_allowed(session: &Session, command: &Command) -> bool {

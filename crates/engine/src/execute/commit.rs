@@ -1,8 +1,11 @@
 //! Appends the effects of a change to the log and announces it to its listeners, under its locks.
 
+use persist::{Append, Selection};
+
 use super::announce::FanOut;
 use super::{Execution, Executor, stats};
 use crate::context::Data;
+use crate::effects::Block;
 use crate::engine::Engine;
 use crate::fault::Stage;
 use crate::keys::LocatedKey;
@@ -122,9 +125,14 @@ impl Executor {
         locked: &mut Locked<'_>,
         touched: Touched<'_>,
     ) -> Option<u64> {
-        let (db, bytes) = self.effects.take()?;
-        engine.faults.reach(Stage::BeforeLog);
-        let offset = engine.log.append(db, bytes, self.now_ms);
+        let offset = match self.effects.is_mixed() {
+            true => self.append_blocks(engine)?,
+            false => {
+                let (db, bytes) = self.effects.take()?;
+                engine.faults.reach(Stage::BeforeLog);
+                engine.log.append(db, bytes, self.now_ms)
+            }
+        };
         engine.faults.reach(Stage::AfterLog);
         match touched {
             Touched::All | Touched::Nothing => locked
@@ -139,5 +147,20 @@ impl Executor {
             }
         }
         Some(offset)
+    }
+
+    /// Appends effects that are not all for the same readers of the log.
+    #[cold]
+    fn append_blocks(&mut self, engine: &Engine) -> Option<u64> {
+        let blocks = self.effects.take_blocks().into_iter();
+        let append = |block: Block| {
+            let append = Append {
+                selection: Selection::Database(block.db),
+                records: &block.bytes,
+                scope: block.scope,
+            };
+            engine.log.append_scoped(&append, self.now_ms)
+        };
+        blocks.map(append).last()
     }
 }

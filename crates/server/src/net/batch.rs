@@ -13,6 +13,7 @@ use resp::{Args, Limits, Output, OwnedArgs, Progress, ProtocolError, Reply, Span
 use smallvec::SmallVec;
 use values::hash_seed::{Ahead, hash_of};
 
+use super::busy;
 use super::limits;
 use super::worker::Worker;
 use crate::server::Server;
@@ -207,7 +208,12 @@ impl Worker {
             && alone
             && !is_wanted
             && server.engine.switches.max_memory.load(Ordering::Relaxed) == 0)
-            .then(|| server.engine.keyspace.lock_all())
+            .then(|| {
+                // Not when a script of another worker has locked some of them.
+                let mut waits = || !server.engine.runs.any();
+                server.engine.keyspace.lock_all_patient(&mut waits).ok()
+            })
+            .flatten()
     }
 
     /// Reads once from each runnable connection, as long as there is room.
@@ -244,6 +250,7 @@ impl Worker {
             if let Bytes::Own(bytes) = &bytes {
                 own_bytes += bytes.len();
             }
+            connection.in_round = true;
             if let Some(handle) = server.workers.get(self.index) {
                 handle.stats().reads_processed.add(1);
             }
@@ -415,13 +422,22 @@ impl Worker {
             hash: pending.hash,
         };
         self.exec.reply_offset = 0;
-        let mut execution = Execution {
-            exec: &mut self.exec,
-            engine: &server.engine,
-            session: &mut connection.session,
-            out: &mut connection.output,
+        let verdict = if busy::may_run_long(&connection.session, request.command) {
+            self.run_script(server, token, request, held)
+        } else {
+            let mut execution = Execution {
+                exec: &mut self.exec,
+                engine: &server.engine,
+                session: &mut connection.session,
+                out: &mut connection.output,
+                right: None,
+                turn: None,
+            };
+            execution.request(request, held)
         };
-        let verdict = execution.request(request, held);
+        let Some(connection) = super::worker::connection_of(&mut self.connections, token) else {
+            return;
+        };
         connection.reply_offset = connection.reply_offset.max(self.exec.reply_offset);
         if connection.session.shared.has_mail() {
             // Messages that the command itself has caused stand right behind its reply.
@@ -494,6 +510,7 @@ impl Worker {
         let Some(connection) = self.connection(token) else {
             return;
         };
+        connection.in_round = false;
         let arena = &batch.arena;
         let total = source.bytes.slice(arena).len();
         match source.bytes {

@@ -3,6 +3,7 @@
 pub(crate) mod balance;
 mod batch;
 mod blocked;
+mod busy;
 pub(crate) mod event_loop;
 mod figures;
 mod limits;

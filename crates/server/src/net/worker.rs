@@ -41,8 +41,15 @@ const SLEEP_TIMERS: Duration = Duration::from_millis(100);
 /// The others look after their clients once a second; mail wakes them.
 const SLEEP_OTHERS: Duration = Duration::from_secs(1);
 
-/// The timers of the server: the worker that has them calls them once per loop turn.
-pub(crate) type Timers = Box<dyn FnMut(&Server, &mut Executor) + Send>;
+/// The timers of the server, which one worker has.
+pub(crate) struct Timers {
+    /// Called once per loop turn.
+    pub(crate) tick: Tick,
+    /// Whether a signal asks for the end of the process, and the timers have not seen it yet.
+    pub(crate) is_stop_asked: fn() -> bool,
+}
+
+type Tick = Box<dyn FnMut(&Server, &mut Executor) + Send>;
 
 /// What is ready: a connection, or a listener.
 #[derive(Debug, Clone, Copy)]
@@ -61,7 +68,13 @@ pub(super) struct Ready {
 pub(crate) struct Worker {
     pub(crate) server: Arc<Server>,
     pub(crate) index: usize,
-    pub(crate) exec: Executor,
+    pub(crate) exec: Box<Executor>,
+    /// Executes in place of `exec` while that runs a script.
+    pub(super) spare: Option<Box<Executor>>,
+    /// When the last turn during a long script was, in milliseconds of the steady clock.
+    pub(super) busy_turn_ms: u64,
+    /// Connections to be closed when the running script has ended.
+    pub(super) closing: Vec<usize>,
     /// Where connections and listeners are registered; none in a simulation.
     registry: Option<Registry>,
     /// The first worker accepts connections.
@@ -92,7 +105,7 @@ pub(crate) struct Worker {
     next_idle_check_ms: u64,
     /// When the log last had a line about a web request.
     pub(super) web_request_logged_ms: u64,
-    timers: Option<Timers>,
+    pub(super) timers: Option<Timers>,
     stopping: bool,
 }
 
@@ -107,7 +120,10 @@ impl Worker {
     ) -> io::Result<Self> {
         let exec = Executor::new(&server.engine, server.handlers, index);
         let mut worker = Self {
-            exec,
+            exec: Box::new(exec),
+            spare: None,
+            busy_turn_ms: 0,
+            closing: Vec::new(),
             index,
             registry,
             accepts: index == 0,
@@ -278,7 +294,10 @@ impl Worker {
 
     /// Accepts connections one by one: each is refused or welcomed before the next, so that a burst
     /// takes no more descriptors than `maxclients` leaves.
-    fn accept(&mut self, server: &Arc<Server>) {
+    pub(super) fn accept(&mut self, server: &Arc<Server>) {
+        if !self.accepts {
+            return;
+        }
         self.accept_pending = false;
         self.accept_again_ms = 0;
         let mut budget = ACCEPTS_PER_TURN;
@@ -508,7 +527,18 @@ impl Worker {
         }
     }
 
+    /// Closes a connection. That may lock shards, so it waits for the end of a script that runs
+    /// on this thread.
     pub(super) fn close(&mut self, token: usize) {
+        if self.exec.is_busy {
+            if let Some(connection) = self.connection(token) {
+                connection.session.close_after_reply = true;
+            }
+            if !self.closing.contains(&token) {
+                self.closing.push(token);
+            }
+            return;
+        }
         if let Some(connection) = self.release_connection(token) {
             end(&self.server, connection);
         }
@@ -634,7 +664,7 @@ impl Worker {
 
     /// Writes the log for everything executed so far; returns the offset up to which replies may
     /// leave.
-    fn release(&mut self, server: &Server) -> u64 {
+    pub(super) fn release(&mut self, server: &Server) -> u64 {
         if !server.engine.log.is_enabled() {
             return engine::durability::flush(&server.engine);
         }
@@ -659,7 +689,7 @@ impl Worker {
         super::blocked::log_synced(self, server);
     }
 
-    fn write_replies(&mut self, server: &Server, released: u64) {
+    pub(super) fn write_replies(&mut self, server: &Server, released: u64) {
         let mut again = Vec::new();
         for token in std::mem::take(&mut self.writable) {
             let Some(connection) = connection_of(&mut self.connections, token) else {
@@ -749,7 +779,7 @@ impl Worker {
         }
         self.retry();
         if let Some(timers) = &mut self.timers {
-            timers(server, &mut self.exec);
+            (timers.tick)(server, &mut self.exec);
         }
     }
 

@@ -1,69 +1,71 @@
-//! Libraries of functions in logs of other servers. They cannot be called here, but they are kept
-//! and written again, as those of snapshots are, so that nothing is lost on the way back.
+//! Libraries of functions in snapshots and logs.
+//!
+//! One that cannot be run, because it is for another engine or uses what is not there, is kept and
+//! written again, so that nothing is lost on the way back; its functions cannot be called.
 
-use persist::rdb;
+use std::sync::Arc;
+
+use engine::engine::Engine;
+use engine::execute::{read_library, run_library};
+use engine::scripts::{Libraries, Library};
 use resp::{Args, split_args};
 
-use super::rdb_sink::load_options;
 use crate::server::Server;
 
-/// Does what a FUNCTION command of a log does to the libraries. False for every other command.
-///
-/// # Errors
-/// The command cannot stand in a log.
-pub(super) fn replay(server: &Server, args: Args<'_>) -> Result<bool, String> {
-    if !args.arg(0).eq_ignore_ascii_case(b"function") {
-        return Ok(false);
+/// Replaces all libraries by those of a file.
+pub(super) fn set_all(engine: &Engine, codes: Vec<Box<[u8]>>) {
+    let mut libraries = Libraries::default();
+    for code in codes {
+        add(engine, &mut libraries, &code);
     }
-    let mut libraries = server.engine.lock_functions();
-    match args.arg(1).to_ascii_lowercase().as_slice() {
-        // LOAD [REPLACE] code
-        b"load" => add(&mut libraries, args.arg(args.len() - 1)),
-        b"delete" => libraries.retain(|library| name(library).as_deref() != Some(args.arg(2))),
-        b"flush" => libraries.clear(),
-        // RESTORE payload [FLUSH | APPEND | REPLACE]
-        b"restore" => {
-            let restored = rdb::functions(args.arg(2), &load_options(server));
-            let restored = restored.map_err(|error| format!("ERR {error}"))?;
-            if args.arg(3).eq_ignore_ascii_case(b"flush") {
-                libraries.clear();
-            }
-            for library in restored {
-                add(&mut libraries, &library);
-            }
-        }
-        _ => return Ok(false),
-    }
-    Ok(true)
+    engine.scripts.set_libraries(libraries);
 }
 
-/// Adds a library in the place of the one that has its name. The log has only what succeeded.
-fn add(libraries: &mut Vec<Box<[u8]>>, code: &[u8]) {
+/// Does what FUNCTION LOAD of a log does when it fails: keeps the library. False for every other
+/// command.
+pub(super) fn keep(server: &Server, args: Args<'_>, failure: &str) -> bool {
+    let is_load =
+        args.arg(0).eq_ignore_ascii_case(b"function") && args.arg(1).eq_ignore_ascii_case(b"load");
+    if is_load {
+        let engine = &server.engine;
+        let mut libraries = Libraries::clone(&engine.scripts.libraries());
+        keep_uncallable(&mut libraries, args.arg(args.len() - 1), failure);
+        engine.scripts.set_libraries(libraries);
+    }
+    is_load
+}
+
+/// Adds a library in the place of the one that has its name.
+fn add(engine: &Engine, libraries: &mut Libraries, code: &[u8]) {
+    let loaded = read_library(code).and_then(|mut library| {
+        run_library(engine, &mut library, false)?;
+        libraries.remove(library.name.as_bytes());
+        libraries.add(Arc::new(library))
+    });
+    if let Err(reason) = loaded {
+        keep_uncallable(libraries, code, &String::from_utf8_lossy(&reason));
+    }
+}
+
+fn keep_uncallable(libraries: &mut Libraries, code: &[u8], reason: &str) {
     let name = name(code);
-    libraries.retain(|library| name.is_none() || self::name(library) != name);
-    libraries.push(code.into());
+    log::warn!(
+        "The library of functions '{name}' cannot be loaded ({reason}). It is kept and written again, but cannot be called."
+    );
+    libraries.remove(name.as_bytes());
+    // Without functions it has none that another library could have.
+    let _ = libraries.add(Arc::new(Library::new(name, code, 0)));
 }
 
 /// The name of a library: `name=` in its first line, `#!engine name=...`.
-fn name(code: &[u8]) -> Option<Vec<u8>> {
-    let line = code.split(|byte| *byte == b'\n').next()?;
-    let words = split_args(line).ok()?;
+fn name(code: &[u8]) -> String {
+    let line = code.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let words = split_args(line).unwrap_or_default();
     let mut names = words.as_args().iter().filter_map(|word| {
         let (option, value) = word.split_at_checked(5)?;
         option.eq_ignore_ascii_case(b"name=").then_some(value)
     });
-    names.next().map(<[u8]>::to_vec)
-}
-
-/// Says how many libraries are kept.
-pub(super) fn report(server: &Server) {
-    let count = server.engine.lock_functions().len();
-    if count > 0 {
-        log::warn!(
-            "Libraries of functions that are kept and written again, but cannot be called in this version of Lodestore: \
-             {count}"
-        );
-    }
+    String::from_utf8_lossy(names.next().unwrap_or_default()).into_owned()
 }
 
 #[cfg(test)]
@@ -71,17 +73,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn libraries_replace_those_of_the_same_name() {
-        let mut libraries = Vec::new();
-        add(&mut libraries, b"#!lua name=a\nreturn 1");
-        add(&mut libraries, b"#!lua NAME=b\nreturn 2");
-        add(&mut libraries, b"#!lua name=a\nreturn 3");
-        let texts: Vec<&[u8]> = libraries.iter().map(|library| &**library).collect();
+    fn libraries_that_cannot_be_called_replace_those_of_the_same_name() {
+        let mut libraries = Libraries::default();
+        keep_uncallable(&mut libraries, b"#!js name=a\nreturn 1", "x");
+        keep_uncallable(&mut libraries, b"#!js NAME=b\nreturn 2", "x");
+        keep_uncallable(&mut libraries, b"#!js name=a\nreturn 3", "x");
+        let texts: Vec<&[u8]> = libraries.iter().map(|library| &*library.code).collect();
         assert_eq!(
             texts,
-            [&b"#!lua NAME=b\nreturn 2"[..], b"#!lua name=a\nreturn 3"]
+            [&b"#!js name=a\nreturn 3"[..], b"#!js NAME=b\nreturn 2"]
         );
-        assert_eq!(name(b"no name"), None);
-        assert_eq!(name(b""), None);
+        assert_eq!(name(b"no name"), "");
     }
 }

@@ -240,8 +240,8 @@ pub(crate) fn begin_file<W: Write>(
     aux.extend(offset.as_deref().map(|offset| (LOG_OFFSET_AUX, offset)));
     aux.extend(origin.as_deref().map(|origin| (ORIGIN_AUX, origin)));
     let mut writer = FileWriter::new(sink, options, &aux)?;
-    for library in server.engine.lock_functions().iter() {
-        writer.function(library)?;
+    for library in server.engine.scripts.libraries().iter() {
+        writer.function(&library.code)?;
     }
     for size in sizes {
         writer.sizes(size.db, size.keys, size.volatile)?;
