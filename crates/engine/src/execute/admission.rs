@@ -67,11 +67,7 @@ impl Execution<'_, '_> {
         self.check_replicas(combined)?;
         let (engine, session) = (self.engine, &*self.session);
         if session.is_subscriber_only() && !flags.has(Flags::SUBSCRIBER) {
-            return Err(CommandError::owned(format!(
-                "ERR Can't execute '{}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this \
-                 context",
-                command.full_name
-            )));
+            return Err(only_for_subscribers(command));
         }
         if engine.loading.is_active() && !loading_allowed(session, command) {
             if engine.loading.grace_left_ns(engine.clock.monotonic_ns()) > 0 {
@@ -82,9 +78,7 @@ impl Execution<'_, '_> {
             ));
         }
         if self.exec.is_busy && !runs_while_busy(session, command, request.args) {
-            let slow = engine.runs.slow();
-            // The script has ended, and its worker has not noticed that yet.
-            return slow.map_or(Ok(Admission::Postpone), |slow| Err(slow.error()));
+            return refuse_busy(engine);
         }
         if engine.is_paused()
             && (engine.pause.is_all() || combined.any(Flags::WRITE.or(Flags::MAY_REPLICATE)))
@@ -195,6 +189,22 @@ pub(super) fn check_replicas(engine: &Engine) -> Result<(), CommandError> {
         )),
         false => Ok(()),
     }
+}
+
+#[cold]
+fn only_for_subscribers(command: &Command) -> CommandError {
+    CommandError::owned(format!(
+        "ERR Can't execute '{}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this \
+         context",
+        command.full_name
+    ))
+}
+
+#[cold]
+fn refuse_busy(engine: &Engine) -> Result<Admission, CommandError> {
+    let slow = engine.runs.slow();
+    // The script has ended, and its worker has not noticed that yet.
+    slow.map_or(Ok(Admission::Postpone), |slow| Err(slow.error()))
 }
 
 /// Whether a command runs while its worker is busy with a script: it needs no data, because the

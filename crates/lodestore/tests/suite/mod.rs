@@ -27,6 +27,7 @@ mod protection;
 mod pubsub;
 mod random;
 mod rewrites;
+mod scripts;
 mod server;
 mod sets;
 mod slow_readers;

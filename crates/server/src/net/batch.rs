@@ -421,20 +421,7 @@ impl Worker {
             command: pending.command,
             hash: pending.hash,
         };
-        self.exec.reply_offset = 0;
-        let verdict = if busy::may_run_long(&connection.session, request.command) {
-            self.run_script(server, token, request, held)
-        } else {
-            let mut execution = Execution {
-                exec: &mut self.exec,
-                engine: &server.engine,
-                session: &mut connection.session,
-                out: &mut connection.output,
-                right: None,
-                turn: None,
-            };
-            execution.request(request, held)
-        };
+        let verdict = self.execute(server, token, request, held);
         let Some(connection) = super::worker::connection_of(&mut self.connections, token) else {
             return;
         };
@@ -455,6 +442,31 @@ impl Worker {
             self.blocked(token);
         }
         self.after_command(server, token, request.command);
+    }
+
+    fn execute<'k>(
+        &mut self,
+        server: &'k Server,
+        token: usize,
+        request: Request<'_>,
+        held: &mut Held<'k>,
+    ) -> Verdict {
+        self.exec.reply_offset = 0;
+        let Some(connection) = super::worker::connection_of(&mut self.connections, token) else {
+            return Verdict::Done;
+        };
+        if busy::may_run_long(&connection.session, request.command) {
+            return self.run_script(server, token, request, held);
+        }
+        let mut execution = Execution {
+            exec: &mut self.exec,
+            engine: &server.engine,
+            session: &mut connection.session,
+            out: &mut connection.output,
+            right: None,
+            turn: None,
+        };
+        execution.request(request, held)
     }
 
     fn after_command(&mut self, server: &Server, token: usize, command: Resolved) {

@@ -64,8 +64,8 @@ pub(crate) fn request_shutdown(
     finish_shutdown(server)
 }
 
-/// As [`request_shutdown`] with NOSAVE while a script runs for long: on a thread of its own, because
-/// the script may run on the calling one, and has to end first.
+/// As [`request_shutdown`] with NOSAVE while a script runs for long: on a thread of its own,
+/// because the script may run on the calling one, and has to end first.
 pub(crate) fn request_later(server: &Server, options: ShutdownOptions) {
     server.end_scripts(true);
     let Some(server) = server.me.upgrade() else {
