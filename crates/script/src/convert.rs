@@ -4,7 +4,7 @@ use mlua::{Lua, Table, Value};
 use resp::{Protocol, Reply, number};
 
 use crate::libraries::server::error_table;
-use crate::raise::to_integer;
+use crate::raise::{as_number, to_integer};
 
 /// Aggregates within each other that a reply may have. Commands nest less than ten deep.
 const REPLY_DEPTH_MAX: usize = 64;
@@ -247,9 +247,8 @@ impl Writer<'_> {
             reply.simple(&text[..end]);
             return Ok(true);
         }
-        let double: Value = table.raw_get("double")?;
-        if let Value::Integer(_) | Value::Number(_) = double {
-            reply.double(double.as_number().unwrap_or(0.0));
+        if let Some(double) = as_number(&table.raw_get("double")?) {
+            reply.double(double);
             return Ok(true);
         }
         if let Value::String(digits) = table.raw_get("big_number")? {

@@ -1,6 +1,6 @@
 -- Builds what scripts see, around the libraries of PUC Lua 5.1. The code runs once per VM, with
--- the base library as its globals, and is compiled without line numbers: its functions then look
--- like those of C in errors, which have no place.
+-- the base library as its globals. Errors are raised by functions of Rust, which skip the functions
+-- of this file when they name a place.
 local rust = ...
 local pcall, xpcall, type, select, next = pcall, xpcall, type, select, next
 local raw_getmetatable, raw_setmetatable = getmetatable, setmetatable
@@ -238,6 +238,9 @@ end
 function coroutines.wrap(f)
   local done, co = pcall(raw_create, f)
   if not done then
+    if type(f) == 'function' and rust.is_lua(f) then
+      return rust.raise_plain(co)
+    end
     return argument_error(1, 'Lua function expected')
   end
   return function(...)

@@ -79,10 +79,13 @@ pub(crate) fn caller(lua: &Lua) -> usize {
     level
 }
 
-/// Whether the function at `level` is one of the prelude, which has no source.
+/// The chunk name of the prelude: `?` in places.
+pub(crate) const PRELUDE_CHUNK: &str = "=?";
+
+/// Whether the function at `level` is one of the prelude.
 pub(crate) fn is_prelude(lua: &Lua, level: usize) -> bool {
     let source = lua.inspect_stack(level, |debug| {
-        debug.source().source.as_deref() == Some("=?")
+        debug.source().source.as_deref() == Some(PRELUDE_CHUNK)
     });
     source == Some(true)
 }
@@ -109,6 +112,15 @@ pub(crate) fn to_integer(number: f64) -> i64 {
         number as i64
     } else {
         i64::MIN
+    }
+}
+
+/// A number of Lua, which mlua gives as an integer when it is one.
+pub(crate) fn as_number(value: &Value) -> Option<f64> {
+    match value {
+        Value::Integer(number) => Some(*number as f64),
+        Value::Number(number) => Some(*number),
+        _ => None,
     }
 }
 
@@ -235,13 +247,6 @@ impl Call<'_> {
             return Err(read_only());
         }
         Ok(table)
-    }
-
-    pub(crate) fn function(&self, index: usize) -> mlua::Result<&Function> {
-        match self.get(index) {
-            Some(Value::Function(function)) => Ok(function),
-            _ => Err(self.type_error(index, "function")),
-        }
     }
 
     /// Whether the argument counts as true.

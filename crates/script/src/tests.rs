@@ -1,7 +1,5 @@
 //! Tests of the interpreter as a whole, and of each guard around PUC Lua.
 
-use std::cell::RefCell;
-
 use resp::{Output, Protocol, Reply};
 
 use crate::{

@@ -446,6 +446,15 @@ impl Vm {
 
     /// The value that the run returned, or its error.
     fn outcome(&self, result: mlua::Result<(bool, Value)>, name: &[u8]) -> Result<Value, Failure> {
+        if let Err(error) = &result
+            && crate::raise::is_memory(error)
+        {
+            self.shared.stop_for_memory();
+        }
+        if let Ok((false, error)) = &result {
+            // Notes that memory ended the run, when the handler had none left to do it.
+            let _ = self.shared.caught(&self.lua, error.clone());
+        }
         let stopped = self.shared.stop();
         let fail = |message: Vec<u8>, counts: bool| {
             Err(Failure {

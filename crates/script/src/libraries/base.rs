@@ -19,8 +19,8 @@ const COLLECTOR_OPTIONS: [(&str, bool); 7] = [
     ("setstepmul", true),
 ];
 
-/// The place that the interpreter puts in front of errors in the prelude.
-const PRELUDE_PLACE: &[u8] = b"?:0: ";
+/// The begin of the place that the interpreter puts in front of errors in the prelude.
+const PRELUDE_PLACE: &[u8] = b"?:";
 
 /// Adds the helpers of the prelude to `table`.
 pub(crate) fn add_helpers(lua: &Lua, shared: &Rc<Shared>, table: &Table) -> mlua::Result<()> {
@@ -45,6 +45,7 @@ pub(crate) fn add_helpers(lua: &Lua, shared: &Rc<Shared>, table: &Table) -> mlua
     table.raw_set("string", function(lua, shared, string)?)?;
     table.raw_set("optional_string", function(lua, shared, optional_string)?)?;
     table.raw_set("integer", function(lua, shared, integer)?)?;
+    table.raw_set("is_lua", function(lua, shared, is_lua)?)?;
     table.raw_set("collector_option", function(lua, shared, collector_option)?)?;
     table.raw_set("error_handler", function(lua, shared, handle_error)?)
 }
@@ -99,8 +100,10 @@ fn raise_plain(call: &Call<'_>) -> mlua::Result<()> {
     let value = caught(call)?;
     if let Value::String(text) = &value
         && let Some(rest) = text.as_bytes().strip_prefix(PRELUDE_PLACE)
+        && let Some(at) = rest.iter().position(|byte| !byte.is_ascii_digit())
+        && let Some(message) = rest[at..].strip_prefix(b": ")
     {
-        return Err(Raise::Text(rest.to_vec()).into());
+        return Err(Raise::Text(message.to_vec()).into());
     }
     Err(Raise::Value(value).into())
 }
@@ -191,6 +194,14 @@ fn integer(call: &Call<'_>) -> mlua::Result<i32> {
     let index = call.int(1)? as usize;
     let default = call.int(2)?;
     arguments(call, 2).int_or(index, default)
+}
+
+/// Whether a function is of Lua, not of C or Rust.
+fn is_lua(call: &Call<'_>) -> mlua::Result<bool> {
+    Ok(match call.get(1) {
+        Some(Value::Function(function)) => function.info().what != "C",
+        _ => false,
+    })
 }
 
 /// The option and the argument of `collectgarbage`.

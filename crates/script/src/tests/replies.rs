@@ -63,7 +63,7 @@ fn errors_name_their_place() {
     assert_eq!(run("return {err='MY a\\r\\n+OK'}"), "-MY a\r\n+OK");
     assert_eq!(
         run("return +"),
-        "-ERR Error compiling script (new function): user_script:1: unexpected symbol near '<eof>'"
+        "-ERR Error compiling script (new function): user_script:1: unexpected symbol near '+'"
     );
 }
 

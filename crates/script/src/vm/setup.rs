@@ -2,10 +2,11 @@
 
 use std::rc::Rc;
 
-use mlua::{Function, HookTriggers, Lua, LuaOptions, LuaString, StdLib, Table, VmState};
+use mlua::{Function, HookTriggers, Lua, LuaOptions, StdLib, Table, VmState};
 
 use super::Parts;
 use crate::libraries::{base, bit, cjson, cmsgpack, math, server, string, structs, table};
+use crate::raise::PRELUDE_CHUNK;
 use crate::state::{Originals, Shared};
 use crate::{Limits, VmError};
 
@@ -21,8 +22,8 @@ pub(super) fn interpreter(shared: &Rc<Shared>, limits: &Limits) -> Result<(Lua, 
     let lua = Lua::new_with(libraries, LuaOptions::new())?;
     let globals = lua.globals();
     let loadstring: Function = globals.raw_get("loadstring")?;
-    let helpers = helpers(&lua, shared, limits, &loadstring)?;
-    let sandbox: Table = without_lines(&lua, &loadstring, PRELUDE)?.call(&helpers)?;
+    let helpers = helpers(&lua, shared, limits)?;
+    let sandbox: Table = own_code(&lua, PRELUDE)?.call(&helpers)?;
     let originals = Originals {
         pcall: globals.raw_get("pcall")?,
         loadstring,
@@ -63,12 +64,7 @@ pub(super) fn interpreter(shared: &Rc<Shared>, limits: &Limits) -> Result<(Lua, 
 }
 
 /// What the prelude needs of Rust.
-fn helpers(
-    lua: &Lua,
-    shared: &Rc<Shared>,
-    limits: &Limits,
-    loadstring: &Function,
-) -> mlua::Result<Table> {
+fn helpers(lua: &Lua, shared: &Rc<Shared>, limits: &Limits) -> mlua::Result<Table> {
     let globals = lua.globals();
     let table = lua.create_table()?;
     base::add_helpers(lua, shared, &table)?;
@@ -88,13 +84,11 @@ fn helpers(
     table.raw_set("bit", bit::library(lua, shared)?)?;
     table.raw_set(
         "sort_default",
-        sorter(lua, loadstring, |left, right| format!("{left} < {right}"))?,
+        sorter(lua, |left, right| format!("{left} < {right}"))?,
     )?;
     table.raw_set(
         "sort_by",
-        sorter(lua, loadstring, |left, right| {
-            format!("order({left}, {right})")
-        })?,
+        sorter(lua, |left, right| format!("order({left}, {right})"))?,
     )?;
     let eval_api = server::api(lua, shared, &limits.identity)?;
     server::add_eval_api(lua, shared, &eval_api)?;
@@ -105,11 +99,7 @@ fn helpers(
 }
 
 /// The function that makes a sort, with its comparisons written by `less`.
-fn sorter(
-    lua: &Lua,
-    loadstring: &Function,
-    less: fn(&str, &str) -> String,
-) -> mlua::Result<Function> {
+fn sorter(lua: &Lua, less: fn(&str, &str) -> String) -> mlua::Result<Function> {
     let mut code = String::new();
     let mut rest = SORT;
     while let Some((before, comparison, after)) = rest.split_once('{').and_then(|(before, rest)| {
@@ -122,15 +112,12 @@ fn sorter(
         rest = after;
     }
     code.push_str(rest);
-    without_lines(lua, loadstring, &code)
+    own_code(lua, &code)
 }
 
-/// Compiles code of the crate without its lines and names: errors have no place in it, as with
-/// functions of C. Bytecode of the crate's own making is the only one that is ever loaded.
-fn without_lines(lua: &Lua, loadstring: &Function, code: &str) -> mlua::Result<Function> {
-    let stripped = lua.load(code).set_name("=?").into_function()?.dump(true);
-    let stripped: LuaString = lua.create_string(stripped)?;
-    loadstring.call((stripped, "=?"))
+/// Compiles code of the crate, under a chunk name that no script can give.
+fn own_code(lua: &Lua, code: &str) -> mlua::Result<Function> {
+    lua.load(code).set_name(PRELUDE_CHUNK).into_function()
 }
 
 /// Asks the host from time to time whether the run goes on.

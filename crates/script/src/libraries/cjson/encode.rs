@@ -4,7 +4,7 @@ use mlua::{Table, Value};
 
 use super::{C_STACK_SLOTS, InvalidNumbers, LEVELS_MAX, Options};
 use crate::number::append_general;
-use crate::raise::{Call, type_name};
+use crate::raise::{Call, as_number, type_name};
 
 /// Elements between two questions whether to go on.
 const ELEMENTS_PER_INTERRUPT: u32 = 1 << 12;
@@ -138,7 +138,7 @@ impl Encoder<'_> {
         let (max, items): (Value, i64) = shape.call(table)?;
         let max = match max {
             Value::Table(list) => return self.object(list, items),
-            other => other.as_number().unwrap_or(0.0) as i64,
+            other => as_number(&other).unwrap_or(0.0) as i64,
         };
         let ratio = i64::from(self.options.sparse_ratio);
         let sparse = ratio > 0 && max > items * ratio && max > i64::from(self.options.sparse_safe);
@@ -169,7 +169,7 @@ impl Encoder<'_> {
     }
 
     fn number(&mut self, value: &Value) -> mlua::Result<()> {
-        let number = value.as_number().unwrap_or(0.0);
+        let number = as_number(value).unwrap_or(0.0);
         match self.options.encode_invalid {
             _ if number.is_finite() => {
                 append_general(&mut self.out, number, self.options.precision as usize);
