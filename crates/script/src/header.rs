@@ -67,14 +67,86 @@ pub struct LibraryHeader {
     pub code_start: usize,
 }
 
+/// Where the first line ends, and its arguments: none when its quotes are unbalanced. `None` without
+/// a line end in front of a NUL.
+fn first_line(body: &[u8]) -> Option<(usize, Vec<Vec<u8>>)> {
+    let end = memchr::memchr2(b'\n', 0, body).filter(|end| body[*end] == b'\n')?;
+    let parts = resp::split_args(&body[..end]).unwrap_or_default();
+    Some((end, parts.as_args().iter().map(<[u8]>::to_vec).collect()))
+}
+
 /// Reads the header of a script. The error is the text behind `ERR `.
 pub fn script(body: &[u8]) -> Result<ScriptHeader, Vec<u8>> {
-    let _ = body;
-    Err(Vec::new())
+    if !body.starts_with(b"#!") {
+        return Ok(ScriptHeader {
+            engine: b"lua".to_vec(),
+            flags: None,
+            code_start: 0,
+        });
+    }
+    let Some((code_start, parts)) = first_line(body) else {
+        return Err(b"Invalid script shebang".to_vec());
+    };
+    let Some((engine, options)) = parts.split_first().filter(|(engine, _)| engine.len() >= 2)
+    else {
+        return Err(b"Invalid engine in script shebang".to_vec());
+    };
+    let mut flags = Flags::default();
+    for option in options {
+        let Some(names) = option.strip_prefix(b"flags=") else {
+            return Err([b"Unknown lua shebang option: ", option.as_slice()].concat());
+        };
+        if names.is_empty() {
+            continue;
+        }
+        for name in names.split(|byte| *byte == b',') {
+            let known = Flags::NAMES
+                .iter()
+                .find(|(_, known)| known.as_bytes() == name);
+            match known {
+                Some((flag, _)) => flags = flags.union(*flag),
+                None => return Err([b"Unexpected flag in script shebang: ", name].concat()),
+            }
+        }
+    }
+    Ok(ScriptHeader {
+        engine: engine[2..].to_vec(),
+        flags: Some(flags),
+        code_start,
+    })
 }
 
 /// Reads the header of a library. The error is the text behind `ERR `.
 pub fn library(body: &[u8]) -> Result<LibraryHeader, Vec<u8>> {
-    let _ = body;
-    Err(Vec::new())
+    if !body.starts_with(b"#!") {
+        return Err(b"Missing library metadata".to_vec());
+    }
+    let Some((code_start, parts)) = first_line(body) else {
+        return Err(b"Invalid library metadata".to_vec());
+    };
+    let Some((engine, options)) = parts.split_first() else {
+        return Err(b"Invalid library metadata".to_vec());
+    };
+    let mut name = None;
+    for option in options {
+        let is_name = option
+            .get(..5)
+            .is_some_and(|key| key.eq_ignore_ascii_case(b"name="));
+        if !is_name {
+            return Err([b"Invalid metadata value given: ", option.as_slice()].concat());
+        }
+        if name.is_some() {
+            let message = b"Invalid metadata value, name argument was given multiple times";
+            return Err(message.to_vec());
+        }
+        name = Some(option[5..].to_vec());
+    }
+    let Some(name) = name else {
+        return Err(b"Library name was not given".to_vec());
+    };
+    Ok(LibraryHeader {
+        engine: engine.get(2..).unwrap_or_default().to_vec(),
+        name,
+        code_start,
+    })
 }

@@ -12,10 +12,18 @@
 pub mod header;
 pub mod profile;
 
+mod convert;
 mod error;
 mod host;
+mod libraries;
 mod limits;
+mod number;
+mod raise;
+mod state;
 mod vm;
+
+#[cfg(test)]
+mod tests;
 
 pub use error::{Failure, VmError};
 pub use host::{AclVerdict, Host, LogLevel, Replication, Stop};

@@ -1,0 +1,250 @@
+//! The state that library functions of one VM share, and the host of the running script.
+
+use std::cell::{Cell, OnceCell, RefCell};
+use std::rc::Rc;
+
+use mlua::{Function, Lua, Table, Value};
+use resp::{Output, Protocol};
+use scoped_tls_hkt::{ReborrowMut, scoped_thread_local};
+
+use crate::libraries::cjson::Options;
+use crate::raise::{Raise, is_memory, raised};
+use crate::{AclVerdict, FunctionInfo, Host, LogLevel, Replication, Stop};
+
+/// What Lua's core says when an allocation is refused.
+const LUA_OUT_OF_MEMORY: &[u8] = b"not enough memory";
+
+/// Bytes that a string may have where the memory of runs has no limit: what Lua's strings and C's
+/// `int` can count.
+const STRING_BYTES_MAX: usize = 1 << 30;
+
+/// The host of the run, in a form that thread-local storage can hold for the time of the run.
+struct Running<'a> {
+    host: &'a mut (dyn Host + 'a),
+}
+
+impl<'a, 'b: 'a> ReborrowMut<'a> for Running<'b> {
+    type Result = Running<'a>;
+
+    fn reborrow_mut(&'a mut self) -> Running<'a> {
+        Running {
+            host: &mut *self.host,
+        }
+    }
+}
+
+scoped_thread_local!(static mut HOST: for<'a> Running<'a>);
+
+/// Runs `body` with `host` as the host of this thread's script.
+pub(crate) fn with_host<R>(host: &mut dyn Host, body: impl FnOnce() -> R) -> R {
+    HOST.set(Running { host }, body)
+}
+
+/// What runs, which decides the globals and the functions of `redis`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// A script of EVAL.
+    Eval,
+    /// A function of a library.
+    Function,
+    /// The code of a library, which registers its functions.
+    Load,
+}
+
+/// A function that a library registered in load mode.
+pub(crate) struct Registered {
+    pub(crate) info: FunctionInfo,
+    pub(crate) callback: Function,
+}
+
+/// Functions and tables of the base library that no script reaches.
+pub(crate) struct Originals {
+    pub(crate) pcall: Function,
+    pub(crate) loadstring: Function,
+    pub(crate) setfenv: Function,
+    /// `t[k]` with metamethods.
+    pub(crate) index: Function,
+    /// Keys and values of a table in turn, and their number.
+    pub(crate) flatten: Function,
+    /// Whether a table is an array for JSON, and for MessagePack.
+    pub(crate) json_shape: Function,
+    pub(crate) pack_shape: Function,
+    /// The table that each protected table stands for.
+    pub(crate) real: Table,
+    pub(crate) eval_environment: Table,
+    pub(crate) function_environment: Table,
+}
+
+/// The state that library functions of one VM share.
+pub(crate) struct Shared {
+    pub(crate) mode: Cell<Mode>,
+    /// The protocol of replies to `redis.call`, and of booleans in the script's own reply.
+    pub(crate) protocol: Cell<Protocol>,
+    /// Why the run ends. While it is set, every function that could catch errors passes them on.
+    stop: RefCell<Option<Stop>>,
+    /// The 48 bits of the generator of `math.random`.
+    pub(crate) random: Cell<u64>,
+    /// Options of the `cjson` table, which end with the run.
+    pub(crate) cjson: Rc<RefCell<Options>>,
+    /// The script changed the garbage collector's settings.
+    pub(crate) collector_touched: Cell<bool>,
+    pub(crate) registered: RefCell<Vec<Registered>>,
+    /// The reply of a call; kept for its capacity.
+    pub(crate) reply: RefCell<Output>,
+    /// Bytes of the Lua heap during a run, 0 for no bound.
+    pub(crate) memory_limit: usize,
+    pub(crate) originals: OnceCell<Originals>,
+}
+
+impl Shared {
+    pub(crate) fn new(memory_limit: usize) -> Shared {
+        Shared {
+            mode: Cell::new(Mode::Eval),
+            protocol: Cell::new(Protocol::Resp2),
+            stop: RefCell::new(None),
+            random: Cell::new(0),
+            cjson: Rc::default(),
+            collector_touched: Cell::new(false),
+            registered: RefCell::new(Vec::new()),
+            reply: RefCell::new(Output::default()),
+            memory_limit,
+            originals: OnceCell::new(),
+        }
+    }
+
+    /// The functions of the base library. They are set before the first script runs.
+    pub(crate) fn originals(&self) -> mlua::Result<&Originals> {
+        self.originals
+            .get()
+            .ok_or_else(|| mlua::Error::runtime("the interpreter is not set up"))
+    }
+
+    /// The globals of what runs.
+    pub(crate) fn environment(&self) -> mlua::Result<&Table> {
+        let originals = self.originals()?;
+        Ok(match self.mode.get() {
+            Mode::Eval => &originals.eval_environment,
+            Mode::Function | Mode::Load => &originals.function_environment,
+        })
+    }
+
+    /// Whether `table` is one that scripts read only.
+    pub(crate) fn is_protected(&self, table: &Table) -> mlua::Result<bool> {
+        if !table.has_metatable() {
+            return Ok(false);
+        }
+        self.originals()?
+            .real
+            .raw_get::<Value>(table)
+            .map(|real| !real.is_nil())
+    }
+
+    /// Why the run ends, if it does.
+    pub(crate) fn stop(&self) -> Option<Stop> {
+        self.stop.borrow().clone()
+    }
+
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stop.borrow().is_some()
+    }
+
+    /// Forgets the end of the run before.
+    pub(crate) fn clear_stop(&self) {
+        self.stop.replace(None);
+    }
+
+    /// Ends the run because it needs more memory than it may have.
+    pub(crate) fn stop_for_memory(&self) -> mlua::Error {
+        self.stop_with(Stop {
+            message: "ERR Error running script: not enough memory".into(),
+        })
+    }
+
+    fn stop_with(&self, stop: Stop) -> mlua::Error {
+        self.stop.borrow_mut().get_or_insert(stop);
+        Raise::Stopped.into()
+    }
+
+    /// Fails when the run is to end: it was stopped before, or the host says so now.
+    pub(crate) fn interrupt(&self) -> mlua::Result<()> {
+        if self.is_stopped() {
+            return Err(Raise::Stopped.into());
+        }
+        if !HOST.is_set() {
+            return Ok(());
+        }
+        match HOST.with(|running| running.host.interrupt()) {
+            Some(stop) => Err(self.stop_with(stop)),
+            None => Ok(()),
+        }
+    }
+
+    /// Fails when a string of `bytes` is more than the run may have in all.
+    pub(crate) fn check_bytes(&self, bytes: usize) -> mlua::Result<()> {
+        let limit = match self.memory_limit {
+            0 => STRING_BYTES_MAX,
+            limit => limit,
+        };
+        if bytes > limit {
+            return Err(self.stop_for_memory());
+        }
+        Ok(())
+    }
+
+    /// The value that a script sees of an error that was caught, or the error again when it ends
+    /// the run.
+    pub(crate) fn caught(&self, lua: &Lua, error: Value) -> mlua::Result<Value> {
+        if self.is_stopped() {
+            return Err(Raise::Stopped.into());
+        }
+        match error {
+            Value::Error(error) if is_memory(&error) => Err(self.stop_for_memory()),
+            Value::Error(error) => match raised(&error) {
+                Some(Raise::Text(text)) => lua.create_string(text).map(Value::String),
+                Some(Raise::Value(value)) => Ok(value.clone()),
+                Some(Raise::Stopped) => Err(Raise::Stopped.into()),
+                None => lua.create_string(error.to_string()).map(Value::String),
+            },
+            Value::String(text) if *text.as_bytes() == *LUA_OUT_OF_MEMORY => {
+                Err(self.stop_for_memory())
+            }
+            other => Ok(other),
+        }
+    }
+
+    /// Calls a function of the script, whose errors keep their values.
+    pub(crate) fn call(
+        &self,
+        lua: &Lua,
+        function: &Function,
+        args: impl IntoIterator<Item = Value>,
+    ) -> mlua::Result<Value> {
+        let mut all = mlua::MultiValue::new();
+        all.push_back(Value::Function(function.clone()));
+        all.extend(args);
+        let (done, result) = self.originals()?.pcall.call::<(bool, Value)>(all)?;
+        if done {
+            return Ok(result);
+        }
+        Err(Raise::Value(self.caught(lua, result)?).into())
+    }
+
+    /// Runs a command. Its reply is in [`Shared::reply`].
+    pub(crate) fn command(&self, args: &[&[u8]]) {
+        let mut reply = self.reply.borrow_mut();
+        reply.clear();
+        HOST.with(|running| running.host.call(args, self.protocol.get(), &mut reply));
+    }
+
+    pub(crate) fn acl_check(&self, args: &[&[u8]]) -> AclVerdict {
+        HOST.with(|running| running.host.acl_check(args))
+    }
+
+    pub(crate) fn set_replication(&self, scope: Replication) {
+        HOST.with(|running| running.host.set_replication(scope));
+    }
+
+    pub(crate) fn log(&self, level: LogLevel, message: &[u8]) {
+        HOST.with(|running| running.host.log(level, message));
+    }
+}
