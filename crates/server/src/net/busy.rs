@@ -59,7 +59,7 @@ impl Worker {
         });
         // A second script cannot begin in a turn: it is refused.
         let mut exec = std::mem::replace(&mut self.exec, spare);
-        let is_busy = exec.is_busy;
+        let (is_busy, turn_before) = (exec.is_busy, self.busy_turn_ms);
         let mut execution = Execution {
             exec: &mut exec,
             engine: &server.engine,
@@ -70,9 +70,13 @@ impl Worker {
         };
         let verdict = execution.request(request, held);
         self.spare = Some(std::mem::replace(&mut self.exec, exec));
+        let had_turns = self.busy_turn_ms != turn_before;
+        // A turn has taken it out of the list of connections with something to write.
+        connection.queued_write &= !had_turns;
         if let Some(slot) = self.connections.get_mut(token) {
             *slot = Some(connection);
         }
+        self.want_write(token);
         if !is_busy && !self.closing.is_empty() {
             // All locks that this request needed are released, but others may be held over the
             // round.

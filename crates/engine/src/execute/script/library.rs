@@ -46,7 +46,7 @@ pub fn run_library(
         ends_ns: limited.then(|| engine.clock.monotonic_ns() + LOAD_MS_MAX * 1_000_000),
     };
     let mut vm = vm::take(engine).map_err(|error| error.text().into_owned())?;
-    let loaded = vm.load_library(&library.name, library.body(), &mut host);
+    let loaded = vm.load_library(library.body(), &mut host);
     vm::put(vm);
     library.register(loaded?)
 }

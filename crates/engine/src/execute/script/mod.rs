@@ -158,8 +158,7 @@ fn run(
     *execution.out = out;
     execution.session.db = db;
     execution.exec.effects.set_scope(Some(Scope::Both));
-    run.set_memory(vm.memory());
-    vm::put(vm);
+    run.set_memory(vm::put(vm));
     execution.exec.was_slow |= runs.end(run);
     if runs.is_stopping() && run_was_cut(&result) {
         // The process ends: what the script has done so far must not be found at the next start.

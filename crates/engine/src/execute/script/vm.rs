@@ -14,6 +14,8 @@ use crate::version::VALKEY_VERSION;
 pub(super) struct ThreadVm {
     vm: Vm,
     memory: usize,
+    /// Bytes of the heap after the last full collection.
+    collected: usize,
 }
 
 impl ThreadVm {
@@ -66,13 +68,27 @@ pub(super) fn take(engine: &Engine) -> Result<Box<ThreadVm>, CommandError> {
         },
     };
     let vm = Vm::new(limits).map_err(|error| CommandError::owned(format!("ERR {error}")))?;
-    Ok(Box::new(ThreadVm { vm, memory }))
+    Ok(Box::new(ThreadVm {
+        vm,
+        memory,
+        collected: 0,
+    }))
 }
 
-/// Puts the interpreter back.
-pub(super) fn put(vm: Box<ThreadVm>) {
+/// Puts the interpreter back after a run, and returns the bytes of its heap. A large one collects
+/// its garbage first, so that a thread does not keep what one run needed.
+pub(super) fn put(mut vm: Box<ThreadVm>) -> usize {
+    let mut bytes = vm.memory();
+    if bytes > vm.collected + HEAP_GROWTH_MAX {
+        bytes = vm.collect();
+        vm.collected = bytes;
+    }
     VM.set(Some(vm));
+    bytes
 }
+
+/// Growth of a heap, in bytes, after which its garbage is collected at once.
+const HEAP_GROWTH_MAX: usize = 8 * 1024 * 1024;
 
 /// Drops what the interpreter of this thread has compiled for EVAL.
 pub(super) fn forget_scripts() {

@@ -8,13 +8,30 @@ mod users;
 use super::harness::{Client, TestServer, show};
 use super::pubsub::wait_until;
 
-/// Runs a script with keys and arguments; the reply as `show` writes it.
+/// Runs a script with keys and arguments; the reply as `show` writes it, without the digest of the
+/// script.
 fn eval(client: &mut Client, script: &str, keys: &[&str], args: &[&str]) -> String {
     let count = keys.len().to_string();
     let mut words = vec!["EVAL", script, &count];
     words.extend(keys);
     words.extend(args);
-    show(&client.run(&words))
+    without_digest(&show(&client.run(&words)))
+}
+
+/// An error without the digest of its script, of 40 digits.
+fn without_digest(reply: &str) -> String {
+    const BEFORE: &str = " script: ";
+    let Some(at) = reply.find(BEFORE).map(|at| at + BEFORE.len()) else {
+        return reply.to_owned();
+    };
+    let is_digest = reply.get(at..at + 42).is_some_and(|text| {
+        let (digits, end) = text.split_at(40);
+        digits.bytes().all(|byte| byte.is_ascii_hexdigit()) && end == ", "
+    });
+    match is_digest {
+        true => format!("{}{}", &reply[..at], &reply[at + 42..]),
+        false => reply.to_owned(),
+    }
 }
 
 /// The digest under which a script is known.

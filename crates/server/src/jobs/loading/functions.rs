@@ -10,15 +10,28 @@ use engine::execute::{read_library, run_library};
 use engine::scripts::{Libraries, Library};
 use resp::{Args, split_args};
 
+use super::batch::Present;
 use crate::server::Server;
 
-/// Replaces all libraries by those of a file.
-pub(super) fn set_all(engine: &Engine, codes: Vec<Box<[u8]>>) {
-    let mut libraries = Libraries::default();
+/// Adds the libraries of a file to those that are there.
+///
+/// # Errors
+/// A library is there already, and is not to be replaced.
+pub(super) fn add_all(
+    engine: &Engine,
+    codes: Vec<Box<[u8]>>,
+    present: Present,
+) -> Result<(), String> {
+    let mut libraries = Libraries::clone(&engine.scripts.libraries());
     for code in codes {
+        let name = name(&code);
+        if matches!(present, Present::Refuse) && libraries.library(name.as_bytes()).is_some() {
+            return Err(format!("Library '{name}' already exists"));
+        }
         add(engine, &mut libraries, &code);
     }
     engine.scripts.set_libraries(libraries);
+    Ok(())
 }
 
 /// Does what FUNCTION LOAD of a log does when it fails: keeps the library. False for every other
