@@ -37,6 +37,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("crates/values", &[]),
     ("crates/keyspace", &["values"]),
     ("crates/persist", &["keyspace", "values", "resp"]),
+    ("crates/script", &["resp"]),
     ("crates/engine", &["keyspace", "persist", "resp", "values"]),
     (
         "crates/server",
