@@ -41,7 +41,8 @@ end
 
 function base.pcall(...)
   if (...) == nil and select('#', ...) == 0 then
-    return argument_error(1, 'value expected')
+    -- Valkey's calls the place that it keeps for its result.
+    return false, 'attempt to call a boolean value'
   end
   return pcall_result(pcall(...))
 end
@@ -69,9 +70,10 @@ function base.xpcall(...)
   end))
 end
 
-function base.next(t, k)
+function base.next(...)
+  local t, k = ...
   if type(t) ~= 'table' then
-    return type_error(1, 'table', t)
+    return type_error(1, 'table', ...)
   end
   return next(real[t] or t, k)
 end

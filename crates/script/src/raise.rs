@@ -69,7 +69,12 @@ pub(crate) fn place(lua: &Lua, level: usize) -> String {
 /// The level of the function that called into the library: level 1, or the first one behind the
 /// functions of the prelude.
 pub(crate) fn caller(lua: &Lua) -> usize {
-    let mut level = 1;
+    caller_above(lua, 0)
+}
+
+/// The same for the function at `level`.
+pub(crate) fn caller_above(lua: &Lua, level: usize) -> usize {
+    let mut level = level + 1;
     while is_prelude(lua, level) {
         level += 1;
         // A tail call leaves a level without a function behind the one that it called.
@@ -108,7 +113,7 @@ pub(crate) fn type_name(value: Option<&Value>) -> &'static str {
 /// The integer of a double as C converts it on 64-bit machines: towards zero, and the smallest
 /// integer for what does not fit.
 pub(crate) fn to_integer(number: f64) -> i64 {
-    if number >= -9_223_372_036_854_775_808.0 && number < 9_223_372_036_854_775_808.0 {
+    if (-9_223_372_036_854_775_808.0..9_223_372_036_854_775_808.0).contains(&number) {
         number as i64
     } else {
         i64::MIN
@@ -154,7 +159,7 @@ impl Call<'_> {
     }
 
     /// `bad argument #1 to 'rep' (...)`, with the name by which the script called.
-    pub(crate) fn argument_error(&self, index: usize, message: &str) -> mlua::Error {
+    pub(crate) fn argument_error(&self, index: usize, message: impl AsRef<[u8]>) -> mlua::Error {
         let (name, is_method) = self
             .lua
             .inspect_stack(caller(self.lua) - 1, |debug| {
@@ -165,18 +170,20 @@ impl Call<'_> {
                 )
             })
             .unwrap_or((None, false));
+        let name = name.filter(|name| !name.is_empty());
         let name = name.as_deref().unwrap_or("?");
-        let index = index - usize::from(is_method);
-        if index == 0 && is_method {
-            return self.error(format!("calling '{name}' on bad self ({message})"));
-        }
-        self.error(format!("bad argument #{index} to '{name}' ({message})"))
+        let head = match index {
+            1 if is_method => format!("calling '{name}' on bad self ("),
+            _ if is_method => format!("bad argument #{} to '{name}' (", index - 1),
+            _ => format!("bad argument #{index} to '{name}' ("),
+        };
+        self.error([head.as_bytes(), message.as_ref(), b")"].concat())
     }
 
     /// `string expected, got nil`.
     pub(crate) fn type_error(&self, index: usize, expected: &str) -> mlua::Error {
         let got = type_name(self.get(index));
-        self.argument_error(index, &format!("{expected} expected, got {got}"))
+        self.argument_error(index, format!("{expected} expected, got {got}"))
     }
 
     /// A string, or a number as its text.

@@ -66,6 +66,15 @@ const LAYERS: &[(&str, &[&[&str]])] = &[
         ],
     ),
     (
+        "crates/script",
+        &[
+            &["vm"],
+            &["libraries", "convert", "raise", "state"],
+            &["error", "host", "limits", "number", "profile"],
+            &["header"],
+        ],
+    ),
+    (
         "crates/server",
         &[
             &["boot"],

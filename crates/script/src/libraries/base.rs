@@ -5,7 +5,8 @@ use std::rc::Rc;
 use mlua::{Function, Lua, MultiValue, Table, Value};
 
 use crate::raise::type_name;
-use crate::raise::{Call, READ_ONLY, Raise, caller, function, is_prelude, place, read_only};
+use crate::raise::{Call, READ_ONLY, Raise, caller, caller_above};
+use crate::raise::{function, is_prelude, place, read_only};
 use crate::state::Shared;
 
 /// Options of `collectgarbage`, and whether they change the collector.
@@ -54,15 +55,32 @@ fn first(call: &Call<'_>) -> Value {
     call.get(1).cloned().unwrap_or(Value::Nil)
 }
 
+/// The value of an error. A place in the prelude is that of the function that called it.
 fn caught(call: &Call<'_>) -> mlua::Result<Value> {
-    call.shared.caught(call.lua, first(call))
+    let value = call.shared.caught(call.lua, first(call))?;
+    if let Value::String(text) = &value
+        && let Some(message) = without_prelude(&text.as_bytes())
+    {
+        let place = place(call.lua, caller(call.lua));
+        let text = [place.as_bytes(), message].concat();
+        return call.lua.create_string(text).map(Value::String);
+    }
+    Ok(value)
+}
+
+/// The message of an error behind its place in the prelude.
+fn without_prelude(text: &[u8]) -> Option<&[u8]> {
+    let rest = text.strip_prefix(PRELUDE_PLACE)?;
+    let digits = rest.iter().position(|byte| !byte.is_ascii_digit())?;
+    rest[digits..].strip_prefix(b": ")
 }
 
 /// The value that `pcall` gives: of an error of a command its text.
-fn caught_by_pcall(call: &Call<'_>) -> mlua::Result<Value> {
+/// Behind a table without a text stands its field as well, which Valkey's `pcall` leaves there.
+fn caught_by_pcall(call: &Call<'_>) -> mlua::Result<MultiValue> {
     let value = caught(call)?;
     let Value::Table(table) = &value else {
-        return Ok(value);
+        return Ok(MultiValue::from_iter([value]));
     };
     let text = if table.has_metatable() {
         let index = &call.shared.originals()?.index;
@@ -71,10 +89,10 @@ fn caught_by_pcall(call: &Call<'_>) -> mlua::Result<Value> {
     } else {
         table.raw_get("err")?
     };
-    match text {
-        Value::String(_) | Value::Integer(_) | Value::Number(_) => Ok(text),
-        _ => Ok(value),
-    }
+    Ok(match text {
+        Value::String(_) | Value::Integer(_) | Value::Number(_) => MultiValue::from_iter([text]),
+        _ => MultiValue::from_iter([value, text]),
+    })
 }
 
 fn stopped(call: &Call<'_>) -> mlua::Result<bool> {
@@ -97,11 +115,9 @@ fn rethrow(call: &Call<'_>) -> mlua::Result<()> {
 
 /// The error without the place in the prelude.
 fn raise_plain(call: &Call<'_>) -> mlua::Result<()> {
-    let value = caught(call)?;
+    let value = call.shared.caught(call.lua, first(call))?;
     if let Value::String(text) = &value
-        && let Some(rest) = text.as_bytes().strip_prefix(PRELUDE_PLACE)
-        && let Some(at) = rest.iter().position(|byte| !byte.is_ascii_digit())
-        && let Some(message) = rest[at..].strip_prefix(b": ")
+        && let Some(message) = without_prelude(&text.as_bytes())
     {
         return Err(Raise::Text(message.to_vec()).into());
     }
@@ -207,19 +223,21 @@ fn is_lua(call: &Call<'_>) -> mlua::Result<bool> {
 /// The option and the argument of `collectgarbage`.
 fn collector_option(call: &Call<'_>) -> mlua::Result<MultiValue> {
     let name = if call.is_none_or_nil(1) {
-        "collect".to_owned()
+        b"collect".to_vec()
     } else {
-        text(call, 1)?
+        call.string(1)?.as_bytes().to_vec()
     };
-    let option = COLLECTOR_OPTIONS.iter().find(|(option, _)| *option == name);
-    let Some((_, changes)) = option else {
-        return Err(call.argument_error(1, &format!("invalid option '{name}'")));
+    let option = COLLECTOR_OPTIONS
+        .iter()
+        .find(|(option, _)| option.as_bytes() == name);
+    let Some((name, changes)) = option else {
+        return Err(call.argument_error(1, option_error(&name)));
     };
     let argument = call.int_or(2, 0)?;
     if *changes {
         call.shared.collector_touched.set(true);
     }
-    let name = call.lua.create_string(&name)?;
+    let name = call.lua.create_string(name)?;
     Ok(MultiValue::from_iter([
         Value::String(name),
         Value::Integer(argument.into()),
@@ -275,6 +293,12 @@ pub(crate) fn compile(
     }
 }
 
+/// The message for an option that is not known, which ends at a NUL.
+pub(crate) fn option_error(name: &[u8]) -> Vec<u8> {
+    let end = memchr::memchr(0, name).unwrap_or(name.len());
+    [b"invalid option '".as_slice(), &name[..end], b"'"].concat()
+}
+
 /// Makes the error of a run: a table with the text, the place in the script and its source.
 fn handle_error(call: &Call<'_>) -> mlua::Result<Value> {
     let Ok(value) = caught(call) else {
@@ -326,10 +350,7 @@ fn add_place(call: &Call<'_>, table: &Table) -> mlua::Result<()> {
     };
     let mut level = 1;
     if is_foreign(level) {
-        level += 1;
-    }
-    while is_prelude(lua, level) {
-        level += 1;
+        level = caller_above(lua, level);
     }
     let place = lua.inspect_stack(level, |debug| {
         let source = debug.source().source.map(|source| source.into_owned());

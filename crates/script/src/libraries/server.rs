@@ -101,6 +101,8 @@ pub(crate) fn error_table(lua: &Lua, line: &[u8]) -> mlua::Result<Table> {
             .map_or(start, |at| at + 1);
         &text[start..end]
     }
+    // Errors are C strings, which end at a NUL.
+    let line = &line[..memchr::memchr(0, line).unwrap_or(line.len())];
     let message = match line.strip_prefix(b"-") {
         Some(line) => match line.iter().position(|byte| *byte == b' ') {
             Some(space) => [&line[..space], b" ", trimmed(&line[space + 1..])].concat(),
@@ -148,8 +150,10 @@ impl Argument {
     fn number(value: f64) -> Argument {
         let mut text = [0; number::F64_BYTES_MAX];
         let mut buffer = [0; number::F64_BYTES_MAX];
-        let printed = if value == 0.0 {
+        let printed: &[u8] = if value == 0.0 {
             b"0"
+        } else if value.is_nan() && value.is_sign_negative() {
+            b"-nan"
         } else {
             number::format_f64(value, &mut buffer)
         };

@@ -131,8 +131,8 @@ impl<'a> Format<'a> {
                 self.align = align as usize;
             }
             other => {
-                let message = format!("invalid format option '{}'", char::from(other));
-                return Err(self.call.argument_error(1, &message));
+                let message = [b"invalid format option '".as_slice(), &[other], b"'"].concat();
+                return Err(self.call.argument_error(1, message));
             }
         }
         Ok(())

@@ -8,6 +8,7 @@ use std::rc::Rc;
 
 use mlua::{Lua, MultiValue, Table, Value};
 
+use super::base::option_error;
 use crate::raise::Call;
 use crate::state::Shared;
 
@@ -155,10 +156,11 @@ fn integer_option(
 
 /// The position of the argument among `names`.
 fn choice(call: &Call<'_>, index: usize, names: &[&str]) -> mlua::Result<usize> {
-    let text = call.string(index)?.to_string_lossy();
-    match names.iter().position(|name| *name == text) {
+    let text = call.string(index)?;
+    let text = text.as_bytes();
+    match names.iter().position(|name| *name.as_bytes() == *text) {
         Some(position) => Ok(position),
-        None => Err(call.argument_error(index, &format!("invalid option '{text}'"))),
+        None => Err(call.argument_error(index, option_error(&text))),
     }
 }
 
