@@ -193,6 +193,8 @@ pub struct Switches {
     pub needs_replicas: AtomicBool,
     /// DEBUG SET-SKIP-CHECKSUM-VALIDATION: payloads and files with a wrong checksum are read.
     pub skip_checksum_validation: AtomicBool,
+    /// DEBUG SET-DISABLE-DENY-SCRIPTS: scripts may call commands that are not for them.
+    pub allows_all_in_scripts: AtomicBool,
     /// DEBUG CLIENT-ENFORCE-REPLY-LIST: any output counts as a whole block.
     pub enforce_reply_list: AtomicBool,
 }
@@ -212,6 +214,7 @@ impl Default for Switches {
             snapshots_fail: AtomicBool::new(false),
             needs_replicas: AtomicBool::new(false),
             skip_checksum_validation: AtomicBool::new(false),
+            allows_all_in_scripts: AtomicBool::new(false),
             enforce_reply_list: AtomicBool::new(false),
         }
     }

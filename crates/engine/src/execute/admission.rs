@@ -5,8 +5,9 @@ use std::sync::atomic::Ordering;
 use resp::Args;
 
 use super::call::{unknown_command, unknown_subcommand};
+use super::script::flags_of_new;
 use super::{Call, Execution, Request, discard, stats};
-use crate::command::{Flags, Locks};
+use crate::command::{Callee, Flags, Locks};
 use crate::config::P;
 use crate::durability::{admit_write, refused_without_snapshots};
 use crate::engine::Engine;
@@ -50,7 +51,7 @@ impl Execution<'_, '_> {
         if flags.has(Flags::PROTECTED) {
             check_protected(engine, session, command)?;
         }
-        let combined = self.combined_flags(command);
+        let combined = self.combined_flags(command, request);
         if session.monitor && combined.any(KEYSPACE_FLAGS) {
             return Err(CommandError::line(
                 "ERR Replica can't interact with the keyspace",
@@ -104,11 +105,14 @@ impl Execution<'_, '_> {
 
     /// The flags of a command; for EXEC also those of all queued commands. The flags of a script
     /// replace some of them.
-    fn combined_flags(&self, command: &Command) -> Flags {
+    fn combined_flags(&self, command: &Command, request: Request<'_>) -> Flags {
         let flags = command.spec.flags;
         match (&self.exec.target, &self.session.multi) {
             (Some(target), _) if matches!(command.spec.locks, Locks::Script(_)) => {
                 target.command_flags(flags)
+            }
+            (None, _) if matches!(command.spec.locks, Locks::Script(Callee::Body)) => {
+                flags_of_new(flags, request.args.arg(1))
             }
             (_, Some(multi)) if command.is_exec => flags.or(multi.flags),
             _ => flags,

@@ -6,6 +6,7 @@ use resp::Args;
 
 use super::{Call, Execution, Mode, Request, locate};
 use crate::client::{ClientShared, Peer};
+use crate::command::Locks;
 use crate::engine::Engine;
 use crate::session::{Origin, Session};
 use crate::shard_tables::Locked;
@@ -44,6 +45,9 @@ impl Execution<'_, '_> {
             keys: &keys,
             mode: Mode::Direct,
         };
+        if let Locks::Script(callee) = command.spec.locks {
+            self.exec.target = self.find_target(callee, args);
+        }
         self.begin();
         let result = self.call(call, locked);
         self.commit(locked, super::Touched::Keys(&keys));

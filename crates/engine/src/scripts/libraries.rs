@@ -177,14 +177,30 @@ impl Libraries {
         Ok(())
     }
 
+    /// Adds a library in the place of the one that has its name.
+    ///
+    /// # Errors
+    /// As [`Libraries::add`]; nothing has changed then.
+    pub fn replace(&mut self, library: Arc<Library>) -> Result<(), Vec<u8>> {
+        let old = self.library(library.name.as_bytes()).map(Arc::clone);
+        self.remove(library.name.as_bytes());
+        let added = self.add(library);
+        if let Some(old) = old.filter(|_| added.is_err()) {
+            // It had its place before.
+            let _ = self.add(old);
+        }
+        added
+    }
+
     /// Removes a library. True when it was there.
     pub fn remove(&mut self, name: &[u8]) -> bool {
         let removed = std::str::from_utf8(name).ok();
         let Some(removed) = removed.and_then(|name| self.by_name.remove(name)) else {
             return false;
         };
-        self.functions
-            .retain(|_, found| !Arc::ptr_eq(&found.library, &removed));
+        for function in &removed.functions {
+            self.functions.remove(&function.name.to_ascii_lowercase());
+        }
         true
     }
 }

@@ -8,9 +8,7 @@ mod libraries;
 mod running;
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
-use arc_swap::ArcSwap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 pub use cache::{CACHED_MAX, Cached, Script, ScriptTable, sha1_hex};
 pub use libraries::{Found, Function, Libraries, Library, is_name};
@@ -26,7 +24,7 @@ pub struct Scripts {
     script_flushes: AtomicU64,
     library_flushes: AtomicU64,
     /// Libraries of functions. They change under the locks of all shards only.
-    libraries: ArcSwap<Libraries>,
+    libraries: RwLock<Arc<Libraries>>,
 }
 
 /// Numbers of flushes since the start.
@@ -91,16 +89,27 @@ impl Scripts {
 
     /// The present libraries.
     pub fn libraries(&self) -> Arc<Libraries> {
-        self.libraries.load_full()
+        let libraries = self.libraries.read();
+        Arc::clone(&libraries.unwrap_or_else(PoisonError::into_inner))
     }
 
     /// The function with this name, in any case.
     pub fn function(&self, name: &[u8]) -> Option<Found> {
-        self.libraries.load().function(name)
+        let libraries = self.libraries.read();
+        libraries
+            .unwrap_or_else(PoisonError::into_inner)
+            .function(name)
     }
 
     /// Replaces the libraries. To be called under the locks of all shards, or while data is loaded.
     pub fn set_libraries(&self, libraries: Libraries) {
-        self.libraries.store(Arc::new(libraries));
+        self.change_libraries(|all| *all = libraries);
+    }
+
+    /// Changes the libraries. As [`Scripts::set_libraries`].
+    pub fn change_libraries<T>(&self, change: impl FnOnce(&mut Libraries) -> T) -> T {
+        let libraries = self.libraries.write();
+        let mut libraries = libraries.unwrap_or_else(PoisonError::into_inner);
+        change(Arc::make_mut(&mut libraries))
     }
 }

@@ -58,6 +58,8 @@ struct Source {
     parsed: usize,
     /// Requests of it wait for the next turn.
     is_cut: bool,
+    /// It is at a request that has to run without other connections in the round.
+    waits: bool,
 }
 
 enum Bytes {
@@ -220,8 +222,10 @@ impl Worker {
     fn fill(&mut self, server: &Server, batch: &mut Batch) {
         let (mut used, mut own_bytes) = (0, 0);
         let mut rest = Vec::new();
+        let only = self.only.take();
         for token in std::mem::take(&mut self.runnable) {
-            if batch.sources.len() >= SOURCES_PER_ROUND
+            if only.is_some_and(|only| only != token)
+                || batch.sources.len() >= SOURCES_PER_ROUND
                 || used + READ_BYTES > batch.arena.len()
                 || own_bytes > INPUT_BYTES_PER_TURN
             {
@@ -260,6 +264,7 @@ impl Worker {
                 position: 0,
                 parsed: 0,
                 is_cut: false,
+                waits: false,
             });
         }
         self.runnable = rest;
@@ -384,6 +389,7 @@ impl Worker {
         pending: Pending,
         held: &mut Held<'k>,
     ) {
+        let is_shared = batch.sources.len() > 1;
         let Some(source) = batch.sources.get_mut(pending.source) else {
             return;
         };
@@ -392,6 +398,15 @@ impl Worker {
             return;
         };
         if must_wait(source, connection, batch.reply_bytes) {
+            return;
+        }
+        if is_shared
+            && busy::may_run_long(&connection.session, pending.command)
+            && !self.exec.is_busy
+        {
+            (source.waits, source.is_cut) = (true, true);
+            connection.parser.reset();
+            self.alone.push(token);
             return;
         }
         let waiting = connection.output.len();
@@ -574,7 +589,7 @@ impl Worker {
 /// True when no further request of a connection may run in this turn. It is parsed again when it
 /// may.
 fn must_wait(source: &mut Source, connection: &mut Connection, reply_bytes: usize) -> bool {
-    let is_cut = reply_bytes > REPLY_BYTES_PER_TURN;
+    let is_cut = reply_bytes > REPLY_BYTES_PER_TURN || source.waits;
     source.is_cut |= is_cut;
     if !is_cut && !connection.is_stopped() {
         return false;

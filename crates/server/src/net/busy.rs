@@ -40,6 +40,16 @@ pub(super) fn may_run_long(session: &Session, command: Resolved) -> bool {
 }
 
 impl Worker {
+    /// Runs scripts that came together with requests of other connections, each in a round of its
+    /// own: so those are not behind a script that takes long.
+    pub(super) fn run_alone(&mut self, server: &Arc<Server>) {
+        for token in std::mem::take(&mut self.alone) {
+            self.only = Some(token);
+            self.execute_runnable(server);
+        }
+        self.only = None;
+    }
+
     /// Runs such a request. The connection is out of its place meanwhile, and the worker has
     /// another executor, so that it can serve others.
     pub(super) fn run_script<'k>(

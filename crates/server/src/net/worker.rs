@@ -73,6 +73,10 @@ pub(crate) struct Worker {
     pub(super) spare: Option<Box<Executor>>,
     /// When the last turn during a long script was, in milliseconds of the steady clock.
     pub(super) busy_turn_ms: u64,
+    /// Connections at a request that runs in a round of its own.
+    pub(super) alone: Vec<usize>,
+    /// The next round is for this connection only.
+    pub(super) only: Option<usize>,
     /// Connections to be closed when the running script has ended.
     pub(super) closing: Vec<usize>,
     /// Where connections and listeners are registered; none in a simulation.
@@ -123,6 +127,8 @@ impl Worker {
             exec: Box::new(exec),
             spare: None,
             busy_turn_ms: 0,
+            alone: Vec::new(),
+            only: None,
             closing: Vec::new(),
             index,
             registry,
@@ -197,6 +203,7 @@ impl Worker {
             self.accept(server);
         }
         self.execute_runnable(server);
+        self.run_alone(server);
         // Clients of this worker that were served by others of it get their replies in the same
         // turn.
         self.read_mail(server);

@@ -61,16 +61,21 @@ fn load(execution: &mut Execution<'_, '_>, call: Call<'_>, _: &mut Locked<'_>) -
     let code = args.arg(args.len() - 1);
     let engine = execution.engine;
     let mut library = read_library(code).map_err(refused)?;
-    let mut libraries = Libraries::clone(&engine.scripts.libraries());
-    if !replaces && libraries.library(library.name.as_bytes()).is_some() {
+    let is_there = |name: &str| {
+        engine
+            .scripts
+            .libraries()
+            .library(name.as_bytes())
+            .is_some()
+    };
+    if !replaces && is_there(&library.name) {
         let text = format!("Library '{}' already exists", library.name);
         return Err(refused(text.into_bytes()));
     }
     run_library(engine, &mut library, is_client).map_err(refused)?;
-    libraries.remove(library.name.as_bytes());
     let name = library.name.clone();
-    libraries.add(Arc::new(library)).map_err(refused)?;
-    engine.scripts.set_libraries(libraries);
+    let replace = |all: &mut Libraries| all.replace(Arc::new(library));
+    engine.scripts.change_libraries(replace).map_err(refused)?;
     execution.exec.effects.add_dirty(1);
     Reply::new(execution.out, execution.session.protocol).bulk(name.as_bytes());
     Ok(Outcome::Done)
@@ -82,11 +87,10 @@ const DELETE: CommandSpec = CHANGES
     .complexity("O(1)")
     .args(&[Arg::string("library-name")]);
 fn delete(ctx: &mut Context<'_, '_>) -> CommandResult {
-    let mut libraries = Libraries::clone(&ctx.engine.scripts.libraries());
-    if !libraries.remove(ctx.arg(2)) {
+    let name = ctx.arg(2);
+    if !ctx.engine.scripts.change_libraries(|all| all.remove(name)) {
         return Err(CommandError::line("ERR Library not found"));
     }
-    ctx.engine.scripts.set_libraries(libraries);
     ctx.data.effects.add_dirty(1);
     ctx.reply.ok();
     Ok(Outcome::Done)

@@ -1,5 +1,7 @@
 //! The checks of a script before it runs, and of the commands that it calls.
 
+use std::sync::atomic::Ordering;
+
 use resp::Args;
 use script::AclVerdict;
 use script::header::Flags as ScriptFlags;
@@ -98,7 +100,9 @@ impl Caller<'_, '_, '_, '_> {
         if !command.spec.arity_fits(args.len()) {
             return Err(ARITY);
         }
-        if flags.has(Flags::NOSCRIPT) || command.spec.is_container {
+        let allows_all = &self.engine.switches.allows_all_in_scripts;
+        let is_for_others = flags.has(Flags::NOSCRIPT) && !allows_all.load(Ordering::Relaxed);
+        if is_for_others || command.spec.is_container {
             return Err(NOT_ALLOWED);
         }
         if !self.session.is_client() {

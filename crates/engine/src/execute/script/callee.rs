@@ -31,26 +31,39 @@ impl Target {
 
     /// What the command does, by the flags of the script: they replace those of the command.
     pub(in crate::execute) fn command_flags(&self, command: Flags) -> Flags {
-        let Some(declared) = self.flags() else {
-            return command;
-        };
-        let replaced = Flags::STALE
-            .or(Flags::DENYOOM)
-            .or(Flags::WRITE)
-            .or(Flags::MAY_REPLICATE);
-        let mut flags = command.without(replaced);
-        let writes = !declared.contains(ScriptFlags::NO_WRITES);
-        if writes {
-            flags = flags.or(Flags::WRITE);
-        }
-        if writes && !declared.contains(ScriptFlags::ALLOW_OOM) {
-            flags = flags.or(Flags::DENYOOM);
-        }
-        if declared.contains(ScriptFlags::ALLOW_STALE) {
-            flags = flags.or(Flags::STALE);
-        }
-        flags
+        self.flags()
+            .map_or(command, |declared| replace_flags(command, declared))
     }
+}
+
+/// What a command does whose script is not known yet, by the first line of the script.
+pub(in crate::execute) fn flags_of_new(command: Flags, body: &[u8]) -> Flags {
+    if !body.starts_with(b"#!") {
+        return command;
+    }
+    let declared = script::header::script(body)
+        .ok()
+        .and_then(|header| header.flags);
+    declared.map_or(command, |declared| replace_flags(command, declared))
+}
+
+fn replace_flags(command: Flags, declared: ScriptFlags) -> Flags {
+    let replaced = Flags::STALE
+        .or(Flags::DENYOOM)
+        .or(Flags::WRITE)
+        .or(Flags::MAY_REPLICATE);
+    let mut flags = command.without(replaced);
+    let writes = !declared.contains(ScriptFlags::NO_WRITES);
+    if writes {
+        flags = flags.or(Flags::WRITE);
+    }
+    if writes && !declared.contains(ScriptFlags::ALLOW_OOM) {
+        flags = flags.or(Flags::DENYOOM);
+    }
+    if declared.contains(ScriptFlags::ALLOW_STALE) {
+        flags = flags.or(Flags::STALE);
+    }
+    flags
 }
 
 impl Execution<'_, '_> {

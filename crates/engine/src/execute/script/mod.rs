@@ -26,7 +26,7 @@ use crate::error::CommandError;
 use crate::scripts::Kind;
 use crate::shard_tables::Locked;
 
-pub(super) use callee::Target;
+pub(super) use callee::{Target, flags_of_new};
 pub use library::{LibraryError, read_library, run_library};
 pub(super) use locks::{lock_script, script_locks};
 

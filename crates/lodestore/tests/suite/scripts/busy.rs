@@ -55,7 +55,6 @@ fn the_only_worker_can_end_a_script() {
             ("FUNCTION STATS", BUSY_EVAL),
             ("FUNCTION KILL", BUSY_EVAL),
             ("EVAL 'return 1' 0", BUSY_EVAL),
-            ("CLIENT ID", &client_id(&mut client)),
         ]);
         kill(&mut client, "SCRIPT KILL");
         let reply = show(&busy.read());

@@ -181,7 +181,7 @@ fn payloads_carry_libraries() {
     function(&mut client, &["LOAD", COUNTER]);
     let payload = client.run(&["FUNCTION", "DUMP"]);
     let payload = payload.as_bytes().expect("a payload").to_vec();
-    let mut restore = |policy: Option<&str>| {
+    let restore = |policy: Option<&str>| {
         let mut words: Vec<&[u8]> = vec![b"FUNCTION", b"RESTORE", &payload];
         words.extend(policy.map(str::as_bytes));
         show(&server.connect().run_bytes(&words))

@@ -8,9 +8,11 @@ use std::sync::Arc;
 use engine::engine::Engine;
 use engine::execute::{read_library, run_library};
 use engine::scripts::{Libraries, Library};
+use persist::rdb;
 use resp::{Args, split_args};
 
 use super::batch::Present;
+use super::rdb_sink::load_options;
 use crate::server::Server;
 
 /// Adds the libraries of a file to those that are there.
@@ -34,18 +36,32 @@ pub(super) fn add_all(
     Ok(())
 }
 
-/// Does what FUNCTION LOAD of a log does when it fails: keeps the library. False for every other
-/// command.
-pub(super) fn keep(server: &Server, args: Args<'_>, failure: &str) -> bool {
-    let is_load =
-        args.arg(0).eq_ignore_ascii_case(b"function") && args.arg(1).eq_ignore_ascii_case(b"load");
-    if is_load {
-        let engine = &server.engine;
-        let mut libraries = Libraries::clone(&engine.scripts.libraries());
-        keep_uncallable(&mut libraries, args.arg(args.len() - 1), failure);
-        engine.scripts.set_libraries(libraries);
+/// Does what FUNCTION LOAD or RESTORE of a log did, when it fails here: libraries that cannot be
+/// loaded are kept. False for every other command, and for a payload that cannot be read.
+pub(super) fn keep(server: &Server, args: Args<'_>) -> bool {
+    if !args.arg(0).eq_ignore_ascii_case(b"function") {
+        return false;
     }
-    is_load
+    let engine = &server.engine;
+    let mut libraries = Libraries::clone(&engine.scripts.libraries());
+    match args.arg(1).to_ascii_lowercase().as_slice() {
+        b"load" => add(engine, &mut libraries, args.arg(args.len() - 1)),
+        // RESTORE payload [FLUSH | APPEND | REPLACE]
+        b"restore" => {
+            let Ok(restored) = rdb::functions(args.arg(2), &load_options(server)) else {
+                return false;
+            };
+            if args.arg(3).eq_ignore_ascii_case(b"flush") {
+                libraries = Libraries::default();
+            }
+            for code in restored {
+                add(engine, &mut libraries, &code);
+            }
+        }
+        _ => return false,
+    }
+    engine.scripts.set_libraries(libraries);
+    true
 }
 
 /// Adds a library in the place of the one that has its name.

@@ -120,7 +120,7 @@ impl Target for Replay<'_, '_> {
         check_stopping(self.sink.server())?;
         let run = self.run(args);
         if let Err(failure) = run
-            && !functions::keep(self.sink.server(), args, &failure)
+            && !functions::keep(self.sink.server(), args)
         {
             return Err(failure);
         }
