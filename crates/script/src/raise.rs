@@ -151,6 +151,12 @@ impl Call<'_> {
         matches!(self.get(index), None | Some(Value::Nil))
     }
 
+    /// Fails when the run is to end, because the host says so or for its memory.
+    pub(crate) fn interrupt(&self) -> mlua::Result<()> {
+        self.shared.check_memory(self.lua)?;
+        self.shared.interrupt()
+    }
+
     /// An error with the place of the caller in front.
     pub(crate) fn error(&self, message: impl AsRef<[u8]>) -> mlua::Error {
         let mut text = place(self.lua, caller(self.lua)).into_bytes();
@@ -279,13 +285,27 @@ pub(crate) fn function<R: mlua::IntoLuaMulti + 'static>(
     shared: &Rc<Shared>,
     body: fn(&Call<'_>) -> mlua::Result<R>,
 ) -> mlua::Result<Function> {
+    closure(lua, shared, body)
+}
+
+/// Makes a function of Rust with a state of its own callable from Lua.
+///
+/// The function itself allocates without a limit: one that may allocate much asks
+/// [`Call::interrupt`] from time to time, and [`Shared::check_bytes`] for strings.
+pub(crate) fn closure<R: mlua::IntoLuaMulti + 'static>(
+    lua: &Lua,
+    shared: &Rc<Shared>,
+    body: impl Fn(&Call<'_>) -> mlua::Result<R> + 'static,
+) -> mlua::Result<Function> {
     let shared = Rc::clone(shared);
     lua.create_function(move |lua, args: MultiValue| {
-        let call = Call {
+        shared.unlimit_memory(lua);
+        let result = body(&Call {
             lua,
             shared: &shared,
             args,
-        };
-        body(&call)
+        });
+        shared.limit_memory(lua);
+        result
     })
 }

@@ -148,6 +148,43 @@ impl Shared {
         self.stop.borrow().is_some()
     }
 
+    /// Lets code of Rust allocate without a limit until [`Shared::limit_memory`]. With a limit every
+    /// operation that may allocate runs in protected mode, which costs more than most of them.
+    pub(crate) fn unlimit_memory(&self, lua: &Lua) {
+        if self.memory_limit > 0 {
+            // The interpreter has its own allocator, the only condition.
+            let _ = lua.set_memory_limit(0);
+        }
+    }
+
+    /// Limits the memory of what runs next. When there is more already, the next allocation fails.
+    pub(crate) fn limit_memory(&self, lua: &Lua) {
+        if self.memory_limit > 0 {
+            let _ = lua.set_memory_limit(self.memory_limit);
+        }
+    }
+
+    /// Fails when the heap has more than the run may have.
+    pub(crate) fn check_memory(&self, lua: &Lua) -> mlua::Result<()> {
+        if self.memory_limit > 0 && lua.used_memory() > self.memory_limit {
+            return Err(self.stop_for_memory());
+        }
+        Ok(())
+    }
+
+    /// Calls a function of Lua from Rust, with the limit on memory.
+    pub(crate) fn call_limited<R: mlua::FromLuaMulti>(
+        &self,
+        lua: &Lua,
+        function: &Function,
+        args: impl mlua::IntoLuaMulti,
+    ) -> mlua::Result<R> {
+        self.limit_memory(lua);
+        let result = function.call(args);
+        self.unlimit_memory(lua);
+        result
+    }
+
     /// Forgets the end of the run before.
     pub(crate) fn clear_stop(&self) {
         self.stop.replace(None);
@@ -222,7 +259,8 @@ impl Shared {
         let mut all = mlua::MultiValue::new();
         all.push_back(Value::Function(function.clone()));
         all.extend(args);
-        let (done, result) = self.originals()?.pcall.call::<(bool, Value)>(all)?;
+        let (done, result) =
+            self.call_limited::<(bool, Value)>(lua, &self.originals()?.pcall, all)?;
         if done {
             return Ok(result);
         }

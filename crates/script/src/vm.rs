@@ -5,6 +5,7 @@ mod setup;
 use std::collections::HashMap;
 use std::rc::Rc;
 
+use foldhash::fast::RandomState;
 use mlua::{Function, Lua, Table, Value};
 use resp::{Protocol, Reply};
 
@@ -67,11 +68,22 @@ pub struct Vm {
     lua: Lua,
     shared: Rc<Shared>,
     parts: Parts,
-    /// The slots of scripts in [`Parts::functions`].
-    scripts: HashMap<[u8; 40], i64>,
+    /// Functions of scripts by their SHA-1.
+    scripts: HashMap<[u8; 40], Kept, RandomState>,
     libraries: HashMap<String, LoadedLibrary>,
     /// The slot after the last one of [`Parts::functions`].
     next_slot: i64,
+}
+
+/// Scripts whose functions have handles. Handles are found faster than slots, but the interpreter has
+/// some eight thousand for everything.
+const HANDLES_MAX: usize = 1000;
+
+/// A compiled script.
+enum Kept {
+    Handle(Function),
+    /// A slot of [`Parts::functions`].
+    Slot(i64),
 }
 
 /// What runs need of the interpreter.
@@ -113,7 +125,7 @@ impl Vm {
             lua,
             shared,
             parts,
-            scripts: HashMap::new(),
+            scripts: HashMap::default(),
             libraries: HashMap::new(),
             next_slot: 1,
         })
@@ -144,7 +156,10 @@ impl Vm {
         })?;
         let result = self.set_arguments(arguments).and_then(|()| {
             let parts = &self.parts;
-            with_host(host, || parts.xpcall.call((function, &parts.handler)))
+            with_host(host, || {
+                let args = (function, &parts.handler);
+                self.shared.call_limited(&self.lua, &parts.xpcall, args)
+            })
         });
         self.finish(result, script.sha, reply)
     }
@@ -192,7 +207,7 @@ impl Vm {
 
     /// Drops the function of a script that left the cache.
     pub fn forget_script(&mut self, sha: &[u8; 40]) {
-        if let Some(slot) = self.scripts.remove(sha) {
+        if let Some(Kept::Slot(slot)) = self.scripts.remove(sha) {
             self.free_slot(slot);
         }
     }
@@ -200,8 +215,10 @@ impl Vm {
     /// Drops all functions of scripts: SCRIPT FLUSH.
     pub fn forget_scripts(&mut self) {
         let scripts = std::mem::take(&mut self.scripts);
-        for slot in scripts.into_values() {
-            self.free_slot(slot);
+        for kept in scripts.into_values() {
+            if let Kept::Slot(slot) = kept {
+                self.free_slot(slot);
+            }
         }
     }
 
@@ -256,18 +273,25 @@ impl Vm {
     }
 
     fn script_function(&mut self, script: Script<'_>) -> Result<Function, Vec<u8>> {
-        if let Some(slot) = self.scripts.get(script.sha)
-            && let Ok(function) = self.parts.functions.raw_get(*slot)
-        {
-            return Ok(function);
+        match self.scripts.get(script.sha) {
+            Some(Kept::Handle(function)) => return Ok(function.clone()),
+            Some(Kept::Slot(slot)) => {
+                if let Ok(function) = self.parts.functions.raw_get(*slot) {
+                    return Ok(function);
+                }
+            }
+            None => {}
         }
         let function = self
             .compile_chunk(script.code, SCRIPT_CHUNK)
             .map_err(|text| {
                 [b"Error compiling script (new function): ".as_slice(), &text].concat()
             })?;
-        if let Ok(slot) = self.keep(&function) {
-            self.scripts.insert(*script.sha, slot);
+        if self.scripts.len() < HANDLES_MAX {
+            let kept = Kept::Handle(function.clone());
+            self.scripts.insert(*script.sha, kept);
+        } else if let Ok(slot) = self.keep(&function) {
+            self.scripts.insert(*script.sha, Kept::Slot(slot));
         }
         Ok(function)
     }
@@ -325,9 +349,9 @@ impl Vm {
         let args = list(&self.lua, arguments.args)?;
         let parts = &self.parts;
         with_host(host, || {
-            parts
-                .run_function
-                .call((function, &parts.handler, keys, args))
+            let args = (function, &parts.handler, keys, args);
+            self.shared
+                .call_limited(&self.lua, &parts.run_function, args)
         })
     }
 
@@ -354,7 +378,9 @@ impl Vm {
             .raw_set("__index", &parts.load_globals)
             .and_then(|()| {
                 let pcall = &self.shared.originals()?.pcall;
-                with_host(host, || pcall.call::<(bool, Value)>(function))
+                with_host(host, || {
+                    self.shared.call_limited(&self.lua, pcall, function)
+                })
             });
         // Setting an existing field allocates nothing.
         let restored = parts.switch.raw_set("__index", &parts.function_globals);

@@ -30,10 +30,7 @@ pub(crate) fn add_helpers(lua: &Lua, shared: &Rc<Shared>, table: &Table) -> mlua
     table.raw_set("stopped", function(lua, shared, stopped)?)?;
     table.raw_set("rethrow", function(lua, shared, rethrow)?)?;
     table.raw_set("raise_plain", function(lua, shared, raise_plain)?)?;
-    table.raw_set(
-        "interrupt",
-        function(lua, shared, |call| call.shared.interrupt())?,
-    )?;
+    table.raw_set("interrupt", function(lua, shared, |call| call.interrupt())?)?;
     table.raw_set("compile", function(lua, shared, compile_chunk)?)?;
     table.raw_set("argument_error", function(lua, shared, argument_error)?)?;
     table.raw_set("type_error", function(lua, shared, type_error)?)?;
@@ -277,7 +274,8 @@ pub(crate) fn compile(
     };
     let originals = shared.originals()?;
     lua.gc_stop();
-    let compiled = originals.loadstring.call::<(Value, Value)>((code, &name));
+    let compiled: mlua::Result<(Value, Value)> =
+        shared.call_limited(lua, &originals.loadstring, (code, &name));
     lua.gc_restart();
     match compiled? {
         (Value::Function(function), _) => {

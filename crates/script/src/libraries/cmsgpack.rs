@@ -132,7 +132,8 @@ impl Packer<'_> {
 
     fn table(&mut self, table: &Table, level: usize) -> mlua::Result<()> {
         let shape = &self.call.shared.originals()?.pack_shape;
-        let (max, items): (Value, i64) = shape.call(table)?;
+        let (max, items): (Value, i64) =
+            self.call.shared.call_limited(self.call.lua, shape, table)?;
         if let Value::Table(list) = max {
             self.count((items / 2) as usize, 0x80, 0xde);
             for index in 1..=items {
@@ -160,7 +161,7 @@ impl Packer<'_> {
     fn element(&mut self, table: &Table, index: i64, level: usize) -> mlua::Result<()> {
         self.elements += 1;
         if self.elements.is_multiple_of(ELEMENTS_PER_INTERRUPT) {
-            self.call.shared.interrupt()?;
+            self.call.interrupt()?;
             self.call.shared.check_bytes(self.out.len())?;
         }
         let value: Value = table.raw_get(index)?;
@@ -338,7 +339,7 @@ impl Unpacker<'_> {
     fn head(&mut self) -> mlua::Result<Head<'_>> {
         self.elements += 1;
         if self.elements.is_multiple_of(ELEMENTS_PER_INTERRUPT) {
-            self.call.shared.interrupt()?;
+            self.call.interrupt()?;
         }
         let is_empty = self.cursor.0.is_empty();
         if !is_empty && (self.slots + 1 > C_STACK_SLOTS || self.open.len() > LEVELS_MAX) {

@@ -206,6 +206,7 @@ fn command(call: &Call<'_>, raises: bool) -> mlua::Result<Value> {
         }
     };
     let value = reply_to_lua(call.lua, bytes)?;
+    shared.check_memory(call.lua)?;
     if raises && bytes.first() == Some(&b'-') {
         return Err(Raise::Value(value).into());
     }

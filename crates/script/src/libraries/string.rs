@@ -6,7 +6,7 @@ use std::rc::Rc;
 use mlua::{Lua, LuaString, MultiValue, Table, Value};
 
 use super::pattern::{Capture, Extent, Matcher, PatternError};
-use crate::raise::{Call, function, type_name};
+use crate::raise::{Call, closure, function, type_name};
 use crate::state::Shared;
 
 /// Characters that make a pattern more than a plain text.
@@ -18,14 +18,7 @@ pub(crate) fn library(lua: &Lua, shared: &Rc<Shared>) -> mlua::Result<Table> {
     table.raw_set("find", function(lua, shared, |call| search(call, true))?)?;
     table.raw_set("match", function(lua, shared, |call| search(call, false))?)?;
     let gmatch_shared = Rc::clone(shared);
-    let all = lua.create_function(move |lua, args: MultiValue| {
-        let call = Call {
-            lua,
-            shared: &gmatch_shared,
-            args,
-        };
-        gmatch(&call, &gmatch_shared)
-    })?;
+    let all = closure(lua, shared, move |call| gmatch(call, &gmatch_shared))?;
     table.raw_set("gmatch", &all)?;
     table.raw_set("gfind", &all)?;
     table.raw_set("gsub", function(lua, shared, gsub)?)?;
@@ -73,7 +66,7 @@ fn search(call: &Call<'_>, find: bool) -> mlua::Result<MultiValue> {
         Some((b'^', rest)) => (true, rest),
         _ => (false, &*pattern),
     };
-    let interrupt = || call.shared.interrupt();
+    let interrupt = || call.interrupt();
     let mut matcher = Matcher::new(&subject, pattern, &interrupt);
     for at in start..=subject.len() {
         let end = matcher
@@ -111,7 +104,7 @@ fn find_plain(call: &Call<'_>, text: &[u8], needle: &[u8]) -> mlua::Result<Optio
             return Ok(Some(start + at));
         }
         start += CHUNK;
-        call.shared.interrupt()?;
+        call.interrupt()?;
     }
     Ok(None)
 }
@@ -150,14 +143,8 @@ fn push_captures(
 fn gmatch(call: &Call<'_>, shared: &Rc<Shared>) -> mlua::Result<Value> {
     let (subject, pattern) = (call.string(1)?, call.string(2)?);
     let position = Cell::new(0_usize);
-    let shared = Rc::clone(shared);
-    let next = call.lua.create_function(move |lua, args: MultiValue| {
-        let call = Call {
-            lua,
-            shared: &shared,
-            args,
-        };
-        next_match(&call, &subject, &pattern, &position)
+    let next = closure(call.lua, shared, move |call| {
+        next_match(call, &subject, &pattern, &position)
     })?;
     Ok(Value::Function(next))
 }
@@ -170,7 +157,7 @@ fn next_match(
     position: &Cell<usize>,
 ) -> mlua::Result<MultiValue> {
     let (subject, pattern) = (subject.as_bytes(), pattern.as_bytes());
-    let interrupt = || call.shared.interrupt();
+    let interrupt = || call.interrupt();
     let mut matcher = Matcher::new(&subject, &pattern, &interrupt);
     let mut results = MultiValue::new();
     for at in position.get()..=subject.len() {
@@ -215,7 +202,7 @@ fn gsub(call: &Call<'_>) -> mlua::Result<MultiValue> {
         Some((b'^', rest)) => (true, rest),
         _ => (false, &*pattern),
     };
-    let interrupt = || call.shared.interrupt();
+    let interrupt = || call.interrupt();
     let mut matcher = Matcher::new(&subject, pattern, &interrupt);
     let mut result = Vec::new();
     let mut count = 0;

@@ -33,7 +33,7 @@ fn insert(call: &Call<'_>) -> mlua::Result<()> {
                 let moved: Value = table.raw_get(index - 1)?;
                 table.raw_set(index, moved)?;
                 if (moves as u32).is_multiple_of(MOVES_PER_INTERRUPT) {
-                    call.shared.interrupt()?;
+                    call.interrupt()?;
                 }
             }
             (position, value)

@@ -59,7 +59,6 @@ pub(super) fn interpreter(shared: &Rc<Shared>, limits: &Limits) -> Result<(Lua, 
         load_globals: sandbox.raw_get("load")?,
     };
     set_interrupt(&lua, shared)?;
-    lua.set_memory_limit(limits.memory)?;
     Ok((lua, parts))
 }
 

@@ -264,7 +264,7 @@ impl Decoder<'_> {
     fn next(&mut self) -> mlua::Result<Token> {
         self.tokens += 1;
         if self.tokens.is_multiple_of(TOKENS_PER_INTERRUPT) {
-            self.call.shared.interrupt()?;
+            self.call.interrupt()?;
         }
         Ok(self.scanner.next())
     }

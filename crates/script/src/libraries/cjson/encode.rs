@@ -50,7 +50,7 @@ impl Encoder<'_> {
     fn advance(&mut self) -> mlua::Result<bool> {
         self.elements += 1;
         if self.elements.is_multiple_of(ELEMENTS_PER_INTERRUPT) {
-            self.call.shared.interrupt()?;
+            self.call.interrupt()?;
             self.call.shared.check_bytes(self.out.len())?;
         }
         match self.open.last_mut() {
@@ -135,7 +135,8 @@ impl Encoder<'_> {
             return Err(self.call.error(message));
         }
         let shape = &self.call.shared.originals()?.json_shape;
-        let (max, items): (Value, i64) = shape.call(table)?;
+        let (max, items): (Value, i64) =
+            self.call.shared.call_limited(self.call.lua, shape, table)?;
         let max = match max {
             Value::Table(list) => return self.object(list, items),
             other => as_number(&other).unwrap_or(0.0) as i64,
@@ -148,7 +149,7 @@ impl Encoder<'_> {
         }
         if sparse || max <= 0 {
             let list = &self.call.shared.originals()?.flatten;
-            let (list, len) = list.call::<(Table, i64)>(table)?;
+            let (list, len) = self.call.shared.call_limited(self.call.lua, list, table)?;
             return self.object(list, len);
         }
         self.out.push(b'[');

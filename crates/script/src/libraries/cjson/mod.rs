@@ -9,7 +9,7 @@ use std::rc::Rc;
 use mlua::{Lua, MultiValue, Table, Value};
 
 use super::base::option_error;
-use crate::raise::Call;
+use crate::raise::{Call, closure};
 use crate::state::Shared;
 
 /// Slots that a C function has on the stack of Lua. Nesting ends there when no option ends it
@@ -99,15 +99,8 @@ pub(crate) fn library(
     ];
     let table = lua.create_table()?;
     for (name, body) in functions {
-        let (shared, options) = (Rc::clone(shared), Rc::clone(options));
-        let function = lua.create_function(move |lua, args: MultiValue| {
-            let call = Call {
-                lua,
-                shared: &shared,
-                args,
-            };
-            body(&call, &options)
-        })?;
+        let options = Rc::clone(options);
+        let function = closure(lua, shared, move |call| body(call, &options))?;
         table.raw_set(name, function)?;
     }
     let new_shared = Rc::clone(shared);
