@@ -1,8 +1,8 @@
 //! Scripts, and the parsers of their libraries: whatever the bytes are, a run ends and the next one
 //! works.
 //!
-//! The first byte selects the input: a source, a text for `cjson`, bytes for `cmsgpack` or `struct`,
-//! a pattern with its subject, or a header with its proof.
+//! The first byte selects the input: a source, a text for `cjson`, bytes for `cmsgpack` or
+//! `struct`, a pattern with its subject, or a header with its proof.
 
 #![no_main]
 

@@ -1,4 +1,5 @@
-//! Processor time of runs on one thread, on Linux: `cargo run --release -p lodestore-script --example script_bench`.
+//! Processor time of runs on one thread, on Linux:
+//! `cargo run --release -p lodestore-script --example script_bench`.
 
 use resp::{Output, Protocol, Reply};
 use script::{

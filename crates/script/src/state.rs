@@ -7,9 +7,10 @@ use mlua::{Function, Lua, Table, Value};
 use resp::{Output, Protocol};
 use scoped_tls_hkt::{ReborrowMut, scoped_thread_local};
 
-use crate::libraries::cjson::Options;
+use crate::header::FunctionInfo;
+use crate::json_options::Options;
 use crate::raise::{Raise, is_memory, raised};
-use crate::{AclVerdict, FunctionInfo, Host, LogLevel, Replication, Stop};
+use crate::{AclVerdict, Host, LogLevel, Replication, Stop};
 
 /// What Lua's core says when an allocation is refused.
 const LUA_OUT_OF_MEMORY: &[u8] = b"not enough memory";
@@ -148,8 +149,8 @@ impl Shared {
         self.stop.borrow().is_some()
     }
 
-    /// Lets code of Rust allocate without a limit until [`Shared::limit_memory`]. With a limit every
-    /// operation that may allocate runs in protected mode, which costs more than most of them.
+    /// Lets code of Rust allocate without a limit until [`Shared::limit_memory`]. With a limit
+    /// every operation that may allocate runs in protected mode, which costs more than most.
     pub(crate) fn unlimit_memory(&self, lua: &Lua) {
         if self.memory_limit > 0 {
             // The interpreter has its own allocator, the only condition.

@@ -10,9 +10,9 @@ use mlua::{Function, Lua, Table, Value};
 use resp::{Protocol, Reply};
 
 use crate::convert::{error_information, lua_to_reply};
-use crate::header::Flags;
+use crate::header::FunctionInfo;
+use crate::json_options::Options;
 use crate::libraries::base::compile;
-use crate::libraries::cjson::Options;
 use crate::libraries::math::seeded;
 use crate::state::{Mode, Registered, Shared, with_host};
 use crate::{Failure, Host, Limits, VmError};
@@ -43,17 +43,6 @@ pub struct Library<'a> {
     pub code: &'a [u8],
 }
 
-/// A function that a library registered.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FunctionInfo {
-    /// The name, not yet checked for its characters nor for being new.
-    pub name: Vec<u8>,
-    /// The description, when there is one.
-    pub description: Option<Vec<u8>>,
-    /// The flags.
-    pub flags: Flags,
-}
-
 /// `KEYS` and `ARGV` of a run.
 #[derive(Clone, Copy, Debug)]
 pub struct Arguments<'a> {
@@ -75,8 +64,8 @@ pub struct Vm {
     next_slot: i64,
 }
 
-/// Scripts whose functions have handles. Handles are found faster than slots, but the interpreter has
-/// some eight thousand for everything.
+/// Scripts whose functions have handles. Handles are found faster than slots, but the interpreter
+/// has some eight thousand for everything.
 const HANDLES_MAX: usize = 1000;
 
 /// A compiled script.
@@ -470,17 +459,22 @@ impl Vm {
         }
     }
 
+    /// Notes that memory ended the run, when its error says so and the handler had none left.
+    fn note_memory(&self, result: &mlua::Result<(bool, Value)>) {
+        match result {
+            Err(error) if crate::raise::is_memory(error) => {
+                self.shared.stop_for_memory();
+            }
+            Ok((false, error)) => {
+                let _ = self.shared.caught(&self.lua, error.clone());
+            }
+            _ => {}
+        }
+    }
+
     /// The value that the run returned, or its error.
     fn outcome(&self, result: mlua::Result<(bool, Value)>, name: &[u8]) -> Result<Value, Failure> {
-        if let Err(error) = &result
-            && crate::raise::is_memory(error)
-        {
-            self.shared.stop_for_memory();
-        }
-        if let Ok((false, error)) = &result {
-            // Notes that memory ended the run, when the handler had none left to do it.
-            let _ = self.shared.caught(&self.lua, error.clone());
-        }
+        self.note_memory(&result);
         let stopped = self.shared.stop();
         let fail = |message: Vec<u8>, counts: bool| {
             Err(Failure {

@@ -4,9 +4,10 @@ use std::rc::Rc;
 
 use mlua::{Function, Lua, MultiValue, Table, Value};
 
-use crate::raise::type_name;
-use crate::raise::{Call, READ_ONLY, Raise, caller, caller_above};
-use crate::raise::{function, is_prelude, place, read_only};
+use crate::call::{Call, function};
+use crate::raise::{
+    READ_ONLY, Raise, caller, caller_above, is_prelude, place, read_only, type_name,
+};
 use crate::state::Shared;
 
 /// Options of `collectgarbage`, and whether they change the collector.
@@ -255,8 +256,8 @@ fn compile_chunk(call: &Call<'_>) -> mlua::Result<MultiValue> {
 /// compiler, a string.
 ///
 /// The garbage collector rests meanwhile, and the name of the chunk is held: the parser of PUC Lua
-/// 5.1 does not hold it itself. Bytecode is never loaded: a text that begins as bytecode does gets a
-/// blank in front, which leaves its syntax error as it is.
+/// 5.1 does not hold it itself. Bytecode is never loaded: a text that begins as bytecode does gets
+/// a blank in front, which leaves its syntax error as it is.
 pub(crate) fn compile(
     lua: &Lua,
     shared: &Shared,

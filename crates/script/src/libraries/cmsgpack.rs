@@ -4,7 +4,8 @@ use std::rc::Rc;
 
 use mlua::{Lua, MultiValue, Table, Value};
 
-use crate::raise::{Call, Raise, function};
+use crate::call::{Call, function};
+use crate::raise::Raise;
 use crate::state::Shared;
 
 /// Tables within each other that are packed; deeper ones are packed as nil.

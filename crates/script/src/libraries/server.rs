@@ -7,12 +7,13 @@ use resp::{Protocol, number};
 use sha1::{Digest, Sha1};
 use smallvec::SmallVec;
 
-use crate::convert::reply_to_lua;
-use crate::header::Flags;
+use crate::call::{Call, function};
+use crate::convert::{error_table, reply_to_lua};
+use crate::header::{Flags, FunctionInfo};
 use crate::limits::{Identity, version_number};
-use crate::raise::{Call, Raise, function};
+use crate::raise::Raise;
 use crate::state::{Mode, Registered, Shared};
-use crate::{AclVerdict, FunctionInfo, LogLevel, Replication};
+use crate::{AclVerdict, LogLevel, Replication};
 
 /// Bits of `redis.set_repl`.
 const REPL_AOF: i32 = 1;
@@ -85,34 +86,6 @@ fn add_versions(table: &Table, identity: &Identity) -> mlua::Result<()> {
         version_number(&identity.valkey_version),
     )?;
     table.raw_set("SERVER_NAME", identity.server_name.as_str())
-}
-
-/// The table of an error that a script sees, from its line with or without `-` and a code.
-pub(crate) fn error_table(lua: &Lua, line: &[u8]) -> mlua::Result<Table> {
-    fn trimmed(text: &[u8]) -> &[u8] {
-        let is_break = |byte: &u8| matches!(byte, b'\r' | b'\n');
-        let start = text
-            .iter()
-            .position(|byte| !is_break(byte))
-            .unwrap_or(text.len());
-        let end = text
-            .iter()
-            .rposition(|byte| !is_break(byte))
-            .map_or(start, |at| at + 1);
-        &text[start..end]
-    }
-    // Errors are C strings, which end at a NUL.
-    let line = &line[..memchr::memchr(0, line).unwrap_or(line.len())];
-    let message = match line.strip_prefix(b"-") {
-        Some(line) => match line.iter().position(|byte| *byte == b' ') {
-            Some(space) => [&line[..space], b" ", trimmed(&line[space + 1..])].concat(),
-            None => [b"ERR ", line].concat(),
-        },
-        None => [b"ERR ", trimmed(line)].concat(),
-    };
-    let table = lua.create_table_with_capacity(0, 2)?;
-    table.raw_set("err", lua.create_string(message)?)?;
-    Ok(table)
 }
 
 /// Raises an error of the server's functions: a table with its text.

@@ -6,7 +6,8 @@ use std::rc::Rc;
 use mlua::{Lua, LuaString, MultiValue, Table, Value};
 
 use super::pattern::{Capture, Extent, Matcher, PatternError};
-use crate::raise::{Call, closure, function, type_name};
+use crate::call::{Call, closure, function};
+use crate::raise::type_name;
 use crate::state::Shared;
 
 /// Characters that make a pattern more than a plain text.

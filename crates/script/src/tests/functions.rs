@@ -46,6 +46,8 @@ fn libraries_register_functions() {
         functions[1].description.as_deref(),
         Some(b"does g".as_slice())
     );
+    assert!(functions[1].flags.contains(Flags::ALLOW_OOM));
+    assert!(!functions[1].flags.contains(Flags::ALLOW_CROSS_SLOT_KEYS));
     let names: Vec<_> = functions[1].flags.names().collect();
     assert_eq!(names, ["no-writes", "allow-oom"]);
 }
@@ -182,6 +184,13 @@ fn many_scripts_are_kept_and_dropped() {
             Protocol::Resp2
         ),
         ":9999\r\n"
+    );
+    let sha = digest(b"return 9999");
+    vm.forget_script(&sha);
+    vm.forget_script(&digest(b"return 1"));
+    assert_eq!(
+        run_with(&mut vm, "return 1", &mut Canned::default(), Protocol::Resp2),
+        ":1\r\n"
     );
     let full = vm.collect();
     vm.forget_scripts();

@@ -2,9 +2,11 @@
 
 use mlua::{Table, Value};
 
-use super::{C_STACK_SLOTS, InvalidNumbers, LEVELS_MAX, Options};
+use super::{C_STACK_SLOTS, LEVELS_MAX};
+use crate::call::Call;
+use crate::json_options::{InvalidNumbers, Options};
 use crate::number::append_general;
-use crate::raise::{Call, as_number, type_name};
+use crate::raise::{as_number, type_name};
 
 /// Elements between two questions whether to go on.
 const ELEMENTS_PER_INTERRUPT: u32 = 1 << 12;
