@@ -10,8 +10,9 @@ use mlua::{Lua, Value};
 pub(crate) enum Raise {
     /// A string.
     Text(Vec<u8>),
-    /// Any other value.
-    Value(Value),
+    /// The value in [`Shared::pending`](crate::state::Shared): an error holds no reference itself,
+    /// because it lives until it is collected, and references are some eight thousand.
+    Pending,
     /// The run ends; [`Shared::stop`] says why. No function catches it.
     Stopped,
 }
@@ -20,7 +21,7 @@ impl fmt::Display for Raise {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Raise::Text(text) => write!(f, "{}", String::from_utf8_lossy(text)),
-            Raise::Value(value) => write!(f, "an error of type {}", value.type_name()),
+            Raise::Pending => f.write_str("an error with a value"),
             Raise::Stopped => f.write_str("the run was stopped"),
         }
     }

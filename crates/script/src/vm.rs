@@ -14,7 +14,7 @@ use crate::header::FunctionInfo;
 use crate::json_options::Options;
 use crate::libraries::base::compile;
 use crate::libraries::math::seeded;
-use crate::state::{Mode, Registered, Shared, with_host};
+use crate::state::{Mode, Shared, with_host};
 use crate::{Failure, Host, Limits, VmError};
 
 /// The chunk name of scripts, which stands in their errors.
@@ -57,22 +57,13 @@ pub struct Vm {
     lua: Lua,
     shared: Rc<Shared>,
     parts: Parts,
-    /// Functions of scripts by their SHA-1.
-    scripts: HashMap<[u8; 40], Kept, RandomState>,
+    /// The slots of scripts in [`Parts::functions`].
+    scripts: HashMap<[u8; 40], i64, RandomState>,
+    /// The script that ran last, without a look into the tables.
+    recent: Option<([u8; 40], Function)>,
     libraries: HashMap<String, LoadedLibrary>,
     /// The slot after the last one of [`Parts::functions`].
     next_slot: i64,
-}
-
-/// Scripts whose functions have handles. Handles are found faster than slots, but the interpreter
-/// has some eight thousand for everything.
-const HANDLES_MAX: usize = 1000;
-
-/// A compiled script.
-enum Kept {
-    Handle(Function),
-    /// A slot of [`Parts::functions`].
-    Slot(i64),
 }
 
 /// What runs need of the interpreter.
@@ -115,6 +106,7 @@ impl Vm {
             shared,
             parts,
             scripts: HashMap::default(),
+            recent: None,
             libraries: HashMap::new(),
             next_slot: 1,
         })
@@ -161,11 +153,9 @@ impl Vm {
         code: &[u8],
         host: &mut dyn Host,
     ) -> Result<Vec<FunctionInfo>, Vec<u8>> {
-        let registered = self.register(code, host)?;
-        Ok(registered
-            .into_iter()
-            .map(|function| function.info)
-            .collect())
+        let registered = self.register(code, host);
+        self.drop_callbacks();
+        registered
     }
 
     /// Runs a function of `library`, whose code runs first if this VM has not this version of it.
@@ -196,7 +186,8 @@ impl Vm {
 
     /// Drops the function of a script that left the cache.
     pub fn forget_script(&mut self, sha: &[u8; 40]) {
-        if let Some(Kept::Slot(slot)) = self.scripts.remove(sha) {
+        self.recent = None;
+        if let Some(slot) = self.scripts.remove(sha) {
             self.free_slot(slot);
         }
     }
@@ -204,10 +195,9 @@ impl Vm {
     /// Drops all functions of scripts: SCRIPT FLUSH.
     pub fn forget_scripts(&mut self) {
         let scripts = std::mem::take(&mut self.scripts);
-        for kept in scripts.into_values() {
-            if let Kept::Slot(slot) = kept {
-                self.free_slot(slot);
-            }
+        self.recent = None;
+        for slot in scripts.into_values() {
+            self.free_slot(slot);
         }
     }
 
@@ -262,25 +252,25 @@ impl Vm {
     }
 
     fn script_function(&mut self, script: Script<'_>) -> Result<Function, Vec<u8>> {
-        match self.scripts.get(script.sha) {
-            Some(Kept::Handle(function)) => return Ok(function.clone()),
-            Some(Kept::Slot(slot)) => {
-                if let Ok(function) = self.parts.functions.raw_get(*slot) {
-                    return Ok(function);
-                }
-            }
-            None => {}
+        if let Some((sha, function)) = &self.recent
+            && sha == script.sha
+        {
+            return Ok(function.clone());
+        }
+        if let Some(slot) = self.scripts.get(script.sha)
+            && let Ok(function) = self.parts.functions.raw_get::<Function>(*slot)
+        {
+            self.recent = Some((*script.sha, function.clone()));
+            return Ok(function);
         }
         let function = self
             .compile_chunk(script.code, SCRIPT_CHUNK)
             .map_err(|text| {
                 [b"Error compiling script (new function): ".as_slice(), &text].concat()
             })?;
-        if self.scripts.len() < HANDLES_MAX {
-            let kept = Kept::Handle(function.clone());
-            self.scripts.insert(*script.sha, kept);
-        } else if let Ok(slot) = self.keep(&function) {
-            self.scripts.insert(*script.sha, Kept::Slot(slot));
+        if let Ok(slot) = self.keep(&function) {
+            self.scripts.insert(*script.sha, slot);
+            self.recent = Some((*script.sha, function.clone()));
         }
         Ok(function)
     }
@@ -345,7 +335,7 @@ impl Vm {
     }
 
     /// Runs the code of a library, and returns what it registered.
-    fn register(&mut self, code: &[u8], host: &mut dyn Host) -> Result<Vec<Registered>, Vec<u8>> {
+    fn register(&mut self, code: &[u8], host: &mut dyn Host) -> Result<Vec<FunctionInfo>, Vec<u8>> {
         self.begin(Mode::Load, &Options::default());
         self.shared.registered.borrow_mut().clear();
         // Libraries are C strings.
@@ -405,6 +395,19 @@ impl Vm {
         }
     }
 
+    /// Drops what a library registered, and what one has left that failed.
+    fn drop_callbacks(&self) {
+        if let Ok(originals) = self.shared.originals() {
+            // Clearing a table allocates nothing.
+            let _ = originals.callbacks.clear();
+        }
+    }
+
+    /// The function that was registered at a position, counted from 1.
+    fn callback(&self, position: usize) -> mlua::Result<Function> {
+        self.shared.originals()?.callbacks.raw_get(position)
+    }
+
     /// Runs the code of `library` unless this version of it has run here.
     fn instantiate(&mut self, library: Library<'_>, host: &mut dyn Host) -> Result<(), Vec<u8>> {
         if let Some(loaded) = self.libraries.get(library.name) {
@@ -420,12 +423,14 @@ impl Vm {
         let registered = self.register(library.code, host)?;
         let options = self.shared.cjson.borrow().clone();
         let mut functions = HashMap::with_capacity(registered.len());
-        for function in registered {
+        for (index, info) in registered.into_iter().enumerate() {
             let slot = self
-                .keep(&function.callback)
+                .callback(index + 1)
+                .and_then(|callback| self.keep(&callback))
                 .map_err(|error| self.interpreter_error(&error))?;
-            functions.insert(function.info.name, slot);
+            functions.insert(info.name, slot);
         }
+        self.drop_callbacks();
         let loaded = LoadedLibrary {
             version: library.version,
             functions,

@@ -100,15 +100,14 @@ fn stopped(call: &Call<'_>) -> mlua::Result<bool> {
 /// The error of a coroutine, with the place of what resumed it in front of a string.
 fn rethrow(call: &Call<'_>) -> mlua::Result<()> {
     let value = caught(call)?;
-    let raise = match call.lua.coerce_string(value.clone())? {
+    match call.lua.coerce_string(value.clone())? {
         Some(text) => {
             let mut message = place(call.lua, caller(call.lua)).into_bytes();
             message.extend_from_slice(&text.as_bytes());
-            Raise::Text(message)
+            Err(Raise::Text(message).into())
         }
-        None => Raise::Value(value),
-    };
-    Err(raise.into())
+        None => Err(call.shared.raise(value)),
+    }
 }
 
 /// The error without the place in the prelude.
@@ -119,7 +118,7 @@ fn raise_plain(call: &Call<'_>) -> mlua::Result<()> {
     {
         return Err(Raise::Text(message.to_vec()).into());
     }
-    Err(Raise::Value(value).into())
+    Err(call.shared.raise(value))
 }
 
 fn text(call: &Call<'_>, index: usize) -> mlua::Result<String> {

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use mlua::{BorrowedBytes, Lua, Table, Value};
+use mlua::{BorrowedBytes, Function, Lua, Table, Value};
 use resp::{Protocol, number};
 use sha1::{Digest, Sha1};
 use smallvec::SmallVec;
@@ -12,7 +12,7 @@ use crate::convert::{error_table, reply_to_lua};
 use crate::header::{Flags, FunctionInfo};
 use crate::limits::{Identity, version_number};
 use crate::raise::Raise;
-use crate::state::{Mode, Registered, Shared};
+use crate::state::{Mode, Shared};
 use crate::{AclVerdict, LogLevel, Replication};
 
 /// Bits of `redis.set_repl`.
@@ -91,7 +91,7 @@ fn add_versions(table: &Table, identity: &Identity) -> mlua::Result<()> {
 /// Raises an error of the server's functions: a table with its text.
 fn raise(call: &Call<'_>, message: &str) -> mlua::Error {
     match error_table(call.lua, message.as_bytes()) {
-        Ok(table) => Raise::Value(Value::Table(table)).into(),
+        Ok(table) => call.shared.raise(Value::Table(table)),
         Err(error) => error,
     }
 }
@@ -164,7 +164,7 @@ fn command(call: &Call<'_>, raises: bool) -> mlua::Result<Value> {
     if let Err(message) = with_arguments(call, |args| shared.command(args)) {
         let table = error_table(call.lua, message.as_bytes())?;
         return if raises {
-            Err(Raise::Value(Value::Table(table)).into())
+            Err(call.shared.raise(Value::Table(table)))
         } else {
             Ok(Value::Table(table))
         };
@@ -181,7 +181,7 @@ fn command(call: &Call<'_>, raises: bool) -> mlua::Result<Value> {
     let value = reply_to_lua(call.lua, bytes)?;
     shared.check_memory(call.lua)?;
     if raises && bytes.first() == Some(&b'-') {
-        return Err(Raise::Value(value).into());
+        return Err(call.shared.raise(value));
     }
     Ok(value)
 }
@@ -321,8 +321,11 @@ fn register_function(call: &Call<'_>) -> mlua::Result<()> {
             return Err(raise(call, message));
         }
     };
-    call.shared.registered.borrow_mut().push(registered);
-    Ok(())
+    let (info, callback) = registered;
+    let mut registered = call.shared.registered.borrow_mut();
+    registered.push(info);
+    let callbacks = &call.shared.originals()?.callbacks;
+    callbacks.raw_set(registered.len(), callback)
 }
 
 /// The bytes of a string, or of a number as its text.
@@ -336,7 +339,7 @@ fn text_of(call: &Call<'_>, value: &Value) -> mlua::Result<Option<Vec<u8>>> {
     Ok(text.map(|text| text.as_bytes().to_vec()))
 }
 
-fn positional_registration(call: &Call<'_>) -> mlua::Result<Registered> {
+fn positional_registration(call: &Call<'_>) -> mlua::Result<(FunctionInfo, Function)> {
     let name = match call.get(1) {
         Some(value) => text_of(call, value)?,
         None => None,
@@ -349,17 +352,15 @@ fn positional_registration(call: &Call<'_>) -> mlua::Result<Registered> {
         let message = "second argument to server.register_function must be a function";
         return Err(raise(call, message));
     };
-    Ok(Registered {
-        info: FunctionInfo {
-            name,
-            description: None,
-            flags: Flags::default(),
-        },
-        callback: callback.clone(),
-    })
+    let info = FunctionInfo {
+        name,
+        description: None,
+        flags: Flags::default(),
+    };
+    Ok((info, callback.clone()))
 }
 
-fn named_registration(call: &Call<'_>) -> mlua::Result<Registered> {
+fn named_registration(call: &Call<'_>) -> mlua::Result<(FunctionInfo, Function)> {
     let Some(Value::Table(named)) = call.get(1) else {
         let message = "calling server.register_function with a single argument is only \
                        applicable to Lua table (representing named arguments).";
@@ -403,14 +404,12 @@ fn named_registration(call: &Call<'_>) -> mlua::Result<Registered> {
         let message = "server.register_function must get a callback argument";
         return Err(raise(call, message));
     };
-    Ok(Registered {
-        info: FunctionInfo {
-            name,
-            description,
-            flags,
-        },
-        callback,
-    })
+    let info = FunctionInfo {
+        name,
+        description,
+        flags,
+    };
+    Ok((info, callback))
 }
 
 fn not_a(call: &Call<'_>, argument: &str, kind: &str) -> mlua::Error {

@@ -53,6 +53,16 @@ fn libraries_register_functions() {
 }
 
 #[test]
+fn a_library_registers_as_many_functions_as_it_likes() {
+    let code = "for i = 1, 1 do end \
+        local n = 0 \
+        while n < 20000 do n = n + 1 redis.register_function('f' .. n, function() return 1 end) end";
+    assert_eq!(load(code).unwrap().len(), 20_000);
+    let mut vm = vm();
+    assert_eq!(call(&mut vm, 1, code, "f20000"), ":1\r\n");
+}
+
+#[test]
 fn errors_of_loading() {
     for (code, expected) in [
         (
