@@ -68,6 +68,7 @@ fn pack(call: &Call<'_>) -> mlua::Result<Value> {
     };
     for value in &call.args {
         packer.value(value, 0)?;
+        call.shared.check_bytes(packer.out.len())?;
     }
     call.shared.check_bytes(packer.out.len())?;
     call.lua.create_string(&packer.out).map(Value::String)
@@ -163,8 +164,8 @@ impl Packer<'_> {
         self.elements += 1;
         if self.elements.is_multiple_of(ELEMENTS_PER_INTERRUPT) {
             self.call.interrupt()?;
-            self.call.shared.check_bytes(self.out.len())?;
         }
+        self.call.shared.check_bytes(self.out.len())?;
         let value: Value = table.raw_get(index)?;
         self.value(&value, level + 1)
     }

@@ -53,8 +53,8 @@ impl Encoder<'_> {
         self.elements += 1;
         if self.elements.is_multiple_of(ELEMENTS_PER_INTERRUPT) {
             self.call.interrupt()?;
-            self.call.shared.check_bytes(self.out.len())?;
         }
+        self.call.shared.check_bytes(self.out.len())?;
         match self.open.last_mut() {
             None => return Ok(false),
             Some(Open::Array { next, len, .. }) if *next > *len => {
