@@ -3,7 +3,6 @@
 use mlua::{Lua, Table, Value};
 use resp::{Protocol, Reply, number};
 
-use crate::libraries::server::error_table;
 use crate::raise::{as_number, to_integer};
 
 /// Aggregates within each other that a reply may have. Commands nest less than ten deep.
@@ -175,6 +174,34 @@ impl<'a> Reader<'a> {
         table.raw_set("format", self.text(format)?)?;
         self.field("verbatim_string", Value::Table(table))
     }
+}
+
+/// The table of an error that a script sees, from its line with or without `-` and a code.
+pub(crate) fn error_table(lua: &Lua, line: &[u8]) -> mlua::Result<Table> {
+    fn trimmed(text: &[u8]) -> &[u8] {
+        let is_break = |byte: &u8| matches!(byte, b'\r' | b'\n');
+        let start = text
+            .iter()
+            .position(|byte| !is_break(byte))
+            .unwrap_or(text.len());
+        let end = text
+            .iter()
+            .rposition(|byte| !is_break(byte))
+            .map_or(start, |at| at + 1);
+        &text[start..end]
+    }
+    // Errors are C strings, which end at a NUL.
+    let line = &line[..memchr::memchr(0, line).unwrap_or(line.len())];
+    let message = match line.strip_prefix(b"-") {
+        Some(line) => match line.iter().position(|byte| *byte == b' ') {
+            Some(space) => [&line[..space], b" ", trimmed(&line[space + 1..])].concat(),
+            None => [b"ERR ", line].concat(),
+        },
+        None => [b"ERR ", trimmed(line)].concat(),
+    };
+    let table = lua.create_table_with_capacity(0, 2)?;
+    table.raw_set("err", lua.create_string(message)?)?;
+    Ok(table)
 }
 
 /// What an error table says.

@@ -44,6 +44,17 @@ impl Flags {
     }
 }
 
+/// A function that a library registered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FunctionInfo {
+    /// The name, not yet checked for its characters nor for being new.
+    pub name: Vec<u8>,
+    /// The description, when there is one.
+    pub description: Option<Vec<u8>>,
+    /// The flags.
+    pub flags: Flags,
+}
+
 /// The first line of a script of EVAL.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ScriptHeader {
@@ -67,8 +78,8 @@ pub struct LibraryHeader {
     pub code_start: usize,
 }
 
-/// Where the first line ends, and its arguments: none when its quotes are unbalanced. `None` without
-/// a line end in front of a NUL.
+/// Where the first line ends, and its arguments: none when its quotes are unbalanced. `None`
+/// without a line end in front of a NUL.
 fn first_line(body: &[u8]) -> Option<(usize, Vec<Vec<u8>>)> {
     let end = memchr::memchr2(b'\n', 0, body).filter(|end| body[*end] == b'\n')?;
     let parts = resp::split_args(&body[..end]).unwrap_or_default();

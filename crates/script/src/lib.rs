@@ -12,9 +12,11 @@
 pub mod header;
 pub mod profile;
 
+mod call;
 mod convert;
 mod error;
 mod host;
+mod json_options;
 mod libraries;
 mod limits;
 mod number;
@@ -26,6 +28,7 @@ mod vm;
 mod tests;
 
 pub use error::{Failure, VmError};
+pub use header::FunctionInfo;
 pub use host::{AclVerdict, Host, LogLevel, Replication, Stop};
 pub use limits::{Identity, Limits};
-pub use vm::{Arguments, FunctionInfo, Library, Script, Vm};
+pub use vm::{Arguments, Library, Script, Vm};

@@ -147,8 +147,9 @@ function base.setmetatable(...)
   return raw_setmetatable(t, mt)
 end
 
--- Results of unpack that fit Lua's C stack beside its arguments.
-local UNPACK_MAX = 8000
+-- Results of unpack that fit Lua's C stack beside its arguments, and the references of mlua, of which a
+-- call of Rust takes one for each argument.
+local UNPACK_MAX = 7900
 
 function base.unpack(...)
   local t, i, j = ...
@@ -298,6 +299,20 @@ for name, f in next, string do
     strings[name] = f
   end
 end
+local next_match, string_argument = rust.next_match, rust.string
+
+function strings.gmatch(...)
+  local s, pattern, position = string_argument(1, ...), string_argument(2, ...), 0
+  local function advance(next_position, ...)
+    position = next_position
+    return ...
+  end
+  return function()
+    return advance(next_match(s, pattern, position))
+  end
+end
+strings.gfind = strings.gmatch
+
 local maths = rust.math_library
 for name, f in next, math do
   if maths[name] == nil then

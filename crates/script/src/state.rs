@@ -7,9 +7,10 @@ use mlua::{Function, Lua, Table, Value};
 use resp::{Output, Protocol};
 use scoped_tls_hkt::{ReborrowMut, scoped_thread_local};
 
-use crate::libraries::cjson::Options;
+use crate::header::FunctionInfo;
+use crate::json_options::Options;
 use crate::raise::{Raise, is_memory, raised};
-use crate::{AclVerdict, FunctionInfo, Host, LogLevel, Replication, Stop};
+use crate::{AclVerdict, Host, LogLevel, Replication, Stop};
 
 /// What Lua's core says when an allocation is refused.
 const LUA_OUT_OF_MEMORY: &[u8] = b"not enough memory";
@@ -40,6 +41,15 @@ pub(crate) fn with_host<R>(host: &mut dyn Host, body: impl FnOnce() -> R) -> R {
     HOST.set(Running { host }, body)
 }
 
+/// The text of an error that comes from mlua itself.
+fn text_of(error: &mlua::Error) -> String {
+    match error {
+        mlua::Error::CallbackError { cause, .. } => text_of(cause),
+        mlua::Error::StackError => "stack overflow".to_owned(),
+        other => other.to_string(),
+    }
+}
+
 /// What runs, which decides the globals and the functions of `redis`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mode {
@@ -49,12 +59,6 @@ pub(crate) enum Mode {
     Function,
     /// The code of a library, which registers its functions.
     Load,
-}
-
-/// A function that a library registered in load mode.
-pub(crate) struct Registered {
-    pub(crate) info: FunctionInfo,
-    pub(crate) callback: Function,
 }
 
 /// Functions and tables of the base library that no script reaches.
@@ -71,6 +75,8 @@ pub(crate) struct Originals {
     pub(crate) pack_shape: Function,
     /// The table that each protected table stands for.
     pub(crate) real: Table,
+    /// The functions of [`Shared::registered`], in its order.
+    pub(crate) callbacks: Table,
     pub(crate) eval_environment: Table,
     pub(crate) function_environment: Table,
 }
@@ -82,13 +88,16 @@ pub(crate) struct Shared {
     pub(crate) protocol: Cell<Protocol>,
     /// Why the run ends. While it is set, every function that could catch errors passes them on.
     stop: RefCell<Option<Stop>>,
+    /// The value of the error that was raised last.
+    pending: RefCell<Value>,
     /// The 48 bits of the generator of `math.random`.
     pub(crate) random: Cell<u64>,
     /// Options of the `cjson` table, which end with the run.
     pub(crate) cjson: Rc<RefCell<Options>>,
     /// The script changed the garbage collector's settings.
     pub(crate) collector_touched: Cell<bool>,
-    pub(crate) registered: RefCell<Vec<Registered>>,
+    /// What the library that loads has registered.
+    pub(crate) registered: RefCell<Vec<FunctionInfo>>,
     /// The reply of a call; kept for its capacity.
     pub(crate) reply: RefCell<Output>,
     /// Bytes of the Lua heap during a run, 0 for no bound.
@@ -102,6 +111,7 @@ impl Shared {
             mode: Cell::new(Mode::Eval),
             protocol: Cell::new(Protocol::Resp2),
             stop: RefCell::new(None),
+            pending: RefCell::new(Value::Nil),
             random: Cell::new(0),
             cjson: Rc::default(),
             collector_touched: Cell::new(false),
@@ -139,6 +149,12 @@ impl Shared {
             .map(|real| !real.is_nil())
     }
 
+    /// An error with any value.
+    pub(crate) fn raise(&self, value: Value) -> mlua::Error {
+        self.pending.replace(value);
+        Raise::Pending.into()
+    }
+
     /// Why the run ends, if it does.
     pub(crate) fn stop(&self) -> Option<Stop> {
         self.stop.borrow().clone()
@@ -148,8 +164,46 @@ impl Shared {
         self.stop.borrow().is_some()
     }
 
+    /// Lets code of Rust allocate without a limit until [`Shared::limit_memory`]. With a limit
+    /// every operation that may allocate runs in protected mode, which costs more than most.
+    pub(crate) fn unlimit_memory(&self, lua: &Lua) {
+        if self.memory_limit > 0 {
+            // The interpreter has its own allocator, the only condition.
+            let _ = lua.set_memory_limit(0);
+        }
+    }
+
+    /// Limits the memory of what runs next. When there is more already, the next allocation fails.
+    pub(crate) fn limit_memory(&self, lua: &Lua) {
+        if self.memory_limit > 0 {
+            let _ = lua.set_memory_limit(self.memory_limit);
+        }
+    }
+
+    /// Fails when the heap has more than the run may have.
+    pub(crate) fn check_memory(&self, lua: &Lua) -> mlua::Result<()> {
+        if self.memory_limit > 0 && lua.used_memory() > self.memory_limit {
+            return Err(self.stop_for_memory());
+        }
+        Ok(())
+    }
+
+    /// Calls a function of Lua from Rust, with the limit on memory.
+    pub(crate) fn call_limited<R: mlua::FromLuaMulti>(
+        &self,
+        lua: &Lua,
+        function: &Function,
+        args: impl mlua::IntoLuaMulti,
+    ) -> mlua::Result<R> {
+        self.limit_memory(lua);
+        let result = function.call(args);
+        self.unlimit_memory(lua);
+        result
+    }
+
     /// Forgets the end of the run before.
     pub(crate) fn clear_stop(&self) {
+        self.pending.replace(Value::Nil);
         self.stop.replace(None);
     }
 
@@ -201,9 +255,9 @@ impl Shared {
             Value::Error(error) if is_memory(&error) => Err(self.stop_for_memory()),
             Value::Error(error) => match raised(&error) {
                 Some(Raise::Text(text)) => lua.create_string(text).map(Value::String),
-                Some(Raise::Value(value)) => Ok(value.clone()),
+                Some(Raise::Pending) => Ok(self.pending.borrow().clone()),
                 Some(Raise::Stopped) => Err(Raise::Stopped.into()),
-                None => lua.create_string(error.to_string()).map(Value::String),
+                None => lua.create_string(text_of(&error)).map(Value::String),
             },
             Value::String(text) if *text.as_bytes() == *LUA_OUT_OF_MEMORY => {
                 Err(self.stop_for_memory())
@@ -222,11 +276,13 @@ impl Shared {
         let mut all = mlua::MultiValue::new();
         all.push_back(Value::Function(function.clone()));
         all.extend(args);
-        let (done, result) = self.originals()?.pcall.call::<(bool, Value)>(all)?;
+        let (done, result) =
+            self.call_limited::<(bool, Value)>(lua, &self.originals()?.pcall, all)?;
         if done {
             return Ok(result);
         }
-        Err(Raise::Value(self.caught(lua, result)?).into())
+        let value = self.caught(lua, result)?;
+        Err(self.raise(value))
     }
 
     /// Runs a command. Its reply is in [`Shared::reply`].

@@ -123,6 +123,7 @@ fn text(code: &str) -> String {
 }
 
 mod api;
+mod functions;
 mod guards;
 mod libraries;
 mod replies;

@@ -5,15 +5,16 @@ mod setup;
 use std::collections::HashMap;
 use std::rc::Rc;
 
+use foldhash::fast::RandomState;
 use mlua::{Function, Lua, Table, Value};
 use resp::{Protocol, Reply};
 
 use crate::convert::{error_information, lua_to_reply};
-use crate::header::Flags;
+use crate::header::FunctionInfo;
+use crate::json_options::Options;
 use crate::libraries::base::compile;
-use crate::libraries::cjson::Options;
 use crate::libraries::math::seeded;
-use crate::state::{Mode, Registered, Shared, with_host};
+use crate::state::{Mode, Shared, with_host};
 use crate::{Failure, Host, Limits, VmError};
 
 /// The chunk name of scripts, which stands in their errors.
@@ -42,17 +43,6 @@ pub struct Library<'a> {
     pub code: &'a [u8],
 }
 
-/// A function that a library registered.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FunctionInfo {
-    /// The name, not yet checked for its characters nor for being new.
-    pub name: Vec<u8>,
-    /// The description, when there is one.
-    pub description: Option<Vec<u8>>,
-    /// The flags.
-    pub flags: Flags,
-}
-
 /// `KEYS` and `ARGV` of a run.
 #[derive(Clone, Copy, Debug)]
 pub struct Arguments<'a> {
@@ -68,7 +58,9 @@ pub struct Vm {
     shared: Rc<Shared>,
     parts: Parts,
     /// The slots of scripts in [`Parts::functions`].
-    scripts: HashMap<[u8; 40], i64>,
+    scripts: HashMap<[u8; 40], i64, RandomState>,
+    /// The script that ran last, without a look into the tables.
+    recent: Option<([u8; 40], Function)>,
     libraries: HashMap<String, LoadedLibrary>,
     /// The slot after the last one of [`Parts::functions`].
     next_slot: i64,
@@ -113,7 +105,8 @@ impl Vm {
             lua,
             shared,
             parts,
-            scripts: HashMap::new(),
+            scripts: HashMap::default(),
+            recent: None,
             libraries: HashMap::new(),
             next_slot: 1,
         })
@@ -144,7 +137,10 @@ impl Vm {
         })?;
         let result = self.set_arguments(arguments).and_then(|()| {
             let parts = &self.parts;
-            with_host(host, || parts.xpcall.call((function, &parts.handler)))
+            with_host(host, || {
+                let args = (function, &parts.handler);
+                self.shared.call_limited(&self.lua, &parts.xpcall, args)
+            })
         });
         self.finish(result, script.sha, reply)
     }
@@ -157,11 +153,9 @@ impl Vm {
         code: &[u8],
         host: &mut dyn Host,
     ) -> Result<Vec<FunctionInfo>, Vec<u8>> {
-        let registered = self.register(code, host)?;
-        Ok(registered
-            .into_iter()
-            .map(|function| function.info)
-            .collect())
+        let registered = self.register(code, host);
+        self.drop_callbacks();
+        registered
     }
 
     /// Runs a function of `library`, whose code runs first if this VM has not this version of it.
@@ -192,6 +186,7 @@ impl Vm {
 
     /// Drops the function of a script that left the cache.
     pub fn forget_script(&mut self, sha: &[u8; 40]) {
+        self.recent = None;
         if let Some(slot) = self.scripts.remove(sha) {
             self.free_slot(slot);
         }
@@ -200,6 +195,7 @@ impl Vm {
     /// Drops all functions of scripts: SCRIPT FLUSH.
     pub fn forget_scripts(&mut self) {
         let scripts = std::mem::take(&mut self.scripts);
+        self.recent = None;
         for slot in scripts.into_values() {
             self.free_slot(slot);
         }
@@ -256,9 +252,15 @@ impl Vm {
     }
 
     fn script_function(&mut self, script: Script<'_>) -> Result<Function, Vec<u8>> {
-        if let Some(slot) = self.scripts.get(script.sha)
-            && let Ok(function) = self.parts.functions.raw_get(*slot)
+        if let Some((sha, function)) = &self.recent
+            && sha == script.sha
         {
+            return Ok(function.clone());
+        }
+        if let Some(slot) = self.scripts.get(script.sha)
+            && let Ok(function) = self.parts.functions.raw_get::<Function>(*slot)
+        {
+            self.recent = Some((*script.sha, function.clone()));
             return Ok(function);
         }
         let function = self
@@ -268,6 +270,7 @@ impl Vm {
             })?;
         if let Ok(slot) = self.keep(&function) {
             self.scripts.insert(*script.sha, slot);
+            self.recent = Some((*script.sha, function.clone()));
         }
         Ok(function)
     }
@@ -325,14 +328,14 @@ impl Vm {
         let args = list(&self.lua, arguments.args)?;
         let parts = &self.parts;
         with_host(host, || {
-            parts
-                .run_function
-                .call((function, &parts.handler, keys, args))
+            let args = (function, &parts.handler, keys, args);
+            self.shared
+                .call_limited(&self.lua, &parts.run_function, args)
         })
     }
 
     /// Runs the code of a library, and returns what it registered.
-    fn register(&mut self, code: &[u8], host: &mut dyn Host) -> Result<Vec<Registered>, Vec<u8>> {
+    fn register(&mut self, code: &[u8], host: &mut dyn Host) -> Result<Vec<FunctionInfo>, Vec<u8>> {
         self.begin(Mode::Load, &Options::default());
         self.shared.registered.borrow_mut().clear();
         // Libraries are C strings.
@@ -354,7 +357,9 @@ impl Vm {
             .raw_set("__index", &parts.load_globals)
             .and_then(|()| {
                 let pcall = &self.shared.originals()?.pcall;
-                with_host(host, || pcall.call::<(bool, Value)>(function))
+                with_host(host, || {
+                    self.shared.call_limited(&self.lua, pcall, function)
+                })
             });
         // Setting an existing field allocates nothing.
         let restored = parts.switch.raw_set("__index", &parts.function_globals);
@@ -390,6 +395,19 @@ impl Vm {
         }
     }
 
+    /// Drops what a library registered, and what one has left that failed.
+    fn drop_callbacks(&self) {
+        if let Ok(originals) = self.shared.originals() {
+            // Clearing a table allocates nothing.
+            let _ = originals.callbacks.clear();
+        }
+    }
+
+    /// The function that was registered at a position, counted from 1.
+    fn callback(&self, position: usize) -> mlua::Result<Function> {
+        self.shared.originals()?.callbacks.raw_get(position)
+    }
+
     /// Runs the code of `library` unless this version of it has run here.
     fn instantiate(&mut self, library: Library<'_>, host: &mut dyn Host) -> Result<(), Vec<u8>> {
         if let Some(loaded) = self.libraries.get(library.name) {
@@ -405,12 +423,14 @@ impl Vm {
         let registered = self.register(library.code, host)?;
         let options = self.shared.cjson.borrow().clone();
         let mut functions = HashMap::with_capacity(registered.len());
-        for function in registered {
+        for (index, info) in registered.into_iter().enumerate() {
             let slot = self
-                .keep(&function.callback)
+                .callback(index + 1)
+                .and_then(|callback| self.keep(&callback))
                 .map_err(|error| self.interpreter_error(&error))?;
-            functions.insert(function.info.name, slot);
+            functions.insert(info.name, slot);
         }
+        self.drop_callbacks();
         let loaded = LoadedLibrary {
             version: library.version,
             functions,
@@ -444,17 +464,22 @@ impl Vm {
         }
     }
 
+    /// Notes that memory ended the run, when its error says so and the handler had none left.
+    fn note_memory(&self, result: &mlua::Result<(bool, Value)>) {
+        match result {
+            Err(error) if crate::raise::is_memory(error) => {
+                self.shared.stop_for_memory();
+            }
+            Ok((false, error)) => {
+                let _ = self.shared.caught(&self.lua, error.clone());
+            }
+            _ => {}
+        }
+    }
+
     /// The value that the run returned, or its error.
     fn outcome(&self, result: mlua::Result<(bool, Value)>, name: &[u8]) -> Result<Value, Failure> {
-        if let Err(error) = &result
-            && crate::raise::is_memory(error)
-        {
-            self.shared.stop_for_memory();
-        }
-        if let Ok((false, error)) = &result {
-            // Notes that memory ended the run, when the handler had none left to do it.
-            let _ = self.shared.caught(&self.lua, error.clone());
-        }
+        self.note_memory(&result);
         let stopped = self.shared.stop();
         let fail = |message: Vec<u8>, counts: bool| {
             Err(Failure {

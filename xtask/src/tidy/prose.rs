@@ -32,7 +32,7 @@ const DENSITY_FLOORS: &[(&str, usize)] = &[
     ("crates/lodestore", 12),
     ("crates/persist", 13),
     ("crates/resp", 14),
-    ("crates/script", 8),
+    ("crates/script", 9),
     ("crates/server", 8),
     ("crates/values", 16),
     ("xtask", 9),

@@ -69,9 +69,19 @@ const LAYERS: &[(&str, &[&[&str]])] = &[
         "crates/script",
         &[
             &["vm"],
-            &["libraries", "convert", "raise", "state"],
-            &["error", "host", "limits", "number", "profile"],
-            &["header"],
+            &["libraries"],
+            &["call", "convert"],
+            &["state"],
+            &["raise"],
+            &[
+                "error",
+                "header",
+                "host",
+                "json_options",
+                "limits",
+                "number",
+                "profile",
+            ],
         ],
     ),
     (

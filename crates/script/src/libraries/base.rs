@@ -4,9 +4,10 @@ use std::rc::Rc;
 
 use mlua::{Function, Lua, MultiValue, Table, Value};
 
-use crate::raise::type_name;
-use crate::raise::{Call, READ_ONLY, Raise, caller, caller_above};
-use crate::raise::{function, is_prelude, place, read_only};
+use crate::call::{Call, function};
+use crate::raise::{
+    READ_ONLY, Raise, caller, caller_above, is_prelude, place, read_only, type_name,
+};
 use crate::state::Shared;
 
 /// Options of `collectgarbage`, and whether they change the collector.
@@ -30,10 +31,7 @@ pub(crate) fn add_helpers(lua: &Lua, shared: &Rc<Shared>, table: &Table) -> mlua
     table.raw_set("stopped", function(lua, shared, stopped)?)?;
     table.raw_set("rethrow", function(lua, shared, rethrow)?)?;
     table.raw_set("raise_plain", function(lua, shared, raise_plain)?)?;
-    table.raw_set(
-        "interrupt",
-        function(lua, shared, |call| call.shared.interrupt())?,
-    )?;
+    table.raw_set("interrupt", function(lua, shared, |call| call.interrupt())?)?;
     table.raw_set("compile", function(lua, shared, compile_chunk)?)?;
     table.raw_set("argument_error", function(lua, shared, argument_error)?)?;
     table.raw_set("type_error", function(lua, shared, type_error)?)?;
@@ -102,15 +100,14 @@ fn stopped(call: &Call<'_>) -> mlua::Result<bool> {
 /// The error of a coroutine, with the place of what resumed it in front of a string.
 fn rethrow(call: &Call<'_>) -> mlua::Result<()> {
     let value = caught(call)?;
-    let raise = match call.lua.coerce_string(value.clone())? {
+    match call.lua.coerce_string(value.clone())? {
         Some(text) => {
             let mut message = place(call.lua, caller(call.lua)).into_bytes();
             message.extend_from_slice(&text.as_bytes());
-            Raise::Text(message)
+            Err(Raise::Text(message).into())
         }
-        None => Raise::Value(value),
-    };
-    Err(raise.into())
+        None => Err(call.shared.raise(value)),
+    }
 }
 
 /// The error without the place in the prelude.
@@ -121,7 +118,7 @@ fn raise_plain(call: &Call<'_>) -> mlua::Result<()> {
     {
         return Err(Raise::Text(message.to_vec()).into());
     }
-    Err(Raise::Value(value).into())
+    Err(call.shared.raise(value))
 }
 
 fn text(call: &Call<'_>, index: usize) -> mlua::Result<String> {
@@ -258,8 +255,8 @@ fn compile_chunk(call: &Call<'_>) -> mlua::Result<MultiValue> {
 /// compiler, a string.
 ///
 /// The garbage collector rests meanwhile, and the name of the chunk is held: the parser of PUC Lua
-/// 5.1 does not hold it itself. Bytecode is never loaded: a text that begins as bytecode does gets a
-/// blank in front, which leaves its syntax error as it is.
+/// 5.1 does not hold it itself. Bytecode is never loaded: a text that begins as bytecode does gets
+/// a blank in front, which leaves its syntax error as it is.
 pub(crate) fn compile(
     lua: &Lua,
     shared: &Shared,
@@ -277,7 +274,8 @@ pub(crate) fn compile(
     };
     let originals = shared.originals()?;
     lua.gc_stop();
-    let compiled = originals.loadstring.call::<(Value, Value)>((code, &name));
+    let compiled: mlua::Result<(Value, Value)> =
+        shared.call_limited(lua, &originals.loadstring, (code, &name));
     lua.gc_restart();
     match compiled? {
         (Value::Function(function), _) => {

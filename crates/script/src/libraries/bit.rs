@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use mlua::{Lua, Table, Value};
 
-use crate::raise::{Call, function};
+use crate::call::{Call, function};
 use crate::state::Shared;
 
 /// Adding it moves the integer part of a double into the lower bits of its fraction: 2^52 + 2^51.

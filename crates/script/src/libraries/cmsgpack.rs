@@ -4,7 +4,8 @@ use std::rc::Rc;
 
 use mlua::{Lua, MultiValue, Table, Value};
 
-use crate::raise::{Call, Raise, function};
+use crate::call::{Call, function};
+use crate::raise::Raise;
 use crate::state::Shared;
 
 /// Tables within each other that are packed; deeper ones are packed as nil.
@@ -67,6 +68,7 @@ fn pack(call: &Call<'_>) -> mlua::Result<Value> {
     };
     for value in &call.args {
         packer.value(value, 0)?;
+        call.shared.check_bytes(packer.out.len())?;
     }
     call.shared.check_bytes(packer.out.len())?;
     call.lua.create_string(&packer.out).map(Value::String)
@@ -132,7 +134,8 @@ impl Packer<'_> {
 
     fn table(&mut self, table: &Table, level: usize) -> mlua::Result<()> {
         let shape = &self.call.shared.originals()?.pack_shape;
-        let (max, items): (Value, i64) = shape.call(table)?;
+        let (max, items): (Value, i64) =
+            self.call.shared.call_limited(self.call.lua, shape, table)?;
         if let Value::Table(list) = max {
             self.count((items / 2) as usize, 0x80, 0xde);
             for index in 1..=items {
@@ -160,9 +163,9 @@ impl Packer<'_> {
     fn element(&mut self, table: &Table, index: i64, level: usize) -> mlua::Result<()> {
         self.elements += 1;
         if self.elements.is_multiple_of(ELEMENTS_PER_INTERRUPT) {
-            self.call.shared.interrupt()?;
-            self.call.shared.check_bytes(self.out.len())?;
+            self.call.interrupt()?;
         }
+        self.call.shared.check_bytes(self.out.len())?;
         let value: Value = table.raw_get(index)?;
         self.value(&value, level + 1)
     }
@@ -338,7 +341,7 @@ impl Unpacker<'_> {
     fn head(&mut self) -> mlua::Result<Head<'_>> {
         self.elements += 1;
         if self.elements.is_multiple_of(ELEMENTS_PER_INTERRUPT) {
-            self.call.shared.interrupt()?;
+            self.call.interrupt()?;
         }
         let is_empty = self.cursor.0.is_empty();
         if !is_empty && (self.slots + 1 > C_STACK_SLOTS || self.open.len() > LEVELS_MAX) {

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use mlua::{Lua, Table, Value};
 
-use crate::raise::{Call, function};
+use crate::call::{Call, function};
 use crate::state::Shared;
 
 /// The largest value of the generator plus one, as `math.random` divides by.

@@ -2,17 +2,18 @@
 
 use std::rc::Rc;
 
-use mlua::{BorrowedBytes, Lua, Table, Value};
+use mlua::{BorrowedBytes, Function, Lua, Table, Value};
 use resp::{Protocol, number};
 use sha1::{Digest, Sha1};
 use smallvec::SmallVec;
 
-use crate::convert::reply_to_lua;
-use crate::header::Flags;
+use crate::call::{Call, function};
+use crate::convert::{error_table, reply_to_lua};
+use crate::header::{Flags, FunctionInfo};
 use crate::limits::{Identity, version_number};
-use crate::raise::{Call, Raise, function};
-use crate::state::{Mode, Registered, Shared};
-use crate::{AclVerdict, FunctionInfo, LogLevel, Replication};
+use crate::raise::Raise;
+use crate::state::{Mode, Shared};
+use crate::{AclVerdict, LogLevel, Replication};
 
 /// Bits of `redis.set_repl`.
 const REPL_AOF: i32 = 1;
@@ -87,38 +88,10 @@ fn add_versions(table: &Table, identity: &Identity) -> mlua::Result<()> {
     table.raw_set("SERVER_NAME", identity.server_name.as_str())
 }
 
-/// The table of an error that a script sees, from its line with or without `-` and a code.
-pub(crate) fn error_table(lua: &Lua, line: &[u8]) -> mlua::Result<Table> {
-    fn trimmed(text: &[u8]) -> &[u8] {
-        let is_break = |byte: &u8| matches!(byte, b'\r' | b'\n');
-        let start = text
-            .iter()
-            .position(|byte| !is_break(byte))
-            .unwrap_or(text.len());
-        let end = text
-            .iter()
-            .rposition(|byte| !is_break(byte))
-            .map_or(start, |at| at + 1);
-        &text[start..end]
-    }
-    // Errors are C strings, which end at a NUL.
-    let line = &line[..memchr::memchr(0, line).unwrap_or(line.len())];
-    let message = match line.strip_prefix(b"-") {
-        Some(line) => match line.iter().position(|byte| *byte == b' ') {
-            Some(space) => [&line[..space], b" ", trimmed(&line[space + 1..])].concat(),
-            None => [b"ERR ", line].concat(),
-        },
-        None => [b"ERR ", trimmed(line)].concat(),
-    };
-    let table = lua.create_table_with_capacity(0, 2)?;
-    table.raw_set("err", lua.create_string(message)?)?;
-    Ok(table)
-}
-
 /// Raises an error of the server's functions: a table with its text.
 fn raise(call: &Call<'_>, message: &str) -> mlua::Error {
     match error_table(call.lua, message.as_bytes()) {
-        Ok(table) => Raise::Value(Value::Table(table)).into(),
+        Ok(table) => call.shared.raise(Value::Table(table)),
         Err(error) => error,
     }
 }
@@ -191,7 +164,7 @@ fn command(call: &Call<'_>, raises: bool) -> mlua::Result<Value> {
     if let Err(message) = with_arguments(call, |args| shared.command(args)) {
         let table = error_table(call.lua, message.as_bytes())?;
         return if raises {
-            Err(Raise::Value(Value::Table(table)).into())
+            Err(call.shared.raise(Value::Table(table)))
         } else {
             Ok(Value::Table(table))
         };
@@ -206,8 +179,9 @@ fn command(call: &Call<'_>, raises: bool) -> mlua::Result<Value> {
         }
     };
     let value = reply_to_lua(call.lua, bytes)?;
+    shared.check_memory(call.lua)?;
     if raises && bytes.first() == Some(&b'-') {
-        return Err(Raise::Value(value).into());
+        return Err(call.shared.raise(value));
     }
     Ok(value)
 }
@@ -347,8 +321,11 @@ fn register_function(call: &Call<'_>) -> mlua::Result<()> {
             return Err(raise(call, message));
         }
     };
-    call.shared.registered.borrow_mut().push(registered);
-    Ok(())
+    let (info, callback) = registered;
+    let mut registered = call.shared.registered.borrow_mut();
+    registered.push(info);
+    let callbacks = &call.shared.originals()?.callbacks;
+    callbacks.raw_set(registered.len(), callback)
 }
 
 /// The bytes of a string, or of a number as its text.
@@ -362,7 +339,7 @@ fn text_of(call: &Call<'_>, value: &Value) -> mlua::Result<Option<Vec<u8>>> {
     Ok(text.map(|text| text.as_bytes().to_vec()))
 }
 
-fn positional_registration(call: &Call<'_>) -> mlua::Result<Registered> {
+fn positional_registration(call: &Call<'_>) -> mlua::Result<(FunctionInfo, Function)> {
     let name = match call.get(1) {
         Some(value) => text_of(call, value)?,
         None => None,
@@ -375,17 +352,15 @@ fn positional_registration(call: &Call<'_>) -> mlua::Result<Registered> {
         let message = "second argument to server.register_function must be a function";
         return Err(raise(call, message));
     };
-    Ok(Registered {
-        info: FunctionInfo {
-            name,
-            description: None,
-            flags: Flags::default(),
-        },
-        callback: callback.clone(),
-    })
+    let info = FunctionInfo {
+        name,
+        description: None,
+        flags: Flags::default(),
+    };
+    Ok((info, callback.clone()))
 }
 
-fn named_registration(call: &Call<'_>) -> mlua::Result<Registered> {
+fn named_registration(call: &Call<'_>) -> mlua::Result<(FunctionInfo, Function)> {
     let Some(Value::Table(named)) = call.get(1) else {
         let message = "calling server.register_function with a single argument is only \
                        applicable to Lua table (representing named arguments).";
@@ -429,14 +404,12 @@ fn named_registration(call: &Call<'_>) -> mlua::Result<Registered> {
         let message = "server.register_function must get a callback argument";
         return Err(raise(call, message));
     };
-    Ok(Registered {
-        info: FunctionInfo {
-            name,
-            description,
-            flags,
-        },
-        callback,
-    })
+    let info = FunctionInfo {
+        name,
+        description,
+        flags,
+    };
+    Ok((info, callback))
 }
 
 fn not_a(call: &Call<'_>, argument: &str, kind: &str) -> mlua::Error {

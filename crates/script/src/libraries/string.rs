@@ -1,12 +1,12 @@
-//! `string.find`, `match`, `gmatch`, `gsub` and `rep`.
+//! `string.find`, `match`, `gsub` and `rep`, and what `gmatch` of the prelude needs.
 
-use std::cell::Cell;
 use std::rc::Rc;
 
 use mlua::{Lua, LuaString, MultiValue, Table, Value};
 
 use super::pattern::{Capture, Extent, Matcher, PatternError};
-use crate::raise::{Call, function, type_name};
+use crate::call::{Call, function};
+use crate::raise::type_name;
 use crate::state::Shared;
 
 /// Characters that make a pattern more than a plain text.
@@ -17,17 +17,6 @@ pub(crate) fn library(lua: &Lua, shared: &Rc<Shared>) -> mlua::Result<Table> {
     let table = lua.create_table()?;
     table.raw_set("find", function(lua, shared, |call| search(call, true))?)?;
     table.raw_set("match", function(lua, shared, |call| search(call, false))?)?;
-    let gmatch_shared = Rc::clone(shared);
-    let all = lua.create_function(move |lua, args: MultiValue| {
-        let call = Call {
-            lua,
-            shared: &gmatch_shared,
-            args,
-        };
-        gmatch(&call, &gmatch_shared)
-    })?;
-    table.raw_set("gmatch", &all)?;
-    table.raw_set("gfind", &all)?;
     table.raw_set("gsub", function(lua, shared, gsub)?)?;
     table.raw_set("rep", function(lua, shared, rep)?)?;
     Ok(table)
@@ -73,7 +62,7 @@ fn search(call: &Call<'_>, find: bool) -> mlua::Result<MultiValue> {
         Some((b'^', rest)) => (true, rest),
         _ => (false, &*pattern),
     };
-    let interrupt = || call.shared.interrupt();
+    let interrupt = || call.interrupt();
     let mut matcher = Matcher::new(&subject, pattern, &interrupt);
     for at in start..=subject.len() {
         let end = matcher
@@ -111,7 +100,7 @@ fn find_plain(call: &Call<'_>, text: &[u8], needle: &[u8]) -> mlua::Result<Optio
             return Ok(Some(start + at));
         }
         start += CHUNK;
-        call.shared.interrupt()?;
+        call.interrupt()?;
     }
     Ok(None)
 }
@@ -147,48 +136,28 @@ fn push_captures(
     Ok(())
 }
 
-fn gmatch(call: &Call<'_>, shared: &Rc<Shared>) -> mlua::Result<Value> {
+/// `next_match(subject, pattern, position)`: the position behind the next match from `position` on,
+/// and its captures. Nothing but a position behind the end is left when there is none.
+pub(crate) fn next_match(call: &Call<'_>) -> mlua::Result<MultiValue> {
     let (subject, pattern) = (call.string(1)?, call.string(2)?);
-    let position = Cell::new(0_usize);
-    let shared = Rc::clone(shared);
-    let next = call.lua.create_function(move |lua, args: MultiValue| {
-        let call = Call {
-            lua,
-            shared: &shared,
-            args,
-        };
-        next_match(&call, &subject, &pattern, &position)
-    })?;
-    Ok(Value::Function(next))
-}
-
-/// The captures of the next match from `position` on, which moves behind it.
-fn next_match(
-    call: &Call<'_>,
-    subject: &LuaString,
-    pattern: &LuaString,
-    position: &Cell<usize>,
-) -> mlua::Result<MultiValue> {
     let (subject, pattern) = (subject.as_bytes(), pattern.as_bytes());
-    let interrupt = || call.shared.interrupt();
+    let position = usize::try_from(call.integer(3)?).unwrap_or(usize::MAX);
+    let interrupt = || call.interrupt();
     let mut matcher = Matcher::new(&subject, &pattern, &interrupt);
     let mut results = MultiValue::new();
-    for at in position.get()..=subject.len() {
+    for at in position..=subject.len() {
         let end = matcher
             .match_at(at)
             .map_err(|error| pattern_error(call, error))?;
         if let Some(end) = end {
-            position.set(if end == at { end + 1 } else { end });
-            push_captures(
-                call,
-                &mut results,
-                &subject,
-                matcher.captures(),
-                Some((at, end)),
-            )?;
+            let behind = if end == at { end + 1 } else { end };
+            results.push_back(Value::Integer(behind as i64));
+            let whole = Some((at, end));
+            push_captures(call, &mut results, &subject, matcher.captures(), whole)?;
             return Ok(results);
         }
     }
+    results.push_back(Value::Integer(subject.len() as i64 + 1));
     Ok(results)
 }
 
@@ -215,7 +184,7 @@ fn gsub(call: &Call<'_>) -> mlua::Result<MultiValue> {
         Some((b'^', rest)) => (true, rest),
         _ => (false, &*pattern),
     };
-    let interrupt = || call.shared.interrupt();
+    let interrupt = || call.interrupt();
     let mut matcher = Matcher::new(&subject, pattern, &interrupt);
     let mut result = Vec::new();
     let mut count = 0;

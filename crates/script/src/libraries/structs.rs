@@ -4,7 +4,8 @@ use std::rc::Rc;
 
 use mlua::{Lua, MultiValue, Table, Value};
 
-use crate::raise::{Call, function, to_integer};
+use crate::call::{Call, function};
+use crate::raise::to_integer;
 use crate::state::Shared;
 
 /// Bytes that an integer may have.

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use mlua::{Lua, Table, Value};
 
-use crate::raise::{Call, function};
+use crate::call::{Call, function};
 use crate::state::Shared;
 
 /// Elements that are moved between two questions whether to go on: some milliseconds.
@@ -33,7 +33,7 @@ fn insert(call: &Call<'_>) -> mlua::Result<()> {
                 let moved: Value = table.raw_get(index - 1)?;
                 table.raw_set(index, moved)?;
                 if (moves as u32).is_multiple_of(MOVES_PER_INTERRUPT) {
-                    call.shared.interrupt()?;
+                    call.interrupt()?;
                 }
             }
             (position, value)

@@ -215,8 +215,8 @@ fn deep_recursion_is_an_error() {
 #[test]
 fn many_values_at_once() {
     for code in [
-        "local t = {} for i = 1, 7900 do t[i] = 'v' .. i end return redis.call('x', unpack(t))",
-        "local t = {} for i = 1, 7900 do t[i] = 'v' .. i end return string.char(unpack(t)) == 1",
+        "local t = {} for i = 1, 7880 do t[i] = 'v' .. i end return redis.call('x', unpack(t))",
+        "local t = {} for i = 1, 7880 do t[i] = 'v' .. i end return string.char(unpack(t)) == 1",
         "return unpack({}, 1, 1e7)",
         "return unpack({}, -2147483648, 2147483647)",
         "return unpack({}, 0, 2147483647)",
@@ -231,10 +231,36 @@ fn many_values_at_once() {
     }
     assert_eq!(
         run(
-            "local t = {} for i = 1, 7900 do t[i] = 'v' .. i end return redis.call('x', unpack(t))"
+            "local t = {} for i = 1, 7880 do t[i] = 'v' .. i end return redis.call('x', unpack(t))"
         ),
         "+OK\r\n"
     );
+}
+
+#[test]
+fn references_do_not_run_out() {
+    for (code, reply) in [
+        (
+            "local t = {} for i = 1, 20000 do t[i] = string.gmatch('a' .. i, 'b' .. i) end return #t",
+            ":20000\r\n",
+        ),
+        (
+            "local big = {} for i = 1, 1e6 do big[i] = i end \
+             for i = 1, 20000 do pcall(redis.call, {}) pcall(string.rep) end return #big",
+            ":1000000\r\n",
+        ),
+        (
+            "local t = {} for i = 1, 9000 do t[i] = cjson.new() end return #t",
+            ":9000\r\n",
+        ),
+        (
+            "local t = {} for i = 1, 8000 do t[i] = 'v' .. i end \
+             pcall(redis.call, 'x', unpack(t, 1, 7880)) return redis.call('x')",
+            "+OK\r\n",
+        ),
+    ] {
+        assert_eq!(run(code), reply, "{code}");
+    }
 }
 
 #[test]

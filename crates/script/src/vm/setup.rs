@@ -5,6 +5,7 @@ use std::rc::Rc;
 use mlua::{Function, HookTriggers, Lua, LuaOptions, StdLib, Table, VmState};
 
 use super::Parts;
+use crate::call::function;
 use crate::libraries::{base, bit, cjson, cmsgpack, math, server, string, structs, table};
 use crate::raise::PRELUDE_CHUNK;
 use crate::state::{Originals, Shared};
@@ -32,6 +33,7 @@ pub(super) fn interpreter(shared: &Rc<Shared>, limits: &Limits) -> Result<(Lua, 
         flatten: sandbox.raw_get("flatten")?,
         json_shape: sandbox.raw_get("json_shape")?,
         pack_shape: sandbox.raw_get("pack_shape")?,
+        callbacks: lua.create_table()?,
         real: sandbox.raw_get("real")?,
         eval_environment: sandbox.raw_get("eval_environment")?,
         function_environment: sandbox.raw_get("function_environment")?,
@@ -59,7 +61,6 @@ pub(super) fn interpreter(shared: &Rc<Shared>, limits: &Limits) -> Result<(Lua, 
         load_globals: sandbox.raw_get("load")?,
     };
     set_interrupt(&lua, shared)?;
-    lua.set_memory_limit(limits.memory)?;
     Ok((lua, parts))
 }
 
@@ -75,6 +76,7 @@ fn helpers(lua: &Lua, shared: &Rc<Shared>, limits: &Limits) -> mlua::Result<Tabl
             .raw_get::<Function>("concat")?,
     )?;
     table.raw_set("string_library", string::library(lua, shared)?)?;
+    table.raw_set("next_match", function(lua, shared, string::next_match)?)?;
     let original: Table = globals.raw_get("table")?;
     table.raw_set("table_library", table::library(lua, shared, &original)?)?;
     table.raw_set("math_library", math::library(lua, shared)?)?;

@@ -2,9 +2,10 @@
 
 use mlua::{Table, Value};
 
-use super::{C_STACK_SLOTS, LEVELS_MAX, Options};
+use super::{C_STACK_SLOTS, LEVELS_MAX};
+use crate::call::Call;
+use crate::json_options::Options;
 use crate::number::read_prefix;
-use crate::raise::Call;
 
 /// Tokens between two questions whether to go on.
 const TOKENS_PER_INTERRUPT: u32 = 1 << 12;
@@ -264,7 +265,7 @@ impl Decoder<'_> {
     fn next(&mut self) -> mlua::Result<Token> {
         self.tokens += 1;
         if self.tokens.is_multiple_of(TOKENS_PER_INTERRUPT) {
-            self.call.shared.interrupt()?;
+            self.call.interrupt()?;
         }
         Ok(self.scanner.next())
     }

@@ -2,9 +2,11 @@
 
 use mlua::{Table, Value};
 
-use super::{C_STACK_SLOTS, InvalidNumbers, LEVELS_MAX, Options};
+use super::{C_STACK_SLOTS, LEVELS_MAX};
+use crate::call::Call;
+use crate::json_options::{InvalidNumbers, Options};
 use crate::number::append_general;
-use crate::raise::{Call, as_number, type_name};
+use crate::raise::{as_number, type_name};
 
 /// Elements between two questions whether to go on.
 const ELEMENTS_PER_INTERRUPT: u32 = 1 << 12;
@@ -50,9 +52,9 @@ impl Encoder<'_> {
     fn advance(&mut self) -> mlua::Result<bool> {
         self.elements += 1;
         if self.elements.is_multiple_of(ELEMENTS_PER_INTERRUPT) {
-            self.call.shared.interrupt()?;
-            self.call.shared.check_bytes(self.out.len())?;
+            self.call.interrupt()?;
         }
+        self.call.shared.check_bytes(self.out.len())?;
         match self.open.last_mut() {
             None => return Ok(false),
             Some(Open::Array { next, len, .. }) if *next > *len => {
@@ -135,7 +137,8 @@ impl Encoder<'_> {
             return Err(self.call.error(message));
         }
         let shape = &self.call.shared.originals()?.json_shape;
-        let (max, items): (Value, i64) = shape.call(table)?;
+        let (max, items): (Value, i64) =
+            self.call.shared.call_limited(self.call.lua, shape, table)?;
         let max = match max {
             Value::Table(list) => return self.object(list, items),
             other => as_number(&other).unwrap_or(0.0) as i64,
@@ -148,7 +151,7 @@ impl Encoder<'_> {
         }
         if sparse || max <= 0 {
             let list = &self.call.shared.originals()?.flatten;
-            let (list, len) = list.call::<(Table, i64)>(table)?;
+            let (list, len) = self.call.shared.call_limited(self.call.lua, list, table)?;
             return self.object(list, len);
         }
         self.out.push(b'[');

@@ -9,7 +9,8 @@ use std::rc::Rc;
 use mlua::{Lua, MultiValue, Table, Value};
 
 use super::base::option_error;
-use crate::raise::Call;
+use crate::call::{Call, closure};
+use crate::json_options::{InvalidNumbers, Options};
 use crate::state::Shared;
 
 /// Slots that a C function has on the stack of Lua. Nesting ends there when no option ends it
@@ -19,44 +20,6 @@ const C_STACK_SLOTS: usize = 8000;
 /// Levels at which nesting ends in any case: each holds a reference, and the interpreter has some
 /// eight thousand.
 const LEVELS_MAX: usize = 4000;
-
-/// What `cjson.null` is encoded as, and what invalid numbers become.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum InvalidNumbers {
-    Refused,
-    Written,
-    Null,
-}
-
-/// Options of one instance of the library.
-#[derive(Clone, Debug)]
-pub(crate) struct Options {
-    sparse_convert: bool,
-    sparse_ratio: i32,
-    sparse_safe: i32,
-    encode_depth_max: i32,
-    decode_depth_max: i32,
-    encode_invalid: InvalidNumbers,
-    decode_invalid: bool,
-    precision: i32,
-    keep_buffer: bool,
-}
-
-impl Default for Options {
-    fn default() -> Options {
-        Options {
-            sparse_convert: false,
-            sparse_ratio: 2,
-            sparse_safe: 10,
-            encode_depth_max: 1000,
-            decode_depth_max: 1000,
-            encode_invalid: InvalidNumbers::Refused,
-            decode_invalid: true,
-            precision: 14,
-            keep_buffer: true,
-        }
-    }
-}
 
 type Body = fn(&Call<'_>, &RefCell<Options>) -> mlua::Result<MultiValue>;
 
@@ -99,15 +62,8 @@ pub(crate) fn library(
     ];
     let table = lua.create_table()?;
     for (name, body) in functions {
-        let (shared, options) = (Rc::clone(shared), Rc::clone(options));
-        let function = lua.create_function(move |lua, args: MultiValue| {
-            let call = Call {
-                lua,
-                shared: &shared,
-                args,
-            };
-            body(&call, &options)
-        })?;
+        let options = Rc::clone(options);
+        let function = closure(lua, shared, move |call| body(call, &options))?;
         table.raw_set(name, function)?;
     }
     let new_shared = Rc::clone(shared);
