@@ -72,11 +72,12 @@ impl<'k> Driver<'k> {
     pub(super) fn new(data: &'k Filled, worker: usize) -> Driver<'k> {
         let engine = &data.engine;
         let id = engine.clients.next_id();
+        let user = Arc::clone(engine.users.default_user());
         let client = ClientShared::new(id, Peer::None, &Peer::None, -1, engine.now_ms(), worker);
         Driver {
             engine,
             executor: Executor::new(engine, data.handlers, worker),
-            session: Session::new(Arc::new(client), Origin::Client, true),
+            session: Session::new(Arc::new(client), Origin::Client, Some(user)),
             output: Output::new(),
             hashes: Vec::with_capacity(BATCH_REQUESTS),
         }

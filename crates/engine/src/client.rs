@@ -63,7 +63,7 @@ pub struct Details {
     /// CLIENT SETINFO LIB-VER.
     pub lib_ver: Vec<u8>,
     /// ACL user.
-    pub user: String,
+    pub user: Vec<u8>,
 }
 
 /// Published flags of a client, as bits of [`ClientShared::flags`].
@@ -96,6 +96,8 @@ pub mod flag {
     pub const BROKEN_REDIRECT: u32 = 1 << 13;
     /// Tracks prefixes.
     pub const BROADCAST: u32 = 1 << 14;
+    /// A replica that follows this server.
+    pub const REPLICA: u32 = 1 << 15;
 }
 
 /// What other threads have sent to a client and its worker has not collected yet.
@@ -208,7 +210,7 @@ impl ClientShared {
             worker: AtomicUsize::new(worker),
             figures,
             details: Mutex::new(Details {
-                user: "default".to_owned(),
+                user: crate::users::DEFAULT_USER.into(),
                 ..Details::default()
             }),
             outbox: Mutex::default(),
@@ -421,6 +423,25 @@ impl ClientRegistry {
         client.kill.store(true, Ordering::Release);
         self.remove(client.id);
         Some(client)
+    }
+
+    /// Removes the clients that have connected before `steady_ms` and have not authenticated. Their
+    /// workers have to close them.
+    pub fn remove_strangers_before(&self, steady_ms: u64) -> Vec<Arc<ClientShared>> {
+        let mut removed = Vec::new();
+        let mut strangers = self.lock_strangers();
+        // Ids grow with time.
+        while let Some(first) = strangers.first_entry()
+            && first.get().created_ms < steady_ms
+        {
+            let client = first.remove();
+            client.is_stranger.store(false, Ordering::Release);
+            client.kill.store(true, Ordering::Release);
+            removed.push(client);
+        }
+        drop(strangers);
+        removed.iter().for_each(|client| self.remove(client.id));
+        removed
     }
 
     fn lock_strangers(&self) -> std::sync::MutexGuard<'_, BTreeMap<u64, Arc<ClientShared>>> {

@@ -304,7 +304,7 @@ mod tests {
             0,
             0,
         );
-        Session::new(Arc::new(shared), Origin::Client, true)
+        Session::new(Arc::new(shared), Origin::Client, None)
     }
 
     fn table() -> crate::table::CommandTable {

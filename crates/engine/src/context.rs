@@ -732,7 +732,7 @@ impl<'c, 'k> Data<'c, 'k> {
         if self.sees_expired() {
             return true;
         }
-        if self.is_importing() {
+        if self.is_importing() || self.engine.role.is_replica() {
             return false;
         }
         if self.engine.is_paused() {
@@ -750,6 +750,7 @@ impl<'c, 'k> Data<'c, 'k> {
     fn elements_expired(&mut self, key: Key<'_>) -> bool {
         let stays = self.sees_expired()
             || self.is_importing()
+            || self.engine.role.is_replica()
             || self.engine.is_paused()
             || !self.engine.switches.active_expire.load(Ordering::Relaxed);
         if stays {
@@ -772,13 +773,13 @@ impl<'c, 'k> Data<'c, 'k> {
 
     /// True when expired keys are visible to this client.
     pub fn sees_expired(&self) -> bool {
-        self.origin == Origin::Replay || (self.imports && self.is_importing())
+        self.origin.is_trusted() || (self.imports && self.is_importing())
     }
 
     /// A deadline that has passed already when it is set, so that the key goes at once. In a replay
     /// of the log and in an import the key stays until a command removes it.
     pub fn is_past(&self, deadline: u64) -> bool {
-        deadline <= self.now_ms && self.origin != Origin::Replay && !self.is_importing()
+        deadline <= self.now_ms && !self.origin.is_trusted() && !self.is_importing()
     }
 
     /// The time up to which deadlines of hash fields count as passed: fields that are past it and

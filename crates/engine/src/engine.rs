@@ -1,5 +1,6 @@
 //! The engine: the data with all that commands work on, shared by the threads that run them.
 
+mod access;
 mod subscriptions;
 mod tracking;
 
@@ -7,8 +8,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use crossbeam_utils::CachePadded;
-use persist::Log;
+use persist::{Append, Log, Scope, Selection};
 
+use crate::audit::Audit;
 use crate::client::ClientRegistry;
 use crate::clock::Clock;
 use crate::commandlog::CommandLogs;
@@ -25,12 +27,15 @@ use crate::monitor::Monitors;
 use crate::notifications::Notifications;
 use crate::outboxes::Outboxes;
 use crate::pause::Pause;
-use crate::pubsub::PubSub;
+use crate::pubsub::{PubSub, PublishedAs};
+use crate::replicas::Replicas;
+use crate::role::Role;
 use crate::scripts::{Runs, Scripts};
 use crate::shard_tables::{Keyspace, Locked};
 use crate::stats::{Excess, Totals, WorkerStats};
 use crate::table::CommandTable;
 use crate::tracking::TrackingClients;
+use crate::users::Users;
 
 /// Errors by their code, for INFO errorstats. Redis stops counting new codes at 128, because a
 /// script with ever new codes would fill the memory.
@@ -78,6 +83,10 @@ impl ErrorStats {
 pub struct Engine {
     /// Parameters.
     pub config: Config,
+    /// Users and their rights.
+    pub users: Users,
+    /// The audit log.
+    pub audit: Audit,
     /// The data set.
     pub keyspace: Keyspace,
     /// Commands by name.
@@ -137,6 +146,10 @@ pub struct Engine {
     pub runs: Runs,
     /// Next wake-up of the expiry loop, Unix milliseconds.
     pub next_expiry_ms: AtomicU64,
+    /// Primary or replica.
+    pub role: Role,
+    /// The attached replicas.
+    pub replicas: Replicas,
     /// The way to the clients.
     pub outboxes: Outboxes,
     /// The server's part of FLUSHALL.
@@ -182,8 +195,6 @@ pub struct Switches {
     pub lazy_expire: AtomicBool,
     /// Cached `latency-tracking`.
     pub latency_tracking: AtomicBool,
-    /// Cached: passwords are required of the default user.
-    pub needs_password: AtomicBool,
     /// A panic interrupted a change: keys may be half-changed, so writes are refused, and active
     /// expiry, snapshots and rewrites stop, which keeps the files on the disk as they are.
     pub half_changed: AtomicBool,
@@ -209,7 +220,6 @@ impl Default for Switches {
             limit_lowered: AtomicBool::new(false),
             lazy_expire: AtomicBool::new(true),
             latency_tracking: AtomicBool::new(true),
-            needs_password: AtomicBool::new(false),
             half_changed: AtomicBool::new(false),
             snapshots_fail: AtomicBool::new(false),
             needs_replicas: AtomicBool::new(false),
@@ -247,6 +257,8 @@ impl Engine {
         let stats = (0..parts.workers.max(1)).map(|_| CachePadded::new(WorkerStats::new(count)));
         let engine = Self {
             config: parts.config,
+            users: Users::default(),
+            audit: Audit::default(),
             keyspace: parts.keyspace,
             commands: parts.commands,
             clients: ClientRegistry::default(),
@@ -276,6 +288,8 @@ impl Engine {
             scripts: Scripts::default(),
             runs: Runs::new(parts.workers.max(1)),
             next_expiry_ms: AtomicU64::new(0),
+            role: Role::default(),
+            replicas: Replicas::default(),
             outboxes: Outboxes::default(),
             on_emptied: OnceLock::new(),
         };
@@ -306,6 +320,39 @@ impl Engine {
     #[inline]
     pub fn is_paused(&self) -> bool {
         self.pause.until_ms() != 0 && self.pause.is_active(self.steady_ms())
+    }
+
+    /// Enough replicas follow for `min-replicas-to-write`.
+    #[cold]
+    pub fn has_good_replicas(&self) -> bool {
+        let wanted = self.config.int(P::MinReplicasToWrite).max(0) as u64;
+        self.replicas.good() >= wanted
+    }
+
+    /// Sends a message to the replicas, when there are any. It is no part of the append-only file.
+    #[inline]
+    pub fn replicate_message(&self, way: PublishedAs, channel: &[u8], payload: &[u8]) {
+        // The stream of a replica is its primary's.
+        if self.replicas.count() > 0 && !self.role.is_replica() {
+            let name: &[u8] = match way {
+                PublishedAs::Message => b"PUBLISH",
+                PublishedAs::ShardMessage => b"SPUBLISH",
+            };
+            self.append_to_stream(&[name, channel, payload]);
+        }
+    }
+
+    /// Adds a command to the replication stream alone.
+    #[cold]
+    pub fn append_to_stream(&self, request: &[&[u8]]) {
+        let mut records = Vec::new();
+        resp::request::encode(&mut records, request);
+        let append = Append {
+            selection: Selection::Current { then: None },
+            records: &records,
+            scope: Scope::StreamOnly,
+        };
+        self.log.append_scoped(&append, self.now_ms());
     }
 
     /// Notes that a key expires at `deadline_ms`: the expiry loop wakes up no later.
@@ -408,9 +455,6 @@ impl Engine {
         switches
             .latency_tracking
             .store(config.bool(P::LatencyTracking), Ordering::Relaxed);
-        switches
-            .needs_password
-            .store(config.needs_password(), Ordering::Relaxed);
         let replicas =
             config.int(P::MinReplicasToWrite) > 0 && config.int(P::MinReplicasMaxLag) > 0;
         switches.needs_replicas.store(replicas, Ordering::Relaxed);

@@ -12,12 +12,15 @@
 //! | what is a client | [`client`], [`session`] |
 //! | which client gets which message | [`pubsub`], [`notifications`], [`tracking`] |
 //! | which scripts and functions there are, and which run | [`scripts`] |
+//! | who may do what | [`users`] |
 //! | what can be configured | [`config`] |
 
 // Tests may start threads and measure time; the list is in this crate's clippy.toml.
 #![cfg_attr(test, allow(clippy::disallowed_methods))]
 
+pub mod audit;
 pub mod client;
+mod client_row;
 pub mod clock;
 pub mod command;
 pub mod commandlog;
@@ -46,12 +49,15 @@ pub mod port;
 pub mod pubsub;
 pub mod rdb_options;
 pub mod redact;
+pub mod replicas;
+pub mod role;
 pub mod scripts;
 pub mod session;
 pub mod shard_tables;
 pub mod stats;
 pub mod table;
 pub mod tracking;
+pub mod users;
 pub mod version;
 pub mod wait;
 pub mod waiters;

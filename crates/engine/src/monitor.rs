@@ -148,7 +148,7 @@ mod tests {
     #[test]
     fn a_line_is_quoted_and_redacted() {
         let (table, _) = command_table(crate::commands::GROUPS, &[]).expect("no renames");
-        let mut session = Session::new(client(1), Origin::Client, true);
+        let mut session = Session::new(client(1), Origin::Client, None);
         session.db = 9;
         let owned = OwnedArgs::from_slices(&[b"AUTH", b"secret"]);
         let entry = table.lookup(b"auth").expect("known");

@@ -14,6 +14,8 @@ use crate::port::PortSlot;
 pub struct Outboxes {
     /// Hard limits of `client-output-buffer-limit` by class of client, in bytes; 0: none.
     hard_limits: [AtomicU64; 3],
+    /// Clients that were disconnected because they left too much unread.
+    overflows: AtomicU64,
     /// The server around the engine, whose workers own the connections.
     pub port: PortSlot,
 }
@@ -31,6 +33,17 @@ impl Outboxes {
     /// The hard limit of a class of clients, in bytes; 0: none.
     pub fn hard_limit(&self, class: ClientClass) -> u64 {
         self.hard_limits[class as usize].load(Ordering::Relaxed)
+    }
+
+    /// Clients that were disconnected because their outboxes reached the limit, since the start or
+    /// CONFIG RESETSTAT.
+    pub fn overflows(&self) -> u64 {
+        self.overflows.load(Ordering::Relaxed)
+    }
+
+    /// CONFIG RESETSTAT.
+    pub fn reset_statistics(&self) {
+        self.overflows.store(0, Ordering::Relaxed);
     }
 
     /// Puts bytes into the outbox of a client. They leave when the log is flushed up to `after`.
@@ -92,6 +105,7 @@ impl Outboxes {
     #[cold]
     fn disconnect(&self, client: &ClientShared) {
         if !client.kill.swap(true, Ordering::AcqRel) {
+            self.overflows.fetch_add(1, Ordering::Relaxed);
             log::warn!(
                 "Client {} scheduled to be closed ASAP for overcoming of output buffer limits.",
                 client.addr

@@ -19,8 +19,9 @@ pub trait Port: Any + Send + Sync {
     /// behind what its command changed.
     fn served(&self, client: &ClientShared, offset: u64);
 
-    /// The wait of a client was ended by CLIENT UNBLOCK; `error`: it gets -UNBLOCKED.
-    fn unblock(&self, client: &ClientShared, error: bool);
+    /// The wait of a client was ended before its time; it gets this error, or the reply of a
+    /// time-out.
+    fn unblock(&self, client: &ClientShared, error: Option<&'static str>);
 
     /// The connection of a client is to be closed.
     fn kill(&self, client: &ClientShared);
@@ -38,7 +39,7 @@ struct NoPort;
 impl Port for NoPort {
     fn deliver(&self, _: &[&ClientShared]) {}
     fn served(&self, _: &ClientShared, _: u64) {}
-    fn unblock(&self, _: &ClientShared, _: bool) {}
+    fn unblock(&self, _: &ClientShared, _: Option<&'static str>) {}
     fn kill(&self, _: &ClientShared) {}
     fn resume(&self) {}
     fn wake_timers(&self) {}

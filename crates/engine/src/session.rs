@@ -10,8 +10,10 @@ use smallvec::SmallVec;
 use crate::client::{ClientShared, flag};
 use crate::command::Flags;
 use crate::pubsub::{Kind, Subscriptions};
+use crate::replicas::{ReplicaSetup, SyncRequest};
 use crate::table::Command;
 use crate::tracking::{Mode, Tracking};
+use crate::users::{DEFAULT_USER, User};
 use crate::wait::Block;
 use crate::waiters::Waiter;
 use crate::watch::WatchFlag;
@@ -23,6 +25,17 @@ pub enum Origin {
     Client,
     /// The append-only file at start: no checks, no propagation, keys do not expire.
     Replay,
+    /// The stream of the primary that this server follows: no checks, keys do not expire, and the
+    /// bytes that came are what is appended.
+    Primary,
+}
+
+impl Origin {
+    /// What such commands say is done as it is said: it was checked where it came from.
+    #[inline]
+    pub fn is_trusted(self) -> bool {
+        self != Self::Client
+    }
 }
 
 /// CLIENT REPLY.
@@ -60,6 +73,8 @@ pub struct Multi {
     pub runs_scripts: bool,
     /// Bytes held by the queue.
     pub bytes: usize,
+    /// The database that the next command will work on.
+    pub db: u32,
 }
 
 /// A watched key.
@@ -86,8 +101,8 @@ pub struct Session {
     pub db: u32,
     /// Version of the protocol.
     pub protocol: Protocol,
-    /// AUTH succeeded, or none is needed.
-    pub authenticated: bool,
+    /// The user of its commands; `None` until AUTH succeeded, where that is needed.
+    pub user: Option<Arc<User>>,
     /// CLIENT REPLY.
     pub reply_mode: ReplyMode,
     /// The reply of the present command consists of pushes, which CLIENT REPLY does not silence.
@@ -126,19 +141,23 @@ pub struct Session {
     pub look_again_ms: Option<u64>,
     /// Import mode source (CLIENT IMPORT-SOURCE).
     pub import_source: bool,
+    /// What a replica has said of itself (REPLCONF); `None` for other clients.
+    pub replica: Option<Box<ReplicaSetup>>,
+    /// What a replica has asked for (PSYNC).
+    pub sync: Option<Box<SyncRequest>>,
     /// CLIENT CAPA, as letters.
     pub capabilities: SmallVec<[u8; 4]>,
 }
 
 impl Session {
     /// The session of a new client.
-    pub fn new(shared: Arc<ClientShared>, origin: Origin, authenticated: bool) -> Self {
+    pub fn new(shared: Arc<ClientShared>, origin: Origin, user: Option<Arc<User>>) -> Self {
         Self {
             shared,
             origin,
             db: 0,
             protocol: Protocol::Resp2,
-            authenticated,
+            user,
             reply_mode: ReplyMode::On,
             reply_is_push: false,
             subscriptions: None,
@@ -157,6 +176,8 @@ impl Session {
             run_again: None,
             look_again_ms: None,
             import_source: false,
+            replica: None,
+            sync: None,
             capabilities: SmallVec::new(),
         }
     }
@@ -185,10 +206,22 @@ impl Session {
         self.subscriptions.is_some() && self.protocol == Protocol::Resp2
     }
 
+    /// The database that the next command works on: in a transaction that of the last SELECT.
+    pub fn transaction_db(&self) -> u32 {
+        self.multi.as_ref().map_or(self.db, |multi| multi.db)
+    }
+
+    /// Makes this user that of the session, or none.
+    pub fn set_user(&mut self, user: Option<Arc<User>>) {
+        let name = user.as_ref().map(|user| user.name().to_vec());
+        self.shared.lock_details().user = name.unwrap_or_else(|| DEFAULT_USER.into());
+        self.user = user;
+    }
+
     /// Commands may be executed without AUTH, or it happened.
     #[inline]
     pub fn is_authenticated(&self) -> bool {
-        self.authenticated
+        self.user.is_some()
     }
 
     /// Published form of the state that other threads may ask for.

@@ -191,6 +191,14 @@ worker_stats! {
     output_buffer_disconnections,
     /// AUTH failures.
     auth_failures,
+    /// Commands that their users may not run.
+    denied_commands,
+    /// Commands with keys that their users have no access to.
+    denied_keys,
+    /// Commands with channels that their users have no access to.
+    denied_channels,
+    /// Commands on databases that their users have no access to.
+    denied_databases,
     /// Clients disconnected because of `maxmemory-clients`.
     evicted_clients,
     /// Commands refused because memory is full.

@@ -144,6 +144,8 @@ pub struct CommandTable {
     /// The same for names of at most [`SHORT_NAME`] bytes, which is nearly all of them: the key is
     /// compared and hashed as one number.
     by_short_name: HashMap<u128, &'static Command, foldhash::fast::RandomState>,
+    /// Commands by the names that they are declared with.
+    by_original_name: HashMap<&'static str, &'static Command, foldhash::fast::RandomState>,
     /// Names that `rename-command` removes although no command has them.
     absent: Vec<String>,
 }
@@ -194,12 +196,14 @@ impl CommandTable {
             entries: Vec::new(),
             by_name: HashMap::default(),
             by_short_name: HashMap::default(),
+            by_original_name: HashMap::default(),
             absent: Vec::new(),
         };
         for command in groups.iter().flat_map(|group| group.iter()) {
             let entry = table.add(*command, None, &mut added);
             let name = command.metadata().name.as_bytes().to_vec();
             table.by_name.insert(name, entry);
+            table.by_original_name.insert(entry.spec.name, entry);
         }
         for (index, (old, new)) in rename.iter().enumerate() {
             let renamed = table.rename(old, new);
@@ -321,6 +325,25 @@ impl CommandTable {
         }
     }
 
+    /// The entry declared as `name`, in any case: `get`, or `config|get` for a subcommand. Unlike
+    /// the other look-ups this one finds commands that are renamed or removed.
+    pub fn lookup_original(&self, name: &[u8]) -> Option<&'static Command> {
+        if name.len() > NAME_MAX {
+            return None;
+        }
+        let lower = name.to_ascii_lowercase();
+        let (base, sub) = match memchr::memchr(b'|', &lower) {
+            None => (lower.as_slice(), None),
+            Some(at) => (&lower[..at], Some(&lower[at + 1..])),
+        };
+        let base = std::str::from_utf8(base).ok()?;
+        let command = *self.by_original_name.get(base)?;
+        match sub {
+            None => Some(command),
+            Some(sub) => command.subcommand(sub),
+        }
+    }
+
     /// The entry called `name`: `get`, or `config|get` for a subcommand.
     pub fn lookup_full(&self, name: &[u8]) -> Option<&'static Command> {
         match name.iter().position(|byte| *byte == b'|') {
@@ -384,6 +407,21 @@ pub fn key_positions(command: &Metadata, args: Args<'_>) -> KeyPositions {
         positions_of(spec, args, &mut found);
     }
     found
+}
+
+/// The keys of a request with what happens to them: none when the arguments do not fit, and the
+/// command answers a syntax error.
+pub fn checked_key_positions(command: &Metadata, args: Args<'_>) -> KeyPositions {
+    if !counts_fit(command, args) {
+        return KeyPositions::new();
+    }
+    let mut keys = key_positions(command, args);
+    keys.retain(|key| !KeyFlags(key.flags).has(KeyFlags::NOT_KEY));
+    if let Some(flags_of) = command.variable_flags {
+        let flags = flags_of(args).0;
+        keys.iter_mut().for_each(|key| key.flags = flags);
+    }
+    keys
 }
 
 /// True when the numbers of keys that the arguments say fit what follows them: with others the

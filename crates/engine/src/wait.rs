@@ -20,7 +20,7 @@ pub enum Block {
     Replicas {
         /// How many are asked for.
         count: u64,
-        /// The log offset that they must have.
+        /// The stream offset that they must have.
         offset: u64,
         /// Milliseconds of the steady clock.
         deadline_ms: Option<u64>,
@@ -31,11 +31,15 @@ pub enum Block {
         local: bool,
         /// How many replicas must be.
         replicas: u64,
-        /// The log offset.
+        /// The stream offset that they must have.
         offset: u64,
+        /// The position in the log that must be durable here.
+        written: u64,
         /// Milliseconds of the steady clock.
         deadline_ms: Option<u64>,
     },
+    /// SYNC and PSYNC: the connection leaves its worker, because it is a replica's now.
+    Leaves,
 }
 
 impl Block {
@@ -45,6 +49,7 @@ impl Block {
             Self::Keys { deadline_ms, .. }
             | Self::Replicas { deadline_ms, .. }
             | Self::Synced { deadline_ms, .. } => *deadline_ms,
+            Self::Leaves => None,
         }
     }
 }
@@ -88,8 +93,7 @@ impl Wait {
     }
 
     /// True while this wait has not ended.
-    #[cfg(test)]
-    fn is_on(&self, number: WaitNumber) -> bool {
+    pub fn is_on(&self, number: WaitNumber) -> bool {
         let word = self.0.load(Ordering::Acquire);
         word & !STATE == number.0 && word & STATE != IDLE
     }

@@ -13,6 +13,7 @@ use crate::command::KeyFlags;
 use crate::keys::LocatedKey;
 use crate::table::Command;
 use crate::tracking::Tracker;
+use crate::users::User;
 use crate::wait::{WaitNumber, Wakes};
 
 /// The place of a waiter in the order of all waiters of the server. The shards of its keys are
@@ -42,6 +43,8 @@ pub struct Waiter {
     pub args: OwnedArgs,
     /// Its keys, those included that it does not wait for.
     pub located: SmallVec<[LocatedKey; 4]>,
+    /// Its user.
+    pub user: Option<Arc<User>>,
     /// Its database.
     pub db: u32,
     /// The keys it waits for.

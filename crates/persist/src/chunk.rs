@@ -107,9 +107,7 @@ impl Buffer {
             Selection::Database(db) => Some(db),
             Selection::Current { .. } => chunk.after.stream_db,
         };
-        if !self.select.is_empty() {
-            chunk.bytes.extend_from_slice(&self.select);
-        } else if wanted.is_some_and(|db| chunk.after.db != Some(db)) {
+        if self.select.is_empty() && wanted.is_some_and(|db| chunk.after.db != Some(db)) {
             push_local_select(&mut chunk.bytes, wanted.unwrap_or_default());
         }
         chunk.after.db = wanted.or(chunk.after.db);
@@ -118,7 +116,10 @@ impl Buffer {
     fn put_in_file(&mut self, append: &Append<'_>) {
         let bytes = &mut self.chunk.bytes;
         if append.scope == Scope::Both {
-            bytes.extend_from_slice(append.records);
+            let (before, behind) = around_select(&self.select, append.records);
+            bytes.extend_from_slice(before);
+            bytes.extend_from_slice(&self.select);
+            bytes.extend_from_slice(behind);
             return;
         }
         for unit in units(append.records) {
@@ -156,8 +157,10 @@ impl Buffer {
     fn advance(&mut self, append: &Append<'_>, to_stream: bool) {
         let after = &mut self.chunk.after;
         if to_stream && let Some(ring) = &mut self.ring {
+            let (before, behind) = around_select(&self.select, append.records);
+            ring.push(before);
             ring.push(&self.select);
-            ring.push(append.records);
+            ring.push(behind);
         }
         let bytes = (self.select.len() + append.records.len()) as u64;
         after.position += bytes;
@@ -259,6 +262,16 @@ impl Buffer {
         if let Some(ring) = &mut self.ring {
             ring.restart(self.chunk.after.offset);
         }
+    }
+}
+
+/// The parts of `records` in front of a SELECT and behind it: as in Redis, the SELECT of a
+/// transaction stands inside of it.
+fn around_select<'a>(select: &[u8], records: &'a [u8]) -> (&'a [u8], &'a [u8]) {
+    const MULTI: &[u8] = b"*1\r\n$5\r\nMULTI\r\n";
+    match records.strip_prefix(MULTI) {
+        Some(rest) if !select.is_empty() => (MULTI, rest),
+        _ => (&[], records),
     }
 }
 

@@ -14,9 +14,10 @@ use crate::config::users;
 use crate::jobs::loading::{self, LoadError};
 use crate::net::event_loop::EventLoop;
 use crate::net::worker::Timers;
+use crate::observe;
 use crate::os::{self, PidFile, Supervisor};
 use crate::process::cron::Cron;
-use crate::process::listen::{ListenError, listen};
+use crate::process::listen::{ListenError, listen, start_handshakes};
 use crate::process::log_options::log_options;
 use crate::process::signals::{is_stop_asked, wake_on_signals};
 use crate::server::{Server, WorkerHandle};
@@ -68,6 +69,12 @@ impl Instance {
         let supervisor = Supervisor::detect(config.choice(P::Supervised));
         return_memory(&config);
         let server = build(config, program, Clock::default(), random_u64())?;
+        let reason = |reason| StartError::Config(format!("Failed to configure TLS: {reason}"));
+        server
+            .tls
+            .configure(&server.engine.config)
+            .map_err(reason)?;
+        observe::audit::open(&server.engine).map_err(StartError::Config)?;
         let listeners = listen(&server.engine.config)?;
         *server.lock_listeners() = listeners;
         if let Err(reason) = os::apply_oom_score(&server.engine.config) {
@@ -82,6 +89,7 @@ impl Instance {
         // Loading begins before the first client is served.
         server.engine.loading.begin(&server.engine.clock);
         let workers = spawn(&server)?;
+        start_handshakes(&server)?;
         wake_on_signals(&server)?;
         let mut instance = Self {
             server,
@@ -99,6 +107,7 @@ impl Instance {
             return Err(error.into());
         }
         instance.server.engine.log.start()?;
+        crate::replication::begin(&instance.server);
         instance.server.resume();
         announce(&instance.server);
         os::update_title(&instance.server.engine.config);
@@ -121,6 +130,7 @@ impl Instance {
     pub fn wait(mut self) -> i32 {
         self.join();
         self.supervisor.stopping();
+        self.server.replication.stop();
         crate::jobs::snapshot::finish_stopped(&self.server);
         let mut exit_code = self.server.shutdown.exit_code();
         if self.server.engine.log.is_enabled() {
@@ -130,6 +140,7 @@ impl Instance {
             log::error!("Closing the append only file: {error}");
             exit_code = exit_code.max(1);
         }
+        self.server.handshakes.stop();
         self.server.lock_listeners().clear();
         if let Some(pid_file) = self.pid_file.take() {
             log::info!("Removing the pid file.");
@@ -158,7 +169,6 @@ pub(crate) fn build(
     clock: Clock,
     seed: u64,
 ) -> Result<Arc<Server>, StartError> {
-    users::take_over(&config).map_err(StartError::Config)?;
     let workers = worker_count(&config);
     let identity = Identity::new(&config, program);
     let (commands, handlers) = commands(&config)?;
@@ -171,9 +181,12 @@ pub(crate) fn build(
         clock,
         config,
     }));
+    users::take_over(&engine).map_err(StartError::Config)?;
     let now_s = engine.now_ms() / 1000;
     let server = Arc::new_cyclic(|me| Server {
         listeners: Mutex::default(),
+        tls: Default::default(),
+        handshakes: Default::default(),
         workers: (0..workers)
             .map(|number| WorkerHandle::new(&engine, number))
             .collect(),
@@ -184,7 +197,7 @@ pub(crate) fn build(
         origin: Default::default(),
         migrations: Default::default(),
         metrics: Default::default(),
-        replication_id: Default::default(),
+        replication: Default::default(),
         shutdown: Default::default(),
         identity,
         last_save_s: AtomicU64::new(now_s),

@@ -5,11 +5,13 @@
 //! commands   commands that concern the process
 //! process    listening sockets, timers, signals, shutdown, parameters at run time
 //! net        event loops             observe    INFO, the server's log
+//! replication  feeds replicas
 //! jobs       snapshots, AOF rewrites, backups, loading
 //! server     what the threads of a server share
 //! state      the parts of a server
 //! transport  sockets, connections, mailboxes of workers
 //! config     configuration files, the command line, CONFIG REWRITE
+//! tls        configuration of TLS, encrypted sockets
 //! os         the process and the operating system
 //! ```
 
@@ -21,8 +23,10 @@ mod net;
 mod observe;
 mod os;
 mod process;
+mod replication;
 mod server;
 mod state;
+mod tls;
 mod transport;
 
 pub use boot::{Instance, StartError, limit_clients};

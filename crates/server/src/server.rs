@@ -4,16 +4,19 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use engine::client::ClientShared;
+use engine::config::{ClientClass, P};
 use engine::context::Context;
 use engine::engine::Engine;
 use engine::error::CommandError;
-use engine::execute::Handlers;
+use engine::execute::{Handlers, blocking};
 use engine::stats::WorkerStats;
 
 use crate::state::{
-    Backups, Connections, DataOrigin, Identity, InstantMetrics, ReplicationId, Rewrites, Shutdown,
-    Snapshots,
+    Backups, Connections, DataOrigin, FEEDER, Handshakes, Identity, InstantMetrics, Replication,
+    Rewrites, Shutdown, Snapshots,
 };
+use crate::tls::Tls;
+use crate::transport::connection::Connection;
 use crate::transport::listener::Listener;
 use crate::transport::mailbox::{Mailbox, Message};
 
@@ -48,8 +51,13 @@ pub struct Server {
     pub engine: Arc<Engine>,
     /// The handlers of the engine's commands.
     pub handlers: Handlers,
-    /// Listening sockets; the first worker accepts from them.
+    /// Listening sockets; the first worker accepts from them, and the thread of handshakes from
+    /// those for TLS.
     pub listeners: Mutex<Vec<Listener>>,
+    /// Certificates and keys of encrypted connections.
+    pub tls: Tls,
+    /// The thread that encrypts new connections.
+    pub handshakes: Handshakes,
     /// Workers, in order of their number.
     pub workers: Vec<WorkerHandle>,
     /// How many of them have clients, as the controller spreads these.
@@ -66,8 +74,8 @@ pub struct Server {
     pub migrations: Connections,
     /// Rates and other figures of INFO.
     pub metrics: InstantMetrics,
-    /// Name of the data set's history.
-    pub replication_id: ReplicationId,
+    /// Replication: the names of the data set's history, and the thread that feeds replicas.
+    pub replication: Replication,
     /// How far a shutdown has come.
     pub shutdown: Shutdown,
     /// The identity of this process.
@@ -99,7 +107,50 @@ impl Server {
         let worker = client.worker.load(Ordering::Acquire);
         if let Some(worker) = self.workers.get(worker) {
             worker.mailbox.send(message);
+        } else if worker == FEEDER {
+            // It looks at the flags of all its clients.
+            self.replication.wake();
         }
+    }
+
+    /// How many bytes of the stream a replica may leave unread: the output limit of its class, and
+    /// not less than the backlog, which is kept anyway. `u64::MAX` without a limit.
+    pub fn replica_lag_max(&self) -> u64 {
+        let hard = self
+            .engine
+            .config
+            .output_limits()
+            .of(ClientClass::Replica)
+            .hard;
+        let backlog = self.engine.config.int(P::ReplBacklogSize).max(0) as u64;
+        match hard {
+            0 => u64::MAX,
+            hard => hard.max(backlog),
+        }
+    }
+
+    /// Closes a connection that no thread holds, and ends what its client was doing.
+    pub fn end(&self, mut connection: Box<Connection>) {
+        let engine = &*self.engine;
+        connection.set_postponed(engine, false);
+        let waiter = connection.waiter.take();
+        blocking::forget(engine, &mut connection.session, waiter);
+        engine::execute::discard(engine, &mut connection.session);
+        engine.unsubscribe_all(&mut connection.session);
+        engine.stop_tracking(&mut connection.session);
+        let shared = Arc::clone(&connection.session.shared);
+        shared.kill.store(true, Ordering::Release);
+        if connection.session.monitor {
+            engine.monitors.remove(&shared);
+        }
+        engine.clients.remove(shared.id);
+        drop(connection);
+        if shared.leaving_bytes() > 0 {
+            // What is free counts as used until it is published.
+            keyspace::memory::publish();
+        }
+        engine.clients.closed(&shared);
+        log::debug!("Client closed connection {}", shared.addr);
     }
 
     /// The listening sockets.

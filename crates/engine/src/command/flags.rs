@@ -16,6 +16,9 @@ macro_rules! flag_set {
             pub const NONE: Self = Self(0);
             $( $(#[$doc])* pub const $flag: Self = Self(1 << $bit); )*
 
+            /// All flags with a name.
+            pub const ALL: Self = Self(0 $( $( | { let _ = $text; Self::$flag.0 } )? )*);
+
             const DISTINCT: () = assert!(
                 (0 $( + (1u64 << $bit) )*) == (0 $( | (1u64 << $bit) )*),
                 "two flags have the same bit"
@@ -43,6 +46,13 @@ macro_rules! flag_set {
             #[inline]
             pub const fn any(self, other: Self) -> bool {
                 self.0 & other.0 != 0
+            }
+
+            /// The flag of this name, in any case.
+            pub fn named(name: &[u8]) -> Option<Self> {
+                let mut names = Self::NAMES.iter();
+                let found = names.find(|(_, known)| known.as_bytes().eq_ignore_ascii_case(name));
+                found.map(|(flag, _)| *flag)
             }
 
             /// Names of the flags in the set, in the order of their declaration.
@@ -113,6 +123,8 @@ flag_set! {
         /// Reads data and shows none of it: its reply does not wait for what a crash could take
         /// back.
         SHOWS_NO_DATA = 26,
+        /// Works on the keys of all databases.
+        ALL_DATABASES = 27,
     }
 }
 

@@ -108,6 +108,40 @@ impl KeySpec {
     }
 }
 
+/// The channels among the arguments of a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Channels {
+    /// The first argument, which a message is published to.
+    Publish,
+    /// All arguments, which the client subscribes to.
+    Subscribe,
+    /// The same for patterns.
+    SubscribePatterns,
+}
+
+/// Finds the databases among the arguments: for each its argument index and its number. Only those
+/// are found that exist among so many.
+pub type FindDatabases = fn(Args<'_>, u32) -> DatabaseArgs;
+
+/// Argument indexes with the databases that they name.
+pub type DatabaseArgs = SmallVec<[(usize, u32); 2]>;
+
+/// The databases that these arguments name; nothing when one of them names none of so many, because
+/// the command answers an error then.
+pub fn databases_at(
+    args: Args<'_>,
+    databases: u32,
+    indexes: impl IntoIterator<Item = usize>,
+) -> DatabaseArgs {
+    let database = |index: usize| {
+        let number = resp::number::parse_i64(args.get(index)?)?;
+        let db = u32::try_from(number).ok().filter(|db| *db < databases)?;
+        Some((index, db))
+    };
+    let found: Option<DatabaseArgs> = indexes.into_iter().map(database).collect();
+    found.unwrap_or_default()
+}
+
 /// Positions of the keys among the arguments.
 pub type KeyPositions = SmallVec<[KeyPosition; 8]>;
 

@@ -2,7 +2,9 @@
 
 use resp::Args;
 
-use super::{Arg, Categories, Flags, Group, KeyFlags, KeyPositions, KeySpec, Locks};
+use super::{
+    Arg, Categories, Channels, FindDatabases, Flags, Group, KeyFlags, KeyPositions, KeySpec, Locks,
+};
 
 /// The description of a command or subcommand, without the function that runs it.
 pub struct Metadata {
@@ -44,6 +46,10 @@ pub struct Metadata {
     pub secrets: Option<fn(Args<'_>, usize) -> bool>,
     /// Computes the flags of the keys from the arguments, for [`KeyFlags::VARIABLE_FLAGS`].
     pub variable_flags: Option<fn(Args<'_>) -> KeyFlags>,
+    /// The channels among its arguments.
+    pub channels: Option<Channels>,
+    /// Finds the databases that its arguments name.
+    pub databases: Option<FindDatabases>,
 }
 
 impl Metadata {
@@ -67,7 +73,23 @@ impl Metadata {
         is_container: false,
         secrets: None,
         variable_flags: None,
+        channels: None,
+        databases: None,
     };
+
+    /// Some of its arguments may be keys.
+    pub fn has_keys(&self) -> bool {
+        let is_key = |spec: &KeySpec| !spec.flags.has(KeyFlags::NOT_KEY);
+        self.find_keys.is_some() || self.keys.iter().any(is_key)
+    }
+
+    /// It works on the keys of a database, whether or not they are arguments.
+    pub fn is_about_keys(&self) -> bool {
+        let about = Categories::KEYSPACE
+            .or(Categories::READ)
+            .or(Categories::WRITE);
+        self.has_keys() || self.all_categories().any(about)
+    }
 
     /// ACL categories, with those that the flags and the group imply. A container that only has
     /// subcommands is in no category of its group.

@@ -15,7 +15,10 @@ mod metadata;
 
 pub use args::{Arg, ArgKind};
 pub use flags::{Categories, Flags, KeyFlags};
-pub use keys::{BeginSearch, Callee, FindKeys, KeyPosition, KeyPositions, KeySpec, Locks};
+pub use keys::{
+    BeginSearch, Callee, Channels, DatabaseArgs, FindDatabases, FindKeys, KeyPosition,
+    KeyPositions, KeySpec, Locks, databases_at,
+};
 pub use metadata::Metadata;
 
 /// Command group of the documentation.
@@ -77,7 +80,6 @@ impl Group {
             Self::Set => Categories::SET,
             Self::SortedSet => Categories::SORTEDSET,
             Self::Hash => Categories::HASH,
-            Self::PubSub => Categories::PUBSUB,
             Self::Transactions => Categories::TRANSACTION,
             Self::Connection => Categories::CONNECTION,
             Self::Scripting => Categories::SCRIPTING,
@@ -85,9 +87,12 @@ impl Group {
             Self::Geo => Categories::GEO,
             Self::Stream => Categories::STREAM,
             Self::Bitmap => Categories::BITMAP,
-            Self::Generic | Self::Server | Self::Cluster | Self::Sentinel | Self::Module => {
-                Categories::NONE
-            }
+            Self::Generic
+            | Self::PubSub
+            | Self::Server
+            | Self::Cluster
+            | Self::Sentinel
+            | Self::Module => Categories::NONE,
         }
     }
 }

@@ -8,7 +8,7 @@ use crate::command::{Arg, Flags, Group, KeyFlags, KeySpec, Locks};
 use crate::context::Context;
 use crate::error::CommandError;
 use crate::execute::{CommandResult, CommandSpec, Outcome, discard, exec, unwatch};
-use crate::session::WatchedKey;
+use crate::session::{Multi, WatchedKey};
 
 /// The commands of this group.
 pub const COMMANDS: &[&CommandSpec] = &[&DISCARD, &EXEC, &MULTI, &UNWATCH, &WATCH];
@@ -23,7 +23,11 @@ pub const MULTI: CommandSpec = CommandSpec::new("multi", 1, multi)
     .summary("Begins a transaction: the commands that follow are queued.")
     .complexity("O(1)");
 fn multi(ctx: &mut Context) -> CommandResult {
-    ctx.session.multi = Some(Box::default());
+    let multi = Multi {
+        db: ctx.session.db,
+        ..Multi::default()
+    };
+    ctx.session.multi = Some(Box::new(multi));
     ctx.reply.ok();
     Ok(Outcome::Done)
 }

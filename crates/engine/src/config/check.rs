@@ -105,6 +105,26 @@ pub(super) fn ipv6(_name: &str, text: &[u8]) -> Result<(), String> {
     })
 }
 
+/// Versions of TLS in any case, with spaces between them. Those before 1.2 are refused: they are
+/// not safe, and RFC 8996 forbids them.
+pub(super) fn tls_protocols(_name: &str, text: &[u8]) -> Result<(), String> {
+    for word in text.split(u8::is_ascii_whitespace) {
+        match word.to_ascii_lowercase().as_slice() {
+            b"" | b"tlsv1.2" | b"tlsv1.3" => {}
+            b"tlsv1" | b"tlsv1.1" => {
+                return Err("TLSv1 and TLSv1.1 are not safe and not supported".to_owned());
+            }
+            _ => {
+                return Err(
+                    "Invalid tls-protocols specified. Use a combination of 'TLSv1.2' and 'TLSv1.3'."
+                        .to_owned(),
+                );
+            }
+        }
+    }
+    Ok(())
+}
+
 /// The variables a process title may name in braces.
 const TITLE_VARIABLES: &[&str] = &[
     "title",

@@ -61,10 +61,6 @@ pub struct Config {
     noticed: Box<[AtomicBool]>,
     /// `save` was set, at the start or at run time.
     save_given: AtomicBool,
-    /// The SHA-256 of the password of the default user, when only that is known.
-    password_hash: RwLock<Option<[u8; 32]>>,
-    /// `requirepass` was set at run time.
-    password_changed: AtomicBool,
     /// Held during a CONFIG SET or REWRITE, so that each is all or nothing for the others.
     changing: Mutex<()>,
     directory: WorkingDirectory,
@@ -96,8 +92,6 @@ impl Config {
             generation: AtomicU64::new(1),
             noticed: PARAMETERS.iter().map(|_| AtomicBool::new(false)).collect(),
             save_given: AtomicBool::new(false),
-            password_hash: RwLock::default(),
-            password_changed: AtomicBool::new(false),
             changing: Mutex::new(()),
             directory,
             origin: Origin::default(),
@@ -347,6 +341,21 @@ impl Config {
         self.changed();
     }
 
+    /// Sets `replicaof` to what REPLICAOF has changed it to: host and port, or nothing.
+    pub fn set_primary(&self, primary: Option<(&str, u16)>) {
+        let text = primary.map_or_else(String::new, |(host, port)| format!("{host} {port}"));
+        self.put(P::ReplicaOf, &Value::text(text.into_bytes()));
+        self.changed();
+    }
+
+    /// The primary that `replicaof` names.
+    #[must_use]
+    pub fn primary(&self) -> Option<(String, u16)> {
+        let text = self.text(P::ReplicaOf);
+        let (host, port) = text.rsplit_once(' ')?;
+        Some((host.to_owned(), port.parse().ok()?))
+    }
+
     /// Whether the parameter has its default value.
     #[must_use]
     pub fn is_default(&self, id: P) -> bool {
@@ -397,37 +406,6 @@ impl Config {
         } else {
             Value::Text(self.bytes(id))
         }
-    }
-
-    /// The SHA-256 of the password of the default user, when `user` gave that instead of a
-    /// password.
-    #[must_use]
-    pub fn password_hash(&self) -> Option<[u8; 32]> {
-        *self
-            .password_hash
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Requires the password with this SHA-256 of the default user. Setting `requirepass` ends
-    /// that.
-    pub fn set_password_hash(&self, hash: Option<[u8; 32]>) {
-        *self
-            .password_hash
-            .write()
-            .unwrap_or_else(PoisonError::into_inner) = hash;
-    }
-
-    /// Whether `requirepass` was set at run time.
-    #[must_use]
-    pub fn is_password_changed(&self) -> bool {
-        self.password_changed.load(Ordering::Relaxed)
-    }
-
-    /// Whether the default user needs a password.
-    #[must_use]
-    pub fn needs_password(&self) -> bool {
-        self.password_hash().is_some() || !self.bytes(P::RequirePass).is_empty()
     }
 
     /// Stores a value without a new generation; `changed` follows once all values of a set are

@@ -80,12 +80,6 @@ struct Change {
     new: Value,
 }
 
-/// What belongs to values and is not part of their texts.
-struct Unwritten {
-    password_hash: Option<[u8; 32]>,
-    save_given: bool,
-}
-
 impl Change {
     fn is_one(&self) -> bool {
         self.old != self.new || self.parameter.flags.has(Flags::VOLATILE)
@@ -121,23 +115,15 @@ impl Config {
         let _changing = (!context.is_locked).then(|| self.lock_changes());
         let parameters = self.settable(pairs, context)?;
         let changes = self.parse_changes(pairs, &parameters)?;
-        let before = Unwritten {
-            password_hash: self.password_hash(),
-            save_given: self.save_given.load(Ordering::Relaxed),
-        };
+        let save_given = self.save_given.load(Ordering::Relaxed);
         for change in &changes {
             self.put(change.parameter.id, &change.new);
-            match change.parameter.id {
-                P::RequirePass => {
-                    self.set_password_hash(None);
-                    self.password_changed.store(true, Ordering::Relaxed);
-                }
-                P::Save => self.save_given.store(true, Ordering::Relaxed),
-                _ => {}
+            if change.parameter.id == P::Save {
+                self.save_given.store(true, Ordering::Relaxed);
             }
         }
         self.changed();
-        let result = self.apply_changes(&changes, &before, apply);
+        let result = self.apply_changes(&changes, save_given, apply);
         if result.is_ok() {
             for change in &changes {
                 match self.notice_without_effect(change.parameter.id) {
@@ -216,24 +202,17 @@ impl Config {
     fn apply_changes(
         &self,
         changes: &[Change],
-        before: &Unwritten,
+        save_given: bool,
         apply: &mut dyn Apply,
     ) -> Result<(), ConfigError> {
-        let ends_hash = |change: &Change| {
-            change.parameter.id == P::RequirePass && before.password_hash.is_some()
-        };
-        let changed = changes
-            .iter()
-            .filter(|change| change.is_one() || ends_hash(change));
-        let changed: Vec<&Change> = changed.collect();
+        let changed: Vec<&Change> = changes.iter().filter(|change| change.is_one()).collect();
         for (done, change) in changed.iter().enumerate() {
             if let Err(reason) = apply.apply(self, change.parameter.id) {
                 log::warn!(
                     "Failed applying new configuration. Possibly related to new {} setting. Restoring previous settings.",
                     change.parameter.name
                 );
-                self.set_password_hash(before.password_hash);
-                self.save_given.store(before.save_given, Ordering::Relaxed);
+                self.save_given.store(save_given, Ordering::Relaxed);
                 self.restore(changes, &changed[..=done], apply);
                 return Err(change.failed(reason));
             }

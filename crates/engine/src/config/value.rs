@@ -23,7 +23,7 @@ pub(super) enum Value {
 }
 
 impl Value {
-    fn text(bytes: impl AsRef<[u8]>) -> Value {
+    pub(super) fn text(bytes: impl AsRef<[u8]>) -> Value {
         Value::Text(bytes.as_ref().into())
     }
 

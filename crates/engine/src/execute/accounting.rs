@@ -24,6 +24,7 @@ pub fn count_rejected(exec: &Executor, engine: &Engine, entry: &Command) {
 
 impl Execution<'_, '_> {
     /// Records the statistics of a command that has just ended.
+    #[inline]
     pub fn finished(&mut self, call: Call<'_>, began_ns: u64, reply_bytes: usize) {
         self.exec.now_ns = self.engine.clock.monotonic_ns();
         let executed = Executed {
@@ -40,6 +41,7 @@ impl Execution<'_, '_> {
 
 impl Executor {
     /// Counts an execution.
+    #[inline]
     pub fn account(&mut self, engine: &Engine, executed: Executed<'_>) {
         let Executed { command, nanos, .. } = executed;
         let worker = stats(engine, self.worker);

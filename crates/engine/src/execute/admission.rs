@@ -9,6 +9,7 @@ use super::script::flags_of_new;
 use super::{Call, Execution, Request, discard, stats};
 use crate::command::{Callee, Flags, Locks};
 use crate::config::P;
+use crate::context::Mode;
 use crate::durability::{admit_write, refused_without_snapshots};
 use crate::engine::Engine;
 use crate::error::CommandError;
@@ -31,8 +32,9 @@ impl Execution<'_, '_> {
         request: Request<'_>,
         holds_locks: bool,
     ) -> Result<Admission, CommandError> {
+        self.exec.admission_epoch = self.engine.admission_epoch.load(Ordering::Acquire);
+        self.adopt_default_user();
         let (engine, session) = (self.engine, &*self.session);
-        self.exec.admission_epoch = engine.admission_epoch.load(Ordering::Acquire);
         let command = admit_command(session, request)?;
         let flags = command.spec.flags;
         if let Locks::Script(callee) = command.spec.locks {
@@ -51,6 +53,10 @@ impl Execution<'_, '_> {
         if flags.has(Flags::PROTECTED) {
             check_protected(engine, session, command)?;
         }
+        self.check_rights(command, request.args, Mode::Direct)?;
+        if flags.has(Flags::ADMIN) {
+            self.audit_command(command, request.args);
+        }
         let combined = self.combined_flags(command, request);
         if session.monitor && combined.any(KEYSPACE_FLAGS) {
             return Err(CommandError::line(
@@ -66,11 +72,12 @@ impl Execution<'_, '_> {
         }
         self.check_disk(command, combined)?;
         self.check_replicas(combined)?;
+        self.check_role(command, combined)?;
         let (engine, session) = (self.engine, &*self.session);
         if session.is_subscriber_only() && !flags.has(Flags::SUBSCRIBER) {
             return Err(only_for_subscribers(command));
         }
-        if engine.loading.is_active() && !loading_allowed(session, command) {
+        if engine.loading.is_active() && !all_have(session, command, Flags::LOADING) {
             if engine.loading.grace_left_ns(engine.clock.monotonic_ns()) > 0 {
                 return Ok(Admission::Postpone);
             }
@@ -100,7 +107,7 @@ impl Execution<'_, '_> {
         if !call.command.spec.arity_fits(call.args.len()) {
             return Err(CommandError::Arity(call.command.full_name.into()));
         }
-        Ok(())
+        self.check_rights(call.command, call.args, call.mode)
     }
 
     /// The flags of a command; for EXEC also those of all queued commands. The flags of a script
@@ -158,6 +165,32 @@ impl Execution<'_, '_> {
         }
     }
 
+    /// A replica is not written to by clients, and may be too far behind to be read.
+    #[inline]
+    fn check_role(&self, command: &Command, flags: Flags) -> Result<(), CommandError> {
+        match self.engine.role.is_replica() {
+            true => self.check_as_replica(command, flags),
+            false => Ok(()),
+        }
+    }
+
+    #[cold]
+    fn check_as_replica(&self, command: &Command, flags: Flags) -> Result<(), CommandError> {
+        let (engine, config) = (self.engine, &self.engine.config);
+        if flags.has(Flags::WRITE) && config.bool(P::ReplicaReadOnly) {
+            return Err(CommandError::line(
+                "READONLY You can't write against a read only replica.",
+            ));
+        }
+        let is_stale = !engine.role.is_linked() && !config.bool(P::ReplicaServeStaleData);
+        if is_stale && !all_have(self.session, command, Flags::STALE) {
+            return Err(CommandError::line(
+                "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.",
+            ));
+        }
+        Ok(())
+    }
+
     /// Answers a request that was refused before it ran. Returns the error that the client got.
     pub(super) fn reject(&mut self, request: Request<'_>, error: CommandError) -> CommandError {
         let command = request.command.found();
@@ -185,9 +218,10 @@ impl Execution<'_, '_> {
     }
 }
 
-/// There are no replicas yet, so any `min-replicas-to-write` above 0 refuses writes.
+/// `min-replicas-to-write`: enough replicas were heard of within `min-replicas-max-lag`.
 pub(super) fn check_replicas(engine: &Engine) -> Result<(), CommandError> {
-    match engine.switches.needs_replicas.load(Ordering::Relaxed) {
+    let needed = engine.switches.needs_replicas.load(Ordering::Relaxed);
+    match needed && !engine.has_good_replicas() {
         true => Err(CommandError::line(
             "NOREPLICAS Not enough good replicas to write.",
         )),
@@ -254,6 +288,7 @@ const NOAUTH: CommandError = CommandError::line("NOAUTH Authentication required.
 const KEYSPACE_FLAGS: Flags = Flags::WRITE.or(Flags::READONLY).or(Flags::MAY_REPLICATE);
 
 /// The command exists, its arity fits and the client may use it.
+#[inline]
 fn admit_command(
     session: &Session,
     request: Request<'_>,
@@ -278,8 +313,9 @@ fn admit_command(
     Ok(command)
 }
 
-fn loading_allowed(session: &Session, command: &Command) -> bool {
-    let allowed = |command: &Command| command.spec.flags.has(Flags::LOADING);
+/// A command has the flags; EXEC has those that all its queued commands have.
+fn all_have(session: &Session, command: &Command, flags: Flags) -> bool {
+    let allowed = |command: &Command| command.spec.flags.has(flags);
     match &session.multi {
         Some(multi) if command.is_exec => multi.queue.iter().all(|queued| allowed(queued.entry)),
         _ => allowed(command),

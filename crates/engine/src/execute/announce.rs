@@ -29,7 +29,7 @@ impl FanOut<'_, '_> {
     pub(super) fn announce(mut self, changes: &mut KeyChanges) {
         let engine = self.engine;
         // What files hold was announced when it happened.
-        let is_new = self.origin == Origin::Client;
+        let is_new = self.origin != Origin::Replay;
         let sends = is_new && engine.key_listeners.wants_events();
         let invalidates = is_new && engine.key_listeners.wants_changes();
         let mut steps = changes.steps().peekable();
@@ -93,6 +93,9 @@ impl FanOut<'_, '_> {
                 channel,
                 payload,
             } => {
+                if self.origin == Origin::Client {
+                    engine.replicate_message(*way, channel, payload);
+                }
                 let (pubsub, outboxes) = (&engine.pubsub, &engine.outboxes);
                 pubsub.publish(outboxes, *way, channel, payload, self.after);
             }

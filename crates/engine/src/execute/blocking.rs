@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use keyspace::GaveUp;
 use resp::number::F80;
+use resp::{Protocol, Reply};
 use smallvec::SmallVec;
 
 use super::{Call, Execution, Executor};
@@ -23,6 +24,7 @@ use crate::commandlog::Executed;
 use crate::context::Context;
 use crate::engine::Engine;
 use crate::error::CommandError;
+use crate::replicas::{ReplicaWait, Wanted};
 use crate::scripts::Left;
 use crate::session::{Origin, Session};
 use crate::shard_tables::{Locked, ShardTables};
@@ -58,6 +60,7 @@ fn new_waiter(
         command,
         args: session.run_again.take().unwrap_or_else(|| args.to_owned()),
         located,
+        user: session.user.clone(),
         db: session.db,
         keys,
         shards,
@@ -79,7 +82,8 @@ fn new_waiter(
 
 /// The client as far as its command is concerned.
 fn session_of(waiter: &Waiter) -> Session {
-    let mut session = Session::new(Arc::clone(&waiter.client), Origin::Client, true);
+    let client = Arc::clone(&waiter.client);
+    let mut session = Session::new(client, Origin::Client, waiter.user.clone());
     session.db = waiter.db;
     session.protocol = waiter.protocol;
     session.no_touch = waiter.no_touch;
@@ -182,13 +186,73 @@ pub fn block(
         }
         session.new_waiter = Some(waiter);
     } else {
-        session.shared.wait.begin();
+        let number = session.shared.wait.begin();
+        if let Some(wanted) = wanted_of_replicas(&block) {
+            engine.replicas.add_wait(ReplicaWait {
+                client: Arc::clone(&session.shared),
+                number,
+                wanted,
+                is_silent: session.silent_wait,
+            });
+        }
     }
     engine.blocked_clients.fetch_add(1, Ordering::Relaxed);
     if block.deadline_ms().is_some() {
         engine.timed_waits.fetch_add(1, Ordering::Relaxed);
     }
     session.blocked = Some(block);
+}
+
+/// What the client of this wait asks of replicas.
+fn wanted_of_replicas(block: &Block) -> Option<Wanted> {
+    match *block {
+        Block::Replicas { count, offset, .. } => Some(Wanted::Processed { count, offset }),
+        Block::Synced {
+            local,
+            replicas,
+            offset,
+            written,
+            ..
+        } if replicas > 0 => Some(Wanted::Durable {
+            count: replicas,
+            offset,
+            local: local.then_some(written),
+        }),
+        _ => None,
+    }
+}
+
+/// Ends the waits of WAIT and WAITAOF for which enough replicas have acknowledged.
+pub fn serve_acknowledged(engine: &Engine) {
+    let (replicas, log) = (&engine.replicas, &engine.log);
+    let is_over = |wanted: &Wanted| match *wanted {
+        Wanted::Processed { count, offset } => replicas.processed(offset) >= count,
+        Wanted::Durable {
+            count,
+            offset,
+            local,
+        } => replicas.durable(offset) >= count && local.is_none_or(|at| log.synced() >= at),
+    };
+    for wait in replicas.take_waits(is_over) {
+        if !wait.client.wait.end() {
+            continue;
+        }
+        engine.outboxes.deliver_served(&wait.client, 0, |out| {
+            let mut reply = Reply::new(out, Protocol::Resp2);
+            match wait.wanted {
+                _ if wait.is_silent => {}
+                Wanted::Processed { offset, .. } => {
+                    reply.integer(replicas.processed(offset) as i64);
+                }
+                Wanted::Durable { offset, .. } => {
+                    let synced = log.is_enabled() && log.synced_offset() >= offset;
+                    reply.array(2);
+                    reply.integer(i64::from(synced));
+                    reply.integer(replicas.durable(offset) as i64);
+                }
+            }
+        });
+    }
 }
 
 /// Keys without those that were named before.

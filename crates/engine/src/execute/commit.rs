@@ -1,6 +1,6 @@
 //! Appends the effects of a change to the log and announces it to its listeners, under its locks.
 
-use persist::{Append, Selection};
+use persist::{Append, Scope, Selection};
 
 use super::announce::FanOut;
 use super::{Execution, Executor, stats};
@@ -95,6 +95,7 @@ impl Executor {
         let offset = match origin {
             Origin::Client => self.append_effects(engine, locked, touched),
             Origin::Replay => None,
+            Origin::Primary => self.note_appended(locked, touched),
         };
         // A read depends on what was appended before it.
         let after = || offset.unwrap_or_else(|| engine.log.appended());
@@ -130,22 +131,21 @@ impl Executor {
             false => {
                 let (db, bytes) = self.effects.take()?;
                 engine.faults.reach(Stage::BeforeLog);
-                engine.log.append(db, bytes, self.now_ms)
+                match engine.role.is_replica() {
+                    false => engine.log.append(db, bytes, self.now_ms),
+                    true => append_local(engine, db, bytes, self.now_ms),
+                }
             }
         };
         engine.faults.reach(Stage::AfterLog);
-        match touched {
-            Touched::All | Touched::Nothing => locked
-                .shards_mut()
-                .for_each(|shard| shard.last_log_offset = offset),
-            Touched::Keys(keys) => {
-                for key in keys {
-                    if let Some(shard) = locked.shard_mut(key.hash) {
-                        shard.last_log_offset = offset;
-                    }
-                }
-            }
-        }
+        stamp(locked, touched, offset);
+        Some(offset)
+    }
+
+    /// The bytes of a primary's stream are in the log already.
+    fn note_appended(&mut self, locked: &mut Locked<'_>, touched: Touched<'_>) -> Option<u64> {
+        let offset = self.appended.take()?;
+        stamp(locked, touched, offset);
         Some(offset)
     }
 
@@ -153,7 +153,11 @@ impl Executor {
     #[cold]
     fn append_blocks(&mut self, engine: &Engine) -> Option<u64> {
         let blocks = self.effects.take_blocks().into_iter();
+        let is_replica = engine.role.is_replica();
         let append = |block: Block| {
+            if is_replica {
+                return append_local(engine, block.db, &block.bytes, self.now_ms);
+            }
             let append = Append {
                 selection: Selection::Database(block.db),
                 records: &block.bytes,
@@ -162,5 +166,32 @@ impl Executor {
             engine.log.append_scoped(&append, self.now_ms)
         };
         blocks.map(append).last()
+    }
+}
+
+/// What a client writes to a writable replica is no part of the stream, which is its primary's.
+#[cold]
+fn append_local(engine: &Engine, db: u32, records: &[u8], now_ms: u64) -> u64 {
+    let append = Append {
+        selection: Selection::Database(db),
+        records,
+        scope: Scope::FileOnly,
+    };
+    engine.log.append_scoped(&append, now_ms)
+}
+
+/// Replies that show these shards depend on the log up to `offset`.
+fn stamp(locked: &mut Locked<'_>, touched: Touched<'_>, offset: u64) {
+    match touched {
+        Touched::All | Touched::Nothing => locked
+            .shards_mut()
+            .for_each(|shard| shard.last_log_offset = offset),
+        Touched::Keys(keys) => {
+            for key in keys {
+                if let Some(shard) = locked.shard_mut(key.hash) {
+                    shard.last_log_offset = offset;
+                }
+            }
+        }
     }
 }

@@ -41,6 +41,9 @@ pub fn make_room(exec: &mut Executor, engine: &Engine) -> bool {
     let max = engine.switches.max_memory.load(Ordering::Relaxed);
     // Clients that hold too much go before keys do.
     engine.evict_clients(exec.worker);
+    if engine.role.is_replica() && engine.config.bool(P::ReplicaIgnoreMaxmemory) {
+        return true;
+    }
     keyspace::memory::publish();
     let is_above = max != 0 && keyspace::memory::used() > max && counted_memory(engine) > max;
     engine.memory_excess.note(is_above, &engine.clock);

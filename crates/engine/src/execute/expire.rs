@@ -78,6 +78,7 @@ fn is_active(engine: &Engine) -> bool {
         && !engine.loading.is_active()
         && !engine.is_half_changed()
         && !engine.config.bool(P::ImportMode)
+        && !engine.role.is_replica()
 }
 
 /// One step in every shard, whether it has something due or not: a shard whose keys with deadlines

@@ -4,7 +4,8 @@ use resp::Args;
 
 use super::{Call, Execution};
 use crate::command::{
-    Arg, Categories, Flags, Group, KeyFlags, KeyPositions, KeySpec, Locks, Metadata,
+    Arg, Categories, Channels, FindDatabases, Flags, Group, KeyFlags, KeyPositions, KeySpec, Locks,
+    Metadata,
 };
 use crate::context::Context;
 use crate::error::CommandError;
@@ -213,6 +214,18 @@ impl CommandSpec {
     /// Sets the function that decides which arguments are secrets.
     pub const fn secrets(mut self, is_secret: fn(Args<'_>, usize) -> bool) -> Self {
         self.metadata.secrets = Some(is_secret);
+        self
+    }
+
+    /// Sets the channels among the arguments.
+    pub const fn channels(mut self, channels: Channels) -> Self {
+        self.metadata.channels = Some(channels);
+        self
+    }
+
+    /// Sets the function that finds the databases among the arguments.
+    pub const fn databases(mut self, find: FindDatabases) -> Self {
+        self.metadata.databases = Some(find);
         self
     }
 

@@ -14,6 +14,7 @@
 mod accounting;
 mod admission;
 mod announce;
+mod apply;
 pub mod blocking;
 mod call;
 mod commit;
@@ -23,6 +24,7 @@ mod handler;
 mod locking;
 mod multi;
 mod replay;
+mod rights;
 mod script;
 
 use std::any::Any;
@@ -47,6 +49,7 @@ use crate::shard_tables::Locked;
 use crate::table::{Command, KeyPlan, Resolved};
 
 pub use accounting::count_rejected;
+pub use apply::{Unapplied, session as primary_session};
 pub use call::{running_command, write_error};
 pub use commit::Touched;
 pub use handler::{
@@ -56,6 +59,7 @@ pub use handler::{
 pub use locking::locate;
 pub use multi::{discard, exec, unwatch};
 pub use replay::session as replay_session;
+pub(crate) use rights::{Refusal, log_refusal};
 pub use script::{LibraryError, NO_SCRIPT, read_library, run_library, run_script};
 
 use accounting::stats;
@@ -123,6 +127,9 @@ pub struct Executor {
     pub is_busy: bool,
     /// A script of the present request ran for longer than `busy-reply-threshold`.
     was_slow: bool,
+    /// The position behind what was appended for the present execution, when its bytes came from
+    /// a primary.
+    appended: Option<u64>,
     /// The server's admission epoch when the present request was admitted.
     admission_epoch: u64,
     /// Memory was above `maxmemory` when it was admitted.
@@ -156,6 +163,7 @@ impl Executor {
             reply_offset: 0,
             is_busy: false,
             was_slow: false,
+            appended: None,
             admission_epoch: 0,
             is_full: false,
             target: None,
@@ -300,7 +308,8 @@ impl<'k> Execution<'_, 'k> {
                     }
                 },
                 Ok(Admission::Queue(command, flags)) => {
-                    multi::queue(self.session, command, flags, request.args);
+                    let databases = self.engine.keyspace.databases();
+                    multi::queue(self.session, (command, flags), request.args, databases);
                     self.out.raw(b"+QUEUED\r\n");
                     break Verdict::Done;
                 }

@@ -24,9 +24,9 @@ use crate::table::{Command, KeyPlan};
 /// Queues a command of a transaction that can still succeed.
 pub(super) fn queue(
     session: &mut Session,
-    command: &'static Command,
-    flags: Flags,
+    (command, flags): (&'static Command, Flags),
     args: Args<'_>,
+    databases: u32,
 ) {
     if let Some(multi) = &mut session.multi
         && !multi.aborted
@@ -35,6 +35,12 @@ pub(super) fn queue(
         multi.bytes += args.byte_len() + args.len() * size_of::<usize>() * 2;
         multi.flags = multi.flags.or(flags);
         multi.runs_scripts |= matches!(command.spec.locks, Locks::Script(_));
+        if let Some(find) = command.spec.databases
+            && command.spec.name == "select"
+        {
+            let found = find(args, databases);
+            multi.db = found.first().map_or(multi.db, |(_, db)| *db);
+        }
         multi.queue.push(Queued {
             entry: command,
             args: args.to_owned(),

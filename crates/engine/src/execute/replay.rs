@@ -6,16 +6,16 @@ use resp::Args;
 
 use super::{Call, Execution, Mode, Request, locate};
 use crate::client::{ClientShared, Peer};
-use crate::command::Locks;
 use crate::engine::Engine;
 use crate::session::{Origin, Session};
 use crate::shard_tables::Locked;
 use crate::table::Resolved;
+use crate::users::User;
 
 /// A session for commands that come from files.
 pub fn session(engine: &Engine) -> Session {
     let shared = ClientShared::new(0, Peer::None, &Peer::None, -1, engine.steady_ms(), 0);
-    Session::new(Arc::new(shared), Origin::Replay, true)
+    Session::new(Arc::new(shared), Origin::Replay, Some(User::above_rules()))
 }
 
 impl Execution<'_, '_> {
@@ -45,9 +45,6 @@ impl Execution<'_, '_> {
             keys: &keys,
             mode: Mode::Direct,
         };
-        if let Locks::Script(callee) = command.spec.locks {
-            self.exec.target = self.find_target(callee, args);
-        }
         self.begin();
         let result = self.call(call, locked);
         self.commit(locked, super::Touched::Keys(&keys));

@@ -81,6 +81,15 @@ impl Channels {
         }
     }
 
+    /// Visits the subscribers of all channels, one shard at a time.
+    pub(super) fn each_subscribers(&self, mut visit: impl FnMut(&[u8], &Subscribers)) {
+        for shard in &self.shards {
+            for (name, subscribers) in lock(shard).iter() {
+                visit(name, subscribers);
+            }
+        }
+    }
+
     pub(super) fn count(&self) -> usize {
         self.count.load(Ordering::Relaxed)
     }

@@ -17,6 +17,7 @@ mod patterns;
 mod subscribers;
 mod subscriptions;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -30,6 +31,7 @@ pub use subscriptions::{Kind, Subscriptions};
 use channels::Channels;
 use delivery::{Delivery, Message};
 use patterns::Patterns;
+use subscribers::Subscribers;
 
 /// The registry of all subscriptions.
 #[derive(Default)]
@@ -81,6 +83,29 @@ impl PubSub {
                 .each_match(channel, |_, subscribers| count += subscribers.len());
         }
         count
+    }
+
+    /// The clients with a subscription that `keeps`, asked with the kind and the name of each
+    /// subscription and a client that has it, says no to.
+    pub fn clients_without(
+        &self,
+        mut keeps: impl FnMut(Kind, &[u8], &ClientShared) -> bool,
+    ) -> Vec<Arc<ClientShared>> {
+        let mut found: BTreeMap<u64, Arc<ClientShared>> = BTreeMap::new();
+        let mut visit = |kind, name: &[u8], subscribers: &Subscribers| {
+            for client in subscribers.iter() {
+                if !found.contains_key(&client.id) && !keeps(kind, name, client) {
+                    found.insert(client.id, Arc::clone(client));
+                }
+            }
+        };
+        self.channels
+            .each_subscribers(|name, clients| visit(Kind::Channel, name, clients));
+        self.shard_channels
+            .each_subscribers(|name, clients| visit(Kind::ShardChannel, name, clients));
+        self.patterns
+            .each_subscribers(|name, clients| visit(Kind::Pattern, name, clients));
+        found.into_values().collect()
     }
 
     fn channels_of(&self, way: PublishedAs) -> &Channels {

@@ -201,6 +201,14 @@ impl Patterns {
         self.count.load(Ordering::Acquire)
     }
 
+    /// Visits the subscribers of all patterns.
+    pub(super) fn each_subscribers(&self, mut visit: impl FnMut(&[u8], &Subscribers)) {
+        let by_text = self.by_text.lock().unwrap_or_else(PoisonError::into_inner);
+        for (text, pattern) in by_text.iter() {
+            visit(text, &pattern.lock());
+        }
+    }
+
     /// Visits the patterns that match a channel, with their subscribers.
     pub(super) fn each_match(&self, channel: &[u8], mut visit: impl FnMut(&[u8], &Subscribers)) {
         let root = self.root.load();

@@ -16,7 +16,7 @@ const START_TIMEOUT: Duration = Duration::from_secs(20);
 const START_TRIES: usize = 5;
 
 /// How long one reply may take.
-const REPLY_TIMEOUT: Duration = Duration::from_secs(20);
+pub(crate) const REPLY_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Words of a request that the messages of failed tests show.
 const SHOWN_WORDS_MAX: usize = 8;
@@ -438,7 +438,7 @@ fn copy_dir(from: &Path, to: &Path) {
     }
 }
 
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     // Below the ports that the system gives to clients, of which the tests have many.
     const FIRST: u32 = 12_000;
     const COUNT: u32 = 20_000;
@@ -478,9 +478,14 @@ fn parse_log(mut bytes: &[u8]) -> Vec<String> {
     commands
 }
 
+/// What carries a connection.
+pub(crate) trait Transport: Read + Write + Send {}
+
+impl<T: Read + Write + Send> Transport for T {}
+
 /// A connection.
 pub(crate) struct Client {
-    stream: TcpStream,
+    stream: Box<dyn Transport>,
     input: Vec<u8>,
     /// The newest request, for messages of failed tests.
     request: String,
@@ -492,8 +497,13 @@ impl Client {
             .set_read_timeout(Some(REPLY_TIMEOUT))
             .expect("a time-out");
         stream.set_nodelay(true).expect("no delay");
+        Self::over(stream)
+    }
+
+    /// A client over a connection whose reads end after some time.
+    pub(crate) fn over(stream: impl Transport + 'static) -> Self {
         Self {
-            stream,
+            stream: Box::new(stream),
             input: Vec::new(),
             request: String::new(),
         }
@@ -543,6 +553,7 @@ impl Client {
                     ErrorKind::Interrupted => {}
                     ErrorKind::ConnectionReset
                     | ErrorKind::ConnectionAborted
+                    | ErrorKind::UnexpectedEof
                     | ErrorKind::BrokenPipe => return None,
                     ErrorKind::WouldBlock | ErrorKind::TimedOut => panic!(
                         "no reply to {} within {REPLY_TIMEOUT:?}; received so far: {}",

@@ -11,7 +11,7 @@ use super::operations::info;
 const HASH: &str = "#5e884898da28047151d0e56f8dc6292773603d0d6aabbdd62a11ef721d1542d8";
 
 /// A program that starts the server with a configuration file of this text.
-fn with_file(dir: &Path, text: &str) -> PathBuf {
+pub(crate) fn with_file(dir: &Path, text: &str) -> PathBuf {
     let (file, script) = (dir.join("server.conf"), dir.join("start.sh"));
     std::fs::write(&file, text).expect("a configuration file");
     let server = program();
@@ -90,23 +90,34 @@ fn the_default_user_of_a_file_keeps_its_password() {
 }
 
 #[test]
-fn users_that_cannot_be_kept_end_the_start() {
+fn users_with_wrong_rules_end_the_start() {
     for (line, reason) in [
-        (vec!["alice", "on", ">secret", "~*", "+@all"], "'alice'"),
         (
-            vec!["default", "on", HASH, "~app:*", "&*", "+@all"],
-            "~app:*",
+            vec!["alice", "on", "+nosuch"],
+            "Error loading the user named 'alice'",
         ),
         (
-            vec!["default", "on", HASH, ">other", "~*", "&*", "+@all"],
-            "several passwords",
+            vec!["alice", "on", "~*", "~app:*"],
+            "'~app:*': Adding a pattern after",
         ),
-        (vec!["default", "off", HASH, "~*", "&*", "+@all"], "is off"),
-        (vec!["default", "on", HASH, "~*", "&*", "+@read"], "+@read"),
+        (vec!["alice", "(+get", "~a"], "Unmatched parenthesis"),
+        (vec!["a b", "on"], "Spaces not allowed in ACL usernames"),
+        (
+            vec!["alice", "on", "--user", "alice", "off"],
+            "Duplicate user found",
+        ),
+        (
+            vec!["alice", "on", "--aclfile", "users.acl"],
+            "define them in one of the two",
+        ),
     ] {
         let said = refused(&[&["--user"], &line[..]].concat(), &[]);
         assert!(said.contains(reason), "{said}");
     }
+    // No password in the log.
+    let said = refused(&["--user", "alice", "on", "<secret"], &[]);
+    assert!(!said.contains("secret"), "{said}");
+    // A `user` line is above requirepass.
     let both = [
         "--user",
         "default",
@@ -116,9 +127,10 @@ fn users_that_cannot_be_kept_end_the_start() {
         "&*",
         "+@all",
         "--requirepass",
+        "other",
     ];
-    let said = refused(&[&both[..], &["different"]].concat(), &[]);
-    assert!(said.contains("different passwords"), "{said}");
+    let server = TestServer::start_peer_unready(&super::harness::program(), fresh_dir(), &both);
+    server.connect().check(&[("AUTH password", "+OK")]);
     // What Redis and Valkey write when there is no user but this one, and no password.
     let open = ["--user", "default", "on", "nopass", "~*", "&*", "+@all"];
     TestServer::start_plain(fresh_dir(), &open)
@@ -148,12 +160,12 @@ fn parameters_that_steer_nothing_say_so() {
     let mut client = server.connect();
     for _ in 0..2 {
         client.check(&[
-            ("CONFIG SET acllog-max-len 64", "+OK"),
-            ("CONFIG SET acllog-max-len 128", "+OK"),
+            ("CONFIG SET slowlog-entry-max-argc 64", "+OK"),
+            ("CONFIG SET slowlog-entry-max-argc 32", "+OK"),
         ]);
     }
     let text = std::fs::read_to_string(&log).expect("a log");
-    let warning = "# The configuration parameter 'acllog-max-len' is stored, but";
+    let warning = "# The configuration parameter 'slowlog-entry-max-argc' is stored, but";
     assert_eq!(text.matches(warning).count(), 2, "{text}");
 }
 

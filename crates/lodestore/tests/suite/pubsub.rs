@@ -445,6 +445,27 @@ fn a_subscriber_that_does_not_read_is_closed_alone() {
         assert!(sent < 10_000, "the limit does not hold");
     }
     assert_quiet(&mut good, QUIET_RESP2);
+    let info = publisher.line("INFO stats");
+    assert!(
+        info.contains("client_output_buffer_limit_disconnections:1\\r"),
+        "{info}"
+    );
+    publisher.line("CONFIG RESETSTAT");
+    let info = publisher.line("INFO stats");
+    assert!(
+        info.contains("client_output_buffer_limit_disconnections:0\\r"),
+        "{info}"
+    );
+}
+
+#[test]
+fn the_help_of_pubsub_is_in_no_category_of_its_group() {
+    let server = TestServer::start();
+    let mut client = server.connect();
+    let info = client.line("COMMAND INFO pubsub|help pubsub|channels");
+    assert_eq!(info.matches("@pubsub").count(), 1, "{info}");
+    let info = client.line("COMMAND INFO publish subscribe ssubscribe");
+    assert_eq!(info.matches("@pubsub").count(), 3, "{info}");
 }
 
 #[test]

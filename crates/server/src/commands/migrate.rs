@@ -15,6 +15,7 @@ use crate::state::Connection;
 use engine::command::KeyPosition;
 use engine::command::*;
 use engine::commands::generic::delete_key;
+use engine::config::P;
 use engine::context::Context;
 use engine::error::CommandError;
 use engine::execute::{CommandResult, CommandSpec, Outcome};
@@ -96,17 +97,31 @@ const ARGS: &[Arg] = &[
         .multiple(),
 ];
 
-/// The key, or, when it is empty, what stands behind KEYS: an empty key is a placeholder.
+/// The key, or, when it is empty, what stands behind KEYS: an empty key is a placeholder. With a
+/// key and KEYS there are none, as the command answers a syntax error.
 fn find_keys(args: Args<'_>) -> KeyPositions {
-    let of_list = (6..args.len())
-        .find(|index| args.arg(*index).eq_ignore_ascii_case(b"keys"))
-        .filter(|_| args.arg(3).is_empty());
-    let range = match of_list {
+    let range = match keys_option(args) {
+        Some(_) if !args.arg(3).is_empty() => 0..0,
         Some(keys) => keys + 1..args.len(),
         None => 3..4.min(args.len()),
     };
     let flags = KEY_FLAGS.0;
     range.map(|index| KeyPosition { index, flags }).collect()
+}
+
+/// Where KEYS stands. Passwords may be called so.
+fn keys_option(args: Args<'_>) -> Option<usize> {
+    let mut index = 6;
+    while index < args.len() {
+        let is = |word: &[u8]| args.arg(index).eq_ignore_ascii_case(word);
+        index += match () {
+            () if is(b"keys") => return Some(index),
+            () if is(b"auth") => 2,
+            () if is(b"auth2") => 3,
+            () => 1,
+        };
+    }
+    None
 }
 
 /// The arguments of AUTH and AUTH2 are secrets. Keys may have the names of options.
@@ -297,8 +312,15 @@ fn deliver<'a>(
 
 fn connect(ctx: &Context<'_, '_>, plan: &Plan<'_>) -> Result<Connection, CommandError> {
     let host = str::from_utf8(plan.host).map_err(|_| CONNECTING)?;
-    let connection = Connection::open(host, plan.port, plan.timeout).map_err(not_connected)?;
-    if connection.leads_to(&Server::of(ctx)?.lock_listeners()) {
+    let server = Server::of(ctx)?;
+    // As in Redis, connections to other nodes are of one kind.
+    let encryption = match ctx.engine.config.bool(P::TlsCluster) {
+        true => Some(server.tls.client().ok_or(CONNECTING)?),
+        false => None,
+    };
+    let connection =
+        Connection::open(host, plan.port, plan.timeout, encryption).map_err(not_connected)?;
+    if connection.leads_to(&server.lock_listeners()) {
         return Err(MYSELF);
     }
     Ok(connection)

@@ -1,6 +1,8 @@
 //! Commands that concern the process: its configuration, its files, other servers.
 
+mod acl;
 mod migrate;
+mod replication;
 pub(crate) mod server;
 #[cfg(test)]
 mod tests;
@@ -11,7 +13,11 @@ use engine::execute::CommandSpec;
 pub(crate) fn groups() -> Vec<&'static [&'static CommandSpec]> {
     [
         engine::commands::GROUPS,
-        &[server::COMMANDS, &[&migrate::MIGRATE]],
+        &[
+            server::COMMANDS,
+            replication::COMMANDS,
+            &[&acl::ACL, &migrate::MIGRATE],
+        ],
     ]
     .concat()
 }

@@ -252,10 +252,12 @@ impl Loader {
                 return Ok(());
             }
             (b"user", [_, ..]) => {
+                let mut location = location.clone();
+                location.line = without_passwords(arguments);
                 let arguments = arguments.iter().map(|argument| argument.to_vec()).collect();
                 self.builder.origin_mut().users.push(UserLine {
                     arguments,
-                    location: location.clone(),
+                    location,
                 });
                 return Ok(());
             }
@@ -484,4 +486,14 @@ fn matching_entries(dir: &Path, pattern: &[u8]) -> Vec<PathBuf> {
         .collect();
     matching.sort();
     matching
+}
+
+/// A `user` line as errors show it.
+fn without_passwords(arguments: &[&[u8]]) -> String {
+    let shown = arguments.iter().map(|argument| match argument.first() {
+        Some(b'>' | b'<' | b'#' | b'!') => "(redacted)".into(),
+        _ => String::from_utf8_lossy(argument),
+    });
+    let words: Vec<_> = std::iter::once("user".into()).chain(shown).collect();
+    words.join(" ")
 }

@@ -352,7 +352,7 @@ fn says_the_same(a: &[u8], b: &[u8]) -> bool {
 }
 
 /// Replaces a file's contents so that a crash leaves either the old or the new ones.
-fn replace_file(target: &Path, text: &[u8]) -> io::Result<()> {
+pub(super) fn replace_file(target: &Path, text: &[u8]) -> io::Result<()> {
     let old = match fs::metadata(target) {
         Ok(metadata) => {
             // A file that may not be written is not to be replaced either, although the directory

@@ -1,202 +1,172 @@
-//! `user` directives: until there are access control lists, the default user with one password is
-//! all that a server can be given.
+//! Users in files: `user` lines of the configuration, and `aclfile`.
 
-use engine::config::{Config, P, UserLine};
-use sha2::{Digest, Sha256};
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 
-/// What the rules of the default user ask for.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct DefaultUser {
-    is_on: bool,
-    needs_none: bool,
-    passwords: Vec<Password>,
-    all_keys: bool,
-    all_channels: bool,
-    all_commands: bool,
-}
+use engine::config::{P, UserLine};
+use engine::engine::Engine;
+use engine::users::{DEFAULT_USER, FileUsers, Rules, RulesError, has_spaces, parse_file};
 
-#[derive(Debug, PartialEq, Eq)]
-enum Password {
-    Plain(Vec<u8>),
-    Hash([u8; 32]),
-}
+use persist::storage::errno_text as os_text;
 
-impl Password {
-    fn hash(&self) -> [u8; 32] {
-        match self {
-            Self::Plain(password) => Sha256::digest(password).into(),
-            Self::Hash(hash) => *hash,
-        }
-    }
-}
+use super::rewrite::replace_file;
 
-/// Takes the `user` lines of the configuration over: the default user's password becomes the one
-/// that the server requires.
+/// Largest ACL file, in bytes: some ten thousand users.
+const FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
+/// Takes over the users of the configuration: `requirepass`, `user` lines, and those of `aclfile`.
 ///
 /// # Errors
-/// The line that asks for what this version does not have, with the reason. A server that ignored
-/// it would be open.
-pub(crate) fn take_over(config: &Config) -> Result<(), String> {
-    for line in config.users() {
-        take_line(config, line).map_err(|reason| line.location.error(reason).to_string())?;
+/// The reason why the server must not start: with other rights than it was given it would be open.
+pub(crate) fn take_over(engine: &Engine) -> Result<(), String> {
+    let config = &engine.config;
+    let required = config.bytes(P::RequirePass);
+    if !required.is_empty() {
+        engine.users.set_default_password(&required);
+    }
+    let has_file = !config.bytes(P::AclFile).is_empty();
+    if has_file && !config.users().is_empty() {
+        return Err(
+            "Users are defined in the configuration file and in an ACL file (aclfile). Such a setup leads to mistakes \
+             and security holes: define them in one of the two."
+                .to_owned(),
+        );
+    }
+    for (index, line) in config.users().iter().enumerate() {
+        let is_known = |other: &UserLine| other.arguments.first() == line.arguments.first();
+        let is_duplicate = config.users()[..index].iter().any(is_known);
+        take_line(engine, line, is_duplicate)
+            .map_err(|reason| line.location.error(reason).to_string())?;
+    }
+    if has_file {
+        let users = read_file(engine).map_err(|errors| {
+            let errors = String::from_utf8_lossy(&errors).into_owned();
+            format!("Aborting Lodestore startup because of ACL errors: {errors}")
+        })?;
+        engine.replace_users(users);
     }
     Ok(())
 }
 
-fn take_line(config: &Config, line: &UserLine) -> Result<(), String> {
-    const LATER: &str = "Users are not part of this version of Lodestore";
-    let (name, rules) = line.arguments.split_first().ok_or(LATER)?;
-    if name != b"default" {
-        let name = String::from_utf8_lossy(name);
+fn take_line(engine: &Engine, line: &UserLine, is_duplicate: bool) -> Result<(), String> {
+    let Some((name, rules)) = line.arguments.split_first() else {
+        return Err("A user needs a name".to_owned());
+    };
+    let shown = String::from_utf8_lossy(name);
+    if is_duplicate {
         return Err(format!(
-            "{LATER}, but for 'default': '{name}' cannot be kept"
+            "Error in user declaration '{shown}': Duplicate user found. A user can only be defined once in config files"
         ));
     }
-    let mut user = DefaultUser::default();
-    rules.iter().try_for_each(|rule| user.apply(rule))?;
-    let user = user.check().map_err(|what| {
+    if has_spaces(name) {
+        return Err("Spaces not allowed in ACL usernames".to_owned());
+    }
+    let mut words: Vec<&[u8]> = vec![b"reset"];
+    words.extend(rules.iter().map(Vec::as_slice));
+    engine.set_user(name, &words).map_err(|error| {
         format!(
-            "{LATER}: the default user can have one password or none, and all rights, but {what}"
+            "Error loading the user named '{shown}': {}",
+            for_log(&error)
         )
     })?;
-    let required = config.bytes(P::RequirePass);
-    match user.passwords.first() {
-        None if required.is_empty() => Ok(()),
-        None => Err("'user default' needs no password, but requirepass is set".to_owned()),
-        Some(password) if !required.is_empty() => {
-            match password.hash() == Password::Plain(required.to_vec()).hash() {
-                true => Ok(()),
-                false => Err("'user default' and requirepass have different passwords".to_owned()),
-            }
-        }
-        Some(password) => {
-            config.set_password_hash(Some(password.hash()));
-            Ok(())
-        }
-    }
-}
-
-impl DefaultUser {
-    fn apply(&mut self, rule: &[u8]) -> Result<(), String> {
-        match rule.to_ascii_lowercase().as_slice() {
-            b"on" => self.is_on = true,
-            b"off" => self.is_on = false,
-            b"nopass" => {
-                self.passwords.clear();
-                self.needs_none = true;
-            }
-            b"resetpass" => {
-                self.passwords.clear();
-                self.needs_none = false;
-            }
-            b"allkeys" | b"~*" | b"%rw~*" => self.all_keys = true,
-            b"allchannels" | b"&*" => self.all_channels = true,
-            b"allcommands" | b"+@all" => self.all_commands = true,
-            b"resetkeys" => self.all_keys = false,
-            b"resetchannels" => self.all_channels = false,
-            b"nocommands" | b"-@all" => self.all_commands = false,
-            b"reset" => *self = Self::default(),
-            // Payloads are always checked.
-            b"sanitize-payload" | b"skip-sanitize-payload" => {}
-            b"alldbs" => {}
-            _ => return self.apply_password(rule),
-        }
-        Ok(())
-    }
-
-    fn apply_password(&mut self, rule: &[u8]) -> Result<(), String> {
-        let password = match rule.split_first() {
-            Some((b'>', password)) => Password::Plain(password.to_vec()),
-            Some((b'#', digits)) => Password::Hash(
-                hash(digits).ok_or("a password hash must have 64 hexadecimal digits")?,
-            ),
-            _ => {
-                let rule = String::from_utf8_lossy(rule);
-                return Err(format!(
-                    "The rule '{rule}' of a user is not part of this version of Lodestore"
-                ));
-            }
-        };
-        self.needs_none = false;
-        if self
-            .passwords
-            .iter()
-            .all(|known| known.hash() != password.hash())
-        {
-            self.passwords.push(password);
-        }
-        Ok(())
-    }
-
-    /// The user, when a server without access control lists can have it; else what is in the way.
-    fn check(self) -> Result<Self, &'static str> {
-        match () {
-            () if !self.is_on => Err("this one is off"),
-            () if self.passwords.len() > 1 => Err("this one has several passwords"),
-            () if self.passwords.is_empty() && !self.needs_none => Err("no password fits this one"),
-            () if !self.all_keys => Err("this one may not use all keys"),
-            () if !self.all_channels => Err("this one may not use all channels"),
-            () if !self.all_commands => Err("this one may not use all commands"),
-            () => Ok(self),
-        }
-    }
-}
-
-/// The bytes that 64 hexadecimal digits stand for.
-fn hash(digits: &[u8]) -> Option<[u8; 32]> {
-    let mut hash = [0; 32];
-    let (pairs, rest) = digits.as_chunks::<2>();
-    if pairs.len() != hash.len() || !rest.is_empty() {
-        return None;
-    }
-    for (byte, pair) in hash.iter_mut().zip(pairs) {
-        let digits = std::str::from_utf8(pair)
-            .ok()
-            .filter(|_| pair.iter().all(u8::is_ascii_hexdigit));
-        *byte = u8::from_str_radix(digits?, 16).ok()?;
-    }
-    Some(hash)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn user(rules: &str) -> Result<DefaultUser, String> {
-        let mut user = DefaultUser::default();
-        let mut rules = rules.split(' ');
-        rules.try_for_each(|rule| user.apply(rule.as_bytes()))?;
-        user.check().map_err(str::to_owned)
-    }
-
-    #[test]
-    fn only_what_can_be_kept_is_taken() {
-        let sha = "5e884898da28047151d0e56f8dc6292773603d0d6aabbdd62a11ef721d1542d8";
-        let taken = user(&format!("on sanitize-payload #{sha} ~* &* +@all")).unwrap();
-        assert_eq!(
-            taken.passwords[0].hash(),
-            Password::Plain(b"password".to_vec()).hash()
+    let is_off = engine
+        .users
+        .get(name)
+        .is_some_and(|user| !user.rules().enabled);
+    if is_off {
+        log::info!(
+            "The user '{shown}' is disabled (there is no 'on' modifier in the user description). Make sure this is \
+             not a configuration error."
         );
-        assert!(user("on nopass ~* &* +@all").unwrap().passwords.is_empty());
-        for refused in [
-            "off nopass ~* &* +@all",
-            "on ~* &* +@all",
-            "on >a >b ~* &* +@all",
-            "on >a ~x:* &* +@all",
-            "on >a ~* +@all",
-            "on >a ~* &* +@read",
-            "on >a ~* &* +@all -debug",
-            "on #12 ~* &* +@all",
-            "on >a ~* &* +@all (+get ~a)",
-        ] {
-            assert!(user(refused).is_err(), "{refused}");
+    }
+    Ok(())
+}
+
+/// The text of an error without passwords.
+fn for_log(error: &RulesError) -> String {
+    match error {
+        RulesError::Rule { rule, error } if rule.starts_with(b"<") || rule.starts_with(b">") => {
+            format!("{error}")
         }
-        assert_eq!(
-            user("on >a >a allkeys allchannels allcommands")
-                .unwrap()
-                .passwords
-                .len(),
-            1
-        );
+        other => String::from_utf8_lossy(&other.text()).into_owned(),
+    }
+}
+
+/// Reads the users of `aclfile`.
+///
+/// # Errors
+/// The text of Redis.
+pub(crate) fn read_file(engine: &Engine) -> Result<FileUsers, Vec<u8>> {
+    let name = engine.config.text(P::AclFile);
+    let text = read_text(&path(engine)).map_err(|error| {
+        let reason = os_text(&error);
+        format!("Error loading ACLs, opening file '{name}': {reason}").into_bytes()
+    })?;
+    parse_file(&text, &name, &engine.commands, engine.acl_defaults())
+}
+
+fn read_text(path: &Path) -> io::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    let file = File::open(path)?;
+    if fs::metadata(path)?.is_dir() {
+        return Err(io::Error::from_raw_os_error(libc::EISDIR));
+    }
+    let read = file.take(FILE_BYTES_MAX + 1).read_to_end(&mut text)?;
+    if read as u64 > FILE_BYTES_MAX {
+        return Err(io::Error::from_raw_os_error(libc::EFBIG));
+    }
+    Ok(text)
+}
+
+/// Writes all users into `aclfile`, in one piece.
+///
+/// # Errors
+/// The reason, for the log. The file is as it was.
+pub(crate) fn write_file(engine: &Engine) -> Result<(), String> {
+    let _changing = engine.users.lock_changes();
+    let mut text = Vec::new();
+    for user in engine.users.all() {
+        let rules = user.rules().describe();
+        text.extend_from_slice(&[b"user ", user.name(), b" ", &rules, b"\n"].concat());
+    }
+    replace_file(&path(engine), &text).map_err(|error| os_text(&error))
+}
+
+/// The path of `aclfile`, relative to `dir`.
+fn path(engine: &Engine) -> PathBuf {
+    let name = engine.config.bytes(P::AclFile);
+    let own = || PathBuf::from(OsStr::from_bytes(&name));
+    let path = engine.config.path(P::AclFile).unwrap_or_else(own);
+    path.canonicalize().unwrap_or(path)
+}
+
+/// The arguments of the `user` lines for CONFIG REWRITE. None when users stand in `aclfile`, and no
+/// line for a default user who has what `requirepass` gives.
+pub(crate) fn lines(engine: &Engine) -> Vec<Vec<u8>> {
+    if !engine.config.bytes(P::AclFile).is_empty() {
+        return Vec::new();
+    }
+    let mut implied = Rules::unrestricted();
+    implied.set_only_password(&engine.config.bytes(P::RequirePass));
+    let users = engine.users.all().into_iter();
+    let told =
+        users.filter(|user| user.name() != DEFAULT_USER.as_bytes() || *user.rules() != implied);
+    told.map(|user| {
+        let line = [user.name(), b" ", &user.rules().describe()].concat();
+        let words = line.split(|byte| *byte == b' ').map(quoted);
+        words.collect::<Vec<_>>().join(&b' ')
+    })
+    .collect()
+}
+
+/// A word as the reader of configuration files needs it.
+fn quoted(word: &[u8]) -> Vec<u8> {
+    let is_plain = |byte: &u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\'' | b'\\');
+    match word.iter().all(is_plain) {
+        true => word.to_vec(),
+        false => resp::quoted(word).into_bytes(),
     }
 }

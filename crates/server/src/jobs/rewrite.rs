@@ -14,7 +14,7 @@ use std::time::Duration;
 use persist::rdb::{SaveOptions, Version};
 use persist::{BaseForm, BaseJob};
 
-use crate::jobs::snapshot::{self, Form, Output, SnapshotError, Walk, begin_file};
+use crate::jobs::snapshot::{self, Form, Head, Output, SnapshotError, Walk, begin_file};
 use crate::os::os_text;
 use crate::server::Server;
 use crate::state::{Job, Purpose};
@@ -282,6 +282,34 @@ fn switch_on(server: &Server) -> Result<(), String> {
         })
 }
 
+/// No rewrite runs or begins while this lives: loading changes the data, or has the directory of
+/// the log.
+pub(crate) struct WithoutRewrites<'a>(&'a Server);
+
+impl<'a> WithoutRewrites<'a> {
+    /// Called without locks held.
+    ///
+    /// # Errors
+    /// A rewrite does not end.
+    pub(crate) fn new(server: &'a Server) -> Result<Self, CommandError> {
+        server.rewrites.is_reloading.store(true, Ordering::SeqCst);
+        let this = Self(server);
+        if stop(server) {
+            return Ok(this);
+        }
+        Err(CommandError::line(
+            "ERR Error trying to load the data, check server logs: a rewrite does not end",
+        ))
+    }
+}
+
+impl Drop for WithoutRewrites<'_> {
+    fn drop(&mut self) {
+        let is_reloading = &self.0.rewrites.is_reloading;
+        is_reloading.store(false, Ordering::SeqCst);
+    }
+}
+
 /// Ends a rewrite that is under way and waits for its end. False when it does not end. Called
 /// without locks.
 pub(crate) fn stop(server: &Server) -> bool {
@@ -388,8 +416,8 @@ fn write_locked(server: &Server, locked: &Locked<'_>) -> Result<(), String> {
     let sizes = snapshot::sizes(server, locked);
     let written = match form {
         Form::Rdb(options) => {
-            let offset = Some(base.offset());
-            let writer = begin_file(server, base, options, true, offset, &sizes);
+            let head = base_head(base.offset());
+            let writer = begin_file(server, base, options, head, &sizes);
             writer.map_err(SnapshotError::from).and_then(|mut writer| {
                 snapshot::write_entries(server, locked, form, &sizes, &mut writer)?;
                 Ok(writer.finish()?)
@@ -403,6 +431,15 @@ fn write_locked(server: &Server, locked: &Locked<'_>) -> Result<(), String> {
     };
     let base = written.map_err(|error| error.to_string())?;
     log.commit_base(base).map_err(|error| error.to_string())
+}
+
+/// The head of a base that stands for this offset of the log.
+fn base_head(offset: u64) -> Head {
+    Head {
+        aof_base: true,
+        log_offset: Some(offset),
+        stream_db: None,
+    }
 }
 
 fn run(
@@ -515,8 +552,8 @@ fn write_rdb(
     walk: Walk,
     options: SaveOptions,
 ) -> Result<BaseJob, SnapshotError> {
-    let offset = Some(base.offset());
-    let writer = match begin_file(server, base, options, true, offset, walk.sizes()) {
+    let head = base_head(base.offset());
+    let writer = match begin_file(server, base, options, head, walk.sizes()) {
         Ok(writer) => writer,
         Err(error) => {
             walk.abandon();

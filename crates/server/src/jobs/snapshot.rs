@@ -21,6 +21,7 @@
 mod file;
 mod hook;
 mod save;
+mod sync;
 mod walk;
 
 use std::io::{self, Write};
@@ -38,11 +39,12 @@ use engine::lru::AccessNow;
 use engine::rdb_options;
 use engine::shard_tables::Locked;
 
-pub(crate) use file::{ORIGIN_AUX, begin_file, remove_interrupted};
+pub(crate) use file::{Head, ORIGIN_AUX, STREAM_DB_AUX, begin_file, remove_interrupted};
 pub(crate) use save::{
     Save, after_flush_all, background, cancel, copy, finish_stopped, note_loaded, save,
     save_before_stop, sizes, stop_running, tick, write_entries,
 };
+pub(crate) use sync::{ForReplicas, for_replicas};
 pub use walk::{Walk, begin};
 
 /// The form of entries in a snapshot.

@@ -21,6 +21,7 @@ use crate::transport::connection::{Connection, READ_BYTES};
 use engine::config::P;
 use engine::execute::{Execution, Held, Request, Verdict};
 use engine::table::{Command, KeyPlan, Resolved};
+use engine::wait::Block;
 
 /// Requests that are looked ahead over. Enough to overlap the memory accesses of a core's line-fill
 /// buffers several times over, small enough that the prefetched lines stay in the first-level
@@ -302,7 +303,8 @@ impl Worker {
             let Some(source) = batch.sources.get_mut(index) else {
                 return;
             };
-            let Some(connection) = self.connection(source.token) else {
+            let connections = &mut self.connections;
+            let Some(connection) = super::worker::connection_of(connections, source.token) else {
                 return;
             };
             let is_empty = source.bytes.slice(&batch.arena).len() <= source.parsed;
@@ -317,6 +319,13 @@ impl Worker {
             let (end, what) = match connection.parser.parse(input, &limits, &mut batch.spans) {
                 Ok(Progress::NeedMore { hint }) => {
                     connection.missing = hint;
+                    if is_client_hello(input) {
+                        let logged_ms = &mut self.handshake_logged_ms;
+                        abort_handshake(connection, logged_ms, self.exec.steady_ms);
+                        source.position = source.bytes.slice(&batch.arena).len();
+                        let token = source.token;
+                        self.want_write(token);
+                    }
                     return;
                 }
                 Ok(Progress::Empty { consumed }) => {
@@ -422,11 +431,21 @@ impl Worker {
             ),
             What::Inline(args) => args.as_args(),
             What::Broken(error) => {
-                refuse(server, connection, *error, bytes);
+                match is_client_hello(bytes.get(pending.start..).unwrap_or_default()) {
+                    true => {
+                        let logged_ms = &mut self.handshake_logged_ms;
+                        abort_handshake(connection, logged_ms, self.exec.steady_ms);
+                    }
+                    false => refuse(server, connection, *error, bytes),
+                }
                 source.position = pending.end;
                 return;
             }
         };
+        if pending.command == Resolved::Unknown && is_client_hello(args.arg(0)) {
+            let logged_ms = &mut self.handshake_logged_ms;
+            return abort_handshake(connection, logged_ms, self.exec.steady_ms);
+        }
         if pending.command == Resolved::Unknown && is_web_request(args.arg(0)) {
             let logged_ms = &mut self.web_request_logged_ms;
             return abort_web_request(connection, logged_ms, self.exec.steady_ms);
@@ -554,8 +573,12 @@ impl Worker {
             }
         }
         connection.publish_input(server);
+        let leaves = matches!(connection.session.blocked, Some(Block::Leaves));
         if let Some(handle) = server.workers.get(self.index) {
             handle.stats().net_input_bytes.add(total as u64);
+        }
+        if leaves {
+            return self.leave(token);
         }
         let Some(connection) = self.connection(token) else {
             return;
@@ -773,6 +796,25 @@ fn abort_web_request(connection: &mut Connection, logged_ms: &mut u64, steady_ms
         log::warn!(
             "Possible SECURITY ATTACK detected: {} sent POST or Host:, which are parts of web requests, as a command. \
              Somebody may be using a browser to reach this server (cross-protocol scripting). Connection aborted.",
+            connection.session.shared.addr
+        );
+    }
+    connection.session.close_after_reply = true;
+    connection.output.clear();
+}
+
+/// The beginning of the first record of TLS: a handshake, of a version 3.x. No command begins so.
+fn is_client_hello(bytes: &[u8]) -> bool {
+    bytes.starts_with(&[0x16, 0x03])
+}
+
+/// Closes a connection that begins with a handshake. It is logged once a second at most.
+fn abort_handshake(connection: &mut Connection, logged_ms: &mut u64, steady_ms: u64) {
+    const LOG_EVERY_MS: u64 = 1_000;
+    if steady_ms.saturating_sub(*logged_ms) > LOG_EVERY_MS {
+        *logged_ms = steady_ms;
+        log::info!(
+            "Client {} began a TLS handshake on a port without TLS. Connection aborted.",
             connection.session.shared.addr
         );
     }

@@ -26,8 +26,9 @@ pub(super) fn served(worker: &mut Worker, token: usize, offset: u64) {
 pub(super) enum Ending {
     /// Its timeout has passed.
     Timeout,
-    /// CLIENT UNBLOCK; true: with an error. The sender of the message has ended the wait already.
-    Unblocked(bool),
+    /// Before its time; with an error, or as by a time-out. The sender of the message has ended the
+    /// wait already.
+    Unblocked(Option<&'static str>),
 }
 
 /// The wait of a client ends without being served.
@@ -49,27 +50,36 @@ pub(super) fn end_wait(worker: &mut Worker, server: &Server, token: usize, endin
     let protocol = connection.session.protocol;
     let mut output = Output::new();
     let mut reply = Reply::new(&mut output, protocol);
-    let fails = ending == Ending::Unblocked(true);
+    let error = match ending {
+        Ending::Unblocked(error) => error,
+        Ending::Timeout => None,
+    };
     match &block {
-        _ if fails => {
-            let error = CommandError::line("UNBLOCKED client unblocked via CLIENT UNBLOCK");
+        _ if error.is_some() => {
+            let error = CommandError::line(error.unwrap_or_default());
             execute::write_error(&worker.exec, &server.engine, protocol, &error, &mut output);
         }
         Block::Keys { .. } => reply.null_array(),
-        Block::Replicas { .. } => reply.integer(0),
-        Block::Synced { offset, .. } => {
-            reply.array(2);
-            let synced = server.engine.log.is_enabled() && server.engine.log.synced() >= *offset;
-            reply.integer(i64::from(synced));
-            reply.integer(0);
+        Block::Replicas { offset, .. } => {
+            reply.integer(server.engine.replicas.processed(*offset) as i64);
         }
+        Block::Synced {
+            offset, written, ..
+        } => {
+            reply.array(2);
+            let synced = server.engine.log.is_enabled() && server.engine.log.synced() >= *written;
+            reply.integer(i64::from(synced));
+            reply.integer(server.engine.replicas.durable(*offset) as i64);
+        }
+        // Nothing but the end of the connection ends it.
+        Block::Leaves => {}
     }
     if let Some(waiter) = waiter {
         let exec = &mut worker.exec;
         let now_ns = server.engine.clock.monotonic_ns();
         exec.now_ns = now_ns;
         blocking::account(&waiter, exec, &server.engine, now_ns, output.len());
-        if fails {
+        if error.is_some() {
             execute::count_rejected(exec, &server.engine, waiter.command);
         }
     }
@@ -144,11 +154,11 @@ pub(super) fn log_synced(worker: &mut Worker, server: &Server) {
         if let Some(Block::Synced {
             local: true,
             replicas,
-            offset,
+            written,
             ..
         }) = connection.session.blocked
         {
-            let is_done = is_off || replicas == 0 && offset <= synced;
+            let is_done = is_off || replicas == 0 && written <= synced;
             if !is_done || !connection.session.shared.wait.end() {
                 continue;
             }

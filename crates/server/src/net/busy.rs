@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use super::worker::Worker;
 use crate::server::Server;
+use crate::transport::mailbox::Message;
 use engine::command::Locks;
 use engine::execute::{BusyTurn, Execution, Executor, Held, Request, Verdict};
 use engine::session::Session;
@@ -102,6 +103,22 @@ impl Worker {
         }
     }
 
+    /// Takes connections over that others hand on, and what was sent to clients. The rest of the
+    /// mail may need locks, so it is for later.
+    fn read_some_mail(&mut self, server: &Arc<Server>) {
+        let Some(handle) = server.workers.get(self.index) else {
+            return;
+        };
+        let mut messages = Vec::new();
+        handle.mailbox.drain(&mut messages);
+        for message in messages {
+            match message {
+                Message::Adopt(_) | Message::Deliver(_) => self.handle(server, message),
+                _ => self.later.push(message),
+            }
+        }
+    }
+
     fn read_from_all(&mut self) {
         for token in 0..self.connections.len() {
             let Some(connection) = self.connection(token) else {
@@ -136,6 +153,7 @@ impl BusyTurn for Worker {
         }
         self.exec.is_busy = true;
         self.accept(&server);
+        self.read_some_mail(&server);
         self.read_from_all();
         self.execute_runnable(&server);
         let released = self.release(&server);

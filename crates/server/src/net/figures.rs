@@ -78,6 +78,7 @@ impl Connection {
     fn memory(&self, figures: &Figures) -> usize {
         let session = &self.session;
         size_of::<Self>()
+            + self.stream.memory_usage()
             + self.input.capacity()
             + self.parser.memory_usage()
             + self.output.memory_usage()

@@ -4,8 +4,10 @@ pub(crate) mod balance;
 mod batch;
 mod blocked;
 mod busy;
+mod certificate_users;
 pub(crate) mod event_loop;
 mod figures;
+pub(crate) mod handshakes;
 mod limits;
 mod port;
 #[cfg(test)]

@@ -36,7 +36,7 @@ impl Port for Server {
         self.send_to(client, message);
     }
 
-    fn unblock(&self, client: &ClientShared, error: bool) {
+    fn unblock(&self, client: &ClientShared, error: Option<&'static str>) {
         let message = Message::Unblock {
             client: client.id,
             error,

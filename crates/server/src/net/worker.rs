@@ -22,6 +22,7 @@ use crate::server::Server;
 use crate::transport::connection::{Connection, Written};
 use crate::transport::listener::Accepted;
 use crate::transport::mailbox::Message;
+use engine::audit::Event;
 use engine::client::ClientShared;
 use engine::config::P;
 use engine::execute::Executor;
@@ -75,6 +76,8 @@ pub(crate) struct Worker {
     pub(super) busy_turn_ms: u64,
     /// Connections at a request that runs in a round of its own.
     pub(super) alone: Vec<usize>,
+    /// Mail to be read when the running script has ended.
+    pub(super) later: Vec<Message>,
     /// The next round is for this connection only.
     pub(super) only: Option<usize>,
     /// Connections to be closed when the running script has ended.
@@ -109,6 +112,8 @@ pub(crate) struct Worker {
     next_idle_check_ms: u64,
     /// When the log last had a line about a web request.
     pub(super) web_request_logged_ms: u64,
+    /// The same about a TLS handshake on a port without TLS.
+    pub(super) handshake_logged_ms: u64,
     pub(super) timers: Option<Timers>,
     stopping: bool,
 }
@@ -128,6 +133,7 @@ impl Worker {
             spare: None,
             busy_turn_ms: 0,
             alone: Vec::new(),
+            later: Vec::new(),
             only: None,
             closing: Vec::new(),
             index,
@@ -149,6 +155,7 @@ impl Worker {
             messages: Vec::new(),
             next_idle_check_ms: 0,
             web_request_logged_ms: 0,
+            handshake_logged_ms: 0,
             timers,
             stopping: false,
             server,
@@ -164,7 +171,9 @@ impl Worker {
         {
             let mut listeners = self.server.lock_listeners();
             for (number, listener) in listeners.iter_mut().enumerate() {
-                listener.register(registry, Token(LISTENERS + number))?;
+                if !listener.is_tls() {
+                    listener.register(registry, Token(LISTENERS + number))?;
+                }
             }
             self.accept_pending = true;
         }
@@ -291,7 +300,7 @@ impl Worker {
                 self.runnable.push(ready.token);
             }
         }
-        if ready.writes && !connection.output.is_empty() && !connection.queued_write {
+        if ready.writes && connection.waits_to_write() && !connection.queued_write {
             connection.queued_write = true;
             self.writable.push(ready.token);
         }
@@ -314,6 +323,10 @@ impl Worker {
             let Some(listener) = listeners.get(number) else {
                 return;
             };
+            if listener.is_tls() {
+                number += 1;
+                continue;
+            }
             let accepted = listener.accept();
             drop(listeners);
             match accepted {
@@ -418,15 +431,17 @@ impl Worker {
         ));
         log::debug!("Accepted {}", shared.addr);
         server.engine.clients.add(Arc::clone(&shared));
-        let authenticated = !server
-            .engine
-            .switches
-            .needs_password
-            .load(Ordering::Relaxed);
-        if !authenticated {
+        if server.engine.audit.is_on() {
+            let now_us = server.engine.clock.unix_us();
+            server.engine.audit.note(now_us, &shared, Event::Connected);
+        }
+        let default = server.engine.users.default_user();
+        let user = default.is_open().then(|| Arc::clone(default));
+        if user.is_none() {
             server.engine.clients.add_stranger(&shared);
         }
-        let session = Session::new(shared, Origin::Client, authenticated);
+        let mut session = Session::new(shared, Origin::Client, user);
+        super::certificate_users::log_in(server, &mut session, &accepted.names);
         let id = session.shared.id;
         let connection = Connection::new(accepted.stream, session, self.exec.steady_ms);
         let connection = Box::new(connection);
@@ -447,7 +462,7 @@ impl Worker {
         {
             log::warn!("Registering a client socket: {error}");
             self.free.push(token);
-            end(&self.server, connection);
+            self.server.end(connection);
             return;
         }
         let shared = &connection.session.shared;
@@ -459,7 +474,7 @@ impl Worker {
         if connection.postponed {
             self.postponed.push(token);
         }
-        let has_output = !connection.output.is_empty();
+        let has_output = connection.waits_to_write();
         connection.queued_write = has_output;
         if has_output {
             self.writable.push(token);
@@ -547,7 +562,14 @@ impl Worker {
             return;
         }
         if let Some(connection) = self.release_connection(token) {
-            end(&self.server, connection);
+            self.server.end(connection);
+        }
+    }
+
+    /// A connection has become that of a replica: the thread that feeds replicas takes it.
+    pub(super) fn leave(&mut self, token: usize) {
+        if let Some(connection) = self.release_connection(token) {
+            crate::replication::adopt(&self.server, connection);
         }
     }
 
@@ -564,6 +586,7 @@ impl Worker {
             return;
         };
         let mut messages = std::mem::take(&mut self.messages);
+        messages.append(&mut self.later);
         handle.mailbox.drain(&mut messages);
         for message in messages.drain(..) {
             self.handle(server, message);
@@ -571,9 +594,10 @@ impl Worker {
         self.messages = messages;
     }
 
-    fn handle(&mut self, server: &Arc<Server>, message: Message) {
+    pub(super) fn handle(&mut self, server: &Arc<Server>, message: Message) {
         match message {
             Message::Adopt(connection) => self.adopt(connection),
+            Message::Welcome(accepted) => self.welcome(server, *accepted),
             Message::Synced => self.synced(server),
             Message::Refresh => self.resume_postponed(),
             Message::Listen => self.listen(),
@@ -672,6 +696,9 @@ impl Worker {
     /// Writes the log for everything executed so far; returns the offset up to which replies may
     /// leave.
     pub(super) fn release(&mut self, server: &Server) -> u64 {
+        if server.engine.replicas.count() > 0 {
+            crate::replication::announce(server);
+        }
         if !server.engine.log.is_enabled() {
             return engine::durability::flush(&server.engine);
         }
@@ -693,6 +720,10 @@ impl Worker {
         for token in std::mem::take(&mut self.held) {
             self.want_write(token);
         }
+        if self.index == 0 && server.engine.replicas.count() > 0 {
+            crate::replication::announce(server);
+            engine::execute::blocking::serve_acknowledged(&server.engine);
+        }
         super::blocked::log_synced(self, server);
     }
 
@@ -713,7 +744,7 @@ impl Worker {
             count_output(server, self.index, connection.sent() - sent);
             match written {
                 // What the client was sent by others is more than it may leave unread.
-                Ok(_) if connection.output.is_given_up() => self.close(token),
+                Ok(_) if connection.output.is_given_up() => self.check_output_limit(server, token),
                 Ok(Written::All) => {
                     if connection.throttled {
                         connection.throttled = false;
@@ -835,33 +866,6 @@ impl Worker {
     }
 }
 
-/// Closes a connection that no worker holds, and ends what its client was doing.
-fn end(server: &Server, mut connection: Box<Connection>) {
-    connection.set_postponed(&server.engine, false);
-    engine::execute::blocking::forget(
-        &server.engine,
-        &mut connection.session,
-        connection.waiter.take(),
-    );
-    engine::execute::discard(&server.engine, &mut connection.session);
-    server.engine.unsubscribe_all(&mut connection.session);
-    server.engine.stop_tracking(&mut connection.session);
-    let kill = &connection.session.shared.kill;
-    kill.store(true, Ordering::Release);
-    if connection.session.monitor {
-        server.engine.monitors.remove(&connection.session.shared);
-    }
-    let shared = Arc::clone(&connection.session.shared);
-    server.engine.clients.remove(shared.id);
-    drop(connection);
-    if shared.leaving_bytes() > 0 {
-        // What is free counts as used until it is published.
-        keyspace::memory::publish();
-    }
-    server.engine.clients.closed(&shared);
-    log::debug!("Client closed connection {}", shared.addr);
-}
-
 /// Sends a connection that no worker holds to its new one.
 fn give(server: &Server, connection: Box<Connection>, to: usize) {
     let Some(target) = server.workers.get(to) else {
@@ -882,7 +886,7 @@ pub(super) fn connection_of(
 
 /// Errors of one connection, behind which others may wait: accept(2) hands on what the network has
 /// said about it.
-fn is_of_one_connection(error: &io::Error) -> bool {
+pub(super) fn is_of_one_connection(error: &io::Error) -> bool {
     matches!(
         error.raw_os_error(),
         Some(
@@ -914,11 +918,7 @@ fn forward(server: &Server, here: usize, client: u64, message: Message) {
 /// Why a new connection is refused, as the line it gets.
 fn refusal(server: &Server, accepted: &Accepted) -> Option<&'static str> {
     let is_open = server.engine.config.bool(P::ProtectedMode)
-        && !server
-            .engine
-            .switches
-            .needs_password
-            .load(Ordering::Relaxed);
+        && server.engine.users.default_user().rules().nopass;
     if is_open && !accepted.peer.is_local() {
         return Some(PROTECTED_MODE);
     }

@@ -2,7 +2,7 @@
 
 use engine::config::P;
 
-use super::listen::rebind;
+use super::listen::{rebind, start_handshakes};
 use super::log_options::fsync_policy;
 use crate::os;
 use crate::server::Server;
@@ -36,6 +36,7 @@ pub(crate) fn apply_parameter(server: &Server, id: P) -> Result<(), String> {
         P::LogLevel | P::LogFormat | P::LogTimestampFormat => {
             crate::observe::logging::update(&server.engine.config);
         }
+        P::AuditLog => crate::observe::audit::open(&server.engine)?,
         P::Maxclients => {
             let asked = server.engine.config.int(P::Maxclients).max(1) as u64;
             if os::raise_open_files(asked)? < asked {
@@ -50,6 +51,31 @@ pub(crate) fn apply_parameter(server: &Server, id: P) -> Result<(), String> {
                 .map_err(|_| "Unable to listen on this port. Check server logs.".to_owned())?;
             os::update_title(&server.engine.config);
         }
+        P::TlsPort => {
+            configure_tls(server)?;
+            rebind(server)
+                .map_err(|_| "Unable to listen on this port. Check server logs.".to_owned())?;
+            os::update_title(&server.engine.config);
+        }
+        P::TlsCertFile
+        | P::TlsKeyFile
+        | P::TlsKeyFilePass
+        | P::TlsClientCertFile
+        | P::TlsClientKeyFile
+        | P::TlsClientKeyFilePass
+        | P::TlsCaCertFile
+        | P::TlsCaCertDir
+        | P::TlsAuthClients
+        | P::TlsProtocols
+        | P::TlsCiphers
+        | P::TlsCiphersuites
+        | P::TlsPreferServerCiphers
+        | P::TlsSessionCaching
+        | P::TlsSessionCacheSize
+        | P::TlsSessionCacheTimeout
+        | P::TlsAutoReloadInterval
+        | P::TlsReplication
+        | P::TlsCluster => configure_tls(server)?,
         P::Bind => {
             rebind(server).map_err(|_| "Failed to bind to specified addresses.".to_owned())?;
             os::update_title(&server.engine.config);
@@ -63,4 +89,18 @@ pub(crate) fn apply_parameter(server: &Server, id: P) -> Result<(), String> {
     }
     server.engine.refresh_switches();
     Ok(())
+}
+
+/// Makes new settings of the `tls-...` parameters; the old ones stay in force when that fails.
+fn configure_tls(server: &Server) -> Result<(), String> {
+    let failed = || "Unable to update TLS configuration. Check server logs.".to_owned();
+    server
+        .tls
+        .configure(&server.engine.config)
+        .map_err(|reason| {
+            log::warn!("{reason}");
+            failed()
+        })?;
+    let server = server.me.upgrade().ok_or_else(failed)?;
+    start_handshakes(&server).map_err(|error| os::os_text(&error))
 }

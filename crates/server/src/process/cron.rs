@@ -2,6 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
+use engine::config::P;
 use engine::execute::Executor;
 
 use super::listen::rebind;
@@ -9,6 +10,7 @@ use super::signals::check_signals;
 use crate::jobs::{rewrite, snapshot};
 use crate::net::balance::Balance;
 use crate::server::Server;
+use crate::transport::mailbox::Message;
 
 /// The timers of the first worker.
 #[derive(Default)]
@@ -38,6 +40,25 @@ fn listen_again(server: &Server) {
     }
 }
 
+/// Closes clients that have had `auth-timeout` seconds for a login. Without a password there is
+/// nothing to wait for.
+fn close_strangers(server: &Server, steady_ms: u64) {
+    let seconds = server.engine.config.int(P::AuthTimeout).unsigned_abs();
+    if seconds == 0 || server.engine.users.default_user().is_open() {
+        return;
+    }
+    let Some(before_ms) = steady_ms.checked_sub(seconds * 1000) else {
+        return;
+    };
+    for client in server.engine.clients.remove_strangers_before(before_ms) {
+        log::info!(
+            "Closing {}, which has not authenticated within {seconds} s",
+            client.addr
+        );
+        server.send_to(&client, Message::Kill(client.id));
+    }
+}
+
 impl Cron {
     /// Called once per loop turn.
     pub(crate) fn tick(&mut self, server: &Server, exec: &mut Executor) {
@@ -64,6 +85,7 @@ impl Cron {
         snapshot::tick(server, steady_ms);
         rewrite::tick(server, steady_ms);
         server.migrations.close_idle();
+        close_strangers(server, steady_ms);
         if steady_ms >= self.next_listen_ms {
             self.next_listen_ms = steady_ms + LISTEN_INTERVAL_MS;
             listen_again(server);

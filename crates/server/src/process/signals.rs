@@ -89,6 +89,9 @@ pub(super) fn check_signals(server: &Server) {
     if SIGNALS[2].swap(false, Ordering::AcqRel) {
         log::info!("Received SIGHUP, opening the log file anew");
         crate::observe::logging::reopen();
+        if let Err(reason) = crate::observe::audit::open(&server.engine) {
+            log::warn!("{reason}");
+        }
     }
     for (slot, name, parameter) in [
         (0_usize, "SIGINT", P::ShutdownOnSigint),

@@ -7,9 +7,12 @@
 use std::collections::HashMap;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use rustls::ClientConfig;
+
+use crate::tls::{self, OutgoingStream};
 use crate::transport::listener::Listener;
 
 /// How long a connection is kept without use.
@@ -26,18 +29,24 @@ const LINE_MAX: u64 = 64 * 1024;
 
 /// A connection to a server.
 pub struct Connection {
-    stream: BufReader<TcpStream>,
+    stream: BufReader<OutgoingStream>,
     /// The database that is selected there, as far as known.
     pub db: Option<i64>,
     last_used: Instant,
 }
 
 impl Connection {
-    /// Connects, trying all addresses of the name.
+    /// Connects, trying all addresses of the name; with a configuration of TLS the connection is
+    /// encrypted.
     ///
     /// # Errors
-    /// The error of the last address.
-    pub fn open(host: &str, port: u16, timeout: Duration) -> io::Result<Connection> {
+    /// The error of the last address, or of the handshake.
+    pub fn open(
+        host: &str,
+        port: u16,
+        timeout: Duration,
+        encryption: Option<Arc<ClientConfig>>,
+    ) -> io::Result<Connection> {
         let mut result = Err(io::ErrorKind::AddrNotAvailable.into());
         for addr in (host, port).to_socket_addrs()? {
             result = TcpStream::connect_timeout(&addr, timeout);
@@ -45,8 +54,16 @@ impl Connection {
                 break;
             }
         }
-        let stream = result?;
-        stream.set_nodelay(true)?;
+        let socket = result?;
+        socket.set_nodelay(true)?;
+        let stream = match encryption {
+            None => OutgoingStream::Plain(socket),
+            Some(config) => {
+                socket.set_read_timeout(Some(timeout))?;
+                socket.set_write_timeout(Some(timeout))?;
+                tls::connect(socket, host, config)?
+            }
+        };
         Ok(Connection {
             stream: BufReader::new(stream),
             db: None,
@@ -56,16 +73,18 @@ impl Connection {
 
     /// True when the other end is one of these sockets: the server would wait for itself.
     pub fn leads_to(&self, listeners: &[Listener]) -> bool {
-        let stream = self.stream.get_ref();
+        let stream = self.stream.get_ref().socket();
         let (Ok(local), Ok(peer)) = (stream.local_addr(), stream.peer_addr()) else {
             return false;
         };
         let is_peer = |listener: &Listener| match listener {
-            Listener::Tcp(listener) => listener.local_addr().is_ok_and(|addr| {
-                let here = addr.ip() == peer.ip()
-                    || (addr.ip().is_unspecified() && addr.is_ipv4() == peer.is_ipv4());
-                here && addr.port() == peer.port()
-            }),
+            Listener::Tcp(listener) | Listener::Tls(listener) => {
+                listener.local_addr().is_ok_and(|addr| {
+                    let here = addr.ip() == peer.ip()
+                        || (addr.ip().is_unspecified() && addr.is_ipv4() == peer.is_ipv4());
+                    here && addr.port() == peer.port()
+                })
+            }
             Listener::Unix(..) => false,
         };
         // Between two addresses of the same machine the kernel takes the same for both ends, but
@@ -79,7 +98,7 @@ impl Connection {
     /// # Errors
     /// The error of the system.
     pub fn set_timeout(&self, timeout: Duration) -> io::Result<()> {
-        let stream = self.stream.get_ref();
+        let stream = self.stream.get_ref().socket();
         stream.set_read_timeout(Some(timeout))?;
         stream.set_write_timeout(Some(timeout))
     }

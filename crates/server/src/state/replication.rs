@@ -1,30 +1,274 @@
-//! The replication id.
+//! The history of the data by name, and the way to the thread that feeds replicas.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::thread::JoinHandle;
+
+use persist::storage::File;
+use persist::{ReplicationId, StreamCursor};
 
 use super::random::random_id;
+use crate::transport::connection::Connection;
 
-/// The name of this data set's history, by which replicas know whether they follow the same one.
-pub struct ReplicationId(Mutex<String>);
+/// The names of this data set's history, by which replicas know whether they follow the same one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Histories {
+    /// The present one: 40 hexadecimal digits.
+    pub id: String,
+    /// The one before, and the offset up to which both are the same.
+    pub before: Option<(String, u64)>,
+}
 
-impl Default for ReplicationId {
-    fn default() -> Self {
-        Self(Mutex::new(random_id()))
+/// A message to the thread that feeds replicas.
+pub enum Mail {
+    /// A connection that has asked for the data. It is the thread's from now on.
+    Adopt(Box<Connection>),
+    /// The history has changed: all replicas are disconnected, to ask again where they are.
+    Disconnect,
+    /// The snapshot for replicas has begun at this stream offset; their cursors by token.
+    Begun {
+        /// Stream offset of the snapshot.
+        offset: u64,
+        /// What each replica reads from there on.
+        cursors: Vec<(usize, StreamCursor)>,
+    },
+    /// The snapshot is written, or the reason why it is not.
+    Written(Result<SnapshotFile, String>),
+}
+
+/// A snapshot in a file without a name.
+#[derive(Clone)]
+pub struct SnapshotFile {
+    /// The file.
+    pub file: Arc<dyn File>,
+    /// Its length in bytes.
+    pub len: u64,
+}
+
+/// The worker number of clients whose connections the thread that feeds replicas has.
+pub(crate) const FEEDER: usize = usize::MAX;
+
+/// How far the connection to a primary is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LinkState {
+    /// It is to be opened.
+    Connect,
+    /// The two are getting to know each other.
+    Handshake,
+    /// A snapshot is being received or loaded.
+    Sync,
+    /// The stream is followed.
+    Connected,
+}
+
+impl LinkState {
+    /// The word of ROLE.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Connect => "connect",
+            Self::Handshake => "handshake",
+            Self::Sync => "sync",
+            Self::Connected => "connected",
+        }
     }
 }
 
-impl ReplicationId {
-    /// 40 hexadecimal digits.
-    pub fn get(&self) -> String {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+/// The primary that this server follows.
+#[derive(Clone, Debug)]
+pub struct Following {
+    /// Its name or address.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// How far the connection is.
+    pub state: LinkState,
+    /// When anything came from it, in milliseconds of the steady clock.
+    pub heard_ms: u64,
+    /// Since when there is no connection.
+    pub down_since_ms: u64,
+    /// Bytes of a snapshot that were received, and the length of it where it is known.
+    pub received: u64,
+    /// See `received`.
+    pub total: Option<u64>,
+}
+
+/// The server's part in replication.
+#[derive(Default)]
+pub struct Replication {
+    histories: Mutex<Option<Histories>>,
+    inbox: Mutex<Vec<Mail>>,
+    /// The thread has been told to look.
+    is_announced: AtomicBool,
+    waker: OnceLock<mio::Waker>,
+    /// The thread is there, or about to be.
+    is_started: AtomicBool,
+    thread: Mutex<Option<JoinHandle<()>>>,
+    /// The server ends.
+    stopping: AtomicBool,
+    /// Stream offset that the thread was last told of.
+    announced: AtomicU64,
+    following: Mutex<Option<Following>>,
+    /// Grows with every change of role: a thread that follows an earlier primary ends.
+    pub generation: AtomicU64,
+    /// Commands of a primary's stream that failed here.
+    pub unapplied: AtomicU64,
+    /// Full synchronizations.
+    pub full: AtomicU64,
+    /// Synchronizations that went on where the replica was.
+    pub partial: AtomicU64,
+    /// Requests to go on that were refused.
+    pub refused: AtomicU64,
+    /// Replicas that were disconnected because they left too much unread.
+    pub lost: AtomicU64,
+}
+
+impl Replication {
+    /// The names.
+    pub fn histories(&self) -> Histories {
+        self.lock()
+            .get_or_insert_with(|| Histories {
+                id: random_id(),
+                before: None,
+            })
             .clone()
     }
 
-    /// A new history begins.
-    pub fn change(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = random_id();
+    /// A new history begins. `before`: the one that it goes on from, and up to which offset.
+    pub fn begin_history(&self, before: Option<(String, u64)>) -> Histories {
+        let next = Histories {
+            id: random_id(),
+            before,
+        };
+        *self.lock() = Some(next.clone());
+        next
+    }
+
+    /// The history is that of a primary from now on. `before`: the one that it goes on from.
+    pub fn join_history(&self, id: &str, before: Option<(String, u64)>) {
+        *self.lock() = Some(Histories {
+            id: id.to_owned(),
+            before,
+        });
+    }
+
+    /// The primary that is followed.
+    pub fn following(&self) -> Option<Following> {
+        self.lock_following().clone()
+    }
+
+    /// Sets the primary that is followed.
+    pub fn set_following(&self, following: Option<Following>) {
+        *self.lock_following() = following;
+    }
+
+    /// Changes what is known of it, unless it has been replaced since `generation`.
+    pub fn update_following(&self, generation: u64, change: impl FnOnce(&mut Following)) {
+        let mut following = self.lock_following();
+        if self.generation.load(Ordering::Acquire) == generation
+            && let Some(following) = &mut *following
+        {
+            change(following);
+        }
+    }
+
+    fn lock_following(&self) -> MutexGuard<'_, Option<Following>> {
+        self.following
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The present name, in the form of the log.
+    pub fn log_id(&self) -> Option<ReplicationId> {
+        ReplicationId::parse(self.histories().id.as_bytes())
+    }
+
+    /// True the first time: the caller starts the thread.
+    pub fn claim_start(&self) -> bool {
+        !self.is_started.swap(true, Ordering::AcqRel)
+    }
+
+    /// The thread could not be started, or it has ended.
+    pub fn release_start(&self) {
+        self.is_started.store(false, Ordering::Release);
+    }
+
+    /// Keeps the thread, to be waited for at the end.
+    pub fn set_thread(&self, thread: JoinHandle<()>) {
+        *self.lock_thread() = Some(thread);
+    }
+
+    /// The server ends: the thread is waited for, which ends when the replicas have everything or
+    /// `shutdown-timeout` has passed.
+    pub fn stop(&self) {
+        self.stopping.store(true, Ordering::Release);
+        self.wake();
+        let thread = self.lock_thread().take();
+        if let Some(Err(_)) = thread.map(JoinHandle::join) {
+            log::error!("The thread of the replicas panicked while it ended");
+        }
+    }
+
+    /// [`Replication::stop`] was called.
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+
+    fn lock_thread(&self) -> MutexGuard<'_, Option<JoinHandle<()>>> {
+        self.thread.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// CONFIG RESETSTAT.
+    pub fn reset_statistics(&self) {
+        for counter in [&self.full, &self.partial, &self.refused, &self.lost] {
+            counter.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// Attaches the waker of the thread's poll, once.
+    pub fn attach(&self, waker: mio::Waker) {
+        // The thread is started once; the first waker stays.
+        let _ = self.waker.set(waker);
+    }
+
+    /// Sends a message to the thread.
+    pub fn send(&self, mail: Mail) {
+        self.lock_inbox().push(mail);
+        self.wake();
+    }
+
+    /// Tells the thread that the stream has grown to `offset`.
+    #[inline]
+    pub fn announce(&self, offset: u64) {
+        if self.announced.load(Ordering::Relaxed) != offset {
+            self.announced.store(offset, Ordering::Relaxed);
+            self.wake();
+        }
+    }
+
+    /// Makes the thread look at everything.
+    pub fn wake(&self) {
+        if !self.is_announced.swap(true, Ordering::AcqRel)
+            && let Some(waker) = self.waker.get()
+            && let Err(error) = waker.wake()
+        {
+            log::warn!("Waking the thread of replicas failed: {error}");
+        }
+    }
+
+    /// Takes all messages; the next one wakes the thread again.
+    pub fn drain(&self) -> Vec<Mail> {
+        self.is_announced.store(false, Ordering::Release);
+        std::mem::take(&mut *self.lock_inbox())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Histories>> {
+        self.histories
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lock_inbox(&self) -> MutexGuard<'_, Vec<Mail>> {
+        self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -34,11 +278,16 @@ mod tests {
 
     #[test]
     fn ids_are_forty_digits_and_differ() {
-        let id = ReplicationId::default();
-        let before = id.get();
-        id.change();
-        assert_eq!(before.len(), 40);
-        assert!(before.bytes().all(|digit| digit.is_ascii_hexdigit()));
-        assert_ne!(before, id.get());
+        let replication = Replication::default();
+        let first = replication.histories();
+        assert_eq!(replication.histories(), first);
+        let next = replication.begin_history(Some((first.id.clone(), 7)));
+        assert_ne!(next.id, first.id);
+        for id in [&first.id, &next.id] {
+            assert_eq!(id.len(), 40);
+            assert!(id.bytes().all(|digit| digit.is_ascii_hexdigit()));
+        }
+        assert_eq!(next.before, Some((first.id, 7)));
+        assert!(replication.log_id().is_some());
     }
 }

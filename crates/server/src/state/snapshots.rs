@@ -15,6 +15,8 @@ pub enum Purpose {
     Rewrite,
     /// A file elsewhere (BACKUP).
     Copy,
+    /// A full synchronization of replicas.
+    Sync,
 }
 
 /// How far a snapshot is.

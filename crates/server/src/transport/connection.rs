@@ -189,7 +189,7 @@ impl Connection {
             }
             Ok(got) => {
                 // A short read has emptied the socket; the next bytes raise a new event.
-                self.readable = got == asked || self.end_announced;
+                self.readable = got == asked || self.end_announced || self.stream.has_more();
                 self.session
                     .shared
                     .figures
@@ -240,10 +240,16 @@ impl Connection {
     /// Sends what may leave, given that the log has passed `released`.
     pub fn write(&mut self, released: u64) -> io::Result<Written> {
         let mut budget = WRITE_BYTES_PER_TURN;
+        if self.stream.has_unsent() && !self.flush()? {
+            return Ok(Written::Blocked);
+        }
         loop {
             if self.output.is_empty() {
                 self.output.shrink_if_idle();
-                return Ok(Written::All);
+                return Ok(match self.stream.has_unsent() {
+                    true => Written::Blocked,
+                    false => Written::All,
+                });
             }
             let allowed = self.allowed(released);
             if allowed == 0 {
@@ -271,6 +277,20 @@ impl Connection {
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// Writes what the stream keeps of earlier writes; false when some of it is left.
+    fn flush(&mut self) -> io::Result<bool> {
+        match self.stream.flush() {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// True when an event of the socket lets bytes leave.
+    pub fn waits_to_write(&self) -> bool {
+        !self.output.is_empty() || self.stream.has_unsent()
     }
 
     /// Total bytes sent to the client.

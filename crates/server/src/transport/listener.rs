@@ -15,6 +15,8 @@ use super::stream::Stream;
 pub enum Listener {
     /// TCP.
     Tcp(mio::net::TcpListener),
+    /// TCP for connections that begin with a TLS handshake.
+    Tls(mio::net::TcpListener),
     /// Unix domain; the path is removed when the listener goes.
     Unix(mio::net::UnixListener, PathBuf),
 }
@@ -27,11 +29,13 @@ pub struct Accepted {
     pub peer: Peer,
     /// This end.
     pub local: Peer,
+    /// Users that its certificate names, best first.
+    pub names: Vec<Vec<u8>>,
 }
 
 impl Listener {
     /// Listens on one TCP address.
-    fn tcp(addr: SocketAddr, backlog: i32) -> io::Result<Self> {
+    fn tcp(addr: SocketAddr, backlog: i32) -> io::Result<mio::net::TcpListener> {
         let socket = Socket::new(
             Domain::for_address(addr),
             Type::STREAM.nonblocking().cloexec(),
@@ -43,7 +47,7 @@ impl Listener {
         }
         socket.bind(&addr.into())?;
         socket.listen(backlog)?;
-        Ok(Self::Tcp(mio::net::TcpListener::from_std(socket.into())))
+        Ok(mio::net::TcpListener::from_std(socket.into()))
     }
 
     /// Listens on a Unix socket; a stale socket file is replaced. `mode` 0 leaves the permissions
@@ -67,6 +71,15 @@ impl Listener {
 
     /// Listens on an address of `bind`. `*` and `::*` are all addresses of their family.
     pub fn bind(host: &str, port: u16, backlog: i32) -> io::Result<Self> {
+        Self::bind_tcp(host, port, backlog).map(Self::Tcp)
+    }
+
+    /// The same for connections that begin with a TLS handshake.
+    pub fn bind_tls(host: &str, port: u16, backlog: i32) -> io::Result<Self> {
+        Self::bind_tcp(host, port, backlog).map(Self::Tls)
+    }
+
+    fn bind_tcp(host: &str, port: u16, backlog: i32) -> io::Result<mio::net::TcpListener> {
         let host = match host {
             "*" => "0.0.0.0",
             "::*" => "::",
@@ -79,10 +92,16 @@ impl Listener {
         Self::tcp(addr, backlog)
     }
 
-    /// `tcp` or `unix`, for the log.
+    /// Whether connections begin with a TLS handshake.
+    pub fn is_tls(&self) -> bool {
+        matches!(self, Self::Tls(_))
+    }
+
+    /// `tcp`, `tls` or `unix`, for the log.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Tcp(_) => "tcp",
+            Self::Tls(_) => "tls",
             Self::Unix(..) => "unix",
         }
     }
@@ -90,7 +109,9 @@ impl Listener {
     /// Adds the listener to a poll, unless it is there already.
     pub fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
         let added = match self {
-            Self::Tcp(listener) => registry.register(listener, token, Interest::READABLE),
+            Self::Tcp(listener) | Self::Tls(listener) => {
+                registry.register(listener, token, Interest::READABLE)
+            }
             Self::Unix(listener, _) => registry.register(listener, token, Interest::READABLE),
         };
         match added {
@@ -102,21 +123,22 @@ impl Listener {
     /// Removes the listener from a poll.
     pub fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
         match self {
-            Self::Tcp(listener) => registry.deregister(listener),
+            Self::Tcp(listener) | Self::Tls(listener) => registry.deregister(listener),
             Self::Unix(listener, _) => registry.deregister(listener),
         }
     }
 
-    /// Takes the next connection.
+    /// Takes the next connection. One that begins with a handshake is handed out before that.
     pub fn accept(&self) -> io::Result<Accepted> {
         match self {
-            Self::Tcp(listener) => {
+            Self::Tcp(listener) | Self::Tls(listener) => {
                 let (stream, peer) = listener.accept()?;
                 let local = stream.local_addr().map_or(Peer::None, Peer::Tcp);
                 Ok(Accepted {
                     stream: Stream::Tcp(stream),
                     peer: Peer::Tcp(peer),
                     local,
+                    names: Vec::new(),
                 })
             }
             Self::Unix(listener, path) => {
@@ -125,6 +147,7 @@ impl Listener {
                     stream: Stream::Unix(stream),
                     peer: Peer::Unix(path.clone()),
                     local: Peer::Unix(path.clone()),
+                    names: Vec::new(),
                 })
             }
         }

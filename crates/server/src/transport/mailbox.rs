@@ -5,11 +5,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use super::connection::Connection;
+use super::listener::Accepted;
 
 /// A request to a worker. Clients are named by id: a connection may have moved or gone meanwhile.
 pub enum Message {
     /// A connection that this worker owns from now on.
     Adopt(Box<Connection>),
+    /// A new connection whose handshake is done.
+    Welcome(Box<Accepted>),
     /// The outbox of a client holds something.
     Deliver(u64),
     /// A blocked client was served: its reply stands in its outbox.
@@ -19,12 +22,12 @@ pub enum Message {
         /// The log offset behind what its command changed.
         offset: u64,
     },
-    /// CLIENT UNBLOCK; `error` asks for -UNBLOCKED instead of the time-out reply.
+    /// A wait ends before its time, with an error or with the reply of a time-out.
     Unblock {
         /// The client.
         client: u64,
-        /// Which reply it gets.
-        error: bool,
+        /// Which error it gets.
+        error: Option<&'static str>,
     },
     /// CLIENT KILL.
     Kill(u64),

@@ -9,6 +9,7 @@ use mio::{Interest, Registry, Token};
 use socket2::{SockRef, TcpKeepalive};
 
 use super::pipe::Pipe;
+use crate::tls::TlsStream;
 
 /// A connected socket.
 pub enum Stream {
@@ -16,6 +17,8 @@ pub enum Stream {
     Tcp(mio::net::TcpStream),
     /// A Unix domain socket.
     Unix(mio::net::UnixStream),
+    /// TLS over TCP, behind its handshake.
+    Tls(Box<TlsStream<mio::net::TcpStream>>),
     /// A client inside of the process.
     Memory(Pipe),
 }
@@ -24,8 +27,10 @@ impl Stream {
     /// Sets what every TCP client gets: no delay for small replies, and keepalive probes every
     /// `keepalive_s` seconds (0: none).
     pub fn configure(&self, keepalive_s: u64) -> io::Result<()> {
-        let Self::Tcp(stream) = self else {
-            return Ok(());
+        let stream = match self {
+            Self::Tcp(stream) => stream,
+            Self::Tls(stream) => stream.socket(),
+            Self::Unix(_) | Self::Memory(_) => return Ok(()),
         };
         stream.set_nodelay(true)?;
         if keepalive_s > 0 {
@@ -40,11 +45,24 @@ impl Stream {
         Ok(())
     }
 
+    /// Lets the system collect small writes (`repl-disable-tcp-nodelay`).
+    pub fn delay_small_writes(&self) {
+        let stream = match self {
+            Self::Tcp(stream) => stream,
+            Self::Tls(stream) => stream.socket(),
+            Self::Unix(_) | Self::Memory(_) => return,
+        };
+        if let Err(error) = stream.set_nodelay(false) {
+            log::debug!("Setting options of a replica's socket: {error}");
+        }
+    }
+
     /// Reads into initialised memory.
     pub fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         match self {
             Self::Tcp(stream) => stream.read(into),
             Self::Unix(stream) => stream.read(into),
+            Self::Tls(stream) => stream.read(into),
             Self::Memory(pipe) => pipe.read(into),
         }
     }
@@ -53,6 +71,7 @@ impl Stream {
     pub fn read_behind(&mut self, buffer: &mut Vec<u8>, max: usize) -> io::Result<usize> {
         match self {
             Self::Tcp(_) | Self::Unix(_) => super::sys::read_behind(self, buffer, max),
+            Self::Tls(stream) => stream.read_behind(buffer, max),
             Self::Memory(pipe) => {
                 let start = buffer.len();
                 buffer.resize(start + max, 0);
@@ -63,11 +82,45 @@ impl Stream {
         }
     }
 
-    /// Writes one piece.
+    /// Whether a read may bring bytes although the last one has emptied the socket.
+    pub fn has_more(&self) -> bool {
+        match self {
+            Self::Tls(stream) => stream.has_more(),
+            Self::Tcp(_) | Self::Unix(_) | Self::Memory(_) => false,
+        }
+    }
+
+    /// Whether bytes that count as written have yet to be taken by the socket.
+    pub fn has_unsent(&self) -> bool {
+        match self {
+            Self::Tls(stream) => stream.has_unsent(),
+            Self::Tcp(_) | Self::Unix(_) | Self::Memory(_) => false,
+        }
+    }
+
+    /// Writes such bytes; `WouldBlock` when some are left.
+    pub fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Tls(stream) => stream.flush(),
+            Self::Tcp(_) | Self::Unix(_) | Self::Memory(_) => Ok(()),
+        }
+    }
+
+    /// Heap memory of buffers, in bytes.
+    pub fn memory_usage(&self) -> usize {
+        match self {
+            Self::Tls(stream) => size_of_val(&**stream) + stream.memory_usage(),
+            Self::Tcp(_) | Self::Unix(_) | Self::Memory(_) => 0,
+        }
+    }
+
+    /// Writes one piece. Encrypted bytes count as written although the socket may not have taken
+    /// them ([`Stream::has_unsent`]).
     pub fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Self::Tcp(stream) => stream.write(bytes),
             Self::Unix(stream) => stream.write(bytes),
+            Self::Tls(stream) => stream.write([bytes], bytes.len()),
             Self::Memory(pipe) => pipe.write(bytes),
         }
     }
@@ -77,6 +130,7 @@ impl Stream {
         match self {
             Self::Tcp(stream) => stream.write_vectored(pieces),
             Self::Unix(stream) => stream.write_vectored(pieces),
+            Self::Tls(stream) => stream.write(pieces.iter().map(|piece| &**piece), usize::MAX),
             Self::Memory(pipe) => pipe.write(pieces.first().map_or(&[], |piece| piece)),
         }
     }
@@ -87,6 +141,7 @@ impl Stream {
         match self {
             Self::Tcp(stream) => stream.register(registry, token, interest),
             Self::Unix(stream) => stream.register(registry, token, interest),
+            Self::Tls(stream) => stream.socket_mut().register(registry, token, interest),
             Self::Memory(_) => Ok(()),
         }
     }
@@ -96,6 +151,7 @@ impl Stream {
         match self {
             Self::Tcp(stream) => stream.deregister(registry),
             Self::Unix(stream) => stream.deregister(registry),
+            Self::Tls(stream) => stream.socket_mut().deregister(registry),
             Self::Memory(_) => Ok(()),
         }
     }
@@ -106,6 +162,7 @@ impl AsRawFd for Stream {
         match self {
             Self::Tcp(stream) => stream.as_raw_fd(),
             Self::Unix(stream) => stream.as_raw_fd(),
+            Self::Tls(stream) => stream.socket().as_raw_fd(),
             Self::Memory(_) => -1,
         }
     }

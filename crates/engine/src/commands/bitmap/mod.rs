@@ -15,7 +15,6 @@ use crate::context::{Context, Data, EventClass, Expiry};
 use crate::error::CommandError;
 use crate::execute::CommandSpec;
 use crate::keys::Key;
-use crate::session::Origin;
 
 /// The commands of this group.
 pub const COMMANDS: &[&CommandSpec] = &[
@@ -39,7 +38,7 @@ fn bit_offset(ctx: &Context<'_, '_>, text: &[u8], unit: u32) -> Result<u64, Comm
         .and_then(|offset| u64::try_from(offset).ok())
         .ok_or(BAD_OFFSET)?;
     let limit = ctx.engine.config.size(P::ProtoMaxBulkLen) as u64;
-    if offset / 8 >= limit && ctx.data.origin != Origin::Replay {
+    if offset / 8 >= limit && !ctx.data.origin.is_trusted() {
         return Err(BAD_OFFSET);
     }
     Ok(offset)

@@ -1,71 +1,51 @@
-//! AUTH, and the one place where a password is checked.
-//!
-//! There is one user so far, `default`, whose password is `requirepass`; without `requirepass` any
-//! password is accepted.
+//! AUTH, and logins.
 
-use sha2::{Digest, Sha256};
-
+use crate::audit::Event;
+use crate::client_row::Caller;
 use crate::command::{Arg, Flags, Group};
-use crate::config::P;
 use crate::context::Context;
-use crate::engine::Engine;
 use crate::error::CommandError;
-use crate::execute::{CommandResult, CommandSpec, Outcome};
-use crate::session::Session;
+use crate::execute::{CommandResult, CommandSpec, Outcome, Refusal, log_refusal};
+use crate::users::{DEFAULT_USER, LogContext, LogReason};
 
-/// The user of a connection that did not name one.
-pub const DEFAULT_USER: &str = "default";
-
-/// True when the default user needs no password.
-pub fn is_open(engine: &Engine) -> bool {
-    !engine.config.needs_password()
-}
-
-/// True when there is a user of this name.
-pub fn user_exists(name: &[u8]) -> bool {
-    name == DEFAULT_USER.as_bytes()
-}
-
-/// Authenticates a session, or returns the error. A failure leaves the session as it was.
+/// Authenticates the client, or returns the error. A failure leaves its session as it was.
 pub fn authenticate(
-    engine: &Engine,
-    session: &mut Session,
-    user: &[u8],
+    ctx: &mut Context<'_, '_>,
+    name: &[u8],
     password: &[u8],
 ) -> Result<(), CommandError> {
-    if !user_exists(user) || !is_password(engine, password) {
-        return Err(CommandError::line(
-            "WRONGPASS invalid username-password pair or user is disabled.",
-        ));
+    if let Some(user) = ctx.engine.users.authenticate(name, password) {
+        ctx.session.set_user(Some(user));
+        audit(ctx, Event::LoggedIn(name));
+        return Ok(());
     }
-    session.authenticated = true;
-    DEFAULT_USER.clone_into(&mut session.shared.lock_details().user);
-    Ok(())
+    audit(ctx, Event::LoginFailed(name));
+    ctx.data.stats.auth_failures.add(1);
+    let caller = Caller {
+        session: ctx.session,
+        command: Some(ctx.entry),
+        args: ctx.args,
+    };
+    let refusal = Refusal {
+        reason: LogReason::Auth,
+        context: match ctx.is_nested() {
+            true => LogContext::Multi,
+            false => LogContext::TopLevel,
+        },
+        object: ctx.args.arg(0),
+        user: name,
+    };
+    log_refusal(ctx.engine, &caller, &refusal);
+    Err(CommandError::line(
+        "WRONGPASS invalid username-password pair or user is disabled.",
+    ))
 }
 
-/// True when this is the password of the default user, or when it needs none.
-fn is_password(engine: &Engine, candidate: &[u8]) -> bool {
-    match engine.config.password_hash() {
-        Some(hash) => is_equal(&hash, &Sha256::digest(candidate)),
-        None => {
-            let required = engine.config.bytes(P::RequirePass);
-            required.is_empty() || is_equal(&required, candidate)
-        }
+fn audit(ctx: &Context<'_, '_>, event: Event<'_>) {
+    let audit = &ctx.engine.audit;
+    if audit.is_on() {
+        audit.note(ctx.engine.clock.unix_us(), &ctx.session.shared, event);
     }
-}
-
-/// Compares without stopping at the first difference, so that the time does not depend on the
-/// secret.
-fn is_equal(secret: &[u8], candidate: &[u8]) -> bool {
-    let mut difference = secret.len() ^ candidate.len();
-    for (index, byte) in candidate.iter().enumerate() {
-        let expected = secret
-            .get(index % secret.len().max(1))
-            .copied()
-            .unwrap_or_default();
-        difference |= usize::from(expected ^ byte);
-    }
-    difference == 0
 }
 
 pub(crate) const AUTH: CommandSpec = CommandSpec::new("auth", -2, auth)
@@ -83,7 +63,7 @@ pub(crate) const AUTH: CommandSpec = CommandSpec::new("auth", -2, auth)
     ]);
 fn auth(ctx: &mut Context<'_, '_>) -> CommandResult {
     let (user, password) = match ctx.args.len() {
-        2 if is_open(ctx.engine) => {
+        2 if ctx.engine.users.default_user().rules().nopass => {
             return Err(CommandError::line(
                 "ERR AUTH <password> called without any password configured for the default user. \
                  Are you sure your configuration is correct?",
@@ -93,24 +73,7 @@ fn auth(ctx: &mut Context<'_, '_>) -> CommandResult {
         3 => (ctx.arg(1), ctx.arg(2)),
         _ => return Err(CommandError::Syntax),
     };
-    let result = authenticate(ctx.engine, ctx.session, user, password);
-    if result.is_err() {
-        ctx.data.stats.auth_failures.add(1);
-    }
-    result?;
+    authenticate(ctx, user, password)?;
     ctx.reply.ok();
     Ok(Outcome::Done)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::is_equal;
-
-    #[test]
-    fn passwords_are_compared_whole() {
-        assert!(is_equal(b"secret", b"secret"));
-        for wrong in [&b"secre"[..], b"secrets", b"Secret", b"", b"secretsecret"] {
-            assert!(!is_equal(b"secret", wrong), "{wrong:?}");
-        }
-    }
 }

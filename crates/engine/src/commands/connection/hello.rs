@@ -39,11 +39,7 @@ pub(crate) const HELLO: CommandSpec = CommandSpec::new("hello", -1, hello)
 fn hello(ctx: &mut Context<'_, '_>) -> CommandResult {
     let options = parse(ctx)?;
     if let Some((user, password)) = options.login {
-        let result = authenticate(ctx.engine, ctx.session, user, password);
-        if result.is_err() {
-            ctx.data.stats.auth_failures.add(1);
-        }
-        result?;
+        authenticate(ctx, user, password)?;
     }
     if !ctx.session.is_authenticated() {
         return Err(CommandError::line(

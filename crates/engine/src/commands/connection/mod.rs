@@ -4,9 +4,11 @@ pub mod auth;
 pub mod client;
 pub mod hello;
 
+use std::sync::Arc;
+
 use resp::Protocol;
 
-use crate::command::{Arg, Flags, Group};
+use crate::command::{Arg, Flags, Group, databases_at};
 use crate::context::Context;
 use crate::error::CommandError;
 use crate::execute::{CommandResult, CommandSpec, Outcome};
@@ -108,13 +110,10 @@ fn reset(ctx: &mut Context<'_, '_>) -> CommandResult {
     session.no_touch = false;
     session.no_evict = false;
     session.import_source = false;
-    session.authenticated = auth::is_open(ctx.engine);
-    {
-        // The library's name stays, because the program behind the connection is the same.
-        let mut details = session.shared.lock_details();
-        details.name = Vec::new();
-        auth::DEFAULT_USER.clone_into(&mut details.user);
-    }
+    let default = ctx.engine.users.default_user();
+    session.set_user(default.is_open().then(|| Arc::clone(default)));
+    // The library's name stays, because the program behind the connection is the same.
+    session.shared.lock_details().name = Vec::new();
     ctx.reply.simple("RESET");
     Ok(Outcome::Done)
 }
@@ -134,6 +133,7 @@ pub(crate) const SELECT: CommandSpec = CommandSpec::new("select", 2, select)
     .group(Group::Connection)
     .since("1.0.0")
     .flags(Flags::ALLOW_BUSY.or(Flags::FAST).or(Flags::ANY_TIME))
+    .databases(|args, count| databases_at(args, count, [1]))
     .summary("Changes the database that the connection works on.")
     .complexity("O(1)")
     .args(&[Arg::integer("index")]);

@@ -39,11 +39,29 @@ impl CopyOptions {
     }
 }
 
+/// Every DB option, as the last one counts and the others must not hide it.
+fn copy_databases(args: resp::Args<'_>, databases: u32) -> DatabaseArgs {
+    let mut indexes = Vec::new();
+    let mut index = 3;
+    while index < args.len() {
+        let is = |word: &str| args.arg(index).eq_ignore_ascii_case(word.as_bytes());
+        if is("db") && index + 1 < args.len() {
+            index += 1;
+            indexes.push(index);
+        } else if !is("replace") {
+            return DatabaseArgs::new();
+        }
+        index += 1;
+    }
+    databases_at(args, databases, indexes)
+}
+
 pub(super) const COPY: CommandSpec = CommandSpec::new("copy", -3, copy)
     .group(Group::Generic)
     .since("6.2.0")
     .flags(Flags::WRITE.or(Flags::DENYOOM))
     .categories(Categories::KEYSPACE)
+    .databases(copy_databases)
     .summary(
         "Copies the value and the expiry of a key to another key, in this database or another.",
     )
@@ -94,6 +112,7 @@ pub(super) const MOVE: CommandSpec = CommandSpec::new("move", 3, move_key)
     .since("1.0.0")
     .flags(Flags::WRITE.or(Flags::FAST))
     .categories(Categories::KEYSPACE)
+    .databases(|args, count| databases_at(args, count, [2]))
     .summary("Moves a key to another database, if it does not exist there.")
     .complexity("O(1)")
     .keys(&[KeySpec::one(1, KeyFlags::RW_ACCESS_UPDATE)])

@@ -12,7 +12,6 @@ use crate::error::CommandError;
 use crate::execute::{CommandResult, CommandSpec, Outcome};
 use crate::keys::Key;
 use crate::rdb_options;
-use crate::session::Origin;
 
 const BUSY: CommandError = CommandError::line("BUSYKEY Target key name already exists.");
 
@@ -99,7 +98,7 @@ pub(super) fn restore(ctx: &mut Context<'_, '_>) -> CommandResult {
     }
     let ttl = u64::try_from(ctx.integer(2)?)
         .map_err(|_| CommandError::line("ERR Invalid TTL value, must be >= 0"))?;
-    let trusted = ctx.data.origin == Origin::Replay;
+    let trusted = ctx.data.origin.is_trusted();
     ctx.data.stats.payload_checks.add(1);
     let value = rdb::restore(
         ctx.arg(3),

@@ -2,7 +2,6 @@
 
 use crate::command::*;
 use crate::context::Context;
-use crate::engine::Engine;
 use crate::error::CommandError;
 use crate::execute::{CommandResult, CommandSpec, Outcome};
 use crate::wait::Block;
@@ -24,9 +23,19 @@ fn wait_deadline(ctx: &Context<'_, '_>, index: usize) -> Result<Option<u64>, Com
         .ok_or(CommandError::line("ERR timeout is out of range"))
 }
 
-/// Number of replicas that have acknowledged a log offset. There is no replication yet, hence none.
-fn acknowledged(_server: &Engine, _offset: u64) -> u64 {
-    0
+/// Clients do not change the data of a replica, so there is nothing to wait for.
+fn refuse_on_replica(ctx: &Context<'_, '_>, error: &'static str) -> Result<(), CommandError> {
+    match ctx.engine.role.is_replica() {
+        true => Err(CommandError::line(error)),
+        false => Ok(()),
+    }
+}
+
+/// The stream offset behind the last write of this client. Positions in the log are never below
+/// offsets, so this may be an offset that a later write of another client has reached.
+fn offset_of_last_write(ctx: &Context<'_, '_>) -> u64 {
+    let written = ctx.session.last_write_offset;
+    written.min(ctx.engine.log.stream_offset())
 }
 
 pub(super) const WAIT: CommandSpec = CommandSpec::new("wait", 3, wait)
@@ -40,10 +49,15 @@ pub(super) const WAIT: CommandSpec = CommandSpec::new("wait", 3, wait)
     .args(&[Arg::integer("numreplicas"), Arg::integer("timeout")]);
 
 pub(super) fn wait(ctx: &mut Context<'_, '_>) -> CommandResult {
+    refuse_on_replica(
+        ctx,
+        "ERR WAIT cannot be used with replica instances. Please also note that if a replica is configured to be \
+         writable (which is not the default) writes to replicas are just local and are not propagated.",
+    )?;
     let wanted = ctx.integer(1)?;
     let deadline_ms = wait_deadline(ctx, 2)?;
-    let offset = ctx.session.last_write_offset;
-    let acknowledged = acknowledged(ctx.engine, offset);
+    let offset = offset_of_last_write(ctx);
+    let acknowledged = ctx.engine.replicas.processed(offset);
     let count = u64::try_from(wanted).unwrap_or(0);
     if acknowledged >= count || ctx.is_nested() {
         ctx.reply
@@ -75,6 +89,11 @@ pub(super) const WAITAOF: CommandSpec = CommandSpec::new("waitaof", 4, waitaof)
     ]);
 
 pub(super) fn waitaof(ctx: &mut Context<'_, '_>) -> CommandResult {
+    refuse_on_replica(
+        ctx,
+        "ERR WAITAOF cannot be used with replica instances. Please also note that writes to replicas are just local \
+         and are not propagated.",
+    )?;
     let local = match ctx.integer(1)? {
         0 => false,
         1 => true,
@@ -87,15 +106,16 @@ pub(super) fn waitaof(ctx: &mut Context<'_, '_>) -> CommandResult {
     let replicas = u64::try_from(ctx.integer(2)?)
         .map_err(|_| CommandError::line("ERR value is out of range, must be positive"))?;
     let deadline_ms = wait_deadline(ctx, 3)?;
-    let offset = ctx.session.last_write_offset;
+    let written = ctx.session.last_write_offset;
+    let offset = offset_of_last_write(ctx);
     let log = &ctx.engine.log;
     if local && !log.is_enabled() {
         return Err(CommandError::line(
             crate::execute::blocking::WAITAOF_WITHOUT_LOG,
         ));
     }
-    let synced = log.is_enabled() && log.synced() >= offset;
-    let acknowledged = acknowledged(ctx.engine, offset);
+    let synced = log.is_enabled() && log.synced() >= written;
+    let acknowledged = ctx.engine.replicas.durable(offset);
     if (synced || !local) && acknowledged >= replicas || ctx.is_nested() {
         ctx.reply.array(2);
         ctx.reply.integer(i64::from(synced));
@@ -107,6 +127,7 @@ pub(super) fn waitaof(ctx: &mut Context<'_, '_>) -> CommandResult {
         local,
         replicas,
         offset,
+        written,
         deadline_ms,
     }))
 }

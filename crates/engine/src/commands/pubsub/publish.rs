@@ -1,6 +1,6 @@
 //! PUBLISH and SPUBLISH.
 
-use crate::command::{Arg, Flags, Group, KeyFlags, KeySpec};
+use crate::command::{Arg, Channels, Flags, Group, KeyFlags, KeySpec};
 use crate::context::Context;
 use crate::execute::{CommandResult, CommandSpec, Outcome};
 use crate::pubsub::PublishedAs;
@@ -13,6 +13,7 @@ const BASE: CommandSpec = CommandSpec::BASE
 pub(crate) const PUBLISH: CommandSpec = BASE
     .named("publish", 3, |ctx| publish(ctx, PublishedAs::Message))
     .since("2.0.0")
+    .channels(Channels::Publish)
     .summary("Publishes a message to a channel.")
     .complexity(
         "O(N+M) with N subscribers of the channel and M subscribed patterns that begin as the \
@@ -23,6 +24,7 @@ pub(crate) const PUBLISH: CommandSpec = BASE
 pub(crate) const SPUBLISH: CommandSpec = BASE
     .named("spublish", 3, |ctx| publish(ctx, PublishedAs::ShardMessage))
     .since("7.0.0")
+    .channels(Channels::Publish)
     .summary("Publishes a message to a shard channel.")
     .complexity("O(N) in the number of subscribers of the channel")
     .keys(&[KeySpec::one(1, KeyFlags::NOT_KEY)])
@@ -37,6 +39,9 @@ fn publish(ctx: &mut Context<'_, '_>, way: PublishedAs) -> CommandResult {
         ctx.data.changes.note_message(way, channel, payload);
         pubsub.receivers(way, channel)
     } else {
+        if ctx.session.is_client() {
+            ctx.engine.replicate_message(way, channel, payload);
+        }
         let after = ctx.session.last_write_offset;
         pubsub.publish(&ctx.engine.outboxes, way, channel, payload, after)
     };

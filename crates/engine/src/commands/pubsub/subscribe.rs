@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use resp::{Output, Reply};
 
-use crate::command::{Arg, Flags, Group, KeyFlags, KeySpec};
+use crate::command::{Arg, Channels, Flags, Group, KeyFlags, KeySpec};
 use crate::context::Context;
 use crate::error::CommandError;
 use crate::execute::{CommandResult, CommandSpec, Outcome};
@@ -24,6 +24,7 @@ const SHARD_CHANNELS: &[KeySpec] = &[KeySpec::range(1, -1, 1, KeyFlags::NOT_KEY)
 
 pub(crate) const SUBSCRIBE: CommandSpec = BASE
     .named("subscribe", -2, |ctx| subscribe(ctx, Kind::Channel))
+    .channels(Channels::Subscribe)
     .summary("Subscribes the connection to channels.")
     .complexity("O(N) in the number of channels")
     .args(&[CHANNEL]);
@@ -36,6 +37,7 @@ pub(crate) const UNSUBSCRIBE: CommandSpec = BASE
 
 pub(crate) const PSUBSCRIBE: CommandSpec = BASE
     .named("psubscribe", -2, |ctx| subscribe(ctx, Kind::Pattern))
+    .channels(Channels::SubscribePatterns)
     .summary("Subscribes the connection to all channels that match a pattern.")
     .complexity("O(N) in the number of patterns")
     .args(&[PATTERN]);
@@ -49,6 +51,7 @@ pub(crate) const PUNSUBSCRIBE: CommandSpec = BASE
 pub(crate) const SSUBSCRIBE: CommandSpec = BASE
     .named("ssubscribe", -2, |ctx| subscribe(ctx, Kind::ShardChannel))
     .since("7.0.0")
+    .channels(Channels::Subscribe)
     .summary("Subscribes the connection to shard channels.")
     .complexity("O(N) in the number of channels")
     .keys(SHARD_CHANNELS)

@@ -12,7 +12,6 @@ use crate::command::*;
 use crate::context::{Context, EventClass, Expiry};
 use crate::error::CommandError;
 use crate::execute::{CommandResult, CommandSpec, Outcome};
-use crate::session::Origin;
 
 pub(super) const XADD: CommandSpec = CommandSpec::new("xadd", -5, xadd)
     .group(Group::Stream)
@@ -69,7 +68,7 @@ impl Addition {
             } else {
                 id = Some((ids::new_id(ctx.arg(at))?, at));
                 // The log has the ids that entries have got.
-                if produced.is_some() && ctx.data.origin != Origin::Replay {
+                if produced.is_some() && !ctx.data.origin.is_trusted() {
                     return Err(CommandError::line(
                         "ERR IDMP/IDMPAUTO can be used only with auto-generated IDs",
                     ));
@@ -212,7 +211,7 @@ pub(super) fn xadd(ctx: &mut Context<'_, '_>) -> CommandResult {
         nodes: node_limits(ctx),
         limits: idempotence::limits(ctx),
     };
-    let replays = ctx.data.origin == Origin::Replay;
+    let replays = ctx.data.origin.is_trusted();
     let produced = addition.produced;
     let names = produced.map(|produced| produced.names(args, addition.id_at + 1));
     let added = match ctx.data.stream_mut(key)? {

@@ -18,7 +18,6 @@ use crate::context::{Context, Data, EventClass};
 use crate::error::CommandError;
 use crate::execute::{CommandResult, CommandSpec, Outcome};
 use crate::keys::Key;
-use crate::session::Origin;
 
 pub(super) const DURATION_MAX_S: i64 = 86_400;
 pub(super) const IDS_MAX: i64 = 10_000;
@@ -153,7 +152,7 @@ fn id_of(pairs: Args<'_>) -> [u8; 16] {
 
 /// The limits with which a stream begins.
 pub(super) fn limits(ctx: &Context<'_, '_>) -> IdempotenceLimits {
-    if ctx.data.origin == Origin::Replay {
+    if ctx.data.origin.is_trusted() {
         return IdempotenceLimits::default();
     }
     let config = &ctx.engine.config;
@@ -253,7 +252,7 @@ fn limit(
 impl Settings {
     fn parse(ctx: &Context<'_, '_>) -> Result<Self, CommandError> {
         let mut settings = Self::default();
-        let replays = ctx.data.origin == Origin::Replay;
+        let replays = ctx.data.origin.is_trusted();
         let mut at = 2;
         while at < ctx.args.len() {
             let has_value = at + 1 < ctx.args.len();
@@ -325,7 +324,7 @@ fn xidmprecord(ctx: &mut Context<'_, '_>) -> CommandResult {
     }
     let entry = ids::strict(ctx.arg(4), 0)?;
     let (limits, now_ms) = (limits(ctx), ctx.data.now_ms);
-    let replays = ctx.data.origin == Origin::Replay;
+    let replays = ctx.data.origin.is_trusted();
     let stream = ctx.data.stream_mut(key)?.ok_or(CommandError::NoSuchKey)?;
     // Not in a replay of the log: the entry may have been deleted since.
     if !replays && !stream.entries().contains(entry) {

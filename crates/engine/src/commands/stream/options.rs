@@ -8,7 +8,6 @@ use crate::command::Arg;
 use crate::config::P;
 use crate::context::Context;
 use crate::error::CommandError;
-use crate::session::Origin;
 
 /// Documented arguments of a trim.
 pub(super) const STRATEGY: Arg = Arg::one_of("strategy").args(&[
@@ -115,7 +114,7 @@ impl Options {
             };
         };
         // The log has trims as they were carried out, so a replay applies no limit.
-        let replays = ctx.data.origin == Origin::Replay;
+        let replays = ctx.data.origin.is_trusted();
         if self.limit.is_some() && !approximate && !replays {
             return Err(CommandError::line(
                 "ERR syntax error, LIMIT cannot be used without the special ~ option",

@@ -59,7 +59,7 @@ pub(super) const SET: CommandSpec = CommandSpec::new("set", -3, set)
 
 /// SET reads the key when it has the option GET.
 fn key_flags(args: Args<'_>) -> KeyFlags {
-    let mut options = args.skip(2).iter();
+    let mut options = args.skip(3).iter();
     match options.any(|option| option.eq_ignore_ascii_case(b"get")) {
         true => KeyFlags::RW_ACCESS_UPDATE,
         false => KeyFlags::OW.or(KeyFlags::UPDATE),

@@ -133,9 +133,9 @@ fn refusals_in_the_words_clients_know() {
             "template format is invalid or contains unknown variables",
         ),
         (
-            "tls-port",
-            "1",
-            "not supported by this version of Lodestore",
+            "tls-protocols",
+            "TLSv1.2 TLSv1.1",
+            "TLSv1 and TLSv1.1 are not safe and not supported",
         ),
     ];
     for (name, value, reason) in refusals {

@@ -174,8 +174,10 @@ fn serve_waiter(
         reply.clear();
         let error = execute::internal_error(name);
         execute::write_error(exec, engine, session.protocol, &error, &mut reply);
-        true
+        Ran::Answered
     });
+    let is_refused = served == Ran::Refused;
+    let served = served != Ran::Waits;
     waiter.client.wait.finish(waiter.number, served);
     let offset = std::mem::replace(&mut exec.reply_offset, before);
     if !served {
@@ -188,7 +190,9 @@ fn serve_waiter(
     }
     leave_queues(waiter, engine, locked);
     exec.now_ns = engine.clock.monotonic_ns();
-    account(waiter, exec, engine, began_ns, reply.len());
+    if !is_refused {
+        account(waiter, exec, engine, began_ns, reply.len());
+    }
     engine
         .outboxes
         .deliver_served(&waiter.client, offset, |out| {
@@ -199,7 +203,16 @@ fn serve_waiter(
     Attempt::Served
 }
 
-/// Runs the command of a waiter and logs its effects. False when the client goes on waiting.
+/// How the command of a waiter ended.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Ran {
+    Answered,
+    /// The user of the client has lost the right to it.
+    Refused,
+    Waits,
+}
+
+/// Runs the command of a waiter and logs its effects.
 fn run_again(
     exec: &mut Executor,
     engine: &Engine,
@@ -207,7 +220,7 @@ fn run_again(
     waiter: &Arc<Waiter>,
     locked: &mut Locked<'_>,
     reply: &mut Output,
-) -> bool {
+) -> Ran {
     let call = Call {
         command: waiter.command,
         args: waiter.args.as_args(),
@@ -223,9 +236,18 @@ fn run_again(
         turn: None,
     };
     execution.begin();
+    // Its rights may have changed while it waited.
+    if let Err(error) = execution.check_rights(call.command, call.args, call.mode) {
+        execute::count_rejected(execution.exec, engine, call.command);
+        execution.write_error(&error);
+        return Ran::Refused;
+    }
     let outcome = execution.call(call, locked);
     engine.faults.reach(Stage::Serve);
     // Committed also when the client goes on waiting: the command may have removed expired keys.
     execution.commit(locked, Touched::Keys(call.keys));
-    !matches!(outcome, Ok(Outcome::Block(_)))
+    match outcome {
+        Ok(Outcome::Block(_)) => Ran::Waits,
+        _ => Ran::Answered,
+    }
 }

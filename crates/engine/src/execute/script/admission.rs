@@ -2,18 +2,18 @@
 
 use std::sync::atomic::Ordering;
 
-use resp::Args;
+use resp::{Args, Output};
 use script::AclVerdict;
 use script::header::Flags as ScriptFlags;
 
-use super::super::Execution;
 use super::super::call::unknown_subcommand;
+use super::super::{Execution, Mode};
 use super::caller::Caller;
 use crate::command::Flags;
+use crate::config::P;
 use crate::durability::{admit_write, refused_without_snapshots};
 use crate::engine::Engine;
 use crate::error::CommandError;
-use crate::session::Session;
 use crate::table::{Command, Resolved};
 
 impl Execution<'_, '_> {
@@ -24,9 +24,28 @@ impl Execution<'_, '_> {
         flags: Option<ScriptFlags>,
         reads_only: bool,
     ) -> Result<(), CommandError> {
-        let Some(flags) = flags else { return Ok(()) };
         let is_client = self.session.is_client();
+        let is_stale = is_client && is_stale(self.engine);
+        let Some(flags) = flags else {
+            return match is_stale {
+                true => Err(CommandError::line(
+                    "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.",
+                )),
+                false => Ok(()),
+            };
+        };
+        if is_stale && !flags.contains(ScriptFlags::ALLOW_STALE) {
+            return Err(CommandError::line(
+                "MASTERDOWN Link with MASTER is down, replica-serve-stale-data is set to 'no' and 'allow-stale' flag \
+                 is not set on the script.",
+            ));
+        }
         if !flags.contains(ScriptFlags::NO_WRITES) {
+            if is_client && is_read_only(self.engine) {
+                return Err(CommandError::line(
+                    "READONLY Can not run script with write flag on readonly replica",
+                ));
+            }
             if is_client {
                 check_disk(self.engine)?;
             }
@@ -68,6 +87,17 @@ fn check_disk(engine: &Engine) -> Result<(), CommandError> {
     )))
 }
 
+/// Clients write nothing to a replica.
+fn is_read_only(engine: &Engine) -> bool {
+    engine.role.is_replica() && engine.config.bool(P::ReplicaReadOnly)
+}
+
+/// The data may be too old to be shown.
+fn is_stale(engine: &Engine) -> bool {
+    let role = &engine.role;
+    role.is_replica() && !role.is_linked() && !engine.config.bool(P::ReplicaServeStaleData)
+}
+
 fn check_replicas(engine: &Engine) -> Result<(), CommandError> {
     super::super::admission::check_replicas(engine)
 }
@@ -95,7 +125,7 @@ impl Caller<'_, '_, '_, '_> {
         Ok(command)
     }
 
-    fn check(&self, command: &Command, args: Args<'_>) -> Result<(), CommandError> {
+    fn check(&mut self, command: &'static Command, args: Args<'_>) -> Result<(), CommandError> {
         let flags = command.spec.flags;
         if !command.spec.arity_fits(args.len()) {
             return Err(ARITY);
@@ -116,43 +146,55 @@ impl Caller<'_, '_, '_, '_> {
                 "OOM command not allowed when used memory > 'maxmemory'.",
             ));
         }
-        check_user(self.session, command, args)?;
+        self.check_rights(command, args)?;
         if self.reads_only && flags.any(Flags::WRITE.or(Flags::MAY_REPLICATE)) {
             return Err(CommandError::line(
                 "ERR Write commands are not allowed from read-only scripts.",
             ));
         }
         if flags.has(Flags::WRITE) && may_refuse {
+            if is_read_only(self.engine) {
+                return Err(CommandError::line(
+                    "READONLY You can't write against a read only replica.",
+                ));
+            }
             check_replicas(self.engine)?;
             if let Some(error) = refused_without_snapshots(self.engine) {
                 return Err(error);
             }
             admit_write(self.engine)?;
         }
+        if is_stale(self.engine) && !flags.has(Flags::STALE) {
+            return Err(CommandError::line(
+                "ERR Can not execute the command on a stale replica",
+            ));
+        }
         Ok(())
     }
 
+    /// The user of the client may call the command.
+    fn check_rights(
+        &mut self,
+        command: &'static Command,
+        args: Args<'_>,
+    ) -> Result<(), CommandError> {
+        let mut out = Output::new();
+        self.execution(&mut out)
+            .check_rights(command, args, Mode::Script)
+    }
+
     /// `redis.acl_check_cmd`
-    pub(super) fn may_run(&self, args: Args<'_>) -> AclVerdict {
+    pub(super) fn verdict(&mut self, args: Args<'_>) -> AclVerdict {
         let Resolved::Command(command) = self.engine.commands.resolve(args) else {
             return AclVerdict::Invalid;
         };
         if !command.spec.arity_fits(args.len()) {
             return AclVerdict::Invalid;
         }
-        match check_user(self.session, command, args) {
-            Ok(()) => AclVerdict::Allowed,
-            Err(_) => AclVerdict::Denied,
+        let mut out = Output::new();
+        match self.execution(&mut out).may_run(command, args) {
+            true => AclVerdict::Allowed,
+            false => AclVerdict::Denied,
         }
     }
-}
-
-/// The user of the client may run the command. There are no users with fewer rights yet.
-fn check_user(session: &Session, command: &Command, _args: Args<'_>) -> Result<(), CommandError> {
-    if session.is_authenticated() || command.spec.flags.has(Flags::NO_AUTH) {
-        return Ok(());
-    }
-    Err(CommandError::line(
-        "ERR ACL failure in script: Authentication required.",
-    ))
 }

@@ -188,7 +188,19 @@ impl<'a, 'e, 'k, 'l> Caller<'a, 'e, 'k, 'l> {
         Ok(())
     }
 
-    /// The command of a call, when it exists.
+    /// An execution of the client, for questions about its rights.
+    pub(super) fn execution<'s>(&'s mut self, out: &'s mut Output) -> Execution<'s, 'k> {
+        Execution {
+            exec: &mut *self.exec,
+            engine: self.engine,
+            session: &mut *self.session,
+            out,
+            right: None,
+            turn: None,
+        }
+    }
+
+    /// Counts a refused command.
     pub(super) fn reject(&mut self, command: &Command, error: CommandError) -> CommandError {
         count_rejected(self.exec, self.engine, command);
         error
@@ -296,7 +308,7 @@ impl Host for Caller<'_, '_, '_, '_> {
 
     fn acl_check(&mut self, args: &[&[u8]]) -> AclVerdict {
         let argv = OwnedArgs::from_slices(args);
-        self.may_run(argv.as_args())
+        self.verdict(argv.as_args())
     }
 
     fn interrupt(&mut self) -> Option<Stop> {

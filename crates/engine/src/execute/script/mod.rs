@@ -70,7 +70,7 @@ pub fn run_script(
     };
     let found = match call.mode {
         // What admission has found.
-        Mode::Direct => execution.exec.target.take(),
+        Mode::Direct if execution.session.is_client() => execution.exec.target.take(),
         _ => execution.find_target(callee, call.args),
     };
     let (target, invocation) = match callee {

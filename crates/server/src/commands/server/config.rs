@@ -1,7 +1,9 @@
 //! CONFIG.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
+use crate::config::users::lines;
 use crate::config::{Extent, rewrite, rewrite_locked};
 use crate::server::Server;
 use engine::command::{Arg, Flags, Group, Locks};
@@ -9,6 +11,7 @@ use engine::config::{Apply, Config, P, SetContext};
 use engine::context::Context;
 use engine::error::CommandError;
 use engine::execute::{CommandResult, CommandSpec, Outcome};
+use engine::users::{DEFAULT_USER, Rules};
 
 pub(crate) const CONFIG: CommandSpec = CommandSpec::container("config", -2)
     .group(Group::Server)
@@ -45,10 +48,37 @@ fn config_get(ctx: &mut Context<'_, '_>) -> CommandResult {
 struct Applier<'a> {
     server: &'a Server,
     in_transaction: bool,
+    /// The rules of the default user before `requirepass` was applied.
+    rules_before: Option<Arc<Rules>>,
+}
+
+impl Applier<'_> {
+    /// Gives the default user its password. The second call takes the first one back: the user may
+    /// have had other passwords than that of `requirepass`.
+    fn apply_password(&mut self) {
+        let engine = &self.server.engine;
+        match self.rules_before.take() {
+            Some(rules) => {
+                let _changing = engine.users.lock_changes();
+                engine
+                    .users
+                    .put(DEFAULT_USER.as_bytes(), Rules::clone(&rules));
+            }
+            None => {
+                self.rules_before = Some(engine.users.default_user().rules());
+                let password = engine.config.bytes(P::RequirePass);
+                engine.users.set_default_password(&password);
+            }
+        }
+    }
 }
 
 impl Apply for Applier<'_> {
     fn apply(&mut self, _: &Config, id: P) -> Result<(), String> {
+        if id == P::RequirePass {
+            self.apply_password();
+            return Ok(());
+        }
         if self.in_transaction && id == P::AppendOnly {
             return switch_log_later(self.server);
         }
@@ -101,6 +131,7 @@ fn config_set(ctx: &mut Context<'_, '_>) -> CommandResult {
     let mut applier = Applier {
         server: &server,
         in_transaction: ctx.is_nested(),
+        rules_before: None,
     };
     ctx.engine
         .config
@@ -119,16 +150,13 @@ pub(crate) const CONFIG_REWRITE: CommandSpec = CommandSpec::new("rewrite", 2, co
     .complexity("O(1)")
     .hints(&["request_policy:all_nodes", "response_policy:all_succeeded"]);
 fn config_rewrite(ctx: &mut Context<'_, '_>) -> CommandResult {
-    // A password that was changed at run time is in requirepass: the line of the default user would
-    // contradict it at the next start.
-    let config = &ctx.engine.config;
-    let is_superseded = !config.users().is_empty() && config.is_password_changed();
-    let users = is_superseded.then_some(&[][..]);
+    let users = lines(ctx.engine);
     let write = match ctx.is_nested() {
         true => rewrite_locked,
         false => rewrite,
     };
-    write(config, users, Extent::Needed).map_err(|error| CommandError::owned(error.to_string()))?;
+    write(&ctx.engine.config, Some(&users), Extent::Needed)
+        .map_err(|error| CommandError::owned(error.to_string()))?;
     ctx.reply.ok();
     Ok(Outcome::Done)
 }
@@ -150,8 +178,11 @@ fn config_resetstat(ctx: &mut Context<'_, '_>) -> CommandResult {
     server.engine.scripts.reset_evicted();
     server.metrics.reset();
     server.engine.memory_excess.reset();
+    server.engine.outboxes.reset_statistics();
+    server.replication.reset_statistics();
     server.engine.lazy.reset_freed();
     server.snapshots.reset();
+    server.tls.denied_certificates.store(0, Ordering::Relaxed);
     ctx.reply.ok();
     Ok(Outcome::Done)
 }

@@ -22,7 +22,6 @@ pub(crate) const COMMANDS: &[&CommandSpec] = &[
     &process::LOLWUT,
     &memory::MEMORY,
     &process::MONITOR,
-    &process::ROLE,
     &save::SAVE,
     &process::SHUTDOWN,
     &process::TIME,

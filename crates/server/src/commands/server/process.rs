@@ -2,7 +2,7 @@
 
 use crate::process::shutdown::ShutdownOptions;
 use crate::server::Server;
-use engine::command::{Arg, Categories, Flags, Group};
+use engine::command::{Arg, Flags, Group};
 use engine::config::P;
 use engine::context::Context;
 use engine::error::CommandError;
@@ -37,21 +37,6 @@ fn time(ctx: &mut Context<'_, '_>) -> CommandResult {
     ctx.reply.array(2);
     ctx.reply.integer_bulk((now_us / 1_000_000) as i64);
     ctx.reply.integer_bulk((now_us % 1_000_000) as i64);
-    Ok(Outcome::Done)
-}
-
-pub(crate) const ROLE: CommandSpec = CommandSpec::new("role", 1, role)
-    .group(Group::Server)
-    .since("2.8.12")
-    .flags(Flags::NOSCRIPT.or(Flags::FAST).or(Flags::ANY_TIME))
-    .categories(Categories::ADMIN.or(Categories::DANGEROUS))
-    .summary("Returns whether the server is a primary, and its replicas.")
-    .complexity("O(1)");
-fn role(ctx: &mut Context<'_, '_>) -> CommandResult {
-    ctx.reply.array(3);
-    ctx.reply.bulk(b"master");
-    ctx.reply.integer(ctx.engine.log.stream_offset() as i64);
-    ctx.reply.empty_array();
     Ok(Outcome::Done)
 }
 

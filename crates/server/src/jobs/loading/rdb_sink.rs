@@ -7,7 +7,7 @@ use persist::rdb::{LoadOptions, LoadedEntry, Sink, Skipped, Version};
 
 use super::batch::{Batch, Duplicate, Incoming, Inserter, Present};
 use super::loader_threads::{LoadIssue, LoaderThreads, thread_count};
-use crate::jobs::snapshot::ORIGIN_AUX;
+use crate::jobs::snapshot::{ORIGIN_AUX, STREAM_DB_AUX};
 use crate::server::Server;
 use crate::state::Product;
 use engine::config::{P, RdbModuleValues, RdbVersionCheck};
@@ -45,6 +45,8 @@ pub(crate) struct Figures {
     pub empty: u64,
     /// Values of modules, which were left out.
     pub of_modules: u64,
+    /// The database that is selected in the stream that the file is followed by, when it says so.
+    pub stream_db: Option<u32>,
 }
 
 /// How files are read with this configuration.
@@ -172,6 +174,7 @@ impl<'a, 'k> RdbSink<'a, 'k> {
             all_elements_expired,
             empty,
             of_modules,
+            stream_db: _,
         } = self.figures;
         let mut skipped = String::new();
         if empty > 0 {
@@ -276,6 +279,10 @@ impl Sink for RdbSink<'_, '_> {
 
     fn aux(&mut self, name: &[u8], value: &[u8]) {
         self.writer.note(name, value);
+        if name == STREAM_DB_AUX.as_bytes() {
+            let db = resp::number::parse_i64(value).and_then(|db| u32::try_from(db).ok());
+            self.figures.stream_db = db.filter(|db| *db < self.server.engine.keyspace.databases());
+        }
         log_field(self.server, name, value);
     }
 

@@ -20,36 +20,11 @@ pub(crate) struct Reload {
     pub merge: bool,
 }
 
-/// No rewrite runs or begins while this lives: loading changes the data, or has the directory of
-/// the log.
-struct WithoutRewrites<'a>(&'a Server);
-
-impl<'a> WithoutRewrites<'a> {
-    /// Called without locks held.
-    fn new(server: &'a Server) -> Result<Self, CommandError> {
-        server.rewrites.is_reloading.store(true, Ordering::SeqCst);
-        let this = Self(server);
-        if rewrite::stop(server) {
-            return Ok(this);
-        }
-        Err(CommandError::line(
-            "ERR Error trying to load the data, check server logs: a rewrite does not end",
-        ))
-    }
-}
-
-impl Drop for WithoutRewrites<'_> {
-    fn drop(&mut self) {
-        let is_reloading = &self.0.rewrites.is_reloading;
-        is_reloading.store(false, Ordering::SeqCst);
-    }
-}
-
 /// DEBUG RELOAD: saves the snapshot and loads it again. What is loaded need not be what the log
 /// makes (an older snapshot, keys that have expired meanwhile), so a log gets a new base with it
 /// before any other command runs. Called without locks held.
 pub(crate) fn reload(server: &Server, what: Reload) -> Result<(), CommandError> {
-    let _without = WithoutRewrites::new(server)?;
+    let _without = rewrite::WithoutRewrites::new(server)?;
     let mut locked = server.engine.keyspace.lock_all();
     if what.save {
         snapshot::save(server, &locked, 0)
@@ -85,7 +60,7 @@ pub(crate) fn reload(server: &Server, what: Reload) -> Result<(), CommandError> 
 
 /// DEBUG LOADAOF: empties the server and loads the log again. Called without locks held.
 pub(crate) fn load_again(server: &Server) -> Result<(), CommandError> {
-    let _without = WithoutRewrites::new(server)?;
+    let _without = rewrite::WithoutRewrites::new(server)?;
     let mut locked = server.engine.keyspace.lock_all();
     let was_enabled = server.engine.log.is_enabled();
     server.engine.log.disable();

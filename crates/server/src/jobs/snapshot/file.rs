@@ -13,7 +13,7 @@ use super::walk::Size;
 use super::{Output, SnapshotError};
 use crate::os::{self, os_text};
 use crate::server::Server;
-use crate::state::random_u64;
+use crate::state::{SnapshotFile, random_u64};
 use engine::config::P;
 use engine::version::{LODESTORE_VERSION, REDIS_VERSION};
 
@@ -22,6 +22,9 @@ const SYNC_BYTES: u64 = 4 * 1024 * 1024;
 
 /// Auxiliary field: the product that the data came from, see [`crate::state::Product`].
 pub(crate) const ORIGIN_AUX: &str = "lodestore-origin";
+
+/// Auxiliary field: see [`Head::stream_db`].
+pub(crate) const STREAM_DB_AUX: &str = "repl-stream-db";
 
 /// Begin and end of the name of a file that is being written; a process id stands between them, for
 /// snapshots in the background followed by `-` and a number.
@@ -56,7 +59,7 @@ fn write_error(step: &str, error: &io::Error) -> FileError {
 }
 
 /// A file as an [`io::Write`]; like write(2), a call may write a part of the bytes only.
-struct Sink(Arc<dyn File>);
+pub(super) struct Sink(Arc<dyn File>);
 
 impl Write for Sink {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -139,6 +142,23 @@ impl DumpFile {
         log_offset: u64,
         sizes: &[Size],
     ) -> Result<DumpFile, FileError> {
+        // Without a log the snapshot is what is newest: a server that starts with both decides by
+        // this field which one to load.
+        let head = Head {
+            log_offset: server.engine.log.is_enabled().then_some(log_offset),
+            ..Head::default()
+        };
+        Self::create_with(server, dir, |sink| {
+            begin_file(server, sink, options, head, sizes)
+        })
+    }
+
+    /// Begins the file by what `begin` writes.
+    pub(super) fn create_with(
+        server: &Server,
+        dir: PathBuf,
+        begin: impl FnOnce(Sink) -> io::Result<FileWriter<Sink>>,
+    ) -> Result<DumpFile, FileError> {
         let temp_name = temp_name(server);
         let path = dir.join(&temp_name);
         let storage = Arc::clone(&server.snapshots.storage);
@@ -155,12 +175,8 @@ impl DumpFile {
             path,
             is_kept: false,
         };
-        let sink = Sink(Arc::clone(&file));
-        // Without a log the snapshot is what is newest: a server that starts with both decides by
-        // this field which one to load.
-        let log_offset = server.engine.log.is_enabled().then_some(log_offset);
-        let writer = begin_file(server, sink, options, false, log_offset, sizes)
-            .map_err(|error| write_error("rdbSaveRio", &error))?;
+        let writer =
+            begin(Sink(Arc::clone(&file))).map_err(|error| write_error("rdbSaveRio", &error))?;
         Ok(DumpFile {
             writer,
             file,
@@ -170,6 +186,18 @@ impl DumpFile {
             incremental: server.engine.config.bool(P::RdbSaveIncrementalFsync),
             synced: 0,
         })
+    }
+
+    /// Ends the file and takes its name away: it lasts as long as what is returned, for reading.
+    pub(super) fn finish_unnamed(self) -> Result<SnapshotFile, FileError> {
+        let Self { writer, temp, .. } = self;
+        writer
+            .finish()
+            .map_err(|error| write_error("fflush", &error))?;
+        let opened = temp.storage.open(&temp.path, OpenMode::Read);
+        let file = opened.map_err(|error| write_error("open", &error))?;
+        let len = file.len().map_err(|error| write_error("stat", &error))?;
+        Ok(SnapshotFile { file, len })
     }
 
     /// Ends the file, makes it durable and puts it in the place of the old one.
@@ -215,29 +243,41 @@ fn temp_name(server: &Server) -> String {
     format!("{begin}{pid}-{number}{end}")
 }
 
-/// Begins a file: its auxiliary fields, libraries of functions, sizes of databases. `aof_base`: it
-/// is the base of a log.
+/// What a file says of itself at its beginning.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Head {
+    /// It is the base of a log.
+    pub(crate) aof_base: bool,
+    /// The offset of the log that it stands for.
+    pub(crate) log_offset: Option<u64>,
+    /// The database that is selected in the stream at that offset, for a replica that gets no
+    /// SELECT.
+    pub(crate) stream_db: Option<u32>,
+}
+
+/// Begins a file: its auxiliary fields, libraries of functions, sizes of databases.
 pub(crate) fn begin_file<W: Write>(
     server: &Server,
     sink: W,
     options: SaveOptions,
-    aof_base: bool,
-    log_offset: Option<u64>,
+    head: Head,
     sizes: &[Size],
 ) -> io::Result<FileWriter<W>> {
     let now_s = (server.engine.now_ms() / 1000).to_string();
     let used = keyspace::memory::used().to_string();
-    let offset = log_offset.map(|offset| offset.to_string());
+    let offset = head.log_offset.map(|offset| offset.to_string());
+    let stream_db = head.stream_db.map(|db| db.to_string());
     let origin = server.origin.product().map(|product| product.text());
     let mut aux = vec![
         ("redis-ver", REDIS_VERSION),
         ("redis-bits", "64"),
         ("ctime", &now_s),
         ("used-mem", &used),
-        ("aof-base", if aof_base { "1" } else { "0" }),
+        ("aof-base", if head.aof_base { "1" } else { "0" }),
         ("lodestore-ver", LODESTORE_VERSION),
     ];
     aux.extend(offset.as_deref().map(|offset| (LOG_OFFSET_AUX, offset)));
+    aux.extend(stream_db.as_deref().map(|db| (STREAM_DB_AUX, db)));
     aux.extend(origin.as_deref().map(|origin| (ORIGIN_AUX, origin)));
     let mut writer = FileWriter::new(sink, options, &aux)?;
     for library in server.engine.scripts.libraries().iter() {

@@ -491,6 +491,7 @@ pub(crate) fn stop_running(server: &Server, force: bool) -> bool {
             return false;
         }
         Purpose::Copy => log::warn!("There is a backup under way. Ending it!"),
+        Purpose::Sync => log::warn!("There is a snapshot for replicas under way. Ending it!"),
         Purpose::Rewrite => log::warn!("There is a child rewriting the AOF. Killing it!"),
     }
     job.cancel();

@@ -199,6 +199,7 @@ impl Simulation {
             stream: Stream::Memory(far),
             peer: path(),
             local: path(),
+            names: Vec::new(),
         };
         let server = Arc::clone(&self.server);
         self.workers[0].welcome(&server, accepted);

@@ -1,16 +1,17 @@
 //! The sections of INFO.
 
 use std::fmt::Write;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::memory::{MemoryReport, ScriptMemory, allocator};
 use super::{Facts, Section, human_bytes, sys};
 use crate::jobs::rewrite;
-use crate::state::Purpose;
+use crate::state::{Following, LinkState, Purpose};
 use engine::config::{MaxmemoryPolicy, P, Supervised};
 use engine::latency::Distribution;
 use engine::pubsub::PublishedAs;
+use engine::replicas::SyncState;
 use engine::stats::WorkerStats;
 use engine::table::Command;
 use engine::version::{LODESTORE_VERSION, VALKEY_VERSION};
@@ -26,7 +27,7 @@ macro_rules! fields {
 pub(super) fn write(section: Section, facts: &Facts<'_>, text: &mut String) {
     match section {
         Section::Server => server(facts, text),
-        Section::Tls => tls(text),
+        Section::Tls => tls(facts, text),
         Section::Clients => clients(facts, text),
         Section::Memory => memory(facts, text),
         Section::Persistence => persistence(facts, text),
@@ -71,7 +72,7 @@ fn server(facts: &Facts<'_>, text: &mut String) {
         "process_id": identity.pid,
         "process_supervised": supervisor(facts),
         "run_id": identity.run_id,
-        "tcp_port": config.int(P::Port),
+        "tcp_port": match config.int(P::Port) { 0 => config.int(P::TlsPort), port => port },
         "server_time_usec": facts.server.engine.clock.unix_us(),
         "uptime_in_seconds": uptime_s,
         "uptime_in_days": uptime_s / 86400,
@@ -99,15 +100,17 @@ fn supervisor(facts: &Facts<'_>) -> &'static str {
 
 fn listeners(facts: &Facts<'_>, text: &mut String) {
     let config = &facts.server.engine.config;
-    let port = config.int(P::Port);
     let mut number = 0;
-    if port != 0 {
-        text.push_str("listener0:name=tcp");
-        for address in config.bind_addresses() {
-            let _ = write!(text, ",bind={address}");
+    for (name, id) in [("tcp", P::Port), ("tls", P::TlsPort)] {
+        let port = config.int(id);
+        if port != 0 {
+            let _ = write!(text, "listener{number}:name={name}");
+            for address in config.bind_addresses() {
+                let _ = write!(text, ",bind={address}");
+            }
+            let _ = write!(text, ",port={port}\r\n");
+            number += 1;
         }
-        let _ = write!(text, ",port={port}\r\n");
-        number = 1;
     }
     let socket = config.text(P::UnixSocket);
     if !socket.is_empty() {
@@ -115,16 +118,25 @@ fn listeners(facts: &Facts<'_>, text: &mut String) {
     }
 }
 
-fn tls(text: &mut String) {
+fn tls(facts: &Facts<'_>, text: &mut String) {
+    let now_s = facts.server.engine.now_ms() / 1000;
+    let settings = facts.server.tls.settings();
+    let server = settings
+        .as_ref()
+        .and_then(|it| it.server_certificate.as_ref());
+    let client = settings
+        .as_ref()
+        .and_then(|it| it.client_certificate.as_ref());
+    let authority = settings.as_ref().and_then(|it| it.authority.as_ref());
     text.push_str("# TLS\r\n");
-    fields!(text,
-        "tls_server_cert_serial": "none",
-        "tls_server_cert_expires_in_seconds": 0,
-        "tls_client_cert_serial": "none",
-        "tls_client_cert_expires_in_seconds": 0,
-        "tls_ca_cert_serial": "none",
-        "tls_ca_cert_expires_in_seconds": 0,
-    );
+    for (name, certificate) in [("server", server), ("client", client), ("ca", authority)] {
+        let serial = certificate.map_or("none", |it| it.serial.as_str());
+        let left_s = certificate.map_or(0, |it| it.left_s(now_s));
+        let _ = write!(
+            text,
+            "tls_{name}_cert_serial:{serial}\r\ntls_{name}_cert_expires_in_seconds:{left_s}\r\n"
+        );
+    }
 }
 
 fn clients(facts: &Facts<'_>, text: &mut String) {
@@ -378,6 +390,8 @@ fn stats(facts: &Facts<'_>, text: &mut String) {
     let kib = |bytes: u64| format!("{:.2}", bytes as f64 / 1024.0);
     let engine = &facts.server.engine;
     let excess_ms = engine.memory_excess.milliseconds(&engine.clock);
+    let replication = &facts.server.replication;
+    let synced = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
     text.push_str("# Stats\r\n");
     fields!(text,
         "total_connections_received": totals.connections_received,
@@ -394,9 +408,9 @@ fn stats(facts: &Facts<'_>, text: &mut String) {
         "instantaneous_input_repl_kbps": kib(0),
         "instantaneous_output_repl_kbps": kib(0),
         "rejected_connections": totals.connections_rejected,
-        "sync_full": 0,
-        "sync_partial_ok": 0,
-        "sync_partial_err": 0,
+        "sync_full": synced(&replication.full),
+        "sync_partial_ok": synced(&replication.partial),
+        "sync_partial_err": synced(&replication.refused),
         "expired_keys": totals.expired_keys,
         "expired_fields": totals.expired_fields,
         // Expiry is exact here: there is no stale part, and no cycle that runs out of time.
@@ -456,7 +470,9 @@ fn loop_stats(facts: &Facts<'_>, text: &mut String) {
         "io_threaded_total_prefetch_batches": 0,
         "io_threaded_total_prefetch_entries": 0,
         "client_query_buffer_limit_disconnections": totals.query_buffer_disconnections,
-        "client_output_buffer_limit_disconnections": totals.output_buffer_disconnections,
+        "client_output_buffer_limit_disconnections": totals.output_buffer_disconnections
+            + facts.server.engine.outboxes.overflows()
+            + facts.server.replication.lost.load(Ordering::Relaxed),
         "reply_buffer_shrinks": 0,
         "reply_buffer_expands": 0,
         "eventloop_cycles": totals.loop_turns,
@@ -465,33 +481,112 @@ fn loop_stats(facts: &Facts<'_>, text: &mut String) {
         "instantaneous_eventloop_cycles_per_sec": rates.loop_turns,
         "instantaneous_eventloop_duration_usec": rates.turn_micros,
         "acl_access_denied_auth": totals.auth_failures,
-        "acl_access_denied_cmd": 0,
-        "acl_access_denied_key": 0,
-        "acl_access_denied_channel": 0,
-        "acl_access_denied_tls_cert": 0,
-        "acl_access_denied_db": 0,
+        "acl_access_denied_cmd": totals.denied_commands,
+        "acl_access_denied_key": totals.denied_keys,
+        "acl_access_denied_channel": totals.denied_channels,
+        "acl_access_denied_tls_cert": facts.server.tls.denied_certificates.load(Ordering::Relaxed),
+        "acl_access_denied_db": totals.denied_databases,
+    );
+}
+
+/// The primary that this server follows.
+fn primary(facts: &Facts<'_>, following: &Following, text: &mut String) {
+    let engine = &facts.server.engine;
+    let (config, steady_ms) = (&engine.config, engine.steady_ms());
+    let is_up = following.state == LinkState::Connected;
+    let ago_s = steady_ms.saturating_sub(following.heard_ms) / 1000;
+    let syncs = following.state == LinkState::Sync;
+    let offset = engine.log.stream_offset();
+    fields!(text,
+        "role": "slave",
+        "master_host": following.host,
+        "master_port": following.port,
+        "master_link_status": if is_up { "up" } else { "down" },
+        "master_last_io_seconds_ago": if is_up { ago_s as i64 } else { -1 },
+        "master_sync_in_progress": i64::from(syncs),
+        "slave_read_repl_offset": offset,
+        "slave_repl_offset": offset,
+    );
+    if syncs {
+        let total = following.total.map_or(-1, |total| total as i64);
+        let left = following
+            .total
+            .map_or(-1, |total| total.saturating_sub(following.received) as i64);
+        let percent = match following.total {
+            Some(total @ 1..) => following.received as f64 * 100.0 / total as f64,
+            _ => 0.0,
+        };
+        fields!(text,
+            "master_sync_total_bytes": total,
+            "master_sync_read_bytes": following.received,
+            "master_sync_left_bytes": left,
+            "master_sync_perc": format!("{percent:.2}"),
+            "master_sync_last_io_seconds_ago": ago_s,
+        );
+    }
+    if !is_up {
+        let down_s = steady_ms.saturating_sub(following.down_since_ms) / 1000;
+        fields!(text, "master_link_down_since_seconds": down_s);
+    }
+    fields!(text,
+        "slave_priority": config.int(P::ReplicaPriority),
+        "slave_read_only": config.int(P::ReplicaReadOnly),
+        "replica_announced": config.int(P::ReplicaAnnounced),
     );
 }
 
 fn replication(facts: &Facts<'_>, text: &mut String) {
     let server = facts.server;
+    let (engine, histories) = (&server.engine, server.replication.histories());
+    let replicas = engine.replicas.all();
+    let steady_ms = engine.steady_ms();
     text.push_str("# Replication\r\n");
-    fields!(text, "role": "master", "connected_slaves": 0);
-    let (replicas, lag) = (P::MinReplicasToWrite, P::MinReplicasMaxLag);
-    if server.engine.config.int(replicas) != 0 && server.engine.config.int(lag) != 0 {
-        fields!(text, "min_slaves_good_slaves": 0);
+    match server.replication.following() {
+        Some(following) => primary(facts, &following, text),
+        None => fields!(text, "role": "master"),
     }
+    fields!(text, "connected_slaves": replicas.len());
+    let (wanted, lag) = (P::MinReplicasToWrite, P::MinReplicasMaxLag);
+    if engine.config.int(wanted) != 0 && engine.config.int(lag) != 0 {
+        let lag_s = engine.config.int(lag).max(0) as u64;
+        fields!(text, "min_slaves_good_slaves": engine.replicas.count_good(lag_s, steady_ms));
+    }
+    for (number, replica) in replicas.iter().enumerate() {
+        let lag_s = match replica.state() {
+            SyncState::Online => replica.lag_s(steady_ms),
+            _ => 0,
+        };
+        // Writing to a string does not fail.
+        let _ = write!(
+            text,
+            "slave{number}:ip={},port={},state={},offset={},lag={lag_s},type=replica\r\n",
+            replica.ip(),
+            replica.setup.port,
+            replica.state().word(),
+            replica.acknowledged(),
+        );
+    }
+    let waiting = replicas
+        .iter()
+        .filter(|replica| replica.state() != SyncState::Online);
+    let offset = engine.log.stream_offset();
+    let (before, until) = match histories.before {
+        Some((id, until)) => (id, until as i64 + 1),
+        None => ("0".repeat(40), -1),
+    };
+    let backlog = engine.log.stream_range();
+    let kept = backlog.as_ref().map_or(0, |range| range.end - range.start);
     fields!(text,
-        "replicas_waiting_psync": 0,
+        "replicas_waiting_psync": waiting.count(),
         "master_failover_state": "no-failover",
-        "master_replid": server.replication_id.get(),
-        "master_replid2": "0".repeat(40),
-        "master_repl_offset": server.engine.log.stream_offset(),
-        "second_repl_offset": -1,
-        "repl_backlog_active": 0,
-        "repl_backlog_size": server.engine.config.int(P::ReplBacklogSize),
-        "repl_backlog_first_byte_offset": 0,
-        "repl_backlog_histlen": 0,
+        "master_replid": histories.id,
+        "master_replid2": before,
+        "master_repl_offset": offset,
+        "second_repl_offset": until,
+        "repl_backlog_active": i64::from(backlog.is_some()),
+        "repl_backlog_size": engine.config.int(P::ReplBacklogSize),
+        "repl_backlog_first_byte_offset": backlog.map_or(0, |range| range.start + 1),
+        "repl_backlog_histlen": kept,
     );
 }
 

@@ -2,9 +2,8 @@
 
 use std::collections::HashSet;
 
-use super::super::auth::user_exists;
-use super::row::{Kind, Row};
 use crate::client::flag;
+use crate::client_row::{Kind, Row};
 use crate::command::Arg;
 use crate::context::Context;
 use crate::error::CommandError;
@@ -145,7 +144,7 @@ impl<'a> Conditions<'a> {
             b"addr" => self.addr = Some(value),
             b"laddr" => self.laddr = Some(value),
             b"ip" => self.ip = Some(value),
-            b"user" if user_exists(value) => self.user = Some(value),
+            b"user" if ctx.engine.users.get(value).is_some() => self.user = Some(value),
             b"user" => return Err(refused(b"No such user '", value, b"'")),
             b"name" => self.name = Some(value),
             b"lib-name" => self.lib_name = Some(value),
@@ -176,7 +175,7 @@ impl<'a> Conditions<'a> {
             self.addr.map(|addr| client.addr.as_bytes() == addr),
             self.laddr.map(|laddr| client.laddr.as_bytes() == laddr),
             self.ip.map(|ip| is_from(&client.addr, ip)),
-            self.user.map(|user| details.user.as_bytes() == user),
+            self.user.map(|user| details.user == user),
             self.name.map(|name| same(&details.name, name)),
             self.lib_name.map(|name| same(&details.lib_name, name)),
             self.lib_ver.map(|version| same(&details.lib_ver, version)),

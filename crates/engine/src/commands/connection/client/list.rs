@@ -1,10 +1,9 @@
 //! CLIENT LIST and CLIENT INFO.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::filter::{Filter, number, text};
-use super::row::Row;
+use crate::client_row::{Caller, Row, own_line};
 use crate::command::{Arg, Flags, Group};
 use crate::context::Context;
 use crate::error::CommandError;
@@ -13,14 +12,23 @@ use crate::execute::{CommandResult, CommandSpec, Outcome};
 /// Rows of all selected connections, except those that are being closed.
 pub(super) fn rows(ctx: &Context<'_, '_>, filter: &Filter<'_>) -> Vec<Row> {
     let own_id = ctx.session.shared.id;
+    let caller = caller(ctx);
     ctx.engine
         .clients
         .all()
         .into_iter()
         .filter(|client| client.fd >= 0 && !client.kill.load(Ordering::Acquire))
-        .map(|client| Row::of(ctx, client))
+        .map(|client| Row::of(ctx.engine, &caller, client))
         .filter(|row| filter.fits(row, own_id))
         .collect()
+}
+
+fn caller<'a>(ctx: &'a Context<'_, '_>) -> Caller<'a> {
+    Caller {
+        session: ctx.session,
+        command: Some(ctx.entry),
+        args: ctx.args,
+    }
 }
 
 const TYPES: &[Arg] = &[
@@ -107,8 +115,7 @@ pub(crate) const CLIENT_INFO: CommandSpec = CommandSpec::new("info", 2, client_i
     .complexity("O(1)")
     .hints(&["nondeterministic_output"]);
 fn client_info(ctx: &mut Context<'_, '_>) -> CommandResult {
-    let mut line = String::new();
-    Row::of(ctx, Arc::clone(&ctx.session.shared)).write(&mut line);
+    let mut line = own_line(ctx.engine, &caller(ctx));
     line.push('\n');
     ctx.reply.verbatim("txt", line.as_bytes());
     Ok(Outcome::Done)

@@ -3,7 +3,6 @@
 mod filter;
 mod kill;
 mod list;
-mod row;
 mod settings;
 mod tracking;
 mod waiting;

@@ -95,9 +95,9 @@ fn client_unblock(ctx: &mut Context<'_, '_>) -> CommandResult {
         return Err(CommandError::Arity("client|unblock".into()));
     }
     let error = match ctx.args.len() {
-        3 => false,
-        _ if ctx.is_word(3, "TIMEOUT") => false,
-        _ if ctx.is_word(3, "ERROR") => true,
+        3 => None,
+        _ if ctx.is_word(3, "TIMEOUT") => None,
+        _ if ctx.is_word(3, "ERROR") => Some("UNBLOCKED client unblocked via CLIENT UNBLOCK"),
         _ => {
             return Err(CommandError::line(
                 "ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR",

@@ -20,6 +20,7 @@ use crate::context::{Context, Data, ElementReply, EventClass, Expiry};
 use crate::error::CommandError;
 use crate::execute::{CommandResult, CommandSpec, Outcome};
 use crate::keys::Key;
+use crate::users;
 use syntax::{Options, Pattern};
 
 /// The specification that SORT and SORT_RO share.
@@ -71,7 +72,7 @@ pub(super) const SORT: CommandSpec = BASE
         Arg::DESTINATION.key_spec(2).option("STORE"),
     ]);
 pub(super) fn sort(ctx: &mut Context<'_, '_>) -> CommandResult {
-    let options = Options::parse(ctx.args, true)?;
+    let options = Options::parse(ctx.args, true, || may_read_all_keys(ctx))?;
     run(ctx, options)
 }
 
@@ -86,8 +87,16 @@ pub(super) const SORT_RO: CommandSpec = BASE
     .keys(&[KEY, PATTERNS])
     .args(&[Arg::KEY, BY, Arg::LIMIT, GET, Arg::ORDER, ALPHA]);
 pub(super) fn sort_ro(ctx: &mut Context<'_, '_>) -> CommandResult {
-    let options = Options::parse(ctx.args, false)?;
+    let options = Options::parse(ctx.args, false, || may_read_all_keys(ctx))?;
     run(ctx, options)
+}
+
+/// Patterns reach any key, so that the user needs the right to read all.
+fn may_read_all_keys(ctx: &Context<'_, '_>) -> bool {
+    let user = ctx.session.user.as_ref();
+    let user = user.unwrap_or_else(|| ctx.engine.users.default_user());
+    let databases = ctx.engine.keyspace.databases();
+    users::may_read_all_keys(user, ctx.entry, ctx.args, (ctx.data.db, databases))
 }
 
 fn run(ctx: &mut Context<'_, '_>, mut options: Options<'_>) -> CommandResult {

@@ -61,7 +61,11 @@ pub(super) struct Options<'a> {
 }
 
 impl<'a> Options<'a> {
-    pub(super) fn parse(args: Args<'a>, may_store: bool) -> Result<Self, CommandError> {
+    pub(super) fn parse(
+        args: Args<'a>,
+        may_store: bool,
+        may_read_all_keys: impl Fn() -> bool,
+    ) -> Result<Self, CommandError> {
         let mut options = Self {
             descending: false,
             alpha: false,
@@ -82,8 +86,18 @@ impl<'a> Options<'a> {
                     (options.skip, options.count) = (integer(skip)?, integer(count)?);
                 }
                 Word::Store(index) if may_store => options.store = Some(index),
-                Word::By(index) => options.by = Some(args.arg(index)),
-                Word::Get(index) => options.gets.push(args.arg(index)),
+                Word::By(index) => {
+                    if is_pattern(args.arg(index)) && !may_read_all_keys() {
+                        return Err(denied("BY"));
+                    }
+                    options.by = Some(args.arg(index));
+                }
+                Word::Get(index) => {
+                    if !may_read_all_keys() {
+                        return Err(denied("GET"));
+                    }
+                    options.gets.push(args.arg(index));
+                }
                 Word::Store(_) | Word::Unknown => return Err(CommandError::Syntax),
             }
         }
@@ -94,6 +108,12 @@ impl<'a> Options<'a> {
     pub(super) fn keeps_order(&self) -> bool {
         self.by.is_some_and(|pattern| !is_pattern(pattern))
     }
+}
+
+fn denied(option: &str) -> CommandError {
+    CommandError::owned(format!(
+        "ERR {option} option of SORT denied due to insufficient ACL permissions."
+    ))
 }
 
 /// True when the pattern contains `*`, so that each element has a key.

@@ -153,7 +153,7 @@ fn step_clock(ctx: &mut Context<'_, '_>) -> Result<(), CommandError> {
 
 fn change_replication_id(ctx: &mut Context<'_, '_>) -> Result<(), CommandError> {
     log::info!("Changing replication IDs after receiving DEBUG change-repl-id");
-    Server::of(ctx)?.replication_id.change();
+    Server::of(ctx)?.replication.begin_history(None);
     ctx.reply.ok();
     Ok(())
 }

@@ -4,18 +4,20 @@ use std::fmt::Write;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use resp::Protocol;
+use resp::{Args, Protocol};
 
 use crate::client::{ClientShared, Details, flag};
-use crate::context::Context;
+use crate::engine::Engine;
+use crate::session::Session;
 use crate::table::Command;
 
 /// Never published, because it follows from the address.
 const UNIX_SOCKET: u32 = 1 << 31;
 
 /// Published flags and their letters, in the order of the `flags` field.
-const LETTERS: [(u32, char); 14] = [
+const LETTERS: [(u32, char); 15] = [
     (flag::MONITOR, 'O'),
+    (flag::REPLICA, 'S'),
     (flag::PUBSUB, 'P'),
     (flag::MULTI, 'x'),
     (flag::BLOCKED, 'b'),
@@ -33,7 +35,7 @@ const LETTERS: [(u32, char); 14] = [
 
 /// Class of a connection, as the TYPE filter names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     Normal,
     Primary,
     Replica,
@@ -41,7 +43,7 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    pub(super) fn named(name: &[u8]) -> Option<Self> {
+    pub(crate) fn named(name: &[u8]) -> Option<Self> {
         const NAMES: [(&[u8], Kind); 6] = [
             (b"normal", Kind::Normal),
             (b"slave", Kind::Replica),
@@ -57,14 +59,22 @@ impl Kind {
     }
 }
 
+/// The client whose command looks at rows, as it is now.
+#[derive(Clone, Copy)]
+pub(crate) struct Caller<'a> {
+    pub(crate) session: &'a Session,
+    pub(crate) command: Option<&'static Command>,
+    pub(crate) args: Args<'a>,
+}
+
 /// A snapshot of one connection.
-pub(super) struct Row {
-    pub(super) client: Arc<ClientShared>,
-    pub(super) details: Details,
-    pub(super) flags: u32,
-    pub(super) db: u32,
-    pub(super) age_s: u64,
-    pub(super) idle_s: u64,
+pub(crate) struct Row {
+    pub(crate) client: Arc<ClientShared>,
+    pub(crate) details: Details,
+    pub(crate) flags: u32,
+    pub(crate) db: u32,
+    pub(crate) age_s: u64,
+    pub(crate) idle_s: u64,
     protocol: u32,
     last_command: Option<&'static Command>,
     multi: i64,
@@ -77,8 +87,8 @@ pub(super) struct Row {
 impl Row {
     /// The row of a client. Others are shown as their workers published them at the end of the last
     /// loop turn; the calling client is shown as it is now.
-    pub(super) fn of(ctx: &Context<'_, '_>, client: Arc<ClientShared>) -> Self {
-        let now_s = ctx.engine.steady_ms() / 1000;
+    pub(crate) fn of(engine: &Engine, caller: &Caller<'_>, client: Arc<ClientShared>) -> Self {
+        let now_s = engine.steady_ms() / 1000;
         let figures = &client.figures;
         let load = |figure: &std::sync::atomic::AtomicUsize| figure.load(Ordering::Relaxed);
         let last = load(&figures.last_command).checked_sub(1);
@@ -89,16 +99,16 @@ impl Row {
             age_s: now_s.saturating_sub(client.created_ms / 1000),
             idle_s: now_s.saturating_sub(figures.last_active_ms.load(Ordering::Relaxed) / 1000),
             protocol: figures.protocol.load(Ordering::Relaxed),
-            last_command: last.and_then(|id| ctx.engine.commands.entries().get(id).copied()),
+            last_command: last.and_then(|id| engine.commands.entries().get(id).copied()),
             multi: figures.multi.load(Ordering::Relaxed),
             multi_mem: load(&figures.multi_mem),
             watch: load(&figures.watch),
             argv_mem: load(&figures.argv_mem),
-            is_own: client.id == ctx.session.shared.id,
+            is_own: client.id == caller.session.shared.id,
             client,
         };
         if row.is_own {
-            row.refresh(ctx);
+            row.refresh(caller);
         }
         if row.client.is_unix_socket() {
             row.flags |= UNIX_SOCKET;
@@ -106,8 +116,8 @@ impl Row {
         row
     }
 
-    fn refresh(&mut self, ctx: &Context<'_, '_>) {
-        let session = &*ctx.session;
+    fn refresh(&mut self, caller: &Caller<'_>) {
+        let session = caller.session;
         self.flags = session.flag_bits();
         self.db = session.db;
         self.idle_s = 0;
@@ -115,16 +125,18 @@ impl Row {
             Protocol::Resp2 => 2,
             Protocol::Resp3 => 3,
         };
-        self.last_command = Some(ctx.entry);
+        self.last_command = caller.command;
         let queued = session.multi.as_ref().map(|multi| multi.queue.len());
         self.multi = queued.map_or(-1, |len| len as i64);
         self.multi_mem = session.multi.as_ref().map_or(0, |multi| multi.bytes);
         self.watch = session.watched.len();
-        self.argv_mem = ctx.args.byte_len();
+        self.argv_mem = caller.args.byte_len();
     }
 
-    pub(super) fn kind(&self) -> Kind {
-        if self.flags & flag::PUBSUB != 0 {
+    pub(crate) fn kind(&self) -> Kind {
+        if self.flags & flag::REPLICA != 0 {
+            Kind::Replica
+        } else if self.flags & flag::PUBSUB != 0 {
             Kind::Pubsub
         } else {
             Kind::Normal
@@ -132,7 +144,7 @@ impl Row {
     }
 
     /// The letters of the `flags` field.
-    pub(super) fn letters(&self) -> String {
+    pub(crate) fn letters(&self) -> String {
         let letters: String = LETTERS
             .iter()
             .filter(|(bit, _)| self.flags & bit != 0)
@@ -146,7 +158,7 @@ impl Row {
     }
 
     /// The letters of the `capa` field.
-    pub(super) fn capabilities(&self) -> &'static str {
+    pub(crate) fn capabilities(&self) -> &'static str {
         if self.flags & flag::CAPA_REDIRECT != 0 {
             "r"
         } else {
@@ -155,13 +167,13 @@ impl Row {
     }
 
     /// Memory that the connection holds, in bytes.
-    pub(super) fn memory(&self) -> usize {
+    pub(crate) fn memory(&self) -> usize {
         // The published figure does not include the arguments of the running command.
         self.client.memory() + if self.is_own { self.argv_mem } else { 0 }
     }
 
     /// The line without its end.
-    pub(super) fn write(&self, line: &mut String) {
+    pub(crate) fn write(&self, line: &mut String) {
         let figures = &self.client.figures;
         let size = |figure: &std::sync::atomic::AtomicUsize| figure.load(Ordering::Relaxed);
         let sum = |figure: &std::sync::atomic::AtomicU64| figure.load(Ordering::Relaxed);
@@ -199,7 +211,7 @@ impl Row {
             size(&figures.output_mem),
             self.memory(),
             self.last_command.map_or("NULL", |entry| entry.full_name),
-            self.details.user,
+            String::from_utf8_lossy(&self.details.user),
             figures.redirect.load(Ordering::Relaxed),
             self.protocol,
             String::from_utf8_lossy(&self.details.lib_name),
@@ -209,6 +221,13 @@ impl Row {
             sum(&figures.commands),
         );
     }
+}
+
+/// The line of the calling client, for logs.
+pub(crate) fn own_line(engine: &Engine, caller: &Caller<'_>) -> String {
+    let mut line = String::new();
+    Row::of(engine, caller, Arc::clone(&caller.session.shared)).write(&mut line);
+    line
 }
 
 #[cfg(test)]

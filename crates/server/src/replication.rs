@@ -1,0 +1,60 @@
+//! Feeding replicas: full and partial synchronization, the stream, acknowledgements.
+//!
+//! ```text
+//! worker   PSYNC: the connection leaves       -->  feeder thread: one poll, all replicas
+//! worker   appends to the log, end of a turn  -->  woken once, reads the stream by cursors
+//! feeder   needs a snapshot                   -->  a thread of its own writes a file without name
+//! ```
+//!
+//! A replica costs the workers one word at the end of a turn. What it has not read lies in the ring
+//! of the log ([`persist::StreamCursor`]), once for all replicas; a replica that leaves more unread
+//! than its output limit is disconnected. Snapshots go to a file first: a slow replica holds
+//! neither writers nor the snapshot, and replicas that ask at the same time share one.
+
+mod feeder;
+mod follow;
+mod handshake;
+mod link;
+mod receive;
+mod roles;
+mod stream;
+
+pub(crate) use roles::{begin, follow_primary, promote};
+
+use std::sync::Arc;
+
+use crate::server::Server;
+use crate::state::Mail;
+use crate::transport::connection::Connection;
+
+/// Takes a connection that has asked for the data.
+pub(crate) fn adopt(server: &Arc<Server>, connection: Box<Connection>) {
+    if server.replication.claim_start()
+        && let Err(error) = feeder::start(server)
+    {
+        server.replication.release_start();
+        log::warn!("No thread for replicas: {}", crate::os::os_text(&error));
+        server.end(connection);
+        return;
+    }
+    server.replication.send(Mail::Adopt(connection));
+}
+
+/// Tells the thread how far the stream is, at the end of a turn.
+pub(crate) fn announce(server: &Server) {
+    let replication = &server.replication;
+    if server.engine.replicas.has_asks() {
+        replication.wake();
+    }
+    replication.announce(sendable(server));
+}
+
+/// Up to where the stream may be sent: with `appendfsync always` no further than what is durable
+/// here, or a replica would be ahead of what its primary survives with.
+fn sendable(server: &Server) -> u64 {
+    let log = &server.engine.log;
+    match log.policy() {
+        persist::FsyncPolicy::Always if log.is_enabled() => log.synced_offset(),
+        _ => log.stream_offset(),
+    }
+}

@@ -1,0 +1,547 @@
+//! The thread that feeds all replicas.
+
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use mio::{Events, Poll, Token, Waker};
+use persist::rdb::Version;
+
+use super::link::{Fed, Feed, Link, LinkError};
+use super::sendable;
+use crate::jobs::snapshot::{ForReplicas, for_replicas};
+use crate::os::os_text;
+use crate::server::Server;
+use crate::state::{FEEDER, Job, Mail, Purpose, SnapshotFile};
+use crate::transport::connection::Connection;
+use engine::client::flag;
+use engine::config::{ClientClass, P};
+use engine::execute::{blocking, panic_text};
+use engine::replicas::{Replica, ReplicaSetup, SnapshotFilter, SyncState};
+
+/// The token of the waker.
+const WAKE: Token = Token(usize::MAX);
+/// Time between two looks at timers.
+const TICK: Duration = Duration::from_millis(100);
+
+/// Starts the thread.
+///
+/// # Errors
+/// The system gives no poll or no thread.
+pub(super) fn start(server: &Arc<Server>) -> io::Result<()> {
+    let poll = Poll::new()?;
+    let waker = Waker::new(poll.registry(), WAKE)?;
+    let server = Arc::clone(server);
+    server.replication.attach(waker);
+    let mut feeder = Feeder {
+        poll,
+        links: Vec::new(),
+        syncing: None,
+        next_tick_ms: 0,
+        next_ping_ms: 0,
+        alone_since_ms: None,
+        stopping_since_ms: None,
+        server: Arc::clone(&server),
+    };
+    let thread = std::thread::Builder::new()
+        .name("replicas".to_owned())
+        .spawn(move || feeder.guard())?;
+    server.replication.set_thread(thread);
+    Ok(())
+}
+
+/// A snapshot for replicas that is under way.
+struct Syncing {
+    /// Tokens of the replicas that share it.
+    tokens: Vec<usize>,
+}
+
+struct Feeder {
+    server: Arc<Server>,
+    poll: Poll,
+    links: Vec<Option<Link>>,
+    syncing: Option<Syncing>,
+    next_tick_ms: u64,
+    next_ping_ms: u64,
+    /// Since when there is no replica, while the stream is kept.
+    alone_since_ms: Option<u64>,
+    /// Since when the server ends.
+    stopping_since_ms: Option<u64>,
+}
+
+impl Feeder {
+    /// Runs; a panic disconnects all replicas, which synchronize again.
+    fn guard(&mut self) {
+        loop {
+            let result = catch_unwind(AssertUnwindSafe(|| self.run()));
+            match result {
+                Ok(Ok(())) => break,
+                Ok(Err(error)) => {
+                    log::error!("The poll of the replicas failed: {}", os_text(&error));
+                    std::thread::sleep(TICK);
+                }
+                Err(panic) => log::error!(
+                    "A panic while feeding replicas: {}. All of them are disconnected.",
+                    panic_text(panic.as_ref())
+                ),
+            }
+            self.syncing = None;
+            self.close_all("the thread of the replicas failed");
+        }
+        self.close_all("the server ends");
+    }
+
+    fn run(&mut self) -> io::Result<()> {
+        let server = Arc::clone(&self.server);
+        let mut events = Events::with_capacity(128);
+        let mut has_more = false;
+        loop {
+            let timeout = match has_more {
+                true => Duration::ZERO,
+                false => TICK,
+            };
+            match self.poll.poll(&mut events, Some(timeout)) {
+                Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
+                _ => {}
+            }
+            let steady_ms = server.engine.steady_ms();
+            for mail in server.replication.drain() {
+                self.receive(mail, steady_ms);
+            }
+            let mut heard = false;
+            for event in &events {
+                heard |= self.note(event, steady_ms);
+            }
+            if heard {
+                blocking::serve_acknowledged(&server.engine);
+            }
+            let is_primary = !server.engine.role.is_replica();
+            if server.engine.replicas.take_asks() && is_primary && self.has_online() {
+                let request: [&[u8]; 3] = [b"REPLCONF", b"GETACK", b"*"];
+                server.engine.append_to_stream(&request);
+            }
+            has_more = self.feed_all();
+            if steady_ms >= self.next_tick_ms {
+                self.next_tick_ms = steady_ms + TICK.as_millis() as u64;
+                self.tick(steady_ms);
+            }
+            if self.may_end(steady_ms) {
+                return Ok(());
+            }
+        }
+    }
+
+    fn receive(&mut self, mail: Mail, steady_ms: u64) {
+        match mail {
+            Mail::Adopt(connection) => self.adopt(connection, steady_ms),
+            Mail::Begun { offset, cursors } => {
+                let id = self.server.replication.histories().id;
+                for (token, cursor) in cursors {
+                    if let Some(link) = self.link(token) {
+                        link.feed = Feed::Snapshot(Some(cursor));
+                    }
+                }
+                let tokens = self.syncing.as_ref().map(|it| it.tokens.clone());
+                for token in tokens.unwrap_or_default() {
+                    let Some(link) = self.link(token) else {
+                        continue;
+                    };
+                    if matches!(link.feed, Feed::Waits) {
+                        link.feed = Feed::Snapshot(None);
+                    }
+                    link.replica.set_state(SyncState::SnapshotRuns);
+                    link.since_ms = steady_ms;
+                    if !link.request.is_old {
+                        link.line(&format!("+FULLRESYNC {id} {offset}\r\n"));
+                    }
+                }
+            }
+            Mail::Disconnect => self.close_all("the role of this server has changed"),
+            Mail::Written(result) => self.written(result, steady_ms),
+        }
+    }
+
+    fn link(&mut self, token: usize) -> Option<&mut Link> {
+        self.links.get_mut(token)?.as_mut()
+    }
+
+    // ---- connections -------------------------------------------------------------------------
+
+    fn adopt(&mut self, mut connection: Box<Connection>, steady_ms: u64) {
+        let server = Arc::clone(&self.server);
+        let session = &mut connection.session;
+        blocking::unblock(&server.engine, session);
+        session.shared.wait.end();
+        let Some(request) = session.sync.take() else {
+            return server.end(connection);
+        };
+        let setup = session.replica.as_deref().cloned().unwrap_or_default();
+        let shared = Arc::clone(&session.shared);
+        shared.worker.store(FEEDER, Ordering::Release);
+        shared.set_class(ClientClass::Replica);
+        let flags = session.flag_bits() | flag::REPLICA;
+        shared.figures.flags.store(flags, Ordering::Relaxed);
+        let token = self.links.iter().position(Option::is_none);
+        let token = token.unwrap_or_else(|| {
+            self.links.push(None);
+            self.links.len() - 1
+        });
+        let registry = self.poll.registry();
+        if let Err(error) = connection.stream.register(registry, Token(token)) {
+            log::warn!("Registering the socket of a replica: {}", os_text(&error));
+            return server.end(connection);
+        }
+        if server.engine.config.bool(P::ReplDisableTcpNodelay) {
+            connection.stream.delay_small_writes();
+        }
+        log::info!("Replica {} asks for synchronization", shared.addr);
+        let replica = Arc::new(Replica::new(shared, setup, steady_ms));
+        server.engine.replicas.add(&replica);
+        self.alone_since_ms = None;
+        let mut link = Link::new(connection, replica, *request, steady_ms);
+        if !self.resume(&mut link) {
+            server.replication.full.fetch_add(1, Ordering::Relaxed);
+            if link
+                .request
+                .resume
+                .as_ref()
+                .is_some_and(|(id, _)| id != b"?")
+            {
+                server.replication.refused.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        if let Some(slot) = self.links.get_mut(token) {
+            *slot = Some(link);
+        }
+        // Whatever arrived before the registration raises no event.
+        self.hear(token, steady_ms);
+    }
+
+    /// Lets a replica go on where it was. False when it needs everything.
+    fn resume(&self, link: &mut Link) -> bool {
+        let server = &self.server;
+        let Some((id, next)) = link.request.resume.clone() else {
+            return false;
+        };
+        let histories = server.replication.histories();
+        let known = match &histories.before {
+            _ if id == histories.id.as_bytes() => true,
+            Some((before, until)) => id == before.as_bytes() && next <= until + 1,
+            None => false,
+        };
+        // Offsets in requests count from 1.
+        let Some(offset) = next.checked_sub(1).filter(|_| known) else {
+            log::info!(
+                "Partial resynchronization not accepted: Replication ID mismatch (Replica {} asked for '{}')",
+                link.replica.client.addr,
+                String::from_utf8_lossy(&id)
+            );
+            return false;
+        };
+        let limit = server.replica_lag_max();
+        let Some(cursor) = server.engine.log.stream_cursor(offset, limit) else {
+            log::info!(
+                "Unable to partial resync with replica {} for lack of backlog (Replica request was: {next}).",
+                link.replica.client.addr
+            );
+            return false;
+        };
+        let line = match link.replica.setup.psync2 {
+            true => format!("+CONTINUE {}\r\n", histories.id),
+            false => "+CONTINUE\r\n".to_owned(),
+        };
+        link.line(&line);
+        link.feed = Feed::Stream(cursor);
+        link.replica.set_state(SyncState::Online);
+        server.replication.partial.fetch_add(1, Ordering::Relaxed);
+        log::info!(
+            "Partial resynchronization request from {} accepted. Sending bytes of backlog starting from offset {next}.",
+            link.replica.client.addr
+        );
+        true
+    }
+
+    /// Notes an event; true when a replica has acknowledged anything.
+    fn note(&mut self, event: &mio::event::Event, steady_ms: u64) -> bool {
+        let token = event.token();
+        token != WAKE && event.is_readable() | event.is_read_closed() | event.is_error() && {
+            self.hear(token.0, steady_ms)
+        }
+    }
+
+    fn hear(&mut self, token: usize, steady_ms: u64) -> bool {
+        let Some(link) = self.link(token) else {
+            return false;
+        };
+        match link.hear(steady_ms) {
+            Ok(heard) => heard,
+            Err(error) => {
+                self.close(token, &error.to_string());
+                false
+            }
+        }
+    }
+
+    fn close(&mut self, token: usize, reason: &str) {
+        let Some(mut link) = self.links.get_mut(token).and_then(Option::take) else {
+            return;
+        };
+        log::warn!(
+            "Connection with replica {} lost: {reason}.",
+            link.replica.client.addr
+        );
+        if let Err(error) = link.connection.stream.deregister(self.poll.registry()) {
+            log::debug!("Deregistering a replica: {error}");
+        }
+        self.server.engine.replicas.remove(&link.replica);
+        self.server.end(link.connection);
+    }
+
+    fn close_all(&mut self, reason: &str) {
+        for token in 0..self.links.len() {
+            self.close(token, reason);
+        }
+    }
+
+    fn has_online(&self) -> bool {
+        let mut links = self.links.iter().flatten();
+        links.any(|link| link.replica.state() == SyncState::Online)
+    }
+
+    /// Sends to every replica what its socket takes. Returns whether there is more.
+    fn feed_all(&mut self) -> bool {
+        let server = Arc::clone(&self.server);
+        let (to, released) = (sendable(&server), server.engine.log.acknowledged());
+        let mut has_more = false;
+        for token in 0..self.links.len() {
+            let Some(link) = self.link(token) else {
+                continue;
+            };
+            if link.connection.session.shared.kill.load(Ordering::Acquire) {
+                self.close(token, "it was killed");
+                continue;
+            }
+            match link.feed(to, released) {
+                Ok(Fed::All | Fed::Blocked) => {}
+                Ok(Fed::More) => has_more = true,
+                Ok(Fed::Close) => self.close(token, "it has got what it asked for"),
+                Err(error) => {
+                    if matches!(error, LinkError::Lost(_)) {
+                        server.replication.lost.fetch_add(1, Ordering::Relaxed);
+                    }
+                    self.close(token, &error.to_string());
+                }
+            }
+        }
+        has_more
+    }
+
+    // ---- timers ------------------------------------------------------------------------------
+
+    fn tick(&mut self, steady_ms: u64) {
+        let engine = &self.server.engine;
+        let lag_s = engine.config.int(P::MinReplicasMaxLag).max(0) as u64;
+        engine.replicas.count_good(lag_s, steady_ms);
+        let period_ms = engine.config.int(P::ReplPingReplicaPeriod).max(1) as u64 * 1000;
+        let is_primary = !engine.role.is_replica();
+        if is_primary && self.has_online() && steady_ms >= self.next_ping_ms {
+            self.next_ping_ms = steady_ms + period_ms;
+            if !engine.is_paused() {
+                engine.append_to_stream(&[b"PING"]);
+            }
+        }
+        self.check_links(steady_ms, period_ms);
+        self.begin_snapshot(steady_ms);
+        self.drop_backlog(steady_ms);
+    }
+
+    /// Signs of life for those who wait, and the end of those who are silent or too slow.
+    fn check_links(&mut self, steady_ms: u64, period_ms: u64) {
+        let server = Arc::clone(&self.server);
+        let timeout_ms = server.engine.config.int(P::ReplTimeout).max(1) as u64 * 1000;
+        let soft = server
+            .engine
+            .config
+            .output_limits()
+            .of(ClientClass::Replica);
+        let end = server.engine.log.stream_offset();
+        for token in 0..self.links.len() {
+            let Some(link) = self.link(token) else {
+                continue;
+            };
+            let waits = matches!(link.feed, Feed::Waits | Feed::Snapshot(_));
+            if waits && steady_ms >= link.sent_ms + period_ms {
+                link.sent_ms = steady_ms;
+                link.line("\n");
+            }
+            if soft.soft == 0 || link.unread(end) <= soft.soft {
+                link.over_soft_ms = 0;
+            } else if link.over_soft_ms == 0 {
+                link.over_soft_ms = steady_ms;
+            }
+            let is_slow =
+                link.over_soft_ms > 0 && steady_ms - link.over_soft_ms > soft.soft_seconds * 1000;
+            let is_silent = link.replica.state() == SyncState::Online
+                && !link.request.is_old
+                && steady_ms.saturating_sub(link.replica.heard_ms().max(link.since_ms))
+                    > timeout_ms;
+            if is_slow {
+                server.replication.lost.fetch_add(1, Ordering::Relaxed);
+                self.close(
+                    token,
+                    "it left more of the stream unread than client-output-buffer-limit allows",
+                );
+            } else if is_silent {
+                self.close(token, "it was silent for repl-timeout");
+            }
+        }
+    }
+
+    /// Begins a snapshot for the replicas that wait for one, all that can share it.
+    fn begin_snapshot(&mut self, steady_ms: u64) {
+        let server = Arc::clone(&self.server);
+        if self.syncing.is_some() || server.shutdown.is_requested() {
+            return;
+        }
+        let waiting = |link: &&Link| matches!(link.feed, Feed::Waits);
+        let Some(first) = self.links.iter().flatten().find(waiting) else {
+            return;
+        };
+        let wanted = requirements(&first.replica.setup);
+        let fits = |link: &Link| {
+            matches!(link.feed, Feed::Waits) && requirements(&link.replica.setup) == wanted
+        };
+        let group: Vec<(usize, &Link)> = (0..)
+            .zip(&self.links)
+            .filter_map(|(token, link)| Some((token, link.as_ref()?)))
+            .filter(|(_, link)| fits(link))
+            .collect();
+        if !is_time(&server, &group, steady_ms) {
+            return;
+        }
+        // The next look is in 100 ms when another snapshot is under way.
+        let Some(job) = server.snapshots.claim(Purpose::Sync, steady_ms) else {
+            return;
+        };
+        let followers = group
+            .iter()
+            .filter(|(_, link)| !link.replica.setup.rdb_only)
+            .map(|(token, _)| *token)
+            .collect();
+        let tokens = group.iter().map(|(token, _)| *token).collect();
+        let wanted = ForReplicas {
+            versions: wanted.0,
+            filter: wanted.1,
+            followers,
+        };
+        log::info!("Starting a snapshot for replicas");
+        if let Err(error) = spawn(&server, job, wanted) {
+            log::warn!("No thread for a snapshot: {}", os_text(&error));
+            return;
+        }
+        self.syncing = Some(Syncing { tokens });
+    }
+
+    fn written(&mut self, result: Result<SnapshotFile, String>, steady_ms: u64) {
+        let tokens = self.syncing.take().map(|it| it.tokens).unwrap_or_default();
+        if let Err(reason) = &result {
+            log::warn!("The snapshot for replicas failed: {reason}");
+        }
+        for token in tokens {
+            match &result {
+                Ok(snapshot) => {
+                    if let Some(link) = self.link(token) {
+                        link.begin_file(snapshot.clone(), steady_ms);
+                    }
+                }
+                Err(_) => self.close(token, "its snapshot failed"),
+            }
+        }
+    }
+
+    /// Frees the backlog when there has been no replica for `repl-backlog-ttl` seconds.
+    fn drop_backlog(&mut self, steady_ms: u64) {
+        let engine = &self.server.engine;
+        let is_needed = engine.replicas.count() > 0 || engine.role.is_replica();
+        if is_needed || engine.log.stream_range().is_none() {
+            self.alone_since_ms = None;
+            return;
+        }
+        let since_ms = *self.alone_since_ms.get_or_insert(steady_ms);
+        let ttl_ms = engine.config.int(P::ReplBacklogTtl).max(0) as u64 * 1000;
+        if ttl_ms > 0 && steady_ms - since_ms >= ttl_ms {
+            log::info!(
+                "Replication backlog freed after {} seconds without connected replicas.",
+                ttl_ms / 1000
+            );
+            let _locked = engine.keyspace.lock_all();
+            engine.log.close_stream();
+        }
+    }
+
+    /// The server ends, and every replica has what there is, or has had `shutdown-timeout` to get
+    /// it.
+    fn may_end(&mut self, steady_ms: u64) -> bool {
+        let server = &self.server;
+        if !server.replication.is_stopping() {
+            return false;
+        }
+        let since_ms = *self.stopping_since_ms.get_or_insert(steady_ms);
+        let patience_ms = server.engine.config.int(P::ShutdownTimeout).max(0) as u64 * 1000;
+        let end = server.engine.log.stream_offset();
+        let mut links = self.links.iter().flatten();
+        let is_behind = links.any(|link| {
+            link.replica.state() == SyncState::Online
+                && !link.request.is_old
+                && link.replica.acknowledged() < end
+        });
+        !is_behind || steady_ms - since_ms >= patience_ms
+    }
+}
+
+/// Which versions of the format a replica reads, in order of preference, and which parts it wants.
+fn requirements(setup: &ReplicaSetup) -> (Vec<Version>, Option<SnapshotFilter>) {
+    /// Valkey 9.0.0
+    const VALKEY_9: u32 = 0x0009_0000;
+    let versions = match setup.version {
+        _ if setup.is_lodestore => vec![Version::V80],
+        VALKEY_9.. => vec![Version::V80],
+        _ => vec![Version::V11, Version::V12],
+    };
+    (versions, setup.filter)
+}
+
+/// Whether the snapshot for these replicas begins: at once, or with `repl-diskless-sync` after a
+/// delay in which more of them may come.
+fn is_time(server: &Server, group: &[(usize, &Link)], steady_ms: u64) -> bool {
+    let config = &server.engine.config;
+    let all_find_the_end = group.iter().all(|(_, link)| link.replica.setup.eof);
+    if !config.bool(P::ReplDisklessSync) || !all_find_the_end {
+        return true;
+    }
+    let delay_ms = config.int(P::ReplDisklessSyncDelay).max(0) as u64 * 1000;
+    let enough = config.size(P::ReplDisklessSyncMaxReplicas);
+    let oldest_ms = group.iter().map(|(_, link)| link.since_ms).min();
+    let waited_ms = steady_ms - oldest_ms.unwrap_or(steady_ms);
+    waited_ms >= delay_ms || (enough > 0 && group.len() >= enough)
+}
+
+/// Writes the snapshot in a thread of its own.
+fn spawn(server: &Arc<Server>, job: Arc<Job>, wanted: ForReplicas) -> io::Result<()> {
+    let server = Arc::clone(server);
+    std::thread::Builder::new()
+        .name("replica-sync".to_owned())
+        .spawn(move || {
+            let result = catch_unwind(AssertUnwindSafe(|| {
+                for_replicas(&server, &job, &wanted, |(offset, cursors)| {
+                    server.replication.send(Mail::Begun { offset, cursors });
+                })
+            }));
+            drop(job);
+            let result = result.unwrap_or_else(|panic| Err(panic_text(panic.as_ref()).to_owned()));
+            server.replication.send(Mail::Written(result));
+        })?;
+    Ok(())
+}

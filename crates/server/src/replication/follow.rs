@@ -1,0 +1,256 @@
+//! Following a primary: one thread connects, synchronizes, and applies the stream.
+
+use std::io::{self, Read, Write};
+use std::net::{TcpStream, ToSocketAddrs};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::stream::Applier;
+use super::{handshake, receive};
+use crate::os::os_text;
+use crate::server::Server;
+use crate::state::LinkState;
+use crate::tls::{self, OutgoingStream};
+use engine::config::P;
+use engine::execute::panic_text;
+
+/// Time between two attempts to connect.
+const RETRY: Duration = Duration::from_secs(1);
+/// A read waits so long at most before the thread looks at its timers.
+const READ_WAIT: Duration = Duration::from_millis(100);
+/// Bytes read from the primary at once.
+const READ_BYTES: usize = 256 * 1024;
+
+/// Why the connection to a primary ends.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum FollowError {
+    /// The socket failed, or nothing came for `repl-timeout`.
+    #[error("{}", os_text(.0))]
+    Io(#[from] io::Error),
+    /// The primary has closed the connection.
+    #[error("Connection with primary lost.")]
+    Closed,
+    /// It is silent.
+    #[error("Timeout: no data nor PING received from the primary")]
+    Timeout,
+    /// It refuses, or says what is not understood.
+    #[error("{0}")]
+    Refused(String),
+    /// This server follows another primary by now, or none, or it ends.
+    #[error("it is not followed any more")]
+    Replaced,
+}
+
+/// Starts the thread, which ends when the role changes again.
+pub(super) fn start(server: &Arc<Server>, generation: u64) {
+    let following = Arc::clone(server);
+    let thread = std::thread::Builder::new()
+        .name("primary-link".to_owned())
+        .spawn(move || {
+            let mut link = PrimaryLink {
+                server: following,
+                generation,
+            };
+            link.run();
+        });
+    if let Err(error) = thread {
+        log::error!(
+            "No thread to follow the primary: {}. REPLICAOF tries again.",
+            os_text(&error)
+        );
+    }
+}
+
+/// The thread's state.
+pub(super) struct PrimaryLink {
+    pub(super) server: Arc<Server>,
+    pub(super) generation: u64,
+}
+
+impl PrimaryLink {
+    fn run(&mut self) {
+        while self.is_current() {
+            let result = catch_unwind(AssertUnwindSafe(|| self.follow_once()));
+            self.note(LinkState::Connect);
+            let role = &self.server.engine.role;
+            if self.is_current() {
+                role.set_linked(false);
+            }
+            match result {
+                Ok(Err(FollowError::Replaced)) => break,
+                Ok(Err(error)) => log::warn!("The link to the primary ended: {error}"),
+                Ok(Ok(())) => {}
+                Err(panic) => {
+                    // Half of a command may have been applied.
+                    let half_changed = &self.server.engine.switches.half_changed;
+                    half_changed.store(true, Ordering::Release);
+                    log::error!(
+                        "A panic while following the primary: {}",
+                        panic_text(panic.as_ref())
+                    );
+                    return;
+                }
+            }
+            let steady_ms = self.server.engine.steady_ms();
+            let replication = &self.server.replication;
+            replication.update_following(self.generation, |it| it.down_since_ms = steady_ms);
+            self.pause(RETRY);
+        }
+    }
+
+    /// This thread still has the link.
+    pub(super) fn is_current(&self) -> bool {
+        let replication = &self.server.replication;
+        replication.generation.load(Ordering::Acquire) == self.generation
+            && !self.server.shutdown.is_requested()
+    }
+
+    pub(super) fn check(&self) -> Result<(), FollowError> {
+        match self.is_current() {
+            true => Ok(()),
+            false => Err(FollowError::Replaced),
+        }
+    }
+
+    fn pause(&self, time: Duration) {
+        let until_ms = self.server.engine.steady_ms() + time.as_millis() as u64;
+        while self.is_current() && self.server.engine.steady_ms() < until_ms {
+            std::thread::sleep(READ_WAIT);
+        }
+    }
+
+    pub(super) fn note(&self, state: LinkState) {
+        let replication = &self.server.replication;
+        replication.update_following(self.generation, |it| it.state = state);
+    }
+
+    fn follow_once(&mut self) -> Result<(), FollowError> {
+        let Some(following) = self.server.replication.following() else {
+            return Err(FollowError::Replaced);
+        };
+        let (host, port) = (following.host, following.port);
+        log::info!("Connecting to PRIMARY {host}:{port}");
+        let mut wire = Wire::connect(self, &host, port)?;
+        self.note(LinkState::Handshake);
+        log::info!("PRIMARY <-> REPLICA sync started");
+        let answer = handshake::run(self, &mut wire)?;
+        if let handshake::Answer::Full { id, offset } = answer {
+            self.note(LinkState::Sync);
+            receive::run(self, &mut wire, &id, offset)?;
+        }
+        self.check()?;
+        self.server.engine.role.set_linked(true);
+        self.note(LinkState::Connected);
+        Applier::new(self).run(&mut wire)
+    }
+}
+
+/// The connection: bytes read ahead, and a time limit.
+pub(super) struct Wire {
+    socket: OutgoingStream,
+    pub(super) input: Vec<u8>,
+    heard_ms: u64,
+}
+
+impl Wire {
+    fn connect(link: &PrimaryLink, host: &str, port: u16) -> Result<Self, FollowError> {
+        let config = &link.server.engine.config;
+        let timeout = Duration::from_secs(config.int(P::ReplTimeout).max(1) as u64);
+        let no_tls = || FollowError::Refused("TLS is not configured".to_owned());
+        let encryption = match config.bool(P::TlsReplication) {
+            true => Some(link.server.tls.client().ok_or_else(no_tls)?),
+            false => None,
+        };
+        let mut last = io::Error::from(io::ErrorKind::NotFound);
+        for address in (host, port).to_socket_addrs()? {
+            link.check()?;
+            match TcpStream::connect_timeout(&address, timeout) {
+                Ok(socket) => {
+                    socket.set_nodelay(true)?;
+                    socket.set_read_timeout(Some(timeout))?;
+                    socket.set_write_timeout(Some(timeout))?;
+                    let socket = match &encryption {
+                        None => OutgoingStream::Plain(socket),
+                        Some(config) => tls::connect(socket, host, Arc::clone(config))?,
+                    };
+                    socket.socket().set_read_timeout(Some(READ_WAIT))?;
+                    return Ok(Self {
+                        socket,
+                        input: Vec::new(),
+                        heard_ms: link.server.engine.steady_ms(),
+                    });
+                }
+                Err(error) => last = error,
+            }
+        }
+        Err(last.into())
+    }
+
+    /// Reads what there is behind the input. False: nothing came within a tenth of a second.
+    pub(super) fn read(&mut self, link: &PrimaryLink) -> Result<bool, FollowError> {
+        link.check()?;
+        let start = self.input.len();
+        self.input.resize(start + READ_BYTES, 0);
+        let room = self.input.get_mut(start..).unwrap_or_default();
+        let got = self.socket.read(room);
+        self.input
+            .truncate(start + got.as_ref().copied().unwrap_or(0));
+        let steady_ms = link.server.engine.steady_ms();
+        match got {
+            Ok(0) => Err(FollowError::Closed),
+            Ok(_) => {
+                self.heard_ms = steady_ms;
+                let replication = &link.server.replication;
+                replication.update_following(link.generation, |it| it.heard_ms = steady_ms);
+                Ok(true)
+            }
+            Err(error) if is_no_data(&error) => {
+                let limit_s = link.server.engine.config.int(P::ReplTimeout).max(1) as u64;
+                match steady_ms.saturating_sub(self.heard_ms) > limit_s * 1000 {
+                    true => Err(FollowError::Timeout),
+                    false => Ok(false),
+                }
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Sends a request.
+    pub(super) fn send(&mut self, request: &[&[u8]]) -> Result<(), FollowError> {
+        let mut bytes = Vec::new();
+        resp::request::encode(&mut bytes, request);
+        Ok(self.socket.write_all(&bytes)?)
+    }
+
+    /// Reads a line, without its end. Empty lines are signs of life.
+    pub(super) fn line(&mut self, link: &PrimaryLink) -> Result<Vec<u8>, FollowError> {
+        /// Longer lines are none of the protocol's.
+        const LINE_MAX: usize = 64 * 1024;
+        loop {
+            if let Some(end) = self.input.iter().position(|byte| *byte == b'\n') {
+                let mut line: Vec<u8> = self.input.drain(..=end).collect();
+                while line
+                    .last()
+                    .is_some_and(|byte| matches!(byte, b'\r' | b'\n'))
+                {
+                    line.pop();
+                }
+                if line.is_empty() {
+                    continue;
+                }
+                return Ok(line);
+            }
+            if self.input.len() > LINE_MAX {
+                return Err(FollowError::Refused("a line without an end".to_owned()));
+            }
+            self.read(link)?;
+        }
+    }
+}
+
+fn is_no_data(error: &io::Error) -> bool {
+    use io::ErrorKind::{Interrupted, TimedOut, WouldBlock};
+    matches!(error.kind(), WouldBlock | TimedOut | Interrupted)
+}

@@ -1,0 +1,150 @@
+//! The beginning of a connection to a primary.
+
+use super::follow::{FollowError, PrimaryLink, Wire};
+use super::roles::announced;
+use crate::server::Server;
+use engine::config::P;
+use engine::version::VALKEY_VERSION;
+
+/// What the primary answers to PSYNC.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Answer {
+    /// A snapshot follows, which stands for this offset of this history.
+    Full {
+        /// The history.
+        id: String,
+        /// Stream offset.
+        offset: u64,
+    },
+    /// The stream follows from where we are.
+    Continue,
+}
+
+/// Gets to know the primary, and asks for what is missing here.
+pub(super) fn run(link: &PrimaryLink, wire: &mut Wire) -> Result<Answer, FollowError> {
+    let server = &*link.server;
+    let config = &server.engine.config;
+    let reply = ask(link, wire, &[b"PING"])?;
+    let is_alive = reply.starts_with(b"+")
+        || reply.starts_with(b"-NOAUTH")
+        || reply.starts_with(b"-NOPERM")
+        || reply.starts_with(b"-ERR operation not permitted");
+    if !is_alive {
+        return Err(refusal("PING", &reply));
+    }
+    log::info!("Primary replied to PING, replication can continue...");
+    let (user, password) = (config.bytes(P::PrimaryUser), config.bytes(P::PrimaryAuth));
+    if !password.is_empty() {
+        let reply = match user.is_empty() {
+            true => ask(link, wire, &[b"AUTH", &password])?,
+            false => ask(link, wire, &[b"AUTH", &user, &password])?,
+        };
+        if reply.starts_with(b"-") {
+            return Err(refusal("AUTH", &reply));
+        }
+    }
+    introduce(link, wire)?;
+    synchronize(link, wire)
+}
+
+/// Tells the primary what this server is. A primary that does not understand it goes on all the
+/// same.
+fn introduce(link: &PrimaryLink, wire: &mut Wire) -> Result<(), FollowError> {
+    let (host, port) = announced(&link.server);
+    let port = port.to_string();
+    let mut requests: Vec<Vec<&[u8]>> = vec![vec![b"REPLCONF", b"listening-port", port.as_bytes()]];
+    if let Some(host) = &host {
+        requests.push(vec![b"REPLCONF", b"ip-address", host.as_bytes()]);
+    }
+    requests.push(vec![
+        b"REPLCONF",
+        b"capa",
+        b"eof",
+        b"capa",
+        b"psync2",
+        b"capa",
+        b"lodestore",
+    ]);
+    requests.push(vec![b"REPLCONF", b"version", VALKEY_VERSION.as_bytes()]);
+    for request in requests {
+        let reply = ask(link, wire, &request)?;
+        if reply.starts_with(b"-") {
+            let option = request.get(1).copied().unwrap_or_default();
+            log::info!(
+                "(Non critical) Primary does not understand REPLCONF {}: {}",
+                String::from_utf8_lossy(option),
+                String::from_utf8_lossy(&reply)
+            );
+        }
+    }
+    Ok(())
+}
+
+fn synchronize(link: &PrimaryLink, wire: &mut Wire) -> Result<Answer, FollowError> {
+    let server = &*link.server;
+    let own = server.replication.histories().id;
+    let next = (server.engine.log.stream_offset() + 1).to_string();
+    if has_history(server) {
+        log::info!("Trying a partial resynchronization (request {own}:{next}).");
+        wire.send(&[b"PSYNC", own.as_bytes(), next.as_bytes()])?;
+    } else {
+        wire.send(&[b"PSYNC", b"?", b"-1"])?;
+    }
+    let reply = wire.line(link)?;
+    let text = String::from_utf8_lossy(&reply).into_owned();
+    let mut words = text.split(' ');
+    match words.next() {
+        Some("+FULLRESYNC") => {
+            let (id, offset) = (words.next(), words.next());
+            let id = id.filter(|id| id.len() == 40);
+            let offset = offset.and_then(|offset| offset.parse().ok());
+            let (Some(id), Some(offset)) = (id, offset) else {
+                return Err(refusal("PSYNC", &reply));
+            };
+            log::info!("Full resync from primary: {id}:{offset}");
+            let id = id.to_ascii_lowercase();
+            Ok(Answer::Full { id, offset })
+        }
+        Some("+CONTINUE") => {
+            log::info!("Successful partial resynchronization with primary.");
+            if let Some(id) = words.next().filter(|id| id.len() == 40 && *id != own) {
+                continue_as(link, id)?;
+            }
+            Ok(Answer::Continue)
+        }
+        _ => Err(refusal("PSYNC", &reply)),
+    }
+}
+
+/// The data here has a name and an offset that a primary may know: it was copied from one, or its
+/// changes were counted all the time.
+fn has_history(server: &Server) -> bool {
+    server.engine.log.is_enabled() || server.engine.log.stream_range().is_some()
+}
+
+/// The primary goes on with our history under another name.
+fn continue_as(link: &PrimaryLink, id: &str) -> Result<(), FollowError> {
+    let server = &*link.server;
+    let _locked = server.engine.keyspace.lock_all();
+    link.check()?;
+    let (old, offset) = (
+        server.replication.histories().id,
+        server.engine.log.stream_offset(),
+    );
+    log::info!("Primary replication ID changed to {id}");
+    server.replication.join_history(id, Some((old, offset)));
+    if let Some(id) = server.replication.log_id() {
+        server.engine.log.set_replication_id(id);
+    }
+    Ok(())
+}
+
+fn ask(link: &PrimaryLink, wire: &mut Wire, request: &[&[u8]]) -> Result<Vec<u8>, FollowError> {
+    wire.send(request)?;
+    wire.line(link)
+}
+
+fn refusal(what: &str, reply: &[u8]) -> FollowError {
+    let reply = String::from_utf8_lossy(reply);
+    FollowError::Refused(format!("Error reply to {what} from primary: '{reply}'"))
+}

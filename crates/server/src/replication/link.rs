@@ -1,0 +1,366 @@
+//! One replica: its connection, and what it is being sent.
+
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use persist::storage::File;
+use persist::{StreamCursor, StreamLost, StreamSlice};
+use resp::{Args, Limits, Progress, Span};
+
+use crate::state::SnapshotFile;
+use crate::transport::connection::{Connection, Written};
+use engine::replicas::{Replica, SyncRequest, SyncState};
+
+/// Bytes of a snapshot that are read at once.
+const FILE_PIECE: usize = 256 * 1024;
+/// Bytes of the stream that are taken from the ring at once.
+const STREAM_PIECE: usize = 1024 * 1024;
+/// Bytes that a replica is sent before others get their turn.
+const TURN_BYTES: usize = 4 * 1024 * 1024;
+/// Slices of one vectored write.
+const SLICES_MAX: usize = 64;
+/// Bytes read from a replica at once; it sends little.
+const READ_PIECE: usize = 16 * 1024;
+/// Bytes of requests that a replica may leave unfinished.
+const INPUT_MAX: usize = 1024 * 1024;
+
+/// What a replica is being sent.
+pub(super) enum Feed {
+    /// Nothing yet: it waits for a snapshot to begin.
+    Waits,
+    /// A snapshot is being written, and the stream behind it is kept.
+    Snapshot(Option<StreamCursor>),
+    /// The snapshot.
+    File {
+        /// The file, with its length.
+        snapshot: SnapshotFile,
+        /// Bytes of it that were read.
+        read: u64,
+        /// What was read and not sent.
+        piece: Vec<u8>,
+        /// Bytes of the piece that were sent.
+        sent: usize,
+        /// What comes behind it.
+        then: Option<StreamCursor>,
+    },
+    /// The stream.
+    Stream(StreamCursor),
+    /// Everything was sent; the connection closes.
+    Done,
+}
+
+/// How an attempt to feed ended.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Fed {
+    /// There is nothing more to send.
+    All,
+    /// The socket takes no more; an event follows.
+    Blocked,
+    /// There is more to send.
+    More,
+    /// The connection is to be closed.
+    Close,
+}
+
+/// Why a connection to a replica ends.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum LinkError {
+    /// The socket failed.
+    #[error("{}", crate::os::os_text(.0))]
+    Io(#[from] io::Error),
+    /// It left too much of the stream unread.
+    #[error("it left more of the stream unread than client-output-buffer-limit allows")]
+    Lost(#[from] StreamLost),
+    /// It closed the connection.
+    #[error("it closed the connection")]
+    Closed,
+    /// It sends something else than requests.
+    #[error("it broke the protocol")]
+    Protocol,
+}
+
+/// A replica.
+pub(super) struct Link {
+    pub(super) connection: Box<Connection>,
+    pub(super) replica: Arc<Replica>,
+    pub(super) request: SyncRequest,
+    pub(super) feed: Feed,
+    /// When the present state began, in milliseconds of the steady clock.
+    pub(super) since_ms: u64,
+    /// When bytes last left or a sign of life was sent.
+    pub(super) sent_ms: u64,
+    /// When it began to leave more unread than the soft limit; 0: it does not.
+    pub(super) over_soft_ms: u64,
+    /// What of the stream was taken from the ring and not sent.
+    slices: VecDeque<StreamSlice>,
+    /// Bytes of the first slice that were sent.
+    sent_of_first: usize,
+}
+
+impl Link {
+    pub(super) fn new(
+        connection: Box<Connection>,
+        replica: Arc<Replica>,
+        request: SyncRequest,
+        steady_ms: u64,
+    ) -> Self {
+        Self {
+            connection,
+            replica,
+            request,
+            feed: Feed::Waits,
+            since_ms: steady_ms,
+            sent_ms: steady_ms,
+            over_soft_ms: 0,
+            slices: VecDeque::new(),
+            sent_of_first: 0,
+        }
+    }
+
+    /// A line for it, before anything of a snapshot or of the stream.
+    pub(super) fn line(&mut self, text: &str) {
+        self.connection.output.raw(text.as_bytes());
+    }
+
+    /// The snapshot is there.
+    pub(super) fn begin_file(&mut self, snapshot: SnapshotFile, steady_ms: u64) {
+        let feed = std::mem::replace(&mut self.feed, Feed::Done);
+        let Feed::Snapshot(then) = feed else {
+            self.feed = feed;
+            return;
+        };
+        self.line(&format!("${}\r\n", snapshot.len));
+        self.feed = Feed::File {
+            snapshot,
+            read: 0,
+            piece: Vec::new(),
+            sent: 0,
+            then,
+        };
+        self.since_ms = steady_ms;
+        self.replica.set_state(SyncState::ReceivesSnapshot);
+    }
+
+    /// Bytes of the stream that it has not been sent.
+    pub(super) fn unread(&self, end: u64) -> u64 {
+        let cursor = match &self.feed {
+            Feed::Stream(cursor) => Some(cursor),
+            Feed::Snapshot(cursor) | Feed::File { then: cursor, .. } => cursor.as_ref(),
+            Feed::Waits | Feed::Done => None,
+        };
+        cursor.map_or(0, |cursor| end.saturating_sub(cursor.offset()))
+    }
+
+    /// Sends what there is, of the stream up to offset `to`; `released`: how far the log has
+    /// released replies.
+    pub(super) fn feed(&mut self, to: u64, released: u64) -> Result<Fed, LinkError> {
+        let mut budget = TURN_BYTES;
+        self.connection.hold_replies(released);
+        loop {
+            match self.connection.write(released)? {
+                Written::All => {}
+                Written::Blocked => return Ok(Fed::Blocked),
+                Written::More => return Ok(Fed::More),
+                Written::Held => return Ok(Fed::All),
+            }
+            if budget == 0 {
+                return Ok(Fed::More);
+            }
+            let sent = match &self.feed {
+                Feed::Waits | Feed::Snapshot(_) => return Ok(Fed::All),
+                Feed::Done => return Ok(Fed::Close),
+                Feed::File { .. } => self.send_file(),
+                Feed::Stream(_) => self.send_stream(to)?,
+            };
+            match sent {
+                Ok(None) => return Ok(Fed::All),
+                Ok(Some(sent)) => {
+                    budget = budget.saturating_sub(sent);
+                    let figures = &self.connection.session.shared.figures;
+                    figures.net_out.fetch_add(sent as u64, Ordering::Relaxed);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Fed::Blocked),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Sends a part of the snapshot, and goes on to the stream behind its end. Returns how many
+    /// bytes left.
+    fn send_file(&mut self) -> io::Result<Option<usize>> {
+        let Feed::File {
+            snapshot,
+            read,
+            piece,
+            sent,
+            then,
+        } = &mut self.feed
+        else {
+            return Ok(None);
+        };
+        if *sent == piece.len() {
+            fill(&*snapshot.file, *read, piece)?;
+            *read += piece.len() as u64;
+            *sent = 0;
+        }
+        if piece.is_empty() {
+            if *read < snapshot.len {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            let then = then.take();
+            self.go_online(then);
+            return Ok(Some(0));
+        }
+        let rest = piece.get(*sent..).unwrap_or_default();
+        let left = self.connection.stream.write(rest)?;
+        *sent += left;
+        Ok(Some(left))
+    }
+
+    /// The snapshot has left.
+    fn go_online(&mut self, then: Option<StreamCursor>) {
+        log::info!(
+            "Synchronization with replica {} succeeded",
+            self.replica.client.addr
+        );
+        self.feed = match then {
+            Some(cursor) => {
+                self.replica.set_state(SyncState::Online);
+                Feed::Stream(cursor)
+            }
+            None => Feed::Done,
+        };
+    }
+
+    /// Sends a part of the stream. Returns how many bytes left; `None`: there is no more.
+    fn send_stream(&mut self, to: u64) -> Result<io::Result<Option<usize>>, StreamLost> {
+        let Feed::Stream(cursor) = &mut self.feed else {
+            return Ok(Ok(None));
+        };
+        if self.slices.is_empty() {
+            let mut slices = Vec::new();
+            cursor.read(to, STREAM_PIECE, &mut slices)?;
+            self.slices.extend(slices);
+            self.sent_of_first = 0;
+        }
+        if self.slices.is_empty() {
+            return Ok(Ok(None));
+        }
+        let mut pieces: Vec<IoSlice<'_>> = Vec::with_capacity(self.slices.len().min(SLICES_MAX));
+        for (index, slice) in self.slices.iter().take(SLICES_MAX).enumerate() {
+            let skipped = if index == 0 { self.sent_of_first } else { 0 };
+            pieces.push(IoSlice::new(slice.get(skipped..).unwrap_or_default()));
+        }
+        let written = self.connection.stream.write_vectored(&pieces);
+        drop(pieces);
+        Ok(written.map(|left| {
+            self.forget(left);
+            Some(left)
+        }))
+    }
+
+    /// Drops the first bytes of the slices.
+    fn forget(&mut self, mut bytes: usize) {
+        while let Some(first) = self.slices.front() {
+            let rest = first.len() - self.sent_of_first;
+            if bytes < rest {
+                self.sent_of_first += bytes;
+                return;
+            }
+            bytes -= rest;
+            self.sent_of_first = 0;
+            self.slices.pop_front();
+        }
+    }
+
+    /// Reads what the replica says. Returns true when it has acknowledged anything.
+    pub(super) fn hear(&mut self, steady_ms: u64) -> Result<bool, LinkError> {
+        let connection = &mut *self.connection;
+        loop {
+            let got = connection
+                .stream
+                .read_behind(&mut connection.input, READ_PIECE);
+            match got {
+                Ok(0) => return Err(LinkError::Closed),
+                Ok(got) => {
+                    let figures = &connection.session.shared.figures;
+                    figures.net_in.fetch_add(got as u64, Ordering::Relaxed);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error.into()),
+            }
+            if connection.input.len() > INPUT_MAX {
+                break;
+            }
+        }
+        self.understand(steady_ms)
+    }
+
+    /// Goes through the requests that have arrived.
+    fn understand(&mut self, steady_ms: u64) -> Result<bool, LinkError> {
+        let mut input = std::mem::take(&mut self.connection.input);
+        let mut spans: Vec<Span> = Vec::new();
+        let (mut start, mut heard) = (0, false);
+        let limits = Limits::default();
+        let result = loop {
+            spans.clear();
+            let bytes = input.get(start..).unwrap_or_default();
+            if bytes.is_empty() {
+                break Ok(heard);
+            }
+            match self.connection.parser.parse(bytes, &limits, &mut spans) {
+                Ok(Progress::NeedMore { .. }) if bytes.len() > INPUT_MAX => {
+                    break Err(LinkError::Protocol);
+                }
+                Ok(Progress::NeedMore { .. }) => break Ok(heard),
+                Ok(Progress::Empty { consumed }) => start += consumed,
+                Ok(Progress::Request { consumed, .. }) => {
+                    let request = bytes.get(..consumed).unwrap_or_default();
+                    heard |= self.take(Args::new(request, &spans), steady_ms);
+                    start += consumed;
+                }
+                Ok(Progress::Inline { consumed, args }) => {
+                    heard |= self.take(args.as_args(), steady_ms);
+                    start += consumed;
+                }
+                Err(_) => break Err(LinkError::Protocol),
+            }
+        };
+        input.drain(..start.min(input.len()));
+        self.connection.input = input;
+        result
+    }
+
+    /// `REPLCONF ACK offset [FACK offset]`; a replica sends nothing else that is to be answered.
+    fn take(&mut self, args: Args<'_>, steady_ms: u64) -> bool {
+        let is = |index: usize, word: &str| {
+            args.get(index)
+                .is_some_and(|arg| arg.eq_ignore_ascii_case(word.as_bytes()))
+        };
+        let number = |index: usize| {
+            let number = resp::number::parse_i64(args.get(index)?)?;
+            u64::try_from(number).ok()
+        };
+        if !is(0, "replconf") || !is(1, "ack") {
+            return false;
+        }
+        let Some(offset) = number(2) else {
+            return false;
+        };
+        let durable = if is(3, "fack") { number(4) } else { None };
+        self.replica.acknowledge(offset, durable, steady_ms);
+        true
+    }
+}
+
+/// Reads the next piece of a snapshot.
+fn fill(file: &dyn File, offset: u64, piece: &mut Vec<u8>) -> io::Result<()> {
+    piece.resize(FILE_PIECE, 0);
+    let got = file.read_at(offset, piece);
+    piece.truncate(got.as_ref().copied().unwrap_or(0));
+    got.map(|_| ())
+}

@@ -1,0 +1,121 @@
+//! Changes of role: REPLICAOF.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::follow;
+use crate::server::Server;
+use crate::state::{Following, LinkState, Mail};
+use engine::client::flag;
+use engine::config::P;
+
+/// What clients get whose wait cannot go on.
+const CHANGED: &str =
+    "UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)";
+
+/// Follows a primary from now on. Called under the locks of all data. The connection is made in
+/// the background.
+pub(crate) fn follow_primary(server: &Arc<Server>, host: &str, port: u16) {
+    let (engine, replication) = (&server.engine, &server.replication);
+    let generation = replication.generation.fetch_add(1, Ordering::AcqRel) + 1;
+    let steady_ms = engine.steady_ms();
+    replication.set_following(Some(Following {
+        host: host.to_owned(),
+        port,
+        state: LinkState::Connect,
+        heard_ms: steady_ms,
+        down_since_ms: steady_ms,
+        received: 0,
+        total: None,
+    }));
+    let was_primary = !engine.role.is_replica();
+    engine.role.set_replica(true);
+    engine.log.set_stream_is_copy(true);
+    // Requests that were admitted for a primary look again.
+    engine.admission_epoch.fetch_add(1, Ordering::AcqRel);
+    engine.config.set_primary(Some((host, port)));
+    replication.send(Mail::Disconnect);
+    if was_primary {
+        end_waits(server);
+        log::info!(
+            "Before turning into a replica, using my own primary parameters to synthesize a cached primary"
+        );
+    }
+    follow::start(server, generation);
+}
+
+/// Follows no server from now on. Called under the locks of all data.
+pub(crate) fn promote(server: &Server) {
+    let (engine, replication) = (&server.engine, &server.replication);
+    if !engine.role.is_replica() {
+        return;
+    }
+    replication.generation.fetch_add(1, Ordering::AcqRel);
+    replication.set_following(None);
+    let offset = engine.log.stream_offset();
+    let old = replication.histories().id;
+    let histories = replication.begin_history(Some((old.clone(), offset)));
+    log::info!(
+        "Setting secondary replication ID to {old}, valid up to offset: {}. New replication ID is {}",
+        offset + 1,
+        histories.id
+    );
+    engine.log.set_stream_is_copy(false);
+    if let Some(id) = replication.log_id() {
+        engine.log.set_replication_id(id);
+    }
+    engine.role.set_replica(false);
+    engine.admission_epoch.fetch_add(1, Ordering::AcqRel);
+    engine.config.set_primary(None);
+    // Keys whose time has passed go now.
+    engine.next_expiry_ms.store(0, Ordering::Release);
+    engine.outboxes.port.get().wake_timers();
+    replication.send(Mail::Disconnect);
+}
+
+/// Follows the primary of the configuration, at the start.
+pub(crate) fn begin(server: &Arc<Server>) {
+    let loaded = server.engine.log.replication_id();
+    if let Some(id) = loaded {
+        let offset = server.engine.log.stream_offset();
+        match server.engine.config.primary() {
+            // It goes on where it was.
+            Some(_) => server.replication.join_history(id.as_str(), None),
+            None => {
+                let before = Some((id.to_string(), offset));
+                server.replication.begin_history(before);
+            }
+        }
+    }
+    if let Some((host, port)) = server.engine.config.primary() {
+        let _locked = server.engine.keyspace.lock_all();
+        follow_primary(server, &host, port);
+    }
+}
+
+/// Ends the waits of all clients: what they wait for is not theirs to change any more.
+fn end_waits(server: &Server) {
+    let port = server.engine.outboxes.port.get();
+    for client in server.engine.clients.all() {
+        if client.flags() & flag::BLOCKED != 0 && client.wait.end() {
+            port.unblock(&client, Some(CHANGED));
+        }
+    }
+}
+
+/// The address under which this server is reached, as it announces it: host, when it is set, and
+/// port.
+pub(super) fn announced(server: &Server) -> (Option<String>, u16) {
+    let config = &server.engine.config;
+    let is_encrypted = config.bool(P::TlsReplication) && config.int(P::TlsPort) != 0;
+    let port = match config.int(P::ReplicaAnnouncePort) {
+        0 if is_encrypted => config.int(P::TlsPort),
+        0 => config.int(P::Port),
+        port => port,
+    };
+    let host = config.text(P::ReplicaAnnounceIp);
+    (
+        (!host.is_empty()).then_some(host),
+        u16::try_from(port).unwrap_or(0),
+    )
+}

@@ -1,0 +1,214 @@
+//! Applying the stream of a primary.
+//!
+//! What has arrived is applied in batches under the locks of all shards, whole commands and whole
+//! transactions only, so readers see prefixes of the stream. The bytes go to the own log as they
+//! came: offsets are those of the primary, for replicas of this server and after a restart.
+
+use resp::{Args, Limits, Output, Progress, RequestParser, Span};
+
+use super::follow::{FollowError, PrimaryLink, Wire};
+use engine::execute::{Execution, Executor, primary_session};
+use engine::session::Session;
+
+/// A batch ends after so many bytes, or so much time: others wait for its locks.
+const BATCH_BYTES: usize = 64 * 1024;
+/// See [`BATCH_BYTES`].
+const BATCH_NS: u64 = 500_000;
+/// Time between two acknowledgements that were not asked for, in milliseconds.
+const ACK_MS: u64 = 1_000;
+
+/// One request of the stream, or all requests of one transaction.
+#[derive(Default)]
+struct Unit {
+    /// Where each request begins and ends in the input, and its spans.
+    requests: Vec<(usize, usize, Vec<Span>)>,
+    /// Where the unit ends.
+    end: usize,
+    /// The primary asks how far we are.
+    asks: bool,
+}
+
+/// Applies the stream.
+pub(super) struct Applier<'a> {
+    link: &'a PrimaryLink,
+    exec: Executor,
+    session: Session,
+    out: Output,
+    limits: Limits,
+    acknowledged_ms: u64,
+}
+
+impl<'a> Applier<'a> {
+    pub(super) fn new(link: &'a PrimaryLink) -> Self {
+        let server = &link.server;
+        let mut session = primary_session(&server.engine);
+        if let Some(db) = server.engine.log.stream_db() {
+            session.db = db;
+        }
+        Self {
+            link,
+            exec: Executor::new(&server.engine, server.handlers, server.workers.len()),
+            session,
+            out: Output::new(),
+            limits: Limits {
+                max_bulk: usize::MAX / 2,
+                ..Limits::default()
+            },
+            acknowledged_ms: 0,
+        }
+    }
+
+    /// Follows the stream until the connection ends or the role changes.
+    pub(super) fn run(&mut self, wire: &mut Wire) -> Result<(), FollowError> {
+        loop {
+            let mut asked = false;
+            while !wire.input.is_empty() {
+                let (consumed, asks) = self.batch(&wire.input)?;
+                asked |= asks;
+                if consumed == 0 {
+                    break;
+                }
+                wire.input.drain(..consumed);
+            }
+            let engine = &self.link.server.engine;
+            engine::durability::flush(engine);
+            if engine.replicas.count() > 0 {
+                super::announce(&self.link.server);
+            }
+            let steady_ms = engine.steady_ms();
+            if asked || steady_ms >= self.acknowledged_ms + ACK_MS {
+                self.acknowledged_ms = steady_ms;
+                self.acknowledge(wire)?;
+            }
+            wire.read(self.link)?;
+        }
+    }
+
+    fn acknowledge(&self, wire: &mut Wire) -> Result<(), FollowError> {
+        let log = &self.link.server.engine.log;
+        let offset = log.stream_offset().to_string();
+        // Before its base is written, the file is of no use after a crash.
+        if !log.is_enabled() || log.status().waits_for_base {
+            return wire.send(&[b"REPLCONF", b"ACK", offset.as_bytes()]);
+        }
+        let durable = log.synced_offset().to_string();
+        wire.send(&[
+            b"REPLCONF",
+            b"ACK",
+            offset.as_bytes(),
+            b"FACK",
+            durable.as_bytes(),
+        ])
+    }
+
+    /// Applies some of the input. Returns how many bytes, and whether an answer is asked for.
+    fn batch(&mut self, input: &[u8]) -> Result<(usize, bool), FollowError> {
+        let Some(mut unit) = self.next_unit(input, 0)? else {
+            return Ok((0, false));
+        };
+        let server = &*self.link.server;
+        let engine = &*server.engine;
+        self.exec.refresh_clock(engine);
+        let began_ns = engine.clock.monotonic_ns();
+        let (mut start, mut asks) = (0, false);
+        let mut locked = engine.keyspace.lock_all();
+        self.link.check()?;
+        loop {
+            self.apply(input, start, &unit, &mut locked);
+            asks |= unit.asks;
+            start = unit.end;
+            let spent_ns = engine.clock.monotonic_ns().saturating_sub(began_ns);
+            if start >= BATCH_BYTES || spent_ns >= BATCH_NS {
+                break;
+            }
+            match self.next_unit(input, start)? {
+                Some(next) => unit = next,
+                None => break,
+            }
+        }
+        drop(locked);
+        if !self.exec.ready.is_empty() {
+            engine::execute::blocking::serve_later(&mut self.exec, engine);
+        }
+        keyspace::memory::publish();
+        Ok((start, asks))
+    }
+
+    fn apply(
+        &mut self,
+        input: &[u8],
+        start: usize,
+        unit: &Unit,
+        locked: &mut engine::shard_tables::Locked<'_>,
+    ) {
+        let raw = input.get(start..unit.end).unwrap_or_default();
+        let commands: Vec<Args<'_>> = unit
+            .requests
+            .iter()
+            .map(|(from, to, spans)| Args::new(input.get(*from..*to).unwrap_or_default(), spans))
+            .collect();
+        let mut execution = Execution {
+            exec: &mut self.exec,
+            engine: &self.link.server.engine,
+            session: &mut self.session,
+            out: &mut self.out,
+            right: None,
+            turn: None,
+        };
+        for failure in execution.apply(&commands, raw, locked) {
+            let failed = &self.link.server.replication.unapplied;
+            failed.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            log::error!(
+                "== CRITICAL == This replica is sending an error to its primary: '{}' after processing the command '{}'",
+                failure.reason,
+                failure.command
+            );
+        }
+    }
+
+    /// The next request, or the next transaction as a whole; `None` when it has not arrived yet.
+    fn next_unit(&self, input: &[u8], start: usize) -> Result<Option<Unit>, FollowError> {
+        let mut unit = Unit {
+            end: start,
+            ..Unit::default()
+        };
+        let mut inside = false;
+        loop {
+            let rest = input.get(unit.end..).unwrap_or_default();
+            if rest.is_empty() {
+                return Ok(None);
+            }
+            let mut spans = Vec::new();
+            let progress = RequestParser::new().parse(rest, &self.limits, &mut spans);
+            let consumed = match progress {
+                Ok(Progress::NeedMore { .. }) => return Ok(None),
+                // A sign of life, which counts as no byte of the stream.
+                Ok(Progress::Empty { consumed }) => consumed,
+                Ok(Progress::Request { consumed, .. }) => {
+                    let from = unit.end;
+                    let to = from + consumed;
+                    let args = Args::new(input.get(from..to).unwrap_or_default(), &spans);
+                    let is = |word: &[u8]| args.arg(0).eq_ignore_ascii_case(word);
+                    if is(b"multi") {
+                        inside = true;
+                    } else if is(b"exec") {
+                        inside = false;
+                    } else {
+                        unit.asks |= is(b"replconf");
+                        unit.requests.push((from, to, spans));
+                    }
+                    consumed
+                }
+                Ok(Progress::Inline { .. }) | Err(_) => {
+                    return Err(FollowError::Refused(
+                        "the stream of the primary is not understood".to_owned(),
+                    ));
+                }
+            };
+            unit.end += consumed;
+            if !inside {
+                return Ok(Some(unit));
+            }
+        }
+    }
+}
