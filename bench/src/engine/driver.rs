@@ -157,6 +157,8 @@ impl<'k> Driver<'k> {
             engine: self.engine,
             session: &mut self.session,
             out: &mut self.output,
+            right: None,
+            turn: None,
         };
         let args = requests.args(index);
         let request = Request {

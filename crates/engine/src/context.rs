@@ -107,6 +107,8 @@ pub enum Mode {
     Direct,
     /// Queued by MULTI and run by EXEC: it cannot block.
     Transaction,
+    /// Called by a script: it cannot block.
+    Script,
     /// Run again for a client that was blocked in it.
     Served,
 }
@@ -205,7 +207,7 @@ impl<'c, 'k> Context<'c, 'k> {
 
     /// True inside of another command: blocking is not possible, and locks are held.
     pub fn is_nested(&self) -> bool {
-        self.mode == Mode::Transaction
+        matches!(self.mode, Mode::Transaction | Mode::Script)
     }
 
     /// True when the client can block: it is connected and runs no transaction.
@@ -293,15 +295,19 @@ impl<'c, 'k> Data<'c, 'k> {
 
     /// Visits all shards in order: under the locks that are held already when those are all,
     /// otherwise locking one shard after the other. For commands that lock by themselves.
-    pub fn visit_shards(&mut self, mut visit: impl FnMut(&Shard)) {
+    ///
+    /// # Errors
+    /// A script keeps a shard locked for long.
+    pub fn visit_shards(&mut self, mut visit: impl FnMut(&Shard)) -> Result<(), CommandError> {
         if self.locked.holds_all() {
             self.locked.shards().for_each(visit);
-            return;
+            return Ok(());
         }
-        let keyspace = &self.engine.keyspace;
-        for shard in 0..keyspace.shard_count() {
-            keyspace.lock_one(shard).shards().for_each(&mut visit);
+        for shard in 0..self.engine.keyspace.shard_count() {
+            let locked = self.engine.lock_shard(shard)?;
+            locked.shards().for_each(&mut visit);
         }
+        Ok(())
     }
 
     /// The shard of a key, which is locked: to go on with another one would answer and log a change

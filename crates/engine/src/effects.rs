@@ -4,21 +4,26 @@
 //! the log in one piece before the locks are released, so the order of the log is the order of the
 //! locks.
 
+use persist::Scope;
 use resp::{Args, request};
 
 /// One command to replay: a range of `Effects::bytes`, and the database it ran in.
 #[derive(Clone, Copy)]
 struct Op {
     db: u32,
+    scope: Scope,
     start: usize,
     end: usize,
 }
 
 /// Collects the effects of one command, transaction or script.
-#[derive(Default)]
 pub struct Effects {
     /// False while the log has no reader (AOF off, no replica): then nothing is encoded.
     enabled: bool,
+    /// Which readers of the log get the next commands; `None`: no reader.
+    scope: Option<Scope>,
+    /// Some command is not for all readers.
+    is_mixed: bool,
     ops: Vec<Op>,
     bytes: Vec<u8>,
     /// Changes made so far; grows by one per changed key or element, as Redis's `dirty`.
@@ -28,6 +33,31 @@ pub struct Effects {
     /// The collected commands are independent of each other: they are logged without MULTI and
     /// EXEC.
     apart: bool,
+}
+
+impl Default for Effects {
+    fn default() -> Self {
+        Self {
+            enabled: false,
+            scope: Some(Scope::Both),
+            is_mixed: false,
+            ops: Vec::new(),
+            bytes: Vec::new(),
+            dirty: 0,
+            replaced: false,
+            apart: false,
+        }
+    }
+}
+
+/// Commands with one scope that follow each other, ready to be appended.
+pub struct Block {
+    /// The database that they begin in.
+    pub db: u32,
+    /// Which readers get them.
+    pub scope: Scope,
+    /// The commands.
+    pub bytes: Vec<u8>,
 }
 
 impl Effects {
@@ -43,6 +73,8 @@ impl Effects {
         self.dirty = 0;
         self.replaced = false;
         self.apart = false;
+        self.scope = Some(Scope::Both);
+        self.is_mixed = false;
     }
 
     /// Changes since the last reset.
@@ -61,6 +93,28 @@ impl Effects {
     #[inline]
     pub fn is_replaced(&self) -> bool {
         self.replaced
+    }
+
+    /// Sets which readers of the log get the commands that follow (`redis.set_repl`); `None`: none.
+    pub fn set_scope(&mut self, scope: Option<Scope>) {
+        self.scope = scope;
+    }
+
+    /// Encodes one command with `write`, unless no reader gets it.
+    #[inline]
+    fn encode(&mut self, db: u32, write: impl FnOnce(&mut Vec<u8>)) {
+        let Some(scope) = self.scope.filter(|_| self.enabled) else {
+            return;
+        };
+        let start = self.bytes.len();
+        write(&mut self.bytes);
+        self.is_mixed |= scope != Scope::Both;
+        self.ops.push(Op {
+            db,
+            scope,
+            start,
+            end: self.bytes.len(),
+        });
     }
 
     /// Marks where a new command begins (inside a transaction).
@@ -88,55 +142,70 @@ impl Effects {
     /// As [`Effects::replace`], for a request that differs from the one sent in few arguments.
     pub fn replace_iter<'a>(&mut self, db: u32, argv: impl ExactSizeIterator<Item = &'a [u8]>) {
         self.replaced = true;
-        if !self.enabled {
-            return;
-        }
-        let start = self.bytes.len();
-        request::begin(&mut self.bytes, argv.len());
-        argv.for_each(|arg| request::bulk(&mut self.bytes, arg));
-        self.end(db, start);
+        self.encode(db, |bytes| {
+            request::begin(bytes, argv.len());
+            argv.for_each(|arg| request::bulk(bytes, arg));
+        });
     }
 
     /// Logs `argv` in addition to whatever else is logged.
     pub fn push(&mut self, db: u32, argv: &[&[u8]]) {
-        if !self.enabled {
-            return;
-        }
-        let start = self.bytes.len();
-        request::encode(&mut self.bytes, argv);
-        self.end(db, start);
+        self.encode(db, |bytes| request::encode(bytes, argv));
     }
 
     /// Logs a request as it came.
     pub fn push_args(&mut self, db: u32, args: Args<'_>) {
-        if !self.enabled {
-            return;
-        }
-        let start = self.bytes.len();
-        request::begin(&mut self.bytes, args.len());
-        for arg in args.iter() {
-            request::bulk(&mut self.bytes, arg);
-        }
-        self.end(db, start);
+        self.encode(db, |bytes| {
+            request::begin(bytes, args.len());
+            args.iter().for_each(|arg| request::bulk(bytes, arg));
+        });
     }
 
     /// The first database and the bytes to append, or `None` when there is nothing. Several
     /// commands become one MULTI ... EXEC block; a change of database inside is a SELECT, and the
-    /// block ends in the database it began in.
+    /// block ends in the database it began in. Not when commands have different readers.
     #[inline]
     pub fn take(&mut self) -> Option<(u32, &[u8])> {
         let first = *self.ops.first()?;
         if self.ops.len() > 1 && !self.apart {
-            self.wrap_transaction(first.db);
+            self.bytes = self.transaction(&self.ops);
+            self.ops.clear();
         }
         Some((first.db, &self.bytes))
     }
 
-    fn wrap_transaction(&mut self, first_db: u32) {
+    /// True when some command is not for all readers of the log.
+    #[inline]
+    pub fn is_mixed(&self) -> bool {
+        self.is_mixed
+    }
+
+    /// What is to be appended, when commands have different readers: one block after the other.
+    #[cold]
+    pub fn take_blocks(&mut self) -> Vec<Block> {
+        let ops = std::mem::take(&mut self.ops);
+        let groups = ops.chunk_by(|a, b| a.scope == b.scope);
+        let block = |group: &[Op]| {
+            let first = group.first()?;
+            let bytes = match group {
+                [one] => self.bytes.get(one.start..one.end)?.to_vec(),
+                many => self.transaction(many),
+            };
+            Some(Block {
+                db: first.db,
+                scope: first.scope,
+                bytes,
+            })
+        };
+        groups.filter_map(block).collect()
+    }
+
+    fn transaction(&self, ops: &[Op]) -> Vec<u8> {
         let mut block = Vec::with_capacity(self.bytes.len() + 64);
         request::encode(&mut block, &[b"MULTI"]);
+        let first_db = ops.first().map_or(0, |op| op.db);
         let mut db = first_db;
-        for op in &self.ops {
+        for op in ops {
             if op.db != db {
                 db = op.db;
                 request::encode_select(&mut block, db);
@@ -149,16 +218,7 @@ impl Effects {
             request::encode_select(&mut block, first_db);
         }
         request::encode(&mut block, &[b"EXEC"]);
-        self.bytes = block;
-        self.ops.clear();
-    }
-
-    fn end(&mut self, db: u32, start: usize) {
-        self.ops.push(Op {
-            db,
-            start,
-            end: self.bytes.len(),
-        });
+        block
     }
 }
 
@@ -202,6 +262,29 @@ mod tests {
         effects.push(2, &[b"B"]);
         let expected = b"*1\r\n$1\r\nA\r\n*1\r\n$1\r\nB\r\n".as_slice();
         assert_eq!(effects.take(), Some((2, expected)));
+    }
+
+    #[test]
+    fn commands_for_other_readers_stand_in_blocks_of_their_own() {
+        let mut effects = Effects::default();
+        effects.reset(true);
+        effects.push(0, &[b"A"]);
+        effects.set_scope(None);
+        effects.push(0, &[b"B"]);
+        effects.set_scope(Some(Scope::FileOnly));
+        effects.push(1, &[b"C"]);
+        assert!(effects.is_mixed());
+        let blocks = effects.take_blocks();
+        let shown = blocks.iter().map(|it| (it.db, it.scope, &*it.bytes));
+        assert_eq!(
+            shown.collect::<Vec<_>>(),
+            [
+                (0, Scope::Both, &b"*1\r\n$1\r\nA\r\n"[..]),
+                (1, Scope::FileOnly, &b"*1\r\n$1\r\nC\r\n"[..]),
+            ]
+        );
+        effects.reset(true);
+        assert!(!effects.is_mixed());
     }
 
     #[test]

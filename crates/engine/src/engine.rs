@@ -5,7 +5,7 @@ mod subscriptions;
 mod tracking;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use crossbeam_utils::CachePadded;
 use persist::{Append, Log, Scope, Selection};
@@ -16,6 +16,7 @@ use crate::clock::Clock;
 use crate::commandlog::CommandLogs;
 use crate::config::{Config, P};
 use crate::entropy::Seeds;
+use crate::error::CommandError;
 use crate::fault::Faults;
 use crate::latency::LatencyMonitor;
 use crate::lazy_free::Background;
@@ -29,6 +30,7 @@ use crate::pause::Pause;
 use crate::pubsub::{PubSub, PublishedAs};
 use crate::replicas::Replicas;
 use crate::role::Role;
+use crate::scripts::{Runs, Scripts};
 use crate::shard_tables::{Keyspace, Locked};
 use crate::stats::{Excess, Totals, WorkerStats};
 use crate::table::CommandTable;
@@ -138,8 +140,10 @@ pub struct Engine {
     /// Grows with each pause and each change of role: a command that was admitted before is checked
     /// again.
     pub admission_epoch: AtomicU64,
-    /// Libraries of functions as loaded from files: kept for the files that are written.
-    functions: Mutex<Vec<Box<[u8]>>>,
+    /// The sources of scripts and functions.
+    pub scripts: Scripts,
+    /// The scripts that run.
+    pub runs: Runs,
     /// Next wake-up of the expiry loop, Unix milliseconds.
     pub next_expiry_ms: AtomicU64,
     /// Primary or replica.
@@ -200,6 +204,8 @@ pub struct Switches {
     pub needs_replicas: AtomicBool,
     /// DEBUG SET-SKIP-CHECKSUM-VALIDATION: payloads and files with a wrong checksum are read.
     pub skip_checksum_validation: AtomicBool,
+    /// DEBUG SET-DISABLE-DENY-SCRIPTS: scripts may call commands that are not for them.
+    pub allows_all_in_scripts: AtomicBool,
     /// DEBUG CLIENT-ENFORCE-REPLY-LIST: any output counts as a whole block.
     pub enforce_reply_list: AtomicBool,
 }
@@ -218,6 +224,7 @@ impl Default for Switches {
             snapshots_fail: AtomicBool::new(false),
             needs_replicas: AtomicBool::new(false),
             skip_checksum_validation: AtomicBool::new(false),
+            allows_all_in_scripts: AtomicBool::new(false),
             enforce_reply_list: AtomicBool::new(false),
         }
     }
@@ -278,7 +285,8 @@ impl Engine {
             timed_waits: AtomicU64::new(0),
             arrivals: AtomicU64::new(0),
             admission_epoch: AtomicU64::new(0),
-            functions: Mutex::default(),
+            scripts: Scripts::default(),
+            runs: Runs::new(parts.workers.max(1)),
             next_expiry_ms: AtomicU64::new(0),
             role: Role::default(),
             replicas: Replicas::default(),
@@ -384,16 +392,20 @@ impl Engine {
         Totals::of(self.workers())
     }
 
-    /// Replaces the libraries of functions.
-    pub fn set_functions(&self, functions: Vec<Box<[u8]>>) {
-        *self.lock_functions() = functions;
-    }
-
-    /// The libraries of functions.
-    pub fn lock_functions(&self) -> MutexGuard<'_, Vec<Box<[u8]>>> {
-        self.functions
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+    /// Locks one shard, for a command that locks by itself.
+    ///
+    /// # Errors
+    /// A script has been running for so long that others are refused.
+    pub fn lock_shard(&self, shard: usize) -> Result<Locked<'_>, CommandError> {
+        let mut waits = || !self.runs.any_slow();
+        loop {
+            if let Ok(locked) = self.keyspace.lock_one_patient(shard, &mut waits) {
+                return Ok(locked);
+            }
+            if let Some(slow) = self.runs.slow() {
+                return Err(slow.error());
+            }
+        }
     }
 
     /// True when changes have to be encoded: the AOF is on, or the log has other readers.

@@ -36,6 +36,8 @@ pub enum CommandError {
     Line(Cow<'static, str>),
     /// A line that carries client bytes, code first; control characters are replaced when sent.
     Bytes(Vec<u8>),
+    /// The error of a nested command that a script passed on: it was counted when it happened.
+    Passed(Vec<u8>),
 }
 
 impl CommandError {
@@ -73,7 +75,7 @@ impl CommandError {
                 );
             }
             Self::Line(text) => return Cow::Borrowed(text.as_bytes()),
-            Self::Bytes(bytes) => return Cow::Borrowed(bytes),
+            Self::Bytes(bytes) | Self::Passed(bytes) => return Cow::Borrowed(bytes),
         };
         Cow::Borrowed(fixed.as_bytes())
     }

@@ -11,6 +11,7 @@
 //! | what expires, what is evicted | [`execute::expire`], [`execute::evict`], [`lazy_free`] |
 //! | what is a client | [`client`], [`session`] |
 //! | which client gets which message | [`pubsub`], [`notifications`], [`tracking`] |
+//! | which scripts and functions there are, and which run | [`scripts`] |
 //! | who may do what | [`users`] |
 //! | what can be configured | [`config`] |
 
@@ -50,6 +51,7 @@ pub mod rdb_options;
 pub mod redact;
 pub mod replicas;
 pub mod role;
+pub mod scripts;
 pub mod session;
 pub mod shard_tables;
 pub mod stats;

@@ -53,12 +53,18 @@ impl Monitors {
 pub struct MonitorLines(String);
 
 impl MonitorLines {
-    /// Notes a command that ran at `now_us`, Unix microseconds.
+    /// Notes a command that ran at `now_us`, Unix microseconds. One that a script has called is
+    /// shown as the script's.
     #[cold]
-    pub fn note(&mut self, now_us: u64, session: &Session, entry: &Command, args: Args<'_>) {
-        let hidden = Flags::SKIP_MONITOR.or(Flags::ADMIN);
+    pub fn note(&mut self, now_us: u64, by: Caller<'_>, entry: &Command, args: Args<'_>) {
+        let hidden = match by {
+            // Commands that run scripts are noted before what the scripts call.
+            Caller::Script(_) => Flags::ADMIN,
+            _ => Flags::SKIP_MONITOR.or(Flags::ADMIN),
+        };
+        let (Caller::Client(session) | Caller::Script(session) | Caller::Lua(session)) = by;
         if !entry.spec.flags.any(hidden) && session.is_client() {
-            self.0.push_str(&line(now_us, session, entry, args));
+            self.0.push_str(&line(now_us, by, entry, args));
         }
     }
 
@@ -75,8 +81,20 @@ impl MonitorLines {
     }
 }
 
+/// Where a command that monitors see comes from.
+#[derive(Clone, Copy)]
+pub enum Caller<'a> {
+    /// A client has sent it.
+    Client(&'a Session),
+    /// A client has sent it, and it runs a script.
+    Script(&'a Session),
+    /// A script of the client has called it.
+    Lua(&'a Session),
+}
+
 /// `+<seconds>.<microseconds> [<db> <address>] "cmd" "arg" ...`.
-fn line(now_us: u64, session: &Session, entry: &Command, args: Args<'_>) -> String {
+fn line(now_us: u64, by: Caller<'_>, entry: &Command, args: Args<'_>) -> String {
+    let (Caller::Client(session) | Caller::Script(session) | Caller::Lua(session)) = by;
     let client = &session.shared;
     let mut line = format!(
         "+{}.{:06} [{} ",
@@ -84,7 +102,9 @@ fn line(now_us: u64, session: &Session, entry: &Command, args: Args<'_>) -> Stri
         now_us % 1_000_000,
         session.db
     );
-    if client.is_unix_socket() {
+    if matches!(by, Caller::Lua(_)) {
+        line.push_str("lua");
+    } else if client.is_unix_socket() {
         line.push_str("unix:");
         line.push_str(client.addr.strip_suffix(":0").unwrap_or(&client.addr));
     } else {
@@ -133,13 +153,20 @@ mod tests {
         let owned = OwnedArgs::from_slices(&[b"AUTH", b"secret"]);
         let entry = table.lookup(b"auth").expect("known");
         assert_eq!(
-            line(1_339_518_083_107_412, &session, entry, owned.as_args()),
+            line(
+                1_339_518_083_107_412,
+                Caller::Client(&session),
+                entry,
+                owned.as_args()
+            ),
             "+1339518083.107412 [9 127.0.0.1:60866] \"AUTH\" \"(redacted)\"\r\n"
         );
         let owned = OwnedArgs::from_slices(&[b"ECHO", b"a\"\r\n\xff"]);
         let entry = table.lookup(b"echo").expect("known");
+        let shown = line(0, Caller::Lua(&session), entry, owned.as_args());
+        assert!(shown.starts_with("+0.000000 [9 lua] \"ECHO\" "));
         assert!(
-            line(0, &session, entry, owned.as_args())
+            line(0, Caller::Client(&session), entry, owned.as_args())
                 .ends_with("\"ECHO\" \"a\\\"\\r\\n\\xff\"\r\n")
         );
     }

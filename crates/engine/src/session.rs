@@ -8,6 +8,7 @@ use resp::{OwnedArgs, Protocol};
 use smallvec::SmallVec;
 
 use crate::client::{ClientShared, flag};
+use crate::command::Flags;
 use crate::pubsub::{Kind, Subscriptions};
 use crate::replicas::{ReplicaSetup, SyncRequest};
 use crate::table::Command;
@@ -60,12 +61,16 @@ pub struct Queued {
 }
 
 /// A MULTI block in the making.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Multi {
     /// Commands so far.
     pub queue: Vec<Queued>,
     /// A queued command was refused: EXEC answers EXECABORT.
     pub aborted: bool,
+    /// The flags of all of them, as they were admitted.
+    pub flags: Flags,
+    /// Some of them run scripts.
+    pub runs_scripts: bool,
     /// Bytes held by the queue.
     pub bytes: usize,
     /// The database that the next command will work on.

@@ -196,6 +196,12 @@ impl OwnedArgs {
         owned
     }
 
+    /// Removes all arguments and keeps the memory.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.spans.clear();
+    }
+
     /// Appends one argument.
     pub fn push(&mut self, arg: &[u8]) {
         self.spans.push(Span {

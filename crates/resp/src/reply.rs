@@ -54,8 +54,8 @@ impl<'a> Reply<'a> {
     }
 
     /// A status line. Line breaks in it become spaces.
-    pub fn simple(&mut self, text: &str) {
-        self.line(b'+', text.as_bytes());
+    pub fn simple(&mut self, text: impl AsRef<[u8]>) {
+        self.line(b'+', text.as_ref());
     }
 
     /// An error: its code and text, as in `ERR syntax error`, without the minus sign. Line breaks

@@ -19,7 +19,7 @@ use crate::os::{self, PidFile, Supervisor};
 use crate::process::cron::Cron;
 use crate::process::listen::{ListenError, listen, start_handshakes};
 use crate::process::log_options::log_options;
-use crate::process::signals::wake_on_signals;
+use crate::process::signals::{is_stop_asked, wake_on_signals};
 use crate::server::{Server, WorkerHandle};
 use crate::state::{Build, Identity, random_u64};
 use crate::transport::mailbox::Message;
@@ -319,7 +319,10 @@ fn spawn(server: &Arc<Server>) -> io::Result<Vec<JoinHandle<io::Result<()>>>> {
 /// The timers of the server, for the first worker.
 pub(crate) fn timers(worker: usize) -> Option<Timers> {
     let mut cron = Cron::default();
-    let timers: Timers = Box::new(move |server, exec| cron.tick(server, exec));
+    let timers = Timers {
+        tick: Box::new(move |server, exec| cron.tick(server, exec)),
+        is_stop_asked,
+    };
     (worker == 0).then_some(timers)
 }
 

@@ -160,6 +160,14 @@ impl Server {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Ends scripts because the process is about to end. One that has written goes on when the data
+    /// is to be saved first: what it has done so far must not be saved without the rest. Otherwise
+    /// nothing of it is logged.
+    pub fn end_scripts(&self, nosave: bool) {
+        let saves = !nosave && !self.engine.config.save_points().is_empty();
+        self.engine.runs.end_all(saves);
+    }
+
     /// Sends a message to every worker.
     pub fn broadcast(&self, mut message: impl FnMut() -> Message) {
         for worker in &self.workers {

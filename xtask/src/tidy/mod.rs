@@ -37,7 +37,11 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("crates/values", &[]),
     ("crates/keyspace", &["values"]),
     ("crates/persist", &["keyspace", "values", "resp"]),
-    ("crates/engine", &["keyspace", "persist", "resp", "values"]),
+    ("crates/script", &["resp"]),
+    (
+        "crates/engine",
+        &["keyspace", "persist", "resp", "script", "values"],
+    ),
     (
         "crates/server",
         &["engine", "keyspace", "persist", "resp", "values"],

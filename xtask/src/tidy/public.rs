@@ -19,6 +19,7 @@ const CHECKED: &[&str] = &[
     "crates/keyspace",
     "crates/persist",
     "crates/engine",
+    "crates/script",
     "crates/server",
 ];
 

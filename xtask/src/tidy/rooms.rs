@@ -28,6 +28,7 @@ const LAYERS: &[(&str, &[&[&str]])] = &[
                 "notifications",
                 "pause",
             ],
+            &["scripts"],
             &["session", "shard_tables"],
             &["waiters"],
             &["watch"],
@@ -64,6 +65,25 @@ const LAYERS: &[(&str, &[&[&str]])] = &[
             &["split"],
             &["args"],
             &["number", "output", "quote", "request"],
+        ],
+    ),
+    (
+        "crates/script",
+        &[
+            &["vm"],
+            &["libraries"],
+            &["call", "convert"],
+            &["state"],
+            &["raise"],
+            &[
+                "error",
+                "header",
+                "host",
+                "json_options",
+                "limits",
+                "number",
+                "profile",
+            ],
         ],
     ),
     (

@@ -8,7 +8,7 @@ macro_rules! flag_set {
         $set:ident: $bits:ty { $( $(#[$doc:meta])* $flag:ident = $bit:literal $(: $text:literal)?, )* }
     ) => {
         $(#[$set_doc])*
-        #[derive(Clone, Copy, PartialEq, Eq)]
+        #[derive(Clone, Copy, Default, PartialEq, Eq)]
         pub struct $set(pub $bits);
 
         impl $set {
@@ -29,6 +29,11 @@ macro_rules! flag_set {
             /// Both sets.
             pub const fn or(self, other: Self) -> Self {
                 Self(self.0 | other.0)
+            }
+
+            /// The flags that are not in `other`.
+            pub const fn without(self, other: Self) -> Self {
+                Self(self.0 & !other.0)
             }
 
             /// True when every flag of `other` is set.

@@ -145,6 +145,17 @@ pub fn databases_at(
 /// Positions of the keys among the arguments.
 pub type KeyPositions = SmallVec<[KeyPosition; 8]>;
 
+/// How a command names the script that it runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Callee {
+    /// By its text.
+    Body,
+    /// By its digest.
+    Digest,
+    /// By the name of a function.
+    Function,
+}
+
 /// The shards that are locked before the handler runs.
 #[derive(Clone, Copy, Debug)]
 pub enum Locks {
@@ -156,6 +167,8 @@ pub enum Locks {
     Own,
     /// The shards of everything that the client's transaction has queued and watches.
     Queued,
+    /// The shards of its keys, or further ones as it runs: the command calls a script.
+    Script(Callee),
     /// One of the others: the function decides by the arguments. For commands that may reach keys
     /// which are no arguments (SORT with patterns).
     ByArguments(fn(Args<'_>) -> Locks),

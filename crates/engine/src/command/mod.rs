@@ -16,8 +16,8 @@ mod metadata;
 pub use args::{Arg, ArgKind};
 pub use flags::{Categories, Flags, KeyFlags};
 pub use keys::{
-    BeginSearch, Channels, DatabaseArgs, FindDatabases, FindKeys, KeyPosition, KeyPositions,
-    KeySpec, Locks, databases_at,
+    BeginSearch, Callee, Channels, DatabaseArgs, FindDatabases, FindKeys, KeyPosition,
+    KeyPositions, KeySpec, Locks, databases_at,
 };
 pub use metadata::Metadata;
 

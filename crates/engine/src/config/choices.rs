@@ -56,6 +56,9 @@ choices! {
     /// The treatment of values of modules in snapshots (`rdb-module-values`).
     RdbModuleValues { Refuse = "refuse", Skip = "skip" }
 
+    /// The treatment of keys that a script uses and did not declare (`script-undeclared-keys`).
+    UndeclaredKeys { Allow = "allow", Deny = "deny" }
+
     /// Which keys are evicted when memory is full (`maxmemory-policy`).
     MaxmemoryPolicy {
         VolatileLru = "volatile-lru", VolatileLfu = "volatile-lfu", VolatileRandom = "volatile-random",

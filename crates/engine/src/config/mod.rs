@@ -37,7 +37,7 @@ pub use choices::{
     AclPubsubDefault, AppendFsync, Choice, ClusterConfigSave, ClusterEndpoint, LogFormat, LogLevel,
     LogTimestamp, MaxmemoryPolicy, OomScoreAdj, PropagationError, ProtectedAction, RdbModuleValues,
     RdbVersionCheck, ReplDisklessLoad, SYSLOG_FACILITIES, SanitizeDump, Supervised, TlsAuthClients,
-    TlsAuthClientsUser, Word, shutdown,
+    TlsAuthClientsUser, UndeclaredKeys, Word, shutdown,
 };
 pub use multi::{
     ClientClass, OomScores, OutputLimit, OutputLimits, SavePoint, events, format_percentiles,

@@ -18,7 +18,7 @@ use super::choices::{
     AclPubsubDefault, AppendFsync, Choice, ClusterConfigSave, ClusterEndpoint, LogFormat, LogLevel,
     LogTimestamp, MaxmemoryPolicy, OomScoreAdj, PropagationError, ProtectedAction, RdbModuleValues,
     RdbVersionCheck, ReplDisklessLoad, SYSLOG_FACILITIES, SanitizeDump, Supervised, TlsAuthClients,
-    TlsAuthClientsUser, Word, shutdown,
+    TlsAuthClientsUser, UndeclaredKeys, Word, shutdown,
 };
 use crate::version::REDIS_VERSION;
 
@@ -487,7 +487,9 @@ parameters! {
     VsetForceSingleThreadedExecution = "vset-force-single-threaded-execution": Kind::Bool, "no", INERT;
 
     // Scripts.
-    BusyReplyThreshold = "busy-reply-threshold" / "lua-time-limit": int(0, MAX), "5000", LATER;
+    BusyReplyThreshold = "busy-reply-threshold" / "lua-time-limit": int(0, MAX), "5000";
+    ScriptUndeclaredKeys = "script-undeclared-keys": choice::<UndeclaredKeys>(), "allow";
+    ScriptMaxMemory = "script-max-memory": memory(0, MAX), "67108864";
     LuaEnableInsecureApi = "lua-enable-insecure-api" / "lua-enable-deprecated-api": Kind::Bool, "no", HIDDEN, PROTECTED, LATER;
 
     // Replication.

@@ -116,7 +116,11 @@ impl Engine {
 
     fn forget_left(&self) {
         for shard in 0..self.keyspace.shard_count() {
-            for shard in self.keyspace.lock_one(shard).shards_mut() {
+            let mut waits = || !self.runs.any();
+            let Ok(mut locked) = self.keyspace.lock_one_patient(shard, &mut waits) else {
+                continue;
+            };
+            for shard in locked.shards_mut() {
                 let (keys, items) = shard.attachments.tracking.forget_left();
                 self.tracking.note_all_removed(keys, items);
             }
@@ -134,7 +138,11 @@ impl Engine {
             if !self.tracking.is_over(max) {
                 return;
             }
-            let mut locked = self.keyspace.lock_one(shard);
+            // A script may have locked it for long: it has its turn later.
+            let mut waits = || !self.runs.any();
+            let Ok(mut locked) = self.keyspace.lock_one_patient(shard, &mut waits) else {
+                continue;
+            };
             let share = max / self.keyspace.shard_count();
             for shard in locked.shards_mut() {
                 let table = &mut shard.attachments.tracking;

@@ -2,9 +2,12 @@
 
 use std::sync::atomic::Ordering;
 
+use resp::Args;
+
 use super::call::{unknown_command, unknown_subcommand};
+use super::script::flags_of_new;
 use super::{Call, Execution, Request, discard, stats};
-use crate::command::Flags;
+use crate::command::{Callee, Flags, Locks};
 use crate::config::P;
 use crate::context::Mode;
 use crate::durability::{admit_write, refused_without_snapshots};
@@ -16,7 +19,8 @@ use crate::table::{Command, Resolved};
 /// The next step of a request that passed all checks.
 pub(super) enum Admission {
     Run(&'static Command),
-    Queue(&'static Command),
+    /// With the flags that it has by its arguments.
+    Queue(&'static Command, Flags),
     Postpone,
 }
 
@@ -33,6 +37,10 @@ impl Execution<'_, '_> {
         let (engine, session) = (self.engine, &*self.session);
         let command = admit_command(session, request)?;
         let flags = command.spec.flags;
+        if let Locks::Script(callee) = command.spec.locks {
+            self.exec.target = self.find_target(callee, request.args);
+        }
+        let session = &*self.session;
         if session.multi.is_some() && flags.has(Flags::NO_MULTI) {
             return Err(CommandError::owned(format!(
                 "ERR Command '{}' not allowed inside a transaction",
@@ -49,13 +57,15 @@ impl Execution<'_, '_> {
         if flags.has(Flags::ADMIN) {
             self.audit_command(command, request.args);
         }
-        let combined = combined_flags(session, command);
+        let combined = self.combined_flags(command, request);
         if session.monitor && combined.any(KEYSPACE_FLAGS) {
             return Err(CommandError::line(
                 "ERR Replica can't interact with the keyspace",
             ));
         }
-        if !holds_locks {
+        if holds_locks {
+            self.exec.is_full = false;
+        } else {
             // Eviction locks shards. Locks are held over a batch only while `maxmemory` is 0, so no
             // check is missed then.
             self.check_memory(combined)?;
@@ -65,11 +75,7 @@ impl Execution<'_, '_> {
         self.check_role(command, combined)?;
         let (engine, session) = (self.engine, &*self.session);
         if session.is_subscriber_only() && !flags.has(Flags::SUBSCRIBER) {
-            return Err(CommandError::owned(format!(
-                "ERR Can't execute '{}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this \
-                 context",
-                command.full_name
-            )));
+            return Err(only_for_subscribers(command));
         }
         if engine.loading.is_active() && !all_have(session, command, Flags::LOADING) {
             if engine.loading.grace_left_ns(engine.clock.monotonic_ns()) > 0 {
@@ -79,13 +85,16 @@ impl Execution<'_, '_> {
                 "LOADING Lodestore is loading the dataset in memory",
             ));
         }
+        if self.exec.is_busy && !runs_while_busy(session, command, request.args) {
+            return refuse_busy(engine);
+        }
         if engine.is_paused()
             && (engine.pause.is_all() || combined.any(Flags::WRITE.or(Flags::MAY_REPLICATE)))
         {
             return Ok(Admission::Postpone);
         }
         if session.multi.is_some() && !runs_inside_multi(command) {
-            return Ok(Admission::Queue(command));
+            return Ok(Admission::Queue(command, combined));
         }
         Ok(Admission::Run(command))
     }
@@ -101,8 +110,26 @@ impl Execution<'_, '_> {
         self.check_rights(call.command, call.args, call.mode)
     }
 
+    /// The flags of a command; for EXEC also those of all queued commands. The flags of a script
+    /// replace some of them.
+    fn combined_flags(&self, command: &Command, request: Request<'_>) -> Flags {
+        let flags = command.spec.flags;
+        match (&self.exec.target, &self.session.multi) {
+            (Some(target), _) if matches!(command.spec.locks, Locks::Script(_)) => {
+                target.command_flags(flags)
+            }
+            (None, _) if matches!(command.spec.locks, Locks::Script(Callee::Body)) => {
+                flags_of_new(flags, request.args.arg(1))
+            }
+            (_, Some(multi)) if command.is_exec => flags.or(multi.flags),
+            _ => flags,
+        }
+    }
+
     fn check_memory(&mut self, flags: Flags) -> Result<(), CommandError> {
-        if self.engine.switches.max_memory.load(Ordering::Relaxed) == 0 {
+        self.exec.is_full = false;
+        // While a worker is busy its shards are locked, and nothing can be evicted.
+        if self.engine.switches.max_memory.load(Ordering::Relaxed) == 0 || self.exec.is_busy {
             return Ok(());
         }
         let full = !crate::execute::evict::make_room(self.exec, self.engine);
@@ -111,6 +138,7 @@ impl Execution<'_, '_> {
             let after = self.session.shared.take_outbox(self.out);
             self.exec.reply_offset = self.exec.reply_offset.max(after);
         }
+        self.exec.is_full = full;
         if full && flags.has(Flags::DENYOOM) {
             stats(self.engine, self.exec.worker).oom_rejected.add(1);
             return Err(CommandError::line(
@@ -130,15 +158,11 @@ impl Execution<'_, '_> {
         Ok(())
     }
 
-    /// `min-replicas-to-write`: enough replicas were heard of within `min-replicas-max-lag`.
     fn check_replicas(&self, flags: Flags) -> Result<(), CommandError> {
-        let needed = self.engine.switches.needs_replicas.load(Ordering::Relaxed);
-        if needed && flags.has(Flags::WRITE) && !self.engine.has_good_replicas() {
-            return Err(CommandError::line(
-                "NOREPLICAS Not enough good replicas to write.",
-            ));
+        match flags.has(Flags::WRITE) {
+            true => check_replicas(self.engine),
+            false => Ok(()),
         }
-        Ok(())
     }
 
     /// A replica is not written to by clients, and may be too far behind to be read.
@@ -194,6 +218,47 @@ impl Execution<'_, '_> {
     }
 }
 
+/// `min-replicas-to-write`: enough replicas were heard of within `min-replicas-max-lag`.
+pub(super) fn check_replicas(engine: &Engine) -> Result<(), CommandError> {
+    let needed = engine.switches.needs_replicas.load(Ordering::Relaxed);
+    match needed && !engine.has_good_replicas() {
+        true => Err(CommandError::line(
+            "NOREPLICAS Not enough good replicas to write.",
+        )),
+        false => Ok(()),
+    }
+}
+
+#[cold]
+fn only_for_subscribers(command: &Command) -> CommandError {
+    CommandError::owned(format!(
+        "ERR Can't execute '{}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this \
+         context",
+        command.full_name
+    ))
+}
+
+#[cold]
+fn refuse_busy(engine: &Engine) -> Result<Admission, CommandError> {
+    let slow = engine.runs.slow();
+    // The script has ended, and its worker has not noticed that yet.
+    slow.map_or(Ok(Admission::Postpone), |slow| Err(slow.error()))
+}
+
+/// Whether a command runs while its worker is busy with a script: it needs no data, because the
+/// shards are locked by the same thread.
+fn runs_while_busy(session: &Session, command: &Command, args: Args<'_>) -> bool {
+    let flags = command.spec.flags;
+    let unwatches = !session.watched.is_empty() || session.subscriptions.is_some();
+    match command.full_name {
+        "watch" => false,
+        "discard" | "unwatch" | "reset" => !unwatches,
+        // The data would be read for a snapshot.
+        "shutdown" => args.iter().any(|arg| arg.eq_ignore_ascii_case(b"nosave")),
+        _ => flags.has(Flags::ALLOW_BUSY),
+    }
+}
+
 /// Refuses DEBUG and changes of the modules unless a parameter allows them.
 fn check_protected(
     engine: &Engine,
@@ -246,19 +311,6 @@ fn admit_command(
         return Err(CommandError::Arity(command.full_name.into()));
     }
     Ok(command)
-}
-
-/// The flags of a command; for EXEC also those of all queued commands.
-fn combined_flags(session: &Session, command: &Command) -> Flags {
-    let mut flags = command.spec.flags;
-    if let Some(multi) = &session.multi
-        && command.is_exec
-    {
-        for queued in &multi.queue {
-            flags = flags.or(queued.entry.spec.flags);
-        }
-    }
-    flags
 }
 
 /// A command has the flags; EXEC has those that all its queued commands have.

@@ -14,6 +14,7 @@ mod serve;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use keyspace::GaveUp;
 use resp::number::F80;
 use resp::{Protocol, Reply};
 use smallvec::SmallVec;
@@ -24,6 +25,7 @@ use crate::context::Context;
 use crate::engine::Engine;
 use crate::error::CommandError;
 use crate::replicas::{ReplicaWait, Wanted};
+use crate::scripts::Left;
 use crate::session::{Origin, Session};
 use crate::shard_tables::{Locked, ShardTables};
 use crate::tracking::Tracking;
@@ -286,8 +288,34 @@ pub fn forget(engine: &Engine, session: &mut Session, waiter: Option<Arc<Waiter>
 }
 
 /// Takes a waiter whose wait has ended out of all queues that it still stands in. Must not be
-/// called under shard locks.
+/// called under shard locks. A script that runs for long may have locked them: then it stands there
+/// for longer, where it is not served any more.
 pub fn withdraw(engine: &Engine, waiter: &Arc<Waiter>) {
-    let mut locked = engine.keyspace.lock_many(&waiter.shards);
-    leave_queues(waiter, engine, &mut locked);
+    let mut waits = || !engine.runs.any_slow();
+    match engine
+        .keyspace
+        .lock_many_patient(&waiter.shards, &mut waits)
+    {
+        Ok(mut locked) => leave_queues(waiter, engine, &mut locked),
+        Err(GaveUp) => engine.runs.leave(Left::Waiter(Arc::clone(waiter))),
+    }
+}
+
+/// Takes out of the tables what was left there because a script had locked their shards.
+#[cold]
+pub(super) fn clear_left(engine: &Engine) {
+    for left in engine.runs.take_left() {
+        match left {
+            Left::Waiter(waiter) => {
+                let mut locked = engine.keyspace.lock_many(&waiter.shards);
+                leave_queues(&waiter, engine, &mut locked);
+            }
+            Left::Watched { key, flag } => {
+                let hash = engine.keyspace.hash(&key.key);
+                let mut locked = engine.keyspace.lock_one(engine.keyspace.shard_of(hash));
+                let watched = &mut locked.held_mut(hash).attachments.watched;
+                watched.remove(key.db, &key.key, &flag);
+            }
+        }
+    }
 }

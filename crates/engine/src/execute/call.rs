@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use resp::{Args, Output, Protocol, Reply};
 
 use super::{Call, Execution, Executor, internal_error, note_panic, stats};
-use crate::command::Flags;
+use crate::command::{Flags, Locks};
 use crate::context::{Context, Data};
 use crate::engine::Engine;
 use crate::error::CommandError;
@@ -46,7 +46,10 @@ impl Execution<'_, '_> {
                 command.failed.add(1);
             }
         }
-        if self.session.tracking.is_some() && call.command.spec.flags.has(Flags::READONLY) {
+        // What a script reads is remembered as its commands run.
+        let reads = call.command.spec.flags.has(Flags::READONLY)
+            && !matches!(call.command.spec.locks, Locks::Script(_));
+        if self.session.tracking.is_some() && reads {
             self.remember_reads(call, locked);
         }
         let effects = &mut self.exec.effects;
@@ -68,7 +71,7 @@ impl Execution<'_, '_> {
         RUNNING.set(Some(command));
         let handler = match self.exec.handlers.of(command.id) {
             Runs::Handler(handler) => handler,
-            Runs::Nested(handler) => return handler(self, locked),
+            Runs::Nested(handler) => return handler(self, call, locked),
         };
         let exec = &mut *self.exec;
         let protocol = self.session.protocol;
@@ -133,8 +136,10 @@ pub fn write_error(
     out: &mut Output,
 ) {
     let text = error.text();
-    engine.errors.record(&text);
-    stats(engine, exec.worker).error_replies.add(1);
+    if !matches!(error, CommandError::Passed(_)) {
+        engine.errors.record(&text);
+        stats(engine, exec.worker).error_replies.add(1);
+    }
     Reply::new(out, protocol).error(text.as_ref());
 }
 

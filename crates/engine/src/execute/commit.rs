@@ -5,6 +5,7 @@ use persist::{Append, Scope, Selection};
 use super::announce::FanOut;
 use super::{Execution, Executor, stats};
 use crate::context::Data;
+use crate::effects::Block;
 use crate::engine::Engine;
 use crate::fault::Stage;
 use crate::keys::LocatedKey;
@@ -125,11 +126,16 @@ impl Executor {
         locked: &mut Locked<'_>,
         touched: Touched<'_>,
     ) -> Option<u64> {
-        let (db, bytes) = self.effects.take()?;
-        engine.faults.reach(Stage::BeforeLog);
-        let offset = match engine.role.is_replica() {
-            false => engine.log.append(db, bytes, self.now_ms),
-            true => append_local(engine, db, bytes, self.now_ms),
+        let offset = match self.effects.is_mixed() {
+            true => self.append_blocks(engine)?,
+            false => {
+                let (db, bytes) = self.effects.take()?;
+                engine.faults.reach(Stage::BeforeLog);
+                match engine.role.is_replica() {
+                    false => engine.log.append(db, bytes, self.now_ms),
+                    true => append_local(engine, db, bytes, self.now_ms),
+                }
+            }
         };
         engine.faults.reach(Stage::AfterLog);
         stamp(locked, touched, offset);
@@ -141,6 +147,25 @@ impl Executor {
         let offset = self.appended.take()?;
         stamp(locked, touched, offset);
         Some(offset)
+    }
+
+    /// Appends effects that are not all for the same readers of the log.
+    #[cold]
+    fn append_blocks(&mut self, engine: &Engine) -> Option<u64> {
+        let blocks = self.effects.take_blocks().into_iter();
+        let is_replica = engine.role.is_replica();
+        let append = |block: Block| {
+            if is_replica {
+                return append_local(engine, block.db, &block.bytes, self.now_ms);
+            }
+            let append = Append {
+                selection: Selection::Database(block.db),
+                records: &block.bytes,
+                scope: block.scope,
+            };
+            engine.log.append_scoped(&append, self.now_ms)
+        };
+        blocks.map(append).last()
     }
 }
 

@@ -127,7 +127,11 @@ fn evict_anywhere(exec: &mut Executor, engine: &Engine, policy: Policy) -> bool 
 }
 
 fn evict_one(exec: &mut Executor, engine: &Engine, policy: Policy, shard: usize) -> bool {
-    let mut locked = engine.keyspace.lock_one(shard);
+    // A script may have locked the shard for long: another one has a victim.
+    let mut waits = || !engine.runs.any();
+    let Ok(mut locked) = engine.keyspace.lock_one_patient(shard, &mut waits) else {
+        return false;
+    };
     let choice = Choice {
         policy,
         samples: engine.config.int(P::MaxmemorySamples).max(1) as usize,

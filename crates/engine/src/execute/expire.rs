@@ -18,6 +18,9 @@ const BUDGET_PER_LOCK: usize = 256;
 /// clients get their turn.
 const LOCKS_PER_TURN: usize = 64;
 
+/// A shard that a script has locked is looked at again then.
+const LOCKED_AGAIN_MS: u64 = 10;
+
 /// Removes expired keys and elements. Returns when the next ones expire (Unix milliseconds;
 /// `u64::MAX`: never).
 pub fn run(exec: &mut Executor, engine: &Engine, from: &mut usize) -> u64 {
@@ -92,9 +95,13 @@ pub fn visit_all(exec: &mut Executor, engine: &Engine) {
 }
 
 fn expire_shard(exec: &mut Executor, engine: &Engine, shard: usize) -> (bool, Option<u64>) {
-    let mut locked = engine.keyspace.lock_one(shard);
-    let mut due = Due::default();
     let now_ms = exec.now_ms;
+    // A script may have locked the shard for long: others have their turn.
+    let mut waits = || !engine.runs.any();
+    let Ok(mut locked) = engine.keyspace.lock_one_patient(shard, &mut waits) else {
+        return (false, Some(now_ms + LOCKED_AGAIN_MS));
+    };
+    let mut due = Due::default();
     let Some(target) = locked.shard_at_mut(shard) else {
         return (false, None);
     };

@@ -2,7 +2,7 @@
 
 use resp::Args;
 
-use super::Execution;
+use super::{Call, Execution};
 use crate::command::{
     Arg, Categories, Channels, FindDatabases, Flags, Group, KeyFlags, KeyPositions, KeySpec, Locks,
     Metadata,
@@ -19,8 +19,9 @@ pub type CommandResult = Result<Outcome, CommandError>;
 /// A handler reads its context, writes a reply and effects, and never waits.
 pub type Handler = fn(&mut Context<'_, '_>) -> CommandResult;
 
-/// The handler of a command that runs other commands, under locks that cover them all.
-pub type NestedHandler = fn(&mut Execution<'_, '_>, &mut Locked<'_>) -> CommandResult;
+/// The handler of a command that runs other commands, under locks that cover them all, or that it
+/// extends.
+pub type NestedHandler = fn(&mut Execution<'_, '_>, Call<'_>, &mut Locked<'_>) -> CommandResult;
 
 /// The function that runs a command.
 #[derive(Clone, Copy)]
@@ -103,6 +104,13 @@ impl CommandSpec {
         let mut command = Self::new(name, arity, container);
         command.runs = Runs::Nested(handler);
         command
+    }
+
+    /// Completes a shared specification that has an arity and a handler with the name of one
+    /// command.
+    pub const fn called(mut self, name: &'static str) -> Self {
+        self.metadata.name = name;
+        self
     }
 
     /// A command that only has subcommands.

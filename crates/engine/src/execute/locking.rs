@@ -6,9 +6,11 @@ use keyspace::KeyHash;
 use resp::Args;
 use smallvec::SmallVec;
 
+use super::script::lock_script;
 use super::{Call, Execution, Request, multi};
 use crate::command::{Flags, Locks};
 use crate::engine::Engine;
+use crate::error::CommandError;
 use crate::execute::blocking;
 use crate::keys::LocatedKey;
 use crate::shard_tables::{Keyspace, Locked};
@@ -20,6 +22,14 @@ pub(super) const KEYS_KEEP: usize = 1024;
 
 /// Keys whose lines are brought in together: three lines each stay within the first-level cache.
 const LOOK_AHEAD_KEYS: usize = 64;
+
+/// Why the locks of a request were not taken.
+pub(super) enum NotLocked {
+    /// A script has been running for too long: the error for the client.
+    Busy(CommandError),
+    /// The request is to be offered again.
+    Postpone,
+}
 
 /// Finds and hashes the keys of a request, in order of their position.
 #[inline]
@@ -39,6 +49,27 @@ pub fn locate(
             }
         }
         KeyPlan::Specs => into.extend(locate_by_specs(&engine.keyspace, command, args)),
+    }
+}
+
+/// The same for the commands that a script calls.
+#[inline]
+pub(super) fn locate_one_or_all(
+    engine: &Engine,
+    command: &Command,
+    args: Args<'_>,
+) -> SmallVec<[LocatedKey; 4]> {
+    match command.plan {
+        KeyPlan::None => SmallVec::new(),
+        KeyPlan::One(position) => {
+            let key = args.get(position.index).into_iter();
+            key.map(|key| LocatedKey {
+                position,
+                hash: engine.keyspace.hash(key),
+            })
+            .collect()
+        }
+        KeyPlan::Specs => locate_by_specs(&engine.keyspace, command, args),
     }
 }
 
@@ -91,39 +122,98 @@ impl<'k> Execution<'_, 'k> {
 
     /// Locks the shards of a command, and those needed to serve the waiters of keys that it may
     /// feed.
-    pub(super) fn lock_for(&mut self, call: Call<'_>) -> Locked<'k> {
-        if matches!(call.command.spec.locks, Locks::Queued) {
-            return multi::lock_for(self.engine, self.session);
+    pub(super) fn lock_for(&mut self, call: Call<'_>) -> Result<Locked<'k>, NotLocked> {
+        match call.locks() {
+            Locks::Keys => self.lock_keys(call),
+            Locks::Script(_) => lock_script(self, call),
+            Locks::Queued => multi::lock_for(self),
+            Locks::Own => Ok(self.engine.keyspace.lock_many(&[])),
+            Locks::All | Locks::ByArguments(_) => self.lock_all(),
         }
-        let locked = self.lock(call);
-        if call.command.spec.flags.has(Flags::WRITE)
-            && self.engine.key_listeners.waiting() > 0
-            && !locked.holds_all()
-        {
-            let keys = call.keys.iter();
-            let fed: SmallVec<[(KeyHash, &[u8]); 4]> = keys
-                .map(|key| (key.hash, call.args.arg(key.position.index)))
-                .collect();
-            return blocking::widen(self.engine, locked, &fed);
-        }
-        locked
     }
 
-    fn lock(&mut self, call: Call<'_>) -> Locked<'k> {
+    /// Locks the shards of the keys of a request.
+    #[inline]
+    pub(super) fn lock_keys(&mut self, call: Call<'_>) -> Result<Locked<'k>, NotLocked> {
+        let mut waits = self.patience();
         let keyspace = &self.engine.keyspace;
-        match (call.locks(), call.keys) {
-            (Locks::All | Locks::Queued | Locks::ByArguments(_), _) => keyspace.lock_all(),
-            (Locks::Own, _) | (Locks::Keys, []) => keyspace.lock_many(&[]),
-            (Locks::Keys, [one]) => keyspace.lock_one(keyspace.shard_of(one.hash)),
-            (Locks::Keys, many) => {
+        let locked = match call.keys {
+            [] => Ok(keyspace.lock_many(&[])),
+            [one] => keyspace.lock_one_patient(keyspace.shard_of(one.hash), &mut waits),
+            many => {
                 let shards = &mut self.exec.shards;
                 shards.clear();
                 shards.extend(many.iter().map(|key| keyspace.shard_of(key.hash)));
                 shards.sort_unstable();
                 shards.dedup();
                 shards.shrink_to(KEYS_KEEP);
-                keyspace.lock_many(shards)
+                keyspace.lock_many_patient(shards, &mut waits)
             }
+        };
+        let locked = locked.map_err(|_| self.busy())?;
+        let feeds = call
+            .command
+            .spec
+            .flags
+            .any(Flags::WRITE.or(Flags::MAY_REPLICATE));
+        if feeds && self.engine.key_listeners.waiting() > 0 && !locked.holds_all() {
+            let keys = call.keys.iter();
+            let fed: SmallVec<[(KeyHash, &[u8]); 4]> = keys
+                .map(|key| (key.hash, call.args.arg(key.position.index)))
+                .collect();
+            return self.widen(locked, &fed);
         }
+        Ok(locked)
+    }
+
+    /// Locks all shards.
+    pub(super) fn lock_all(&self) -> Result<Locked<'k>, NotLocked> {
+        let locked = self.engine.keyspace.lock_all_patient(&mut self.patience());
+        locked.map_err(|_| self.busy())
+    }
+
+    /// Adds the locks that serving the waiters of these keys needs.
+    pub(super) fn widen(
+        &self,
+        locked: Locked<'k>,
+        fed: &[(KeyHash, &[u8])],
+    ) -> Result<Locked<'k>, NotLocked> {
+        let widened = blocking::widen(self.engine, locked, fed, &mut self.patience());
+        widened.map_err(|_| self.busy())
+    }
+
+    /// Whether a request goes on waiting for locks: until a script has run for so long that others
+    /// are refused. Commands of files wait in any case.
+    #[inline]
+    pub(super) fn patience(&self) -> impl FnMut() -> bool + use<'k> {
+        let (engine, is_client) = (self.engine, self.session.is_client());
+        move || !is_client || !engine.runs.any_slow()
+    }
+
+    /// The answer to a request that has waited for too long.
+    #[cold]
+    pub(super) fn busy(&self) -> NotLocked {
+        match self.engine.runs.slow() {
+            Some(slow) => NotLocked::Busy(slow.error()),
+            // The script has just ended.
+            None => NotLocked::Postpone,
+        }
+    }
+
+    /// Takes the right to lock further shards while a script runs. A request that does not get it
+    /// at once is offered again, so that its worker serves others meanwhile.
+    pub(super) fn take_right(&mut self) -> Result<(), NotLocked> {
+        let keyspace = &self.engine.keyspace;
+        let right = match keyspace.try_extension_right() {
+            Some(right) => right,
+            None if !self.session.is_client() => keyspace.extension_right(),
+            None => {
+                // Asked after a millisecond.
+                let right = keyspace.extension_right_patient(&mut || false);
+                right.map_err(|_| self.busy())?
+            }
+        };
+        self.right = Some(right);
+        Ok(())
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! request   admit -> locate -> lock -> call -> commit -> serve -> account   a client, a file
-//! nested             admit_nested -> call -> account                        EXEC, later scripts
+//! nested             admit_nested -> call -> account                        EXEC, scripts
 //! served                             call -> commit -> account              a blocked client
 //! change                             (function) -> commit                   expiry, eviction
 //! ```
@@ -25,12 +25,13 @@ mod locking;
 mod multi;
 mod replay;
 mod rights;
+mod script;
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
 
-use keyspace::KeyHash;
+use keyspace::{ExtensionRight, KeyHash};
 use resp::{Args, Output};
 
 use crate::command::Locks;
@@ -41,7 +42,8 @@ use crate::error::CommandError;
 use crate::fault::Stage;
 use crate::key_changes::KeyChanges;
 use crate::keys::{DbKey, LocatedKey};
-use crate::monitor::MonitorLines;
+use crate::monitor::{Caller, MonitorLines};
+use crate::scripts::{Flushes, ScriptTable};
 use crate::session::{ReplyMode, Session};
 use crate::shard_tables::Locked;
 use crate::table::{Command, KeyPlan, Resolved};
@@ -58,10 +60,11 @@ pub use locking::locate;
 pub use multi::{discard, exec, unwatch};
 pub use replay::session as replay_session;
 pub(crate) use rights::{Refusal, log_refusal};
+pub use script::{LibraryError, NO_SCRIPT, read_library, run_library, run_script};
 
 use accounting::stats;
 use admission::Admission;
-use locking::{KEYS_KEEP, look_ahead};
+use locking::{KEYS_KEEP, NotLocked, look_ahead};
 
 /// How a request ended.
 #[derive(Debug, PartialEq, Eq)]
@@ -120,11 +123,23 @@ pub struct Executor {
     pub now_ns: u64,
     /// Log offset that must be flushed before the replies written so far may leave.
     pub reply_offset: u64,
+    /// Its worker runs a script for so long that all requests are refused that need data.
+    pub is_busy: bool,
+    /// A script of the present request ran for longer than `busy-reply-threshold`.
+    was_slow: bool,
     /// The position behind what was appended for the present execution, when its bytes came from
     /// a primary.
     appended: Option<u64>,
     /// The server's admission epoch when the present request was admitted.
     admission_epoch: u64,
+    /// Memory was above `maxmemory` when it was admitted.
+    is_full: bool,
+    /// The script that it names.
+    target: Option<script::Target>,
+    /// Scripts that this thread has run.
+    scripts: ScriptTable,
+    /// Flushes of scripts that its interpreter has taken notice of.
+    flushes: Flushes,
     located: Vec<LocatedKey>,
     shards: Vec<usize>,
 }
@@ -146,8 +161,14 @@ impl Executor {
             steady_ms: engine.steady_ms(),
             now_ns,
             reply_offset: 0,
+            is_busy: false,
+            was_slow: false,
             appended: None,
             admission_epoch: 0,
+            is_full: false,
+            target: None,
+            scripts: ScriptTable::default(),
+            flushes: Flushes::default(),
             located: Vec::new(),
             shards: Vec::new(),
         }
@@ -207,6 +228,30 @@ pub struct Execution<'e, 'k> {
     pub session: &'e mut Session,
     /// Where the reply goes.
     pub out: &'e mut Output,
+    /// The right to lock further shards, while a script needs it.
+    pub right: Option<ExtensionRight<'k>>,
+    /// Serves the other clients of the worker while a script runs for long.
+    pub turn: Option<&'e mut dyn BusyTurn>,
+}
+
+/// The worker of a script that runs for long.
+pub trait BusyTurn {
+    /// Refuses requests that have come, and runs the few that need no data. Shards are locked.
+    fn turn(&mut self);
+}
+
+/// Why a request was not performed.
+enum Unperformed {
+    /// A pause or a role changed between the checks and the locks: they are to be made again.
+    Outdated,
+    /// Its locks are taken.
+    NotLocked(NotLocked),
+}
+
+impl From<NotLocked> for Unperformed {
+    fn from(why: NotLocked) -> Self {
+        Self::NotLocked(why)
+    }
 }
 
 impl<'k> Execution<'_, 'k> {
@@ -219,6 +264,7 @@ impl<'k> Execution<'_, 'k> {
         let verdict = guarded(self.engine, name, || self.offer(request, held));
         verdict.unwrap_or_else(|| {
             *held = None;
+            self.right = None;
             self.out.truncate_to(mark);
             self.give_up();
             let error = internal_error(name);
@@ -253,14 +299,17 @@ impl<'k> Execution<'_, 'k> {
         let mark = self.out.mark();
         let verdict = loop {
             match self.admit(request, held.is_some()) {
-                Ok(Admission::Run(command)) => {
-                    if let Some(verdict) = self.perform(command, request, held) {
-                        break verdict;
+                Ok(Admission::Run(command)) => match self.perform(command, request, held) {
+                    Ok(verdict) => break verdict,
+                    Err(Unperformed::Outdated) => {}
+                    Err(Unperformed::NotLocked(NotLocked::Postpone)) => return Verdict::Postponed,
+                    Err(Unperformed::NotLocked(NotLocked::Busy(error))) => {
+                        break Verdict::Failed(self.reject(request, error));
                     }
-                }
-                Ok(Admission::Queue(command)) => {
+                },
+                Ok(Admission::Queue(command, flags)) => {
                     let databases = self.engine.keyspace.databases();
-                    multi::queue(self.session, command, request.args, databases);
+                    multi::queue(self.session, (command, flags), request.args, databases);
                     self.out.raw(b"+QUEUED\r\n");
                     break Verdict::Done;
                 }
@@ -299,21 +348,21 @@ impl<'k> Execution<'_, 'k> {
     /// locks), no eviction (which locks).
     fn runs_under_held(&self, request: Request<'_>) -> bool {
         let on_keys = request.command.found().is_some_and(|command| {
-            matches!(command.spec.locks, Locks::Keys) && command.plan != KeyPlan::None
+            let on_keys = matches!(command.spec.locks, Locks::Keys | Locks::Script(_));
+            on_keys && command.plan != KeyPlan::None
         });
         let is_bounded = self.engine.switches.max_memory.load(Ordering::Relaxed) != 0;
         on_keys && self.session.multi.is_none() && !is_bounded
     }
 
     /// Locks what the command needs, runs it, logs its effects and serves the clients that it has
-    /// fed. `None`: a pause or a role changed between the checks and the locks, so nothing was
-    /// done.
+    /// fed. On an error nothing was done.
     fn perform(
         &mut self,
         command: &'static Command,
         request: Request<'_>,
         held: &mut Held<'k>,
-    ) -> Option<Verdict> {
+    ) -> Result<Verdict, Unperformed> {
         let mut keys = std::mem::take(&mut self.exec.located);
         keys.clear();
         locate(self.engine, command, request, &mut keys);
@@ -329,7 +378,11 @@ impl<'k> Execution<'_, 'k> {
         verdict
     }
 
-    fn perform_call(&mut self, call: Call<'_>, held: &mut Held<'k>) -> Option<Verdict> {
+    fn perform_call(
+        &mut self,
+        call: Call<'_>,
+        held: &mut Held<'k>,
+    ) -> Result<Verdict, Unperformed> {
         let began_ns = self.exec.now_ns;
         let mark = self.out.mark();
         let (verdict, feeds) = {
@@ -339,9 +392,9 @@ impl<'k> Execution<'_, 'k> {
                 Some(locked) => locked,
                 None => {
                     _changes = self.lock_changes(call);
-                    own = self.lock_for(call);
+                    own = self.lock_for(call)?;
                     if self.is_admission_outdated() {
-                        return None;
+                        return Err(Unperformed::Outdated);
                     }
                     &mut own
                 }
@@ -355,6 +408,11 @@ impl<'k> Execution<'_, 'k> {
             }
             (verdict, feeds)
         };
+        self.right = None;
+        if std::mem::take(&mut self.exec.was_slow) {
+            *held = None;
+            blocking::clear_left(self.engine);
+        }
         if !self.exec.ready.is_empty() {
             *held = None;
             blocking::serve_later(self.exec, self.engine);
@@ -363,7 +421,7 @@ impl<'k> Execution<'_, 'k> {
         if !feeds && self.session.new_waiter.is_none() {
             self.finished(call, began_ns, self.out.len_since(&mark));
         }
-        Some(verdict)
+        Ok(verdict)
     }
 
     /// True when a pause or a change of role came between the checks and the locks: a command that
@@ -406,24 +464,43 @@ impl<'k> Execution<'_, 'k> {
     #[inline]
     fn note_for_monitors(&mut self, call: Call<'_>) {
         if self.engine.monitors.count() != 0 {
+            let by = match call.mode {
+                Mode::Script => Caller::Lua(self.session),
+                _ => Caller::Client(self.session),
+            };
             let now_us = self.engine.clock.unix_us();
             let lines = &mut self.exec.monitor_lines;
-            lines.note(now_us, self.session, call.command, call.args);
+            lines.note(now_us, by, call.command, call.args);
+        }
+    }
+
+    /// Monitors see a command that runs a script before what the script calls.
+    #[inline]
+    fn note_caller(&mut self, call: Call<'_>) {
+        if self.engine.monitors.count() != 0 {
+            let now_us = self.engine.clock.unix_us();
+            let by = Caller::Script(self.session);
+            let lines = &mut self.exec.monitor_lines;
+            lines.note(now_us, by, call.command, call.args);
         }
     }
 
     /// Runs a command inside of another one, under the locks of that one.
     pub fn nested(&mut self, call: Call<'_>, locked: &mut Locked<'_>) {
+        if let Err(error) = self.admit_nested(call) {
+            count_rejected(self.exec, self.engine, call.command);
+            self.write_error(&error);
+            return;
+        }
+        self.run_nested(call, locked);
+    }
+
+    /// Runs a command inside of another one that has admitted it.
+    fn run_nested(&mut self, call: Call<'_>, locked: &mut Locked<'_>) {
         let began_ns = self.exec.now_ns;
         let mark = self.out.mark();
-        match self.admit_nested(call) {
-            // Handlers answer at once when they may not block, so the result is never a block.
-            Ok(()) => drop(self.call(call, locked)),
-            Err(error) => {
-                count_rejected(self.exec, self.engine, call.command);
-                self.write_error(&error);
-            }
-        }
+        // Handlers answer at once when they may not block, so the result is never a block.
+        drop(self.call(call, locked));
         self.note_for_monitors(call);
         self.finished(call, began_ns, self.out.len_since(&mark));
     }

@@ -3,15 +3,20 @@
 //! EXEC locks the shards of everything it will run and of everything that was watched. So a watched
 //! key cannot change between the check and the first command.
 
-use keyspace::KeyHash;
-use resp::{Args, Output, Protocol, Reply};
+use std::sync::Arc;
 
-use super::locking::locate_by_specs;
+use keyspace::{GaveUp, KeyHash};
+use resp::{Args, Output, Protocol, Reply};
+use script::profile::Profile;
+
+use super::locking::{NotLocked, locate_by_specs};
+use super::script::script_locks;
 use super::{Call, Execution, Mode};
 use crate::command::{Flags, Locks};
 use crate::engine::Engine;
 use crate::error::CommandError;
-use crate::execute::{CommandResult, Outcome, blocking};
+use crate::execute::{CommandResult, Outcome};
+use crate::scripts::Left;
 use crate::session::{Multi, Queued, Session, WatchedKey};
 use crate::shard_tables::Locked;
 use crate::table::{Command, KeyPlan};
@@ -19,7 +24,7 @@ use crate::table::{Command, KeyPlan};
 /// Queues a command of a transaction that can still succeed.
 pub(super) fn queue(
     session: &mut Session,
-    command: &'static Command,
+    (command, flags): (&'static Command, Flags),
     args: Args<'_>,
     databases: u32,
 ) {
@@ -28,6 +33,8 @@ pub(super) fn queue(
         && !session.watch_flag.is_dirty()
     {
         multi.bytes += args.byte_len() + args.len() * size_of::<usize>() * 2;
+        multi.flags = multi.flags.or(flags);
+        multi.runs_scripts |= matches!(command.spec.locks, Locks::Script(_));
         if let Some(find) = command.spec.databases
             && command.spec.name == "select"
         {
@@ -47,12 +54,20 @@ pub fn discard(engine: &Engine, session: &mut Session) {
     unwatch(engine, session);
 }
 
-/// Unwatches all keys, one shard at a time. Must not be called under shard locks.
+/// Unwatches all keys, one shard at a time. Must not be called under shard locks, except while a
+/// script runs for too long: then what it has locked is left for `clear_left`.
 pub fn unwatch(engine: &Engine, session: &mut Session) {
     for watched in take_watched(engine, session) {
         let hash = engine.keyspace.hash(&watched.key);
-        let mut locked = engine.keyspace.lock_one(engine.keyspace.shard_of(hash));
-        unwatch_one(&mut locked, session, &watched, hash);
+        let shard = engine.keyspace.shard_of(hash);
+        let mut waits = || !engine.runs.any_slow();
+        match engine.keyspace.lock_one_patient(shard, &mut waits) {
+            Ok(mut locked) => unwatch_one(&mut locked, session, &watched, hash),
+            Err(GaveUp) => {
+                let flag = Arc::clone(&session.watch_flag);
+                engine.runs.leave(Left::Watched { key: watched, flag });
+            }
+        }
     }
 }
 
@@ -81,7 +96,11 @@ fn unwatch_one(locked: &mut Locked<'_>, session: &Session, watched: &WatchedKey,
 }
 
 /// Runs EXEC under the locks of `lock_for`.
-pub fn exec(execution: &mut Execution<'_, '_>, locked: &mut Locked<'_>) -> CommandResult {
+pub fn exec(
+    execution: &mut Execution<'_, '_>,
+    _: Call<'_>,
+    locked: &mut Locked<'_>,
+) -> CommandResult {
     let engine = execution.engine;
     let Some(multi) = execution.session.multi.take() else {
         return Err(CommandError::line("ERR EXEC without MULTI"));
@@ -152,36 +171,60 @@ pub(super) fn locks_config(session: &Session) -> bool {
     queue.any(|queued| queued.entry.spec.flags.has(Flags::LOCKS_CONFIG))
 }
 
-/// Locks everything that EXEC will touch.
-pub(super) fn lock_for<'k>(engine: &'k Engine, session: &Session) -> Locked<'k> {
+/// Locks everything that EXEC will touch, and takes the right to lock more when a queued script may
+/// need it.
+pub(super) fn lock_for<'k>(execution: &mut Execution<'_, 'k>) -> Result<Locked<'k>, NotLocked> {
+    // Out of the session, because looking scripts up needs the execution.
+    let Some(multi) = execution.session.multi.take() else {
+        return lock_queue(execution, &[]);
+    };
+    let locked = lock_queue(execution, &multi.queue);
+    execution.session.multi = Some(multi);
+    locked
+}
+
+fn lock_queue<'k>(
+    execution: &mut Execution<'_, 'k>,
+    queue: &[Queued],
+) -> Result<Locked<'k>, NotLocked> {
+    let engine = execution.engine;
     let keyspace = &engine.keyspace;
     let mut shards = Vec::new();
     let mut fed: Vec<(KeyHash, &[u8])> = Vec::new();
-    let queue = session.multi.as_ref().map(|multi| multi.queue.as_slice());
-    for Queued { entry, args } in queue.unwrap_or_default() {
+    let mut extends = false;
+    for Queued { entry, args } in queue {
         let args = args.as_args();
         match entry.spec.locks.of(args) {
             Locks::All | Locks::Own | Locks::Queued | Locks::ByArguments(_) => {
-                return keyspace.lock_all();
+                return execution.lock_all();
             }
+            Locks::Script(callee) => match script_locks(execution, callee, args) {
+                Profile::All => return execution.lock_all(),
+                Profile::Undeclared => extends = true,
+                Profile::Proved => {}
+            },
             Locks::Keys if entry.plan == KeyPlan::None => continue,
             Locks::Keys => {}
         }
         let keys = locate_by_specs(keyspace, entry, args);
         shards.extend(keys.iter().map(|key| keyspace.shard_of(key.hash)));
-        if entry.spec.flags.has(Flags::WRITE) {
+        if entry.spec.flags.any(Flags::WRITE.or(Flags::MAY_REPLICATE)) {
             let keys = keys.iter();
             fed.extend(keys.map(|key| (key.hash, args.arg(key.position.index))));
         }
     }
-    let watched = session.watched.iter();
+    let watched = execution.session.watched.iter();
     shards.extend(watched.map(|watched| keyspace.shard_of(keyspace.hash(&watched.key))));
     shards.sort_unstable();
     shards.dedup();
-    let locked = keyspace.lock_many(&shards);
+    if extends {
+        execution.take_right()?;
+    }
+    let locked = keyspace.lock_many_patient(&shards, &mut execution.patience());
+    let locked = locked.map_err(|_| execution.busy())?;
     match engine.key_listeners.waiting() {
-        0 => locked,
-        _ => blocking::widen(engine, locked, &fed),
+        0 => Ok(locked),
+        _ => execution.widen(locked, &fed),
     }
 }
 

@@ -54,6 +54,7 @@ impl Execution<'_, '_> {
             return Ok(());
         };
         let context = match mode {
+            Mode::Script => LogContext::Lua,
             Mode::Transaction => LogContext::Multi,
             _ if session.multi.is_some() => LogContext::Multi,
             _ => LogContext::TopLevel,
@@ -66,8 +67,21 @@ impl Execution<'_, '_> {
                 denied.exec_reason()
             )
             .into_bytes(),
+            Mode::Script => {
+                let line = denied.error_line(user.name(), command);
+                let reason = line.strip_prefix(b"NOPERM ").unwrap_or(&line);
+                [b"ERR ACL failure in script: ", reason].concat()
+            }
             _ => denied.error_line(user.name(), command),
         }))
+    }
+
+    /// Whether the user may run a command; a refusal is neither counted nor logged.
+    pub(super) fn may_run(&self, command: &'static Command, args: Args<'_>) -> bool {
+        let databases = (self.session.db, self.engine.keyspace.databases());
+        let user = self.session.user.as_ref();
+        let user = user.unwrap_or_else(|| self.engine.users.default_user());
+        check(user, command, args, databases).is_ok()
     }
 
     /// Counts a denied command and adds it to ACL LOG.

@@ -17,7 +17,6 @@ const OF_OTHER_FEATURES: &[&str] = &[
     "current_active_defrag_time",
     "engines_",
     "evicted_clients",
-    "evicted_scripts",
     "instantaneous_input_repl_kbps",
     "instantaneous_output_repl_kbps",
     // I/O threads read and write for workers elsewhere; here workers do both.
@@ -30,9 +29,6 @@ const OF_OTHER_FEATURES: &[&str] = &[
     "mem_replica",
     "mem_total_replication_buffers",
     "module_fork_",
-    "number_of_cached_scripts",
-    "number_of_functions",
-    "number_of_libraries",
     "redis_git_",
     "repl",
     "reply_buffer_",
@@ -46,14 +42,18 @@ const OF_OTHER_FEATURES: &[&str] = &[
     "unexpected_error_replies",
     "used_cpu_sys_children",
     "used_cpu_user_children",
-    "used_memory_functions",
-    "used_memory_lua",
-    "used_memory_scripts",
-    "used_memory_vm_",
 ];
 
 /// Figures of this moment, or of the last event, which may be 0 at any time, or in any short run.
 const OF_THE_MOMENT: &[&str] = &[
+    "evicted_scripts",
+    "number_of_cached_scripts",
+    "number_of_functions",
+    "number_of_libraries",
+    "used_memory_functions",
+    "used_memory_lua",
+    "used_memory_scripts",
+    "used_memory_vm_",
     "pubsub",
     "tracking_",
     "allocator_",

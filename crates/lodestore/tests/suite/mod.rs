@@ -29,6 +29,7 @@ mod pubsub;
 mod random;
 mod replication;
 mod rewrites;
+mod scripts;
 mod server;
 mod sets;
 mod slow_readers;

@@ -7,7 +7,7 @@ mod stream;
 mod tests;
 mod text;
 
-pub use file::FileWriter;
+pub use file::{FileWriter, function};
 
 use self::text::{put_len, put_string};
 use super::format::{self, opcode, types};

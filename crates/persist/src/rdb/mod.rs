@@ -15,7 +15,9 @@ mod encode;
 pub mod format;
 
 pub use decode::{Loaded, Place, RdbCause, RdbError, RestoreError, functions, load, restore};
-pub use encode::{FileWriter, NoForm, WRITTEN, dump, entry, needs_field_deadlines, value_len};
+pub use encode::{
+    FileWriter, NoForm, WRITTEN, dump, entry, function, needs_field_deadlines, value_len,
+};
 
 use keyspace::NewValue;
 use values::Thresholds;

@@ -58,7 +58,6 @@ pub(crate) fn load_all(server: &Server, log: &LogOptions) -> Result<(), LoadErro
             startup_plan::take_over(server, log, &path, then)?;
         }
     }
-    functions::report(server);
     crate::jobs::snapshot::note_loaded(server);
     server.engine.loading.end();
     Ok(())

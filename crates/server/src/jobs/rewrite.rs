@@ -527,7 +527,7 @@ fn begin_prepared(
 fn form(server: &Server, locked: &Locked<'_>, wanted: bool) -> Form {
     let options = snapshot::save_options(server, locked);
     let deadlines = snapshot::has_field_deadlines(locked);
-    let has_functions = !server.engine.lock_functions().is_empty();
+    let has_functions = server.engine.scripts.libraries().iter().len() > 0;
     let fits = !deadlines || options.version >= Version::V12;
     if has_functions || wanted && fits {
         Form::Rdb(options)

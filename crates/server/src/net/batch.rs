@@ -13,6 +13,7 @@ use resp::{Args, Limits, Output, OwnedArgs, Progress, ProtocolError, Reply, Span
 use smallvec::SmallVec;
 use values::hash_seed::{Ahead, hash_of};
 
+use super::busy;
 use super::limits;
 use super::worker::Worker;
 use crate::server::Server;
@@ -58,6 +59,8 @@ struct Source {
     parsed: usize,
     /// Requests of it wait for the next turn.
     is_cut: bool,
+    /// It is at a request that has to run without other connections in the round.
+    waits: bool,
 }
 
 enum Bytes {
@@ -208,15 +211,22 @@ impl Worker {
             && alone
             && !is_wanted
             && server.engine.switches.max_memory.load(Ordering::Relaxed) == 0)
-            .then(|| server.engine.keyspace.lock_all())
+            .then(|| {
+                // Not when a script of another worker has locked some of them.
+                let mut waits = || !server.engine.runs.any();
+                server.engine.keyspace.lock_all_patient(&mut waits).ok()
+            })
+            .flatten()
     }
 
     /// Reads once from each runnable connection, as long as there is room.
     fn fill(&mut self, server: &Server, batch: &mut Batch) {
         let (mut used, mut own_bytes) = (0, 0);
         let mut rest = Vec::new();
+        let only = self.only.take();
         for token in std::mem::take(&mut self.runnable) {
-            if batch.sources.len() >= SOURCES_PER_ROUND
+            if only.is_some_and(|only| only != token)
+                || batch.sources.len() >= SOURCES_PER_ROUND
                 || used + READ_BYTES > batch.arena.len()
                 || own_bytes > INPUT_BYTES_PER_TURN
             {
@@ -245,6 +255,7 @@ impl Worker {
             if let Bytes::Own(bytes) = &bytes {
                 own_bytes += bytes.len();
             }
+            connection.in_round = true;
             if let Some(handle) = server.workers.get(self.index) {
                 handle.stats().reads_processed.add(1);
             }
@@ -254,6 +265,7 @@ impl Worker {
                 position: 0,
                 parsed: 0,
                 is_cut: false,
+                waits: false,
             });
         }
         self.runnable = rest;
@@ -405,6 +417,7 @@ impl Worker {
         pending: Pending,
         held: &mut Held<'k>,
     ) {
+        let is_shared = batch.sources.len() > 1;
         let Some(source) = batch.sources.get_mut(pending.source) else {
             return;
         };
@@ -413,6 +426,15 @@ impl Worker {
             return;
         };
         if must_wait(source, connection, batch.reply_bytes) {
+            return;
+        }
+        if is_shared
+            && busy::may_run_long(&connection.session, pending.command)
+            && !self.exec.is_busy
+        {
+            (source.waits, source.is_cut) = (true, true);
+            connection.parser.reset();
+            self.alone.push(token);
             return;
         }
         let waiting = connection.output.len();
@@ -442,14 +464,10 @@ impl Worker {
             command: pending.command,
             hash: pending.hash,
         };
-        self.exec.reply_offset = 0;
-        let mut execution = Execution {
-            exec: &mut self.exec,
-            engine: &server.engine,
-            session: &mut connection.session,
-            out: &mut connection.output,
+        let verdict = self.execute(server, token, request, held);
+        let Some(connection) = super::worker::connection_of(&mut self.connections, token) else {
+            return;
         };
-        let verdict = execution.request(request, held);
         connection.reply_offset = connection.reply_offset.max(self.exec.reply_offset);
         if connection.session.shared.has_mail() {
             // Messages that the command itself has caused stand right behind its reply.
@@ -467,6 +485,31 @@ impl Worker {
             self.blocked(token);
         }
         self.after_command(server, token, request.command);
+    }
+
+    fn execute<'k>(
+        &mut self,
+        server: &'k Server,
+        token: usize,
+        request: Request<'_>,
+        held: &mut Held<'k>,
+    ) -> Verdict {
+        self.exec.reply_offset = 0;
+        let Some(connection) = super::worker::connection_of(&mut self.connections, token) else {
+            return Verdict::Done;
+        };
+        if busy::may_run_long(&connection.session, request.command) {
+            return self.run_script(server, token, request, held);
+        }
+        let mut execution = Execution {
+            exec: &mut self.exec,
+            engine: &server.engine,
+            session: &mut connection.session,
+            out: &mut connection.output,
+            right: None,
+            turn: None,
+        };
+        execution.request(request, held)
     }
 
     fn after_command(&mut self, server: &Server, token: usize, command: Resolved) {
@@ -522,6 +565,7 @@ impl Worker {
         let Some(connection) = self.connection(token) else {
             return;
         };
+        connection.in_round = false;
         let arena = &batch.arena;
         let total = source.bytes.slice(arena).len();
         match source.bytes {
@@ -577,7 +621,7 @@ impl Worker {
 /// True when no further request of a connection may run in this turn. It is parsed again when it
 /// may.
 fn must_wait(source: &mut Source, connection: &mut Connection, reply_bytes: usize) -> bool {
-    let is_cut = reply_bytes > REPLY_BYTES_PER_TURN;
+    let is_cut = reply_bytes > REPLY_BYTES_PER_TURN || source.waits;
     source.is_cut |= is_cut;
     if !is_cut && !connection.is_stopped() {
         return false;

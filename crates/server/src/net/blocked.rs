@@ -122,11 +122,13 @@ pub(super) fn timer(worker: &mut Worker, server: &Server, token: usize) {
     exec.ready
         .extend(keys.map(|key| DbKey::new(waiter.db, key)));
     let served = execute::guarded(&server.engine, "the service of a blocked client", || {
-        blocking::serve(
-            exec,
-            &server.engine,
-            &mut server.engine.keyspace.lock_many(&waiter.shards),
-        );
+        let mut waits = || !server.engine.runs.any_slow();
+        let keyspace = &server.engine.keyspace;
+        match keyspace.lock_many_patient(&waiter.shards, &mut waits) {
+            Ok(mut locked) => blocking::serve(exec, &server.engine, &mut locked),
+            // The timer comes again.
+            Err(_) => exec.ready.clear(),
+        }
     });
     if served.is_some() && !exec.ready.is_empty() {
         blocking::serve_later(exec, &server.engine);

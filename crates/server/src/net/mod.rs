@@ -3,6 +3,7 @@
 pub(crate) mod balance;
 mod batch;
 mod blocked;
+mod busy;
 mod certificate_users;
 pub(crate) mod event_loop;
 mod figures;

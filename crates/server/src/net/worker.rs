@@ -42,8 +42,15 @@ const SLEEP_TIMERS: Duration = Duration::from_millis(100);
 /// The others look after their clients once a second; mail wakes them.
 const SLEEP_OTHERS: Duration = Duration::from_secs(1);
 
-/// The timers of the server: the worker that has them calls them once per loop turn.
-pub(crate) type Timers = Box<dyn FnMut(&Server, &mut Executor) + Send>;
+/// The timers of the server, which one worker has.
+pub(crate) struct Timers {
+    /// Called once per loop turn.
+    pub(crate) tick: Tick,
+    /// Whether a signal asks for the end of the process, and the timers have not seen it yet.
+    pub(crate) is_stop_asked: fn() -> bool,
+}
+
+type Tick = Box<dyn FnMut(&Server, &mut Executor) + Send>;
 
 /// What is ready: a connection, or a listener.
 #[derive(Debug, Clone, Copy)]
@@ -62,7 +69,19 @@ pub(super) struct Ready {
 pub(crate) struct Worker {
     pub(crate) server: Arc<Server>,
     pub(crate) index: usize,
-    pub(crate) exec: Executor,
+    pub(crate) exec: Box<Executor>,
+    /// Executes in place of `exec` while that runs a script.
+    pub(super) spare: Option<Box<Executor>>,
+    /// When the last turn during a long script was, in milliseconds of the steady clock.
+    pub(super) busy_turn_ms: u64,
+    /// Connections at a request that runs in a round of its own.
+    pub(super) alone: Vec<usize>,
+    /// Mail to be read when the running script has ended.
+    pub(super) later: Vec<Message>,
+    /// The next round is for this connection only.
+    pub(super) only: Option<usize>,
+    /// Connections to be closed when the running script has ended.
+    pub(super) closing: Vec<usize>,
     /// Where connections and listeners are registered; none in a simulation.
     registry: Option<Registry>,
     /// The first worker accepts connections.
@@ -95,7 +114,7 @@ pub(crate) struct Worker {
     pub(super) web_request_logged_ms: u64,
     /// The same about a TLS handshake on a port without TLS.
     pub(super) handshake_logged_ms: u64,
-    timers: Option<Timers>,
+    pub(super) timers: Option<Timers>,
     stopping: bool,
 }
 
@@ -110,7 +129,13 @@ impl Worker {
     ) -> io::Result<Self> {
         let exec = Executor::new(&server.engine, server.handlers, index);
         let mut worker = Self {
-            exec,
+            exec: Box::new(exec),
+            spare: None,
+            busy_turn_ms: 0,
+            alone: Vec::new(),
+            later: Vec::new(),
+            only: None,
+            closing: Vec::new(),
             index,
             registry,
             accepts: index == 0,
@@ -187,6 +212,7 @@ impl Worker {
             self.accept(server);
         }
         self.execute_runnable(server);
+        self.run_alone(server);
         // Clients of this worker that were served by others of it get their replies in the same
         // turn.
         self.read_mail(server);
@@ -284,7 +310,10 @@ impl Worker {
 
     /// Accepts connections one by one: each is refused or welcomed before the next, so that a burst
     /// takes no more descriptors than `maxclients` leaves.
-    fn accept(&mut self, server: &Arc<Server>) {
+    pub(super) fn accept(&mut self, server: &Arc<Server>) {
+        if !self.accepts {
+            return;
+        }
         self.accept_pending = false;
         self.accept_again_ms = 0;
         let mut budget = ACCEPTS_PER_TURN;
@@ -520,7 +549,18 @@ impl Worker {
         }
     }
 
+    /// Closes a connection. That may lock shards, so it waits for the end of a script that runs
+    /// on this thread.
     pub(super) fn close(&mut self, token: usize) {
+        if self.exec.is_busy {
+            if let Some(connection) = self.connection(token) {
+                connection.session.close_after_reply = true;
+            }
+            if !self.closing.contains(&token) {
+                self.closing.push(token);
+            }
+            return;
+        }
         if let Some(connection) = self.release_connection(token) {
             self.server.end(connection);
         }
@@ -546,6 +586,7 @@ impl Worker {
             return;
         };
         let mut messages = std::mem::take(&mut self.messages);
+        messages.append(&mut self.later);
         handle.mailbox.drain(&mut messages);
         for message in messages.drain(..) {
             self.handle(server, message);
@@ -553,7 +594,7 @@ impl Worker {
         self.messages = messages;
     }
 
-    fn handle(&mut self, server: &Arc<Server>, message: Message) {
+    pub(super) fn handle(&mut self, server: &Arc<Server>, message: Message) {
         match message {
             Message::Adopt(connection) => self.adopt(connection),
             Message::Welcome(accepted) => self.welcome(server, *accepted),
@@ -654,7 +695,7 @@ impl Worker {
 
     /// Writes the log for everything executed so far; returns the offset up to which replies may
     /// leave.
-    fn release(&mut self, server: &Server) -> u64 {
+    pub(super) fn release(&mut self, server: &Server) -> u64 {
         if server.engine.replicas.count() > 0 {
             crate::replication::announce(server);
         }
@@ -686,7 +727,7 @@ impl Worker {
         super::blocked::log_synced(self, server);
     }
 
-    fn write_replies(&mut self, server: &Server, released: u64) {
+    pub(super) fn write_replies(&mut self, server: &Server, released: u64) {
         let mut again = Vec::new();
         for token in std::mem::take(&mut self.writable) {
             let Some(connection) = connection_of(&mut self.connections, token) else {
@@ -776,7 +817,7 @@ impl Worker {
         }
         self.retry();
         if let Some(timers) = &mut self.timers {
-            timers(server, &mut self.exec);
+            (timers.tick)(server, &mut self.exec);
         }
     }
 

@@ -12,6 +12,7 @@ use keyspace::DatabaseStats;
 
 use crate::server::Server;
 use engine::context::Data;
+use engine::error::CommandError;
 use engine::shard_tables::Shard;
 use engine::stats::Totals;
 
@@ -153,15 +154,15 @@ impl DatabaseTotals {
 
 impl KeyspaceTotals {
     /// Adds up the shards, one after the other: not a consistent cut while others write.
-    pub(crate) fn gather(data: &mut Data<'_, '_>) -> Self {
+    pub(crate) fn gather(data: &mut Data<'_, '_>) -> Result<Self, CommandError> {
         let count = data.engine.keyspace.databases();
         let now_ms = data.now_ms;
         let mut totals = Self {
             databases: vec![DatabaseTotals::default(); count as usize],
             ..Self::default()
         };
-        data.visit_shards(|shard| totals.add(shard, now_ms));
-        totals
+        data.visit_shards(|shard| totals.add(shard, now_ms))?;
+        Ok(totals)
     }
 
     fn add(&mut self, shard: &Shard, now_ms: u64) {
@@ -188,7 +189,14 @@ struct Facts<'a> {
 }
 
 /// The text of INFO with the sections that `names` select.
-pub(crate) fn render(server: &Server, data: &mut Data<'_, '_>, names: &[&[u8]]) -> String {
+///
+/// # Errors
+/// A script keeps data locked for long that a section is about.
+pub(crate) fn render(
+    server: &Server,
+    data: &mut Data<'_, '_>,
+    names: &[&[u8]],
+) -> Result<String, CommandError> {
     let sections = selected(names);
     let needs_keyspace = |section: &Section| {
         matches!(
@@ -197,7 +205,7 @@ pub(crate) fn render(server: &Server, data: &mut Data<'_, '_>, names: &[&[u8]]) 
         )
     };
     let keyspace = if sections.iter().any(needs_keyspace) {
-        KeyspaceTotals::gather(data)
+        KeyspaceTotals::gather(data)?
     } else {
         KeyspaceTotals::default()
     };
@@ -219,7 +227,7 @@ pub(crate) fn render(server: &Server, data: &mut Data<'_, '_>, names: &[&[u8]]) 
         }
         sections::write(section, &facts, &mut text);
     }
-    text
+    Ok(text)
 }
 
 /// A number of bytes as people read it: `512B`, `1.50K`, `2.00G`.

@@ -36,6 +36,7 @@ pub(crate) fn request_shutdown(
     options: ShutdownOptions,
 ) -> Result<(), CommandError> {
     log::warn!("User requested shutdown...");
+    server.end_scripts(options.nosave);
     if server.engine.loading.is_active() {
         log::warn!("Received shutdown signal during loading, exiting now.");
         return finish_shutdown(server);
@@ -61,6 +62,23 @@ pub(crate) fn request_shutdown(
         }
     }
     finish_shutdown(server)
+}
+
+/// As [`request_shutdown`] with NOSAVE while a script runs for long: on a thread of its own,
+/// because the script may run on the calling one, and has to end first.
+pub(crate) fn request_later(server: &Server, options: ShutdownOptions) {
+    server.end_scripts(true);
+    let Some(server) = server.me.upgrade() else {
+        return;
+    };
+    let thread = std::thread::Builder::new().name("shutdown".to_owned());
+    let spawned = thread.spawn(move || {
+        // A failure is in the log, and there is no client that it could be told.
+        let _ = request_shutdown(&server, options);
+    });
+    if let Err(error) = spawned {
+        log::warn!("Starting the thread that ends the server: {error}");
+    }
 }
 
 fn finish_shutdown(server: &Server) -> Result<(), CommandError> {

@@ -69,6 +69,12 @@ pub(crate) fn abort_shutdown() -> bool {
     aborted
 }
 
+/// SIGINT or SIGTERM has come, and the timers have not acted on it yet.
+pub(crate) fn is_stop_asked() -> bool {
+    let [interrupt, terminate, _] = &*SIGNALS;
+    interrupt.load(Ordering::Acquire) || terminate.load(Ordering::Acquire)
+}
+
 /// Another SIGINT has come while the timers act on an earlier signal.
 pub(super) fn is_interrupted() -> bool {
     SIGNALS[0].load(Ordering::Acquire)

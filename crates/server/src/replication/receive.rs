@@ -207,6 +207,8 @@ fn empty(server: &Server, locked: &mut Locked<'_>) {
         engine,
         session: &mut session,
         out: &mut out,
+        right: None,
+        turn: None,
     };
     let how: &[u8] = match engine.config.bool(P::ReplicaLazyFlush) {
         true => b"ASYNC",

@@ -152,6 +152,8 @@ impl<'a> Applier<'a> {
             engine: &self.link.server.engine,
             session: &mut self.session,
             out: &mut self.out,
+            right: None,
+            turn: None,
         };
         for failure in execution.apply(&commands, raw, locked) {
             let failed = &self.link.server.replication.unapplied;

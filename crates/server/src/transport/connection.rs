@@ -76,6 +76,8 @@ pub struct Connection {
     pub hung_up: bool,
     /// Already in the worker's list of connections to read and execute.
     pub queued_run: bool,
+    /// Its requests are being executed in this round of its worker.
+    pub in_round: bool,
     /// Already in the worker's list of connections to write.
     pub queued_write: bool,
     /// The connection is postponed, by CLIENT PAUSE or while loading is about to end.
@@ -118,6 +120,7 @@ impl Connection {
             end_announced: false,
             hung_up: false,
             queued_run: false,
+            in_round: false,
             queued_write: false,
             postponed: false,
             throttled: false,

@@ -11,6 +11,7 @@ use super::keys::hides_expired;
 use crate::command::*;
 use crate::commands::scan::{self, ScanOptions, Scanned};
 use crate::context::Context;
+use crate::error::CommandError;
 use crate::execute::{CommandResult, CommandSpec, Outcome};
 use crate::shard_tables::Shard;
 
@@ -68,7 +69,7 @@ pub(super) fn scan_keys(ctx: &mut Context<'_, '_>) -> CommandResult {
     let cursor = scan::cursor(ctx.arg(1))?;
     let options = ScanOptions::parse(ctx.args, 2, Scanned::Keys)?;
     let (found, next) = match cursor::to_position(cursor) {
-        Some(position) => walk(ctx, position, &options),
+        Some(position) => walk(ctx, position, &options)?,
         None => (Found::default(), 0),
     };
     *ctx.reply_offset = (*ctx.reply_offset).max(found.offset);
@@ -79,7 +80,11 @@ pub(super) fn scan_keys(ctx: &mut Context<'_, '_>) -> CommandResult {
 }
 
 /// Collects keys from a position on. Returns them with the next position, 0 at the end.
-fn walk(ctx: &Context<'_, '_>, mut position: u64, options: &ScanOptions<'_>) -> (Found, u64) {
+fn walk(
+    ctx: &Context<'_, '_>,
+    mut position: u64,
+    options: &ScanOptions<'_>,
+) -> Result<(Found, u64), CommandError> {
     let keyspace = &ctx.engine.keyspace;
     let mut found = Found::default();
     let mut budget = Budget {
@@ -93,7 +98,7 @@ fn walk(ctx: &Context<'_, '_>, mut position: u64, options: &ScanOptions<'_>) -> 
         position = match ctx.data.locked.shard_at(index) {
             Some(shard) => walk_shard(ctx, shard, position, options, &mut budget, &mut found),
             None => {
-                let locked = keyspace.lock_one(index);
+                let locked = ctx.engine.lock_shard(index)?;
                 match locked.shard_at(index) {
                     Some(shard) => {
                         walk_shard(ctx, shard, position, options, &mut budget, &mut found)
@@ -112,7 +117,7 @@ fn walk(ctx: &Context<'_, '_>, mut position: u64, options: &ScanOptions<'_>) -> 
             }
         }
     }
-    (found, position)
+    Ok((found, position))
 }
 
 /// The remaining work of one call.

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use keyspace::{KeyHash, Type};
+use keyspace::{GaveUp, KeyHash, Type};
 use resp::Output;
 use smallvec::SmallVec;
 
@@ -27,11 +27,12 @@ pub fn widen<'k>(
     engine: &'k Engine,
     mut locked: Locked<'k>,
     fed: &[(KeyHash, &[u8])],
-) -> Locked<'k> {
+    patience: &mut dyn FnMut() -> bool,
+) -> Result<Locked<'k>, GaveUp> {
     loop {
         let missing = missing(&locked, fed);
         if missing.is_empty() {
-            return locked;
+            return Ok(locked);
         }
         // The set grows with each round, so the loop ends.
         let mut shards: SmallVec<[usize; 8]> = locked.numbers().collect();
@@ -39,7 +40,7 @@ pub fn widen<'k>(
         shards.sort_unstable();
         shards.dedup();
         drop(locked);
-        locked = engine.keyspace.lock_many(&shards);
+        locked = engine.keyspace.lock_many_patient(&shards, patience)?;
     }
 }
 
@@ -87,12 +88,16 @@ pub fn serve(exec: &mut Executor, engine: &Engine, locked: &mut Locked<'_>) {
 }
 
 /// Serves clients that wait for keys which were fed or removed under the locks of these keys alone:
-/// by expiry, by eviction, before a pause. Must not be called under locks.
+/// by expiry, by eviction, before a pause. Must not be called under locks. While a script runs for
+/// too long they are kept for the timers.
 #[cold]
 pub fn serve_later(exec: &mut Executor, engine: &Engine) {
     let served = execute::guarded(engine, "the service of blocked clients", || {
-        let mut locked = engine.keyspace.lock_all();
-        serve(exec, engine, &mut locked);
+        let mut waits = || !engine.runs.any_slow();
+        match engine.keyspace.lock_all_patient(&mut waits) {
+            Ok(mut locked) => serve(exec, engine, &mut locked),
+            Err(GaveUp) => engine.pause.keep_fed(&mut exec.ready),
+        }
     });
     if served.is_none() {
         exec.ready.clear();
@@ -227,6 +232,8 @@ fn run_again(
         engine,
         session,
         out: reply,
+        right: None,
+        turn: None,
     };
     execution.begin();
     // Its rights may have changed while it waited.

@@ -9,6 +9,12 @@ use std::io::{self, Write};
 /// Small pieces are gathered until there are so many bytes of them.
 const BUFFER: usize = 64 * 1024;
 
+/// Appends the code of a library of functions, as files and payloads of FUNCTION DUMP have it.
+pub fn function(code: &[u8], compression: bool, out: &mut Vec<u8>) {
+    out.push(opcode::FUNCTION2);
+    put_string(code, compression, out);
+}
+
 /// Writes a file from its first byte to its last.
 pub struct FileWriter<W: Write> {
     sink: W,
@@ -59,8 +65,7 @@ impl<W: Write> FileWriter<W> {
     /// # Errors
     /// Errors of writing to the sink.
     pub fn function(&mut self, code: &[u8]) -> io::Result<()> {
-        self.buffer.push(opcode::FUNCTION2);
-        put_string(code, self.options.compression, &mut self.buffer);
+        function(code, self.options.compression, &mut self.buffer);
         self.flush_if_full()
     }
 

@@ -175,6 +175,7 @@ fn config_resetstat(ctx: &mut Context<'_, '_>) -> CommandResult {
         .iter()
         .for_each(|worker| worker.stats().reset());
     server.engine.errors.reset();
+    server.engine.scripts.reset_evicted();
     server.metrics.reset();
     server.engine.memory_excess.reset();
     server.engine.outboxes.reset_statistics();

@@ -21,7 +21,7 @@ pub(crate) const INFO: CommandSpec = CommandSpec::new("info", -1, info)
     .args(&[Arg::string("section").optional().multiple()]);
 fn info(ctx: &mut Context<'_, '_>) -> CommandResult {
     let names: Vec<&[u8]> = ctx.args.skip(1).iter().collect();
-    let text = crate::observe::info::render(&*Server::of(ctx)?, &mut ctx.data, &names);
+    let text = crate::observe::info::render(&*Server::of(ctx)?, &mut ctx.data, &names)?;
     ctx.reply.verbatim("txt", text.as_bytes());
     Ok(Outcome::Done)
 }

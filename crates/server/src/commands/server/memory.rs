@@ -58,7 +58,7 @@ fn memory_usage(ctx: &mut Context<'_, '_>) -> CommandResult {
 }
 
 fn gather(ctx: &mut Context<'_, '_>) -> Result<MemoryReport, CommandError> {
-    let totals = KeyspaceTotals::gather(&mut ctx.data);
+    let totals = KeyspaceTotals::gather(&mut ctx.data)?;
     Ok(MemoryReport::gather(&*Server::of(ctx)?, &totals))
 }
 
@@ -121,8 +121,8 @@ fn figures(report: &MemoryReport) -> (Figures, Figures) {
         ("cluster.slot_import", bytes(0)),
         ("cluster.slot_export", bytes(0)),
         ("aof.buffer", bytes(report.aof_buffer)),
-        ("lua.caches", bytes(0)),
-        ("functions.caches", bytes(0)),
+        ("lua.caches", bytes(report.script_bytes)),
+        ("functions.caches", bytes(report.library_bytes)),
     ];
     let (fragmentation, fragmentation_bytes) = report.allocator_fragmentation();
     let (allocator_rss, allocator_rss_bytes) = report.allocator_rss();

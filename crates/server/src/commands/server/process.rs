@@ -114,6 +114,13 @@ fn shutdown(ctx: &mut Context<'_, '_>) -> CommandResult {
         ctx.reply.ok();
         return Ok(Outcome::Done);
     }
+    if let Some(slow) = ctx.engine.runs.slow() {
+        if !options.nosave {
+            return Err(slow.error());
+        }
+        crate::process::shutdown::request_later(&*Server::of(ctx)?, options);
+        return Ok(Outcome::Done);
+    }
     // A server that ends answers nothing: the connection closes.
     crate::process::shutdown::request_shutdown(&*Server::of(ctx)?, options)?;
     Ok(Outcome::Done)

@@ -1,69 +1,100 @@
-//! Libraries of functions in logs of other servers. They cannot be called here, but they are kept
-//! and written again, as those of snapshots are, so that nothing is lost on the way back.
+//! Libraries of functions in snapshots and logs.
+//!
+//! One that cannot be run, because it is for another engine or uses what is not there, is kept and
+//! written again, so that nothing is lost on the way back; its functions cannot be called.
 
+use std::sync::Arc;
+
+use engine::engine::Engine;
+use engine::execute::{read_library, run_library};
+use engine::scripts::{Libraries, Library};
 use persist::rdb;
 use resp::{Args, split_args};
 
+use super::batch::Present;
 use super::rdb_sink::load_options;
 use crate::server::Server;
 
-/// Does what a FUNCTION command of a log does to the libraries. False for every other command.
+/// Adds the libraries of a file to those that are there.
 ///
 /// # Errors
-/// The command cannot stand in a log.
-pub(super) fn replay(server: &Server, args: Args<'_>) -> Result<bool, String> {
-    if !args.arg(0).eq_ignore_ascii_case(b"function") {
-        return Ok(false);
-    }
-    let mut libraries = server.engine.lock_functions();
-    match args.arg(1).to_ascii_lowercase().as_slice() {
-        // LOAD [REPLACE] code
-        b"load" => add(&mut libraries, args.arg(args.len() - 1)),
-        b"delete" => libraries.retain(|library| name(library).as_deref() != Some(args.arg(2))),
-        b"flush" => libraries.clear(),
-        // RESTORE payload [FLUSH | APPEND | REPLACE]
-        b"restore" => {
-            let restored = rdb::functions(args.arg(2), &load_options(server));
-            let restored = restored.map_err(|error| format!("ERR {error}"))?;
-            if args.arg(3).eq_ignore_ascii_case(b"flush") {
-                libraries.clear();
-            }
-            for library in restored {
-                add(&mut libraries, &library);
-            }
+/// A library is there already, and is not to be replaced.
+pub(super) fn add_all(
+    engine: &Engine,
+    codes: Vec<Box<[u8]>>,
+    present: Present,
+) -> Result<(), String> {
+    let mut libraries = Libraries::clone(&engine.scripts.libraries());
+    for code in codes {
+        let name = name(&code);
+        if matches!(present, Present::Refuse) && libraries.library(name.as_bytes()).is_some() {
+            return Err(format!("Library '{name}' already exists"));
         }
-        _ => return Ok(false),
+        add(engine, &mut libraries, &code);
     }
-    Ok(true)
+    engine.scripts.set_libraries(libraries);
+    Ok(())
 }
 
-/// Adds a library in the place of the one that has its name. The log has only what succeeded.
-fn add(libraries: &mut Vec<Box<[u8]>>, code: &[u8]) {
+/// Does what FUNCTION LOAD or RESTORE of a log did, when it fails here: libraries that cannot be
+/// loaded are kept. False for every other command, and for a payload that cannot be read.
+pub(super) fn keep(server: &Server, args: Args<'_>) -> bool {
+    if !args.arg(0).eq_ignore_ascii_case(b"function") {
+        return false;
+    }
+    let engine = &server.engine;
+    let mut libraries = Libraries::clone(&engine.scripts.libraries());
+    match args.arg(1).to_ascii_lowercase().as_slice() {
+        b"load" => add(engine, &mut libraries, args.arg(args.len() - 1)),
+        // RESTORE payload [FLUSH | APPEND | REPLACE]
+        b"restore" => {
+            let Ok(restored) = rdb::functions(args.arg(2), &load_options(server)) else {
+                return false;
+            };
+            if args.arg(3).eq_ignore_ascii_case(b"flush") {
+                libraries = Libraries::default();
+            }
+            for code in restored {
+                add(engine, &mut libraries, &code);
+            }
+        }
+        _ => return false,
+    }
+    engine.scripts.set_libraries(libraries);
+    true
+}
+
+/// Adds a library in the place of the one that has its name.
+fn add(engine: &Engine, libraries: &mut Libraries, code: &[u8]) {
+    let loaded = read_library(code).and_then(|mut library| {
+        run_library(engine, &mut library, false)?;
+        libraries.remove(library.name.as_bytes());
+        libraries.add(Arc::new(library))
+    });
+    if let Err(reason) = loaded {
+        keep_uncallable(libraries, code, &String::from_utf8_lossy(&reason));
+    }
+}
+
+fn keep_uncallable(libraries: &mut Libraries, code: &[u8], reason: &str) {
     let name = name(code);
-    libraries.retain(|library| name.is_none() || self::name(library) != name);
-    libraries.push(code.into());
+    log::warn!(
+        "The library of functions '{name}' cannot be loaded ({reason}). It is kept and written again, but cannot be called."
+    );
+    libraries.remove(name.as_bytes());
+    // Without functions it has none that another library could have.
+    let _ = libraries.add(Arc::new(Library::new(name, code, 0)));
 }
 
 /// The name of a library: `name=` in its first line, `#!engine name=...`.
-fn name(code: &[u8]) -> Option<Vec<u8>> {
-    let line = code.split(|byte| *byte == b'\n').next()?;
-    let words = split_args(line).ok()?;
+fn name(code: &[u8]) -> String {
+    let line = code.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let words = split_args(line).unwrap_or_default();
     let mut names = words.as_args().iter().filter_map(|word| {
         let (option, value) = word.split_at_checked(5)?;
         option.eq_ignore_ascii_case(b"name=").then_some(value)
     });
-    names.next().map(<[u8]>::to_vec)
-}
-
-/// Says how many libraries are kept.
-pub(super) fn report(server: &Server) {
-    let count = server.engine.lock_functions().len();
-    if count > 0 {
-        log::warn!(
-            "Libraries of functions that are kept and written again, but cannot be called in this version of Lodestore: \
-             {count}"
-        );
-    }
+    String::from_utf8_lossy(names.next().unwrap_or_default()).into_owned()
 }
 
 #[cfg(test)]
@@ -71,17 +102,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn libraries_replace_those_of_the_same_name() {
-        let mut libraries = Vec::new();
-        add(&mut libraries, b"#!lua name=a\nreturn 1");
-        add(&mut libraries, b"#!lua NAME=b\nreturn 2");
-        add(&mut libraries, b"#!lua name=a\nreturn 3");
-        let texts: Vec<&[u8]> = libraries.iter().map(|library| &**library).collect();
+    fn libraries_that_cannot_be_called_replace_those_of_the_same_name() {
+        let mut libraries = Libraries::default();
+        keep_uncallable(&mut libraries, b"#!js name=a\nreturn 1", "x");
+        keep_uncallable(&mut libraries, b"#!js NAME=b\nreturn 2", "x");
+        keep_uncallable(&mut libraries, b"#!js name=a\nreturn 3", "x");
+        let texts: Vec<&[u8]> = libraries.iter().map(|library| &*library.code).collect();
         assert_eq!(
             texts,
-            [&b"#!lua NAME=b\nreturn 2"[..], b"#!lua name=a\nreturn 3"]
+            [&b"#!js name=a\nreturn 3"[..], b"#!js NAME=b\nreturn 2"]
         );
-        assert_eq!(name(b"no name"), None);
-        assert_eq!(name(b""), None);
+        assert_eq!(name(b"no name"), "");
     }
 }

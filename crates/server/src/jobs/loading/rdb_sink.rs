@@ -160,7 +160,7 @@ impl<'a, 'k> RdbSink<'a, 'k> {
     pub(crate) fn finish(&mut self) -> Result<Figures, String> {
         self.settle()?;
         let functions = std::mem::take(&mut self.functions);
-        self.server.engine.set_functions(functions);
+        super::functions::add_all(&self.server.engine, functions, self.rules.present)?;
         let writer = std::mem::take(&mut self.writer);
         self.server.origin.set(writer.product());
         self.log_figures();

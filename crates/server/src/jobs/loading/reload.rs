@@ -97,4 +97,5 @@ fn clear(server: &Server, locked: &mut Locked<'_>) {
             drop(shard.clear(db));
         }
     }
+    server.engine.scripts.flush_libraries();
 }

@@ -65,6 +65,8 @@ impl<'a, 'k> Replay<'a, 'k> {
             engine: &server.engine,
             session: &mut self.session,
             out: &mut self.out,
+            right: None,
+            turn: None,
         };
         if let Some(locked) = self.sink.held() {
             return execution.replay(args, locked);
@@ -116,8 +118,11 @@ impl Target for Replay<'_, '_> {
     fn command(&mut self, args: Args<'_>) -> Result<(), String> {
         self.finish()?;
         check_stopping(self.sink.server())?;
-        if !functions::replay(self.sink.server(), args)? {
-            self.run(args)?;
+        let run = self.run(args);
+        if let Err(failure) = run
+            && !functions::keep(self.sink.server(), args)
+        {
+            return Err(failure);
         }
         self.commands += 1;
         delay(self.sink.server(), self.commands)

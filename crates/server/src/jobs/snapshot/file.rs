@@ -280,8 +280,8 @@ pub(crate) fn begin_file<W: Write>(
     aux.extend(stream_db.as_deref().map(|db| (STREAM_DB_AUX, db)));
     aux.extend(origin.as_deref().map(|origin| (ORIGIN_AUX, origin)));
     let mut writer = FileWriter::new(sink, options, &aux)?;
-    for library in server.engine.lock_functions().iter() {
-        writer.function(library)?;
+    for library in server.engine.scripts.libraries().iter() {
+        writer.function(&library.code)?;
     }
     for size in sizes {
         writer.sizes(size.db, size.keys, size.volatile)?;

@@ -421,7 +421,12 @@ pub(crate) fn tick(server: &Server, steady_ms: u64) {
     let Some(job) = state.claim(Purpose::Save, steady_ms) else {
         return;
     };
-    let mut locked = server.engine.keyspace.lock_all();
+    // While a script runs for long this is tried again at the next turn.
+    let runs = &server.engine.runs;
+    let mut waits = || !runs.any_slow();
+    let Ok(mut locked) = server.engine.keyspace.lock_all_patient(&mut waits) else {
+        return;
+    };
     // The reason of a failure has been logged, and what is scheduled is tried again.
     if start(server, &mut locked, job).is_ok() {
         state.scheduled.store(false, Ordering::Relaxed);

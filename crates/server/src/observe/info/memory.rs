@@ -1,5 +1,6 @@
 //! Where the memory is: INFO memory, MEMORY STATS and MEMORY DOCTOR.
 
+use engine::engine::Engine;
 use keyspace::memory::{self, AllocatorStats};
 
 use super::KeyspaceTotals;
@@ -25,6 +26,43 @@ pub(crate) struct DatabaseOverhead {
     pub expires: u64,
 }
 
+/// What scripts and functions take, in bytes as far as nothing else is said.
+pub(crate) struct ScriptMemory {
+    /// Heaps of the interpreters of all threads.
+    pub heaps: u64,
+    /// Scripts in the cache.
+    pub cached_scripts: u64,
+    /// Their texts.
+    pub script_bytes: u64,
+    /// Libraries.
+    pub libraries: u64,
+    /// Functions of all libraries.
+    pub functions: u64,
+    /// Texts and names of libraries.
+    pub library_bytes: u64,
+}
+
+impl ScriptMemory {
+    /// Reads the present figures.
+    pub(crate) fn of(engine: &Engine) -> Self {
+        let cached = engine.scripts.cache().cached();
+        let libraries = engine.scripts.libraries();
+        Self {
+            heaps: engine.runs.iter().map(|run| run.memory() as u64).sum(),
+            cached_scripts: cached.scripts as u64,
+            script_bytes: cached.bytes as u64,
+            libraries: libraries.iter().len() as u64,
+            functions: libraries.function_count() as u64,
+            library_bytes: libraries.memory() as u64,
+        }
+    }
+
+    /// Texts of scripts and libraries.
+    pub(crate) fn texts(&self) -> u64 {
+        self.script_bytes + self.library_bytes
+    }
+}
+
 /// All figures, in bytes as far as nothing else is said.
 #[derive(Clone, Debug)]
 pub(crate) struct MemoryReport {
@@ -34,6 +72,8 @@ pub(crate) struct MemoryReport {
     pub startup: u64,
     pub clients_normal: u64,
     pub aof_buffer: u64,
+    pub script_bytes: u64,
+    pub library_bytes: u64,
     pub databases: Vec<DatabaseOverhead>,
     pub overhead: u64,
     pub dataset: u64,
@@ -71,7 +111,9 @@ impl MemoryReport {
             })
             .collect();
         let tables: u64 = databases.iter().map(|db| db.main + db.expires).sum();
-        let overhead = startup + clients_normal + aof_buffer + tables;
+        let scripts = ScriptMemory::of(&server.engine);
+        let overhead =
+            startup + clients_normal + aof_buffer + tables + scripts.heaps + scripts.texts();
         Self {
             used,
             peak: memory::peak().max(used),
@@ -79,6 +121,8 @@ impl MemoryReport {
             startup,
             clients_normal,
             aof_buffer,
+            script_bytes: scripts.script_bytes,
+            library_bytes: scripts.library_bytes,
             databases,
             overhead,
             dataset: used.saturating_sub(overhead),

@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::memory::{MemoryReport, allocator};
+use super::memory::{MemoryReport, ScriptMemory, allocator};
 use super::{Facts, Section, human_bytes, sys};
 use crate::jobs::rewrite;
 use crate::state::{Following, LinkState, Purpose};
@@ -41,7 +41,7 @@ pub(super) fn write(section: Section, facts: &Facts<'_>, text: &mut String) {
         Section::LatencyStats => latency_stats(facts, text),
         Section::Cluster => text.push_str("# Cluster\r\ncluster_enabled:0\r\n"),
         Section::ClusterInfo => text.push_str("# Cluster Info\r\n"),
-        Section::ScriptingEngines => scripting_engines(text),
+        Section::ScriptingEngines => scripting_engines(facts, text),
         Section::Keyspace => keyspace(facts, text),
         Section::Debug => debug(facts, text),
     }
@@ -209,20 +209,22 @@ fn memory(facts: &Facts<'_>, text: &mut String) {
 }
 
 fn script_memory(facts: &Facts<'_>, text: &mut String) {
+    let scripts = ScriptMemory::of(&facts.server.engine);
     fields!(text,
-        "used_memory_lua": 0,
-        "used_memory_vm_eval": 0,
-        "used_memory_lua_human": human_bytes(0),
-        "used_memory_scripts_eval": 0,
-        "number_of_cached_scripts": 0,
-        "number_of_functions": 0,
-        "number_of_libraries": facts.server.engine.lock_functions().len(),
+        "used_memory_lua": scripts.heaps,
+        "used_memory_vm_eval": scripts.heaps,
+        "used_memory_lua_human": human_bytes(scripts.heaps),
+        "used_memory_scripts_eval": scripts.script_bytes,
+        "number_of_cached_scripts": scripts.cached_scripts,
+        "number_of_functions": scripts.functions,
+        "number_of_libraries": scripts.libraries,
+        // One heap of a thread serves both.
         "used_memory_vm_functions": 0,
-        "used_memory_vm_total": 0,
-        "used_memory_vm_total_human": human_bytes(0),
-        "used_memory_functions": 0,
-        "used_memory_scripts": 0,
-        "used_memory_scripts_human": human_bytes(0),
+        "used_memory_vm_total": scripts.heaps,
+        "used_memory_vm_total_human": human_bytes(scripts.heaps),
+        "used_memory_functions": scripts.library_bytes,
+        "used_memory_scripts": scripts.texts(),
+        "used_memory_scripts_human": human_bytes(scripts.texts()),
     );
 }
 
@@ -418,7 +420,7 @@ fn stats(facts: &Facts<'_>, text: &mut String) {
         "expire_cycle_cpu_milliseconds": totals.expire_nanos / 1_000_000,
         "evicted_keys": totals.evicted_keys,
         "evicted_clients": totals.evicted_clients,
-        "evicted_scripts": 0,
+        "evicted_scripts": facts.server.engine.scripts.evicted(),
         "total_eviction_exceeded_time": excess_ms.0,
         "current_eviction_exceeded_time": excess_ms.1,
         "keyspace_hits": totals.keyspace_hits,
@@ -681,12 +683,14 @@ fn latency_stats(facts: &Facts<'_>, text: &mut String) {
     }
 }
 
-fn scripting_engines(text: &mut String) {
+fn scripting_engines(facts: &Facts<'_>, text: &mut String) {
+    let heaps = ScriptMemory::of(&facts.server.engine).heaps;
     text.push_str("# Scripting Engines\r\n");
     fields!(text,
-        "engines_count": 0,
-        "engines_total_used_memory": 0,
+        "engines_count": 1,
+        "engines_total_used_memory": heaps,
         "engines_total_memory_overhead": 0,
+        "engine_0": format_args!("name=LUA,module=built-in,abi_version=4,used_memory={heaps},memory_overhead=0"),
     );
 }
 

@@ -107,6 +107,7 @@ fn kill(ctx: &mut Context<'_, '_>, filter: &Filter<'_>) -> usize {
         // message.
         client.kill.store(true, Ordering::Release);
         ctx.engine.clients.remove(client.id);
+        ctx.engine.runs.kill_of(client.id);
         ctx.engine.outboxes.port.get().kill(client);
     }
     rows.len()

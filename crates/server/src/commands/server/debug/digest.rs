@@ -112,7 +112,7 @@ pub(super) fn digest(ctx: &mut Context<'_, '_>) -> Result<(), CommandError> {
                 sum.add(&digest.0);
             }
         }
-    });
+    })?;
     let mut result = Digest::default();
     for (db, (count, sum)) in (0u32..).zip(&all) {
         if *count > 0 {

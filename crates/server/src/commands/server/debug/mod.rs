@@ -41,6 +41,9 @@ fn debug(ctx: &mut Context<'_, '_>) -> CommandResult {
         (b"set-skip-checksum-validation", 3) => {
             switch(ctx, &ctx.engine.switches.skip_checksum_validation);
         }
+        (b"set-disable-deny-scripts", 3) => {
+            switch(ctx, &ctx.engine.switches.allows_all_in_scripts);
+        }
         (b"client-enforce-reply-list", 3) => {
             switch(ctx, &ctx.engine.switches.enforce_reply_list);
         }
@@ -247,6 +250,8 @@ fn help(ctx: &mut Context<'_, '_>) {
         "    NOFLUSH keeps the data, MERGE lets keys of the snapshot replace others.",
         "SET-ACTIVE-EXPIRE (0|1)",
         "    Whether keys that nobody looks at expire.",
+        "SET-DISABLE-DENY-SCRIPTS (0|1)",
+        "    Whether scripts may call commands that are not for them.",
         "SET-SKIP-CHECKSUM-VALIDATION (0|1)",
         "    Whether RESTORE takes payloads with a wrong checksum.",
         "SLEEP <seconds>",

@@ -27,7 +27,7 @@ pub(super) fn htstats(ctx: &mut Context<'_, '_>) -> Result<(), CommandError> {
         if full {
             add(&mut shape, &shard.table_stats(db));
         }
-    });
+    })?;
     let mut text = "[Dictionary HT]\n".to_owned();
     // Writing to a string does not fail.
     let _ = write!(
