@@ -107,6 +107,19 @@ impl Pending {
         self.command.found()?.member
     }
 
+    /// Its arguments; `bytes` are those of its source.
+    #[inline]
+    fn args<'a>(&'a self, bytes: &'a [u8], spans: &'a [Span]) -> Result<Args<'a>, ProtocolError> {
+        match &self.what {
+            What::Spans(first, count) => Ok(Args::new(
+                bytes.get(self.start..self.end).unwrap_or_default(),
+                spans.get(*first..first + count).unwrap_or_default(),
+            )),
+            What::Inline(args) => Ok(args.as_args()),
+            What::Broken(error) => Err(*error),
+        }
+    }
+
     fn is_for_collection(&self) -> bool {
         use engine::command::Group::{Geo, Hash, List, Set, SortedSet, Stream};
         let group = self.command.found().map(|entry| entry.spec.group);
@@ -417,7 +430,7 @@ impl Worker {
         pending: Pending,
         held: &mut Held<'k>,
     ) {
-        let is_shared = batch.sources.len() > 1;
+        let may_wait = batch.sources.len() > 1 && !self.exec.is_busy;
         let Some(source) = batch.sources.get_mut(pending.source) else {
             return;
         };
@@ -428,10 +441,7 @@ impl Worker {
         if must_wait(source, connection, batch.reply_bytes) {
             return;
         }
-        if is_shared
-            && busy::may_run_long(&connection.session, pending.command)
-            && !self.exec.is_busy
-        {
+        if may_wait && busy::may_run_long(&connection.session, pending.command) {
             (source.waits, source.is_cut) = (true, true);
             connection.parser.reset();
             self.alone.push(token);
@@ -443,14 +453,10 @@ impl Worker {
             self.writable.push(token);
         }
         let bytes = source.bytes.slice(&batch.arena);
-        let args = match &pending.what {
-            What::Spans(first, count) => Args::new(
-                bytes.get(pending.start..pending.end).unwrap_or_default(),
-                batch.spans.get(*first..first + count).unwrap_or_default(),
-            ),
-            What::Inline(args) => args.as_args(),
-            What::Broken(error) => {
-                refuse(server, connection, *error, bytes);
+        let args = match pending.args(bytes, &batch.spans) {
+            Ok(args) => args,
+            Err(error) => {
+                refuse(server, connection, error, bytes);
                 source.position = pending.end;
                 return;
             }

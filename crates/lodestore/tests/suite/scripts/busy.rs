@@ -1,6 +1,7 @@
 //! Scripts that run for long.
 
 use super::super::harness::{Client, TestServer, show};
+use super::super::operations::signal;
 use super::{eval, load, wait_until};
 
 const BUSY_EVAL: &str =
@@ -201,8 +202,7 @@ fn sigterm_ends_a_script() {
         server.connect().check(&[("SET k 1", "+OK")]);
         let _busy = begin(&server, "while true do end", &["k"]);
         wait_until(|| server.connect().line("GET k") == BUSY_EVAL);
-        // SAFETY: the process is a child of this test.
-        unsafe { libc::kill(server.pid().cast_signed(), libc::SIGTERM) };
+        signal(&server, "TERM");
         assert_eq!(server.wait_for_end(), Some(0), "{threads} threads");
     }
 }
