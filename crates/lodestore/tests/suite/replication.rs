@@ -128,6 +128,11 @@ fn roles_tell_who_follows_whom() {
         role.contains(&format!("[\"127.0.0.1\" \"{other}\" \"")),
         "{role}"
     );
+    for (server, role) in [(&primary, "master"), (&replica, "replica")] {
+        let hello = server.connect().line("HELLO 3");
+        assert!(hello.contains(&format!("\"role\" \"{role}\"")), "{hello}");
+        assert!(hello.contains("\"server\" \"redis\""), "{hello}");
+    }
     let list = primary.connect().line("CLIENT LIST TYPE replica");
     assert!(list.contains("flags=S "), "{list}");
 }

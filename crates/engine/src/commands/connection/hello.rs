@@ -106,20 +106,19 @@ fn describe(ctx: &mut Context<'_, '_>) {
     let config = &ctx.engine.config;
     let zone = config.bytes(P::AvailabilityZone);
     let version = config.bytes(P::RedisVersion);
-    // With this parameter the server calls itself redis, for clients that require it.
-    let name = if config.bool(P::ExtendedRedisCompatibility) {
-        "redis"
-    } else {
-        "lodestore"
-    };
     let protocol = match ctx.session.protocol {
         Protocol::Resp2 => 2,
         Protocol::Resp3 => 3,
     };
+    let role: &[u8] = match ctx.engine.role.is_replica() {
+        true => b"replica",
+        false => b"master",
+    };
     let reply = &mut ctx.reply;
     reply.map(if zone.is_empty() { 7 } else { 8 });
     reply.bulk(b"server");
-    reply.bulk(name.as_bytes());
+    // The version is one of Redis, and client libraries ask for both before they use what is new.
+    reply.bulk(b"redis");
     reply.bulk(b"version");
     reply.bulk(&version);
     reply.bulk(b"proto");
@@ -129,7 +128,7 @@ fn describe(ctx: &mut Context<'_, '_>) {
     reply.bulk(b"mode");
     reply.bulk(b"standalone");
     reply.bulk(b"role");
-    reply.bulk(b"master");
+    reply.bulk(role);
     reply.bulk(b"modules");
     reply.empty_array();
     if !zone.is_empty() {
