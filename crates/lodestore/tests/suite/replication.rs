@@ -130,8 +130,8 @@ fn roles_tell_who_follows_whom() {
     );
     for (server, role) in [(&primary, "master"), (&replica, "replica")] {
         let hello = server.connect().line("HELLO 3");
-        assert!(hello.contains(&format!("\"role\" \"{role}\"")), "{hello}");
-        assert!(hello.contains("\"server\" \"redis\""), "{hello}");
+        assert!(hello.contains(&format!("\"role\": \"{role}\"")), "{hello}");
+        assert!(hello.contains("\"server\": \"redis\""), "{hello}");
     }
     let list = primary.connect().line("CLIENT LIST TYPE replica");
     assert!(list.contains("flags=S "), "{list}");
