@@ -247,7 +247,7 @@ impl<'c, 'k> Context<'c, 'k> {
             .unwrap_or(self.entry.spec.name)
             .to_ascii_uppercase();
         self.reply.array(lines.len() + 3);
-        self.reply.simple(&format!(
+        self.reply.simple(format!(
             "{name} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:"
         ));
         for line in lines {

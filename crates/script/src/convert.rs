@@ -279,7 +279,9 @@ impl Writer<'_> {
             return Ok(true);
         }
         if let Value::String(digits) = table.raw_get("big_number")? {
-            reply.big_number(&digits.to_string_lossy());
+            // A line must not end early.
+            let digits = digits.to_string_lossy().replace(['\r', '\n'], " ");
+            reply.big_number(&digits);
             return Ok(true);
         }
         if let Value::Table(verbatim) = table.raw_get("verbatim_string")?

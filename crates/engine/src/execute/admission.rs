@@ -42,10 +42,7 @@ impl Execution<'_, '_> {
         }
         let session = &*self.session;
         if session.multi.is_some() && flags.has(Flags::NO_MULTI) {
-            return Err(CommandError::owned(format!(
-                "ERR Command '{}' not allowed inside a transaction",
-                command.full_name
-            )));
+            return Err(not_in_a_transaction(command));
         }
         if !session.is_client() {
             return Ok(Admission::Run(command));
@@ -227,6 +224,14 @@ pub(super) fn check_replicas(engine: &Engine) -> Result<(), CommandError> {
         )),
         false => Ok(()),
     }
+}
+
+#[cold]
+fn not_in_a_transaction(command: &Command) -> CommandError {
+    CommandError::owned(format!(
+        "ERR Command '{}' not allowed inside a transaction",
+        command.full_name
+    ))
 }
 
 #[cold]

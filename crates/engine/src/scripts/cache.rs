@@ -168,14 +168,14 @@ impl ScriptTable {
     }
 
     /// How many scripts there are.
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.by_sha.len()
     }
 
     /// Number and memory of the scripts.
     pub fn cached(&self) -> Cached {
         Cached {
-            scripts: self.len(),
+            scripts: self.count(),
             bytes: self.bytes,
         }
     }
@@ -275,7 +275,7 @@ mod tests {
             let body = format!("return {number}");
             scripts.add(script(&body, false)).use_at(number + 1);
         }
-        assert_eq!(scripts.cache().len(), CACHED_MAX + 1);
+        assert_eq!(scripts.cache().count(), CACHED_MAX + 1);
         let first = Arc::clone(scripts.cache().find_body(b"return 0").unwrap());
         first.use_at(10_000);
         scripts.add(script("return 'more'", false));

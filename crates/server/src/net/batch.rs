@@ -398,21 +398,18 @@ impl Worker {
         pending: Pending,
         held: &mut Held<'k>,
     ) {
-        let is_shared = batch.sources.len() > 1;
+        let (is_shared, steady_ms) = (batch.sources.len() > 1, self.exec.steady_ms);
         let Some(source) = batch.sources.get_mut(pending.source) else {
             return;
         };
         let token = source.token;
-        let Some(connection) = super::worker::connection_of(&mut self.connections, token) else {
-            return;
-        };
+        let connection = super::worker::connection_of(&mut self.connections, token);
+        let Some(connection) = connection else { return };
         if must_wait(source, connection, batch.reply_bytes) {
             return;
         }
-        if is_shared
-            && busy::may_run_long(&connection.session, pending.command)
-            && !self.exec.is_busy
-        {
+        let may_run_long = busy::may_run_long(&connection.session, pending.command);
+        if is_shared && may_run_long && !self.exec.is_busy {
             (source.waits, source.is_cut) = (true, true);
             connection.parser.reset();
             self.alone.push(token);
@@ -431,24 +428,21 @@ impl Worker {
             ),
             What::Inline(args) => args.as_args(),
             What::Broken(error) => {
-                match is_client_hello(bytes.get(pending.start..).unwrap_or_default()) {
-                    true => {
-                        let logged_ms = &mut self.handshake_logged_ms;
-                        abort_handshake(connection, logged_ms, self.exec.steady_ms);
-                    }
-                    false => refuse(server, connection, *error, bytes),
+                if is_client_hello(bytes.get(pending.start..).unwrap_or_default()) {
+                    abort_handshake(connection, &mut self.handshake_logged_ms, steady_ms);
+                } else {
+                    refuse(server, connection, *error, bytes);
                 }
                 source.position = pending.end;
                 return;
             }
         };
-        if pending.command == Resolved::Unknown && is_client_hello(args.arg(0)) {
-            let logged_ms = &mut self.handshake_logged_ms;
-            return abort_handshake(connection, logged_ms, self.exec.steady_ms);
+        let is_unknown = pending.command == Resolved::Unknown;
+        if is_unknown && is_client_hello(args.arg(0)) {
+            return abort_handshake(connection, &mut self.handshake_logged_ms, steady_ms);
         }
-        if pending.command == Resolved::Unknown && is_web_request(args.arg(0)) {
-            let logged_ms = &mut self.web_request_logged_ms;
-            return abort_web_request(connection, logged_ms, self.exec.steady_ms);
+        if is_unknown && is_web_request(args.arg(0)) {
+            return abort_web_request(connection, &mut self.web_request_logged_ms, steady_ms);
         }
         let request = Request {
             args,
@@ -456,26 +450,37 @@ impl Worker {
             hash: pending.hash,
         };
         let verdict = self.execute(server, token, request, held);
-        let Some(connection) = super::worker::connection_of(&mut self.connections, token) else {
-            return;
+        if self.settle(server, token, &verdict) {
+            source.position = pending.end;
+            if let Some(connection) = self.connection(token) {
+                batch.reply_bytes += connection.output.len().saturating_sub(waiting);
+            }
+            if verdict == Verdict::Blocked {
+                self.blocked(token);
+            }
+            self.after_command(server, token, request.command);
+        }
+    }
+
+    /// Takes notice of what an execution has left for its connection. False when the request was
+    /// postponed: it is not consumed.
+    fn settle(&mut self, server: &Server, token: usize, verdict: &Verdict) -> bool {
+        let offset = self.exec.reply_offset;
+        let Some(connection) = self.connection(token) else {
+            return false;
         };
-        connection.reply_offset = connection.reply_offset.max(self.exec.reply_offset);
+        connection.reply_offset = connection.reply_offset.max(offset);
         if connection.session.shared.has_mail() {
             // Messages that the command itself has caused stand right behind its reply.
             connection.collect_outbox();
         }
-        if verdict == Verdict::Postponed {
-            connection.set_postponed(&server.engine, true);
-            connection.parser.reset();
-            self.postponed.push(token);
-            return;
+        if *verdict != Verdict::Postponed {
+            return true;
         }
-        source.position = pending.end;
-        batch.reply_bytes += connection.output.len().saturating_sub(waiting);
-        if verdict == Verdict::Blocked {
-            self.blocked(token);
-        }
-        self.after_command(server, token, request.command);
+        connection.set_postponed(&server.engine, true);
+        connection.parser.reset();
+        self.postponed.push(token);
+        false
     }
 
     fn execute<'k>(

@@ -121,8 +121,8 @@ impl Executor {
     /// Adds a script to the table of this thread. Those that have left the cache are dropped when
     /// there are many of them, and what the interpreter has compiled of them.
     fn remember_script(&mut self, engine: &Engine, script: &Arc<Script>) {
-        let cached = engine.scripts.cache().len();
-        if self.scripts.len() >= cached + CACHED_MAX {
+        let cached = engine.scripts.cache().count();
+        if self.scripts.count() >= cached + CACHED_MAX {
             self.scripts.drop_uncached();
             super::vm::forget_scripts();
         }

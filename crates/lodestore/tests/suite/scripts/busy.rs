@@ -201,8 +201,11 @@ fn sigterm_ends_a_script() {
         server.connect().check(&[("SET k 1", "+OK")]);
         let _busy = begin(&server, "while true do end", &["k"]);
         wait_until(|| server.connect().line("GET k") == BUSY_EVAL);
-        // SAFETY: the process is a child of this test.
-        unsafe { libc::kill(server.pid().cast_signed(), libc::SIGTERM) };
+        let pid = server.pid().to_string();
+        let sent = std::process::Command::new("kill")
+            .args(["-TERM", &pid])
+            .status();
+        assert!(sent.expect("kill runs").success());
         assert_eq!(server.wait_for_end(), Some(0), "{threads} threads");
     }
 }

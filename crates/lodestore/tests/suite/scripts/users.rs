@@ -58,7 +58,8 @@ fn a_bucket_limits_a_rate() {
     server.assert_replays();
 }
 
-/// Adds a job to a queue, as queues of jobs do: the id comes from a counter, the job's key is made of it.
+/// Adds a job to a queue, as queues of jobs do: the id comes from a counter, and the key of the job
+/// is made of it.
 const ADD: &str = "
     local prefix = KEYS[1]
     local id = redis.call('INCR', prefix .. ':id')

@@ -121,7 +121,7 @@ pub(super) fn digest(ctx: &mut Context<'_, '_>) -> Result<(), CommandError> {
             bytes.for_each(|(byte, other)| *byte ^= other);
         }
     }
-    ctx.reply.simple(&result.text());
+    ctx.reply.simple(result.text());
     Ok(())
 }
 
