@@ -34,15 +34,15 @@ impl Execution<'_, '_> {
     ) -> Result<Admission, CommandError> {
         self.exec.admission_epoch = self.engine.admission_epoch.load(Ordering::Acquire);
         self.adopt_default_user();
-        let (engine, session) = (self.engine, &*self.session);
-        let command = admit_command(session, request)?;
+        let engine = self.engine;
+        let command = admit_command(self.session, request)?;
         let flags = command.spec.flags;
         if let Locks::Script(callee) = command.spec.locks {
             self.exec.target = self.find_target(callee, request.args);
         }
         let session = &*self.session;
         if session.multi.is_some() && flags.has(Flags::NO_MULTI) {
-            return Err(not_in_a_transaction(command));
+            return Err(not_in_transaction(command));
         }
         if !session.is_client() {
             return Ok(Admission::Run(command));
@@ -227,14 +227,6 @@ pub(super) fn check_replicas(engine: &Engine) -> Result<(), CommandError> {
 }
 
 #[cold]
-fn not_in_a_transaction(command: &Command) -> CommandError {
-    CommandError::owned(format!(
-        "ERR Command '{}' not allowed inside a transaction",
-        command.full_name
-    ))
-}
-
-#[cold]
 fn only_for_subscribers(command: &Command) -> CommandError {
     CommandError::owned(format!(
         "ERR Can't execute '{}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this \
@@ -285,6 +277,14 @@ fn check_protected(
          local connection, otherwise you need to set this option in the configuration file, and then restart the server.",
         parameter.name()
     )))
+}
+
+#[cold]
+fn not_in_transaction(command: &Command) -> CommandError {
+    CommandError::owned(format!(
+        "ERR Command '{}' not allowed inside a transaction",
+        command.full_name
+    ))
 }
 
 const NOAUTH: CommandError = CommandError::line("NOAUTH Authentication required.");

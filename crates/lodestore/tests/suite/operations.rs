@@ -28,7 +28,7 @@ fn wait_until(what: &str, mut is_true: impl FnMut() -> bool) {
     }
 }
 
-fn signal(server: &TestServer, name: &str) {
+pub(super) fn signal(server: &TestServer, name: &str) {
     let pid = server.pid().to_string();
     let sent = Command::new("kill").args(["-s", name, &pid]).status();
     assert!(sent.expect("kill runs").success(), "{name}");

@@ -25,6 +25,7 @@ const SYNC: CommandSpec = CommandSpec::new("sync", 1, |ctx| synchronize(ctx, Non
     .group(Group::Server)
     .since("1.0.0")
     .flags(SYNC_FLAGS)
+    .complexity("O(N) with N keys")
     .summary("Makes the connection that of a replica: a snapshot, and then the stream of changes.");
 
 const PSYNC: CommandSpec = CommandSpec::new("psync", -3, psync)
@@ -32,6 +33,7 @@ const PSYNC: CommandSpec = CommandSpec::new("psync", -3, psync)
     .group(Group::Server)
     .since("2.8.0")
     .flags(SYNC_FLAGS)
+    .complexity("O(N) with N keys; O(1) for a replica that goes on where it was")
     .summary("Makes the connection that of a replica, which goes on where it was if possible.")
     .args(&[Arg::string("replicationid"), Arg::integer("offset")]);
 

@@ -107,6 +107,19 @@ impl Pending {
         self.command.found()?.member
     }
 
+    /// Its arguments; `bytes` are those of its source.
+    #[inline]
+    fn args<'a>(&'a self, bytes: &'a [u8], spans: &'a [Span]) -> Result<Args<'a>, ProtocolError> {
+        match &self.what {
+            What::Spans(first, count) => Ok(Args::new(
+                bytes.get(self.start..self.end).unwrap_or_default(),
+                spans.get(*first..first + count).unwrap_or_default(),
+            )),
+            What::Inline(args) => Ok(args.as_args()),
+            What::Broken(error) => Err(*error),
+        }
+    }
+
     fn is_for_collection(&self) -> bool {
         use engine::command::Group::{Geo, Hash, List, Set, SortedSet, Stream};
         let group = self.command.found().map(|entry| entry.spec.group);
@@ -303,8 +316,7 @@ impl Worker {
             let Some(source) = batch.sources.get_mut(index) else {
                 return;
             };
-            let connections = &mut self.connections;
-            let Some(connection) = super::worker::connection_of(connections, source.token) else {
+            let Some(connection) = self.connection(source.token) else {
                 return;
             };
             let is_empty = source.bytes.slice(&batch.arena).len() <= source.parsed;
@@ -313,19 +325,15 @@ impl Worker {
             }
             let input = source.bytes.slice(&batch.arena);
             let input = input.get(source.parsed..).unwrap_or_default();
+            if is_client_hello(input) {
+                return self.abort_handshake(batch, index);
+            }
             let limits = request_limits(server, connection);
             let first_span = batch.spans.len();
             let start = source.parsed;
             let (end, what) = match connection.parser.parse(input, &limits, &mut batch.spans) {
                 Ok(Progress::NeedMore { hint }) => {
                     connection.missing = hint;
-                    if is_client_hello(input) {
-                        let logged_ms = &mut self.handshake_logged_ms;
-                        abort_handshake(connection, logged_ms, self.exec.steady_ms);
-                        source.position = source.bytes.slice(&batch.arena).len();
-                        let token = source.token;
-                        self.want_write(token);
-                    }
                     return;
                 }
                 Ok(Progress::Empty { consumed }) => {
@@ -368,6 +376,30 @@ impl Worker {
         }
     }
 
+    /// Closes a connection that begins with a TLS handshake, for which there is another port. It is
+    /// logged once a second at most.
+    fn abort_handshake(&mut self, batch: &mut Batch, index: usize) {
+        const LOG_EVERY_MS: u64 = 1_000;
+        let Some(source) = batch.sources.get_mut(index) else {
+            return;
+        };
+        source.position = source.bytes.slice(&batch.arena).len();
+        let (token, steady_ms) = (source.token, self.exec.steady_ms);
+        let is_due = steady_ms.saturating_sub(self.handshake_logged_ms) > LOG_EVERY_MS;
+        if let Some(connection) = self.connection(token) {
+            connection.session.close_after_reply = true;
+            connection.output.clear();
+            if is_due {
+                log::info!(
+                    "Client {} began a TLS handshake on a port without TLS. Connection aborted.",
+                    connection.session.shared.addr
+                );
+                self.handshake_logged_ms = steady_ms;
+            }
+        }
+        self.want_write(token);
+    }
+
     /// Second and third stage: prefetch the entries, then execute in order.
     fn run_batch<'k>(&mut self, server: &'k Server, batch: &mut Batch, held: &mut Held<'k>) {
         if batch.pending.len() > 1 {
@@ -398,18 +430,18 @@ impl Worker {
         pending: Pending,
         held: &mut Held<'k>,
     ) {
-        let (is_shared, steady_ms) = (batch.sources.len() > 1, self.exec.steady_ms);
+        let may_wait = batch.sources.len() > 1 && !self.exec.is_busy;
         let Some(source) = batch.sources.get_mut(pending.source) else {
             return;
         };
         let token = source.token;
-        let connection = super::worker::connection_of(&mut self.connections, token);
-        let Some(connection) = connection else { return };
+        let Some(connection) = super::worker::connection_of(&mut self.connections, token) else {
+            return;
+        };
         if must_wait(source, connection, batch.reply_bytes) {
             return;
         }
-        let may_run_long = busy::may_run_long(&connection.session, pending.command);
-        if is_shared && may_run_long && !self.exec.is_busy {
+        if may_wait && busy::may_run_long(&connection.session, pending.command) {
             (source.waits, source.is_cut) = (true, true);
             connection.parser.reset();
             self.alone.push(token);
@@ -421,28 +453,17 @@ impl Worker {
             self.writable.push(token);
         }
         let bytes = source.bytes.slice(&batch.arena);
-        let args = match &pending.what {
-            What::Spans(first, count) => Args::new(
-                bytes.get(pending.start..pending.end).unwrap_or_default(),
-                batch.spans.get(*first..first + count).unwrap_or_default(),
-            ),
-            What::Inline(args) => args.as_args(),
-            What::Broken(error) => {
-                if is_client_hello(bytes.get(pending.start..).unwrap_or_default()) {
-                    abort_handshake(connection, &mut self.handshake_logged_ms, steady_ms);
-                } else {
-                    refuse(server, connection, *error, bytes);
-                }
+        let args = match pending.args(bytes, &batch.spans) {
+            Ok(args) => args,
+            Err(error) => {
+                refuse(server, connection, error, bytes);
                 source.position = pending.end;
                 return;
             }
         };
-        let is_unknown = pending.command == Resolved::Unknown;
-        if is_unknown && is_client_hello(args.arg(0)) {
-            return abort_handshake(connection, &mut self.handshake_logged_ms, steady_ms);
-        }
-        if is_unknown && is_web_request(args.arg(0)) {
-            return abort_web_request(connection, &mut self.web_request_logged_ms, steady_ms);
+        if pending.command == Resolved::Unknown && is_web_request(args.arg(0)) {
+            let logged_ms = &mut self.web_request_logged_ms;
+            return abort_web_request(connection, logged_ms, self.exec.steady_ms);
         }
         let request = Request {
             args,
@@ -450,37 +471,26 @@ impl Worker {
             hash: pending.hash,
         };
         let verdict = self.execute(server, token, request, held);
-        if self.settle(server, token, &verdict) {
-            source.position = pending.end;
-            if let Some(connection) = self.connection(token) {
-                batch.reply_bytes += connection.output.len().saturating_sub(waiting);
-            }
-            if verdict == Verdict::Blocked {
-                self.blocked(token);
-            }
-            self.after_command(server, token, request.command);
-        }
-    }
-
-    /// Takes notice of what an execution has left for its connection. False when the request was
-    /// postponed: it is not consumed.
-    fn settle(&mut self, server: &Server, token: usize, verdict: &Verdict) -> bool {
-        let offset = self.exec.reply_offset;
-        let Some(connection) = self.connection(token) else {
-            return false;
+        let Some(connection) = super::worker::connection_of(&mut self.connections, token) else {
+            return;
         };
-        connection.reply_offset = connection.reply_offset.max(offset);
+        connection.reply_offset = connection.reply_offset.max(self.exec.reply_offset);
         if connection.session.shared.has_mail() {
             // Messages that the command itself has caused stand right behind its reply.
             connection.collect_outbox();
         }
-        if *verdict != Verdict::Postponed {
-            return true;
+        if verdict == Verdict::Postponed {
+            connection.set_postponed(&server.engine, true);
+            connection.parser.reset();
+            self.postponed.push(token);
+            return;
         }
-        connection.set_postponed(&server.engine, true);
-        connection.parser.reset();
-        self.postponed.push(token);
-        false
+        source.position = pending.end;
+        batch.reply_bytes += connection.output.len().saturating_sub(waiting);
+        if verdict == Verdict::Blocked {
+            self.blocked(token);
+        }
+        self.after_command(server, token, request.command);
     }
 
     fn execute<'k>(
@@ -811,20 +821,6 @@ fn abort_web_request(connection: &mut Connection, logged_ms: &mut u64, steady_ms
 /// The beginning of the first record of TLS: a handshake, of a version 3.x. No command begins so.
 fn is_client_hello(bytes: &[u8]) -> bool {
     bytes.starts_with(&[0x16, 0x03])
-}
-
-/// Closes a connection that begins with a handshake. It is logged once a second at most.
-fn abort_handshake(connection: &mut Connection, logged_ms: &mut u64, steady_ms: u64) {
-    const LOG_EVERY_MS: u64 = 1_000;
-    if steady_ms.saturating_sub(*logged_ms) > LOG_EVERY_MS {
-        *logged_ms = steady_ms;
-        log::info!(
-            "Client {} began a TLS handshake on a port without TLS. Connection aborted.",
-            connection.session.shared.addr
-        );
-    }
-    connection.session.close_after_reply = true;
-    connection.output.clear();
 }
 
 /// Answers a violation of the protocol with an error and disconnects the client.

@@ -49,6 +49,7 @@ const OWN_TARGETS: &[&str] = &[
     "persist",
     "values",
     "resp",
+    "script",
 ];
 
 const MONTHS: [&str; 12] = [

@@ -57,25 +57,7 @@ pub(crate) fn apply_parameter(server: &Server, id: P) -> Result<(), String> {
                 .map_err(|_| "Unable to listen on this port. Check server logs.".to_owned())?;
             os::update_title(&server.engine.config);
         }
-        P::TlsCertFile
-        | P::TlsKeyFile
-        | P::TlsKeyFilePass
-        | P::TlsClientCertFile
-        | P::TlsClientKeyFile
-        | P::TlsClientKeyFilePass
-        | P::TlsCaCertFile
-        | P::TlsCaCertDir
-        | P::TlsAuthClients
-        | P::TlsProtocols
-        | P::TlsCiphers
-        | P::TlsCiphersuites
-        | P::TlsPreferServerCiphers
-        | P::TlsSessionCaching
-        | P::TlsSessionCacheSize
-        | P::TlsSessionCacheTimeout
-        | P::TlsAutoReloadInterval
-        | P::TlsReplication
-        | P::TlsCluster => configure_tls(server)?,
+        id if id.name().starts_with("tls-") => configure_tls(server)?,
         P::Bind => {
             rebind(server).map_err(|_| "Failed to bind to specified addresses.".to_owned())?;
             os::update_title(&server.engine.config);

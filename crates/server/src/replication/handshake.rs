@@ -40,7 +40,9 @@ pub(super) fn run(link: &PrimaryLink, wire: &mut Wire) -> Result<Answer, FollowE
             false => ask(link, wire, &[b"AUTH", &user, &password])?,
         };
         if reply.starts_with(b"-") {
-            return Err(refusal("AUTH", &reply));
+            let reply = String::from_utf8_lossy(&reply);
+            let text = format!("Unable to AUTH to PRIMARY: {reply}");
+            return Err(FollowError::Refused(text));
         }
     }
     introduce(link, wire)?;

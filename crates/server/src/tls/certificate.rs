@@ -107,7 +107,7 @@ fn uris(der: &[u8]) -> Vec<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tls::test_certificates::Authority;
+    use crate::tls::tests::Authority;
 
     #[test]
     fn facts_and_names_are_read() {

@@ -13,7 +13,7 @@ mod settings;
 mod stream;
 mod suites;
 #[cfg(test)]
-pub(crate) mod test_certificates;
+pub(crate) mod tests;
 
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

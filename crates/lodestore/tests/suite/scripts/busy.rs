@@ -1,6 +1,7 @@
 //! Scripts that run for long.
 
 use super::super::harness::{Client, TestServer, show};
+use super::super::operations::signal;
 use super::{eval, load, wait_until};
 
 const BUSY_EVAL: &str =
@@ -201,11 +202,7 @@ fn sigterm_ends_a_script() {
         server.connect().check(&[("SET k 1", "+OK")]);
         let _busy = begin(&server, "while true do end", &["k"]);
         wait_until(|| server.connect().line("GET k") == BUSY_EVAL);
-        let pid = server.pid().to_string();
-        let sent = std::process::Command::new("kill")
-            .args(["-TERM", &pid])
-            .status();
-        assert!(sent.expect("kill runs").success());
+        signal(&server, "TERM");
         assert_eq!(server.wait_for_end(), Some(0), "{threads} threads");
     }
 }

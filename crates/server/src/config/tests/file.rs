@@ -33,7 +33,7 @@ fn a_file_as_people_write_them() {
         "\u{feff}# a comment\r\n\r\n  PORT 7000\r\nsave ''\nloglevel\t\"verbose\"\nslave-read-only no\n\
          client-output-buffer-limit normal 1 2 3\nclient-output-buffer-limit pubsub 4 5 6\n\
          rename-command CONFIG \"\"\nrename-command GET fetch\nuser alice on >secret ~* +@all\n\
-         proc-title-template \"{title} \\\"x\\\"\"\nlua-replicate-commands yes\n",
+         proc-title-template \"{title} \\\"x\\\"\"\nlua-replicate-commands yes\nlocale-collate C\n",
     )
     .unwrap();
     assert_eq!(config.int(P::Port), 7000);
@@ -60,7 +60,7 @@ fn a_file_as_people_write_them() {
     let notices = notices.collect::<Vec<_>>().join("\n");
     assert!(
         notices.contains("'lua-replicate-commands' is obsolete")
-            && notices.contains("'replica-read-only'")
+            && notices.contains("'locale-collate'")
     );
     assert!(!notices.contains("'port'"));
     assert_eq!(config.file(), Some(dir.0.join("test.conf").as_path()));

@@ -11,7 +11,7 @@ use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, SupportedProtocolVersion};
 
 use super::*;
-use crate::tls::test_certificates::Authority;
+use crate::tls::tests::Authority;
 
 /// Both directions of a connection.
 #[derive(Default)]
