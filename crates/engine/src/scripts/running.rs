@@ -44,6 +44,8 @@ pub struct Run {
     began_ns: AtomicU64,
     /// Id of its client.
     client: AtomicU64,
+    /// Unix microseconds that TIME shows to it; 0: it has not asked yet.
+    time_us: AtomicU64,
     flags: AtomicU32,
     /// Set while it is slow.
     what: Mutex<Option<Running>>,
@@ -58,7 +60,20 @@ impl Run {
         let loads = if is_replay { LOADS } else { 0 };
         self.flags.store(function | loads, Ordering::Relaxed);
         self.client.store(client, Ordering::Relaxed);
+        self.time_us.store(0, Ordering::Relaxed);
         self.began_ns.store(now_ns.max(1), Ordering::Release);
+    }
+
+    /// The time that the script sees, Unix microseconds; `now` is asked once.
+    pub fn time_us(&self, now: impl FnOnce() -> u64) -> u64 {
+        match self.time_us.load(Ordering::Relaxed) {
+            0 => {
+                let now_us = now();
+                self.time_us.store(now_us, Ordering::Relaxed);
+                now_us
+            }
+            seen_us => seen_us,
+        }
     }
 
     /// When the script began, monotonic nanoseconds; 0 when none runs.

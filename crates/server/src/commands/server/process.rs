@@ -4,7 +4,7 @@ use crate::process::shutdown::ShutdownOptions;
 use crate::server::Server;
 use engine::command::{Arg, Flags, Group};
 use engine::config::P;
-use engine::context::Context;
+use engine::context::{Context, Mode};
 use engine::error::CommandError;
 use engine::execute::{CommandResult, CommandSpec, Outcome};
 use engine::version::{LODESTORE_VERSION, VALKEY_VERSION};
@@ -33,7 +33,12 @@ pub(crate) const TIME: CommandSpec = CommandSpec::new("time", 1, time)
     .complexity("O(1)")
     .hints(&["nondeterministic_output"]);
 fn time(ctx: &mut Context<'_, '_>) -> CommandResult {
-    let now_us = ctx.engine.clock.unix_us();
+    let clock = &ctx.engine.clock;
+    let now_us = match ctx.mode {
+        // Time stands still in a script.
+        Mode::Script => ctx.engine.runs.of(ctx.worker).time_us(|| clock.unix_us()),
+        _ => clock.unix_us(),
+    };
     ctx.reply.array(2);
     ctx.reply.integer_bulk((now_us / 1_000_000) as i64);
     ctx.reply.integer_bulk((now_us % 1_000_000) as i64);

@@ -16,7 +16,7 @@ use values::{DIGITS, Element, End, List};
 use crate::command::*;
 use crate::commands::generic::delete_key;
 use crate::commands::string::{length, write_string};
-use crate::context::{Context, Data, ElementReply, EventClass, Expiry};
+use crate::context::{Context, Data, ElementReply, EventClass, Expiry, Mode};
 use crate::error::CommandError;
 use crate::execute::{CommandResult, CommandSpec, Outcome};
 use crate::keys::Key;
@@ -101,10 +101,11 @@ fn may_read_all_keys(ctx: &Context<'_, '_>) -> bool {
 
 fn run(ctx: &mut Context<'_, '_>, mut options: Options<'_>) -> CommandResult {
     let key = ctx.key(1);
+    let must_repeat = options.store.is_some() || ctx.mode == Mode::Script;
     let (elements, order) = match ctx.data.lookup(key).map(|entry| entry.value()) {
         None => (Texts::default(), Vec::new()),
-        Some(ValueRef::Set(_)) if options.keeps_order() && options.store.is_some() => {
-            // The stored list must not depend on the order in a hash table.
+        Some(ValueRef::Set(_)) if options.keeps_order() && must_repeat => {
+            // What is stored, or seen by a script, must not depend on the order in a hash table.
             (options.by, options.alpha) = (None, true);
             sorted(ctx, &options)?
         }
