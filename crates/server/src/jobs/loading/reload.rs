@@ -72,6 +72,11 @@ pub(crate) fn load_again(server: &Server) -> Result<(), CommandError> {
         .load(&mut replay)
         .map_err(|error| error.to_string());
     let result = result.and_then(|_| replay.finish());
+    // Positions begin anew with the load, and no reply may wait for an old one.
+    let appended = server.engine.log.appended();
+    for shard in locked.shards_mut() {
+        shard.last_log_offset = appended;
+    }
     if !was_enabled {
         server.engine.log.disable();
     }
