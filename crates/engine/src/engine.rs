@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use crossbeam_utils::CachePadded;
-use persist::{Append, Log, Scope, Selection};
+use persist::Log;
 
 use crate::audit::Audit;
 use crate::client::ClientRegistry;
@@ -332,8 +332,7 @@ impl Engine {
     /// Sends a message to the replicas, when there are any. It is no part of the append-only file.
     #[inline]
     pub fn replicate_message(&self, way: PublishedAs, channel: &[u8], payload: &[u8]) {
-        // The stream of a replica is its primary's.
-        if self.replicas.count() > 0 && !self.role.is_replica() {
+        if self.replicas.count() > 0 {
             let name: &[u8] = match way {
                 PublishedAs::Message => b"PUBLISH",
                 PublishedAs::ShardMessage => b"SPUBLISH",
@@ -347,12 +346,7 @@ impl Engine {
     pub fn append_to_stream(&self, request: &[&[u8]]) {
         let mut records = Vec::new();
         resp::request::encode(&mut records, request);
-        let append = Append {
-            selection: Selection::Current { then: None },
-            records: &records,
-            scope: Scope::StreamOnly,
-        };
-        self.log.append_scoped(&append, self.now_ms());
+        self.log.append_to_own_stream(&records, self.now_ms());
     }
 
     /// Notes that a key expires at `deadline_ms`: the expiry loop wakes up no later.

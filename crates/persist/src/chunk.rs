@@ -205,6 +205,11 @@ impl Buffer {
         self.must_select = !is_copy;
     }
 
+    /// Whether the stream is a copy of a primary's.
+    pub(crate) fn is_copy(&self) -> bool {
+        self.is_copy
+    }
+
     /// The stream gets a SELECT before the next record that has a database.
     pub(crate) fn force_select(&mut self) {
         self.must_select = true;

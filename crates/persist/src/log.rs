@@ -158,6 +158,23 @@ impl Log {
         self.appended_bytes(&mut buffer, bytes)
     }
 
+    /// Adds records without data (PING, messages) to the stream alone, unless it is a copy of a
+    /// primary's: then nothing happens. No lock of data is needed, because that is looked at where
+    /// records are added.
+    pub fn append_to_own_stream(&self, records: &[u8], now_ms: u64) {
+        let mut buffer = lock(&self.shared.buffer);
+        if buffer.is_copy() {
+            return;
+        }
+        let append = Append {
+            selection: Selection::Current { then: None },
+            records,
+            scope: Scope::StreamOnly,
+        };
+        let bytes = buffer.append(&append, now_ms, false);
+        self.appended_bytes(&mut buffer, bytes);
+    }
+
     /// Publishes the end of the buffer, which got `bytes` bytes of file.
     fn appended_bytes(&self, buffer: &mut Buffer, bytes: usize) -> u64 {
         let shared = &*self.shared;

@@ -124,6 +124,20 @@ mod tests {
     }
 
     #[test]
+    fn a_copy_of_a_stream_gets_nothing_of_our_own() {
+        let log = log();
+        log.open_stream(100);
+        log.append_to_own_stream(b"PING", 0);
+        assert_eq!(log.stream_offset(), 4);
+        log.set_stream_is_copy(true);
+        log.append_to_own_stream(b"PING", 0);
+        assert_eq!(log.stream_offset(), 4);
+        log.set_stream_is_copy(false);
+        log.append_to_own_stream(b"PING", 0);
+        assert_eq!(log.stream_offset(), 8);
+    }
+
+    #[test]
     fn a_stream_without_a_file_is_kept_from_its_opening_on() {
         let log = log();
         log.append(0, b"before", 0);

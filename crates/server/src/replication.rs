@@ -29,15 +29,24 @@ use crate::transport::connection::Connection;
 
 /// Takes a connection that has asked for the data.
 pub(crate) fn adopt(server: &Arc<Server>, connection: Box<Connection>) {
-    if server.replication.claim_start()
-        && let Err(error) = feeder::start(server)
-    {
-        server.replication.release_start();
-        log::warn!("No thread for replicas: {}", crate::os::os_text(&error));
-        server.end(connection);
-        return;
+    match start_feeder(server) {
+        true => server.replication.send(Mail::Adopt(connection)),
+        false => server.end(connection),
     }
-    server.replication.send(Mail::Adopt(connection));
+}
+
+/// Starts the thread that feeds replicas, unless it is there. False, with a line in the log: the
+/// system has none to spare.
+fn start_feeder(server: &Arc<Server>) -> bool {
+    if !server.replication.claim_start() {
+        return true;
+    }
+    let started = feeder::start(server);
+    if let Err(error) = &started {
+        server.replication.release_start();
+        log::warn!("No thread for replicas: {}", crate::os::os_text(error));
+    }
+    started.is_ok()
 }
 
 /// Tells the thread how far the stream is, at the end of a turn.

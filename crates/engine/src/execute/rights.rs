@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use resp::Args;
+use resp::{Args, OwnedArgs};
 
 use super::{Execution, stats};
 use crate::audit::Event;
@@ -175,4 +175,21 @@ pub(crate) fn log_refusal(engine: &Engine, caller: &Caller<'_>, refusal: &Refusa
         now_ms: engine.now_ms(),
     };
     engine.users.log.add(event, max);
+}
+
+/// Adds to ACL LOG that the certificate of a new client names a user that there is not.
+pub fn log_certificate(engine: &Engine, session: &Session, name: &[u8]) {
+    let none = OwnedArgs::new();
+    let caller = Caller {
+        session,
+        command: None,
+        args: none.as_args(),
+    };
+    let refusal = Refusal {
+        reason: LogReason::Certificate,
+        context: LogContext::TopLevel,
+        object: b"",
+        user: name,
+    };
+    log_refusal(engine, &caller, &refusal);
 }

@@ -21,6 +21,8 @@ pub enum LogReason {
     Denied(DeniedReason),
     /// A login.
     Auth,
+    /// The certificate of a client, which names no user.
+    Certificate,
 }
 
 impl LogReason {
@@ -32,6 +34,7 @@ impl LogReason {
             Self::Denied(DeniedReason::Channel) => "channel",
             Self::Denied(DeniedReason::Database) => "database",
             Self::Auth => "auth",
+            Self::Certificate => "tls-cert",
         }
     }
 }

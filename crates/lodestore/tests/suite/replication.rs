@@ -235,6 +235,84 @@ fn a_restarted_replica_goes_on_where_it_was() {
 }
 
 #[test]
+fn a_restarted_primary_keeps_its_replicas() {
+    let mut primary = primary(&[]);
+    let mut client = primary.connect();
+    fill(&mut client);
+    let replica = replica_of(&primary, &[]);
+    client.line("SET before-the-end 1");
+    assert_same(&primary, &replica);
+    let old = replication(&primary, "master_replid");
+    primary.restart();
+    let line = format!("REPLICAOF 127.0.0.1 {}", primary.port());
+    assert_eq!(replica.connect().line(&line), "+OK");
+    primary.connect().line("SET after-the-start 1");
+    wait_for_link(&replica);
+    assert_same(&primary, &replica);
+    let mut stats = primary.connect();
+    assert_eq!(field(&mut stats, "stats", "sync_full"), "0");
+    assert_eq!(field(&mut stats, "stats", "sync_partial_ok"), "1");
+    assert_eq!(replication(&primary, "master_replid2"), old);
+    assert_ne!(replication(&primary, "master_replid"), old);
+}
+
+/// Asks a primary to go on; what it answers.
+fn ask_to_go_on(server: &TestServer, id: &str, next: u64) -> String {
+    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, server.port())).unwrap();
+    write!(
+        stream,
+        "REPLCONF capa eof capa psync2\r\nPSYNC {id} {next}\r\n"
+    )
+    .unwrap();
+    read_stream(&mut stream, "+OK\r\n+")
+}
+
+#[test]
+fn an_old_history_reaches_no_further_than_to_its_end() {
+    let mut server = primary(&[]);
+    replica_of(&server, &[]).kill();
+    let old = replication(&server, "master_replid");
+    server.restart();
+    let end: u64 = replication(&server, "master_repl_offset").parse().unwrap();
+    // Bytes of the history after it. A replica of the old one may have lost others here.
+    server.connect().line("SET new 1");
+    server.restart();
+    let offset: u64 = replication(&server, "master_repl_offset").parse().unwrap();
+    assert!(offset > end);
+    let answer = ask_to_go_on(&server, &old, offset + 1);
+    assert!(answer.contains("+FULLRESYNC"), "{answer}");
+    let last = replication(&server, "master_replid2");
+    assert_ne!(last, old);
+    let answer = ask_to_go_on(&server, &last, offset + 1);
+    assert!(answer.contains("+CONTINUE"), "{answer}");
+}
+
+#[test]
+fn a_large_transaction_arrives_whole() {
+    let primary = primary(&[]);
+    let replica = replica_of(&primary, &[]);
+    let mut client = primary.connect();
+    // More than one read, and more than a batch.
+    let value = "v".repeat(10_000);
+    client.line("MULTI");
+    for n in 0..200 {
+        client.run(&["SET", &format!("key:{n}"), &value]);
+    }
+    client.line("EXEC");
+    let many: Vec<String> = (0..50_000).map(|n| format!("element:{n}")).collect();
+    let request: Vec<&str> = ["RPUSH", "list"]
+        .into_iter()
+        .chain(many.iter().map(|it| &**it))
+        .collect();
+    client.run(&request);
+    assert_same(&primary, &replica);
+    assert_eq!(
+        field(&mut replica.connect(), "stats", "unexpected_error_replies"),
+        "0"
+    );
+}
+
+#[test]
 fn replicas_of_replicas_have_the_same_stream() {
     let primary = primary(&[]);
     let mut client = primary.connect();

@@ -25,6 +25,7 @@ pub(super) fn log_in(server: &Server, session: &mut Session, names: &[Vec<u8>]) 
     }
     let denied = &server.tls.denied_certificates;
     denied.fetch_add(1, Ordering::Relaxed);
+    engine::execute::log_certificate(&server.engine, session, last);
     let name = shown(last);
     log::debug!("TLS: No matching user found for certificate name {name}");
 }

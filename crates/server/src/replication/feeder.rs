@@ -117,8 +117,7 @@ impl Feeder {
             if heard {
                 blocking::serve_acknowledged(&server.engine);
             }
-            let is_primary = !server.engine.role.is_replica();
-            if server.engine.replicas.take_asks() && is_primary && self.has_online() {
+            if server.engine.replicas.take_asks() && self.has_online() {
                 let request: [&[u8]; 3] = [b"REPLCONF", b"GETACK", b"*"];
                 server.engine.append_to_stream(&request);
             }
@@ -345,8 +344,7 @@ impl Feeder {
         let lag_s = engine.config.int(P::MinReplicasMaxLag).max(0) as u64;
         engine.replicas.count_good(lag_s, steady_ms);
         let period_ms = engine.config.int(P::ReplPingReplicaPeriod).max(1) as u64 * 1000;
-        let is_primary = !engine.role.is_replica();
-        if is_primary && self.has_online() && steady_ms >= self.next_ping_ms {
+        if self.has_online() && steady_ms >= self.next_ping_ms {
             self.next_ping_ms = steady_ms + period_ms;
             if !engine.is_paused() {
                 engine.append_to_stream(&[b"PING"]);

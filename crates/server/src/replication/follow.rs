@@ -151,6 +151,8 @@ impl PrimaryLink {
 pub(super) struct Wire {
     socket: OutgoingStream,
     pub(super) input: Vec<u8>,
+    /// Where a read goes first.
+    arrived: Vec<u8>,
     heard_ms: u64,
 }
 
@@ -179,6 +181,7 @@ impl Wire {
                     return Ok(Self {
                         socket,
                         input: Vec::new(),
+                        arrived: vec![0; READ_BYTES],
                         heard_ms: link.server.engine.steady_ms(),
                     });
                 }
@@ -191,16 +194,13 @@ impl Wire {
     /// Reads what there is behind the input. False: nothing came within a tenth of a second.
     pub(super) fn read(&mut self, link: &PrimaryLink) -> Result<bool, FollowError> {
         link.check()?;
-        let start = self.input.len();
-        self.input.resize(start + READ_BYTES, 0);
-        let room = self.input.get_mut(start..).unwrap_or_default();
-        let got = self.socket.read(room);
-        self.input
-            .truncate(start + got.as_ref().copied().unwrap_or(0));
+        let got = self.socket.read(&mut self.arrived);
         let steady_ms = link.server.engine.steady_ms();
         match got {
             Ok(0) => Err(FollowError::Closed),
-            Ok(_) => {
+            Ok(got) => {
+                let arrived = self.arrived.get(..got).unwrap_or_default();
+                self.input.extend_from_slice(arrived);
                 self.heard_ms = steady_ms;
                 let replication = &link.server.replication;
                 replication.update_following(link.generation, |it| it.heard_ms = steady_ms);

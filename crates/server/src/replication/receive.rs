@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use persist::ReplicationId;
 use persist::storage::{File, OpenMode};
@@ -153,6 +154,8 @@ fn load(link: &PrimaryLink, received: &Received, id: &str, offset: u64) -> Resul
         let mut locked = server.engine.keyspace.lock_all();
         link.check()?;
         server.engine.loading.begin(&server.engine.clock);
+        // A command that was admitted before looks again, and is refused.
+        server.engine.admission_epoch.fetch_add(1, Ordering::AcqRel);
         // What is in the files is not what is in memory any more.
         server.engine.log.disable();
         server.engine.log.close_stream();

@@ -73,24 +73,36 @@ pub(crate) fn promote(server: &Server) {
     replication.send(Mail::Disconnect);
 }
 
-/// Follows the primary of the configuration, at the start.
+/// Goes on, at the start, with the history that the log names: as a replica of the primary of the
+/// configuration, or as a primary with a name of its own.
 pub(crate) fn begin(server: &Arc<Server>) {
-    let loaded = server.engine.log.replication_id();
-    if let Some(id) = loaded {
-        let offset = server.engine.log.stream_offset();
-        match server.engine.config.primary() {
-            // It goes on where it was.
+    let primary = server.engine.config.primary();
+    if let Some(id) = server.engine.log.replication_id() {
+        match &primary {
             Some(_) => server.replication.join_history(id.as_str(), None),
-            None => {
-                let before = Some((id.to_string(), offset));
-                server.replication.begin_history(before);
-            }
+            None => go_on_from(server, &id.to_string()),
         }
     }
-    if let Some((host, port)) = server.engine.config.primary() {
+    if let Some((host, port)) = primary {
         let _locked = server.engine.keyspace.lock_all();
         follow_primary(server, &host, port);
     }
+}
+
+/// A primary that had replicas was started again. Its history gets a new name, because replicas may
+/// have bytes of the old one that were lost here; replicas that have no more than what was loaded go
+/// on. The new name is kept at once: at the next start the old one must not reach further.
+fn go_on_from(server: &Arc<Server>, old: &str) {
+    let log = &server.engine.log;
+    let _locked = server.engine.keyspace.lock_all();
+    let before = Some((old.to_owned(), log.stream_offset()));
+    server.replication.begin_history(before);
+    if let Some(id) = server.replication.log_id() {
+        log.set_replication_id(id);
+    }
+    log.open_stream(server.engine.config.int(P::ReplBacklogSize).max(0) as u64);
+    // It frees the backlog when no replica comes.
+    super::start_feeder(server);
 }
 
 /// Ends the waits of all clients: what they wait for is not theirs to change any more.

@@ -28,6 +28,42 @@ struct Unit {
     asks: bool,
 }
 
+impl Unit {
+    /// Takes the request that stands at the end of the unit. MULTI and EXEC are only its ends.
+    fn take(&mut self, input: &[u8], len: usize, spans: Vec<Span>, is_inside: &mut bool) {
+        let (from, to) = (self.end, self.end + len);
+        let args = Args::new(input.get(from..to).unwrap_or_default(), &spans);
+        let is = |word: &[u8]| args.arg(0).eq_ignore_ascii_case(word);
+        if is(b"multi") {
+            *is_inside = true;
+        } else if is(b"exec") {
+            *is_inside = false;
+        } else {
+            self.asks |= is(b"replconf");
+            self.requests.push((from, to, spans));
+        }
+    }
+
+    /// The input has lost its first bytes.
+    fn move_back(&mut self, bytes: usize) {
+        self.end -= bytes;
+        for (from, to, _) in &mut self.requests {
+            (*from, *to) = (*from - bytes, *to - bytes);
+        }
+    }
+}
+
+/// How far the input has been read: a transaction of a gigabyte comes in thousands of pieces, and
+/// each byte of it is looked at once.
+#[derive(Default)]
+struct Reading {
+    parser: RequestParser,
+    /// The unit that has not arrived as a whole.
+    unit: Unit,
+    /// Its MULTI was read, and not its EXEC.
+    is_inside: bool,
+}
+
 /// Applies the stream.
 pub(super) struct Applier<'a> {
     link: &'a PrimaryLink,
@@ -35,6 +71,7 @@ pub(super) struct Applier<'a> {
     session: Session,
     out: Output,
     limits: Limits,
+    reading: Reading,
     acknowledged_ms: u64,
 }
 
@@ -54,6 +91,7 @@ impl<'a> Applier<'a> {
                 max_bulk: usize::MAX / 2,
                 ..Limits::default()
             },
+            reading: Reading::default(),
             acknowledged_ms: 0,
         }
     }
@@ -103,7 +141,7 @@ impl<'a> Applier<'a> {
 
     /// Applies some of the input. Returns how many bytes, and whether an answer is asked for.
     fn batch(&mut self, input: &[u8]) -> Result<(usize, bool), FollowError> {
-        let Some(mut unit) = self.next_unit(input, 0)? else {
+        let Some(mut unit) = self.next_unit(input)? else {
             return Ok((0, false));
         };
         let server = &*self.link.server;
@@ -117,16 +155,18 @@ impl<'a> Applier<'a> {
             self.apply(input, start, &unit, &mut locked);
             asks |= unit.asks;
             start = unit.end;
+            self.reading.unit.end = start;
             let spent_ns = engine.clock.monotonic_ns().saturating_sub(began_ns);
             if start >= BATCH_BYTES || spent_ns >= BATCH_NS {
                 break;
             }
-            match self.next_unit(input, start)? {
+            match self.next_unit(input)? {
                 Some(next) => unit = next,
                 None => break,
             }
         }
         drop(locked);
+        self.reading.unit.move_back(start);
         if !self.exec.ready.is_empty() {
             engine::execute::blocking::serve_later(&mut self.exec, engine);
         }
@@ -167,36 +207,25 @@ impl<'a> Applier<'a> {
     }
 
     /// The next request, or the next transaction as a whole; `None` when it has not arrived yet.
-    fn next_unit(&self, input: &[u8], start: usize) -> Result<Option<Unit>, FollowError> {
-        let mut unit = Unit {
-            end: start,
-            ..Unit::default()
-        };
-        let mut inside = false;
+    /// What has arrived of it is not read again: see [`Reading`].
+    fn next_unit(&mut self, input: &[u8]) -> Result<Option<Unit>, FollowError> {
+        let Reading {
+            parser,
+            unit,
+            is_inside,
+        } = &mut self.reading;
         loop {
             let rest = input.get(unit.end..).unwrap_or_default();
             if rest.is_empty() {
                 return Ok(None);
             }
             let mut spans = Vec::new();
-            let progress = RequestParser::new().parse(rest, &self.limits, &mut spans);
-            let consumed = match progress {
+            let consumed = match parser.parse(rest, &self.limits, &mut spans) {
                 Ok(Progress::NeedMore { .. }) => return Ok(None),
-                // A sign of life, which counts as no byte of the stream.
+                // An empty line counts as a byte of the stream, as for every follower.
                 Ok(Progress::Empty { consumed }) => consumed,
                 Ok(Progress::Request { consumed, .. }) => {
-                    let from = unit.end;
-                    let to = from + consumed;
-                    let args = Args::new(input.get(from..to).unwrap_or_default(), &spans);
-                    let is = |word: &[u8]| args.arg(0).eq_ignore_ascii_case(word);
-                    if is(b"multi") {
-                        inside = true;
-                    } else if is(b"exec") {
-                        inside = false;
-                    } else {
-                        unit.asks |= is(b"replconf");
-                        unit.requests.push((from, to, spans));
-                    }
+                    unit.take(input, consumed, spans, is_inside);
                     consumed
                 }
                 Ok(Progress::Inline { .. }) | Err(_) => {
@@ -206,8 +235,8 @@ impl<'a> Applier<'a> {
                 }
             };
             unit.end += consumed;
-            if !inside {
-                return Ok(Some(unit));
+            if !*is_inside {
+                return Ok(Some(std::mem::take(unit)));
             }
         }
     }

@@ -219,7 +219,14 @@ impl Replication {
 
     /// CONFIG RESETSTAT.
     pub fn reset_statistics(&self) {
-        for counter in [&self.full, &self.partial, &self.refused, &self.lost] {
+        let counters = [
+            &self.full,
+            &self.partial,
+            &self.refused,
+            &self.lost,
+            &self.unapplied,
+        ];
+        for counter in counters {
             counter.store(0, Ordering::Relaxed);
         }
     }

@@ -130,19 +130,20 @@ impl<'a, 'e, 'k, 'l> Caller<'a, 'e, 'k, 'l> {
             return Ok(());
         }
         if !matches!(locks, Locks::Keys) {
-            return self.extend_to_all();
+            return self.extend(None);
         }
         for LocatedKey { hash, .. } in call.keys {
             let shard = self.engine.keyspace.shard_of(*hash);
             if !self.locked.holds(shard) {
-                self.extend(shard)?;
+                self.extend(Some(shard))?;
             }
         }
         Ok(())
     }
 
+    /// Locks one shard more, or all, unless the script is to end meanwhile.
     #[cold]
-    fn extend(&mut self, shard: usize) -> Result<(), CommandError> {
+    fn extend(&mut self, shard: Option<usize>) -> Result<(), CommandError> {
         let right = self.right.ok_or(UNPROVED)?;
         let interruption = &mut self.interruption;
         let mut stop = None;
@@ -150,20 +151,10 @@ impl<'a, 'e, 'k, 'l> Caller<'a, 'e, 'k, 'l> {
             stop = interruption.look();
             stop.is_none()
         };
-        let extended = self.locked.extend_patient(right, shard, &mut patience);
-        extended.map_err(|_| stopped(stop))
-    }
-
-    #[cold]
-    fn extend_to_all(&mut self) -> Result<(), CommandError> {
-        let right = self.right.ok_or(UNPROVED)?;
-        let interruption = &mut self.interruption;
-        let mut stop = None;
-        let mut patience = || {
-            stop = interruption.look();
-            stop.is_none()
+        let extended = match shard {
+            Some(shard) => self.locked.extend_patient(right, shard, &mut patience),
+            None => self.locked.extend_to_all_patient(right, &mut patience),
         };
-        let extended = self.locked.extend_to_all_patient(right, &mut patience);
         extended.map_err(|_| stopped(stop))
     }
 

@@ -249,6 +249,22 @@ fn a_certificate_may_name_the_user() {
     assert_eq!(reply(&encrypted.authority.client("other")), noauth);
     assert_eq!(reply(&encrypted.authority.client("default\0")), noauth);
     denied(&mut plain, 2);
+    let logged = plain.line("ACL LOG 1");
+    assert!(
+        logged.contains(
+            r#""reason" "tls-cert" "context" "toplevel" "object" "" "username" "default\x00""#
+        ),
+        "{logged}"
+    );
+    plain.check(&[("ACL SETUSER other on >pw +ping", "+OK")]);
+    assert_eq!(reply(&encrypted.authority.client("other")), "+PONG");
+    plain.check(&[("ACL SETUSER other off", "+OK")]);
+    assert_eq!(reply(&encrypted.authority.client("other")), noauth);
+    denied(&mut plain, 3);
+    plain.check(&[("CONFIG RESETSTAT", "+OK"), ("ACL DELUSER other", ":1")]);
+    assert_eq!(reply(&encrypted.authority.client("other")), noauth);
+    assert_eq!(reply(&encrypted.authority.client("default\0")), noauth);
+    denied(&mut plain, 2);
     assert_eq!(plain.line("CONFIG SET tls-auth-clients-user URI"), "+OK");
     assert_eq!(reply(&encrypted.authority.client("default")), noauth);
     denied(&mut plain, 2);

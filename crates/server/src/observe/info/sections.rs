@@ -441,7 +441,7 @@ fn stats(facts: &Facts<'_>, text: &mut String) {
         "tracking_total_keys": tracking.key_count(),
         "tracking_total_items": tracking.item_count(),
         "tracking_total_prefixes": tracking.prefixes.count(),
-        "unexpected_error_replies": 0,
+        "unexpected_error_replies": synced(&replication.unapplied),
         "total_error_replies": totals.error_replies,
         "dump_payload_sanitizations": totals.payload_checks,
         "total_reads_processed": totals.reads_processed,
