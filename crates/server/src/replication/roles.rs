@@ -90,8 +90,8 @@ pub(crate) fn begin(server: &Arc<Server>) {
 }
 
 /// A primary that had replicas was started again. Its history gets a new name, because replicas may
-/// have bytes of the old one that were lost here; replicas that have no more than what was loaded go
-/// on. The new name is kept at once: at the next start the old one must not reach further.
+/// have bytes of the old one that were lost here; replicas with no more than what was loaded go on.
+/// The new name is kept at once: at the next start the old one must not reach further.
 fn go_on_from(server: &Arc<Server>, old: &str) {
     let log = &server.engine.log;
     let _locked = server.engine.keyspace.lock_all();
