@@ -27,6 +27,15 @@ fn save_in_background(client: &mut Client) {
     assert_eq!(client.line("BGSAVE"), "+Background saving started");
 }
 
+/// Snapshots and rewrites stay at their first key until `let_go`.
+fn hold(client: &mut Client) {
+    client.check(&[("CONFIG SET rdb-key-save-delay 1000000000", "+OK")]);
+}
+
+fn let_go(client: &mut Client) {
+    client.check(&[("CONFIG SET rdb-key-save-delay 0", "+OK")]);
+}
+
 fn wait_until_saved(client: &mut Client) {
     wait_for(client, "rdb_bgsave_in_progress", "0");
     assert_eq!(info(client, "persistence", "rdb_last_bgsave_status"), "ok");

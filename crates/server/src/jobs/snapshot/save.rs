@@ -150,10 +150,7 @@ fn each_piece(
                     grown.sync_data()?;
                 }
             }
-            match server.engine.config.int(P::RdbKeySaveDelay) {
-                0 => Ok(()),
-                delay_us => delay(delay_us, &mut *check),
-            }
+            delay(server, &mut *check)
         })?;
         output.entries(size.db, &buffer)?;
         buffer.clear();
