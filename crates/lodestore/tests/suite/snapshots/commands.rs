@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::super::harness::{Client, TestServer, dump, fresh_dir};
 use super::invariants::Content;
-use super::{PATIENCE, hold, info, let_go, save_in_background, wait_for, wait_until_saved};
+use super::{PATIENCE, info, save_in_background, wait_for, wait_until_saved};
 
 /// Without a log, so that a restart brings back what the snapshot has.
 const NO_LOG: &[&str] = &[
@@ -85,7 +85,7 @@ fn changes_are_counted_from_the_last_snapshot() {
     assert_eq!(persistence(&mut client, "rdb_changes_since_last_save"), "0");
     assert_eq!(persistence(&mut client, "rdb_saves"), "1");
     // Changes during a snapshot are not in it.
-    hold(&mut client);
+    client.hold_snapshots();
     let saved_s = client.integer("LASTSAVE");
     client.line("SET b 1");
     save_in_background(&mut client);
@@ -93,7 +93,7 @@ fn changes_are_counted_from_the_last_snapshot() {
     assert_eq!(persistence(&mut client, "rdb_bgsave_in_progress"), "1");
     assert_eq!(persistence(&mut client, "current_save_keys_total"), "3");
     assert_ne!(persistence(&mut client, "current_cow_size"), "0");
-    let_go(&mut client);
+    client.let_snapshots_go();
     wait_until_saved(&mut client);
     assert_eq!(persistence(&mut client, "rdb_changes_since_last_save"), "2");
     assert_eq!(
@@ -121,7 +121,7 @@ fn slow_server() -> (TestServer, Client) {
         ("SAVE", "+OK"),
         ("SET new value", "+OK"),
     ]);
-    hold(&mut client);
+    client.hold_snapshots();
     (server, client)
 }
 
@@ -169,7 +169,7 @@ fn one_snapshot_at_a_time() {
 fn a_snapshot_waits_for_a_rewrite_of_the_log() {
     let server = TestServer::start();
     let mut client = server.connect();
-    hold(&mut client);
+    client.hold_snapshots();
     client.check(&[
         ("MSET a 1 b 2 c 3", "+OK"),
         ("BGREWRITEAOF", "+Background append only file rewriting started"),
@@ -183,7 +183,7 @@ fn a_snapshot_waits_for_a_rewrite_of_the_log() {
         ("BGSAVE SCHEDULE", "+Background saving scheduled"),
         ("SET a 2", "+OK"),
     ]);
-    let_go(&mut client);
+    client.let_snapshots_go();
     wait_for(&mut client, "rdb_saves", "1");
     wait_until_saved(&mut client);
     let content = Content::read(&server.dir().join("dump.rdb"));
@@ -223,7 +223,7 @@ fn a_cancelled_snapshot_leaves_nothing_behind() {
     }
     let old = Content::read(&server.dir().join("dump.rdb"));
     assert_eq!(old.len(), 1000, "the old file is untouched");
-    let_go(&mut client);
+    client.let_snapshots_go();
     save_in_background(&mut client);
     wait_until_saved(&mut client);
     let content = Content::read(&server.dir().join("dump.rdb"));
@@ -312,7 +312,7 @@ fn a_signal_saves_too_and_ends_what_is_under_way() {
     let (mut server, mut client) = slow_server();
     client.line("CONFIG SET save \"3600 1000\"");
     save_in_background(&mut client);
-    let_go(&mut client);
+    client.let_snapshots_go();
     client.line("SET newer value");
     let pid = server.pid().to_string();
     let status = Command::new("kill").args(["-TERM", &pid]).status();

@@ -8,10 +8,7 @@ mod points;
 
 use std::time::{Duration, Instant};
 
-use super::harness::Client;
-
-/// How long a snapshot of a test may take.
-const PATIENCE: Duration = Duration::from_secs(60);
+use super::harness::{Client, PATIENCE};
 
 /// A field of INFO.
 fn info(client: &mut Client, section: &str, field: &str) -> String {
@@ -25,15 +22,6 @@ fn info(client: &mut Client, section: &str, field: &str) -> String {
 /// BGSAVE, as soon as no other one runs.
 fn save_in_background(client: &mut Client) {
     assert_eq!(client.line("BGSAVE"), "+Background saving started");
-}
-
-/// Snapshots and rewrites stay at their first key until `let_go`.
-fn hold(client: &mut Client) {
-    client.check(&[("CONFIG SET rdb-key-save-delay 1000000000", "+OK")]);
-}
-
-fn let_go(client: &mut Client) {
-    client.check(&[("CONFIG SET rdb-key-save-delay 0", "+OK")]);
 }
 
 fn wait_until_saved(client: &mut Client) {

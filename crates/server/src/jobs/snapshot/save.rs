@@ -16,7 +16,6 @@ use super::walk::{Size, Walk, delay};
 use super::{Encoder, Form, Output, SnapshotError, save_options};
 use crate::server::Server;
 use crate::state::{Job, Purpose};
-use engine::config::P;
 use engine::error::CommandError;
 use engine::shard_tables::Locked;
 
