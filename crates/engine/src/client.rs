@@ -3,6 +3,8 @@
 //! [`ClientShared`] is what CLIENT LIST, CLIENT KILL, MONITOR and blocked operations of other
 //! workers see: identity, published figures, and an outbox.
 
+mod strangers;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -10,12 +12,14 @@ use std::path::PathBuf;
 use std::sync::atomic::{
     AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering,
 };
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use resp::{Mark, Output, Protocol};
 
 use crate::config::ClientClass;
 use crate::wait::Wait;
+
+use strangers::Strangers;
 
 /// The other end of a connection. Shown as Redis does: `ip:port`, `[ip]:port` for IPv6, and the
 /// path of a Unix socket with port 0.
@@ -377,8 +381,8 @@ pub struct ClientRegistry {
     memory: AtomicUsize,
     /// Memory of clients that were evicted and whose workers have not closed them yet.
     leaving: AtomicUsize,
-    /// Clients that have not authenticated yet, by id.
-    strangers: Mutex<BTreeMap<u64, Arc<ClientShared>>>,
+    /// Clients that have not authenticated yet.
+    strangers: Mutex<Strangers>,
 }
 
 impl ClientRegistry {
@@ -402,49 +406,64 @@ impl ClientRegistry {
         }
     }
 
-    /// Adds a client that has yet to authenticate.
-    pub fn add_stranger(&self, client: &Arc<ClientShared>) {
+    /// Adds a client that has yet to authenticate. Returns another one of its address that has to
+    /// be closed for it: an address may have 1,024 such clients.
+    pub fn add_stranger(&self, client: &Arc<ClientShared>) -> Option<Arc<ClientShared>> {
         client.is_stranger.store(true, Ordering::Release);
-        self.lock_strangers().insert(client.id, Arc::clone(client));
+        let mut strangers = self.lock_strangers();
+        strangers.insert(Arc::clone(client));
+        let oldest = strangers.one_too_many(&client.peer)?;
+        self.expel(strangers, oldest)
     }
 
     /// The client has authenticated, or it is gone.
     pub fn admit(&self, client: &ClientShared) {
         if client.is_stranger.swap(false, Ordering::AcqRel) {
-            self.lock_strangers().remove(&client.id);
+            self.lock_strangers().remove(client.id);
         }
     }
 
     /// Removes the client that has been there longest without authenticating, so that another one
     /// finds room. Its worker has to close it.
     pub fn remove_oldest_stranger(&self) -> Option<Arc<ClientShared>> {
-        let (_, client) = self.lock_strangers().pop_first()?;
-        client.is_stranger.store(false, Ordering::Release);
-        client.kill.store(true, Ordering::Release);
-        self.remove(client.id);
-        Some(client)
+        let strangers = self.lock_strangers();
+        let oldest = strangers.oldest()?.id;
+        self.expel(strangers, oldest)
     }
 
     /// Removes the clients that have connected before `steady_ms` and have not authenticated. Their
     /// workers have to close them.
     pub fn remove_strangers_before(&self, steady_ms: u64) -> Vec<Arc<ClientShared>> {
         let mut removed = Vec::new();
-        let mut strangers = self.lock_strangers();
-        // Ids grow with time.
-        while let Some(first) = strangers.first_entry()
-            && first.get().created_ms < steady_ms
-        {
-            let client = first.remove();
-            client.is_stranger.store(false, Ordering::Release);
-            client.kill.store(true, Ordering::Release);
-            removed.push(client);
+        loop {
+            let strangers = self.lock_strangers();
+            // Ids grow with time.
+            let Some(oldest) = strangers.oldest() else {
+                return removed;
+            };
+            if oldest.created_ms >= steady_ms {
+                return removed;
+            }
+            let oldest = oldest.id;
+            removed.extend(self.expel(strangers, oldest));
         }
-        drop(strangers);
-        removed.iter().for_each(|client| self.remove(client.id));
-        removed
     }
 
-    fn lock_strangers(&self) -> std::sync::MutexGuard<'_, BTreeMap<u64, Arc<ClientShared>>> {
+    /// Takes a client out of the strangers and out of the registry.
+    fn expel(
+        &self,
+        mut strangers: MutexGuard<'_, Strangers>,
+        id: u64,
+    ) -> Option<Arc<ClientShared>> {
+        let client = strangers.remove(id)?;
+        drop(strangers);
+        client.is_stranger.store(false, Ordering::Release);
+        client.kill.store(true, Ordering::Release);
+        self.remove(client.id);
+        Some(client)
+    }
+
+    fn lock_strangers(&self) -> MutexGuard<'_, Strangers> {
         self.strangers
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -532,5 +551,38 @@ impl ClientRegistry {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<u64, Arc<ClientShared>>> {
         self.clients.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stranger_too_many_closes_the_oldest_of_its_address() {
+        let registry = ClientRegistry::default();
+        let connect = |address: &str| {
+            let peer = Peer::Tcp(address.parse().expect("an address"));
+            let id = registry.next_id();
+            let client = Arc::new(ClientShared::new(id, peer, &Peer::None, -1, 0, 0));
+            registry.add(Arc::clone(&client));
+            client
+        };
+        let neighbour = connect("192.0.2.1:1");
+        assert!(registry.add_stranger(&neighbour).is_none());
+        let clients: Vec<_> = (0..=strangers::STRANGERS_PER_ADDRESS)
+            .map(|_| connect("192.0.2.2:1"))
+            .collect();
+        // The first one authenticates, so the second one is the oldest.
+        for client in &clients {
+            assert!(registry.add_stranger(client).is_none(), "{}", client.id);
+            registry.admit(&clients[0]);
+        }
+        let one_more = connect("192.0.2.2:2");
+        let closed = registry.add_stranger(&one_more).expect("one too many");
+        assert_eq!(closed.id, clients[1].id);
+        assert!(closed.kill.load(Ordering::Acquire));
+        assert!(registry.get(closed.id).is_none());
+        assert_eq!(registry.count(), clients.len() + 1);
     }
 }

@@ -384,16 +384,21 @@ impl Worker {
         let Some(client) = server.engine.clients.remove_oldest_stranger() else {
             return false;
         };
+        self.close_stranger(server, &client, "maxclients is reached");
+        true
+    }
+
+    /// Closes a client that the registry has expelled.
+    fn close_stranger(&mut self, server: &Server, client: &ClientShared, why: &str) {
         log::debug!(
-            "Closing {}, which has not authenticated: maxclients is reached",
+            "Closing {}, which has not authenticated: {why}",
             client.addr
         );
         match self.token_of(client.id) {
-            // Its descriptor is needed at once.
+            // Its descriptor may be needed at once.
             Some(token) => self.close(token),
-            None => server.send_to(&client, Message::Kill(client.id)),
+            None => server.send_to(client, Message::Kill(client.id)),
         }
-        true
     }
 
     pub(super) fn welcome(&mut self, server: &Arc<Server>, mut accepted: Accepted) {
@@ -437,8 +442,10 @@ impl Worker {
         }
         let default = server.engine.users.default_user();
         let user = default.is_open().then(|| Arc::clone(default));
-        if user.is_none() {
-            server.engine.clients.add_stranger(&shared);
+        if user.is_none()
+            && let Some(oldest) = server.engine.clients.add_stranger(&shared)
+        {
+            self.close_stranger(server, &oldest, "its address has too many such clients");
         }
         let mut session = Session::new(shared, Origin::Client, user);
         super::certificate_users::log_in(server, &mut session, &accepted.names);
