@@ -95,6 +95,13 @@ impl Clock {
         self.began_ms + self.monotonic_ns() / 1_000_000
     }
 
+    /// The time on the steady clock by which `ms` milliseconds have passed in full; `None` when that
+    /// is beyond its range.
+    pub fn steady_ms_after(&self, ms: u64) -> Option<u64> {
+        let now_ms = self.began_ms + self.monotonic_ns().div_ceil(1_000_000);
+        now_ms.checked_add(ms)
+    }
+
     /// Nanoseconds since the process began, never going back.
     #[inline]
     pub fn monotonic_ns(&self) -> u64 {
@@ -121,6 +128,18 @@ mod tests {
             (steady..steady + 60_000).contains(&later),
             "{steady} {later}"
         );
+    }
+
+    #[test]
+    fn a_deadline_is_not_early() {
+        let clock = Clock::default();
+        for _ in 0..1000 {
+            let began_ns = clock.monotonic_ns();
+            let deadline = clock.steady_ms_after(5).expect("in range");
+            let left_ns = (deadline - clock.began_ms) * 1_000_000 - began_ns;
+            assert!(left_ns >= 5_000_000, "{left_ns}");
+        }
+        assert_eq!(clock.steady_ms_after(u64::MAX), None);
     }
 
     #[test]

@@ -41,7 +41,7 @@ impl Flags {
     pub const DENY_LOADING: Flags = Flags(1 << 4);
     /// Setting it to the value it has is a change too (files may have new contents).
     pub const VOLATILE: Flags = Flags(1 << 5);
-    /// Only Lodestore has it. CONFIG SET to the value that it has is accepted even where only a
+    /// Valkey does not have it. CONFIG SET to the value that it has is accepted even where only a
     /// start can set it: tools that set all that CONFIG GET shows know the others by name.
     pub const OWN: Flags = Flags(1 << 9);
     /// Accepted for the sake of existing configurations; it has no effect in Lodestore.
@@ -333,7 +333,7 @@ parameters! {
     MinStringSizeAvoidCopyReply = "min-string-size-avoid-copy-reply": int(0, INT_MAX), "16384", HIDDEN, INERT;
     MinStringSizeAvoidCopyReplyThreaded = "min-string-size-avoid-copy-reply-threaded": int(0, INT_MAX), "65536", HIDDEN, INERT;
     PrefetchBatchMaxSize = "prefetch-batch-max-size": int(0, 128), "16", INERT;
-    IoThreadsDoReads = "io-threads-do-reads": Kind::Bool, "no", IMMUTABLE, INERT;
+    IoThreadsDoReads = "io-threads-do-reads": Kind::Bool, "no", IMMUTABLE, INERT, OWN;
     Lookahead = "lookahead": int(1, INT_MAX), "16", INERT;
 
     // The process.

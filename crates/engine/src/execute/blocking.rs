@@ -156,7 +156,9 @@ pub fn deadline_after(ctx: &Context<'_, '_>, ms: i64) -> Result<Option<u64>, Com
     if ms == 0 {
         return Ok(None);
     }
-    ms.checked_add(ctx.engine.steady_ms())
+    ctx.engine
+        .clock
+        .steady_ms_after(ms)
         .filter(|deadline| i64::try_from(*deadline).is_ok())
         .map(Some)
         .ok_or(CommandError::line("ERR timeout is out of range"))

@@ -1,6 +1,7 @@
 //! Which shards a command locks.
 
 use std::sync::MutexGuard;
+use std::sync::atomic::Ordering;
 
 use keyspace::KeyHash;
 use resp::Args;
@@ -127,9 +128,18 @@ impl<'k> Execution<'_, 'k> {
             Locks::Keys => self.lock_keys(call),
             Locks::Script(_) => lock_script(self, call),
             Locks::Queued => multi::lock_for(self),
+            // SCAN: nothing else removes the expired keys that it meets.
+            Locks::Own if call.command.spec.flags.has(Flags::READONLY) && !self.expires() => {
+                self.lock_all()
+            }
             Locks::Own => Ok(self.engine.keyspace.lock_many(&[])),
             Locks::All | Locks::ByArguments(_) => self.lock_all(),
         }
+    }
+
+    /// Active expiry is on, as it is but for tests.
+    fn expires(&self) -> bool {
+        self.engine.switches.active_expire.load(Ordering::Relaxed)
     }
 
     /// Locks the shards of the keys of a request.

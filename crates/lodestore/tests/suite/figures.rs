@@ -256,7 +256,6 @@ fn what_config_get_shows_can_be_set() {
         "enable-module-command",
         "enable-protected-configs",
         "hash-seed",
-        "io-threads-do-reads",
         "logfile",
         "mptcp",
         "pidfile",

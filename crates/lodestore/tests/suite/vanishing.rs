@@ -211,6 +211,44 @@ fn expired_keys_that_a_reload_drops_are_gone_from_the_log() {
     ]);
 }
 
+/// What SCAN is asked for and finds expired is removed and logged, while nothing else does that.
+#[test]
+fn scan_removes_the_expired_keys_that_it_meets() {
+    let server = TestServer::start_with(&["--enable-debug-command", "yes", "--threads", "2"]);
+    let mut client = server.connect();
+    let mut subscriber = server.connect();
+    client.check(&[
+        ("DEBUG SET-ACTIVE-EXPIRE 0", "+OK"),
+        ("CONFIG SET notify-keyspace-events Ex", "+OK"),
+        ("MSET a:1 1 a:2 2 b:1 3 lives 4", "+OK"),
+        ("RPUSH list a", ":1"),
+    ]);
+    for key in ["a:1", "a:2", "b:1", "list"] {
+        client.line(&format!("PEXPIRE {key} 1"));
+    }
+    std::thread::sleep(std::time::Duration::from_millis(10));
+    subscriber.line("SUBSCRIBE __keyevent@0__:expired");
+    client.check(&[
+        ("DBSIZE", ":5"),
+        ("SCAN 0 COUNT 1000 MATCH a:*", "[\"0\" []]"),
+        ("DBSIZE", ":3"),
+        ("SCAN 0 COUNT 1000 TYPE string", "[\"0\" [\"lives\"]]"),
+        ("DBSIZE", ":2"),
+        ("MULTI", "+OK"),
+        ("SCAN 0 COUNT 1000", "+QUEUED"),
+        ("DBSIZE", "+QUEUED"),
+        ("EXEC", "[[\"0\" [\"lives\"]] :1]"),
+        ("SCAN 0 COUNT 1000", "[\"0\" [\"lives\"]]"),
+    ]);
+    let mut told: Vec<String> = (0..4)
+        .map(|_| super::harness::show(&subscriber.read()))
+        .collect();
+    told.sort();
+    let event = |key: &str| format!("[\"message\" \"__keyevent@0__:expired\" \"{key}\"]");
+    assert_eq!(told, ["a:1", "a:2", "b:1", "list"].map(event));
+    server.assert_replays();
+}
+
 #[test]
 fn a_log_that_cannot_be_loaded_again_stays_as_it_is() {
     let mut server = TestServer::start_with(&["--enable-debug-command", "yes"]);

@@ -23,6 +23,8 @@ struct Found {
     ends: Vec<usize>,
     /// Log offset of the shards that were looked at.
     offset: u64,
+    /// Keys that were asked for and have expired, of shards that the command has locked.
+    expired: Vec<Vec<u8>>,
 }
 
 impl Found {
@@ -72,11 +74,26 @@ pub(super) fn scan_keys(ctx: &mut Context<'_, '_>) -> CommandResult {
         Some(position) => walk(ctx, position, &options)?,
         None => (Found::default(), 0),
     };
+    remove(ctx, &found.expired);
     *ctx.reply_offset = (*ctx.reply_offset).max(found.offset);
     ctx.reply.array(2);
     ctx.reply.bulk_display(cursor::from_position(next));
     found.reply(&mut ctx.reply);
     Ok(Outcome::Done)
+}
+
+/// Removes keys that have expired, where that is allowed.
+fn remove(ctx: &mut Context<'_, '_>, expired: &[Vec<u8>]) {
+    if expired.is_empty() {
+        return;
+    }
+    if !ctx.is_nested() {
+        ctx.data.effects.keep_apart();
+    }
+    for bytes in expired {
+        let key = ctx.data.key(bytes);
+        ctx.data.exists(key);
+    }
 }
 
 /// Collects keys from a position on. Returns them with the next position, 0 at the end.
@@ -143,14 +160,20 @@ fn walk_shard(
 ) -> u64 {
     let db = ctx.data.db;
     let hides = hides_expired(&ctx.data);
+    let is_held = ctx.data.locked.shards().next().is_some();
     found.offset = found.offset.max(shard.last_log_offset);
     while !budget.is_spent() {
         position = shard.scan(db, position, |entry| {
             budget.elements = budget.elements.saturating_sub(1);
             let is_asked_for = options.only.is_none_or(|only| entry.value_type() == only)
                 && options.matches(entry.key());
-            if is_asked_for && !hides(entry.deadline()) {
+            if !is_asked_for {
+                return;
+            }
+            if !hides(entry.deadline()) {
                 found.push(entry.key());
+            } else if is_held {
+                found.expired.push(entry.key().to_vec());
             }
         });
         budget.buckets -= 1;

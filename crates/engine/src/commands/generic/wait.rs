@@ -16,8 +16,9 @@ fn wait_deadline(ctx: &Context<'_, '_>, index: usize) -> Result<Option<u64>, Com
     if timeout == 0 {
         return Ok(None);
     }
-    timeout
-        .checked_add(ctx.engine.steady_ms())
+    ctx.engine
+        .clock
+        .steady_ms_after(timeout)
         .filter(|deadline| i64::try_from(*deadline).is_ok())
         .map(Some)
         .ok_or(CommandError::line("ERR timeout is out of range"))

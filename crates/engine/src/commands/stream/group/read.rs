@@ -507,7 +507,7 @@ fn claimable_at(ctx: &mut Context<'_, '_>, reading: &Reading<'_>) -> Option<u64>
         }
     }
     let wait_ms = first.saturating_sub(now_ms).max(LOOK_AGAIN_MIN_MS);
-    Some(ctx.engine.steady_ms().saturating_add(wait_ms))
+    ctx.engine.clock.steady_ms_after(wait_ms)
 }
 
 /// Blocks the client, because there is no entry yet.
