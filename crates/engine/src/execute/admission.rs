@@ -13,7 +13,7 @@ use crate::context::Mode;
 use crate::durability::{admit_write, refused_without_snapshots};
 use crate::engine::Engine;
 use crate::error::CommandError;
-use crate::session::Session;
+use crate::session::{CAPA_REDIRECT, Session};
 use crate::table::{Command, Resolved};
 
 /// The next step of a request that passed all checks.
@@ -60,6 +60,9 @@ impl Execution<'_, '_> {
                 "ERR Replica can't interact with the keyspace",
             ));
         }
+        if engine.role.is_replica() && self.is_redirected(combined) {
+            return self.redirect();
+        }
         if holds_locks {
             self.exec.is_full = false;
         } else {
@@ -86,7 +89,8 @@ impl Execution<'_, '_> {
             return refuse_busy(engine);
         }
         if engine.is_paused()
-            && (engine.pause.is_all() || combined.any(Flags::WRITE.or(Flags::MAY_REPLICATE)))
+            && (engine.pause.is_all(engine.steady_ms())
+                || combined.any(Flags::WRITE.or(Flags::MAY_REPLICATE)))
         {
             return Ok(Admission::Postpone);
         }
@@ -171,6 +175,24 @@ impl Execution<'_, '_> {
         }
     }
 
+    /// CLIENT CAPA REDIRECT: commands on data go to the primary.
+    #[cold]
+    fn is_redirected(&self, flags: Flags) -> bool {
+        let session = &*self.session;
+        session.capabilities.contains(&CAPA_REDIRECT)
+            && (flags.has(Flags::WRITE) || flags.has(Flags::READONLY) && !session.reads_replicas)
+    }
+
+    /// In a failover of this server neither side is a primary for a moment: the client waits.
+    #[cold]
+    fn redirect(&self) -> Result<Admission, CommandError> {
+        match self.engine.config.primary() {
+            _ if self.engine.pause.is_failover() => Ok(Admission::Postpone),
+            Some((host, port)) => Err(CommandError::Redirect(format!("{host}:{port}"))),
+            None => Ok(Admission::Postpone),
+        }
+    }
+
     #[cold]
     fn check_as_replica(&self, command: &Command, flags: Flags) -> Result<(), CommandError> {
         let (engine, config) = (self.engine, &self.engine.config);
@@ -199,6 +221,10 @@ impl Execution<'_, '_> {
             // error says so.
             (_, Some(command)) if command.is_exec => {
                 discard(self.engine, self.session);
+                if matches!(error, CommandError::Redirect(_)) {
+                    self.write_error(&error);
+                    return error;
+                }
                 let mut line = b"EXECABORT Transaction discarded because of: ".to_vec();
                 let text = error.text();
                 line.extend_from_slice(text.strip_prefix(b"ERR ").unwrap_or(&text));
