@@ -71,8 +71,8 @@ class Client:
 class Server:
     """A server in a directory of its own."""
 
-    def __init__(self, run, name, program):
-        self.name, self.program = name, program
+    def __init__(self, run, name, program, more=("--appendonly", "no")):
+        self.name, self.program, self.more = name, program, list(more)
         self.port = run.next_port()
         self.dir = os.path.join(run.dir, "%d-%s" % (self.port, name))
         os.mkdir(self.dir)
@@ -81,9 +81,10 @@ class Server:
 
     def start(self):
         words = [self.program, "--port", str(self.port), "--dir", self.dir, "--save", "",
-                 "--appendonly", "no", "--repl-diskless-sync-delay", "0",
+                 "--repl-diskless-sync-delay", "0",
                  "--enable-debug-command", "yes",
                  "--repl-ping-replica-period", "3600", "--logfile", os.path.join(self.dir, "log")]
+        words += self.more
         if not self.is_ours():
             words += ["--daemonize", "no"]
         config = os.path.join(self.dir, "redis.conf")

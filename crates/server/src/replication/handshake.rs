@@ -4,6 +4,7 @@ use super::failover;
 use super::follow::{FollowError, PrimaryLink, Wire};
 use super::roles::announced;
 use crate::server::Server;
+use crate::state::Mail;
 use engine::config::P;
 use engine::version::VALKEY_VERSION;
 
@@ -167,6 +168,8 @@ fn continue_as(link: &PrimaryLink, id: &str) -> Result<(), FollowError> {
     );
     log::info!("Primary replication ID changed to {id}");
     server.replication.join_history(id, Some((old, offset)));
+    // Replicas of this server learn the new name when they ask again.
+    server.replication.send(Mail::Disconnect);
     if let Some(id) = server.replication.log_id() {
         server.engine.log.set_replication_id(id);
     }
