@@ -57,7 +57,7 @@ impl LocalDeadlines {
     }
 
     /// How many there are. One relaxed load.
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.count.load(Ordering::Relaxed)
     }
 

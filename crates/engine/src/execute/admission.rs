@@ -63,13 +63,7 @@ impl Execution<'_, '_> {
         if engine.role.is_replica() && self.is_redirected(combined) {
             return self.redirect();
         }
-        if holds_locks {
-            self.exec.is_full = false;
-        } else {
-            // Eviction locks shards. Locks are held over a batch only while `maxmemory` is 0, so no
-            // check is missed then.
-            self.check_memory(combined)?;
-        }
+        self.check_memory(combined, holds_locks)?;
         self.check_disk(command, combined)?;
         self.check_replicas(combined)?;
         self.check_role(command, combined)?;
@@ -127,10 +121,13 @@ impl Execution<'_, '_> {
         }
     }
 
-    fn check_memory(&mut self, flags: Flags) -> Result<(), CommandError> {
+    fn check_memory(&mut self, flags: Flags, holds_locks: bool) -> Result<(), CommandError> {
         self.exec.is_full = false;
-        // While a worker is busy its shards are locked, and nothing can be evicted.
-        if self.engine.switches.max_memory.load(Ordering::Relaxed) == 0 || self.exec.is_busy {
+        // Eviction locks shards. Locks are held over a batch only while `maxmemory` is 0, so no
+        // check is missed then. While a worker is busy its shards are locked, and nothing can be
+        // evicted.
+        let max_memory = &self.engine.switches.max_memory;
+        if holds_locks || max_memory.load(Ordering::Relaxed) == 0 || self.exec.is_busy {
             return Ok(());
         }
         let full = !crate::execute::evict::make_room(self.exec, self.engine);

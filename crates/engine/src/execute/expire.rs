@@ -77,7 +77,7 @@ fn cycle(exec: &mut Executor, engine: &Engine, from: &mut usize) -> u64 {
 fn expire_local(exec: &mut Executor, engine: &Engine) {
     let local = &engine.role.local_deadlines;
     let is_off = engine.is_paused() || engine.loading.is_active() || engine.is_half_changed();
-    if local.len() == 0 || is_off || !engine.switches.active_expire.load(Ordering::Relaxed) {
+    if local.count() == 0 || is_off || !engine.switches.active_expire.load(Ordering::Relaxed) {
         return;
     }
     for (db, key) in local.take_due(exec.now_ms, BUDGET_PER_LOCK) {

@@ -29,6 +29,7 @@ mod protection;
 mod pubsub;
 mod random;
 mod replication;
+mod replication_partners;
 mod rewrites;
 mod scripts;
 mod server;

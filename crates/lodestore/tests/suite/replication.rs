@@ -38,7 +38,7 @@ pub(super) fn replication(server: &TestServer, name: &str) -> String {
     field(&mut server.connect(), "replication", name)
 }
 
-fn wait_for_link(replica: &TestServer) {
+pub(super) fn wait_for_link(replica: &TestServer) {
     wait_until("the replica follows its primary", || {
         replication(replica, "master_link_status") == "up"
     });
@@ -477,7 +477,7 @@ fn blocked_clients_learn_that_the_role_has_changed() {
 }
 
 /// Reads what a primary sends until `wanted` is in it.
-fn read_stream(stream: &mut TcpStream, wanted: &str) -> String {
+pub(super) fn read_stream(stream: &mut TcpStream, wanted: &str) -> String {
     stream
         .set_read_timeout(Some(Duration::from_secs(20)))
         .unwrap();

@@ -220,11 +220,11 @@ impl Wire {
 
     /// Reads what there is behind the input. False: nothing came within a tenth of a second.
     pub(super) fn read(&mut self, link: &PrimaryLink) -> Result<bool, FollowError> {
-        link.sleep_out();
-        link.check()?;
         if self.is_killed() {
             return Err(FollowError::Closed);
         }
+        link.sleep_out();
+        link.check()?;
         let got = self.socket.read(&mut self.arrived);
         let steady_ms = link.server.engine.steady_ms();
         match got {

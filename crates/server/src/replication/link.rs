@@ -49,8 +49,8 @@ pub(super) enum Feed {
         /// What comes behind it.
         then: Option<StreamCursor>,
     },
-    /// Nothing before the replica has loaded what ends with a mark: it looks for the mark at the end
-    /// of all that it has read.
+    /// Nothing before the replica has loaded what ends with a mark: it looks for the mark at the
+    /// end of all that it has read.
     AwaitsAck(StreamCursor),
     /// The stream.
     Stream(StreamCursor),

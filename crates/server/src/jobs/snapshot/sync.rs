@@ -31,8 +31,9 @@ pub(crate) struct ForReplicas {
 /// follower.
 pub(crate) type Begun = (u64, Vec<(usize, StreamCursor)>);
 
-/// Writes the data as it is at one instant into a file without a name. `send` gets the beginning, at
-/// that instant's end, and the file before anything is written. Called without locks of shards held.
+/// Writes the data as it is at one instant into a file without a name. `send` gets the beginning,
+/// at that instant's end, and the file before anything is written. Called without locks of shards
+/// held.
 ///
 /// # Errors
 /// The reason, for the log.

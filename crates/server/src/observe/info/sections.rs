@@ -440,7 +440,7 @@ fn stats(facts: &Facts<'_>, text: &mut String) {
         "latest_fork_usec": facts.server.snapshots.last_begin_us.load(Ordering::Relaxed),
         "total_forks": facts.server.snapshots.begun.load(Ordering::Relaxed),
         "migrate_cached_sockets": facts.server.migrations.len(),
-        "slave_expires_tracked_keys": engine.role.local_deadlines.len(),
+        "slave_expires_tracked_keys": engine.role.local_deadlines.count(),
         "active_defrag_hits": 0,
         "active_defrag_misses": 0,
         "active_defrag_key_hits": 0,
