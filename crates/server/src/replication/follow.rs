@@ -178,6 +178,7 @@ struct Listed {
 
 impl Drop for Listed {
     fn drop(&mut self) {
+        self.server.replication.set_primary_socket(None);
         self.server.engine.clients.remove(self.client.id);
     }
 }
@@ -273,6 +274,8 @@ impl Wire {
         let flags = &client.figures.flags;
         flags.store(flag::PRIMARY, Ordering::Relaxed);
         client.lock_details().user = b"(superuser)".to_vec();
+        let killable = (Arc::clone(&client), socket.try_clone()?);
+        server.replication.set_primary_socket(Some(killable));
         server.engine.clients.add(Arc::clone(&client));
         self.listed = Some(Listed {
             server: Arc::clone(server),

@@ -1,5 +1,6 @@
 //! The history of the data by name, and the way to the thread that feeds replicas.
 
+use std::net::{Shutdown, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::JoinHandle;
@@ -10,6 +11,7 @@ use persist::{ReplicationId, StreamCursor};
 use super::failover::FailoverState;
 use super::random::random_id;
 use crate::transport::connection::Connection;
+use engine::client::ClientShared;
 use engine::keys::DbKey;
 
 /// The names of this data set's history, by which replicas know whether they follow the same one.
@@ -128,6 +130,8 @@ pub struct Replication {
     stopped_until_ms: AtomicU64,
     /// Keys that a snapshot of the start had, and that have expired: replicas are told.
     left_out: Mutex<Vec<DbKey>>,
+    /// The primary as a client, and its socket, for CLIENT KILL.
+    primary_socket: Mutex<Option<(Arc<ClientShared>, TcpStream)>>,
     /// The role is being handed over to a replica.
     pub failover: FailoverState,
     /// Grows with every change of role: a thread that follows an earlier primary ends.
@@ -171,6 +175,27 @@ impl Replication {
             id: id.to_owned(),
             before,
         });
+    }
+
+    /// Sets the socket to the primary, as long as its stream is followed.
+    pub fn set_primary_socket(&self, socket: Option<(Arc<ClientShared>, TcpStream)>) {
+        *self.lock_primary_socket() = socket;
+    }
+
+    /// Ends the connection to the primary when CLIENT KILL asks for it: its thread may be waiting
+    /// for locks.
+    pub fn cut_killed_primary(&self) {
+        if let Some((client, socket)) = &*self.lock_primary_socket()
+            && client.kill.load(Ordering::Acquire)
+            && let Err(error) = socket.shutdown(Shutdown::Both)
+        {
+            log::debug!("Closing the connection to the primary: {error}");
+        }
+    }
+
+    fn lock_primary_socket(&self) -> MutexGuard<'_, Option<(Arc<ClientShared>, TcpStream)>> {
+        let socket = self.primary_socket.lock();
+        socket.unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Keeps keys that have expired and were not loaded.
