@@ -102,6 +102,10 @@ pub mod flag {
     pub const BROADCAST: u32 = 1 << 14;
     /// A replica that follows this server.
     pub const REPLICA: u32 = 1 << 15;
+    /// The primary that this server follows.
+    pub const PRIMARY: u32 = 1 << 17;
+    /// READONLY.
+    pub const READONLY: u32 = 1 << 16;
 }
 
 /// What other threads have sent to a client and its worker has not collected yet.

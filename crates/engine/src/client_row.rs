@@ -15,9 +15,10 @@ use crate::table::Command;
 const UNIX_SOCKET: u32 = 1 << 31;
 
 /// Published flags and their letters, in the order of the `flags` field.
-const LETTERS: [(u32, char); 15] = [
+const LETTERS: [(u32, char); 17] = [
     (flag::MONITOR, 'O'),
     (flag::REPLICA, 'S'),
+    (flag::PRIMARY, 'M'),
     (flag::PUBSUB, 'P'),
     (flag::MULTI, 'x'),
     (flag::BLOCKED, 'b'),
@@ -28,6 +29,7 @@ const LETTERS: [(u32, char); 15] = [
     (flag::CLOSE_AFTER_REPLY, 'c'),
     (flag::CLOSE_ASAP, 'A'),
     (UNIX_SOCKET, 'U'),
+    (flag::READONLY, 'r'),
     (flag::NO_EVICT, 'e'),
     (flag::NO_TOUCH, 'T'),
     (flag::IMPORT_SOURCE, 'I'),
@@ -136,6 +138,8 @@ impl Row {
     pub(crate) fn kind(&self) -> Kind {
         if self.flags & flag::REPLICA != 0 {
             Kind::Replica
+        } else if self.flags & flag::PRIMARY != 0 {
+            Kind::Primary
         } else if self.flags & flag::PUBSUB != 0 {
             Kind::Pubsub
         } else {

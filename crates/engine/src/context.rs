@@ -432,7 +432,7 @@ impl<'c, 'k> Data<'c, 'k> {
             Expiry::Keep => self.deadline(key),
         };
         if let Some(at) = deadline {
-            self.engine.note_deadline(at);
+            self.note_deadline(key, at);
         }
         let lru = self.access_field(key);
         // Clients can be blocked on keys that hold a collection.
@@ -542,10 +542,33 @@ impl<'c, 'k> Data<'c, 'k> {
         }
     }
 
+    /// A key gets a deadline. On a writable replica no stream removes what a client has written.
+    #[inline]
+    fn note_deadline(&self, key: Key<'_>, at: u64) {
+        self.engine.note_deadline(at);
+        if self.engine.role.is_replica() && self.origin == Origin::Client {
+            let local = &self.engine.role.local_deadlines;
+            local.note(self.db, key.bytes, at);
+        }
+    }
+
+    /// Removes a key whose deadline has passed, whatever the role of the server is.
+    pub(crate) fn remove_expired(&mut self, key: Key<'_>) {
+        let (db, now_ms) = (self.db, self.now_ms);
+        let entry = self.shard(key).find(db, key.hash, key.bytes);
+        let deadline = entry.and_then(|entry| entry.deadline());
+        if deadline.is_some_and(|at| at <= now_ms)
+            && let Some(old) = self.take(key)
+        {
+            self.free_by(P::LazyfreeLazyExpire, old);
+            self.note_expired(key);
+        }
+    }
+
     /// Sets or clears the deadline of an existing key. False when there is no such key.
     pub fn set_deadline(&mut self, key: Key<'_>, deadline: Option<u64>) -> bool {
         if let Some(at) = deadline {
-            self.engine.note_deadline(at);
+            self.note_deadline(key, at);
         }
         let db = self.db;
         self.shard(key)

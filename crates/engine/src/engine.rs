@@ -322,11 +322,16 @@ impl Engine {
         self.pause.until_ms() != 0 && self.pause.is_active(self.steady_ms())
     }
 
-    /// Enough replicas follow for `min-replicas-to-write`.
+    /// Enough replicas follow for `min-replicas-to-write`. Where the last count says no, they are
+    /// counted again: one may have come, or the parameters have changed.
     #[cold]
     pub fn has_good_replicas(&self) -> bool {
         let wanted = self.config.int(P::MinReplicasToWrite).max(0) as u64;
-        self.replicas.good() >= wanted
+        let lag_s = self.config.int(P::MinReplicasMaxLag).max(0) as u64;
+        lag_s == 0
+            || self.role.is_replica()
+            || self.replicas.good() >= wanted
+            || self.replicas.count_good(lag_s, self.steady_ms()) >= wanted
     }
 
     /// Sends a message to the replicas, when there are any. It is no part of the append-only file.

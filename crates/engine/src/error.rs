@@ -36,6 +36,8 @@ pub enum CommandError {
     Line(Cow<'static, str>),
     /// A line that carries client bytes, code first; control characters are replaced when sent.
     Bytes(Vec<u8>),
+    /// The primary at `host:port` has to be asked.
+    Redirect(String),
     /// The error of a nested command that a script passed on: it was counted when it happened.
     Passed(Vec<u8>),
 }
@@ -73,6 +75,9 @@ impl CommandError {
                 return Cow::Owned(
                     format!("ERR wrong number of arguments for '{name}' command").into_bytes(),
                 );
+            }
+            Self::Redirect(place) => {
+                return Cow::Owned(format!("REDIRECT {place}").into_bytes());
             }
             Self::Line(text) => return Cow::Borrowed(text.as_bytes()),
             Self::Bytes(bytes) | Self::Passed(bytes) => return Cow::Borrowed(bytes),

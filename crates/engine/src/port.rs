@@ -9,6 +9,18 @@ use std::sync::{Arc, OnceLock, Weak};
 
 use crate::client::ClientShared;
 
+/// Why the wait of a client was ended before its time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unblocked {
+    /// CLIENT UNBLOCK: it gets the reply of a time-out.
+    AsTimeout,
+    /// It gets this error.
+    Error(&'static str),
+    /// The server has become a replica: the client is redirected to the primary when it understands
+    /// that, else it gets an error and is disconnected.
+    RoleChanged,
+}
+
 /// The server, as its engine sees it. Functions are called under shard locks unless they say
 /// otherwise, so none of them may wait or lock shards.
 pub trait Port: Any + Send + Sync {
@@ -19,9 +31,8 @@ pub trait Port: Any + Send + Sync {
     /// behind what its command changed.
     fn served(&self, client: &ClientShared, offset: u64);
 
-    /// The wait of a client was ended before its time; it gets this error, or the reply of a
-    /// time-out.
-    fn unblock(&self, client: &ClientShared, error: Option<&'static str>);
+    /// The wait of a client was ended before its time.
+    fn unblock(&self, client: &ClientShared, why: Unblocked);
 
     /// The connection of a client is to be closed.
     fn kill(&self, client: &ClientShared);
@@ -39,7 +50,7 @@ struct NoPort;
 impl Port for NoPort {
     fn deliver(&self, _: &[&ClientShared]) {}
     fn served(&self, _: &ClientShared, _: u64) {}
-    fn unblock(&self, _: &ClientShared, _: Option<&'static str>) {}
+    fn unblock(&self, _: &ClientShared, _: Unblocked) {}
     fn kill(&self, _: &ClientShared) {}
     fn resume(&self) {}
     fn wake_timers(&self) {}

@@ -51,6 +51,13 @@ pub struct ReplicaSetup {
     pub filter: Option<SnapshotFilter>,
 }
 
+impl ReplicaSetup {
+    /// It is a server of another product, and follows the stream.
+    pub fn is_foreign(&self) -> bool {
+        !self.is_lodestore && !self.rdb_only
+    }
+}
+
 /// Parts of a snapshot.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SnapshotFilter {
@@ -77,6 +84,8 @@ pub struct Replica {
     pub setup: ReplicaSetup,
     /// Stream offset that it has processed.
     acknowledged: AtomicU64,
+    /// It has acknowledged anything, if only offset 0.
+    has_answered: AtomicBool,
     /// Stream offset that it has on its disk.
     durable: AtomicU64,
     /// Milliseconds of the steady clock when it last acknowledged anything.
@@ -91,6 +100,7 @@ impl Replica {
             client,
             setup,
             acknowledged: AtomicU64::new(0),
+            has_answered: AtomicBool::new(false),
             durable: AtomicU64::new(0),
             heard_ms: AtomicU64::new(steady_ms),
             state: AtomicU8::new(SyncState::WaitsForSnapshot as u8),
@@ -117,12 +127,23 @@ impl Replica {
         self.acknowledged.load(Ordering::Acquire)
     }
 
+    /// It has said that it has processed the stream up to its end.
+    pub fn has_all(&self, end: u64) -> bool {
+        self.has_answered.load(Ordering::Acquire) && self.acknowledged() == end
+    }
+
     /// Notes `REPLCONF ACK offset [FACK durable]`.
     pub fn acknowledge(&self, offset: u64, durable: Option<u64>, steady_ms: u64) {
         self.acknowledged.fetch_max(offset, Ordering::AcqRel);
+        self.has_answered.store(true, Ordering::Release);
         if let Some(durable) = durable {
             self.durable.fetch_max(durable, Ordering::AcqRel);
         }
+        self.heard_ms.store(steady_ms, Ordering::Release);
+    }
+
+    /// It has said that it is there, and not how far it is.
+    pub fn note_alive(&self, steady_ms: u64) {
         self.heard_ms.store(steady_ms, Ordering::Release);
     }
 
@@ -194,6 +215,10 @@ pub struct Replicas {
     waits: Mutex<Vec<ReplicaWait>>,
     /// A client waits: replicas are to be asked how far they are.
     asks: AtomicBool,
+    /// Bytes read from a primary and from replicas.
+    pub net_input_bytes: AtomicU64,
+    /// Bytes written to replicas.
+    pub net_output_bytes: AtomicU64,
 }
 
 impl Replicas {
@@ -220,6 +245,18 @@ impl Replicas {
     /// All of them, in the order in which they came.
     pub fn all(&self) -> Vec<Arc<Replica>> {
         self.lock().clone()
+    }
+
+    /// A replica of another product follows the stream, which has to hold nothing that only
+    /// Lodestore understands.
+    pub fn has_foreign(&self) -> bool {
+        self.count() > 0 && self.lock().iter().any(|replica| replica.setup.is_foreign())
+    }
+
+    /// CONFIG RESETSTAT.
+    pub fn reset_statistics(&self) {
+        self.net_input_bytes.store(0, Ordering::Relaxed);
+        self.net_output_bytes.store(0, Ordering::Relaxed);
     }
 
     /// How many have processed the stream up to this offset.

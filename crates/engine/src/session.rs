@@ -147,6 +147,8 @@ pub struct Session {
     pub sync: Option<Box<SyncRequest>>,
     /// CLIENT CAPA, as letters.
     pub capabilities: SmallVec<[u8; 4]>,
+    /// READONLY: reads of a replica are not redirected to its primary.
+    pub reads_replicas: bool,
 }
 
 impl Session {
@@ -179,6 +181,7 @@ impl Session {
             replica: None,
             sync: None,
             capabilities: SmallVec::new(),
+            reads_replicas: false,
         }
     }
 
@@ -246,6 +249,7 @@ impl Session {
             self.capabilities.contains(&CAPA_REDIRECT),
             flag::CAPA_REDIRECT,
         );
+        set(self.reads_replicas, flag::READONLY);
         bits
     }
 }

@@ -20,8 +20,11 @@ use std::collections::VecDeque;
 use std::ops::{Deref, Range};
 use std::sync::Arc;
 
-/// Bytes of a block. A record that is larger has a block of its own size.
+/// Bytes of a block, in a ring that is large enough. A record that is larger has a block of its own
+/// size.
 const BLOCK_BYTES: usize = 64 << 10;
+/// Bytes of a block in a small ring.
+const BLOCK_BYTES_MIN: usize = 4 << 10;
 /// Room of a tail block that begins while the one before is held by a reader: it often stays small.
 const FIRST_ROOM: usize = 1 << 10;
 
@@ -99,16 +102,18 @@ impl Ring {
         if bytes.is_empty() {
             return;
         }
+        // What is kept is exact to a sixteenth of the size.
+        let full = ((self.size / 16) as usize).clamp(BLOCK_BYTES_MIN, BLOCK_BYTES);
         let room = match self.blocks.back_mut() {
-            None => BLOCK_BYTES,
+            None => full,
             // No reader holds a slice of it, so it may grow in place.
             Some(tail) => match Arc::get_mut(&mut tail.bytes) {
-                Some(tail) if tail.len() + bytes.len() <= BLOCK_BYTES => {
+                Some(tail) if tail.len() + bytes.len() <= full => {
                     tail.extend_from_slice(bytes);
                     self.end += bytes.len() as u64;
                     return;
                 }
-                Some(_) => BLOCK_BYTES,
+                Some(_) => full,
                 None => FIRST_ROOM,
             },
         };

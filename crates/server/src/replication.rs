@@ -11,6 +11,7 @@
 //! than its output limit is disconnected. Snapshots go to a file first: a slow replica holds
 //! neither writers nor the snapshot, and replicas that ask at the same time share one.
 
+mod failover;
 mod feeder;
 mod follow;
 mod handshake;
@@ -19,6 +20,7 @@ mod receive;
 mod roles;
 mod stream;
 
+pub(crate) use failover::{abort as abort_failover, begin as begin_failover, replica_at};
 pub(crate) use roles::{begin, follow_primary, promote};
 
 use std::sync::Arc;

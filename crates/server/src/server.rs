@@ -108,6 +108,7 @@ impl Server {
         if let Some(worker) = self.workers.get(worker) {
             worker.mailbox.send(message);
         } else if worker == FEEDER {
+            self.replication.cut_killed_primary();
             // It looks at the flags of all its clients.
             self.replication.wake();
         }

@@ -27,18 +27,19 @@ const ASKING: CommandSpec = OF_CONNECTION
 
 /// `READONLY`
 const READONLY: CommandSpec = OF_CONNECTION
-    .named("readonly", 1, ok)
+    .named("readonly", 1, |ctx| set_readonly(ctx, true))
     .flags(Flags::ANY_TIME)
     .summary("Allows reads from a replica in cluster mode.");
 
 /// `READWRITE`
 const READWRITE: CommandSpec = OF_CONNECTION
-    .named("readwrite", 1, ok)
+    .named("readwrite", 1, |ctx| set_readonly(ctx, false))
     .flags(Flags::ANY_TIME)
     .summary("Ends the effect of READONLY.");
 
-/// Without a cluster every connection reads and writes: there is nothing to change.
-fn ok(ctx: &mut Context<'_, '_>) -> CommandResult {
+/// Without a cluster it says whether a replica redirects reads, see CLIENT CAPA.
+fn set_readonly(ctx: &mut Context<'_, '_>, is_on: bool) -> CommandResult {
+    ctx.session.reads_replicas = is_on;
     ctx.reply.ok();
     Ok(Outcome::Done)
 }

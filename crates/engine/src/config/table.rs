@@ -395,7 +395,7 @@ parameters! {
     ExtendedRedisCompatibility = "extended-redis-compatibility": Kind::Bool, "no";
     ImportMode = "import-mode": Kind::Bool, "no";
     ActiveExpireEffort = "active-expire-effort": int(1, 10), "1", INERT;
-    PropagationErrorBehavior = "propagation-error-behavior": choice::<PropagationError>(), "ignore", LATER;
+    PropagationErrorBehavior = "propagation-error-behavior": choice::<PropagationError>(), "ignore";
 
     // Slow commands and latency.
     CommandlogExecutionSlowerThan = "commandlog-execution-slower-than" / "slowlog-log-slower-than": int(-1, MAX), "10000";

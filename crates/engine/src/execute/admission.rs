@@ -13,7 +13,7 @@ use crate::context::Mode;
 use crate::durability::{admit_write, refused_without_snapshots};
 use crate::engine::Engine;
 use crate::error::CommandError;
-use crate::session::Session;
+use crate::session::{CAPA_REDIRECT, Session};
 use crate::table::{Command, Resolved};
 
 /// The next step of a request that passed all checks.
@@ -60,13 +60,10 @@ impl Execution<'_, '_> {
                 "ERR Replica can't interact with the keyspace",
             ));
         }
-        if holds_locks {
-            self.exec.is_full = false;
-        } else {
-            // Eviction locks shards. Locks are held over a batch only while `maxmemory` is 0, so no
-            // check is missed then.
-            self.check_memory(combined)?;
+        if engine.role.is_replica() && self.is_redirected(combined) {
+            return self.redirect();
         }
+        self.check_memory(combined, holds_locks)?;
         self.check_disk(command, combined)?;
         self.check_replicas(combined)?;
         self.check_role(command, combined)?;
@@ -86,7 +83,8 @@ impl Execution<'_, '_> {
             return refuse_busy(engine);
         }
         if engine.is_paused()
-            && (engine.pause.is_all() || combined.any(Flags::WRITE.or(Flags::MAY_REPLICATE)))
+            && (engine.pause.is_all(engine.steady_ms())
+                || combined.any(Flags::WRITE.or(Flags::MAY_REPLICATE)))
         {
             return Ok(Admission::Postpone);
         }
@@ -123,10 +121,13 @@ impl Execution<'_, '_> {
         }
     }
 
-    fn check_memory(&mut self, flags: Flags) -> Result<(), CommandError> {
+    fn check_memory(&mut self, flags: Flags, holds_locks: bool) -> Result<(), CommandError> {
         self.exec.is_full = false;
-        // While a worker is busy its shards are locked, and nothing can be evicted.
-        if self.engine.switches.max_memory.load(Ordering::Relaxed) == 0 || self.exec.is_busy {
+        // Eviction locks shards. Locks are held over a batch only while `maxmemory` is 0, so no
+        // check is missed then. While a worker is busy its shards are locked, and nothing can be
+        // evicted.
+        let max_memory = &self.engine.switches.max_memory;
+        if holds_locks || max_memory.load(Ordering::Relaxed) == 0 || self.exec.is_busy {
             return Ok(());
         }
         let full = !crate::execute::evict::make_room(self.exec, self.engine);
@@ -171,6 +172,24 @@ impl Execution<'_, '_> {
         }
     }
 
+    /// CLIENT CAPA REDIRECT: commands on data go to the primary.
+    #[cold]
+    fn is_redirected(&self, flags: Flags) -> bool {
+        let session = &*self.session;
+        session.capabilities.contains(&CAPA_REDIRECT)
+            && (flags.has(Flags::WRITE) || flags.has(Flags::READONLY) && !session.reads_replicas)
+    }
+
+    /// In a failover of this server neither side is a primary for a moment: the client waits.
+    #[cold]
+    fn redirect(&self) -> Result<Admission, CommandError> {
+        match self.engine.config.primary() {
+            _ if self.engine.pause.is_failover() => Ok(Admission::Postpone),
+            Some((host, port)) => Err(CommandError::Redirect(format!("{host}:{port}"))),
+            None => Ok(Admission::Postpone),
+        }
+    }
+
     #[cold]
     fn check_as_replica(&self, command: &Command, flags: Flags) -> Result<(), CommandError> {
         let (engine, config) = (self.engine, &self.engine.config);
@@ -199,6 +218,10 @@ impl Execution<'_, '_> {
             // error says so.
             (_, Some(command)) if command.is_exec => {
                 discard(self.engine, self.session);
+                if matches!(error, CommandError::Redirect(_)) {
+                    self.write_error(&error);
+                    return error;
+                }
                 let mut line = b"EXECABORT Transaction discarded because of: ".to_vec();
                 let text = error.text();
                 line.extend_from_slice(text.strip_prefix(b"ERR ").unwrap_or(&text));

@@ -107,7 +107,9 @@ impl Execution<'_, '_> {
             mode: Mode::Direct,
         };
         self.out.clear();
+        let began_ns = self.exec.now_ns;
         let result = self.call(call, locked);
+        self.finished(call, began_ns, 0);
         result
             .map(drop)
             .map_err(|error| String::from_utf8_lossy(&error.text()).into_owned())

@@ -36,6 +36,7 @@ pub fn run(exec: &mut Executor, engine: &Engine, from: &mut usize) -> u64 {
 
 fn cycle(exec: &mut Executor, engine: &Engine, from: &mut usize) -> u64 {
     if !is_active(engine) {
+        expire_local(exec, engine);
         // Runs again in 100 ms, because the switch has no waker. The time is stored: the keys that
         // have expired would keep the worker awake otherwise.
         let again = exec.now_ms + 100;
@@ -70,6 +71,29 @@ fn cycle(exec: &mut Executor, engine: &Engine, from: &mut usize) -> u64 {
         }
     }
     next
+}
+
+/// Removes what clients wrote with a deadline to a writable replica.
+fn expire_local(exec: &mut Executor, engine: &Engine) {
+    let local = &engine.role.local_deadlines;
+    let is_off = engine.is_paused() || engine.loading.is_active() || engine.is_half_changed();
+    if local.count() == 0 || is_off || !engine.switches.active_expire.load(Ordering::Relaxed) {
+        return;
+    }
+    for (db, key) in local.take_due(exec.now_ms, BUDGET_PER_LOCK) {
+        let shard = engine.keyspace.shard_of(engine.keyspace.hash(&key));
+        let mut waits = || !engine.runs.any();
+        let Ok(mut locked) = engine.keyspace.lock_one_patient(shard, &mut waits) else {
+            local.note(db, &key, exec.now_ms + LOCKED_AGAIN_MS);
+            continue;
+        };
+        exec.change(engine, &mut locked, db, |data| {
+            data.remove_expired(data.key(&key));
+        });
+    }
+    if !exec.ready.is_empty() {
+        super::blocking::serve_later(exec, engine);
+    }
 }
 
 fn is_active(engine: &Engine) -> bool {

@@ -11,12 +11,12 @@ use super::pubsub::wait_until;
 /// No pause in which more replicas may come.
 const PROMPT: &[&str] = &["--repl-diskless-sync-delay", "0"];
 
-fn primary(more: &[&str]) -> TestServer {
+pub(super) fn primary(more: &[&str]) -> TestServer {
     TestServer::start_with(&[PROMPT, more].concat())
 }
 
 /// A server that follows another, and is up to date.
-fn replica_of(primary: &TestServer, more: &[&str]) -> TestServer {
+pub(super) fn replica_of(primary: &TestServer, more: &[&str]) -> TestServer {
     let port = primary.port().to_string();
     let args = [PROMPT, &["--replicaof", "127.0.0.1", &port], more].concat();
     let replica = TestServer::start_with(&args);
@@ -24,7 +24,7 @@ fn replica_of(primary: &TestServer, more: &[&str]) -> TestServer {
     replica
 }
 
-fn field(client: &mut Client, section: &str, name: &str) -> String {
+pub(super) fn field(client: &mut Client, section: &str, name: &str) -> String {
     let info = client.line(&format!("INFO {section}"));
     let start = format!("{name}:");
     let line = info.split("\\r\\n").find_map(|line| {
@@ -34,18 +34,18 @@ fn field(client: &mut Client, section: &str, name: &str) -> String {
     line.unwrap_or_default().to_owned()
 }
 
-fn replication(server: &TestServer, name: &str) -> String {
+pub(super) fn replication(server: &TestServer, name: &str) -> String {
     field(&mut server.connect(), "replication", name)
 }
 
-fn wait_for_link(replica: &TestServer) {
+pub(super) fn wait_for_link(replica: &TestServer) {
     wait_until("the replica follows its primary", || {
         replication(replica, "master_link_status") == "up"
     });
 }
 
 /// Waits until the replica has everything that the primary has now, and compares the data.
-fn assert_same(primary: &TestServer, replica: &TestServer) {
+pub(super) fn assert_same(primary: &TestServer, replica: &TestServer) {
     let offset: u64 = replication(primary, "master_repl_offset").parse().unwrap();
     wait_until("the replica has caught up", || {
         let own: u64 = replication(replica, "slave_repl_offset")
@@ -58,7 +58,7 @@ fn assert_same(primary: &TestServer, replica: &TestServer) {
 }
 
 /// Something of every type, with deadlines, in two databases.
-fn fill(client: &mut Client) {
+pub(super) fn fill(client: &mut Client) {
     for line in [
         "SET string value",
         "SET number 17 EX 1000",
@@ -477,7 +477,7 @@ fn blocked_clients_learn_that_the_role_has_changed() {
 }
 
 /// Reads what a primary sends until `wanted` is in it.
-fn read_stream(stream: &mut TcpStream, wanted: &str) -> String {
+pub(super) fn read_stream(stream: &mut TcpStream, wanted: &str) -> String {
     stream
         .set_read_timeout(Some(Duration::from_secs(20)))
         .unwrap();

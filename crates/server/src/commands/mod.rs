@@ -1,6 +1,7 @@
 //! Commands that concern the process: its configuration, its files, other servers.
 
 mod acl;
+mod failover;
 mod migrate;
 mod replication;
 pub(crate) mod server;
@@ -16,7 +17,7 @@ pub(crate) fn groups() -> Vec<&'static [&'static CommandSpec]> {
         &[
             server::COMMANDS,
             replication::COMMANDS,
-            &[&acl::ACL, &migrate::MIGRATE],
+            &[&acl::ACL, &failover::FAILOVER, &migrate::MIGRATE],
         ],
     ]
     .concat()

@@ -41,6 +41,10 @@ fn psync(ctx: &mut Context<'_, '_>) -> CommandResult {
     let server = Server::of(ctx)?;
     let engine = ctx.engine;
     if ctx.args.len() > 3 && ctx.is_word(3, "FAILOVER") {
+        log::info!(
+            "Failover request received for replid {}.",
+            String::from_utf8_lossy(ctx.arg(1))
+        );
         if !engine.role.is_replica() {
             return Err(CommandError::line(
                 "ERR PSYNC FAILOVER can't be sent to a master.",
@@ -75,6 +79,11 @@ fn synchronize(
     if ctx.is_nested() {
         return Err(CommandError::line(
             "ERR SYNC and PSYNC are not allowed inside of other commands",
+        ));
+    }
+    if Server::of(ctx)?.replication.failover.is_active() {
+        return Err(CommandError::line(
+            "NOMASTERLINK Can't SYNC while failing over",
         ));
     }
     if ctx.engine.role.is_replica() && !ctx.engine.role.is_linked() {
@@ -117,6 +126,11 @@ const SLAVEOF: CommandSpec = REPLICAOF_BASE
 
 fn replicaof(ctx: &mut Context<'_, '_>) -> CommandResult {
     let server = Server::of(ctx)?;
+    if server.replication.failover.is_active() {
+        return Err(CommandError::line(
+            "ERR REPLICAOF not allowed while failing over.",
+        ));
+    }
     if ctx.is_word(1, "no") && ctx.is_word(2, "one") {
         if ctx.engine.role.is_replica() {
             log::info!(

@@ -24,7 +24,7 @@ use persist::rdb::{self, RdbError};
 use persist::{Disk, LogOptions};
 
 pub(crate) use batch::Present;
-pub(crate) use rdb_sink::{Figures, RdbSink, Rules, load_options};
+pub(crate) use rdb_sink::{Figures, GoesOn, RdbSink, Rules, load_options};
 pub(crate) use replay::Replay;
 
 use crate::server::Server;
@@ -83,12 +83,26 @@ fn load_log(server: &Server) -> Result<usize, LoadError> {
 
 /// Loads the snapshot of a start.
 fn load_at_start(server: &Server, path: &Path) -> Result<(), LoadError> {
+    let goes_on = match server.engine.config.primary() {
+        Some(_) => GoesOn::Replica,
+        None => GoesOn::Primary,
+    };
     let rules = Rules {
         drop_expired: true,
+        goes_on: Some(goes_on),
         present: Present::Refuse,
     };
     match load_snapshot(server, path, None, rules) {
-        Ok(_) => Ok(()),
+        Ok(figures) => {
+            if let Some((id, offset)) = figures.history {
+                server
+                    .engine
+                    .log
+                    .set_stream_offset(offset, figures.stream_db);
+                server.engine.log.set_replication_id(id);
+            }
+            Ok(())
+        }
         Err(error) => {
             report::log(server, path, &error);
             Err(LoadError::Snapshot)
@@ -148,6 +162,7 @@ pub(crate) fn load_snapshot(
     let mut sink = RdbSink::new(server, held, rules);
     let loaded = rdb::load(&mut source, &load_options(server), &mut sink)?;
     let finished = sink.finish();
+    server.replication.leave_out(sink.take_left_out());
     let figures = finished.map_err(|text| RdbError {
         cause: rdb::RdbCause::Refused(text),
         offset: loaded.bytes,

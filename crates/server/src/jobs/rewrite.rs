@@ -438,7 +438,7 @@ fn base_head(offset: u64) -> Head {
     Head {
         aof_base: true,
         log_offset: Some(offset),
-        stream_db: None,
+        ..Head::default()
     }
 }
 

@@ -39,7 +39,9 @@ use engine::lru::AccessNow;
 use engine::rdb_options;
 use engine::shard_tables::Locked;
 
-pub(crate) use file::{Head, ORIGIN_AUX, STREAM_DB_AUX, begin_file, remove_interrupted};
+pub(crate) use file::{
+    Head, ORIGIN_AUX, REPL_ID_AUX, REPL_OFFSET_AUX, STREAM_DB_AUX, begin_file, remove_interrupted,
+};
 pub(crate) use save::{
     Save, after_flush_all, background, cancel, copy, finish_stopped, note_loaded, save,
     save_before_stop, sizes, stop_running, tick, write_entries,

@@ -11,6 +11,8 @@ use engine::error::CommandError;
 use engine::execute;
 use engine::execute::blocking;
 use engine::keys::DbKey;
+use engine::port::Unblocked;
+use engine::session::{CAPA_REDIRECT, Session};
 use engine::wait::Block;
 
 /// The reply of a served client has arrived in its output.
@@ -28,7 +30,7 @@ pub(super) enum Ending {
     Timeout,
     /// Before its time; with an error, or as by a time-out. The sender of the message has ended the
     /// wait already.
-    Unblocked(Option<&'static str>),
+    Unblocked(Unblocked),
 }
 
 /// The wait of a client ends without being served.
@@ -51,28 +53,33 @@ pub(super) fn end_wait(worker: &mut Worker, server: &Server, token: usize, endin
     let mut output = Output::new();
     let mut reply = Reply::new(&mut output, protocol);
     let error = match ending {
-        Ending::Unblocked(error) => error,
-        Ending::Timeout => None,
-    };
-    match &block {
-        _ if error.is_some() => {
-            let error = CommandError::line(error.unwrap_or_default());
-            execute::write_error(&worker.exec, &server.engine, protocol, &error, &mut output);
+        Ending::Unblocked(Unblocked::RoleChanged) => {
+            Some(role_changed(server, &mut connection.session, &block))
         }
-        Block::Keys { .. } => reply.null_array(),
-        Block::Replicas { offset, .. } => {
+        Ending::Unblocked(Unblocked::Error(line)) => Some(CommandError::line(line)),
+        Ending::Unblocked(Unblocked::AsTimeout) | Ending::Timeout => None,
+    };
+    match (&error, &block) {
+        (Some(error), _) => {
+            execute::write_error(&worker.exec, &server.engine, protocol, error, &mut output);
+        }
+        (None, Block::Keys { .. }) => reply.null_array(),
+        (None, Block::Replicas { offset, .. }) => {
             reply.integer(server.engine.replicas.processed(*offset) as i64);
         }
-        Block::Synced {
-            offset, written, ..
-        } => {
+        (
+            None,
+            Block::Synced {
+                offset, written, ..
+            },
+        ) => {
             reply.array(2);
             let synced = server.engine.log.is_enabled() && server.engine.log.synced() >= *written;
             reply.integer(i64::from(synced));
             reply.integer(server.engine.replicas.durable(*offset) as i64);
         }
         // Nothing but the end of the connection ends it.
-        Block::Leaves => {}
+        (None, Block::Leaves) => {}
     }
     if let Some(waiter) = waiter {
         let exec = &mut worker.exec;
@@ -94,6 +101,25 @@ pub(super) fn end_wait(worker: &mut Worker, server: &Server, token: usize, endin
         connection.output.append(&mut output);
     }
     resume(worker, token);
+}
+
+/// The error of a client that waited when the server became a replica. Without a redirection it is
+/// disconnected behind it.
+fn role_changed(server: &Server, session: &mut Session, block: &Block) -> CommandError {
+    let primary = server.engine.config.primary();
+    match (primary, block) {
+        (Some((host, port)), Block::Keys { .. })
+            if session.capabilities.contains(&CAPA_REDIRECT) =>
+        {
+            CommandError::Redirect(format!("{host}:{port}"))
+        }
+        _ => {
+            session.close_after_reply = true;
+            CommandError::line(
+                "UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)",
+            )
+        }
+    }
 }
 
 /// Handles a timer of a client: its wait has timed out, or its command is due to run again.

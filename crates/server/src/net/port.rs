@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use engine::client::ClientShared;
-use engine::port::Port;
+use engine::port::{Port, Unblocked};
 
 use crate::server::Server;
 use crate::transport::mailbox::Message;
@@ -36,10 +36,10 @@ impl Port for Server {
         self.send_to(client, message);
     }
 
-    fn unblock(&self, client: &ClientShared, error: Option<&'static str>) {
+    fn unblock(&self, client: &ClientShared, why: Unblocked) {
         let message = Message::Unblock {
             client: client.id,
-            error,
+            why,
         };
         self.send_to(client, message);
     }

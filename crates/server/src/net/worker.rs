@@ -624,8 +624,8 @@ impl Worker {
         match message {
             Message::Deliver(_) => self.collect_outbox(token),
             Message::Kill(_) => self.kill(server, token),
-            Message::Unblock { error, .. } => {
-                let ending = Ending::Unblocked(error);
+            Message::Unblock { why, .. } => {
+                let ending = Ending::Unblocked(why);
                 super::blocked::end_wait(self, server, token, ending);
             }
             Message::Served { offset, .. } => {
@@ -806,6 +806,9 @@ impl Worker {
             server.engine.pause.is_active(steady_ms) || self.loading_grace().is_some();
         if !self.postponed.is_empty() && !is_postponing {
             self.resume_postponed();
+        }
+        if self.index == 0 && server.engine.pause.has_weakened(steady_ms) {
+            engine::port::Port::resume(&**server);
         }
         if self.index == 0
             && let Some(mut fed) = server.engine.pause.take_fed(steady_ms)

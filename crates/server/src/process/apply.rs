@@ -36,6 +36,10 @@ pub(crate) fn apply_parameter(server: &Server, id: P) -> Result<(), String> {
         P::LogLevel | P::LogFormat | P::LogTimestampFormat => {
             crate::observe::logging::update(&server.engine.config);
         }
+        P::ReplBacklogSize => {
+            let size = server.engine.config.int(P::ReplBacklogSize).max(0) as u64;
+            server.engine.log.resize_stream(size);
+        }
         P::AuditLog => crate::observe::audit::open(&server.engine)?,
         P::Maxclients => {
             let asked = server.engine.config.int(P::Maxclients).max(1) as u64;

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use mio::{Events, Poll, Token, Waker};
 use persist::rdb::Version;
+use persist::storage::File;
 
 use super::link::{Fed, Feed, Link, LinkError};
 use super::sendable;
@@ -26,6 +27,9 @@ const WAKE: Token = Token(usize::MAX);
 /// Time between two looks at timers.
 const TICK: Duration = Duration::from_millis(100);
 
+/// Time between two looks at a file that is being written.
+const GROWING_TICK: Duration = Duration::from_millis(5);
+
 /// Starts the thread.
 ///
 /// # Errors
@@ -40,7 +44,7 @@ pub(super) fn start(server: &Arc<Server>) -> io::Result<()> {
         links: Vec::new(),
         syncing: None,
         next_tick_ms: 0,
-        next_ping_ms: 0,
+        pinged_ms: server.engine.steady_ms(),
         alone_since_ms: None,
         stopping_since_ms: None,
         server: Arc::clone(&server),
@@ -64,7 +68,8 @@ struct Feeder {
     links: Vec<Option<Link>>,
     syncing: Option<Syncing>,
     next_tick_ms: u64,
-    next_ping_ms: u64,
+    /// When the last PING was sent: a change of its period holds at once.
+    pinged_ms: u64,
     /// Since when there is no replica, while the stream is kept.
     alone_since_ms: Option<u64>,
     /// Since when the server ends.
@@ -98,8 +103,10 @@ impl Feeder {
         let mut events = Events::with_capacity(128);
         let mut has_more = false;
         loop {
+            let is_growing = self.links.iter().flatten().any(Link::is_growing);
             let timeout = match has_more {
                 true => Duration::ZERO,
+                false if is_growing => GROWING_TICK,
                 false => TICK,
             };
             match self.poll.poll(&mut events, Some(timeout)) {
@@ -116,8 +123,11 @@ impl Feeder {
             }
             if heard {
                 blocking::serve_acknowledged(&server.engine);
+                super::failover::check(&server, steady_ms);
             }
-            if server.engine.replicas.take_asks() && self.has_online() {
+            // The offset of a failover stands still.
+            if !server.engine.is_paused() && server.engine.replicas.take_asks() && self.has_online()
+            {
                 let request: [&[u8]; 3] = [b"REPLCONF", b"GETACK", b"*"];
                 server.engine.append_to_stream(&request);
             }
@@ -157,6 +167,8 @@ impl Feeder {
                     }
                 }
             }
+            Mail::Growing(file) => self.send_growing(&file, steady_ms),
+            Mail::Sleep(duration) => std::thread::sleep(duration),
             Mail::Disconnect => self.close_all("the role of this server has changed"),
             Mail::Written(result) => self.written(result, steady_ms),
         }
@@ -322,7 +334,11 @@ impl Feeder {
                 self.close(token, "it was killed");
                 continue;
             }
-            match link.feed(to, released) {
+            let fed = link.feed(to, released);
+            let sent = std::mem::take(&mut link.sent_bytes);
+            let total = &server.engine.replicas.net_output_bytes;
+            total.fetch_add(sent, Ordering::Relaxed);
+            match fed {
                 Ok(Fed::All | Fed::Blocked) => {}
                 Ok(Fed::More) => has_more = true,
                 Ok(Fed::Close) => self.close(token, "it has got what it asked for"),
@@ -344,12 +360,13 @@ impl Feeder {
         let lag_s = engine.config.int(P::MinReplicasMaxLag).max(0) as u64;
         engine.replicas.count_good(lag_s, steady_ms);
         let period_ms = engine.config.int(P::ReplPingReplicaPeriod).max(1) as u64 * 1000;
-        if self.has_online() && steady_ms >= self.next_ping_ms {
-            self.next_ping_ms = steady_ms + period_ms;
+        if self.has_online() && steady_ms >= self.pinged_ms + period_ms {
+            self.pinged_ms = steady_ms;
             if !engine.is_paused() {
                 engine.append_to_stream(&[b"PING"]);
             }
         }
+        super::failover::check(&self.server, steady_ms);
         self.check_links(steady_ms, period_ms);
         self.begin_snapshot(steady_ms);
         self.drop_backlog(steady_ms);
@@ -381,7 +398,9 @@ impl Feeder {
             }
             let is_slow =
                 link.over_soft_ms > 0 && steady_ms - link.over_soft_ms > soft.soft_seconds * 1000;
-            let is_silent = link.replica.state() == SyncState::Online
+            let has_all = link.replica.state() == SyncState::Online
+                || matches!(link.feed, Feed::AwaitsAck(_));
+            let is_silent = has_all
                 && !link.request.is_old
                 && steady_ms.saturating_sub(link.replica.heard_ms().max(link.since_ms))
                     > timeout_ms;
@@ -408,8 +427,11 @@ impl Feeder {
             return;
         };
         let wanted = requirements(&first.replica.setup);
+        let foreign = first.replica.setup.is_foreign();
         let fits = |link: &Link| {
-            matches!(link.feed, Feed::Waits) && requirements(&link.replica.setup) == wanted
+            matches!(link.feed, Feed::Waits)
+                && requirements(&link.replica.setup) == wanted
+                && link.replica.setup.is_foreign() == foreign
         };
         let group: Vec<(usize, &Link)> = (0..)
             .zip(&self.links)
@@ -432,6 +454,7 @@ impl Feeder {
         let wanted = ForReplicas {
             versions: wanted.0,
             filter: wanted.1,
+            foreign,
             followers,
         };
         log::info!("Starting a snapshot for replicas");
@@ -442,6 +465,22 @@ impl Feeder {
         self.syncing = Some(Syncing { tokens });
     }
 
+    /// With `repl-diskless-sync` replicas that find the end by a mark get the snapshot while it is
+    /// being written.
+    fn send_growing(&mut self, file: &Arc<dyn File>, steady_ms: u64) {
+        if !self.server.engine.config.bool(P::ReplDisklessSync) {
+            return;
+        }
+        let tokens = self.syncing.as_ref().map(|it| it.tokens.clone());
+        for token in tokens.unwrap_or_default() {
+            if let Some(link) = self.link(token)
+                && link.replica.setup.eof
+            {
+                link.begin_growing(Arc::clone(file), steady_ms);
+            }
+        }
+    }
+
     fn written(&mut self, result: Result<SnapshotFile, String>, steady_ms: u64) {
         let tokens = self.syncing.take().map(|it| it.tokens).unwrap_or_default();
         if let Err(reason) = &result {
@@ -449,12 +488,19 @@ impl Feeder {
         }
         for token in tokens {
             match &result {
-                Ok(snapshot) => {
-                    if let Some(link) = self.link(token) {
-                        link.begin_file(snapshot.clone(), steady_ms);
+                Ok(snapshot) => match self.link(token) {
+                    Some(link) if link.is_growing() => link.end_growing(snapshot.len),
+                    Some(link) => link.begin_file(snapshot.clone(), steady_ms),
+                    None => {}
+                },
+                Err(reason) => match self.link(token) {
+                    // It has no answer to PSYNC yet.
+                    Some(link) if matches!(link.feed, Feed::Waits) => {
+                        link.line(&format!("-ERR {reason}\r\n"));
+                        link.feed = Feed::Done;
                     }
-                }
-                Err(_) => self.close(token, "its snapshot failed"),
+                    _ => self.close(token, "its snapshot failed"),
+                },
             }
         }
     }
@@ -533,9 +579,8 @@ fn spawn(server: &Arc<Server>, job: Arc<Job>, wanted: ForReplicas) -> io::Result
         .name("replica-sync".to_owned())
         .spawn(move || {
             let result = catch_unwind(AssertUnwindSafe(|| {
-                for_replicas(&server, &job, &wanted, |(offset, cursors)| {
-                    server.replication.send(Mail::Begun { offset, cursors });
-                })
+                let send = |mail| server.replication.send(mail);
+                for_replicas(&server, &job, &wanted, &send)
             }));
             drop(job);
             let result = result.unwrap_or_else(|panic| Err(panic_text(panic.as_ref()).to_owned()));

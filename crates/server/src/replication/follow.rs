@@ -2,6 +2,7 @@
 
 use std::io::{self, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
+use std::os::fd::AsRawFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -11,8 +12,9 @@ use super::stream::Applier;
 use super::{handshake, receive};
 use crate::os::os_text;
 use crate::server::Server;
-use crate::state::LinkState;
+use crate::state::{FEEDER, LinkState};
 use crate::tls::{self, OutgoingStream};
+use engine::client::{ClientShared, Peer, flag};
 use engine::config::P;
 use engine::execute::panic_text;
 
@@ -33,8 +35,8 @@ pub(super) enum FollowError {
     #[error("Connection with primary lost.")]
     Closed,
     /// It is silent.
-    #[error("Timeout: no data nor PING received from the primary")]
-    Timeout,
+    #[error("{}", .0.timeout_text())]
+    Timeout(LinkState),
     /// It refuses, or says what is not understood.
     #[error("{0}")]
     Refused(String),
@@ -121,6 +123,14 @@ impl PrimaryLink {
         }
     }
 
+    /// Stands still as long as DEBUG SLEEP says.
+    fn sleep_out(&self) {
+        let replication = &self.server.replication;
+        while self.is_current() && replication.is_stopped(self.server.engine.steady_ms()) {
+            std::thread::sleep(READ_WAIT);
+        }
+    }
+
     pub(super) fn note(&self, state: LinkState) {
         let replication = &self.server.replication;
         replication.update_following(self.generation, |it| it.state = state);
@@ -131,6 +141,7 @@ impl PrimaryLink {
             return Err(FollowError::Replaced);
         };
         let (host, port) = (following.host, following.port);
+        self.sleep_out();
         log::info!("Connecting to PRIMARY {host}:{port}");
         let mut wire = Wire::connect(self, &host, port)?;
         self.note(LinkState::Handshake);
@@ -143,6 +154,7 @@ impl PrimaryLink {
         self.check()?;
         self.server.engine.role.set_linked(true);
         self.note(LinkState::Connected);
+        wire.list(self)?;
         Applier::new(self).run(&mut wire)
     }
 }
@@ -154,6 +166,21 @@ pub(super) struct Wire {
     /// Where a read goes first.
     arrived: Vec<u8>,
     heard_ms: u64,
+    /// Its row of CLIENT LIST, as long as the stream is followed.
+    listed: Option<Listed>,
+}
+
+/// The primary as a client, which CLIENT KILL can disconnect.
+struct Listed {
+    server: Arc<Server>,
+    client: Arc<ClientShared>,
+}
+
+impl Drop for Listed {
+    fn drop(&mut self) {
+        self.server.replication.set_primary_socket(None);
+        self.server.engine.clients.remove(self.client.id);
+    }
 }
 
 impl Wire {
@@ -183,6 +210,7 @@ impl Wire {
                         input: Vec::new(),
                         arrived: vec![0; READ_BYTES],
                         heard_ms: link.server.engine.steady_ms(),
+                        listed: None,
                     });
                 }
                 Err(error) => last = error,
@@ -193,6 +221,10 @@ impl Wire {
 
     /// Reads what there is behind the input. False: nothing came within a tenth of a second.
     pub(super) fn read(&mut self, link: &PrimaryLink) -> Result<bool, FollowError> {
+        if self.is_killed() {
+            return Err(FollowError::Closed);
+        }
+        link.sleep_out();
         link.check()?;
         let got = self.socket.read(&mut self.arrived);
         let steady_ms = link.server.engine.steady_ms();
@@ -202,14 +234,25 @@ impl Wire {
                 let arrived = self.arrived.get(..got).unwrap_or_default();
                 self.input.extend_from_slice(arrived);
                 self.heard_ms = steady_ms;
+                let total = &link.server.engine.replicas.net_input_bytes;
+                total.fetch_add(arrived.len() as u64, Ordering::Relaxed);
                 let replication = &link.server.replication;
                 replication.update_following(link.generation, |it| it.heard_ms = steady_ms);
+                if let Some(Listed { client, .. }) = &self.listed {
+                    let (got, figures) = (got as u64, &client.figures);
+                    figures.net_in.fetch_add(got, Ordering::Relaxed);
+                    figures.last_active_ms.store(steady_ms, Ordering::Relaxed);
+                }
                 Ok(true)
             }
             Err(error) if is_no_data(&error) => {
                 let limit_s = link.server.engine.config.int(P::ReplTimeout).max(1) as u64;
                 match steady_ms.saturating_sub(self.heard_ms) > limit_s * 1000 {
-                    true => Err(FollowError::Timeout),
+                    true => {
+                        let following = link.server.replication.following();
+                        let state = following.map_or(LinkState::Connect, |it| it.state);
+                        Err(FollowError::Timeout(state))
+                    }
                     false => Ok(false),
                 }
             }
@@ -217,11 +260,47 @@ impl Wire {
         }
     }
 
+    /// Adds the primary to the clients.
+    fn list(&mut self, link: &PrimaryLink) -> Result<(), FollowError> {
+        let (server, socket) = (&link.server, self.socket.socket());
+        let client = Arc::new(ClientShared::new(
+            server.engine.clients.next_id(),
+            Peer::Tcp(socket.peer_addr()?),
+            &Peer::Tcp(socket.local_addr()?),
+            socket.as_raw_fd(),
+            server.engine.steady_ms(),
+            FEEDER,
+        ));
+        let flags = &client.figures.flags;
+        flags.store(flag::PRIMARY, Ordering::Relaxed);
+        client.lock_details().user = b"(superuser)".to_vec();
+        let killable = (Arc::clone(&client), socket.try_clone()?);
+        server.replication.set_primary_socket(Some(killable));
+        server.engine.clients.add(Arc::clone(&client));
+        self.listed = Some(Listed {
+            server: Arc::clone(server),
+            client,
+        });
+        Ok(())
+    }
+
+    /// CLIENT KILL has ended the connection.
+    fn is_killed(&self) -> bool {
+        let listed = self.listed.as_ref();
+        listed.is_some_and(|it| it.client.kill.load(Ordering::Acquire))
+    }
+
     /// Sends a request.
     pub(super) fn send(&mut self, request: &[&[u8]]) -> Result<(), FollowError> {
         let mut bytes = Vec::new();
         resp::request::encode(&mut bytes, request);
         Ok(self.socket.write_all(&bytes)?)
+    }
+
+    /// Sends an empty line, which says that this server is busy and not gone. A connection that has
+    /// failed shows with the next read.
+    pub(super) fn sign_of_life(&mut self) {
+        let _ = self.socket.write_all(b"\n");
     }
 
     /// Reads a line, without its end. Empty lines are signs of life.

@@ -1,8 +1,10 @@
 //! The beginning of a connection to a primary.
 
+use super::failover;
 use super::follow::{FollowError, PrimaryLink, Wire};
 use super::roles::announced;
 use crate::server::Server;
+use crate::state::Mail;
 use engine::config::P;
 use engine::version::VALKEY_VERSION;
 
@@ -82,18 +84,49 @@ fn introduce(link: &PrimaryLink, wire: &mut Wire) -> Result<(), FollowError> {
     Ok(())
 }
 
+/// Asks for what is missing. In a failover of ours the target is asked to be the primary, and its
+/// answer decides about that.
 fn synchronize(link: &PrimaryLink, wire: &mut Wire) -> Result<Answer, FollowError> {
     let server = &*link.server;
+    let is_failover = server.replication.failover.is_in_progress();
+    let (request, own) = psync_request(server, is_failover);
+    let request: Vec<&[u8]> = request.iter().map(Vec::as_slice).collect();
+    wire.send(&request)?;
+    let reply = wire.line(link)?;
+    if is_failover {
+        let _locked = server.engine.keyspace.lock_all();
+        link.check()?;
+        match reply.first() {
+            Some(b'+') => failover::succeed(server),
+            _ => failover::abort(server, "Failover target rejected psync request"),
+        }
+    }
+    understand(link, &reply, &own)
+}
+
+/// The request, and the replication id of the data here.
+fn psync_request(server: &Server, is_failover: bool) -> (Vec<Vec<u8>>, String) {
     let own = server.replication.histories().id;
     let next = (server.engine.log.stream_offset() + 1).to_string();
-    if has_history(server) {
-        log::info!("Trying a partial resynchronization (request {own}:{next}).");
-        wire.send(&[b"PSYNC", own.as_bytes(), next.as_bytes()])?;
-    } else {
-        wire.send(&[b"PSYNC", b"?", b"-1"])?;
+    let (id, next) = match has_history(server) {
+        true => {
+            log::info!("Trying a partial resynchronization (request {own}:{next}).");
+            (own.as_str(), next.as_str())
+        }
+        false => {
+            log::info!("Partial resynchronization not possible (no cached primary)");
+            ("?", "-1")
+        }
+    };
+    let mut request = vec![b"PSYNC".to_vec(), id.into(), next.into()];
+    if is_failover {
+        request.push(b"FAILOVER".to_vec());
     }
-    let reply = wire.line(link)?;
-    let text = String::from_utf8_lossy(&reply).into_owned();
+    (request, own)
+}
+
+fn understand(link: &PrimaryLink, reply: &[u8], own: &str) -> Result<Answer, FollowError> {
+    let text = String::from_utf8_lossy(reply).into_owned();
     let mut words = text.split(' ');
     match words.next() {
         Some("+FULLRESYNC") => {
@@ -101,7 +134,7 @@ fn synchronize(link: &PrimaryLink, wire: &mut Wire) -> Result<Answer, FollowErro
             let id = id.filter(|id| id.len() == 40);
             let offset = offset.and_then(|offset| offset.parse().ok());
             let (Some(id), Some(offset)) = (id, offset) else {
-                return Err(refusal("PSYNC", &reply));
+                return Err(refusal("PSYNC", reply));
             };
             log::info!("Full resync from primary: {id}:{offset}");
             let id = id.to_ascii_lowercase();
@@ -114,7 +147,7 @@ fn synchronize(link: &PrimaryLink, wire: &mut Wire) -> Result<Answer, FollowErro
             }
             Ok(Answer::Continue)
         }
-        _ => Err(refusal("PSYNC", &reply)),
+        _ => Err(refusal("PSYNC", reply)),
     }
 }
 
@@ -135,6 +168,8 @@ fn continue_as(link: &PrimaryLink, id: &str) -> Result<(), FollowError> {
     );
     log::info!("Primary replication ID changed to {id}");
     server.replication.join_history(id, Some((old, offset)));
+    // Replicas of this server learn the new name when they ask again.
+    server.replication.send(Mail::Disconnect);
     if let Some(id) = server.replication.log_id() {
         server.engine.log.set_replication_id(id);
     }

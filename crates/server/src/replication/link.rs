@@ -9,7 +9,7 @@ use persist::storage::File;
 use persist::{StreamCursor, StreamLost, StreamSlice};
 use resp::{Args, Limits, Progress, Span};
 
-use crate::state::SnapshotFile;
+use crate::state::{SnapshotFile, random_id};
 use crate::transport::connection::{Connection, Written};
 use engine::replicas::{Replica, SyncRequest, SyncState};
 
@@ -34,8 +34,12 @@ pub(super) enum Feed {
     Snapshot(Option<StreamCursor>),
     /// The snapshot.
     File {
-        /// The file, with its length.
-        snapshot: SnapshotFile,
+        /// The file.
+        file: Arc<dyn File>,
+        /// Its length; `None` while it is being written.
+        len: Option<u64>,
+        /// What the replica finds its end by, when it does not know the length.
+        mark: Option<Mark>,
         /// Bytes of it that were read.
         read: u64,
         /// What was read and not sent.
@@ -45,11 +49,17 @@ pub(super) enum Feed {
         /// What comes behind it.
         then: Option<StreamCursor>,
     },
+    /// Nothing before the replica has loaded what ends with a mark: it looks for the mark at the
+    /// end of all that it has read.
+    AwaitsAck(StreamCursor),
     /// The stream.
     Stream(StreamCursor),
     /// Everything was sent; the connection closes.
     Done,
 }
+
+/// The end of a snapshot of unknown length: 40 random digits.
+pub(super) type Mark = String;
 
 /// How an attempt to feed ended.
 #[derive(Debug, PartialEq, Eq)]
@@ -97,6 +107,10 @@ pub(super) struct Link {
     slices: VecDeque<StreamSlice>,
     /// Bytes of the first slice that were sent.
     sent_of_first: usize,
+    /// The snapshot that was sent ends with a mark.
+    ends_with_mark: bool,
+    /// Bytes of snapshots and of the stream that were sent and not counted yet.
+    pub(super) sent_bytes: u64,
 }
 
 impl Link {
@@ -116,6 +130,8 @@ impl Link {
             over_soft_ms: 0,
             slices: VecDeque::new(),
             sent_of_first: 0,
+            ends_with_mark: false,
+            sent_bytes: 0,
         }
     }
 
@@ -132,8 +148,33 @@ impl Link {
             return;
         };
         self.line(&format!("${}\r\n", snapshot.len));
+        self.send_from(snapshot.file, Some(snapshot.len), None, then, steady_ms);
+    }
+
+    /// The snapshot is being written: the replica gets it as it grows, and a mark behind it.
+    pub(super) fn begin_growing(&mut self, file: Arc<dyn File>, steady_ms: u64) {
+        let feed = std::mem::replace(&mut self.feed, Feed::Done);
+        let Feed::Snapshot(then) = feed else {
+            self.feed = feed;
+            return;
+        };
+        let mark = random_id();
+        self.line(&format!("$EOF:{mark}\r\n"));
+        self.send_from(file, None, Some(mark), then, steady_ms);
+    }
+
+    fn send_from(
+        &mut self,
+        file: Arc<dyn File>,
+        len: Option<u64>,
+        mark: Option<Mark>,
+        then: Option<StreamCursor>,
+        steady_ms: u64,
+    ) {
         self.feed = Feed::File {
-            snapshot,
+            file,
+            len,
+            mark,
             read: 0,
             piece: Vec::new(),
             sent: 0,
@@ -143,10 +184,22 @@ impl Link {
         self.replica.set_state(SyncState::ReceivesSnapshot);
     }
 
+    /// The snapshot is whole.
+    pub(super) fn end_growing(&mut self, whole: u64) {
+        if let Feed::File { len, .. } = &mut self.feed {
+            *len = Some(whole);
+        }
+    }
+
+    /// A snapshot that is still being written is being sent.
+    pub(super) fn is_growing(&self) -> bool {
+        matches!(self.feed, Feed::File { len: None, .. })
+    }
+
     /// Bytes of the stream that it has not been sent.
     pub(super) fn unread(&self, end: u64) -> u64 {
         let cursor = match &self.feed {
-            Feed::Stream(cursor) => Some(cursor),
+            Feed::Stream(cursor) | Feed::AwaitsAck(cursor) => Some(cursor),
             Feed::Snapshot(cursor) | Feed::File { then: cursor, .. } => cursor.as_ref(),
             Feed::Waits | Feed::Done => None,
         };
@@ -169,7 +222,7 @@ impl Link {
                 return Ok(Fed::More);
             }
             let sent = match &self.feed {
-                Feed::Waits | Feed::Snapshot(_) => return Ok(Fed::All),
+                Feed::Waits | Feed::Snapshot(_) | Feed::AwaitsAck(_) => return Ok(Fed::All),
                 Feed::Done => return Ok(Fed::Close),
                 Feed::File { .. } => self.send_file(),
                 Feed::Stream(_) => self.send_stream(to)?,
@@ -180,6 +233,7 @@ impl Link {
                     budget = budget.saturating_sub(sent);
                     let figures = &self.connection.session.shared.figures;
                     figures.net_out.fetch_add(sent as u64, Ordering::Relaxed);
+                    self.sent_bytes += sent as u64;
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Fed::Blocked),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -192,7 +246,9 @@ impl Link {
     /// bytes left.
     fn send_file(&mut self) -> io::Result<Option<usize>> {
         let Feed::File {
-            snapshot,
+            file,
+            len,
+            mark,
             read,
             piece,
             sent,
@@ -202,17 +258,28 @@ impl Link {
             return Ok(None);
         };
         if *sent == piece.len() {
-            fill(&*snapshot.file, *read, piece)?;
-            *read += piece.len() as u64;
             *sent = 0;
-        }
-        if piece.is_empty() {
-            if *read < snapshot.len {
-                return Err(io::ErrorKind::UnexpectedEof.into());
+            fill(&**file, *read, piece)?;
+            *read += piece.len() as u64;
+            match len {
+                None if piece.is_empty() => return Ok(None),
+                Some(len) if piece.is_empty() && *read < *len => {
+                    return Err(io::ErrorKind::UnexpectedEof.into());
+                }
+                Some(_) if piece.is_empty() => match mark.take() {
+                    Some(mark) => {
+                        piece.extend_from_slice(mark.as_bytes());
+                        // The mark is no part of the file, and what is read next is nothing.
+                        self.ends_with_mark = true;
+                    }
+                    None => {
+                        let then = then.take();
+                        self.go_online(then);
+                        return Ok(Some(0));
+                    }
+                },
+                _ => {}
             }
-            let then = then.take();
-            self.go_online(then);
-            return Ok(Some(0));
         }
         let rest = piece.get(*sent..).unwrap_or_default();
         let left = self.connection.stream.write(rest)?;
@@ -227,6 +294,7 @@ impl Link {
             self.replica.client.addr
         );
         self.feed = match then {
+            Some(cursor) if self.ends_with_mark => Feed::AwaitsAck(cursor),
             Some(cursor) => {
                 self.replica.set_state(SyncState::Online);
                 Feed::Stream(cursor)
@@ -317,7 +385,11 @@ impl Link {
                     break Err(LinkError::Protocol);
                 }
                 Ok(Progress::NeedMore { .. }) => break Ok(heard),
-                Ok(Progress::Empty { consumed }) => start += consumed,
+                Ok(Progress::Empty { consumed }) => {
+                    // A replica that loads a snapshot sends empty lines.
+                    self.replica.note_alive(steady_ms);
+                    start += consumed;
+                }
                 Ok(Progress::Request { consumed, .. }) => {
                     let request = bytes.get(..consumed).unwrap_or_default();
                     heard |= self.take(Args::new(request, &spans), steady_ms);
@@ -353,6 +425,12 @@ impl Link {
         };
         let durable = if is(3, "fack") { number(4) } else { None };
         self.replica.acknowledge(offset, durable, steady_ms);
+        if matches!(self.feed, Feed::AwaitsAck(_))
+            && let Feed::AwaitsAck(cursor) = std::mem::replace(&mut self.feed, Feed::Done)
+        {
+            self.feed = Feed::Stream(cursor);
+            self.replica.set_state(SyncState::Online);
+        }
         true
     }
 }

@@ -22,6 +22,11 @@ use engine::shard_tables::Locked;
 /// Digits of the mark at the end of a snapshot of unknown length.
 const MARK_BYTES: usize = 40;
 
+/// Time between two looks whether the snapshot has been loaded.
+const NAP: std::time::Duration = std::time::Duration::from_millis(10);
+/// The primary hears of this server every second while it loads.
+const NAPS_PER_SIGN: u32 = 100;
+
 /// How the end of the snapshot is found.
 enum End {
     /// After so many bytes.
@@ -58,7 +63,21 @@ pub(super) fn run(
         path: link.server.engine.config.dir().join(name),
     };
     save(link, wire, &end, &received)?;
-    load(link, &received, id, offset)
+    std::thread::scope(|scope| {
+        let loading = scope.spawn(|| load(link, &received, id, offset));
+        let mut naps = 0;
+        while !loading.is_finished() {
+            std::thread::sleep(NAP);
+            naps += 1;
+            if naps % NAPS_PER_SIGN == 0 {
+                wire.sign_of_life();
+            }
+        }
+        match loading.join() {
+            Ok(result) => result,
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    })
 }
 
 fn announced_end(link: &PrimaryLink, wire: &mut Wire) -> Result<End, FollowError> {
@@ -165,6 +184,7 @@ fn load(link: &PrimaryLink, received: &Received, id: &str, offset: u64) -> Resul
     let rules = Rules {
         // The stream removes what has expired.
         drop_expired: false,
+        goes_on: None,
         present: Present::Refuse,
     };
     let loaded = loading::load_snapshot(server, &received.path, None, rules);

@@ -3,19 +3,30 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::follow;
 use crate::server::Server;
 use crate::state::{Following, LinkState, Mail};
-use engine::client::flag;
+use engine::client::{ClientShared, flag};
+use engine::command::Flags;
 use engine::config::P;
+use engine::port::Unblocked;
 
-/// What clients get whose wait cannot go on.
-const CHANGED: &str =
-    "UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)";
+/// What becomes of clients that wait in blocking commands.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Waits {
+    /// They get an error.
+    End,
+    /// They wait on: the change of role can still be undone.
+    GoOn,
+}
 
 /// Follows a primary from now on. Called under the locks of all data. The connection is made in
 /// the background.
 pub(crate) fn follow_primary(server: &Arc<Server>, host: &str, port: u16) {
+    follow(server, host, port, Waits::End);
+}
+
+/// See [`follow_primary`].
+pub(super) fn follow(server: &Arc<Server>, host: &str, port: u16, waits: Waits) {
     let (engine, replication) = (&server.engine, &server.replication);
     let generation = replication.generation.fetch_add(1, Ordering::AcqRel) + 1;
     let steady_ms = engine.steady_ms();
@@ -36,12 +47,14 @@ pub(crate) fn follow_primary(server: &Arc<Server>, host: &str, port: u16) {
     engine.config.set_primary(Some((host, port)));
     replication.send(Mail::Disconnect);
     if was_primary {
-        end_waits(server);
+        if waits == Waits::End {
+            end_waits(server);
+        }
         log::info!(
             "Before turning into a replica, using my own primary parameters to synthesize a cached primary"
         );
     }
-    follow::start(server, generation);
+    super::follow::start(server, generation);
 }
 
 /// Follows no server from now on. Called under the locks of all data.
@@ -79,7 +92,12 @@ pub(crate) fn begin(server: &Arc<Server>) {
     let primary = server.engine.config.primary();
     if let Some(id) = server.engine.log.replication_id() {
         match &primary {
-            Some(_) => server.replication.join_history(id.as_str(), None),
+            Some(_) => {
+                server.replication.join_history(id.as_str(), None);
+                let _locked = server.engine.keyspace.lock_all();
+                let size = server.engine.config.int(P::ReplBacklogSize).max(0) as u64;
+                server.engine.log.open_stream(size);
+            }
             None => go_on_from(server, &id.to_string()),
         }
     }
@@ -101,18 +119,35 @@ fn go_on_from(server: &Arc<Server>, old: &str) {
         log.set_replication_id(id);
     }
     log.open_stream(server.engine.config.int(P::ReplBacklogSize).max(0) as u64);
+    for gone in server.replication.take_left_out() {
+        let mut records = Vec::new();
+        let request: [&[u8]; 2] = [b"DEL", &gone.key];
+        resp::request::encode(&mut records, &request);
+        log.append(gone.db, &records, server.engine.now_ms());
+    }
     // It frees the backlog when no replica comes.
     super::start_feeder(server);
 }
 
 /// Ends the waits of all clients: what they wait for is not theirs to change any more.
-fn end_waits(server: &Server) {
+pub(super) fn end_waits(server: &Server) {
     let port = server.engine.outboxes.port.get();
     for client in server.engine.clients.all() {
-        if client.flags() & flag::BLOCKED != 0 && client.wait.end() {
-            port.unblock(&client, Some(CHANGED));
+        if client.flags() & flag::BLOCKED != 0 && !may_wait_on(server, &client) && client.wait.end()
+        {
+            port.unblock(&client, Unblocked::RoleChanged);
         }
     }
+}
+
+/// It has said that it reads from replicas (READONLY), and waits in a command that reads.
+fn may_wait_on(server: &Server, client: &ClientShared) -> bool {
+    let last = client.figures.last_command.load(Ordering::Relaxed);
+    let command = last
+        .checked_sub(1)
+        .and_then(|id| server.engine.commands.entries().get(id).copied());
+    client.flags() & flag::READONLY != 0
+        && command.is_some_and(|command| !command.spec.flags.has(Flags::WRITE))
 }
 
 /// The address under which this server is reached, as it announces it: host, when it is set, and

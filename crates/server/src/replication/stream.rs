@@ -7,7 +7,8 @@
 use resp::{Args, Limits, Output, Progress, RequestParser, Span};
 
 use super::follow::{FollowError, PrimaryLink, Wire};
-use engine::execute::{Execution, Executor, primary_session};
+use engine::config::{P, PropagationError};
+use engine::execute::{Execution, Executor, Unapplied, primary_session};
 use engine::session::Session;
 
 /// A batch ends after so many bytes, or so much time: others wait for its locks.
@@ -203,6 +204,20 @@ impl<'a> Applier<'a> {
                 failure.reason,
                 failure.command
             );
+            self.end_if_asked(&failure);
+        }
+    }
+
+    /// `propagation-error-behavior`: the process ends, unless clients may write here anyway.
+    fn end_if_asked(&self, failure: &Unapplied) {
+        let config = &self.link.server.engine.config;
+        let behavior = config.choice::<PropagationError>(P::PropagationErrorBehavior);
+        if behavior != PropagationError::Ignore && config.bool(P::ReplicaReadOnly) {
+            log::error!(
+                "This replica panicked sending an error to its primary after processing the command '{}'",
+                failure.command
+            );
+            std::process::abort();
         }
     }
 

@@ -42,6 +42,8 @@ struct Rates {
     commands: Rate,
     net_input: Rate,
     net_output: Rate,
+    repl_input: Rate,
+    repl_output: Rate,
     loop_turns: Rate,
     turn_micros: Rate,
 }
@@ -55,6 +57,10 @@ pub struct Averages {
     pub net_input_bytes: u64,
     /// Bytes written to clients.
     pub net_output_bytes: u64,
+    /// Bytes read from a primary and from replicas.
+    pub repl_input_bytes: u64,
+    /// Bytes written to replicas.
+    pub repl_output_bytes: u64,
     /// Loop turns of all workers.
     pub loop_turns: u64,
     /// Microseconds of work in one loop turn.
@@ -101,6 +107,16 @@ impl InstantMetrics {
     pub fn sample(&self, engine: &Engine) {
         let now_ms = engine.clock.monotonic_ns() / 1_000_000;
         self.add(&engine.totals(), now_ms);
+        let replicas = &engine.replicas;
+        let (input, output) = (&replicas.net_input_bytes, &replicas.net_output_bytes);
+        let mut rates = self.lock();
+        let rates = &mut *rates;
+        for (rate, bytes) in [
+            (&mut rates.repl_input, input),
+            (&mut rates.repl_output, output),
+        ] {
+            rate.add(bytes.load(Ordering::Relaxed), now_ms, 1000);
+        }
     }
 
     /// The present rates.
@@ -110,6 +126,8 @@ impl InstantMetrics {
             commands: rates.commands.average(),
             net_input_bytes: rates.net_input.average(),
             net_output_bytes: rates.net_output.average(),
+            repl_input_bytes: rates.repl_input.average(),
+            repl_output_bytes: rates.repl_output.average(),
             loop_turns: rates.loop_turns.average(),
             turn_micros: rates.turn_micros.average(),
         }

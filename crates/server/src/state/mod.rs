@@ -2,6 +2,7 @@
 //! that work on a whole server stand in the rooms above.
 
 mod backups;
+mod failover;
 mod handshakes;
 mod identity;
 mod metrics;
@@ -14,13 +15,14 @@ mod shutdown;
 mod snapshots;
 
 pub(crate) use backups::Backups;
+pub(crate) use failover::{Failover, Phase};
 pub(crate) use handshakes::{Handshakes, Running};
 pub use identity::Build;
 pub(crate) use identity::Identity;
 pub(crate) use metrics::InstantMetrics;
 pub(crate) use migration::{Connection, Connections};
 pub(crate) use origin::{DataOrigin, Product};
-pub(crate) use random::random_u64;
+pub(crate) use random::{random_id, random_u64};
 pub(crate) use replication::{FEEDER, Following, LinkState, Mail, Replication, SnapshotFile};
 pub(crate) use rewrites::Rewrites;
 pub(crate) use shutdown::Shutdown;

@@ -15,7 +15,7 @@ pub(crate) fn random_u64() -> u64 {
 }
 
 /// 40 random hexadecimal digits, as run ids and replication ids have.
-pub(super) fn random_id() -> String {
+pub(crate) fn random_id() -> String {
     let mut id = String::with_capacity(48);
     while id.len() < 40 {
         // Writing to a string does not fail.

@@ -1,5 +1,6 @@
 //! The history of the data by name, and the way to the thread that feeds replicas.
 
+use std::net::{Shutdown, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::JoinHandle;
@@ -7,8 +8,11 @@ use std::thread::JoinHandle;
 use persist::storage::File;
 use persist::{ReplicationId, StreamCursor};
 
+use super::failover::FailoverState;
 use super::random::random_id;
 use crate::transport::connection::Connection;
+use engine::client::ClientShared;
+use engine::keys::DbKey;
 
 /// The names of this data set's history, by which replicas know whether they follow the same one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +36,10 @@ pub enum Mail {
         /// What each replica reads from there on.
         cursors: Vec<(usize, StreamCursor)>,
     },
+    /// DEBUG SLEEP: the thread sends nothing meanwhile, as a server that hangs.
+    Sleep(std::time::Duration),
+    /// The snapshot for replicas is being written to this file.
+    Growing(Arc<dyn File>),
     /// The snapshot is written, or the reason why it is not.
     Written(Result<SnapshotFile, String>),
 }
@@ -71,6 +79,17 @@ impl LinkState {
             Self::Connected => "connected",
         }
     }
+
+    /// The line of the log when nothing has come for `repl-timeout`.
+    pub fn timeout_text(self) -> &'static str {
+        match self {
+            Self::Connect | Self::Handshake => "Timeout connecting to the PRIMARY...",
+            Self::Sync => {
+                "Timeout receiving bulk data from PRIMARY... If the problem persists try to set the 'repl-timeout' parameter in valkey.conf to a larger value."
+            }
+            Self::Connected => "PRIMARY timeout: no data nor PING received...",
+        }
+    }
 }
 
 /// The primary that this server follows.
@@ -108,6 +127,13 @@ pub struct Replication {
     /// Stream offset that the thread was last told of.
     announced: AtomicU64,
     following: Mutex<Option<Following>>,
+    stopped_until_ms: AtomicU64,
+    /// Keys that a snapshot of the start had, and that have expired: replicas are told.
+    left_out: Mutex<Vec<DbKey>>,
+    /// The primary as a client, and its socket, for CLIENT KILL.
+    primary_socket: Mutex<Option<(Arc<ClientShared>, TcpStream)>>,
+    /// The role is being handed over to a replica.
+    pub failover: FailoverState,
     /// Grows with every change of role: a thread that follows an earlier primary ends.
     pub generation: AtomicU64,
     /// Commands of a primary's stream that failed here.
@@ -149,6 +175,39 @@ impl Replication {
             id: id.to_owned(),
             before,
         });
+    }
+
+    /// Sets the socket to the primary, as long as its stream is followed.
+    pub fn set_primary_socket(&self, socket: Option<(Arc<ClientShared>, TcpStream)>) {
+        *self.lock_primary_socket() = socket;
+    }
+
+    /// Ends the connection to the primary when CLIENT KILL asks for it: its thread may be waiting
+    /// for locks.
+    pub fn cut_killed_primary(&self) {
+        if let Some((client, socket)) = &*self.lock_primary_socket()
+            && client.kill.load(Ordering::Acquire)
+            && let Err(error) = socket.shutdown(Shutdown::Both)
+        {
+            log::debug!("Closing the connection to the primary: {error}");
+        }
+    }
+
+    fn lock_primary_socket(&self) -> MutexGuard<'_, Option<(Arc<ClientShared>, TcpStream)>> {
+        let socket = self.primary_socket.lock();
+        socket.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps keys that have expired and were not loaded.
+    pub fn leave_out(&self, mut keys: Vec<DbKey>) {
+        let mut left_out = self.left_out.lock().unwrap_or_else(PoisonError::into_inner);
+        left_out.append(&mut keys);
+    }
+
+    /// Takes the keys that were not loaded.
+    pub fn take_left_out(&self) -> Vec<DbKey> {
+        let mut left_out = self.left_out.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut left_out)
     }
 
     /// The primary that is followed.
@@ -241,6 +300,18 @@ impl Replication {
     pub fn send(&self, mail: Mail) {
         self.lock_inbox().push(mail);
         self.wake();
+    }
+
+    /// DEBUG SLEEP stops both threads of replication until this moment of the steady clock.
+    pub fn stop_until(&self, steady_ms: u64, duration: std::time::Duration) {
+        let until_ms = steady_ms.saturating_add(duration.as_millis() as u64);
+        self.stopped_until_ms.fetch_max(until_ms, Ordering::AcqRel);
+        self.send(Mail::Sleep(duration));
+    }
+
+    /// DEBUG SLEEP is under way.
+    pub fn is_stopped(&self, steady_ms: u64) -> bool {
+        steady_ms < self.stopped_until_ms.load(Ordering::Acquire)
     }
 
     /// Tells the thread that the stream has grown to `offset`.

@@ -206,7 +206,7 @@ impl Snapshots {
         let elapsed_s = (steady_ms.saturating_sub(job.started_ms) / 1000) as i64;
         let progress = &job.progress;
         Report {
-            saves_for: (job.purpose == Purpose::Save).then_some(elapsed_s),
+            saves_for: matches!(job.purpose, Purpose::Save | Purpose::Sync).then_some(elapsed_s),
             keys: number(&progress.keys),
             keys_total: number(&progress.keys_total),
             kept: number(&progress.kept),

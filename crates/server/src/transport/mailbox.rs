@@ -6,6 +6,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 
 use super::connection::Connection;
 use super::listener::Accepted;
+use engine::port::Unblocked;
 
 /// A request to a worker. Clients are named by id: a connection may have moved or gone meanwhile.
 pub enum Message {
@@ -26,8 +27,8 @@ pub enum Message {
     Unblock {
         /// The client.
         client: u64,
-        /// Which error it gets.
-        error: Option<&'static str>,
+        /// Why, which decides what it gets.
+        why: Unblocked,
     },
     /// CLIENT KILL.
     Kill(u64),

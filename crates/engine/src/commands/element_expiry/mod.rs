@@ -22,6 +22,8 @@ pub(in crate::commands) use listed::Listed;
 
 /// The names that one type uses.
 pub(in crate::commands) struct Words {
+    /// No other product has deadlines of such elements.
+    pub(in crate::commands) only_here: bool,
     /// Word before the number of elements in a request.
     pub(in crate::commands) list: &'static str,
     /// Error for a number that does not fit the elements given.
@@ -102,6 +104,12 @@ pub(in crate::commands) fn expire<T: Volatile>(
     ctx: &mut Context<'_, '_>,
     unit: Unit,
 ) -> CommandResult {
+    if T::WORDS.only_here && ctx.session.is_client() && ctx.engine.replicas.has_foreign() {
+        return Err(CommandError::owned(format!(
+            "ERR '{}' is not understood by a replica of another product, and one is attached",
+            ctx.entry.full_name
+        )));
+    }
     let request = Listed::parse(ctx.args, 3, 1, &T::WORDS, |options| {
         Conditions::parse(options).map(|_| ())
     })?;

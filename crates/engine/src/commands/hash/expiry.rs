@@ -15,6 +15,7 @@ use crate::keys::Key;
 
 impl Volatile for Hash {
     const WORDS: Words = Words {
+        only_here: false,
         list: "FIELDS",
         miscounted: "ERR numfields should be greater than 0 and match the provided number of fields",
         remove: b"HDEL",

@@ -16,6 +16,7 @@ use crate::keys::Key;
 
 impl Volatile for Set {
     const WORDS: Words = Words {
+        only_here: true,
         list: "MEMBERS",
         miscounted: "ERR nummembers should be greater than 0 and match the provided number of members",
         remove: b"SREM",

@@ -180,6 +180,7 @@ fn config_resetstat(ctx: &mut Context<'_, '_>) -> CommandResult {
     server.engine.memory_excess.reset();
     server.engine.outboxes.reset_statistics();
     server.replication.reset_statistics();
+    server.engine.replicas.reset_statistics();
     server.engine.lazy.reset_freed();
     server.snapshots.reset();
     server.tls.denied_certificates.store(0, Ordering::Relaxed);

@@ -3,14 +3,16 @@
 use std::time::Duration;
 
 use keyspace::{NewValue, Value};
+use persist::ReplicationId;
 use persist::rdb::{LoadOptions, LoadedEntry, Sink, Skipped, Version};
 
 use super::batch::{Batch, Duplicate, Incoming, Inserter, Present};
 use super::loader_threads::{LoadIssue, LoaderThreads, thread_count};
-use crate::jobs::snapshot::{ORIGIN_AUX, STREAM_DB_AUX};
+use crate::jobs::snapshot::{ORIGIN_AUX, REPL_ID_AUX, REPL_OFFSET_AUX, STREAM_DB_AUX};
 use crate::server::Server;
 use crate::state::Product;
 use engine::config::{P, RdbModuleValues, RdbVersionCheck};
+use engine::keys::DbKey;
 use engine::lru::AccessNow;
 use engine::shard_tables::Locked;
 
@@ -28,8 +30,19 @@ pub(crate) struct Rules {
     /// Expired keys and elements are left out. False for the base of a log, because the commands
     /// behind it may refer to them.
     pub drop_expired: bool,
+    /// The server goes on with the history of the file, when it has one, as this.
+    pub goes_on: Option<GoesOn>,
     /// What happens to a key that exists already.
     pub present: Present,
+}
+
+/// How the history of a file goes on, at the start of a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum GoesOn {
+    /// The stream of a primary follows, and removes what has expired.
+    Replica,
+    /// Replicas have to be told what has expired.
+    Primary,
 }
 
 /// Figures of a loaded file.
@@ -47,6 +60,8 @@ pub(crate) struct Figures {
     pub of_modules: u64,
     /// The database that is selected in the stream that the file is followed by, when it says so.
     pub stream_db: Option<u32>,
+    /// The replication id of the data and the stream offset that it stands for.
+    pub history: Option<(ReplicationId, u64)>,
 }
 
 /// How files are read with this configuration.
@@ -78,7 +93,10 @@ pub(crate) struct RdbSink<'a, 'k> {
     thread_count: usize,
     functions: Vec<Box<[u8]>>,
     writer: Writer,
+    repl_id: Option<ReplicationId>,
     figures: Figures,
+    /// Keys that were left out although replicas have them.
+    left_out: Vec<DbKey>,
 }
 
 /// What a file says about the product that wrote it.
@@ -130,8 +148,15 @@ impl<'a, 'k> RdbSink<'a, 'k> {
             thread_count,
             functions: Vec::new(),
             writer: Writer::default(),
+            repl_id: None,
             figures: Figures::default(),
+            left_out: Vec::new(),
         }
+    }
+
+    /// The keys that were left out although replicas of the file's history have them.
+    pub(super) fn take_left_out(&mut self) -> Vec<DbKey> {
+        std::mem::take(&mut self.left_out)
     }
 
     /// The server that is filled.
@@ -175,6 +200,7 @@ impl<'a, 'k> RdbSink<'a, 'k> {
             empty,
             of_modules,
             stream_db: _,
+            history: _,
         } = self.figures;
         let mut skipped = String::new();
         if empty > 0 {
@@ -230,12 +256,26 @@ impl<'a, 'k> RdbSink<'a, 'k> {
     /// Whether an entry has expired: its own deadline has passed, or those of all its elements.
     #[inline]
     fn is_over(&mut self, entry: &mut LoadedEntry<'_>) -> bool {
+        let goes_on = self
+            .rules
+            .goes_on
+            .filter(|_| self.figures.history.is_some());
+        if goes_on == Some(GoesOn::Replica) {
+            return false;
+        }
         if entry
             .deadline
             .is_some_and(|deadline| deadline < self.began_ms)
         {
             self.figures.expired += 1;
+            if goes_on.is_some() {
+                self.left_out.push(DbKey::new(entry.db, entry.key));
+            }
             return true;
+        }
+        // Elements that replicas have, too, are removed when the server runs, and logged.
+        if goes_on.is_some() {
+            return false;
         }
         if let NewValue::Owned(value) = &mut entry.value
             && expire_elements(value, self.began_ms)
@@ -279,6 +319,13 @@ impl Sink for RdbSink<'_, '_> {
 
     fn aux(&mut self, name: &[u8], value: &[u8]) {
         self.writer.note(name, value);
+        if name == REPL_ID_AUX.as_bytes() {
+            self.repl_id = ReplicationId::parse(value);
+        }
+        if name == REPL_OFFSET_AUX.as_bytes() {
+            let offset = resp::number::parse_i64(value).and_then(|it| u64::try_from(it).ok());
+            self.figures.history = self.repl_id.zip(offset);
+        }
         if name == STREAM_DB_AUX.as_bytes() {
             let db = resp::number::parse_i64(value).and_then(|db| u32::try_from(db).ok());
             self.figures.stream_db = db.filter(|db| *db < self.server.engine.keyspace.databases());

@@ -42,6 +42,7 @@ pub(crate) fn reload(server: &Server, what: Reload) -> Result<(), CommandError> 
     }
     let rules = Rules {
         drop_expired: true,
+        goes_on: None,
         present: match what.merge {
             true => Present::Replace,
             false => Present::Refuse,

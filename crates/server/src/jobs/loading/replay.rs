@@ -31,6 +31,7 @@ impl<'a, 'k> Replay<'a, 'k> {
         // The commands behind the base remove the keys that have expired since.
         let rules = Rules {
             drop_expired: false,
+            goes_on: None,
             present: Present::Refuse,
         };
         // Threads beyond the workers count with the first one.

@@ -7,7 +7,7 @@ use std::sync::{Arc, Weak};
 
 use persist::rdb::{FileWriter, SaveOptions};
 use persist::storage::{File, OpenMode};
-use persist::{LOG_OFFSET_AUX, Storage};
+use persist::{LOG_OFFSET_AUX, ReplicationId, Storage};
 
 use super::walk::Size;
 use super::{Output, SnapshotError};
@@ -25,6 +25,12 @@ pub(crate) const ORIGIN_AUX: &str = "lodestore-origin";
 
 /// Auxiliary field: see [`Head::stream_db`].
 pub(crate) const STREAM_DB_AUX: &str = "repl-stream-db";
+
+/// Auxiliary field: the replication id, see [`Head::history`].
+pub(crate) const REPL_ID_AUX: &str = "repl-id";
+
+/// Auxiliary field: the stream offset, see [`Head::history`].
+pub(crate) const REPL_OFFSET_AUX: &str = "repl-offset";
 
 /// Begin and end of the name of a file that is being written; a process id stands between them, for
 /// snapshots in the background followed by `-` and a number.
@@ -133,19 +139,20 @@ impl Output for DumpFile {
 }
 
 impl DumpFile {
-    /// Begins the file that `dbfilename` names now, in this directory, with the data of
-    /// `log_offset`.
+    /// Begins the file that `dbfilename` names now, in this directory, with the data at `place`.
     pub(super) fn create(
         server: &Server,
         dir: PathBuf,
         options: SaveOptions,
-        log_offset: u64,
+        place: StreamPlace,
         sizes: &[Size],
     ) -> Result<DumpFile, FileError> {
         // Without a log the snapshot is what is newest: a server that starts with both decides by
         // this field which one to load.
         let head = Head {
-            log_offset: server.engine.log.is_enabled().then_some(log_offset),
+            log_offset: server.engine.log.is_enabled().then_some(place.offset),
+            history: place.id.map(|id| (id, place.offset)),
+            stream_db: place.id.and(place.db.or(Some(0))),
             ..Head::default()
         };
         Self::create_with(server, dir, |sink| {
@@ -188,14 +195,20 @@ impl DumpFile {
         })
     }
 
+    /// Another handle of the file, to read what has been written.
+    pub(super) fn reader(&self) -> Result<Arc<dyn File>, FileError> {
+        let opened = self.temp.storage.open(&self.temp.path, OpenMode::Read);
+        opened.map_err(|error| write_error("open", &error))
+    }
+
     /// Ends the file and takes its name away: it lasts as long as what is returned, for reading.
     pub(super) fn finish_unnamed(self) -> Result<SnapshotFile, FileError> {
+        let file = self.reader()?;
         let Self { writer, temp, .. } = self;
         writer
             .finish()
             .map_err(|error| write_error("fflush", &error))?;
-        let opened = temp.storage.open(&temp.path, OpenMode::Read);
-        let file = opened.map_err(|error| write_error("open", &error))?;
+        drop(temp);
         let len = file.len().map_err(|error| write_error("stat", &error))?;
         Ok(SnapshotFile { file, len })
     }
@@ -243,6 +256,30 @@ fn temp_name(server: &Server) -> String {
     format!("{begin}{pid}-{number}{end}")
 }
 
+/// Where data stands in the replication stream.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct StreamPlace {
+    /// Stream offset.
+    pub(crate) offset: u64,
+    /// The replication id; `None` when there is no backlog, so that offsets mean nothing to others.
+    pub(crate) id: Option<ReplicationId>,
+    /// The database that is selected in the stream there.
+    pub(crate) db: Option<u32>,
+}
+
+impl StreamPlace {
+    /// Where the data is now. Called under locks of all shards.
+    pub(crate) fn now(server: &Server) -> Self {
+        let log = &server.engine.log;
+        let has_backlog = log.stream_range().is_some();
+        Self {
+            offset: log.stream_offset(),
+            id: server.replication.log_id().filter(|_| has_backlog),
+            db: log.stream_db(),
+        }
+    }
+}
+
 /// What a file says of itself at its beginning.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Head {
@@ -250,6 +287,9 @@ pub(crate) struct Head {
     pub(crate) aof_base: bool,
     /// The offset of the log that it stands for.
     pub(crate) log_offset: Option<u64>,
+    /// The replication id of the data, and the stream offset that it stands for: a server that
+    /// loads the file at its start goes on with this history.
+    pub(crate) history: Option<(ReplicationId, u64)>,
     /// The database that is selected in the stream at that offset, for a replica that gets no
     /// SELECT.
     pub(crate) stream_db: Option<u32>,
@@ -267,6 +307,7 @@ pub(crate) fn begin_file<W: Write>(
     let used = keyspace::memory::used().to_string();
     let offset = head.log_offset.map(|offset| offset.to_string());
     let stream_db = head.stream_db.map(|db| db.to_string());
+    let history = head.history.map(|(id, offset)| (id, offset.to_string()));
     let origin = server.origin.product().map(|product| product.text());
     let mut aux = vec![
         ("redis-ver", REDIS_VERSION),
@@ -278,6 +319,9 @@ pub(crate) fn begin_file<W: Write>(
     ];
     aux.extend(offset.as_deref().map(|offset| (LOG_OFFSET_AUX, offset)));
     aux.extend(stream_db.as_deref().map(|db| (STREAM_DB_AUX, db)));
+    if let Some((id, offset)) = &history {
+        aux.extend([(REPL_ID_AUX, id.as_str()), (REPL_OFFSET_AUX, offset)]);
+    }
     aux.extend(origin.as_deref().map(|origin| (ORIGIN_AUX, origin)));
     let mut writer = FileWriter::new(sink, options, &aux)?;
     for library in server.engine.scripts.libraries().iter() {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use keyspace::EntryRef;
 use persist::rdb::SaveOptions;
 
-use super::file::{DumpFile, FileError};
+use super::file::{DumpFile, FileError, StreamPlace};
 use super::hook::Buffers;
 use super::walk::{Size, Walk, delay};
 use super::{Encoder, Form, Output, SnapshotError, save_options};
@@ -99,8 +99,8 @@ fn write_locked(
     };
     let options = save_options(server, locked);
     let sizes = sizes(server, locked);
-    let offset = server.engine.log.stream_offset();
-    let mut file = DumpFile::create(server, server.engine.config.dir(), options, offset, &sizes)?;
+    let (dir, place) = (server.engine.config.dir(), StreamPlace::now(server));
+    let mut file = DumpFile::create(server, dir, options, place, &sizes)?;
     let encoder = Encoder::new(server, Form::Rdb(options));
     each_piece(server, locked, encoder, &sizes, &mut file, &mut check)?;
     file.finish()
@@ -317,8 +317,7 @@ fn write_walk(
     walk: Walk,
     options: SaveOptions,
 ) -> Result<(), FileError> {
-    let offset = walk.log_offset();
-    let file = DumpFile::create(server, dir, options, offset, walk.sizes());
+    let file = DumpFile::create(server, dir, options, walk.place(), walk.sizes());
     let (file, figures) = match file {
         Ok(file) => walk.write(file)?,
         Err(error) => {

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use persist::StreamCursor;
 use persist::rdb::{FileWriter, Version};
 
-use super::file::{DumpFile, FileError, Head, begin_file};
+use super::file::{DumpFile, FileError, Head, StreamPlace, begin_file};
 use super::{Form, has_field_deadlines};
 use crate::server::Server;
-use crate::state::{Job, SnapshotFile};
+use crate::state::{Job, Mail, SnapshotFile};
 use engine::config::P;
 use engine::rdb_options;
 use engine::replicas::SnapshotFilter;
+use engine::shard_tables::{Locked, Shard};
 
 /// What replicas ask of a snapshot.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +21,8 @@ pub(crate) struct ForReplicas {
     pub(crate) versions: Vec<Version>,
     /// Which parts they want; `None`: all.
     pub(crate) filter: Option<SnapshotFilter>,
+    /// They are servers of another product.
+    pub(crate) foreign: bool,
     /// Tokens of those that follow the stream behind the snapshot.
     pub(crate) followers: Vec<usize>,
 }
@@ -28,8 +31,9 @@ pub(crate) struct ForReplicas {
 /// follower.
 pub(crate) type Begun = (u64, Vec<(usize, StreamCursor)>);
 
-/// Writes the data as it is at one instant into a file without a name. `begun` is called at that
-/// instant's end, before anything is written. Called without locks of shards held.
+/// Writes the data as it is at one instant into a file without a name. `send` gets the beginning,
+/// at that instant's end, and the file before anything is written. Called without locks of shards
+/// held.
 ///
 /// # Errors
 /// The reason, for the log.
@@ -37,12 +41,13 @@ pub(crate) fn for_replicas(
     server: &Arc<Server>,
     job: &Arc<Job>,
     wanted: &ForReplicas,
-    begun: impl FnOnce(Begun),
+    send: &dyn Fn(Mail),
 ) -> Result<SnapshotFile, String> {
     let written = match wanted.filter {
-        None => whole(server, job, wanted, begun),
+        None => whole(server, job, wanted, send),
         Some(filter) => {
-            begun(follow(server, wanted));
+            let (offset, cursors) = follow(server, wanted);
+            send(Mail::Begun { offset, cursors });
             parts(server, wanted, filter)
         }
     };
@@ -53,11 +58,14 @@ fn whole(
     server: &Arc<Server>,
     job: &Arc<Job>,
     wanted: &ForReplicas,
-    begun: impl FnOnce(Begun),
+    send: &dyn Fn(Mail),
 ) -> Result<SnapshotFile, FileError> {
     let config = &server.engine.config;
     let (walk, options, start, stream_db) = {
         let mut locked = server.engine.keyspace.lock_all();
+        if wanted.foreign && has_own_data(&locked) {
+            return Err(FileError::Failed(REFUSED.to_owned()));
+        }
         let start = follow_locked(server, wanted);
         let deadlines = has_field_deadlines(&locked);
         let options = rdb_options::save_options(config, wanted.versions.clone(), deadlines);
@@ -67,8 +75,8 @@ fn whole(
         let stream_db = server.engine.log.stream_db().filter(|_| is_copy);
         (walk, options, start, stream_db)
     };
-    let offset = start.0;
-    begun(start);
+    let (offset, cursors) = start;
+    send(Mail::Begun { offset, cursors });
     let dir = config.dir();
     let head = Head {
         log_offset: Some(offset),
@@ -78,8 +86,11 @@ fn whole(
     let file = DumpFile::create_with(server, dir, |sink| {
         begin_file(server, sink, options, head, walk.sizes())
     });
-    let file = match file {
-        Ok(file) => file,
+    let file = match file.and_then(|file| Ok((file.reader()?, file))) {
+        Ok((reader, file)) => {
+            send(Mail::Growing(reader));
+            file
+        }
         Err(error) => {
             walk.abandon();
             return Err(error);
@@ -95,6 +106,18 @@ fn whole(
     file.finish_unnamed()
 }
 
+/// Why a replica of another product gets nothing.
+const REFUSED: &str = "the data has deadlines of members of sets or sorted sets, or ids of producers of streams, \
+     which a replica of another product cannot hold";
+
+/// True when the data has properties that the files and streams of other products cannot express.
+fn has_own_data(locked: &Locked<'_>) -> bool {
+    let databases = locked.keyspace().databases();
+    let has_own = |shard: &Shard, db| shard.volatile_elements(db) > shard.volatile_hashes(db);
+    let mut shards = locked.shards();
+    shards.any(|shard| (0..databases).any(|db| has_own(shard, db)))
+}
+
 /// A file without the data: the libraries of functions, or nothing at all.
 fn parts(
     server: &Server,
@@ -103,9 +126,13 @@ fn parts(
 ) -> Result<SnapshotFile, FileError> {
     let config = &server.engine.config;
     let options = rdb_options::save_options(config, wanted.versions.clone(), false);
-    let offset = server.engine.log.stream_offset();
     if filter.functions {
-        return DumpFile::create(server, config.dir(), options, offset, &[])?.finish_unnamed();
+        let place = StreamPlace {
+            offset: server.engine.log.stream_offset(),
+            id: None,
+            db: None,
+        };
+        return DumpFile::create(server, config.dir(), options, place, &[])?.finish_unnamed();
     }
     DumpFile::create_with(server, config.dir(), |sink| {
         FileWriter::new(sink, options, &[])

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use keyspace::Rest;
 
+use super::file::StreamPlace;
 use super::hook::{Buffers, Hook, Part, Shared, lock};
 use super::{Encoder, Form, Output, SnapshotError};
 use crate::server::Server;
@@ -58,7 +59,7 @@ pub struct Walk {
     /// The data of the snapshot beside each shard.
     parts: Vec<Arc<Mutex<Part>>>,
     sizes: Vec<Size>,
-    log_offset: u64,
+    place: StreamPlace,
     /// Shards before this one have no hook any more.
     done: usize,
     longest_hold_us: u64,
@@ -105,7 +106,7 @@ pub fn begin(server: &Arc<Server>, locked: &mut Locked<'_>, form: Form, job: &Ar
         job: Arc::clone(job),
         parts,
         sizes,
-        log_offset: server.engine.log.stream_offset(),
+        place: StreamPlace::now(server),
         done: 0,
         longest_hold_us: 0,
     }
@@ -132,9 +133,9 @@ impl Walk {
         &self.sizes
     }
 
-    /// The offset of the log that the snapshot stands for.
-    pub fn log_offset(&self) -> u64 {
-        self.log_offset
+    /// The place in the stream that the snapshot stands for.
+    pub(crate) fn place(&self) -> StreamPlace {
+        self.place
     }
 
     /// Writes the snapshot. Called without locks of shards held. The output comes back when all of

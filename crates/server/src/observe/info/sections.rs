@@ -152,13 +152,16 @@ fn clients(facts: &Facts<'_>, text: &mut String) {
     let output = figure(|f| f.output_mem.load(Ordering::Relaxed));
     let pause = &server.engine.pause;
     let steady_ms = server.engine.steady_ms();
-    let (reason, actions, left_ms) = match () {
-        () if !pause.is_active(steady_ms) => ("none", "none", 0),
-        () => (
-            "client_pause",
-            if pause.is_all() { "all" } else { "write" },
-            pause.until_ms().saturating_sub(steady_ms),
-        ),
+    let (reason, actions, left_ms) = match pause.longest(steady_ms) {
+        None => ("none", "none", 0),
+        Some((purpose, left_ms)) => {
+            let is_all = pause.is_all(steady_ms);
+            (
+                purpose.word(),
+                if is_all { "all" } else { "write" },
+                left_ms,
+            )
+        }
     };
     text.push_str("# Clients\r\n");
     fields!(text,
@@ -232,6 +235,10 @@ fn memory_limits(facts: &Facts<'_>, report: &MemoryReport, text: &mut String) {
     let config = &facts.server.engine.config;
     let limit = config.int(P::Maxmemory).cast_unsigned();
     let policy: MaxmemoryPolicy = config.choice(P::MaxmemoryPolicy);
+    // Replicas and the backlog share one ring.
+    let stream = facts.server.engine.log.stream_range();
+    let stream_bytes = stream.map_or(0, |it| it.end - it.start);
+    let backlog_size = config.int(P::ReplBacklogSize).max(0) as u64;
     let (frag_ratio, frag_bytes) = report.allocator_fragmentation();
     let (allocator_rss_ratio, allocator_rss_bytes) = report.allocator_rss();
     let (overhead_ratio, overhead_bytes) = report.rss_overhead();
@@ -249,9 +256,9 @@ fn memory_limits(facts: &Facts<'_>, report: &MemoryReport, text: &mut String) {
         "mem_fragmentation_ratio": format_args!("{total_ratio:.2}"),
         "mem_fragmentation_bytes": total_bytes,
         "mem_not_counted_for_evict": report.aof_buffer,
-        "mem_replication_backlog": 0,
-        "mem_total_replication_buffers": 0,
-        "mem_replicas_repl_buffer": 0,
+        "mem_replication_backlog": stream_bytes.min(backlog_size),
+        "mem_total_replication_buffers": stream_bytes,
+        "mem_replicas_repl_buffer": stream_bytes.saturating_sub(backlog_size),
         "mem_clients_slaves": 0,
         "mem_clients_normal": report.clients_normal,
         "mem_cluster_links": 0,
@@ -392,21 +399,23 @@ fn stats(facts: &Facts<'_>, text: &mut String) {
     let excess_ms = engine.memory_excess.milliseconds(&engine.clock);
     let replication = &facts.server.replication;
     let synced = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+    let repl_input = synced(&engine.replicas.net_input_bytes);
+    let repl_output = synced(&engine.replicas.net_output_bytes);
     text.push_str("# Stats\r\n");
     fields!(text,
         "total_connections_received": totals.connections_received,
         "total_commands_processed": totals.commands_processed,
         "instantaneous_ops_per_sec": rates.commands,
-        "total_net_input_bytes": totals.net_input_bytes,
-        "total_net_output_bytes": totals.net_output_bytes,
-        "total_net_repl_input_bytes": 0,
-        "total_net_repl_output_bytes": 0,
+        "total_net_input_bytes": totals.net_input_bytes + repl_input,
+        "total_net_output_bytes": totals.net_output_bytes + repl_output,
+        "total_net_repl_input_bytes": repl_input,
+        "total_net_repl_output_bytes": repl_output,
         "total_net_cluster_slot_import_bytes": 0,
         "total_net_cluster_slot_export_bytes": 0,
         "instantaneous_input_kbps": kib(rates.net_input_bytes),
         "instantaneous_output_kbps": kib(rates.net_output_bytes),
-        "instantaneous_input_repl_kbps": kib(0),
-        "instantaneous_output_repl_kbps": kib(0),
+        "instantaneous_input_repl_kbps": kib(rates.repl_input_bytes),
+        "instantaneous_output_repl_kbps": kib(rates.repl_output_bytes),
         "rejected_connections": totals.connections_rejected,
         "sync_full": synced(&replication.full),
         "sync_partial_ok": synced(&replication.partial),
@@ -431,7 +440,7 @@ fn stats(facts: &Facts<'_>, text: &mut String) {
         "latest_fork_usec": facts.server.snapshots.last_begin_us.load(Ordering::Relaxed),
         "total_forks": facts.server.snapshots.begun.load(Ordering::Relaxed),
         "migrate_cached_sockets": facts.server.migrations.len(),
-        "slave_expires_tracked_keys": 0,
+        "slave_expires_tracked_keys": engine.role.local_deadlines.count(),
         "active_defrag_hits": 0,
         "active_defrag_misses": 0,
         "active_defrag_key_hits": 0,
@@ -578,7 +587,7 @@ fn replication(facts: &Facts<'_>, text: &mut String) {
     let kept = backlog.as_ref().map_or(0, |range| range.end - range.start);
     fields!(text,
         "replicas_waiting_psync": waiting.count(),
-        "master_failover_state": "no-failover",
+        "master_failover_state": server.replication.failover.word(),
         "master_replid": histories.id,
         "master_replid2": before,
         "master_repl_offset": offset,

@@ -6,6 +6,7 @@ use crate::command::{Arg, Flags, Group, Locks};
 use crate::context::Context;
 use crate::error::CommandError;
 use crate::execute::{CommandResult, CommandSpec, Outcome};
+use crate::port::Unblocked;
 
 pub(crate) const CLIENT_PAUSE: CommandSpec = CommandSpec::new("pause", -3, client_pause)
     .group(Group::Connection)
@@ -94,10 +95,12 @@ fn client_unblock(ctx: &mut Context<'_, '_>) -> CommandResult {
     if ctx.args.len() > 4 {
         return Err(CommandError::Arity("client|unblock".into()));
     }
-    let error = match ctx.args.len() {
-        3 => None,
-        _ if ctx.is_word(3, "TIMEOUT") => None,
-        _ if ctx.is_word(3, "ERROR") => Some("UNBLOCKED client unblocked via CLIENT UNBLOCK"),
+    let why = match ctx.args.len() {
+        3 => Unblocked::AsTimeout,
+        _ if ctx.is_word(3, "TIMEOUT") => Unblocked::AsTimeout,
+        _ if ctx.is_word(3, "ERROR") => {
+            Unblocked::Error("UNBLOCKED client unblocked via CLIENT UNBLOCK")
+        }
         _ => {
             return Err(CommandError::line(
                 "ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR",
@@ -111,7 +114,7 @@ fn client_unblock(ctx: &mut Context<'_, '_>) -> CommandResult {
     let unblocked = target.is_some_and(|target| {
         let unblocked = target.wait.end();
         if unblocked {
-            ctx.engine.outboxes.port.get().unblock(&target, error);
+            ctx.engine.outboxes.port.get().unblock(&target, why);
         }
         unblocked
     });

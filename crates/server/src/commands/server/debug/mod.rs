@@ -49,6 +49,7 @@ fn debug(ctx: &mut Context<'_, '_>) -> CommandResult {
         }
         (b"fault", 3) if cfg!(debug_assertions) => arm_fault(ctx)?,
         (b"step-clock", 3) if cfg!(debug_assertions) => step_clock(ctx)?,
+        (b"replicate", 3..) => replicate(ctx),
         (b"change-repl-id", 2) => change_replication_id(ctx)?,
         (b"reload", _) => reload(ctx)?,
         (b"loadaof", 2) => load_log(ctx)?,
@@ -124,7 +125,12 @@ fn sleep(ctx: &mut Context<'_, '_>) {
     let seconds = resp::number::parse_f64_or_hex(ctx.args.arg(2)).unwrap_or(0.0);
     let keyspace = &ctx.engine.keyspace;
     let _stopped = (!ctx.data.locked.holds_all()).then(|| keyspace.lock_all());
-    std::thread::sleep(Duration::try_from_secs_f64(seconds).unwrap_or_default());
+    let duration = Duration::try_from_secs_f64(seconds).unwrap_or_default();
+    if let Ok(server) = Server::of(ctx) {
+        let steady_ms = server.engine.steady_ms();
+        server.replication.stop_until(steady_ms, duration);
+    }
+    std::thread::sleep(duration);
     ctx.reply.ok();
 }
 
@@ -149,6 +155,13 @@ fn step_clock(ctx: &mut Context<'_, '_>) -> Result<(), CommandError> {
     ctx.engine.clock.step(ms);
     ctx.reply.ok();
     Ok(())
+}
+
+/// Sends a command to the replicas alone, whatever it is.
+fn replicate(ctx: &mut Context<'_, '_>) {
+    let request: Vec<&[u8]> = (2..ctx.args.len()).map(|index| ctx.arg(index)).collect();
+    ctx.engine.append_to_stream(&request);
+    ctx.reply.ok();
 }
 
 fn change_replication_id(ctx: &mut Context<'_, '_>) -> Result<(), CommandError> {
@@ -254,6 +267,8 @@ fn help(ctx: &mut Context<'_, '_>) {
         "    Whether scripts may call commands that are not for them.",
         "SET-SKIP-CHECKSUM-VALIDATION (0|1)",
         "    Whether RESTORE takes payloads with a wrong checksum.",
+        "REPLICATE <string>",
+        "    Replicates the provided string to replicas, allowing data divergence.",
         "SLEEP <seconds>",
         "    Stops the server for a time.",
         "QUICKLIST-PACKED-THRESHOLD <size>",
