@@ -14,6 +14,7 @@ mod figures;
 mod geo;
 mod harness;
 mod hashes;
+mod http;
 mod hyperloglog;
 mod incomplete_logs;
 mod keys;

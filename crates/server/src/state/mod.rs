@@ -3,6 +3,7 @@
 
 mod backups;
 mod handshakes;
+mod http;
 mod identity;
 mod metrics;
 mod migration;
@@ -15,6 +16,7 @@ mod snapshots;
 
 pub(crate) use backups::Backups;
 pub(crate) use handshakes::{Handshakes, Running};
+pub(crate) use http::{HTTP, Http};
 pub use identity::Build;
 pub(crate) use identity::Identity;
 pub(crate) use metrics::InstantMetrics;
