@@ -25,6 +25,7 @@ mod loading;
 mod migration;
 mod notifications;
 mod operations;
+mod probes;
 mod protection;
 mod pubsub;
 mod random;
