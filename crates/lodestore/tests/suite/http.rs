@@ -475,3 +475,45 @@ fn data_that_stays_locked_holds_no_page_up() {
     watched.server.connect().line("SCRIPT KILL");
     assert!(show(&client.read()).starts_with('-'));
 }
+
+/// The dashboard and the alerts of contrib/ use metrics that a replica, which has all, shows.
+#[test]
+fn dashboards_and_alerts_use_what_there_is() {
+    let primary = TestServer::start();
+    let option = format!("127.0.0.1 {}", primary.port());
+    let watched = Watched::start(&["--replicaof", &option]);
+    watched.wait_until_ready();
+    watched.server.connect().line("GET a");
+    // The append-only file begins anew behind a synchronization.
+    let began = Instant::now();
+    let page = loop {
+        let (_, page) = watched.ask("GET", "/metrics", &[]);
+        if page.contains("# TYPE redis_aof_base_size_bytes ") {
+            break page;
+        }
+        assert!(began.elapsed() < REPLY_TIMEOUT);
+        std::thread::sleep(Duration::from_millis(10));
+    };
+    let contrib = concat!(env!("CARGO_MANIFEST_DIR"), "/../../contrib");
+    let mut used = 0;
+    for file in ["grafana/lodestore.json", "prometheus/lodestore.rules.yml"] {
+        let text = std::fs::read_to_string(format!("{contrib}/{file}")).expect(file);
+        let words = text.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_');
+        for word in words {
+            let is_metric = ["redis_", "lodestore_"].iter().any(|prefix| {
+                word.strip_prefix(prefix)
+                    .is_some_and(|rest| !rest.is_empty())
+            });
+            // That is the name that the comments and a job have in common with metrics.
+            if is_metric && word != "redis_exporter" {
+                let family = word.strip_suffix("_bucket").unwrap_or(word);
+                assert!(
+                    page.contains(&format!("# TYPE {family} ")),
+                    "{file}: {word}"
+                );
+                used += 1;
+            }
+        }
+    }
+    assert!(used > 50, "{used}");
+}
