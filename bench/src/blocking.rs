@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 
 use crate::replies::Counter;
-use crate::workload::push_request;
+use crate::workload::{push_line, push_request};
 
 /// How long one reply may take.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(60);
@@ -56,6 +56,11 @@ impl Client {
         Ok(digits.parse()?)
     }
 
+    /// The connection, for a caller that reads and writes by itself.
+    pub(crate) fn into_stream(self) -> TcpStream {
+        self.stream
+    }
+
     /// A section of INFO.
     pub(crate) fn info(&mut self, section: &str) -> Result<String> {
         let mut request = Vec::new();
@@ -79,6 +84,14 @@ impl Client {
     pub(crate) fn command(&mut self, words: &[&[u8]]) -> Result<()> {
         let mut request = Vec::new();
         push_request(&mut request, words);
+        self.exchange(&request, 1)
+    }
+
+    /// Sends the request of a line, as `push_line` reads it, and waits for its reply, which must not
+    /// be an error.
+    pub(crate) fn line(&mut self, line: &str) -> Result<()> {
+        let mut request = Vec::new();
+        push_line(&mut request, line);
         self.exchange(&request, 1)
     }
 

@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail};
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 
+use crate::blocking::Client;
 use crate::histogram::Histogram;
 use crate::replies::Counter;
 use crate::sys;
@@ -59,7 +60,7 @@ impl Load {
         let batch = Batch::new(&workload);
         let mut connections = Vec::with_capacity(workload.connections);
         for index in 0..workload.connections {
-            let mut stream = connect(address)?;
+            let mut stream = connect(address, workload.first)?;
             poll.registry().register(
                 &mut stream,
                 Token(index),
@@ -220,10 +221,11 @@ fn poll_events(poll: &mut Poll, events: &mut Events) -> Result<()> {
     }
 }
 
-/// A non-blocking connection with Nagle's algorithm off.
-fn connect(address: SocketAddr) -> Result<TcpStream> {
-    let stream = std::net::TcpStream::connect(address).context("connecting to the server")?;
-    stream.set_nodelay(true)?;
+/// A non-blocking connection with Nagle's algorithm off that has sent the lines of `first`.
+fn connect(address: SocketAddr, first: &[&str]) -> Result<TcpStream> {
+    let mut client = Client::connect(address).context("connecting to the server")?;
+    first.iter().try_for_each(|line| client.line(line))?;
+    let stream = client.into_stream();
     stream.set_nonblocking(true)?;
     Ok(TcpStream::from_std(stream))
 }

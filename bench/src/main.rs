@@ -6,17 +6,20 @@ mod client;
 mod echo;
 mod engine;
 mod expiry;
+mod fanout;
 mod growth;
 mod histogram;
 mod measure;
 mod memory;
 mod process;
 mod queue;
+mod replicas;
 mod replies;
 mod report;
 mod saving;
 mod scenario;
 mod sys;
+mod tls;
 mod wakeup;
 mod workload;
 
@@ -184,6 +187,9 @@ fn compare(options: &Options) -> Result<()> {
             .for_each(|row| println!("{}", row.id));
         memory::ids()
             .chain(saving::IDS)
+            .chain(fanout::ids())
+            .chain(replicas::IDS)
+            .chain(tls::ids())
             .chain([queue::ID, growth::ID, expiry::ID, wakeup::ID])
             .for_each(|id| println!("{id}"));
         return Ok(());
@@ -199,6 +205,9 @@ fn compare(options: &Options) -> Result<()> {
     }
     failures.extend(queue::run(&field, plan, &mut tables).err());
     failures.extend(wakeup::run(&field, plan, &mut tables).err());
+    failures.extend(fanout::run(&field, plan, &mut tables).err());
+    failures.extend(tls::run(&field, plan, &mut tables).err());
+    failures.extend(replicas::run(&field, plan, &mut tables).err());
     failures.extend(memory::run(&field, plan, &mut tables).err());
     failures.extend(saving::run(&field, plan, &mut tables).err());
     failures.extend(growth::run(&field, plan, &mut tables).err());

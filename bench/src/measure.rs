@@ -102,7 +102,8 @@ pub(crate) fn run_scenario(scenario: &Scenario, plan: &Plan, tables: &mut Tables
                 "filling {} with {} keys of {} bytes",
                 entrant.label, scenario.keys, scenario.value_len
             );
-            fill(&server, scenario.keys, scenario.value_len)
+            prepare(&server, scenario.prepare)
+                .and_then(|()| fill(&server, scenario.keys, scenario.value_len))
                 .and_then(|()| fill_more(&server, scenario.fill))
                 .with_context(|| format!("filling {}", entrant.label))?;
         }
@@ -120,6 +121,11 @@ pub(crate) fn run_scenario(scenario: &Scenario, plan: &Plan, tables: &mut Tables
         add_lines(row, &labels.collect::<Vec<_>>(), tables);
     }
     Ok(())
+}
+
+fn prepare(server: &Server, lines: &[&str]) -> Result<()> {
+    let mut client = Client::connect(server.address)?;
+    lines.iter().try_for_each(|line| client.line(line))
 }
 
 fn fill(server: &Server, keys: u64, value_len: usize) -> Result<()> {

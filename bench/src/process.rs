@@ -33,7 +33,7 @@ pub(crate) struct Program {
     /// Name and version for the tables.
     pub(crate) name: String,
     pub(crate) flavor: Flavor,
-    path: PathBuf,
+    pub(crate) path: PathBuf,
     /// Options of the caller, after all others.
     extra: Vec<String>,
 }
@@ -54,6 +54,8 @@ pub(crate) struct Setup {
     pub(crate) threads: Option<usize>,
     /// Length of the value that an echo loop answers with.
     pub(crate) echo_len: usize,
+    /// More options, the same for ours and for peers.
+    pub(crate) options: &'static [&'static str],
 }
 
 impl Setup {
@@ -62,6 +64,7 @@ impl Setup {
         aof: Aof::Off,
         threads: Some(1),
         echo_len: 64,
+        options: &[],
     };
 }
 
@@ -157,6 +160,7 @@ impl Program {
             };
             words.extend([option.to_owned(), threads.to_string()]);
         }
+        words.extend(setup.options.iter().map(|&word| word.to_owned()));
         words.extend(self.extra.iter().cloned());
         words
     }
@@ -193,7 +197,7 @@ pub(crate) struct Server {
     child: Child,
     pub(crate) address: SocketAddr,
     /// Its working directory, which holds its log and its data files.
-    dir: PathBuf,
+    pub(crate) dir: PathBuf,
 }
 
 impl Server {

@@ -8,7 +8,7 @@ use anyhow::{Result, bail};
 /// The longest line (type, length or status text) that is accepted.
 const LINE_LEN_MAX: usize = 4096;
 
-/// An incremental counter of complete top-level RESP2 values.
+/// An incremental counter of complete top-level values of RESP2, and maps of RESP3.
 #[derive(Default)]
 pub(crate) struct Counter {
     /// Bytes of a bulk string, with its CRLF, that are still to come.
@@ -85,6 +85,13 @@ impl Counter {
                     Ok(0)
                 }
             },
+            Some((b'%', pairs)) => match parse_length(pairs)? {
+                None | Some(0) => Ok(self.element_done()),
+                Some(pairs) => {
+                    self.elements += 2 * pairs as u64 - 1;
+                    Ok(0)
+                }
+            },
             _ => bail!(
                 "unexpected bytes in the stream: {:?}",
                 String::from_utf8_lossy(line)
@@ -121,7 +128,7 @@ fn parse_length(digits: &[u8]) -> Result<Option<usize>> {
 mod tests {
     use super::*;
 
-    const STREAM: &[u8] = b"+OK\r\n$5\r\nhello\r\n$-1\r\n*2\r\n$1\r\na\r\n*2\r\n:1\r\n:2\r\n*0\r\n-ERR no\r\n$0\r\n\r\n";
+    const STREAM: &[u8] = b"+OK\r\n$5\r\nhello\r\n$-1\r\n*2\r\n$1\r\na\r\n*2\r\n:1\r\n:2\r\n*0\r\n-ERR no\r\n$0\r\n\r\n%1\r\n+a\r\n:1\r\n";
 
     #[test]
     fn counts_values_however_the_stream_is_cut() {
@@ -131,7 +138,7 @@ mod tests {
                 .chunks(cut)
                 .map(|part| counter.feed(part).unwrap())
                 .sum();
-            assert_eq!(counted, 7, "cut into pieces of {cut} bytes");
+            assert_eq!(counted, 8, "cut into pieces of {cut} bytes");
             assert_eq!(counter.take_error().as_deref(), Some("ERR no"));
         }
     }

@@ -19,7 +19,13 @@ pub(crate) enum Section {
     Types,
     Queue,
     WakeUp,
+    Events,
+    Fanout,
+    Scripts,
+    Users,
+    Tls,
     Aof,
+    Replication,
     Saving,
     Loading,
     Workers,
@@ -55,7 +61,13 @@ impl Section {
         Section::Types,
         Section::Queue,
         Section::WakeUp,
+        Section::Events,
+        Section::Fanout,
+        Section::Scripts,
+        Section::Users,
+        Section::Tls,
         Section::Aof,
+        Section::Replication,
         Section::Saving,
         Section::Loading,
         Section::Workers,
@@ -79,6 +91,12 @@ impl Section {
             Section::Types => "types",
             Section::Queue => "queue",
             Section::WakeUp => "wakeup",
+            Section::Events => "events",
+            Section::Fanout => "fanout",
+            Section::Scripts => "scripts",
+            Section::Users => "users",
+            Section::Tls => "tls",
+            Section::Replication => "replication",
             Section::Aof => "aof",
             Section::Saving => "saving",
             Section::Loading => "loading",
@@ -103,6 +121,12 @@ impl Section {
             Section::Types => "Streams, bitmaps, HyperLogLogs, places",
             Section::Queue => "Streams as queues",
             Section::WakeUp => "Waking a client that waits",
+            Section::Events => "Publishing, notifications, tracked reads",
+            Section::Fanout => "Messages to subscribers",
+            Section::Scripts => "Scripts and functions",
+            Section::Users => "Users",
+            Section::Tls => "Encrypted connections",
+            Section::Replication => "Replication",
             Section::Aof => "Append-only file",
             Section::Saving => "Saving under load",
             Section::Loading => "Loading",
@@ -139,6 +163,29 @@ impl Section {
             Section::WakeUp => {
                 "One client waits in BLPOP, another sends LPUSH: from the push to the waiting client's reply, as seen by \
                  one thread that does both. The pair of requests costs the server this CPU time."
+            }
+            Section::Events => {
+                "50 clients, one worker, server and client pinned to a CPU each, values and messages of 64 bytes."
+            }
+            Section::Fanout => {
+                "One client publishes messages of 64 bytes to one channel, 16 at a time, and reads what each subscriber \
+                 gets before it goes on. One worker, pinned as above. Bytes per subscription: 100,000 channels with a \
+                 subscription each, of 100 clients."
+            }
+            Section::Scripts => {
+                "50 clients, one worker, server and client pinned to a CPU each. Times are those of a whole script."
+            }
+            Section::Users => {
+                "GET of a million random keys as in the first table, by users with rules."
+            }
+            Section::Tls => {
+                "TLS 1.3 with AES-256-GCM, an ECDSA certificate of P-256, the load of valkey-benchmark with 50 clients on a \
+                 CPU of its own. A handshake is a connection with one PING, never resumed."
+            }
+            Section::Replication => {
+                "The first server with one replica of its own kind, both on one CPU, 50 clients that SET random keys out of \
+                 a million, pipeline 16. CPU per command of each of the two processes, until the replica has acknowledged \
+                 all. Full synchronization: seconds from REPLICAOF to a link that is up."
             }
             Section::Aof => {
                 "As in the first table, with the append-only file on. The file lies in the system's temporary directory."
@@ -203,6 +250,9 @@ impl Section {
                 "ratio",
             ],
             Section::Queue => &["against", "CPU µs per entry", "theirs", "ratio (spread)"],
+            Section::Fanout | Section::Tls | Section::Replication => {
+                &["what", "against", "ours", "theirs", "ratio (spread)"]
+            }
             Section::Saving => &[
                 "what",
                 "server",
@@ -249,6 +299,25 @@ impl Tables {
     pub(crate) fn add(&mut self, section: Section, cells: Vec<String>) {
         debug_assert_eq!(cells.len(), section.columns().len());
         self.0.entry(section).or_default().push(cells);
+    }
+
+    /// Adds lines that compare the first of `samples` with each of the others, for sections that
+    /// have such columns.
+    pub(crate) fn compare(&mut self, section: Section, what: &str, samples: &[(String, Vec<f64>)]) {
+        let Some(((_, own), others)) = samples.split_first() else {
+            return;
+        };
+        for (label, theirs) in others {
+            let ratios = own.iter().zip(theirs).map(|(a, b)| a / b);
+            let cells = [
+                what.to_owned(),
+                label.clone(),
+                number(median(own.iter().copied())),
+                number(median(theirs.iter().copied())),
+                spread(ratios),
+            ];
+            self.add(section, cells.to_vec());
+        }
     }
 
     /// All tables with headings.

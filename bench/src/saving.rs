@@ -105,6 +105,7 @@ fn save(entrant: &Entrant, task: &Task, keys: u64, plan: &Plan) -> Result<Vec<St
         pipeline: 1,
         keys,
         value_len: VALUE_LEN,
+        first: &[],
     };
     let mut load = Load::open(server.address, workload, 42)?;
     load.run(Duration::from_secs(1))?;

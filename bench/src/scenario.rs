@@ -1,7 +1,10 @@
 //! The list of what is measured: which programs, set up how, holding what, under which loads.
 
 mod collections;
+mod events;
+mod scripts;
 mod types;
+mod users;
 
 use crate::process::{Aof, Flavor, Program, Setup};
 use crate::report::Section;
@@ -45,6 +48,8 @@ pub(crate) struct Scenario {
     pub(crate) keys: u64,
     /// Length of their values in bytes.
     pub(crate) value_len: usize,
+    /// Commands that are run once before measuring, with `␣` for a space in a word.
+    pub(crate) prepare: &'static [&'static str],
     /// Other data that is stored before measuring.
     pub(crate) fill: &'static [Fill],
     /// Servers on one CPU and the client on another, or all programs on all CPUs.
@@ -66,6 +71,9 @@ pub(crate) fn all(field: &Field) -> Vec<Scenario> {
     scenarios.push(many_keys(field));
     scenarios.extend(collections::all(field));
     scenarios.extend(types::all(field));
+    scenarios.push(scripts::all(field));
+    scenarios.extend(events::all(field));
+    scenarios.push(users::all(field));
     scenarios.push(append_only(field, Aof::Everysec));
     scenarios.push(append_only(field, Aof::Always));
     scenarios.push(workers(field));
@@ -105,24 +113,28 @@ fn row(section: Section, operation: Operation, connections: usize, pipeline: usi
         Operation::MultiSet(keys) => (format!("mset{keys}"), format!("MSET of {keys}")),
         Operation::Command(line) => (line.to_ascii_lowercase(), line.to_owned()),
     };
-    let depth = if pipeline == 1 {
-        String::new()
-    } else {
-        format!(", pipeline {pipeline}")
-    };
     Row {
         section,
         id: format!("{}-{name}-c{connections}-p{pipeline}", section.name()),
-        title: format!("{verb}, {connections} clients{depth}"),
+        title: titled(&format!("{verb}, {connections} clients"), pipeline),
         workload: Workload {
             operation,
             connections,
             pipeline,
             keys: MILLION,
             value_len: 64,
+            first: &[],
         },
         quick: true,
     }
+}
+
+/// The title of a row with its pipeline, if it has one.
+fn titled(title: &str, pipeline: usize) -> String {
+    if pipeline == 1 {
+        return title.to_owned();
+    }
+    format!("{title}, pipeline {pipeline}")
 }
 
 /// The usual load of applications: single requests and pipelines on a million keys.
@@ -141,6 +153,7 @@ fn base(field: &Field) -> Scenario {
         entrants: field.entrants(Setup::PLAIN),
         keys: MILLION,
         value_len: 64,
+        prepare: &[],
         fill: &[],
         pinned: true,
         rows,
@@ -169,6 +182,7 @@ fn values(field: &Field, value_len: usize) -> Scenario {
         entrants: field.entrants(Setup::PLAIN),
         keys,
         value_len,
+        prepare: &[],
         fill: &[],
         pinned: true,
         rows: rows.into(),
@@ -199,6 +213,7 @@ fn many_keys(field: &Field) -> Scenario {
         entrants: field.entrants(Setup::PLAIN),
         keys,
         value_len: 64,
+        prepare: &[],
         fill: &[],
         pinned: true,
         rows: rows.into(),
@@ -244,6 +259,7 @@ fn append_only(field: &Field, aof: Aof) -> Scenario {
         entrants,
         keys: MILLION,
         value_len: 64,
+        prepare: &[],
         fill: &[],
         pinned: true,
         rows: rows.collect(),
@@ -275,6 +291,7 @@ fn workers(field: &Field) -> Scenario {
         entrants,
         keys: MILLION,
         value_len: 64,
+        prepare: &[],
         fill: &[],
         pinned: false,
         rows,
@@ -298,6 +315,7 @@ fn loops(field: &Field) -> Scenario {
         entrants,
         keys: MILLION,
         value_len: 64,
+        prepare: &[],
         fill: &[],
         pinned: true,
         rows: rows.into(),

@@ -15,7 +15,7 @@ pub(crate) enum Operation {
     MultiSet(usize),
     /// Any command, its words separated by spaces. In a word `#` stands for the twelve digits of a
     /// random number, `@` at its end for a random number of six digits that does not begin with 0,
-    /// and a word `+n` for the last `@` plus n. `$` is the value.
+    /// and a word `+n` for the last `@` plus n. `$` is the value. `␣` is a space inside of a word.
     Command(&'static str),
 }
 
@@ -30,6 +30,8 @@ pub(crate) struct Workload {
     pub(crate) keys: u64,
     /// Length of written values in bytes.
     pub(crate) value_len: usize,
+    /// Commands that each connection sends before it is measured, with `␣` as in `Command`.
+    pub(crate) first: &'static [&'static str],
 }
 
 /// A batch of requests as bytes, in which only some digits change.
@@ -124,7 +126,7 @@ impl Batch {
             let end = self.bytes.len() - 2;
             self.places.push(Place::Number(end - NUMBER_DIGITS));
         } else {
-            push_bulk(&mut self.bytes, word.as_bytes());
+            push_bulk(&mut self.bytes, word.replace('␣', " ").as_bytes());
         }
     }
 
@@ -143,6 +145,13 @@ impl Batch {
             }
         }
     }
+}
+
+/// Appends the request that a line stands for: words parted by spaces, `␣` for a space in a word.
+pub(crate) fn push_line(bytes: &mut Vec<u8>, line: &str) {
+    let words: Vec<String> = line.split(' ').map(|word| word.replace('␣', " ")).collect();
+    let words: Vec<&[u8]> = words.iter().map(|word| word.as_bytes()).collect();
+    push_request(bytes, &words);
 }
 
 /// Appends one request made of `words`.
@@ -207,6 +216,7 @@ mod tests {
             pipeline: 1,
             keys: 10,
             value_len: 1,
+            first: &[],
         };
         let mut next = 0;
         let mut batch = Batch::new(&workload);
@@ -226,6 +236,7 @@ mod tests {
             pipeline: 1,
             keys: 10,
             value_len: 2,
+            first: &[],
         };
         let mut batch = Batch::new(&workload);
         let bytes = batch.renew(|| 7);

@@ -14,16 +14,12 @@ pub(super) fn all(field: &Field) -> Vec<Scenario> {
 }
 
 fn scenario(field: &Field, fill: &'static [Fill], lines: &[Line]) -> Scenario {
-    let rows = lines.iter().map(|&(id, title, command, keys, pipeline)| {
-        let depth = if pipeline == 1 {
-            String::new()
-        } else {
-            format!(", pipeline {pipeline}")
-        };
-        Row {
+    let rows = lines
+        .iter()
+        .map(|&(id, title, command, keys, pipeline)| Row {
             section: Section::Collections,
             id: format!("{}-{id}", Section::Collections.name()),
-            title: format!("{title}{depth}"),
+            title: super::titled(title, pipeline),
             workload: Workload {
                 operation: Operation::Command(command),
                 // Commands that take a server a tenth of a second are not sent by 50 clients at
@@ -32,14 +28,15 @@ fn scenario(field: &Field, fill: &'static [Fill], lines: &[Line]) -> Scenario {
                 pipeline,
                 keys,
                 value_len: 32,
+                first: &[],
             },
             quick: true,
-        }
-    });
+        });
     Scenario {
         entrants: field.entrants(Setup::PLAIN),
         keys: 0,
         value_len: 0,
+        prepare: &[],
         fill,
         pinned: true,
         rows: rows.collect(),

@@ -24,17 +24,14 @@ fn scenario(field: &Field, fill: &'static [Fill], lines: &[Line]) -> Scenario {
         .map(|&(id, title, command, keys, connections, pipeline)| Row {
             section: Section::Types,
             id: format!("{}-{id}", Section::Types.name()),
-            title: if pipeline == 1 {
-                title.to_owned()
-            } else {
-                format!("{title}, pipeline {pipeline}")
-            },
+            title: super::titled(title, pipeline),
             workload: Workload {
                 operation: Operation::Command(command),
                 connections,
                 pipeline,
                 keys,
                 value_len: 32,
+                first: &[],
             },
             quick: true,
         });
@@ -42,6 +39,7 @@ fn scenario(field: &Field, fill: &'static [Fill], lines: &[Line]) -> Scenario {
         entrants: field.entrants(Setup::PLAIN),
         keys: 0,
         value_len: 0,
+        prepare: &[],
         fill,
         pinned: true,
         rows: rows.collect(),

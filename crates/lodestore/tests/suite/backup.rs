@@ -17,7 +17,7 @@ fn info(client: &mut Client, field: &str) -> String {
 fn wait(client: &mut Client) {
     let began = Instant::now();
     while info(client, "backup_in_progress") == "1" {
-        assert!(began.elapsed() < Duration::from_secs(30), "it ends");
+        assert!(began.elapsed() < super::harness::PATIENCE, "it ends");
         std::thread::sleep(Duration::from_millis(5));
     }
 }

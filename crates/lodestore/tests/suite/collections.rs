@@ -57,7 +57,7 @@ fn files_hold_collections() {
         .contains("aof_rewrite_in_progress:1")
     {
         assert!(
-            began.elapsed() < Duration::from_secs(20),
+            began.elapsed() < super::harness::PATIENCE,
             "the rewrite ends"
         );
         std::thread::sleep(Duration::from_millis(2));
@@ -248,7 +248,7 @@ fn freed(client: &mut Client) -> i64 {
             return field("lazyfreed_objects:");
         }
         assert!(
-            began.elapsed() < Duration::from_secs(20),
+            began.elapsed() < super::harness::PATIENCE,
             "nothing is freed"
         );
         std::thread::sleep(Duration::from_millis(1));

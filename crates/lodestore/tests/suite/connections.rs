@@ -49,7 +49,7 @@ fn wait_for_clients(client: &mut Client, expected: &[usize]) {
             return;
         }
         assert!(
-            began.elapsed() < Duration::from_secs(20),
+            began.elapsed() < super::harness::PATIENCE,
             "{found:?} instead of {expected:?}"
         );
         std::thread::sleep(Duration::from_millis(20));

@@ -395,7 +395,7 @@ fn restored_keys_are_like_others() {
     waiting.send(&[b"BLPOP", b"list", b"0"]);
     let began = Instant::now();
     while !client.line("INFO clients").contains("blocked_clients:1") {
-        assert!(began.elapsed() < Duration::from_secs(20));
+        assert!(began.elapsed() < super::harness::PATIENCE);
     }
     assert_eq!(restore(&mut client, "list", "0", &bytes, &[]), "+OK");
     assert_eq!(show(&waiting.read()), "[\"list\" \"a\"]");
@@ -445,7 +445,7 @@ fn deadlines_of_elements() {
     let began = Instant::now();
     while client.line("DBSIZE") != ":2" {
         assert!(
-            began.elapsed() < Duration::from_secs(20),
+            began.elapsed() < super::harness::PATIENCE,
             "they go by themselves"
         );
         std::thread::sleep(Duration::from_millis(5));

@@ -11,7 +11,7 @@ const SYNTAX: &str = "-ERR syntax error";
 const WRONGTYPE: &str = "-WRONGTYPE Operation against a key holding the wrong kind of value";
 
 /// How long what happens by itself may take.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = super::harness::PATIENCE;
 
 /// One of the three types. In the lines of these tests `@` stands for the first letter of its
 /// commands, `LIST` for the word before elements.
@@ -582,9 +582,11 @@ fn a_pause_removes_nothing() {
     client.check(&[
         ("HSET h a 1 b 2", ":2"),
         ("SADD s a b", ":2"),
-        ("HPEXPIRE h 30 FIELDS 1 a", "[:1]"),
-        ("SPEXPIRE s 30 MEMBERS 1 a", "[:1]"),
-        ("CLIENT PAUSE 100000 WRITE", "+OK"),
+        ("MULTI", "+OK"),
+        ("HPEXPIRE h 30 FIELDS 1 a", "+QUEUED"),
+        ("SPEXPIRE s 30 MEMBERS 1 a", "+QUEUED"),
+        ("CLIENT PAUSE 100000 WRITE", "+QUEUED"),
+        ("EXEC", "[[:1] [:1] +OK]"),
     ]);
     std::thread::sleep(Duration::from_millis(60));
     client.check(&[

@@ -130,7 +130,7 @@ fn a_panic_in_active_expiry_stops_writes() {
     client.check(&[("SET short 1 PX 50", "+OK")]);
     let began = Instant::now();
     while client.line("SET probe 1") == "+OK" {
-        assert!(began.elapsed() < Duration::from_secs(20));
+        assert!(began.elapsed() < super::harness::PATIENCE);
         std::thread::sleep(Duration::from_millis(20));
     }
     client.check(&[("GET short", "nil")]);
@@ -176,7 +176,7 @@ fn a_worker_that_ends_ends_the_process() {
 fn wait_for(client: &mut Client, field: &str) {
     let began = Instant::now();
     while !client.line("INFO clients").contains(field) {
-        assert!(began.elapsed() < Duration::from_secs(20), "no {field}");
+        assert!(began.elapsed() < super::harness::PATIENCE, "no {field}");
         std::thread::sleep(Duration::from_millis(20));
     }
 }

@@ -9,14 +9,17 @@ use std::time::{Duration, Instant};
 
 use resp::{Value, decode, quoted, split_args};
 
+/// How long a condition may take to come true: this decides no result on a slow machine.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+
 /// How long a server may take to answer its first PING.
-const START_TIMEOUT: Duration = Duration::from_secs(20);
+const START_TIMEOUT: Duration = PATIENCE;
 
 /// Starts of one server that may fail because its port was taken.
 const START_TRIES: usize = 5;
 
 /// How long one reply may take.
-pub(crate) const REPLY_TIMEOUT: Duration = Duration::from_secs(20);
+pub(crate) const REPLY_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Words of a request that the messages of failed tests show.
 const SHOWN_WORDS_MAX: usize = 8;
@@ -507,6 +510,16 @@ impl Client {
             input: Vec::new(),
             request: String::new(),
         }
+    }
+
+    /// From now on snapshots and rewrites stay at their first key.
+    pub(crate) fn hold_snapshots(&mut self) {
+        self.check(&[("CONFIG SET rdb-key-save-delay 1000000000", "+OK")]);
+    }
+
+    /// Lets snapshots and rewrites go on that are held.
+    pub(crate) fn let_snapshots_go(&mut self) {
+        self.check(&[("CONFIG SET rdb-key-save-delay 0", "+OK")]);
     }
 
     /// Sends a request without waiting for its reply.

@@ -41,7 +41,7 @@ fn field_of(client: &mut Client, name: &str, field: &str) -> Option<usize> {
 fn wait_until(what: &str, mut is_true: impl FnMut() -> bool) {
     let began = Instant::now();
     while !is_true() {
-        assert!(began.elapsed() < Duration::from_secs(20), "{what}");
+        assert!(began.elapsed() < super::harness::PATIENCE, "{what}");
         std::thread::sleep(Duration::from_millis(5));
     }
 }

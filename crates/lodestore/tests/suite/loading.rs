@@ -1,7 +1,7 @@
 //! What is loaded at start, what clients see meanwhile, and what is refused.
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::harness::{Client, TestServer, fresh_dir};
 
@@ -300,14 +300,28 @@ fn first_answer(delay_ms: u64, request: &[&str]) -> String {
 /// Requests wait for the end of a short loading, and for that of a long one not at all.
 #[test]
 fn a_server_that_is_ready_soon_never_says_that_it_loads() {
-    // A busy machine may take longer than the limit for a start, but not each time.
-    let answered = |pause_ms: u64, request: &[&str], expected: &str| {
-        (0..10).any(|_| first_answer(pause_ms, request) == expected)
-    };
-    assert!(answered(0, &["GET", "key"], "\"value\""));
-    assert!(answered(0, &["SET", "key", "2"], "+OK"));
-    assert!(answered(20, &["GET", "key"], "\"value\""));
+    /// How long requests wait.
+    const GRACE: Duration = Duration::from_millis(100);
     let refused = "-LOADING Lodestore is loading the dataset in memory";
+    for (pause_ms, request, expected) in [
+        (0, &["GET", "key"][..], "\"value\""),
+        (0, &["SET", "key", "2"], "+OK"),
+        (20, &["GET", "key"], "\"value\""),
+    ] {
+        // On a busy machine a start takes longer than that, which shows nothing.
+        let shows = (0..10).any(|_| {
+            let began = Instant::now();
+            let answer = first_answer(pause_ms, request);
+            if answer == refused && began.elapsed() >= GRACE {
+                return false;
+            }
+            assert_eq!(answer, expected, "{request:?}");
+            true
+        });
+        if !shows {
+            println!("skipped: no start takes less than {GRACE:?} here");
+        }
+    }
     assert_eq!(first_answer(30_000, &["GET", "key"]), refused);
     assert_eq!(first_answer(30_000, &["EXEC"]), "-ERR EXEC without MULTI");
 }

@@ -7,10 +7,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use super::harness::{Client, TestServer, fresh_dir};
-
-/// How long a condition may take to come true: this decides no result on a slow machine.
-const PATIENCE: Duration = Duration::from_secs(30);
+use super::harness::{Client, PATIENCE, TestServer, fresh_dir};
 
 pub(crate) fn info(client: &mut Client, field: &str) -> String {
     let reply = client.run(&["INFO", "everything"]);
@@ -57,14 +54,7 @@ fn log_of(path: &Path) -> String {
 fn a_log_that_cannot_be_switched_on_is_tried_again() {
     let dir = fresh_dir();
     let log = dir.join("server.log");
-    let args = [
-        "--appendonly",
-        "no",
-        "--save",
-        "",
-        "--rdb-key-save-delay",
-        "500",
-    ];
+    let args = ["--appendonly", "no", "--save", ""];
     let logfile = ["--logfile", log.to_str().expect("a path")];
     let mut server = TestServer::start_plain(dir, &[&args[..], &logfile[..]].concat());
     let mut client = server.connect();
@@ -72,11 +62,13 @@ fn a_log_that_cannot_be_switched_on_is_tried_again() {
     for n in 0..1000 {
         client.line(&format!("SET key:{n} {n}"));
     }
+    client.hold_snapshots();
     // A file in the place of the directory: every attempt fails.
     let blocker = server.dir().join("appendonlydir");
     std::fs::write(&blocker, b"").expect("a file");
     assert!(client.line("BGSAVE").starts_with('+'));
     client.check(&[("CONFIG SET appendonly yes", "+OK")]);
+    client.let_snapshots_go();
     wait_until("the first attempt fails", || {
         info(&mut client, "aof_last_bgrewrite_status") == "err"
     });

@@ -10,7 +10,7 @@ mod order;
 pub(super) fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     let began = Instant::now();
     while !holds() {
-        assert!(began.elapsed() < Duration::from_secs(20), "{what}");
+        assert!(began.elapsed() < super::harness::PATIENCE, "{what}");
         std::thread::sleep(Duration::from_millis(2));
     }
 }

@@ -78,7 +78,7 @@ fn invalidations_follow_every_kind_of_change() {
     reader.check(&[("GET k", "\"2\""), ("SET k 9", "+OK")]);
     assert_eq!(next(&mut reader), r#">["invalidate" ["k"]]"#);
     // Expiry, of a key and of a field.
-    writer.check(&[("SET k x PX 30", "+OK"), ("HSET h f v", ":1")]);
+    writer.check(&[("SET k x PX 2000", "+OK"), ("HSET h f v", ":1")]);
     reader.check(&[("GET k", "\"x\""), ("HGETALL h", "{\"f\": \"v\"}")]);
     assert_eq!(next(&mut reader), r#">["invalidate" ["k"]]"#);
     writer.line("HPEXPIRE h 20 FIELDS 1 f");
@@ -132,10 +132,10 @@ fn transactions_and_blocked_reads_register() {
     // A read that finds a key expired: the invalidation comes behind the reply.
     writer.check(&[
         ("DEBUG SET-ACTIVE-EXPIRE 0", "+OK"),
-        ("SET e x PX 10", "+OK"),
+        ("SET e x PX 1000", "+OK"),
     ]);
     reader.line("GET e");
-    std::thread::sleep(std::time::Duration::from_millis(20));
+    std::thread::sleep(std::time::Duration::from_millis(1010));
     assert_eq!(reader.line("MGET k e"), "[\"2\" null]");
     assert_eq!(next(&mut reader), r#">["invalidate" ["e"]]"#);
     writer.check(&[("DEBUG SET-ACTIVE-EXPIRE 1", "+OK"), ("SET e y", "+OK")]);

@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use resp::decode;
 
@@ -105,6 +106,9 @@ fn snapshot(server: &TestServer, number: u64, replays: bool) {
     let delay = if number.is_multiple_of(3) { 5 } else { 0 };
     client.line(&format!("CONFIG SET rdb-key-save-delay {delay}"));
     save_in_background(&mut client);
+    // Not for long: a busy machine sleeps far longer than it is asked to.
+    thread::sleep(Duration::from_millis(500));
+    client.let_snapshots_go();
     wait_until_saved(&mut client);
     let path = server.dir().join("dump.rdb");
     let content = Content::read(&path);

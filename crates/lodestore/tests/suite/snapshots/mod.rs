@@ -8,10 +8,7 @@ mod points;
 
 use std::time::{Duration, Instant};
 
-use super::harness::Client;
-
-/// How long a snapshot of a test may take.
-const PATIENCE: Duration = Duration::from_secs(60);
+use super::harness::{Client, PATIENCE};
 
 /// A field of INFO.
 fn info(client: &mut Client, section: &str, field: &str) -> String {

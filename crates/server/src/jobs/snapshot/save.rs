@@ -16,7 +16,6 @@ use super::walk::{Size, Walk, delay};
 use super::{Encoder, Form, Output, SnapshotError, save_options};
 use crate::server::Server;
 use crate::state::{Job, Purpose};
-use engine::config::P;
 use engine::error::CommandError;
 use engine::shard_tables::Locked;
 
@@ -150,10 +149,7 @@ fn each_piece(
                     grown.sync_data()?;
                 }
             }
-            match server.engine.config.int(P::RdbKeySaveDelay) {
-                0 => Ok(()),
-                delay_us => delay(delay_us, &mut *check),
-            }
+            delay(server, &mut *check)
         })?;
         output.entries(size.db, &buffer)?;
         buffer.clear();

@@ -227,7 +227,7 @@ impl Walk {
             self.write_rest(db, rest, buffers, output)?;
         }
         if visited > 0 {
-            self.delay(delay_us)?;
+            self.delay()?;
         }
         Ok(!is_done)
     }
@@ -297,7 +297,7 @@ impl Walk {
                 return Ok(());
             }
             for _ in 0..visited {
-                self.delay(self.server.engine.config.int(P::RdbKeySaveDelay))?;
+                self.delay()?;
             }
         }
     }
@@ -323,11 +323,8 @@ impl Walk {
     }
 
     /// `rdb-key-save-delay`.
-    fn delay(&self, delay_us: i64) -> Result<(), SnapshotError> {
-        if delay_us == 0 {
-            return Ok(());
-        }
-        delay(delay_us, &mut || self.check())
+    fn delay(&self) -> Result<(), SnapshotError> {
+        delay(&self.server, &mut || self.check())
     }
 
     fn check(&self) -> Result<(), SnapshotError> {
@@ -392,26 +389,31 @@ fn clean(server: &Server, first: usize, parts: &[Arc<Mutex<Part>>], job: &Job) {
     server.snapshots.walking.store(false, Ordering::Relaxed);
 }
 
-/// Sleeps between two keys: microseconds, or one of them every so many keys when negative.
+/// Sleeps between two keys for `rdb-key-save-delay`: microseconds, or one of them every so many keys
+/// when negative. A change of the parameter holds at once.
 pub(super) fn delay(
-    delay_us: i64,
+    server: &Server,
     check: &mut dyn FnMut() -> Result<(), SnapshotError>,
 ) -> Result<(), SnapshotError> {
-    if delay_us < 0 {
-        // As Redis's: the sleep is too long to be done for every key.
-        static KEYS: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
-        let key = KEYS.fetch_add(1, Ordering::Relaxed);
-        if key.is_multiple_of(delay_us.unsigned_abs()) {
-            std::thread::sleep(Duration::from_micros(1));
+    let mut slept = Duration::ZERO;
+    loop {
+        let delay_us = server.engine.config.int(P::RdbKeySaveDelay);
+        if delay_us < 0 {
+            // As Redis's: the sleep is too long to be done for every key.
+            static KEYS: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
+            let key = KEYS.fetch_add(1, Ordering::Relaxed);
+            if key.is_multiple_of(delay_us.unsigned_abs()) {
+                std::thread::sleep(Duration::from_micros(1));
+            }
+            return Ok(());
         }
-        return Ok(());
-    }
-    let mut left = Duration::from_micros(delay_us.unsigned_abs());
-    while !left.is_zero() {
+        let left = Duration::from_micros(delay_us.unsigned_abs()).saturating_sub(slept);
+        if left.is_zero() {
+            return Ok(());
+        }
         check()?;
         let nap = left.min(NAP);
         std::thread::sleep(nap);
-        left = left.saturating_sub(nap);
+        slept += nap;
     }
-    Ok(())
 }
