@@ -17,7 +17,7 @@ fn code(output: &Output) -> i32 {
     output.status.code().expect("an exit code")
 }
 
-fn text(bytes: &[u8]) -> String {
+fn text_of(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
@@ -27,13 +27,13 @@ fn ping_says_whether_a_server_serves() {
     let port = server.port().to_string();
     let output = run(&["ping", "--port", &port], None);
     assert_eq!(
-        (code(&output), text(&output.stdout).as_str()),
+        (code(&output), text_of(&output.stdout).as_str()),
         (0, "PONG\n")
     );
     let nowhere = free_port().to_string();
     let output = run(&["ping", "--port", &nowhere], None);
     assert_eq!(code(&output), 2);
-    assert_eq!(text(&output.stderr), "Connection refused\n");
+    assert_eq!(text_of(&output.stderr), "Connection refused\n");
     assert_eq!(code(&run(&["ping", "--port"], None)), 2);
     assert_eq!(code(&run(&["ping", "--nosuch", "x"], None)), 2);
     assert_eq!(code(&run(&["ping", "--help"], None)), 0);
@@ -41,7 +41,7 @@ fn ping_says_whether_a_server_serves() {
     server.connect().line("CONFIG SET requirepass secret");
     let output = run(&["ping", "--port", &port], None);
     assert_eq!(code(&output), 1);
-    assert!(text(&output.stderr).starts_with("NOAUTH"));
+    assert!(text_of(&output.stderr).starts_with("NOAUTH"));
     assert_eq!(code(&run(&["ping", "--port", &port], Some("secret"))), 0);
     assert_eq!(code(&run(&["ping", "--port", &port], Some("wrong"))), 1);
     let user = [
@@ -65,9 +65,9 @@ fn ping_over_a_unix_socket() {
 fn config_explains_parameters() {
     let output = run(&["config"], None);
     assert_eq!(code(&output), 0);
-    assert!(text(&output.stdout).lines().count() > 200);
+    assert!(text_of(&output.stdout).lines().count() > 200);
     let output = run(&["config", "maxmemory-policy"], None);
-    let shown = text(&output.stdout);
+    let shown = text_of(&output.stdout);
     assert!(
         shown.contains("noeviction") && shown.contains("allkeys-lru"),
         "{shown}"
@@ -76,14 +76,14 @@ fn config_explains_parameters() {
     assert!(shown.contains("LODESTORE_MAXMEMORY_POLICY"), "{shown}");
     let output = run(&["config", "nosuch"], None);
     assert_eq!(code(&output), 1);
-    assert!(text(&output.stderr).contains("no parameter 'nosuch'"));
+    assert!(text_of(&output.stderr).contains("no parameter 'nosuch'"));
 }
 
 #[test]
 fn pages_are_written() {
     let dir = std::env::temp_dir().join(format!("lodestore-pages-{}", std::process::id()));
     let output = run(&["config", "--write", &dir.to_string_lossy()], None);
-    assert_eq!(code(&output), 0, "{}", text(&output.stderr));
+    assert_eq!(code(&output), 0, "{}", text_of(&output.stderr));
     for name in [
         "lodestore.1",
         "lodestore.conf.5",
@@ -127,4 +127,31 @@ fn maxmemory_may_be_a_share() {
             "{wrong}: {reply}"
         );
     }
+}
+
+#[test]
+fn the_unit_for_systemd_is_valid() {
+    let unit = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../contrib/systemd/lodestore.service"
+    );
+    let text = std::fs::read_to_string(unit).expect("the unit");
+    // The program need not be installed.
+    let text = text.replace("/usr/bin/lodestore", "/bin/true");
+    let dir = fresh_dir();
+    let copy = dir.join("lodestore.service");
+    std::fs::write(&copy, text).expect("a copy");
+    let mut command = Command::new("systemd-analyze");
+    let output = command.args(["verify", "--man=no"]).arg(&copy).output();
+    match output {
+        Err(error) => println!("skipped: systemd-analyze: {error}"),
+        Ok(output) => {
+            let said = text_of(&output.stderr);
+            assert!(
+                output.status.success() && !said.contains("lodestore.service:"),
+                "{said}"
+            );
+        }
+    }
+    std::fs::remove_dir_all(dir).expect("the copy goes");
 }
