@@ -5,6 +5,7 @@ use std::convert::Infallible;
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
@@ -14,7 +15,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::task::{AbortHandle, JoinError, JoinSet};
 
 use super::metrics::Metrics;
 use super::routes::{self, Ends, Site};
@@ -55,21 +56,39 @@ pub(super) async fn serve(
     });
     let mut connections = Connections::default();
     loop {
-        tokio::select! {
-            () = server.http.stopped() => return Ok(()),
-            accepted = accept(&listeners) => match accepted {
-                Ok((stream, peer)) => connections.add(Arc::clone(&site), stream, peer),
-                Err(error) => refused(&error).await,
-            },
-            Some(ended) = connections.tasks.join_next() => report(ended),
+        match next(server, &listeners, &mut connections.tasks).await {
+            Turn::Stop => return Ok(()),
+            Turn::Accepted(Ok((stream, peer))) => connections.add(Arc::clone(&site), stream, peer),
+            Turn::Accepted(Err(error)) => refused(&error).await,
+            Turn::Ended(ended) => report(ended),
         }
     }
 }
 
-async fn accept(listeners: &[TcpListener]) -> io::Result<(TcpStream, SocketAddr)> {
+/// What the thread has to do next.
+enum Turn {
+    /// The server ends.
+    Stop,
+    /// A connection has come, or could not be accepted.
+    Accepted(io::Result<(TcpStream, SocketAddr)>),
+    /// A connection is over.
+    Ended(Result<(), JoinError>),
+}
+
+async fn next(server: &Server, listeners: &[TcpListener], tasks: &mut JoinSet<()>) -> Turn {
+    let mut stopped = pin!(server.http.stopped());
     poll_fn(|cx| {
-        let mut polled = listeners.iter().map(|listener| listener.poll_accept(cx));
-        polled.find(Poll::is_ready).unwrap_or(Poll::Pending)
+        if stopped.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Turn::Stop);
+        }
+        let mut accepted = listeners.iter().map(|listener| listener.poll_accept(cx));
+        if let Some(Poll::Ready(accepted)) = accepted.find(Poll::is_ready) {
+            return Poll::Ready(Turn::Accepted(accepted));
+        }
+        match tasks.poll_join_next(cx) {
+            Poll::Ready(Some(ended)) => Poll::Ready(Turn::Ended(ended)),
+            _ => Poll::Pending,
+        }
     })
     .await
 }
@@ -87,7 +106,7 @@ async fn refused(error: &io::Error) {
     tokio::time::sleep(ACCEPT_PAUSE).await;
 }
 
-fn report(ended: Result<(), tokio::task::JoinError>) {
+fn report(ended: Result<(), JoinError>) {
     if let Err(error) = ended
         && let Ok(panic) = error.try_into_panic()
     {
