@@ -73,7 +73,7 @@ fn man_parameters() -> String {
         // Writing to a string does not fail.
         let _ = write!(page, ".TP\n.B {}", roff(parameter.name));
         for (what, text) in facts(parameter) {
-            let _ = write!(page, "{what}: {}.br\n", roff(&text));
+            let _ = writeln!(page, "{what}: {}.br", roff(&text));
         }
     }
     page.push_str(".SH \"SEE ALSO\"\n.BR lodestore (1)\n");

@@ -33,7 +33,7 @@ fn gather(server: &Server) -> Vec<Figures> {
         let [calls, nanos, rejected, failed] = command_totals(server, entry);
         if calls != 0 || rejected != 0 || failed != 0 {
             all.push(Figures {
-                name: &entry.full_name,
+                name: entry.full_name,
                 calls,
                 micros: nanos / 1000,
                 nanos,
