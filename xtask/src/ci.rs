@@ -46,6 +46,28 @@ pub(crate) fn docs() -> Result<()> {
     )
 }
 
+/// Has the server write its man pages, completions and table of parameters.
+pub(crate) fn manual(arguments: &[String]) -> Result<()> {
+    let dir = match arguments {
+        [] => tools::target_dir()?.join("manual"),
+        [dir] => std::path::absolute(dir)?,
+        _ => bail!("usage: cargo xtask manual [DIR]"),
+    };
+    let mut command = tools::cargo()?;
+    command.args([
+        "run",
+        "--quiet",
+        "--package",
+        "lodestore",
+        "--",
+        "config",
+        "--write",
+    ]);
+    tools::run("lodestore config", command.arg(&dir))?;
+    println!("{}", dir.display());
+    Ok(())
+}
+
 /// Builds the server and the benchmarks and runs `lodestore-bench compare` with `arguments`.
 pub(crate) fn bench(arguments: &[String]) -> Result<()> {
     let words = [

@@ -16,6 +16,7 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   ci                     formatting, lints, tidy, documentation and all tests
   tidy                   this project's own habits: lengths, unsafe, unwrap, imports, dead items, comments
   docs                   the API documentation, warnings being errors
+  manual [DIR]           man pages, completions of shells and a table of parameters, into DIR (target/manual)
   nightly                miri and asan
   miri [ARGS]            unit tests of values and keyspace under Miri; ARGS go to `cargo miri test`
   asan [ARGS]            integration tests with AddressSanitizer; ARGS go to the tests
@@ -46,6 +47,7 @@ fn run(command: Option<&str>, rest: &[String]) -> Result<()> {
         Some("ci") => ci::run(),
         Some("tidy") => tidy::run(),
         Some("docs") => ci::docs(),
+        Some("manual") => ci::manual(rest),
         Some("nightly") => nightly::all(),
         Some("miri") => nightly::miri(rest),
         Some("asan") => nightly::asan(rest),

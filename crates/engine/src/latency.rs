@@ -226,6 +226,15 @@ impl Distribution {
         steps
     }
 
+    /// Pairs of nanoseconds and the number of executions that took at most so long: every power of
+    /// two from about a microsecond to about a second.
+    pub fn steps(&self) -> impl Iterator<Item = (u64, u64)> {
+        (SHOWN_FIRST..=SHOWN_LAST).map(|step| {
+            let count = self.buckets.iter().take(step + 1).sum();
+            (1u64 << step, count)
+        })
+    }
+
     /// The latency in microseconds that `percent` of the executions did not exceed, interpolated
     /// inside its bucket.
     pub fn percentile(&self, percent: f64) -> f64 {

@@ -1,8 +1,12 @@
-//! `lodestore [FILE] [--option value ...]`: the server. `lodestore check ...`: checks of its files.
+//! `lodestore [FILE] [--option value ...]`: the server. `lodestore check ...`: checks of its files;
+//! `lodestore config ...`: its parameters; `lodestore ping ...`: whether a server serves.
 
 mod check;
+mod explain;
+mod ping;
 mod restore;
 
+use std::ffi::OsStr;
 use std::process::ExitCode;
 
 use engine::config::{Config, P, Supervised};
@@ -18,13 +22,13 @@ static ALLOCATOR: keyspace::memory::Jemalloc = keyspace::memory::Jemalloc;
 fn main() -> ExitCode {
     let mut arguments: Vec<_> = std::env::args_os().skip(1).collect();
     if let [first, rest @ ..] = arguments.as_slice()
-        && first == "check"
+        && let Some(tool) = tool(first)
     {
         let rest: Vec<String> = rest
             .iter()
             .map(|argument| argument.to_string_lossy().into_owned())
             .collect();
-        return check::run(&rest);
+        return tool(&rest);
     }
     let moment = match restore::take(&mut arguments) {
         Ok(moment) => moment,
@@ -51,6 +55,16 @@ fn main() -> ExitCode {
                 }
             }
         }
+    }
+}
+
+/// What runs instead of a server.
+fn tool(name: &OsStr) -> Option<fn(&[String]) -> ExitCode> {
+    match name.to_str()? {
+        "check" => Some(check::run),
+        "config" => Some(explain::run),
+        "ping" => Some(ping::run),
+        _ => None,
     }
 }
 

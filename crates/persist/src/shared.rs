@@ -75,6 +75,8 @@ pub(crate) struct Report {
     pub(crate) sync_started: Option<(u64, u64)>,
     pub(crate) delayed_fsync: u64,
     pub(crate) fsyncs: u64,
+    pub(crate) fsync_time: Duration,
+    pub(crate) last_fsync_time: Duration,
     /// Records up to this position are lost, when the trouble says that a base is needed.
     pub(crate) lost_to: u64,
     pub(crate) base_size: u64,
@@ -331,10 +333,11 @@ impl Shared {
         let mut report = lock(&self.report);
         report.fsyncs += 1;
         report.last_fsync_error = error.map(errno_text);
-        if let Some(started) = report.sync_started.take()
-            && self.is_delayed(started, written)
-        {
-            report.delayed_fsync += 1;
+        if let Some(started) = report.sync_started.take() {
+            let took = self.options.clock.since(started.0);
+            report.fsync_time += took;
+            report.last_fsync_time = took;
+            report.delayed_fsync += u64::from(self.is_delayed(started, written));
         }
     }
 
@@ -548,6 +551,8 @@ impl Shared {
             pending_fsync: report.sync_started.is_some(),
             delayed_fsync: report.delayed_fsync + u64::from(late),
             fsyncs: report.fsyncs,
+            fsync_time: report.fsync_time,
+            last_fsync_time: report.last_fsync_time,
             trouble: report.trouble.clone(),
             last_fsync_error: report.last_fsync_error.clone(),
             waits_for_base: report.waits_for_base,

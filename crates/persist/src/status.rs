@@ -119,6 +119,10 @@ pub struct Status {
     pub delayed_fsync: u64,
     /// Syncs done.
     pub fsyncs: u64,
+    /// Time in them.
+    pub fsync_time: Duration,
+    /// How long the last one took.
+    pub last_fsync_time: Duration,
     /// `aof_last_write_status` is ok when this is empty.
     pub trouble: Option<Trouble>,
     /// Text of the last failed sync since the last good one.

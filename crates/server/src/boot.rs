@@ -11,12 +11,14 @@ use keyspace::{Options, SHARDS_MAX, SHARDS_MIN};
 use persist::{Disk, Log};
 
 use crate::config::users;
+use crate::http;
 use crate::jobs::loading::{self, LoadError};
 use crate::net::event_loop::EventLoop;
 use crate::net::worker::Timers;
 use crate::observe;
 use crate::os::{self, PidFile, Supervisor};
 use crate::process::cron::Cron;
+use crate::process::hints;
 use crate::process::listen::{ListenError, listen, start_handshakes};
 use crate::process::log_options::log_options;
 use crate::process::signals::{is_stop_asked, wake_on_signals};
@@ -69,6 +71,7 @@ impl Instance {
         let supervisor = Supervisor::detect(config.choice(P::Supervised));
         return_memory(&config);
         let server = build(config, program, Clock::default(), random_u64())?;
+        observe::logging::attach(&server.engine);
         let reason = |reason| StartError::Config(format!("Failed to configure TLS: {reason}"));
         server
             .tls
@@ -77,12 +80,14 @@ impl Instance {
         observe::audit::open(&server.engine).map_err(StartError::Config)?;
         let listeners = listen(&server.engine.config)?;
         *server.lock_listeners() = listeners;
+        let http_listeners = http::listen(&server.engine.config).map_err(StartError::Config)?;
         if let Err(reason) = os::apply_oom_score(&server.engine.config) {
             // The server works without it.
             log::warn!("{reason}");
         }
         crate::observe::logging::banner(&server.engine.config, env!("CARGO_PKG_VERSION"));
         log::info!("Server initialized");
+        hints::log_hints(&server.engine.config);
         let pid_file = write_pid_file(&server);
         crate::jobs::snapshot::remove_interrupted(&server);
         watch_log(&server);
@@ -90,6 +95,8 @@ impl Instance {
         server.engine.loading.begin(&server.engine.clock);
         let workers = spawn(&server)?;
         start_handshakes(&server)?;
+        // Before the data is loaded: it says how far that is.
+        http::start(&server, http_listeners)?;
         wake_on_signals(&server)?;
         let mut instance = Self {
             server,
@@ -104,6 +111,7 @@ impl Instance {
             }
             instance.stop(1);
             instance.join();
+            instance.server.http.stop();
             return Err(error.into());
         }
         instance.server.engine.log.start()?;
@@ -141,6 +149,7 @@ impl Instance {
             exit_code = exit_code.max(1);
         }
         self.server.handshakes.stop();
+        self.server.http.stop();
         self.server.lock_listeners().clear();
         if let Some(pid_file) = self.pid_file.take() {
             log::info!("Removing the pid file.");
@@ -187,6 +196,7 @@ pub(crate) fn build(
         listeners: Mutex::default(),
         tls: Default::default(),
         handshakes: Default::default(),
+        http: Default::default(),
         workers: (0..workers)
             .map(|number| WorkerHandle::new(&engine, number))
             .collect(),

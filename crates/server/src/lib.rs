@@ -3,6 +3,7 @@
 //! ```text
 //! boot       builds, starts and joins a server
 //! commands   commands that concern the process
+//! http       metrics and health over HTTP
 //! process    listening sockets, timers, signals, shutdown, parameters at run time
 //! net        event loops             observe    INFO, the server's log
 //! replication  feeds replicas
@@ -13,12 +14,15 @@
 //! config     configuration files, the command line, CONFIG REWRITE
 //! tls        configuration of TLS, encrypted sockets
 //! os         the process and the operating system
+//! machine    the memory there is
 //! ```
 
 mod boot;
 mod commands;
 pub mod config;
+mod http;
 mod jobs;
+mod machine;
 mod net;
 mod observe;
 mod os;
@@ -39,3 +43,4 @@ pub use process::listen::ListenError;
 pub use process::signals::handle_signals;
 pub use server::Server;
 pub use state::{Build, Job, Purpose};
+pub use tls::{ClientFiles, OutgoingStream, connect_tool};

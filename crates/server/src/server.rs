@@ -12,8 +12,8 @@ use engine::execute::{Handlers, blocking};
 use engine::stats::WorkerStats;
 
 use crate::state::{
-    Backups, Connections, DataOrigin, FEEDER, Handshakes, Identity, InstantMetrics, Replication,
-    Rewrites, Shutdown, Snapshots,
+    Backups, Connections, DataOrigin, FEEDER, Handshakes, Http, Identity, InstantMetrics,
+    Replication, Rewrites, Shutdown, Snapshots,
 };
 use crate::tls::Tls;
 use crate::transport::connection::Connection;
@@ -58,6 +58,8 @@ pub struct Server {
     pub tls: Tls,
     /// The thread that encrypts new connections.
     pub handshakes: Handshakes,
+    /// The thread that answers over HTTP.
+    pub http: Http,
     /// Workers, in order of their number.
     pub workers: Vec<WorkerHandle>,
     /// How many of them have clients, as the controller spreads these.

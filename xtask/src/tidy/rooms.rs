@@ -91,7 +91,7 @@ const LAYERS: &[(&str, &[&[&str]])] = &[
         &[
             &["boot"],
             &["commands"],
-            &["process"],
+            &["http", "process"],
             &["net", "observe"],
             &["replication"],
             &["jobs"],
@@ -101,6 +101,7 @@ const LAYERS: &[(&str, &[&[&str]])] = &[
             &["tls"],
             &["os"],
             &["config"],
+            &["machine"],
         ],
     ),
     (

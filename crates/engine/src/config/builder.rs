@@ -10,21 +10,25 @@ use super::table::{Kind, P, PARAMETERS, Parameter};
 use super::value::Value;
 use super::{Config, multi};
 
-/// The file system as `dir` sees it. The program around the engine provides it.
+/// The file system as `dir` sees it, and the memory that `maxmemory` may take a share of. The
+/// program around the engine provides them.
 #[derive(Clone, Debug)]
-pub struct WorkingDirectory {
+pub struct Surroundings {
     /// The default of `dir`, absolute.
     pub initial: PathBuf,
     /// Resolves a path to the one that is stored; an error is the reason clients read.
     pub resolve: fn(&Path) -> Result<PathBuf, String>,
+    /// Bytes that the process may use: those of the machine, or of its control group.
+    pub memory: fn() -> u64,
 }
 
-impl Default for WorkingDirectory {
-    /// `/`, and every path is stored as it is.
+impl Default for Surroundings {
+    /// `/`, every path is stored as it is, and no memory.
     fn default() -> Self {
         Self {
             initial: PathBuf::from("/"),
             resolve: |path| Ok(path.to_path_buf()),
+            memory: || 0,
         }
     }
 }
@@ -48,7 +52,7 @@ pub struct ConfigBuilder {
 impl ConfigBuilder {
     /// The defaults of the table.
     #[must_use]
-    pub fn new(directory: WorkingDirectory) -> Self {
+    pub fn new(directory: Surroundings) -> Self {
         Self {
             config: Config::new(directory),
             save_given: false,

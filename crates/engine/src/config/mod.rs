@@ -31,7 +31,7 @@ use keyspace::Policy;
 use persist::rdb::Version;
 use values::Thresholds;
 
-pub use builder::{ConfigBuilder, RefusedParameter, WorkingDirectory};
+pub use builder::{ConfigBuilder, RefusedParameter, Surroundings};
 pub use check::Check;
 pub use choices::{
     AclPubsubDefault, AppendFsync, Choice, ClusterConfigSave, ClusterEndpoint, LogFormat, LogLevel,
@@ -63,20 +63,20 @@ pub struct Config {
     save_given: AtomicBool,
     /// Held during a CONFIG SET or REWRITE, so that each is all or nothing for the others.
     changing: Mutex<()>,
-    directory: WorkingDirectory,
+    surroundings: Surroundings,
     origin: Origin,
 }
 
 impl Default for Config {
-    /// The defaults of the table, with the default [`WorkingDirectory`].
+    /// The defaults of the table, with the default [`Surroundings`].
     fn default() -> Config {
-        Config::new(WorkingDirectory::default())
+        Config::new(Surroundings::default())
     }
 }
 
 impl Config {
-    fn new(directory: WorkingDirectory) -> Config {
-        let default = |parameter: &Parameter| default_value(parameter, &directory);
+    fn new(surroundings: Surroundings) -> Config {
+        let default = |parameter: &Parameter| default_value(parameter, &surroundings);
         let defaults: Vec<Value> = PARAMETERS.iter().map(default).collect();
         let number = |value: &Value| match value {
             Value::Number(number) => AtomicI64::new(*number),
@@ -93,15 +93,15 @@ impl Config {
             noticed: PARAMETERS.iter().map(|_| AtomicBool::new(false)).collect(),
             save_given: AtomicBool::new(false),
             changing: Mutex::new(()),
-            directory,
+            surroundings,
             origin: Origin::default(),
         }
     }
 }
 
-fn default_value(parameter: &Parameter, directory: &WorkingDirectory) -> Value {
+fn default_value(parameter: &Parameter, surroundings: &Surroundings) -> Value {
     match parameter.kind {
-        Kind::Dir => Value::path(&directory.initial),
+        Kind::Dir => Value::path(&surroundings.initial),
         _ => parameter.default_value(),
     }
 }
@@ -236,8 +236,8 @@ impl Config {
 
     /// How `dir` is resolved.
     #[must_use]
-    pub fn working_directory(&self) -> &WorkingDirectory {
-        &self.directory
+    pub fn surroundings(&self) -> &Surroundings {
+        &self.surroundings
     }
 
     /// The canonical text of a parameter of any kind, as CONFIG GET answers it.
@@ -277,7 +277,13 @@ impl Config {
     /// The addresses of `bind` in order, with their `-` of optional ones.
     #[must_use]
     pub fn bind_addresses(&self) -> Vec<String> {
-        let text = self.text(P::Bind);
+        self.word_list(P::Bind)
+    }
+
+    /// The words of a text.
+    #[must_use]
+    pub fn word_list(&self, id: P) -> Vec<String> {
+        let text = self.text(id);
         text.split_ascii_whitespace().map(str::to_owned).collect()
     }
 
@@ -363,7 +369,7 @@ impl Config {
             // Its default depends on another parameter.
             return !self.save_given.load(Ordering::Relaxed);
         }
-        self.value(id) == default_value(id.parameter(), &self.directory)
+        self.value(id) == default_value(id.parameter(), &self.surroundings)
     }
 
     /// Whether a source of the start set the parameter, be it to the default value.
@@ -380,20 +386,53 @@ impl Config {
 
     /// Reads the arguments of a directive; see [`Parameter::parse`].
     fn parse(&self, parameter: &Parameter, args: &[&[u8]]) -> Result<Value, String> {
+        if let [text] = args
+            && let Some(share) = self.share(parameter, text)?
+        {
+            return Ok(share);
+        }
         let value = parameter.parse(args, &self.value(parameter.id))?;
         self.resolved(parameter, value)
     }
 
     /// Reads a value given as one text; see [`Parameter::parse_text`].
     fn parse_text(&self, parameter: &Parameter, text: &[u8]) -> Result<Value, String> {
+        if let Some(share) = self.share(parameter, text)? {
+            return Ok(share);
+        }
         let value = parameter.parse_text(text, &self.value(parameter.id))?;
         self.resolved(parameter, value)
+    }
+
+    /// A share of the memory there is, in bytes, where the parameter may be one.
+    fn share(&self, parameter: &Parameter, text: &[u8]) -> Result<Option<Value>, String> {
+        let (
+            Kind::Number {
+                unit: Unit::UnsignedMemoryOrShare,
+                ..
+            },
+            Some(percent),
+        ) = (&parameter.kind, value::parse_percent(text))
+        else {
+            return Ok(None);
+        };
+        let memory = u128::from((self.surroundings.memory)());
+        if !(1..=100).contains(&percent) || memory == 0 {
+            return Err(
+                "argument must be a memory value, or between 1% and 100% of the memory there is"
+                    .to_owned(),
+            );
+        }
+        let bytes = memory * u128::from(percent.unsigned_abs()) / 100;
+        Ok(Some(Value::Number(
+            u64::try_from(bytes).unwrap_or(u64::MAX).cast_signed(),
+        )))
     }
 
     fn resolved(&self, parameter: &Parameter, value: Value) -> Result<Value, String> {
         match (&parameter.kind, &value) {
             (Kind::Dir, Value::Text(path)) => {
-                let path = (self.directory.resolve)(Path::new(OsStr::from_bytes(path)))?;
+                let path = (self.surroundings.resolve)(Path::new(OsStr::from_bytes(path)))?;
                 Ok(Value::path(&path))
             }
             _ => Ok(value),

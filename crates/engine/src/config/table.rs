@@ -73,8 +73,9 @@ pub enum Unit {
     Memory,
     /// Bytes, or a share of `maxmemory` like `5%`, stored as the negative percentage.
     MemoryOrPercent,
-    /// As `Memory`, up to 2^64 - 1: the number holds the same bits.
-    UnsignedMemory,
+    /// As `Memory`, up to 2^64 - 1: the number holds the same bits. Or a share of the memory there
+    /// is, like `75%`, which is stored in bytes.
+    UnsignedMemoryOrShare,
     /// Bytes, or a plain negative integer with a meaning of its own.
     SignedMemory,
     /// Octal digits.
@@ -205,11 +206,11 @@ const fn memory(min: i64, max: i64) -> Kind {
     }
 }
 
-const fn unsigned_memory() -> Kind {
+const fn unsigned_memory_or_share() -> Kind {
     Kind::Number {
         min: 0,
         max: MAX,
-        unit: Unit::UnsignedMemory,
+        unit: Unit::UnsignedMemoryOrShare,
     }
 }
 
@@ -306,6 +307,9 @@ parameters! {
     Timeout = "timeout": int(0, INT_MAX), "0";
     Maxclients = "maxclients": int(1, UINT_MAX), "10000";
     ProtectedMode = "protected-mode": Kind::Bool, "yes";
+    HttpPort = "http-port": int(0, 65535), "0", IMMUTABLE, OWN;
+    HttpBind = "http-bind": Kind::Addresses, "127.0.0.1", IMMUTABLE, OWN;
+    HttpHosts = "http-hosts": text(check::any), "", OWN;
     Mptcp = "mptcp": Kind::Bool, "no", IMMUTABLE, LATER;
     SocketMarkId = "socket-mark-id": int(0, UINT_MAX), "0", IMMUTABLE, LATER;
     MaxNewConnectionsPerCycle = "max-new-connections-per-cycle": int(1, 1000), "10", LATER;
@@ -411,7 +415,7 @@ parameters! {
     SlowlogEntryMaxStringLen = "slowlog-entry-max-string-len": int(1, INT_MAX), "128", LATER;
 
     // Memory and eviction.
-    Maxmemory = "maxmemory": unsigned_memory(), "0";
+    Maxmemory = "maxmemory": unsigned_memory_or_share(), "0";
     MaxmemoryPolicy = "maxmemory-policy": choice::<MaxmemoryPolicy>(), "noeviction";
     MaxmemorySamples = "maxmemory-samples": int(1, 64), "5";
     MaxmemoryEvictionTenacity = "maxmemory-eviction-tenacity": int(0, 100), "10";

@@ -139,7 +139,7 @@ impl Parameter {
                 ..
             } if number < 0 => format!("{}%", -number),
             Kind::Number {
-                unit: Unit::UnsignedMemory,
+                unit: Unit::UnsignedMemoryOrShare,
                 ..
             } => number.cast_unsigned().to_string(),
             Kind::Number {
@@ -181,7 +181,7 @@ fn parse_bytes(text: &[u8]) -> Option<i64> {
     parse_memory(text).and_then(|bytes| i64::try_from(bytes).ok())
 }
 
-fn parse_percent(text: &[u8]) -> Option<i64> {
+pub(super) fn parse_percent(text: &[u8]) -> Option<i64> {
     text.strip_suffix(b"%")
         .and_then(strict_i64)
         .filter(|percent| *percent >= 0)
@@ -198,7 +198,7 @@ fn parse_number(text: &[u8], unit: Unit) -> Result<i64, String> {
             "argument couldn't be parsed into an integer",
         ),
         Unit::Memory => (parse_bytes(text), "argument must be a memory value"),
-        Unit::UnsignedMemory => (
+        Unit::UnsignedMemoryOrShare => (
             parse_memory(text).map(u64::cast_signed),
             "argument must be a memory value",
         ),
@@ -219,7 +219,7 @@ fn parse_number(text: &[u8], unit: Unit) -> Result<i64, String> {
 }
 
 fn check_range(number: i64, min: i64, max: i64, unit: Unit) -> Result<(), String> {
-    if unit == Unit::UnsignedMemory || (min..=max).contains(&number) {
+    if unit == Unit::UnsignedMemoryOrShare || (min..=max).contains(&number) {
         return Ok(());
     }
     Err(match unit {
@@ -233,7 +233,7 @@ fn check_range(number: i64, min: i64, max: i64, unit: Unit) -> Result<(), String
 
 /// `dir` becomes an absolute path at once, starting from the directory that was in force: the
 /// process itself never changes its directory, since it may be another program that embeds the
-/// server. [`super::WorkingDirectory`] resolves the result.
+/// server. [`super::Surroundings`] resolves the result.
 fn join_dir(text: &[u8], current: &[u8]) -> Result<Value, String> {
     if text.is_empty() {
         return Err("dir can't be empty".to_owned());

@@ -59,8 +59,8 @@ pub use handler::{
 pub use locking::locate;
 pub use multi::{discard, exec, unwatch};
 pub use replay::session as replay_session;
-pub use rights::log_certificate;
 pub(crate) use rights::{Refusal, log_refusal};
+pub use rights::{log_certificate, log_denied, log_failed_login, log_login};
 pub use script::{LibraryError, NO_SCRIPT, read_library, run_library, run_script};
 
 use accounting::stats;

@@ -133,10 +133,8 @@ impl Execution<'_, '_> {
     }
 
     fn audit<'a>(&self, event: impl FnOnce() -> Event<'a>) {
-        let engine = self.engine;
-        if engine.audit.is_on() {
-            let now_us = engine.clock.unix_us();
-            engine.audit.note(now_us, &self.session.shared, event());
+        if self.engine.audit.is_on() {
+            note(self.engine, self.session, event());
         }
     }
 }
@@ -192,4 +190,62 @@ pub fn log_certificate(engine: &Engine, session: &Session, name: &[u8]) {
         user: name,
     };
     log_refusal(engine, &caller, &refusal);
+}
+
+/// Adds to ACL LOG and to the audit log that a login failed which no command asked for. `way` says
+/// where it came from.
+pub fn log_failed_login(engine: &Engine, session: &Session, way: &[u8], name: &[u8]) {
+    let none = OwnedArgs::new();
+    let caller = Caller {
+        session,
+        command: None,
+        args: none.as_args(),
+    };
+    let refusal = Refusal {
+        reason: LogReason::Auth,
+        context: LogContext::TopLevel,
+        object: way,
+        user: name,
+    };
+    log_refusal(engine, &caller, &refusal);
+    note(engine, session, Event::LoginFailed(name));
+}
+
+/// Adds to ACL LOG and to the audit log that the user of a session has no right to what `command`
+/// shows, where another way than the command leads there.
+pub fn log_denied(engine: &Engine, session: &Session, command: &'static Command, denied: Denied) {
+    let args = OwnedArgs::from_slices(&[command.full_name.as_bytes()]);
+    let caller = Caller {
+        session,
+        command: Some(command),
+        args: args.as_args(),
+    };
+    let user = session.user.as_ref();
+    let user = user.unwrap_or_else(|| engine.users.default_user());
+    let refusal = Refusal {
+        reason: LogReason::Denied(denied.reason),
+        context: LogContext::TopLevel,
+        object: denied.object(command, args.as_args()),
+        user: user.name(),
+    };
+    log_refusal(engine, &caller, &refusal);
+    let event = Event::Denied {
+        user: user.name(),
+        reason: refusal.reason.word(),
+        object: refusal.object,
+        command: command.full_name,
+    };
+    note(engine, session, event);
+}
+
+/// Adds to the audit log that a user has logged in without a command.
+pub fn log_login(engine: &Engine, session: &Session, name: &[u8]) {
+    note(engine, session, Event::LoggedIn(name));
+}
+
+fn note(engine: &Engine, session: &Session, event: Event<'_>) {
+    if engine.audit.is_on() {
+        let now_us = engine.clock.unix_us();
+        engine.audit.note(now_us, &session.shared, event);
+    }
 }

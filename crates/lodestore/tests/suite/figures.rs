@@ -9,6 +9,7 @@ const OF_OTHER_FEATURES: &[&str] = &[
     "acl_access_denied_",
     "active_defrag_",
     "async_loading",
+    "cgroup_memory_limit",
     "aof_rewrites_consecutive_failures",
     "client_output_buffer_limit_disconnections",
     "client_query_buffer_limit_disconnections",

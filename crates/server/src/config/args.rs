@@ -26,6 +26,10 @@ Usage: lodestore [FILE] [--option value ...] [-]
                                    beyond the last rewrite
        lodestore check aof [--fix | --truncate-to-timestamp SECONDS] <file.manifest|file.aof>
        lodestore check rdb <file.rdb>
+       lodestore config [NAME ...]
+                                   list the parameters, or explain some: default, form, how they are set
+       lodestore ping [--host HOST] [--port PORT] ...
+                                   ask a server whether it serves; 'lodestore ping --help' has the options
        lodestore -v | --version
        lodestore -h | --help
 

@@ -14,12 +14,14 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use engine::config::{
-    Config, ConfigBuilder, LoadError, Location, Notice, P, Parameter, Rename, Source, UserLine,
-    WorkingDirectory,
+    Config, ConfigBuilder, LoadError, Location, Notice, P, Parameter, Rename, Source, Surroundings,
+    UserLine,
 };
 use persist::storage::errno_text as os_text;
 use resp::split_args;
 use values::glob;
+
+use crate::machine;
 
 use super::similar::{distance, similar};
 
@@ -77,7 +79,7 @@ pub struct Sources<'a> {
 /// # Errors
 /// The first source that cannot be read, or the first line that is wrong.
 pub fn load(sources: Sources<'_>) -> Result<Config, LoadError> {
-    let mut loader = Loader::new(working_directory());
+    let mut loader = Loader::new(surroundings());
     if let Some(path) = sources.file {
         if let Some(option) = option_as_file(&path) {
             return Err(LoadError::new(format!(
@@ -127,9 +129,9 @@ pub fn with_options(options: &[(&str, &str)]) -> Result<Config, LoadError> {
     })
 }
 
-/// The current directory, and paths as the file system resolves them.
-fn working_directory() -> WorkingDirectory {
-    WorkingDirectory {
+/// The current directory, paths as the file system resolves them, and the memory there is.
+fn surroundings() -> Surroundings {
+    Surroundings {
         initial: std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/")),
         resolve: |path| {
             let dir = path.canonicalize().map_err(|error| os_text(&error))?;
@@ -138,6 +140,7 @@ fn working_directory() -> WorkingDirectory {
             }
             Ok(dir)
         },
+        memory: machine::available_memory,
     }
 }
 
@@ -146,9 +149,9 @@ fn working_directory() -> WorkingDirectory {
 pub(super) fn reload(
     text: &[u8],
     path: &Path,
-    directory: WorkingDirectory,
+    surroundings: Surroundings,
 ) -> Result<ConfigBuilder, LoadError> {
-    let mut loader = Loader::new(directory);
+    let mut loader = Loader::new(surroundings);
     loader.read_lines(text, &Source::File(path.into()), 0)?;
     Ok(loader.builder)
 }
@@ -188,9 +191,9 @@ struct Loader {
 }
 
 impl Loader {
-    fn new(directory: WorkingDirectory) -> Self {
+    fn new(surroundings: Surroundings) -> Self {
         Self {
-            builder: ConfigBuilder::new(directory),
+            builder: ConfigBuilder::new(surroundings),
             includes: 0,
             last: HashMap::new(),
         }

@@ -133,7 +133,7 @@ pub(super) fn rewritten(
     rewriter.remove_leftovers();
     // Read the result as the next start will, and repeat at the end what an included file would
     // win over.
-    match reload(&rewriter.text(), path, config.working_directory().clone()) {
+    match reload(&rewriter.text(), path, config.surroundings().clone()) {
         Ok(read_back) => {
             let differs = |parameter: &&Parameter| {
                 read_back.config().value_text(parameter.id) != config.value_text(parameter.id)
@@ -201,7 +201,7 @@ fn line(config: &Config, parameter: &Parameter) -> Vec<u8> {
     let argument = match &parameter.kind {
         Kind::Text { .. } | Kind::Dir | Kind::Events => quoted(&text).into_bytes(),
         Kind::Number {
-            unit: Unit::UnsignedMemory,
+            unit: Unit::UnsignedMemoryOrShare,
             ..
         } => format_memory(config.int(parameter.id).cast_unsigned()).into_bytes(),
         Kind::Number {

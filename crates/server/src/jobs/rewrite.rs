@@ -115,7 +115,7 @@ fn is_over(server: &Server) -> bool {
 
 /// True when `appendonly` promises a log, and there is none, or one that is of no use before its
 /// first base is written.
-fn is_missing(server: &Server) -> bool {
+pub(crate) fn is_missing(server: &Server) -> bool {
     let log = &server.engine.log;
     server.engine.config.bool(P::AppendOnly)
         && !server.engine.loading.is_active()

@@ -6,17 +6,19 @@
 
 pub(crate) mod memory;
 mod sections;
-mod sys;
+pub(crate) mod sys;
 
 use keyspace::DatabaseStats;
 
 use crate::server::Server;
 use engine::context::Data;
+use engine::engine::Engine;
 use engine::error::CommandError;
 use engine::shard_tables::Shard;
 use engine::stats::Totals;
 
 use memory::MemoryReport;
+pub(crate) use sections::command_totals;
 
 /// The sections of INFO, in their order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -165,6 +167,21 @@ impl KeyspaceTotals {
         Ok(totals)
     }
 
+    /// The same for a thread that runs no commands. `None` when a shard stays locked for as long as
+    /// `waits` answers true.
+    pub(crate) fn gather_apart(engine: &Engine, mut waits: impl FnMut() -> bool) -> Option<Self> {
+        let now_ms = engine.now_ms();
+        let mut totals = Self {
+            databases: vec![DatabaseTotals::default(); engine.keyspace.databases() as usize],
+            ..Self::default()
+        };
+        for shard in 0..engine.keyspace.shard_count() {
+            let locked = engine.keyspace.lock_one_patient(shard, &mut waits).ok()?;
+            locked.shards().for_each(|shard| totals.add(shard, now_ms));
+        }
+        Some(totals)
+    }
+
     fn add(&mut self, shard: &Shard, now_ms: u64) {
         let tables = &shard.attachments;
         self.watched_keys += tables.watched.len();
@@ -184,7 +201,7 @@ struct Facts<'a> {
     server: &'a Server,
     now_ms: u64,
     totals: Totals,
-    keyspace: KeyspaceTotals,
+    keyspace: &'a KeyspaceTotals,
     memory: Option<MemoryReport>,
 }
 
@@ -209,14 +226,40 @@ pub(crate) fn render(
     } else {
         KeyspaceTotals::default()
     };
+    Ok(written(server, &keyspace, data.now_ms, &sections))
+}
+
+/// The sections whose fields are single figures.
+const FIGURES: [Section; 8] = [
+    Section::Server,
+    Section::Clients,
+    Section::Memory,
+    Section::Persistence,
+    Section::Stats,
+    Section::Replication,
+    Section::Cpu,
+    Section::Cluster,
+];
+
+/// The sections of INFO whose fields are single figures, with these sums over the shards.
+pub(crate) fn figures(server: &Server, keyspace: &KeyspaceTotals) -> String {
+    written(server, keyspace, server.engine.now_ms(), &FIGURES)
+}
+
+fn written(
+    server: &Server,
+    keyspace: &KeyspaceTotals,
+    now_ms: u64,
+    sections: &[Section],
+) -> String {
     // Read before the text is written, so that the text does not count as used memory.
     let memory = sections
         .contains(&Section::Memory)
-        .then(|| MemoryReport::gather(server, &keyspace));
+        .then(|| MemoryReport::gather(server, keyspace));
     let facts = Facts {
         memory,
         server,
-        now_ms: data.now_ms,
+        now_ms,
         totals: server.engine.totals(),
         keyspace,
     };
@@ -225,9 +268,9 @@ pub(crate) fn render(
         if !text.is_empty() {
             text.push_str("\r\n");
         }
-        sections::write(section, &facts, &mut text);
+        sections::write(*section, &facts, &mut text);
     }
-    Ok(text)
+    text
 }
 
 /// A number of bytes as people read it: `512B`, `1.50K`, `2.00G`.

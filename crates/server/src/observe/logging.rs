@@ -4,9 +4,9 @@
 //! 4711:M 20 Nov 2026 09:52:43.334 * Ready to accept connections tcp
 //! ```
 //!
-//! is the process id, the role (M: a primary), the time, the level and the message. The levels of
-//! Redis are those of the `log` crate under other names: debug is `trace!`, verbose is `debug!`,
-//! notice is `info!`, warning is `warn!` and `error!`.
+//! is the process id, the role (M: a primary, S: a replica), the time, the level and the message.
+//! The levels of Redis are those of the `log` crate under other names: debug is `trace!`, verbose
+//! is `debug!`, notice is `info!`, warning is `warn!` and `error!`.
 //!
 //! A line never holds up the server for long. It has at most [`LINE_BYTES_MAX`] bytes, which a pipe
 //! takes in one piece or not at all; when no process reads from the other end, lines are dropped
@@ -23,13 +23,14 @@ use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use log::{Level, LevelFilter, Log, Metadata as RecordMetadata, Record};
 
 use crate::os::{crash, sys};
 use engine::config::{Choice, Config, LogFormat, LogLevel, LogTimestamp, P};
+use engine::engine::Engine;
 
 /// The longest line, in bytes: what POSIX guarantees a pipe to take at once on Linux (PIPE_BUF).
 const LINE_BYTES_MAX: usize = 4096;
@@ -55,6 +56,10 @@ const OWN_TARGETS: &[&str] = &[
 const MONTHS: [&str; 12] = [
     "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
 ];
+
+/// How the roles are written: in a plain line, and by name.
+const PRIMARY: (char, &str) = ('M', "primary");
+const REPLICA: (char, &str) = ('S', "replica");
 
 /// How a level is written: in a plain line, by name, and for syslog(3).
 fn level_marks(level: Level) -> (char, &'static str, i32) {
@@ -100,6 +105,16 @@ pub fn start(config: &Config) -> io::Result<()> {
     let _ = log::set_logger(&LOGGER);
     update(config);
     Ok(())
+}
+
+/// Lines show the role of this engine from now on, as long as it is there; of several in one
+/// process that of the last.
+pub(crate) fn attach(engine: &Arc<Engine>) {
+    let mut attached = LOGGER
+        .engine
+        .write()
+        .unwrap_or_else(PoisonError::into_inner);
+    *attached = Arc::downgrade(engine);
 }
 
 /// Takes over changes of `loglevel`, `log-format` and `log-timestamp-format`.
@@ -177,6 +192,8 @@ struct Logger {
     format: AtomicI64,
     timestamp: AtomicI64,
     syslog: AtomicBool,
+    /// Whose role lines show.
+    engine: RwLock<Weak<Engine>>,
     output: Mutex<Output>,
 }
 
@@ -186,6 +203,7 @@ impl Logger {
             format: AtomicI64::new(LogFormat::Legacy as i64),
             timestamp: AtomicI64::new(LogTimestamp::Legacy as i64),
             syslog: AtomicBool::new(false),
+            engine: RwLock::new(Weak::new()),
             output: Mutex::new(Output {
                 sink: Sink::Stdout,
                 lost: 0,
@@ -206,7 +224,14 @@ impl Logger {
             since_1970,
         );
         let format = LogFormat::from_number(self.format.load(Ordering::Relaxed));
-        format_line(format, &time, level, message)
+        format_line(format, self.role(), &time, level, message)
+    }
+
+    /// The role in a plain line, and by name.
+    fn role(&self) -> (char, &'static str) {
+        let attached = self.engine.read().unwrap_or_else(PoisonError::into_inner);
+        let is_replica = attached.upgrade().is_some_and(|it| it.role.is_replica());
+        if is_replica { REPLICA } else { PRIMARY }
     }
 }
 
@@ -271,22 +296,28 @@ fn timestamp(form: LogTimestamp, since_1970: Duration) -> String {
 }
 
 /// One line with its end, at most [`LINE_BYTES_MAX`] bytes.
-fn format_line(format: LogFormat, time: &str, level: Level, message: &str) -> String {
+fn format_line(
+    format: LogFormat,
+    (letter, role): (char, &str),
+    time: &str,
+    level: Level,
+    message: &str,
+) -> String {
     let pid = std::process::id();
     let (mark, level, _) = level_marks(level);
     let mut line = String::with_capacity(64 + message.len().min(LINE_BYTES_MAX));
     // Writing to a string cannot fail.
     let _ = match format {
-        LogFormat::Legacy => write!(line, "{pid}:M {time} {mark} "),
+        LogFormat::Legacy => write!(line, "{pid}:{letter} {time} {mark} "),
         LogFormat::Logfmt => {
             write!(
                 line,
-                "pid={pid} role=primary timestamp=\"{time}\" level={level} message=\"",
+                "pid={pid} role={role} timestamp=\"{time}\" level={level} message=\"",
             )
         }
         LogFormat::Json => write!(
             line,
-            "{{\"pid\":{pid},\"role\":\"primary\",\"timestamp\":\"{time}\",\"level\":\"{level}\",\"message\":\"",
+            "{{\"pid\":{pid},\"role\":\"{role}\",\"timestamp\":\"{time}\",\"level\":\"{level}\",\"message\":\"",
         ),
     };
     for character in message.chars() {
@@ -448,7 +479,7 @@ mod tests {
     use super::*;
 
     fn message_in(format: LogFormat, message: &str) -> String {
-        let line = format_line(format, "T", Level::Info, message);
+        let line = format_line(format, PRIMARY, "T", Level::Info, message);
         line.replacen(&std::process::id().to_string(), "1", 1)
     }
 
@@ -493,6 +524,14 @@ mod tests {
             "{\"pid\":1,\"role\":\"primary\",\"timestamp\":\"T\",\"level\":\"notice\",\
              \"message\":\"say \\\"hi\\\"\\n\\\\\\t\\r\\b\\f\\u0001é\"}\n"
         );
+    }
+
+    #[test]
+    fn replicas_say_so() {
+        let line = |format| format_line(format, REPLICA, "T", Level::Info, "x");
+        assert!(line(LogFormat::Legacy).contains(":S T * x"));
+        assert!(line(LogFormat::Logfmt).contains(" role=replica "));
+        assert!(line(LogFormat::Json).contains("\"role\":\"replica\""));
     }
 
     #[test]

@@ -9,6 +9,7 @@ use super::listen::rebind;
 use super::signals::check_signals;
 use crate::jobs::{rewrite, snapshot};
 use crate::net::balance::Balance;
+use crate::observe::info::sys::thread_times;
 use crate::server::Server;
 use crate::transport::mailbox::Message;
 
@@ -81,6 +82,8 @@ impl Cron {
         let began_ns = server.engine.clock.monotonic_ns();
         server.engine.lru.refresh(steady_ms);
         server.metrics.sample(&server.engine);
+        let times = thread_times();
+        server.metrics.note_main_thread([times.system, times.user]);
         self.balance.tick(server, steady_ms, exec.now_ns);
         snapshot::tick(server, steady_ms);
         rewrite::tick(server, steady_ms);

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use engine::engine::Engine;
 use engine::stats::Totals;
@@ -73,6 +74,8 @@ pub struct InstantMetrics {
     rates: Mutex<Rates>,
     /// Memory in use before there was any data, in bytes.
     startup_memory: AtomicU64,
+    /// Processor time of the first worker in the kernel and in the program, in microseconds.
+    main_thread_us: [AtomicU64; 2],
 }
 
 impl InstantMetrics {
@@ -85,6 +88,21 @@ impl InstantMetrics {
     /// Memory in use before there was any data, in bytes.
     pub fn startup_memory(&self) -> u64 {
         self.startup_memory.load(Ordering::Relaxed)
+    }
+
+    /// Records the processor time of the first worker: in the kernel and in the program.
+    pub fn note_main_thread(&self, times: [Duration; 2]) {
+        for (kept, time) in self.main_thread_us.iter().zip(times) {
+            let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+            kept.store(micros, Ordering::Relaxed);
+        }
+    }
+
+    /// Processor time of the first worker in the kernel and in the program, a tenth of a second old
+    /// at most.
+    pub fn main_thread(&self) -> [Duration; 2] {
+        let kept = |time: &AtomicU64| Duration::from_micros(time.load(Ordering::Relaxed));
+        [kept(&self.main_thread_us[0]), kept(&self.main_thread_us[1])]
     }
 
     fn add(&self, totals: &Totals, now_ms: u64) {

@@ -4,6 +4,7 @@
 mod backups;
 mod failover;
 mod handshakes;
+mod http;
 mod identity;
 mod metrics;
 mod migration;
@@ -17,6 +18,7 @@ mod snapshots;
 pub(crate) use backups::Backups;
 pub(crate) use failover::{Failover, Phase};
 pub(crate) use handshakes::{Handshakes, Running};
+pub(crate) use http::{HTTP, Http};
 pub use identity::Build;
 pub(crate) use identity::Identity;
 pub(crate) use metrics::InstantMetrics;

@@ -23,7 +23,8 @@ use engine::config::{Config, P};
 use rustls::ClientConfig;
 
 pub(crate) use certificate::client_names;
-pub(crate) use outgoing::{OutgoingStream, connect};
+pub(crate) use outgoing::connect;
+pub use outgoing::{ClientFiles, OutgoingStream, connect_tool};
 pub(crate) use settings::Settings;
 pub(crate) use stream::TlsStream;
 

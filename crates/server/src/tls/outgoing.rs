@@ -2,11 +2,12 @@
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
+use std::path::Path;
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::verify_server_cert_signed_by_trust_anchor;
-use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{
@@ -14,8 +15,10 @@ use rustls::{
     StreamOwned, SupportedProtocolVersion,
 };
 
+use super::files;
+
 /// A connection to another server, encrypted or not.
-pub(crate) enum OutgoingStream {
+pub enum OutgoingStream {
     /// TCP.
     Plain(TcpStream),
     /// TLS over it.
@@ -79,6 +82,38 @@ pub(crate) fn connect(
     Ok(OutgoingStream::Tls(Box::new(stream)))
 }
 
+/// Files of a client of a server that encrypts.
+#[derive(Clone, Copy, Debug)]
+pub struct ClientFiles<'a> {
+    /// The authorities that the server's certificate may come from.
+    pub authorities: &'a Path,
+    /// The client's own certificate and its key, for servers that ask.
+    pub identity: Option<(&'a Path, &'a Path)>,
+}
+
+/// A connection of a tool, which has files and no configuration.
+///
+/// # Errors
+/// A file is wrong, the other end does not speak TLS, or one end refuses the other.
+pub fn connect_tool(
+    socket: TcpStream,
+    host: &str,
+    client: ClientFiles<'_>,
+) -> io::Result<OutgoingStream> {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(
+        files::certificates(client.authorities).map_err(io::Error::other)?,
+    );
+    let identity = client.identity.map(|(chain, key)| {
+        Ok::<_, String>((files::certificates(chain)?, files::private_key(key, b"")?))
+    });
+    let identity = identity.transpose().map_err(io::Error::other)?;
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let versions = rustls::DEFAULT_VERSIONS;
+    let config = client_config(&provider, versions, &Arc::new(roots), identity);
+    connect(socket, host, Arc::new(config.map_err(io::Error::other)?))
+}
+
 /// The configuration of such connections: the chain and the key are shown to servers that ask.
 ///
 /// # Errors
@@ -87,17 +122,21 @@ pub(super) fn client_config(
     provider: &Arc<CryptoProvider>,
     versions: &[&'static SupportedProtocolVersion],
     roots: &Arc<RootCertStore>,
-    (chain, key): (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>),
+    identity: Option<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>,
 ) -> Result<ClientConfig, String> {
     let verifier = ChainOnly {
         roots: Arc::clone(roots),
         provider: Arc::clone(provider),
     };
-    ClientConfig::builder_with_provider(Arc::clone(provider))
+    let config = ClientConfig::builder_with_provider(Arc::clone(provider))
         .with_protocol_versions(versions)
         .map_err(|error| format!("Failed to configure ciphers: {error}"))?
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(verifier))
+        .with_custom_certificate_verifier(Arc::new(verifier));
+    let Some((chain, key)) = identity else {
+        return Ok(config.with_no_client_auth());
+    };
+    config
         .with_client_auth_cert(chain, key)
         .map_err(|error| format!("Failed to load the client's private key: {error}"))
 }

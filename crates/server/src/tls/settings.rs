@@ -71,7 +71,7 @@ impl Settings {
                 Some(roots) => {
                     let identity = towards_others.as_ref().unwrap_or(&own);
                     let parts = (identity.chain.clone(), identity.key.clone_key());
-                    let made = outgoing::client_config(&provider, &versions, roots, parts)?;
+                    let made = outgoing::client_config(&provider, &versions, roots, Some(parts))?;
                     Some(Arc::new(made))
                 }
             },

@@ -7,7 +7,7 @@ use super::*;
 
 /// The configuration after directives with one argument each.
 fn with_options(options: &[(&str, &str)]) -> Config {
-    let mut builder = ConfigBuilder::new(WorkingDirectory::default());
+    let mut builder = ConfigBuilder::new(Surroundings::default());
     for (name, value) in options {
         let parameter = Parameter::named(name.as_bytes()).unwrap();
         let args: Vec<&[u8]> = match parameter.kind.takes_many() {
@@ -219,12 +219,13 @@ fn keyspace_events_as_letters() {
 
 #[test]
 fn a_start_may_set_what_config_set_refuses() {
-    let mut builder = ConfigBuilder::new(WorkingDirectory {
+    let mut builder = ConfigBuilder::new(Surroundings {
         initial: "/start".into(),
         resolve: |path| match path.ends_with("none") {
             true => Err("No such file or directory".to_owned()),
             false => Ok(Path::new("/real").join(path.strip_prefix("/").unwrap_or(path))),
         },
+        memory: || 1000,
     });
     assert_eq!(builder.config().dir(), Path::new("/start"));
     assert!(builder.config().is_default(P::Dir));
@@ -241,6 +242,12 @@ fn a_start_may_set_what_config_set_refuses() {
     assert_eq!(builder.set(P::Save.parameter(), &[b"60", b"5"]), Ok(()));
     assert_eq!(value_of(builder.config(), "save"), "900 1 60 5");
     assert_eq!(builder.set(P::Threads.parameter(), &[b"3"]), Ok(()));
+    let maxmemory = P::Maxmemory.parameter();
+    assert_eq!(builder.set(maxmemory, &[b"75%"]), Ok(()));
+    assert_eq!(value_of(builder.config(), "maxmemory"), "750");
+    for wrong in [b"0%".as_slice(), b"101%", b"-1%", b"%", b"7.5%"] {
+        assert!(builder.set(maxmemory, &[wrong]).is_err());
+    }
     assert_eq!(
         builder.set(P::ClusterEnabled.parameter(), &[b"yes"]),
         Ok(())

@@ -220,3 +220,26 @@ fn secrets_are_not_shown() {
         "{log}"
     );
 }
+
+#[test]
+fn health_checks_are_encrypted() {
+    let encrypted = Encrypted::start(&[]);
+    let made = encrypted.authority.client("probe");
+    encrypted.authority.write("probe", &made);
+    let stranger = Authority::new(&fresh_dir());
+    let port = encrypted.port.to_string();
+    let ping = |authority: &Authority, identity: bool| {
+        let mut command = std::process::Command::new(super::super::harness::program());
+        command.args(["ping", "--port", &port, "--tls", "--cacert"]);
+        command.arg(authority.file("ca.pem"));
+        if identity {
+            let file = |name| encrypted.authority.file(name);
+            command.args(["--cert", &file("probe.pem"), "--key", &file("probe.key")]);
+        }
+        command.output().expect("the program runs").status.code()
+    };
+    assert_eq!(ping(&encrypted.authority, true), Some(0));
+    // Without a certificate, and at a server of another authority.
+    assert_eq!(ping(&encrypted.authority, false), Some(2));
+    assert_eq!(ping(&stranger, true), Some(2));
+}

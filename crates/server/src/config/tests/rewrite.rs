@@ -5,7 +5,7 @@ use std::path::Path;
 
 use proptest::prelude::*;
 
-use engine::config::{Apply, Config, ConfigError, P, PARAMETERS, SetContext, WorkingDirectory};
+use engine::config::{Apply, Config, ConfigError, P, PARAMETERS, SetContext, Surroundings};
 
 use super::super::file::reload;
 use super::super::rewrite::rewritten;
@@ -239,7 +239,7 @@ proptest! {
     #[test]
     fn a_rewritten_file_reads_back(old in old_files(), settings in settings(), everything: bool) {
         let path = Path::new("x.conf");
-        let reload = |text: &[u8]| reload(text, path, WorkingDirectory::default()).unwrap();
+        let reload = |text: &[u8]| reload(text, path, Surroundings::default()).unwrap();
         let mut builder = reload(old.as_bytes());
         for (index, value) in &settings {
             let parameter = &PARAMETERS[*index];

@@ -7,6 +7,8 @@ use std::time::Duration;
 use super::memory::{MemoryReport, ScriptMemory, allocator};
 use super::{Facts, Section, human_bytes, sys};
 use crate::jobs::rewrite;
+use crate::machine;
+use crate::server::Server;
 use crate::state::{Following, LinkState, Purpose};
 use engine::config::{MaxmemoryPolicy, P, Supervised};
 use engine::latency::Distribution;
@@ -186,7 +188,8 @@ fn clients(facts: &Facts<'_>, text: &mut String) {
 
 fn memory(facts: &Facts<'_>, text: &mut String) {
     let Some(report) = &facts.memory else { return };
-    let system = sys::total_memory();
+    let system = machine::total_memory();
+    let cgroup = machine::cgroup_limit().unwrap_or(0);
     text.push_str("# Memory\r\n");
     fields!(text,
         "used_memory": report.used,
@@ -206,6 +209,8 @@ fn memory(facts: &Facts<'_>, text: &mut String) {
         "allocator_muzzy": report.allocator.muzzy,
         "total_system_memory": system,
         "total_system_memory_human": human_bytes(system),
+        "cgroup_memory_limit": cgroup,
+        "cgroup_memory_limit_human": human_bytes(cgroup),
     );
     script_memory(facts, text);
     memory_limits(facts, report, text);
@@ -489,8 +494,8 @@ fn loop_stats(facts: &Facts<'_>, text: &mut String) {
         "eventloop_duration_cmd_sum": totals.command_nanos / 1000,
         "instantaneous_eventloop_cycles_per_sec": rates.loop_turns,
         "instantaneous_eventloop_duration_usec": rates.turn_micros,
-        "acl_access_denied_auth": totals.auth_failures,
-        "acl_access_denied_cmd": totals.denied_commands,
+        "acl_access_denied_auth": totals.auth_failures + facts.server.http.failed_logins.load(Ordering::Relaxed),
+        "acl_access_denied_cmd": totals.denied_commands + facts.server.http.denied.load(Ordering::Relaxed),
         "acl_access_denied_key": totals.denied_keys,
         "acl_access_denied_channel": totals.denied_channels,
         "acl_access_denied_tls_cert": facts.server.tls.denied_certificates.load(Ordering::Relaxed),
@@ -606,15 +611,15 @@ fn seconds(duration: Duration) -> String {
 fn cpu(facts: &Facts<'_>, text: &mut String) {
     let process = sys::process_times();
     let children = sys::children_times();
-    let thread = sys::thread_times();
+    let thread = facts.server.metrics.main_thread();
     text.push_str("# CPU\r\n");
     fields!(text,
         "used_cpu_sys": seconds(process.system),
         "used_cpu_user": seconds(process.user),
         "used_cpu_sys_children": seconds(children.system),
         "used_cpu_user_children": seconds(children.user),
-        "used_cpu_sys_main_thread": seconds(thread.system),
-        "used_cpu_user_main_thread": seconds(thread.user),
+        "used_cpu_sys_main_thread": seconds(thread[0]),
+        "used_cpu_user_main_thread": seconds(thread[1]),
     );
     for (number, worker) in facts.server.workers.iter().enumerate() {
         let busy = seconds(Duration::from_nanos(worker.stats().busy_nanos.get()));
@@ -626,9 +631,9 @@ fn cpu(facts: &Facts<'_>, text: &mut String) {
 }
 
 /// Sums of one command over the workers: calls, nanoseconds, rejected, failed.
-fn command_totals(facts: &Facts<'_>, entry: &Command) -> [u64; 4] {
+pub(crate) fn command_totals(server: &Server, entry: &Command) -> [u64; 4] {
     let mut sums = [0u64; 4];
-    for worker in &facts.server.workers {
+    for worker in &server.workers {
         if let Some(stats) = worker.stats().commands.get(entry.id) {
             let figures = [
                 stats.calls.get(),
@@ -647,7 +652,7 @@ fn command_totals(facts: &Facts<'_>, entry: &Command) -> [u64; 4] {
 fn command_stats(facts: &Facts<'_>, text: &mut String) {
     text.push_str("# Commandstats\r\n");
     for entry in facts.server.engine.commands.entries() {
-        let [calls, nanos, rejected, failed] = command_totals(facts, entry);
+        let [calls, nanos, rejected, failed] = command_totals(facts.server, entry);
         if calls == 0 && rejected == 0 && failed == 0 {
             continue;
         }
