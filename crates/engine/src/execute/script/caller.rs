@@ -44,6 +44,8 @@ pub(super) struct Caller<'a, 'e, 'k, 'l> {
 struct Interruption<'a, 'e> {
     engine: &'a Engine,
     run: &'a Run,
+    /// When its time is over, monotonic nanoseconds; `u64::MAX`: never.
+    ends_ns: u64,
     kind: Kind,
     name: &'a [u8],
     args: Args<'a>,
@@ -61,9 +63,11 @@ impl<'a, 'e, 'k, 'l> Caller<'a, 'e, 'k, 'l> {
         let engine = execution.engine;
         let flags = target.flags();
         let has = |flag| flags.is_some_and(|flags| flags.contains(flag));
+        let run = engine.runs.of(execution.exec.worker);
         let interruption = Interruption {
             engine,
-            run: engine.runs.of(execution.exec.worker),
+            run,
+            ends_ns: ends_ns(engine, run, execution.session),
             kind: target.kind(),
             name: target.name(),
             args: call.args,
@@ -216,6 +220,19 @@ const SHOWN_MAX: usize = 128;
 const UNPROVED: CommandError =
     CommandError::line("ERR Script attempted to access keys that it did not declare");
 
+/// When the time of a script is over by `script-max-milliseconds`. A script of a file or of a
+/// primary has no limit: it ran to its end where it came from.
+fn ends_ns(engine: &Engine, run: &Run, session: &Session) -> u64 {
+    let max_ms = engine.config.int(P::ScriptMaxMilliseconds).max(0) as u64;
+    match max_ms {
+        0 => u64::MAX,
+        _ if !session.is_client() => u64::MAX,
+        _ => run.began_ns().saturating_add(max_ms.saturating_mul(NS_PER_MS)),
+    }
+}
+
+const NS_PER_MS: u64 = 1_000_000;
+
 fn stopped(stop: Option<Stop>) -> CommandError {
     let text = stop.map(|stop| stop.message.into_owned());
     CommandError::owned(text.unwrap_or_else(|| "ERR Script was stopped".to_owned()))
@@ -229,6 +246,15 @@ impl Interruption<'_, '_> {
         if runs.is_stopping() {
             return Some(Stop {
                 message: "ERR Script ended because the server shuts down".into(),
+            });
+        }
+        if self.ends_ns != u64::MAX
+            && self.engine.clock.monotonic_ns() >= self.ends_ns
+            && !run.has_written()
+        {
+            return Some(Stop {
+                message: "ERR Script ended because it ran for longer than script-max-milliseconds"
+                    .into(),
             });
         }
         if !run.is_slow() {
@@ -250,7 +276,7 @@ impl Interruption<'_, '_> {
     fn note_slow(&self) {
         let threshold_ms = self.engine.config.int(P::BusyReplyThreshold).max(0) as u64;
         let now_ns = self.engine.clock.monotonic_ns();
-        let elapsed_ms = now_ns.saturating_sub(self.run.began_ns()) / 1_000_000;
+        let elapsed_ms = now_ns.saturating_sub(self.run.began_ns()) / NS_PER_MS;
         if threshold_ms == 0 || elapsed_ms < threshold_ms {
             return;
         }

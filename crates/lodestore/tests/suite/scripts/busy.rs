@@ -226,3 +226,27 @@ fn keys_of_a_long_script_expire_later() {
     client.check(&[(&format!("EVALSHA {sha} 0"), ":1")]);
     assert_eq!(eval(&mut client, "return 2", &[], &[]), ":2");
 }
+
+#[test]
+fn a_script_has_so_much_time() {
+    let server = TestServer::start_with(&["--script-max-milliseconds", "30"]);
+    let mut client = server.connect();
+    const OVER: &str =
+        "-ERR Script ended because it ran for longer than script-max-milliseconds";
+    for script in [
+        "while true do end",
+        "while true do pcall(function() while true do end end) end",
+        "while true do redis.pcall('get', KEYS[1]) end",
+        "string.find(string.rep('a', 30000), string.rep('.-', 1000) .. 'b')",
+    ] {
+        let reply = eval(&mut client, script, &["k"], &[]);
+        assert!(reply.starts_with(OVER), "{script}: {reply}");
+    }
+    client.check(&[
+        ("CONFIG GET script-max-milliseconds", "[\"script-max-milliseconds\" \"30\"]"),
+        ("CONFIG SET script-max-milliseconds -1", "-ERR CONFIG SET failed (possibly related to argument 'script-max-milliseconds') - argument must be between 0 and 9223372036854775807 inclusive"),
+        ("CONFIG SET script-max-milliseconds 0", "+OK"),
+    ]);
+    let script = "for i = 1, 5e6 do end return redis.call('set', KEYS[1], 1)";
+    assert_eq!(eval(&mut client, script, &["k"], &[]), "+OK");
+}
