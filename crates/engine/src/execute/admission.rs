@@ -90,7 +90,12 @@ impl Execution<'_, '_> {
         {
             return Ok(Admission::Postpone);
         }
-        if session.multi.is_some() && !runs_inside_multi(command) {
+        if let Some(multi) = &session.multi
+            && !runs_inside_multi(command)
+        {
+            if multi.rolls_back && !can_be_undone(command) {
+                return Err(not_undone(command));
+            }
             return Ok(Admission::Queue(command, combined));
         }
         Ok(Admission::Run(command))
@@ -283,6 +288,22 @@ fn check_protected(
 fn not_in_transaction(command: &Command) -> CommandError {
     CommandError::owned(format!(
         "ERR Command '{}' not allowed inside a transaction",
+        command.full_name
+    ))
+}
+
+/// Whether MULTI ROLLBACK takes a command: it changes nothing but data.
+fn can_be_undone(command: &Command) -> bool {
+    let is_for_others = command.spec.flags.any(Flags::NOSCRIPT.or(Flags::ADMIN));
+    // MIGRATE leaves a copy on another server.
+    let is_script = matches!(command.spec.locks, Locks::Script(_));
+    (is_script || !is_for_others) && command.full_name != "migrate"
+}
+
+#[cold]
+fn not_undone(command: &Command) -> CommandError {
+    CommandError::owned(format!(
+        "ERR Command '{}' cannot be undone and is not allowed inside of MULTI ROLLBACK",
         command.full_name
     ))
 }

@@ -6,6 +6,7 @@ use resp::{Args, Output, OwnedArgs, Protocol};
 use script::{AclVerdict, Host, LogLevel, Replication, Stop};
 
 use super::super::locking::locate_one_or_all;
+use super::super::rollback::Savepoint;
 use super::super::{BusyTurn, Call, Execution, Executor, Mode, count_rejected};
 use super::callee::Target;
 use super::locks;
@@ -27,6 +28,9 @@ pub(super) struct Caller<'a, 'e, 'k, 'l> {
     right: Option<&'a ExtensionRight<'k>>,
     locked: &'a mut Locked<'l>,
     interruption: Interruption<'a, 'e>,
+    /// The state that the script goes back to when it is ended; `None`: it cannot write, or comes
+    /// from a file.
+    savepoint: Option<&'a Savepoint>,
     /// The keys that the request declares.
     declared: &'a [&'a [u8]],
     /// Only declared keys may be used (`script-undeclared-keys deny`).
@@ -46,6 +50,8 @@ struct Interruption<'a, 'e> {
     run: &'a Run,
     /// When its time is over, monotonic nanoseconds; `u64::MAX`: never.
     ends_ns: u64,
+    /// There is more to undo than may be kept, and it must be undone.
+    is_too_large: bool,
     kind: Kind,
     name: &'a [u8],
     args: Args<'a>,
@@ -58,7 +64,7 @@ impl<'a, 'e, 'k, 'l> Caller<'a, 'e, 'k, 'l> {
         locked: &'a mut Locked<'l>,
         (call, target): (Call<'a>, &'a Target),
         declared: &'a [&'a [u8]],
-        reads_only: bool,
+        savepoint: Option<&'a Savepoint>,
     ) -> Self {
         let engine = execution.engine;
         let flags = target.flags();
@@ -68,6 +74,7 @@ impl<'a, 'e, 'k, 'l> Caller<'a, 'e, 'k, 'l> {
             engine,
             run,
             ends_ns: ends_ns(engine, run, execution.session),
+            is_too_large: false,
             kind: target.kind(),
             name: target.name(),
             args: call.args,
@@ -78,9 +85,10 @@ impl<'a, 'e, 'k, 'l> Caller<'a, 'e, 'k, 'l> {
             right: execution.right.as_ref(),
             locked,
             interruption,
+            savepoint,
             declared,
             declared_only: locks::denies_undeclared(engine),
-            reads_only: reads_only || has(script::header::Flags::NO_WRITES),
+            reads_only: reads_only(call, target),
             allows_oom: has(script::header::Flags::ALLOW_OOM),
             now_ms: execution.exec.now_ms,
             argv: OwnedArgs::new(),
@@ -95,6 +103,9 @@ impl<'a, 'e, 'k, 'l> Caller<'a, 'e, 'k, 'l> {
         protocol: Protocol,
         reply: &mut Output,
     ) -> Result<(), CommandError> {
+        if self.exec.panicked {
+            return Err(AFTER_PANIC);
+        }
         let command = self.admit(args)?;
         let keys = locate_one_or_all(self.engine, command, args);
         let call = Call {
@@ -104,7 +115,8 @@ impl<'a, 'e, 'k, 'l> Caller<'a, 'e, 'k, 'l> {
             mode: Mode::Script,
         };
         self.hold(call)?;
-        if command.spec.flags.has(Flags::WRITE) {
+        let writes = command.spec.flags.has(Flags::WRITE);
+        if writes {
             self.interruption.run.note_write();
         }
         // All commands of a script have the same time, as in Redis.
@@ -119,8 +131,15 @@ impl<'a, 'e, 'k, 'l> Caller<'a, 'e, 'k, 'l> {
             right: None,
             turn: None,
         };
-        execution.run_nested(call, self.locked);
+        // The error stands in the reply.
+        let _ = execution.run_nested(call, self.locked);
         self.session.protocol = outer;
+        if writes && let Some(savepoint) = self.savepoint {
+            if savepoint.is_lost() {
+                self.interruption.run.note_final();
+            }
+            self.interruption.is_too_large |= savepoint.is_too_large();
+        }
         Ok(())
     }
 
@@ -212,6 +231,16 @@ impl<'a, 'e, 'k, 'l> Caller<'a, 'e, 'k, 'l> {
     }
 }
 
+/// A script whose command has panicked fails at its end, and does nothing more.
+const AFTER_PANIC: CommandError = CommandError::line("ERR an earlier command of the script failed");
+
+/// True for a script that must not write.
+pub(super) fn reads_only(call: Call<'_>, target: &Target) -> bool {
+    let flags = target.flags();
+    call.command.spec.flags.has(Flags::READONLY)
+        || flags.is_some_and(|flags| flags.contains(script::header::Flags::NO_WRITES))
+}
+
 /// Bytes of a key that an error shows.
 const SHOWN_MAX: usize = 128;
 
@@ -227,7 +256,9 @@ fn ends_ns(engine: &Engine, run: &Run, session: &Session) -> u64 {
     match max_ms {
         0 => u64::MAX,
         _ if !session.is_client() => u64::MAX,
-        _ => run.began_ns().saturating_add(max_ms.saturating_mul(NS_PER_MS)),
+        _ => run
+            .began_ns()
+            .saturating_add(max_ms.saturating_mul(NS_PER_MS)),
     }
 }
 
@@ -248,9 +279,15 @@ impl Interruption<'_, '_> {
                 message: "ERR Script ended because the server shuts down".into(),
             });
         }
+        if self.is_too_large {
+            return Some(Stop {
+                message: "ERR Script ended because there is more to undo than 64 MiB of old values"
+                    .into(),
+            });
+        }
         if self.ends_ns != u64::MAX
             && self.engine.clock.monotonic_ns() >= self.ends_ns
-            && !run.has_written()
+            && run.can_end()
         {
             return Some(Stop {
                 message: "ERR Script ended because it ran for longer than script-max-milliseconds"
@@ -265,7 +302,7 @@ impl Interruption<'_, '_> {
         {
             turn.turn();
         }
-        run.is_killed().then(|| Stop {
+        (run.is_killed() && run.can_end()).then(|| Stop {
             message: match self.kind {
                 Kind::Eval => "ERR Script killed by user with SCRIPT KILL.".into(),
                 Kind::Function => "ERR Script killed by user with FUNCTION KILL.".into(),
