@@ -6,8 +6,8 @@
 //! what is taken back, and one list has the changes of all shards in their order.
 //!
 //! ```text
-//! steps     [ key was absent | key had this value | database was emptied | databases swapped | .. ]
-//!             <----------------------- taken back from the end to the beginning
+//! steps  [ key was absent | key had this value | database was emptied | databases swapped | .. ]
+//!          <----------------------- taken back from the end to the beginning
 //! ```
 //! Of a value there is a copy, which small values and long strings (shared until they are changed)
 //! allow. Large collections note the changes of their elements themselves ([`values::journal`]);
@@ -30,8 +30,8 @@ use values::journal;
 /// Bytes of old values above which a recording that may give up does so.
 pub const UNDO_BYTES_MAX: usize = 64 * 1024 * 1024;
 
-/// Bytes of a value that is copied, although nobody asked for an undo: as long as a copy takes some
-/// tens of microseconds. Large collections are not copied, they have journals.
+/// Bytes of a value that is copied by a recording that may give up: a copy takes some tens of
+/// microseconds then. Large collections are not copied, they have journals.
 const COPY_BYTES_MAX: usize = 1024 * 1024;
 
 /// Steps that are searched one by one for a key; more have an index.

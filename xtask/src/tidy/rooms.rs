@@ -126,6 +126,7 @@ const LAYERS: &[(&str, &[&[&str]])] = &[
                 "deadlines",
                 "glob",
                 "hash_seed",
+                "journal",
                 "lcs",
                 "malformed",
                 "number",

@@ -13,7 +13,7 @@ use crate::context::Mode;
 use crate::durability::{admit_write, refused_without_snapshots};
 use crate::engine::Engine;
 use crate::error::CommandError;
-use crate::session::Session;
+use crate::session::{Multi, Session};
 use crate::table::{Command, Resolved};
 
 /// The next step of a request that passed all checks.
@@ -90,15 +90,10 @@ impl Execution<'_, '_> {
         {
             return Ok(Admission::Postpone);
         }
-        if let Some(multi) = &session.multi
-            && !runs_inside_multi(command)
-        {
-            if multi.rolls_back && !can_be_undone(command) {
-                return Err(not_undone(command));
-            }
-            return Ok(Admission::Queue(command, combined));
+        match &session.multi {
+            Some(multi) if !runs_inside_multi(command) => admit_queued(multi, command, combined),
+            _ => Ok(Admission::Run(command)),
         }
-        Ok(Admission::Run(command))
     }
 
     /// The checks of a command inside of another one, which has passed those of a request.
@@ -300,12 +295,19 @@ fn can_be_undone(command: &Command) -> bool {
     (is_script || !is_for_others) && command.full_name != "migrate"
 }
 
-#[cold]
-fn not_undone(command: &Command) -> CommandError {
-    CommandError::owned(format!(
-        "ERR Command '{}' cannot be undone and is not allowed inside of MULTI ROLLBACK",
-        command.full_name
-    ))
+/// A command of a transaction, unless MULTI ROLLBACK could not undo it.
+fn admit_queued(
+    multi: &Multi,
+    command: &'static Command,
+    flags: Flags,
+) -> Result<Admission, CommandError> {
+    match multi.rolls_back && !can_be_undone(command) {
+        true => Err(CommandError::owned(format!(
+            "ERR Command '{}' cannot be undone and is not allowed inside of MULTI ROLLBACK",
+            command.full_name
+        ))),
+        false => Ok(Admission::Queue(command, flags)),
+    }
 }
 
 const NOAUTH: CommandError = CommandError::line("NOAUTH Authentication required.");

@@ -111,7 +111,8 @@ impl Run {
 
     /// True when the script may be ended: it has written nothing, or it can be undone.
     pub fn can_end(&self) -> bool {
-        !self.has(LOADS) && !(self.has(WROTE) && self.has(FINAL))
+        let is_final = self.has(WROTE) && self.has(FINAL);
+        !self.has(LOADS) && !is_final
     }
 
     /// True when the script runs for longer than `busy-reply-threshold`.

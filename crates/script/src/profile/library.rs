@@ -1,7 +1,7 @@
 //! The code of a library as the proof reads it: with `KEYS` for what its functions call their keys.
 //!
 //! A function that is registered, and used for nothing else, gets the declared keys as its first
-//! parameter. Inside of it that parameter stands for `KEYS` of a script, and the rules are the same.
+//! parameter. Inside of it that parameter stands for `KEYS` of a script, under the same rules.
 //! A library has a state that outlives a call, so such a function has no function inside of it: one
 //! that was kept in a variable of the library could use the keys of an earlier call. Any other
 //! function has parameters that nothing is known about.
