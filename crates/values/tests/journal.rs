@@ -1,6 +1,8 @@
 //! Journals of collections: taken back, nothing is left of what was done, in both forms and with
 //! parts that are kept or taken back before.
 
+#![allow(clippy::expect_used, reason = "a test fails by panicking")]
+
 use proptest::prelude::*;
 use values::stream::{Group, Keep, NodeLimits, Pending, References};
 use values::{End, FieldDeadline, Hash, List, Set, SortedSet, Stream, StreamId, Thresholds};
@@ -58,7 +60,7 @@ fn check<C: Collection>(mut collection: C, before: Vec<Op>, steps: Vec<(Op, u8)>
                 }
             }
             1 if parts.len() > 1 => {
-                let (mark, shown) = parts.pop().unwrap();
+                let (mark, shown) = parts.pop().expect("a part");
                 collection.roll_back(mark);
                 assert_eq!(collection.show(), shown);
             }
@@ -213,7 +215,7 @@ impl Collection for Stream {
         let id = StreamId::new(u64::from(at % 60), 0);
         match what % 10 {
             0..=4 => {
-                let id = self.entries().next_id(0).unwrap();
+                let id = self.entries().next_id(0).expect("an id");
                 let pairs = [b"field".as_slice(), &[byte; 9]];
                 let limits = NodeLimits {
                     bytes: 0,
@@ -221,7 +223,7 @@ impl Collection for Stream {
                 };
                 self.entries_mut()
                     .append(id, pairs.into_iter(), &limits)
-                    .unwrap();
+                    .expect("a small entry");
             }
             5 => drop(self.remove(StreamId::new(0, u64::from(at % 60)), References::Remove)),
             6 => {
