@@ -218,7 +218,7 @@ fn multi_rollback_does_all_or_nothing() {
             ("INCR a", "+QUEUED"),
         ]);
         let reply = client.line("EXEC");
-        assert!(reply == "nil" || reply == "null", "{reply}");
+        assert!(reply == "nil-array" || reply == "null", "{reply}");
     }
     server.assert_replays();
 }
