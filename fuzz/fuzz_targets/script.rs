@@ -104,6 +104,7 @@ fuzz_target!(|data: &[u8]| {
             let _ = script::header::script(rest);
             let _ = script::header::library(rest);
             script::profile::profile(rest, &FirstKey);
+            script::profile::library_profile(rest, &FirstKey);
         }
     }
 });

@@ -60,7 +60,34 @@ pub struct Block {
     pub bytes: Vec<u8>,
 }
 
+/// How far effects have been collected, for [`Effects::back_to`].
+#[derive(Debug, Clone, Copy)]
+pub struct EffectsMark {
+    ops: usize,
+    bytes: usize,
+    dirty: u64,
+    is_mixed: bool,
+}
+
 impl Effects {
+    /// How far effects have been collected.
+    pub fn mark(&self) -> EffectsMark {
+        EffectsMark {
+            ops: self.ops.len(),
+            bytes: self.bytes.len(),
+            dirty: self.dirty,
+            is_mixed: self.is_mixed,
+        }
+    }
+
+    /// Forgets the effects behind a mark.
+    pub fn back_to(&mut self, mark: EffectsMark) {
+        self.ops.truncate(mark.ops);
+        self.bytes.truncate(mark.bytes);
+        self.dirty = mark.dirty;
+        self.is_mixed = mark.is_mixed;
+    }
+
     /// Clears everything and sets whether commands are encoded.
     pub fn reset(&mut self, enabled: bool) {
         self.enabled = enabled;
@@ -285,6 +312,22 @@ mod tests {
         );
         effects.reset(true);
         assert!(!effects.is_mixed());
+    }
+
+    #[test]
+    fn effects_behind_a_mark_are_forgotten() {
+        let mut effects = Effects::default();
+        effects.reset(true);
+        effects.push(0, &[b"A"]);
+        effects.add_dirty(1);
+        let mark = effects.mark();
+        effects.set_scope(Some(Scope::FileOnly));
+        effects.push(1, &[b"B"]);
+        effects.add_dirty(5);
+        effects.back_to(mark);
+        assert_eq!(effects.dirty(), 1);
+        assert!(!effects.is_mixed());
+        assert_eq!(effects.take(), Some((0, &b"*1\r\n$1\r\nA\r\n"[..])));
     }
 
     #[test]

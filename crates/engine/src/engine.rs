@@ -50,7 +50,9 @@ const ERROR_CODES_MAX: usize = 128;
 impl ErrorStats {
     /// Counts an error line (code first).
     pub fn record(&self, line: &[u8]) {
-        let code = line.split(|byte| *byte == b' ').next().unwrap_or_default();
+        // Line breaks, which an error of a script may have, become spaces in its reply.
+        let ends = |byte: &u8| matches!(byte, b' ' | b'\r' | b'\n');
+        let code = line.split(ends).next().unwrap_or_default();
         let code = String::from_utf8_lossy(code);
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(count) = counts.get_mut(code.as_ref()) {

@@ -25,6 +25,8 @@ pub enum Stage {
     Evict,
     /// In the loop of a worker, outside of every execution.
     Turn,
+    /// Behind the handler of a command inside of a script or a transaction.
+    Nested,
 }
 
 /// Every stage with its name for DEBUG FAULT.
@@ -37,6 +39,7 @@ pub const STAGES: &[(&str, Stage)] = &[
     ("expire", Stage::Expire),
     ("evict", Stage::Evict),
     ("turn", Stage::Turn),
+    ("nested", Stage::Nested),
 ];
 
 /// The stage that is armed, 0 for none.

@@ -157,6 +157,15 @@ pub struct KeyChanges {
     elements: Vec<Vec<u8>>,
 }
 
+/// How far changes have been noted, for [`KeyChanges::back_to`].
+#[derive(Debug, Clone, Copy)]
+pub struct ChangesMark {
+    records: usize,
+    steps: usize,
+    keys: usize,
+    elements: usize,
+}
+
 /// Bytes and records that are kept for the next execution.
 const KEEP: usize = 16 * 1024;
 
@@ -165,6 +174,24 @@ impl KeyChanges {
     #[inline]
     pub fn is_empty(&self) -> bool {
         self.records.is_empty() && self.steps.is_empty()
+    }
+
+    /// How far changes have been noted.
+    pub fn mark(&self) -> ChangesMark {
+        ChangesMark {
+            records: self.records.len(),
+            steps: self.steps.len(),
+            keys: self.keys.len(),
+            elements: self.elements.len(),
+        }
+    }
+
+    /// Forgets the changes behind a mark.
+    pub fn back_to(&mut self, mark: ChangesMark) {
+        self.records.truncate(mark.records);
+        self.steps.truncate(mark.steps);
+        self.keys.truncate(mark.keys);
+        self.elements.truncate(mark.elements);
     }
 
     /// Forgets everything.
@@ -318,6 +345,25 @@ mod tests {
         listeners.add_watcher();
         changes.note(&listeners, (0, key(b"k")), ChangeKind::Modified, None);
         assert!(!changes.is_empty());
+    }
+
+    #[test]
+    fn changes_behind_a_mark_are_forgotten() {
+        let listeners = KeyListeners::default();
+        listeners.add_waiter();
+        let mut changes = KeyChanges::default();
+        let note = |changes: &mut KeyChanges, name| {
+            changes.note(&listeners, (0, key(name)), ChangeKind::Ready, None);
+        };
+        note(&mut changes, b"aa");
+        let mark = changes.mark();
+        note(&mut changes, b"bb");
+        changes.note_emptied(&listeners);
+        changes.back_to(mark);
+        note(&mut changes, b"aa");
+        let keys: Vec<&[u8]> = changes.iter().map(|change| change.key.bytes).collect();
+        assert_eq!(keys, [b"aa", b"aa"]);
+        assert_eq!(changes.steps().count(), 0);
     }
 
     #[test]

@@ -67,6 +67,8 @@ pub struct Multi {
     pub queue: Vec<Queued>,
     /// A queued command was refused: EXEC answers EXECABORT.
     pub aborted: bool,
+    /// EXEC undoes everything when a command fails (MULTI ROLLBACK).
+    pub rolls_back: bool,
     /// The flags of all of them, as they were admitted.
     pub flags: Flags,
     /// Some of them run scripts.

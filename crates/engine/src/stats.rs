@@ -203,6 +203,8 @@ worker_stats! {
     evicted_clients,
     /// Commands refused because memory is full.
     oom_rejected,
+    /// Scripts and transactions that were undone.
+    rollbacks,
     /// Timeouts of blocked clients.
     blocked_timeouts,
 }

@@ -374,6 +374,15 @@ impl Cleared {
         &self.content
     }
 
+    /// The database again, as it was. The other way round when others still read the entries, or
+    /// when some of them are marked for a hook.
+    pub(crate) fn into_database(self) -> Result<Database, Cleared> {
+        if self.content.frontier != FRONTIER_END {
+            return Err(self);
+        }
+        Arc::try_unwrap(self.content).map_err(|content| Cleared { content })
+    }
+
     /// Number of entries.
     pub fn len(&self) -> usize {
         self.content.table.len()

@@ -6,6 +6,7 @@ use crate::entry::{
     ValueMut, ValueRef,
 };
 use crate::hash::KeyHash;
+use crate::undo;
 use std::fmt;
 use std::sync::Arc;
 use values::BigString;
@@ -41,6 +42,8 @@ pub struct EntryMut<'a> {
     db: &'a mut Database,
     /// Where the shard keeps the time of its next expiry work.
     next_due_ms: &'a mut u64,
+    /// The number of the database.
+    number: u32,
     hash: KeyHash,
     /// The entry's place, `None` once the block was replaced in it.
     slot: Option<Slot>,
@@ -52,7 +55,7 @@ impl<'a> EntryMut<'a> {
     pub(crate) fn new(
         db: &'a mut Database,
         next_due_ms: &'a mut u64,
-        hash: KeyHash,
+        (number, hash): (u32, KeyHash),
         slot: Slot,
     ) -> EntryMut<'a> {
         // SAFETY: the `EntryMut` holds the exclusive borrow of the database, and is the only user
@@ -61,6 +64,7 @@ impl<'a> EntryMut<'a> {
         EntryMut {
             db,
             next_due_ms,
+            number,
             hash,
             slot: Some(slot),
             block,
@@ -163,7 +167,7 @@ impl<'a> EntryMut<'a> {
         deadline: Option<u64>,
         lru: u32,
     ) -> Option<Value> {
-        let old_deadline = self.block.deadline();
+        let (old_deadline, old_lru) = (self.block.deadline(), self.block.lru());
         let next_element = payload.next_element_deadline();
         // SAFETY: `&mut self` holds the exclusive borrow, and `replaced` records the new block.
         let done = unsafe { self.block.overwrite(payload, deadline, lru) };
@@ -178,7 +182,12 @@ impl<'a> EntryMut<'a> {
                 .elements_changed(self.hash, next_element, done.block.value_type());
             *self.next_due_ms = due_ms.min(*self.next_due_ms);
         }
-        done.old_value.filter(Value::is_big)
+        let value = done.old_value?;
+        if undo::is_recording() {
+            let place = (self.number, self.hash, done.block);
+            return undo::replaced(place, value, (old_deadline, old_lru));
+        }
+        Some(value).filter(Value::is_big)
     }
 
     /// An out-of-line value, to be changed in place.

@@ -11,6 +11,7 @@ use crate::db::{Database, FRONTIER_END};
 use crate::entry::{Block, Removed, Type, Value};
 use crate::hash::{Hasher, KeyHash};
 use crate::hook::{self, ChangeHook};
+use crate::undo;
 use crate::wheel::{BATCH, Expiry, Rebuild, Wanted, Wheel};
 use values::table::Slot;
 
@@ -253,6 +254,10 @@ impl Database {
     ) {
         // SAFETY: the database is borrowed exclusively; `remove` below is the last use.
         let block = unsafe { self.block(slot) };
+        if undo::is_recording() {
+            // SAFETY: the database is borrowed exclusively.
+            unsafe { undo::before_change(cycle.db, hash, block, undo::Change::Edit) };
+        }
         hook::before_change(cycle.hook, self, cycle.db, hash, block);
         let (db, kind) = (cycle.db, block.value_type());
         let on_expired = &mut *cycle.on_expired;
@@ -269,7 +274,8 @@ impl Database {
         let is_emptied = kind != Type::Stream && block.value().element_count() == Some(0);
         if is_emptied {
             cycle.on_expired.emptied(db, block.key());
-            drop(self.remove(slot, &cycle.hasher));
+            let removed = self.remove(slot, &cycle.hasher);
+            drop(undo::removed(cycle.db, hash, removed));
         } else {
             let next = block.value().next_element_deadline();
             self.elements_expired(hash, next, kind);

@@ -32,10 +32,11 @@ mod hook;
 mod locks;
 pub mod lru;
 pub mod memory;
-
+mod rollback;
 mod shard;
 #[cfg(test)]
 mod tests;
+mod undo;
 mod wheel;
 
 pub use db::{Cleared, DatabaseStats};
@@ -49,5 +50,7 @@ pub use expire::OnExpired;
 pub use hash::KeyHash;
 pub use hook::{ChangeHook, Rest};
 pub use locks::{ExtensionRight, GaveUp, Keyspace, Locked, Options, SHARDS_MAX, SHARDS_MIN};
+pub use rollback::OldValues;
 pub use shard::{ExpireProgress, Shard};
+pub use undo::{Beyond, Recording, UNDO_BYTES_MAX, is_recording};
 pub use values::{BigString, number};

@@ -1,5 +1,6 @@
 //! A shard: its part of all numbered databases, behind one lock.
 
+mod restore;
 mod victims;
 
 use crate::db::{Cleared, Database, DatabaseStats, FRONTIER_END, Place};
@@ -9,6 +10,7 @@ use crate::eviction::Pool;
 use crate::expire::{Cycle, OnExpired};
 use crate::hash::{Hasher, KeyHash};
 use crate::hook::{self, ChangeHook, Rest};
+use crate::undo::{self, Change};
 use crate::wheel::Wanted;
 use std::fmt;
 use std::ops::ControlFlow;
@@ -119,9 +121,19 @@ impl<T> Shard<T> {
         Some(other.get_or_insert_with(|| Box::new(Database::new(place, seen_ms, FRONTIER_END))))
     }
 
-    /// The one way to an entry that is to be changed or removed: calls the change hook first.
+    /// The one way to an entry that is to be changed or removed: notes it for an undo, and calls
+    /// the change hook first.
     #[inline]
     fn entry_mut(&mut self, db: u32, hash: KeyHash, key: &[u8]) -> Option<EntryMut<'_>> {
+        if undo::is_recording() {
+            self.note(db, hash, key, Change::Edit);
+        }
+        self.entry_noted(db, hash, key)
+    }
+
+    /// The same for an entry that is noted for an undo, if there is one.
+    #[inline]
+    fn entry_noted(&mut self, db: u32, hash: KeyHash, key: &[u8]) -> Option<EntryMut<'_>> {
         let number = db;
         let db = match number {
             0 => &mut self.first,
@@ -131,10 +143,12 @@ impl<T> Shard<T> {
         // SAFETY: the hook is the only user of this copy, before anything is changed.
         let block = unsafe { db.block(slot) };
         hook::before_change(&mut self.hook, db, number, hash, block);
-        Some(EntryMut::new(db, &mut self.next_due_ms, hash, slot))
+        let place = (number, hash);
+        Some(EntryMut::new(db, &mut self.next_due_ms, place, slot))
     }
 
-    /// The one way to a new entry: calls the change hook first. The key is absent.
+    /// The one way to a new entry: calls the change hook first. The key is absent, and noted for an
+    /// undo.
     #[inline]
     fn insert(
         &mut self,
@@ -218,7 +232,10 @@ impl<T> Shard<T> {
         lru: u32,
     ) -> Option<Value> {
         let payload = value.into_payload();
-        match self.entry_mut(db, hash, key) {
+        if undo::is_recording() {
+            self.note(db, hash, key, Change::Put);
+        }
+        match self.entry_noted(db, hash, key) {
             Some(mut entry) => entry.overwrite(payload, deadline, lru),
             None => {
                 self.insert(db, hash, key, payload, deadline, lru);
@@ -242,6 +259,9 @@ impl<T> Shard<T> {
         if self.find(db, hash, key).is_some() {
             return false;
         }
+        if undo::is_recording() {
+            self.note(db, hash, key, Change::Put);
+        }
         self.insert(db, hash, key, value.into_payload(), deadline, lru);
         true
     }
@@ -250,8 +270,13 @@ impl<T> Shard<T> {
     #[inline]
     pub fn remove(&mut self, db: u32, hash: KeyHash, key: &[u8]) -> Option<Removed> {
         let hasher = self.hasher;
-        let (db, slot) = self.entry_mut(db, hash, key)?.into_slot();
-        Some(Removed::new(db.remove(slot, &hasher)))
+        if undo::is_recording() {
+            self.note(db, hash, key, Change::Keep);
+        }
+        let number = db;
+        let (db, slot) = self.entry_noted(db, hash, key)?.into_slot();
+        let removed = db.remove(slot, &hasher);
+        Some(undo::removed(number, hash, removed))
     }
 
     /// Sets or clears the deadline of a key (absolute unix milliseconds). True when the key exists.
@@ -262,7 +287,10 @@ impl<T> Shard<T> {
         key: &[u8],
         deadline: Option<u64>,
     ) -> bool {
-        let Some(mut entry) = self.entry_mut(db, hash, key) else {
+        if undo::is_recording() {
+            self.note(db, hash, key, Change::Keep);
+        }
+        let Some(mut entry) = self.entry_noted(db, hash, key) else {
             return false;
         };
         entry.set_deadline(deadline);
@@ -425,6 +453,9 @@ impl<T> Shard<T> {
         if let Some(hook) = &mut self.hook {
             hook.before_swap(a, b);
         }
+        if undo::is_recording() {
+            undo::before_swap(self.place.index, a, b);
+        }
         self.pool.clear();
         let place = self.place;
         let Some(first) = self.db_or_create(a).map(|db| db.take(place)) else {
@@ -450,6 +481,9 @@ impl<T> Shard<T> {
             && frontier != FRONTIER_END
         {
             hook.cleared(db, Rest::new(cleared.clone(), self.hasher, frontier));
+        }
+        if undo::is_recording() {
+            undo::cleared(self.place.index, db, &cleared);
         }
         cleared
     }

@@ -147,9 +147,18 @@ function base.setmetatable(...)
   return raw_setmetatable(t, mt)
 end
 
--- Results of unpack that fit Lua's C stack beside its arguments, and the references of mlua, of which a
--- call of Rust takes one for each argument.
-local UNPACK_MAX = 7900
+-- Results of unpack that fit the references of mlua, of which a call of Rust takes one for each argument
+-- that is no number, and those that fit Lua's C stack beside the arguments of unpack itself.
+local UNPACK_MAX, UNPACK_NUMBERS_MAX = 7900, 8000
+
+local function has_numbers_only(t, first, last)
+  for index = first, last do
+    if type(raw_rawget(t, index)) ~= 'number' then
+      return false
+    end
+  end
+  return true
+end
 
 function base.unpack(...)
   local t, i, j = ...
@@ -157,7 +166,7 @@ function base.unpack(...)
     return type_error(1, 'table', ...)
   end
   local count = select('#', ...)
-  if count == 1 and #t < UNPACK_MAX - 1 then
+  if count == 1 and (#t < UNPACK_MAX - 1 or #t < UNPACK_NUMBERS_MAX and has_numbers_only(t, 1, #t)) then
     return raw_unpack(t)
   end
   local first, last = rust.integer(2, 1, ...), rust.integer(3, #t, ...)
@@ -295,7 +304,7 @@ end
 
 local strings = rust.string_library
 for name, f in next, string do
-  if strings[name] == nil and name ~= 'dump' then
+  if strings[name] == nil then
     strings[name] = f
   end
 end

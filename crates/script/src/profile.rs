@@ -15,6 +15,7 @@
 //! A proof is about calls that the source makes. An element of `KEYS` that does not exist is nil,
 //! which no command takes.
 
+mod library;
 mod scan;
 mod tokens;
 
@@ -55,13 +56,30 @@ pub enum Profile {
 
 /// The profile of the script `code`, which has no header and compiles.
 pub fn profile(code: &[u8], commands: &dyn CommandKeys) -> Profile {
-    if code.len() > SOURCE_BYTES_MAX {
-        return Profile::Undeclared;
+    match read(code) {
+        Some(tokens) => profile_of(&tokens, commands),
+        None => Profile::Undeclared,
     }
-    match tokens::tokens(code).map(|tokens| scan::scan(&tokens, commands)) {
-        Some(Ok(false)) => Profile::Proved,
-        Some(Ok(true)) => Profile::All,
-        None | Some(Err(scan::Unproved)) => Profile::Undeclared,
+}
+
+/// The profile that all functions of the library `code` have, which has no header and compiles.
+pub fn library_profile(code: &[u8], commands: &dyn CommandKeys) -> Profile {
+    let tokens = read(code).and_then(|tokens| library::with_keys(&tokens));
+    match tokens {
+        Some(tokens) => profile_of(&tokens, commands),
+        None => Profile::Undeclared,
+    }
+}
+
+fn read(code: &[u8]) -> Option<Vec<tokens::Token<'_>>> {
+    (code.len() <= SOURCE_BYTES_MAX).then(|| tokens::tokens(code))?
+}
+
+fn profile_of(tokens: &[tokens::Token<'_>], commands: &dyn CommandKeys) -> Profile {
+    match scan::scan(tokens, commands) {
+        Ok(false) => Profile::Proved,
+        Ok(true) => Profile::All,
+        Err(scan::Unproved) => Profile::Undeclared,
     }
 }
 

@@ -1,6 +1,7 @@
 //! The state that library functions of one VM share, and the host of the running script.
 
 use std::cell::{Cell, OnceCell, RefCell};
+use std::hash::{BuildHasher, RandomState};
 use std::rc::Rc;
 
 use mlua::{Function, Lua, Table, Value};
@@ -92,6 +93,8 @@ pub(crate) struct Shared {
     pending: RefCell<Value>,
     /// The 48 bits of the generator of `math.random`.
     pub(crate) random: Cell<u64>,
+    /// Gives the seed of the next run.
+    pub(crate) seeds: Cell<u64>,
     /// Options of the `cjson` table, which end with the run.
     pub(crate) cjson: Rc<RefCell<Options>>,
     /// The script changed the garbage collector's settings.
@@ -113,6 +116,8 @@ impl Shared {
             stop: RefCell::new(None),
             pending: RefCell::new(Value::Nil),
             random: Cell::new(0),
+            // The keys of the standard library's hash tables are random.
+            seeds: Cell::new(RandomState::new().hash_one(0_u8)),
             cjson: Rc::default(),
             collector_touched: Cell::new(false),
             registered: RefCell::new(Vec::new()),

@@ -13,7 +13,7 @@ use crate::convert::{error_information, lua_to_reply};
 use crate::header::FunctionInfo;
 use crate::json_options::Options;
 use crate::libraries::base::compile;
-use crate::libraries::math::seeded;
+use crate::libraries::math::seed_of_run;
 use crate::state::{Mode, Shared, with_host};
 use crate::{Failure, Host, Limits, VmError};
 
@@ -231,7 +231,7 @@ impl Vm {
         shared.mode.set(mode);
         shared.protocol.set(Protocol::Resp2);
         shared.clear_stop();
-        shared.random.set(seeded(0));
+        shared.random.set(seed_of_run(shared));
         shared.cjson.replace(options.clone());
         if shared.collector_touched.replace(false) {
             setup::reset_collector(&self.parts.collectgarbage);

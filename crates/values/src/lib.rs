@@ -5,6 +5,7 @@
 //!
 //! * [`List`], [`Set`], [`struct@Hash`], [`SortedSet`], [`Stream`]: the collections, independent of
 //!   their encoding;
+//! * [`journal`]: what changes of large collections have done, to be taken back;
 //! * [`table`]: the hash table of the keyspace and of big hashes and sets;
 //! * [`BigString`]: long strings, shareable with replies;
 //! * [`bits`]: strings as arrays of bits;
@@ -26,6 +27,7 @@ mod hash;
 pub mod hash_seed;
 pub mod hyperloglog;
 pub mod intset;
+pub mod journal;
 pub mod lcs;
 pub mod list;
 pub mod listpack;

@@ -49,10 +49,12 @@ const LAYERS: &[(&str, &[&[&str]])] = &[
     (
         "crates/keyspace",
         &[
+            &["rollback"],
             &["locks"],
             &["shard"],
             &["eviction", "expire"],
             &["edit", "hook"],
+            &["undo"],
             &["db", "lru"],
             &["entry", "wheel"],
             &["hash", "memory"],
@@ -125,6 +127,7 @@ const LAYERS: &[(&str, &[&[&str]])] = &[
                 "deadlines",
                 "glob",
                 "hash_seed",
+                "journal",
                 "lcs",
                 "malformed",
                 "number",

@@ -13,18 +13,25 @@ use crate::session::{Multi, WatchedKey};
 /// The commands of this group.
 pub const COMMANDS: &[&CommandSpec] = &[&DISCARD, &EXEC, &MULTI, &UNWATCH, &WATCH];
 
-/// `MULTI`
-pub const MULTI: CommandSpec = CommandSpec::new("multi", 1, multi)
+/// `MULTI [ROLLBACK]`
+pub const MULTI: CommandSpec = CommandSpec::new("multi", -1, multi)
     .group(Group::Transactions)
     .since("1.2.0")
     .flags(Flags::NOSCRIPT.or(Flags::FAST).or(Flags::NO_MULTI))
     .flags(Flags::ALLOW_BUSY.or(Flags::ANY_TIME))
     .flags(Flags::RUNS_IN_MULTI)
     .summary("Begins a transaction: the commands that follow are queued.")
-    .complexity("O(1)");
+    .complexity("O(1)")
+    .args(&[Arg::word("rollback", "ROLLBACK").optional()]);
 fn multi(ctx: &mut Context) -> CommandResult {
+    let rolls_back = match ctx.args.len() {
+        1 => false,
+        2 if ctx.is_word(1, "rollback") => true,
+        _ => return Err(CommandError::Arity(ctx.entry.full_name.into())),
+    };
     let multi = Multi {
         db: ctx.session.db,
+        rolls_back,
         ..Multi::default()
     };
     ctx.session.multi = Some(Box::new(multi));

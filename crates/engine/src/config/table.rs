@@ -494,6 +494,8 @@ parameters! {
     BusyReplyThreshold = "busy-reply-threshold" / "lua-time-limit": int(0, MAX), "5000";
     ScriptUndeclaredKeys = "script-undeclared-keys": choice::<UndeclaredKeys>(), "allow";
     ScriptMaxMemory = "script-max-memory": memory(0, MAX), "67108864";
+    ScriptRollback = "script-rollback": Kind::Bool, "no";
+    ScriptMaxMilliseconds = "script-max-milliseconds": int(0, MAX), "0";
     LuaEnableInsecureApi = "lua-enable-insecure-api" / "lua-enable-deprecated-api": Kind::Bool, "no", HIDDEN, PROTECTED, LATER;
 
     // Replication.

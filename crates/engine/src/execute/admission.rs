@@ -13,7 +13,7 @@ use crate::context::Mode;
 use crate::durability::{admit_write, refused_without_snapshots};
 use crate::engine::Engine;
 use crate::error::CommandError;
-use crate::session::{CAPA_REDIRECT, Session};
+use crate::session::{CAPA_REDIRECT, Multi, Session};
 use crate::table::{Command, Resolved};
 
 /// The next step of a request that passed all checks.
@@ -88,10 +88,10 @@ impl Execution<'_, '_> {
         {
             return Ok(Admission::Postpone);
         }
-        if session.multi.is_some() && !runs_inside_multi(command) {
-            return Ok(Admission::Queue(command, combined));
+        match &session.multi {
+            Some(multi) if !runs_inside_multi(command) => admit_queued(multi, command, combined),
+            _ => Ok(Admission::Run(command)),
         }
-        Ok(Admission::Run(command))
     }
 
     /// The checks of a command inside of another one, which has passed those of a request.
@@ -308,6 +308,29 @@ fn not_in_transaction(command: &Command) -> CommandError {
         "ERR Command '{}' not allowed inside a transaction",
         command.full_name
     ))
+}
+
+/// Whether MULTI ROLLBACK takes a command: it changes nothing but data.
+fn can_be_undone(command: &Command) -> bool {
+    let is_for_others = command.spec.flags.any(Flags::NOSCRIPT.or(Flags::ADMIN));
+    // MIGRATE leaves a copy on another server.
+    let is_script = matches!(command.spec.locks, Locks::Script(_));
+    (is_script || !is_for_others) && command.full_name != "migrate"
+}
+
+/// A command of a transaction, unless MULTI ROLLBACK could not undo it.
+fn admit_queued(
+    multi: &Multi,
+    command: &'static Command,
+    flags: Flags,
+) -> Result<Admission, CommandError> {
+    match multi.rolls_back && !can_be_undone(command) {
+        true => Err(CommandError::owned(format!(
+            "ERR Command '{}' cannot be undone and is not allowed inside of MULTI ROLLBACK",
+            command.full_name
+        ))),
+        false => Ok(Admission::Queue(command, flags)),
+    }
 }
 
 const NOAUTH: CommandError = CommandError::line("NOAUTH Authentication required.");

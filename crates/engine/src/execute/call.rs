@@ -9,10 +9,11 @@ use resp::{Args, Output, Protocol, Reply};
 
 use super::{Call, Execution, Executor, internal_error, note_panic, stats};
 use crate::command::{Flags, Locks};
-use crate::context::{Context, Data};
+use crate::context::{Context, Data, Mode};
 use crate::engine::Engine;
 use crate::error::CommandError;
 use crate::execute::{CommandResult, Outcome, Runs};
+use crate::fault::Stage;
 use crate::keys::Key;
 use crate::shard_tables::Locked;
 use crate::table::Command;
@@ -36,8 +37,11 @@ impl Execution<'_, '_> {
         let dirty_before = self.exec.effects.dirty();
         self.exec.effects.next_command();
         let db = self.session.db;
-        let result = catch_unwind(AssertUnwindSafe(|| self.handle(call, locked)))
-            .unwrap_or_else(|panic| Err(panicked(self.engine, call.command, panic.as_ref())));
+        let handled = catch_unwind(AssertUnwindSafe(|| self.handle(call, locked)));
+        let result = handled.unwrap_or_else(|panic| {
+            self.exec.panicked = true;
+            Err(panicked(self.engine, call.command, panic.as_ref()))
+        });
         if let Err(error) = &result {
             self.out.truncate_to(mark);
             self.write_error(error);
@@ -100,7 +104,11 @@ impl Execution<'_, '_> {
             worker: exec.worker,
             reply_offset: &mut exec.reply_offset,
         };
-        handler(&mut context)
+        let result = handler(&mut context);
+        if call.mode == Mode::Script || call.mode == Mode::Transaction {
+            self.engine.faults.reach(Stage::Nested);
+        }
+        result
     }
 
     /// Registers a client that keeps copies for the keys that it has read.

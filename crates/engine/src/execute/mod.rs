@@ -25,6 +25,7 @@ mod locking;
 mod multi;
 mod replay;
 mod rights;
+mod rollback;
 mod script;
 
 use std::any::Any;
@@ -137,6 +138,8 @@ pub struct Executor {
     is_full: bool,
     /// The script that it names.
     target: Option<script::Target>,
+    /// The handler of a command panicked.
+    panicked: bool,
     /// Scripts that this thread has run.
     scripts: ScriptTable,
     /// Flushes of scripts that its interpreter has taken notice of.
@@ -168,6 +171,7 @@ impl Executor {
             admission_epoch: 0,
             is_full: false,
             target: None,
+            panicked: false,
             scripts: ScriptTable::default(),
             flushes: Flushes::default(),
             located: Vec::new(),
@@ -486,24 +490,26 @@ impl<'k> Execution<'_, 'k> {
         }
     }
 
-    /// Runs a command inside of another one, under the locks of that one.
-    pub fn nested(&mut self, call: Call<'_>, locked: &mut Locked<'_>) {
+    /// Runs a command inside of another one, under the locks of that one. Its reply stands in the
+    /// output, also that of one which failed.
+    pub fn nested(&mut self, call: Call<'_>, locked: &mut Locked<'_>) -> Result<(), CommandError> {
         if let Err(error) = self.admit_nested(call) {
             count_rejected(self.exec, self.engine, call.command);
             self.write_error(&error);
-            return;
+            return Err(error);
         }
-        self.run_nested(call, locked);
+        self.run_nested(call, locked)
     }
 
     /// Runs a command inside of another one that has admitted it.
-    fn run_nested(&mut self, call: Call<'_>, locked: &mut Locked<'_>) {
+    fn run_nested(&mut self, call: Call<'_>, locked: &mut Locked<'_>) -> Result<(), CommandError> {
         let began_ns = self.exec.now_ns;
         let mark = self.out.mark();
         // Handlers answer at once when they may not block, so the result is never a block.
-        drop(self.call(call, locked));
+        let result = self.call(call, locked).map(drop);
         self.note_for_monitors(call);
         self.finished(call, began_ns, self.out.len_since(&mark));
+        result
     }
 }
 

@@ -5,11 +5,12 @@
 
 use std::sync::Arc;
 
-use keyspace::{GaveUp, KeyHash};
+use keyspace::{Beyond, GaveUp, KeyHash};
 use resp::{Args, Output, Protocol, Reply};
 use script::profile::Profile;
 
 use super::locking::{NotLocked, locate_by_specs};
+use super::rollback::Savepoint;
 use super::script::script_locks;
 use super::{Call, Execution, Mode};
 use crate::command::{Flags, Locks};
@@ -117,27 +118,78 @@ pub fn exec(
         Reply::new(execution.out, execution.session.protocol).null_array();
         return Ok(Outcome::Done);
     }
+    if multi.rolls_back {
+        return run_or_roll_back(execution, &multi, locked);
+    }
     let has_reply = !execution.session.is_silent();
     let before = (has_reply && unsubscribes(&multi)).then(|| std::mem::take(execution.out));
+    // A command that fails does not end the transaction.
+    let _ = run_queue(execution, &multi, locked, |_, _| Ok(()));
+    if let Some(before) = before {
+        put_behind_messages(execution, before);
+    }
+    Ok(Outcome::Done)
+}
+
+/// Runs the commands of a transaction until `go_on`, which gets the result of each, fails.
+fn run_queue(
+    execution: &mut Execution<'_, '_>,
+    multi: &Multi,
+    locked: &mut Locked<'_>,
+    mut go_on: impl FnMut(usize, Result<(), CommandError>) -> Result<(), CommandError>,
+) -> Result<(), CommandError> {
     Reply::new(execution.out, Protocol::Resp2).array(multi.queue.len());
     // All commands of the transaction use the same time, as in Redis.
     let now_ms = execution.exec.now_ms;
-    for queued in &multi.queue {
+    for (index, queued) in multi.queue.iter().enumerate() {
         execution.exec.now_ms = now_ms;
         let args = queued.args.as_args();
-        let keys = locate_by_specs(&engine.keyspace, queued.entry, args);
+        let keys = locate_by_specs(&execution.engine.keyspace, queued.entry, args);
         let call = Call {
             command: queued.entry,
             args,
             keys: &keys,
             mode: Mode::Transaction,
         };
-        execution.nested(call, locked);
+        go_on(index, execution.nested(call, locked))?;
     }
-    if let Some(before) = before {
-        put_behind_messages(execution, before);
+    Ok(())
+}
+
+/// Runs a transaction of MULTI ROLLBACK: all of it, or nothing.
+fn run_or_roll_back(
+    execution: &mut Execution<'_, '_>,
+    multi: &Multi,
+    locked: &mut Locked<'_>,
+) -> CommandResult {
+    let savepoint = Savepoint::begin(execution, Beyond::GoOn);
+    let result = run_queue(execution, multi, locked, |index, result| {
+        let name = multi.queue.get(index).map_or("", |it| it.entry.full_name);
+        let failed = |why: &[u8]| {
+            let number = index + 1;
+            let head = format!(
+                "EXECABORT Transaction rolled back because command {number} ('{name}') failed: "
+            );
+            Err(CommandError::Bytes([head.as_bytes(), why].concat()))
+        };
+        match result {
+            Err(error) => failed(&error.text()),
+            Ok(()) if savepoint.is_too_large() => {
+                failed(b"ERR there is more to undo than 64 MiB of old values")
+            }
+            Ok(()) => Ok(()),
+        }
+    });
+    match result {
+        Ok(()) => {
+            savepoint.keep(execution.engine, locked);
+            Ok(Outcome::Done)
+        }
+        Err(error) => {
+            savepoint.roll_back(execution, locked);
+            Err(error)
+        }
     }
-    Ok(Outcome::Done)
 }
 
 /// Some command of a transaction may confirm that subscriptions have ended.

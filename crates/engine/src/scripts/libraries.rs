@@ -1,11 +1,12 @@
 //! Libraries of functions.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use script::FunctionInfo;
 use script::header::Flags;
+use script::profile::Profile;
 
 /// Versions of libraries: unique in the process, because interpreters keep instances by them.
 static VERSIONS: AtomicU64 = AtomicU64::new(1);
@@ -43,6 +44,8 @@ pub struct Library {
     code_start: usize,
     /// Its functions, in the order of their names; none when the library could not be run.
     pub functions: Vec<Function>,
+    /// What its code proves about the keys of its functions, once it was looked at.
+    pub profile: OnceLock<Profile>,
 }
 
 /// Letters, digits and underscores: the names of libraries and functions.
@@ -61,6 +64,7 @@ impl Library {
             version: VERSIONS.fetch_add(1, Ordering::Relaxed),
             code_start,
             functions: Vec::new(),
+            profile: OnceLock::new(),
         }
     }
 

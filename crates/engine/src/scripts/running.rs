@@ -36,6 +36,7 @@ const WROTE: u32 = 2;
 const SLOW: u32 = 4;
 const KILLED: u32 = 8;
 const LOADS: u32 = 16;
+const FINAL: u32 = 32;
 
 /// The script that one thread runs, as the other threads see it.
 #[derive(Debug, Default)]
@@ -101,6 +102,17 @@ impl Run {
     #[inline]
     pub fn has_written(&self) -> bool {
         self.has(WROTE)
+    }
+
+    /// What the script has written cannot be undone any more: there were too many old values.
+    pub fn note_final(&self) {
+        self.set(FINAL);
+    }
+
+    /// True when the script may be ended: it has written nothing, or it can be undone.
+    pub fn can_end(&self) -> bool {
+        let is_final = self.has(WROTE) && self.has(FINAL);
+        !self.has(LOADS) && !is_final
     }
 
     /// True when the script runs for longer than `busy-reply-threshold`.
@@ -255,7 +267,7 @@ impl Runs {
         }
     }
 
-    /// SCRIPT KILL, FUNCTION KILL: ends all slow scripts of a kind that have written nothing.
+    /// SCRIPT KILL, FUNCTION KILL: ends all slow scripts of a kind that can be undone.
     ///
     /// # Errors
     /// There is none.
@@ -268,7 +280,7 @@ impl Runs {
                     "UNKILLABLE The busy script was sent by a master instance in the context of \
                      replication and cannot be killed.",
                 );
-            } else if run.has_written() {
+            } else if !run.can_end() {
                 refusal = CommandError::line(
                     "UNKILLABLE Sorry the script already executed write commands against the dataset. \
                      You can either wait the script termination or kill the server in a hard way using \
@@ -284,11 +296,11 @@ impl Runs {
         if found { Ok(()) } else { Err(refusal) }
     }
 
-    /// CLIENT KILL: ends the script of a client, unless it has written.
+    /// CLIENT KILL: ends the script of a client, unless it cannot be undone.
     pub fn kill_of(&self, client: u64) {
         for run in self.iter() {
             let is_its = run.began_ns() != 0 && run.client.load(Ordering::Relaxed) == client;
-            if is_its && !run.has_written() {
+            if is_its && run.can_end() {
                 run.set(KILLED);
             }
         }
@@ -358,13 +370,19 @@ mod tests {
     }
 
     #[test]
-    fn a_script_that_has_written_is_not_killed() {
+    fn a_script_that_cannot_be_undone_is_not_killed() {
         let runs = Runs::new(1);
         slow(&runs, 0, Kind::Eval);
+        runs.of(0).note_final();
+        assert!(runs.of(0).can_end());
         runs.of(0).note_write();
         assert!(text(runs.kill(Kind::Eval)).starts_with("UNKILLABLE Sorry"));
         runs.kill_of(7);
         assert!(!runs.of(0).is_killed());
+        runs.end(runs.of(0));
+        slow(&runs, 0, Kind::Eval);
+        runs.of(0).note_write();
+        assert!(runs.kill(Kind::Eval).is_ok());
     }
 
     #[test]

@@ -859,6 +859,13 @@ impl OwnedBlock {
         self.block.storage()
     }
 
+    /// Gives the block away, which must be freed by its new owner.
+    pub(crate) fn into_block(self) -> Block {
+        let block = self.block;
+        std::mem::forget(self);
+        block
+    }
+
     /// Takes the value out and frees the block.
     pub(crate) fn into_value(self) -> Value {
         let block = self.block;

@@ -44,6 +44,7 @@ use crate::hash::Hasher;
 use std::fmt;
 use std::marker::PhantomData;
 use std::ptr::NonNull;
+use std::sync::Arc;
 use values::table::HashOf;
 
 impl HashOf for Hasher {
@@ -170,17 +171,35 @@ fn value_of(block: Block) -> Value {
 /// in time linear in its size; it may be sent to another thread for that.
 #[derive(Debug)]
 pub struct Removed {
-    block: OwnedBlock,
+    block: Ownership,
+}
+
+#[derive(Debug)]
+enum Ownership {
+    Alone(OwnedBlock),
+    /// With a recording, which may put the entry back.
+    Shared(Arc<OwnedBlock>),
 }
 
 impl Removed {
     pub(crate) fn new(block: OwnedBlock) -> Removed {
-        Removed { block }
+        Removed {
+            block: Ownership::Alone(block),
+        }
+    }
+
+    pub(crate) fn shared(block: Arc<OwnedBlock>) -> Removed {
+        Removed {
+            block: Ownership::Shared(block),
+        }
     }
 
     /// The entry, for reading.
     pub fn entry(&self) -> EntryRef<'_> {
-        self.block.entry()
+        match &self.block {
+            Ownership::Alone(block) => block.entry(),
+            Ownership::Shared(block) => block.entry(),
+        }
     }
 
     /// When the entry would have expired, in absolute unix milliseconds.
@@ -193,14 +212,25 @@ impl Removed {
         self.entry().lru()
     }
 
-    /// The value, to be stored elsewhere.
+    /// The value, to be stored elsewhere; a copy, when the entry may be put back.
     pub fn into_value(self) -> Value {
-        self.block.into_value()
+        match self.block {
+            Ownership::Alone(block) => block.into_value(),
+            Ownership::Shared(block) => match Arc::try_unwrap(block) {
+                Ok(block) => block.into_value(),
+                Err(block) => block.entry().to_value(),
+            },
+        }
     }
 
     /// True when freeing the value costs enough to be worth another thread.
     pub fn is_big(&self) -> bool {
-        self.block.storage() == Storage::OutOfLine && self.entry().value().is_big()
+        match &self.block {
+            Ownership::Alone(block) => {
+                block.storage() == Storage::OutOfLine && self.entry().value().is_big()
+            }
+            Ownership::Shared(_) => false,
+        }
     }
 }
 

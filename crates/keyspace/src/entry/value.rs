@@ -7,7 +7,7 @@
 use std::fmt;
 use std::sync::Arc;
 use values::number;
-use values::{BigString, Hash, List, Set, SetEncoding, SortedSet, Stream};
+use values::{BigString, Hash, List, Set, SetEncoding, SortedSet, Stream, Thresholds};
 
 /// The longest string that lies inside its entry, in bytes. Longer ones live out of line, so that
 /// replies can share them instead of copying.
@@ -610,6 +610,60 @@ impl<'a> ValueRef<'a> {
     /// The encoding of an out-of-line value; one inside its entry has it in the entry's header.
     pub(super) fn out_of_line_encoding(&self) -> Option<Encoding> {
         self.out_of_line().map(|value| value.encoding())
+    }
+}
+
+impl ValueRef<'_> {
+    /// True while a collection notes its changes.
+    pub(crate) fn has_journal(&self) -> bool {
+        match self {
+            ValueRef::Int(_) | ValueRef::Bytes(_) | ValueRef::Big(_) => false,
+            ValueRef::List(list) => list.has_journal(),
+            ValueRef::Set(set) => set.has_journal(),
+            ValueRef::ZSet(set) => set.has_journal(),
+            ValueRef::Hash(hash) => hash.has_journal(),
+            ValueRef::Stream(stream) => stream.has_journal(),
+        }
+    }
+}
+
+/// Journals of large collections.
+impl ValueMut<'_> {
+    /// Begins a journal, or a part of one; returns its mark. `None` for a value of which a copy
+    /// costs less. `streams`: also of a stream, whose journal has no parts.
+    pub(crate) fn begin_journal(self, streams: bool) -> Option<usize> {
+        match self {
+            ValueMut::Inline | ValueMut::Big(_) => None,
+            ValueMut::List(list) => list.begin_journal(),
+            ValueMut::Set(set) => set.begin_journal(),
+            ValueMut::ZSet(set) => set.begin_journal(),
+            ValueMut::Hash(hash) => hash.begin_journal(),
+            ValueMut::Stream(stream) => (streams && stream.begin_journal()).then_some(0),
+        }
+    }
+
+    /// Keeps what was done since the last beginning.
+    pub(crate) fn end_journal(self, thresholds: &Thresholds) {
+        match self {
+            ValueMut::Inline | ValueMut::Big(_) => {}
+            ValueMut::List(list) => list.end_journal(thresholds),
+            ValueMut::Set(set) => set.end_journal(),
+            ValueMut::ZSet(set) => set.end_journal(),
+            ValueMut::Hash(hash) => hash.end_journal(),
+            ValueMut::Stream(stream) => stream.end_journal(),
+        }
+    }
+
+    /// Takes back what was done since the beginning that returned `mark`, the last one.
+    pub(crate) fn roll_back(self, mark: usize, thresholds: &Thresholds) {
+        match self {
+            ValueMut::Inline | ValueMut::Big(_) => {}
+            ValueMut::List(list) => list.roll_back(mark, thresholds),
+            ValueMut::Set(set) => set.roll_back(mark),
+            ValueMut::ZSet(set) => set.roll_back(mark),
+            ValueMut::Hash(hash) => hash.roll_back(mark),
+            ValueMut::Stream(stream) => stream.roll_back(),
+        }
     }
 }
 

@@ -1,9 +1,10 @@
 //! Random commands against maps.
 
 use super::{keyspace, rng, scan_all};
-use crate::{Encoding, Keyspace, Locked, NewValue, number};
+use crate::{Beyond, Encoding, Keyspace, Locked, NewValue, Recording, is_recording, number};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
+use values::Thresholds;
 
 #[derive(Clone, Debug, PartialEq)]
 struct Expected {
@@ -370,6 +371,43 @@ proptest! {
             check_entry(&locked, &model, db, &key);
         }
         check_all(&locked, &model);
+    }
+
+    #[test]
+    fn a_recording_is_taken_back_or_kept(
+        before in proptest::collection::vec((0u32..3, 0usize..KEYS, op()), 1..60),
+        steps in proptest::collection::vec((0u32..3, 0usize..KEYS, op(), 0u8..12), 1..80),
+    ) {
+        let keyspace = keyspace();
+        let mut locked = keyspace.lock_all();
+        let mut model: Databases = vec![BTreeMap::new(); 4];
+        for (db, number, op) in before {
+            apply(&mut locked, &mut model, db, &key(number), op);
+        }
+        // Each open recording, with what it goes back to.
+        let mut open = vec![(Recording::begin(Beyond::GiveUp), model.clone())];
+        for (db, number, op, what) in steps {
+            match what {
+                0 => open.push((Recording::begin(Beyond::GoOn), model.clone())),
+                1 if open.len() > 1 => {
+                    let (recording, was) = open.pop().unwrap();
+                    prop_assert!(locked.roll_back(recording, Thresholds::default));
+                    model = was;
+                    check_all(&locked, &model);
+                }
+                2 if open.len() > 1 => {
+                    drop(locked.keep(open.pop().unwrap().0, Thresholds::default));
+                }
+                // Accesses are not taken back.
+                _ if matches!(op, Op::Touch(_)) => {}
+                _ => apply(&mut locked, &mut model, db, &key(number), op),
+            }
+        }
+        while let Some((recording, was)) = open.pop() {
+            prop_assert!(locked.roll_back(recording, Thresholds::default));
+            check_all(&locked, &was);
+        }
+        prop_assert!(!is_recording());
     }
 
     #[test]

@@ -150,6 +150,10 @@ fn load(server: &TestServer, client: &mut Client) {
             .connect()
             .line(&format!("SET again:{number} v EX 1000"));
     }
+    // A transaction that is undone.
+    for line in ["MULTI ROLLBACK", "SET text a", "INCR text", "EXEC"] {
+        client.line(line);
+    }
     // Too many clients.
     client.line("CONFIG SET maxclients 1");
     let mut refused = server.connect();

@@ -23,6 +23,15 @@ pub(crate) fn seeded(seed: i32) -> u64 {
     u64::from(seed as u32) << 16 | 0x330e
 }
 
+/// The state that the generator begins a run with: another one in each run, whatever the run before
+/// has done with it.
+pub(crate) fn seed_of_run(shared: &Shared) -> u64 {
+    let seed = shared.seeds.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
+    shared.seeds.set(seed);
+    let mixed = (seed ^ seed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    (mixed ^ mixed >> 27) & ((1 << 48) - 1)
+}
+
 /// The next 31 bits.
 fn next(shared: &Shared) -> u64 {
     let state = shared

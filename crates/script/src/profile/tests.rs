@@ -116,6 +116,66 @@ fn not_proved() {
     }
 }
 
+fn of_library(code: &str) -> Profile {
+    library_profile(code.as_bytes(), &Table)
+}
+
+#[test]
+fn libraries_are_proved_by_the_keys_of_their_functions() {
+    for code in [
+        "redis.register_function('f', function(keys, args) return redis.call('get', keys[1]) end)",
+        "server.register_function('f', function(KEYS) return server.call('get', KEYS[1]) end)",
+        "redis.register_function{function_name='f', callback=function(k, a)
+             if a[1] then return redis.call('set', k[1], a[1]) end
+             for _, one in ipairs(k) do redis.call('incr', one) end
+             repeat local x = redis.call('get', k[1]) until x
+         end, flags={'no-writes'}}",
+        "redis.register_function({function_name='f', callback=function(keys) return redis.call('del', unpack(keys)) end})",
+        "local function add(n) return n + 1 end
+         local function f(keys, args) local key = keys[1] local n = add(args[1]) return redis.call('set', key, n) end
+         redis.register_function('f', f)
+         redis.register_function{function_name='g', callback=f}",
+    ] {
+        assert_eq!(of_library(code), Profile::Proved, "{code}");
+    }
+    assert_eq!(
+        of_library("redis.register_function('f', function(keys) return redis.call('scan', 0) end)"),
+        Profile::All
+    );
+}
+
+#[test]
+fn libraries_that_may_use_other_keys_are_not_proved() {
+    for code in [
+        "redis.register_function('f', function(keys, args) return redis.call('get', args[1]) end)",
+        "redis.register_function('f', function(keys) return redis.call('get', 'x') end)",
+        // Called by others, or used as a value.
+        "local function f(keys) return redis.call('get', keys[1]) end
+         redis.register_function('f', f) redis.register_function('g', function() return f({'x'}) end)",
+        "local function f(keys) return redis.call('get', keys[1]) end
+         local t = {f} redis.register_function('f', f)",
+        "local function f(keys) return redis.call('get', keys[1]) end",
+        "local t = {callback = function(keys) return redis.call('get', keys[1]) end}",
+        "local function x(name, f) f({'x'}) end
+         x('f', function(keys) return redis.call('get', keys[1]) end)",
+        "local r = {register_function = function(n, f) f({'x'}) end}
+         r.register_function('f', function(keys) return redis.call('get', keys[1]) end)",
+        "redis.register_function('f', (function(keys) return redis.call('get', keys[1]) end))",
+        // Keys of an earlier call.
+        "local old redis.register_function('f', function(keys)
+             old = old or function() return redis.call('get', keys[1]) end return old() end)",
+        "local old redis.register_function('f', function(keys) old = keys redis.call('get', old[1]) end)",
+        "local old redis.register_function('f', function(keys) redis.call('get', old) old = keys[1] end)",
+        "redis.register_function('f', function(keys) keys[1] = 'x' redis.call('get', keys[1]) end)",
+        "redis.register_function('f', function(keys) local keys = {'x'} redis.call('get', keys[1]) end)",
+        "redis.register_function('f', function(keys, KEYS) return redis.call('get', KEYS[1]) end)",
+        "redis.register_function('f', function(a, keys) return redis.call('get', keys[1]) end)",
+        "redis.register_function('f', function(keys) return redis.call('get', keys[1])",
+    ] {
+        assert_eq!(of_library(code), Profile::Undeclared, "{code}");
+    }
+}
+
 #[test]
 fn no_nesting_exhausts_the_stack() {
     for code in [

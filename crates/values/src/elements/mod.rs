@@ -2,9 +2,11 @@
 
 mod ahead;
 mod block;
+mod undo;
 
 use crate::deadlines::{Deadlines, FieldDeadline};
 use crate::hash_seed::{Ahead, Scatter, hash_of};
+use crate::journal;
 use crate::table::{Found, HashOf, Slot, Table, cursor};
 use ahead::Delay;
 pub(crate) use block::Block;
@@ -30,6 +32,7 @@ pub(crate) struct Elements {
     block_bytes: usize,
     deadlines: Option<Box<Deadlines>>,
     scatter: Scatter,
+    journal: journal::Slot<undo::Before>,
 }
 
 // SAFETY: the struct owns the blocks that its table and its index point to; methods taking &self
@@ -58,6 +61,7 @@ impl Elements {
             block_bytes: 0,
             deadlines: None,
             scatter: Scatter::NONE,
+            journal: journal::Slot::default(),
         }
     }
 
@@ -207,6 +211,7 @@ impl Elements {
     pub(crate) fn add_hashed(&mut self, hash: u64, key: &[u8]) -> bool {
         let new = self.find(hash, key).is_none();
         if new {
+            self.note(key);
             // SAFETY: the block is new, and the key is absent.
             unsafe { self.insert(hash, block::create(key, None, None)) };
         }
@@ -216,6 +221,7 @@ impl Elements {
     /// Adds an element whose key is absent.
     pub(crate) fn add_absent(&mut self, key: &[u8], value: Option<&[u8]>) {
         debug_assert!(self.get(key).is_none());
+        self.note(key);
         // SAFETY: the block is new.
         unsafe { self.insert(hash_of(key), block::create(key, value, None)) };
     }
@@ -304,6 +310,7 @@ impl Elements {
 
     /// Sets the value of an element. True when the element is new.
     pub(crate) fn set(&mut self, key: &[u8], value: &[u8], deadline: FieldDeadline) -> bool {
+        self.note(key);
         let hash = hash_of(key);
         let Some(slot) = self.find(hash, key) else {
             let deadline = match deadline {
@@ -375,6 +382,7 @@ impl Elements {
     pub(crate) fn remove(&mut self, key: &[u8]) -> bool {
         let found = self.find(hash_of(key), key);
         if let Some(slot) = found {
+            self.note(key);
             self.take(slot);
         }
         found.is_some()
@@ -385,6 +393,7 @@ impl Elements {
         let Some(slot) = self.find(hash_of(key), key) else {
             return false;
         };
+        self.note(key);
         let start = self.table.get(slot);
         // SAFETY: the slot was just found.
         let before = unsafe { self.block_in(slot) }.deadline();
@@ -442,6 +451,10 @@ impl Elements {
                 break;
             };
             expired(key);
+            if self.journal.is_open() {
+                let key = key.to_vec();
+                self.note(&key);
+            }
             self.take(slot);
             count += 1;
         }
@@ -505,6 +518,7 @@ impl Elements {
         let slot = self.table.random(rng)?;
         // SAFETY: the slot was just found.
         let key = unsafe { self.block_in(slot) }.key().to_vec();
+        self.note(&key);
         self.take(slot);
         Some(key)
     }
@@ -534,6 +548,7 @@ impl Clone for Elements {
             block_bytes: self.block_bytes,
             deadlines: (!deadlines.is_empty()).then(|| Box::new(deadlines)),
             scatter: self.scatter,
+            journal: journal::Slot::default(),
         }
     }
 }

@@ -316,6 +316,32 @@ impl Hash {
         }
     }
 
+    /// Begins a journal of changes, or a part of one; returns its mark. `None` for a packed form,
+    /// which has no journal.
+    pub fn begin_journal(&mut self) -> Option<usize> {
+        self.table_mut()
+            .map(|mut elements| elements.begin_journal())
+    }
+
+    /// True while there is a journal.
+    pub fn has_journal(&self) -> bool {
+        matches!(self.form(), Form::Table(elements) if elements.has_journal())
+    }
+
+    /// Keeps what was done since the last beginning.
+    pub fn end_journal(&mut self) {
+        if let Some(mut elements) = self.table_mut() {
+            elements.end_journal();
+        }
+    }
+
+    /// Takes back what was done since the beginning that returned `mark`, the last one.
+    pub fn roll_back(&mut self, mark: usize) {
+        if let Some(mut elements) = self.table_mut() {
+            elements.roll_back(mark);
+        }
+    }
+
     /// Bytes on the heap.
     pub fn heap_bytes(&self) -> usize {
         match self.form() {

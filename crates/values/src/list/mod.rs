@@ -14,9 +14,9 @@ mod node;
 mod nodes;
 mod pack;
 mod quicklist;
-
 #[cfg(test)]
 mod tests;
+mod undo;
 
 pub use limits::set_packed_threshold;
 pub use node::NodeRef;
@@ -30,6 +30,7 @@ use pack::Pack;
 use quicklist::{Needle, Quicklist};
 use std::fmt;
 use std::ops::{ControlFlow, Range};
+use undo::Step;
 
 /// An end of a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,7 +114,12 @@ impl List {
         match (self.form_mut(), end) {
             (FormMut::Packed(mut pack), End::Front) => drop(pack.push_front(element)),
             (FormMut::Packed(mut pack), End::Back) => drop(pack.push_back(element)),
-            (FormMut::Quick(mut quick), _) => quick.push(end, element, &limits),
+            (FormMut::Quick(mut quick), _) => {
+                quick.push(end, element, &limits);
+                if quick.journal.is_open() {
+                    quick.journal.push(Step::Pushed(end), 0);
+                }
+            }
         }
     }
 
@@ -161,6 +167,7 @@ impl List {
             return false;
         }
         let limits = Limits::new(thresholds);
+        self.note_replaced(index);
         self.grow(1, element.len(), &limits);
         match self.form_mut() {
             FormMut::Packed(mut pack) => {
@@ -183,7 +190,13 @@ impl List {
                 Some(position) => drop(pack.insert_before(position, element)),
                 None => drop(pack.push_back(element)),
             },
-            FormMut::Quick(mut quick) => quick.insert(index, element, &limits),
+            FormMut::Quick(mut quick) => {
+                let at = index.min(quick.len());
+                quick.insert(index, element, &limits);
+                if quick.journal.is_open() {
+                    quick.journal.push(Step::Inserted(at), 0);
+                }
+            }
         }
     }
 
@@ -194,6 +207,7 @@ impl List {
             return 0;
         }
         let count = range.len();
+        self.note_removed(range.clone());
         match self.form_mut() {
             FormMut::Packed(mut pack) => {
                 if let Some(position) = pack.view().nth(range.start) {
@@ -217,6 +231,7 @@ impl List {
         thresholds: &Thresholds,
     ) -> usize {
         let limit = if limit == 0 { usize::MAX } else { limit };
+        self.note_equal(value, limit, from_back);
         let needle = Needle::new(value);
         let removed = match self.form_mut() {
             FormMut::Packed(mut pack) => {
@@ -305,6 +320,10 @@ impl List {
         let Form::Quick(quick) = self.form() else {
             return;
         };
+        if quick.journal.is_open() {
+            // A listpack has no journal: the end of the journal looks at this again.
+            return;
+        }
         if quick.len() == 0 {
             *self = List::new();
         } else if let Some(node) = quick.only_pack()

@@ -5,15 +5,17 @@ use super::limits::Limits;
 use super::node::{Contents, Node, NodeRef};
 use super::nodes::{At, Nodes};
 use super::pack::Pack;
+use super::undo::Step;
 use crate::alloc::{ALIGN, size_class};
 use crate::listpack::View;
-use crate::{Element, number};
+use crate::{Element, journal, number};
 use std::ops::{ControlFlow, Range};
 
 /// A sequence of nodes, none of them empty.
 #[derive(Clone, Default)]
 pub(super) struct Quicklist {
     nodes: Nodes,
+    pub(super) journal: journal::Slot<Step>,
 }
 
 const _: () = assert!(align_of::<Quicklist>() == ALIGN, "an owner's low bits");

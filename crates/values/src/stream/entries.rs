@@ -2,9 +2,11 @@
 
 use super::StreamId;
 use super::node::{Backward, Entry, Forward, Found, NODE_BYTES_MAX, Node, Place};
+use crate::journal;
 use crate::malformed::Malformed;
 use std::borrow::Cow;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
 
 /// Up to which size a node takes entries; 0 is no limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +61,92 @@ pub struct Entries {
     added: u64,
     /// Bytes of the listpacks.
     node_bytes: usize,
+    before: Before,
+}
+
+/// What the entries were when a journal began; a copy of the entries has none.
+#[derive(Default)]
+struct Before(Option<Box<Was>>);
+
+struct Was {
+    length: u64,
+    first_id: StreamId,
+    last_id: StreamId,
+    max_deleted_id: StreamId,
+    added: u64,
+    /// The id of the last node.
+    last_node: Option<StreamId>,
+    /// The nodes of then that were changed or removed since.
+    nodes: BTreeMap<StreamId, Node>,
+}
+
+impl Clone for Before {
+    fn clone(&self) -> Self {
+        Before(None)
+    }
+}
+
+impl fmt::Debug for Before {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let nodes = self.0.as_ref().map(|was| was.nodes.len());
+        f.debug_tuple("Before").field(&nodes).finish()
+    }
+}
+
+/// Taking back.
+impl Entries {
+    pub(super) fn begin_journal(&mut self) {
+        self.before.0 = Some(Box::new(Was {
+            length: self.length,
+            first_id: self.first_id,
+            last_id: self.last_id,
+            max_deleted_id: self.max_deleted_id,
+            added: self.added,
+            last_node: self.nodes.back().map(|node| node.id),
+            nodes: BTreeMap::new(),
+        }));
+    }
+
+    pub(super) fn end_journal(&mut self) {
+        self.before.0 = None;
+    }
+
+    pub(super) fn roll_back(&mut self) {
+        let Some(was) = self.before.0.take() else {
+            return;
+        };
+        let noted = was.nodes;
+        let stays = |node: &Node| Some(node.id) <= was.last_node && !noted.contains_key(&node.id);
+        self.nodes.retain(stays);
+        self.nodes.extend(noted.into_values());
+        self.nodes
+            .make_contiguous()
+            .sort_unstable_by_key(|node| node.id);
+        self.node_bytes = self.nodes.iter().map(Node::heap_bytes).sum();
+        self.length = was.length;
+        self.first_id = was.first_id;
+        self.last_id = was.last_id;
+        self.max_deleted_id = was.max_deleted_id;
+        self.added = was.added;
+    }
+
+    /// Notes a node that is about to be changed or removed, while there is a journal.
+    #[inline]
+    fn note(&mut self, index: usize) {
+        let Some(was) = &mut self.before.0 else {
+            return;
+        };
+        if let Some(node) = self.nodes.get(index)
+            && Some(node.id) <= was.last_node
+            && !was.nodes.contains_key(&node.id)
+        {
+            if journal::charge(node.heap_bytes()) {
+                was.nodes.insert(node.id, node.clone());
+            } else {
+                was.nodes.clear();
+            }
+        }
+    }
 }
 
 impl Entries {
@@ -166,6 +254,7 @@ impl Entries {
         let around = elements.saturating_add(9).saturating_mul(16);
         let entry_max = bytes.saturating_add(around);
         let len = elements / 2;
+        self.note(self.nodes.len().wrapping_sub(1));
         if let Some(last) = self.nodes.back_mut()
             && has_room(last, bytes, entry_max, limits)
         {
@@ -271,6 +360,7 @@ impl Entries {
     /// Deletes entries of a node, or all of it when they are all that live in it. True when the
     /// node is gone.
     fn mark(&mut self, index: usize, places: &[Place]) -> bool {
+        self.note(index);
         let Some(node) = self.nodes.get_mut(index) else {
             return false;
         };
@@ -327,6 +417,7 @@ impl Entries {
                 self.node_bytes -= node.heap_bytes();
                 self.length -= live;
                 removed += live;
+                self.note(index);
                 self.nodes.remove(index);
                 continue;
             }

@@ -18,6 +18,7 @@ mod rows;
 mod tests;
 
 use crate::alloc::size_class;
+use crate::journal;
 use crate::malformed::Malformed;
 use std::fmt;
 
@@ -50,6 +51,110 @@ struct Body {
     entries: Entries,
     groups: Groups,
     idempotence: Option<Box<Idempotence>>,
+    journal: Journal,
+}
+
+/// What a stream had, besides its entries, when a journal began. A copy of the stream has none.
+#[derive(Default)]
+struct Journal(Option<Box<Had>>);
+
+/// Parts that were not borrowed for change since are `None`.
+#[derive(Default)]
+struct Had {
+    groups: Option<Groups>,
+    idempotence: Option<Option<Box<Idempotence>>>,
+    /// The account of the journal.
+    account: u64,
+}
+
+impl Had {
+    /// False when the journal was left by an execution that has ended without its end.
+    fn is_open(&self) -> bool {
+        journal::is_open(self.account)
+    }
+}
+
+impl Clone for Journal {
+    fn clone(&self) -> Self {
+        Journal(None)
+    }
+}
+
+/// Journals.
+impl Stream {
+    /// Begins a journal of changes. False, and there is none, for a stream of one node, of which a
+    /// copy costs less, and while there is one already.
+    pub fn begin_journal(&mut self) -> bool {
+        let body = &mut *self.body;
+        if body.entries.node_count() < 2 || body.journal.0.as_ref().is_some_and(|it| it.is_open()) {
+            return false;
+        }
+        body.entries.begin_journal();
+        body.journal.0 = Some(Box::new(Had {
+            account: journal::account(),
+            ..Had::default()
+        }));
+        true
+    }
+
+    /// True while there is a journal.
+    pub fn has_journal(&self) -> bool {
+        self.body.journal.0.is_some()
+    }
+
+    /// Ends a journal that was left.
+    #[cold]
+    fn drop_left_journal(&mut self) {
+        if self.body.journal.0.as_ref().is_some_and(|it| !it.is_open()) {
+            self.end_journal();
+        }
+    }
+
+    /// Keeps what was done since the journal began.
+    pub fn end_journal(&mut self) {
+        self.body.entries.end_journal();
+        self.body.journal.0 = None;
+    }
+
+    /// Takes back what was done since the journal began.
+    pub fn roll_back(&mut self) {
+        let body = &mut *self.body;
+        let Some(had) = body.journal.0.take() else {
+            return;
+        };
+        body.entries.roll_back();
+        if let Some(groups) = had.groups {
+            body.groups = groups;
+        }
+        if let Some(idempotence) = had.idempotence {
+            body.idempotence = idempotence;
+        }
+    }
+
+    /// Notes the groups, which are about to be changed, while there is a journal.
+    #[inline]
+    fn note_groups(&mut self) {
+        let body = &mut *self.body;
+        if let Some(had) = &mut body.journal.0
+            && had.groups.is_none()
+            && journal::charge(body.groups.heap_bytes())
+        {
+            had.groups = Some(body.groups.clone());
+        }
+    }
+
+    /// Notes the ids of producers, which are about to be changed, while there is a journal.
+    #[inline]
+    fn note_idempotence(&mut self) {
+        let body = &mut *self.body;
+        let bytes = body.idempotence.as_ref().map_or(0, |ids| ids.heap_bytes());
+        if let Some(had) = &mut body.journal.0
+            && had.idempotence.is_none()
+            && journal::charge(bytes)
+        {
+            had.idempotence = Some(body.idempotence.clone());
+        }
+    }
 }
 
 impl Stream {
@@ -69,6 +174,9 @@ impl Stream {
     /// The entries, for change.
     #[inline]
     pub fn entries_mut(&mut self) -> &mut Entries {
+        if self.has_journal() {
+            self.drop_left_journal();
+        }
         &mut self.body.entries
     }
 
@@ -81,12 +189,17 @@ impl Stream {
     /// The groups, for change.
     #[inline]
     pub fn groups_mut(&mut self) -> &mut Groups {
+        self.note_groups();
         &mut self.body.groups
     }
 
     /// Both at once.
     #[inline]
     pub fn parts_mut(&mut self) -> (&mut Entries, &mut Groups) {
+        self.note_groups();
+        if self.has_journal() {
+            self.drop_left_journal();
+        }
         let body = &mut *self.body;
         (&mut body.entries, &mut body.groups)
     }
@@ -100,11 +213,13 @@ impl Stream {
     /// The ids of producers, for change.
     #[inline]
     pub fn idempotence_mut(&mut self) -> Option<&mut Idempotence> {
+        self.note_idempotence();
         self.body.idempotence.as_deref_mut()
     }
 
     /// The same, which begins with these limits if there is nothing yet.
     pub fn idempotence_or_new(&mut self, limits: IdempotenceLimits) -> &mut Idempotence {
+        self.note_idempotence();
         let fresh = || Box::new(Idempotence::new(limits));
         self.body.idempotence.get_or_insert_with(fresh)
     }
@@ -118,10 +233,11 @@ impl Stream {
         limit: u64,
         references: References,
     ) -> u64 {
-        let (entries, groups) = self.parts_mut();
-        if groups.is_empty() || references == References::Keep {
+        if self.groups().is_empty() || references == References::Keep {
+            let entries = self.entries_mut();
             return entries.trim(keep, whole_nodes, limit, None);
         }
+        let (entries, groups) = self.parts_mut();
         let mut spare = |id| {
             if references == References::Spare {
                 return groups.refer_to(id);
@@ -134,13 +250,14 @@ impl Stream {
 
     /// Deletes an entry, or not. `None` when there is no such entry, else whether it is deleted.
     pub fn remove(&mut self, id: StreamId, references: References) -> Option<bool> {
-        let (entries, groups) = self.parts_mut();
-        if references == References::Spare && entries.contains(id) && groups.refer_to(id) {
+        let body = &*self.body;
+        if references == References::Spare && body.entries.contains(id) && body.groups.refer_to(id)
+        {
             return Some(false);
         }
-        let removed = entries.remove(id);
+        let removed = self.entries_mut().remove(id);
         if references == References::Remove {
-            groups.remove_pending(id);
+            self.groups_mut().remove_pending(id);
         }
         removed.then_some(true)
     }
@@ -244,6 +361,7 @@ impl StreamBuilder {
                 entries,
                 groups,
                 idempotence: None,
+                journal: Journal::default(),
             }),
         })
     }

@@ -4,9 +4,11 @@ use super::Inserted;
 use super::member::Member;
 use super::score::key_of;
 use super::tree::{Bound, Entries, Tree};
+use super::undo::Before;
 use crate::Element;
 use crate::deadlines::Deadlines;
 use crate::hash_seed::{Ahead, hash_of};
+use crate::journal;
 use crate::table::{HashOf, Slot, Table, cursor, prefetch};
 use smallvec::SmallVec;
 use std::ops::Range;
@@ -26,6 +28,7 @@ pub(super) struct Indexed {
     deadlines: Option<Box<Deadlines>>,
     /// Bytes of all members' blocks.
     block_bytes: usize,
+    pub(super) journal: journal::Slot<Before>,
 }
 
 // SAFETY: blocks are owned by this alone, and shared borrows only read.
@@ -139,6 +142,7 @@ impl Members {
             table: std::mem::replace(&mut self.table, Table::new(0)),
             deadlines: None,
             block_bytes: self.block_bytes,
+            journal: journal::Slot::default(),
         }
     }
 }
@@ -227,9 +231,12 @@ impl Indexed {
             if unsafe { member.score() } == score {
                 return Inserted::Same;
             }
+            // SAFETY: members are live.
+            unsafe { self.note(member) };
             self.set_score(slot, member, score);
             return Inserted::Moved;
         }
+        self.note_absent(text);
         let member = Member::new(text, score, None);
         // SAFETY: the block is new.
         self.block_bytes += unsafe { member.block_bytes() };
@@ -315,6 +322,7 @@ impl Indexed {
         let (slot, member) = self.find(text)?;
         // SAFETY: members are live until they are freed, when nothing names them.
         unsafe {
+            self.note(member);
             let score = member.score();
             self.tree.remove(key_of(score), member);
             self.table.remove(slot, &ByText);
@@ -368,6 +376,7 @@ impl Indexed {
             }
             // SAFETY: the member is live until it is freed, when nothing names it.
             unsafe {
+                self.note(*member);
                 let (text, score) = member.pair();
                 removed(text, score);
                 self.free(*member);
@@ -411,6 +420,7 @@ impl Indexed {
             if member.deadline() == deadline {
                 return true;
             }
+            self.note(member);
             let score = member.score();
             let new = Member::new(member.text(), score, deadline);
             let Some(place) = self.tree.place(key_of(score), member) else {

@@ -16,6 +16,7 @@ mod score;
 #[cfg(test)]
 mod tests;
 mod tree;
+mod undo;
 
 pub use builder::SortedSetBuilder;
 
@@ -387,6 +388,32 @@ impl SortedSet {
             || members.any(|member| member.len() > limits.zset_value)
         {
             self.make_indexed();
+        }
+    }
+
+    /// Begins a journal of changes, or a part of one; returns its mark. `None` for the packed form,
+    /// which has no journal.
+    pub fn begin_journal(&mut self) -> Option<usize> {
+        self.indexed_mut()
+            .map(|mut indexed| indexed.begin_journal())
+    }
+
+    /// True while there is a journal.
+    pub fn has_journal(&self) -> bool {
+        matches!(self.form(), Form::Indexed(indexed) if indexed.has_journal())
+    }
+
+    /// Keeps what was done since the last beginning.
+    pub fn end_journal(&mut self) {
+        if let Some(mut indexed) = self.indexed_mut() {
+            indexed.end_journal();
+        }
+    }
+
+    /// Takes back what was done since the beginning that returned `mark`, the last one.
+    pub fn roll_back(&mut self, mark: usize) {
+        if let Some(mut indexed) = self.indexed_mut() {
+            indexed.roll_back(mark);
         }
     }
 

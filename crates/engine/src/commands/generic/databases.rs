@@ -79,13 +79,16 @@ fn flush(ctx: &mut Context<'_, '_>, only: Option<u32>) -> CommandResult {
     ctx.data.changes.note_emptied(&ctx.engine.key_listeners);
     let keys: u64 = cleared.iter().map(|part| part.len() as u64).sum();
     ctx.data.effects.add_dirty(keys);
+    // What can be undone is no reason for a snapshot, and is not freed yet.
+    let is_final = !keyspace::is_recording();
     if only.is_none()
+        && is_final
         && ctx.data.origin == Origin::Client
         && let Some(on_emptied) = ctx.engine.on_emptied.get()
     {
         on_emptied(ctx.data.locked, ctx.data.effects.dirty());
     }
-    if in_background {
+    if in_background && is_final {
         ctx.engine.lazy.free_many(Box::new(cleared), keys);
     } else {
         drop(cleared);

@@ -33,9 +33,9 @@ pub(crate) const SPUBLISH: CommandSpec = BASE
 fn publish(ctx: &mut Context<'_, '_>, way: PublishedAs) -> CommandResult {
     let (channel, payload) = (ctx.arg(1), ctx.arg(2));
     let pubsub = &ctx.engine.pubsub;
-    let receivers = if ctx.data.effects.dirty() > 0 {
+    let receivers = if ctx.data.effects.dirty() > 0 || keyspace::is_recording() {
         // The transaction has changes that are not in the log yet, and the message must not leave
-        // before them.
+        // before them; or it may be taken back.
         ctx.data.changes.note_message(way, channel, payload);
         pubsub.receivers(way, channel)
     } else {

@@ -6,6 +6,7 @@ use resp::{Args, Output, OwnedArgs, Protocol};
 use script::{AclVerdict, Host, LogLevel, Replication, Stop};
 
 use super::super::locking::locate_one_or_all;
+use super::super::rollback::Savepoint;
 use super::super::{BusyTurn, Call, Execution, Executor, Mode, count_rejected};
 use super::callee::Target;
 use super::locks;
@@ -27,6 +28,9 @@ pub(super) struct Caller<'a, 'e, 'k, 'l> {
     right: Option<&'a ExtensionRight<'k>>,
     locked: &'a mut Locked<'l>,
     interruption: Interruption<'a, 'e>,
+    /// The state that the script goes back to when it is ended; `None`: it cannot write, or comes
+    /// from a file.
+    savepoint: Option<&'a Savepoint>,
     /// The keys that the request declares.
     declared: &'a [&'a [u8]],
     /// Only declared keys may be used (`script-undeclared-keys deny`).
@@ -44,6 +48,10 @@ pub(super) struct Caller<'a, 'e, 'k, 'l> {
 struct Interruption<'a, 'e> {
     engine: &'a Engine,
     run: &'a Run,
+    /// When its time is over, monotonic nanoseconds; `u64::MAX`: never.
+    ends_ns: u64,
+    /// There is more to undo than may be kept, and it must be undone.
+    is_too_large: bool,
     kind: Kind,
     name: &'a [u8],
     args: Args<'a>,
@@ -56,14 +64,17 @@ impl<'a, 'e, 'k, 'l> Caller<'a, 'e, 'k, 'l> {
         locked: &'a mut Locked<'l>,
         (call, target): (Call<'a>, &'a Target),
         declared: &'a [&'a [u8]],
-        reads_only: bool,
+        savepoint: Option<&'a Savepoint>,
     ) -> Self {
         let engine = execution.engine;
         let flags = target.flags();
         let has = |flag| flags.is_some_and(|flags| flags.contains(flag));
+        let run = engine.runs.of(execution.exec.worker);
         let interruption = Interruption {
             engine,
-            run: engine.runs.of(execution.exec.worker),
+            run,
+            ends_ns: ends_ns(engine, run, execution.session),
+            is_too_large: false,
             kind: target.kind(),
             name: target.name(),
             args: call.args,
@@ -74,9 +85,10 @@ impl<'a, 'e, 'k, 'l> Caller<'a, 'e, 'k, 'l> {
             right: execution.right.as_ref(),
             locked,
             interruption,
+            savepoint,
             declared,
             declared_only: locks::denies_undeclared(engine),
-            reads_only: reads_only || has(script::header::Flags::NO_WRITES),
+            reads_only: reads_only(call, target),
             allows_oom: has(script::header::Flags::ALLOW_OOM),
             now_ms: execution.exec.now_ms,
             argv: OwnedArgs::new(),
@@ -91,6 +103,9 @@ impl<'a, 'e, 'k, 'l> Caller<'a, 'e, 'k, 'l> {
         protocol: Protocol,
         reply: &mut Output,
     ) -> Result<(), CommandError> {
+        if self.exec.panicked {
+            return Err(AFTER_PANIC);
+        }
         let command = self.admit(args)?;
         let keys = locate_one_or_all(self.engine, command, args);
         let call = Call {
@@ -100,7 +115,8 @@ impl<'a, 'e, 'k, 'l> Caller<'a, 'e, 'k, 'l> {
             mode: Mode::Script,
         };
         self.hold(call)?;
-        if command.spec.flags.has(Flags::WRITE) {
+        let writes = command.spec.flags.has(Flags::WRITE);
+        if writes {
             self.interruption.run.note_write();
         }
         // All commands of a script have the same time, as in Redis.
@@ -115,8 +131,15 @@ impl<'a, 'e, 'k, 'l> Caller<'a, 'e, 'k, 'l> {
             right: None,
             turn: None,
         };
-        execution.run_nested(call, self.locked);
+        // The error stands in the reply.
+        let _ = execution.run_nested(call, self.locked);
         self.session.protocol = outer;
+        if writes && let Some(savepoint) = self.savepoint {
+            if savepoint.is_lost() {
+                self.interruption.run.note_final();
+            }
+            self.interruption.is_too_large |= savepoint.is_too_large();
+        }
         Ok(())
     }
 
@@ -208,6 +231,16 @@ impl<'a, 'e, 'k, 'l> Caller<'a, 'e, 'k, 'l> {
     }
 }
 
+/// A script whose command has panicked fails at its end, and does nothing more.
+const AFTER_PANIC: CommandError = CommandError::line("ERR an earlier command of the script failed");
+
+/// True for a script that must not write.
+pub(super) fn reads_only(call: Call<'_>, target: &Target) -> bool {
+    let flags = target.flags();
+    call.command.spec.flags.has(Flags::READONLY)
+        || flags.is_some_and(|flags| flags.contains(script::header::Flags::NO_WRITES))
+}
+
 /// Bytes of a key that an error shows.
 const SHOWN_MAX: usize = 128;
 
@@ -215,6 +248,21 @@ const SHOWN_MAX: usize = 128;
 /// the proof, or a command on all keys under `script-undeclared-keys deny`.
 const UNPROVED: CommandError =
     CommandError::line("ERR Script attempted to access keys that it did not declare");
+
+/// When the time of a script is over by `script-max-milliseconds`. A script of a file or of a
+/// primary has no limit: it ran to its end where it came from.
+fn ends_ns(engine: &Engine, run: &Run, session: &Session) -> u64 {
+    let max_ms = engine.config.int(P::ScriptMaxMilliseconds).max(0) as u64;
+    match max_ms {
+        0 => u64::MAX,
+        _ if !session.is_client() => u64::MAX,
+        _ => run
+            .began_ns()
+            .saturating_add(max_ms.saturating_mul(NS_PER_MS)),
+    }
+}
+
+const NS_PER_MS: u64 = 1_000_000;
 
 fn stopped(stop: Option<Stop>) -> CommandError {
     let text = stop.map(|stop| stop.message.into_owned());
@@ -231,6 +279,21 @@ impl Interruption<'_, '_> {
                 message: "ERR Script ended because the server shuts down".into(),
             });
         }
+        if self.is_too_large {
+            return Some(Stop {
+                message: "ERR Script ended because there is more to undo than 64 MiB of old values"
+                    .into(),
+            });
+        }
+        if self.ends_ns != u64::MAX
+            && self.engine.clock.monotonic_ns() >= self.ends_ns
+            && run.can_end()
+        {
+            return Some(Stop {
+                message: "ERR Script ended because it ran for longer than script-max-milliseconds"
+                    .into(),
+            });
+        }
         if !run.is_slow() {
             self.note_slow();
         }
@@ -239,7 +302,7 @@ impl Interruption<'_, '_> {
         {
             turn.turn();
         }
-        run.is_killed().then(|| Stop {
+        (run.is_killed() && run.can_end()).then(|| Stop {
             message: match self.kind {
                 Kind::Eval => "ERR Script killed by user with SCRIPT KILL.".into(),
                 Kind::Function => "ERR Script killed by user with FUNCTION KILL.".into(),
@@ -250,7 +313,7 @@ impl Interruption<'_, '_> {
     fn note_slow(&self) {
         let threshold_ms = self.engine.config.int(P::BusyReplyThreshold).max(0) as u64;
         let now_ns = self.engine.clock.monotonic_ns();
-        let elapsed_ms = now_ns.saturating_sub(self.run.began_ns()) / 1_000_000;
+        let elapsed_ms = now_ns.saturating_sub(self.run.began_ns()) / NS_PER_MS;
         if threshold_ms == 0 || elapsed_ms < threshold_ms {
             return;
         }

@@ -4,7 +4,7 @@
 //! extension right first, and locks further shards when it touches them; see `keyspace::locks`.
 
 use resp::{Args, OwnedArgs};
-use script::profile::{CommandKeys, KeyPositions, Profile, profile as profile_of};
+use script::profile::{CommandKeys, KeyPositions, Profile, library_profile, profile as profile_of};
 
 use super::super::locking::NotLocked;
 use super::super::{Call, Execution};
@@ -32,8 +32,11 @@ fn profile(execution: &Execution<'_, '_>, target: Option<&Target>) -> Profile {
         Some(Target::Script(script)) => *script
             .profile
             .get_or_init(|| profile_of(script.code(), &Positions(&execution.engine.commands))),
+        Some(Target::Function(found)) => *found.library.profile.get_or_init(|| {
+            library_profile(found.library.body(), &Positions(&execution.engine.commands))
+        }),
         // A script that is new to the cache is looked at when it runs again.
-        Some(Target::Function(_)) | None => Profile::Undeclared,
+        None => Profile::Undeclared,
     }
 }
 

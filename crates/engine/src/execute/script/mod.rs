@@ -5,6 +5,7 @@
 //! lock      by what is proved about its keys                             `locks`
 //! run       the interpreter of the thread, with `Caller` as its host     `vm`, `caller`
 //!   call    admit in short, lock what is missing, run, account           `caller`, `admission`
+//! end       what it has done is kept, or undone                          `rollback`
 //! commit    effects of all calls as one block, under all locks
 //! ```
 
@@ -15,13 +16,18 @@ mod library;
 mod locks;
 mod vm;
 
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
+use keyspace::Beyond;
 use persist::Scope;
 use resp::{Args, Reply};
-use script::{Arguments, Failure, Script as Source};
+use script::{Arguments, Failure, Script as Source, Vm};
 use smallvec::SmallVec;
 
-use super::{Call, CommandResult, Execution, Mode, Outcome};
+use super::rollback::Savepoint;
+use super::{Call, CommandResult, Execution, Mode, Outcome, internal_error};
 use crate::command::{Callee, Flags, Locks};
+use crate::config::P;
 use crate::error::CommandError;
 use crate::scripts::Kind;
 use crate::shard_tables::Locked;
@@ -103,7 +109,7 @@ pub fn run_script(
 /// The error of a digest that is not in the cache.
 pub const NO_SCRIPT: CommandError = CommandError::line("NOSCRIPT No matching script.");
 
-/// Runs a script in the interpreter of this thread.
+/// Runs a script in the interpreter of this thread. One that is ended leaves nothing behind.
 fn run(
     execution: &mut Execution<'_, '_>,
     call: Call<'_>,
@@ -114,61 +120,104 @@ fn run(
     let engine = execution.engine;
     let mut vm = vm::take(engine)?;
     vm.forget(&mut execution.exec.flushes, engine.scripts.flushes());
-    let runs = &engine.runs;
-    let run = runs.of(execution.exec.worker);
+    let run = engine.runs.of(execution.exec.worker);
     let now_ns = engine.clock.monotonic_ns();
-    let client = execution.session.shared.id;
+    let is_client = execution.session.is_client();
     run.begin(
         target.kind(),
-        client,
+        execution.session.shared.id,
         now_ns,
-        !execution.session.is_client(),
+        !is_client,
     );
+    execution.exec.panicked = false;
+    // What a file or a primary has sent ran to its end there.
+    let savepoint = (is_client && !caller::reads_only(call, target))
+        .then(|| Savepoint::begin(execution, Beyond::GiveUp));
     let (db, protocol) = (execution.session.db, execution.session.protocol);
     let mut out = std::mem::take(execution.out);
     let mut reply = Reply::new(&mut out, protocol);
+    let (keys, savepoint_ref) = (&invocation.keys, savepoint.as_ref());
+    let mut caller = Caller::new(execution, locked, (call, target), keys, savepoint_ref);
+    let result = catch_unwind(AssertUnwindSafe(|| {
+        interpret(&mut vm, target, invocation, now_ns, &mut caller, &mut reply)
+    }));
+    drop(caller);
+    *execution.out = out;
+    execution.session.db = db;
+    execution.session.protocol = protocol;
+    execution.exec.effects.set_scope(Some(Scope::Both));
+    // An interpreter that panicked is not used again.
+    if result.is_ok() {
+        run.set_memory(vm::put(vm));
+    }
+    execution.exec.was_slow |= engine.runs.end(run);
+    end(execution, call, result, savepoint, locked)
+}
+
+/// Runs the code of a script or a function.
+fn interpret(
+    vm: &mut Vm,
+    target: &Target,
+    invocation: &Invocation<'_>,
+    now_ns: u64,
+    caller: &mut Caller<'_, '_, '_, '_>,
+    reply: &mut Reply<'_>,
+) -> Result<(), Failure> {
     let arguments = Arguments {
         keys: &invocation.keys,
         args: &invocation.args,
     };
-    let reads_only = call.command.spec.flags.has(Flags::READONLY);
-    let mut caller = Caller::new(
-        execution,
-        locked,
-        (call, target),
-        &invocation.keys,
-        reads_only,
-    );
-    let result = match target {
+    match target {
         Target::Script(script) => {
             script.use_at(now_ns);
             let source = Source {
                 sha: &script.sha,
                 code: script.code(),
             };
-            vm.run(source, arguments, &mut caller, &mut reply)
+            vm.run(source, arguments, caller, reply)
         }
         Target::Function(found) => {
             let name = found.function().name.as_slice();
             let library = library::source(&found.library);
-            vm.call_function(library, name, arguments, &mut caller, &mut reply)
+            vm.call_function(library, name, arguments, caller, reply)
         }
+    }
+}
+
+/// Keeps what a script has done, or undoes it.
+fn end(
+    execution: &mut Execution<'_, '_>,
+    call: Call<'_>,
+    result: std::thread::Result<Result<(), Failure>>,
+    savepoint: Option<Savepoint>,
+    locked: &mut Locked<'_>,
+) -> CommandResult {
+    let engine = execution.engine;
+    let panicked = std::mem::take(&mut execution.exec.panicked);
+    let stopped = matches!(&result, Ok(Err(failure)) if failure.stopped);
+    let failed = !matches!(&result, Ok(Ok(())));
+    let goes_back =
+        panicked || result.is_err() || stopped || failed && engine.config.bool(P::ScriptRollback);
+    let is_undone = match savepoint {
+        Some(savepoint) if goes_back => savepoint.roll_back(execution, locked),
+        Some(savepoint) => {
+            savepoint.keep(engine, locked);
+            false
+        }
+        None => false,
     };
-    drop(caller);
-    *execution.out = out;
-    execution.session.db = db;
-    execution.exec.effects.set_scope(Some(Scope::Both));
-    run.set_memory(vm::put(vm));
-    execution.exec.was_slow |= runs.end(run);
-    if runs.is_stopping() && run_was_cut(&result) {
+    if goes_back && !is_undone && execution.exec.effects.dirty() > 0 {
+        log::warn!("A script has failed with more changes than can be undone: they stay");
+    }
+    if engine.runs.is_stopping() && stopped && !is_undone {
         // The process ends: what the script has done so far must not be found at the next start.
         execution.exec.effects.reset(false);
     }
-    result.map(|()| Outcome::Done).map_err(error_of)
-}
-
-fn run_was_cut(result: &Result<(), Failure>) -> bool {
-    result.as_ref().is_err_and(|failure| failure.stopped)
+    match result {
+        Err(panic) => resume_unwind(panic),
+        Ok(_) if panicked => Err(internal_error(call.command.full_name)),
+        Ok(result) => result.map(|()| Outcome::Done).map_err(error_of),
+    }
 }
 
 fn error_of(failure: Failure) -> CommandError {

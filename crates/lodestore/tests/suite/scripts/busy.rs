@@ -105,17 +105,13 @@ fn a_transaction_is_refused_while_a_script_runs() {
 }
 
 #[test]
-fn a_script_that_has_written_cannot_be_ended() {
+fn the_end_of_the_server_undoes_scripts() {
     let mut server = start("2");
     let script = "redis.call('set', KEYS[1], 'half') while true do end";
     server.connect().check(&[("SET k whole", "+OK")]);
     let _busy = begin(&server, script, &["k"]);
     let mut client = server.connect();
-    wait_until(|| {
-        client
-            .line("SCRIPT KILL")
-            .starts_with("-UNKILLABLE Sorry the script already executed write")
-    });
+    wait_until(|| server.connect().line("GET k") == BUSY_EVAL);
     client.send(&[b"SHUTDOWN", b"NOSAVE"]);
     assert_eq!(server.wait_for_end(), Some(0));
     // Nothing of it is in the log.
@@ -225,4 +221,27 @@ fn keys_of_a_long_script_expire_later() {
     let sha = load(&mut client, "return 1");
     client.check(&[(&format!("EVALSHA {sha} 0"), ":1")]);
     assert_eq!(eval(&mut client, "return 2", &[], &[]), ":2");
+}
+
+#[test]
+fn a_script_has_so_much_time() {
+    let server = TestServer::start_with(&["--script-max-milliseconds", "30"]);
+    let mut client = server.connect();
+    const OVER: &str = "-ERR Script ended because it ran for longer than script-max-milliseconds";
+    for script in [
+        "while true do end",
+        "while true do pcall(function() while true do end end) end",
+        "while true do redis.pcall('get', KEYS[1]) end",
+        "string.find(string.rep('a', 30000), string.rep('.-', 1000) .. 'b')",
+    ] {
+        let reply = eval(&mut client, script, &["k"], &[]);
+        assert!(reply.starts_with(OVER), "{script}: {reply}");
+    }
+    client.check(&[
+        ("CONFIG GET script-max-milliseconds", "[\"script-max-milliseconds\" \"30\"]"),
+        ("CONFIG SET script-max-milliseconds -1", "-ERR CONFIG SET failed (possibly related to argument 'script-max-milliseconds') - argument must be between 0 and 9223372036854775807 inclusive"),
+        ("CONFIG SET script-max-milliseconds 0", "+OK"),
+    ]);
+    let script = "for i = 1, 5e6 do end return redis.call('set', KEYS[1], 1)";
+    assert_eq!(eval(&mut client, script, &["k"], &[]), "+OK");
 }

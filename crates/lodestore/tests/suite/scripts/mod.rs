@@ -3,6 +3,7 @@
 mod busy;
 mod functions;
 mod locks;
+mod rollback;
 mod users;
 
 use super::harness::{Client, TestServer, show};

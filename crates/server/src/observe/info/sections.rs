@@ -435,6 +435,7 @@ fn stats(facts: &Facts<'_>, text: &mut String) {
         "evicted_keys": totals.evicted_keys,
         "evicted_clients": totals.evicted_clients,
         "evicted_scripts": facts.server.engine.scripts.evicted(),
+        "total_rollbacks": totals.rollbacks,
         "total_eviction_exceeded_time": excess_ms.0,
         "current_eviction_exceeded_time": excess_ms.1,
         "keyspace_hits": totals.keyspace_hits,
