@@ -87,8 +87,8 @@ impl Client {
         self.exchange(&request, 1)
     }
 
-    /// Sends the request of a line, as `push_line` reads it, and waits for its reply, which must not
-    /// be an error.
+    /// Sends the request of a line, as `push_line` reads it, and waits for its reply, which must
+    /// not be an error.
     pub(crate) fn line(&mut self, line: &str) -> Result<()> {
         let mut request = Vec::new();
         push_line(&mut request, line);

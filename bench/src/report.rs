@@ -164,29 +164,6 @@ impl Section {
                 "One client waits in BLPOP, another sends LPUSH: from the push to the waiting client's reply, as seen by \
                  one thread that does both. The pair of requests costs the server this CPU time."
             }
-            Section::Events => {
-                "50 clients, one worker, server and client pinned to a CPU each, values and messages of 64 bytes."
-            }
-            Section::Fanout => {
-                "One client publishes messages of 64 bytes to one channel, 16 at a time, and reads what each subscriber \
-                 gets before it goes on. One worker, pinned as above. Bytes per subscription: 100,000 channels with a \
-                 subscription each, of 100 clients."
-            }
-            Section::Scripts => {
-                "50 clients, one worker, server and client pinned to a CPU each. Times are those of a whole script."
-            }
-            Section::Users => {
-                "GET of a million random keys as in the first table, by users with rules."
-            }
-            Section::Tls => {
-                "TLS 1.3 with AES-256-GCM, an ECDSA certificate of P-256, the load of valkey-benchmark with 50 clients on a \
-                 CPU of its own. A handshake is a connection with one PING, never resumed."
-            }
-            Section::Replication => {
-                "The first server with one replica of its own kind, both on one CPU, 50 clients that SET random keys out of \
-                 a million, pipeline 16. CPU per command of each of the two processes, until the replica has acknowledged \
-                 all. Full synchronization: seconds from REPLICAOF to a link that is up."
-            }
             Section::Aof => {
                 "As in the first table, with the append-only file on. The file lies in the system's temporary directory."
             }
@@ -224,6 +201,37 @@ impl Section {
                  round by round. Time in which another process had one of the CPUs does not count; the last column \
                  says how many rounds and how much of them remained."
             }
+            _ => self.note_of_feature(),
+        }
+    }
+
+    /// Notes of tables about features beside data.
+    fn note_of_feature(self) -> &'static str {
+        match self {
+            Section::Events => {
+                "50 clients, one worker, server and client pinned to a CPU each, values and messages of 64 bytes."
+            }
+            Section::Fanout => {
+                "One client publishes messages of 64 bytes to one channel, 16 at a time, and reads what each subscriber \
+                 gets before it goes on. One worker, pinned as above. Bytes per subscription: 100,000 channels with a \
+                 subscription each, of 100 clients."
+            }
+            Section::Scripts => {
+                "50 clients, one worker, server and client pinned to a CPU each. Times are those of a whole script."
+            }
+            Section::Users => {
+                "GET of a million random keys as in the first table, by users with rules."
+            }
+            Section::Tls => {
+                "TLS 1.3 with AES-256-GCM, an ECDSA certificate of P-256, the load of valkey-benchmark with 50 clients on a \
+                 CPU of its own. A handshake is a connection with one PING, never resumed."
+            }
+            Section::Replication => {
+                "The first server with one replica of its own kind, both on one CPU, 50 clients that SET random keys out of \
+                 a million, pipeline 16. CPU per command of each of the two processes, until the replica has acknowledged \
+                 all. Full synchronization: seconds from REPLICAOF to a link that is up."
+            }
+            _ => "",
         }
     }
 

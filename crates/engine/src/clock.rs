@@ -95,7 +95,7 @@ impl Clock {
         self.began_ms + self.monotonic_ns() / 1_000_000
     }
 
-    /// The time on the steady clock by which `ms` milliseconds have passed in full; `None` when that
+    /// The time on the steady clock by which `ms` milliseconds have passed in full; `None` when it
     /// is beyond its range.
     pub fn steady_ms_after(&self, ms: u64) -> Option<u64> {
         let now_ms = self.began_ms + self.monotonic_ns().div_ceil(1_000_000);

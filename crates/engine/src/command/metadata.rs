@@ -13,6 +13,8 @@ pub struct Metadata {
     /// Arguments including the name; negative: at least that many. Of a subcommand: including
     /// both names.
     pub arity: i32,
+    /// Further arguments that only Lodestore knows. COMMAND tells the arity without them.
+    pub own_args: usize,
     /// Behaviour.
     pub flags: Flags,
     /// ACL categories beyond those that the flags and the group imply.
@@ -57,6 +59,7 @@ impl Metadata {
     pub const EMPTY: Self = Self {
         name: "",
         arity: 1,
+        own_args: 0,
         flags: Flags::NONE,
         categories: Categories::NONE,
         keys: &[],
@@ -123,7 +126,8 @@ impl Metadata {
     #[inline]
     pub const fn arity_fits(&self, argc: usize) -> bool {
         if self.arity >= 0 {
-            argc == self.arity as usize
+            let least = self.arity as usize;
+            argc >= least && argc <= least + self.own_args
         } else {
             argc >= self.arity.unsigned_abs() as usize
         }

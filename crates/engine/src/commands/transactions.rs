@@ -14,7 +14,8 @@ use crate::session::{Multi, WatchedKey};
 pub const COMMANDS: &[&CommandSpec] = &[&DISCARD, &EXEC, &MULTI, &UNWATCH, &WATCH];
 
 /// `MULTI [ROLLBACK]`
-pub const MULTI: CommandSpec = CommandSpec::new("multi", -1, multi)
+pub const MULTI: CommandSpec = CommandSpec::new("multi", 1, multi)
+    .own_args(1)
     .group(Group::Transactions)
     .since("1.2.0")
     .flags(Flags::NOSCRIPT.or(Flags::FAST).or(Flags::NO_MULTI))

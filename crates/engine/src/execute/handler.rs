@@ -126,6 +126,12 @@ impl CommandSpec {
         self
     }
 
+    /// Lets so many arguments follow that only Lodestore knows.
+    pub const fn own_args(mut self, count: usize) -> Self {
+        self.metadata.own_args = count;
+        self
+    }
+
     /// Adds flags.
     pub const fn flags(mut self, flags: Flags) -> Self {
         self.metadata.flags = self.metadata.flags.or(flags);

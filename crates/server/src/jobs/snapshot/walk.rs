@@ -390,8 +390,8 @@ fn clean(server: &Server, first: usize, parts: &[Arc<Mutex<Part>>], job: &Job) {
     server.snapshots.walking.store(false, Ordering::Relaxed);
 }
 
-/// Sleeps between two keys for `rdb-key-save-delay`: microseconds, or one of them every so many keys
-/// when negative. A change of the parameter holds at once.
+/// Sleeps between two keys for `rdb-key-save-delay`: microseconds, or one of them every so many
+/// keys when negative. A change of the parameter holds at once.
 pub(super) fn delay(
     server: &Server,
     check: &mut dyn FnMut() -> Result<(), SnapshotError>,
