@@ -29,8 +29,9 @@ pub(crate) fn cgroup_limit() -> Option<u64> {
 fn limit_below(root: &Path, groups: &str, total: u64) -> Option<u64> {
     let limits = groups.lines().flat_map(|line| {
         let mut parts = line.splitn(3, ':').skip(1);
-        let controllers = parts.next().unwrap_or_default();
-        let group = parts.next().unwrap_or_default();
+        let (Some(controllers), Some(group)) = (parts.next(), parts.next()) else {
+            return Vec::new();
+        };
         // Version 2 names no controllers. Version 1 has a directory for each.
         let (base, file) = match controllers {
             "" => (root.to_path_buf(), "memory.max"),
