@@ -2,7 +2,7 @@
 //!
 //! A collection in its large form has a slot for a journal. While a journal is there, each change
 //! adds what the changed elements were before; a packed collection has none, because a copy of it
-//! costs less. Journals nest: [`begin`](Slot::begin) returns how many steps there are, and only
+//! costs less. Journals nest: `Slot::begin` returns how many steps there are, and only
 //! those behind are taken back.
 //!
 //! All journals of a thread share one account of bytes, which the keyspace opens and watches. When
