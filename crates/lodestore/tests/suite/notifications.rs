@@ -304,7 +304,7 @@ const EVENTS: &[(&str, &str)] = &[
     ("SADD str x", ""),
     ("INCR str", ""),
     ("HGET str x", ""),
-    ("SET e1 x PX 500", "new e1, set e1, expire e1"),
+    ("SET e1 x PX 3000", "new e1, set e1, expire e1"),
     ("", "expired e1"),
     ("GET e1", "keymiss e1"),
     ("SET e2 x PXAT 1", ""),
