@@ -156,6 +156,8 @@ pub struct Figures {
     pub output_pieces: AtomicUsize,
     pub output_mem: AtomicUsize,
     pub output_capacity: AtomicUsize,
+    /// Of `memory`, what CLIENT LIST leaves out.
+    pub unlisted: AtomicUsize,
     /// All memory of the connection; changed by [`ClientRegistry::set_memory`] alone.
     pub memory: AtomicUsize,
     pub net_in: AtomicU64,

@@ -173,7 +173,9 @@ impl Row {
     /// Memory that the connection holds, in bytes.
     pub(crate) fn memory(&self) -> usize {
         // The published figure does not include the arguments of the running command.
-        self.client.memory() + if self.is_own { self.argv_mem } else { 0 }
+        let unlisted = self.client.figures.unlisted.load(Ordering::Relaxed);
+        let own = if self.is_own { self.argv_mem } else { 0 };
+        self.client.memory().saturating_sub(unlisted) + own
     }
 
     /// The line without its end.

@@ -509,3 +509,24 @@ fn states_are_shown() {
     assert_eq!(client.line("CLIENT GETREDIR"), ":-1");
     assert!(client.line("INFO clients").contains("tracking_clients:0"));
 }
+
+/// CLIENT LIST counts what holds a prefix, as that of Valkey; limits count its text too.
+#[test]
+fn prefixes_count_little_in_the_list_of_clients() {
+    let server = TestServer::start();
+    let mut client = server.connect();
+    let memory = |client: &mut Client| -> usize {
+        let info = client.line("CLIENT INFO");
+        let figure = info.split("tot-mem=").nth(1).expect("the field");
+        let digits = figure.split(' ').next().expect("a number");
+        digits.parse().expect("a number")
+    };
+    let before = memory(&mut client);
+    let mut line = "CLIENT TRACKING ON BCAST".to_owned();
+    for number in 0..1_000 {
+        line.push_str(&format!(" PREFIX {}{number:04}", "x".repeat(100)));
+    }
+    assert_eq!(client.line(&line), "+OK");
+    let grown = memory(&mut client) - before;
+    assert!((24_000..60_000).contains(&grown), "{grown}");
+}

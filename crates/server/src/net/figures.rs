@@ -67,6 +67,9 @@ impl Connection {
             // It is out of the sum already.
             return;
         }
+        let tracking = self.session.tracking.as_ref();
+        let unlisted = tracking.map_or(0, |tracking| tracking.unlisted_memory());
+        set(&shared.figures.unlisted, unlisted);
         let memory = self.memory(&shared.figures);
         if memory != shared.figures.memory.load(Ordering::Relaxed) {
             server.engine.clients.set_memory(shared, memory);
