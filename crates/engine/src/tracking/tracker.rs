@@ -245,7 +245,7 @@ impl Tracking {
         size_of::<Self>() + size_of::<Tracker>() + self.prefix_bytes
     }
 
-    /// Bytes of `memory_usage` that CLIENT LIST leaves out: of a prefix it counts what holds it, and
+    /// Bytes of `memory_usage` that CLIENT LIST leaves out: of a prefix it counts what holds it and
     /// not its text, as that of Valkey does.
     pub fn unlisted_memory(&self) -> usize {
         let listed = self.prefixes.len() * size_of::<Vec<u8>>();
