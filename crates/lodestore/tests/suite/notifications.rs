@@ -304,7 +304,7 @@ const EVENTS: &[(&str, &str)] = &[
     ("SADD str x", ""),
     ("INCR str", ""),
     ("HGET str x", ""),
-    ("SET e1 x PX 3000", "new e1, set e1, expire e1"),
+    ("SET e1 x PX 100", "new e1, set e1, expire e1"),
     ("", "expired e1"),
     ("GET e1", "keymiss e1"),
     ("SET e2 x PXAT 1", ""),
@@ -401,14 +401,22 @@ fn in_pairs(messages: &[String]) -> Vec<String> {
 #[test]
 fn events_are_those_of_valkey() {
     let mut listener = Listener::start("AKEmn");
-    for (line, expected) in EVENTS {
-        let expected: Vec<&str> = expected.split(", ").filter(|it| !it.is_empty()).collect();
-        let messages = if line.is_empty() {
-            (0..2 * expected.len())
-                .map(|_| listener.message().expect("a message"))
-                .collect()
-        } else {
-            listener.of(line)
+    let words = |text: &'static str| text.split(", ").filter(|it| !it.is_empty());
+    let mut events = EVENTS.iter().peekable();
+    while let Some((line, expected)) = events.next() {
+        let mut expected: Vec<&str> = words(expected).collect();
+        // What comes later by itself may come at once on a busy machine: both are one.
+        let later = events.next_if(|(line, _)| line.is_empty());
+        let messages = match later {
+            Some((_, later)) => {
+                expected.extend(words(later));
+                listener.client.line(line);
+                let count = 2 * expected.len();
+                (0..count)
+                    .map(|_| listener.message().expect("a message"))
+                    .collect()
+            }
+            None => listener.of(line),
         };
         assert_eq!(in_pairs(&messages), expected, "events of {line}");
     }
