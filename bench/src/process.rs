@@ -79,10 +79,9 @@ impl Program {
         }
         // Valkey and Redis answer "<Name> server v=<version> ...".
         let text = version_text(path)?;
-        let version = text
-            .split_whitespace()
-            .find_map(|word| word.strip_prefix("v="))
-            .unwrap_or_default();
+        let word = |name| text.split_whitespace().find_map(|it| it.strip_prefix(name));
+        // Behind "v=" Lodestore names the version of Redis that it stands for.
+        let version = word("lodestore=").or(word("v=")).unwrap_or_default();
         let file_name = path
             .file_name()
             .unwrap_or_default()
@@ -101,7 +100,8 @@ impl Program {
         Ok(Program {
             name,
             flavor,
-            path: path.to_owned(),
+            // Servers start in directories of their own.
+            path: std::path::absolute(path)?,
             extra: extra.to_vec(),
         })
     }
