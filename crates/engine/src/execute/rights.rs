@@ -177,24 +177,23 @@ pub(crate) fn log_refusal(engine: &Engine, caller: &Caller<'_>, refusal: &Refusa
 
 /// Adds to ACL LOG that the certificate of a new client names a user that there is not.
 pub fn log_certificate(engine: &Engine, session: &Session, name: &[u8]) {
-    let none = OwnedArgs::new();
-    let caller = Caller {
-        session,
-        command: None,
-        args: none.as_args(),
-    };
-    let refusal = Refusal {
-        reason: LogReason::Certificate,
-        context: LogContext::TopLevel,
-        object: b"",
-        user: name,
-    };
-    log_refusal(engine, &caller, &refusal);
+    log_refused_name(engine, session, (LogReason::Certificate, b""), name);
 }
 
 /// Adds to ACL LOG and to the audit log that a login failed which no command asked for. `way` says
 /// where it came from.
 pub fn log_failed_login(engine: &Engine, session: &Session, way: &[u8], name: &[u8]) {
+    log_refused_name(engine, session, (LogReason::Auth, way), name);
+    note(engine, session, Event::LoginFailed(name));
+}
+
+/// Adds to ACL LOG that a session was refused a user, without a command.
+fn log_refused_name(
+    engine: &Engine,
+    session: &Session,
+    (reason, object): (LogReason, &[u8]),
+    name: &[u8],
+) {
     let none = OwnedArgs::new();
     let caller = Caller {
         session,
@@ -202,13 +201,12 @@ pub fn log_failed_login(engine: &Engine, session: &Session, way: &[u8], name: &[
         args: none.as_args(),
     };
     let refusal = Refusal {
-        reason: LogReason::Auth,
+        reason,
         context: LogContext::TopLevel,
-        object: way,
+        object,
         user: name,
     };
     log_refusal(engine, &caller, &refusal);
-    note(engine, session, Event::LoginFailed(name));
 }
 
 /// Adds to ACL LOG and to the audit log that the user of a session has no right to what `command`
