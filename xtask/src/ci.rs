@@ -64,6 +64,18 @@ pub(crate) fn manual(arguments: &[String]) -> Result<()> {
         "--write",
     ]);
     tools::run("lodestore config", command.arg(&dir))?;
+    if arguments.is_empty() {
+        // What the repository keeps of it.
+        let root = tools::root()?;
+        std::fs::copy(
+            dir.join("configuration.md"),
+            root.join("docs/configuration.md"),
+        )?;
+        std::fs::copy(
+            dir.join("lodestore.conf"),
+            root.join("contrib/lodestore.conf"),
+        )?;
+    }
     println!("{}", dir.display());
     Ok(())
 }
