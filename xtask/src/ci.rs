@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
-use crate::{tidy, tools};
+use crate::{documented, tidy, tools};
 
 /// Runs everything and stops at the first step that fails.
 pub(crate) fn run() -> Result<()> {
@@ -31,6 +31,7 @@ pub(crate) fn run() -> Result<()> {
         tools::run("cargo clippy", tools::cargo()?.args(words))
     })?;
     step("docs", docs)?;
+    step("documented", || documented::run(&[]))?;
     // Debug builds check overflow and debug assertions.
     step("tests", tests)
 }

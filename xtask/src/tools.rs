@@ -36,6 +36,13 @@ pub(crate) fn release_dir() -> Result<PathBuf> {
     Ok(target_dir()?.join("release"))
 }
 
+/// Builds the server without optimisations: its path.
+pub(crate) fn debug_server() -> Result<PathBuf> {
+    let words = ["build", "--quiet", "--package", "lodestore", "--locked"];
+    run("cargo build", cargo()?.args(words))?;
+    Ok(target_dir()?.join("debug").join("lodestore"))
+}
+
 /// Runs `command` to its end; an exit status other than 0 is an error that calls it `what`.
 pub(crate) fn run(what: &str, command: &mut Command) -> Result<()> {
     let status = command
