@@ -92,7 +92,7 @@ const LAYERS: &[(&str, &[&[&str]])] = &[
         "crates/server",
         &[
             &["boot"],
-            &["commands"],
+            &["commands", "local"],
             &["http", "process"],
             &["net", "observe"],
             &["replication"],

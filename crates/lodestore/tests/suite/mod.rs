@@ -9,6 +9,7 @@ mod connections;
 mod crash;
 mod dump;
 mod element_expiry;
+mod embedded;
 mod failover;
 mod faults;
 mod figures;
