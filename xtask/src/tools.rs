@@ -53,3 +53,11 @@ pub(crate) fn run(what: &str, command: &mut Command) -> Result<()> {
     }
     Ok(())
 }
+
+/// The place of a program in the path.
+pub(crate) fn installed(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path)
+        .map(|dir| dir.join(name))
+        .find(|file| file.is_file())
+}

@@ -110,3 +110,42 @@ fn run_page(path: &Path, program: &Path, totals: &mut Totals) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Runs the blocks of a text with a program that does nothing.
+    fn totals(name: &str, text: &str) -> (usize, usize, usize) {
+        let path = std::env::temp_dir().join(format!("{name}-{}.md", std::process::id()));
+        fs::write(&path, text).unwrap();
+        let mut totals = Totals::default();
+        run_page(&path, Path::new("/bin/true"), &mut totals).unwrap();
+        fs::remove_file(&path).unwrap();
+        (totals.ran, totals.skipped, totals.failed)
+    }
+
+    #[test]
+    fn a_page_that_tells_the_truth_passes() {
+        let page = "<!-- file: /etc/redis/x -->\n```conf\nport 6379\n```\n```sh\nlodestore\nmkdir a\n```\n\
+                    ```console\n$ ls\na\n...\n$ grep -o port /etc/redis/x\nport\n```\n\
+                    <!-- not run: why -->\n```sh\nfalse\n```\n<!-- needs: no-such-tool -->\n```sh\nfalse\n```\n";
+        assert_eq!(totals("true", page), (3, 2, 0));
+    }
+
+    #[test]
+    fn a_page_that_does_not_fails() {
+        assert_eq!(
+            totals("status", "```sh\ntrue\nfalse\ntrue\n```\n"),
+            (0, 0, 1)
+        );
+        assert_eq!(totals("pipe", "```sh\nfalse | cat\n```\n"), (0, 0, 1));
+        assert_eq!(
+            totals("output", "```console\n$ echo a\nb\n```\n"),
+            (0, 0, 1)
+        );
+        assert_eq!(totals("more", "```console\n$ echo a\n```\n"), (0, 0, 1));
+        let server = "<!-- background -->\n```sh\nlodestore --port 6379\n```\n```sh\ntrue\n```\n";
+        assert_eq!(totals("server", server), (0, 0, 1));
+    }
+}

@@ -1,6 +1,5 @@
 //! Runs the blocks of one page, one after the other, in a directory of their own.
 
-use std::collections::VecDeque;
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -14,6 +13,7 @@ use anyhow::{Context, Result, bail};
 
 use super::blocks::{Block, Purpose};
 use super::console;
+use crate::tools::installed;
 
 /// Ports that pages name. Free ones stand in their places, so that nothing that runs on the machine
 /// is in the way, or reached.
@@ -297,15 +297,16 @@ fn end(child: &mut Child) {
     let _ = child.wait();
 }
 
-/// Different ports that nothing listens on.
-fn free_ports(count: usize) -> Result<VecDeque<u16>> {
-    let listeners: Vec<TcpListener> = (0..count)
-        .map(|_| TcpListener::bind("127.0.0.1:0"))
-        .collect::<Result<_, _>>()?;
-    let ports = listeners
-        .iter()
-        .map(|listener| Ok(listener.local_addr()?.port()));
-    ports.collect()
+/// Different ports that nothing listens on, below those that the system gives to clients.
+fn free_ports(count: usize) -> Result<Vec<u16>> {
+    let first = 20_000 + std::process::id() % 8_000;
+    let ports = (first..32_000).filter_map(|port| u16::try_from(port).ok());
+    let free = ports.filter(|port| TcpListener::bind(("0.0.0.0", *port)).is_ok());
+    let ports: Vec<u16> = free.take(count).collect();
+    if ports.len() < count {
+        bail!("there are no free ports");
+    }
+    Ok(ports)
 }
 
 /// The port that a server of a script listens on.
@@ -338,14 +339,6 @@ fn with_number(text: &str, number: &str, by: &str) -> String {
     }
     out.push_str(rest);
     out
-}
-
-/// The place of a program in the path.
-pub(super) fn installed(name: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path)
-        .map(|dir| dir.join(name))
-        .find(|file| file.is_file())
 }
 
 #[cfg(test)]
