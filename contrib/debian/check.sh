@@ -36,6 +36,7 @@ for page in /usr/share/man/man1/lodestore.1.gz /usr/share/man/man5/lodestore.con
     gzip -t "$page"
 done
 lodestore --version | grep -q ^Lodestore
+[ -L /etc/systemd/system/multi-user.target.wants/lodestore.service ] || fail "the service is not enabled"
 
 # As the unit starts it, but without systemd.
 serve() {
