@@ -27,6 +27,30 @@ pub(super) fn same(files: &[PathBuf], dir: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Looks for directories of this machine in what is left of a program when it is stripped.
+///
+/// # Errors
+/// Some are named: another machine would make other bytes.
+pub(super) fn without_paths(program: &Path, dirs: &[&Path]) -> Result<()> {
+    let stripped = program.with_extension("stripped");
+    text_of(
+        Command::new("strip")
+            .args(["--strip-debug", "-o"])
+            .arg(&stripped)
+            .arg(program),
+    )?;
+    let bytes = fs::read(&stripped)?;
+    fs::remove_file(&stripped)?;
+    for dir in dirs {
+        let dir = dir.to_string_lossy();
+        let name = dir.as_bytes();
+        if bytes.windows(name.len()).any(|window| window == name) {
+            bail!("{}: it names {dir}", program.display());
+        }
+    }
+    Ok(())
+}
+
 /// Installs, uses and purges the package in a Debian of its own, or says why not.
 ///
 /// # Errors
@@ -83,5 +107,22 @@ fn bootstrap(root: &Path) -> Result<bool> {
             );
             Ok(false)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_of_the_machine_are_found() {
+        let program = std::env::temp_dir().join(format!("xtask-paths-{}", std::process::id()));
+        fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
+        // `tools::root` has the name of its directory in the program.
+        let root = tools::root().unwrap();
+        assert!(without_paths(&program, &[&root]).is_err());
+        let other: String = "hcus-on/".chars().rev().collect();
+        without_paths(&program, &[Path::new(&other)]).unwrap();
+        fs::remove_file(&program).unwrap();
     }
 }

@@ -102,15 +102,11 @@ fn build() -> Result<PathBuf> {
         Some(home) => PathBuf::from(home),
         None => PathBuf::from(std::env::var_os("HOME").context("no HOME")?).join(".cargo"),
     };
-    // The first one that matches counts.
-    let places = [
-        (target.as_path(), "/target"),
-        (root.as_path(), "/lodestore"),
-        (home.as_path(), "/cargo"),
-    ];
+    let places = places(&root, &target, &home)?;
     let flags = |option: &str| {
-        let flags = places.map(|(from, to)| format!("{option}={}={to}", from.display()));
-        flags.join(" ")
+        let flags = places.iter();
+        let flags = flags.map(|(from, to)| format!("{option}={}={to}", from.display()));
+        flags.collect::<Vec<_>>().join(" ")
     };
     let words = ["build", "--release", "--locked", "--package", "lodestore"];
     tools::run(
@@ -122,7 +118,25 @@ fn build() -> Result<PathBuf> {
             .env("CFLAGS", flags("-ffile-prefix-map"))
             .env("SOURCE_DATE_EPOCH", epoch()?.to_string()),
     )?;
-    Ok(target.join("release/lodestore"))
+    let program = target.join("release/lodestore");
+    check::without_paths(&program, &[&root, &home])?;
+    Ok(program)
+}
+
+/// Directories of this machine with the names that the program has for them. rustc and gcc take the
+/// last one that matches.
+fn places(root: &Path, target: &Path, home: &Path) -> Result<Vec<(PathBuf, &'static str)>> {
+    let mut places = vec![(home.to_owned(), "/cargo")];
+    // One directory for each registry, named by its address.
+    let sources = home.join("registry/src");
+    if sources.is_dir() {
+        for entry in fs::read_dir(sources)? {
+            places.push((entry?.path(), "/cargo/registry"));
+        }
+    }
+    places.push((root.to_owned(), "/lodestore"));
+    places.push((target.to_owned(), "/target"));
+    Ok(places)
 }
 
 /// Makes all files of a distribution in `out`.
