@@ -74,8 +74,8 @@ impl TestServer {
         Self::start_with(&[])
     }
 
-    /// The same beside a store in the process of the test: clients run each request there as well, by
-    /// function call, and their tables of replies hold for both.
+    /// The same beside a store in the process of the test: clients run each request there as well,
+    /// by function call, and their tables of replies hold for both.
     pub(crate) fn start_twice() -> Self {
         let mut server = Self::start();
         server.beside = Some(lodestore::Store::in_memory().expect("a store"));
