@@ -69,3 +69,12 @@ fn sendable(server: &Server) -> u64 {
         _ => log.stream_offset(),
     }
 }
+
+/// Makes the timers look whether a shutdown still has to wait for replicas.
+fn hasten_shutdown(server: &Server) {
+    if server.shutdown.waits_until_ms().is_some()
+        && let Some(worker) = server.workers.first()
+    {
+        worker.mailbox.wake();
+    }
+}

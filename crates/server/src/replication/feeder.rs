@@ -124,6 +124,7 @@ impl Feeder {
             if heard {
                 blocking::serve_acknowledged(&server.engine);
                 super::failover::check(&server, steady_ms);
+                super::hasten_shutdown(&server);
             }
             // The offset of a failover stands still.
             if !server.engine.is_paused() && server.engine.replicas.take_asks() && self.has_online()
@@ -308,6 +309,7 @@ impl Feeder {
         }
         self.server.engine.replicas.remove(&link.replica);
         self.server.end(link.connection);
+        super::hasten_shutdown(&self.server);
     }
 
     fn close_all(&mut self, reason: &str) {
@@ -531,6 +533,10 @@ impl Feeder {
         let server = &self.server;
         if !server.replication.is_stopping() {
             return false;
+        }
+        // SHUTDOWN has waited already. What sockets take at once has just left.
+        if server.shutdown.is_settled() {
+            return true;
         }
         let since_ms = *self.stopping_since_ms.get_or_insert(steady_ms);
         let patience_ms = server.engine.config.int(P::ShutdownTimeout).max(0) as u64 * 1000;

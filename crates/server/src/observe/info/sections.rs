@@ -88,6 +88,10 @@ fn server(facts: &Facts<'_>, text: &mut String) {
         "worker_threads": facts.server.workers.len(),
         "availability_zone": config.text(P::AvailabilityZone),
     );
+    if let Some(until_ms) = facts.server.shutdown.waits_until_ms() {
+        let left_ms = until_ms as i64 - facts.server.engine.steady_ms() as i64;
+        let _ = write!(text, "shutdown_in_milliseconds:{left_ms}\r\n");
+    }
     listeners(facts, text);
 }
 
@@ -167,7 +171,7 @@ fn clients(facts: &Facts<'_>, text: &mut String) {
     };
     text.push_str("# Clients\r\n");
     fields!(text,
-        "connected_clients": server.engine.clients.count(),
+        "connected_clients": server.engine.clients.count().saturating_sub(server.engine.replicas.count()),
         "cluster_connections": 0,
         "maxclients": server.engine.config.int(P::Maxclients),
         "client_recent_max_input_buffer": input,
