@@ -11,6 +11,7 @@
 //! than its output limit is disconnected. Snapshots go to a file first: a slow replica holds
 //! neither writers nor the snapshot, and replicas that ask at the same time share one.
 
+mod diskless;
 mod failover;
 mod feeder;
 mod follow;

@@ -7,6 +7,7 @@ mod collections;
 mod connection;
 mod connections;
 mod crash;
+mod diskless_load;
 mod dump;
 mod element_expiry;
 mod failover;

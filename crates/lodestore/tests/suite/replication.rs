@@ -617,7 +617,7 @@ fn what_replicas_say_is_checked() {
 }
 
 /// A primary that answers PSYNC with these bytes.
-fn false_primary(answer: &'static [u8]) -> u16 {
+pub(super) fn false_primary(answer: &'static [u8]) -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let port = listener.local_addr().unwrap().port();
     std::thread::spawn(move || {

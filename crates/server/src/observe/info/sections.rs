@@ -305,7 +305,7 @@ fn persistence(facts: &Facts<'_>, text: &mut String) {
     text.push_str("# Persistence\r\n");
     fields!(text,
         "loading": yes(server.engine.loading.is_active()),
-        "async_loading": 0,
+        "async_loading": yes(server.engine.loading.is_async()),
         "current_cow_peak": current.kept_peak,
         "current_cow_size": current.kept,
         "current_cow_size_age": 0,
@@ -353,7 +353,7 @@ fn persistence(facts: &Facts<'_>, text: &mut String) {
         "backup_last_time": backup_s,
         "backup_last_time_sec": backup_seconds,
     );
-    if server.engine.loading.is_active() {
+    if server.engine.loading.is_under_way() {
         loading(facts, text);
     }
 }
