@@ -27,6 +27,11 @@ impl StreamCursor {
         self.offset
     }
 
+    /// Moves forward: the bytes before this offset are not wanted any more.
+    pub fn skip_to(&mut self, offset: u64) {
+        self.offset = self.offset.max(offset);
+    }
+
     /// Adds the next bytes to `slices`, up to stream offset `to` and at most `most` bytes, and
     /// moves behind them. Adds nothing when there is nothing.
     ///
