@@ -233,6 +233,27 @@ impl ClientShared {
         }
     }
 
+    /// The client in a line of the log; `hides`: without what users have chosen.
+    pub fn describe(&self, hides: bool) -> String {
+        const HIDDEN: &[u8] = b"*redacted*";
+        let details = self.details();
+        let (name, user) = match hides {
+            true => (HIDDEN, HIDDEN),
+            false => (&*details.name, &*details.user),
+        };
+        format!(
+            "id={} addr={} laddr={} fd={} name={} user={} lib-name={} lib-ver={}",
+            self.id,
+            self.addr,
+            self.laddr,
+            self.fd,
+            String::from_utf8_lossy(name),
+            String::from_utf8_lossy(user),
+            String::from_utf8_lossy(&details.lib_name),
+            String::from_utf8_lossy(&details.lib_ver),
+        )
+    }
+
     /// Puts something into the outbox, in one piece and in the protocol version of the client; it
     /// may leave when the log is flushed up to `after`. With more than `limit` bytes waiting (0:
     /// any number) the outbox is emptied instead.

@@ -4,7 +4,7 @@
 //! the log in one piece before the locks are released, so the order of the log is the order of the
 //! locks.
 
-use persist::Scope;
+use persist::{Scope, Selection};
 use resp::{Args, request};
 
 /// One command to replay: a range of `Effects::bytes`, and the database it ran in.
@@ -52,8 +52,8 @@ impl Default for Effects {
 
 /// Commands with one scope that follow each other, ready to be appended.
 pub struct Block {
-    /// The database that they begin in.
-    pub db: u32,
+    /// The databases that they begin and end in.
+    pub selection: Selection,
     /// Which readers get them.
     pub scope: Scope,
     /// The commands.
@@ -188,17 +188,17 @@ impl Effects {
         });
     }
 
-    /// The first database and the bytes to append, or `None` when there is nothing. Several
-    /// commands become one MULTI ... EXEC block; a change of database inside is a SELECT, and the
-    /// block ends in the database it began in. Not when commands have different readers.
+    /// The bytes to append with the databases that they begin and end in, or `None` when there is
+    /// nothing. Several commands become one MULTI ... EXEC block; a change of database inside is a
+    /// SELECT. Not when commands have different readers.
     #[inline]
-    pub fn take(&mut self) -> Option<(u32, &[u8])> {
-        let first = *self.ops.first()?;
+    pub fn take(&mut self) -> Option<(Selection, &[u8])> {
+        let selection = selection(&self.ops)?;
         if self.ops.len() > 1 && !self.apart {
             self.bytes = self.transaction(&self.ops);
             self.ops.clear();
         }
-        Some((first.db, &self.bytes))
+        Some((selection, &self.bytes))
     }
 
     /// True when some command is not for all readers of the log.
@@ -213,13 +213,14 @@ impl Effects {
         let ops = std::mem::take(&mut self.ops);
         let groups = ops.chunk_by(|a, b| a.scope == b.scope);
         let block = |group: &[Op]| {
+            let selection = selection(group)?;
             let first = group.first()?;
             let bytes = match group {
                 [one] => self.bytes.get(one.start..one.end)?.to_vec(),
                 many => self.transaction(many),
             };
             Some(Block {
-                db: first.db,
+                selection,
                 scope: first.scope,
                 bytes,
             })
@@ -230,8 +231,7 @@ impl Effects {
     fn transaction(&self, ops: &[Op]) -> Vec<u8> {
         let mut block = Vec::with_capacity(self.bytes.len() + 64);
         request::encode(&mut block, &[b"MULTI"]);
-        let first_db = ops.first().map_or(0, |op| op.db);
-        let mut db = first_db;
+        let mut db = ops.first().map_or(0, |op| op.db);
         for op in ops {
             if op.db != db {
                 db = op.db;
@@ -241,12 +241,19 @@ impl Effects {
                 block.extend_from_slice(bytes);
             }
         }
-        if db != first_db {
-            request::encode_select(&mut block, first_db);
-        }
         request::encode(&mut block, &[b"EXEC"]);
         block
     }
+}
+
+/// The databases that commands begin and end in.
+#[inline]
+fn selection(ops: &[Op]) -> Option<Selection> {
+    let (first, last) = (ops.first()?.db, ops.last()?.db);
+    Some(match first == last {
+        true => Selection::Database(first),
+        false => Selection::Span { first, last },
+    })
 }
 
 #[cfg(test)]
@@ -260,7 +267,10 @@ mod tests {
         effects.push(3, &[b"DEL", b"k"]);
         assert_eq!(
             effects.take(),
-            Some((3, &b"*2\r\n$3\r\nDEL\r\n$1\r\nk\r\n"[..]))
+            Some((
+                Selection::Database(3),
+                &b"*2\r\n$3\r\nDEL\r\n$1\r\nk\r\n"[..]
+            ))
         );
     }
 
@@ -270,12 +280,12 @@ mod tests {
         effects.reset(true);
         effects.push(0, &[b"A"]);
         effects.push(1, &[b"B"]);
-        let (db, bytes) = effects.take().expect("two commands were pushed");
-        assert_eq!(db, 0);
+        let (selection, bytes) = effects.take().expect("two commands were pushed");
+        assert_eq!(selection, Selection::Span { first: 0, last: 1 });
         assert_eq!(
             bytes,
             b"*1\r\n$5\r\nMULTI\r\n*1\r\n$1\r\nA\r\n*2\r\n$6\r\nSELECT\r\n$1\r\n1\r\n*1\r\n$1\r\nB\r\n\
-              *2\r\n$6\r\nSELECT\r\n$1\r\n0\r\n*1\r\n$4\r\nEXEC\r\n"
+              *1\r\n$4\r\nEXEC\r\n"
                 .as_slice()
         );
     }
@@ -288,7 +298,7 @@ mod tests {
         effects.push(2, &[b"A"]);
         effects.push(2, &[b"B"]);
         let expected = b"*1\r\n$1\r\nA\r\n*1\r\n$1\r\nB\r\n".as_slice();
-        assert_eq!(effects.take(), Some((2, expected)));
+        assert_eq!(effects.take(), Some((Selection::Database(2), expected)));
     }
 
     #[test]
@@ -302,12 +312,20 @@ mod tests {
         effects.push(1, &[b"C"]);
         assert!(effects.is_mixed());
         let blocks = effects.take_blocks();
-        let shown = blocks.iter().map(|it| (it.db, it.scope, &*it.bytes));
+        let shown = blocks.iter().map(|it| (it.selection, it.scope, &*it.bytes));
         assert_eq!(
             shown.collect::<Vec<_>>(),
             [
-                (0, Scope::Both, &b"*1\r\n$1\r\nA\r\n"[..]),
-                (1, Scope::FileOnly, &b"*1\r\n$1\r\nC\r\n"[..]),
+                (
+                    Selection::Database(0),
+                    Scope::Both,
+                    &b"*1\r\n$1\r\nA\r\n"[..]
+                ),
+                (
+                    Selection::Database(1),
+                    Scope::FileOnly,
+                    &b"*1\r\n$1\r\nC\r\n"[..]
+                ),
             ]
         );
         effects.reset(true);
@@ -327,7 +345,8 @@ mod tests {
         effects.back_to(mark);
         assert_eq!(effects.dirty(), 1);
         assert!(!effects.is_mixed());
-        assert_eq!(effects.take(), Some((0, &b"*1\r\n$1\r\nA\r\n"[..])));
+        let a = &b"*1\r\n$1\r\nA\r\n"[..];
+        assert_eq!(effects.take(), Some((Selection::Database(0), a)));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use crossbeam_utils::CachePadded;
-use persist::Log;
+use persist::{Log, Selection};
 
 use crate::audit::Audit;
 use crate::client::ClientRegistry;
@@ -338,22 +338,29 @@ impl Engine {
 
     /// Sends a message to the replicas, when there are any. It is no part of the append-only file.
     #[inline]
-    pub fn replicate_message(&self, way: PublishedAs, channel: &[u8], payload: &[u8]) {
+    pub fn replicate_message(&self, way: PublishedAs, db: u32, channel: &[u8], payload: &[u8]) {
         if self.replicas.count() > 0 {
             let name: &[u8] = match way {
                 PublishedAs::Message => b"PUBLISH",
                 PublishedAs::ShardMessage => b"SPUBLISH",
             };
-            self.append_to_stream(&[name, channel, payload]);
+            // As other products do, although a message belongs to no database.
+            self.append_to(Selection::Database(db), &[name, channel, payload]);
         }
     }
 
-    /// Adds a command to the replication stream alone.
+    /// Adds a command to the replication stream alone, whichever database is selected there.
     #[cold]
     pub fn append_to_stream(&self, request: &[&[u8]]) {
+        self.append_to(Selection::Current { then: None }, request);
+    }
+
+    #[cold]
+    fn append_to(&self, selection: Selection, request: &[&[u8]]) {
         let mut records = Vec::new();
         resp::request::encode(&mut records, request);
-        self.log.append_to_own_stream(&records, self.now_ms());
+        let now_ms = self.now_ms();
+        self.log.append_to_own_stream(selection, &records, now_ms);
     }
 
     /// Notes that a key expires at `deadline_ms`: the expiry loop wakes up no later.

@@ -130,6 +130,8 @@ pub enum What {
     Message {
         /// The command that published it.
         way: PublishedAs,
+        /// The database that it ran in.
+        db: u32,
         /// Its channel.
         channel: Box<[u8]>,
         /// What it says.
@@ -236,10 +238,12 @@ impl KeyChanges {
         });
     }
 
-    /// Notes a message that is to be sent when the changes are in the log.
-    pub fn note_message(&mut self, way: PublishedAs, channel: &[u8], payload: &[u8]) {
+    /// Notes a message that is to be sent when the changes are in the log: the command that
+    /// published it with its database, the channel, and what it says.
+    pub fn note_message(&mut self, (way, db): (PublishedAs, u32), channel: &[u8], payload: &[u8]) {
         self.step(What::Message {
             way,
+            db,
             channel: channel.into(),
             payload: payload.into(),
         });

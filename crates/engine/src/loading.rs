@@ -1,6 +1,6 @@
 //! How far the loading of files is: commands are refused meanwhile.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use crate::clock::Clock;
 
@@ -8,10 +8,17 @@ use crate::clock::Clock;
 /// with little data is ready by then, and clients that connect early never see -LOADING.
 const GRACE_MS: u64 = 100;
 
+/// No data is loaded.
+const NONE: u8 = 0;
+/// Data is loaded, and commands on data are refused.
+const ACTIVE: u8 = 1;
+/// Data is loaded beside that which clients see.
+const ASYNC: u8 = 2;
+
 /// How far loading is, and what the last loading brought.
 #[derive(Debug, Default)]
 pub struct Loading {
-    active: AtomicBool,
+    stage: AtomicU8,
     /// Monotonic nanoseconds until which requests wait.
     grace_until_ns: AtomicU64,
     /// Unix milliseconds of the start.
@@ -25,8 +32,18 @@ pub struct Loading {
 }
 
 impl Loading {
-    /// Loading begins.
+    /// Loading begins. Commands on data are refused meanwhile.
     pub fn begin(&self, clock: &Clock) {
+        self.start(clock, ACTIVE);
+    }
+
+    /// Loading begins, of data that replaces the present one as a whole when all of it is there.
+    /// Until then clients are served the present data.
+    pub fn begin_async(&self, clock: &Clock) {
+        self.start(clock, ASYNC);
+    }
+
+    fn start(&self, clock: &Clock, stage: u8) {
         let grace_until_ns = clock.monotonic_ns() + GRACE_MS * 1_000_000;
         self.grace_until_ns.store(grace_until_ns, Ordering::Relaxed);
         self.started_ms.store(clock.unix_ms(), Ordering::Relaxed);
@@ -39,18 +56,29 @@ impl Loading {
         ] {
             number.store(0, Ordering::Relaxed);
         }
-        self.active.store(true, Ordering::Release);
+        self.stage.store(stage, Ordering::Release);
     }
 
     /// Loading is over.
     pub fn end(&self) {
-        self.active.store(false, Ordering::Release);
+        self.stage.store(NONE, Ordering::Release);
     }
 
-    /// True while data is loaded.
+    /// True while data is loaded and commands on data are refused.
     #[inline]
     pub fn is_active(&self) -> bool {
-        self.active.load(Ordering::Relaxed)
+        self.stage.load(Ordering::Relaxed) == ACTIVE
+    }
+
+    /// True while data is loaded beside that which clients see.
+    pub fn is_async(&self) -> bool {
+        self.stage.load(Ordering::Relaxed) == ASYNC
+    }
+
+    /// True while data is loaded in either way.
+    #[inline]
+    pub fn is_under_way(&self) -> bool {
+        self.stage.load(Ordering::Relaxed) != NONE
     }
 
     /// How long requests still wait for the end of loading, in nanoseconds; 0 when it is over or

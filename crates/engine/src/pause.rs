@@ -1,4 +1,4 @@
-//! Pauses of commands: CLIENT PAUSE and FAILOVER.
+//! Pauses of commands: CLIENT PAUSE, FAILOVER and SHUTDOWN.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -11,6 +11,8 @@ use crate::keys::DbKey;
 pub enum PausePurpose {
     /// CLIENT PAUSE, with an end.
     Client,
+    /// SHUTDOWN pauses writes while it waits for replicas.
+    Shutdown,
     /// FAILOVER pauses writes, until it succeeds or is given up.
     Failover,
 }
@@ -20,6 +22,7 @@ impl PausePurpose {
     pub fn word(self) -> &'static str {
         match self {
             Self::Client => "client_pause",
+            Self::Shutdown => "shutdown_in_progress",
             Self::Failover => "failover_in_progress",
         }
     }
@@ -36,6 +39,7 @@ pub struct Pause {
     client_until_ms: AtomicU64,
     all: AtomicBool,
     failover: AtomicBool,
+    shutdown: AtomicBool,
     /// Held while the ends are combined: the last change is the one that counts.
     changes: Mutex<()>,
     fed: Mutex<Vec<DbKey>>,
@@ -72,11 +76,17 @@ impl Pause {
         self.combine();
     }
 
-    /// True once when the time of CLIENT PAUSE has passed while FAILOVER still pauses writes:
-    /// postponed commands are to be looked at again.
+    /// Pauses writes for SHUTDOWN, or ends that pause.
+    pub fn set_shutdown(&self, is_on: bool) {
+        self.shutdown.store(is_on, Ordering::Release);
+        self.combine();
+    }
+
+    /// True once when the time of CLIENT PAUSE has passed while another purpose still pauses
+    /// writes: postponed commands are to be looked at again.
     pub fn has_weakened(&self, steady_ms: u64) -> bool {
         let until_ms = self.client_until_ms.load(Ordering::Acquire);
-        if until_ms == 0 || steady_ms < until_ms || !self.failover.load(Ordering::Acquire) {
+        if until_ms == 0 || steady_ms < until_ms || self.endless().is_none() {
             return false;
         }
         let ended =
@@ -90,11 +100,19 @@ impl Pause {
         self.failover.load(Ordering::Acquire)
     }
 
+    /// The purpose that pauses writes without an end.
+    fn endless(&self) -> Option<PausePurpose> {
+        if self.shutdown.load(Ordering::Acquire) {
+            return Some(PausePurpose::Shutdown);
+        }
+        self.is_failover().then_some(PausePurpose::Failover)
+    }
+
     fn combine(&self) {
         let _change = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
-        let until_ms = match self.failover.load(Ordering::Acquire) {
-            true => WITHOUT_END,
-            false => self.client_until_ms.load(Ordering::Acquire),
+        let until_ms = match self.endless() {
+            Some(_) => WITHOUT_END,
+            None => self.client_until_ms.load(Ordering::Acquire),
         };
         self.until_ms.store(until_ms, Ordering::Release);
     }
@@ -140,8 +158,8 @@ impl Pause {
     /// `None` without one.
     pub fn longest(&self, steady_ms: u64) -> Option<(PausePurpose, u64)> {
         let client_ms = self.client_until_ms.load(Ordering::Acquire);
-        if self.failover.load(Ordering::Acquire) && !self.is_all(steady_ms) {
-            return Some((PausePurpose::Failover, WITHOUT_END - steady_ms));
+        if let Some(purpose) = self.endless().filter(|_| !self.is_all(steady_ms)) {
+            return Some((purpose, WITHOUT_END - steady_ms));
         }
         let left_ms = client_ms.saturating_sub(steady_ms);
         (left_ms > 0).then_some((PausePurpose::Client, left_ms))
@@ -184,7 +202,14 @@ mod tests {
         pause.end();
         assert!(pause.is_active(2_000));
         pause.start(9_000, false, 2_000);
+        pause.set_shutdown(true);
         pause.set_failover(false);
+        assert!(matches!(
+            pause.longest(2_000),
+            Some((PausePurpose::Shutdown, _))
+        ));
+        assert!(!pause.is_failover());
+        pause.set_shutdown(false);
         assert_eq!(pause.longest(2_000), Some((PausePurpose::Client, 7_000)));
         assert!(!pause.is_active(9_000));
         assert_eq!(pause.longest(9_000), None);

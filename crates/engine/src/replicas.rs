@@ -215,6 +215,9 @@ pub struct Replicas {
     waits: Mutex<Vec<ReplicaWait>>,
     /// A client waits: replicas are to be asked how far they are.
     asks: AtomicBool,
+    /// Behind this stream offset stands a command that only Lodestore understands; 0: none does
+    /// that is known of. Its value is the offset plus 1.
+    own_behind: AtomicU64,
     /// Bytes read from a primary and from replicas.
     pub net_input_bytes: AtomicU64,
     /// Bytes written to replicas.
@@ -251,6 +254,30 @@ impl Replicas {
     /// Lodestore understands.
     pub fn has_foreign(&self) -> bool {
         self.count() > 0 && self.lock().iter().any(|replica| replica.setup.is_foreign())
+    }
+
+    /// Notes that a command which only Lodestore understands comes behind this stream offset.
+    /// Called under the locks of its keys.
+    pub fn note_own(&self, offset: u64) {
+        self.own_behind
+            .fetch_max(offset.saturating_add(1), Ordering::AcqRel);
+    }
+
+    /// What stands before this offset is not known: it was appended before the start.
+    pub fn note_unknown_before(&self, offset: u64) {
+        self.own_behind.fetch_max(offset, Ordering::AcqRel);
+    }
+
+    /// A replica of another product can follow the stream from this offset on.
+    pub fn is_plain_from(&self, offset: u64) -> bool {
+        self.own_behind.load(Ordering::Acquire) <= offset
+    }
+
+    /// Up to where a replica of another product, which has the stream up to `offset`, can follow
+    /// it; `None`: up to its end.
+    pub fn plain_until(&self, offset: u64) -> Option<u64> {
+        let own_behind = self.own_behind.load(Ordering::Acquire);
+        (own_behind > offset).then(|| own_behind - 1)
     }
 
     /// CONFIG RESETSTAT.

@@ -40,6 +40,8 @@ pub enum Block {
     },
     /// SYNC and PSYNC: the connection leaves its worker, because it is a replica's now.
     Leaves,
+    /// SHUTDOWN waits for replicas: the process ends, or the client gets an error.
+    Shutdown,
 }
 
 impl Block {
@@ -49,7 +51,7 @@ impl Block {
             Self::Keys { deadline_ms, .. }
             | Self::Replicas { deadline_ms, .. }
             | Self::Synced { deadline_ms, .. } => *deadline_ms,
-            Self::Leaves => None,
+            Self::Leaves | Self::Shutdown => None,
         }
     }
 }
@@ -82,6 +84,8 @@ const IDLE: u64 = 0;
 const WAITING: u64 = 1;
 /// The command is being run again: it may or may not get its reply.
 const SERVING: u64 = 2;
+/// Waiting, for something that only the server ends.
+const FIRM: u64 = 3;
 const ONE: u64 = STATE + 1;
 
 impl Wait {
@@ -90,6 +94,18 @@ impl Wait {
         let number = (self.0.load(Ordering::Relaxed) & !STATE).wrapping_add(ONE);
         self.0.store(number | WAITING, Ordering::Release);
         WaitNumber(number)
+    }
+
+    /// As [`Wait::begin`], for a wait that CLIENT UNBLOCK does not end.
+    pub fn begin_firm(&self) {
+        let number = (self.0.load(Ordering::Relaxed) & !STATE).wrapping_add(ONE);
+        self.0.store(number | FIRM, Ordering::Release);
+    }
+
+    /// Ends a wait of [`Wait::begin_firm`]. False when there is none.
+    pub fn end_firm(&self) -> bool {
+        let word = self.0.load(Ordering::Acquire);
+        word & STATE == FIRM && self.change(word, word & !STATE)
     }
 
     /// True while this wait has not ended.
@@ -112,6 +128,11 @@ impl Wait {
     /// Ends the present wait, whichever it is. False when there is none, or when it has just been
     /// served.
     pub fn end(&self) -> bool {
+        self.end_firm() || self.unblock()
+    }
+
+    /// As [`Wait::end`], and false also for a wait of [`Wait::begin_firm`].
+    pub fn unblock(&self) -> bool {
         loop {
             let word = self.0.load(Ordering::Acquire);
             match word & STATE {
@@ -119,7 +140,7 @@ impl Wait {
                 // Another thread runs the command now, holding all locks that it needs, so this is
                 // short.
                 SERVING => std::thread::yield_now(),
-                IDLE => return false,
+                IDLE | FIRM => return false,
                 _ => {}
             }
         }
@@ -146,6 +167,20 @@ mod tests {
         assert!(!wait.end());
         assert!(!wait.try_serve(first));
         assert!(!wait.is_on(first));
+    }
+
+    #[test]
+    fn a_firm_wait_is_not_unblocked() {
+        let wait = Wait::default();
+        wait.begin_firm();
+        assert!(!wait.unblock());
+        assert!(wait.end_firm());
+        assert!(!wait.end_firm());
+        wait.begin_firm();
+        assert!(wait.end());
+        let number = wait.begin();
+        assert!(wait.is_on(number) && !wait.end_firm());
+        assert!(wait.unblock());
     }
 
     #[test]

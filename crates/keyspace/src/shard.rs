@@ -488,6 +488,26 @@ impl<T> Shard<T> {
         cleared
     }
 
+    /// Moves in all databases of a shard of a [sibling](crate::Keyspace::sibling) with the same
+    /// number. Those here have been cleared, and no savepoint is open. To a change hook the entries
+    /// are younger than it is.
+    pub fn adopt(&mut self, from: &mut Shard<T>) {
+        debug_assert_eq!(self.place.index, from.place.index);
+        self.pool.clear();
+        let place = self.place;
+        for number in 0..self.databases {
+            let Some(db) = from.db_mut(number).filter(|db| !db.table.is_empty()) else {
+                continue;
+            };
+            let content = db.take(place);
+            if let Some(own) = self.db_or_create(number) {
+                debug_assert!(own.table.is_empty());
+                *own = content;
+            }
+        }
+        self.next_due_ms = self.next_due_ms.min(from.next_due_ms);
+    }
+
     /// Expires the entries whose deadline is not after `now_ms`, with at most `budget` units of
     /// work: one unit is the look at one entry, or at one bucket when a timing wheel is built anew.
     /// `on_expired` is called with database and key before an entry is removed. When the budget

@@ -87,30 +87,29 @@ impl Buffer {
     /// Selects the database in the stream; a SELECT that is needed goes to `select`.
     fn select_in_stream(&mut self, selection: Selection) {
         let after = &mut self.chunk.after;
-        match selection {
-            Selection::Database(db) => {
-                if self.must_select || after.stream_db != Some(db) {
-                    self.must_select = false;
-                    encode_select(&mut self.select, db);
-                }
-                after.stream_db = Some(db);
-            }
-            Selection::Current { .. } => {}
+        let Some(db) = selection.first() else {
+            return;
+        };
+        if self.must_select || after.stream_db != Some(db) {
+            self.must_select = false;
+            encode_select(&mut self.select, db);
         }
+        after.stream_db = selection.last();
     }
 
     /// Selects the database in the file: by the SELECT of the stream when there is one, else by one
     /// for the file alone.
     fn select_in_file(&mut self, append: &Append<'_>) {
         let chunk = &mut self.chunk;
-        let wanted = match append.selection {
-            Selection::Database(db) => Some(db),
-            Selection::Current { .. } => chunk.after.stream_db,
-        };
+        let wanted = append.selection.first().or(chunk.after.stream_db);
         if self.select.is_empty() && wanted.is_some_and(|db| chunk.after.db != Some(db)) {
             push_local_select(&mut chunk.bytes, wanted.unwrap_or_default());
         }
-        chunk.after.db = wanted.or(chunk.after.db);
+        let last = match append.selection {
+            Selection::Span { last, .. } => Some(last),
+            Selection::Database(_) | Selection::Current { .. } => wanted,
+        };
+        chunk.after.db = last.or(chunk.after.db);
     }
 
     fn put_in_file(&mut self, append: &Append<'_>) {

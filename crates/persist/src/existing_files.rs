@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-pub use crate::heads::{Source, Writer, check_head, writer};
+pub use crate::heads::{SIGNATURE_BYTES, Source, Writer, check_head, check_signature, writer};
 
 /// A log that exists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -79,9 +79,28 @@ impl Read for Source {
 /// # Errors
 /// The signature or the version is wrong.
 pub fn check_head(source: Source, options: &LoadOptions) -> Result<(), rdb::RdbError> {
-    const SIGNATURE_BYTES: u64 = 9;
-    let is_long_enough = source.len >= SIGNATURE_BYTES;
-    let mut head = source.take(SIGNATURE_BYTES);
+    let mut head = Vec::new();
+    let mut source = source.take(SIGNATURE_BYTES as u64);
+    source
+        .read_to_end(&mut head)
+        .map_err(|error| rdb::RdbError {
+            cause: error.into(),
+            offset: 0,
+            place: None,
+        })?;
+    check_signature(&head, options)
+}
+
+/// Bytes of the signature of a snapshot with its version.
+pub const SIGNATURE_BYTES: usize = 9;
+
+/// Whether these bytes begin as a file that can be loaded.
+///
+/// # Errors
+/// The signature or the version is wrong, or there are too few bytes.
+pub fn check_signature(bytes: &[u8], options: &LoadOptions) -> Result<(), rdb::RdbError> {
+    let mut head = bytes.get(..SIGNATURE_BYTES).unwrap_or(bytes);
+    let is_long_enough = head.len() == SIGNATURE_BYTES;
     match rdb::load(&mut head, options, &mut Head::default()) {
         // The head is longer than the part that is checked.
         Err(error) if is_long_enough && error.is_truncated() => Ok(()),

@@ -161,13 +161,13 @@ impl Log {
     /// Adds records without data (PING, messages) to the stream alone, unless it is a copy of a
     /// primary's: then nothing happens. No lock of data is needed, because that is looked at where
     /// records are added.
-    pub fn append_to_own_stream(&self, records: &[u8], now_ms: u64) {
+    pub fn append_to_own_stream(&self, selection: Selection, records: &[u8], now_ms: u64) {
         let mut buffer = lock(&self.shared.buffer);
         if buffer.is_copy() {
             return;
         }
         let append = Append {
-            selection: Selection::Current { then: None },
+            selection,
             records,
             scope: Scope::StreamOnly,
         };

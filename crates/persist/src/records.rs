@@ -312,6 +312,15 @@ impl RecordReader {
         self.reader.position() + self.taken as u64
     }
 
+    /// The last `len` bytes of the element that was returned last.
+    pub(crate) fn last_bytes(&self, len: usize) -> &[u8] {
+        let element = self.reader.available().get(..self.taken);
+        let element = element.unwrap_or_default();
+        element
+            .get(element.len().saturating_sub(len)..)
+            .unwrap_or_default()
+    }
+
     /// The end of the last whole unit, and the state there.
     pub(crate) fn whole(&self) -> (u64, State) {
         self.grammar.whole(self.position())

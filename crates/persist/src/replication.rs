@@ -60,6 +60,14 @@ pub enum Scope {
 pub enum Selection {
     /// This one; the log adds a SELECT where another one is selected.
     Database(u32),
+    /// The first one, as with [`Selection::Database`]; the records select others, and the last one
+    /// at their end.
+    Span {
+        /// Where the records begin.
+        first: u32,
+        /// Where they end.
+        last: u32,
+    },
     /// The one that is selected in the stream, whichever it is. The log adds no SELECT to the
     /// stream: for records without a database, and for the stream of a primary, which a replica
     /// appends byte for byte.
@@ -67,6 +75,24 @@ pub enum Selection {
         /// The database that the records themselves select, when they hold a SELECT.
         then: Option<u32>,
     },
+}
+
+impl Selection {
+    /// Where the records begin; `None`: the log adds no SELECT.
+    pub(crate) fn first(self) -> Option<u32> {
+        match self {
+            Self::Database(db) | Self::Span { first: db, .. } => Some(db),
+            Self::Current { .. } => None,
+        }
+    }
+
+    /// What is selected behind the records, when that is known from this.
+    pub(crate) fn last(self) -> Option<u32> {
+        match self {
+            Self::Database(db) | Self::Span { last: db, .. } => Some(db),
+            Self::Current { then } => then,
+        }
+    }
 }
 
 /// Records to be appended.

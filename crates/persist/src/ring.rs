@@ -20,8 +20,7 @@ use std::collections::VecDeque;
 use std::ops::{Deref, Range};
 use std::sync::Arc;
 
-/// Bytes of a block, in a ring that is large enough. A record that is larger has a block of its own
-/// size.
+/// Bytes of a block, in a ring that is large enough.
 const BLOCK_BYTES: usize = 64 << 10;
 /// Bytes of a block in a small ring.
 const BLOCK_BYTES_MIN: usize = 4 << 10;
@@ -99,11 +98,15 @@ impl Ring {
 
     /// Adds bytes at the end.
     pub(crate) fn push(&mut self, bytes: &[u8]) {
-        if bytes.is_empty() {
-            return;
-        }
-        // What is kept is exact to a sixteenth of the size.
+        // What is kept is exact to a sixteenth of the size, so long records are cut.
         let full = ((self.size / 16) as usize).clamp(BLOCK_BYTES_MIN, BLOCK_BYTES);
+        for piece in bytes.chunks(full) {
+            self.push_piece(piece, full);
+        }
+    }
+
+    /// Adds bytes that fit one block.
+    fn push_piece(&mut self, bytes: &[u8], full: usize) {
         let room = match self.blocks.back_mut() {
             None => full,
             // No reader holds a slice of it, so it may grow in place.
@@ -239,14 +242,19 @@ mod tests {
     }
 
     #[test]
-    fn large_records_have_blocks_of_their_own() {
+    fn long_records_do_not_keep_more_than_the_size() {
         let mut ring = Ring::new(0, 10);
-        let large = vec![7; 3 * BLOCK_BYTES];
+        let long: Vec<u8> = (0..3 * BLOCK_BYTES).map(|number| number as u8).collect();
         ring.push(b"small");
-        ring.push(&large);
-        ring.push(b"small");
-        assert_eq!(ring.range(), 5..5 + large.len() as u64 + 5);
-        assert_eq!(ring.blocks.len(), 2);
+        let id = ring.pin(5, u64::MAX).unwrap();
+        ring.push(&long);
+        let mut slices = Vec::new();
+        assert_eq!(ring.slices(5, u64::MAX, usize::MAX, &mut slices), ring.end);
+        assert_eq!(bytes_of(&slices), long);
+        ring.unpin(id);
+        let range = ring.range();
+        assert!(range.end - range.start <= (10 + BLOCK_BYTES_MIN) as u64);
+        assert_eq!(ring.pin(5, u64::MAX), None);
     }
 
     #[derive(Clone, Debug)]
@@ -379,11 +387,8 @@ mod tests {
                 readers: Vec::new(),
                 held: Vec::new(),
             };
-            let (mut kept, mut largest) = (0, 0);
+            let mut kept = 0;
             for step in steps {
-                if let Step::Push(len) = step {
-                    largest = largest.max(len as u64);
-                }
                 world.run(step);
                 // What is kept shrinks only when the size does.
                 kept = world.ring.range().start.max(kept);
@@ -391,7 +396,7 @@ mod tests {
                 let end = world.all.len() as u64;
                 let pinned = world.readers.iter().map(|reader| reader.limit).max();
                 let most = world.ring.size.max(pinned.unwrap_or(0));
-                let slack = 2 * (BLOCK_BYTES as u64 + largest);
+                let slack = 2 * BLOCK_BYTES as u64;
                 assert!(end - kept <= most + slack, "{} bytes are kept", end - kept);
             }
         }

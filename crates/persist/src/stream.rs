@@ -27,6 +27,11 @@ impl StreamCursor {
         self.offset
     }
 
+    /// Moves forward: the bytes before this offset are not wanted any more.
+    pub fn skip_to(&mut self, offset: u64) {
+        self.offset = self.offset.max(offset);
+    }
+
     /// Adds the next bytes to `slices`, up to stream offset `to` and at most `most` bytes, and
     /// moves behind them. Adds nothing when there is nothing.
     ///
@@ -117,23 +122,26 @@ impl Log {
 mod tests {
     use super::*;
     use crate::options::LogOptions;
+    use crate::replication::Selection;
     use crate::storage::Memory;
 
     fn log() -> Log {
         Log::new(Arc::new(Memory::new()), LogOptions::default())
     }
 
+    const PLAIN: Selection = Selection::Current { then: None };
+
     #[test]
     fn a_copy_of_a_stream_gets_nothing_of_our_own() {
         let log = log();
         log.open_stream(100);
-        log.append_to_own_stream(b"PING", 0);
+        log.append_to_own_stream(PLAIN, b"PING", 0);
         assert_eq!(log.stream_offset(), 4);
         log.set_stream_is_copy(true);
-        log.append_to_own_stream(b"PING", 0);
+        log.append_to_own_stream(PLAIN, b"PING", 0);
         assert_eq!(log.stream_offset(), 4);
         log.set_stream_is_copy(false);
-        log.append_to_own_stream(b"PING", 0);
+        log.append_to_own_stream(PLAIN, b"PING", 0);
         assert_eq!(log.stream_offset(), 8);
     }
 

@@ -19,8 +19,9 @@ use engine::execute::{self, Execution, Request, Verdict, blocking};
 use engine::session::{Origin, Session};
 use resp::{Output, OwnedArgs, Protocol, Value};
 
-use crate::process::shutdown::{ShutdownOptions, request_shutdown};
+use crate::process::shutdown::request_shutdown;
 use crate::server::Server;
+use crate::state::ShutdownOptions;
 use crate::transport::listener::Accepted;
 use crate::transport::mailbox::Message;
 use crate::transport::stream::Stream;
@@ -271,7 +272,7 @@ pub fn close(server: &Server) -> bool {
         now: true,
         ..ShutdownOptions::default()
     };
-    let is_saved = server.shutdown.is_requested() || request_shutdown(server, options).is_ok();
+    let is_saved = server.shutdown.is_requested() || request_shutdown(server, options, None).is_ok();
     server.shutdown.request(i32::from(!is_saved));
     server.broadcast(|| Message::Stop);
     server.seats.note_sync();

@@ -11,6 +11,7 @@
 //! than its output limit is disconnected. Snapshots go to a file first: a slow replica holds
 //! neither writers nor the snapshot, and replicas that ask at the same time share one.
 
+mod diskless;
 mod failover;
 mod feeder;
 mod follow;
@@ -67,5 +68,14 @@ fn sendable(server: &Server) -> u64 {
     match log.policy() {
         persist::FsyncPolicy::Always if log.is_enabled() => log.synced_offset(),
         _ => log.stream_offset(),
+    }
+}
+
+/// Makes the timers look whether a shutdown still has to wait for replicas.
+fn hasten_shutdown(server: &Server) {
+    if server.shutdown.waits_until_ms().is_some()
+        && let Some(worker) = server.workers.first()
+    {
+        worker.mailbox.wake();
     }
 }

@@ -4,6 +4,7 @@ pub mod bitmap;
 pub mod cluster;
 pub mod connection;
 pub mod element_expiry;
+mod foreign;
 pub mod generic;
 pub mod geo;
 pub mod hash;

@@ -71,7 +71,9 @@ impl Execution<'_, '_> {
         if session.is_subscriber_only() && !flags.has(Flags::SUBSCRIBER) {
             return Err(only_for_subscribers(command));
         }
-        if engine.loading.is_active() && !all_have(session, command, Flags::LOADING) {
+        if engine.loading.is_under_way()
+            && is_refused_while_loading(engine, session, command, combined)
+        {
             if engine.loading.grace_left_ns(engine.clock.monotonic_ns()) > 0 {
                 return Ok(Admission::Postpone);
             }
@@ -370,6 +372,21 @@ fn all_have(session: &Session, command: &Command, flags: Flags) -> bool {
     match &session.multi {
         Some(multi) if command.is_exec => multi.queue.iter().all(|queued| allowed(queued.entry)),
         _ => allowed(command),
+    }
+}
+
+/// Whether a command waits for the end of loading: it works on data that is not there, or, while
+/// present data is served, has a flag of its own for that.
+#[cold]
+fn is_refused_while_loading(
+    engine: &Engine,
+    session: &Session,
+    command: &Command,
+    combined: Flags,
+) -> bool {
+    match engine.loading.is_async() {
+        true => combined.has(Flags::NO_ASYNC_LOADING),
+        false => !all_have(session, command, Flags::LOADING),
     }
 }
 

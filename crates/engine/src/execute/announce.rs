@@ -90,11 +90,12 @@ impl FanOut<'_, '_> {
         match what {
             What::Message {
                 way,
+                db,
                 channel,
                 payload,
             } => {
                 if self.origin == Origin::Client {
-                    engine.replicate_message(*way, channel, payload);
+                    engine.replicate_message(*way, *db, channel, payload);
                 }
                 let (pubsub, outboxes) = (&engine.pubsub, &engine.outboxes);
                 pubsub.publish(outboxes, *way, channel, payload, self.after);

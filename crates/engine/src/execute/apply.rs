@@ -10,7 +10,7 @@ use crate::client::{ClientShared, Peer};
 use crate::engine::Engine;
 use crate::keys::LocatedKey;
 use crate::session::{Origin, Session};
-use crate::shard_tables::Locked;
+use crate::shard_tables::{Locked, lives, note_all};
 use crate::table::Resolved;
 use crate::users::User;
 
@@ -71,15 +71,38 @@ impl Execution<'_, '_> {
         failures
     }
 
-    /// Runs FLUSHALL (`request`) for a full synchronization, under the locks of all shards. It is
-    /// not a part of the stream.
-    pub fn empty(&mut self, request: &[&[u8]], locked: &mut Locked<'_>) {
+    /// Runs FLUSHALL (`request`) for a full synchronization, under the locks of all shards, and
+    /// lets `fill` move other data in. It is not a part of the stream.
+    pub fn replace(
+        &mut self,
+        request: &[&[u8]],
+        locked: &mut Locked<'_>,
+        fill: impl FnOnce(&mut Locked<'_>),
+    ) {
         let owned = resp::OwnedArgs::from_slices(request);
         self.begin();
         // It cannot fail.
         let _ = self.apply_one(owned.as_args(), &mut Vec::new(), locked);
+        fill(locked);
+        self.note_new(locked);
         self.exec.appended = Some(self.engine.log.appended());
         self.commit(locked, Touched::All);
+        if !self.exec.ready.is_empty() {
+            super::blocking::serve(self.exec, self.engine, locked);
+        }
+    }
+
+    /// Keys that exist now have changed for clients that watch them or wait for them.
+    fn note_new(&mut self, locked: &Locked<'_>) {
+        let (listeners, now_ms) = (&self.engine.key_listeners, self.exec.now_ms);
+        for shard in locked.shards() {
+            for db in shard.occupied_dbs() {
+                let changes = &mut self.exec.changes;
+                note_all((shard, db), changes, listeners, |shard, key| {
+                    lives(shard, db, key, now_ms)
+                });
+            }
+        }
     }
 
     fn apply_one(

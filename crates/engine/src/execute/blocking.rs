@@ -187,6 +187,8 @@ pub fn block(
             waiting.add(key, Arc::clone(&waiter));
         }
         session.new_waiter = Some(waiter);
+    } else if block == Block::Shutdown {
+        session.shared.wait.begin_firm();
     } else {
         let number = session.shared.wait.begin();
         if let Some(wanted) = wanted_of_replicas(&block) {

@@ -1,6 +1,6 @@
 //! Appends the effects of a change to the log and announces it to its listeners, under its locks.
 
-use persist::{Append, Scope, Selection};
+use persist::{Append, Scope};
 
 use super::announce::FanOut;
 use super::{Execution, Executor, stats};
@@ -129,12 +129,19 @@ impl Executor {
         let offset = match self.effects.is_mixed() {
             true => self.append_blocks(engine)?,
             false => {
-                let (db, bytes) = self.effects.take()?;
+                let (selection, records) = self.effects.take()?;
                 engine.faults.reach(Stage::BeforeLog);
-                match engine.role.is_replica() {
-                    false => engine.log.append(db, bytes, self.now_ms),
-                    true => append_local(engine, db, bytes, self.now_ms),
-                }
+                let scope = match engine.role.is_replica() {
+                    false => Scope::Both,
+                    // What clients write to a replica is no part of its primary's stream.
+                    true => Scope::FileOnly,
+                };
+                let append = Append {
+                    selection,
+                    records,
+                    scope,
+                };
+                engine.log.append_scoped(&append, self.now_ms)
             }
         };
         engine.faults.reach(Stage::AfterLog);
@@ -155,29 +162,18 @@ impl Executor {
         let blocks = self.effects.take_blocks().into_iter();
         let is_replica = engine.role.is_replica();
         let append = |block: Block| {
-            if is_replica {
-                return append_local(engine, block.db, &block.bytes, self.now_ms);
-            }
             let append = Append {
-                selection: Selection::Database(block.db),
+                selection: block.selection,
                 records: &block.bytes,
-                scope: block.scope,
+                scope: match is_replica {
+                    true => Scope::FileOnly,
+                    false => block.scope,
+                },
             };
             engine.log.append_scoped(&append, self.now_ms)
         };
         blocks.map(append).last()
     }
-}
-
-/// What a client writes to a writable replica is no part of the stream, which is its primary's.
-#[cold]
-fn append_local(engine: &Engine, db: u32, records: &[u8], now_ms: u64) -> u64 {
-    let append = Append {
-        selection: Selection::Database(db),
-        records,
-        scope: Scope::FileOnly,
-    };
-    engine.log.append_scoped(&append, now_ms)
 }
 
 /// Replies that show these shards depend on the log up to `offset`.

@@ -85,6 +85,24 @@ impl<T: Default> Keyspace<T> {
     }
 }
 
+impl<T: Default> Keyspace<T> {
+    /// An empty keyspace with the same shards, databases and hashes, whose databases
+    /// [`Shard::adopt`] can move into this one.
+    pub fn sibling(&self) -> Keyspace<T> {
+        let prefix_bits = u64::BITS - self.shard_shift;
+        let shard = |index| {
+            let place = Place { index, prefix_bits };
+            Shard::new(place, self.databases, self.hasher, T::default())
+        };
+        Keyspace {
+            locks: LockTable::new((0..self.shard_count()).map(shard)),
+            shard_shift: self.shard_shift,
+            databases: self.databases,
+            hasher: self.hasher,
+        }
+    }
+}
+
 impl<T> Keyspace<T> {
     /// The hash of a key.
     #[inline]

@@ -526,6 +526,47 @@ fn an_old_replica_gets_a_snapshot_of_known_length_and_the_stream() {
 }
 
 #[test]
+fn the_stream_selects_databases_as_other_products_do() {
+    let server = primary(&[]);
+    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, server.port())).unwrap();
+    stream.write_all(b"SYNC\r\n").unwrap();
+    wait_until("the replica is online", || {
+        replication(&server, "slave0").contains("state=online")
+    });
+    let mut client = server.connect();
+    for line in [
+        "MULTI",
+        "SELECT 1",
+        "SET one 1",
+        "SELECT 2",
+        "SET two 2",
+        "EXEC",
+        "SET two 3",
+        "PUBLISH channel first",
+        "SELECT 0",
+        "PUBLISH channel second",
+        "MULTI",
+        "PUBLISH channel third",
+        "EXEC",
+        "SET last 1",
+    ] {
+        client.line(line);
+    }
+    let text = read_stream(&mut stream, "last\r\n$1\r\n1\r\n");
+    let words: Vec<&str> = text
+        .split("\r\n")
+        .filter(|part| !part.starts_with(['*', '$']) && !part.is_empty())
+        .collect();
+    let from = words.iter().position(|word| *word == "MULTI").unwrap();
+    assert_eq!(
+        words[from..].join(" "),
+        "MULTI SELECT 1 SET one 1 SELECT 2 SET two 2 EXEC SET two 3 PUBLISH channel first \
+         SELECT 0 PUBLISH channel second PUBLISH channel third SET last 1"
+    );
+    server.assert_replays();
+}
+
+#[test]
 fn a_replica_that_does_not_read_is_disconnected_alone() {
     let server = primary(&[
         "--client-output-buffer-limit",
@@ -617,7 +658,7 @@ fn what_replicas_say_is_checked() {
 }
 
 /// A primary that answers PSYNC with these bytes.
-fn false_primary(answer: &'static [u8]) -> u16 {
+pub(super) fn false_primary(answer: &'static [u8]) -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let port = listener.local_addr().unwrap().port();
     std::thread::spawn(move || {

@@ -84,6 +84,7 @@ fn snapshots_carry_the_history_over_a_restart_of_either_side() {
     let mut client = one.connect();
     fill(&mut client);
     client.check(&[("SELECT 0", "+OK"), ("SET gone x PX 1", "+OK")]);
+    wait_until("the key has expired", || client.line("EXISTS gone") == ":0");
     assert_same(&one, &other);
     let (old, offset) = (
         replication(&one, "master_replid"),
@@ -173,12 +174,38 @@ fn others_get_nothing_that_only_lodestore_understands() {
     let mut client = server.connect();
     let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, server.port())).unwrap();
     write!(stream, "REPLCONF capa eof\r\nPSYNC ? -1\r\n").unwrap();
-    read_stream(&mut stream, "FULLRESYNC");
+    let head = read_stream(&mut stream, "$EOF:");
+    let words = head.split_whitespace();
+    let place: Vec<&str> = words
+        .skip_while(|word| *word != "+FULLRESYNC")
+        .skip(1)
+        .collect();
     client.line("SADD set a");
-    assert_eq!(
-        client.line("SEXPIRE set 100 MEMBERS 1 a"),
-        "-ERR 'sexpire' is not understood by a replica of another product, and one is attached"
-    );
+    client.line("XADD stream 1-1 f v");
+    client.line("XGROUP CREATE stream g 0");
+    for (line, what) in [
+        ("SEXPIRE set 100 MEMBERS 1 a", "'sexpire'"),
+        ("XADD stream IDMP p i * f v", "'xadd' with IDMP or IDMPAUTO"),
+        (
+            "XADD stream DELREF MAXLEN 1 * f v",
+            "'xadd' with KEEPREF, DELREF or ACKED",
+        ),
+        (
+            "XTRIM stream MAXLEN 1 ACKED",
+            "'xtrim' with KEEPREF, DELREF or ACKED",
+        ),
+        ("XNACK stream g FAIL IDS 1 1-1 FORCE", "'xnack'"),
+        ("XCFGSET stream IDMP-MAXSIZE 5", "'xcfgset'"),
+        ("XIDMPRECORD stream p i 1-1", "'xidmprecord'"),
+    ] {
+        assert_eq!(
+            client.line(line),
+            format!(
+                "-ERR {what} is not understood by a replica of another product, and one is attached"
+            )
+        );
+    }
+    client.check(&[("XDELEX stream DELREF IDS 1 1-1", "[:1]")]);
     drop(stream);
     wait_until("it has left", || {
         client.line("SEXPIRE set 100 MEMBERS 1 a") == "[:1]"
@@ -186,6 +213,18 @@ fn others_get_nothing_that_only_lodestore_understands() {
     let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, server.port())).unwrap();
     write!(stream, "PSYNC ? -1\r\n").unwrap();
     read_stream(&mut stream, "-ERR the data has deadlines of members");
+    // The stream has them still when the data has none any more.
+    client.line("DEL set");
+    let next = place[1].parse::<u64>().unwrap() + 1;
+    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, server.port())).unwrap();
+    write!(stream, "PSYNC {} {next}\r\n", place[0]).unwrap();
+    read_stream(&mut stream, "+FULLRESYNC");
+    drop(stream);
+    wait_until("it has left", || {
+        replication(&server, "connected_slaves") == "0"
+    });
+    client.line("SADD set a");
+    client.line("SEXPIRE set 100 MEMBERS 1 a");
     let replica = replica_of(&server, &[]);
     assert_same(&server, &replica);
     assert_eq!(client.line("ZADD z 1 a"), ":1");
@@ -208,4 +247,73 @@ fn a_command_that_fails_in_the_stream_is_counted_or_ends_the_replica() {
     stats.line("CONFIG SET propagation-error-behavior panic-on-replicas");
     client.line("DEBUG REPLICATE nonsense");
     assert_eq!(replica.wait_for_end(), None, "it ends by a signal");
+}
+
+#[test]
+fn a_replica_that_was_away_for_long_gets_the_stream_from_the_files() {
+    let primary = primary(&[
+        "--repl-backlog-size",
+        "16384",
+        "--aof-history-seconds",
+        "3600",
+        "--logfile",
+        "server.log",
+    ]);
+    let mut replica = replica_of(&primary, &[]);
+    fill(&mut primary.connect());
+    assert_same(&primary, &replica);
+    let mut own = replica.connect();
+    wait_until("the replica has a log to go on from", || {
+        field(&mut own, "persistence", "aof_rewrites") == "1"
+            && field(&mut own, "persistence", "aof_rewrite_in_progress") == "0"
+    });
+    replica.kill();
+    let mut client = primary.connect();
+    wait_until("the replica is gone", || {
+        replication(&primary, "connected_slaves") == "0"
+    });
+    let value = "x".repeat(1_000);
+    for round in 0..3 {
+        for number in 0..100 {
+            client.line(&format!("SELECT {}", number % 3));
+            client.run(&["SET", &format!("key:{round}:{number}"), &value]);
+            client.line("MULTI");
+            client.line("INCR counter");
+            client.line("SELECT 5");
+            client.line("RPUSH list a");
+            client.line("EXEC");
+            client.line("PUBLISH channel message");
+        }
+        // An increment of its own, and what is superseded goes to the history.
+        let before = field(&mut client, "persistence", "aof_rewrites");
+        client.line("BGREWRITEAOF");
+        wait_until("the log has a new base", || {
+            field(&mut client, "persistence", "aof_rewrites") != before
+                && field(&mut client, "persistence", "aof_rewrite_in_progress") == "0"
+        });
+    }
+    replica.restart();
+    wait_for_link(&replica);
+    client.line("SET after 1");
+    assert_same(&primary, &replica);
+    let log = std::fs::read_to_string(primary.dir().join("server.log")).unwrap();
+    assert_eq!(field(&mut client, "stats", "sync_full"), "1", "{log}");
+    assert_eq!(field(&mut client, "stats", "sync_partial_ok"), "1");
+    assert!(log.contains("bytes of the stream come from the files of the log"));
+    // Without the files there is no way back.
+    replica.kill();
+    client.line("CONFIG SET aof-history-seconds 0");
+    for number in 0..100 {
+        client.run(&["SET", &format!("key:{number}"), &value]);
+    }
+    let before = field(&mut client, "persistence", "aof_rewrites");
+    client.line("BGREWRITEAOF");
+    wait_until("the log has a new base", || {
+        field(&mut client, "persistence", "aof_rewrites") != before
+            && field(&mut client, "persistence", "aof_rewrite_in_progress") == "0"
+    });
+    replica.restart();
+    wait_for_link(&replica);
+    assert_same(&primary, &replica);
+    assert_eq!(field(&mut client, "stats", "sync_full"), "2");
 }

@@ -583,3 +583,38 @@ fn groups_survive_a_rewrite_of_the_log() {
     client.check(&[("DEBUG LOADAOF", "+OK")]);
     assert_eq!(dump(&mut client), before);
 }
+
+#[test]
+fn deletions_by_reference_are_logged_as_every_replica_understands_them() {
+    let server = TestServer::start();
+    let mut client = server.connect();
+    for id in 1..=4 {
+        client.line(&format!("XADD t {id}-0 f v"));
+    }
+    for (group, count) in [("g", 3), ("h", 2)] {
+        client.line(&format!("XGROUP CREATE t {group} 0"));
+        client.line(&format!(
+            "XREADGROUP GROUP {group} a COUNT {count} STREAMS t >"
+        ));
+    }
+    let logged = server.logs_of(&[
+        "XACKDEL t g DELREF IDS 2 1 3",
+        "XDELEX t ACKED IDS 1 2",
+        "XDELEX t DELREF IDS 2 2 4",
+        "XDELEX t IDS 1 9",
+    ]);
+    let expected = [
+        "MULTI",
+        "XACK t g 1-0 3-0",
+        "XACK t h 1-0",
+        "XDEL t 1-0 3-0",
+        "EXEC",
+        "MULTI",
+        "XACK t g 2-0",
+        "XACK t h 2-0",
+        "XDEL t 2-0 4-0",
+        "EXEC",
+    ];
+    assert_eq!(logged, expected);
+    server.assert_replays();
+}

@@ -406,11 +406,22 @@ impl World {
         let bytes_of =
             |(_, words): &Ran| record(&words.iter().map(String::as_str).collect::<Vec<_>>());
         let mut records: Vec<u8> = commands.iter().flat_map(bytes_of).collect();
+        let mut selection = Selection::Database(db);
+        let is_verbatim = self.is_copy && scope != Scope::FileOnly;
+        if block && !is_verbatim && count > 1 {
+            // The last command runs in another database.
+            let last = db + 1;
+            if let Some(command) = commands.last_mut() {
+                command.0 = last;
+            }
+            records = commands[..count - 1].iter().flat_map(bytes_of).collect();
+            records.extend(record(&["SELECT", &last.to_string()]));
+            records.extend(bytes_of(&commands[count - 1]));
+            selection = Selection::Span { first: db, last };
+        }
         if block {
             records = [record(&["MULTI"]), records, record(&["EXEC"])].concat();
         }
-        let mut selection = Selection::Database(db);
-        let is_verbatim = self.is_copy && scope != Scope::FileOnly;
         if is_verbatim {
             let mut then = None;
             if self.log.stream_db() != Some(db) {

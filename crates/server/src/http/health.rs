@@ -8,7 +8,7 @@ use crate::state::LinkState;
 pub(super) fn reasons(server: &Server) -> Vec<String> {
     let engine = &server.engine;
     let mut reasons = Vec::new();
-    if server.shutdown.is_requested() {
+    if server.shutdown.is_requested() || server.shutdown.waits_until_ms().is_some() {
         reasons.push("it is shutting down".to_owned());
     }
     if engine.loading.is_active() {

@@ -16,20 +16,22 @@ mod replay;
 mod report;
 mod startup_plan;
 
-use std::io;
+use std::io::{self, Read};
 use std::path::Path;
+use std::sync::Arc;
 
+pub(crate) use persist::existing_files::SIGNATURE_BYTES;
 use persist::existing_files::{self, Source};
 use persist::rdb::{self, RdbError};
 use persist::{Disk, LogOptions};
 
 pub(crate) use batch::Present;
-pub(crate) use rdb_sink::{Figures, GoesOn, RdbSink, Rules, load_options};
+pub(crate) use rdb_sink::{Figures, GoesOn, RdbSink, Rules, Staged, load_options};
 pub(crate) use replay::Replay;
 
 use crate::server::Server;
 use engine::config::P;
-use engine::shard_tables::Locked;
+use engine::shard_tables::{Keyspace, Locked};
 use startup_plan::Decision;
 
 /// Loads the data of the working directory, and opens the log when it is enabled. Commands on data
@@ -145,6 +147,47 @@ pub(crate) fn check_head(server: &Server, path: &Path) -> Result<(), SnapshotErr
         Ok(()) => Ok(()),
         Err(error) => Err(error.into()),
     }
+}
+
+/// The same for bytes: the first ones of a snapshot, [`SIGNATURE_BYTES`] at least.
+///
+/// # Errors
+/// The beginning is wrong; the error says why.
+pub(crate) fn check_signature(server: &Server, head: &[u8]) -> Result<(), SnapshotError> {
+    Ok(existing_files::check_signature(
+        head,
+        &load_options(server),
+    )?)
+}
+
+/// Loads a snapshot as it arrives, into a keyspace beside that of the server, or else into its own,
+/// without locks. Also returns how many bytes the snapshot has; more of them may have been read.
+///
+/// # Errors
+/// It is wrong, which has been logged; entries before the error are loaded.
+pub(crate) fn load_stream(
+    server: &Server,
+    source: &mut dyn Read,
+    staged: Option<Arc<Keyspace>>,
+    rules: Rules,
+) -> Result<(Staged, u64), SnapshotError> {
+    let mut sink = RdbSink::new(server, None, rules);
+    if let Some(staged) = staged {
+        sink = sink.into_staged(staged);
+    }
+    let loaded = rdb::load(source, &load_options(server), &mut sink);
+    let loaded = loaded.inspect_err(report::log_stream)?;
+    let rest = sink.finish_staged().map_err(|text| RdbError {
+        cause: rdb::RdbCause::Refused(text),
+        offset: loaded.bytes,
+        place: None,
+    })?;
+    let figures = &rest.figures;
+    server
+        .engine
+        .loading
+        .note_keys(figures.loaded, figures.expired);
+    Ok((rest, loaded.bytes))
 }
 
 /// Loads an RDB file. With `held` these are all shards, locked; without, none of them is.

@@ -78,8 +78,8 @@ pub(super) fn end_wait(worker: &mut Worker, server: &Server, token: usize, endin
             reply.integer(i64::from(synced));
             reply.integer(server.engine.replicas.durable(*offset) as i64);
         }
-        // Nothing but the end of the connection ends it.
-        (None, Block::Leaves) => {}
+        // Nothing but the end of the connection ends it, or an error.
+        (None, Block::Leaves | Block::Shutdown) => {}
     }
     if let Some(waiter) = waiter {
         let exec = &mut worker.exec;

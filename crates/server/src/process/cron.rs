@@ -64,6 +64,7 @@ impl Cron {
     /// Called once per loop turn.
     pub(crate) fn tick(&mut self, server: &Server, exec: &mut Executor) {
         check_signals(server);
+        super::shutdown::check(server, exec.steady_ms);
         if server.engine.switches.pause_cron.load(Ordering::Relaxed) {
             return;
         }

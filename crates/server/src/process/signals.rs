@@ -7,8 +7,9 @@ use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use engine::config::{P, shutdown as bits};
 use signal_hook::iterator::Signals;
 
-use super::shutdown::{ShutdownOptions, request_shutdown};
+use super::shutdown::request_shutdown;
 use crate::server::Server;
+use crate::state::ShutdownOptions;
 
 /// SIGINT, SIGTERM and SIGHUP: set by handlers, taken by the timers.
 static SIGNALS: LazyLock<[Arc<AtomicBool>; 3]> = LazyLock::new(Default::default);
@@ -18,6 +19,10 @@ static STREAM: Mutex<Option<Signals>> = Mutex::new(None);
 
 /// True once a shutdown is under way: another SIGINT then ends the process at once, as in Redis.
 pub(super) static STOPPING: LazyLock<Arc<AtomicBool>> = LazyLock::new(Default::default);
+
+/// A signal has begun the shutdown under way: a SIGINT then ends the process without replicas and
+/// snapshots.
+pub(super) static BY_SIGNAL: AtomicBool = AtomicBool::new(false);
 
 /// Makes SIGINT and SIGTERM end the process in order, SIGHUP open the log file anew, and ignores
 /// what else would end the process by default.
@@ -57,16 +62,13 @@ pub(crate) fn wake_on_signals(server: &Arc<Server>) -> io::Result<()> {
 
 /// SHUTDOWN ABORT: clears signals that the timers have not acted on yet. False when there were
 /// none.
-pub(crate) fn abort_shutdown() -> bool {
-    let mut aborted = false;
+pub(super) fn forget_stop() -> bool {
     let [interrupt, terminate, _] = &*SIGNALS;
+    let mut forgotten = false;
     for flag in [interrupt, terminate] {
-        aborted |= flag.swap(false, Ordering::AcqRel);
+        forgotten |= flag.swap(false, Ordering::AcqRel);
     }
-    if aborted {
-        log::warn!("Shutdown manually aborted.");
-    }
-    aborted
+    forgotten
 }
 
 /// SIGINT or SIGTERM has come, and the timers have not acted on it yet.
@@ -103,7 +105,13 @@ pub(super) fn check_signals(server: &Server) {
         if !got || server.shutdown.is_requested() {
             continue;
         }
+        // A shutdown by signal waits for replicas.
+        if slot == 0 && BY_SIGNAL.load(Ordering::Acquire) {
+            log::warn!("You insist... exiting now.");
+            std::process::exit(1);
+        }
         log::warn!("Received {name} scheduling shutdown...");
+        BY_SIGNAL.store(true, Ordering::Release);
         let asked = server.engine.config.int(parameter);
         let options = ShutdownOptions {
             save: asked & bits::SAVE != 0,
@@ -113,10 +121,7 @@ pub(super) fn check_signals(server: &Server) {
             safe: asked & bits::SAFE != 0,
             failover: asked & bits::FAILOVER != 0,
         };
-        if request_shutdown(server, options).is_err() {
-            log::warn!(
-                "Errors trying to shut down the server. Check the logs for more information."
-            );
-        }
+        // A failure is in the log.
+        let _ = request_shutdown(server, options, None);
     }
 }

@@ -7,10 +7,11 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use mio::{Events, Poll, Token, Waker};
+use persist::ReplicationId;
 use persist::rdb::Version;
 use persist::storage::File;
 
-use super::link::{Fed, Feed, Link, LinkError};
+use super::link::{Fed, Feed, KeptFeed, Link, LinkError};
 use super::sendable;
 use crate::jobs::snapshot::{ForReplicas, for_replicas};
 use crate::os::os_text;
@@ -26,6 +27,12 @@ use engine::replicas::{Replica, ReplicaSetup, SnapshotFilter, SyncState};
 const WAKE: Token = Token(usize::MAX);
 /// Time between two looks at timers.
 const TICK: Duration = Duration::from_millis(100);
+
+/// Bytes of the stream that are always sent from the files of the log rather than a snapshot; else
+/// not more of them than memory is used, which a snapshot would send.
+const KEPT_MAX: u64 = 64 << 20;
+
+const ONLY_OURS: &str = "the stream holds commands that only Lodestore understands";
 
 /// Time between two looks at a file that is being written.
 const GROWING_TICK: Duration = Duration::from_millis(5);
@@ -124,6 +131,7 @@ impl Feeder {
             if heard {
                 blocking::serve_acknowledged(&server.engine);
                 super::failover::check(&server, steady_ms);
+                super::hasten_shutdown(&server);
             }
             // The offset of a failover stands still.
             if !server.engine.is_paused() && server.engine.replicas.take_asks() && self.has_online()
@@ -251,8 +259,17 @@ impl Feeder {
             );
             return false;
         };
+        if link.replica.setup.is_foreign() && !server.engine.replicas.is_plain_from(offset) {
+            log::info!(
+                "Partial resynchronization not accepted: the stream holds commands that only Lodestore understands (Replica {}).",
+                link.replica.client.addr
+            );
+            return false;
+        }
         let limit = server.replica_lag_max();
-        let Some(cursor) = server.engine.log.stream_cursor(offset, limit) else {
+        let cursor = server.engine.log.stream_cursor(offset, limit);
+        let feed = cursor.map(Feed::Stream);
+        let Some(feed) = feed.or_else(|| kept_feed(server, offset, limit)) else {
             log::info!(
                 "Unable to partial resync with replica {} for lack of backlog (Replica request was: {next}).",
                 link.replica.client.addr
@@ -264,7 +281,7 @@ impl Feeder {
             false => "+CONTINUE\r\n".to_owned(),
         };
         link.line(&line);
-        link.feed = Feed::Stream(cursor);
+        link.feed = feed;
         link.replica.set_state(SyncState::Online);
         server.replication.partial.fetch_add(1, Ordering::Relaxed);
         log::info!(
@@ -308,6 +325,7 @@ impl Feeder {
         }
         self.server.engine.replicas.remove(&link.replica);
         self.server.end(link.connection);
+        super::hasten_shutdown(&self.server);
     }
 
     fn close_all(&mut self, reason: &str) {
@@ -334,6 +352,17 @@ impl Feeder {
                 self.close(token, "it was killed");
                 continue;
             }
+            let plain = match link.replica.setup.is_foreign() {
+                true => link
+                    .stream_offset()
+                    .and_then(|offset| server.engine.replicas.plain_until(offset)),
+                false => None,
+            };
+            if plain.is_some_and(|until| link.has_been_sent(until)) {
+                self.close(token, ONLY_OURS);
+                continue;
+            }
+            let to = plain.map_or(to, |until| to.min(until));
             let fed = link.feed(to, released);
             let sent = std::mem::take(&mut link.sent_bytes);
             let total = &server.engine.replicas.net_output_bytes;
@@ -532,6 +561,10 @@ impl Feeder {
         if !server.replication.is_stopping() {
             return false;
         }
+        // SHUTDOWN has waited already. What sockets take at once has just left.
+        if server.shutdown.is_settled() {
+            return true;
+        }
         let since_ms = *self.stopping_since_ms.get_or_insert(steady_ms);
         let patience_ms = server.engine.config.int(P::ShutdownTimeout).max(0) as u64 * 1000;
         let end = server.engine.log.stream_offset();
@@ -542,6 +575,35 @@ impl Feeder {
                 && link.replica.acknowledged() < end
         });
         !is_behind || steady_ms - since_ms >= patience_ms
+    }
+}
+
+/// The stream from this offset on, as the files of the log have it, up to what memory has.
+fn kept_feed(server: &Server, offset: u64, limit: u64) -> Option<Feed> {
+    let log = &server.engine.log;
+    let begin = log.stream_range()?.start;
+    let distance = begin.checked_sub(offset).filter(|bytes| *bytes > 0)?;
+    if distance > KEPT_MAX.max(keyspace::memory::used()) {
+        return None;
+    }
+    let histories = server.replication.histories();
+    let before = histories.before.as_ref().map(|(id, _)| id);
+    let ids: Vec<ReplicationId> = std::iter::once(&histories.id)
+        .chain(before)
+        .filter_map(|id| ReplicationId::parse(id.as_bytes()))
+        .collect();
+    // What memory has is kept from here on.
+    let then = log.stream_cursor(begin, limit)?;
+    match log.kept_stream(offset, begin, &ids) {
+        Ok(kept) => {
+            let kept = kept?;
+            log::info!("{distance} bytes of the stream come from the files of the log.");
+            Some(Feed::Kept(Box::new(KeptFeed::new(kept, then))))
+        }
+        Err(error) => {
+            log::warn!("The files of the log cannot be read for a replica: {error}");
+            None
+        }
     }
 }
 

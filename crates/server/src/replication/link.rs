@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use persist::storage::File;
-use persist::{StreamCursor, StreamLost, StreamSlice};
+use persist::{KeptError, KeptStream, StreamCursor, StreamLost, StreamSlice};
 use resp::{Args, Limits, Progress, Span};
 
 use crate::state::{SnapshotFile, random_id};
@@ -52,10 +52,37 @@ pub(super) enum Feed {
     /// Nothing before the replica has loaded what ends with a mark: it looks for the mark at the
     /// end of all that it has read.
     AwaitsAck(StreamCursor),
+    /// The stream from the files of the log.
+    Kept(Box<KeptFeed>),
     /// The stream.
     Stream(StreamCursor),
     /// Everything was sent; the connection closes.
     Done,
+}
+
+/// A part of the stream that memory does not have any more.
+pub(super) struct KeptFeed {
+    kept: KeptStream,
+    /// What memory has behind it.
+    then: StreamCursor,
+    /// What was read and not sent.
+    piece: Vec<u8>,
+    /// Bytes of the piece that were sent.
+    sent: usize,
+    /// There is more behind the piece.
+    has_more: bool,
+}
+
+impl KeptFeed {
+    pub(super) fn new(kept: KeptStream, then: StreamCursor) -> Self {
+        Self {
+            kept,
+            then,
+            piece: Vec::new(),
+            sent: 0,
+            has_more: true,
+        }
+    }
 }
 
 /// The end of a snapshot of unknown length: 40 random digits.
@@ -83,6 +110,9 @@ pub(super) enum LinkError {
     /// It left too much of the stream unread.
     #[error("it left more of the stream unread than client-output-buffer-limit allows")]
     Lost(#[from] StreamLost),
+    /// The files of the log cannot be read on.
+    #[error("the files of the log cannot be read: {0}")]
+    Kept(#[from] KeptError),
     /// It closed the connection.
     #[error("it closed the connection")]
     Closed,
@@ -200,6 +230,7 @@ impl Link {
     pub(super) fn unread(&self, end: u64) -> u64 {
         let cursor = match &self.feed {
             Feed::Stream(cursor) | Feed::AwaitsAck(cursor) => Some(cursor),
+            Feed::Kept(feed) => Some(&feed.then),
             Feed::Snapshot(cursor) | Feed::File { then: cursor, .. } => cursor.as_ref(),
             Feed::Waits | Feed::Done => None,
         };
@@ -225,6 +256,7 @@ impl Link {
                 Feed::Waits | Feed::Snapshot(_) | Feed::AwaitsAck(_) => return Ok(Fed::All),
                 Feed::Done => return Ok(Fed::Close),
                 Feed::File { .. } => self.send_file(),
+                Feed::Kept(_) => self.send_kept()?,
                 Feed::Stream(_) => self.send_stream(to)?,
             };
             match sent {
@@ -301,6 +333,50 @@ impl Link {
             }
             None => Feed::Done,
         };
+    }
+
+    /// Sends a part of the stream from the files, and goes on to memory behind its end. Returns how
+    /// many bytes left.
+    fn send_kept(&mut self) -> Result<io::Result<Option<usize>>, KeptError> {
+        let Feed::Kept(feed) = &mut self.feed else {
+            return Ok(Ok(None));
+        };
+        if feed.sent == feed.piece.len() {
+            feed.piece.clear();
+            feed.sent = 0;
+            if feed.has_more {
+                feed.has_more = feed.kept.read(&mut feed.piece, FILE_PIECE)?;
+            }
+        }
+        if feed.piece.is_empty() && !feed.has_more {
+            if let Feed::Kept(feed) = std::mem::replace(&mut self.feed, Feed::Done) {
+                let mut cursor = feed.then;
+                cursor.skip_to(feed.kept.offset());
+                self.feed = Feed::Stream(cursor);
+            }
+            return Ok(Ok(Some(0)));
+        }
+        let rest = feed.piece.get(feed.sent..).unwrap_or_default();
+        Ok(self.connection.stream.write(rest).map(|left| {
+            feed.sent += left;
+            Some(left)
+        }))
+    }
+
+    /// It has been sent the stream up to this offset.
+    pub(super) fn has_been_sent(&self, offset: u64) -> bool {
+        matches!(self.feed, Feed::Stream(_))
+            && self.slices.is_empty()
+            && self.stream_offset().is_some_and(|at| at >= offset)
+    }
+
+    /// Offset up to which it has been given the stream; `None` before it follows it.
+    pub(super) fn stream_offset(&self) -> Option<u64> {
+        match &self.feed {
+            Feed::Stream(cursor) | Feed::AwaitsAck(cursor) => Some(cursor.offset()),
+            Feed::Kept(feed) => Some(feed.kept.offset()),
+            _ => None,
+        }
     }
 
     /// Sends a part of the stream. Returns how many bytes left; `None`: there is no more.

@@ -1,5 +1,5 @@
 //! A full synchronization, as the replica sees it: the snapshot goes to a file, and from there into
-//! memory.
+//! memory, or with `repl-diskless-load` straight into memory.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,6 +9,7 @@ use persist::ReplicationId;
 use persist::storage::{File, OpenMode};
 use resp::Output;
 
+use super::diskless;
 use super::follow::{FollowError, PrimaryLink, Wire};
 use crate::jobs::loading::{self, Present, Rules};
 use crate::jobs::rewrite;
@@ -17,10 +18,11 @@ use crate::server::Server;
 use crate::state::{Following, random_u64};
 use engine::config::P;
 use engine::execute::{Execution, Executor, NO_WORKER, primary_session};
+use engine::scripts::Libraries;
 use engine::shard_tables::Locked;
 
 /// Digits of the mark at the end of a snapshot of unknown length.
-const MARK_BYTES: usize = 40;
+pub(super) const MARK_BYTES: usize = 40;
 
 /// Time between two looks whether the snapshot has been loaded.
 const NAP: std::time::Duration = std::time::Duration::from_millis(10);
@@ -28,7 +30,7 @@ const NAP: std::time::Duration = std::time::Duration::from_millis(10);
 const NAPS_PER_SIGN: u32 = 100;
 
 /// How the end of the snapshot is found.
-enum End {
+pub(super) enum End {
     /// After so many bytes.
     Length(u64),
     /// Behind these bytes.
@@ -56,7 +58,11 @@ pub(super) fn run(
     id: &str,
     offset: u64,
 ) -> Result<(), FollowError> {
-    let end = announced_end(link, wire)?;
+    let way = diskless::Way::chosen(&link.server);
+    let end = announced_end(link, wire, way.map_or("disk", |_| "parser"))?;
+    if let Some(way) = way {
+        return diskless::run(link, wire, &end, way, (id, offset));
+    }
     let name = format!("temp-{}-{}.rdb", link.server.identity.pid, random_u64());
     let received = Received {
         server: Arc::clone(&link.server),
@@ -80,7 +86,7 @@ pub(super) fn run(
     })
 }
 
-fn announced_end(link: &PrimaryLink, wire: &mut Wire) -> Result<End, FollowError> {
+fn announced_end(link: &PrimaryLink, wire: &mut Wire, to: &str) -> Result<End, FollowError> {
     let line = wire.line(link)?;
     let unknown = || {
         let line = String::from_utf8_lossy(&line);
@@ -94,13 +100,13 @@ fn announced_end(link: &PrimaryLink, wire: &mut Wire) -> Result<End, FollowError
             return Err(unknown());
         }
         log::info!(
-            "PRIMARY <-> REPLICA sync: receiving streamed RDB from primary with EOF to disk"
+            "PRIMARY <-> REPLICA sync: receiving streamed RDB from primary with EOF to {to}"
         );
         return Ok(End::Mark(mark.to_vec()));
     }
     let len = resp::number::parse_i64(text).and_then(|len| u64::try_from(len).ok());
     let len = len.ok_or_else(unknown)?;
-    log::info!("PRIMARY <-> REPLICA sync: receiving {len} bytes from primary to disk");
+    log::info!("PRIMARY <-> REPLICA sync: receiving {len} bytes from primary to {to}");
     Ok(End::Length(len))
 }
 
@@ -166,39 +172,77 @@ fn load(link: &PrimaryLink, received: &Received, id: &str, offset: u64) -> Resul
     let server = &*link.server;
     let head = loading::check_head(server, &received.path);
     head.map_err(|error| FollowError::Refused(format!("the snapshot is not readable: {error}")))?;
-    let _without = rewrite::WithoutRewrites::new(server)
-        .map_err(|error| FollowError::Refused(error_text(&error)))?;
-    log::info!("PRIMARY <-> REPLICA sync: Flushing old data");
-    {
-        let mut locked = server.engine.keyspace.lock_all();
-        link.check()?;
-        server.engine.loading.begin(&server.engine.clock);
-        // A command that was admitted before looks again, and is refused.
-        server.engine.admission_epoch.fetch_add(1, Ordering::AcqRel);
-        // What is in the files is not what is in memory any more.
-        server.engine.log.disable();
-        server.engine.log.close_stream();
-        empty(server, &mut locked);
-    }
+    let _without = without_rewrites(server)?;
+    begin_replacing(link)?;
     log::info!("PRIMARY <-> REPLICA sync: Loading DB in memory");
-    let rules = Rules {
-        // The stream removes what has expired.
-        drop_expired: false,
-        goes_on: None,
-        present: Present::Refuse,
-    };
-    let loaded = loading::load_snapshot(server, &received.path, None, rules);
+    let loaded = loading::load_snapshot(server, &received.path, None, RULES);
+    let loaded = loaded.map(|figures| figures.stream_db).map_err(|error| {
+        let reason = format!("Failed trying to load the PRIMARY synchronization DB: {error}");
+        FollowError::Refused(reason)
+    });
+    finish_replacing(link, (id, offset), loaded, |_| {})
+}
+
+/// How the snapshot of a primary is loaded.
+pub(super) const RULES: Rules = Rules {
+    // The stream removes what has expired.
+    drop_expired: false,
+    goes_on: None,
+    present: Present::Refuse,
+};
+
+/// Called without locks.
+pub(super) fn without_rewrites(
+    server: &Server,
+) -> Result<rewrite::WithoutRewrites<'_>, FollowError> {
+    rewrite::WithoutRewrites::new(server).map_err(|error| {
+        let text = String::from_utf8_lossy(&error.text()).into_owned();
+        FollowError::Refused(text)
+    })
+}
+
+/// Removes all data. Commands on data are refused from now on.
+pub(super) fn begin_replacing(link: &PrimaryLink) -> Result<(), FollowError> {
+    let engine = &link.server.engine;
+    log::info!("PRIMARY <-> REPLICA sync: Flushing old data");
+    let mut locked = engine.keyspace.lock_all();
+    link.check()?;
+    engine.loading.begin(&engine.clock);
+    leave_history(&link.server);
+    empty(&link.server, &mut locked);
+    engine.scripts.set_libraries(Libraries::default());
+    Ok(())
+}
+
+/// What is in the files is not what is in memory any more. Called under the locks of all data.
+pub(super) fn leave_history(server: &Server) {
+    let engine = &server.engine;
+    // A command that was admitted before looks again.
+    engine.admission_epoch.fetch_add(1, Ordering::AcqRel);
+    engine.log.disable();
+    engine.log.close_stream();
+}
+
+/// The data is loaded, and stands for this offset of this history, with the selected database of
+/// the stream; or it is not loaded, and removed.
+pub(super) fn finish_replacing(
+    link: &PrimaryLink,
+    (id, offset): (&str, u64),
+    loaded: Result<Option<u32>, FollowError>,
+    then: impl FnOnce(&Server),
+) -> Result<(), FollowError> {
+    let server = &*link.server;
     let mut locked = server.engine.keyspace.lock_all();
     let result = match (loaded, link.check()) {
         (_, Err(error)) => Err(error),
-        (Ok(figures), Ok(())) => {
-            take_over(server, id, offset, figures.stream_db);
+        (Ok(stream_db), Ok(())) => {
+            take_over(server, id, offset, stream_db);
+            then(server);
             Ok(())
         }
         (Err(error), Ok(())) => {
             empty(server, &mut locked);
-            let reason = format!("Failed trying to load the PRIMARY synchronization DB: {error}");
-            Err(FollowError::Refused(reason))
+            Err(error)
         }
     };
     drop(locked);
@@ -209,7 +253,7 @@ fn load(link: &PrimaryLink, received: &Received, id: &str, offset: u64) -> Resul
 
 /// The data is that of the primary at this offset. A log begins anew by the timers, as after
 /// CONFIG SET appendonly yes.
-fn take_over(server: &Server, id: &str, offset: u64, stream_db: Option<u32>) {
+pub(super) fn take_over(server: &Server, id: &str, offset: u64, stream_db: Option<u32>) {
     let log = &server.engine.log;
     log.set_stream_offset(offset, stream_db);
     server.replication.join_history(id, None);
@@ -219,8 +263,17 @@ fn take_over(server: &Server, id: &str, offset: u64, stream_db: Option<u32>) {
     log.open_stream(server.engine.config.int(P::ReplBacklogSize).max(0) as u64);
 }
 
-/// Removes everything, and tells those who listen.
+/// Removes everything, and announces that.
 fn empty(server: &Server, locked: &mut Locked<'_>) {
+    replace(server, locked, |_| {});
+}
+
+/// Removes everything, lets `fill` move other data in, and announces both.
+pub(super) fn replace(
+    server: &Server,
+    locked: &mut Locked<'_>,
+    fill: impl FnOnce(&mut Locked<'_>),
+) {
     let engine = &server.engine;
     let mut exec = Executor::new(engine, server.handlers, NO_WORKER);
     let mut session = primary_session(engine);
@@ -237,9 +290,5 @@ fn empty(server: &Server, locked: &mut Locked<'_>) {
         true => b"ASYNC",
         false => b"SYNC",
     };
-    execution.empty(&[b"FLUSHALL", how], locked);
-}
-
-fn error_text(error: &engine::error::CommandError) -> String {
-    String::from_utf8_lossy(&error.text()).into_owned()
+    execution.replace(&[b"FLUSHALL", how], locked, fill);
 }

@@ -90,6 +90,8 @@ pub(crate) fn promote(server: &Server) {
 /// configuration, or as a primary with a name of its own.
 pub(crate) fn begin(server: &Arc<Server>) {
     let primary = server.engine.config.primary();
+    let loaded = server.engine.log.stream_offset();
+    server.engine.replicas.note_unknown_before(loaded);
     if let Some(id) = server.engine.log.replication_id() {
         match &primary {
             Some(_) => {

@@ -29,6 +29,6 @@ pub(crate) use random::{random_id, random_u64};
 pub(crate) use replication::{FEEDER, Following, LinkState, Mail, Replication, SnapshotFile};
 pub(crate) use rewrites::Rewrites;
 pub(crate) use seats::Seats;
-pub(crate) use shutdown::Shutdown;
+pub(crate) use shutdown::{Shutdown, ShutdownOptions};
 pub(crate) use snapshots::Snapshots;
 pub use snapshots::{Job, Purpose};

@@ -10,6 +10,7 @@ pub(in crate::commands) mod syntax;
 use resp::Args;
 use smallvec::SmallVec;
 
+use crate::commands::foreign;
 use crate::context::{Context, Data, EventClass};
 use crate::error::CommandError;
 use crate::execute::{CommandResult, Outcome};
@@ -104,11 +105,8 @@ pub(in crate::commands) fn expire<T: Volatile>(
     ctx: &mut Context<'_, '_>,
     unit: Unit,
 ) -> CommandResult {
-    if T::WORDS.only_here && ctx.session.is_client() && ctx.engine.replicas.has_foreign() {
-        return Err(CommandError::owned(format!(
-            "ERR '{}' is not understood by a replica of another product, and one is attached",
-            ctx.entry.full_name
-        )));
+    if T::WORDS.only_here {
+        foreign::refuse(ctx, None)?;
     }
     let request = Listed::parse(ctx.args, 3, 1, &T::WORDS, |options| {
         Conditions::parse(options).map(|_| ())

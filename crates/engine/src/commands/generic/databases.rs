@@ -8,11 +8,8 @@ use crate::config::P;
 use crate::context::{Context, Data};
 use crate::error::CommandError;
 use crate::execute::{CommandResult, CommandSpec, Outcome};
-use crate::key_changes::{ChangeKind, KeyChanges};
-use crate::keys::Key;
-use crate::listeners::KeyListeners;
 use crate::session::Origin;
-use crate::shard_tables::Shard;
+use crate::shard_tables::{Shard, lives, note_all};
 
 pub(super) const DBSIZE: CommandSpec = CommandSpec::new("dbsize", 1, dbsize)
     .group(Group::Server)
@@ -126,39 +123,6 @@ fn clear(data: &mut Data<'_, '_>, only: Option<u32>) -> Vec<Cleared> {
         }
     }
     cleared
-}
-
-/// True when the key exists and has not expired: to a client that watches it, an expired key is
-/// gone already.
-fn lives(shard: &Shard, db: u32, key: &[u8], now_ms: u64) -> bool {
-    shard
-        .find(db, shard.hash(key), key)
-        .is_some_and(|entry| entry.deadline().is_none_or(|deadline| deadline > now_ms))
-}
-
-/// Marks the keys of a database in this shard for which `concerned` holds as changed: those that
-/// clients watch or are blocked on.
-fn note_all(
-    (shard, db): (&Shard, u32),
-    changes: &mut KeyChanges,
-    listeners: &KeyListeners,
-    concerned: impl Fn(&Shard, &[u8]) -> bool,
-) {
-    let tables = &shard.attachments;
-    let mut note = |key: &[u8], kind| {
-        let key = Key::new(key, shard.hash(key));
-        changes.note(listeners, (db, key), kind, None);
-    };
-    for key in tables.watched.keys_of(db) {
-        if concerned(shard, key) {
-            note(key, ChangeKind::Touched);
-        }
-    }
-    for key in tables.waiting.keys_of(db) {
-        if concerned(shard, &key) {
-            note(&key, ChangeKind::Ready);
-        }
-    }
 }
 
 pub(super) const SWAPDB: CommandSpec = CommandSpec::new("swapdb", 3, swapdb)

@@ -36,11 +36,13 @@ fn publish(ctx: &mut Context<'_, '_>, way: PublishedAs) -> CommandResult {
     let receivers = if ctx.data.effects.dirty() > 0 || keyspace::is_recording() {
         // The transaction has changes that are not in the log yet, and the message must not leave
         // before them; or it may be taken back.
-        ctx.data.changes.note_message(way, channel, payload);
+        let db = ctx.data.db;
+        ctx.data.changes.note_message((way, db), channel, payload);
         pubsub.receivers(way, channel)
     } else {
         if ctx.session.is_client() {
-            ctx.engine.replicate_message(way, channel, payload);
+            let db = ctx.data.db;
+            ctx.engine.replicate_message(way, db, channel, payload);
         }
         let after = ctx.session.last_write_offset;
         pubsub.publish(&ctx.engine.outboxes, way, channel, payload, after)

@@ -9,6 +9,7 @@ use super::ids::{self, NewId};
 use super::options::{self, Options, Rewritten, Trim};
 use super::{StreamReply, node_limits};
 use crate::command::*;
+use crate::commands::foreign;
 use crate::context::{Context, EventClass, Expiry};
 use crate::error::CommandError;
 use crate::execute::{CommandResult, CommandSpec, Outcome};
@@ -75,6 +76,9 @@ impl Addition {
                 }
                 break;
             }
+        }
+        if produced.is_some() {
+            foreign::refuse(ctx, Some("IDMP or IDMPAUTO"))?;
         }
         let trim = options.finish(ctx)?;
         let pairs = id.map_or(0, |(_, at)| ctx.args.len() - at - 1);

@@ -13,6 +13,7 @@ use xxhash_rust::xxh3::Xxh3;
 
 use super::ids;
 use crate::command::*;
+use crate::commands::foreign;
 use crate::config::P;
 use crate::context::{Context, Data, EventClass};
 use crate::error::CommandError;
@@ -293,6 +294,7 @@ impl Settings {
 }
 
 fn xcfgset(ctx: &mut Context<'_, '_>) -> CommandResult {
+    foreign::refuse(ctx, None)?;
     let settings = Settings::parse(ctx)?;
     let (key, limits) = (ctx.key(1), limits(ctx));
     let stream = ctx.data.stream_mut(key)?.ok_or(CommandError::NoSuchKey)?;
@@ -315,6 +317,7 @@ pub(super) const XIDMPRECORD: CommandSpec = CommandSpec::new("xidmprecord", 5, x
     .args(&[Arg::KEY, PRODUCER, ID, Arg::string("stream-id")]);
 
 fn xidmprecord(ctx: &mut Context<'_, '_>) -> CommandResult {
+    foreign::refuse(ctx, None)?;
     let (key, producer, id) = (ctx.key(1), ctx.arg(2), ctx.arg(3));
     if producer.is_empty() || id.is_empty() {
         return Err(CommandError::line(match producer.is_empty() {

@@ -5,6 +5,7 @@ use values::stream::{ID_TEXT, Keep, References, Stream};
 
 use super::ids;
 use crate::command::Arg;
+use crate::commands::foreign;
 use crate::config::P;
 use crate::context::Context;
 use crate::error::CommandError;
@@ -105,6 +106,9 @@ impl Options {
 
     /// All options have been taken.
     pub(super) fn finish(&self, ctx: &Context<'_, '_>) -> Result<Option<Trim>, CommandError> {
+        if self.references.is_some() {
+            foreign::refuse(ctx, Some("KEEPREF, DELREF or ACKED"))?;
+        }
         let Some((keep, approximate, threshold_at)) = self.trim else {
             return match self.limit {
                 Some(1..) => Err(CommandError::line(

@@ -124,7 +124,7 @@ pub(crate) const CONFIG_SET: CommandSpec = CommandSpec::new("set", -4, config_se
 fn config_set(ctx: &mut Context<'_, '_>) -> CommandResult {
     let pairs: Vec<&[u8]> = ctx.args.skip(2).iter().collect();
     let context = SetContext {
-        loading: ctx.engine.loading.is_active(),
+        loading: ctx.engine.loading.is_under_way(),
         client_is_local: ctx.session.shared.peer.is_local(),
         is_locked: ctx.is_nested(),
     };

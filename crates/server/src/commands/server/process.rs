@@ -1,13 +1,15 @@
 //! The process as a whole: its role, its time, its end.
 
-use crate::process::shutdown::ShutdownOptions;
+use crate::process::shutdown::{Begun, abort, request_later, request_shutdown};
 use crate::server::Server;
+use crate::state::ShutdownOptions;
 use engine::command::{Arg, Flags, Group};
 use engine::config::P;
 use engine::context::{Context, Mode};
 use engine::error::CommandError;
 use engine::execute::{CommandResult, CommandSpec, Outcome};
 use engine::version::{LODESTORE_VERSION, VALKEY_VERSION};
+use engine::wait::Block;
 
 pub(crate) const BGREWRITEAOF: CommandSpec = CommandSpec::new("bgrewriteaof", 1, bgrewriteaof)
     .group(Group::Server)
@@ -84,7 +86,7 @@ pub(crate) const SHUTDOWN: CommandSpec = CommandSpec::new("shutdown", -1, shutdo
     ])]);
 fn shutdown(ctx: &mut Context<'_, '_>) -> CommandResult {
     let mut options = ShutdownOptions::default();
-    let mut abort = false;
+    let mut is_abort = false;
     for word in ctx.args.skip(1).iter() {
         match word.to_ascii_lowercase().as_slice() {
             b"nosave" => options.nosave = true,
@@ -93,7 +95,7 @@ fn shutdown(ctx: &mut Context<'_, '_>) -> CommandResult {
             b"force" => options.force = true,
             b"safe" => options.safe = true,
             b"failover" => options.failover = true,
-            b"abort" => abort = true,
+            b"abort" => is_abort = true,
             _ => return Err(CommandError::Syntax),
         }
     }
@@ -103,7 +105,7 @@ fn shutdown(ctx: &mut Context<'_, '_>) -> CommandResult {
         || options.force
         || options.safe
         || options.failover;
-    if (abort && others) || (options.nosave && options.save) {
+    if (is_abort && others) || (options.nosave && options.save) {
         return Err(CommandError::Syntax);
     }
     if options.failover {
@@ -111,9 +113,9 @@ fn shutdown(ctx: &mut Context<'_, '_>) -> CommandResult {
             "ERR SHUTDOWN FAILOVER is only supported in cluster mode.",
         ));
     }
-    if abort {
-        // Nothing makes a shutdown wait so far, so at most a signal can be waiting to be noticed.
-        if !crate::process::signals::abort_shutdown() {
+    let server = Server::of(ctx)?;
+    if is_abort {
+        if !abort(&server) {
             return Err(CommandError::line("ERR No shutdown in progress."));
         }
         ctx.reply.ok();
@@ -123,12 +125,14 @@ fn shutdown(ctx: &mut Context<'_, '_>) -> CommandResult {
         if !options.nosave {
             return Err(slow.error());
         }
-        crate::process::shutdown::request_later(&*Server::of(ctx)?, options);
-        return Ok(Outcome::Done);
+        request_later(&server, options, &ctx.session.shared)?;
+        return Ok(Outcome::Block(Block::Shutdown));
     }
-    // A server that ends answers nothing: the connection closes.
-    crate::process::shutdown::request_shutdown(&*Server::of(ctx)?, options)?;
-    Ok(Outcome::Done)
+    match request_shutdown(&server, options, Some(&ctx.session.shared))? {
+        // A server that ends answers nothing: the connection closes.
+        Begun::Ends => Ok(Outcome::Done),
+        Begun::Waits => Ok(Outcome::Block(Block::Shutdown)),
+    }
 }
 
 pub(crate) const LOLWUT: CommandSpec = CommandSpec::new("lolwut", -1, lolwut)

@@ -36,6 +36,15 @@ pub(super) fn add_all(
     Ok(())
 }
 
+/// The libraries of a file. One that occurs twice is there as it was last.
+pub(super) fn read_all(engine: &Engine, codes: &[Box<[u8]>]) -> Libraries {
+    let mut libraries = Libraries::default();
+    for code in codes {
+        add(engine, &mut libraries, code);
+    }
+    libraries
+}
+
 /// Does what FUNCTION LOAD or RESTORE of a log did, when it fails here: libraries that cannot be
 /// loaded are kept. False for every other command, and for a payload that cannot be read.
 pub(super) fn keep(server: &Server, args: Args<'_>) -> bool {

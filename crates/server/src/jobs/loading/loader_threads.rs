@@ -7,6 +7,7 @@ use std::thread::JoinHandle;
 
 use super::batch::{Batch, Duplicate, Inserter, Present};
 use crate::server::Server;
+use engine::shard_tables::Keyspace;
 
 /// Batches that wait: enough to bridge a slow value, few enough to stay in the cache.
 const WAITING_MAX: usize = 4;
@@ -44,8 +45,14 @@ pub(super) fn thread_count() -> usize {
 }
 
 impl LoaderThreads {
-    /// Starts `size` threads; `None` when `size` is 0 or the system refuses a thread.
-    pub(super) fn start(server: &Server, size: usize, present: Present) -> Option<Self> {
+    /// Starts `size` threads that fill `staged`, or else the keyspace of the server; `None` when
+    /// `size` is 0 or the system refuses a thread.
+    pub(super) fn start(
+        server: &Server,
+        staged: Option<Arc<Keyspace>>,
+        size: usize,
+        present: Present,
+    ) -> Option<Self> {
         if size == 0 {
             return None;
         }
@@ -62,10 +69,13 @@ impl LoaderThreads {
         let mut threads = Vec::new();
         for number in 0..size {
             let (server, shared) = (Arc::clone(&server), Arc::clone(&shared));
-            let receiver = Arc::clone(&receiver);
+            let (receiver, staged) = (Arc::clone(&receiver), staged.clone());
             let first = number * server.engine.keyspace.shard_count() / size;
             let builder = std::thread::Builder::new().name(format!("loader-{number}"));
-            let started = builder.spawn(move || work(&server, &receiver, &shared, first, present));
+            let started = builder.spawn(move || {
+                let keyspace = staged.as_deref().unwrap_or(&server.engine.keyspace);
+                work(keyspace, &receiver, &shared, first, present);
+            });
             threads.extend(started.ok());
         }
         (!threads.is_empty()).then_some(Self {
@@ -116,7 +126,7 @@ impl Drop for LoaderThreads {
 }
 
 fn work(
-    server: &Server,
+    keyspace: &Keyspace,
     receiver: &Mutex<Receiver<Batch>>,
     shared: &Shared,
     first: usize,
@@ -126,7 +136,7 @@ fn work(
     loop {
         let next = lock(receiver).recv();
         let Ok(mut batch) = next else { return };
-        let result = inserter.insert(&mut batch, &server.engine.keyspace, None, first, present);
+        let result = inserter.insert(&mut batch, keyspace, None, first, present);
         keyspace::memory::publish();
         if let Err(duplicate) = result {
             lock(&shared.duplicate).get_or_insert(duplicate);

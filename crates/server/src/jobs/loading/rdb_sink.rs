@@ -1,5 +1,7 @@
-//! The sink for entries of RDB files: at start, from the base of an AOF, and by DEBUG RELOAD.
+//! The sink for entries of RDB files: at start, from the base of an AOF, by DEBUG RELOAD, and of a
+//! full synchronization.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use keyspace::{NewValue, Value};
@@ -14,7 +16,8 @@ use crate::state::Product;
 use engine::config::{P, RdbModuleValues, RdbVersionCheck};
 use engine::keys::DbKey;
 use engine::lru::AccessNow;
-use engine::shard_tables::Locked;
+use engine::scripts::Libraries;
+use engine::shard_tables::{Keyspace, Locked};
 
 /// Keys of a kind that are named in the log when they are left out; the others are only counted, as
 /// Redis does with empty keys.
@@ -64,6 +67,28 @@ pub(crate) struct Figures {
     pub history: Option<(ReplicationId, u64)>,
 }
 
+/// What a file has besides its keys.
+pub(crate) struct Staged {
+    /// Its figures.
+    pub figures: Figures,
+    functions: Vec<Box<[u8]>>,
+    product: Option<Product>,
+}
+
+impl Staged {
+    /// The libraries of its functions. Called without locks: their code is run.
+    pub(crate) fn libraries(&self, server: &Server) -> Libraries {
+        super::functions::read_all(&server.engine, &self.functions)
+    }
+
+    /// The server has these libraries and no others, and data of this product. Called under all
+    /// locks.
+    pub(crate) fn take_over(self, server: &Server, libraries: Libraries) {
+        server.engine.scripts.set_libraries(libraries);
+        server.origin.set(self.product);
+    }
+}
+
 /// How files are read with this configuration.
 pub(crate) fn load_options(server: &Server) -> LoadOptions {
     let config = &server.engine.config;
@@ -83,6 +108,8 @@ pub(crate) struct RdbSink<'a, 'k> {
     server: &'a Server,
     /// The locks, when the caller holds all of them.
     held: Option<&'a mut Locked<'k>>,
+    /// What is filled, when it is not the keyspace of the server.
+    staged: Option<Arc<Keyspace>>,
     rules: Rules,
     began_ms: u64,
     access: AccessNow,
@@ -139,6 +166,7 @@ impl<'a, 'k> RdbSink<'a, 'k> {
         Self {
             server,
             held,
+            staged: None,
             rules,
             began_ms: server.engine.now_ms(),
             access: server.engine.lru.now(),
@@ -152,6 +180,18 @@ impl<'a, 'k> RdbSink<'a, 'k> {
             figures: Figures::default(),
             left_out: Vec::new(),
         }
+    }
+
+    /// Fills this keyspace, a sibling of that of the server.
+    pub(super) fn into_staged(mut self, staged: Arc<Keyspace>) -> Self {
+        self.staged = Some(staged);
+        self
+    }
+
+    fn keyspace(&self) -> &Keyspace {
+        self.staged
+            .as_deref()
+            .unwrap_or(&self.server.engine.keyspace)
     }
 
     /// The keys that were left out although replicas of the file's history have them.
@@ -183,13 +223,22 @@ impl<'a, 'k> RdbSink<'a, 'k> {
 
     /// The end of an RDB file: as [`RdbSink::settle`], and the file's functions are the server's.
     pub(crate) fn finish(&mut self) -> Result<Figures, String> {
-        self.settle()?;
-        let functions = std::mem::take(&mut self.functions);
+        let mut rest = self.finish_staged()?;
+        let functions = std::mem::take(&mut rest.functions);
         super::functions::add_all(&self.server.engine, functions, self.rules.present)?;
-        let writer = std::mem::take(&mut self.writer);
-        self.server.origin.set(writer.product());
+        self.server.origin.set(rest.product);
+        Ok(rest.figures)
+    }
+
+    /// As [`RdbSink::finish`], and the server has nothing of it yet.
+    pub(super) fn finish_staged(&mut self) -> Result<Staged, String> {
+        self.settle()?;
         self.log_figures();
-        Ok(self.figures)
+        Ok(Staged {
+            figures: self.figures,
+            functions: std::mem::take(&mut self.functions),
+            product: std::mem::take(&mut self.writer).product(),
+        })
     }
 
     fn log_figures(&self) {
@@ -218,14 +267,18 @@ impl<'a, 'k> RdbSink<'a, 'k> {
     /// Passes the batch on: to other threads, or into the shards.
     fn insert(&mut self) -> Result<(), String> {
         if self.threads.is_none() && self.thread_count > 0 && self.batch.is_full() {
-            self.threads = LoaderThreads::start(self.server, self.thread_count, self.rules.present);
+            let staged = self.staged.clone();
+            self.threads =
+                LoaderThreads::start(self.server, staged, self.thread_count, self.rules.present);
             // The system refused a thread once, so no further one is tried.
             self.thread_count = 0;
         }
         let result = match &mut self.threads {
             Some(threads) => threads.send(&mut self.batch),
             None => {
-                let (keyspace, present) = (&self.server.engine.keyspace, self.rules.present);
+                let present = self.rules.present;
+                let staged = self.staged.as_deref();
+                let keyspace = staged.unwrap_or(&self.server.engine.keyspace);
                 let held = self.held.as_deref_mut();
                 let result = self
                     .inserter
@@ -290,10 +343,10 @@ impl<'a, 'k> RdbSink<'a, 'k> {
 impl Sink for RdbSink<'_, '_> {
     #[inline]
     fn entry(&mut self, mut entry: LoadedEntry<'_>) -> Result<(), String> {
-        if entry.db >= self.server.engine.keyspace.databases() {
+        if entry.db >= self.keyspace().databases() {
             return Err(format!(
                 "FATAL: Data file was created with a Redis server configured to handle more than {} databases. Exiting",
-                self.server.engine.keyspace.databases()
+                self.keyspace().databases()
             ));
         }
         if !(self.rules.drop_expired && self.is_over(&mut entry)) {

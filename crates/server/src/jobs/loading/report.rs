@@ -52,6 +52,19 @@ pub(super) fn log(server: &Server, path: &Path, error: &SnapshotError) {
     log::warn!("Terminating server after rdb file reading failure.");
 }
 
+/// Logs why a snapshot cannot be loaded as it arrives.
+pub(super) fn log_stream(error: &RdbError) {
+    let (offset, cause) = (error.offset, &error.cause);
+    if error.is_truncated() || matches!(cause, RdbCause::Io(_)) {
+        log::warn!("Short read or OOM loading DB. Unrecoverable error, aborting now.");
+        log::warn!(
+            "Internal error in RDB reading offset {offset} -> Unexpected EOF reading RDB file"
+        );
+    } else {
+        log::warn!("Internal error in RDB reading offset {offset} -> {cause}");
+    }
+}
+
 /// Describes which value was being read. Keys are escaped, because they are user data.
 fn place(server: &Server, error: &RdbError) -> String {
     place_text(error, server.engine.config.bool(P::HideUserDataFromLog))

@@ -88,6 +88,10 @@ fn server(facts: &Facts<'_>, text: &mut String) {
         "worker_threads": facts.server.workers.len(),
         "availability_zone": config.text(P::AvailabilityZone),
     );
+    if let Some(until_ms) = facts.server.shutdown.waits_until_ms() {
+        let left_ms = until_ms as i64 - facts.server.engine.steady_ms() as i64;
+        let _ = write!(text, "shutdown_in_milliseconds:{left_ms}\r\n");
+    }
     listeners(facts, text);
 }
 
@@ -167,7 +171,7 @@ fn clients(facts: &Facts<'_>, text: &mut String) {
     };
     text.push_str("# Clients\r\n");
     fields!(text,
-        "connected_clients": server.engine.clients.count(),
+        "connected_clients": server.engine.clients.count().saturating_sub(server.engine.replicas.count()),
         "cluster_connections": 0,
         "maxclients": server.engine.config.int(P::Maxclients),
         "client_recent_max_input_buffer": input,
@@ -301,7 +305,7 @@ fn persistence(facts: &Facts<'_>, text: &mut String) {
     text.push_str("# Persistence\r\n");
     fields!(text,
         "loading": yes(server.engine.loading.is_active()),
-        "async_loading": 0,
+        "async_loading": yes(server.engine.loading.is_async()),
         "current_cow_peak": current.kept_peak,
         "current_cow_size": current.kept,
         "current_cow_size_age": 0,
@@ -349,7 +353,7 @@ fn persistence(facts: &Facts<'_>, text: &mut String) {
         "backup_last_time": backup_s,
         "backup_last_time_sec": backup_seconds,
     );
-    if server.engine.loading.is_active() {
+    if server.engine.loading.is_under_way() {
         loading(facts, text);
     }
 }

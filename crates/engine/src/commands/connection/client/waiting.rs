@@ -112,7 +112,7 @@ fn client_unblock(ctx: &mut Context<'_, '_>) -> CommandResult {
         .ok()
         .and_then(|id| ctx.engine.clients.get(id));
     let unblocked = target.is_some_and(|target| {
-        let unblocked = target.wait.end();
+        let unblocked = target.wait.unblock();
         if unblocked {
             ctx.engine.outboxes.port.get().unblock(&target, why);
         }

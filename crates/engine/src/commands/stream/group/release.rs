@@ -1,4 +1,6 @@
 //! Entries that are given back, or deleted depending on the groups: XNACK, XACKDEL, XDELEX.
+//!
+//! XACKDEL and XDELEX are logged as XACK and XDEL, which every replica understands.
 
 use smallvec::SmallVec;
 use values::stream::{Group as ConsumerGroup, ID_TEXT, Pending, References};
@@ -7,6 +9,7 @@ use values::{Stream, StreamId};
 use super::super::options;
 use super::{GROUP, ids, line, no_group};
 use crate::command::*;
+use crate::commands::foreign;
 use crate::context::{Context, EventClass};
 use crate::error::CommandError;
 use crate::execute::{CommandResult, CommandSpec, Outcome};
@@ -79,17 +82,60 @@ enum Fate {
     Spared = 2,
 }
 
-/// Replies the results of the entries, and announces `deleted` ones.
-fn finish(ctx: &mut Context<'_, '_>, key: Key<'_>, fates: &[Fate], deleted: u64, changes: u64) {
+/// What these commands have done, in the terms of XACK and XDEL.
+#[derive(Default)]
+struct Done {
+    deleted: Ids,
+    /// Entries that were pending and are not any more, with their groups.
+    acknowledged: Vec<(Box<[u8]>, StreamId)>,
+}
+
+impl Done {
+    /// Notes the groups in which an entry is pending that is about to be forgotten.
+    fn forgets(&mut self, stream: &Stream, id: StreamId) {
+        let groups = stream.groups().iter();
+        let pending = groups.filter(|group| group.pending(id).is_some());
+        self.acknowledged
+            .extend(pending.map(|group| (group.name().into(), id)));
+    }
+
+    /// Logs one XACK for each group, and one XDEL.
+    fn log(mut self, ctx: &mut Context<'_, '_>, key: Key<'_>) {
+        let log = |ctx: &mut Context<'_, '_>,
+                   head: &[&[u8]],
+                   ids: &mut dyn Iterator<Item = StreamId>| {
+            let texts: Vec<Vec<u8>> = ids.map(|id| id.text(&mut { ID_TEXT }).to_vec()).collect();
+            let ids = texts.iter().map(Vec::as_slice);
+            let argv: Vec<&[u8]> = head.iter().copied().chain(ids).collect();
+            ctx.propagate(&argv);
+        };
+        self.acknowledged.sort_by(|a, b| a.0.cmp(&b.0));
+        for of_group in self.acknowledged.chunk_by(|a, b| a.0 == b.0) {
+            if let Some((name, _)) = of_group.first() {
+                let ids = &mut of_group.iter().map(|(_, id)| *id);
+                log(ctx, &[b"XACK", key.bytes, name], ids);
+            }
+        }
+        if !self.deleted.is_empty() {
+            log(ctx, &[b"XDEL", key.bytes], &mut self.deleted.into_iter());
+        }
+    }
+}
+
+/// Replies the results of the entries, announces what was done, and logs it.
+fn finish(ctx: &mut Context<'_, '_>, key: Key<'_>, fates: &[Fate], done: Done, changes: u64) {
     ctx.reply.array(fates.len());
     for fate in fates {
         ctx.reply.integer(*fate as i64);
     }
     ctx.data.effects.add_dirty(changes);
+    let deleted = done.deleted.len() as u64;
     if deleted > 0 {
         ctx.data
             .changed_times(deleted, key, EventClass::Stream, "xdel");
     }
+    ctx.suppress_propagation();
+    done.log(ctx, key);
 }
 
 pub(crate) const XDELEX: CommandSpec = CommandSpec::new("xdelex", -5, xdelex)
@@ -108,16 +154,19 @@ fn xdelex(ctx: &mut Context<'_, '_>) -> CommandResult {
     let (references, ids) = deletion(ctx, 2)?;
     let key = ctx.key(1);
     let mut stream = ctx.data.stream_mut(key)?;
-    let (mut deleted, mut changes) = (0, 0);
+    let (mut done, mut changes) = (Done::default(), 0);
     let mut fates: SmallVec<[Fate; 8]> = SmallVec::new();
     for id in ids {
         let Some(stream) = stream.as_deref_mut() else {
             fates.push(Fate::Unknown);
             continue;
         };
+        if references == References::Remove {
+            done.forgets(stream, id);
+        }
         fates.push(match delete(stream, id, references) {
             Some(true) => {
-                deleted += 1;
+                done.deleted.push(id);
                 Fate::Deleted
             }
             Some(false) => Fate::Spared,
@@ -129,7 +178,7 @@ fn xdelex(ctx: &mut Context<'_, '_>) -> CommandResult {
             }
         });
     }
-    finish(ctx, key, &fates, deleted, changes);
+    finish(ctx, key, &fates, done, changes);
     Ok(Outcome::Done)
 }
 
@@ -162,7 +211,7 @@ fn xackdel(ctx: &mut Context<'_, '_>) -> CommandResult {
     let (references, ids) = deletion(ctx, 3)?;
     let (key, name) = (ctx.key(1), ctx.arg(2));
     let mut stream = ctx.data.stream_mut(key)?;
-    let (mut deleted, mut changes) = (0, 0);
+    let (mut done, mut changes) = (Done::default(), 0);
     let mut fates: SmallVec<[Fate; 8]> = SmallVec::new();
     for id in ids {
         let acknowledged = stream
@@ -173,14 +222,20 @@ fn xackdel(ctx: &mut Context<'_, '_>) -> CommandResult {
             continue;
         };
         changes += 1;
+        done.acknowledged.push((name.into(), id));
+        if references == References::Remove {
+            done.forgets(stream, id);
+        }
         let result = stream.remove(id, references);
-        deleted += u64::from(result == Some(true));
+        if result == Some(true) {
+            done.deleted.push(id);
+        }
         fates.push(match result {
             Some(false) => Fate::Spared,
             _ => Fate::Deleted,
         });
     }
-    finish(ctx, key, &fates, deleted, changes);
+    finish(ctx, key, &fates, done, changes);
     Ok(Outcome::Done)
 }
 
@@ -292,6 +347,7 @@ fn xnack(ctx: &mut Context<'_, '_>) -> CommandResult {
         return Err(no_group(key, name));
     }
     let refusal = Refusal::parse(ctx)?;
+    foreign::refuse(ctx, None)?;
     ctx.suppress_propagation();
     let stream = ctx.data.stream_mut(key)?.map(Stream::parts_mut);
     let Some((entries, group)) =
