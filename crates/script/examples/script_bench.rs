@@ -1,7 +1,7 @@
 //! Processor time of runs on one thread, on Linux:
 //! `cargo run --release -p lodestore-script --example script_bench`.
 
-use resp::{Output, Protocol, Reply};
+use resp::{Args, Output, Protocol, Reply};
 use script::{
     AclVerdict, Arguments, Host, Identity, Limits, LogLevel, Replication, Script, Stop, Vm,
 };
@@ -10,7 +10,7 @@ use script::{
 struct Counter(i64);
 
 impl Host for Counter {
-    fn call(&mut self, _: &[&[u8]], protocol: Protocol, reply: &mut Output) {
+    fn call(&mut self, _: Args<'_>, protocol: Protocol, reply: &mut Output) {
         self.0 += 1;
         Reply::new(reply, protocol).integer(self.0);
     }

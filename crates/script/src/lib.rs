@@ -22,6 +22,7 @@ mod limits;
 mod number;
 mod raise;
 mod state;
+mod sys;
 mod vm;
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Tests of the interpreter as a whole, and of each guard around PUC Lua.
 
-use resp::{Output, Protocol, Reply};
+use resp::{Args, Output, Protocol, Reply};
 
 use crate::{
     AclVerdict, Arguments, Failure, Host, Identity, Limits, LogLevel, Replication, Script, Stop, Vm,
@@ -20,11 +20,10 @@ struct Canned {
 }
 
 impl Host for Canned {
-    fn call(&mut self, args: &[&[u8]], protocol: Protocol, reply: &mut Output) {
-        self.calls
-            .push(args.iter().map(|arg| arg.to_vec()).collect());
+    fn call(&mut self, args: Args<'_>, protocol: Protocol, reply: &mut Output) {
+        self.calls.push(args.iter().map(<[u8]>::to_vec).collect());
         self.protocols.push(protocol);
-        let name = String::from_utf8_lossy(args[0]).to_lowercase();
+        let name = String::from_utf8_lossy(args.arg(0)).to_lowercase();
         let canned = self.replies.iter().find(|(command, _)| *command == name);
         reply.raw(canned.map_or(b"+OK\r\n".as_slice(), |(_, reply)| reply.as_bytes()));
     }

@@ -141,7 +141,6 @@ fn run(
     let result = catch_unwind(AssertUnwindSafe(|| {
         interpret(&mut vm, target, invocation, now_ns, &mut caller, &mut reply)
     }));
-    drop(caller);
     *execution.out = out;
     execution.session.db = db;
     execution.session.protocol = protocol;
