@@ -71,9 +71,10 @@ fn run(vm: &mut Vm, code: &[u8]) -> Vec<u8> {
     let mut out = Output::default();
     let sha = [b'0'; 40];
     let script = Script { sha: &sha, code };
+    let none = Args::new(&[], &[]);
     let arguments = Arguments {
-        keys: &[],
-        args: &[],
+        keys: none,
+        args: none,
     };
     let mut reply = Reply::new(&mut out, Protocol::Resp2);
     if let Err(failure) = vm.run(script, arguments, &mut Echo, &mut reply) {

@@ -1,6 +1,6 @@
 //! Tests of the interpreter as a whole, and of each guard around PUC Lua.
 
-use resp::{Args, Output, Protocol, Reply};
+use resp::{Args, Output, OwnedArgs, Protocol, Reply};
 
 use crate::{
     AclVerdict, Arguments, Failure, Host, Identity, Limits, LogLevel, Replication, Script, Stop, Vm,
@@ -90,8 +90,8 @@ fn run_raw(
     let result = vm.run(
         Script { sha: &sha, code },
         Arguments {
-            keys: &[b"k1", b"k2"],
-            args: &[b"a1", b"a2", b"a3"],
+            keys: OwnedArgs::from_slices(&[b"k1", b"k2"]).as_args(),
+            args: OwnedArgs::from_slices(&[b"a1", b"a2", b"a3"]).as_args(),
         },
         host,
         &mut Reply::new(&mut out, protocol),
@@ -125,4 +125,5 @@ mod api;
 mod functions;
 mod guards;
 mod libraries;
+mod raw;
 mod replies;

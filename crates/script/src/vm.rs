@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use foldhash::fast::RandomState;
 use mlua::{Function, Lua, Table, Value};
-use resp::{Protocol, Reply};
+use resp::{Args, Protocol, Reply};
 
 use crate::convert::error_information;
 use crate::header::FunctionInfo;
@@ -48,9 +48,9 @@ pub struct Library<'a> {
 #[derive(Clone, Copy, Debug)]
 pub struct Arguments<'a> {
     /// The keys.
-    pub keys: &'a [&'a [u8]],
+    pub keys: Args<'a>,
     /// The other arguments.
-    pub args: &'a [&'a [u8]],
+    pub args: Args<'a>,
 }
 
 /// The interpreter of a thread. It stays on its thread.

@@ -3,7 +3,7 @@
 use std::ffi::{CStr, c_int};
 
 use mlua::{Function, Lua, Table, Value, ffi};
-use resp::Reply;
+use resp::{Args, Reply};
 
 use super::push_bytes;
 use super::result::{Writer, field};
@@ -204,7 +204,7 @@ impl Runner {
 impl List {
     /// Makes `items` the elements of the list. One that is large, or that a script has changed in
     /// another way than by setting elements, is replaced.
-    unsafe fn fill(&mut self, state: *mut ffi::lua_State, globals: Reference, items: &[&[u8]]) {
+    unsafe fn fill(&mut self, state: *mut ffi::lua_State, globals: Reference, items: Args<'_>) {
         // SAFETY: `Runner::begin` has made room; the table is on the stack while it is filled.
         unsafe {
             push_reference(state, self.reference);
@@ -236,7 +236,7 @@ impl List {
 
 /// Fills the table at the top, which had `before` elements. False: it has something else, which a
 /// script has left.
-unsafe fn refill(state: *mut ffi::lua_State, items: &[&[u8]], before: usize) -> bool {
+unsafe fn refill(state: *mut ffi::lua_State, items: Args<'_>, before: usize) -> bool {
     // SAFETY: as `List::fill`; a key that is no number is not converted, and a table is not changed
     // while it is traversed.
     unsafe {
@@ -266,7 +266,7 @@ unsafe fn refill(state: *mut ffi::lua_State, items: &[&[u8]], before: usize) -> 
 }
 
 /// Pushes a new list.
-unsafe fn push_list(state: *mut ffi::lua_State, items: &[&[u8]]) {
+unsafe fn push_list(state: *mut ffi::lua_State, items: Args<'_>) {
     // SAFETY: the caller has made room for two values.
     unsafe {
         ffi::lua_createtable(state, c_int::try_from(items.len()).unwrap_or(0), 0);
@@ -275,7 +275,7 @@ unsafe fn push_list(state: *mut ffi::lua_State, items: &[&[u8]]) {
 }
 
 /// Sets the elements of the table at the top.
-unsafe fn set_elements(state: *mut ffi::lua_State, items: &[&[u8]]) {
+unsafe fn set_elements(state: *mut ffi::lua_State, items: Args<'_>) {
     for (item, index) in items.iter().zip(1..) {
         // SAFETY: the caller has made room for a value above the table.
         unsafe {

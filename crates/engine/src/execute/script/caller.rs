@@ -32,7 +32,7 @@ pub(super) struct Caller<'a, 'e, 'k, 'l> {
     /// from a file.
     savepoint: Option<&'a Savepoint>,
     /// The keys that the request declares.
-    declared: &'a [&'a [u8]],
+    declared: Args<'a>,
     /// Only declared keys may be used (`script-undeclared-keys deny`).
     declared_only: bool,
     /// The script must not write.
@@ -62,7 +62,7 @@ impl<'a, 'e, 'k, 'l> Caller<'a, 'e, 'k, 'l> {
         execution: &'a mut Execution<'e, 'k>,
         locked: &'a mut Locked<'l>,
         (call, target): (Call<'a>, &'a Target),
-        declared: &'a [&'a [u8]],
+        declared: Args<'a>,
         savepoint: Option<&'a Savepoint>,
     ) -> Self {
         let engine = execution.engine;
@@ -190,7 +190,7 @@ impl<'a, 'e, 'k, 'l> Caller<'a, 'e, 'k, 'l> {
         }
         for key in call.keys {
             let key = call.args.arg(key.position.index);
-            if !self.declared.contains(&key) {
+            if self.declared.iter().all(|declared| declared != key) {
                 let mut line = b"ERR Script attempted to access the undeclared key '".to_vec();
                 line.extend_from_slice(key.get(..SHOWN_MAX).unwrap_or(key));
                 line.extend_from_slice(b"', and script-undeclared-keys is deny");
