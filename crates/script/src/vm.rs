@@ -60,7 +60,7 @@ pub struct Vm {
     parts: Parts,
     /// The slots of scripts in [`Parts::functions`].
     scripts: HashMap<[u8; 40], Compiled, RandomState>,
-    libraries: HashMap<String, LoadedLibrary>,
+    libraries: HashMap<String, LoadedLibrary, RandomState>,
     /// The slot after the last one of [`Parts::functions`].
     next_slot: i32,
 }
@@ -97,7 +97,7 @@ impl Vm {
             shared,
             parts,
             scripts: HashMap::default(),
-            libraries: HashMap::new(),
+            libraries: HashMap::default(),
             next_slot: 1,
         })
     }
