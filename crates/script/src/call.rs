@@ -1,12 +1,12 @@
 //! Calls of library functions: arguments and errors as PUC Lua's auxiliary library has them.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
 use mlua::{Function, Lua, LuaString, MultiValue, Value};
 
 use crate::raise::{Raise, caller, place, to_integer, type_name};
 use crate::state::{Shared, Stopped};
+use crate::sys::guarded;
 
 /// A call of a library function: its arguments, counted from 1, and how it reports errors.
 pub(crate) struct Call<'a> {
@@ -152,9 +152,8 @@ pub(crate) fn closure<R: mlua::IntoLuaMulti + 'static>(
             shared: &shared,
             args,
         };
-        let result = catch_unwind(AssertUnwindSafe(|| body(&call)))
-            .unwrap_or_else(|panic| Err(shared.stop_for_panic(panic).into()));
+        let result = guarded(&shared, || Ok(body(&call)));
         shared.limit_memory(lua);
-        result
+        result?
     })
 }

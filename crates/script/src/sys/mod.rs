@@ -61,7 +61,10 @@ unsafe fn shared_of<'a>(state: *mut ffi::lua_State) -> &'a Shared {
 }
 
 /// Runs code of Rust that may panic. A panic ends the run.
-fn guarded<R>(shared: &Shared, work: impl FnOnce() -> Result<R, Stopped>) -> Result<R, Stopped> {
+pub(crate) fn guarded<R>(
+    shared: &Shared,
+    work: impl FnOnce() -> Result<R, Stopped>,
+) -> Result<R, Stopped> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| Err(shared.stop_for_panic(panic)))
 }
 

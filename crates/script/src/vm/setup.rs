@@ -97,7 +97,7 @@ fn set_interrupt(lua: &Lua, shared: &Rc<Shared>) -> mlua::Result<()> {
     let triggers = HookTriggers::new().every_nth_instruction(Limits::INSTRUCTIONS_PER_INTERRUPT);
     let shared = Rc::clone(shared);
     lua.set_global_hook(triggers, move |_, _| {
-        shared.interrupt()?;
+        sys::guarded(&shared, || shared.interrupt())?;
         Ok(VmState::Continue)
     })
 }
