@@ -137,8 +137,8 @@ impl<T> Shard<T> {
             _ => self.others.get_mut(number as usize - 1)?.as_deref_mut()?,
         };
         let slot = db.find(hash, key)?;
-        // SAFETY: the undo and the hook are the only users of this copy, one after the other, before
-        // anything is changed.
+        // SAFETY: the undo and the hook are the only users of this copy, one after the other and
+        // before anything is changed.
         let block = unsafe { db.block(slot) };
         if undo::is_recording() {
             // SAFETY: the database is borrowed exclusively.

@@ -4,8 +4,8 @@ use std::rc::Rc;
 
 use mlua::{Function, Lua, LuaString, MultiValue, Value};
 
-use crate::raise::{Raise, caller, place, to_integer, type_name};
-use crate::state::{Shared, Stopped};
+use crate::raise::{Raise, Stopped, caller, place, to_integer, type_name};
+use crate::state::Shared;
 use crate::sys::guarded;
 
 /// A call of a library function: its arguments, counted from 1, and how it reports errors.

@@ -11,8 +11,8 @@ use scoped_tls_hkt::{ReborrowMut, scoped_thread_local};
 
 use crate::header::FunctionInfo;
 use crate::json_options::Options;
-use crate::libraries::pattern::{Capture, Space};
-use crate::raise::{Raise, is_memory, raised};
+use crate::pattern::{Capture, Space};
+use crate::raise::{Raise, Stopped, is_memory, raised};
 use crate::{AclVerdict, Host, LogLevel, Replication, Stop};
 
 /// What Lua's core says when an allocation is refused.
@@ -82,16 +82,6 @@ pub(crate) struct Originals {
     pub(crate) callbacks: Table,
     pub(crate) eval_environment: Table,
     pub(crate) function_environment: Table,
-}
-
-/// The run ends; [`Shared::stop`] says why.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Stopped;
-
-impl From<Stopped> for mlua::Error {
-    fn from(Stopped: Stopped) -> mlua::Error {
-        Raise::Stopped.into()
-    }
 }
 
 /// The state that library functions of one VM share.

@@ -126,10 +126,9 @@ impl Vm {
             stopped: false,
         })?;
         let interpreter = (&self.lua, &*self.shared);
+        let lists = (arguments.keys, arguments.args);
         let runner = &mut self.parts.runner;
-        let ended = with_host(host, || {
-            runner.script(interpreter, function, arguments, reply)
-        });
+        let ended = with_host(host, || runner.script(interpreter, function, lists, reply));
         self.finish(ended, script.sha)
     }
 
@@ -169,10 +168,9 @@ impl Vm {
         };
         self.begin(Mode::Function, &options);
         let interpreter = (&self.lua, &*self.shared);
+        let lists = (arguments.keys, arguments.args);
         let runner = &mut self.parts.runner;
-        let ended = with_host(host, || {
-            runner.function(interpreter, slot, arguments, reply)
-        });
+        let ended = with_host(host, || runner.function(interpreter, slot, lists, reply));
         self.finish(ended, function)
     }
 

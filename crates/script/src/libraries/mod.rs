@@ -8,8 +8,6 @@ pub(crate) mod bit;
 pub(crate) mod cjson;
 pub(crate) mod cmsgpack;
 pub(crate) mod math;
-pub(crate) mod pattern;
-pub(crate) mod search;
 pub(crate) mod server;
 pub(crate) mod string;
 pub(crate) mod structs;

@@ -4,8 +4,8 @@ use std::rc::Rc;
 
 use mlua::{Lua, LuaString, MultiValue, Table, Value};
 
-use super::pattern::{Capture, Extent, Matcher, PatternError};
 use crate::call::{Call, function};
+use crate::pattern::{Capture, Extent, Matcher, PatternError};
 use crate::raise::type_name;
 use crate::state::Shared;
 use crate::sys;

@@ -7,7 +7,8 @@ use resp::{OwnedArgs, number};
 
 use super::{bytes_at, guarded, raise_stop, reply, shared_of};
 use crate::number::argument_of;
-use crate::state::{Shared, Stopped};
+use crate::raise::Stopped;
+use crate::state::Shared;
 
 /// Bytes of arguments for which the interpreter keeps room.
 const ARGUMENT_BYTES_KEEP: usize = 64 * 1024;

@@ -6,7 +6,7 @@
 //! frames of C. So
 //!
 //! 1. a function that Lua calls holds nothing to drop at any call that may raise an error: bytes
-//!    that outlive such a call belong to [`Shared`](crate::state::Shared) or to a value on the stack;
+//!    that outlive such a call belong to [`Shared`] or to a value on the stack of Lua;
 //! 2. what may panic, a command above all, runs in [`guarded`] and raises nothing; a panic becomes
 //!    the end of the run, and goes on when the interpreter has returned;
 //! 3. outside of a protected call nothing raises: memory has no limit there, so an allocation
@@ -26,7 +26,8 @@ use std::rc::Rc;
 
 use mlua::{Function, Lua, ffi};
 
-use crate::state::{Shared, Stopped};
+use crate::raise::Stopped;
+use crate::state::Shared;
 
 pub(crate) use command::{call, pcall};
 pub(crate) use run::{Compiled, Ended, Runner, refer};

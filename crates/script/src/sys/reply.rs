@@ -31,7 +31,8 @@ pub(super) unsafe fn push(state: *mut ffi::lua_State, bytes: &[u8]) -> bool {
         bytes,
         at: 0,
     };
-    // SAFETY: the reader has no destructor, nor has the frame; `value` checks the room of the stack.
+    // SAFETY: neither the reader nor the frame has a destructor, and `table` checks the room of the
+    // stack.
     unsafe {
         if reader.value(0).is_none() {
             ffi::lua_pushliteral(state, c"a reply that is not of the protocol");

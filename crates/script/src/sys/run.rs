@@ -7,7 +7,6 @@ use resp::{Args, Reply};
 
 use super::push_bytes;
 use super::result::{Writer, field};
-use crate::Arguments;
 use crate::state::Shared;
 
 /// Elements of a list of arguments that is filled again rather than replaced.
@@ -94,7 +93,7 @@ impl Runner {
         &mut self,
         (lua, shared): (&Lua, &Shared),
         function: Compiled,
-        arguments: Arguments<'_>,
+        (keys, args): (Args<'_>, Args<'_>),
         reply: &mut Reply<'_>,
     ) -> mlua::Result<Ended> {
         let state = self.state;
@@ -102,8 +101,8 @@ impl Runner {
         // what is pushed; without a limit nothing raises.
         unsafe {
             let base = self.begin();
-            self.keys.fill(state, self.globals, arguments.keys);
-            self.argv.fill(state, self.globals, arguments.args);
+            self.keys.fill(state, self.globals, keys);
+            self.argv.fill(state, self.globals, args);
             self.push_function(function);
             self.run((lua, shared), base, 0, reply)
         }
@@ -114,7 +113,7 @@ impl Runner {
         &mut self,
         (lua, shared): (&Lua, &Shared),
         function: Compiled,
-        arguments: Arguments<'_>,
+        (keys, args): (Args<'_>, Args<'_>),
         reply: &mut Reply<'_>,
     ) -> mlua::Result<Ended> {
         let state = self.state;
@@ -122,8 +121,8 @@ impl Runner {
         unsafe {
             let base = self.begin();
             self.push_function(function);
-            push_list(state, arguments.keys);
-            push_list(state, arguments.args);
+            push_list(state, keys);
+            push_list(state, args);
             self.run((lua, shared), base, 2, reply)
         }
     }

@@ -7,9 +7,9 @@ use mlua::ffi;
 use super::{
     bytes_at, check_int, check_string, guarded, push_bytes, raise_stop, raise_text, shared_of,
 };
-use crate::libraries::pattern::{Extent, PatternError};
-use crate::libraries::search::{Found, Search};
-use crate::state::Stopped;
+use crate::pattern::{Extent, PatternError};
+use crate::raise::Stopped;
+use crate::search::{Found, Search};
 
 /// Bytes of a repeated string that is made on the stack.
 const REPEATED_INLINE: usize = 256;

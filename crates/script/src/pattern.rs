@@ -4,7 +4,7 @@
 //! the rest of the pattern, the machine notes what to try when the rest fails. The stack has at
 //! most one alternative per item of the pattern, and every step is counted.
 
-use crate::state::Stopped;
+use crate::raise::Stopped;
 
 /// Captures that a pattern may have.
 const CAPTURES_MAX: usize = 32;

@@ -1,7 +1,8 @@
 //! `find`, `match` and `gmatch` as they are for Rust: where a pattern matches first.
 
-use super::pattern::{Matcher, PatternError};
-use crate::state::{Shared, Stopped};
+use crate::pattern::{Matcher, PatternError};
+use crate::raise::Stopped;
+use crate::state::Shared;
 
 /// Characters that make a pattern more than a plain text.
 const SPECIALS: &[u8] = b"^$*+?.([%-";
