@@ -7,7 +7,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use resp::{Output, Protocol, Reply};
+use resp::{Args, Output, OwnedArgs, Protocol, Reply};
 use script::profile::{CommandKeys, KeyPositions};
 use script::{
     AclVerdict, Arguments, Host, Identity, Limits, LogLevel, Replication, Script, Stop, Vm,
@@ -17,7 +17,7 @@ use script::{
 struct Echo(u32);
 
 impl Host for Echo {
-    fn call(&mut self, args: &[&[u8]], protocol: Protocol, reply: &mut Output) {
+    fn call(&mut self, args: Args<'_>, protocol: Protocol, reply: &mut Output) {
         let mut reply = Reply::new(reply, protocol);
         reply.array(args.len());
         args.iter().for_each(|arg| reply.bulk(arg));
@@ -69,8 +69,8 @@ fn run(code: &[u8], argument: &[u8]) {
             let result = vm.run(
                 Script { sha: &sha, code },
                 Arguments {
-                    keys: &[b"key"],
-                    args: &[argument],
+                    keys: OwnedArgs::from_slices(&[b"key"]).as_args(),
+                    args: OwnedArgs::from_slices(&[argument]).as_args(),
                 },
                 &mut Echo(0),
                 &mut Reply::new(&mut out, Protocol::Resp3),

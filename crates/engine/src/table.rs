@@ -102,6 +102,8 @@ pub enum KeyPlan {
     None,
     /// Exactly one, at this place.
     One(KeyPosition),
+    /// As many as the argument at this place says, behind it.
+    Counted(KeyPosition),
     /// All specifications have to be looked at.
     Specs,
 }
@@ -392,6 +394,22 @@ fn plan(command: &Metadata) -> KeyPlan {
             index: usize::try_from(*index).unwrap_or(1),
             flags: flags.0,
         }),
+        [
+            KeySpec {
+                begin: BeginSearch::Index(index),
+                find:
+                    FindKeys::KeyNum {
+                        count: 0,
+                        first: 1,
+                        step: 1,
+                    },
+                flags,
+                ..
+            },
+        ] if command.find_keys.is_none() => KeyPlan::Counted(KeyPosition {
+            index: usize::try_from(*index).unwrap_or(1),
+            flags: flags.0,
+        }),
         _ => KeyPlan::Specs,
     }
 }
@@ -444,6 +462,16 @@ fn key_count(args: Args<'_>, at: i64) -> Option<i64> {
     let text = args.get(usize::try_from(at).ok()?)?;
     let argc = args.len() as i64;
     resp::number::parse_i64(text).filter(|n| *n > 0 && *n <= argc)
+}
+
+/// The keys behind their number, by [`KeyPlan::Counted`].
+pub fn counted_positions(
+    count: KeyPosition,
+    args: Args<'_>,
+) -> impl Iterator<Item = KeyPosition> + use<> {
+    let keys = key_count(args, count.index as i64).unwrap_or(0) as usize;
+    let end = (count.index + 1 + keys).min(args.len());
+    (count.index + 1..end).map(move |index| KeyPosition { index, ..count })
 }
 
 fn positions_of(spec: &KeySpec, args: Args<'_>, found: &mut KeyPositions) {

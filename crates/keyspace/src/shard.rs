@@ -124,31 +124,33 @@ impl<T> Shard<T> {
     /// The one way to an entry that is to be changed or removed: notes it for an undo, and calls
     /// the change hook first.
     #[inline]
-    fn entry_mut(&mut self, db: u32, hash: KeyHash, key: &[u8]) -> Option<EntryMut<'_>> {
-        if undo::is_recording() {
-            self.note(db, hash, key, Change::Edit);
-        }
-        self.entry_noted(db, hash, key)
-    }
-
-    /// The same for an entry that is noted for an undo, if there is one.
-    #[inline]
-    fn entry_noted(&mut self, db: u32, hash: KeyHash, key: &[u8]) -> Option<EntryMut<'_>> {
+    fn entry_mut(
+        &mut self,
+        db: u32,
+        hash: KeyHash,
+        key: &[u8],
+        change: Change,
+    ) -> Option<EntryMut<'_>> {
         let number = db;
         let db = match number {
             0 => &mut self.first,
             _ => self.others.get_mut(number as usize - 1)?.as_deref_mut()?,
         };
         let slot = db.find(hash, key)?;
-        // SAFETY: the hook is the only user of this copy, before anything is changed.
+        // SAFETY: the undo and the hook are the only users of this copy, one after the other and
+        // before anything is changed.
         let block = unsafe { db.block(slot) };
+        if undo::is_recording() {
+            // SAFETY: the database is borrowed exclusively.
+            unsafe { undo::before_change(number, hash, block, change) };
+        }
         hook::before_change(&mut self.hook, db, number, hash, block);
         let place = (number, hash);
         Some(EntryMut::new(db, &mut self.next_due_ms, place, slot))
     }
 
-    /// The one way to a new entry: calls the change hook first. The key is absent, and noted for an
-    /// undo.
+    /// The one way to a new entry: notes for an undo that the key is absent, and calls the change
+    /// hook first.
     #[inline]
     fn insert(
         &mut self,
@@ -159,6 +161,7 @@ impl<T> Shard<T> {
         deadline: Option<u64>,
         lru: u32,
     ) {
+        let number = db;
         if db != 0 && self.other_or_create(db).is_none() {
             return;
         }
@@ -170,6 +173,9 @@ impl<T> Shard<T> {
                 .and_then(Option::as_deref_mut),
         };
         let Some(db) = db else { return };
+        if undo::is_recording() {
+            undo::before_insert(number, hash, key);
+        }
         let block = Block::create(key, payload, deadline, lru);
         hook::before_insert(&self.hook, db, hash, block);
         let due_ms = db.insert(hash, block, &self.hasher);
@@ -186,7 +192,7 @@ impl<T> Shard<T> {
     /// The entry of a key, for change.
     #[inline]
     pub fn find_mut(&mut self, db: u32, hash: KeyHash, key: &[u8]) -> Option<EntryMut<'_>> {
-        self.entry_mut(db, hash, key)
+        self.entry_mut(db, hash, key, Change::Edit)
     }
 
     /// The entry of a key; `touch` gives its new LRU or LFU field from the old one. The hot read
@@ -232,10 +238,7 @@ impl<T> Shard<T> {
         lru: u32,
     ) -> Option<Value> {
         let payload = value.into_payload();
-        if undo::is_recording() {
-            self.note(db, hash, key, Change::Put);
-        }
-        match self.entry_noted(db, hash, key) {
+        match self.entry_mut(db, hash, key, Change::Put) {
             Some(mut entry) => entry.overwrite(payload, deadline, lru),
             None => {
                 self.insert(db, hash, key, payload, deadline, lru);
@@ -259,9 +262,6 @@ impl<T> Shard<T> {
         if self.find(db, hash, key).is_some() {
             return false;
         }
-        if undo::is_recording() {
-            self.note(db, hash, key, Change::Put);
-        }
         self.insert(db, hash, key, value.into_payload(), deadline, lru);
         true
     }
@@ -270,11 +270,9 @@ impl<T> Shard<T> {
     #[inline]
     pub fn remove(&mut self, db: u32, hash: KeyHash, key: &[u8]) -> Option<Removed> {
         let hasher = self.hasher;
-        if undo::is_recording() {
-            self.note(db, hash, key, Change::Keep);
-        }
         let number = db;
-        let (db, slot) = self.entry_noted(db, hash, key)?.into_slot();
+        let entry = self.entry_mut(db, hash, key, Change::Keep)?;
+        let (db, slot) = entry.into_slot();
         let removed = db.remove(slot, &hasher);
         Some(undo::removed(number, hash, removed))
     }
@@ -287,10 +285,7 @@ impl<T> Shard<T> {
         key: &[u8],
         deadline: Option<u64>,
     ) -> bool {
-        if undo::is_recording() {
-            self.note(db, hash, key, Change::Keep);
-        }
-        let Some(mut entry) = self.entry_noted(db, hash, key) else {
+        let Some(mut entry) = self.entry_mut(db, hash, key, Change::Keep) else {
             return false;
         };
         entry.set_deadline(deadline);

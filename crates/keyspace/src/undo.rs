@@ -103,13 +103,16 @@ pub enum Beyond {
     GoOn,
 }
 
+/// Places of steps by database and hash of the key.
+type Index = HashMap<(u32, u64), usize>;
+
 /// The changes of one recording.
 struct Changes {
     steps: Vec<Step>,
     /// Where the steps begin that may be the first of their key.
     since: usize,
     /// The first step of each key behind `since`, once there are many.
-    index: HashMap<(u32, u64), usize>,
+    index: Option<Index>,
     beyond: Beyond,
     /// Large streams have journals; these have no parts, so only where recordings do not nest.
     journals_streams: bool,
@@ -121,7 +124,7 @@ impl Changes {
         Changes {
             steps: SPARE.take(),
             since: 0,
-            index: HashMap::new(),
+            index: None,
             beyond,
             journals_streams: beyond == Beyond::GiveUp,
             has_given_up: false,
@@ -133,7 +136,10 @@ impl Changes {
         if steps.len() <= SEARCHED_MAX {
             return steps.iter().any(|step| step.is_about(db, hash, key));
         }
-        let first = self.index.get(&(db, hash.0));
+        let first = self
+            .index
+            .as_ref()
+            .and_then(|index| index.get(&(db, hash.0)));
         let step = first.and_then(|at| self.steps.get(*at));
         step.is_some_and(|step| step.is_about(db, hash, key))
     }
@@ -149,21 +155,23 @@ impl Changes {
         if count == SEARCHED_MAX + 1 {
             for (at, step) in self.steps.iter().enumerate().skip(self.since) {
                 if let Some(place) = step.place() {
-                    self.index.entry(place).or_insert(at);
+                    let index = self.index.get_or_insert_default();
+                    index.entry(place).or_insert(at);
                 }
             }
         } else if count > SEARCHED_MAX
             && let Some(place) = self.steps.last().and_then(Step::place)
         {
-            self.index.entry(place).or_insert(self.steps.len() - 1);
+            let index = self.index.get_or_insert_default();
+            index.entry(place).or_insert(self.steps.len() - 1);
         }
     }
 
     /// A step about whole databases: keys have another meaning behind it.
     fn push_whole(&mut self, step: Step) {
-        self.index.clear();
+        self.index = None;
         self.push(step, 0);
-        self.index.clear();
+        self.index = None;
         self.since = self.steps.len();
     }
 
@@ -173,7 +181,7 @@ impl Changes {
         self.steps
             .retain(|step| matches!(step, Step::Journaled { .. }));
         self.steps.shrink_to_fit();
-        self.index = HashMap::new();
+        self.index = None;
         self.since = 0;
         IS_RECORDING.set(false);
     }
@@ -434,7 +442,7 @@ impl Recording {
             Some(outer) => {
                 outer.steps.append(&mut own.steps);
                 // Keys that both have noted may be noted again.
-                outer.index.clear();
+                outer.index = None;
                 outer.since = outer.steps.len();
                 Vec::new()
             }

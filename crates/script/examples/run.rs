@@ -5,7 +5,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write, stdin, stdout};
 
-use resp::{Output, Protocol, Reply};
+use resp::{Args, Output, Protocol, Reply};
 use script::{
     AclVerdict, Arguments, Host, Identity, Limits, LogLevel, Replication, Script, Stop, Vm,
 };
@@ -14,11 +14,11 @@ use script::{
 struct Echo;
 
 impl Host for Echo {
-    fn call(&mut self, args: &[&[u8]], protocol: Protocol, reply: &mut Output) {
+    fn call(&mut self, args: Args<'_>, protocol: Protocol, reply: &mut Output) {
         let mut reply = Reply::new(reply, protocol);
-        match args {
-            [b"echo", text] => reply.bulk(text),
-            [b"ping"] => reply.simple("PONG"),
+        match (args.arg(0), args.len()) {
+            (b"echo", 2) => reply.bulk(args.arg(1)),
+            (b"ping", 1) => reply.simple("PONG"),
             _ => reply.error("ERR Unknown command called from script"),
         }
     }
@@ -71,9 +71,10 @@ fn run(vm: &mut Vm, code: &[u8]) -> Vec<u8> {
     let mut out = Output::default();
     let sha = [b'0'; 40];
     let script = Script { sha: &sha, code };
+    let none = Args::new(&[], &[]);
     let arguments = Arguments {
-        keys: &[],
-        args: &[],
+        keys: none,
+        args: none,
     };
     let mut reply = Reply::new(&mut out, Protocol::Resp2);
     if let Err(failure) = vm.run(script, arguments, &mut Echo, &mut reply) {

@@ -1,7 +1,7 @@
 //! Processor time of runs on one thread, on Linux:
 //! `cargo run --release -p lodestore-script --example script_bench`.
 
-use resp::{Output, Protocol, Reply};
+use resp::{Args, Output, OwnedArgs, Protocol, Reply};
 use script::{
     AclVerdict, Arguments, Host, Identity, Limits, LogLevel, Replication, Script, Stop, Vm,
 };
@@ -10,7 +10,7 @@ use script::{
 struct Counter(i64);
 
 impl Host for Counter {
-    fn call(&mut self, _: &[&[u8]], protocol: Protocol, reply: &mut Output) {
+    fn call(&mut self, _: Args<'_>, protocol: Protocol, reply: &mut Output) {
         self.0 += 1;
         Reply::new(reply, protocol).integer(self.0);
     }
@@ -93,12 +93,14 @@ fn time(vm: &mut Vm, index: u8, count: u32, code: &[u8]) -> u64 {
     let mut host = Counter(0);
     let mut out = Output::default();
     let sha = [index; 40];
+    let keys = OwnedArgs::from_slices(&[b"key:1"]);
+    let args = OwnedArgs::from_slices(&[b"value"]);
     let start = processor_time();
     for _ in 0..count {
         out.clear();
         let arguments = Arguments {
-            keys: &[b"key:1"],
-            args: &[b"value"],
+            keys: keys.as_args(),
+            args: args.as_args(),
         };
         let mut reply = Reply::new(&mut out, Protocol::Resp2);
         let script = Script { sha: &sha, code };

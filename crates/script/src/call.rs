@@ -2,10 +2,11 @@
 
 use std::rc::Rc;
 
-use mlua::{Function, Lua, LuaString, MultiValue, Table, Value};
+use mlua::{Function, Lua, LuaString, MultiValue, Value};
 
-use crate::raise::{Raise, caller, place, read_only, to_integer, type_name};
+use crate::raise::{Raise, Stopped, caller, place, to_integer, type_name};
 use crate::state::Shared;
+use crate::sys::guarded;
 
 /// A call of a library function: its arguments, counted from 1, and how it reports errors.
 pub(crate) struct Call<'a> {
@@ -30,7 +31,7 @@ impl Call<'_> {
     }
 
     /// Fails when the run is to end, because the host says so or for its memory.
-    pub(crate) fn interrupt(&self) -> mlua::Result<()> {
+    pub(crate) fn interrupt(&self) -> Result<(), Stopped> {
         self.shared.check_memory(self.lua)?;
         self.shared.interrupt()
     }
@@ -123,30 +124,6 @@ impl Call<'_> {
         }
         self.int(index)
     }
-
-    pub(crate) fn table(&self, index: usize) -> mlua::Result<&Table> {
-        match self.get(index) {
-            Some(Value::Table(table)) => Ok(table),
-            _ => Err(self.type_error(index, "table")),
-        }
-    }
-
-    /// A table that the script may change.
-    pub(crate) fn own_table(&self, index: usize) -> mlua::Result<&Table> {
-        let table = self.table(index)?;
-        if self.shared.is_protected(table)? {
-            return Err(read_only());
-        }
-        Ok(table)
-    }
-
-    /// Whether the argument counts as true.
-    pub(crate) fn truth(&self, index: usize) -> bool {
-        !matches!(
-            self.get(index),
-            None | Some(Value::Nil | Value::Boolean(false))
-        )
-    }
 }
 
 /// Makes a function of Rust callable from Lua.
@@ -170,12 +147,13 @@ pub(crate) fn closure<R: mlua::IntoLuaMulti + 'static>(
     let shared = Rc::clone(shared);
     lua.create_function(move |lua, args: MultiValue| {
         shared.unlimit_memory(lua);
-        let result = body(&Call {
+        let call = Call {
             lua,
             shared: &shared,
             args,
-        });
+        };
+        let result = guarded(&shared, || Ok(body(&call)));
         shared.limit_memory(lua);
-        result
+        result?
     })
 }

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use resp::{Output, Protocol};
+use resp::{Args, Output, Protocol};
 
 /// What a running script calls. One host serves one run.
 pub trait Host {
@@ -11,7 +11,7 @@ pub trait Host {
     ///
     /// The reply is appended to `reply` in `protocol`; `reply` is empty before. An error is an
     /// error reply, with the text that a script sees (`-ERR Unknown command called from script`).
-    fn call(&mut self, args: &[&[u8]], protocol: Protocol, reply: &mut Output);
+    fn call(&mut self, args: Args<'_>, protocol: Protocol, reply: &mut Output);
 
     /// `redis.set_repl`: where the effects of later writes go.
     fn set_replication(&mut self, scope: Replication);

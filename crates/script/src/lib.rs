@@ -20,8 +20,11 @@ mod json_options;
 mod libraries;
 mod limits;
 mod number;
+mod pattern;
 mod raise;
+mod search;
 mod state;
+mod sys;
 mod vm;
 
 #[cfg(test)]

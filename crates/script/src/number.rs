@@ -2,6 +2,20 @@
 
 use std::io::Write;
 
+use resp::number::{F64_BYTES_MAX, format_f64};
+
+/// A number as an argument of a command: whole numbers as digits, others with the digits and the
+/// layout of fpconv.
+pub(crate) fn argument_of(value: f64, buffer: &mut [u8; F64_BYTES_MAX]) -> &[u8] {
+    if value == 0.0 {
+        b"0"
+    } else if value.is_nan() && value.is_sign_negative() {
+        b"-nan"
+    } else {
+        format_f64(value, buffer)
+    }
+}
+
 /// Appends a finite number as `%.<digits>g`: the shortest layout of `digits` significant digits,
 /// without zeros at the end.
 pub(crate) fn append_general(out: &mut Vec<u8>, number: f64, digits: usize) {

@@ -261,67 +261,12 @@ function coroutines.wrap(f)
   end
 end
 
-local tables = rust.table_library
-
-local function sort_copy(t, sort, count)
-  local values = {}
-  for i = 1, count do
-    values[i] = raw_rawget(t, i)
-  end
-  sort(values, 1, count)
-  for i = 1, count do
-    raw_rawset(t, i, values[i])
-  end
-end
-
--- Sorts elements of t, past its metamethods.
-local function sort_raw(t, sort)
-  if raw_getmetatable(t) ~= nil then
-    return sort_copy(t, sort, #t)
-  end
-  return sort(t, 1, #t)
-end
-
-local sort_default = rust.sort_default(nil, rust.bad_order)
-
-function tables.sort(...)
-  local t, order = ...
-  if type(t) ~= 'table' then
-    return type_error(1, 'table', ...)
-  end
-  if order ~= nil then
-    if type(order) ~= 'function' then
-      return type_error(2, 'function', ...)
-    end
-    sort_raw(t, rust.sort_by(order, rust.bad_order))
-    return
-  end
-  local done, e = pcall(sort_raw, t, sort_default)
-  if not done then
-    return rust.raise_plain(e)
-  end
-end
-
 local strings = rust.string_library
 for name, f in next, string do
   if strings[name] == nil then
     strings[name] = f
   end
 end
-local next_match, string_argument = rust.next_match, rust.string
-
-function strings.gmatch(...)
-  local s, pattern, position = string_argument(1, ...), string_argument(2, ...), 0
-  local function advance(next_position, ...)
-    position = next_position
-    return ...
-  end
-  return function()
-    return advance(next_match(s, pattern, position))
-  end
-end
-strings.gfind = strings.gmatch
-
 local maths = rust.math_library
 for name, f in next, math do
   if maths[name] == nil then
@@ -329,7 +274,7 @@ for name, f in next, math do
   end
 end
 
-base.string, base.table, base.math = protect(strings), protect(tables), protect(maths)
+base.string, base.table, base.math = protect(strings), protect(rust.table_library), protect(maths)
 base.coroutine, base.os = protect(coroutines), protect({clock = os.clock})
 base.cjson, base.cmsgpack = protect(rust.cjson), protect(rust.cmsgpack)
 base.struct, base.bit = protect(rust.struct), protect(rust.bit)
@@ -413,13 +358,9 @@ local function pack_shape(t)
   return max, items
 end
 
-local function run_function(f, handler, keys, args)
-  return xpcall(function() return f(keys, args) end, handler)
-end
-
 return {
   real = real, eval = eval, eval_environment = eval._G, functions = functions, load = load,
-  switch = switch, function_environment = function_environment, run_function = run_function,
+  switch = switch, function_environment = function_environment,
   index = function(t, k) return t[k] end, flatten = flatten, json_shape = json_shape,
   pack_shape = pack_shape,
 }

@@ -35,6 +35,16 @@ impl From<Raise> for mlua::Error {
     }
 }
 
+/// The run ends; [`Shared::stop`](crate::state::Shared::stop) says why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stopped;
+
+impl From<Stopped> for mlua::Error {
+    fn from(Stopped: Stopped) -> mlua::Error {
+        Raise::Stopped.into()
+    }
+}
+
 /// The raised error within `error`, below what mlua wraps around it.
 pub(crate) fn raised(error: &mlua::Error) -> Option<&Raise> {
     match error {

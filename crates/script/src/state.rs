@@ -1,16 +1,18 @@
 //! The state that library functions of one VM share, and the host of the running script.
 
+use std::any::Any;
 use std::cell::{Cell, OnceCell, RefCell};
 use std::hash::{BuildHasher, RandomState};
 use std::rc::Rc;
 
 use mlua::{Function, Lua, Table, Value};
-use resp::{Output, Protocol};
+use resp::{Args, Output, OwnedArgs, Protocol};
 use scoped_tls_hkt::{ReborrowMut, scoped_thread_local};
 
 use crate::header::FunctionInfo;
 use crate::json_options::Options;
-use crate::raise::{Raise, is_memory, raised};
+use crate::pattern::{Capture, Space};
+use crate::raise::{Raise, Stopped, is_memory, raised};
 use crate::{AclVerdict, Host, LogLevel, Replication, Stop};
 
 /// What Lua's core says when an allocation is refused.
@@ -103,6 +105,18 @@ pub(crate) struct Shared {
     pub(crate) registered: RefCell<Vec<FunctionInfo>>,
     /// The reply of a call; kept for its capacity.
     pub(crate) reply: RefCell<Output>,
+    /// A reply in one piece, where the output has it in several.
+    flat: RefCell<Vec<u8>>,
+    /// The arguments of a call; kept for their capacity.
+    pub(crate) argv: RefCell<OwnedArgs>,
+    /// What the last match of a pattern has captured, and room for the next one.
+    pub(crate) space: RefCell<Space>,
+    /// Bytes on their way to a string of Lua.
+    scratch: RefCell<Vec<u8>>,
+    /// The panic that ends the run.
+    panic: RefCell<Option<Box<dyn Any + Send>>>,
+    /// Place of [`Originals::real`] in the registry of Lua.
+    pub(crate) real_reference: Cell<i32>,
     /// Bytes of the Lua heap during a run, 0 for no bound.
     pub(crate) memory_limit: usize,
     pub(crate) originals: OnceCell<Originals>,
@@ -122,6 +136,12 @@ impl Shared {
             collector_touched: Cell::new(false),
             registered: RefCell::new(Vec::new()),
             reply: RefCell::new(Output::default()),
+            flat: RefCell::default(),
+            argv: RefCell::default(),
+            space: RefCell::default(),
+            scratch: RefCell::default(),
+            panic: RefCell::default(),
+            real_reference: Cell::new(0),
             memory_limit,
             originals: OnceCell::new(),
         }
@@ -186,7 +206,7 @@ impl Shared {
     }
 
     /// Fails when the heap has more than the run may have.
-    pub(crate) fn check_memory(&self, lua: &Lua) -> mlua::Result<()> {
+    pub(crate) fn check_memory(&self, lua: &Lua) -> Result<(), Stopped> {
         if self.memory_limit > 0 && lua.used_memory() > self.memory_limit {
             return Err(self.stop_for_memory());
         }
@@ -210,24 +230,41 @@ impl Shared {
     pub(crate) fn clear_stop(&self) {
         self.pending.replace(Value::Nil);
         self.stop.replace(None);
+        self.panic.replace(None);
     }
 
     /// Ends the run because it needs more memory than it may have.
-    pub(crate) fn stop_for_memory(&self) -> mlua::Error {
+    pub(crate) fn stop_for_memory(&self) -> Stopped {
         self.stop_with(Stop {
             message: "ERR Error running script: not enough memory".into(),
         })
     }
 
-    fn stop_with(&self, stop: Stop) -> mlua::Error {
+    fn stop_with(&self, stop: Stop) -> Stopped {
         self.stop.borrow_mut().get_or_insert(stop);
-        Raise::Stopped.into()
+        Stopped
+    }
+
+    /// Ends the run because of a panic, which goes on behind it.
+    #[cold]
+    pub(crate) fn stop_for_panic(&self, panic: Box<dyn Any + Send>) -> Stopped {
+        self.panic.replace(Some(panic));
+        self.stop_with(Stop {
+            message: "ERR Error running script: a panic".into(),
+        })
+    }
+
+    /// Goes on with the panic that has ended the run.
+    pub(crate) fn resume_panic(&self) {
+        if let Some(panic) = self.panic.take() {
+            std::panic::resume_unwind(panic);
+        }
     }
 
     /// Fails when the run is to end: it was stopped before, or the host says so now.
-    pub(crate) fn interrupt(&self) -> mlua::Result<()> {
+    pub(crate) fn interrupt(&self) -> Result<(), Stopped> {
         if self.is_stopped() {
-            return Err(Raise::Stopped.into());
+            return Err(Stopped);
         }
         if !HOST.is_set() {
             return Ok(());
@@ -239,7 +276,7 @@ impl Shared {
     }
 
     /// Fails when a string of `bytes` is more than the run may have in all.
-    pub(crate) fn check_bytes(&self, bytes: usize) -> mlua::Result<()> {
+    pub(crate) fn check_bytes(&self, bytes: usize) -> Result<(), Stopped> {
         let limit = match self.memory_limit {
             0 => STRING_BYTES_MAX,
             limit => limit,
@@ -257,7 +294,7 @@ impl Shared {
             return Err(Raise::Stopped.into());
         }
         match error {
-            Value::Error(error) if is_memory(&error) => Err(self.stop_for_memory()),
+            Value::Error(error) if is_memory(&error) => Err(self.stop_for_memory().into()),
             Value::Error(error) => match raised(&error) {
                 Some(Raise::Text(text)) => lua.create_string(text).map(Value::String),
                 Some(Raise::Pending) => Ok(self.pending.borrow().clone()),
@@ -265,7 +302,7 @@ impl Shared {
                 None => lua.create_string(text_of(&error)).map(Value::String),
             },
             Value::String(text) if *text.as_bytes() == *LUA_OUT_OF_MEMORY => {
-                Err(self.stop_for_memory())
+                Err(self.stop_for_memory().into())
             }
             other => Ok(other),
         }
@@ -290,8 +327,41 @@ impl Shared {
         Err(self.raise(value))
     }
 
+    /// The reply of the last command, valid until the next one.
+    pub(crate) fn reply_bytes(&self) -> *const [u8] {
+        let reply = self.reply.borrow();
+        if let Some(bytes) = reply.as_contiguous() {
+            return bytes;
+        }
+        self.flat.replace(reply.to_vec());
+        self.flat.borrow().as_slice()
+    }
+
+    /// Captures of the last match.
+    pub(crate) fn captures(&self) -> usize {
+        self.space.borrow().captures().len()
+    }
+
+    /// One of them.
+    pub(crate) fn capture(&self, index: usize) -> Option<Capture> {
+        self.space.borrow().captures().get(index).copied()
+    }
+
+    /// Bytes that `fill` writes, valid until [`Shared::drop_scratch`] or the next call.
+    pub(crate) fn fill_scratch(&self, fill: impl FnOnce(&mut Vec<u8>)) -> *const [u8] {
+        let mut scratch = Vec::new();
+        fill(&mut scratch);
+        self.scratch.replace(scratch);
+        self.scratch.borrow().as_slice()
+    }
+
+    /// Frees them.
+    pub(crate) fn drop_scratch(&self) {
+        self.scratch.take();
+    }
+
     /// Runs a command. Its reply is in [`Shared::reply`].
-    pub(crate) fn command(&self, args: &[&[u8]]) {
+    pub(crate) fn command(&self, args: Args<'_>) {
         let mut reply = self.reply.borrow_mut();
         reply.clear();
         HOST.with(|running| running.host.call(args, self.protocol.get(), &mut reply));

@@ -1,6 +1,6 @@
 //! Tests of the interpreter as a whole, and of each guard around PUC Lua.
 
-use resp::{Output, Protocol, Reply};
+use resp::{Args, Output, OwnedArgs, Protocol, Reply};
 
 use crate::{
     AclVerdict, Arguments, Failure, Host, Identity, Limits, LogLevel, Replication, Script, Stop, Vm,
@@ -20,11 +20,10 @@ struct Canned {
 }
 
 impl Host for Canned {
-    fn call(&mut self, args: &[&[u8]], protocol: Protocol, reply: &mut Output) {
-        self.calls
-            .push(args.iter().map(|arg| arg.to_vec()).collect());
+    fn call(&mut self, args: Args<'_>, protocol: Protocol, reply: &mut Output) {
+        self.calls.push(args.iter().map(<[u8]>::to_vec).collect());
         self.protocols.push(protocol);
-        let name = String::from_utf8_lossy(args[0]).to_lowercase();
+        let name = String::from_utf8_lossy(args.arg(0)).to_lowercase();
         let canned = self.replies.iter().find(|(command, _)| *command == name);
         reply.raw(canned.map_or(b"+OK\r\n".as_slice(), |(_, reply)| reply.as_bytes()));
     }
@@ -91,8 +90,8 @@ fn run_raw(
     let result = vm.run(
         Script { sha: &sha, code },
         Arguments {
-            keys: &[b"k1", b"k2"],
-            args: &[b"a1", b"a2", b"a3"],
+            keys: OwnedArgs::from_slices(&[b"k1", b"k2"]).as_args(),
+            args: OwnedArgs::from_slices(&[b"a1", b"a2", b"a3"]).as_args(),
         },
         host,
         &mut Reply::new(&mut out, protocol),
@@ -126,4 +125,5 @@ mod api;
 mod functions;
 mod guards;
 mod libraries;
+mod raw;
 mod replies;

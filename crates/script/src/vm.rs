@@ -7,14 +7,15 @@ use std::rc::Rc;
 
 use foldhash::fast::RandomState;
 use mlua::{Function, Lua, Table, Value};
-use resp::{Protocol, Reply};
+use resp::{Args, Protocol, Reply};
 
-use crate::convert::{error_information, lua_to_reply};
+use crate::convert::error_information;
 use crate::header::FunctionInfo;
 use crate::json_options::Options;
 use crate::libraries::base::compile;
 use crate::libraries::math::seed_of_run;
 use crate::state::{Mode, Shared, with_host};
+use crate::sys::{Compiled, Ended, Runner};
 use crate::{Failure, Host, Limits, VmError};
 
 /// The chunk name of scripts, which stands in their errors.
@@ -47,9 +48,9 @@ pub struct Library<'a> {
 #[derive(Clone, Copy, Debug)]
 pub struct Arguments<'a> {
     /// The keys.
-    pub keys: &'a [&'a [u8]],
+    pub keys: Args<'a>,
     /// The other arguments.
-    pub args: &'a [&'a [u8]],
+    pub args: Args<'a>,
 }
 
 /// The interpreter of a thread. It stays on its thread.
@@ -58,29 +59,19 @@ pub struct Vm {
     shared: Rc<Shared>,
     parts: Parts,
     /// The slots of scripts in [`Parts::functions`].
-    scripts: HashMap<[u8; 40], i64, RandomState>,
-    /// The script that ran last, without a look into the tables.
-    recent: Option<([u8; 40], Function)>,
-    libraries: HashMap<String, LoadedLibrary>,
+    scripts: HashMap<[u8; 40], Compiled, RandomState>,
+    libraries: HashMap<String, LoadedLibrary, RandomState>,
     /// The slot after the last one of [`Parts::functions`].
-    next_slot: i64,
+    next_slot: i32,
 }
 
 /// What runs need of the interpreter.
 struct Parts {
-    xpcall: Function,
-    /// Makes the error of a run.
-    handler: Function,
-    /// Calls a function with keys and arguments under a handler.
-    run_function: Function,
+    runner: Runner,
     collectgarbage: Function,
     /// Compiled functions by their slots. A table of Lua holds any number of them; handles of Rust
     /// are some thousands.
     functions: Table,
-    /// The globals of scripts, behind the read-only front.
-    eval_globals: Table,
-    keys: Table,
-    argv: Table,
     /// The metatable of the globals of functions, whose `__index` changes in load mode.
     switch: Table,
     function_globals: Table,
@@ -91,7 +82,7 @@ struct Parts {
 struct LoadedLibrary {
     version: u64,
     /// The slots of functions by their names.
-    functions: HashMap<Vec<u8>, i64>,
+    functions: HashMap<Vec<u8>, Compiled, RandomState>,
     /// Options of `cjson` that its code has set.
     options: Options,
 }
@@ -106,8 +97,7 @@ impl Vm {
             shared,
             parts,
             scripts: HashMap::default(),
-            recent: None,
-            libraries: HashMap::new(),
+            libraries: HashMap::default(),
             next_slot: 1,
         })
     }
@@ -135,14 +125,11 @@ impl Vm {
             counts: true,
             stopped: false,
         })?;
-        let result = self.set_arguments(arguments).and_then(|()| {
-            let parts = &self.parts;
-            with_host(host, || {
-                let args = (function, &parts.handler);
-                self.shared.call_limited(&self.lua, &parts.xpcall, args)
-            })
-        });
-        self.finish(result, script.sha, reply)
+        let interpreter = (&self.lua, &*self.shared);
+        let lists = (arguments.keys, arguments.args);
+        let runner = &mut self.parts.runner;
+        let ended = with_host(host, || runner.script(interpreter, function, lists, reply));
+        self.finish(ended, script.sha)
     }
 
     /// Runs the code of a library in load mode, and returns the functions that it registers. The
@@ -180,13 +167,15 @@ impl Vm {
             return Err(failed(b"Function not found".to_vec()));
         };
         self.begin(Mode::Function, &options);
-        let result = self.call_slot(slot, arguments, host);
-        self.finish(result, function, reply)
+        let interpreter = (&self.lua, &*self.shared);
+        let lists = (arguments.keys, arguments.args);
+        let runner = &mut self.parts.runner;
+        let ended = with_host(host, || runner.function(interpreter, slot, lists, reply));
+        self.finish(ended, function)
     }
 
     /// Drops the function of a script that left the cache.
     pub fn forget_script(&mut self, sha: &[u8; 40]) {
-        self.recent = None;
         if let Some(slot) = self.scripts.remove(sha) {
             self.free_slot(slot);
         }
@@ -195,7 +184,6 @@ impl Vm {
     /// Drops all functions of scripts: SCRIPT FLUSH.
     pub fn forget_scripts(&mut self) {
         let scripts = std::mem::take(&mut self.scripts);
-        self.recent = None;
         for slot in scripts.into_values() {
             self.free_slot(slot);
         }
@@ -238,41 +226,33 @@ impl Vm {
         }
     }
 
-    fn free_slot(&self, slot: i64) {
+    fn free_slot(&self, slot: Compiled) {
         // Setting an existing field to nil allocates nothing.
-        let _ = self.parts.functions.raw_set(slot, Value::Nil);
+        let _ = self.parts.functions.raw_set(slot.0, Value::Nil);
     }
 
     /// Keeps a compiled function, and returns its slot.
-    fn keep(&mut self, function: &Function) -> mlua::Result<i64> {
+    fn keep(&mut self, function: &Function) -> mlua::Result<Compiled> {
         let slot = self.next_slot;
         self.parts.functions.raw_set(slot, function)?;
         self.next_slot += 1;
-        Ok(slot)
+        Ok(Compiled(slot))
     }
 
-    fn script_function(&mut self, script: Script<'_>) -> Result<Function, Vec<u8>> {
-        if let Some((sha, function)) = &self.recent
-            && sha == script.sha
-        {
-            return Ok(function.clone());
-        }
-        if let Some(slot) = self.scripts.get(script.sha)
-            && let Ok(function) = self.parts.functions.raw_get::<Function>(*slot)
-        {
-            self.recent = Some((*script.sha, function.clone()));
-            return Ok(function);
+    fn script_function(&mut self, script: Script<'_>) -> Result<Compiled, Vec<u8>> {
+        if let Some(slot) = self.scripts.get(script.sha) {
+            return Ok(*slot);
         }
         let function = self
             .compile_chunk(script.code, SCRIPT_CHUNK)
             .map_err(|text| {
                 [b"Error compiling script (new function): ".as_slice(), &text].concat()
             })?;
-        if let Ok(slot) = self.keep(&function) {
-            self.scripts.insert(*script.sha, slot);
-            self.recent = Some((*script.sha, function.clone()));
-        }
-        Ok(function)
+        let slot = self
+            .keep(&function)
+            .map_err(|error| self.interpreter_error(&error))?;
+        self.scripts.insert(*script.sha, slot);
+        Ok(slot)
     }
 
     /// A function of `code`; the error is the compiler's.
@@ -296,42 +276,6 @@ impl Vm {
             return b"not enough memory".to_vec();
         }
         error.to_string().into_bytes()
-    }
-
-    fn set_arguments(&mut self, arguments: Arguments<'_>) -> mlua::Result<()> {
-        let lua = &self.lua;
-        let parts = &mut self.parts;
-        refill(
-            lua,
-            &parts.eval_globals,
-            "KEYS",
-            &mut parts.keys,
-            arguments.keys,
-        )?;
-        refill(
-            lua,
-            &parts.eval_globals,
-            "ARGV",
-            &mut parts.argv,
-            arguments.args,
-        )
-    }
-
-    fn call_slot(
-        &self,
-        slot: i64,
-        arguments: Arguments<'_>,
-        host: &mut dyn Host,
-    ) -> mlua::Result<(bool, Value)> {
-        let function: Function = self.parts.functions.raw_get(slot)?;
-        let keys = list(&self.lua, arguments.keys)?;
-        let args = list(&self.lua, arguments.args)?;
-        let parts = &self.parts;
-        with_host(host, || {
-            let args = (function, &parts.handler, keys, args);
-            self.shared
-                .call_limited(&self.lua, &parts.run_function, args)
-        })
     }
 
     /// Runs the code of a library, and returns what it registered.
@@ -363,6 +307,7 @@ impl Vm {
             });
         // Setting an existing field allocates nothing.
         let restored = parts.switch.raw_set("__index", &parts.function_globals);
+        self.shared.resume_panic();
         let (done, value) = result
             .and_then(|result| restored.map(|()| result))
             .map_err(|error| self.interpreter_error(&error))?;
@@ -422,7 +367,7 @@ impl Vm {
         }
         let registered = self.register(library.code, host)?;
         let options = self.shared.cjson.borrow().clone();
-        let mut functions = HashMap::with_capacity(registered.len());
+        let mut functions = HashMap::default();
         for (index, info) in registered.into_iter().enumerate() {
             let slot = self
                 .callback(index + 1)
@@ -440,28 +385,25 @@ impl Vm {
         Ok(())
     }
 
-    /// Writes the result of a run as a reply, or returns it as a failure. `name` is what errors
-    /// call the script.
-    fn finish(
-        &self,
-        result: mlua::Result<(bool, Value)>,
-        name: &[u8],
-        reply: &mut Reply<'_>,
-    ) -> Result<(), Failure> {
-        let outcome = self.outcome(result, name);
-        match outcome {
-            Ok(value) => {
-                lua_to_reply(&self.lua, &value, self.shared.protocol.get(), reply);
-                Ok(())
-            }
-            Err(failure) => {
-                if failure.stopped {
-                    // What the run left is garbage, and may be all the memory there is.
-                    let _ = self.lua.gc_collect();
-                }
-                Err(failure)
-            }
+    /// Returns what a run has left as a failure. `name` is what errors call the script.
+    #[inline]
+    fn finish(&self, ended: mlua::Result<Ended>, name: &[u8]) -> Result<(), Failure> {
+        match ended {
+            Ok(Ended::Written) => Ok(()),
+            Ok(Ended::Left { done, value }) => self.fail(Ok((done, value)), name),
+            Err(error) => self.fail(Err(error), name),
         }
+    }
+
+    #[cold]
+    fn fail(&self, result: mlua::Result<(bool, Value)>, name: &[u8]) -> Result<(), Failure> {
+        self.shared.resume_panic();
+        let failure = self.failure(result, name);
+        if failure.stopped {
+            // What the run left is garbage, and may be all the memory there is.
+            let _ = self.lua.gc_collect();
+        }
+        Err(failure)
     }
 
     /// Notes that memory ended the run, when its error says so and the handler had none left.
@@ -477,51 +419,39 @@ impl Vm {
         }
     }
 
-    /// The value that the run returned, or its error.
-    fn outcome(&self, result: mlua::Result<(bool, Value)>, name: &[u8]) -> Result<Value, Failure> {
+    /// The error of a run that has returned no reply.
+    fn failure(&self, result: mlua::Result<(bool, Value)>, name: &[u8]) -> Failure {
         self.note_memory(&result);
         let stopped = self.shared.stop();
-        let fail = |message: Vec<u8>, counts: bool| {
-            Err(Failure {
-                message,
-                counts,
-                stopped: stopped.is_some(),
-            })
+        let fail = |message: Vec<u8>, counts: bool| Failure {
+            message,
+            counts,
+            stopped: stopped.is_some(),
         };
+        let prefixed = |text: &[u8]| [b"ERR Error running script, ".as_slice(), text].concat();
         let (done, value) = match result {
             Ok(result) => result,
             Err(error) => {
                 let text = match &stopped {
                     Some(stop) => stop.message.as_bytes().to_vec(),
-                    None => [
-                        b"ERR Error running script, ".as_slice(),
-                        &self.interpreter_error(&error),
-                    ]
-                    .concat(),
+                    None => prefixed(&self.interpreter_error(&error)),
                 };
                 return fail(text, true);
             }
         };
+        if let Some(stop) = &stopped
+            && (done || !value.is_table())
+        {
+            return fail(stop.message.as_bytes().to_vec(), true);
+        }
         let Value::Table(table) = &value else {
-            if let Some(stop) = &stopped {
-                return fail(stop.message.as_bytes().to_vec(), true);
-            }
-            if done {
-                return Ok(value);
-            }
             let mut text = match &value {
                 Value::String(_) => self.text_of(&value),
                 _ => b"execution failure".to_vec(),
             };
             text.truncate(ERROR_BYTES_MAX);
-            return fail(
-                [b"ERR Error running script, ".as_slice(), &text].concat(),
-                true,
-            );
+            return fail(prefixed(&text), true);
         };
-        if done && !matches!(table.raw_get::<Value>("err"), Ok(Value::String(_))) {
-            return Ok(value);
-        }
         match error_information(&self.lua, table) {
             Ok(information) => {
                 let mut message = information.message;
@@ -546,36 +476,3 @@ impl Vm {
 
 /// Bytes of an error without a place in the script.
 const ERROR_BYTES_MAX: usize = 100;
-
-/// A list of Lua.
-fn list(lua: &Lua, items: &[&[u8]]) -> mlua::Result<Table> {
-    let table = lua.create_table_with_capacity(items.len(), 0)?;
-    fill(lua, &table, items)?;
-    Ok(table)
-}
-
-fn fill(lua: &Lua, table: &Table, items: &[&[u8]]) -> mlua::Result<()> {
-    for (index, item) in items.iter().enumerate() {
-        table.raw_set(index + 1, lua.create_string(item)?)?;
-    }
-    Ok(())
-}
-
-/// Fills a list that the run before has used. One that is large or has a metatable is replaced.
-fn refill(
-    lua: &Lua,
-    globals: &Table,
-    name: &str,
-    table: &mut Table,
-    items: &[&[u8]],
-) -> mlua::Result<()> {
-    /// Elements of a list that is cleared rather than replaced.
-    const REUSED_LEN_MAX: usize = 64;
-    if table.has_metatable() || table.raw_len() > REUSED_LEN_MAX {
-        *table = lua.create_table_with_capacity(items.len(), 0)?;
-        globals.raw_set(name, &*table)?;
-    } else {
-        table.clear()?;
-    }
-    fill(lua, table, items)
-}

@@ -75,7 +75,10 @@ const LAYERS: &[(&str, &[&[&str]])] = &[
             &["vm"],
             &["libraries"],
             &["call", "convert"],
+            &["sys"],
+            &["search"],
             &["state"],
+            &["pattern"],
             &["raise"],
             &[
                 "error",

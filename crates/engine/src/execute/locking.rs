@@ -15,7 +15,7 @@ use crate::error::CommandError;
 use crate::execute::blocking;
 use crate::keys::LocatedKey;
 use crate::shard_tables::{Keyspace, Locked};
-use crate::table::{Command, KeyPlan, key_positions};
+use crate::table::{Command, KeyPlan, counted_positions, key_positions};
 
 /// Keys of ordinary commands that an executor keeps room for: a command with a hundred thousand
 /// keys must not pin its memory.
@@ -49,6 +49,10 @@ pub fn locate(
                 into.push(LocatedKey { position, hash });
             }
         }
+        KeyPlan::Counted(count) => into.extend(counted_positions(count, args).map(|position| {
+            let hash = engine.keyspace.hash(args.arg(position.index));
+            LocatedKey { position, hash }
+        })),
         KeyPlan::Specs => into.extend(locate_by_specs(&engine.keyspace, command, args)),
     }
 }
@@ -70,7 +74,7 @@ pub(super) fn locate_one_or_all(
             })
             .collect()
         }
-        KeyPlan::Specs => locate_by_specs(&engine.keyspace, command, args),
+        KeyPlan::Counted(_) | KeyPlan::Specs => locate_by_specs(&engine.keyspace, command, args),
     }
 }
 

@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use smallvec::SmallVec;
+
 use script::FunctionInfo;
 use script::header::Flags;
 use script::profile::Profile;
@@ -119,8 +121,11 @@ impl Found {
 pub struct Libraries {
     by_name: BTreeMap<String, Arc<Library>>,
     /// By names in lower case: FCALL ignores the case of letters.
-    functions: HashMap<Vec<u8>, Found>,
+    functions: HashMap<Vec<u8>, Found, foldhash::fast::RandomState>,
 }
+
+/// Bytes of a name that is looked up without an allocation.
+const NAME_INLINE: usize = 64;
 
 impl Libraries {
     /// The libraries, in the order of their names.
@@ -135,7 +140,9 @@ impl Libraries {
 
     /// The function with this name, in any case.
     pub fn function(&self, name: &[u8]) -> Option<Found> {
-        self.functions.get(&name.to_ascii_lowercase()).cloned()
+        let mut lower: SmallVec<[u8; NAME_INLINE]> = SmallVec::from_slice(name);
+        lower.make_ascii_lowercase();
+        self.functions.get(&*lower).cloned()
     }
 
     /// Number of functions.

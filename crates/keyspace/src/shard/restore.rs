@@ -5,29 +5,11 @@ use crate::db::{Cleared, FRONTIER_END};
 use crate::entry::{NewValue, OwnedBlock};
 use crate::hash::KeyHash;
 use crate::hook;
-use crate::undo::{self, Change, Step};
+use crate::undo::{Change, Step};
 use std::sync::Arc;
 use values::Thresholds;
 
 impl<T> Shard<T> {
-    /// Notes for an undo what a key has, or that it has nothing.
-    #[cold]
-    pub(super) fn note(&mut self, db: u32, hash: KeyHash, key: &[u8], change: Change) {
-        let database = self.db_mut(db);
-        let found = database.and_then(|database| {
-            let slot = database.find(hash, key)?;
-            Some((database, slot))
-        });
-        match found {
-            // SAFETY: the database is borrowed exclusively, and this copy is not used afterwards.
-            Some((database, slot)) => unsafe {
-                undo::before_change(db, hash, database.block(slot), change);
-            },
-            None if change == Change::Put => undo::before_insert(db, hash, key),
-            None => {}
-        }
-    }
-
     /// Takes a step back, which is about this shard. Those behind it have been taken back, and
     /// changes are not recorded.
     pub(crate) fn take_back(&mut self, step: Step, thresholds: &dyn Fn() -> Thresholds) {
@@ -49,7 +31,7 @@ impl<T> Shard<T> {
                 deadline,
                 lru,
             } => {
-                if let Some(mut entry) = self.entry_mut(db, hash, &key) {
+                if let Some(mut entry) = self.entry_mut(db, hash, &key, Change::Edit) {
                     entry.value_mut().roll_back(mark, &thresholds());
                     entry.set_deadline(deadline);
                     entry.set_lru(lru);
@@ -71,7 +53,7 @@ impl<T> Shard<T> {
     /// Ends the journal that a step has begun.
     pub(crate) fn end_journal(&mut self, step: &Step, thresholds: &Thresholds) {
         if let Step::Journaled { db, hash, key, .. } = step
-            && let Some(entry) = self.entry_mut(*db, *hash, key)
+            && let Some(entry) = self.entry_mut(*db, *hash, key, Change::Edit)
             && entry.value().has_journal()
         {
             entry.into_value_mut().end_journal(thresholds);

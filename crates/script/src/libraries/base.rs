@@ -31,7 +31,10 @@ pub(crate) fn add_helpers(lua: &Lua, shared: &Rc<Shared>, table: &Table) -> mlua
     table.raw_set("stopped", function(lua, shared, stopped)?)?;
     table.raw_set("rethrow", function(lua, shared, rethrow)?)?;
     table.raw_set("raise_plain", function(lua, shared, raise_plain)?)?;
-    table.raw_set("interrupt", function(lua, shared, |call| call.interrupt())?)?;
+    table.raw_set(
+        "interrupt",
+        function(lua, shared, |call| Ok(call.interrupt()?))?,
+    )?;
     table.raw_set("compile", function(lua, shared, compile_chunk)?)?;
     table.raw_set("argument_error", function(lua, shared, argument_error)?)?;
     table.raw_set("type_error", function(lua, shared, type_error)?)?;
@@ -40,7 +43,6 @@ pub(crate) fn add_helpers(lua: &Lua, shared: &Rc<Shared>, table: &Table) -> mlua
     table.raw_set("plain_error", function(lua, shared, plain_error)?)?;
     table.raw_set("read_only", function(lua, shared, change_read_only)?)?;
     table.raw_set("undefined", function(lua, shared, undefined)?)?;
-    table.raw_set("bad_order", function(lua, shared, bad_order)?)?;
     table.raw_set("string", function(lua, shared, string)?)?;
     table.raw_set("optional_string", function(lua, shared, optional_string)?)?;
     table.raw_set("integer", function(lua, shared, integer)?)?;
@@ -171,10 +173,6 @@ fn undefined(call: &Call<'_>) -> mlua::Result<()> {
     message.extend(name.as_bytes().iter().take_while(|byte| **byte != 0));
     message.push(b'\'');
     Err(call.error(message))
-}
-
-fn bad_order(call: &Call<'_>) -> mlua::Result<()> {
-    Err(call.error("invalid order function for sorting"))
 }
 
 /// The arguments of the script's call, for helpers with `extra` arguments in front of them.

@@ -8,7 +8,6 @@ pub(crate) mod bit;
 pub(crate) mod cjson;
 pub(crate) mod cmsgpack;
 pub(crate) mod math;
-mod pattern;
 pub(crate) mod server;
 pub(crate) mod string;
 pub(crate) mod structs;

@@ -8,11 +8,13 @@ use sha1::{Digest, Sha1};
 use smallvec::SmallVec;
 
 use crate::call::{Call, function};
-use crate::convert::{error_table, reply_to_lua};
+use crate::convert::error_table;
 use crate::header::{Flags, FunctionInfo};
 use crate::limits::{Identity, version_number};
+use crate::number::argument_of;
 use crate::raise::Raise;
 use crate::state::{Mode, Shared};
+use crate::sys;
 use crate::{AclVerdict, LogLevel, Replication};
 
 /// Bits of `redis.set_repl`.
@@ -27,8 +29,8 @@ pub(crate) fn api(lua: &Lua, shared: &Rc<Shared>, identity: &Identity) -> mlua::
     let table = lua.create_table()?;
     add_log(lua, shared, &table)?;
     add_versions(&table, identity)?;
-    table.raw_set("call", function(lua, shared, |call| command(call, true))?)?;
-    table.raw_set("pcall", function(lua, shared, |call| command(call, false))?)?;
+    table.raw_set("call", sys::function(lua, shared, sys::call)?)?;
+    table.raw_set("pcall", sys::function(lua, shared, sys::pcall)?)?;
     table.raw_set("setresp", function(lua, shared, setresp)?)?;
     table.raw_set("sha1hex", function(lua, shared, sha1hex)?)?;
     table.raw_set("error_reply", function(lua, shared, error_reply)?)?;
@@ -119,17 +121,10 @@ impl Argument {
         }
     }
 
-    /// Whole numbers as digits, others with the digits and the layout of fpconv.
     fn number(value: f64) -> Argument {
-        let mut text = [0; number::F64_BYTES_MAX];
         let mut buffer = [0; number::F64_BYTES_MAX];
-        let printed: &[u8] = if value == 0.0 {
-            b"0"
-        } else if value.is_nan() && value.is_sign_negative() {
-            b"-nan"
-        } else {
-            number::format_f64(value, &mut buffer)
-        };
+        let printed = argument_of(value, &mut buffer);
+        let mut text = [0; number::F64_BYTES_MAX];
         text[..printed.len()].copy_from_slice(printed);
         Argument::Number(text, printed.len())
     }
@@ -155,35 +150,6 @@ fn with_arguments<R>(call: &Call<'_>, run: impl FnOnce(&[&[u8]]) -> R) -> Result
     let slices: SmallVec<[&[u8]; ARGUMENTS_INLINE]> =
         arguments.iter().map(Argument::bytes).collect();
     Ok(run(&slices))
-}
-
-/// `redis.call` and `redis.pcall`.
-fn command(call: &Call<'_>, raises: bool) -> mlua::Result<Value> {
-    raise_unless_running(call)?;
-    let shared = call.shared;
-    if let Err(message) = with_arguments(call, |args| shared.command(args)) {
-        let table = error_table(call.lua, message.as_bytes())?;
-        return if raises {
-            Err(call.shared.raise(Value::Table(table)))
-        } else {
-            Ok(Value::Table(table))
-        };
-    }
-    let reply = shared.reply.borrow();
-    let copy;
-    let bytes = match reply.as_contiguous() {
-        Some(bytes) => bytes,
-        None => {
-            copy = reply.to_vec();
-            &copy
-        }
-    };
-    let value = reply_to_lua(call.lua, bytes)?;
-    shared.check_memory(call.lua)?;
-    if raises && bytes.first() == Some(&b'-') {
-        return Err(call.shared.raise(value));
-    }
-    Ok(value)
 }
 
 fn setresp(call: &Call<'_>) -> mlua::Result<()> {

@@ -1,108 +1,36 @@
-//! `string.find`, `match`, `gsub` and `rep`, and what `gmatch` of the prelude needs.
+//! `string.gsub`, and the other functions of `string` that are not PUC Lua's.
 
 use std::rc::Rc;
 
 use mlua::{Lua, LuaString, MultiValue, Table, Value};
 
-use super::pattern::{Capture, Extent, Matcher, PatternError};
 use crate::call::{Call, function};
+use crate::pattern::{Capture, Extent, Matcher, PatternError};
 use crate::raise::type_name;
 use crate::state::Shared;
-
-/// Characters that make a pattern more than a plain text.
-const SPECIALS: &[u8] = b"^$*+?.([%-";
+use crate::sys;
 
 /// The functions of `string` that are not PUC Lua's.
 pub(crate) fn library(lua: &Lua, shared: &Rc<Shared>) -> mlua::Result<Table> {
     let table = lua.create_table()?;
-    table.raw_set("find", function(lua, shared, |call| search(call, true))?)?;
-    table.raw_set("match", function(lua, shared, |call| search(call, false))?)?;
     table.raw_set("gsub", function(lua, shared, gsub)?)?;
-    table.raw_set("rep", function(lua, shared, rep)?)?;
+    for (name, f) in [
+        ("find", sys::find as sys::CFunction),
+        ("match", sys::match_),
+        ("gmatch", sys::gmatch),
+        ("gfind", sys::gmatch),
+        ("rep", sys::rep),
+    ] {
+        table.raw_set(name, sys::function(lua, shared, f)?)?;
+    }
     Ok(table)
 }
 
 fn pattern_error(call: &Call<'_>, error: PatternError) -> mlua::Error {
     match error {
         PatternError::Malformed(text) => call.error(text),
-        PatternError::Interrupted(error) => error,
+        PatternError::Interrupted(stopped) => stopped.into(),
     }
-}
-
-/// A position as scripts give it, from 1 or from the end, as one from 1 or below.
-fn from_end(position: i64, len: usize) -> i64 {
-    let position = if position < 0 {
-        position.wrapping_add(len as i64 + 1)
-    } else {
-        position
-    };
-    position.max(0)
-}
-
-fn search(call: &Call<'_>, find: bool) -> mlua::Result<MultiValue> {
-    let (subject, pattern) = (call.string(1)?, call.string(2)?);
-    let (subject, pattern) = (subject.as_bytes(), pattern.as_bytes());
-    let start = from_end(call.integer_or(3, 1)?, subject.len()) - 1;
-    let start = (start.max(0) as usize).min(subject.len());
-    let special = pattern
-        .iter()
-        .take_while(|byte| **byte != 0)
-        .any(|byte| SPECIALS.contains(byte));
-    if find && (call.truth(4) || !special) {
-        let found = find_plain(call, &subject[start..], &pattern)?;
-        return Ok(match found {
-            Some(at) => [start + at + 1, start + at + pattern.len()]
-                .into_iter()
-                .map(|position| Value::Integer(position as i64))
-                .collect(),
-            None => MultiValue::from_iter([Value::Nil]),
-        });
-    }
-    let (anchored, pattern) = match pattern.split_first() {
-        Some((b'^', rest)) => (true, rest),
-        _ => (false, &*pattern),
-    };
-    let interrupt = || call.interrupt();
-    let mut matcher = Matcher::new(&subject, pattern, &interrupt);
-    for at in start..=subject.len() {
-        let end = matcher
-            .match_at(at)
-            .map_err(|error| pattern_error(call, error))?;
-        if let Some(end) = end {
-            let mut results = MultiValue::new();
-            if find {
-                results.push_back(Value::Integer(at as i64 + 1));
-                results.push_back(Value::Integer(end as i64));
-            }
-            let whole = (!find).then_some((at, end));
-            push_captures(call, &mut results, &subject, matcher.captures(), whole)?;
-            return Ok(results);
-        }
-        if anchored {
-            break;
-        }
-    }
-    Ok(MultiValue::from_iter([Value::Nil]))
-}
-
-/// Where `needle` begins in `text`.
-fn find_plain(call: &Call<'_>, text: &[u8], needle: &[u8]) -> mlua::Result<Option<usize>> {
-    /// Bytes between two questions whether to go on. The search itself takes linear time.
-    const CHUNK: usize = 16 << 20;
-    if needle.is_empty() {
-        return Ok(Some(0));
-    }
-    let finder = memchr::memmem::Finder::new(needle);
-    let mut start = 0;
-    while start < text.len() {
-        let end = (start + CHUNK + needle.len() - 1).min(text.len());
-        if let Some(at) = finder.find(&text[start..end]) {
-            return Ok(Some(start + at));
-        }
-        start += CHUNK;
-        call.interrupt()?;
-    }
-    Ok(None)
 }
 
 /// The value of a capture.
@@ -136,31 +64,6 @@ fn push_captures(
     Ok(())
 }
 
-/// `next_match(subject, pattern, position)`: the position behind the next match from `position` on,
-/// and its captures. Nothing but a position behind the end is left when there is none.
-pub(crate) fn next_match(call: &Call<'_>) -> mlua::Result<MultiValue> {
-    let (subject, pattern) = (call.string(1)?, call.string(2)?);
-    let (subject, pattern) = (subject.as_bytes(), pattern.as_bytes());
-    let position = usize::try_from(call.integer(3)?).unwrap_or(usize::MAX);
-    let interrupt = || call.interrupt();
-    let mut matcher = Matcher::new(&subject, &pattern, &interrupt);
-    let mut results = MultiValue::new();
-    for at in position..=subject.len() {
-        let end = matcher
-            .match_at(at)
-            .map_err(|error| pattern_error(call, error))?;
-        if let Some(end) = end {
-            let behind = if end == at { end + 1 } else { end };
-            results.push_back(Value::Integer(behind as i64));
-            let whole = Some((at, end));
-            push_captures(call, &mut results, &subject, matcher.captures(), whole)?;
-            return Ok(results);
-        }
-    }
-    results.push_back(Value::Integer(subject.len() as i64 + 1));
-    Ok(results)
-}
-
 /// What `gsub` puts in the place of a match.
 enum Replacement<'a> {
     Text(LuaString),
@@ -185,7 +88,9 @@ fn gsub(call: &Call<'_>) -> mlua::Result<MultiValue> {
         _ => (false, &*pattern),
     };
     let interrupt = || call.interrupt();
-    let mut matcher = Matcher::new(&subject, pattern, &interrupt);
+    // A replacement that matches patterns itself gets a room of its own.
+    let mut space = call.shared.space.take();
+    let mut matcher = Matcher::new(&subject, pattern, &mut space, &interrupt);
     let mut result = Vec::new();
     let mut count = 0;
     let mut at = 0;
@@ -320,12 +225,4 @@ fn fill(
         }
     }
     Ok(())
-}
-
-fn rep(call: &Call<'_>) -> mlua::Result<Value> {
-    let text = call.string(1)?;
-    let text = text.as_bytes();
-    let count = usize::try_from(call.int(2)?).unwrap_or(0);
-    call.shared.check_bytes(text.len().saturating_mul(count))?;
-    Ok(Value::String(call.lua.create_string(text.repeat(count))?))
 }

@@ -20,8 +20,8 @@ fn call(vm: &mut Vm, version: u64, code: &str, function: &str) -> String {
         },
         function.as_bytes(),
         Arguments {
-            keys: &[b"k1"],
-            args: &[b"a1", b"a2"],
+            keys: OwnedArgs::from_slices(&[b"k1"]).as_args(),
+            args: OwnedArgs::from_slices(&[b"a1", b"a2"]).as_args(),
         },
         &mut Canned::default(),
         &mut Reply::new(&mut out, Protocol::Resp2),

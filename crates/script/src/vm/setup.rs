@@ -5,14 +5,13 @@ use std::rc::Rc;
 use mlua::{Function, HookTriggers, Lua, LuaOptions, StdLib, Table, VmState};
 
 use super::Parts;
-use crate::call::function;
 use crate::libraries::{base, bit, cjson, cmsgpack, math, server, string, structs, table};
 use crate::raise::PRELUDE_CHUNK;
 use crate::state::{Originals, Shared};
+use crate::sys::{self, Runner};
 use crate::{Limits, VmError};
 
 const PRELUDE: &str = include_str!("../prelude.lua");
-const SORT: &str = include_str!("../sort.lua");
 
 /// Pause and step multiplier of PUC Lua's collector, in percent.
 const COLLECTOR_DEFAULT: i32 = 200;
@@ -38,24 +37,21 @@ pub(super) fn interpreter(shared: &Rc<Shared>, limits: &Limits) -> Result<(Lua, 
         eval_environment: sandbox.raw_get("eval_environment")?,
         function_environment: sandbox.raw_get("function_environment")?,
     };
+    shared
+        .real_reference
+        .set(sys::refer(&lua, originals.real.clone())?);
     if shared.originals.set(originals).is_err() {
         return Err(VmError(
             "the state belongs to another interpreter".to_owned(),
         ));
     }
     let eval_globals: Table = sandbox.raw_get("eval")?;
-    let (keys, argv) = (lua.create_table()?, lua.create_table()?);
-    eval_globals.raw_set("KEYS", &keys)?;
-    eval_globals.raw_set("ARGV", &argv)?;
+    let handler: Function = helpers.raw_get("error_handler")?;
+    let functions = lua.create_table()?;
     let parts = Parts {
-        xpcall: globals.raw_get("xpcall")?,
-        handler: helpers.raw_get("error_handler")?,
-        run_function: sandbox.raw_get("run_function")?,
+        runner: Runner::new(&lua, &handler, &functions, &eval_globals)?,
         collectgarbage: globals.raw_get("collectgarbage")?,
-        functions: lua.create_table()?,
-        eval_globals,
-        keys,
-        argv,
+        functions,
         switch: sandbox.raw_get("switch")?,
         function_globals: sandbox.raw_get("functions")?,
         load_globals: sandbox.raw_get("load")?,
@@ -76,7 +72,6 @@ fn helpers(lua: &Lua, shared: &Rc<Shared>, limits: &Limits) -> mlua::Result<Tabl
             .raw_get::<Function>("concat")?,
     )?;
     table.raw_set("string_library", string::library(lua, shared)?)?;
-    table.raw_set("next_match", function(lua, shared, string::next_match)?)?;
     let original: Table = globals.raw_get("table")?;
     table.raw_set("table_library", table::library(lua, shared, &original)?)?;
     table.raw_set("math_library", math::library(lua, shared)?)?;
@@ -84,37 +79,12 @@ fn helpers(lua: &Lua, shared: &Rc<Shared>, limits: &Limits) -> mlua::Result<Tabl
     table.raw_set("cmsgpack", cmsgpack::library(lua, shared)?)?;
     table.raw_set("struct", structs::library(lua, shared)?)?;
     table.raw_set("bit", bit::library(lua, shared)?)?;
-    table.raw_set(
-        "sort_default",
-        sorter(lua, |left, right| format!("{left} < {right}"))?,
-    )?;
-    table.raw_set(
-        "sort_by",
-        sorter(lua, |left, right| format!("order({left}, {right})"))?,
-    )?;
     let eval_api = server::api(lua, shared, &limits.identity)?;
     server::add_eval_api(lua, shared, &eval_api)?;
     table.raw_set("eval_api", eval_api)?;
     table.raw_set("function_api", server::api(lua, shared, &limits.identity)?)?;
     table.raw_set("load_api", server::load_api(lua, shared, &limits.identity)?)?;
     Ok(table)
-}
-
-/// The function that makes a sort, with its comparisons written by `less`.
-fn sorter(lua: &Lua, less: fn(&str, &str) -> String) -> mlua::Result<Function> {
-    let mut code = String::new();
-    let mut rest = SORT;
-    while let Some((before, comparison, after)) = rest.split_once('{').and_then(|(before, rest)| {
-        let (comparison, after) = rest.split_once('}')?;
-        Some((before, comparison, after))
-    }) {
-        let (left, right) = comparison.split_once(" < ").unwrap_or((comparison, ""));
-        code.push_str(before);
-        code.push_str(&less(left, right));
-        rest = after;
-    }
-    code.push_str(rest);
-    own_code(lua, &code)
 }
 
 /// Compiles code of the crate, under a chunk name that no script can give.
@@ -127,7 +97,7 @@ fn set_interrupt(lua: &Lua, shared: &Rc<Shared>) -> mlua::Result<()> {
     let triggers = HookTriggers::new().every_nth_instruction(Limits::INSTRUCTIONS_PER_INTERRUPT);
     let shared = Rc::clone(shared);
     lua.set_global_hook(triggers, move |_, _| {
-        shared.interrupt()?;
+        sys::guarded(&shared, || shared.interrupt())?;
         Ok(VmState::Continue)
     })
 }

@@ -32,7 +32,7 @@ pub(super) struct Caller<'a, 'e, 'k, 'l> {
     /// from a file.
     savepoint: Option<&'a Savepoint>,
     /// The keys that the request declares.
-    declared: &'a [&'a [u8]],
+    declared: Args<'a>,
     /// Only declared keys may be used (`script-undeclared-keys deny`).
     declared_only: bool,
     /// The script must not write.
@@ -41,7 +41,6 @@ pub(super) struct Caller<'a, 'e, 'k, 'l> {
     pub(super) allows_oom: bool,
     /// The time of all commands of the script, Unix milliseconds.
     now_ms: u64,
-    argv: OwnedArgs,
 }
 
 /// What ends a script, and what its worker does meanwhile.
@@ -63,7 +62,7 @@ impl<'a, 'e, 'k, 'l> Caller<'a, 'e, 'k, 'l> {
         execution: &'a mut Execution<'e, 'k>,
         locked: &'a mut Locked<'l>,
         (call, target): (Call<'a>, &'a Target),
-        declared: &'a [&'a [u8]],
+        declared: Args<'a>,
         savepoint: Option<&'a Savepoint>,
     ) -> Self {
         let engine = execution.engine;
@@ -91,7 +90,6 @@ impl<'a, 'e, 'k, 'l> Caller<'a, 'e, 'k, 'l> {
             reads_only: reads_only(call, target),
             allows_oom: has(script::header::Flags::ALLOW_OOM),
             now_ms: execution.exec.now_ms,
-            argv: OwnedArgs::new(),
             exec: &mut *execution.exec,
             session: &mut *execution.session,
         }
@@ -192,7 +190,7 @@ impl<'a, 'e, 'k, 'l> Caller<'a, 'e, 'k, 'l> {
         }
         for key in call.keys {
             let key = call.args.arg(key.position.index);
-            if !self.declared.contains(&key) {
+            if self.declared.iter().all(|declared| declared != key) {
                 let mut line = b"ERR Script attempted to access the undeclared key '".to_vec();
                 line.extend_from_slice(key.get(..SHOWN_MAX).unwrap_or(key));
                 line.extend_from_slice(b"', and script-undeclared-keys is deny");
@@ -335,15 +333,11 @@ impl Interruption<'_, '_> {
 }
 
 impl Host for Caller<'_, '_, '_, '_> {
-    fn call(&mut self, args: &[&[u8]], protocol: Protocol, reply: &mut Output) {
-        let mut argv = std::mem::take(&mut self.argv);
-        argv.clear();
-        args.iter().for_each(|arg| argv.push(arg));
-        if let Err(error) = self.run_command(argv.as_args(), protocol, reply) {
+    fn call(&mut self, args: Args<'_>, protocol: Protocol, reply: &mut Output) {
+        if let Err(error) = self.run_command(args, protocol, reply) {
             let exec = &*self.exec;
             super::super::write_error(exec, self.engine, protocol, &error, reply);
         }
-        self.argv = argv;
     }
 
     fn set_replication(&mut self, scope: Replication) {

@@ -1,6 +1,6 @@
 //! Loading libraries of functions.
 
-use resp::{Output, Protocol, Reply};
+use resp::{Args, Output, Protocol, Reply};
 use script::{AclVerdict, Host, LogLevel, Replication, Stop, header};
 
 use super::caller::log_line;
@@ -67,7 +67,7 @@ struct Loader<'a> {
 }
 
 impl Host for Loader<'_> {
-    fn call(&mut self, _: &[&[u8]], protocol: Protocol, reply: &mut Output) {
+    fn call(&mut self, _: Args<'_>, protocol: Protocol, reply: &mut Output) {
         Reply::new(reply, protocol)
             .error(b"ERR no command can be called while a library is loaded");
     }

@@ -22,7 +22,6 @@ use keyspace::Beyond;
 use persist::Scope;
 use resp::{Args, Reply};
 use script::{Arguments, Failure, Script as Source, Vm};
-use smallvec::SmallVec;
 
 use super::rollback::Savepoint;
 use super::{Call, CommandResult, Execution, Mode, Outcome, internal_error};
@@ -40,8 +39,8 @@ use caller::Caller;
 
 /// A call of a script: its keys and its other arguments.
 struct Invocation<'a> {
-    keys: SmallVec<[&'a [u8]; 8]>,
-    args: SmallVec<[&'a [u8]; 8]>,
+    keys: Args<'a>,
+    args: Args<'a>,
 }
 
 impl<'a> Invocation<'a> {
@@ -58,8 +57,8 @@ impl<'a> Invocation<'a> {
         }
         let rest = args.skip(FIRST);
         Ok(Self {
-            keys: rest.take(count).iter().collect(),
-            args: rest.skip(count).iter().collect(),
+            keys: rest.take(count),
+            args: rest.skip(count),
         })
     }
 }
@@ -136,12 +135,11 @@ fn run(
     let (db, protocol) = (execution.session.db, execution.session.protocol);
     let mut out = std::mem::take(execution.out);
     let mut reply = Reply::new(&mut out, protocol);
-    let (keys, savepoint_ref) = (&invocation.keys, savepoint.as_ref());
+    let (keys, savepoint_ref) = (invocation.keys, savepoint.as_ref());
     let mut caller = Caller::new(execution, locked, (call, target), keys, savepoint_ref);
     let result = catch_unwind(AssertUnwindSafe(|| {
         interpret(&mut vm, target, invocation, now_ns, &mut caller, &mut reply)
     }));
-    drop(caller);
     *execution.out = out;
     execution.session.db = db;
     execution.session.protocol = protocol;
@@ -164,8 +162,8 @@ fn interpret(
     reply: &mut Reply<'_>,
 ) -> Result<(), Failure> {
     let arguments = Arguments {
-        keys: &invocation.keys,
-        args: &invocation.args,
+        keys: invocation.keys,
+        args: invocation.args,
     };
     match target {
         Target::Script(script) => {

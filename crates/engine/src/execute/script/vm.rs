@@ -22,12 +22,21 @@ impl ThreadVm {
     /// Drops what was compiled of scripts and libraries that were flushed since the last run.
     #[inline]
     pub(super) fn forget(&mut self, seen: &mut Flushes, now: Flushes) {
+        if *seen != now {
+            self.forget_flushed(seen, now);
+        }
+    }
+
+    /// A flush gives memory back, so the garbage is collected at once.
+    #[cold]
+    fn forget_flushed(&mut self, seen: &mut Flushes, now: Flushes) {
         if seen.scripts != now.scripts {
             self.vm.forget_scripts();
         }
         if seen.libraries != now.libraries {
             self.vm.forget_libraries();
         }
+        self.collected = self.vm.collect();
         *seen = now;
     }
 }

@@ -4,6 +4,8 @@
 //! the rest of the pattern, the machine notes what to try when the rest fails. The stack has at
 //! most one alternative per item of the pattern, and every step is counted.
 
+use crate::raise::Stopped;
+
 /// Captures that a pattern may have.
 const CAPTURES_MAX: usize = 32;
 
@@ -14,12 +16,12 @@ const STEPS_PER_INTERRUPT: u32 = 1 << 16;
 const ESCAPE: u8 = b'%';
 
 /// Why matching failed.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) enum PatternError {
     /// The pattern is wrong; the text is PUC Lua's.
     Malformed(&'static str),
     /// The run ends.
-    Interrupted(mlua::Error),
+    Interrupted(Stopped),
 }
 
 /// The extent of a capture.
@@ -59,16 +61,40 @@ enum Alternative {
     Closed(usize),
 }
 
+/// What matching needs room for, kept from one match to the next.
+#[derive(Debug, Default)]
+pub(crate) struct Space {
+    /// `captures.len() <= CAPTURES_MAX`
+    captures: Vec<Capture>,
+    alternatives: Vec<Alternative>,
+}
+
+impl Space {
+    /// The captures of the last match.
+    pub(crate) fn captures(&self) -> &[Capture] {
+        &self.captures
+    }
+
+    /// Drops the captures.
+    pub(crate) fn forget(&mut self) {
+        self.captures.clear();
+    }
+
+    /// Gives back what a long match has taken.
+    pub(crate) fn trim(&mut self) {
+        const ALTERNATIVES_KEEP: usize = 1024;
+        self.alternatives.clear();
+        self.alternatives.shrink_to(ALTERNATIVES_KEEP);
+    }
+}
+
 /// A match of one pattern on one subject.
 pub(crate) struct Matcher<'a> {
     subject: &'a [u8],
     pattern: &'a [u8],
-    captures: [Capture; CAPTURES_MAX],
-    /// Captures in use: `level <= CAPTURES_MAX`.
-    level: usize,
-    alternatives: Vec<Alternative>,
+    space: &'a mut Space,
     steps: u32,
-    interrupt: &'a dyn Fn() -> mlua::Result<()>,
+    interrupt: &'a dyn Fn() -> Result<(), Stopped>,
 }
 
 /// How one item of the pattern ended.
@@ -86,18 +112,14 @@ impl<'a> Matcher<'a> {
     pub(crate) fn new(
         subject: &'a [u8],
         pattern: &'a [u8],
-        interrupt: &'a dyn Fn() -> mlua::Result<()>,
+        space: &'a mut Space,
+        interrupt: &'a dyn Fn() -> Result<(), Stopped>,
     ) -> Matcher<'a> {
-        let end = pattern.iter().position(|byte| *byte == 0);
+        let end = memchr::memchr(0, pattern);
         Matcher {
             subject,
             pattern: &pattern[..end.unwrap_or(pattern.len())],
-            captures: [Capture {
-                start: 0,
-                extent: Extent::Open,
-            }; CAPTURES_MAX],
-            level: 0,
-            alternatives: Vec::new(),
+            space,
             steps: 0,
             interrupt,
         }
@@ -105,13 +127,13 @@ impl<'a> Matcher<'a> {
 
     /// The captures of the last match.
     pub(crate) fn captures(&self) -> &[Capture] {
-        &self.captures[..self.level]
+        &self.space.captures
     }
 
     /// Matches at `start` of the subject, and returns where the match ends.
     pub(crate) fn match_at(&mut self, start: usize) -> Result<Option<usize>, PatternError> {
-        self.level = 0;
-        self.alternatives.clear();
+        self.space.captures.clear();
+        self.space.alternatives.clear();
         let (mut at, mut item) = (start, 0);
         loop {
             self.count()?;
@@ -168,13 +190,14 @@ impl<'a> Matcher<'a> {
 
     /// The place of the next alternative, the last noted first.
     fn alternative(&mut self) -> Result<Option<(usize, usize)>, PatternError> {
-        while let Some(alternative) = self.alternatives.pop() {
+        while let Some(alternative) = self.space.alternatives.pop() {
             self.count()?;
             match alternative {
                 Alternative::Fewer { count: 0, .. } => {}
                 Alternative::Fewer { start, count, next } => {
                     let count = count - 1;
-                    self.alternatives
+                    self.space
+                        .alternatives
                         .push(Alternative::Fewer { start, count, next });
                     return Ok(Some((start + count, next)));
                 }
@@ -182,25 +205,28 @@ impl<'a> Matcher<'a> {
                     let class_end = next - 1;
                     if at < self.subject.len() && self.matches_one(at, item, class_end) {
                         let at = at + 1;
-                        self.alternatives.push(Alternative::More { at, item, next });
+                        self.space
+                            .alternatives
+                            .push(Alternative::More { at, item, next });
                         return Ok(Some((at, next)));
                     }
                 }
                 Alternative::Without { at, next } => return Ok(Some((at, next))),
-                Alternative::Opened => self.level -= 1,
-                Alternative::Closed(index) => self.captures[index].extent = Extent::Open,
+                Alternative::Opened => {
+                    self.space.captures.pop();
+                }
+                Alternative::Closed(index) => self.space.captures[index].extent = Extent::Open,
             }
         }
         Ok(None)
     }
 
     fn open(&mut self, at: usize, next: usize, extent: Extent) -> Result<Step, PatternError> {
-        if self.level >= CAPTURES_MAX {
+        if self.space.captures.len() >= CAPTURES_MAX {
             return Err(PatternError::Malformed("too many captures"));
         }
-        self.captures[self.level] = Capture { start: at, extent };
-        self.level += 1;
-        self.alternatives.push(Alternative::Opened);
+        self.space.captures.push(Capture { start: at, extent });
+        self.space.alternatives.push(Alternative::Opened);
         Ok(Step::On(at, next))
     }
 
@@ -212,8 +238,9 @@ impl<'a> Matcher<'a> {
         let Some(index) = open else {
             return Err(PatternError::Malformed("invalid pattern capture"));
         };
-        self.captures[index].extent = Extent::Bytes(at - self.captures[index].start);
-        self.alternatives.push(Alternative::Closed(index));
+        let capture = &mut self.space.captures[index];
+        capture.extent = Extent::Bytes(at - capture.start);
+        self.space.alternatives.push(Alternative::Closed(index));
         Ok(Step::On(at, next))
     }
 
@@ -285,7 +312,8 @@ impl<'a> Matcher<'a> {
                 if !matches {
                     return Ok(Step::On(at, end + 1));
                 }
-                self.alternatives
+                self.space
+                    .alternatives
                     .push(Alternative::Without { at, next: end + 1 });
                 Ok(Step::On(at + 1, end + 1))
             }
@@ -293,7 +321,7 @@ impl<'a> Matcher<'a> {
             b'+' if matches => self.repeat(at + 1, item, end),
             b'+' => Ok(Step::Failed),
             b'-' => {
-                self.alternatives.push(Alternative::More {
+                self.space.alternatives.push(Alternative::More {
                     at,
                     item,
                     next: end + 1,
@@ -313,7 +341,8 @@ impl<'a> Matcher<'a> {
         }
         let next = end + 1;
         let count = at - start;
-        self.alternatives
+        self.space
+            .alternatives
             .push(Alternative::Fewer { start, count, next });
         Ok(Step::On(at, next))
     }
