@@ -56,6 +56,7 @@ const LAYERS: &[(&str, &[&[&str]])] = &[
             &["edit", "hook"],
             &["undo"],
             &["db", "lru"],
+            &["sizes"],
             &["entry", "wheel"],
             &["hash", "memory"],
         ],

@@ -36,6 +36,7 @@ mod rewrites;
 mod scripts;
 mod server;
 mod sets;
+mod sizes;
 mod slow_readers;
 mod snapshots;
 mod sort;
