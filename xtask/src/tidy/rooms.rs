@@ -22,6 +22,7 @@ const LAYERS: &[(&str, &[&[&str]])] = &[
             &[
                 "audit",
                 "commandlog",
+                "hotkeys",
                 "latency",
                 "lazy_free",
                 "monitor",

@@ -15,6 +15,7 @@ mod figures;
 mod geo;
 mod harness;
 mod hashes;
+mod hotkeys;
 mod http;
 mod hyperloglog;
 mod incomplete_logs;

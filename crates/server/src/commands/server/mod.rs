@@ -3,6 +3,7 @@
 pub(crate) mod backup;
 pub(crate) mod config;
 pub(crate) mod debug;
+pub(crate) mod hotkeys;
 pub(crate) mod info;
 pub(crate) mod memory;
 pub(crate) mod process;
@@ -16,6 +17,7 @@ pub(crate) const COMMANDS: &[&CommandSpec] = &[
     &process::BGREWRITEAOF,
     &config::CONFIG,
     &debug::DEBUG,
+    &hotkeys::HOTKEYS,
     &info::INFO,
     &save::BGSAVE,
     &save::LASTSAVE,
