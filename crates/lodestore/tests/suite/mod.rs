@@ -1,5 +1,6 @@
 mod acl;
 mod backup;
+mod big_keys;
 mod bitmaps;
 mod blocking;
 mod clients;

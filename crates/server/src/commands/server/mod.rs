@@ -1,6 +1,7 @@
 //! Server commands: configuration, statistics, diagnosis, the end of the process.
 
 pub(crate) mod backup;
+mod bigkeys;
 pub(crate) mod config;
 pub(crate) mod debug;
 pub(crate) mod hotkeys;
