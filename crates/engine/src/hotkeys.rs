@@ -78,6 +78,17 @@ struct Session {
 }
 
 impl Session {
+    /// Frees the summaries: workers keep a session until they see the next one.
+    fn clear(&self) {
+        for part in &self.workers {
+            let mut summaries = part
+                .summaries
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            *summaries = Summaries::default();
+        }
+    }
+
     fn end_ms(&self) -> u64 {
         match self.options.duration_ms {
             0 => u64::MAX,
@@ -144,6 +155,9 @@ impl HotKeys {
         if state.session.is_some() && state.ended_ms.is_none() {
             return false;
         }
+        if let Some(session) = state.session.take() {
+            session.clear();
+        }
         state.last_number += 1;
         let number = state.last_number;
         let capacity = options.count * KEYS_PER_RESULT;
@@ -190,8 +204,8 @@ impl HotKeys {
         let mut state = self.lock();
         self.end_due(&mut state, now_ms);
         let is_over = state.session.is_none() || state.ended_ms.is_some();
-        if is_over {
-            state.session = None;
+        if is_over && let Some(session) = state.session.take() {
+            session.clear();
         }
         is_over
     }

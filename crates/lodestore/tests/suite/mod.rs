@@ -7,6 +7,7 @@ mod clients;
 mod collections;
 mod connection;
 mod connections;
+mod console;
 mod crash;
 mod dump;
 mod element_expiry;
