@@ -27,6 +27,10 @@ if have systemd-analyze "systemd/"; then
     rm -r "$copy"
     echo "systemd/lodestore.service is valid"
 fi
+if have shellcheck "debian/"; then
+    shellcheck check.sh debian/check.sh debian/postinst debian/prerm debian/postrm
+    echo "the scripts are valid"
+fi
 if have python3 "grafana/"; then
     python3 -m json.tool grafana/lodestore.json >/dev/null
     echo "grafana/lodestore.json is JSON"

@@ -4,6 +4,7 @@
 mod blocking;
 mod client;
 mod echo;
+mod embedded;
 mod engine;
 mod expiry;
 mod fanout;
@@ -44,11 +45,13 @@ const USAGE: &str = "usage:
                           [--server-args 'WORDS'] [--peer-args 'WORDS']
   lodestore-bench engine [--rows SUBSTRING,...] [--rounds N] [--slice SECONDS] [--write FILE]
                          [--keys N] [--value-len N] [--shards N]
+  lodestore-bench embedded [--rounds N] [--slice SECONDS] [--write FILE] [--keys N] [--value-len N]
   lodestore-bench echo mio|threads|tokio --port N --reply-len N
 
 compare  starts the server (default: lodestore beside this program), its peers and the echo loops,
          measures CPU time per request and throughput, and prints tables in Markdown
 engine   runs requests by function call, without sockets, on one thread and on two
+embedded runs GET and SET of a store in this process by function call, over loopback, and on maps
 echo     serves fixed replies; compare starts these itself";
 
 fn main() -> ExitCode {
@@ -65,6 +68,7 @@ fn run(mut words: impl Iterator<Item = String>) -> Result<()> {
     match words.next().as_deref() {
         Some("compare") => compare(&Options::parse(words)?),
         Some("engine") => engine::run(&engine::Options::parse(words).context(USAGE)?),
+        Some("embedded") => embedded::run(&embedded::Options::parse(words).context(USAGE)?),
         Some("echo") => {
             let kind = words.next().context(USAGE)?;
             let (mut port, mut reply_len) = (6379, 64);

@@ -35,6 +35,7 @@ pub(crate) enum Section {
     Expiry,
     EngineRun,
     Engine,
+    Embedded,
 }
 
 const LOAD_COLUMNS: &[&str] = &[
@@ -77,6 +78,7 @@ impl Section {
         Section::Expiry,
         Section::EngineRun,
         Section::Engine,
+        Section::Embedded,
     ];
 
     /// The name in markers and row ids.
@@ -107,6 +109,7 @@ impl Section {
             Section::Expiry => "expiry",
             Section::EngineRun => "engine-run",
             Section::Engine => "engine",
+            Section::Embedded => "embedded",
         }
     }
 
@@ -137,6 +140,7 @@ impl Section {
             Section::Expiry => "Lag of expiry",
             Section::EngineRun => "The engine alone: where and how",
             Section::Engine => "The engine alone",
+            Section::Embedded => "Inside of a program",
         }
     }
 
@@ -195,6 +199,11 @@ impl Section {
                 "20,000 keys expire evenly over ten seconds among a million keys with far deadlines. DBSIZE is polled; \
                  the keys that should be gone but are counted still, divided by the rate, are the lag."
             }
+            Section::Embedded => {
+                "`lodestore-bench embedded`: a million random keys, values of 64 bytes, one thread, append-only file off. CPU \
+                 time is that of the whole process: over loopback that of the client and of the server. The maps copy keys and \
+                 values as the store does, and have no expiry, no eviction, no types and no log."
+            }
             Section::Engine => {
                 "`lodestore-bench engine`: requests by function call, without sockets, append-only file off, random keys. \
                  Threads are pinned to a CPU each. Ratios are two threads divided by the mean of each thread alone, \
@@ -238,6 +247,12 @@ impl Section {
     fn columns(self) -> &'static [&'static str] {
         match self {
             Section::Environment | Section::EngineRun => &["what", "value"],
+            Section::Embedded => &[
+                "request",
+                "place",
+                "CPU µs per request",
+                "as many times a call (spread)",
+            ],
             Section::Engine => &[
                 "request",
                 "look-ahead",

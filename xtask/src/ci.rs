@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
-use crate::{tidy, tools};
+use crate::{dist, documented, tidy, tools};
 
 /// Runs everything and stops at the first step that fails.
 pub(crate) fn run() -> Result<()> {
@@ -31,8 +31,27 @@ pub(crate) fn run() -> Result<()> {
         tools::run("cargo clippy", tools::cargo()?.args(words))
     })?;
     step("docs", docs)?;
+    step("documented", || documented::run(&[]))?;
+    step("dist", packages)?;
     // Debug builds check overflow and debug assertions.
     step("tests", tests)
+}
+
+/// Makes the archive and the package of the program that the tests run.
+fn packages() -> Result<()> {
+    if tools::installed("dpkg-deb").is_none() {
+        println!("SKIPPED: dpkg-deb is not installed");
+        return Ok(());
+    }
+    let program = tools::debug_server()?;
+    let out = tools::target_dir()?.join("dist-debug");
+    let words = [
+        "--program",
+        &program.to_string_lossy(),
+        "--out",
+        &out.to_string_lossy(),
+    ];
+    dist::run(&words.map(str::to_owned))
 }
 
 /// Builds the API documentation. Broken links and missing texts are errors.
@@ -64,6 +83,18 @@ pub(crate) fn manual(arguments: &[String]) -> Result<()> {
         "--write",
     ]);
     tools::run("lodestore config", command.arg(&dir))?;
+    if arguments.is_empty() {
+        // What the repository keeps of it.
+        let root = tools::root()?;
+        std::fs::copy(
+            dir.join("configuration.md"),
+            root.join("docs/configuration.md"),
+        )?;
+        std::fs::copy(
+            dir.join("lodestore.conf"),
+            root.join("contrib/lodestore.conf"),
+        )?;
+    }
     println!("{}", dir.display());
     Ok(())
 }

@@ -3,6 +3,8 @@
 mod ci;
 mod conformance;
 mod differential;
+mod dist;
+mod documented;
 mod nightly;
 mod tidy;
 mod tools;
@@ -16,7 +18,13 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   ci                     formatting, lints, tidy, documentation and all tests
   tidy                   this project's own habits: lengths, unsafe, unwrap, imports, dead items, comments
   docs                   the API documentation, warnings being errors
-  manual [DIR]           man pages, completions of shells and a table of parameters, into DIR (target/manual)
+  manual [DIR]           man pages, completions, a configuration file and a table of parameters, into DIR (target/manual;
+                         without DIR those that the repository keeps are made anew as well)
+  documented [--program PATH] [PAGE ...]
+                         runs the commands that README and docs show
+  dist [--check] [--program PATH] [--out DIR] [--root DIR]
+                         an archive, a Debian package, a list of the libraries inside and checksums, into DIR
+                         (target/dist); --check installs and purges the package in a Debian of its own (--root)
   nightly                miri and asan
   miri [ARGS]            unit tests of values and keyspace under Miri; ARGS go to `cargo miri test`
   asan [ARGS]            integration tests with AddressSanitizer; ARGS go to the tests
@@ -48,6 +56,10 @@ fn run(command: Option<&str>, rest: &[String]) -> Result<()> {
         Some("tidy") => tidy::run(),
         Some("docs") => ci::docs(),
         Some("manual") => ci::manual(rest),
+        Some("documented") => documented::run(rest),
+        Some("dist") => dist::run(rest),
+        // What pages call, where no such program is installed.
+        Some("redis-cli") => documented::client::run(rest),
         Some("nightly") => nightly::all(),
         Some("miri") => nightly::miri(rest),
         Some("asan") => nightly::asan(rest),

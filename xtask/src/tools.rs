@@ -36,6 +36,13 @@ pub(crate) fn release_dir() -> Result<PathBuf> {
     Ok(target_dir()?.join("release"))
 }
 
+/// Builds the server without optimisations: its path.
+pub(crate) fn debug_server() -> Result<PathBuf> {
+    let words = ["build", "--quiet", "--package", "lodestore", "--locked"];
+    run("cargo build", cargo()?.args(words))?;
+    Ok(target_dir()?.join("debug").join("lodestore"))
+}
+
 /// Runs `command` to its end; an exit status other than 0 is an error that calls it `what`.
 pub(crate) fn run(what: &str, command: &mut Command) -> Result<()> {
     let status = command
@@ -45,4 +52,12 @@ pub(crate) fn run(what: &str, command: &mut Command) -> Result<()> {
         bail!("{what} failed: {status}");
     }
     Ok(())
+}
+
+/// The place of a program in the path.
+pub(crate) fn installed(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path)
+        .map(|dir| dir.join(name))
+        .find(|file| file.is_file())
 }

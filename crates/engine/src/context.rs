@@ -212,7 +212,13 @@ impl<'c, 'k> Context<'c, 'k> {
 
     /// True when the client can block: it is connected and runs no transaction.
     pub fn may_block(&self) -> bool {
-        !self.is_nested() && self.session.is_client()
+        !self.denies_blocking() && self.session.is_client()
+    }
+
+    /// True when the command has to answer at once: inside of another command, and for clients
+    /// that only get replies.
+    pub fn denies_blocking(&self) -> bool {
+        self.is_nested() || self.session.denies_blocking
     }
 
     /// Writes what others have sent to this client before its next reply: a confirmation that

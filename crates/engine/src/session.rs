@@ -151,6 +151,9 @@ pub struct Session {
     pub capabilities: SmallVec<[u8; 4]>,
     /// READONLY: reads of a replica are not redirected to its primary.
     pub reads_replicas: bool,
+    /// Nothing reaches the client but replies, and those at once: it cannot wait in a command, and
+    /// it cannot ask for messages.
+    pub denies_blocking: bool,
 }
 
 impl Session {
@@ -184,6 +187,7 @@ impl Session {
             sync: None,
             capabilities: SmallVec::new(),
             reads_replicas: false,
+            denies_blocking: false,
         }
     }
 

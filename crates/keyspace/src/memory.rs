@@ -180,6 +180,23 @@ pub fn used() -> u64 {
     u64::try_from(USED.load(Ordering::Relaxed)).unwrap_or(0)
 }
 
+/// Whether the memory of the program is counted: its global allocator is [`Jemalloc`].
+pub fn is_counted() -> bool {
+    /// More than a thread keeps ready without counting it.
+    const PROBE_BYTES: usize = 64 * 1024;
+    let allocated = || counter(c"thread.allocatedp");
+    let read = |counter: NonNull<u64>| {
+        // SAFETY: jemalloc keeps the number as long as the thread lives, which writes it alone.
+        unsafe { counter.read() }
+    };
+    let Some(counter) = allocated() else {
+        return false;
+    };
+    let before = read(counter);
+    drop(std::hint::black_box(Vec::<u8>::with_capacity(PROBE_BYTES)));
+    read(counter) != before
+}
+
 /// The most bytes that were in use at any publication.
 pub fn peak() -> u64 {
     PEAK.load(Ordering::Relaxed)

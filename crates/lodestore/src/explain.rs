@@ -1,7 +1,9 @@
 //! `lodestore config [NAME]`: explains parameters, from their table. `lodestore config --write DIR`
-//! makes man pages and completions of it.
+//! makes man pages, completions and a configuration file of it.
 
+mod conf;
 mod pages;
+mod summaries;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -68,13 +70,14 @@ fn shown_default(parameter: &Parameter) -> &'static str {
 
 /// Several lines about a parameter.
 fn explained(parameter: &Parameter) -> String {
-    let mut lines = vec![
-        parameter.name.to_owned(),
+    let mut lines = vec![parameter.name.to_owned()];
+    lines.extend(summaries::summary(parameter.name).map(|text| format!("    {text}")));
+    lines.extend([
         format!("    default      {}", shown_default(parameter)),
         format!("    value        {}", form(&parameter.kind)),
         format!("    set by       {}", settable(parameter.flags)),
         format!("    environment  {}", variable(parameter.name)),
-    ];
+    ]);
     if let Some(alias) = parameter.alias {
         lines.push(format!("    older name   {alias}"));
     }

@@ -1,16 +1,54 @@
-//! Lodestore inside another program: start a server on a free port, talk to it over TCP, stop it.
+//! Lodestore inside another program: a store without a socket, with all commands, persistence, and
+//! on demand a port for other programs.
 //!
-//! ```no_run
-//! let server = lodestore::Embedded::start(&[("appendonly", "no")])?;
-//! println!("listening on port {}", server.port());
-//! server.stop();
-//! # Ok::<(), lodestore::EmbedError>(())
 //! ```
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let store = lodestore::Store::in_memory()?;
+//! let mut client = store.client();
+//! client.set("greeting", "hello")?;
+//! assert_eq!(client.get("greeting")?.as_deref(), Some(&b"hello"[..]));
+//! // Every command of the protocol, by its words:
+//! client.call(&["ZADD", "ranks", "1", "first"])?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! - [`Store`] has the data. It is shared between threads by cloning; the data is closed in order
+//!   when the last clone and the last client are gone, or by [`Store::close`].
+//! - [`Client`] runs commands on the calling thread, each atomic as on a server. A call returns
+//!   when the append-only file has what it changed, as a reply leaves a server.
+//! - [`Connection`] is for what waits: BLPOP and its kind, SUBSCRIBE, MONITOR.
+//!
+//! A process may have several stores, each with its own directory. Threads of a store keep time for
+//! it (expiry, syncs of the log, snapshots).
+//!
+//! Memory is counted, and `maxmemory` can be used, in programs whose global allocator is
+//! [`Jemalloc`]; then all memory of the program counts:
+//!
+//! ```
+//! #[global_allocator]
+//! static ALLOCATOR: lodestore::Jemalloc = lodestore::Jemalloc;
+//! # fn main() {}
+//! ```
+//!
+//! What happens to a store is told through the `log` crate.
 
-use std::net::TcpListener;
+mod client;
+mod connection;
+mod error;
+mod running;
+mod store;
+mod transaction;
 
-pub use engine::config::LoadError;
-pub use server::{Instance, StartError};
+pub use client::{Client, Fields};
+pub use connection::{Connection, Message};
+pub use engine::config::LoadError as ConfigError;
+pub use error::{Error, OpenError};
+pub use keyspace::memory::Jemalloc;
+pub use resp::Value;
+pub use server::{CallError, StartError};
+pub use store::{Options, Store};
+pub use transaction::Transaction;
 
 /// What this program was built from.
 pub const BUILD: server::Build = server::Build {
@@ -18,59 +56,3 @@ pub const BUILD: server::Build = server::Build {
     is_modified: matches!(env!("BUILD_MODIFIED").as_bytes(), b"1"),
     variant: env!("BUILD_VARIANT"),
 };
-
-/// Why an embedded server did not start.
-#[derive(Debug, thiserror::Error)]
-pub enum EmbedError {
-    /// A parameter is wrong.
-    #[error("{0}")]
-    Config(#[from] LoadError),
-    /// The server could not start.
-    #[error("{0}")]
-    Start(#[from] StartError),
-    /// No free port was found.
-    #[error("no free port: {0}")]
-    Port(#[from] std::io::Error),
-}
-
-/// A server inside this process.
-pub struct Embedded {
-    instance: Instance,
-    port: u16,
-}
-
-impl Embedded {
-    /// Starts a server on a free port of the loopback interface, with parameters as in a
-    /// configuration file (`("maxmemory", "100mb")`). Files are written to `dir`, by default the
-    /// working directory.
-    ///
-    /// # Errors
-    /// When a parameter is wrong, or the data cannot be loaded, or no port is free.
-    pub fn start(options: &[(&str, &str)]) -> Result<Self, EmbedError> {
-        let port = free_port()?;
-        let text = port.to_string();
-        let mut all = vec![("bind", "127.0.0.1"), ("port", text.as_str())];
-        all.extend_from_slice(options);
-        let config = server::config::with_options(&all)?;
-        let instance = Instance::start(config, BUILD)?;
-        Ok(Self { instance, port })
-    }
-
-    /// The port it listens on.
-    pub fn port(&self) -> u16 {
-        self.port
-    }
-
-    /// Stops the server and waits until its log is closed. Returns the exit code of a process that
-    /// ended so.
-    pub fn stop(self) -> i32 {
-        self.instance.stop(0);
-        self.instance.wait()
-    }
-}
-
-fn free_port() -> std::io::Result<u16> {
-    // The port is free again when the listener is dropped; another process may take it meanwhile,
-    // and starting then fails with a clear error.
-    Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
-}

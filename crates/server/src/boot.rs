@@ -23,7 +23,7 @@ use crate::process::listen::{ListenError, listen, start_handshakes};
 use crate::process::log_options::log_options;
 use crate::process::signals::{is_stop_asked, wake_on_signals};
 use crate::server::{Server, WorkerHandle};
-use crate::state::{Build, Identity, random_u64};
+use crate::state::{Build, Identity, Seats, random_u64};
 use crate::transport::mailbox::Message;
 use engine::clock::Clock;
 use engine::config::{Config, P};
@@ -68,9 +68,18 @@ impl Instance {
     /// Starts a server: listens, starts the threads, loads the data. Returns when it accepts
     /// commands. INFO names `program` as what runs.
     pub fn start(config: Config, program: Build) -> Result<Self, StartError> {
+        Self::start_with_seats(config, program, 0)
+    }
+
+    /// The same, with room for so many threads at a time that run commands by function call.
+    pub fn start_with_seats(
+        config: Config,
+        program: Build,
+        seats: usize,
+    ) -> Result<Self, StartError> {
         let supervisor = Supervisor::detect(config.choice(P::Supervised));
         return_memory(&config);
-        let server = build(config, program, Clock::default(), random_u64())?;
+        let server = build(config, program, Clock::default(), random_u64(), seats)?;
         observe::logging::attach(&server.engine);
         let reason = |reason| StartError::Config(format!("Failed to configure TLS: {reason}"));
         server
@@ -78,7 +87,11 @@ impl Instance {
             .configure(&server.engine.config)
             .map_err(reason)?;
         observe::audit::open(&server.engine).map_err(StartError::Config)?;
-        let listeners = listen(&server.engine.config)?;
+        let listeners = match listen(&server.engine.config) {
+            // The program itself is the client.
+            Err(ListenError::NoAddress) if seats > 0 => Vec::new(),
+            listeners => listeners?,
+        };
         *server.lock_listeners() = listeners;
         let http_listeners = http::listen(&server.engine.config).map_err(StartError::Config)?;
         if let Err(reason) = os::apply_oom_score(&server.engine.config) {
@@ -171,12 +184,14 @@ impl Instance {
     }
 }
 
-/// A server without threads and sockets; `seed` is that of the random numbers of commands.
+/// A server without threads and sockets; `seed` is that of the random numbers of commands, `seats`
+/// how many threads at a time run commands by function call.
 pub(crate) fn build(
     config: Config,
     program: Build,
     clock: Clock,
     seed: u64,
+    seats: usize,
 ) -> Result<Arc<Server>, StartError> {
     let workers = worker_count(&config);
     let identity = Identity::new(&config, program);
@@ -185,7 +200,7 @@ pub(crate) fn build(
         commands,
         keyspace: Keyspace::new(keyspace_options(&config, workers)),
         log: Log::new(Arc::new(Disk), log_options(&config)),
-        workers,
+        workers: workers + seats,
         seed,
         clock,
         config,
@@ -200,6 +215,7 @@ pub(crate) fn build(
         workers: (0..workers)
             .map(|number| WorkerHandle::new(&engine, number))
             .collect(),
+        seats: Seats::new(&engine, handlers, workers, seats),
         active_workers: AtomicUsize::new(1),
         snapshots: Default::default(),
         rewrites: Default::default(),
@@ -301,6 +317,7 @@ fn watch_log(server: &Arc<Server>) {
     server.engine.log.on_synced(Box::new(move |_| {
         if let Some(server) = weak.upgrade() {
             server.broadcast(|| Message::Synced);
+            server.seats.note_sync();
         }
     }));
 }

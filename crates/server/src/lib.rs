@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! boot       builds, starts and joins a server
+//! local      clients in the process of the server
 //! commands   commands that concern the process
 //! http       metrics and health over HTTP
 //! process    listening sockets, timers, signals, shutdown, parameters at run time
@@ -22,6 +23,7 @@ mod commands;
 pub mod config;
 mod http;
 mod jobs;
+mod local;
 mod machine;
 mod net;
 mod observe;
@@ -36,6 +38,7 @@ mod transport;
 pub use boot::{Instance, StartError, limit_clients};
 pub use jobs::loading::LoadError;
 pub use jobs::snapshot::{Form, Output, SnapshotError, Walk, begin as begin_snapshot};
+pub use local::{CallError, LocalClient, close, connect};
 pub use observe::info::memory::allocator;
 pub use observe::logging::start as start_logging;
 pub use os::{daemonize, disable_huge_pages, report_crashes, take_title};

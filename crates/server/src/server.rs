@@ -13,7 +13,7 @@ use engine::stats::WorkerStats;
 
 use crate::state::{
     Backups, Connections, DataOrigin, FEEDER, Handshakes, Http, Identity, InstantMetrics,
-    Replication, Rewrites, Shutdown, Snapshots,
+    Replication, Rewrites, Seats, Shutdown, Snapshots,
 };
 use crate::tls::Tls;
 use crate::transport::connection::Connection;
@@ -62,7 +62,9 @@ pub struct Server {
     pub http: Http,
     /// Workers, in order of their number.
     pub workers: Vec<WorkerHandle>,
-    /// How many of them have clients, as the controller spreads these.
+    /// Places for threads that run commands by function call.
+    pub seats: Seats,
+    /// How many workers have clients, as the controller spreads these.
     pub active_workers: AtomicUsize,
     /// Snapshots.
     pub snapshots: Snapshots,

@@ -50,7 +50,10 @@ const ARROWS: &[(&str, &[&str])] = &[
         "crates/lodestore",
         &["engine", "keyspace", "persist", "resp", "server", "values"],
     ),
-    ("bench", &["engine", "keyspace", "persist", "resp"]),
+    (
+        "bench",
+        &["engine", "keyspace", "lodestore", "persist", "resp"],
+    ),
     ("xtask", &["resp"]),
 ];
 

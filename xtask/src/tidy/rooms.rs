@@ -94,7 +94,7 @@ const LAYERS: &[(&str, &[&[&str]])] = &[
         "crates/server",
         &[
             &["boot"],
-            &["commands"],
+            &["commands", "local"],
             &["http", "process"],
             &["net", "observe"],
             &["replication"],

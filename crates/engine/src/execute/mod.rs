@@ -102,6 +102,10 @@ impl Call<'_> {
     }
 }
 
+/// The number of a thread that is no worker: it counts with the first worker, and its scripts have
+/// the place that such threads share.
+pub const NO_WORKER: usize = usize::MAX;
+
 /// The state of a thread that executes commands, reused from one to the next.
 pub struct Executor {
     /// Number of the worker; also picks its statistics.

@@ -1,8 +1,9 @@
-//! Man pages, completions of shells and a table of parameters, all made from the table of
-//! parameters and the usage text.
+//! Man pages, completions of shells, a table of parameters and a configuration file, all made from
+//! the table of parameters and the usage text.
 //!
 //! They are made when they are packaged (`cargo xtask manual`) and not kept in the repository, so
-//! they cannot fall behind the table.
+//! they cannot fall behind the table. The table and the configuration file are kept, because people
+//! look for them there; a test compares them.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -11,6 +12,8 @@ use std::{fs, io};
 use engine::config::{Flags, PARAMETERS, Parameter};
 use server::config::args::USAGE;
 
+use super::conf::conf;
+use super::summaries::{Section, sections, summary};
 use super::{form, notes, settable, shown_default, variable};
 
 /// Words that stand for a tool in place of a configuration file.
@@ -26,6 +29,7 @@ pub(super) fn write(dir: &Path) -> io::Result<()> {
         ("lodestore.1", man_program()),
         ("lodestore.conf.5", man_parameters()),
         ("configuration.md", markdown()),
+        ("lodestore.conf", conf()),
         ("lodestore.bash", bash()),
         ("_lodestore", zsh()),
         ("lodestore.fish", fish()),
@@ -40,6 +44,14 @@ fn shown() -> impl Iterator<Item = &'static Parameter> {
     PARAMETERS
         .iter()
         .filter(|parameter| !parameter.flags.has(Flags::HIDDEN))
+}
+
+/// The parameters of a section with what they are for.
+pub(super) fn described(
+    section: &Section,
+) -> impl Iterator<Item = (&'static Parameter, &'static str)> {
+    let rows = section.parameters.iter();
+    rows.filter_map(|(name, text)| Some((Parameter::named(name.as_bytes())?, *text)))
 }
 
 /// A text as roff shows it: backslashes, dashes of options, and dots that begin a line.
@@ -82,7 +94,9 @@ fn man_parameters() -> String {
 
 /// What there is to say of a parameter, in pairs.
 fn facts(parameter: &Parameter) -> Vec<(&'static str, String)> {
+    let summary = summary(parameter.name).unwrap_or_default();
     let mut facts = vec![
+        ("For", summary.to_owned()),
         ("Default", shown_default(parameter).to_owned()),
         ("Value", form(&parameter.kind)),
         ("Set by", settable(parameter.flags).to_owned()),
@@ -97,24 +111,61 @@ fn facts(parameter: &Parameter) -> Vec<(&'static str, String)> {
     facts
 }
 
-/// One row for each parameter.
+/// What stands above the tables.
+const TABLES_INTRO: &str = "\
+# Parameters
+
+`cargo xtask manual` makes this page from the table of parameters.
+
+Each parameter can be given in four places; a later one of these wins over an earlier: a configuration file
+(`maxmemory 2gb`), the environment (`LODESTORE_MAXMEMORY=2gb`), an option of the command line (`--maxmemory 2gb`),
+and CONFIG SET at run time, which CONFIG REWRITE writes into the file. `lodestore config NAME` explains one.
+[contrib/lodestore.conf](../contrib/lodestore.conf) is a file with the defaults.
+
+*Start*: CONFIG SET cannot change it. *Protected*: CONFIG SET needs `enable-protected-configs`.
+";
+
+/// A table for each section, with one row for each parameter.
 fn markdown() -> String {
-    let mut page = "# Parameters\n\n| parameter | default | value | set by | notes |\n| --- | --- | --- | --- | --- |\n"
-        .to_owned();
-    for parameter in shown() {
-        let notes: Vec<_> = notes(parameter.flags).collect();
+    let mut page = TABLES_INTRO.to_owned();
+    for section in sections() {
         // Writing to a string does not fail.
-        let _ = writeln!(
+        let _ = write!(
             page,
-            "| `{}` | `{}` | {} | {} | {} |",
-            parameter.name,
-            shown_default(parameter).replace('|', "\\|"),
-            form(&parameter.kind).replace('|', "\\|"),
-            settable(parameter.flags),
-            notes.join("; ")
+            "\n## {}\n\n| parameter | what it is for | default | value | notes |\n| --- | --- | --- | --- | --- |\n",
+            section.title
         );
+        for (parameter, summary) in described(&section) {
+            let _ = writeln!(
+                page,
+                "| `{}` | {} | `{}` | {} | {} |",
+                parameter.name,
+                cell(summary),
+                shown_default(parameter),
+                cell(&form(&parameter.kind)),
+                cell(&all_notes(parameter))
+            );
+        }
     }
     page
+}
+
+/// A text as a cell of a table shows it.
+fn cell(text: &str) -> String {
+    text.replace('|', "\\|").replace('*', "\\*")
+}
+
+/// Where a parameter is set, as far as that is special, and what else there is to say.
+fn all_notes(parameter: &Parameter) -> String {
+    let place = if parameter.flags.has(Flags::IMMUTABLE) {
+        Some("start")
+    } else if parameter.flags.has(Flags::PROTECTED) {
+        Some("protected")
+    } else {
+        None
+    };
+    let notes: Vec<&str> = place.into_iter().chain(notes(parameter.flags)).collect();
+    notes.join("; ")
 }
 
 /// All parameters as options.
@@ -174,6 +225,18 @@ mod tests {
                 let is_named = page.contains(parameter.name) || page.contains(&roff_name);
                 assert!(is_named, "{}", parameter.name);
             }
+        }
+    }
+
+    #[test]
+    fn what_is_kept_in_the_repository_is_current() {
+        let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
+        for (path, text) in [
+            ("docs/configuration.md", markdown()),
+            ("contrib/lodestore.conf", conf()),
+        ] {
+            let kept = fs::read_to_string(format!("{root}/{path}")).unwrap_or_default();
+            assert!(kept == text, "{path} is old: run `cargo xtask manual`");
         }
     }
 

@@ -14,7 +14,7 @@ const LONG: usize = 65_536;
 
 #[test]
 fn single_bits() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let mut client = server.connect();
     client.check(&[
         ("GETBIT k 5", ":0"),
@@ -76,7 +76,7 @@ fn single_bits() {
 
 #[test]
 fn counting() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let mut client = server.connect();
     client.check(&[
         ("BITCOUNT none", ":0"),
@@ -120,7 +120,7 @@ fn counting() {
 
 #[test]
 fn positions() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let mut client = server.connect();
     client.check(&[
         ("BITPOS none 0", ":0"),
@@ -163,7 +163,7 @@ fn positions() {
 
 #[test]
 fn combinations() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let mut client = server.connect();
     client.check(&[
         // The example of Redis's documentation: A, B and C.
@@ -241,7 +241,7 @@ fn combinations() {
 /// Long strings lie outside of their entries, and the destination's memory is used again.
 #[test]
 fn combinations_of_long_strings() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let mut client = server.connect();
     let patterns: Vec<Vec<u8>> = [(LONG, 3u32), (LONG + 5000, 7), (LONG / 2, 11)]
         .iter()
@@ -285,7 +285,7 @@ fn resp_quoted(bytes: &[u8]) -> String {
 /// A reply that still sends a string shows it as it was.
 #[test]
 fn replies_keep_what_they_show() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let mut client = server.connect();
     let mut writer = server.connect();
     client.check(&[("SETBIT k 79999999 0", ":0")]);
@@ -310,7 +310,7 @@ fn replies_keep_what_they_show() {
 
 #[test]
 fn fields() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let mut client = server.connect();
     client.check(&[
         ("BITFIELD k", "[]"),
@@ -365,7 +365,7 @@ fn fields() {
 
 #[test]
 fn field_errors() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let mut client = server.connect();
     client.check(&[
         ("BITFIELD k GET u64 0", BAD_FIELD),
@@ -417,7 +417,7 @@ fn field_errors() {
 /// Only what changes something is logged and counted, and spoils a transaction.
 #[test]
 fn changes() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let logged = |commands: &[&str]| server.logs_of(commands).join("; ");
     assert_eq!(
         logged(&[
@@ -467,7 +467,7 @@ fn changes() {
 
 #[test]
 fn strings_wake_nobody() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let mut waiting = server.connect();
     let mut client = server.connect();
     waiting.send(&[b"BLPOP", b"k", b"0"]);
@@ -485,7 +485,7 @@ fn strings_wake_nobody() {
 
 #[test]
 fn bitmaps_survive_a_restart() {
-    let mut server = TestServer::start();
+    let mut server = TestServer::start_twice();
     let mut client = server.connect();
     for line in [
         "SETBIT small 100 1",

@@ -39,7 +39,7 @@ fn fill(client: &mut Client) {
 
 #[test]
 fn files_hold_collections() {
-    let mut server = TestServer::start();
+    let mut server = TestServer::start_twice();
     let mut client = server.connect();
     fill(&mut client);
     let before = dump(&mut client);
@@ -126,7 +126,7 @@ fn digests_are_those_of_valkey() {
 
 #[test]
 fn names_and_copies() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let mut client = server.connect();
     fill(&mut client);
     for name in ["list", "set", "zset", "hash"] {
@@ -257,7 +257,7 @@ fn freed(client: &mut Client) -> i64 {
 
 #[test]
 fn big_values_are_freed_where_the_parameters_say() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let mut client = server.connect();
     let members: String = (0..200).map(|n| format!(" m{n}")).collect();
     let fill = format!("SADD big{members}");

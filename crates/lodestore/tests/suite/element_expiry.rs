@@ -105,7 +105,7 @@ fn info(client: &mut Client, section: &str, field: &str) -> i64 {
 
 #[test]
 fn deadlines_are_set_and_told() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let mut client = server.connect();
     for kind in &KINDS {
         client.line("FLUSHALL");
@@ -142,7 +142,7 @@ fn deadlines_are_set_and_told() {
 
 #[test]
 fn conditions() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let mut client = server.connect();
     for kind in &KINDS {
         client.line("FLUSHALL");
@@ -181,7 +181,7 @@ fn conditions() {
 
 #[test]
 fn requests_that_make_no_sense() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let mut client = server.connect();
     for kind in &KINDS {
         client.line("FLUSHALL");
@@ -241,7 +241,7 @@ fn requests_that_make_no_sense() {
 
 #[test]
 fn a_deadline_in_the_past_removes_at_once() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let mut client = server.connect();
     for kind in &KINDS {
         client.line("FLUSHALL");
@@ -263,7 +263,7 @@ fn a_deadline_in_the_past_removes_at_once() {
 
 #[test]
 fn elements_go_without_being_asked_for() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let mut client = server.connect();
     for kind in &KINDS {
         client.line("FLUSHALL");
@@ -287,7 +287,7 @@ fn elements_go_without_being_asked_for() {
 
 #[test]
 fn elements_that_are_over_are_seen_by_nobody() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let mut client = server.connect();
     client.check(&[
         ("HSET h a 1 b 2", ":2"),
@@ -316,7 +316,7 @@ fn elements_that_are_over_are_seen_by_nobody() {
 
 #[test]
 fn many_fields_at_once() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let mut client = server.connect();
     for round in 0..20 {
         let mut words = vec!["HSETEX".to_owned(), format!("h:{}", round % 5)];
@@ -337,7 +337,7 @@ fn many_fields_at_once() {
 
 #[test]
 fn writes_and_deadlines_of_fields() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let mut client = server.connect();
     client.check(&[
         ("HSETEX h EX 100 FIELDS 4 a 1 b 2 c 3 d 4", ":1"),
@@ -404,7 +404,7 @@ fn deadlines_move_with_their_key() {
 
 #[test]
 fn deadlines_that_pass_while_the_server_is_down() {
-    let mut server = TestServer::start();
+    let mut server = TestServer::start_twice();
     let mut client = server.connect();
     for kind in &KINDS {
         let make = kind.make.replacen(" k ", &format!(" {} ", kind.letter), 1);
@@ -427,7 +427,7 @@ fn deadlines_that_pass_while_the_server_is_down() {
 
 #[test]
 fn what_is_logged() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     for kind in &KINDS {
         server.connect().line("FLUSHALL");
         server.connect().line(kind.make);
@@ -469,7 +469,7 @@ fn what_is_logged() {
 
 #[test]
 fn watched_keys_change_with_their_elements() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     for kind in &KINDS {
         let mut client = server.connect();
         client.line("FLUSHALL");
@@ -543,7 +543,7 @@ fn fields_stay_hidden_while_nothing_expires() {
 
 #[test]
 fn an_import_takes_fields_as_they_are() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let mut source = server.connect();
     let mut client = server.connect();
     source.check(&[
@@ -577,7 +577,7 @@ fn an_import_takes_fields_as_they_are() {
 
 #[test]
 fn a_pause_removes_nothing() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let mut client = server.connect();
     client.check(&[
         ("HSET h a 1 b 2", ":2"),
@@ -604,7 +604,7 @@ fn a_pause_removes_nothing() {
 
 #[test]
 fn writes_and_deadlines_of_members() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let mut client = server.connect();
     client.check(&[
         ("SADD s a b c", ":3"),

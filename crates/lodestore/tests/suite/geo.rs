@@ -17,7 +17,7 @@ fn sicily(client: &mut Client) {
 
 #[test]
 fn adding() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let mut client = server.connect();
     client.check(&[
         ("GEOADD k 13.361389 38.115556 a 15.087269 37.502669 b", ":2"),
@@ -65,7 +65,7 @@ fn adding() {
 
 #[test]
 fn places_of_members() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let mut client = server.connect();
     sicily(&mut client);
     client.check(&[
@@ -115,7 +115,7 @@ fn places_of_members() {
 
 #[test]
 fn searching() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let mut client = server.connect();
     sicily(&mut client);
     client.check(&[
@@ -178,7 +178,7 @@ fn searching() {
 
 #[test]
 fn searches_that_make_no_sense() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let mut client = server.connect();
     sicily(&mut client);
     let search = |rest: &str| format!("GEOSEARCH Sicily {rest}");
@@ -265,7 +265,7 @@ fn searches_that_make_no_sense() {
 
 #[test]
 fn storing() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let mut client = server.connect();
     sicily(&mut client);
     client.check(&[
@@ -318,7 +318,7 @@ fn storing() {
 /// The plain answer: members of a grid inside of a box of coordinates.
 #[test]
 fn many_members_are_searched_in_parts() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let mut client = server.connect();
     for row in 0..60 {
         let places: Vec<String> = (0..60)
@@ -365,7 +365,7 @@ fn many_members_are_searched_in_parts() {
 
 #[test]
 fn around_the_end_of_the_map() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let mut client = server.connect();
     client.check(&[
         (
@@ -397,7 +397,7 @@ fn around_the_end_of_the_map() {
 
 #[test]
 fn changes_are_logged_as_scores() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let commands = [
         "GEOADD k CH 13.361389 38.115556 a 15.087269 37.502669 b",
         "GEOADD k 13.361389 38.115556 a",

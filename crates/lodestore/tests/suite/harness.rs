@@ -34,6 +34,8 @@ pub(crate) struct TestServer {
     dir: PathBuf,
     setup: Setup,
     args: Vec<String>,
+    /// A store in the process of the test, which gets the same requests.
+    beside: Option<lodestore::Store>,
 }
 
 /// The kind of a server.
@@ -70,6 +72,14 @@ impl TestServer {
     /// A server with an append-only file in a fresh directory.
     pub(crate) fn start() -> Self {
         Self::start_with(&[])
+    }
+
+    /// The same beside a store in the process of the test: clients run each request there as well,
+    /// by function call, and their tables of replies hold for both.
+    pub(crate) fn start_twice() -> Self {
+        let mut server = Self::start();
+        server.beside = Some(lodestore::Store::in_memory().expect("a store"));
+        server
     }
 
     /// The same with further options.
@@ -165,6 +175,7 @@ impl TestServer {
             dir,
             setup,
             args,
+            beside: None,
         }
     }
 
@@ -191,7 +202,13 @@ impl TestServer {
     /// A new connection.
     pub(crate) fn connect(&self) -> Client {
         let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).expect("a connection");
-        Client::new(stream)
+        let mut client = Client::new(stream);
+        client.beside = self.beside.as_ref().map(|store| {
+            let mut beside = store.client();
+            beside.call(&["HELLO", "2"]).expect("HELLO");
+            beside
+        });
+        client
     }
 
     /// A new connection that speaks RESP3.
@@ -492,6 +509,10 @@ pub(crate) struct Client {
     input: Vec<u8>,
     /// The newest request, for messages of failed tests.
     request: String,
+    /// A client of the store beside the server.
+    beside: Option<lodestore::Client>,
+    /// Its newest reply.
+    reply_beside: Option<Value>,
 }
 
 impl Client {
@@ -509,6 +530,8 @@ impl Client {
             stream: Box::new(stream),
             input: Vec::new(),
             request: String::new(),
+            beside: None,
+            reply_beside: None,
         }
     }
 
@@ -597,7 +620,15 @@ impl Client {
     /// Runs one request.
     pub(crate) fn run_bytes(&mut self, words: &[&[u8]]) -> Value {
         self.send(words);
-        self.read()
+        let reply = self.read();
+        if let Some(beside) = &mut self.beside {
+            let reply = beside.call(words).unwrap_or_else(|error| match error {
+                lodestore::Error::Command(line) => Value::Error(line.into_bytes()),
+                other => panic!("{} by function call: {other}", self.request),
+            });
+            self.reply_beside = Some(reply);
+        }
+        reply
     }
 
     /// Runs one request.
@@ -618,6 +649,9 @@ impl Client {
     pub(crate) fn check(&mut self, expected: &[(&str, &str)]) {
         for (line, reply) in expected {
             assert_eq!(self.line(line), *reply, "reply to {line}");
+            if let Some(beside) = self.reply_beside.take() {
+                assert_eq!(show(&beside), *reply, "reply to {line} by function call");
+            }
         }
     }
 

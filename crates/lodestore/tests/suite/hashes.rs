@@ -14,7 +14,7 @@ const MISCOUNTED: &str =
 
 #[test]
 fn fields_are_set_and_read() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let mut client = server.connect();
     client.check(&[
         ("HSET h a 1 b two", ":2"),
@@ -65,7 +65,7 @@ fn fields_are_set_and_read() {
 
 #[test]
 fn replies_in_both_protocols() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     server.connect().line("HSET h f v");
     server.connect().check(&[
         ("HGETALL h", "[\"f\" \"v\"]"),
@@ -98,7 +98,7 @@ fn replies_in_both_protocols() {
 
 #[test]
 fn other_types_are_refused() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let mut client = server.connect();
     client.line("SET s v");
     client.line("HSET h f v");
@@ -136,7 +136,7 @@ fn other_types_are_refused() {
 
 #[test]
 fn counting() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let mut client = server.connect();
     client.check(&[
         ("HINCRBY h n 5", ":5"),
@@ -168,7 +168,7 @@ fn counting() {
 
 #[test]
 fn values_with_every_byte() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let mut client = server.connect();
     let bytes: Vec<u8> = (0..=255).collect();
     client.run_bytes(&[b"HSET", b"h", &bytes, &bytes, b"", b""]);
@@ -206,7 +206,7 @@ fn strings(value: &Value) -> Vec<String> {
 
 #[test]
 fn encodings() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let mut client = server.connect();
     client.check(&[
         ("CONFIG SET hash-max-listpack-entries 4", "+OK"),
@@ -233,7 +233,7 @@ fn encodings() {
 
 #[test]
 fn random_fields() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let mut client = server.connect();
     for (key, count) in [("small", 20_usize), ("large", 2_000)] {
         fill(&mut client, key, count);
@@ -285,7 +285,7 @@ fn random_fields() {
 
 #[test]
 fn walking() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let mut client = server.connect();
     fill(&mut client, "large", 3_000);
     let mut seen = Vec::new();
@@ -333,7 +333,7 @@ fn walking() {
 
 #[test]
 fn getting_with_deadlines() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let mut client = server.connect();
     client.check(&[
         ("HSET h a 1 b 2 c 3", ":3"),
@@ -377,7 +377,7 @@ fn getting_with_deadlines() {
 
 #[test]
 fn setting_with_deadlines() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let mut client = server.connect();
     client.check(&[
         ("HSETEX h EX 100 FIELDS 2 a 1 b 2", ":1"),
@@ -431,7 +431,7 @@ fn setting_with_deadlines() {
 
 #[test]
 fn getting_and_removing() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let mut client = server.connect();
     client.check(&[
         ("HSET h a 1 b 2 c 3", ":3"),
@@ -449,7 +449,7 @@ fn getting_and_removing() {
 
 #[test]
 fn what_is_logged() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let logged = |commands: &[&str]| server.logs_of(commands).join("; ");
     assert_eq!(
         logged(&[
@@ -507,7 +507,7 @@ fn what_is_logged() {
 
 #[test]
 fn hashes_survive_a_restart() {
-    let mut server = TestServer::start();
+    let mut server = TestServer::start_twice();
     let mut client = server.connect();
     fill(&mut client, "large", 2_000);
     for line in [

@@ -25,7 +25,7 @@ fn get(client: &mut Client, key: &str) -> Vec<u8> {
 
 #[test]
 fn adding_and_counting() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let mut client = server.connect();
     client.check(&[
         ("PFCOUNT k", ":0"),
@@ -61,7 +61,7 @@ fn adding_and_counting() {
 
 #[test]
 fn the_bytes_are_those_of_redis() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let mut client = server.connect();
     client.line("PFADD k a b c");
     let expected = b"HYLL\x01\0\0\0\0\0\0\0\0\0\0\x80\x60\xf3\x80\x50\xb1\x84\x4b\xfb\x80\x42\x5a";
@@ -91,7 +91,7 @@ fn the_bytes_are_those_of_redis() {
 
 #[test]
 fn what_is_none_is_refused() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let mut client = server.connect();
     client.check(&[("RPUSH list a", ":1"), ("SET number 12345", "+OK")]);
     client.run_bytes(&[b"SET", b"short", b"HYLL\x01"]);
@@ -157,7 +157,7 @@ fn what_is_none_is_refused() {
 
 #[test]
 fn merging() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let mut client = server.connect();
     client.check(&[
         ("PFADD a 1 2 3", ":1"),
@@ -188,7 +188,7 @@ fn merging() {
 
 #[test]
 fn sparse_sketches_become_dense() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let mut client = server.connect();
     client.check(&[
         ("PFADD k a b c d e d g h i j k", ":1"),
@@ -217,7 +217,7 @@ fn sparse_sketches_become_dense() {
 
 #[test]
 fn a_look_inside() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let mut client = server.connect();
     client.check(&[
         ("PFADD k a b c", ":1"),
@@ -256,7 +256,7 @@ fn a_look_inside() {
 
 #[test]
 fn changes_are_logged() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let commands = [
         "PFADD k",
         "PFADD k a b",
@@ -288,7 +288,7 @@ fn changes_are_logged() {
 
 #[test]
 fn counting_is_a_change() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let (mut client, mut other) = (server.connect(), server.connect());
     client.check(&[("PFADD k a", ":1"), ("WATCH k", "+OK")]);
     other.check(&[("PFCOUNT k", ":1")]);

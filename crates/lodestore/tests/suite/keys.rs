@@ -12,7 +12,7 @@ const SYNTAX: &str = "-ERR syntax error";
 
 #[test]
 fn existence() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let mut client = server.connect();
     client.check(&[
         ("MSET a 1 b 2 c 3", "+OK"),
@@ -33,7 +33,7 @@ fn existence() {
 
 #[test]
 fn deadlines() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let mut client = server.connect();
     client.check(&[
         ("EXPIRE none 10", ":0"),
@@ -95,7 +95,7 @@ fn deadlines() {
 
 #[test]
 fn expired_keys_are_gone_everywhere() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let mut client = server.connect();
     client.line("SET lives v");
     for n in 0..20 {
@@ -122,7 +122,7 @@ fn expired_keys_are_gone_everywhere() {
 
 #[test]
 fn names() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let mut client = server.connect();
     client.check(&[
         ("RENAME none x", "-ERR no such key"),
@@ -147,7 +147,7 @@ fn names() {
 
 #[test]
 fn copies() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let mut client = server.connect();
     client.check(&[
         ("COPY none x", ":0"),
@@ -182,7 +182,7 @@ fn copies() {
 
 #[test]
 fn moves() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let mut client = server.connect();
     client.check(&[
         ("MOVE none 1", ":0"),
@@ -206,7 +206,7 @@ fn moves() {
 
 #[test]
 fn whole_databases() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let mut client = server.connect();
     let fill = |client: &mut Client| {
         client.check(&[
@@ -251,7 +251,7 @@ fn whole_databases() {
 
 #[test]
 fn patterns() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let mut client = server.connect();
     client.line("MSET one 1 two 2 three 3 \"\" 4");
     let mut keys = |pattern: &str| {
@@ -296,7 +296,7 @@ fn scan_all(client: &mut Client, options: &[&str]) -> BTreeSet<Vec<u8>> {
 
 #[test]
 fn scans() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let mut client = server.connect();
     assert_eq!(client.line("SCAN 0"), "[\"0\" []]");
     for n in 0..1000 {
@@ -345,7 +345,7 @@ fn scans() {
 
 #[test]
 fn scan_is_exact_while_keys_come_and_go() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let mut client = server.connect();
     for n in 0..500 {
         client.run(&["SET", &format!("stays:{n}"), "v"]);
@@ -381,7 +381,7 @@ fn scan_is_exact_while_keys_come_and_go() {
 
 #[test]
 fn objects() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let mut client = server.connect();
     let long = "x".repeat(45);
     client.check(&[
@@ -447,7 +447,7 @@ fn waiting_for_safety() {
 
 #[test]
 fn watched_keys_notice_changes_of_whole_databases() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let mut watcher = server.connect();
     let mut other = server.connect();
     for (line, existing, aborts) in [
@@ -478,7 +478,7 @@ fn watched_keys_notice_changes_of_whole_databases() {
 
 #[test]
 fn what_is_logged() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let logged = |commands: &[&str]| server.logs_of(commands).join("; ");
     assert_eq!(logged(&["MSET a 1 b 2"]), "MSET a 1 b 2");
     assert_eq!(
@@ -513,7 +513,7 @@ fn what_is_logged() {
 
 #[test]
 fn nothing_expires_during_an_import() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let mut source = server.connect();
     let mut other = server.connect();
     source.line("CONFIG SET import-mode yes");
@@ -565,7 +565,7 @@ fn walk(client: &mut Client, command: &str, step: usize) -> Vec<String> {
 #[test]
 fn cursors_fit_a_double_and_scans_are_exact() {
     const COUNT: usize = 10_000;
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let mut client = server.connect();
     for first in (0..COUNT).step_by(1000) {
         let each = |form: fn(usize) -> String| {

@@ -13,7 +13,7 @@ const OUT_OF_RANGE: &str =
 
 #[test]
 fn pushes_and_pops() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let mut client = server.connect();
     client.check(&[
         ("LPUSHX l a", ":0"),
@@ -74,7 +74,7 @@ fn pushes_and_pops() {
 
 #[test]
 fn reading() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let mut client = server.connect();
     client.check(&[
         ("RPUSH l a b 3 d", ":4"),
@@ -98,7 +98,7 @@ fn reading() {
 
 #[test]
 fn editing() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let mut client = server.connect();
     client.check(&[
         ("LINSERT l BEFORE a b", ":0"),
@@ -140,7 +140,7 @@ fn editing() {
 
 #[test]
 fn positions() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let mut client = server.connect();
     client.check(&[
         ("LPOS none a", "nil"),
@@ -175,7 +175,7 @@ fn positions() {
 
 #[test]
 fn moves() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let mut client = server.connect();
     client.check(&[
         ("LMOVE none to LEFT RIGHT", "nil"),
@@ -205,7 +205,7 @@ fn moves() {
 
 #[test]
 fn moves_of_many() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let mut client = server.connect();
     client.check(&[
         ("LMOVEM none to LEFT LEFT", "nil-array"),
@@ -259,7 +259,7 @@ fn moves_of_many() {
 
 #[test]
 fn pops_from_several_keys() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let mut client = server.connect();
     client.check(&[
         ("LMPOP 2 a b LEFT", "nil-array"),
@@ -295,7 +295,7 @@ fn pops_from_several_keys() {
 
 #[test]
 fn wrong_type() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let mut client = server.connect();
     client.check(&[("SET s v", "+OK"), ("RPUSH l a", ":1")]);
     for line in [
@@ -334,7 +334,7 @@ fn wrong_type() {
 
 #[test]
 fn deadlines_stay_and_go_with_the_key() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let mut client = server.connect();
     client.check(&[
         ("RPUSH l a b", ":2"),
@@ -359,7 +359,7 @@ fn deadlines_stay_and_go_with_the_key() {
 
 #[test]
 fn encodings() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let mut client = server.connect();
     client.check(&[
         ("RPUSH l a b c", ":3"),
@@ -372,7 +372,7 @@ fn encodings() {
 
 #[test]
 fn the_log_has_what_happened() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let logged = server.logs_of(&[
         "RPUSH l 1 2 3 4 5 6 7 8",
         "LPUSHX none a",
@@ -411,7 +411,7 @@ fn the_log_has_what_happened() {
 
 #[test]
 fn long_elements_and_long_lists_survive_a_restart() {
-    let mut server = TestServer::start();
+    let mut server = TestServer::start_twice();
     let mut client = server.connect();
     let long = vec![b'x'; 200_000];
     for _ in 0..3 {

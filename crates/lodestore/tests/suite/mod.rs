@@ -11,6 +11,7 @@ mod console;
 mod crash;
 mod dump;
 mod element_expiry;
+mod embedded;
 mod failover;
 mod faults;
 mod figures;

@@ -27,7 +27,7 @@ fn words(client: &mut Client, line: &str) -> String {
 
 #[test]
 fn members() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let mut client = server.connect();
     client.check(&[
         ("SADD s a b a c", ":3"),
@@ -66,7 +66,7 @@ fn members() {
 
 #[test]
 fn moves() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let mut client = server.connect();
     client.check(&[
         ("SADD a 1 2", ":2"),
@@ -91,7 +91,7 @@ fn moves() {
 
 #[test]
 fn encodings() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let mut client = server.connect();
     let numbers = |count: usize| -> String { (0..count).map(|n| format!(" {n}")).collect() };
     client.check(&[
@@ -122,7 +122,7 @@ fn encodings() {
 
 #[test]
 fn algebra() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let mut client = server.connect();
     client.check(&[
         ("SADD a 1 2 3 4", ":4"),
@@ -159,7 +159,7 @@ fn algebra() {
 
 #[test]
 fn stored_algebra() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let mut client = server.connect();
     client.check(&[
         ("SADD a 1 2 3 4", ":4"),
@@ -189,7 +189,7 @@ fn stored_algebra() {
 
 #[test]
 fn counts() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let mut client = server.connect();
     client.check(&[
         ("SADD a 1 2 3 4", ":4"),
@@ -238,7 +238,7 @@ fn counts() {
 
 #[test]
 fn estimates_are_close() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let mut client = server.connect();
     for start in [0, 1000] {
         let members: String = (start..start + 3000).map(|n| format!(" m{n}")).collect();
@@ -251,7 +251,7 @@ fn estimates_are_close() {
 
 #[test]
 fn popping() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let mut client = server.connect();
     client.check(&[
         ("SPOP none", "nil"),
@@ -296,7 +296,7 @@ fn popping() {
 
 #[test]
 fn random_members() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let mut client = server.connect();
     client.check(&[
         ("SRANDMEMBER none", "nil"),
@@ -341,7 +341,7 @@ fn random_members() {
 
 #[test]
 fn scans() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let mut client = server.connect();
     client.check(&[
         ("SADD small 1 2 30", ":3"),
@@ -387,7 +387,7 @@ fn scans() {
 
 #[test]
 fn wrong_type() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let mut client = server.connect();
     client.line("SET k v");
     for line in [
@@ -420,7 +420,7 @@ fn wrong_type() {
 
 #[test]
 fn what_is_logged() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let logged = |commands: &[&str]| server.logs_of(commands).join("; ");
     assert_eq!(logged(&["SADD s 1 2 2", "SADD s 1"]), "SADD s 1 2 2");
     assert_eq!(logged(&["SREM s 2 9", "SREM s 9"]), "SREM s 2 9");
@@ -459,7 +459,7 @@ fn what_is_logged() {
 
 #[test]
 fn lifetimes_of_keys() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let mut client = server.connect();
     client.check(&[
         ("SADD s 1 2", ":2"),

@@ -9,7 +9,7 @@ const NOT_NUMBERS: &str = "-ERR One or more scores can't be converted into doubl
 
 #[test]
 fn numbers_and_texts() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let mut client = server.connect();
     client.check(&[
         ("RPUSH l 3 10 -5 2 1.5 1e2", ":6"),
@@ -52,7 +52,7 @@ fn numbers_and_texts() {
 
 #[test]
 fn errors() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let mut client = server.connect();
     client.check(&[
         ("SET str x", "+OK"),
@@ -78,7 +78,7 @@ fn errors() {
 
 #[test]
 fn by_other_keys() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let mut client = server.connect();
     client.check(&[
         ("RPUSH l 1 2 3 4", ":4"),
@@ -118,7 +118,7 @@ fn by_other_keys() {
 
 #[test]
 fn long_collections() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let mut client = server.connect();
     let numbers: Vec<u64> = (0..2000u64).map(|n| n * 7919 % 2003).collect();
     let all: String = numbers.iter().map(|n| format!(" {n}")).collect();
@@ -144,7 +144,7 @@ fn long_collections() {
 
 #[test]
 fn storing() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let mut client = server.connect();
     client.check(&[
         ("RPUSH l 3 1 2", ":3"),
@@ -175,7 +175,7 @@ fn storing() {
 
 #[test]
 fn stored_lists_wake_who_waits() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let mut client = server.connect();
     let mut waiting = server.connect();
     client.line("RPUSH l 2 1");

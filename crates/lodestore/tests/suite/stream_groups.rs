@@ -54,7 +54,7 @@ fn send(client: &mut Client, line: &str) {
 
 #[test]
 fn groups_are_made_and_removed() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let mut client = server.connect();
     let no_key = "-ERR The XGROUP subcommand requires the key to exist. Note that for CREATE you may want to use \
                   the MKSTREAM option to create an empty stream automatically.";
@@ -130,7 +130,7 @@ fn groups_are_made_and_removed() {
 
 #[test]
 fn consumers_share_the_entries() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let mut client = server.connect();
     fill(&mut client, "s", 5);
     let all = |ids: &[usize]| {
@@ -184,7 +184,7 @@ fn consumers_share_the_entries() {
 
 #[test]
 fn requests_to_read_are_checked() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let mut client = server.connect();
     fill(&mut client, "s", 1);
     let meaningless = |sign: &str| {
@@ -254,7 +254,7 @@ fn requests_to_read_are_checked() {
 
 #[test]
 fn pending_entries_are_listed() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let mut client = server.connect();
     fill(&mut client, "s", 4);
     client.line("XREADGROUP GROUP g a COUNT 3 STREAMS s >");
@@ -317,7 +317,7 @@ fn pending_entries_are_listed() {
 
 #[test]
 fn entries_are_claimed() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let mut client = server.connect();
     fill(&mut client, "s", 4);
     client.line("XREADGROUP GROUP g a COUNT 3 STREAMS s >");
@@ -374,7 +374,7 @@ fn entries_are_claimed() {
 
 #[test]
 fn claims_are_logged_as_what_came_of_them() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let mut client = server.connect();
     fill(&mut client, "s", 2);
     let logs = server.logs_of(&["XREADGROUP GROUP g a COUNT 1 STREAMS s >"]);
@@ -417,7 +417,7 @@ fn claims_are_logged_as_what_came_of_them() {
 
 #[test]
 fn what_is_pending_is_swept() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let mut client = server.connect();
     fill(&mut client, "s", 6);
     client.line("XREADGROUP GROUP g a STREAMS s >");
@@ -473,7 +473,7 @@ fn what_is_pending_is_swept() {
 /// What a consumer has pending is read once more: no change, and nothing for the log.
 #[test]
 fn reading_pending_entries_again_is_no_change() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let mut client = server.connect();
     fill(&mut client, "s", 2);
     client.line("XGROUP CREATE s g 0");
@@ -500,7 +500,7 @@ fn reading_pending_entries_again_is_no_change() {
 
 #[test]
 fn groups_know_how_far_they_are() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let mut client = server.connect();
     fill(&mut client, "s", 5);
     let mut progress = |commands: &[&str], expected: [&str; 2]| {
@@ -537,7 +537,7 @@ fn groups_know_how_far_they_are() {
 
 #[test]
 fn streams_tell_about_themselves() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let mut client = server.connect();
     let wrong =
         "-ERR unknown subcommand or wrong number of arguments for 'STREAM'. Try XINFO HELP.";
@@ -592,7 +592,7 @@ fn streams_tell_about_themselves() {
 
 #[test]
 fn waiting_consumers_are_served_in_order() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let mut client = server.connect();
     client.line("XGROUP CREATE s g $ MKSTREAM");
     let mut waiting: Vec<Client> = (0..2).map(|_| server.connect()).collect();
@@ -624,7 +624,7 @@ fn waiting_consumers_are_served_in_order() {
 
 #[test]
 fn waiting_consumers_learn_that_their_group_is_gone() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let mut client = server.connect();
     let gone = "-NOGROUP No such key 's' or consumer group 'g' in XREADGROUP with GROUP option";
     for (commands, error) in [
@@ -663,7 +663,7 @@ fn waiting_consumers_learn_that_their_group_is_gone() {
 
 #[test]
 fn a_wait_is_ended_by_others() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let mut client = server.connect();
     client.line("XGROUP CREATE s g $ MKSTREAM");
     let mut waiter = server.connect();
@@ -690,7 +690,7 @@ fn a_wait_is_ended_by_others() {
 
 #[test]
 fn what_is_pending_for_too_long_is_delivered_with_claim() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let mut client = server.connect();
     fill(&mut client, "s", 4);
     client.line("XREADGROUP GROUP g a COUNT 3 STREAMS s >");
@@ -748,7 +748,7 @@ fn what_is_pending_for_too_long_is_delivered_with_claim() {
 
 #[test]
 fn a_waiting_client_gets_what_becomes_claimable() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let mut client = server.connect();
     fill(&mut client, "s", 1);
     client.line("XREADGROUP GROUP g a STREAMS s >");
@@ -896,7 +896,7 @@ fn entries_are_given_back() {
 
 #[test]
 fn entries_are_deleted_with_their_references() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let mut client = server.connect();
     client.check(&[
         ("XDELEX none IDS 2 1 2", "[:-1 :-1]"),
@@ -953,7 +953,7 @@ fn entries_are_deleted_with_their_references() {
 
 #[test]
 fn changes_are_counted_as_in_redis() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let mut client = server.connect();
     let dirty = |client: &mut Client| -> u64 {
         let info = client.run(&["INFO", "persistence"]);

@@ -16,7 +16,7 @@ const LAST: &str = "18446744073709551615-18446744073709551615";
 
 #[test]
 fn entries_are_appended() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let mut client = server.connect();
     client.check(&[
         ("XADD s NOMKSTREAM 1-1 f v", "nil"),
@@ -72,7 +72,7 @@ fn entries_are_appended() {
 
 #[test]
 fn ids_are_generated() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let mut client = server.connect();
     let first = client.line("XADD s * f 1");
     let second = client.line("XADD s * f 2");
@@ -101,7 +101,7 @@ fn ids_are_generated() {
 
 #[test]
 fn ranges() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let mut client = server.connect();
     for id in ["1-0", "1-5", "2-0", "3-0"] {
         client.line(&format!("XADD s {id} n {id}"));
@@ -159,7 +159,7 @@ fn ranges() {
 
 #[test]
 fn entries_are_deleted() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let mut client = server.connect();
     for ms in 1..=5 {
         client.line(&format!("XADD s {ms}-0 f v"));
@@ -220,7 +220,7 @@ fn streams_are_trimmed() {
 
 #[test]
 fn what_trims_cannot_be() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let mut client = server.connect();
     let both = "-ERR syntax error, MAXLEN and MINID options at the same time are not compatible";
     let no_tilde = "-ERR syntax error, LIMIT cannot be used without the special ~ option";
@@ -266,7 +266,7 @@ fn what_trims_cannot_be() {
 
 #[test]
 fn a_plus_is_the_last_entry_that_is_there() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let mut client = server.connect();
     fill(&mut client, "s", 3);
     let read = |client: &mut Client| client.line("XREAD STREAMS s +");
@@ -284,7 +284,7 @@ fn a_plus_is_the_last_entry_that_is_there() {
 /// Setting the id adds and removes no entry: watching clients see no change, as in Redis.
 #[test]
 fn setting_the_last_id_does_not_fail_a_transaction() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let (mut client, mut other) = (server.connect(), server.connect());
     fill(&mut client, "s", 1);
     for (command, reply) in [("XSETID s 5-0", "[+PONG]"), ("XADD s 6-0 f 6", "nil-array")] {
@@ -298,7 +298,7 @@ fn setting_the_last_id_does_not_fail_a_transaction() {
 
 #[test]
 fn the_last_id_can_be_set() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let mut client = server.connect();
     fill(&mut client, "s", 5);
     client.check(&[
@@ -338,7 +338,7 @@ fn the_last_id_can_be_set() {
 
 #[test]
 fn several_streams_are_read() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let mut client = server.connect();
     fill(&mut client, "s", 3);
     client.check(&[
@@ -418,7 +418,7 @@ fn waiting(server: &TestServer, line: &str) -> Client {
 
 #[test]
 fn readers_wait_for_entries() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let mut feeder = server.connect();
     fill(&mut feeder, "s", 2);
     let mut newest = waiting(&server, "XREAD BLOCK 0 STREAMS s none $ $");

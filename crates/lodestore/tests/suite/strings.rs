@@ -15,7 +15,7 @@ fn now_ms() -> i64 {
 
 #[test]
 fn set_and_get() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let mut client = server.connect();
     client.check(&[
         ("GET k", "nil"),
@@ -55,7 +55,7 @@ fn set_and_get() {
 
 #[test]
 fn set_with_lifetimes() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let mut client = server.connect();
     client.line("SET k v EX 100");
     assert!((99_000..=100_000).contains(&client.integer("PTTL k")));
@@ -91,7 +91,7 @@ fn set_with_lifetimes() {
 
 #[test]
 fn conditions_on_the_present_value() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let mut client = server.connect();
     client.check(&[
         ("SET k v IFEQ v", "nil"),
@@ -152,7 +152,7 @@ fn conditions_on_the_present_value() {
 
 #[test]
 fn getdel_and_getex() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let mut client = server.connect();
     client.check(&[
         ("GETDEL k", "nil"),
@@ -183,7 +183,7 @@ fn getdel_and_getex() {
 
 #[test]
 fn integers() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let mut client = server.connect();
     client.check(&[
         ("INCR k", ":1"),
@@ -221,7 +221,7 @@ fn integers() {
 
 #[test]
 fn floats() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let mut client = server.connect();
     client.check(&[
         ("INCRBYFLOAT k 10.5", "\"10.5\""),
@@ -246,7 +246,7 @@ fn floats() {
 
 #[test]
 fn increx_counts_within_bounds() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let mut client = server.connect();
     client.check(&[
         ("INCREX k", "[:1 :1]"),
@@ -322,7 +322,7 @@ fn increx_counts_within_bounds() {
 
 #[test]
 fn parts_of_strings() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let mut client = server.connect();
     client.check(&[
         ("STRLEN k", ":0"),
@@ -395,7 +395,7 @@ fn long_strings() {
 
 #[test]
 fn several_keys() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let mut client = server.connect();
     client.check(&[
         ("MSET a 1 b 2", "+OK"),
@@ -438,7 +438,7 @@ fn several_keys() {
 
 #[test]
 fn longest_common_subsequences() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let mut client = server.connect();
     client.check(&[
         ("MSET a ohmytext b mynewtext", "+OK"),
@@ -538,7 +538,7 @@ fn what_is_logged() {
 
 #[test]
 fn strings_survive_a_restart() {
-    let mut server = TestServer::start();
+    let mut server = TestServer::start_twice();
     let mut client = server.connect();
     for line in [
         "SET int 12345",
@@ -558,7 +558,7 @@ fn strings_survive_a_restart() {
 
 #[test]
 fn wrong_type() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let mut client = server.connect();
     client.line("SADD k a");
     for line in [

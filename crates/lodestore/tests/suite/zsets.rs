@@ -35,7 +35,7 @@ fn texts(value: &Value) -> Vec<String> {
 
 #[test]
 fn adding() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let mut client = server.connect();
     client.check(&[
         ("ZADD k 1 a 2 b 3 c", ":3"),
@@ -78,7 +78,7 @@ fn adding() {
 
 #[test]
 fn incrementing() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let mut client = server.connect();
     const NAN: &str = "-ERR resulting score is not a number (NaN)";
     client.check(&[
@@ -111,7 +111,7 @@ fn incrementing() {
 
 #[test]
 fn ranges_by_rank_and_score() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let mut client = server.connect();
     client.line("ZADD k -inf a 1 b 2 c 2 d 3 e inf f");
     client.check(&[
@@ -191,7 +191,7 @@ fn ranges_by_rank_and_score() {
 
 #[test]
 fn ranges_by_member() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let mut client = server.connect();
     client.line("ZADD k 0 a 0 b 0 c 0 d \"0\" \"\" 0 bb");
     client.check(&[
@@ -228,7 +228,7 @@ fn ranges_by_member() {
 
 #[test]
 fn resp3_has_doubles_and_pairs() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let mut client = server.connect_resp3();
     client.check(&[
         ("ZADD k 1 a 2.5 b inf c", ":3"),
@@ -278,7 +278,7 @@ fn resp3_has_doubles_and_pairs() {
 
 #[test]
 fn removing() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let mut client = server.connect();
     fill(&mut client, "k", 10);
     client.check(&[
@@ -305,7 +305,7 @@ fn removing() {
 
 #[test]
 fn popping() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let mut client = server.connect();
     const POSITIVE: &str = "-ERR value is out of range, must be positive";
     client.line("ZADD k 1 a 2 b 3 c 4 d 5 e");
@@ -347,7 +347,7 @@ fn popping() {
 
 #[test]
 fn unions_intersections_and_differences() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let mut client = server.connect();
     client.check(&[
         ("ZADD a 1 x 2 y 3 z", ":3"),
@@ -430,7 +430,7 @@ fn unions_intersections_and_differences() {
 
 #[test]
 fn errors_of_unions_intersections_and_differences() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let mut client = server.connect();
     client.line("ZADD a 1 x");
     client.check(&[
@@ -482,7 +482,7 @@ fn errors_of_unions_intersections_and_differences() {
 
 #[test]
 fn big_unions_intersections_and_differences() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let mut client = server.connect();
     fill(&mut client, "a", 1_000);
     client.check(&[
@@ -513,7 +513,7 @@ fn big_unions_intersections_and_differences() {
 
 #[test]
 fn storing_ranges() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let mut client = server.connect();
     client.line("ZADD k 1 a 2 b 3 c 4 d");
     client.check(&[
@@ -543,7 +543,7 @@ fn storing_ranges() {
 
 #[test]
 fn random_members() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let mut client = server.connect();
     client.check(&[
         ("ZRANDMEMBER none", "nil"),
@@ -577,7 +577,7 @@ fn random_members() {
 
 #[test]
 fn scanning() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let mut client = server.connect();
     client.check(&[
         ("ZSCAN none 0", "[\"0\" []]"),
@@ -617,7 +617,7 @@ fn scanning() {
 
 #[test]
 fn wrong_type() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let mut client = server.connect();
     client.line("SET str v");
     for command in [
@@ -660,7 +660,7 @@ fn wrong_type() {
 
 #[test]
 fn lifetimes() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let mut client = server.connect();
     client.line("ZADD k 1 a 2 b 3 c");
     client.line("EXPIRE k 100");
@@ -686,7 +686,7 @@ fn lifetimes() {
 
 #[test]
 fn encodings() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let mut client = server.connect();
     fill(&mut client, "small", 128);
     fill(&mut client, "big", 129);
@@ -709,7 +709,7 @@ fn encodings() {
 
 #[test]
 fn what_is_logged() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let logged = |commands: &[&str], expected: &[&str]| {
         assert_eq!(server.logs_of(commands), expected, "{commands:?}");
     };
@@ -734,7 +734,7 @@ fn what_is_logged() {
 
 #[test]
 fn everything_is_there_after_a_restart() {
-    let mut server = TestServer::start();
+    let mut server = TestServer::start_twice();
     let mut client = server.connect();
     fill(&mut client, "big", 600);
     for command in [
@@ -829,7 +829,7 @@ fn every_way_to_feed_wakes_waiting_clients() {
 
 #[test]
 fn waits_end() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let mut client = server.connect();
     client.check(&[
         ("BZPOPMIN k 0.01", "nil-array"),
@@ -870,7 +870,7 @@ fn waits_end() {
 
 #[test]
 fn a_key_of_another_type_wakes_nobody() {
-    let server = TestServer::start();
+    let server = TestServer::start_twice();
     let mut feeder = server.connect();
     let mut client = server.connect();
     client.send(&[b"BZPOPMIN", b"k", b"0"]);

@@ -76,7 +76,7 @@ fn synchronize(
     resume: Option<(Vec<u8>, u64)>,
     is_old: bool,
 ) -> CommandResult {
-    if ctx.is_nested() {
+    if ctx.denies_blocking() {
         return Err(CommandError::line(
             "ERR SYNC and PSYNC are not allowed inside of other commands",
         ));

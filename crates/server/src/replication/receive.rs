@@ -16,7 +16,7 @@ use crate::os::os_text;
 use crate::server::Server;
 use crate::state::{Following, random_u64};
 use engine::config::P;
-use engine::execute::{Execution, Executor, primary_session};
+use engine::execute::{Execution, Executor, NO_WORKER, primary_session};
 use engine::shard_tables::Locked;
 
 /// Digits of the mark at the end of a snapshot of unknown length.
@@ -222,7 +222,7 @@ fn take_over(server: &Server, id: &str, offset: u64, stream_db: Option<u32>) {
 /// Removes everything, and tells those who listen.
 fn empty(server: &Server, locked: &mut Locked<'_>) {
     let engine = &server.engine;
-    let mut exec = Executor::new(engine, server.handlers, server.workers.len());
+    let mut exec = Executor::new(engine, server.handlers, NO_WORKER);
     let mut session = primary_session(engine);
     let mut out = Output::new();
     let mut execution = Execution {

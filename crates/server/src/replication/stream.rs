@@ -8,7 +8,7 @@ use resp::{Args, Limits, Output, Progress, RequestParser, Span};
 
 use super::follow::{FollowError, PrimaryLink, Wire};
 use engine::config::{P, PropagationError};
-use engine::execute::{Execution, Executor, Unapplied, primary_session};
+use engine::execute::{Execution, Executor, NO_WORKER, Unapplied, primary_session};
 use engine::session::Session;
 
 /// A batch ends after so many bytes, or so much time: others wait for its locks.
@@ -85,7 +85,7 @@ impl<'a> Applier<'a> {
         }
         Self {
             link,
-            exec: Executor::new(&server.engine, server.handlers, server.workers.len()),
+            exec: Executor::new(&server.engine, server.handlers, NO_WORKER),
             session,
             out: Output::new(),
             limits: Limits {

@@ -12,6 +12,7 @@ mod origin;
 mod random;
 mod replication;
 mod rewrites;
+mod seats;
 mod shutdown;
 mod snapshots;
 
@@ -27,6 +28,7 @@ pub(crate) use origin::{DataOrigin, Product};
 pub(crate) use random::{random_id, random_u64};
 pub(crate) use replication::{FEEDER, Following, LinkState, Mail, Replication, SnapshotFile};
 pub(crate) use rewrites::Rewrites;
+pub(crate) use seats::Seats;
 pub(crate) use shutdown::Shutdown;
 pub(crate) use snapshots::Snapshots;
 pub use snapshots::{Job, Purpose};

@@ -60,7 +60,7 @@ pub(super) fn wait(ctx: &mut Context<'_, '_>) -> CommandResult {
     let offset = offset_of_last_write(ctx);
     let acknowledged = ctx.engine.replicas.processed(offset);
     let count = u64::try_from(wanted).unwrap_or(0);
-    if acknowledged >= count || ctx.is_nested() {
+    if acknowledged >= count || ctx.denies_blocking() {
         ctx.reply
             .integer(i64::try_from(acknowledged).unwrap_or(i64::MAX));
         return Ok(Outcome::Done);
@@ -117,7 +117,7 @@ pub(super) fn waitaof(ctx: &mut Context<'_, '_>) -> CommandResult {
     }
     let synced = log.is_enabled() && log.synced() >= written;
     let acknowledged = ctx.engine.replicas.durable(offset);
-    if (synced || !local) && acknowledged >= replicas || ctx.is_nested() {
+    if (synced || !local) && acknowledged >= replicas || ctx.denies_blocking() {
         ctx.reply.array(2);
         ctx.reply.integer(i64::from(synced));
         ctx.reply

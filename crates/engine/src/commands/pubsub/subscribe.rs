@@ -73,10 +73,12 @@ fn subscribe(ctx: &mut Context<'_, '_>, kind: Kind) -> CommandResult {
         Kind::Pattern => b"psubscribe",
         Kind::ShardChannel => b"ssubscribe",
     };
-    if kind == Kind::ShardChannel && ctx.is_nested() {
-        return Err(CommandError::line(
-            "ERR SSUBSCRIBE isn't allowed for a DENY BLOCKING client",
-        ));
+    if ctx.session.denies_blocking || kind == Kind::ShardChannel && ctx.is_nested() {
+        return Err(CommandError::line(match kind {
+            Kind::Channel => "ERR SUBSCRIBE isn't allowed for a DENY BLOCKING client",
+            Kind::Pattern => "ERR PSUBSCRIBE isn't allowed for a DENY BLOCKING client",
+            Kind::ShardChannel => "ERR SSUBSCRIBE isn't allowed for a DENY BLOCKING client",
+        }));
     }
     ctx.session.reply_is_push = !ctx.is_nested();
     for index in 1..ctx.args.len() {

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use keyspace::NewValue;
-use lodestore::Instance;
+use server::Instance;
 use server::{Form, Job, Output, Purpose, Server, SnapshotError, Walk, begin_snapshot};
 
 use super::super::harness::{Client, TestServer, fresh_dir, program};

@@ -11,6 +11,7 @@ use engine::config::{Apply, Config, P, SetContext};
 use engine::context::Context;
 use engine::error::CommandError;
 use engine::execute::{CommandResult, CommandSpec, Outcome};
+use engine::stats::WorkerStats;
 use engine::users::{DEFAULT_USER, Rules};
 
 pub(crate) const CONFIG: CommandSpec = CommandSpec::container("config", -2)
@@ -170,10 +171,7 @@ pub(crate) const CONFIG_RESETSTAT: CommandSpec = CommandSpec::new("resetstat", 2
     .hints(&["request_policy:all_nodes", "response_policy:all_succeeded"]);
 fn config_resetstat(ctx: &mut Context<'_, '_>) -> CommandResult {
     let server = Server::of(ctx)?;
-    server
-        .workers
-        .iter()
-        .for_each(|worker| worker.stats().reset());
+    server.engine.workers().for_each(WorkerStats::reset);
     server.engine.errors.reset();
     server.engine.scripts.reset_evicted();
     server.metrics.reset();

@@ -52,7 +52,7 @@ pub(crate) const MONITOR: CommandSpec = CommandSpec::new("monitor", 1, monitor)
     .summary("Streams every executed command to the connection.")
     .complexity("O(1) here, and O(N) in the size of each command later");
 fn monitor(ctx: &mut Context<'_, '_>) -> CommandResult {
-    if ctx.is_nested() {
+    if ctx.denies_blocking() {
         return Err(CommandError::line(
             "ERR MONITOR isn't allowed for DENY BLOCKING client",
         ));

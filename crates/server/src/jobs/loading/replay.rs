@@ -8,7 +8,7 @@ use super::batch::Present;
 use super::functions;
 use super::rdb_sink::{RdbSink, Rules, check_stopping, delay, load_options};
 use crate::server::Server;
-use engine::execute::{Execution, Executor, Request, Verdict, replay_session};
+use engine::execute::{Execution, Executor, NO_WORKER, Request, Verdict, replay_session};
 use engine::session::Session;
 use engine::shard_tables::Locked;
 
@@ -35,11 +35,7 @@ impl<'a, 'k> Replay<'a, 'k> {
             present: Present::Refuse,
         };
         // Threads beyond the workers count with the first one.
-        let worker = if held.is_some() {
-            0
-        } else {
-            server.workers.len()
-        };
+        let worker = if held.is_some() { 0 } else { NO_WORKER };
         Self {
             sink: RdbSink::new(server, held, rules),
             unsettled: false,

@@ -178,7 +178,7 @@ impl Simulation {
         ];
         let config = crate::config::with_options(&options).expect("good options");
         let clock = Clock::simulated(1_700_000_000_000_000);
-        let server = boot::build(config, Build::default(), clock, seed).expect("a server");
+        let server = boot::build(config, Build::default(), clock, seed, 0).expect("a server");
         let workers = (0..WORKERS)
             .map(|index| Worker::new(Arc::clone(&server), index, boot::timers(index), None))
             .collect::<Result<_, _>>()

@@ -635,8 +635,8 @@ fn cpu(facts: &Facts<'_>, text: &mut String) {
 /// Sums of one command over the workers: calls, nanoseconds, rejected, failed.
 pub(crate) fn command_totals(server: &Server, entry: &Command) -> [u64; 4] {
     let mut sums = [0u64; 4];
-    for worker in &server.workers {
-        if let Some(stats) = worker.stats().commands.get(entry.id) {
+    for worker in server.engine.workers() {
+        if let Some(stats) = worker.commands.get(entry.id) {
             let figures = [
                 stats.calls.get(),
                 stats.nanos.get(),

@@ -17,7 +17,7 @@ pub(super) fn rows(ctx: &Context<'_, '_>, filter: &Filter<'_>) -> Vec<Row> {
         .clients
         .all()
         .into_iter()
-        .filter(|client| client.fd >= 0 && !client.kill.load(Ordering::Acquire))
+        .filter(|client| !client.kill.load(Ordering::Acquire))
         .map(|client| Row::of(ctx.engine, &caller, client))
         .filter(|row| filter.fits(row, own_id))
         .collect()

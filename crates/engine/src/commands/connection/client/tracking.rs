@@ -26,6 +26,11 @@ fn client_tracking(ctx: &mut Context<'_, '_>) -> CommandResult {
     let words = Words::parse(ctx)?;
     if on_or_off(ctx)? {
         let options = words.check(ctx.session.tracking.as_deref())?;
+        if ctx.session.denies_blocking && options.redirect.is_none() {
+            return Err(CommandError::line(
+                "ERR CLIENT TRACKING without REDIRECT isn't allowed for a DENY BLOCKING client",
+            ));
+        }
         ctx.engine.start_tracking(ctx.session, options);
     } else if ctx.engine.stop_tracking(ctx.session) {
         ctx.drain_outbox();
