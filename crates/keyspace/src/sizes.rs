@@ -13,7 +13,8 @@ mod big;
 
 use crate::entry::{Block, Type, ValueRef};
 use crate::hash::{Hasher, KeyHash};
-use big::{Big, Measured};
+use big::{Big, Change, Measured};
+use values::number;
 
 pub use big::Measure;
 
@@ -51,18 +52,12 @@ fn place(kind: Type, size: usize) -> u16 {
     ((kind as u16) << BIN_BITS) | bin(size)
 }
 
-/// Type, elements or bytes of a string, and bytes of an entry.
+/// Type, elements, and bytes of an entry.
 fn measure(block: Block) -> Measured {
     let value = block.value();
-    let elements = match value {
-        ValueRef::Int(_) | ValueRef::Bytes(_) | ValueRef::Big(_) => {
-            value.string().map_or(0, |string| string.len())
-        }
-        _ => value.element_count().unwrap_or(0),
-    };
     Measured {
         kind: block.value_type(),
-        elements,
+        elements: value.element_count().unwrap_or(0),
         bytes: block.capacity() + value.heap_bytes(),
     }
 }
@@ -81,14 +76,23 @@ fn class(block: Block) -> Class {
 
 #[inline(never)]
 fn class_of_any(block: Block) -> Class {
-    let measured = measure(block);
-    let memory = match measured.kind {
-        Type::String => Class::NONE,
-        kind => place(kind, measured.bytes),
+    let len = match block.value() {
+        ValueRef::Int(value) => number::text_len(value),
+        ValueRef::Bytes(bytes) => bytes.len(),
+        ValueRef::Big(big) => big.as_slice().len(),
+        _ => return class_of_collection(block),
     };
     Class {
+        size: place(Type::String, len),
+        memory: Class::NONE,
+    }
+}
+
+fn class_of_collection(block: Block) -> Class {
+    let measured = measure(block);
+    Class {
         size: place(measured.kind, measured.elements),
-        memory,
+        memory: place(measured.kind, measured.bytes),
     }
 }
 
@@ -124,7 +128,7 @@ impl Sizes {
         let class = class(block);
         self.count(class, 1);
         if big::may_be_big(class) {
-            self.big_changed(hash, block, true);
+            self.big_changed(hash, block, Change::New);
         }
     }
 
@@ -171,7 +175,12 @@ impl Sizes {
             self.count(after, 1);
         }
         if big::may_be_big(after) {
-            self.big_changed(hash, block, before != after);
+            let change = if before == after {
+                Change::Same
+            } else {
+                Change::Moved
+            };
+            self.big_changed(hash, block, change);
         } else if big::may_be_big(before)
             && let Some(big) = &mut self.big
         {
@@ -180,10 +189,10 @@ impl Sizes {
     }
 
     #[cold]
-    fn big_changed(&mut self, hash: KeyHash, block: Block, moved: bool) {
+    fn big_changed(&mut self, hash: KeyHash, block: Block, change: Change) {
         self.big
             .get_or_insert_default()
-            .changed(hash, &measure(block), moved);
+            .changed(hash, &measure(block), change);
     }
 
     /// The value of an entry is about to be changed in place, now and until the next entry is

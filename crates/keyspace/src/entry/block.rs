@@ -521,8 +521,8 @@ impl Block {
         i64::from(unsafe { self.at(shape.value_at).cast::<i8>().read() })
     }
 
-    /// The length of an inline string whose lengths take one byte each, as nearly all do; `None` for
-    /// every other entry.
+    /// The length of an inline string whose lengths take one byte each, as nearly all do; `None`
+    /// for every other entry.
     #[inline]
     pub(crate) fn short_string_len(self) -> Option<usize> {
         let word = self.word();

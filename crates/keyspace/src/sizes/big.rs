@@ -47,7 +47,7 @@ impl Measure {
 /// An entry's type and sizes.
 pub(super) struct Measured {
     pub(super) kind: Type,
-    /// Elements; bytes of a string.
+    /// Elements of a collection.
     pub(super) elements: usize,
     /// Bytes of block and value.
     pub(super) bytes: usize,
@@ -68,6 +68,17 @@ const fn bin_of(power_of_two: usize) -> u16 {
     power_of_two.trailing_zeros() as u16 + 1
 }
 
+/// How an entry has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Change {
+    /// It was not there before.
+    New,
+    /// It is in another bin than before.
+    Moved,
+    /// It is in the same bin.
+    Same,
+}
+
 /// The biggest entries of one type by one measure.
 #[derive(Default)]
 struct Top {
@@ -75,16 +86,27 @@ struct Top {
     entries: Vec<(KeyHash, u64)>,
     /// Entries up to this size may be missing.
     unlisted: u64,
+    /// The smallest size when there is no room, else 0.
+    floor: u64,
 }
 
 impl Top {
-    /// An entry has this size now; `moved`: in another bin than before.
-    fn changed(&mut self, hash: KeyHash, size: u64, least: u64, moved: bool) {
-        if !moved && self.unlisted == 0 {
+    /// An entry has this size now.
+    fn changed(&mut self, hash: KeyHash, size: u64, least: u64, change: Change) {
+        if change == Change::Same && self.unlisted == 0 {
             // Nothing was ever dropped, so it is kept already.
             return;
         }
-        let at = self.entries.iter().position(|(known, _)| *known == hash);
+        if change != Change::Moved && size <= self.floor {
+            // One of those that are kept may have become smaller than the others: it stays.
+            self.unlisted = self.unlisted.max(size);
+            return;
+        }
+        let mut known = self.entries.iter();
+        let at = match change {
+            Change::New => None,
+            Change::Same | Change::Moved => known.position(|(known, _)| *known == hash),
+        };
         match at {
             Some(_) if size < least => self.remove(hash),
             Some(at) => {
@@ -96,6 +118,15 @@ impl Top {
             None if self.entries.len() < KEPT => self.entries.push((hash, size)),
             None => self.replace_smallest(hash, size),
         }
+        self.find_floor();
+    }
+
+    fn find_floor(&mut self) {
+        let sizes = self.entries.iter().map(|(_, size)| *size);
+        self.floor = match self.entries.len() < KEPT {
+            true => 0,
+            false => sizes.min().unwrap_or(0),
+        };
     }
 
     fn replace_smallest(&mut self, hash: KeyHash, size: u64) {
@@ -111,6 +142,7 @@ impl Top {
     fn remove(&mut self, hash: KeyHash) {
         if let Some(at) = self.entries.iter().position(|(known, _)| *known == hash) {
             self.entries.swap_remove(at);
+            self.floor = 0;
         }
     }
 }
@@ -123,7 +155,7 @@ pub(super) struct Big {
 }
 
 impl Big {
-    pub(super) fn changed(&mut self, hash: KeyHash, measured: &Measured, moved: bool) {
+    pub(super) fn changed(&mut self, hash: KeyHash, measured: &Measured, change: Change) {
         for (other, (bytes, elements)) in self
             .by_bytes
             .iter_mut()
@@ -132,16 +164,16 @@ impl Big {
         {
             if other != measured.kind as usize {
                 // It may have had another type.
-                if moved {
+                if change == Change::Moved {
                     bytes.remove(hash);
                     elements.remove(hash);
                 }
                 continue;
             }
-            bytes.changed(hash, measured.bytes as u64, BYTES_MIN as u64, moved);
+            bytes.changed(hash, measured.bytes as u64, BYTES_MIN as u64, change);
             if measured.kind != Type::String {
                 let size = measured.elements as u64;
-                elements.changed(hash, size, ELEMENTS_MIN as u64, moved);
+                elements.changed(hash, size, ELEMENTS_MIN as u64, change);
             }
         }
     }

@@ -61,8 +61,8 @@ pub(super) fn file(path: &str) -> Option<(&'static str, &'static str)> {
 /// Runs the commands of a request; the replies as JSON.
 ///
 /// # Errors
-/// The request is not one of the page, or is too large; nobody may log in like that; the replies
-/// are too large.
+/// The request is not one of the page, or is too large; the login is refused; the replies are
+/// too large.
 pub(super) async fn run<B>(
     server: &Arc<Server>,
     ends: Ends,

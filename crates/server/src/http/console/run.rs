@@ -17,7 +17,7 @@ use crate::server::Server;
 /// Runs commands as a user, or as the default user where that needs no password.
 ///
 /// # Errors
-/// Nobody may log in like that; the server takes no more clients; the replies are too large.
+/// The login is refused; the server takes no more clients; the replies are too large.
 pub(super) async fn run(
     server: &Arc<Server>,
     ends: Ends,
