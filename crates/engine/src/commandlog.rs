@@ -11,6 +11,7 @@ use resp::Args;
 
 use crate::command::Flags;
 use crate::config::{Config, P};
+use crate::keys::LocatedKey;
 use crate::redact;
 use crate::session::Session;
 use crate::table::Command;
@@ -31,6 +32,8 @@ pub struct Executed<'a> {
     pub command: &'static Command,
     /// Its arguments.
     pub args: Args<'a>,
+    /// The keys among them, but for commands of a script, whose keys count for the script.
+    pub keys: &'a [LocatedKey],
     /// Time it took, in nanoseconds; a wait is not part of it.
     pub nanos: u64,
     /// Length of its reply, in bytes.
@@ -247,7 +250,7 @@ fn request_bytes_max(args: Args<'_>) -> i64 {
 }
 
 /// Size of the request as a RESP array of bulk strings.
-fn request_bytes(args: Args<'_>) -> i64 {
+pub(crate) fn request_bytes(args: Args<'_>) -> i64 {
     let digits = |n: usize| n.checked_ilog10().map_or(1, |log| log as usize + 1);
     let head = 3 + digits(args.len());
     let bulks: usize = args
@@ -327,6 +330,7 @@ mod tests {
                 session: &session(),
                 command: echo,
                 args: request.as_args(),
+                keys: &[],
                 nanos: micros * 1000,
                 reply_bytes: 7,
             });

@@ -18,6 +18,7 @@ use crate::config::{Config, P};
 use crate::entropy::Seeds;
 use crate::error::CommandError;
 use crate::fault::Faults;
+use crate::hotkeys::HotKeys;
 use crate::latency::LatencyMonitor;
 use crate::lazy_free::Background;
 use crate::listeners::KeyListeners;
@@ -125,6 +126,8 @@ pub struct Engine {
     pub commandlog: CommandLogs,
     /// The latency monitor.
     pub latency: LatencyMonitor,
+    /// HOTKEYS.
+    pub hotkeys: HotKeys,
     /// INFO errorstats.
     pub errors: ErrorStats,
     /// How far loading is.
@@ -279,6 +282,7 @@ impl Engine {
             monitors: Monitors::default(),
             commandlog: CommandLogs::default(),
             latency: LatencyMonitor::default(),
+            hotkeys: HotKeys::default(),
             errors: ErrorStats::default(),
             loading: Loading::default(),
             switches: Switches::default(),

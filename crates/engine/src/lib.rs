@@ -34,6 +34,7 @@ pub mod entropy;
 pub mod error;
 pub mod execute;
 pub mod fault;
+pub mod hotkeys;
 pub mod key_changes;
 pub mod keys;
 pub mod latency;

@@ -2,6 +2,7 @@
 
 use crate::entry::{Block, EntryRef, OwnedBlock, Type, ValueRef};
 use crate::hash::{Hasher, KeyHash};
+use crate::sizes::Sizes;
 use crate::wheel::Expiry;
 use std::collections::HashMap;
 use std::fmt;
@@ -64,6 +65,8 @@ pub(crate) struct Database {
     deadline_sum: u128,
     /// Bytes of all blocks; memory of out-of-line values is not included.
     block_bytes: usize,
+    /// How many entries there are of each size.
+    pub(crate) sizes: Sizes,
     /// The shard's part of the hash order.
     pub(crate) place: Place,
     /// The change hook is called for entries whose hash is at or above this (see `hook`).
@@ -82,6 +85,7 @@ impl Database {
             volatile_hashes: 0,
             deadline_sum: 0,
             block_bytes: 0,
+            sizes: Sizes::default(),
             place,
             frontier,
             marked: false,
@@ -144,6 +148,7 @@ impl Database {
     #[inline]
     pub(crate) fn insert(&mut self, hash: KeyHash, block: Block, hasher: &Hasher) -> u64 {
         self.block_bytes += block.capacity();
+        self.sizes.added(hash, block);
         self.table.insert(hash.0, block.as_ptr(), hasher);
         let due_ms = match block.value_type() {
             Type::String | Type::List => u64::MAX,
@@ -217,6 +222,7 @@ impl Database {
     pub(crate) fn remove(&mut self, slot: Slot, hasher: &Hasher) -> OwnedBlock {
         // SAFETY: `OwnedBlock` below is the only user of the block once it has left the table.
         let block = unsafe { self.block(slot) };
+        self.sizes.removed(block, hasher);
         self.table.remove(slot, hasher);
         self.block_bytes -= block.capacity();
         if let Some(deadline) = block.deadline() {

@@ -132,6 +132,7 @@ impl<'a> EntryMut<'a> {
     /// Sets or clears the deadline (absolute unix milliseconds).
     pub fn set_deadline(&mut self, deadline: Option<u64>) {
         let old = self.block.deadline();
+        self.db.sizes.open_collection(self.hash, self.block);
         // SAFETY: `&mut self` holds the exclusive borrow, and `replaced` records the new block.
         let block = unsafe {
             let before = self.block.capacity();
@@ -169,11 +170,15 @@ impl<'a> EntryMut<'a> {
     ) -> Option<Value> {
         let (old_deadline, old_lru) = (self.block.deadline(), self.block.lru());
         let next_element = payload.next_element_deadline();
+        let counted = self.db.sizes.counted_as(self.block);
         // SAFETY: `&mut self` holds the exclusive borrow, and `replaced` records the new block.
         let done = unsafe { self.block.overwrite(payload, deadline, lru) };
         if done.before != done.after {
             self.db.account_block_change(done.before, done.after);
             self.replaced(done.block);
+        }
+        if let Some(class) = counted {
+            self.db.sizes.recount(class, self.hash, done.block);
         }
         self.deadline_changed(old_deadline, deadline);
         if next_element.is_some() || self.db.has_volatile_elements() {
@@ -193,6 +198,7 @@ impl<'a> EntryMut<'a> {
     /// An out-of-line value, to be changed in place.
     #[inline]
     pub fn value_mut(&mut self) -> ValueMut<'_> {
+        self.db.sizes.open(self.hash, self.block);
         // SAFETY: `&mut self` holds the exclusive borrow of the database.
         unsafe { self.block.value_mut() }
     }
@@ -202,6 +208,7 @@ impl<'a> EntryMut<'a> {
     /// afterwards.
     #[inline]
     pub fn into_value_mut(self) -> ValueMut<'a> {
+        self.db.sizes.open(self.hash, self.block);
         // SAFETY: `self` held the exclusive borrow of the database, which `'a` goes on with.
         unsafe { self.block.value_mut() }
     }
@@ -225,6 +232,7 @@ impl<'a> EntryMut<'a> {
         if end > STRING_LEN_MAX {
             return Err(StringError::TooLong);
         }
+        self.db.sizes.open(self.hash, self.block);
         self.make_bytes();
         if end > INLINE_MAX || self.block.storage() == Storage::OutOfLine {
             self.make_big().set_range(offset, bytes);
@@ -257,6 +265,7 @@ impl<'a> EntryMut<'a> {
         if len > STRING_LEN_MAX {
             return Err(StringError::TooLong);
         }
+        self.db.sizes.open(self.hash, self.block);
         self.make_bytes();
         if len > INLINE_MAX || self.block.storage() == Storage::OutOfLine {
             let big = self.make_big();
@@ -316,6 +325,7 @@ impl<'a> EntryMut<'a> {
             None => self.db.slot_of(self.hash, self.block),
         };
         self.db.replace(slot, block);
+        self.db.sizes.moved(self.block, block);
         self.block = block;
     }
 

@@ -259,6 +259,7 @@ impl Database {
             unsafe { undo::before_change(cycle.db, hash, block, undo::Change::Edit) };
         }
         hook::before_change(cycle.hook, self, cycle.db, hash, block);
+        self.sizes.open(hash, block);
         let (db, kind) = (cycle.db, block.value_type());
         let on_expired = &mut *cycle.on_expired;
         // SAFETY: the database is borrowed exclusively; key and value of a block do not overlap.

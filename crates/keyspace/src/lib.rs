@@ -4,7 +4,7 @@
 //! ```text
 //!  Keyspace -- shards, each with a lock      hash of a key: | shard | position in its tables |
 //!    Shard  -- numbered databases, eviction pool, attachments of the server
-//!      Database -- hash table (values::table), timing wheel, counters
+//!      Database -- hash table (values::table), timing wheel, counters, sizes
 //!        Entry  -- one block: header, deadline, key, value or a pointer to it
 //! ```
 //! The steps of a command: [`Keyspace::hash`] its keys, prefetch, lock the shards
@@ -34,6 +34,7 @@ pub mod lru;
 pub mod memory;
 mod rollback;
 mod shard;
+mod sizes;
 #[cfg(test)]
 mod tests;
 mod undo;
@@ -52,5 +53,6 @@ pub use hook::{ChangeHook, Rest};
 pub use locks::{ExtensionRight, GaveUp, Keyspace, Locked, Options, SHARDS_MAX, SHARDS_MIN};
 pub use rollback::OldValues;
 pub use shard::{ExpireProgress, Shard};
+pub use sizes::{Measure, SizeCounts};
 pub use undo::{Beyond, Recording, UNDO_BYTES_MAX, is_recording};
 pub use values::{BigString, number};

@@ -5,11 +5,12 @@ mod victims;
 
 use crate::db::{Cleared, Database, DatabaseStats, FRONTIER_END, Place};
 use crate::edit::EntryMut;
-use crate::entry::{Block, EntryRef, NewValue, Payload, Removed, Value};
+use crate::entry::{Block, EntryRef, NewValue, Payload, Removed, Type, Value};
 use crate::eviction::Pool;
 use crate::expire::{Cycle, OnExpired};
 use crate::hash::{Hasher, KeyHash};
 use crate::hook::{self, ChangeHook, Rest};
+use crate::sizes::{Measure, SizeCounts};
 use crate::undo::{self, Change};
 use crate::wheel::Wanted;
 use std::fmt;
@@ -374,6 +375,40 @@ impl<T> Shard<T> {
     pub fn stats(&self, db: u32) -> DatabaseStats {
         self.db(db)
             .map_or(DatabaseStats::default(), Database::stats)
+    }
+
+    /// Adds how many entries of each size a database has in this shard.
+    pub fn add_sizes(&self, db: u32, sum: &mut SizeCounts) {
+        if let Some(db) = self.db(db) {
+            db.sizes.add_to(sum);
+        }
+    }
+
+    /// Visits the entries of a database in this shard that are candidates for the biggest of their
+    /// type: all of more than [`Shard::unlisted_below`] are among them.
+    pub fn big_entries(
+        &self,
+        db: u32,
+        kind: Type,
+        measure: Measure,
+        mut visit: impl FnMut(EntryRef<'_>),
+    ) {
+        let Some(db) = self.db(db) else { return };
+        for hash in db.sizes.big(kind, measure, &self.hasher) {
+            db.table.candidates(hash.0, |slot, _| {
+                let entry = db.entry(slot);
+                let is_big = measure.of(entry) >= measure.least();
+                if is_big && entry.value_type() == kind && self.hasher.hash(entry.key()) == hash {
+                    visit(entry);
+                }
+            });
+        }
+    }
+
+    /// The size up to which there may be entries of a type that [`Shard::big_entries`] leaves out.
+    pub fn unlisted_below(&self, db: u32, kind: Type, measure: Measure) -> u64 {
+        self.db(db)
+            .map_or(0, |db| db.sizes.unlisted_below(kind, measure))
     }
 
     /// The shape of a database's hash table in this shard. Walks the whole table.

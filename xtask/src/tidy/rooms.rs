@@ -22,6 +22,7 @@ const LAYERS: &[(&str, &[&[&str]])] = &[
             &[
                 "audit",
                 "commandlog",
+                "hotkeys",
                 "latency",
                 "lazy_free",
                 "monitor",
@@ -56,6 +57,7 @@ const LAYERS: &[(&str, &[&[&str]])] = &[
             &["edit", "hook"],
             &["undo"],
             &["db", "lru"],
+            &["sizes"],
             &["entry", "wheel"],
             &["hash", "memory"],
         ],

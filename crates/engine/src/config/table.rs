@@ -435,7 +435,7 @@ parameters! {
     ActiveDefragThresholdUpper = "active-defrag-threshold-upper": int(0, 1000), "100", INERT;
     ActiveDefragIgnoreBytes = "active-defrag-ignore-bytes": memory(1, MAX), "104857600", INERT;
     ActiveDefragMaxScanFields = "active-defrag-max-scan-fields": int(1, MAX), "1000", INERT;
-    KeyMemoryHistograms = "key-memory-histograms": Kind::Bool, "no", LATER;
+    KeyMemoryHistograms = "key-memory-histograms": Kind::Bool, "no";
 
     // The append-only file.
     AppendOnly = "appendonly": Kind::Bool, "yes", DENY_LOADING;

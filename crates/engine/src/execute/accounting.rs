@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use super::{Call, Execution, Executor};
 use crate::command::Flags;
 use crate::commandlog::Executed;
+use crate::context::Mode;
 use crate::engine::Engine;
 use crate::stats::WorkerStats;
 use crate::table::Command;
@@ -32,6 +33,10 @@ impl Execution<'_, '_> {
             session: self.session,
             command: call.command,
             args: call.args,
+            keys: match call.mode {
+                Mode::Script => &[],
+                _ => call.keys,
+            },
             nanos: self.exec.now_ns.saturating_sub(began_ns),
             reply_bytes,
         };
@@ -56,6 +61,13 @@ impl Executor {
             if nanos >= 1_000_000 {
                 self.note_slow(engine, command, nanos);
             }
+        }
+        let session = engine.hotkeys.active();
+        if session != 0 && !executed.keys.is_empty() {
+            let random = &mut self.random;
+            let session = (&engine.hotkeys, session);
+            self.hotkeys
+                .note(session, self.worker, &executed, || random.next_u64());
         }
     }
 

@@ -112,6 +112,7 @@ pub fn account(
         session: &session_of(waiter),
         command: waiter.command,
         args: waiter.args.as_args(),
+        keys: &waiter.located,
         nanos: exec.now_ns.saturating_sub(began_ns) + waiter.spent_ns,
         reply_bytes,
     };

@@ -41,6 +41,7 @@ use crate::effects::Effects;
 use crate::engine::Engine;
 use crate::error::CommandError;
 use crate::fault::Stage;
+use crate::hotkeys::HotKeysThread;
 use crate::key_changes::KeyChanges;
 use crate::keys::{DbKey, LocatedKey};
 use crate::monitor::{Caller, MonitorLines};
@@ -115,6 +116,8 @@ pub struct Executor {
     pub changes: KeyChanges,
     /// Its commands, until they are sent to monitors.
     monitor_lines: MonitorLines,
+    /// Its part of HOTKEYS.
+    hotkeys: HotKeysThread,
     /// The handlers of the commands.
     handlers: Handlers,
     /// Keys that blocked clients may be served from.
@@ -162,6 +165,7 @@ impl Executor {
             effects: Effects::default(),
             changes: KeyChanges::default(),
             monitor_lines: MonitorLines::default(),
+            hotkeys: HotKeysThread::default(),
             handlers,
             ready: Vec::new(),
             random: Random::new(engine.seeds.next_seed()),

@@ -521,6 +521,18 @@ impl Block {
         i64::from(unsafe { self.at(shape.value_at).cast::<i8>().read() })
     }
 
+    /// The length of an inline string whose lengths take one byte each, as nearly all do; `None`
+    /// for every other entry.
+    #[inline]
+    pub(crate) fn short_string_len(self) -> Option<usize> {
+        let word = self.word();
+        if word as u16 & SMALL_MASK != SMALL_STRING {
+            return None;
+        }
+        let at = lengths_at((word >> 8) as u8).wrapping_add(1);
+        Some(self.number(at, 1))
+    }
+
     /// Moves an out-of-line value out.
     ///
     /// # Safety

@@ -1,6 +1,6 @@
 //! Deadlines of elements against a map, with a simulated clock.
 
-use super::{DB, one_shard};
+use super::{DB, check_sizes, one_shard};
 use crate::{NewValue, OnExpired, Shard, Type, Value, ValueMut, ValueRef};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -108,6 +108,7 @@ impl Model {
     }
 
     fn check(&self) {
+        check_sizes(&self.shard, DB);
         let due = |deadline: &Option<u64>| deadline.is_some_and(|at| at <= self.now);
         for (key, fields) in &self.hashes {
             assert!(!fields.values().any(due), "overdue fields at {}", self.now);

@@ -7,7 +7,8 @@ mod expiry;
 mod hooks;
 mod model;
 
-use crate::{DatabaseStats, Keyspace, Locked, Options, Shard};
+use crate::{DatabaseStats, Keyspace, Locked, Options, Shard, SizeCounts, Type};
+use std::collections::BTreeMap;
 
 /// The database that tests of one database use.
 pub(crate) const DB: u32 = 0;
@@ -48,6 +49,33 @@ pub(crate) fn rng(seed: u64) -> impl FnMut() -> u64 {
         bits = (bits ^ bits >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         bits = (bits ^ bits >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
         bits ^ bits >> 31
+    }
+}
+
+/// The counts by size are those of the entries that there are.
+pub(crate) fn check_sizes(shard: &Shard, db: u32) {
+    let mut counts = SizeCounts::default();
+    shard.add_sizes(db, &mut counts);
+    let power = |size: usize| size.checked_ilog2().map_or(0, |bits| 1u64 << bits);
+    for kind in [
+        Type::String,
+        Type::List,
+        Type::Set,
+        Type::ZSet,
+        Type::Hash,
+        Type::Stream,
+    ] {
+        let (mut sizes, mut memory) = (BTreeMap::new(), BTreeMap::new());
+        for entry in shard.entries(db).filter(|it| it.value_type() == kind) {
+            let elements = entry.value().element_count();
+            let size = entry.string().map_or(elements, |string| Some(string.len()));
+            *sizes.entry(power(size.unwrap())).or_insert(0) += 1;
+            if kind != Type::String {
+                *memory.entry(power(entry.memory_usage())).or_insert(0) += 1;
+            }
+        }
+        assert_eq!(counts.sizes(kind).collect::<BTreeMap<_, u64>>(), sizes);
+        assert_eq!(counts.memory(kind).collect::<BTreeMap<_, u64>>(), memory);
     }
 }
 

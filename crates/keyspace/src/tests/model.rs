@@ -1,6 +1,6 @@
 //! Random commands against maps.
 
-use super::{keyspace, rng, scan_all};
+use super::{check_sizes, keyspace, rng, scan_all};
 use crate::{Beyond, Encoding, Keyspace, Locked, NewValue, Recording, is_recording, number};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -162,6 +162,7 @@ fn check_all(locked: &Locked<'_>, model: &Databases) {
             let sum = deadlines.iter().sum::<u128>();
             let average = sum.checked_div(deadlines.len() as u128).unwrap_or(0);
             assert_eq!(u128::from(shard.avg_ttl_ms(db, 0)), average);
+            check_sizes(shard, db);
         }
         for key in database.keys() {
             check_entry(locked, model, db, key);

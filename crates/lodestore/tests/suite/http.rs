@@ -8,13 +8,13 @@ use std::time::{Duration, Instant};
 use super::harness::{REPLY_TIMEOUT, TestServer, free_port, fresh_dir, show};
 
 /// A server with an HTTP port.
-struct Watched {
-    server: TestServer,
-    port: u16,
+pub(super) struct Watched {
+    pub(super) server: TestServer,
+    pub(super) port: u16,
 }
 
 impl Watched {
-    fn start(options: &[&str]) -> Self {
+    pub(super) fn start(options: &[&str]) -> Self {
         let port = free_port();
         let text = port.to_string();
         let server = TestServer::start_with(&[&["--http-port", &text], options].concat());
@@ -29,14 +29,14 @@ impl Watched {
     }
 
     /// Sends bytes and reads until the server closes the connection.
-    fn exchange(&self, request: &[u8]) -> String {
+    pub(super) fn exchange(&self, request: &[u8]) -> String {
         let mut stream = self.connect();
         stream.write_all(request).expect("the request is sent");
         read_all(&mut stream)
     }
 
     /// A request with the usual headers and others; the status and all of the answer.
-    fn ask(&self, method: &str, path: &str, headers: &[&str]) -> (u16, String) {
+    pub(super) fn ask(&self, method: &str, path: &str, headers: &[&str]) -> (u16, String) {
         let mut request = format!(
             "{method} {path} HTTP/1.1\r\nHost: 127.0.0.1:{}\r\n",
             self.port
@@ -86,7 +86,7 @@ fn read_all(stream: &mut TcpStream) -> String {
     String::from_utf8_lossy(&answer).into_owned()
 }
 
-fn status(answer: &str) -> u16 {
+pub(super) fn status(answer: &str) -> u16 {
     let code = answer.split(' ').nth(1).and_then(|code| code.parse().ok());
     code.unwrap_or_else(|| panic!("no status: {answer}"))
 }
@@ -113,7 +113,7 @@ fn samples(body: &str) -> HashMap<String, f64> {
     found
 }
 
-fn basic(credentials: &str) -> String {
+pub(super) fn basic(credentials: &str) -> String {
     const LETTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::new();
     for chunk in credentials.as_bytes().chunks(3) {

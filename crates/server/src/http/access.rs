@@ -136,12 +136,29 @@ pub(super) fn authorize<B>(
     })
 }
 
+/// A user and a password.
+pub(super) type Login = (Vec<u8>, Vec<u8>);
+
+/// User and password of a request, `None` for one without.
+pub(super) fn login(headers: &HeaderMap) -> Result<Option<Login>, Refused> {
+    let Some(value) = single(headers, &header::AUTHORIZATION)? else {
+        return Ok(None);
+    };
+    let (mut name, password) = credentials(value).ok_or_else(not_basic)?;
+    if name.is_empty() {
+        name = DEFAULT_USER.as_bytes().to_vec();
+    }
+    Ok(Some((name, password)))
+}
+
+fn not_basic() -> Refused {
+    let reason = "The Authorization header has to be Basic, with a user and a password";
+    Refused::new(StatusCode::BAD_REQUEST, reason)
+}
+
 /// The user of a Basic authorization. One without a name is the default user.
 fn log_in(server: &Arc<Server>, ends: Ends, value: &HeaderValue) -> Result<Arc<User>, Refused> {
-    let Some((name, password)) = credentials(value) else {
-        let reason = "The Authorization header has to be Basic, with a user and a password";
-        return Err(Refused::new(StatusCode::BAD_REQUEST, reason));
-    };
+    let (name, password) = credentials(value).ok_or_else(not_basic)?;
     let name = match name.as_slice() {
         b"" => DEFAULT_USER.as_bytes(),
         name => name,

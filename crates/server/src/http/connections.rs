@@ -140,11 +140,12 @@ async fn serve_one(site: Arc<Site>, stream: TcpStream, peer: SocketAddr) {
         peer,
         local: stream.local_addr().unwrap_or(peer),
     };
-    let service = service_fn(|request| {
-        let response = routes::answer(&site, ends, &request);
+    let site = &*site;
+    let service = service_fn(move |request| async move {
+        let response = routes::answer(site, ends, request).await;
         // What was allocated for the answer counts as used memory, as all of the process does.
         keyspace::memory::publish();
-        async { Ok::<_, Infallible>(response) }
+        Ok::<_, Infallible>(response)
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())

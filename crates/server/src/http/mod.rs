@@ -1,4 +1,4 @@
-//! The HTTP side: metrics for Prometheus, and whether the server lives and is ready.
+//! The HTTP side: metrics for Prometheus, whether the server lives and is ready, and a console.
 //!
 //! It has a thread, a port (`http-port`) and a runtime of its own. It reads the counters that the
 //! workers publish, and locks one shard at a time: no request of a client waits for it longer than
@@ -10,10 +10,12 @@
 //! access       where a request comes from, and who asks
 //! metrics      /metrics
 //! health       /healthz, /readyz
+//! console      /console
 //! ```
 
 mod access;
 mod connections;
+mod console;
 mod health;
 mod metrics;
 mod routes;
@@ -104,7 +106,7 @@ pub(crate) fn start(server: &Arc<Server>, listeners: Vec<TcpListener>) -> io::Re
         .spawn(move || run(&own, &listeners))?;
     server.http.started(thread);
     let port = server.engine.config.int(P::HttpPort);
-    log::info!("Metrics and health over HTTP on port {port}");
+    log::info!("Metrics, health and the console over HTTP on port {port}");
     Ok(())
 }
 

@@ -10,7 +10,7 @@ use hyper::header::{self, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 
 use super::metrics::Metrics;
-use super::{access, health};
+use super::{access, console, health};
 use crate::server::Server;
 
 /// Bytes of a path with its query: several times the longest that there is.
@@ -22,7 +22,12 @@ const PLAIN: &str = "text/plain; charset=utf-8";
 const EXPOSITION: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 const INDEX: &str = "Lodestore\n\n/metrics  figures for Prometheus\n/healthz  the process serves\n\
-                     /readyz   data is loaded, the log is healthy, a replica is in sync\n";
+                     /readyz   data is loaded, the log is healthy, a replica is in sync\n\
+                     /console  a page for operators\n";
+
+/// What a page may load and do: its own files, requests to this server, nothing inside of others.
+const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
+                           img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// The two ends of a connection.
 #[derive(Clone, Copy)]
@@ -58,14 +63,20 @@ impl Refused {
 type Answer = (StatusCode, &'static str, String);
 
 /// Answers one request.
-pub(super) fn answer<B: Body>(
-    site: &Site,
-    ends: Ends,
-    request: &Request<B>,
-) -> Response<Full<Bytes>> {
+pub(super) async fn answer<B>(site: &Site, ends: Ends, request: Request<B>) -> Response<Full<Bytes>>
+where
+    B: Body<Data = Bytes>,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
     site.server.http.requests.fetch_add(1, Ordering::Relaxed);
-    let (status, kind, text) = route(site, ends, request)
-        .unwrap_or_else(|refused| (refused.status, PLAIN, format!("{}\n", refused.reason)));
+    let is_page = console::file(request.uri().path()).is_some();
+    let is_endpoint = request.uri().path() == console::ENDPOINT;
+    let answer = match is_endpoint {
+        true => run_console(site, ends, request).await,
+        false => route(site, ends, &request),
+    };
+    let (status, kind, text) =
+        answer.unwrap_or_else(|refused| (refused.status, PLAIN, format!("{}\n", refused.reason)));
     let mut response = Response::new(Full::new(Bytes::from(text)));
     *response.status_mut() = status;
     let headers = response.headers_mut();
@@ -73,21 +84,45 @@ pub(super) fn answer<B: Body>(
         (header::CONTENT_TYPE, kind),
         (header::CACHE_CONTROL, "no-store"),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (header::CONTENT_SECURITY_POLICY, "default-src 'none'"),
+        (
+            header::CONTENT_SECURITY_POLICY,
+            if is_page {
+                PAGE_POLICY
+            } else {
+                "default-src 'none'"
+            },
+        ),
+        (header::REFERRER_POLICY, "no-referrer"),
     ] {
         headers.insert(name, HeaderValue::from_static(value));
     }
     match status {
-        StatusCode::UNAUTHORIZED => {
+        // The page asks for the password itself, instead of the browser.
+        StatusCode::UNAUTHORIZED if !is_endpoint => {
             let way = HeaderValue::from_static("Basic realm=\"lodestore\", charset=\"UTF-8\"");
             headers.insert(header::WWW_AUTHENTICATE, way);
         }
         StatusCode::METHOD_NOT_ALLOWED => {
-            headers.insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+            let methods = if is_endpoint { "POST" } else { "GET, HEAD" };
+            headers.insert(header::ALLOW, HeaderValue::from_static(methods));
         }
         _ => {}
     }
     response
+}
+
+async fn run_console<B>(site: &Site, ends: Ends, request: Request<B>) -> Result<Answer, Refused>
+where
+    B: Body<Data = Bytes>,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    access::check_source(&site.server, ends, &request)?;
+    if *request.method() != Method::POST {
+        let reason = "Only POST is possible";
+        return Err(Refused::new(StatusCode::METHOD_NOT_ALLOWED, reason));
+    }
+    let json = console::run(&site.server, ends, request).await?;
+    Ok((StatusCode::OK, "application/json", json))
 }
 
 fn route<B: Body>(site: &Site, ends: Ends, request: &Request<B>) -> Result<Answer, Refused> {
@@ -98,16 +133,20 @@ fn route<B: Body>(site: &Site, ends: Ends, request: &Request<B>) -> Result<Answe
         let reason = "The path is too long";
         return Err(Refused::new(StatusCode::URI_TOO_LONG, reason));
     }
-    let respond: fn(&Site) -> Answer = match uri.path() {
-        "/" => |_| (StatusCode::OK, PLAIN, INDEX.to_owned()),
-        "/healthz" => |_| (StatusCode::OK, PLAIN, "ok\n".to_owned()),
-        "/readyz" => ready,
-        "/metrics" => |site| {
+    let respond: fn(&Site, &str) -> Answer = match uri.path() {
+        "/" => |_, _| (StatusCode::OK, PLAIN, INDEX.to_owned()),
+        "/healthz" => |_, _| (StatusCode::OK, PLAIN, "ok\n".to_owned()),
+        "/readyz" => |site, _| ready(site),
+        "/metrics" => |site, _| {
             (
                 StatusCode::OK,
                 EXPOSITION,
                 site.metrics.render(&site.server),
             )
+        },
+        path if console::file(path).is_some() => |_, path| {
+            let (kind, text) = console::file(path).unwrap_or_default();
+            (StatusCode::OK, kind, text.to_owned())
         },
         _ => {
             let reason = "There is nothing here; / says what there is";
@@ -125,7 +164,7 @@ fn route<B: Body>(site: &Site, ends: Ends, request: &Request<B>) -> Result<Answe
     if uri.path() == "/metrics" {
         access::authorize(&site.server, ends, request)?;
     }
-    Ok(respond(site))
+    Ok(respond(site, uri.path()))
 }
 
 fn ready(site: &Site) -> Answer {

@@ -6,9 +6,10 @@
 
 pub(crate) mod memory;
 mod sections;
+mod sizes;
 pub(crate) mod sys;
 
-use keyspace::DatabaseStats;
+use keyspace::{DatabaseStats, SizeCounts};
 
 use crate::server::Server;
 use engine::context::Data;
@@ -40,11 +41,12 @@ enum Section {
     ClusterInfo,
     ScriptingEngines,
     Keyspace,
+    Keysizes,
     Debug,
 }
 
 impl Section {
-    const ALL: [Section; 18] = [
+    const ALL: [Section; 19] = [
         Section::Server,
         Section::Tls,
         Section::Clients,
@@ -62,6 +64,7 @@ impl Section {
         Section::ClusterInfo,
         Section::ScriptingEngines,
         Section::Keyspace,
+        Section::Keysizes,
         Section::Debug,
     ];
 
@@ -85,6 +88,7 @@ impl Section {
             Self::ClusterInfo => &["cluster_info"],
             Self::ScriptingEngines => &["scriptingengines"],
             Self::Keyspace => &["keyspace"],
+            Self::Keysizes => &["keysizes"],
             Self::Debug => &["debug"],
         }
     }
@@ -103,6 +107,7 @@ impl Section {
                 | Self::ErrorStats
                 | Self::Cluster
                 | Self::Keyspace
+                | Self::Keysizes
         )
     }
 }
@@ -202,6 +207,8 @@ struct Facts<'a> {
     now_ms: u64,
     totals: Totals,
     keyspace: &'a KeyspaceTotals,
+    /// By database; empty without the section that shows them.
+    sizes: &'a [SizeCounts],
     memory: Option<MemoryReport>,
 }
 
@@ -226,7 +233,12 @@ pub(crate) fn render(
     } else {
         KeyspaceTotals::default()
     };
-    Ok(written(server, &keyspace, data.now_ms, &sections))
+    let sizes = if sections.contains(&Section::Keysizes) {
+        sizes::gather(data)?
+    } else {
+        Vec::new()
+    };
+    Ok(written(server, (&keyspace, &sizes), data.now_ms, &sections))
 }
 
 /// The sections whose fields are single figures.
@@ -243,12 +255,12 @@ const FIGURES: [Section; 8] = [
 
 /// The sections of INFO whose fields are single figures, with these sums over the shards.
 pub(crate) fn figures(server: &Server, keyspace: &KeyspaceTotals) -> String {
-    written(server, keyspace, server.engine.now_ms(), &FIGURES)
+    written(server, (keyspace, &[]), server.engine.now_ms(), &FIGURES)
 }
 
 fn written(
     server: &Server,
-    keyspace: &KeyspaceTotals,
+    (keyspace, sizes): (&KeyspaceTotals, &[SizeCounts]),
     now_ms: u64,
     sections: &[Section],
 ) -> String {
@@ -262,6 +274,7 @@ fn written(
         now_ms,
         totals: server.engine.totals(),
         keyspace,
+        sizes,
     };
     let mut text = String::with_capacity(8192);
     for section in sections {

@@ -1,5 +1,6 @@
 //! MEMORY.
 
+use super::bigkeys::MEMORY_BIGKEYS;
 use crate::observe::info::KeyspaceTotals;
 use crate::observe::info::memory::MemoryReport;
 use crate::server::Server;
@@ -21,6 +22,7 @@ pub(crate) const MEMORY: CommandSpec = CommandSpec::container("memory", -2)
     .summary("A container for commands about memory.")
     .complexity("Depends on the subcommand")
     .subcommands(&[
+        &MEMORY_BIGKEYS,
         &MEMORY_DOCTOR,
         &MEMORY_HELP,
         &MEMORY_MALLOC_STATS,
@@ -273,6 +275,8 @@ pub(crate) const MEMORY_HELP: CommandSpec = CommandSpec::new("help", 2, memory_h
     .complexity("O(1)");
 fn memory_help(ctx: &mut Context<'_, '_>) -> CommandResult {
     ctx.help(&[
+        "BIGKEYS [COUNT <count>]",
+        "    The biggest keys of each type, by bytes and by elements.",
         "DOCTOR",
         "    Looks for problems and explains them.",
         "MALLOC-STATS",

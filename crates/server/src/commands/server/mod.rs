@@ -1,8 +1,10 @@
 //! Server commands: configuration, statistics, diagnosis, the end of the process.
 
 pub(crate) mod backup;
+mod bigkeys;
 pub(crate) mod config;
 pub(crate) mod debug;
+pub(crate) mod hotkeys;
 pub(crate) mod info;
 pub(crate) mod memory;
 pub(crate) mod process;
@@ -16,6 +18,7 @@ pub(crate) const COMMANDS: &[&CommandSpec] = &[
     &process::BGREWRITEAOF,
     &config::CONFIG,
     &debug::DEBUG,
+    &hotkeys::HOTKEYS,
     &info::INFO,
     &save::BGSAVE,
     &save::LASTSAVE,

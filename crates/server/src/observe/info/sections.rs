@@ -45,6 +45,7 @@ pub(super) fn write(section: Section, facts: &Facts<'_>, text: &mut String) {
         Section::ClusterInfo => text.push_str("# Cluster Info\r\n"),
         Section::ScriptingEngines => scripting_engines(facts, text),
         Section::Keyspace => keyspace(facts, text),
+        Section::Keysizes => super::sizes::write(facts, text),
         Section::Debug => debug(facts, text),
     }
 }
