@@ -201,6 +201,11 @@ impl Link {
         then: Option<StreamCursor>,
         steady_ms: u64,
     ) {
+        // As in Redis, where what is sent while it is written is not called a transfer.
+        let state = match mark {
+            Some(_) => SyncState::SnapshotRuns,
+            None => SyncState::ReceivesSnapshot,
+        };
         self.feed = Feed::File {
             file,
             len,
@@ -211,7 +216,7 @@ impl Link {
             then,
         };
         self.since_ms = steady_ms;
-        self.replica.set_state(SyncState::ReceivesSnapshot);
+        self.replica.set_state(state);
     }
 
     /// The snapshot is whole.

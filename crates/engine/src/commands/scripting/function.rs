@@ -11,6 +11,7 @@ use crate::context::Context;
 use crate::error::CommandError;
 use crate::execute::{Call, CommandResult, Execution, Outcome, read_library, run_library};
 use crate::scripts::{Kind, Libraries, Library};
+use crate::session::Origin;
 use crate::shard_tables::Locked;
 
 pub(super) const FUNCTION: CommandSpec = CommandSpec::container("function", -2)
@@ -57,7 +58,8 @@ fn load(execution: &mut Execution<'_, '_>, call: Call<'_>, _: &mut Locked<'_>) -
         return Err(refused([b"Unknown option given: ", unknown].concat()));
     }
     let is_client = execution.session.is_client();
-    let replaces = !options.is_empty() || !is_client;
+    // A replica keeps a library of its own, as those of other products do, and says so in its log.
+    let replaces = !options.is_empty() || execution.session.origin == Origin::Replay;
     let code = args.arg(args.len() - 1);
     let engine = execution.engine;
     let mut library = read_library(code).map_err(refused)?;

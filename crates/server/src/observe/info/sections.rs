@@ -297,6 +297,8 @@ fn persistence(facts: &Facts<'_>, text: &mut String) {
     let snapshots = &server.snapshots;
     let current = snapshots.report(server.engine.steady_ms());
     let rewriting = snapshots.purpose() == Some(Purpose::Rewrite);
+    // As in Redis, also one for replicas.
+    let saving = current.saves_for.is_some() || snapshots.purpose() == Some(Purpose::Sync);
     let is_scheduled = rewrite::is_scheduled(server);
     let failures = server.rewrites.failures.load(Ordering::Relaxed);
     let last_rewrite_s = log
@@ -314,7 +316,7 @@ fn persistence(facts: &Facts<'_>, text: &mut String) {
         "current_save_keys_processed": current.keys,
         "current_save_keys_total": current.keys_total,
         "rdb_changes_since_last_save": server.changes_since_save(),
-        "rdb_bgsave_in_progress": yes(current.saves_for.is_some()),
+        "rdb_bgsave_in_progress": yes(saving),
         "rdb_last_save_time": server.last_save_s.load(Ordering::Relaxed),
         "rdb_last_bgsave_status": ok(!server.engine.switches.snapshots_fail.load(Ordering::Relaxed)),
         "rdb_last_bgsave_time_sec": snapshots.last_seconds.load(Ordering::Relaxed),
