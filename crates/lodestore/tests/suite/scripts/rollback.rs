@@ -310,9 +310,10 @@ fn what_expires_meanwhile_expires() {
     let mut client = server.connect();
     client.check(&[
         ("DEBUG SET-ACTIVE-EXPIRE 0", "+OK"),
-        ("SET k 1 PX 20", "+OK"),
         ("HSET h a 1 b 2 c 3 d 4 e 5", ":5"),
         ("HPEXPIRE h 20 FIELDS 1 a", "[:1]"),
+        // The key is the last to expire.
+        ("SET k 1 PX 20", "+OK"),
     ]);
     let mut gone = server.connect();
     wait_until(|| gone.line("PTTL k") == ":-2");
