@@ -88,6 +88,8 @@ struct Top {
     unlisted: u64,
     /// The smallest size when there is no room, else 0.
     floor: u64,
+    /// Some entries have changed within their bin since they were measured.
+    is_stale: bool,
 }
 
 impl Top {
@@ -95,6 +97,7 @@ impl Top {
     fn changed(&mut self, hash: KeyHash, size: u64, least: u64, change: Change) {
         if change == Change::Same && self.unlisted == 0 {
             // Nothing was ever dropped, so it is kept already.
+            self.is_stale = true;
             return;
         }
         if change != Change::Moved && size <= self.floor {
@@ -133,7 +136,11 @@ impl Top {
         let smallest = self.entries.iter_mut().min_by_key(|(_, size)| *size);
         let Some(smallest) = smallest else { return };
         let dropped = match smallest.1 < size {
-            true => std::mem::replace(smallest, (hash, size)).1,
+            true => {
+                let old = std::mem::replace(smallest, (hash, size)).1;
+                // A bin doubles, and APPEND makes room for as much again.
+                old.saturating_mul(if self.is_stale { 4 } else { 1 })
+            }
             false => size,
         };
         self.unlisted = self.unlisted.max(dropped);
@@ -199,5 +206,74 @@ impl Big {
 
     pub(super) fn unlisted_below(&self, kind: Type, measure: Measure) -> u64 {
         self.top(kind, measure).map_or(0, |top| top.unlisted)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tests::rng;
+    use std::collections::BTreeMap;
+
+    const LEAST: u64 = 64;
+
+    fn same_bin(a: u64, b: u64) -> bool {
+        a.leading_zeros() == b.leading_zeros()
+    }
+
+    /// One random step on a list and on a map of all sizes.
+    fn step(top: &mut Top, sizes: &mut BTreeMap<u64, u64>, random: &mut impl FnMut() -> u64) {
+        let (key, any) = (random() % 500, random() % 1000);
+        let hash = KeyHash(key);
+        let Some(old) = sizes.get(&key).copied() else {
+            sizes.insert(key, any);
+            if any >= LEAST {
+                top.changed(hash, any, LEAST, Change::New);
+            }
+            return;
+        };
+        if random().is_multiple_of(5) {
+            sizes.remove(&key);
+            return top.remove(hash);
+        }
+        let size = if random().is_multiple_of(3) {
+            any
+        } else {
+            old + any % 40
+        };
+        sizes.insert(key, size);
+        let change = if same_bin(old, size) {
+            Change::Same
+        } else {
+            Change::Moved
+        };
+        if size >= LEAST {
+            top.changed(hash, size, LEAST, change);
+        } else if old >= LEAST {
+            top.remove(hash);
+        }
+    }
+
+    #[test]
+    fn all_entries_above_the_bound_are_kept() {
+        for seed in 0..if cfg!(miri) { 1 } else { 40 } {
+            let mut random = rng(seed);
+            let (mut top, mut sizes) = (Top::default(), BTreeMap::new());
+            for _ in 0..1500 {
+                step(&mut top, &mut sizes, &mut random);
+                let kept: BTreeMap<u64, u64> = top
+                    .entries
+                    .iter()
+                    .map(|(hash, size)| (hash.0, *size))
+                    .collect();
+                assert_eq!(kept.len(), top.entries.len());
+                assert!(kept.len() <= KEPT && kept.keys().all(|key| sizes.contains_key(key)));
+                let mut big = sizes.iter().filter(|(_, size)| **size >= LEAST);
+                assert!(
+                    big.all(|(key, size)| *size <= top.unlisted || kept.contains_key(key)),
+                    "seed {seed}"
+                );
+            }
+        }
     }
 }
