@@ -231,7 +231,7 @@ impl<T> Shard<T> {
         deadline: Option<u64>,
         lru: u32,
     ) -> Option<Value> {
-        let payload = value.into_payload();
+        let payload = value.into_payload(key.len());
         if undo::is_recording() {
             self.note(db, hash, key, Change::Put);
         }
@@ -262,7 +262,7 @@ impl<T> Shard<T> {
         if undo::is_recording() {
             self.note(db, hash, key, Change::Put);
         }
-        self.insert(db, hash, key, value.into_payload(), deadline, lru);
+        self.insert(db, hash, key, value.into_payload(key.len()), deadline, lru);
         true
     }
 
