@@ -153,6 +153,16 @@ impl<'a> EntryMut<'a> {
         )
     }
 
+    /// Stores an integer; deadline and LRU stay. Returns what [`EntryMut::set_value`] does.
+    #[inline]
+    pub fn set_integer(&mut self, value: i64) -> Option<Value> {
+        // SAFETY: `&mut self` holds the exclusive borrow of the database.
+        if unsafe { self.block.replace_int(value) } {
+            return None;
+        }
+        self.set_value(NewValue::Int(value))
+    }
+
     /// [`EntryMut::set_value`] for string commands.
     #[inline]
     pub fn set_string(&mut self, value: NewValue<'_>) -> Option<Value> {

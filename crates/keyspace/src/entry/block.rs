@@ -541,6 +541,33 @@ impl Block {
         i64::from(unsafe { self.at(shape.value_at).cast::<i8>().read() })
     }
 
+    /// Stores another integer in place of one that takes as many bytes. False, and nothing is
+    /// done, when it takes another number of bytes, or there is no integer.
+    ///
+    /// # Safety
+    /// Exclusive access.
+    #[inline]
+    pub(crate) unsafe fn replace_int(self, value: i64) -> bool {
+        let word = self.word();
+        let (kind, flags) = (word as u8, (word >> 8) as u8);
+        let width = int_width(value);
+        if storage_of(kind) != Storage::Int
+            || usize::from((flags >> VALUE_CODE_SHIFT).wrapping_add(1)) != width
+        {
+            return false;
+        }
+        let lengths = lengths_at(flags);
+        let key_bytes = key_width(flags);
+        let at = lengths
+            .wrapping_add(key_bytes)
+            .wrapping_add(self.number(lengths, key_bytes));
+        // SAFETY: the integer of the block has `width` bytes at `at`, behind lengths and key.
+        unsafe {
+            ptr::copy_nonoverlapping(value.to_le_bytes().as_ptr(), self.at(at), width);
+        }
+        true
+    }
+
     /// Moves an out-of-line value out.
     ///
     /// # Safety
