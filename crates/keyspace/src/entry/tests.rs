@@ -334,3 +334,44 @@ fn a_change_in_place_moves_a_collection_out() {
         shard.put(DB, hash, b"k", NewValue::Bytes(b"text"), None, 3);
     }
 }
+
+#[test]
+fn an_integer_replaces_another_of_any_width() {
+    let mut shard = one_shard();
+    let numbers = [
+        0,
+        -1,
+        127,
+        -128,
+        128,
+        40_000,
+        -70_000,
+        1 << 40,
+        i64::MIN,
+        i64::MAX,
+    ];
+    for key in [b"".as_slice(), b"k", &[b'k'; 300]] {
+        let hash = shard.hash(key);
+        for (old, new) in numbers
+            .iter()
+            .flat_map(|old| numbers.map(|new| (*old, new)))
+        {
+            shard.put(DB, hash, key, NewValue::Int(old), Some(77), 3);
+            let mut entry = shard.find_mut(DB, hash, key).unwrap();
+            assert!(entry.set_integer(new).is_none());
+            let entry = shard.find(DB, hash, key).unwrap();
+            assert_eq!(entry.string().unwrap().parse_i64(), Some(new));
+            assert_eq!(
+                (entry.key(), entry.deadline(), entry.lru()),
+                (key, Some(77), 3)
+            );
+            let bytes = shard.entries(DB).map(|entry| entry.block.capacity()).sum();
+            assert_eq!(shard.stats(DB).block_bytes, bytes);
+        }
+    }
+    let hash = shard.hash(b"text");
+    shard.put(DB, hash, b"text", NewValue::Bytes(b"text"), None, 3);
+    let mut entry = shard.find_mut(DB, hash, b"text").unwrap();
+    entry.set_integer(5);
+    assert_eq!(entry.encoding(), Encoding::Int);
+}
