@@ -76,6 +76,60 @@ const SHAPES: &[Shape] = &[
         },
     },
     Shape {
+        id: "memory-hash5-small",
+        title: "hash of 5 fields, fields and values of 2 bytes",
+        fill: Fill::Command {
+            line: "HSET * f1 v1 f2 v2 f3 v3 f4 v4 f5 v5",
+            per_key: 1,
+            count: MILLION,
+        },
+    },
+    Shape {
+        id: "memory-set5-small",
+        title: "set of 5 members of 2 bytes",
+        fill: Fill::Command {
+            line: "SADD * m1 m2 m3 m4 m5",
+            per_key: 1,
+            count: MILLION,
+        },
+    },
+    Shape {
+        id: "memory-set5-integers",
+        title: "set of 5 integers",
+        fill: Fill::Command {
+            line: "SADD * 11 222 333 4444 5555",
+            per_key: 1,
+            count: MILLION,
+        },
+    },
+    Shape {
+        id: "memory-zset5-small",
+        title: "sorted set of 5 members of 2 bytes",
+        fill: Fill::Command {
+            line: "ZADD * 1 m1 2 m2 3 m3 4 m4 5 m5",
+            per_key: 1,
+            count: MILLION,
+        },
+    },
+    Shape {
+        id: "memory-list5-small",
+        title: "list of 5 elements of 2 bytes",
+        fill: Fill::Command {
+            line: "RPUSH * e1 e2 e3 e4 e5",
+            per_key: 1,
+            count: MILLION,
+        },
+    },
+    Shape {
+        id: "memory-list5",
+        title: "list of 5 elements of 16 bytes",
+        fill: Fill::Command {
+            line: "RPUSH * # # # # #",
+            per_key: 1,
+            count: MILLION,
+        },
+    },
+    Shape {
         id: "memory-hash10000",
         title: "field of a hash of 10,000",
         fill: Fill::Command {

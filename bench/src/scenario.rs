@@ -67,7 +67,7 @@ pub(crate) struct Field {
 /// Every scenario, in the order of the report.
 pub(crate) fn all(field: &Field) -> Vec<Scenario> {
     let mut scenarios = vec![base(field)];
-    scenarios.extend([8, 1024, 100_000].map(|value_len| values(field, value_len)));
+    scenarios.extend([8, 1024, 100_000, 1_000_000].map(|value_len| values(field, value_len)));
     scenarios.push(many_keys(field));
     scenarios.extend(collections::all(field));
     scenarios.extend(types::all(field));

@@ -1,4 +1,5 @@
-//! Loads on streams, bitmaps, HyperLogLogs and places.
+//! Loads that edit strings and their deadlines, and loads on streams, bitmaps, HyperLogLogs and
+//! places.
 
 use super::{Field, Fill, MILLION, Row, Scenario};
 use crate::process::Setup;
@@ -11,6 +12,7 @@ type Line = (&'static str, &'static str, &'static str, u64, usize, usize);
 /// One scenario per type, so that a type that is missing somewhere costs only its own rows.
 pub(super) fn all(field: &Field) -> Vec<Scenario> {
     vec![
+        edits(field),
         streams(field),
         bitmaps(field),
         sketches(field),
@@ -44,6 +46,45 @@ fn scenario(field: &Field, fill: &'static [Fill], lines: &[Line]) -> Scenario {
         pinned: true,
         rows: rows.collect(),
     }
+}
+
+/// Commands that change a value or a deadline in place, over 100,000 keys.
+fn edits(field: &Field) -> Scenario {
+    const KEYS: u64 = 100_000;
+    const FILL: &[Fill] = &[
+        Fill {
+            count: KEYS,
+            line: "SET count:# 1234567",
+        },
+        Fill {
+            count: KEYS,
+            line: "SET text:# 0123456789012345678901234567890123456789",
+        },
+        Fill {
+            count: KEYS,
+            line: "SET volatile:# 0123456789012345678901234567890123456789 EX 100000",
+        },
+    ];
+    let line = |id, title, command| (id, title, command, KEYS, 50);
+    let commands = [
+        line("decr", "DECR", "DECR count:#"),
+        line("append", "APPEND of 4 bytes", "APPEND text:# abcd"),
+        line("setrange", "SETRANGE of 4 bytes", "SETRANGE text:# 8 abcd"),
+        line("expire", "EXPIRE", "EXPIRE volatile:# 100000"),
+        line("getex", "GETEX with EX", "GETEX volatile:# EX 100000"),
+    ];
+    let rows = |pipeline: usize| {
+        commands.map(|(id, title, command, keys, clients)| {
+            (id, title, command, keys, clients, pipeline)
+        })
+    };
+    let mut scenario = scenario(field, FILL, &rows(16));
+    let deeper = self::scenario(field, FILL, &rows(64)).rows;
+    scenario.rows.extend(deeper.into_iter().map(|row| Row {
+        id: format!("{}-p64", row.id),
+        ..row
+    }));
+    scenario
 }
 
 fn streams(field: &Field) -> Scenario {

@@ -11,7 +11,10 @@ use keyspace::{EntryMut, EntryRef, NewValue, StringRef, Type, Value, ValueMut, V
 use persist::rdb::Access;
 use resp::{Args, Reply};
 use smallvec::SmallVec;
-use values::{Element, Hash, List, Set, SortedSet, Stream, Thresholds};
+use values::{
+    Element, Hash, HashView, List, ListView, Set, SetView, SortedSet, SortedSetView, Stream,
+    Thresholds,
+};
 
 use crate::config::P;
 use crate::effects::Effects;
@@ -31,12 +34,12 @@ pub use crate::key_changes::EventClass;
 /// one that makes an empty collection where there is none (which must not stay empty, unless it is
 /// a stream: see [`Data::drop_if_empty`]).
 macro_rules! collection_access {
-    ($($(#[$doc:meta])* $kind:ident($read:ident, $edit:ident, $make:ident) => $type:ident),+ $(,)?) => {
+    ($($(#[$doc:meta])* $kind:ident($read:ident, $edit:ident, $make:ident) => $type:ident as $view:ident),+ $(,)?) => {
         $(
             $(#[$doc])*
             /// For reading: counts a hit or a miss.
             #[inline]
-            pub fn $read(&mut self, key: Key<'_>) -> Result<Option<&$type>, CommandError> {
+            pub fn $read(&mut self, key: Key<'_>) -> Result<Option<&$view>, CommandError> {
                 match self.lookup(key).map(|entry| entry.value()) {
                     None => Ok(None),
                     Some(ValueRef::$kind(value)) => Ok(Some(value)),
@@ -401,15 +404,15 @@ impl<'c, 'k> Data<'c, 'k> {
 
     collection_access! {
         /// The list at a key.
-        List(list, list_mut, list_or_new) => List,
+        List(list, list_mut, list_or_new) => List as ListView,
         /// The set at a key.
-        Set(set_ref, set_mut, set_or_new) => Set,
+        Set(set_ref, set_mut, set_or_new) => Set as SetView,
         /// The sorted set at a key.
-        ZSet(zset, zset_mut, zset_or_new) => SortedSet,
+        ZSet(zset, zset_mut, zset_or_new) => SortedSet as SortedSetView,
         /// The hash at a key.
-        Hash(hash, hash_mut, hash_or_new) => Hash,
+        Hash(hash, hash_mut, hash_or_new) => Hash as HashView,
         /// The stream at a key.
-        Stream(stream, stream_mut, stream_or_new) => Stream,
+        Stream(stream, stream_mut, stream_or_new) => Stream as Stream,
     }
 
     /// True when the key exists (and is not expired); no statistics.

@@ -148,10 +148,21 @@ impl<'a> EntryMut<'a> {
     /// another thread, else frees it.
     pub fn set_value(&mut self, value: NewValue<'_>) -> Option<Value> {
         self.overwrite(
-            value.into_payload(),
+            value.into_payload(self.block.key().len()),
             self.block.deadline(),
             self.block.lru(),
         )
+    }
+
+    /// Stores an integer; deadline and LRU stay. Returns what [`EntryMut::set_value`] does.
+    #[inline]
+    pub fn set_integer(&mut self, value: i64) -> Option<Value> {
+        // SAFETY: `&mut self` holds the exclusive borrow of the database.
+        if let Some(old) = unsafe { self.block.replace_int(value) } {
+            self.db.sizes.integer_changed(self.block, old, value);
+            return None;
+        }
+        self.set_value(NewValue::Int(value))
     }
 
     /// [`EntryMut::set_value`] for string commands.
@@ -195,22 +206,42 @@ impl<'a> EntryMut<'a> {
         Some(value).filter(Value::is_big)
     }
 
-    /// An out-of-line value, to be changed in place.
+    /// A value other than a short string, to be changed in place.
     #[inline]
     pub fn value_mut(&mut self) -> ValueMut<'_> {
         self.db.sizes.open(self.hash, self.block);
+        self.move_out();
         // SAFETY: `&mut self` holds the exclusive borrow of the database.
         unsafe { self.block.value_mut() }
     }
 
-    /// An out-of-line value, to be changed in place as long as the database was borrowed. When
+    /// As [`EntryMut::value_mut`], for as long as the database was borrowed. When
     /// elements may have got or lost deadlines, [`crate::Shard::sync_elements`] must be called
     /// afterwards.
     #[inline]
-    pub fn into_value_mut(self) -> ValueMut<'a> {
+    pub fn into_value_mut(mut self) -> ValueMut<'a> {
         self.db.sizes.open(self.hash, self.block);
+        self.move_out();
         // SAFETY: `self` held the exclusive borrow of the database, which `'a` goes on with.
         unsafe { self.block.value_mut() }
+    }
+
+    /// Moves an embedded collection out of the block.
+    #[inline]
+    fn move_out(&mut self) {
+        if self.block.storage() == Storage::Embedded {
+            self.move_out_embedded();
+        }
+    }
+
+    #[cold]
+    fn move_out_embedded(&mut self) {
+        let payload = Payload::OutOfLine(self.as_ref().to_value());
+        let (deadline, lru) = (self.block.deadline(), self.block.lru());
+        // SAFETY: `&mut self` holds the exclusive borrow, and `replaced` records the new block.
+        let done = unsafe { self.block.overwrite(payload, deadline, lru) };
+        self.db.account_block_change(done.before, done.after);
+        self.replaced(done.block);
     }
 
     /// Appends to a string. Returns its new length.

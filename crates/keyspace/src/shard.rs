@@ -238,7 +238,7 @@ impl<T> Shard<T> {
         deadline: Option<u64>,
         lru: u32,
     ) -> Option<Value> {
-        let payload = value.into_payload();
+        let payload = value.into_payload(key.len());
         match self.entry_mut(db, hash, key, Change::Put) {
             Some(mut entry) => entry.overwrite(payload, deadline, lru),
             None => {
@@ -263,7 +263,7 @@ impl<T> Shard<T> {
         if self.find(db, hash, key).is_some() {
             return false;
         }
-        self.insert(db, hash, key, value.into_payload(), deadline, lru);
+        self.insert(db, hash, key, value.into_payload(key.len()), deadline, lru);
         true
     }
 

@@ -195,6 +195,21 @@ impl Sizes {
             .changed(hash, &measure(block), change);
     }
 
+    /// An integer took the place of another in the block of an entry.
+    #[inline]
+    pub(crate) fn integer_changed(&mut self, block: Block, from: i64, to: i64) {
+        let size = |value| place(Type::String, number::text_len(value));
+        let (from, to) = (size(from), size(to));
+        if from != to && !self.is_open(block) {
+            let class = |size| Class {
+                size,
+                memory: Class::NONE,
+            };
+            self.count(class(from), u64::MAX);
+            self.count(class(to), 1);
+        }
+    }
+
     /// The value of an entry is about to be changed in place, now and until the next entry is
     /// opened.
     #[inline]

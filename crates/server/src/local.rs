@@ -272,7 +272,8 @@ pub fn close(server: &Server) -> bool {
         now: true,
         ..ShutdownOptions::default()
     };
-    let is_saved = server.shutdown.is_requested() || request_shutdown(server, options, None).is_ok();
+    let is_saved =
+        server.shutdown.is_requested() || request_shutdown(server, options, None).is_ok();
     server.shutdown.request(i32::from(!is_saved));
     server.broadcast(|| Message::Stop);
     server.seats.note_sync();

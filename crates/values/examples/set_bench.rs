@@ -7,7 +7,7 @@ use std::hint::black_box;
 use std::ops::ControlFlow;
 use std::time::Duration;
 use values::set::{difference, intersect, union};
-use values::{Element, FieldDeadline, Hash, Set, Thresholds};
+use values::{Element, FieldDeadline, Hash, Set, SetView, Thresholds};
 
 /// Members of the sets in set operations.
 const OPERANDS: u64 = 100_000;
@@ -121,7 +121,7 @@ fn operations() {
     report("difference 100k - 100k", n, 5, || {
         difference(&a, &[&b], nothing)
     });
-    let small = [&few; 9];
+    let small: [&SetView; 9] = [&few; 9];
     report("difference 100k - 9 x 100", n, 5, || {
         difference(&a, &small, nothing)
     });

@@ -15,6 +15,13 @@ pub const fn size_class(bytes: usize) -> usize {
     bytes.wrapping_add(last) & !last
 }
 
+/// Bytes on the heap of a packed form of `len` bytes: none of its own when it lies in the block of
+/// an entry.
+#[inline]
+pub(crate) const fn packed_bytes(is_embedded: bool, len: usize) -> usize {
+    if is_embedded { 0 } else { size_class(len) }
+}
+
 /// Alignment of all blocks whose pointers carry marks in their low three bits.
 pub(crate) const ALIGN: usize = 8;
 

@@ -44,10 +44,12 @@ pub mod zset;
 pub use bigstring::BigString;
 pub use deadlines::FieldDeadline;
 pub use element::{DIGITS, Digits, Element};
-pub use hash::Hash;
-pub use list::{End, List};
+pub use hash::{Hash, HashView};
+pub use list::{End, List, ListView};
 pub use malformed::Malformed;
-pub use set::{Set, SetEncoding};
+pub use set::{Set, SetEncoding, SetView};
 pub use stream::{Stream, StreamId};
 pub use thresholds::Thresholds;
-pub use zset::{Inserted, LexBound, LexRange, ScoreRange, SortedSet, SortedSetBuilder};
+pub use zset::{
+    Inserted, LexBound, LexRange, ScoreRange, SortedSet, SortedSetBuilder, SortedSetView,
+};

@@ -5,6 +5,18 @@
 //! pointer leads to directly; a box in between would cost as much as the overhead of several
 //! elements. So the pointer itself has to name the form: all blocks are aligned to 8,
 //! which leaves three bits.
+//!
+//! Collections are read through views, references to types without a size. The address of a view
+//! is a word that says where the form is, and nothing lies at that address itself:
+//!
+//! ```text
+//!  63      48 47                                  3 2    0
+//!  +---------+-------------------------------------+------+
+//!  | offset  | block                               | mark |
+//!  +---------+-------------------------------------+------+
+//! ```
+//! With offset 0 that is the word of an owner. Another offset says that the packed form lies inside
+//! of a larger block, an entry of the keyspace, which owns it: such a form is only read.
 
 use crate::alloc::ALIGN;
 use std::marker::PhantomData;
@@ -13,6 +25,51 @@ use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
 
 const TAG_MASK: usize = ALIGN - 1;
+
+/// Addresses of user space have 47 bits on x86-64 and 48 on aarch64, as the hash table relies on.
+const OFFSET_SHIFT: u32 = 48;
+const ADDRESS_MASK: usize = (1 << OFFSET_SHIFT) - ALIGN;
+
+/// The address of a view of a form with this mark that lies `offset` bytes behind `block`.
+#[inline]
+pub(crate) fn embedded(block: NonNull<u8>, offset: u16, tag: u8) -> usize {
+    let rest = usize::from(offset) << OFFSET_SHIFT | usize::from(tag) & TAG_MASK;
+    block.as_ptr().expose_provenance() | rest
+}
+
+/// The mark of the address of a view.
+#[inline]
+pub(crate) fn tag_of(address: usize) -> usize {
+    address & TAG_MASK
+}
+
+/// True when the form of a view with this address lies inside of a larger block.
+#[inline]
+pub(crate) fn is_embedded(address: usize) -> bool {
+    address >> OFFSET_SHIFT != 0
+}
+
+/// The beginning of the form of a view with this address.
+///
+/// The pointer is made from the address alone: a reference to a type without a size has no right to
+/// any bytes. The rights are those of the block, which were exposed when the address was made.
+#[inline]
+pub(crate) fn form_of(address: usize) -> NonNull<u8> {
+    let at = (address & ADDRESS_MASK).wrapping_add(address >> OFFSET_SHIFT);
+    // SAFETY: the sum is an address inside of a block, which is not zero.
+    unsafe { NonNull::new_unchecked(std::ptr::with_exposed_provenance_mut(at)) }
+}
+
+/// A view with this address, which is not zero.
+///
+/// # Safety
+/// `V` has no size. The form that the address leads to stays as it is during `'a`.
+#[inline]
+pub(crate) unsafe fn view_at<'a, V>(address: usize) -> &'a V {
+    const { assert!(size_of::<V>() == 0 && align_of::<V>() == 1) };
+    // SAFETY: the view has no size, so any address but zero is that of one.
+    unsafe { &*std::ptr::without_provenance(address) }
+}
 
 /// A form that a collection can take: something owned through one pointer aligned to 8.
 ///
@@ -100,21 +157,17 @@ impl Owner {
         self.word.addr().get() & TAG_MASK
     }
 
+    /// The word, as the address of a view.
+    #[inline]
+    pub(crate) fn address(&self) -> usize {
+        self.word.as_ptr().expose_provenance()
+    }
+
     #[inline]
     fn raw(&self) -> NonNull<u8> {
         let address = self.word.as_ptr().map_addr(|address| address & !TAG_MASK);
         // SAFETY: the address without the mark is that of a block, which is not zero.
         unsafe { NonNull::new_unchecked(address) }
-    }
-
-    /// Borrows the form for reading.
-    ///
-    /// # Safety
-    /// The owner was made from an `F`.
-    #[inline]
-    pub(crate) unsafe fn get<F: Form>(&self) -> F::Ref<'_> {
-        // SAFETY: the owner was made from an `F`, and its borrow keeps the form as it is.
-        unsafe { F::borrow(self.raw()) }
     }
 
     /// Borrows the form for change.
@@ -183,7 +236,7 @@ impl<F: Form> Drop for Editing<'_, F> {
 /// Defines how a collection, a struct with the field `owner`, owns one of several forms:
 ///
 /// ```text
-/// Hash {
+/// Hash, HashView {
 ///     0 => Packed(Listpack) as View<'a>, packed, packed_mut;
 ///     |    |      |            |         |       function that borrows the form for change, if it
 ///     |    |      |            |         |       is this one (optional)
@@ -194,11 +247,19 @@ impl<F: Form> Drop for Editing<'_, F> {
 ///     mark of the owner
 /// }
 /// ```
-/// A copy of the collection has the same form; a drop frees it.
+/// A copy of the collection has the same form; a drop frees it. The view is a type without a size
+/// that has the methods for reading; the collection derefs to it.
 macro_rules! forms {
-    ($collection:ident {
+    ($(#[$doc:meta])* $collection:ident, $view:ident {
         $($mark:literal => $form:ident($owned:ty) as $borrowed:ty, $make:ident $(, $edit:ident)?;)+
     }) => {
+        $(#[$doc])*
+        #[repr(C)]
+        pub struct $view {
+            // The address of the view says where the form is.
+            nothing: [u8; 0],
+        }
+
         /// The forms, borrowed for reading.
         #[derive(Clone, Copy)]
         enum Form<'a> {
@@ -229,27 +290,88 @@ macro_rules! forms {
                     }
                 )?
             )+
+        }
+
+        impl $view {
+            /// Looks at a packed form that lies `offset` bytes behind `block`.
+            ///
+            /// # Safety
+            /// `block` is aligned to 8; the bytes of [`Self::pack_bytes`] of a view with this
+            /// [`Self::mark`] lie there, and are neither changed nor freed during `'a`. The offset
+            /// is not 0.
+            #[inline]
+            pub unsafe fn embedded<'a>(
+                block: std::ptr::NonNull<u8>,
+                offset: u16,
+                mark: u8,
+            ) -> &'a $view {
+                let address = $crate::owner::embedded(block, offset, mark);
+                // SAFETY: the form lies there and stays as it is during `'a`.
+                unsafe { $crate::owner::view_at(address) }
+            }
+
+            #[inline]
+            fn address(&self) -> usize {
+                std::ptr::from_ref(self).addr()
+            }
+
+            /// The mark of the form, from 0 to 7.
+            #[inline]
+            pub fn mark(&self) -> u8 {
+                $crate::owner::tag_of(self.address()) as u8
+            }
+
+            /// True when the form lies inside of a larger block.
+            #[inline]
+            fn is_embedded(&self) -> bool {
+                $crate::owner::is_embedded(self.address())
+            }
 
             #[inline(always)]
             fn form(&self) -> Form<'_> {
-                // SAFETY: the mark is that of the form that the owner was made from, so there is no
-                // other one.
+                let at = $crate::owner::form_of(self.address());
+                // SAFETY: the address has the mark of the form that it leads to, which stays as it
+                // is during the borrow of the view.
                 unsafe {
-                    match self.owner.tag() {
-                        $($mark => Form::$form(self.owner.get::<$owned>()),)+
+                    match $crate::owner::tag_of(self.address()) {
+                        $($mark => Form::$form(<$owned as $crate::owner::Form>::borrow(at)),)+
                         _ => std::hint::unreachable_unchecked(),
                     }
                 }
             }
         }
 
-        impl Clone for $collection {
-            fn clone(&self) -> Self {
+        impl std::ops::Deref for $collection {
+            type Target = $view;
+
+            #[inline]
+            fn deref(&self) -> &$view {
+                // SAFETY: the borrow of the owner keeps the form as it is.
+                unsafe { $crate::owner::view_at(self.owner.address()) }
+            }
+        }
+
+        impl std::borrow::Borrow<$view> for $collection {
+            fn borrow(&self) -> &$view {
+                self
+            }
+        }
+
+        impl ToOwned for $view {
+            type Owned = $collection;
+
+            fn to_owned(&self) -> $collection {
                 match self.form() {
                     $(Form::$form(form) => {
                         $collection::$make(<$owned as $crate::owner::Form>::copy_of(form))
                     })+
                 }
+            }
+        }
+
+        impl Clone for $collection {
+            fn clone(&self) -> Self {
+                (**self).to_owned()
             }
         }
 
@@ -281,7 +403,8 @@ mod tests {
         // SAFETY: the owner was made from this type.
         unsafe {
             owner.edit::<Box<Vec<u64>>>().push(2);
-            assert_eq!(owner.get::<Box<Vec<u64>>>(), &vec![1, 2]);
+            let raw = form_of(owner.address());
+            assert_eq!(<Box<Vec<u64>> as Form>::borrow(raw), &vec![1, 2]);
             assert_eq!(*owner.take::<Box<Vec<u64>>>(), [1, 2]);
         }
     }

@@ -41,6 +41,8 @@ pub(crate) enum Storage {
     Inline = 1,
     /// An owning pointer after the key, aligned to 8.
     OutOfLine = 2,
+    /// A listpack or an intset after the key.
+    Embedded = 3,
 }
 
 /// Kind and flags of what nearly all entries are: an inline string with lengths of one byte each.
@@ -81,6 +83,12 @@ impl Shape {
                 let width = int_width(*value);
                 let flags = flags | (width as u8).wrapping_sub(1) << VALUE_CODE_SHIFT;
                 Shape::place(kind_of(Type::String, Storage::Int), flags, key_len, width)
+            }
+            Payload::Embedded(value) => {
+                let (mark, bytes) = value.embeddable().unwrap_or_default();
+                let flags = flags | mark << VALUE_CODE_SHIFT;
+                let kind = kind_of(value.value_type(), Storage::Embedded);
+                Shape::place(kind, flags, key_len, bytes.len())
             }
             Payload::OutOfLine(value) => Shape::place(
                 kind_of(value.value_type(), Storage::OutOfLine),
@@ -141,7 +149,8 @@ fn storage_of(kind: u8) -> Storage {
     match kind & STORAGE_BITS {
         0 => Storage::Int,
         1 => Storage::Inline,
-        _ => Storage::OutOfLine,
+        2 => Storage::OutOfLine,
+        _ => Storage::Embedded,
     }
 }
 
@@ -163,6 +172,7 @@ fn key_width(flags: u8) -> usize {
 fn value_width(kind: u8, flags: u8) -> usize {
     match storage_of(kind) {
         Storage::Inline => usize::from((flags >> VALUE_CODE_SHIFT).wrapping_add(1)),
+        Storage::Embedded => 1,
         Storage::Int | Storage::OutOfLine => 0,
     }
 }
@@ -352,7 +362,9 @@ impl Block {
         let key_len = self.number(lengths, width);
         let value_len = match storage_of(kind) {
             Storage::Int => usize::from((flags >> VALUE_CODE_SHIFT).wrapping_add(1)),
-            Storage::Inline => self.number(lengths.wrapping_add(width), value_width(kind, flags)),
+            Storage::Inline | Storage::Embedded => {
+                self.number(lengths.wrapping_add(width), value_width(kind, flags))
+            }
             Storage::OutOfLine => 8,
         };
         Shape::place(kind, flags, key_len, value_len)
@@ -504,6 +516,14 @@ impl Block {
                 // block stays as it is during `'a`.
                 unsafe { ValueRef::borrow(self.value_type(), self.at(shape.value_at)) }
             }
+            Storage::Embedded => {
+                let mark = shape.flags >> VALUE_CODE_SHIFT;
+                // The key has at most EMBEDDED_KEY_MAX bytes, so the offset has 16 bits.
+                let offset = shape.value_at as u16;
+                // SAFETY: an embedded block holds the form of its type and mark at `value_at`; the
+                // block stays as it is during `'a`.
+                unsafe { ValueRef::embedded(self.value_type(), self.0, offset, mark) }
+            }
         }
     }
 
@@ -533,6 +553,25 @@ impl Block {
         Some(self.number(at, 1))
     }
 
+    /// Stores another integer in place of one that takes as many bytes, which is returned. `None`,
+    /// and nothing is done, when it takes another number of bytes, or there is no integer.
+    ///
+    /// # Safety
+    /// Exclusive access.
+    #[inline]
+    pub(crate) unsafe fn replace_int(self, value: i64) -> Option<i64> {
+        let shape = self.shape();
+        let width = int_width(value);
+        if shape.storage() != Storage::Int || shape.value_len != width {
+            return None;
+        }
+        let old = self.int(&shape);
+        let bytes = value.to_le_bytes();
+        // SAFETY: the integer of the block has `width` bytes at `value_at`, behind lengths and key.
+        unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), self.at(shape.value_at), width) };
+        Some(old)
+    }
+
     /// Moves an out-of-line value out.
     ///
     /// # Safety
@@ -559,14 +598,15 @@ impl Block {
         }
     }
 
-    /// Borrows an out-of-line value for change.
+    /// Borrows an out-of-line value for change. An embedded one, which has neither journal nor
+    /// deadlines, is not lent.
     ///
     /// # Safety
     /// The caller has exclusive access to the entry for `'a`.
     #[inline]
     pub(crate) unsafe fn value_mut<'a>(self) -> ValueMut<'a> {
         match self.storage() {
-            Storage::Int | Storage::Inline => ValueMut::Inline,
+            Storage::Int | Storage::Inline | Storage::Embedded => ValueMut::Inline,
             Storage::OutOfLine => {
                 // SAFETY: an out-of-line block holds a live pointer of its type at `value_at`; the
                 // caller has exclusive access to the entry for `'a`.
@@ -595,7 +635,7 @@ impl Block {
                 self.write_number(lengths - 4, 4, room);
             }
             self.write_number(lengths, width, shape.key_len);
-            if shape.storage() == Storage::Inline {
+            if matches!(shape.storage(), Storage::Inline | Storage::Embedded) {
                 let at = lengths.wrapping_add(width);
                 self.write_number(at, value_width(shape.kind, shape.flags), shape.value_len);
             }
@@ -640,6 +680,10 @@ impl Block {
                 Payload::InlineOwned { bytes, .. } => {
                     ptr::copy_nonoverlapping(bytes.as_ptr(), at, bytes.len());
                 }
+                Payload::Embedded(value) => {
+                    let (_, bytes) = value.embeddable().unwrap_or_default();
+                    ptr::copy_nonoverlapping(bytes.as_ptr(), at, bytes.len());
+                }
                 Payload::OutOfLine(value) => value.write(at),
             }
         }
@@ -661,7 +705,7 @@ impl Block {
         let old_value = match old.storage() {
             // SAFETY: the old value is overwritten or freed below.
             Storage::OutOfLine => unsafe { self.take_out_of_line() },
-            Storage::Int | Storage::Inline => None,
+            Storage::Int | Storage::Inline | Storage::Embedded => None,
         };
         let mut shape = Shape::new(old.key_len, old.flags, deadline.is_some(), &payload);
         shape.kind |= old.kind & SAVED;
@@ -889,6 +933,7 @@ impl OwnedBlock {
                 ValueRef::Int(value) => Value::Int(value),
                 ValueRef::Bytes(bytes) if block.is_raw() => Value::Raw(bytes.into()),
                 ValueRef::Bytes(bytes) => Value::Bytes(bytes.into()),
+                value if block.storage() == Storage::Embedded => value.to_owned_value(),
                 _ => Value::read(block.value_type(), block.at(block.shape().value_at)),
             };
             block.free();

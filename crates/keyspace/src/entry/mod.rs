@@ -14,13 +14,16 @@
 //!  mark     the running snapshot needs nothing more of this entry
 //!  storage  Int: value is an integer of 1..=8 bytes, as few as hold it, no value length
 //!           Inline: value is a string of up to 65,535 bytes
+//!           Embedded: value is a collection, a listpack or an intset of up to 255 bytes; the
+//!           value length has one byte
 //!           OutOfLine: value is an owning pointer, aligned to 8 (the gap before it lies in what
 //!           the size class would waste anyway), no value length
 //!  flags    bit 0     the entry has a deadline (absolute unix milliseconds)
 //!           bits 1-2  width of the key length: 1 << these
 //!           bit 3     the block has spare room: `room` says how many bytes the value may take
 //!           bit 4     a string that stays "raw": it came from APPEND, SETRANGE and the like
-//!           bits 5-7  Int: width of the value - 1; Inline: width of the value length - 1
+//!           bits 5-7  Int: width of the value - 1; Inline: width of the value length - 1;
+//!                     Embedded: mark of the form of the collection
 //! ```
 //!
 //! With jemalloc's size classes of 8 bytes a 16-byte key with an 8-byte value takes a block of 32
@@ -29,6 +32,9 @@
 //! capacity is stored. Overwriting keeps the block while the size class stays the same. Only
 //! APPEND, SETRANGE and the like leave spare room: twice the length when the value has to move, as
 //! sds does it.
+//!
+//! A small collection is embedded when it is stored as a whole: built by a command, loaded, copied
+//! or renamed. The first change in place moves it out of line, where it stays.
 
 mod block;
 mod value;

@@ -1,9 +1,10 @@
 use super::*;
 use crate::edit::StringError;
 use crate::tests::{DB, one_shard};
+use values::{End, FieldDeadline, Hash, List, Set, SortedSet, Thresholds};
 
 fn owned(key: &[u8], value: NewValue<'_>, deadline: Option<u64>) -> OwnedBlock {
-    let block = Block::create(key, value.into_payload(), deadline, 0x00ab_cdef);
+    let block = Block::create(key, value.into_payload(key.len()), deadline, 0x00ab_cdef);
     // SAFETY: the block is new, and this is its only copy.
     unsafe { OwnedBlock::new(block) }
 }
@@ -193,4 +194,184 @@ fn lengths_beyond_an_address_space_are_refused() {
     assert_eq!(entry.set_range(3, b"x"), Ok(4));
     assert_eq!(entry.string().unwrap().to_vec(), b"12\0x");
     assert_eq!(entry.encoding(), Encoding::Raw);
+}
+
+/// Packed collections of every type and form, with one to four elements of `len` bytes.
+fn collections(len: usize) -> Vec<Value> {
+    let limits = Thresholds::default();
+    let text = |index: usize| format!("{index}{}", "x".repeat(len.saturating_sub(1)));
+    let mut values = Vec::new();
+    for count in 1..=4 {
+        let (mut list, mut hash) = (List::new(), Hash::new());
+        let (mut integers, mut members) = (Set::new(), Set::new());
+        let mut sorted = SortedSet::new();
+        for index in 0..count {
+            let text = text(index);
+            let text = text.as_bytes();
+            list.push(End::Back, text, &limits);
+            hash.set(text, text, FieldDeadline::Clear, &limits);
+            integers.add(format!("{}", index << (len % 50)).as_bytes(), &limits);
+            members.add([text, b"m"].concat().as_slice(), &limits);
+            sorted.insert(text, index as f64, &limits);
+        }
+        values.extend([
+            Value::List(list),
+            Value::Hash(hash),
+            Value::Set(integers),
+            Value::Set(members),
+            Value::ZSet(sorted),
+        ]);
+    }
+    values
+}
+
+fn pack_of(value: ValueRef<'_>) -> (Encoding, Vec<u8>) {
+    let encoding = value.out_of_line_encoding().unwrap();
+    let bytes = match value {
+        ValueRef::List(list) => list.pack_bytes(),
+        ValueRef::Set(set) => set.pack_bytes(),
+        ValueRef::ZSet(set) => set.pack_bytes(),
+        ValueRef::Hash(hash) => hash.pack_bytes(),
+        other => panic!("{other:?}"),
+    };
+    (encoding, bytes.unwrap().to_vec())
+}
+
+#[test]
+fn small_collections_lie_in_their_entries() {
+    let lengths: &[usize] = if cfg!(miri) {
+        &[3, 60]
+    } else {
+        &[1, 3, 8, 20, 60, 63]
+    };
+    let key_lengths: &[usize] = if cfg!(miri) {
+        &[1, 255, 256]
+    } else {
+        &[0, 1, 2, 16, 255, 256, 70_000]
+    };
+    for value in lengths.iter().flat_map(|&len| collections(len)) {
+        let expected = pack_of(value.as_value_ref());
+        for &key_len in key_lengths {
+            let key = vec![b'k'; key_len];
+            for deadline in [None, Some(7)] {
+                let block = owned(&key, NewValue::Owned(value.clone()), deadline);
+                let fits = expected.1.len() <= 255 && key_len <= 255;
+                let storage = if fits {
+                    Storage::Embedded
+                } else {
+                    Storage::OutOfLine
+                };
+                assert_eq!(block.storage(), storage);
+                let entry = block.entry();
+                assert_eq!((entry.key(), entry.deadline()), (key.as_slice(), deadline));
+                assert_eq!(pack_of(entry.value()), expected);
+                assert_eq!(entry.encoding(), expected.0);
+                assert_eq!(entry.value().heap_bytes() == 0, fits);
+                assert_eq!(pack_of(entry.to_value().as_value_ref()), expected);
+                let value = block.into_value();
+                assert_eq!(pack_of(value.as_value_ref()), expected);
+            }
+        }
+    }
+}
+
+#[test]
+fn an_embedded_collection_takes_one_block() {
+    let hash = |value: &str| {
+        let mut hash = Hash::new();
+        for field in 1..=5 {
+            let field = format!("field{field}");
+            let limits = Thresholds::default();
+            hash.set(
+                field.as_bytes(),
+                value.as_bytes(),
+                FieldDeadline::Clear,
+                &limits,
+            );
+        }
+        NewValue::Owned(Value::Hash(hash))
+    };
+    assert_eq!(
+        block_bytes(b"sixteen-byte-key", hash("elm:000000000001"), None),
+        160
+    );
+    assert_eq!(block_bytes(b"sixteen-byte-key", hash("v"), None), 96);
+}
+
+#[test]
+fn a_change_in_place_moves_a_collection_out() {
+    let mut shard = one_shard();
+    let hash = shard.hash(b"k");
+    let limits = Thresholds::default();
+    for value in collections(8) {
+        let expected = pack_of(value.as_value_ref());
+        shard.put(DB, hash, b"k", NewValue::Owned(value), Some(77), 3);
+        let mut entry = shard.find_mut(DB, hash, b"k").unwrap();
+        entry.set_deadline(None);
+        assert_eq!(pack_of(entry.value()), expected);
+        entry.set_deadline(Some(78));
+        assert_eq!(pack_of(entry.value()), expected);
+        match entry.value_mut() {
+            ValueMut::List(list) => list.push(End::Back, b"more", &limits),
+            ValueMut::Set(set) => drop(set.add(b"1234", &limits)),
+            ValueMut::ZSet(set) => drop(set.insert(b"more", 9.0, &limits)),
+            ValueMut::Hash(hash) => {
+                hash.set(b"more", b"value", FieldDeadline::Clear, &limits);
+            }
+            other => panic!("{other:?}"),
+        }
+        let entry = shard.find(DB, hash, b"k").unwrap();
+        assert_eq!((entry.deadline(), entry.lru()), (Some(78), 3));
+        assert!(entry.value().heap_bytes() > 0);
+        assert!(pack_of(entry.value()).1.len() > expected.1.len());
+        let block_bytes = shard.entries(DB).map(|entry| entry.block.capacity()).sum();
+        assert_eq!(shard.stats(DB).block_bytes, block_bytes);
+        // Stored as a whole, it lies in the block again.
+        let value = shard.remove(DB, hash, b"k").unwrap().into_value();
+        shard.put(DB, hash, b"k", NewValue::Owned(value), None, 3);
+        let entry = shard.find(DB, hash, b"k").unwrap();
+        assert_eq!(entry.value().heap_bytes(), 0);
+        shard.put(DB, hash, b"k", NewValue::Bytes(b"text"), None, 3);
+    }
+}
+
+#[test]
+fn an_integer_replaces_another_of_any_width() {
+    let mut shard = one_shard();
+    let numbers = [
+        0,
+        -1,
+        127,
+        -128,
+        128,
+        40_000,
+        -70_000,
+        1 << 40,
+        i64::MIN,
+        i64::MAX,
+    ];
+    for key in [b"".as_slice(), b"k", &[b'k'; 300]] {
+        let hash = shard.hash(key);
+        for (old, new) in numbers
+            .iter()
+            .flat_map(|old| numbers.map(|new| (*old, new)))
+        {
+            shard.put(DB, hash, key, NewValue::Int(old), Some(77), 3);
+            let mut entry = shard.find_mut(DB, hash, key).unwrap();
+            assert!(entry.set_integer(new).is_none());
+            let entry = shard.find(DB, hash, key).unwrap();
+            assert_eq!(entry.string().unwrap().parse_i64(), Some(new));
+            assert_eq!(
+                (entry.key(), entry.deadline(), entry.lru()),
+                (key, Some(77), 3)
+            );
+            let bytes = shard.entries(DB).map(|entry| entry.block.capacity()).sum();
+            assert_eq!(shard.stats(DB).block_bytes, bytes);
+        }
+    }
+    let hash = shard.hash(b"text");
+    shard.put(DB, hash, b"text", NewValue::Bytes(b"text"), None, 3);
+    let mut entry = shard.find_mut(DB, hash, b"text").unwrap();
+    entry.set_integer(5);
+    assert_eq!(entry.encoding(), Encoding::Int);
 }

@@ -1,17 +1,31 @@
 //! Values of entries: types, encodings, borrowed and owned values.
 //!
-//! Integers and strings up to [`INLINE_MAX`] bytes lie inside the entry's block. Everything else is
-//! one owning pointer; the table [`pointer_values!`] at the end of this file lists those kinds, and
-//! the block, the references and the owned [`Value`] all follow from it.
+//! Integers, strings up to [`INLINE_MAX`] bytes and packed collections of up to 255 bytes lie
+//! inside the entry's block. Everything else is one owning pointer; the table
+//! [`pointer_values!`] at the end of this file lists those kinds, and the block, the references
+//! and the owned [`Value`] all follow from it.
 
 use std::fmt;
+use std::ops::RangeInclusive;
+use std::ptr::NonNull;
 use std::sync::Arc;
 use values::number;
-use values::{BigString, Hash, List, Set, SetEncoding, SortedSet, Stream, Thresholds};
+use values::{
+    BigString, Hash, HashView, List, ListView, Set, SetEncoding, SetView, SortedSet, SortedSetView,
+    Stream, Thresholds,
+};
 
 /// The longest string that lies inside its entry, in bytes. Longer ones live out of line, so that
 /// replies can share them instead of copying.
 pub const INLINE_MAX: usize = u16::MAX as usize;
+
+/// The lengths of listpacks and intsets that lie inside their entries, in bytes. The length has one
+/// byte. Empty ones (7 or 8 bytes) stay out of line, because they are filled in place next.
+pub(crate) const EMBEDDED_LENGTHS: RangeInclusive<usize> = 9..=u8::MAX as usize;
+
+/// The longest key of an entry with an embedded collection, in bytes. Views of such collections
+/// have 16 bits for the offset in the block.
+pub(crate) const EMBEDDED_KEY_MAX: usize = u8::MAX as usize;
 
 /// The longest string that `OBJECT ENCODING` calls `embstr`, in bytes.
 pub const EMBSTR_MAX: usize = 44;
@@ -186,7 +200,7 @@ impl<'a> NewValue<'a> {
     /// Decides how the value is stored. Only [`Value::Big`] and shorter forms of it change: a
     /// string that fits the entry is stored inside it, a longer one out of line.
     #[inline]
-    pub(crate) fn into_payload(self) -> Payload<'a> {
+    pub(crate) fn into_payload(self, key_len: usize) -> Payload<'a> {
         match self {
             NewValue::Int(value) => Payload::Int(value),
             NewValue::Bytes(bytes) if bytes.len() > INLINE_MAX => Payload::big(bytes),
@@ -196,7 +210,7 @@ impl<'a> NewValue<'a> {
             },
             NewValue::Raw(bytes) if bytes.len() > INLINE_MAX => Payload::big(bytes),
             NewValue::Raw(bytes) => Payload::Inline { bytes, raw: true },
-            NewValue::Owned(value) => Payload::from_value(value),
+            NewValue::Owned(value) => Payload::from_value(value, key_len),
         }
     }
 }
@@ -212,6 +226,8 @@ pub(crate) enum Payload<'a> {
         bytes: Box<[u8]>,
         raw: bool,
     },
+    /// A collection of which [`Value::embeddable`] has the bytes, copied into the block.
+    Embedded(Value),
     /// One of the out-of-line variants of [`Value`], never another.
     OutOfLine(Value),
 }
@@ -232,13 +248,16 @@ impl Payload<'_> {
     }
 
     #[cold]
-    fn from_value(value: Value) -> Self {
+    fn from_value(value: Value, key_len: usize) -> Self {
         match value {
             Value::Int(value) => Payload::Int(value),
             Value::Bytes(bytes) if bytes.len() > INLINE_MAX => Payload::big(&bytes),
             Value::Bytes(bytes) => Payload::InlineOwned { bytes, raw: false },
             Value::Raw(bytes) if bytes.len() > INLINE_MAX => Payload::big(&bytes),
             Value::Raw(bytes) => Payload::InlineOwned { bytes, raw: true },
+            other if key_len <= EMBEDDED_KEY_MAX && other.embeddable().is_some() => {
+                Payload::Embedded(other)
+            }
             other => Payload::OutOfLine(other),
         }
     }
@@ -267,7 +286,7 @@ trait OutOfLine {
 /// as much as freeing some tens of blocks. The number is Redis's.
 const BIG_BLOCKS: usize = 64;
 
-impl OutOfLine for List {
+impl OutOfLine for ListView {
     fn encoding(&self) -> Encoding {
         match self.is_packed() {
             true => Encoding::Listpack,
@@ -276,7 +295,7 @@ impl OutOfLine for List {
     }
 
     fn heap_bytes(&self) -> usize {
-        List::heap_bytes(self)
+        ListView::heap_bytes(self)
     }
 
     fn is_big(&self) -> bool {
@@ -284,13 +303,13 @@ impl OutOfLine for List {
     }
 
     fn len(&self) -> Option<usize> {
-        Some(List::len(self))
+        Some(ListView::len(self))
     }
 }
 
-impl OutOfLine for Set {
+impl OutOfLine for SetView {
     fn encoding(&self) -> Encoding {
-        match Set::encoding(self) {
+        match SetView::encoding(self) {
             SetEncoding::Intset => Encoding::Intset,
             SetEncoding::Listpack => Encoding::Listpack,
             SetEncoding::Table => Encoding::Hashtable,
@@ -298,23 +317,23 @@ impl OutOfLine for Set {
     }
 
     fn heap_bytes(&self) -> usize {
-        Set::heap_bytes(self)
+        SetView::heap_bytes(self)
     }
 
     fn is_big(&self) -> bool {
-        Set::encoding(self) == SetEncoding::Table && Set::len(self) > BIG_BLOCKS
+        SetView::encoding(self) == SetEncoding::Table && SetView::len(self) > BIG_BLOCKS
     }
 
     fn next_deadline(&self) -> Option<u64> {
-        Set::next_deadline(self)
+        SetView::next_deadline(self)
     }
 
     fn len(&self) -> Option<usize> {
-        Some(Set::len(self))
+        Some(SetView::len(self))
     }
 }
 
-impl OutOfLine for SortedSet {
+impl OutOfLine for SortedSetView {
     fn encoding(&self) -> Encoding {
         match self.is_packed() {
             true => Encoding::Listpack,
@@ -323,23 +342,23 @@ impl OutOfLine for SortedSet {
     }
 
     fn heap_bytes(&self) -> usize {
-        SortedSet::heap_bytes(self)
+        SortedSetView::heap_bytes(self)
     }
 
     fn is_big(&self) -> bool {
-        !self.is_packed() && SortedSet::len(self) > BIG_BLOCKS
+        !self.is_packed() && SortedSetView::len(self) > BIG_BLOCKS
     }
 
     fn next_deadline(&self) -> Option<u64> {
-        SortedSet::next_deadline(self)
+        SortedSetView::next_deadline(self)
     }
 
     fn len(&self) -> Option<usize> {
-        Some(SortedSet::len(self))
+        Some(SortedSetView::len(self))
     }
 }
 
-impl OutOfLine for Hash {
+impl OutOfLine for HashView {
     fn encoding(&self) -> Encoding {
         match self.is_packed() {
             true => Encoding::Listpack,
@@ -348,19 +367,19 @@ impl OutOfLine for Hash {
     }
 
     fn heap_bytes(&self) -> usize {
-        Hash::heap_bytes(self)
+        HashView::heap_bytes(self)
     }
 
     fn is_big(&self) -> bool {
-        !self.is_packed() && Hash::len(self) > BIG_BLOCKS
+        !self.is_packed() && HashView::len(self) > BIG_BLOCKS
     }
 
     fn next_deadline(&self) -> Option<u64> {
-        Hash::next_deadline(self)
+        HashView::next_deadline(self)
     }
 
     fn len(&self) -> Option<usize> {
-        Some(Hash::len(self))
+        Some(HashView::len(self))
     }
 }
 
@@ -407,7 +426,7 @@ impl OutOfLine for Arc<BigString> {
 /// lies in the block (8 bytes, never null), and the type. A type has at most one such kind, so the
 /// type nibble of the header is enough to distinguish them.
 macro_rules! out_of_line_values {
-    ($($(#[$doc:meta])* $variant:ident($owner:ty) => $type:ident),+ $(,)?) => {
+    ($($(#[$doc:meta])* $variant:ident($owner:ty as $view:ty) => $type:ident),+ $(,)?) => {
         /// An owned value, outside of any entry.
         #[derive(Clone, Debug)]
         pub enum Value {
@@ -427,13 +446,14 @@ macro_rules! out_of_line_values {
             Int(i64),
             /// A string inside the entry.
             Bytes(&'a [u8]),
-            $($(#[$doc])* $variant(&'a $owner)),+
+            $($(#[$doc])* $variant(&'a $view)),+
         }
 
         /// The value of an entry, borrowed for change.
         #[derive(Debug)]
         pub enum ValueMut<'a> {
-            /// A string inside the entry; change it through the string methods of `EntryMut`.
+            /// A value inside the entry: a string, to be changed through the methods of
+            /// `EntryMut`, which move a collection out before they lend it.
             Inline,
             $($(#[$doc])* $variant(&'a mut $owner)),+
         }
@@ -504,7 +524,7 @@ macro_rules! out_of_line_values {
                 match self {
                     ValueRef::Int(value) => Value::Int(value),
                     ValueRef::Bytes(bytes) => Value::Bytes(bytes.into()),
-                    $(ValueRef::$variant(owner) => Value::$variant(owner.clone())),+
+                    $(ValueRef::$variant(value) => Value::$variant(value.to_owned())),+
                 }
             }
 
@@ -545,20 +565,36 @@ macro_rules! out_of_line_values {
 out_of_line_values! {
     /// A string longer than [`INLINE_MAX`], shared with the replies that still send it. Writers
     /// copy it first when it is shared.
-    Big(Arc<BigString>) => String,
+    Big(Arc<BigString> as Arc<BigString>) => String,
     /// A list.
-    List(List) => List,
+    List(List as ListView) => List,
     /// A set.
-    Set(Set) => Set,
+    Set(Set as SetView) => Set,
     /// A sorted set.
-    ZSet(SortedSet) => ZSet,
+    ZSet(SortedSet as SortedSetView) => ZSet,
     /// A hash.
-    Hash(Hash) => Hash,
+    Hash(Hash as HashView) => Hash,
     /// A stream.
-    Stream(Stream) => Stream,
+    Stream(Stream as Stream) => Stream,
 }
 
 impl Value {
+    /// The listpack or intset of a collection that is small enough to lie inside an entry, and the
+    /// mark of its form.
+    pub(super) fn embeddable(&self) -> Option<(u8, &[u8])> {
+        let (mark, bytes) = match self {
+            Value::List(list) => (list.mark(), list.pack_bytes()?),
+            Value::Set(set) => (set.mark(), set.pack_bytes()?),
+            Value::ZSet(set) => (set.mark(), set.pack_bytes()?),
+            Value::Hash(hash) => (hash.mark(), hash.pack_bytes()?),
+            Value::Int(_) | Value::Bytes(_) | Value::Raw(_) => return None,
+            Value::Big(_) | Value::Stream(_) => return None,
+        };
+        EMBEDDED_LENGTHS
+            .contains(&bytes.len())
+            .then_some((mark, bytes))
+    }
+
     /// The value as a string, `None` for collections.
     pub fn string(&self) -> Option<StringRef<'_>> {
         self.as_value_ref().string()
@@ -576,6 +612,31 @@ impl Value {
 }
 
 impl<'a> ValueRef<'a> {
+    /// Borrows a collection inside the block of its entry.
+    ///
+    /// # Safety
+    /// The bytes of a packed collection of this type, with this mark, lie `offset` bytes behind
+    /// `block`, and the block is neither changed nor freed during `'a`. The type is not that of
+    /// strings or streams.
+    #[inline]
+    pub(super) unsafe fn embedded(
+        kind: Type,
+        block: NonNull<u8>,
+        offset: u16,
+        mark: u8,
+    ) -> ValueRef<'a> {
+        // SAFETY: the caller guarantees that the form is there and stays during `'a`.
+        unsafe {
+            match kind {
+                Type::List => ValueRef::List(ListView::embedded(block, offset, mark)),
+                Type::Set => ValueRef::Set(SetView::embedded(block, offset, mark)),
+                Type::ZSet => ValueRef::ZSet(SortedSetView::embedded(block, offset, mark)),
+                Type::Hash => ValueRef::Hash(HashView::embedded(block, offset, mark)),
+                Type::String | Type::Stream => std::hint::unreachable_unchecked(),
+            }
+        }
+    }
+
     /// The value as a string, `None` for collections.
     #[inline]
     pub fn string(&self) -> Option<StringRef<'a>> {

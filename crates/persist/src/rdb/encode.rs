@@ -15,7 +15,7 @@ use super::{Access, SaveOptions, Version};
 use crc_fast::{CrcAlgorithm, checksum};
 use keyspace::{EntryRef, ValueRef};
 use values::list::NodeRef;
-use values::{List, Set, SetEncoding, SortedSet};
+use values::{ListView, SetEncoding, SetView, SortedSetView};
 
 /// Redis 8.6: ids of producers of streams.
 const V13: Version = Version(13);
@@ -175,7 +175,7 @@ fn put_value(value: &ValueRef<'_>, kind: u8, options: &SaveOptions, out: &mut Ve
 
 /// Nodes as they are, packed or plain, compressed or not. A list that is one listpack is a
 /// quicklist with one node to the format.
-fn put_list(list: &List, compress: bool, out: &mut Vec<u8>) {
+fn put_list(list: &ListView, compress: bool, out: &mut Vec<u8>) {
     put_len(list.nodes() as u64, out);
     list.each_node(&mut |node| match node {
         NodeRef::Plain(bytes) => {
@@ -203,7 +203,7 @@ fn put_list(list: &List, compress: bool, out: &mut Vec<u8>) {
 }
 
 /// The form of lists in versions before 10 that we write: elements one by one.
-fn put_elements(list: &List, compress: bool, out: &mut Vec<u8>) {
+fn put_elements(list: &ListView, compress: bool, out: &mut Vec<u8>) {
     put_len(list.len() as u64, out);
     list.visit(0..list.len(), false, |element| {
         text::put_element(element, compress, out);
@@ -211,7 +211,7 @@ fn put_elements(list: &List, compress: bool, out: &mut Vec<u8>) {
     });
 }
 
-fn put_set(set: &Set, kind: u8, compress: bool, out: &mut Vec<u8>) {
+fn put_set(set: &SetView, kind: u8, compress: bool, out: &mut Vec<u8>) {
     match set.pack_bytes() {
         Some(bytes) if kind != types::SET => put_string(bytes, compress, out),
         _ => {
@@ -225,7 +225,7 @@ fn put_set(set: &Set, kind: u8, compress: bool, out: &mut Vec<u8>) {
 
 /// From the greatest to the smallest: a loader that inserts one by one always finds the place at
 /// the front.
-fn put_sorted_set(set: &SortedSet, kind: u8, compress: bool, out: &mut Vec<u8>) {
+fn put_sorted_set(set: &SortedSetView, kind: u8, compress: bool, out: &mut Vec<u8>) {
     match set.pack_bytes() {
         Some(bytes) if kind == types::ZSET_LISTPACK => put_string(bytes, compress, out),
         _ => {

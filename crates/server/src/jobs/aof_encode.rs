@@ -8,7 +8,7 @@ use std::ops::ControlFlow;
 use keyspace::{EntryRef, StringRef, ValueRef};
 use resp::number::{F64_BYTES_MAX, format_f64};
 use resp::request::{write as write_command, write_begin, write_bulk};
-use values::{DIGITS, Element, Hash, List, Set, SortedSet};
+use values::{DIGITS, Element, HashView, ListView, SetView, SortedSetView};
 
 /// Elements written in one command, as in Redis's files: a server that loads the file holds one
 /// command at a time.
@@ -59,7 +59,7 @@ fn write_string(
     }
 }
 
-fn write_list(key: &[u8], list: &List, out: &mut dyn Write) -> io::Result<()> {
+fn write_list(key: &[u8], list: &ListView, out: &mut dyn Write) -> io::Result<()> {
     let mut batch = Batches::new(b"RPUSH", key, list.len(), 1);
     let mut result = Ok(());
     list.visit(0..list.len(), false, |element| {
@@ -72,7 +72,7 @@ fn write_list(key: &[u8], list: &List, out: &mut dyn Write) -> io::Result<()> {
     result
 }
 
-fn write_set(key: &[u8], set: &Set, out: &mut dyn Write) -> io::Result<()> {
+fn write_set(key: &[u8], set: &SetView, out: &mut dyn Write) -> io::Result<()> {
     let mut batch = Batches::new(b"SADD", key, set.len(), 1);
     for member in set.iter() {
         batch.next(out)?;
@@ -86,7 +86,7 @@ fn write_set(key: &[u8], set: &Set, out: &mut dyn Write) -> io::Result<()> {
     write_deadlines(b"SPEXPIREAT", b"MEMBERS", key, volatile.collect(), out)
 }
 
-fn write_sorted_set(key: &[u8], set: &SortedSet, out: &mut dyn Write) -> io::Result<()> {
+fn write_sorted_set(key: &[u8], set: &SortedSetView, out: &mut dyn Write) -> io::Result<()> {
     let mut batch = Batches::new(b"ZADD", key, set.len(), 2);
     for (member, score) in set.iter() {
         batch.next(out)?;
@@ -101,7 +101,7 @@ fn write_sorted_set(key: &[u8], set: &SortedSet, out: &mut dyn Write) -> io::Res
     write_deadlines(b"ZPEXPIREAT", b"MEMBERS", key, volatile.collect(), out)
 }
 
-fn write_hash(key: &[u8], hash: &Hash, out: &mut dyn Write) -> io::Result<()> {
+fn write_hash(key: &[u8], hash: &HashView, out: &mut dyn Write) -> io::Result<()> {
     let mut batch = Batches::new(b"HMSET", key, hash.len(), 2);
     for (field, value) in hash.iter(0) {
         batch.next(out)?;
@@ -186,6 +186,7 @@ fn write_element(out: &mut dyn Write, element: Element<'_>) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use values::{Hash, List};
     use values::{End, FieldDeadline, Thresholds};
 
     pub(super) fn text(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> String {

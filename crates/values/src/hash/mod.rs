@@ -24,14 +24,15 @@ pub struct Hash {
 }
 
 forms! {
-    Hash {
+    /// A hash, borrowed for reading.
+    Hash, HashView {
         0 => Packed(Listpack) as View<'a>, packed, packed_mut;
         1 => Table(Box<Elements>) as &'a Elements, table, table_mut;
     }
 }
 
-/// How many fields [`Hash::get_many`] looks for at a time: enough to have all their cache misses at
-/// once, few enough to be in the cache still when they are read.
+/// How many fields [`HashView::get_many`] looks for at a time: enough to have all their cache
+/// misses at once, few enough to be in the cache still when they are read.
 const BATCH: usize = 16;
 
 impl Hash {
@@ -56,33 +57,6 @@ impl Hash {
         self.table_mut()
     }
 
-    /// Number of fields, those past their deadline that are still there included.
-    #[inline]
-    pub fn len(&self) -> usize {
-        match self.form() {
-            Form::Packed(pack) => pack.len() / 2,
-            Form::Table(elements) => elements.len(),
-        }
-    }
-
-    /// True when there are no fields.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// True for the packed form.
-    pub fn is_packed(&self) -> bool {
-        matches!(self.form(), Form::Packed(_))
-    }
-
-    /// The listpack of fields and values, when the hash is packed.
-    pub fn pack_bytes(&self) -> Option<&[u8]> {
-        match self.form() {
-            Form::Packed(pack) => Some(pack.bytes()),
-            Form::Table(_) => None,
-        }
-    }
-
     /// A hash from a listpack of fields and values, as Redis saves them.
     ///
     /// # Errors
@@ -96,35 +70,6 @@ impl Hash {
             return Err(Malformed("a field of the hash is there twice"));
         }
         Ok(Hash::packed(pack))
-    }
-
-    /// The value of a field that is not past its deadline at `now_ms`; 0 sees all.
-    #[inline]
-    pub fn get(&self, field: &[u8], now_ms: u64) -> Option<Element<'_>> {
-        match self.form() {
-            Form::Packed(pack) => {
-                let (_, value) = find(pack, field)?;
-                Some(pack.get(value))
-            }
-            Form::Table(elements) => visible_value(elements.get(field), now_ms),
-        }
-    }
-
-    /// Looks for many fields as [`Hash::get`], and passes to `visit` what each has, in the order of
-    /// the fields. In a large hash this is much faster than one after the other.
-    pub fn get_many<'f>(
-        &self,
-        fields: impl IntoIterator<Item = &'f [u8]>,
-        now_ms: u64,
-        mut visit: impl FnMut(Option<Element<'_>>),
-    ) {
-        let fields = fields.into_iter();
-        match self.form() {
-            Form::Packed(_) => fields.for_each(|field| visit(self.get(field, now_ms))),
-            Form::Table(elements) => elements.get_many::<BATCH>(fields, |found| {
-                visit(visible_value(found, now_ms));
-            }),
-        }
     }
 
     /// Prepares for a write of so many fields, which become a table at once when that is too many
@@ -199,6 +144,111 @@ impl Hash {
         found.is_some()
     }
 
+    /// Sets or clears the deadline of a field. False when there is no such field.
+    pub fn set_deadline(&mut self, field: &[u8], deadline: Option<u64>) -> bool {
+        if let Form::Packed(pack) = self.form()
+            && (deadline.is_none() || find(pack, field).is_none())
+        {
+            return find(pack, field).is_some();
+        }
+        let table = self.make_table();
+        table.is_some_and(|mut elements| elements.set_deadline(field, deadline))
+    }
+
+    /// Removes at most `budget` fields whose deadline is not after `now_ms`, the earliest first.
+    /// Passes each to `expired` before the removal. Returns how many.
+    pub fn expire(&mut self, now_ms: u64, budget: usize, expired: &mut dyn FnMut(&[u8])) -> usize {
+        let table = self.table_mut();
+        table.map_or(0, |mut elements| elements.expire(now_ms, budget, expired))
+    }
+
+    /// Leaves the packed form when it has more fields than the limit, after loading it. Long values
+    /// stay, as in Redis, until the next write of one.
+    pub fn convert(&mut self, limits: &Thresholds) {
+        if self.is_packed() {
+            self.prepare(self.len(), limits);
+        }
+    }
+
+    /// Begins a journal of changes, or a part of one; returns its mark. `None` for a packed form,
+    /// which has no journal.
+    pub fn begin_journal(&mut self) -> Option<usize> {
+        self.table_mut()
+            .map(|mut elements| elements.begin_journal())
+    }
+
+    /// Keeps what was done since the last beginning.
+    pub fn end_journal(&mut self) {
+        if let Some(mut elements) = self.table_mut() {
+            elements.end_journal();
+        }
+    }
+
+    /// Takes back what was done since the beginning that returned `mark`, the last one.
+    pub fn roll_back(&mut self, mark: usize) {
+        if let Some(mut elements) = self.table_mut() {
+            elements.roll_back(mark);
+        }
+    }
+}
+
+impl HashView {
+    /// Number of fields, those past their deadline that are still there included.
+    #[inline]
+    pub fn len(&self) -> usize {
+        match self.form() {
+            Form::Packed(pack) => pack.len() / 2,
+            Form::Table(elements) => elements.len(),
+        }
+    }
+
+    /// True when there are no fields.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// True for the packed form.
+    pub fn is_packed(&self) -> bool {
+        matches!(self.form(), Form::Packed(_))
+    }
+
+    /// The listpack of fields and values, when the hash is packed.
+    pub fn pack_bytes(&self) -> Option<&[u8]> {
+        match self.form() {
+            Form::Packed(pack) => Some(pack.bytes()),
+            Form::Table(_) => None,
+        }
+    }
+
+    /// The value of a field that is not past its deadline at `now_ms`; 0 sees all.
+    #[inline]
+    pub fn get(&self, field: &[u8], now_ms: u64) -> Option<Element<'_>> {
+        match self.form() {
+            Form::Packed(pack) => {
+                let (_, value) = find(pack, field)?;
+                Some(pack.get(value))
+            }
+            Form::Table(elements) => visible_value(elements.get(field), now_ms),
+        }
+    }
+
+    /// Looks for many fields as [`HashView::get`], and passes to `visit` what each has, in the
+    /// order of the fields. In a large hash this is much faster than one after the other.
+    pub fn get_many<'f>(
+        &self,
+        fields: impl IntoIterator<Item = &'f [u8]>,
+        now_ms: u64,
+        mut visit: impl FnMut(Option<Element<'_>>),
+    ) {
+        let fields = fields.into_iter();
+        match self.form() {
+            Form::Packed(_) => fields.for_each(|field| visit(self.get(field, now_ms))),
+            Form::Table(elements) => elements.get_many::<BATCH>(fields, |found| {
+                visit(visible_value(found, now_ms));
+            }),
+        }
+    }
+
     /// Fields and values, those past their deadline at `now_ms` left out.
     pub fn iter(&self, now_ms: u64) -> impl Iterator<Item = (Element<'_>, Element<'_>)> {
         let (pack, elements) = match self.form() {
@@ -259,17 +309,6 @@ impl Hash {
         }
     }
 
-    /// Sets or clears the deadline of a field. False when there is no such field.
-    pub fn set_deadline(&mut self, field: &[u8], deadline: Option<u64>) -> bool {
-        if let Form::Packed(pack) = self.form()
-            && (deadline.is_none() || find(pack, field).is_none())
-        {
-            return find(pack, field).is_some();
-        }
-        let table = self.make_table();
-        table.is_some_and(|mut elements| elements.set_deadline(field, deadline))
-    }
-
     /// Number of fields with a deadline.
     pub fn volatile_len(&self) -> usize {
         match self.form() {
@@ -283,21 +322,6 @@ impl Hash {
         match self.form() {
             Form::Packed(_) => None,
             Form::Table(elements) => elements.next_deadline(),
-        }
-    }
-
-    /// Removes at most `budget` fields whose deadline is not after `now_ms`, the earliest first.
-    /// Passes each to `expired` before the removal. Returns how many.
-    pub fn expire(&mut self, now_ms: u64, budget: usize, expired: &mut dyn FnMut(&[u8])) -> usize {
-        let table = self.table_mut();
-        table.map_or(0, |mut elements| elements.expire(now_ms, budget, expired))
-    }
-
-    /// Leaves the packed form when it has more fields than the limit, after loading it. Long values
-    /// stay, as in Redis, until the next write of one.
-    pub fn convert(&mut self, limits: &Thresholds) {
-        if self.is_packed() {
-            self.prepare(self.len(), limits);
         }
     }
 
@@ -316,36 +340,15 @@ impl Hash {
         }
     }
 
-    /// Begins a journal of changes, or a part of one; returns its mark. `None` for a packed form,
-    /// which has no journal.
-    pub fn begin_journal(&mut self) -> Option<usize> {
-        self.table_mut()
-            .map(|mut elements| elements.begin_journal())
-    }
-
     /// True while there is a journal.
     pub fn has_journal(&self) -> bool {
         matches!(self.form(), Form::Table(elements) if elements.has_journal())
     }
 
-    /// Keeps what was done since the last beginning.
-    pub fn end_journal(&mut self) {
-        if let Some(mut elements) = self.table_mut() {
-            elements.end_journal();
-        }
-    }
-
-    /// Takes back what was done since the beginning that returned `mark`, the last one.
-    pub fn roll_back(&mut self, mark: usize) {
-        if let Some(mut elements) = self.table_mut() {
-            elements.roll_back(mark);
-        }
-    }
-
     /// Bytes on the heap.
     pub fn heap_bytes(&self) -> usize {
         match self.form() {
-            Form::Packed(pack) => crate::alloc::size_class(pack.byte_len()),
+            Form::Packed(pack) => crate::alloc::packed_bytes(self.is_embedded(), pack.byte_len()),
             Form::Table(elements) => size_of::<Elements>() + elements.heap_bytes(),
         }
     }
@@ -381,6 +384,12 @@ impl Default for Hash {
 }
 
 impl fmt::Debug for Hash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (**self).fmt(f)
+    }
+}
+
+impl fmt::Debug for HashView {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Hash")
             .field("len", &self.len())

@@ -48,7 +48,8 @@ pub struct List {
 }
 
 forms! {
-    List {
+    /// A list, borrowed for reading.
+    List, ListView {
         0 => Packed(Listpack) as View<'a>, packed;
         1 => Quick(Box<Quicklist>) as &'a Quicklist, quick;
     }
@@ -78,34 +79,6 @@ impl List {
         }
     }
 
-    /// Number of elements.
-    #[inline]
-    pub fn len(&self) -> usize {
-        match self.form() {
-            Form::Packed(view) => view.len(),
-            Form::Quick(quick) => quick.len(),
-        }
-    }
-
-    /// True when there are no elements.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// True for the packed form.
-    #[inline]
-    pub fn is_packed(&self) -> bool {
-        matches!(self.form(), Form::Packed(_))
-    }
-
-    /// Number of nodes.
-    pub fn nodes(&self) -> usize {
-        match self.form() {
-            Form::Packed(_) => 1,
-            Form::Quick(quick) => quick.nodes().len(),
-        }
-    }
-
     /// Adds an element at an end.
     #[inline]
     pub fn push(&mut self, end: End, element: &[u8], thresholds: &Thresholds) {
@@ -121,44 +94,6 @@ impl List {
                 }
             }
         }
-    }
-
-    fn clamp(&self, range: Range<usize>) -> Range<usize> {
-        let end = range.end.min(self.len());
-        range.start.min(end)..end
-    }
-
-    /// Visits the elements of a range, from its last one when `reverse`.
-    #[inline]
-    pub fn visit(
-        &self,
-        range: Range<usize>,
-        reverse: bool,
-        mut visit: impl FnMut(Element<'_>) -> ControlFlow<()>,
-    ) {
-        let range = self.clamp(range);
-        if range.is_empty() {
-            return;
-        }
-        match self.form() {
-            Form::Packed(view) => {
-                let offset = if reverse { range.end - 1 } else { range.start };
-                // The walk ends after a break, so the result has no further meaning.
-                let _ = Contents::Packed(view).visit(offset, range.len(), reverse, &mut visit);
-            }
-            Form::Quick(quick) => quick.visit(range, reverse, visit),
-        }
-    }
-
-    /// Reads the element at an index.
-    pub fn with<R>(&self, index: usize, read: impl FnOnce(Element<'_>) -> R) -> Option<R> {
-        let mut read = Some(read);
-        let mut result = None;
-        self.visit(index..index.saturating_add(1), false, |element| {
-            result = read.take().map(|read| read(element));
-            ControlFlow::Break(())
-        });
-        result
     }
 
     /// Replaces the element at an index. False when there is none.
@@ -247,38 +182,6 @@ impl List {
         removed
     }
 
-    /// Reports the indexes of the elements equal to `value`, from the `rank`-th match (1: the
-    /// first) on, comparing at most `maxlen` elements (0: all), from the back when asked to.
-    pub fn position(
-        &self,
-        value: &[u8],
-        from_back: bool,
-        rank: usize,
-        maxlen: usize,
-        found: &mut dyn FnMut(usize) -> ControlFlow<()>,
-    ) {
-        let len = self.len();
-        let most = if maxlen == 0 { len } else { maxlen.min(len) };
-        let range = if from_back { len - most..len } else { 0..most };
-        let needle = Needle::new(value);
-        let (mut compared, mut matches) = (0, 0);
-        self.visit(range, from_back, |element| {
-            compared += 1;
-            if !needle.is(element) {
-                return ControlFlow::Continue(());
-            }
-            matches += 1;
-            if matches < rank {
-                return ControlFlow::Continue(());
-            }
-            found(if from_back {
-                len - compared
-            } else {
-                compared - 1
-            })
-        });
-    }
-
     /// Takes the form that the limits define for a list that was just built: a quicklist of one
     /// packed node within the limits becomes a listpack, a listpack beyond them a quicklist.
     pub fn convert(&mut self, thresholds: &Thresholds) {
@@ -334,22 +237,6 @@ impl List {
         }
     }
 
-    /// Bytes on the heap.
-    pub fn heap_bytes(&self) -> usize {
-        match self.form() {
-            Form::Packed(view) => crate::alloc::size_class(view.byte_len()),
-            Form::Quick(quick) => quick.heap_bytes(),
-        }
-    }
-
-    /// Shows all nodes as they are stored, in order: the form in RDB files.
-    pub fn each_node(&self, visit: &mut dyn FnMut(NodeRef<'_>)) {
-        match self.form() {
-            Form::Packed(view) => visit(NodeRef::Packed(view.bytes())),
-            Form::Quick(quick) => quick.each_node(visit),
-        }
-    }
-
     /// Appends a node with the elements of a listpack from outside; an empty one is left out. After
     /// the last node, [`List::convert`] brings the list to its form.
     ///
@@ -390,6 +277,130 @@ impl List {
     }
 }
 
+impl ListView {
+    /// Number of elements.
+    #[inline]
+    pub fn len(&self) -> usize {
+        match self.form() {
+            Form::Packed(view) => view.len(),
+            Form::Quick(quick) => quick.len(),
+        }
+    }
+
+    /// True when there are no elements.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// True for the packed form.
+    #[inline]
+    pub fn is_packed(&self) -> bool {
+        matches!(self.form(), Form::Packed(_))
+    }
+
+    /// The listpack of elements, when the list is packed.
+    pub fn pack_bytes(&self) -> Option<&[u8]> {
+        match self.form() {
+            Form::Packed(view) => Some(view.bytes()),
+            Form::Quick(_) => None,
+        }
+    }
+
+    /// Number of nodes.
+    pub fn nodes(&self) -> usize {
+        match self.form() {
+            Form::Packed(_) => 1,
+            Form::Quick(quick) => quick.nodes().len(),
+        }
+    }
+
+    fn clamp(&self, range: Range<usize>) -> Range<usize> {
+        let end = range.end.min(self.len());
+        range.start.min(end)..end
+    }
+
+    /// Visits the elements of a range, from its last one when `reverse`.
+    #[inline]
+    pub fn visit(
+        &self,
+        range: Range<usize>,
+        reverse: bool,
+        mut visit: impl FnMut(Element<'_>) -> ControlFlow<()>,
+    ) {
+        let range = self.clamp(range);
+        if range.is_empty() {
+            return;
+        }
+        match self.form() {
+            Form::Packed(view) => {
+                let offset = if reverse { range.end - 1 } else { range.start };
+                // The walk ends after a break, so the result has no further meaning.
+                let _ = Contents::Packed(view).visit(offset, range.len(), reverse, &mut visit);
+            }
+            Form::Quick(quick) => quick.visit(range, reverse, visit),
+        }
+    }
+
+    /// Reads the element at an index.
+    pub fn with<R>(&self, index: usize, read: impl FnOnce(Element<'_>) -> R) -> Option<R> {
+        let mut read = Some(read);
+        let mut result = None;
+        self.visit(index..index.saturating_add(1), false, |element| {
+            result = read.take().map(|read| read(element));
+            ControlFlow::Break(())
+        });
+        result
+    }
+
+    /// Reports the indexes of the elements equal to `value`, from the `rank`-th match (1: the
+    /// first) on, comparing at most `maxlen` elements (0: all), from the back when asked to.
+    pub fn position(
+        &self,
+        value: &[u8],
+        from_back: bool,
+        rank: usize,
+        maxlen: usize,
+        found: &mut dyn FnMut(usize) -> ControlFlow<()>,
+    ) {
+        let len = self.len();
+        let most = if maxlen == 0 { len } else { maxlen.min(len) };
+        let range = if from_back { len - most..len } else { 0..most };
+        let needle = Needle::new(value);
+        let (mut compared, mut matches) = (0, 0);
+        self.visit(range, from_back, |element| {
+            compared += 1;
+            if !needle.is(element) {
+                return ControlFlow::Continue(());
+            }
+            matches += 1;
+            if matches < rank {
+                return ControlFlow::Continue(());
+            }
+            found(if from_back {
+                len - compared
+            } else {
+                compared - 1
+            })
+        });
+    }
+
+    /// Bytes on the heap.
+    pub fn heap_bytes(&self) -> usize {
+        match self.form() {
+            Form::Packed(view) => crate::alloc::packed_bytes(self.is_embedded(), view.byte_len()),
+            Form::Quick(quick) => quick.heap_bytes(),
+        }
+    }
+
+    /// Shows all nodes as they are stored, in order: the form in RDB files.
+    pub fn each_node(&self, visit: &mut dyn FnMut(NodeRef<'_>)) {
+        match self.form() {
+            Form::Packed(view) => visit(NodeRef::Packed(view.bytes())),
+            Form::Quick(quick) => quick.each_node(visit),
+        }
+    }
+}
+
 /// Removes the elements equal to a needle from a listpack.
 fn remove_from_pack(
     pack: &mut Listpack,
@@ -416,6 +427,12 @@ impl Default for List {
 }
 
 impl fmt::Debug for List {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (**self).fmt(f)
+    }
+}
+
+impl fmt::Debug for ListView {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut list = f.debug_list();
         self.visit(0..self.len(), false, |element| {

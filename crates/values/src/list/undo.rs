@@ -1,7 +1,7 @@
 //! Taking back changes of long lists.
 
 use super::limits::Limits;
-use super::{End, Form, FormMut, List};
+use super::{End, Form, FormMut, List, ListView};
 use crate::Thresholds;
 use std::ops::{ControlFlow, Range};
 
@@ -17,6 +17,13 @@ pub(super) enum Step {
     Removed(usize, Vec<Box<[u8]>>),
 }
 
+impl ListView {
+    /// True while there is a journal.
+    pub fn has_journal(&self) -> bool {
+        matches!(self.form(), Form::Quick(quick) if quick.journal.is_open())
+    }
+}
+
 impl List {
     /// Begins a journal of changes, or a part of one; returns its mark. `None` for the packed form,
     /// which has no journal.
@@ -25,11 +32,6 @@ impl List {
             FormMut::Packed(_) => None,
             FormMut::Quick(mut quick) => Some(quick.journal.begin()),
         }
-    }
-
-    /// True while there is a journal.
-    pub fn has_journal(&self) -> bool {
-        matches!(self.form(), Form::Quick(quick) if quick.journal.is_open())
     }
 
     /// Keeps what was done since the last beginning.

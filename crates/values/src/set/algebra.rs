@@ -5,7 +5,7 @@
 //! however many tables it is looked for in, and not at all when only two tables of about the same
 //! size are compared.
 
-use super::{Form, Set};
+use super::{Form, Set, SetView};
 use crate::elements::Elements;
 use crate::hash_seed::hash_of;
 use crate::table::Found;
@@ -47,7 +47,7 @@ impl<'a> Candidate<'a> {
 }
 
 /// Visits the members that are in all sets.
-pub fn intersect(sets: &[&Set], visit: impl FnMut(Element<'_>) -> ControlFlow<()>) {
+pub fn intersect(sets: &[&SetView], visit: impl FnMut(Element<'_>) -> ControlFlow<()>) {
     let mut sets = sets.to_vec();
     sets.sort_by_key(|set| set.len());
     if let Some((smallest, others)) = sets.split_first() {
@@ -56,7 +56,11 @@ pub fn intersect(sets: &[&Set], visit: impl FnMut(Element<'_>) -> ControlFlow<()
 }
 
 /// Visits the members of `first` that are in none of `others`.
-pub fn difference(first: &Set, others: &[&Set], visit: impl FnMut(Element<'_>) -> ControlFlow<()>) {
+pub fn difference(
+    first: &SetView,
+    others: &[&SetView],
+    visit: impl FnMut(Element<'_>) -> ControlFlow<()>,
+) {
     if others.iter().any(|other| ptr::eq(*other, first)) {
         return;
     }
@@ -77,7 +81,7 @@ pub fn difference(first: &Set, others: &[&Set], visit: impl FnMut(Element<'_>) -
 }
 
 /// The cost of a look-up of a member, relative to that in a table.
-fn probe_cost(set: &Set) -> usize {
+fn probe_cost(set: &SetView) -> usize {
     match set.form() {
         Form::Table(_) | Form::Intset(_) => 1,
         Form::Listpack(pack) => 1 + pack.len() / LISTPACK_STEPS,
@@ -86,8 +90,8 @@ fn probe_cost(set: &Set) -> usize {
 
 /// Visits the members of `first` that all of `others` have, or none of them.
 fn sift(
-    first: &Set,
-    others: &[&Set],
+    first: &SetView,
+    others: &[&SetView],
     wanted: bool,
     visit: impl FnMut(Element<'_>) -> ControlFlow<()>,
 ) {
@@ -119,7 +123,7 @@ fn sift(
 
 /// Takes members and visits those that all sets have, or none of them.
 struct Sieve<'a, 's, V> {
-    sets: &'s [&'s Set],
+    sets: &'s [&'s SetView],
     wanted: bool,
     /// Whether some set is a table.
     hash: bool,
@@ -128,8 +132,8 @@ struct Sieve<'a, 's, V> {
 }
 
 impl<'a, 's, V: FnMut(Element<'_>) -> ControlFlow<()>> Sieve<'a, 's, V> {
-    fn new(sets: &'s [&'s Set], wanted: bool, visit: V) -> Self {
-        let is_table = |set: &&Set| matches!(set.form(), Form::Table(_));
+    fn new(sets: &'s [&'s SetView], wanted: bool, visit: V) -> Self {
+        let is_table = |set: &&SetView| matches!(set.form(), Form::Table(_));
         Sieve {
             sets,
             wanted,
@@ -172,7 +176,7 @@ impl<'a, 's, V: FnMut(Element<'_>) -> ControlFlow<()>> Sieve<'a, 's, V> {
 }
 
 /// Keeps the candidates that `set` has, or those that it has not.
-fn retain(batch: &mut Vec<Candidate<'_>>, set: &Set, wanted: bool) {
+fn retain(batch: &mut Vec<Candidate<'_>>, set: &SetView, wanted: bool) {
     let Form::Table(elements) = set.form() else {
         batch.retain(|candidate| set.contains_element(candidate.member) == wanted);
         return;
@@ -211,7 +215,7 @@ fn retain(batch: &mut Vec<Candidate<'_>>, set: &Set, wanted: bool) {
 }
 
 /// The members that are in any of the sets, without their deadlines.
-pub fn union(sets: &[&Set], limits: &Thresholds) -> Set {
+pub fn union(sets: &[&SetView], limits: &Thresholds) -> Set {
     let mut sets = sets.to_vec();
     sets.sort_by_key(|set| std::cmp::Reverse(set.len()));
     let packed_max = limits.set_integers.max(limits.set_entries);
@@ -229,7 +233,7 @@ pub fn union(sets: &[&Set], limits: &Thresholds) -> Set {
 }
 
 /// The union when it becomes a table in any case.
-fn large_union(sets: &[&Set]) -> Set {
+fn large_union(sets: &[&SetView]) -> Set {
     let (mut result, sets) = match sets.split_first() {
         Some((largest, others)) if let Form::Table(elements) = largest.form() => {
             (elements.clone_lasting(), others)

@@ -38,14 +38,15 @@ pub struct Set {
 }
 
 forms! {
-    Set {
+    /// A set, borrowed for reading.
+    Set, SetView {
         0 => Intset(Intset) as IntsetView<'a>, intset, intset_mut;
         1 => Listpack(Listpack) as View<'a>, listpack, listpack_mut;
         2 => Table(Box<Elements>) as &'a Elements, table, table_mut;
     }
 }
 
-/// How many members [`Set::contains_many`] and the set operations look for at a time: enough to
+/// How many members [`SetView::contains_many`] and the set operations look for at a time: enough to
 /// have all their cache misses at once, few enough to be in the cache still when they are read.
 const BATCH: usize = 32;
 
@@ -104,39 +105,6 @@ impl Set {
         self.table_mut()
     }
 
-    /// Number of members.
-    #[inline]
-    pub fn len(&self) -> usize {
-        match self.form() {
-            Form::Intset(integers) => integers.len(),
-            Form::Listpack(pack) => pack.len(),
-            Form::Table(elements) => elements.len(),
-        }
-    }
-
-    /// True when there are no members.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// How the set is represented.
-    pub fn encoding(&self) -> SetEncoding {
-        match self.form() {
-            Form::Intset(_) => SetEncoding::Intset,
-            Form::Listpack(_) => SetEncoding::Listpack,
-            Form::Table(_) => SetEncoding::Table,
-        }
-    }
-
-    /// The intset or listpack, when the set is packed.
-    pub fn pack_bytes(&self) -> Option<&[u8]> {
-        match self.form() {
-            Form::Intset(integers) => Some(integers.bytes()),
-            Form::Listpack(pack) => Some(pack.bytes()),
-            Form::Table(_) => None,
-        }
-    }
-
     /// A set from an intset, as Redis saves it.
     ///
     /// # Errors
@@ -155,44 +123,6 @@ impl Set {
             return Err(Malformed("a member of the set is there twice"));
         }
         Ok(Set::listpack(pack))
-    }
-
-    /// True when `member` is in the set.
-    #[inline]
-    pub fn contains(&self, member: &[u8]) -> bool {
-        match self.form() {
-            Form::Intset(integers) => {
-                number::parse_canonical(member).is_some_and(|value| integers.contains(value))
-            }
-            Form::Listpack(pack) => listed(pack, member),
-            Form::Table(elements) => elements.get(member).is_some(),
-        }
-    }
-
-    /// As [`Set::contains`], for an element of another collection.
-    #[inline]
-    pub fn contains_element(&self, member: Element<'_>) -> bool {
-        match (self.form(), member) {
-            (Form::Intset(integers), Element::Int(value)) => integers.contains(value),
-            (_, Element::Bytes(text)) => self.contains(text),
-            (_, Element::Int(_)) => self.contains(member.as_bytes(&mut { DIGITS })),
-        }
-    }
-
-    /// Looks for many members as [`Set::contains`], and passes to `visit` which are present, in
-    /// their order. In a large set this is much faster than one after the other.
-    pub fn contains_many<'m>(
-        &self,
-        members: impl IntoIterator<Item = &'m [u8]>,
-        mut visit: impl FnMut(bool),
-    ) {
-        let members = members.into_iter();
-        match self.form() {
-            Form::Table(elements) => {
-                elements.get_many::<BATCH>(members, |found| visit(found.is_some()));
-            }
-            _ => members.for_each(|member| visit(self.contains(member))),
-        }
     }
 
     /// Prepares for so many new members, duplicates included: leaves a packed form at once when
@@ -261,20 +191,6 @@ impl Set {
         table.is_some_and(|mut elements| elements.add(text))
     }
 
-    /// The most bytes that an intset can take as a listpack, if its members are short enough for
-    /// one.
-    fn fits_listpack(&self, integers: IntsetView<'_>, limits: &Thresholds) -> Option<usize> {
-        let ends = [integers.first(), integers.last()].into_iter().flatten();
-        let mut longest = 0;
-        for end in ends {
-            if number::text_len(end) > limits.set_value {
-                return None;
-            }
-            longest = longest.max(listpack::encoded_element_len(Element::Int(end)));
-        }
-        Some(longest * integers.len())
-    }
-
     /// The set as a listpack, which an intset becomes.
     fn make_listpack(&mut self) -> Option<Editing<'_, Listpack>> {
         if let Form::Intset(integers) = self.form() {
@@ -305,6 +221,157 @@ impl Set {
             pack.remove(at);
         }
         found.is_some()
+    }
+
+    /// Takes a random member out.
+    pub fn pop(&mut self, rng: &mut impl FnMut() -> u64) -> Option<Vec<u8>> {
+        if let Some(mut elements) = self.table_mut() {
+            return elements.pop(rng);
+        }
+        if let Some(mut integers) = self.intset_mut() {
+            let value = integers.view().random(rng)?;
+            integers.remove(value);
+            return Some(Element::Int(value).to_vec());
+        }
+        let mut pack = self.listpack_mut()?;
+        let index = rng().checked_rem(pack.len() as u64)? as usize;
+        let at = pack.view().nth(index)?;
+        let member = pack.view().get(at).to_vec();
+        pack.remove(at);
+        Some(member)
+    }
+
+    /// Sets or clears the deadline of a member. False when there is no such member.
+    pub fn set_deadline(&mut self, member: &[u8], deadline: Option<u64>) -> bool {
+        if self.encoding() != SetEncoding::Table {
+            let found = self.contains(member);
+            if !found || deadline.is_none() {
+                return found;
+            }
+        }
+        let table = self.make_table();
+        table.is_some_and(|mut elements| elements.set_deadline(member, deadline))
+    }
+
+    /// Removes at most `budget` members whose deadline is not after `now_ms`, the earliest first.
+    /// Passes each to `expired` before the removal. Returns how many.
+    pub fn expire(&mut self, now_ms: u64, budget: usize, expired: &mut dyn FnMut(&[u8])) -> usize {
+        let table = self.table_mut();
+        table.map_or(0, |mut elements| elements.expire(now_ms, budget, expired))
+    }
+
+    /// Leaves a packed form when it has more members than the limit, after loading it. Long members
+    /// stay, as in Redis, until the next member comes.
+    pub fn convert(&mut self, limits: &Thresholds) {
+        self.prepare(self.len(), limits);
+    }
+
+    /// Begins a journal of changes, or a part of one; returns its mark. `None` for a packed form,
+    /// which has no journal.
+    pub fn begin_journal(&mut self) -> Option<usize> {
+        self.table_mut()
+            .map(|mut elements| elements.begin_journal())
+    }
+
+    /// Keeps what was done since the last beginning.
+    pub fn end_journal(&mut self) {
+        if let Some(mut elements) = self.table_mut() {
+            elements.end_journal();
+        }
+    }
+
+    /// Takes back what was done since the beginning that returned `mark`, the last one.
+    pub fn roll_back(&mut self, mark: usize) {
+        if let Some(mut elements) = self.table_mut() {
+            elements.roll_back(mark);
+        }
+    }
+}
+
+impl SetView {
+    /// Number of members.
+    #[inline]
+    pub fn len(&self) -> usize {
+        match self.form() {
+            Form::Intset(integers) => integers.len(),
+            Form::Listpack(pack) => pack.len(),
+            Form::Table(elements) => elements.len(),
+        }
+    }
+
+    /// True when there are no members.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// How the set is represented.
+    pub fn encoding(&self) -> SetEncoding {
+        match self.form() {
+            Form::Intset(_) => SetEncoding::Intset,
+            Form::Listpack(_) => SetEncoding::Listpack,
+            Form::Table(_) => SetEncoding::Table,
+        }
+    }
+
+    /// The intset or listpack, when the set is packed.
+    pub fn pack_bytes(&self) -> Option<&[u8]> {
+        match self.form() {
+            Form::Intset(integers) => Some(integers.bytes()),
+            Form::Listpack(pack) => Some(pack.bytes()),
+            Form::Table(_) => None,
+        }
+    }
+
+    /// True when `member` is in the set.
+    #[inline]
+    pub fn contains(&self, member: &[u8]) -> bool {
+        match self.form() {
+            Form::Intset(integers) => {
+                number::parse_canonical(member).is_some_and(|value| integers.contains(value))
+            }
+            Form::Listpack(pack) => listed(pack, member),
+            Form::Table(elements) => elements.get(member).is_some(),
+        }
+    }
+
+    /// As [`SetView::contains`], for an element of another collection.
+    #[inline]
+    pub fn contains_element(&self, member: Element<'_>) -> bool {
+        match (self.form(), member) {
+            (Form::Intset(integers), Element::Int(value)) => integers.contains(value),
+            (_, Element::Bytes(text)) => self.contains(text),
+            (_, Element::Int(_)) => self.contains(member.as_bytes(&mut { DIGITS })),
+        }
+    }
+
+    /// Looks for many members as [`SetView::contains`], and passes to `visit` which are present, in
+    /// their order. In a large set this is much faster than one after the other.
+    pub fn contains_many<'m>(
+        &self,
+        members: impl IntoIterator<Item = &'m [u8]>,
+        mut visit: impl FnMut(bool),
+    ) {
+        let members = members.into_iter();
+        match self.form() {
+            Form::Table(elements) => {
+                elements.get_many::<BATCH>(members, |found| visit(found.is_some()));
+            }
+            _ => members.for_each(|member| visit(self.contains(member))),
+        }
+    }
+
+    /// The most bytes that an intset can take as a listpack, if its members are short enough for
+    /// one.
+    fn fits_listpack(&self, integers: IntsetView<'_>, limits: &Thresholds) -> Option<usize> {
+        let ends = [integers.first(), integers.last()].into_iter().flatten();
+        let mut longest = 0;
+        for end in ends {
+            if number::text_len(end) > limits.set_value {
+                return None;
+            }
+            longest = longest.max(listpack::encoded_element_len(Element::Int(end)));
+        }
+        Some(longest * integers.len())
     }
 
     /// All members.
@@ -347,42 +414,12 @@ impl Set {
         }
     }
 
-    /// Takes a random member out.
-    pub fn pop(&mut self, rng: &mut impl FnMut() -> u64) -> Option<Vec<u8>> {
-        if let Some(mut elements) = self.table_mut() {
-            return elements.pop(rng);
-        }
-        if let Some(mut integers) = self.intset_mut() {
-            let value = integers.view().random(rng)?;
-            integers.remove(value);
-            return Some(Element::Int(value).to_vec());
-        }
-        let mut pack = self.listpack_mut()?;
-        let index = rng().checked_rem(pack.len() as u64)? as usize;
-        let at = pack.view().nth(index)?;
-        let member = pack.view().get(at).to_vec();
-        pack.remove(at);
-        Some(member)
-    }
-
     /// The deadline of a member; `None` when there is no such member.
     pub fn deadline(&self, member: &[u8]) -> Option<Option<u64>> {
         match self.form() {
             Form::Table(elements) => elements.get(member).map(Block::deadline),
             _ => self.contains(member).then_some(None),
         }
-    }
-
-    /// Sets or clears the deadline of a member. False when there is no such member.
-    pub fn set_deadline(&mut self, member: &[u8], deadline: Option<u64>) -> bool {
-        if self.encoding() != SetEncoding::Table {
-            let found = self.contains(member);
-            if !found || deadline.is_none() {
-                return found;
-            }
-        }
-        let table = self.make_table();
-        table.is_some_and(|mut elements| elements.set_deadline(member, deadline))
     }
 
     /// Number of members with a deadline.
@@ -401,19 +438,6 @@ impl Set {
         }
     }
 
-    /// Removes at most `budget` members whose deadline is not after `now_ms`, the earliest first.
-    /// Passes each to `expired` before the removal. Returns how many.
-    pub fn expire(&mut self, now_ms: u64, budget: usize, expired: &mut dyn FnMut(&[u8])) -> usize {
-        let table = self.table_mut();
-        table.map_or(0, |mut elements| elements.expire(now_ms, budget, expired))
-    }
-
-    /// Leaves a packed form when it has more members than the limit, after loading it. Long members
-    /// stay, as in Redis, until the next member comes.
-    pub fn convert(&mut self, limits: &Thresholds) {
-        self.prepare(self.len(), limits);
-    }
-
     /// Whether bringing a member into the cache ahead of its use pays.
     #[inline]
     pub fn pays_to_look_ahead(&self) -> bool {
@@ -429,38 +453,19 @@ impl Set {
         }
     }
 
-    /// Begins a journal of changes, or a part of one; returns its mark. `None` for a packed form,
-    /// which has no journal.
-    pub fn begin_journal(&mut self) -> Option<usize> {
-        self.table_mut()
-            .map(|mut elements| elements.begin_journal())
-    }
-
     /// True while there is a journal.
     pub fn has_journal(&self) -> bool {
         matches!(self.form(), Form::Table(elements) if elements.has_journal())
-    }
-
-    /// Keeps what was done since the last beginning.
-    pub fn end_journal(&mut self) {
-        if let Some(mut elements) = self.table_mut() {
-            elements.end_journal();
-        }
-    }
-
-    /// Takes back what was done since the beginning that returned `mark`, the last one.
-    pub fn roll_back(&mut self, mark: usize) {
-        if let Some(mut elements) = self.table_mut() {
-            elements.roll_back(mark);
-        }
     }
 
     /// Bytes on the heap.
     pub fn heap_bytes(&self) -> usize {
         match self.form() {
             Form::Table(elements) => size_of::<Elements>() + elements.heap_bytes(),
-            Form::Intset(integers) => alloc::size_class(integers.bytes().len()),
-            Form::Listpack(pack) => alloc::size_class(pack.byte_len()),
+            Form::Intset(integers) => {
+                alloc::packed_bytes(self.is_embedded(), integers.bytes().len())
+            }
+            Form::Listpack(pack) => alloc::packed_bytes(self.is_embedded(), pack.byte_len()),
         }
     }
 }
@@ -478,6 +483,12 @@ impl Default for Set {
 }
 
 impl fmt::Debug for Set {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (**self).fmt(f)
+    }
+}
+
+impl fmt::Debug for SetView {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Set")
             .field("len", &self.len())

@@ -86,7 +86,8 @@ pub struct SortedSet {
 }
 
 forms! {
-    SortedSet {
+    /// A sorted set, borrowed for reading.
+    SortedSet, SortedSetView {
         0 => Packed(Listpack) as View<'a>, packed, packed_mut;
         1 => Indexed(Box<Indexed>) as &'a Indexed, indexed, indexed_mut;
     }
@@ -109,33 +110,6 @@ impl SortedSet {
         self.indexed_mut()
     }
 
-    /// Number of members.
-    #[inline]
-    pub fn len(&self) -> usize {
-        match self.form() {
-            Form::Packed(view) => view.len() / 2,
-            Form::Indexed(indexed) => indexed.len(),
-        }
-    }
-
-    /// True when there are no members.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// True for the packed form.
-    pub fn is_packed(&self) -> bool {
-        matches!(self.form(), Form::Packed(_))
-    }
-
-    /// The listpack of members and scores, when the sorted set is packed.
-    pub fn pack_bytes(&self) -> Option<&[u8]> {
-        match self.form() {
-            Form::Packed(view) => Some(view.bytes()),
-            Form::Indexed(_) => None,
-        }
-    }
-
     /// A sorted set from a listpack of members and scores, as Redis saves them.
     ///
     /// # Errors
@@ -143,29 +117,6 @@ impl SortedSet {
     /// order, or a member is there twice.
     pub fn from_listpack(bytes: &[u8]) -> Result<SortedSet, Malformed> {
         packed::check(bytes).map(SortedSet::packed)
-    }
-
-    /// Whether bringing a member into the cache ahead of its use pays.
-    #[inline]
-    pub fn pays_to_look_ahead(&self) -> bool {
-        matches!(self.form(), Form::Indexed(indexed) if indexed.len() >= AHEAD_MIN)
-    }
-
-    /// Starts bringing into the cache what looking for a member with this hash
-    /// ([`crate::hash_seed::hash_of`]) will read.
-    #[inline]
-    pub fn look_ahead(&self, hash: u64, step: Ahead) {
-        if let Form::Indexed(indexed) = self.form() {
-            indexed.look_ahead(hash, step);
-        }
-    }
-
-    /// The score of a member.
-    pub fn score(&self, member: &[u8]) -> Option<f64> {
-        match self.form() {
-            Form::Packed(view) => packed::score_at(view, packed::find(view, member)?),
-            Form::Indexed(indexed) => indexed.score(member),
-        }
     }
 
     /// Adds a member or gives it another score (never NaN).
@@ -213,6 +164,141 @@ impl SortedSet {
         score
     }
 
+    /// Removes the members with these ranks. Returns how many.
+    pub fn remove_range(
+        &mut self,
+        ranks: Range<usize>,
+        removed: &mut dyn FnMut(Element<'_>, f64),
+    ) -> usize {
+        let ranks = self.clamp(ranks);
+        let count = ranks.len();
+        if let Some(mut indexed) = self.indexed_mut() {
+            return indexed.remove_range(ranks, removed);
+        }
+        if let Some(mut listpack) = self.packed_mut()
+            && count > 0
+        {
+            let view = listpack.view();
+            Pairs::new(view, ranks.clone()).for_each(|(member, score)| removed(member, score));
+            if let Some(first) = view.nth(2 * ranks.start) {
+                listpack.remove_n(first, 2 * count);
+            }
+        }
+        count
+    }
+
+    /// Sets or clears the deadline of a member. False when there is no such member.
+    pub fn set_deadline(&mut self, member: &[u8], deadline: Option<u64>) -> bool {
+        if let Form::Packed(view) = self.form()
+            && (deadline.is_none() || packed::find(view, member).is_none())
+        {
+            return packed::find(view, member).is_some();
+        }
+        self.make_indexed()
+            .is_some_and(|mut indexed| indexed.set_deadline(member, deadline))
+    }
+
+    /// Removes at most `budget` members whose deadline is not after `now_ms`, the earliest first.
+    /// Returns how many.
+    pub fn expire(&mut self, now_ms: u64, budget: usize, expired: &mut dyn FnMut(&[u8])) -> usize {
+        self.indexed_mut()
+            .map_or(0, |mut indexed| indexed.expire(now_ms, budget, expired))
+    }
+
+    /// Leaves the packed form when so many members, or one so long, are about to be added at once:
+    /// Redis decides by the arguments of a command, even if a member is there twice.
+    pub fn plan_for(&mut self, members: usize, longest: usize, limits: &Thresholds) {
+        if self.is_packed() && (members > limits.zset_entries || longest > limits.zset_value) {
+            self.make_indexed();
+        }
+    }
+
+    /// Leaves the packed form when a limit is exceeded.
+    pub fn convert(&mut self, limits: &Thresholds) {
+        let Form::Packed(view) = self.form() else {
+            return;
+        };
+        let mut members = view.iter().step_by(2);
+        if view.len() / 2 > limits.zset_entries
+            || members.any(|member| member.len() > limits.zset_value)
+        {
+            self.make_indexed();
+        }
+    }
+
+    /// Begins a journal of changes, or a part of one; returns its mark. `None` for the packed form,
+    /// which has no journal.
+    pub fn begin_journal(&mut self) -> Option<usize> {
+        self.indexed_mut()
+            .map(|mut indexed| indexed.begin_journal())
+    }
+
+    /// Keeps what was done since the last beginning.
+    pub fn end_journal(&mut self) {
+        if let Some(mut indexed) = self.indexed_mut() {
+            indexed.end_journal();
+        }
+    }
+
+    /// Takes back what was done since the beginning that returned `mark`, the last one.
+    pub fn roll_back(&mut self, mark: usize) {
+        if let Some(mut indexed) = self.indexed_mut() {
+            indexed.roll_back(mark);
+        }
+    }
+}
+
+impl SortedSetView {
+    /// Number of members.
+    #[inline]
+    pub fn len(&self) -> usize {
+        match self.form() {
+            Form::Packed(view) => view.len() / 2,
+            Form::Indexed(indexed) => indexed.len(),
+        }
+    }
+
+    /// True when there are no members.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// True for the packed form.
+    pub fn is_packed(&self) -> bool {
+        matches!(self.form(), Form::Packed(_))
+    }
+
+    /// The listpack of members and scores, when the sorted set is packed.
+    pub fn pack_bytes(&self) -> Option<&[u8]> {
+        match self.form() {
+            Form::Packed(view) => Some(view.bytes()),
+            Form::Indexed(_) => None,
+        }
+    }
+
+    /// Whether bringing a member into the cache ahead of its use pays.
+    #[inline]
+    pub fn pays_to_look_ahead(&self) -> bool {
+        matches!(self.form(), Form::Indexed(indexed) if indexed.len() >= AHEAD_MIN)
+    }
+
+    /// Starts bringing into the cache what looking for a member with this hash
+    /// ([`crate::hash_seed::hash_of`]) will read.
+    #[inline]
+    pub fn look_ahead(&self, hash: u64, step: Ahead) {
+        if let Form::Indexed(indexed) = self.form() {
+            indexed.look_ahead(hash, step);
+        }
+    }
+
+    /// The score of a member.
+    pub fn score(&self, member: &[u8]) -> Option<f64> {
+        match self.form() {
+            Form::Packed(view) => packed::score_at(view, packed::find(view, member)?),
+            Form::Indexed(indexed) => indexed.score(member),
+        }
+    }
+
     /// How many members are before this one, and its score.
     pub fn rank(&self, member: &[u8]) -> Option<(usize, f64)> {
         match self.form() {
@@ -244,29 +330,6 @@ impl SortedSet {
     /// All members, in order.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = (Element<'_>, f64)> + ExactSizeIterator {
         self.range(0..self.len())
-    }
-
-    /// Removes the members with these ranks. Returns how many.
-    pub fn remove_range(
-        &mut self,
-        ranks: Range<usize>,
-        removed: &mut dyn FnMut(Element<'_>, f64),
-    ) -> usize {
-        let ranks = self.clamp(ranks);
-        let count = ranks.len();
-        if let Some(mut indexed) = self.indexed_mut() {
-            return indexed.remove_range(ranks, removed);
-        }
-        if let Some(mut listpack) = self.packed_mut()
-            && count > 0
-        {
-            let view = listpack.view();
-            Pairs::new(view, ranks.clone()).for_each(|(member, score)| removed(member, score));
-            if let Some(first) = view.nth(2 * ranks.start) {
-                listpack.remove_n(first, 2 * count);
-            }
-        }
-        count
     }
 
     /// The ranks of the members with such scores.
@@ -336,17 +399,6 @@ impl SortedSet {
         }
     }
 
-    /// Sets or clears the deadline of a member. False when there is no such member.
-    pub fn set_deadline(&mut self, member: &[u8], deadline: Option<u64>) -> bool {
-        if let Form::Packed(view) = self.form()
-            && (deadline.is_none() || packed::find(view, member).is_none())
-        {
-            return packed::find(view, member).is_some();
-        }
-        self.make_indexed()
-            .is_some_and(|mut indexed| indexed.set_deadline(member, deadline))
-    }
-
     /// Number of members with a deadline.
     pub fn volatile_len(&self) -> usize {
         match self.form() {
@@ -363,64 +415,15 @@ impl SortedSet {
         }
     }
 
-    /// Removes at most `budget` members whose deadline is not after `now_ms`, the earliest first.
-    /// Returns how many.
-    pub fn expire(&mut self, now_ms: u64, budget: usize, expired: &mut dyn FnMut(&[u8])) -> usize {
-        self.indexed_mut()
-            .map_or(0, |mut indexed| indexed.expire(now_ms, budget, expired))
-    }
-
-    /// Leaves the packed form when so many members, or one so long, are about to be added at once:
-    /// Redis decides by the arguments of a command, even if a member is there twice.
-    pub fn plan_for(&mut self, members: usize, longest: usize, limits: &Thresholds) {
-        if self.is_packed() && (members > limits.zset_entries || longest > limits.zset_value) {
-            self.make_indexed();
-        }
-    }
-
-    /// Leaves the packed form when a limit is exceeded.
-    pub fn convert(&mut self, limits: &Thresholds) {
-        let Form::Packed(view) = self.form() else {
-            return;
-        };
-        let mut members = view.iter().step_by(2);
-        if view.len() / 2 > limits.zset_entries
-            || members.any(|member| member.len() > limits.zset_value)
-        {
-            self.make_indexed();
-        }
-    }
-
-    /// Begins a journal of changes, or a part of one; returns its mark. `None` for the packed form,
-    /// which has no journal.
-    pub fn begin_journal(&mut self) -> Option<usize> {
-        self.indexed_mut()
-            .map(|mut indexed| indexed.begin_journal())
-    }
-
     /// True while there is a journal.
     pub fn has_journal(&self) -> bool {
         matches!(self.form(), Form::Indexed(indexed) if indexed.has_journal())
     }
 
-    /// Keeps what was done since the last beginning.
-    pub fn end_journal(&mut self) {
-        if let Some(mut indexed) = self.indexed_mut() {
-            indexed.end_journal();
-        }
-    }
-
-    /// Takes back what was done since the beginning that returned `mark`, the last one.
-    pub fn roll_back(&mut self, mark: usize) {
-        if let Some(mut indexed) = self.indexed_mut() {
-            indexed.roll_back(mark);
-        }
-    }
-
     /// Bytes on the heap.
     pub fn heap_bytes(&self) -> usize {
         match self.form() {
-            Form::Packed(view) => crate::alloc::size_class(view.byte_len()),
+            Form::Packed(view) => crate::alloc::packed_bytes(self.is_embedded(), view.byte_len()),
             Form::Indexed(indexed) => indexed.heap_bytes(),
         }
     }
@@ -442,6 +445,12 @@ impl Default for SortedSet {
 }
 
 impl fmt::Debug for SortedSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (**self).fmt(f)
+    }
+}
+
+impl fmt::Debug for SortedSetView {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_map().entries(self.iter()).finish()
     }

@@ -7,6 +7,8 @@
 mod listed;
 pub(in crate::commands) mod syntax;
 
+use std::ops::Deref;
+
 use resp::Args;
 use smallvec::SmallVec;
 
@@ -45,14 +47,30 @@ pub(in crate::commands) struct Words {
     pub(in crate::commands) persists: &'static str,
 }
 
+/// A collection, borrowed for reading, whose elements may have deadlines.
+pub(in crate::commands) trait Deadlines {
+    /// The deadline of an element; `None` when there is no such element.
+    fn deadline_of(&self, element: &[u8]) -> Option<Option<u64>>;
+
+    /// The deadline of an element that is not hidden at `view_ms`.
+    fn seen_deadline(&self, element: &[u8], view_ms: u64) -> Option<Option<u64>> {
+        self.deadline_of(element)
+            .filter(|deadline| deadline.is_none_or(|at| view_ms == 0 || at > view_ms))
+    }
+}
+
 /// A collection whose elements may have deadlines.
-pub(in crate::commands) trait Volatile: Sized {
+pub(in crate::commands) trait Volatile:
+    Sized + Deref<Target: Deadlines>
+{
     /// The names that the type uses.
     const WORDS: Words;
 
     /// The collection at a key for reading.
-    fn read<'a>(data: &'a mut Data<'_, '_>, key: Key<'_>)
-    -> Result<Option<&'a Self>, CommandError>;
+    fn read<'a>(
+        data: &'a mut Data<'_, '_>,
+        key: Key<'_>,
+    ) -> Result<Option<&'a Self::Target>, CommandError>;
 
     /// The collection at a key for change.
     fn edit<'a>(
@@ -64,20 +82,11 @@ pub(in crate::commands) trait Volatile: Sized {
     /// hidden.
     fn view_ms(data: &Data<'_, '_>) -> u64;
 
-    /// The deadline of an element; `None` when there is no such element.
-    fn deadline(&self, element: &[u8]) -> Option<Option<u64>>;
-
     /// Sets or clears the deadline of an element. False when there is no such element.
     fn set_deadline(&mut self, element: &[u8], deadline: Option<u64>) -> bool;
 
     /// Removes an element. True when it was there.
     fn remove_element(&mut self, element: &[u8]) -> bool;
-
-    /// The deadline of an element that is not hidden at `view_ms`.
-    fn seen_deadline(&self, element: &[u8], view_ms: u64) -> Option<Option<u64>> {
-        self.deadline(element)
-            .filter(|deadline| deadline.is_none_or(|at| view_ms == 0 || at > view_ms))
-    }
 }
 
 /// Some elements of a request.

@@ -1,7 +1,7 @@
 //! Places of members: GEOADD, GEODIST, GEOHASH, GEOPOS.
 
 use smallvec::SmallVec;
-use values::SortedSet;
+use values::SortedSetView;
 use values::geohash::Point;
 
 use super::{arguments, output, point, unit};
@@ -84,7 +84,7 @@ fn log_as_zadd(ctx: &mut Context<'_, '_>, first: usize, pairs: &zset::Pairs<'_>)
 }
 
 /// The place of a member.
-fn place_of(members: Option<&SortedSet>, member: &[u8]) -> Option<Point> {
+fn place_of(members: Option<&SortedSetView>, member: &[u8]) -> Option<Point> {
     members?.score(member).map(Point::of_score)
 }
 

@@ -1,7 +1,7 @@
 //! The parsed arguments of a search.
 
 use resp::Args;
-use values::SortedSet;
+use values::SortedSetView;
 use values::geohash::{Area, Point, Shape};
 
 use super::{number, point, unit};
@@ -85,7 +85,7 @@ impl Request {
         args: Args<'_>,
         form: Form,
         may_store: bool,
-        members: Option<&SortedSet>,
+        members: Option<&SortedSetView>,
     ) -> Result<Self, CommandError> {
         let mut request = Self {
             unit: 1.0,
@@ -165,7 +165,7 @@ impl Request {
         &mut self,
         args: Args<'_>,
         index: usize,
-        members: Option<&SortedSet>,
+        members: Option<&SortedSetView>,
     ) -> Result<usize, CommandError> {
         let is = |word: &[u8]| args.arg(index).eq_ignore_ascii_case(word);
         let values = args.len() - index - 1;
@@ -307,7 +307,7 @@ fn polygon(args: Args<'_>) -> Result<Vec<Point>, CommandError> {
 }
 
 /// The place of the member in the middle, which must be there.
-fn place_of(members: &SortedSet, member: &[u8]) -> Result<Point, CommandError> {
+fn place_of(members: &SortedSetView, member: &[u8]) -> Result<Point, CommandError> {
     members.score(member).map(Point::of_score).ok_or_else(|| {
         let line = [b"ERR member ", member, b" does not exist"].concat();
         CommandError::Bytes(line)

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use resp::Reply;
 use values::geohash::{Area, Cell, Overlap, Point};
-use values::{DIGITS, Element, ScoreRange, SortedSet, SortedSetBuilder, Thresholds};
+use values::{DIGITS, Element, ScoreRange, SortedSet, SortedSetBuilder, SortedSetView, Thresholds};
 
 use super::request::{Form, Order, Request};
 use super::{arguments, nearest, output};
@@ -99,7 +99,7 @@ struct Found<'a> {
 }
 
 /// The members in the area, limited and sorted as requested.
-fn find<'a>(members: &'a SortedSet, area: &Area, request: &Request) -> Vec<Found<'a>> {
+fn find<'a>(members: &'a SortedSetView, area: &Area, request: &Request) -> Vec<Found<'a>> {
     let mut search = Search {
         members,
         area,
@@ -130,7 +130,7 @@ fn scores_of(cell: Cell) -> ScoreRange {
 }
 
 struct Search<'a, 'b> {
-    members: &'a SortedSet,
+    members: &'a SortedSetView,
     area: &'b Area,
     found: Vec<Found<'a>>,
     /// Where the search ends.

@@ -1,17 +1,23 @@
 //! Deadlines of single fields: HEXPIRE, HTTL, HPERSIST and their variants.
 
-use values::Hash;
+use values::{Hash, HashView};
 
 use crate::command::*;
 use crate::commands::element_expiry::syntax::{
     FIELDS, MILLISECONDS, SECONDS, UNIX_MILLISECONDS, UNIX_SECONDS,
 };
-use crate::commands::element_expiry::{self, Volatile, Words};
+use crate::commands::element_expiry::{self, Deadlines, Volatile, Words};
 use crate::commands::string::Unit;
 use crate::context::{Context, Data, EventClass};
 use crate::error::CommandError;
 use crate::execute::{CommandResult, CommandSpec};
 use crate::keys::Key;
+
+impl Deadlines for HashView {
+    fn deadline_of(&self, element: &[u8]) -> Option<Option<u64>> {
+        self.deadline(element)
+    }
+}
 
 impl Volatile for Hash {
     const WORDS: Words = Words {
@@ -30,7 +36,7 @@ impl Volatile for Hash {
     fn read<'a>(
         data: &'a mut Data<'_, '_>,
         key: Key<'_>,
-    ) -> Result<Option<&'a Self>, CommandError> {
+    ) -> Result<Option<&'a HashView>, CommandError> {
         data.hash(key)
     }
 
@@ -43,10 +49,6 @@ impl Volatile for Hash {
 
     fn view_ms(data: &Data<'_, '_>) -> u64 {
         data.view_ms()
-    }
-
-    fn deadline(&self, element: &[u8]) -> Option<Option<u64>> {
-        self.deadline(element)
     }
 
     fn set_deadline(&mut self, element: &[u8], deadline: Option<u64>) -> bool {

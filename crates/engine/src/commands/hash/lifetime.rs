@@ -1,7 +1,7 @@
 //! Commands on fields together with their deadlines: HGETEX, HSETEX.
 
 use resp::Args;
-use values::{FieldDeadline, Hash};
+use values::{FieldDeadline, Hash, HashView};
 
 use super::get::reply_values;
 use super::set::write_fields;
@@ -141,7 +141,7 @@ impl<'a> Options<'a> {
     }
 
     /// True when the condition on fields holds.
-    fn fields_allow(&self, hash: Option<&Hash>, pairs: Args<'_>, view_ms: u64) -> bool {
+    fn fields_allow(&self, hash: Option<&HashView>, pairs: Args<'_>, view_ms: u64) -> bool {
         let exists = |field| hash.is_some_and(|hash| hash.get(field, view_ms).is_some());
         self.fields == Condition::Either
             || pairs
@@ -170,20 +170,23 @@ pub(super) fn hgetex(ctx: &mut Context<'_, '_>) -> CommandResult {
     }
     let key = ctx.key(1);
     let view_ms = ctx.data.view_ms();
-    let stats = ctx.data.stats;
     let deadline = options.deadline(ctx);
     let passed = matches!(deadline, Ok(Some(at)) if ctx.data.is_past(at));
-    let found = ctx.data.hash_mut(key);
-    // HGETEX also reads, which counts as a hit or a miss.
-    match found {
-        Ok(None) => stats.keyspace_misses.add(1),
-        Ok(Some(_)) | Err(_) => stats.keyspace_hits.add(1),
-    }
-    let mut hash = found?;
+    // HGETEX also reads, which counts as a hit or a miss. A hash without any of the fields stays as
+    // it is: borrowing it for change would move it out of its entry.
+    let is_there = ctx.data.hash(key)?.is_some_and(|hash| {
+        let mut fields = request.elements.iter();
+        fields.any(|field| hash.get(field, view_ms).is_some())
+    });
     let change = match deadline? {
         None => Change::Persist,
         Some(_) if passed => Change::Remove,
         Some(at) => Change::Expire(at),
+    };
+    let mut hash = if is_there {
+        ctx.data.hash_mut(key)?
+    } else {
+        None
     };
     let mut changed = Elements::new();
     ctx.reply.array(request.elements.len());
@@ -273,7 +276,7 @@ pub(super) fn hsetex(ctx: &mut Context<'_, '_>) -> CommandResult {
             // An invalid deadline is an error only when the condition on the key holds, but before
             // the condition on the fields is checked.
             deadline.clone()?;
-            options.fields_allow(hash.as_deref(), request.elements, view_ms)
+            options.fields_allow(hash.map(|hash| &**hash), request.elements, view_ms)
         };
         if !allowed {
             ctx.reply.integer(0);

@@ -10,7 +10,7 @@ mod scan;
 mod set;
 
 use keyspace::{NewValue, Value};
-use values::Hash;
+use values::{Hash, HashView};
 
 use crate::command::Arg;
 use crate::context::{Data, EventClass, Expiry};
@@ -85,7 +85,7 @@ struct Overdue {
 impl Overdue {
     /// The expired fields of `hash` at `now_ms` (0: none counts as expired).
     #[inline]
-    fn of(hash: &Hash, now_ms: u64) -> Self {
+    fn of(hash: &HashView, now_ms: u64) -> Self {
         let some = now_ms != 0 && hash.next_deadline().is_some_and(|at| at <= now_ms);
         Self {
             until_ms: if some { now_ms } else { 0 },
@@ -100,7 +100,7 @@ impl Overdue {
 
     /// True when `field` is one of them.
     #[inline]
-    fn includes(self, hash: &Hash, field: &[u8]) -> bool {
+    fn includes(self, hash: &HashView, field: &[u8]) -> bool {
         self.any() && matches!(hash.deadline(field), Some(Some(at)) if at <= self.until_ms)
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use resp::{Protocol, Reply};
-use values::{Element, Hash};
+use values::{Element, HashView};
 
 use super::Overdue;
 use crate::command::*;
@@ -145,7 +145,7 @@ impl<'r, 'o> Fields<'r, 'o> {
     /// Any `count` fields. The hash does not bound how many, so the size of the reply has to.
     fn draw(
         &mut self,
-        hash: &Hash,
+        hash: &HashView,
         view_ms: u64,
         random: &mut Random,
         count: u64,
@@ -171,7 +171,14 @@ impl<'r, 'o> Fields<'r, 'o> {
 
     /// `count` different ones of the `seen` fields: each field is taken with the probability
     /// (fields still wanted) / (fields left).
-    fn pick(&mut self, hash: &Hash, view_ms: u64, random: &mut Random, count: usize, seen: usize) {
+    fn pick(
+        &mut self,
+        hash: &HashView,
+        view_ms: u64,
+        random: &mut Random,
+        count: usize,
+        seen: usize,
+    ) {
         let (mut wanted, mut left) = (count as u64, seen as u64);
         for pair in hash.iter(view_ms) {
             if wanted == 0 {
@@ -186,7 +193,7 @@ impl<'r, 'o> Fields<'r, 'o> {
     }
 
     /// `count` different fields out of many more.
-    fn draw_distinct(&mut self, hash: &Hash, view_ms: u64, random: &mut Random, count: usize) {
+    fn draw_distinct(&mut self, hash: &HashView, view_ms: u64, random: &mut Random, count: usize) {
         let mut drawn = HashSet::with_capacity(count);
         // Nearly every draw is a new field; the bound only keeps it from going on for ever.
         for _ in 0..count.saturating_mul(10) {

@@ -6,7 +6,7 @@ use keyspace::{EntryRef, NewValue, Value, ValueRef};
 use resp::Reply;
 use smallvec::SmallVec;
 use values::set::{difference, intersect, union};
-use values::{DIGITS, Element, Set};
+use values::{DIGITS, Element, Set, SetView};
 
 use super::estimate::Estimate;
 use crate::command::*;
@@ -19,7 +19,7 @@ use crate::execute::{CommandResult, CommandSpec, Outcome};
 use crate::keys::Key;
 
 type Entries<'a> = SmallVec<[Option<EntryRef<'a>>; 4]>;
-type Sets<'a> = SmallVec<[Option<&'a Set>; 4]>;
+type Sets<'a> = SmallVec<[Option<&'a SetView>; 4]>;
 
 /// The sets at these keys, in their order; the types of all keys are checked before anything is
 /// done.
@@ -45,7 +45,7 @@ fn all_keys<'c>(ctx: &Context<'c, '_>, first: usize) -> SmallVec<[Key<'c>; 4]> {
 
 /// The members that are in all sets; a key that does not exist is a set without members.
 fn each_common(sets: &Sets<'_>, visit: impl FnMut(Element<'_>) -> ControlFlow<()>) {
-    let there: SmallVec<[&Set; 4]> = sets.iter().flatten().copied().collect();
+    let there: SmallVec<[&SetView; 4]> = sets.iter().flatten().copied().collect();
     if there.len() == sets.len() {
         intersect(&there, visit);
     }
@@ -54,7 +54,7 @@ fn each_common(sets: &Sets<'_>, visit: impl FnMut(Element<'_>) -> ControlFlow<()
 /// The members that only the first set has.
 fn each_different(sets: &Sets<'_>, visit: impl FnMut(Element<'_>) -> ControlFlow<()>) {
     if let Some((Some(first), others)) = sets.split_first() {
-        let others: SmallVec<[&Set; 4]> = others.iter().flatten().copied().collect();
+        let others: SmallVec<[&SetView; 4]> = others.iter().flatten().copied().collect();
         difference(first, &others, visit);
     }
 }
@@ -109,7 +109,7 @@ fn collect(
     Ok(result)
 }
 
-fn reply_members(reply: &mut Reply<'_>, set: &Set) {
+fn reply_members(reply: &mut Reply<'_>, set: &SetView) {
     reply.set(set.len());
     set.iter().for_each(|member| reply.element(member));
 }
@@ -198,7 +198,7 @@ pub(super) fn sunion(ctx: &mut Context<'_, '_>) -> CommandResult {
     let limits = ctx.thresholds();
     let made = {
         let sets = sets_of(&ctx.data.gather(&keys))?;
-        let there: SmallVec<[&Set; 4]> = sets.iter().flatten().copied().collect();
+        let there: SmallVec<[&SetView; 4]> = sets.iter().flatten().copied().collect();
         match there.as_slice() {
             [] => {
                 ctx.reply.set(0);
@@ -235,7 +235,7 @@ pub(super) fn sunionstore(ctx: &mut Context<'_, '_>) -> CommandResult {
     let limits = ctx.thresholds();
     let result = {
         let sets = sets_of(&ctx.data.gather(&keys))?;
-        let there: SmallVec<[&Set; 4]> = sets.iter().flatten().copied().collect();
+        let there: SmallVec<[&SetView; 4]> = sets.iter().flatten().copied().collect();
         union(&there, &limits)
     };
     store(ctx, to, result, "sunionstore");
@@ -371,7 +371,7 @@ pub(super) fn sunioncard(ctx: &mut Context<'_, '_>) -> CommandResult {
     let limit = options.limit;
     let (count, made) = {
         let sets = sets_of(&ctx.data.gather(&keys))?;
-        let mut there: SmallVec<[&Set; 4]> = sets.iter().flatten().copied().collect();
+        let mut there: SmallVec<[&SetView; 4]> = sets.iter().flatten().copied().collect();
         // The largest first: its members count without being looked at.
         there.sort_by_key(|set| std::cmp::Reverse(set.len()));
         if options.approx {
@@ -395,7 +395,7 @@ pub(super) fn sunioncard(ctx: &mut Context<'_, '_>) -> CommandResult {
 const COUNTED_BY_DIFFERENCES: usize = 4;
 
 /// The size of a union, up to a limit: of each set count the members that no set before it has.
-fn count_union(sets: &[&Set], limit: usize) -> usize {
+fn count_union(sets: &[&SetView], limit: usize) -> usize {
     let first = sets.first().map_or(0, |set| set.len());
     let mut counter = Counter {
         count: first,
@@ -411,7 +411,7 @@ fn count_union(sets: &[&Set], limit: usize) -> usize {
     counter.count
 }
 
-fn estimate(sets: &[&Set]) -> usize {
+fn estimate(sets: &[&SetView]) -> usize {
     let mut estimate = Estimate::new();
     for member in sets.iter().flat_map(|set| set.iter()) {
         estimate.add(member.as_bytes(&mut { DIGITS }));

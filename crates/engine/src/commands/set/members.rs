@@ -1,7 +1,7 @@
 //! Adding, removing, moving and finding members.
 
 use keyspace::{NewValue, Value};
-use values::Set;
+use values::{Set, SetView};
 
 use crate::command::*;
 use crate::commands::string::length;
@@ -120,7 +120,7 @@ pub(super) const SCARD: CommandSpec = CommandSpec::new("scard", 2, scard)
     .args(&[Arg::KEY]);
 pub(super) fn scard(ctx: &mut Context<'_, '_>) -> CommandResult {
     let key = ctx.key(1);
-    let members = ctx.data.set_ref(key)?.map_or(0, Set::len);
+    let members = ctx.data.set_ref(key)?.map_or(0, SetView::len);
     ctx.reply.integer(length(members));
     Ok(Outcome::Done)
 }
@@ -176,7 +176,7 @@ pub(super) const SMEMBERS: CommandSpec = CommandSpec::new("smembers", 2, smember
 pub(super) fn smembers(ctx: &mut Context<'_, '_>) -> CommandResult {
     let key = ctx.key(1);
     let set = ctx.data.set_ref(key)?;
-    ctx.reply.set(set.map_or(0, Set::len));
+    ctx.reply.set(set.map_or(0, SetView::len));
     if let Some(set) = set {
         set.iter().for_each(|member| ctx.reply.element(member));
     }

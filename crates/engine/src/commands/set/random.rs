@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use keyspace::{Value, ValueRef};
 use resp::Reply;
-use values::{Element, Set, Thresholds};
+use values::{Element, Set, SetView, Thresholds};
 
 use crate::command::*;
 use crate::config::P;
@@ -245,7 +245,7 @@ fn several(ctx: &mut Context<'_, '_>) -> CommandResult {
 
 /// Random members, each of them chosen from all.
 fn repeated(
-    set: &Set,
+    set: &SetView,
     count: usize,
     random: &mut Random,
     reply: &mut Reply<'_>,
@@ -276,7 +276,7 @@ fn repeated(
 }
 
 /// Different random members, all when there are not more than asked for.
-fn different(set: &Set, count: usize, random: &mut Random, reply: &mut Reply<'_>) {
+fn different(set: &SetView, count: usize, random: &mut Random, reply: &mut Reply<'_>) {
     let size = set.len();
     let count = count.min(size);
     reply.array(count);
@@ -301,7 +301,7 @@ fn different(set: &Set, count: usize, random: &mut Random, reply: &mut Reply<'_>
 
 /// Chooses among all members in one pass: each one with the chance that as many of the members left
 /// are still needed (Knuth, The Art of Computer Programming, volume 2, algorithm 3.4.2 S).
-fn choose(set: &Set, count: usize, random: &mut Random, reply: &mut Reply<'_>) {
+fn choose(set: &SetView, count: usize, random: &mut Random, reply: &mut Reply<'_>) {
     let (mut needed, mut left) = (count as u64, set.len() as u64);
     for member in set.iter() {
         if needed == 0 {

@@ -71,7 +71,7 @@ fn add(ctx: &mut Context<'_, '_>, increment: i64) -> CommandResult {
         Some(mut entry) => {
             let old = integer_of(entry.string())?;
             let value = old.checked_add(increment).ok_or(CommandError::Overflow)?;
-            entry.set_string(NewValue::Int(value));
+            entry.set_integer(value);
             value
         }
         None => {

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use values::{LexBound, LexRange, ScoreRange, SortedSet};
+use values::{LexBound, LexRange, ScoreRange, SortedSetView};
 
 use crate::context::Context;
 use crate::error::CommandError;
@@ -95,7 +95,7 @@ impl<'a> Span<'a> {
 
     /// The ranks of the members inside. With `reverse`, ranks of the request count from the member
     /// with the highest score; the returned ranks always count from the lowest.
-    pub(crate) fn ranks(&self, members: &SortedSet, reverse: bool) -> Range<usize> {
+    pub(crate) fn ranks(&self, members: &SortedSetView, reverse: bool) -> Range<usize> {
         match self {
             Self::Ranks(first, last) => {
                 let len = members.len();

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::ops::ControlFlow;
 
 use keyspace::{EntryRef, ValueRef};
-use values::{DIGITS, Element, Set, SortedSet, SortedSetBuilder, Thresholds};
+use values::{DIGITS, Element, SetView, SortedSet, SortedSetBuilder, SortedSetView, Thresholds};
 
 use crate::error::CommandError;
 
@@ -23,8 +23,8 @@ pub(super) struct Source<'a> {
 #[derive(Clone, Copy)]
 enum Members<'a> {
     None,
-    Set(&'a Set),
-    Sorted(&'a SortedSet),
+    Set(&'a SetView),
+    Sorted(&'a SortedSetView),
 }
 
 impl<'a> Source<'a> {

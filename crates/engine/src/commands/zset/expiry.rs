@@ -1,18 +1,24 @@
 //! Deadlines of single members, as HEXPIRE has them for fields: ZEXPIRE, ZTTL, ZPERSIST and their
 //! variants.
 
-use values::SortedSet;
+use values::{SortedSet, SortedSetView};
 
 use crate::command::*;
 use crate::commands::element_expiry::syntax::{
     MEMBERS, MILLISECONDS, SECONDS, UNIX_MILLISECONDS, UNIX_SECONDS,
 };
-use crate::commands::element_expiry::{self, Volatile, Words};
+use crate::commands::element_expiry::{self, Deadlines, Volatile, Words};
 use crate::commands::string::Unit;
 use crate::context::{Context, Data, EventClass};
 use crate::error::CommandError;
 use crate::execute::{CommandResult, CommandSpec};
 use crate::keys::Key;
+
+impl Deadlines for SortedSetView {
+    fn deadline_of(&self, element: &[u8]) -> Option<Option<u64>> {
+        self.deadline(element)
+    }
+}
 
 impl Volatile for SortedSet {
     const WORDS: Words = Words {
@@ -31,7 +37,7 @@ impl Volatile for SortedSet {
     fn read<'a>(
         data: &'a mut Data<'_, '_>,
         key: Key<'_>,
-    ) -> Result<Option<&'a Self>, CommandError> {
+    ) -> Result<Option<&'a SortedSetView>, CommandError> {
         data.zset(key)
     }
 
@@ -45,10 +51,6 @@ impl Volatile for SortedSet {
     /// A member past its deadline stays visible until it is removed.
     fn view_ms(_: &Data<'_, '_>) -> u64 {
         0
-    }
-
-    fn deadline(&self, element: &[u8]) -> Option<Option<u64>> {
-        self.deadline(element)
     }
 
     fn set_deadline(&mut self, element: &[u8], deadline: Option<u64>) -> bool {

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use resp::Reply;
-use values::SortedSet;
+use values::SortedSetView;
 
 use super::{arguments, write_head, write_member, write_members};
 use crate::command::*;
@@ -107,7 +107,7 @@ enum Bound {
 /// Members that may repeat.
 fn repeated(
     reply: &mut Reply<'_>,
-    members: &SortedSet,
+    members: &SortedSetView,
     count: usize,
     with_scores: bool,
     random: &mut Random,
@@ -137,7 +137,7 @@ fn repeated(
 /// Distinct members, fewer than there are. Every choice is equally likely.
 fn distinct(
     reply: &mut Reply<'_>,
-    members: &SortedSet,
+    members: &SortedSetView,
     count: usize,
     with_scores: bool,
     random: &mut Random,

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use values::{DIGITS, Element, SortedSet, SortedSetBuilder, Thresholds};
+use values::{DIGITS, Element, SortedSet, SortedSetBuilder, SortedSetView, Thresholds};
 
 use super::bounds::{By, Limit, Span};
 use super::{arguments, store, write_members};
@@ -79,7 +79,7 @@ impl<'a> Request<'a> {
         })
     }
 
-    fn ranks(&self, members: &SortedSet) -> Range<usize> {
+    fn ranks(&self, members: &SortedSetView) -> Range<usize> {
         let ranks = self.span.ranks(members, self.reverse);
         match self.span {
             // An offset without a count is accepted with ranks, and means nothing.
@@ -92,7 +92,7 @@ impl<'a> Request<'a> {
     ///
     /// Redis adds them one by one, in the order of the request, and a packed sorted set loses the
     /// sign of a zero.
-    fn copy_of(&self, members: &SortedSet, limits: &Thresholds) -> SortedSet {
+    fn copy_of(&self, members: &SortedSetView, limits: &Thresholds) -> SortedSet {
         let found = members.range(self.ranks(members));
         let mut copy = SortedSetBuilder::with_capacity(found.len());
         let is_counted = matches!(self.span, Span::Ranks(..));

@@ -2,7 +2,7 @@
 
 use super::super::format::types;
 use super::text::{put_element, put_len, put_string};
-use values::{DIGITS, Hash};
+use values::{DIGITS, HashView};
 
 /// A hash in the form `kind`. Deadlines are part of two of them:
 ///
@@ -11,7 +11,7 @@ use values::{DIGITS, Hash};
 /// HASH_METADATA   earliest deadline (8 bytes)  count { expiry field value }
 /// expiry          deadline - earliest + 1 (length), 0: none
 /// ```
-pub(super) fn put(hash: &Hash, kind: u8, compress: bool, out: &mut Vec<u8>) {
+pub(super) fn put(hash: &HashView, kind: u8, compress: bool, out: &mut Vec<u8>) {
     if kind == types::HASH_LISTPACK
         && let Some(bytes) = hash.pack_bytes()
     {

@@ -3,7 +3,7 @@
 use keyspace::{EntryRef, KeyHash, NewValue, ValueRef};
 use persist::rdb;
 use values::list::NodeRef;
-use values::{List, Thresholds};
+use values::{ListView, Thresholds};
 
 use engine::context::Context;
 use engine::error::CommandError;
@@ -66,7 +66,7 @@ pub(super) fn object(ctx: &mut Context<'_, '_>) -> Result<(), CommandError> {
 }
 
 /// Appends the figures of the nodes of a quicklist.
-fn describe_nodes(line: &mut String, list: &List, limits: &Thresholds, fast: bool) {
+fn describe_nodes(line: &mut String, list: &ListView, limits: &Thresholds, fast: bool) {
     let nodes = list.nodes();
     line.push_str(&format!(
         " ql_nodes:{nodes} ql_avg_node:{:.2} ql_listpack_max:{} ql_compressed:{}",
