@@ -284,9 +284,11 @@ mod tests {
         let words = ["--keys", "50", "--rounds", "1", "--slice", "0.002"].map(str::to_owned);
         let options = Options::parse(words.into_iter()).expect("options");
         let mut random = Random::new(7);
-        for mut place in places(&options).expect("places") {
+        // The store is open while the first of them is there.
+        let mut places = places(&options).expect("places");
+        for place in &mut places {
             for operation in [Operation::Set, Operation::Get] {
-                let cost = measure(&mut *place, operation, &options, &mut random);
+                let cost = measure(&mut **place, operation, &options, &mut random);
                 assert!(cost.expect("measured") > 0.0, "{}", place.name());
             }
             assert!(place.get(b"none").is_err(), "{}", place.name());

@@ -297,7 +297,7 @@ impl Database {
             volatile: self.volatile,
             volatile_elements: self.volatile_elements(),
             block_bytes: self.block_bytes,
-            table_bytes: self.table.memory_usage(),
+            table_bytes: self.table.memory_usage() + self.sizes.memory_usage(),
             buckets: self.table.buckets(),
             wheel_bytes: self.expiry.memory_usage(),
             wheel_handles: self.expiry.handles(),
@@ -338,7 +338,7 @@ pub struct DatabaseStats {
     pub volatile_elements: usize,
     /// Bytes of the entries' blocks, without what values keep out of line.
     pub block_bytes: usize,
-    /// Bytes of the hash tables.
+    /// Bytes of the hash tables, and of the counts of sizes.
     pub table_bytes: usize,
     /// Buckets of the hash tables, of 8 slots each.
     pub buckets: usize,

@@ -243,6 +243,12 @@ impl Sizes {
         }
     }
 
+    /// Bytes on the heap.
+    pub(crate) fn memory_usage(&self) -> usize {
+        let counts = self.counts.as_ref().map_or(0, |_| size_of::<SizeCounts>());
+        counts + self.big.as_ref().map_or(0, |_| size_of::<Big>())
+    }
+
     /// Adds the counts to a sum.
     pub(crate) fn add_to(&self, sum: &mut SizeCounts) {
         if let Some(counts) = &self.counts {

@@ -143,12 +143,13 @@ fn users_log_in_and_have_their_rights() {
     client.line("ACL SETUSER asleep off >pw +@all ~*");
     let ask = |credentials: &str| {
         let login = basic(credentials);
-        post(
+        let (code, text) = post(
             &watched,
             &[OWN[0], OWN[1], &login],
             "{\"commands\":[[\"PING\"]]}",
-        )
-        .0
+        );
+        println!("{credentials}: {code} {text}");
+        code
     };
     let (code, text) = post(&watched, &OWN, "{\"commands\":[[\"PING\"]]}");
     assert_eq!((code, &*text), (401, "A user and a password are needed\n"));
@@ -306,6 +307,8 @@ fn replies_are_json() {
 fn values_of_every_type_come_in_pages() {
     let watched = Watched::start(&[]);
     let mut client = watched.server.connect();
+    // A packed hash is one page.
+    client.line("CONFIG SET hash-max-listpack-entries 128");
     for i in 0..250 {
         client.line(&format!("RPUSH list {i}"));
         client.line(&format!("ZADD zset {i} m{i}"));

@@ -151,6 +151,7 @@ fn info_has_its_sections() {
         "Errorstats",
         "Cluster",
         "Keyspace",
+        "Keysizes",
     ];
     assert_eq!(headers(&mut client, &[]), default);
     assert_eq!(headers(&mut client, &["cpu", "CPU", "nosuch"]), ["CPU"]);

@@ -186,8 +186,8 @@ fn write_element(out: &mut dyn Write, element: Element<'_>) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use values::{Hash, List};
     use values::{End, FieldDeadline, Thresholds};
+    use values::{Hash, List};
 
     pub(super) fn text(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> String {
         let mut out = Vec::new();

@@ -28,8 +28,12 @@ pub(super) async fn run(
     log_in(server, &mut link, login).await?;
     let mut page = Page::default();
     let mut requests = Vec::new();
-    let db = asked.db.to_string();
-    encode(&mut requests, &[b"SELECT", db.as_bytes()]);
+    // A user need not have the right to SELECT for the database that everyone begins with.
+    let selects = asked.db != 0;
+    if selects {
+        let db = asked.db.to_string();
+        encode(&mut requests, &[b"SELECT", db.as_bytes()]);
+    }
     let mut refused = Vec::with_capacity(asked.commands.len());
     for command in &asked.commands {
         let refusal = refusal(&server.engine, asked, command);
@@ -41,8 +45,10 @@ pub(super) async fn run(
     }
     link.send(&requests).await.map_err(|error| broken(&error))?;
     let mut selected = Page::default();
-    read_reply(&mut link, &mut selected).await.map_err(failed)?;
-    let wrong_db = selected.text().starts_with("{\"error\"");
+    if selects {
+        read_reply(&mut link, &mut selected).await.map_err(failed)?;
+    }
+    let wrong_db = error_of(&selected);
     for (place, refusal) in refused.iter().enumerate() {
         page.separate(place > 0);
         match refusal {
@@ -50,11 +56,8 @@ pub(super) async fn run(
             None => read_reply(&mut link, &mut page).await.map_err(failed)?,
         }
     }
-    if wrong_db {
-        return Err(Refused::new(
-            StatusCode::BAD_REQUEST,
-            "There is no such database",
-        ));
+    if let Some(reason) = wrong_db {
+        return Err(Refused::new(StatusCode::BAD_REQUEST, reason));
     }
     Ok(format!("{{\"replies\":[{}]}}", page.text()))
 }
@@ -68,7 +71,7 @@ async fn log_in(server: &Server, link: &mut Link, login: Option<Login>) -> Resul
     link.send(&hello).await.map_err(|error| broken(&error))?;
     let mut page = Page::default();
     read_reply(link, &mut page).await.map_err(failed)?;
-    let Some(error) = page.text().strip_prefix("{\"error\":\"") else {
+    let Some(error) = error_of(&page) else {
         return Ok(());
     };
     if error.starts_with("WRONGPASS") || error.starts_with("NOAUTH") {
@@ -82,8 +85,13 @@ async fn log_in(server: &Server, link: &mut Link, login: Option<Login>) -> Resul
         };
         return Err(Refused::new(StatusCode::UNAUTHORIZED, reason));
     }
-    let reason = error.trim_end_matches("\"}").to_owned();
-    Err(Refused::new(StatusCode::SERVICE_UNAVAILABLE, reason))
+    Err(Refused::new(StatusCode::SERVICE_UNAVAILABLE, error))
+}
+
+/// The text of a reply that is an error.
+fn error_of(page: &Page) -> Option<String> {
+    let error = page.text().strip_prefix("{\"error\":\"")?;
+    Some(error.trim_end_matches("\"}").to_owned())
 }
 
 fn broken(error: &io::Error) -> Refused {
