@@ -146,8 +146,8 @@ fn the_biggest_of_many_are_right() {
         }
         let (listed, below) = biggest(&mut client);
         assert_eq!(listed, all_bytes(&mut client)[..50]);
-        // Keys of exactly that size may be missing, others of it are listed.
-        assert!(below <= listed[49], "{below} {}", listed[49]);
+        // The bound is a careful one: a size that grew unmeasured counts four times.
+        assert!(below <= 4 * listed[49], "{below} {}", listed[49]);
     }
     server.restart();
     let mut client = server.connect_resp3();
