@@ -7,8 +7,8 @@
 //! the count, of the lightest one. What a key may owe to its predecessors is subtracted again, so
 //! reported figures are never too large.
 //!
-//! The first [`EXACT_COMMANDS`] commands of a worker go into the summaries one by one. Later it
-//! draws one of [`STRIDE`] at random and counts it as that many, because a summary costs about a
+//! The first `EXACT_COMMANDS` commands of a worker go into the summaries one by one. Later it
+//! draws one of `STRIDE` at random and counts it as that many, because a summary costs about a
 //! hundred nanoseconds. SAMPLE comes on top of that, and is not made up for, as in Redis.
 
 use std::cmp::Reverse;
