@@ -1,5 +1,7 @@
 //! The commands that a script calls.
 
+use std::sync::atomic::Ordering;
+
 use keyspace::ExtensionRight;
 use persist::Scope;
 use resp::{Args, Output, OwnedArgs, Protocol};
@@ -132,6 +134,12 @@ impl<'a, 'e, 'k, 'l> Caller<'a, 'e, 'k, 'l> {
         // The error stands in the reply.
         let _ = execution.run_nested(call, self.locked);
         self.session.protocol = outer;
+        // CLIENT LIST counts them beside the command that runs the script.
+        let count = &self.session.shared.figures.commands;
+        count.store(
+            count.load(Ordering::Relaxed).wrapping_add(1),
+            Ordering::Relaxed,
+        );
         if writes && let Some(savepoint) = self.savepoint {
             if savepoint.is_lost() {
                 self.interruption.run.note_final();

@@ -45,6 +45,34 @@ fn load(client: &mut Client, script: &str) -> String {
     reply.trim_matches('"').to_owned()
 }
 
+/// In a script, in a transaction, and one with a script.
+#[test]
+fn clients_have_the_commands_that_ran_for_them() {
+    let server = TestServer::start();
+    let mut client = server.connect();
+    let count = |client: &mut Client| -> u64 {
+        let line = client.run(&["CLIENT", "INFO"]);
+        let line = String::from_utf8_lossy(line.as_bytes().expect("text")).into_owned();
+        let (_, rest) = line.split_once("tot-cmds=").expect("the field");
+        let digits = rest.split([' ', '\n']).next().expect("a number");
+        digits.parse().expect("a number")
+    };
+    let before = count(&mut client);
+    assert_eq!(
+        eval(&mut client, "return redis.call('PING')", &[], &[]),
+        "+PONG"
+    );
+    // The script, its command, and CLIENT INFO.
+    assert_eq!(count(&mut client), before + 3);
+    let script = "redis.pcall('SET'); redis.pcall('GET', 'k'); return 1";
+    client.line("MULTI");
+    client.run(&["EVAL", script, "1", "k"]);
+    client.line("GET k");
+    assert_eq!(client.line("EXEC"), "[:1 nil]");
+    // A command that is refused was not run.
+    assert_eq!(count(&mut client), before + 3 + 4 + 1 + 1);
+}
+
 #[test]
 fn values_of_lua_become_replies() {
     let server = TestServer::start();
