@@ -68,7 +68,12 @@ async fn log_in(server: &Server, link: &mut Link, login: Option<Login>) -> Resul
         Some((name, password)) => encode(&mut hello, &[b"HELLO", b"3", b"AUTH", name, password]),
         None => encode(&mut hello, &[b"HELLO", b"3"]),
     }
-    link.send(&hello).await.map_err(|error| broken(&error))?;
+    match link.send(&hello).await {
+        Ok(()) => {}
+        // A connection that the server has refused is closed already; the reason can be read.
+        Err(error) if is_closed(&error) => {}
+        Err(error) => return Err(broken(&error)),
+    }
     let mut page = Page::default();
     read_reply(link, &mut page).await.map_err(failed)?;
     let Some(error) = error_of(&page) else {
@@ -92,6 +97,11 @@ async fn log_in(server: &Server, link: &mut Link, login: Option<Login>) -> Resul
 fn error_of(page: &Page) -> Option<String> {
     let error = page.text().strip_prefix("{\"error\":\"")?;
     Some(error.trim_end_matches("\"}").to_owned())
+}
+
+fn is_closed(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionReset};
+    matches!(error.kind(), BrokenPipe | ConnectionReset)
 }
 
 fn broken(error: &io::Error) -> Refused {
