@@ -22,9 +22,7 @@ use resp::{Output, OwnedArgs, Protocol, Value};
 use crate::process::shutdown::request_shutdown;
 use crate::server::Server;
 use crate::state::ShutdownOptions;
-use crate::transport::listener::Accepted;
 use crate::transport::mailbox::Message;
-use crate::transport::stream::Stream;
 
 /// The number of no worker: messages to such a client are not collected.
 const NO_WORKER: usize = usize::MAX - 1;
@@ -248,20 +246,8 @@ fn read(bytes: &[u8]) -> Value {
 /// # Errors
 /// The system has no descriptor to spare.
 pub fn connect(server: &Server) -> io::Result<UnixStream> {
-    let (ours, theirs) = UnixStream::pair()?;
-    theirs.set_nonblocking(true)?;
     let path = || Peer::Unix(PathBuf::from("(in the process)"));
-    let accepted = Accepted {
-        stream: Stream::Unix(mio::net::UnixStream::from_std(theirs)),
-        peer: path(),
-        local: path(),
-        names: Vec::new(),
-    };
-    let Some(worker) = server.workers.first() else {
-        return Err(io::ErrorKind::NotConnected.into());
-    };
-    worker.mailbox.send(Message::Welcome(Box::new(accepted)));
-    Ok(ours)
+    server.connect(path(), path())
 }
 
 /// Asks a server to stop as SHUTDOWN NOW does: with save points a snapshot is written. When that

@@ -1,9 +1,11 @@
 //! The state that the threads of one server share: the engine, and the parts around it.
 
+use std::io;
+use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use engine::client::ClientShared;
+use engine::client::{ClientShared, Peer};
 use engine::config::{ClientClass, P};
 use engine::context::Context;
 use engine::engine::Engine;
@@ -17,8 +19,9 @@ use crate::state::{
 };
 use crate::tls::Tls;
 use crate::transport::connection::Connection;
-use crate::transport::listener::Listener;
+use crate::transport::listener::{Accepted, Listener};
 use crate::transport::mailbox::{Mailbox, Message};
+use crate::transport::stream::Stream;
 
 /// A worker as the other threads see it.
 pub struct WorkerHandle {
@@ -104,6 +107,25 @@ impl Server {
     pub fn changes_since_save(&self) -> u64 {
         let saved = self.snapshots.saved_changes.load(Ordering::Relaxed);
         self.engine.changes_made().saturating_sub(saved)
+    }
+
+    /// A connection inside of the process: a worker serves its other end as one that was accepted
+    /// from `peer`. The stream blocks.
+    ///
+    /// # Errors
+    /// The system has no descriptor to spare.
+    pub(crate) fn connect(&self, peer: Peer, local: Peer) -> io::Result<UnixStream> {
+        let (own, other) = UnixStream::pair()?;
+        other.set_nonblocking(true)?;
+        let accepted = Accepted {
+            stream: Stream::Unix(mio::net::UnixStream::from_std(other)),
+            peer,
+            local,
+            names: Vec::new(),
+        };
+        let worker = self.workers.first().ok_or(io::ErrorKind::NotConnected)?;
+        worker.mailbox.send(Message::Welcome(Box::new(accepted)));
+        Ok(own)
     }
 
     /// Sends a message to the worker that owns a client now.

@@ -112,15 +112,7 @@ fn leave_out(values: bool, scanned: Scanned) -> Result<(), CommandError> {
 }
 
 fn type_called(name: &[u8]) -> Result<Type, CommandError> {
-    const TYPES: [Type; 6] = [
-        Type::String,
-        Type::List,
-        Type::Set,
-        Type::ZSet,
-        Type::Hash,
-        Type::Stream,
-    ];
-    TYPES
+    Type::ALL
         .into_iter()
         .find(|kind| kind.name().as_bytes().eq_ignore_ascii_case(name))
         .ok_or_else(|| {

@@ -49,6 +49,16 @@ pub enum Type {
 }
 
 impl Type {
+    /// All types, in the order of their numbers.
+    pub const ALL: [Type; 6] = [
+        Type::String,
+        Type::List,
+        Type::Set,
+        Type::ZSet,
+        Type::Hash,
+        Type::Stream,
+    ];
+
     /// The type's name on the wire.
     pub fn name(self) -> &'static str {
         match self {

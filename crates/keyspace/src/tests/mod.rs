@@ -57,14 +57,7 @@ pub(crate) fn check_sizes(shard: &Shard, db: u32) {
     let mut counts = SizeCounts::default();
     shard.add_sizes(db, &mut counts);
     let power = |size: usize| size.checked_ilog2().map_or(0, |bits| 1u64 << bits);
-    for kind in [
-        Type::String,
-        Type::List,
-        Type::Set,
-        Type::ZSet,
-        Type::Hash,
-        Type::Stream,
-    ] {
+    for kind in Type::ALL {
         let (mut sizes, mut memory) = (BTreeMap::new(), BTreeMap::new());
         for entry in shard.entries(db).filter(|it| it.value_type() == kind) {
             let elements = entry.value().element_count();

@@ -13,15 +13,6 @@ const COUNT_DEFAULT: usize = 10;
 /// The most of them: fewer than a shard keeps, so that the result has no gaps.
 const COUNT_MAX: i64 = 100;
 
-const TYPES: [Type; 6] = [
-    Type::String,
-    Type::List,
-    Type::Set,
-    Type::ZSet,
-    Type::Hash,
-    Type::Stream,
-];
-
 pub(super) const MEMORY_BIGKEYS: CommandSpec = CommandSpec::new("bigkeys", -2, memory_bigkeys)
     .group(Group::Server)
     .since("8.6.0")
@@ -47,10 +38,7 @@ fn memory_bigkeys(ctx: &mut Context<'_, '_>) -> CommandResult {
         }
         _ => return Err(CommandError::Syntax),
     };
-    let mut lists: Vec<Biggest> = TYPES
-        .iter()
-        .flat_map(|kind| Biggest::of_type(*kind))
-        .collect();
+    let mut lists: Vec<Biggest> = Type::ALL.into_iter().flat_map(Biggest::of_type).collect();
     let (databases, now_ms) = (ctx.engine.keyspace.databases(), ctx.data.now_ms);
     ctx.data.visit_shards(|shard| {
         for list in &mut lists {
@@ -144,8 +132,8 @@ fn reply(ctx: &mut Context<'_, '_>, lists: &[Biggest]) {
     let reply = &mut ctx.reply;
     let of = |kind: Type| lists.iter().filter(move |list| list.kind == kind);
     let is_there = |kind: &Type| of(*kind).any(|list| !list.keys.is_empty());
-    reply.map(TYPES.iter().filter(|kind| is_there(kind)).count());
-    for kind in TYPES.iter().filter(|kind| is_there(kind)) {
+    reply.map(Type::ALL.iter().filter(|kind| is_there(kind)).count());
+    for kind in Type::ALL.iter().filter(|kind| is_there(kind)) {
         reply.bulk(kind.name().as_bytes());
         reply.map(2 * of(*kind).count());
         for list in of(*kind) {

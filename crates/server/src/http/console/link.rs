@@ -1,16 +1,12 @@
 //! A connection to the server, inside of the process.
 
 use std::io;
-use std::os::unix::net::UnixStream as Pair;
 
 use engine::client::Peer;
 use tokio::net::UnixStream;
 
 use crate::http::routes::Ends;
 use crate::server::Server;
-use crate::transport::listener::Accepted;
-use crate::transport::mailbox::Message;
-use crate::transport::stream::Stream;
 
 /// Bytes of one read from the socket.
 const CHUNK: usize = 64 * 1024;
@@ -26,18 +22,8 @@ pub(super) struct Link {
 impl Link {
     /// Connects to a worker, for which the client has the addresses of the HTTP connection.
     pub(super) fn open(server: &Server, ends: Ends) -> io::Result<Link> {
-        let (own, other) = Pair::pair()?;
+        let own = server.connect(Peer::Tcp(ends.peer), Peer::Tcp(ends.local))?;
         own.set_nonblocking(true)?;
-        other.set_nonblocking(true)?;
-        let accepted = Accepted {
-            stream: Stream::Unix(mio::net::UnixStream::from_std(other)),
-            peer: Peer::Tcp(ends.peer),
-            local: Peer::Tcp(ends.local),
-            names: Vec::new(),
-        };
-        let worker = server.workers.first();
-        let worker = worker.ok_or(io::ErrorKind::NotConnected)?;
-        worker.mailbox.send(Message::Welcome(Box::new(accepted)));
         Ok(Link {
             stream: UnixStream::from_std(own)?,
             buffer: Vec::new(),
