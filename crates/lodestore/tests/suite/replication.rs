@@ -182,7 +182,7 @@ fn what_clients_write_to_a_replica_stays_there() {
     assert_same(&primary, &last);
     assert_eq!(own.line("GET own"), "\"1\"");
     // The file has both, and the offset that it says is that of the stream.
-    assert_eq!(client.line("WAITAOF 0 1 0"), "[:1 :1]");
+    assert_eq!(client.line("WAITAOF 1 1 0"), "[:1 :1]");
     replica.restart();
     wait_for_link(&replica);
     client.line("SET c 3");
@@ -222,7 +222,7 @@ fn a_restarted_replica_goes_on_where_it_was() {
     let mut replica = replica_of(&primary, &[]);
     client.line("SET while it-was-there");
     // Its log has begun, and has it on the disk.
-    assert_eq!(client.line("WAITAOF 0 1 0"), "[:1 :1]");
+    assert_eq!(client.line("WAITAOF 1 1 0"), "[:1 :1]");
     assert_same(&primary, &replica);
     replica.kill();
     client.line("SET while it-was-away");
