@@ -54,6 +54,19 @@ impl<'a> Args<'a> {
         self.get(index).unwrap_or_default()
     }
 
+    /// An argument of one to eight bytes as its length and a number, to compare it without a loop.
+    /// `None` for others, and near the end of the buffer.
+    #[inline]
+    pub fn short(&self, index: usize) -> Option<(usize, u64)> {
+        let span = self.spans.get(index)?;
+        let bytes = self.buffer.get(span.start..)?.first_chunk()?;
+        let other_bits = match span.len {
+            len @ 1..=8 => u64::BITS - 8 * len as u32,
+            _ => return None,
+        };
+        Some((span.len, u64::from_le_bytes(*bytes) << other_bits))
+    }
+
     /// The arguments in order.
     #[inline]
     pub fn iter(&self) -> ArgsIter<'a> {
@@ -84,6 +97,12 @@ impl<'a> Args<'a> {
     /// Sum of the lengths of all arguments, in bytes.
     pub fn byte_len(&self) -> usize {
         self.spans.iter().map(|span| span.len).sum()
+    }
+
+    /// Length of the buffer that they stand in, in bytes: at least that of all of them together.
+    #[inline]
+    pub fn buffer_len(&self) -> usize {
+        self.buffer.len()
     }
 
     /// A copy that owns its bytes.
@@ -285,6 +304,30 @@ mod tests {
         assert!(args.skip(7).is_empty());
         assert_eq!(args.iter().next_back(), Some(&b"ab"[..]));
         assert_eq!(args.iter().len(), 3);
+    }
+
+    #[test]
+    fn short_arguments_are_numbers() {
+        let spans = [
+            Span { start: 0, len: 3 },
+            Span { start: 3, len: 0 },
+            Span { start: 3, len: 8 },
+            Span { start: 3, len: 9 },
+            Span { start: 5, len: 3 },
+        ];
+        let args = Args::new(b"GETsomething", &spans);
+        let number = |text: &[u8]| {
+            let low_first = text.iter().rev();
+            let number = low_first.fold(0, |number, byte| number << 8 | u64::from(*byte));
+            Some((text.len(), number << (64 - 8 * text.len())))
+        };
+        assert_eq!(args.short(0), number(b"GET"));
+        assert_eq!(args.short(2), number(b"somethin"));
+        assert!(
+            [1, 3, 4, 5]
+                .iter()
+                .all(|index| args.short(*index).is_none())
+        );
     }
 
     #[test]

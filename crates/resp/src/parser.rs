@@ -230,6 +230,36 @@ impl RequestParser {
         self.partial.capacity() * size_of::<Span>()
     }
 
+    /// Reads a request that is there as a whole, as nearly all are: the bytes that it took and its
+    /// number of arguments, with its spans as [`RequestParser::parse`] gives them. `None`, and
+    /// nothing has changed, for everything else, which is left to that method.
+    #[inline]
+    pub fn parse_whole(
+        &mut self,
+        input: &[u8],
+        limits: &Limits,
+        spans: &mut Vec<Span>,
+    ) -> Option<(usize, usize)> {
+        if self.array.is_some() {
+            return None;
+        }
+        let (count, mut position) = plain_length_line(input, 0, Line::Multibulk)?;
+        if count == 0 || count > limits.max_args {
+            return None;
+        }
+        let base = spans.len();
+        for _ in 0..count {
+            let Some((span, behind)) = plain_bulk(input, position, limits) else {
+                spans.truncate(base);
+                return None;
+            };
+            spans.push(span);
+            position = behind;
+        }
+        self.scanned = 0;
+        Some((position, count))
+    }
+
     /// Reads one request.
     ///
     /// `input` starts at the first byte of the current request on every call until that request has
@@ -387,7 +417,8 @@ impl RequestParser {
         limits: &Limits,
     ) -> Result<Option<(i64, usize)>, ProtocolError> {
         match plain_length_line(input, at, kind) {
-            Some(line) => Ok(Some(line)),
+            // At most ten digits.
+            Some((number, behind)) => Ok(Some((number as i64, behind))),
             None => self.odd_line(input, at, kind, limits),
         }
     }
@@ -463,28 +494,67 @@ impl RequestParser {
     }
 }
 
-/// Reads a complete length line of one to ten digits, as nearly all are: the number and the offset
-/// behind it.
+/// Reads a complete argument with a plain length line: its span, and the offset behind it.
 #[inline(always)]
-fn plain_length_line(input: &[u8], at: usize, kind: Line) -> Option<(i64, usize)> {
-    let prefix = if kind == Line::Multibulk { b'*' } else { b'$' };
-    let (first, rest) = input.get(at..)?.split_first()?;
+fn plain_bulk(input: &[u8], at: usize, limits: &Limits) -> Option<(Span, usize)> {
+    let (len, start) = plain_length_line(input, at, Line::Bulk)?;
+    let (_, rest) = input.get(start..)?.split_at_checked(len)?;
+    let is_whole = len <= limits.max_bulk && rest.first_chunk() == Some(b"\r\n");
+    // The sum is an offset into the input.
+    is_whole.then(|| (Span { start, len }, start.wrapping_add(len).wrapping_add(2)))
+}
+
+/// Reads a complete length line of one to ten digits, as nearly all are: the number and the offset
+/// behind it. Lines of one and of two digits are compared as one word with what they would be
+/// without their digits.
+#[inline(always)]
+fn plain_length_line(input: &[u8], at: usize, kind: Line) -> Option<(usize, usize)> {
+    const ONE_DIGIT: u64 = u64::from_le_bytes(*b"\x000\r\n\0\0\0\0");
+    const TWO_DIGITS: u64 = u64::from_le_bytes(*b"\x0000\r\n\0\0\0");
+    let prefix = match kind {
+        Line::Multibulk => b'*',
+        Line::Bulk => b'$',
+    };
+    let line = input.get(at..)?;
+    if let Some(word) = line.first_chunk() {
+        let word = u64::from_le_bytes(*word) ^ u64::from(prefix);
+        let one = word ^ ONE_DIGIT;
+        let digit = (one >> 8) as u8;
+        // Sums that lie in the input, or below a hundred: they cannot overflow.
+        if one as u32 & 0xffff_00ff == 0 && digit <= 9 {
+            return Some((usize::from(digit), at.wrapping_add(4)));
+        }
+        let two = word ^ TWO_DIGITS;
+        let (tens, ones) = ((two >> 8) as u8, (two >> 16) as u8);
+        if two & 0xff_ff00_00ff == 0 && tens.wrapping_sub(1) <= 8 && ones <= 9 {
+            let number = usize::from(tens)
+                .wrapping_mul(10)
+                .wrapping_add(usize::from(ones));
+            return Some((number, at.wrapping_add(5)));
+        }
+    }
+    long_length_line(line, prefix).map(|(number, len)| (number, at + len))
+}
+
+/// The same digit by digit: the number and the length of the line.
+fn long_length_line(line: &[u8], prefix: u8) -> Option<(usize, usize)> {
+    let (first, rest) = line.split_first()?;
     let digit = rest.first()?.wrapping_sub(b'0');
     if *first != prefix || digit > 9 {
         return None;
     }
-    let mut number = i64::from(digit);
+    let mut number = usize::from(digit);
     let mut len = 1;
     loop {
         let digit = match *rest.get(len)? {
-            b'\r' if rest.get(len + 1) == Some(&b'\n') => return Some((number, at + len + 3)),
+            b'\r' if rest.get(len + 1) == Some(&b'\n') => return Some((number, len + 3)),
             byte => byte.wrapping_sub(b'0'),
         };
         // A leading zero is only right as the whole number.
         if digit > 9 || number == 0 || len == 10 {
             return None;
         }
-        number = number * 10 + i64::from(digit);
+        number = number * 10 + usize::from(digit);
         len += 1;
     }
 }

@@ -31,6 +31,17 @@ pub struct Reply<'a> {
     pub protocol: Protocol,
 }
 
+/// Two digits for each number below a hundred.
+const PAIRS: [[u8; 2]; 100] = {
+    let mut pairs = [[0; 2]; 100];
+    let mut number = 0;
+    while number < pairs.len() {
+        pairs[number] = [b'0' + (number / 10) as u8, b'0' + (number % 10) as u8];
+        number += 1;
+    }
+    pairs
+};
+
 /// The place of a length that is not known yet: see [`Reply::defer`].
 #[derive(Debug)]
 #[must_use = "an aggregate without its length breaks the reply"]
@@ -38,6 +49,7 @@ pub struct Deferred(Mark);
 
 impl<'a> Reply<'a> {
     /// Replies of `protocol` into `out`.
+    #[inline]
     pub fn new(out: &'a mut Output, protocol: Protocol) -> Reply<'a> {
         Reply { out, protocol }
     }
@@ -97,10 +109,14 @@ impl<'a> Reply<'a> {
         let mut line = *b"______________________\r\n";
         let mut start = line.len() - 2;
         let mut rest = value.unsigned_abs();
-        while rest > 0 {
+        while rest >= 10 {
+            start -= 2;
+            line[start..start + 2].copy_from_slice(&PAIRS[(rest % 100) as usize]);
+            rest /= 100;
+        }
+        if rest > 0 {
             start -= 1;
-            line[start] = b'0' + (rest % 10) as u8;
-            rest /= 10;
+            line[start] = b'0' + rest as u8;
         }
         if value < 0 {
             start -= 1;
@@ -156,6 +172,7 @@ impl<'a> Reply<'a> {
     }
 
     /// Nothing, where a string or number would stand.
+    #[inline]
     pub fn null(&mut self) {
         self.out.raw(if self.is_resp3() {
             b"_\r\n"

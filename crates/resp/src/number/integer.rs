@@ -23,7 +23,9 @@ pub fn parse_i64(text: &[u8]) -> Option<i64> {
             return None;
         }
         // 19 digits are below 10^19, which an u64 holds.
-        value = value * 10 + u64::from(byte - b'0');
+        value = value
+            .wrapping_mul(10)
+            .wrapping_add(u64::from(byte.wrapping_sub(b'0')));
     }
     if negative {
         0i64.checked_sub_unsigned(value)
