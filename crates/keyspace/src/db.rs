@@ -100,14 +100,15 @@ impl Database {
         })
     }
 
-    /// Starts bringing the out-of-line values that `hash` may mean into the cache. Reads the
-    /// entries, so they should have been prefetched some time before.
+    /// Starts bringing the out-of-line value that `hash` most likely means into the cache. True for
+    /// a collection with an index. Reads the entry, so it should have been prefetched some time
+    /// before.
     #[inline]
-    pub(crate) fn prefetch_value(&self, hash: KeyHash) {
-        self.table.candidates(hash.0, |_, ptr| {
+    pub(crate) fn prefetch_value(&self, hash: KeyHash) -> bool {
+        self.table.find(hash.0, |_| true).is_some_and(|slot| {
             // SAFETY: the table holds live blocks, and it is borrowed.
-            unsafe { Block::from_ptr(ptr) }.prefetch_value();
-        });
+            unsafe { Block::from_ptr(self.table.get(slot)) }.prefetch_value()
+        })
     }
 
     /// Shows the values that `hash` may mean; nearly always it is one at most. Reads the entries,
@@ -170,6 +171,7 @@ impl Database {
     }
 
     /// Number of entries that have elements with deadlines.
+    #[inline]
     pub(crate) fn volatile_elements(&self) -> usize {
         self.elements.len()
     }

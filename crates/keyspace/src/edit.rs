@@ -111,6 +111,12 @@ impl<'a> EntryMut<'a> {
         self.block.value()
     }
 
+    /// The value, when it is stored as an integer.
+    #[inline]
+    pub fn integer(&self) -> Option<i64> {
+        self.block.integer()
+    }
+
     /// The value as a string, `None` when it is a collection.
     #[inline]
     pub fn string(&self) -> Option<StringRef<'_>> {

@@ -305,6 +305,7 @@ impl<T> Shard<T> {
     }
 
     /// Number of entries with a deadline.
+    #[inline]
     pub fn volatile(&self, db: u32) -> usize {
         self.db(db).map_or(0, |db| db.volatile)
     }

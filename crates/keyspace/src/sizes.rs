@@ -53,12 +53,13 @@ fn place(kind: Type, size: usize) -> u16 {
 }
 
 /// Type, elements, and bytes of an entry.
+#[inline]
 fn measure(block: Block) -> Measured {
-    let value = block.value();
+    let (elements, heap_bytes) = block.value().measures();
     Measured {
         kind: block.value_type(),
-        elements: value.element_count().unwrap_or(0),
-        bytes: block.capacity() + value.heap_bytes(),
+        elements,
+        bytes: block.capacity() + heap_bytes,
     }
 }
 
@@ -76,23 +77,20 @@ fn class(block: Block) -> Class {
 
 #[inline(never)]
 fn class_of_any(block: Block) -> Class {
+    if block.value_type() != Type::String {
+        let measured = measure(block);
+        return Class {
+            size: place(measured.kind, measured.elements),
+            memory: place(measured.kind, measured.bytes),
+        };
+    }
     let len = match block.value() {
         ValueRef::Int(value) => number::text_len(value),
-        ValueRef::Bytes(bytes) => bytes.len(),
-        ValueRef::Big(big) => big.as_slice().len(),
-        _ => return class_of_collection(block),
+        value => value.string().map_or(0, |string| string.len()),
     };
     Class {
         size: place(Type::String, len),
         memory: Class::NONE,
-    }
-}
-
-fn class_of_collection(block: Block) -> Class {
-    let measured = measure(block);
-    Class {
-        size: place(measured.kind, measured.elements),
-        memory: place(measured.kind, measured.bytes),
     }
 }
 
@@ -170,6 +168,13 @@ impl Sizes {
     #[inline]
     pub(crate) fn recount(&mut self, before: Class, hash: KeyHash, block: Block) {
         let after = class(block);
+        if before != after || big::may_be_big(after) {
+            self.reclassed((before, after), hash, block);
+        }
+    }
+
+    #[inline(never)]
+    fn reclassed(&mut self, (before, after): (Class, Class), hash: KeyHash, block: Block) {
         if before != after {
             self.count(before, u64::MAX);
             self.count(after, 1);

@@ -189,6 +189,19 @@ fn key_width_flags(key_len: usize) -> u8 {
     code << KEY_WIDTH_SHIFT
 }
 
+/// Whether two slices of one length are equal. Keys are short: a few words are compared without a
+/// call, the last one overlapping the one before.
+#[inline]
+fn is_equal(a: &[u8], b: &[u8]) -> bool {
+    const WORD: usize = size_of::<u64>();
+    let (Some((a_end, b_end)), 0..=32) = (a.last_chunk::<WORD>().zip(b.last_chunk()), a.len())
+    else {
+        return a == b;
+    };
+    let (a_words, b_words) = (a.as_chunks::<WORD>().0, b.as_chunks().0);
+    a_end == b_end && a_words.iter().zip(b_words).all(|(a, b)| a == b)
+}
+
 /// The number of bytes that hold `value` in two's complement.
 #[inline]
 fn int_width(value: i64) -> usize {
@@ -422,7 +435,7 @@ impl Block {
             .wrapping_add(value_width(kind, flags));
         // SAFETY: the key lies inside the block, and has this length.
         let own = unsafe { std::slice::from_raw_parts(self.at(key_at), key.len()) };
-        own == key
+        is_equal(own, key)
     }
 
     #[inline]
@@ -527,6 +540,13 @@ impl Block {
         }
     }
 
+    /// The value, when it is stored as an integer.
+    #[inline]
+    pub(crate) fn integer(self) -> Option<i64> {
+        let shape = self.shape();
+        (shape.storage() == Storage::Int).then(|| self.int(&shape))
+    }
+
     #[inline]
     fn int(self, shape: &Shape) -> i64 {
         let end = shape.value_at + shape.value_len;
@@ -585,17 +605,21 @@ impl Block {
         Some(unsafe { Value::read(self.value_type(), self.at(self.shape().value_at)) })
     }
 
-    /// Starts bringing the beginning of an out-of-line value into the cache.
+    /// Starts bringing the beginning of an out-of-line value into the cache. True for a collection
+    /// with an index.
     #[inline]
-    pub(crate) fn prefetch_value(self) {
+    pub(crate) fn prefetch_value(self) -> bool {
         let shape = self.shape();
-        if shape.storage() == Storage::OutOfLine {
-            // SAFETY: an out-of-line block holds a pointer at `value_at`. Collections keep marks in
-            // its low bits, which name the same cache line.
-            let value = unsafe { self.at(shape.value_at).cast::<*const u8>().read() };
-            prefetch(value);
-            prefetch(value.wrapping_add(CACHE_LINE));
+        if shape.storage() != Storage::OutOfLine {
+            return false;
         }
+        // SAFETY: an out-of-line block holds a pointer at `value_at`. Collections keep marks in
+        // its low bits, which name the same cache line.
+        let value = unsafe { self.at(shape.value_at).cast::<*const u8>().read() };
+        prefetch(value);
+        prefetch(value.wrapping_add(CACHE_LINE));
+        // SAFETY: as in `value_for`; the value is not used beyond this line.
+        unsafe { ValueRef::borrow(self.value_type(), self.at(shape.value_at)) }.has_index()
     }
 
     /// Borrows an out-of-line value for change. An embedded one, which has neither journal nor

@@ -81,6 +81,22 @@ fn every_width_of_key_value_and_integer_reads_back() {
 }
 
 #[test]
+fn a_key_is_equal_to_itself_alone() {
+    for len in (0..=40).chain([255, 256, 300]) {
+        let key: Vec<u8> = (0..len).map(|at| at as u8).collect();
+        let owner = owned(&key, NewValue::Bytes(b"value"), None);
+        let block = owner.block();
+        assert!(block.key_is(&key));
+        assert!(!block.key_is(&[&key[..], b"x"].concat()));
+        for at in 0..key.len() {
+            let mut other = key.clone();
+            other[at] ^= 1;
+            assert!(!block.key_is(&other), "{len} {at}");
+        }
+    }
+}
+
+#[test]
 fn encodings_are_those_of_redis() {
     let encoding = |value: NewValue<'_>| owned(b"k", value, None).entry().value_type();
     assert_eq!(encoding(NewValue::Int(1)), Type::String);

@@ -678,6 +678,34 @@ impl<'a> ValueRef<'a> {
         self.out_of_line().map_or(0, |value| value.heap_bytes())
     }
 
+    /// True for a collection whose members have an index of their own. Does not read the collection.
+    #[inline]
+    pub(crate) fn has_index(&self) -> bool {
+        match self {
+            ValueRef::Set(set) => set.has_index(),
+            ValueRef::ZSet(set) => set.has_index(),
+            ValueRef::Hash(hash) => hash.has_index(),
+            _ => false,
+        }
+    }
+
+    /// Elements of a collection, and its bytes on the heap outside of the entry's block.
+    #[inline]
+    pub(crate) fn measures(&self) -> (usize, usize) {
+        match self {
+            ValueRef::Int(_) | ValueRef::Bytes(_) => (0, 0),
+            ValueRef::Big(big) => (0, OutOfLine::heap_bytes(*big)),
+            ValueRef::List(list) => (list.len(), list.heap_bytes()),
+            ValueRef::Set(set) => (set.len(), set.heap_bytes()),
+            ValueRef::ZSet(set) => (set.len(), set.heap_bytes()),
+            ValueRef::Hash(hash) => (hash.len(), hash.heap_bytes()),
+            ValueRef::Stream(stream) => (
+                OutOfLine::len(*stream).unwrap_or(0),
+                OutOfLine::heap_bytes(*stream),
+            ),
+        }
+    }
+
     /// The encoding of an out-of-line value; one inside its entry has it in the entry's header.
     pub(super) fn out_of_line_encoding(&self) -> Option<Encoding> {
         self.out_of_line().map(|value| value.encoding())

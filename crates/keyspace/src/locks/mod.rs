@@ -304,14 +304,13 @@ impl<T> Keyspace<T> {
     }
 
     /// Starts bringing the beginning of a collection into the cache; reads the entry of its key, so
-    /// call [`Keyspace::prefetch_entry`] some time before. Does nothing when the shard is locked.
+    /// call [`Keyspace::prefetch_entry`] some time before. True when the collection has an index,
+    /// where it pays to [`Keyspace::glance`]. Does nothing when the shard is locked.
     #[inline]
-    pub fn prefetch_value(&self, db: u32, hash: KeyHash) {
-        if let Some(shard) = self.locks.peek(self.shard_of(hash))
-            && let Some(db) = shard.db(db)
-        {
-            db.prefetch_value(hash);
-        }
+    pub fn prefetch_value(&self, db: u32, hash: KeyHash) -> bool {
+        let shard = self.locks.peek(self.shard_of(hash));
+        let db = shard.as_ref().and_then(|shard| shard.db(db));
+        db.is_some_and(|db| db.prefetch_value(hash))
     }
 
     /// Shows the values that `hash` may mean, without comparing keys: for looking ahead into
@@ -370,10 +369,9 @@ impl<'a, T> Locked<'a, T> {
 
     /// [`Keyspace::prefetch_value`] for a shard that is locked already.
     #[inline]
-    pub fn prefetch_value(&self, db: u32, hash: KeyHash) {
-        if let Some(db) = self.shard(hash).and_then(|shard| shard.db(db)) {
-            db.prefetch_value(hash);
-        }
+    pub fn prefetch_value(&self, db: u32, hash: KeyHash) -> bool {
+        let db = self.shard(hash).and_then(|shard| shard.db(db));
+        db.is_some_and(|db| db.prefetch_value(hash))
     }
 
     /// [`Keyspace::glance`] for a shard that is locked already.

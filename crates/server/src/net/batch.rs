@@ -716,12 +716,12 @@ fn arguments<'a>(
 fn look_into_collections(server: &Server, batch: &mut Batch, held: &Held<'_>) {
     let mut large = false;
     for pending in batch.pending.iter().filter(|it| it.is_for_collection()) {
-        match (pending.hash, held) {
+        let has_index = match (pending.hash, held) {
             (Some(hash), Some(locked)) => locked.prefetch_value(pending.db, hash),
             (Some(hash), None) => server.engine.keyspace.prefetch_value(pending.db, hash),
-            (None, _) => {}
-        }
-        large |= pending.member_place().is_some();
+            (None, _) => false,
+        };
+        large |= has_index && pending.member_place().is_some();
     }
     if !large {
         return;

@@ -325,6 +325,12 @@ impl HashView {
         }
     }
 
+    /// True when an index finds the fields. Does not read the collection.
+    #[inline]
+    pub fn has_index(&self) -> bool {
+        matches!(self.form(), Form::Table(_))
+    }
+
     /// Whether bringing a field into the cache ahead of its use pays.
     #[inline]
     pub fn pays_to_look_ahead(&self) -> bool {

@@ -438,6 +438,12 @@ impl SetView {
         }
     }
 
+    /// True when an index finds the members. Does not read the collection.
+    #[inline]
+    pub fn has_index(&self) -> bool {
+        matches!(self.form(), Form::Table(_))
+    }
+
     /// Whether bringing a member into the cache ahead of its use pays.
     #[inline]
     pub fn pays_to_look_ahead(&self) -> bool {

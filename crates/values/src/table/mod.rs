@@ -69,7 +69,7 @@ use std::ops::Deref;
 use std::ptr::NonNull;
 
 pub use bucket::prefetch;
-use bucket::{NEIGHBOUR, Packed, STASH, home_of};
+use bucket::{Bucket, NEIGHBOUR, Packed, STASH, home_of};
 pub(crate) use order::Found;
 pub use scan::Stats;
 use segment::{Gathered, Place, Segment, SegmentMut, Word, next_size, size_for};
@@ -248,24 +248,12 @@ impl Table {
         let segment = word.view();
         let tag = word.tag(hash);
         let home = home_of(tag, segment.buckets.len());
-        let found = search_bucket(segment, home, tag, index, &mut wanted);
-        let flags = segment.buckets[home].flags();
-        if found.is_some() || flags == 0 {
+        let line = segment.buckets.get(home)?;
+        let found = search_bucket(line, (index, home), tag, &mut wanted);
+        if found.is_some() || line.flags() == 0 {
             return found;
         }
-        if flags & NEIGHBOUR != 0 {
-            let found = search_bucket(segment, home + 1, tag, index, &mut wanted);
-            if found.is_some() {
-                return found;
-            }
-        }
-        if flags & STASH == 0 {
-            return None;
-        }
-        segment.stashed().find_map(|(place, word)| {
-            let found = Slot::new(word.entry()?, index, place);
-            (word.tag() == tag && wanted(found)).then_some(found)
-        })
+        search_further(segment, (index, home), tag, &mut wanted)
     }
 
     /// The entry at `slot`.
@@ -660,19 +648,50 @@ fn span(directory_depth: u32, depth: u32) -> usize {
     1usize.wrapping_shl(directory_depth.wrapping_sub(depth))
 }
 
-/// The first slot of a bucket with this tag that is `wanted`.
+/// The first slot of a bucket, given by its place in directory and segment, with this tag that is
+/// `wanted`.
 #[inline(always)]
 fn search_bucket(
-    segment: Segment<'_>,
-    bucket: usize,
+    line: &Bucket,
+    (directory, bucket): (usize, usize),
     tag: u16,
-    directory: usize,
     wanted: &mut impl FnMut(Slot) -> bool,
 ) -> Option<Slot> {
-    let line = segment.buckets.get(bucket)?;
-    line.matches(tag).find_map(|slot| {
-        let place = Place::bucket(bucket, slot);
-        let found = Slot::new(line.get(slot).entry()?, directory, place);
-        wanted(found).then_some(found)
+    for slot in line.matches(tag) {
+        // An empty slot has tag 0.
+        let Some(entry) = line.get(slot).entry() else {
+            continue;
+        };
+        let found = Slot::new(entry, directory, Place::bucket(bucket, slot));
+        if wanted(found) {
+            return Some(found);
+        }
+    }
+    None
+}
+
+/// The same behind the home bucket, which has flags.
+#[inline(never)]
+fn search_further(
+    segment: Segment<'_>,
+    (directory, home): (usize, usize),
+    tag: u16,
+    mut wanted: &mut dyn FnMut(Slot) -> bool,
+) -> Option<Slot> {
+    let flags = segment.buckets[home].flags();
+    if flags & NEIGHBOUR != 0
+        && let Some(line) = segment.buckets.get(home + 1)
+    {
+        let found = search_bucket(line, (directory, home + 1), tag, &mut wanted);
+        if found.is_some() {
+            return found;
+        }
+    }
+    if flags & STASH == 0 {
+        return None;
+    }
+    segment.stashed().find_map(|(place, word)| {
+        let found = Slot::new(word.entry()?, directory, place);
+        (word.tag() == tag && wanted(found)).then_some(found)
     })
 }

@@ -276,6 +276,12 @@ impl SortedSetView {
         }
     }
 
+    /// True when an index finds the members. Does not read the collection.
+    #[inline]
+    pub fn has_index(&self) -> bool {
+        matches!(self.form(), Form::Indexed(_))
+    }
+
     /// Whether bringing a member into the cache ahead of its use pays.
     #[inline]
     pub fn pays_to_look_ahead(&self) -> bool {
