@@ -166,7 +166,7 @@ impl<'k> Driver<'k> {
             command,
             hash,
         };
-        match execution.request(request, &mut None) {
+        match execution.request(&request, &mut None) {
             Verdict::Done => Ok(()),
             Verdict::Failed(error) => bail!("{args:?}: {}", String::from_utf8_lossy(&error.text())),
             Verdict::Blocked | Verdict::Postponed => bail!("{args:?} waits"),

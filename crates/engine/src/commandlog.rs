@@ -127,7 +127,7 @@ impl Log {
     }
 
     #[cold]
-    fn push(&self, executed: Executed<'_>, value: i64) {
+    fn push(&self, executed: &Executed<'_>, value: i64) {
         let len_max = self.len_max.load(Ordering::Relaxed);
         if len_max == 0 || !self.wants(value) {
             return;
@@ -178,7 +178,7 @@ impl CommandLogs {
 
     /// Logs an executed command where it exceeds a threshold.
     #[inline]
-    pub fn record(&self, executed: Executed<'_>) {
+    pub fn record(&self, executed: &Executed<'_>) {
         let micros = (executed.nanos / 1000) as i64;
         if self.slow.wants(micros)
             || self.large_reply.wants(executed.reply_bytes as i64)
@@ -189,7 +189,7 @@ impl CommandLogs {
     }
 
     #[cold]
-    fn record_all(&self, executed: Executed<'_>, micros: i64) {
+    fn record_all(&self, executed: &Executed<'_>, micros: i64) {
         if executed.command.spec.flags.has(Flags::SKIP_COMMANDLOG) {
             return;
         }
@@ -243,10 +243,10 @@ impl CommandLogs {
 /// Longest `$<len>\r\n...\r\n` or `*<count>\r\n` around the bytes of an argument.
 const FRAME_BYTES_MAX: usize = 25;
 
-/// An upper bound of [`request_bytes`] that needs no arithmetic per digit.
+/// An upper bound of [`request_bytes`] that needs no look at the arguments.
 #[inline]
 fn request_bytes_max(args: Args<'_>) -> i64 {
-    (args.byte_len() + (args.len() + 1) * FRAME_BYTES_MAX) as i64
+    (args.buffer_len() + (args.len() + 1) * FRAME_BYTES_MAX) as i64
 }
 
 /// Size of the request as a RESP array of bulk strings.
@@ -325,7 +325,7 @@ mod tests {
         let echo = table.lookup(b"echo").expect("known");
         let request = OwnedArgs::from_slices(&[b"ECHO", b"x"]);
         for micros in [9, 10, 11, 12] {
-            logs.record(Executed {
+            logs.record(&Executed {
                 now_ms: 5_000,
                 session: &session(),
                 command: echo,

@@ -553,7 +553,7 @@ impl<'c, 'k> Data<'c, 'k> {
 
     /// A key gets a deadline. On a writable replica no stream removes what a client has written.
     #[inline]
-    fn note_deadline(&self, key: Key<'_>, at: u64) {
+    pub(crate) fn note_deadline(&self, key: Key<'_>, at: u64) {
         self.engine.note_deadline(at);
         if self.engine.role.is_replica() && self.origin == Origin::Client {
             let local = &self.engine.role.local_deadlines;
@@ -734,7 +734,7 @@ impl<'c, 'k> Data<'c, 'k> {
     /// no command reads expired data. False when the key must be treated as absent.
     ///
     /// Costs nothing in a shard without volatile keys.
-    #[inline]
+    #[inline(always)]
     fn reap(&mut self, key: Key<'_>) -> bool {
         let db = self.db;
         let shard = self.shard(key);

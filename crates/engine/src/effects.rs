@@ -89,6 +89,7 @@ impl Effects {
     }
 
     /// Clears everything and sets whether commands are encoded.
+    #[inline]
     pub fn reset(&mut self, enabled: bool) {
         self.enabled = enabled;
         self.ops.clear();
@@ -114,6 +115,18 @@ impl Effects {
     #[inline]
     pub fn add_dirty(&mut self, n: u64) {
         self.dirty = self.dirty.saturating_add(n);
+    }
+
+    /// Commands are encoded: the log has a reader.
+    #[inline]
+    pub fn is_enabled(&self) -> bool {
+        self.enabled
+    }
+
+    /// True when some command is to be logged.
+    #[inline]
+    pub fn has_commands(&self) -> bool {
+        !self.ops.is_empty()
     }
 
     /// True when the current command has replaced what is logged for it.
@@ -145,6 +158,7 @@ impl Effects {
     }
 
     /// Marks where a new command begins (inside a transaction).
+    #[inline]
     pub fn next_command(&mut self) {
         self.replaced = false;
     }
@@ -181,7 +195,14 @@ impl Effects {
     }
 
     /// Logs a request as it came.
+    #[inline]
     pub fn push_args(&mut self, db: u32, args: Args<'_>) {
+        if self.enabled {
+            self.encode_args(db, args);
+        }
+    }
+
+    fn encode_args(&mut self, db: u32, args: Args<'_>) {
         self.encode(db, |bytes| {
             request::begin(bytes, args.len());
             args.iter().for_each(|arg| request::bulk(bytes, arg));

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use crate::command::Group::{Geo, Hash, List, Set, SortedSet, Stream};
 use crate::command::{
     BeginSearch, FindKeys, Flags, KeyFlags, KeyPosition, KeyPositions, KeySpec, Locks, Metadata,
 };
@@ -19,6 +20,10 @@ pub struct Command {
     pub subcommands: Vec<&'static Command>,
     /// The container of a subcommand.
     pub parent: Option<&'static str>,
+    /// It locks its keys and nothing else, and runs no other commands.
+    pub is_on_keys: bool,
+    /// It works on values other than strings.
+    pub is_for_collection: bool,
     /// How keys are found on the hot path.
     pub plan: KeyPlan,
     /// Where the first member or field stands that the command looks for, when that is always the
@@ -266,6 +271,8 @@ impl CommandTable {
             full_name,
             subcommands,
             parent,
+            is_on_keys: matches!(spec.locks, Locks::Keys),
+            is_for_collection: matches!(spec.group, Geo | Hash | List | Set | SortedSet | Stream),
             plan: plan(spec),
             member: member(spec),
             is_exec: spec.flags.has(Flags::IS_EXEC),

@@ -163,7 +163,7 @@ impl LocalClient {
                 turn: None,
             };
             let request = Request::new(engine, self.args.as_args());
-            let verdict = execution.request(request, &mut None);
+            let verdict = execution.request(&request, &mut None);
             let offset = exec.reply_offset;
             let now_ms = exec.steady_ms;
             drop(exec);

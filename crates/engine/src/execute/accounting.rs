@@ -26,7 +26,7 @@ pub fn count_rejected(exec: &Executor, engine: &Engine, entry: &Command) {
 impl Execution<'_, '_> {
     /// Records the statistics of a command that has just ended.
     #[inline]
-    pub fn finished(&mut self, call: Call<'_>, began_ns: u64, reply_bytes: usize) {
+    pub fn finished(&mut self, call: &Call<'_>, began_ns: u64, reply_bytes: usize) {
         self.exec.now_ns = self.engine.clock.monotonic_ns();
         let executed = Executed {
             now_ms: self.exec.now_ms,
@@ -40,15 +40,15 @@ impl Execution<'_, '_> {
             nanos: self.exec.now_ns.saturating_sub(began_ns),
             reply_bytes,
         };
-        self.exec.account(self.engine, executed);
+        self.exec.account(self.engine, &executed);
     }
 }
 
 impl Executor {
     /// Counts an execution.
     #[inline]
-    pub fn account(&mut self, engine: &Engine, executed: Executed<'_>) {
-        let Executed { command, nanos, .. } = executed;
+    pub fn account(&mut self, engine: &Engine, executed: &Executed<'_>) {
+        let (command, nanos) = (executed.command, executed.nanos);
         let worker = stats(engine, self.worker);
         worker.commands_processed.add(1);
         worker.command_nanos.add(nanos);
@@ -67,7 +67,7 @@ impl Executor {
             let random = &mut self.random;
             let session = (&engine.hotkeys, session);
             self.hotkeys
-                .note(session, self.worker, &executed, || random.next_u64());
+                .note(session, self.worker, executed, || random.next_u64());
         }
     }
 

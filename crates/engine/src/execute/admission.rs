@@ -29,7 +29,7 @@ impl Execution<'_, '_> {
     /// gets.
     pub(super) fn admit(
         &mut self,
-        request: Request<'_>,
+        request: &Request<'_>,
         holds_locks: bool,
     ) -> Result<Admission, CommandError> {
         self.exec.admission_epoch = self.engine.admission_epoch.load(Ordering::Acquire);
@@ -97,7 +97,7 @@ impl Execution<'_, '_> {
     }
 
     /// The checks of a command inside of another one, which has passed those of a request.
-    pub(super) fn admit_nested(&self, call: Call<'_>) -> Result<(), CommandError> {
+    pub(super) fn admit_nested(&self, call: &Call<'_>) -> Result<(), CommandError> {
         if !self.session.is_authenticated() && !call.command.spec.flags.has(Flags::NO_AUTH) {
             return Err(NOAUTH);
         }
@@ -109,7 +109,7 @@ impl Execution<'_, '_> {
 
     /// The flags of a command; for EXEC also those of all queued commands. The flags of a script
     /// replace some of them.
-    fn combined_flags(&self, command: &Command, request: Request<'_>) -> Flags {
+    fn combined_flags(&self, command: &Command, request: &Request<'_>) -> Flags {
         let flags = command.spec.flags;
         match (&self.exec.target, &self.session.multi) {
             (Some(target), _) if matches!(command.spec.locks, Locks::Script(_)) => {
@@ -210,7 +210,7 @@ impl Execution<'_, '_> {
     }
 
     /// Answers a request that was refused before it ran. Returns the error that the client got.
-    pub(super) fn reject(&mut self, request: Request<'_>, error: CommandError) -> CommandError {
+    pub(super) fn reject(&mut self, request: &Request<'_>, error: CommandError) -> CommandError {
         let command = request.command.found();
         if let Some(command) = command {
             super::count_rejected(self.exec, self.engine, command);
@@ -344,7 +344,7 @@ const KEYSPACE_FLAGS: Flags = Flags::WRITE.or(Flags::READONLY).or(Flags::MAY_REP
 #[inline]
 fn admit_command(
     session: &Session,
-    request: Request<'_>,
+    request: &Request<'_>,
 ) -> Result<&'static Command, CommandError> {
     let is_open = |command: &Command| command.spec.flags.has(Flags::NO_AUTH);
     if !session.is_authenticated() && !request.command.found().is_some_and(is_open) {

@@ -122,7 +122,7 @@ impl Execution<'_, '_> {
             return Err("wrong number of arguments".to_owned());
         }
         let first = keys.len();
-        locate(self.engine, command, request, keys);
+        locate(self.engine, command, &request, keys);
         let call = Call {
             command,
             args,
@@ -131,8 +131,8 @@ impl Execution<'_, '_> {
         };
         self.out.clear();
         let began_ns = self.exec.now_ns;
-        let result = self.call(call, locked);
-        self.finished(call, began_ns, 0);
+        let result = self.call(&call, locked);
+        self.finished(&call, began_ns, 0);
         result
             .map(drop)
             .map_err(|error| String::from_utf8_lossy(&error.text()).into_owned())

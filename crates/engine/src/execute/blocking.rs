@@ -42,7 +42,7 @@ pub const WAITAOF_WITHOUT_LOG: &str =
 fn new_waiter(
     engine: &Engine,
     session: &mut Session,
-    call: Call<'_>,
+    call: &Call<'_>,
     (keys, wakes): (Vec<Vec<u8>>, Wakes),
     spent_ns: u64,
 ) -> Waiter {
@@ -116,7 +116,7 @@ pub fn account(
         nanos: exec.now_ns.saturating_sub(began_ns) + waiter.spent_ns,
         reply_bytes,
     };
-    exec.account(engine, executed);
+    exec.account(engine, &executed);
 }
 
 /// Takes the waiter out of the queues of all its keys, whose shards are locked, if it stands
@@ -169,7 +169,7 @@ pub fn deadline_after(ctx: &Context<'_, '_>, ms: i64) -> Result<Option<u64>, Com
 /// keys, adds a waiter to the tables of their shards. Called under the locks of the command.
 pub fn block(
     execution: &mut Execution<'_, '_>,
-    call: Call<'_>,
+    call: &Call<'_>,
     mut block: Block,
     locked: &mut Locked<'_>,
     began_ns: u64,

@@ -5,7 +5,7 @@ use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
 
-use resp::{Args, Output, Protocol, Reply};
+use resp::{Args, Mark, Output, Protocol, Reply};
 
 use super::{Call, Execution, Executor, internal_error, note_panic, stats};
 use crate::command::{Flags, Locks};
@@ -32,28 +32,29 @@ pub fn running_command() -> Option<&'static str> {
 impl Execution<'_, '_> {
     /// Runs the handler under locks that are held already, and collects its effects; the error of a
     /// failed command stands in the output afterwards.
-    pub fn call(&mut self, call: Call<'_>, locked: &mut Locked<'_>) -> CommandResult {
+    pub fn call(&mut self, call: &Call<'_>, locked: &mut Locked<'_>) -> CommandResult {
         let mark = self.out.mark();
         let dirty_before = self.exec.effects.dirty();
         self.exec.effects.next_command();
         let db = self.session.db;
-        let handled = catch_unwind(AssertUnwindSafe(|| self.handle(call, locked)));
-        let result = handled.unwrap_or_else(|panic| {
-            self.exec.panicked = true;
-            Err(panicked(self.engine, call.command, panic.as_ref()))
-        });
-        if let Err(error) = &result {
-            self.out.truncate_to(mark);
-            self.write_error(error);
-            let stats = stats(self.engine, self.exec.worker);
-            if let Some(command) = stats.commands.get(call.command.id) {
-                command.failed.add(1);
+        // All but `Ok(Outcome::Done)`, the usual case, is boxed: a result is as large as its
+        // largest variant, and would be moved several times.
+        let handled = catch_unwind(AssertUnwindSafe(|| match self.handle(call, locked) {
+            Ok(Outcome::Done) => None,
+            other => Some(Box::new(other)),
+        }));
+        let other = match handled {
+            Ok(other) => other,
+            Err(panic) => {
+                self.exec.panicked = true;
+                let error = panicked(self.engine, call.command, panic.as_ref());
+                Some(Box::new(Err(error)))
             }
+        };
+        if let Some(Err(error)) = other.as_deref() {
+            self.failed(call, error, mark);
         }
-        // What a script reads is remembered as its commands run.
-        let reads = call.command.spec.flags.has(Flags::READONLY)
-            && !matches!(call.command.spec.locks, Locks::Script(_));
-        if self.session.tracking.is_some() && reads {
+        if self.session.tracking.is_some() {
             self.remember_reads(call, locked);
         }
         let effects = &mut self.exec.effects;
@@ -61,17 +62,23 @@ impl Execution<'_, '_> {
         if changed && call.command.spec.flags.has(Flags::WRITE) && !effects.is_replaced() {
             effects.push_args(db, call.args);
         }
-        // `Ok(Outcome::Done)`, the usual case, is built again rather than moved: the result is as
-        // large as its largest variant.
-        if matches!(result, Ok(Outcome::Done)) {
-            return Ok(Outcome::Done);
+        other.map_or(Ok(Outcome::Done), |other| *other)
+    }
+
+    /// Puts the error in the place of what the command has written.
+    #[cold]
+    fn failed(&mut self, call: &Call<'_>, error: &CommandError, mark: Mark) {
+        self.out.truncate_to(mark);
+        self.write_error(error);
+        let stats = stats(self.engine, self.exec.worker);
+        if let Some(command) = stats.commands.get(call.command.id) {
+            command.failed.add(1);
         }
-        result
     }
 
     #[inline]
-    fn handle(&mut self, call: Call<'_>, locked: &mut Locked<'_>) -> CommandResult {
-        let Call { command, args, .. } = call;
+    fn handle(&mut self, call: &Call<'_>, locked: &mut Locked<'_>) -> CommandResult {
+        let (command, args) = (call.command, call.args);
         RUNNING.set(Some(command));
         let handler = match self.exec.handlers.of(command.id) {
             Runs::Handler(handler) => handler,
@@ -113,7 +120,12 @@ impl Execution<'_, '_> {
 
     /// Registers a client that keeps copies for the keys that it has read.
     #[cold]
-    fn remember_reads(&mut self, call: Call<'_>, locked: &mut Locked<'_>) {
+    fn remember_reads(&mut self, call: &Call<'_>, locked: &mut Locked<'_>) {
+        let spec = call.command.spec;
+        // What a script reads is remembered as its commands run.
+        if !spec.flags.has(Flags::READONLY) || matches!(spec.locks, Locks::Script(_)) {
+            return;
+        }
         let tracking = self.session.tracking.as_ref();
         if let Some(tracking) = tracking.filter(|tracking| tracking.registers()) {
             for located in call.keys {

@@ -26,7 +26,17 @@ pub enum Touched<'a> {
 impl Execution<'_, '_> {
     /// Logs the effects of an execution, announces its changes, and notes the log offset that its
     /// reply depends on.
+    #[inline]
     pub fn commit(&mut self, locked: &mut Locked<'_>, touched: Touched<'_>) {
+        let (exec, engine) = (&mut *self.exec, self.engine);
+        if self.session.is_client() && !exec.has_to_commit() && !engine.log.is_enabled() {
+            exec.count_changes(engine);
+            return;
+        }
+        self.commit_all(locked, touched);
+    }
+
+    fn commit_all(&mut self, locked: &mut Locked<'_>, touched: Touched<'_>) {
         let origin = self.session.origin;
         let exec = &mut *self.exec;
         let actor = Some(self.session.shared.id);
@@ -52,6 +62,20 @@ impl Execution<'_, '_> {
 }
 
 impl Executor {
+    /// There is something for the log or for listeners.
+    #[inline]
+    fn has_to_commit(&self) -> bool {
+        self.effects.has_commands() || !self.changes.is_empty() || !self.monitor_lines.is_empty()
+    }
+
+    #[inline]
+    fn count_changes(&self, engine: &Engine) {
+        let dirty = self.effects.dirty();
+        if dirty > 0 {
+            stats(engine, self.worker).changes.add(dirty);
+        }
+    }
+
     /// Changes data on behalf of the server itself (expiry, eviction) under locks that are held
     /// already, logs and announces it.
     pub fn change(
@@ -88,10 +112,7 @@ impl Executor {
         locked: &mut Locked<'_>,
         touched: Touched<'_>,
     ) -> Option<u64> {
-        let dirty = self.effects.dirty();
-        if dirty > 0 {
-            stats(engine, self.worker).changes.add(dirty);
-        }
+        self.count_changes(engine);
         let offset = match origin {
             Origin::Client => self.append_effects(engine, locked, touched),
             Origin::Replay => None,

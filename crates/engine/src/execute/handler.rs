@@ -21,7 +21,7 @@ pub type Handler = fn(&mut Context<'_, '_>) -> CommandResult;
 
 /// The handler of a command that runs other commands, under locks that cover them all, or that it
 /// extends.
-pub type NestedHandler = fn(&mut Execution<'_, '_>, Call<'_>, &mut Locked<'_>) -> CommandResult;
+pub type NestedHandler = fn(&mut Execution<'_, '_>, &Call<'_>, &mut Locked<'_>) -> CommandResult;
 
 /// The function that runs a command.
 #[derive(Clone, Copy)]

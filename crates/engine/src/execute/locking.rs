@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 
 use super::script::lock_script;
 use super::{Call, Execution, Request, multi};
-use crate::command::{Flags, Locks};
+use crate::command::{Flags, KeyPosition, Locks};
 use crate::engine::Engine;
 use crate::error::CommandError;
 use crate::execute::blocking;
@@ -27,28 +27,34 @@ const LOOK_AHEAD_KEYS: usize = 64;
 /// Why the locks of a request were not taken.
 pub(super) enum NotLocked {
     /// A script has been running for too long: the error for the client.
-    Busy(CommandError),
+    Busy(Box<CommandError>),
     /// The request is to be offered again.
     Postpone,
 }
 
-/// Finds and hashes the keys of a request, in order of their position.
+/// The key of a request that has exactly one, at this position.
 #[inline]
+pub(super) fn locate_one(
+    engine: &Engine,
+    position: KeyPosition,
+    request: &Request<'_>,
+) -> Option<LocatedKey> {
+    let key = request.args.get(position.index)?;
+    let hash = request.hash.unwrap_or_else(|| engine.keyspace.hash(key));
+    Some(LocatedKey { position, hash })
+}
+
+/// Finds and hashes the keys of a request, in order of their position.
 pub fn locate(
     engine: &Engine,
     command: &Command,
-    request: Request<'_>,
+    request: &Request<'_>,
     into: &mut Vec<LocatedKey>,
 ) {
     let args = request.args;
     match command.plan {
         KeyPlan::None => {}
-        KeyPlan::One(position) => {
-            if let Some(key) = args.get(position.index) {
-                let hash = request.hash.unwrap_or_else(|| engine.keyspace.hash(key));
-                into.push(LocatedKey { position, hash });
-            }
-        }
+        KeyPlan::One(position) => into.extend(locate_one(engine, position, request)),
         KeyPlan::Counted(count) => into.extend(counted_positions(count, args).map(|position| {
             let hash = engine.keyspace.hash(args.arg(position.index));
             LocatedKey { position, hash }
@@ -120,14 +126,14 @@ impl<'k> Execution<'_, 'k> {
     /// The lock of the configuration, for a transaction that changes it. It comes before those of
     /// shards.
     #[inline]
-    pub(super) fn lock_changes(&self, call: Call<'_>) -> Option<MutexGuard<'k, ()>> {
+    pub(super) fn lock_changes(&self, call: &Call<'_>) -> Option<MutexGuard<'k, ()>> {
         let is_exec = matches!(call.command.spec.locks, Locks::Queued);
         (is_exec && multi::locks_config(self.session)).then(|| self.engine.config.lock_changes())
     }
 
     /// Locks the shards of a command, and those needed to serve the waiters of keys that it may
     /// feed.
-    pub(super) fn lock_for(&mut self, call: Call<'_>) -> Result<Locked<'k>, NotLocked> {
+    pub(super) fn lock_for(&mut self, call: &Call<'_>) -> Result<Locked<'k>, NotLocked> {
         match call.locks() {
             Locks::Keys => self.lock_keys(call),
             Locks::Script(_) => lock_script(self, call),
@@ -148,7 +154,7 @@ impl<'k> Execution<'_, 'k> {
 
     /// Locks the shards of the keys of a request.
     #[inline]
-    pub(super) fn lock_keys(&mut self, call: Call<'_>) -> Result<Locked<'k>, NotLocked> {
+    pub(super) fn lock_keys(&mut self, call: &Call<'_>) -> Result<Locked<'k>, NotLocked> {
         let mut waits = self.patience();
         let keyspace = &self.engine.keyspace;
         let locked = match call.keys {
@@ -208,7 +214,7 @@ impl<'k> Execution<'_, 'k> {
     #[cold]
     pub(super) fn busy(&self) -> NotLocked {
         match self.engine.runs.slow() {
-            Some(slow) => NotLocked::Busy(slow.error()),
+            Some(slow) => NotLocked::Busy(Box::new(slow.error())),
             // The script has just ended.
             None => NotLocked::Postpone,
         }

@@ -33,7 +33,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
 
 use keyspace::{ExtensionRight, KeyHash};
-use resp::{Args, Output};
+use resp::{Args, Mark, Output};
 
 use crate::command::Locks;
 use crate::context::{Mode, Random};
@@ -67,7 +67,7 @@ pub use script::{LibraryError, NO_SCRIPT, read_library, run_library, run_script}
 
 use accounting::stats;
 use admission::Admission;
-use locking::{KEYS_KEEP, NotLocked, look_ahead};
+use locking::{KEYS_KEEP, NotLocked, locate_one, look_ahead};
 
 /// How a request ended.
 #[derive(Debug, PartialEq, Eq)]
@@ -75,12 +75,20 @@ pub enum Verdict {
     /// The reply stands in the output.
     Done,
     /// The command was refused or failed; its error stands in the output.
-    Failed(CommandError),
+    Failed(Box<CommandError>),
     /// The client is blocked; none of its further requests run.
     Blocked,
     /// CLIENT PAUSE, or loading that is about to end, postpones the request: it must be offered
     /// again.
     Postponed,
+}
+
+impl Verdict {
+    /// The command was refused or failed with this error.
+    #[cold]
+    fn failed(error: CommandError) -> Self {
+        Self::Failed(Box::new(error))
+    }
 }
 
 /// A command with its arguments and their keys.
@@ -270,20 +278,30 @@ impl From<NotLocked> for Unperformed {
 impl<'k> Execution<'_, 'k> {
     /// Runs one request. A panic at any stage leaves an error reply, no lock and no waiting client
     /// behind, and a server that refuses further writes.
-    pub fn request(&mut self, request: Request<'_>, held: &mut Held<'k>) -> Verdict {
+    pub fn request(&mut self, request: &Request<'_>, held: &mut Held<'k>) -> Verdict {
         let mark = self.out.mark();
+        let offered = catch_unwind(AssertUnwindSafe(|| self.offer(request, held, &mark)));
+        offered.unwrap_or_else(|panic| self.panicked(request, held, mark, panic.as_ref()))
+    }
+
+    #[cold]
+    fn panicked(
+        &mut self,
+        request: &Request<'_>,
+        held: &mut Held<'k>,
+        mark: Mark,
+        panic: &(dyn Any + Send),
+    ) -> Verdict {
         let command = request.command.found();
         let name = command.map_or("a request", |command| command.full_name);
-        let verdict = guarded(self.engine, name, || self.offer(request, held));
-        verdict.unwrap_or_else(|| {
-            *held = None;
-            self.right = None;
-            self.out.truncate_to(mark);
-            self.give_up();
-            let error = internal_error(name);
-            self.write_error(&error);
-            Verdict::Failed(error)
-        })
+        note_half_changed(self.engine, name, panic);
+        *held = None;
+        self.right = None;
+        self.out.truncate_to(mark);
+        self.give_up();
+        let error = internal_error(name);
+        self.write_error(&error);
+        Verdict::failed(error)
     }
 
     /// Cleans up after an execution that panicked: discards its transaction, ends its wait, and
@@ -303,13 +321,12 @@ impl<'k> Execution<'_, 'k> {
         }
     }
 
-    fn offer(&mut self, request: Request<'_>, held: &mut Held<'k>) -> Verdict {
+    fn offer(&mut self, request: &Request<'_>, held: &mut Held<'k>, mark: &Mark) -> Verdict {
         self.engine.faults.reach(Stage::Admission);
         if held.is_some() && !self.runs_under_held(request) {
             *held = None;
         }
         let was_silent = self.session.is_silent();
-        let mark = self.out.mark();
         let verdict = loop {
             match self.admit(request, held.is_some()) {
                 Ok(Admission::Run(command)) => match self.perform(command, request, held) {
@@ -317,7 +334,7 @@ impl<'k> Execution<'_, 'k> {
                     Err(Unperformed::Outdated) => {}
                     Err(Unperformed::NotLocked(NotLocked::Postpone)) => return Verdict::Postponed,
                     Err(Unperformed::NotLocked(NotLocked::Busy(error))) => {
-                        break Verdict::Failed(self.reject(request, error));
+                        break Verdict::failed(self.reject(request, *error));
                     }
                 },
                 Ok(Admission::Queue(command, flags)) => {
@@ -327,13 +344,26 @@ impl<'k> Execution<'_, 'k> {
                     break Verdict::Done;
                 }
                 Ok(Admission::Postpone) => return Verdict::Postponed,
-                Err(error) => break Verdict::Failed(self.reject(request, error)),
+                Err(error) => break Verdict::failed(self.reject(request, error)),
             }
         };
+        let session = &*self.session;
+        if session.reply_mode != ReplyMode::On
+            || session.reply_is_push
+            || session.tracking.is_some()
+        {
+            self.end_request(request, was_silent, mark);
+        }
+        verdict
+    }
+
+    /// CLIENT REPLY and CLIENT CACHING hold for one request.
+    #[inline(never)]
+    fn end_request(&mut self, request: &Request<'_>, was_silent: bool, mark: &Mark) {
         let is_push = std::mem::take(&mut self.session.reply_is_push);
         // CLIENT REPLY ON is the first command that gets a reply again.
         if was_silent && self.session.is_silent() && !is_push {
-            self.out.truncate_to(mark);
+            self.out.truncate_to(*mark);
         }
         self.end_caching(request);
         self.session.reply_mode = match self.session.reply_mode {
@@ -341,12 +371,10 @@ impl<'k> Execution<'_, 'k> {
             ReplyMode::Skip => ReplyMode::On,
             other => other,
         };
-        verdict
     }
 
     /// CLIENT CACHING holds for one command or transaction, and for no CLIENT command.
-    #[inline]
-    fn end_caching(&mut self, request: Request<'_>) {
+    fn end_caching(&mut self, request: &Request<'_>) {
         let session = &mut *self.session;
         if let Some(tracking) = &mut session.tracking
             && tracking.caching
@@ -359,10 +387,10 @@ impl<'k> Execution<'_, 'k> {
 
     /// Only plain commands on keys: no transaction (a refusal forgets its watched keys, which
     /// locks), no eviction (which locks).
-    fn runs_under_held(&self, request: Request<'_>) -> bool {
+    fn runs_under_held(&self, request: &Request<'_>) -> bool {
         let on_keys = request.command.found().is_some_and(|command| {
-            let on_keys = matches!(command.spec.locks, Locks::Keys | Locks::Script(_));
-            on_keys && command.plan != KeyPlan::None
+            let is_script = matches!(command.spec.locks, Locks::Script(_));
+            (command.is_on_keys || is_script) && command.plan != KeyPlan::None
         });
         let is_bounded = self.engine.switches.max_memory.load(Ordering::Relaxed) != 0;
         on_keys && self.session.multi.is_none() && !is_bounded
@@ -373,19 +401,34 @@ impl<'k> Execution<'_, 'k> {
     fn perform(
         &mut self,
         command: &'static Command,
-        request: Request<'_>,
+        request: &Request<'_>,
         held: &mut Held<'k>,
     ) -> Result<Verdict, Unperformed> {
+        let args = request.args;
+        let mode = Mode::Direct;
+        if let KeyPlan::One(position) = command.plan {
+            let key = locate_one(self.engine, position, request);
+            let keys = key.as_slice();
+            return self.perform_call(
+                &Call {
+                    command,
+                    args,
+                    keys,
+                    mode,
+                },
+                held,
+            );
+        }
         let mut keys = std::mem::take(&mut self.exec.located);
         keys.clear();
         locate(self.engine, command, request, &mut keys);
         let call = Call {
             command,
-            args: request.args,
+            args,
             keys: &keys,
-            mode: Mode::Direct,
+            mode,
         };
-        let verdict = self.perform_call(call, held);
+        let verdict = self.perform_call(&call, held);
         keys.shrink_to(KEYS_KEEP);
         self.exec.located = keys;
         verdict
@@ -393,36 +436,26 @@ impl<'k> Execution<'_, 'k> {
 
     fn perform_call(
         &mut self,
-        call: Call<'_>,
+        call: &Call<'_>,
         held: &mut Held<'k>,
     ) -> Result<Verdict, Unperformed> {
-        let began_ns = self.exec.now_ns;
-        let mark = self.out.mark();
-        let (verdict, feeds) = {
-            let _changes;
-            let mut own;
-            let locked = match held {
-                Some(locked) => locked,
-                None => {
-                    _changes = self.lock_changes(call);
-                    own = self.lock_for(call)?;
-                    if self.is_admission_outdated() {
-                        return Err(Unperformed::Outdated);
-                    }
-                    &mut own
+        let (began_ns, waiting) = (self.exec.now_ns, self.out.len());
+        let (verdict, feeds) = match held {
+            Some(locked) => self.perform_locked(call, locked, (began_ns, waiting)),
+            None => {
+                let _changes = self.lock_changes(call);
+                let mut locked = self.lock_for(call)?;
+                if self.is_admission_outdated() {
+                    return Err(Unperformed::Outdated);
                 }
-            };
-            let verdict = self.transact(call, locked, began_ns);
-            let feeds = !self.exec.ready.is_empty();
-            if feeds {
-                // The time to serve other clients does not count for this command.
-                self.finished(call, began_ns, self.out.len_since(&mark));
-                blocking::serve(self.exec, self.engine, locked);
+                self.perform_locked(call, &mut locked, (began_ns, waiting))
             }
-            (verdict, feeds)
         };
-        self.right = None;
-        if std::mem::take(&mut self.exec.was_slow) {
+        if self.right.is_some() {
+            self.right = None;
+        }
+        if self.exec.was_slow {
+            self.exec.was_slow = false;
             *held = None;
             blocking::clear_left(self.engine);
         }
@@ -432,9 +465,27 @@ impl<'k> Execution<'_, 'k> {
         }
         // A command that blocks is counted when its wait ends.
         if !feeds && self.session.new_waiter.is_none() {
-            self.finished(call, began_ns, self.out.len_since(&mark));
+            self.finished(call, began_ns, self.out.len().saturating_sub(waiting));
         }
         Ok(verdict)
+    }
+
+    /// Runs a command under its locks and serves the clients that it has fed: true when there are
+    /// any. `began_ns` is when it began, `waiting` how much output waited then.
+    fn perform_locked(
+        &mut self,
+        call: &Call<'_>,
+        locked: &mut Locked<'k>,
+        (began_ns, waiting): (u64, usize),
+    ) -> (Verdict, bool) {
+        let verdict = self.transact(call, locked, began_ns);
+        let feeds = !self.exec.ready.is_empty();
+        if feeds {
+            // The time to serve other clients does not count for this command.
+            self.finished(call, began_ns, self.out.len().saturating_sub(waiting));
+            blocking::serve(self.exec, self.engine, locked);
+        }
+        (verdict, feeds)
     }
 
     /// True when a pause or a change of role came between the checks and the locks: a command that
@@ -452,7 +503,7 @@ impl<'k> Execution<'_, 'k> {
     }
 
     /// Runs a command under its locks and logs what it did.
-    fn transact(&mut self, call: Call<'_>, locked: &mut Locked<'_>, began_ns: u64) -> Verdict {
+    fn transact(&mut self, call: &Call<'_>, locked: &mut Locked<'_>, began_ns: u64) -> Verdict {
         self.begin();
         look_ahead(locked, self.session.db, call.keys);
         let verdict = match self.call(call, locked) {
@@ -461,7 +512,7 @@ impl<'k> Execution<'_, 'k> {
                 blocking::block(self, call, block, locked, began_ns);
                 Verdict::Blocked
             }
-            Err(error) => Verdict::Failed(error),
+            Err(error) => Verdict::failed(error),
         };
         self.note_for_monitors(call);
         let locks = call.locks();
@@ -475,7 +526,7 @@ impl<'k> Execution<'_, 'k> {
     }
 
     #[inline]
-    fn note_for_monitors(&mut self, call: Call<'_>) {
+    fn note_for_monitors(&mut self, call: &Call<'_>) {
         if self.engine.monitors.count() != 0 {
             let by = match call.mode {
                 Mode::Script => Caller::Lua(self.session),
@@ -489,7 +540,7 @@ impl<'k> Execution<'_, 'k> {
 
     /// Monitors see a command that runs a script before what the script calls.
     #[inline]
-    fn note_caller(&mut self, call: Call<'_>) {
+    fn note_caller(&mut self, call: &Call<'_>) {
         if self.engine.monitors.count() != 0 {
             let now_us = self.engine.clock.unix_us();
             let by = Caller::Script(self.session);
@@ -500,7 +551,7 @@ impl<'k> Execution<'_, 'k> {
 
     /// Runs a command inside of another one, under the locks of that one. Its reply stands in the
     /// output, also that of one which failed.
-    pub fn nested(&mut self, call: Call<'_>, locked: &mut Locked<'_>) -> Result<(), CommandError> {
+    pub fn nested(&mut self, call: &Call<'_>, locked: &mut Locked<'_>) -> Result<(), CommandError> {
         if let Err(error) = self.admit_nested(call) {
             count_rejected(self.exec, self.engine, call.command);
             self.write_error(&error);
@@ -510,13 +561,12 @@ impl<'k> Execution<'_, 'k> {
     }
 
     /// Runs a command inside of another one that has admitted it.
-    fn run_nested(&mut self, call: Call<'_>, locked: &mut Locked<'_>) -> Result<(), CommandError> {
-        let began_ns = self.exec.now_ns;
-        let mark = self.out.mark();
+    fn run_nested(&mut self, call: &Call<'_>, locked: &mut Locked<'_>) -> Result<(), CommandError> {
+        let (began_ns, waiting) = (self.exec.now_ns, self.out.len());
         // Handlers answer at once when they may not block, so the result is never a block.
         let result = self.call(call, locked).map(drop);
         self.note_for_monitors(call);
-        self.finished(call, began_ns, self.out.len_since(&mark));
+        self.finished(call, began_ns, self.out.len().saturating_sub(waiting));
         result
     }
 }
@@ -527,11 +577,14 @@ impl<'k> Execution<'_, 'k> {
 pub fn guarded<T>(engine: &Engine, what: &str, work: impl FnOnce() -> T) -> Option<T> {
     let result = catch_unwind(AssertUnwindSafe(work));
     result
-        .map_err(|panic| {
-            note_panic(what, panic.as_ref());
-            engine.switches.half_changed.store(true, Ordering::Release);
-        })
+        .map_err(|panic| note_half_changed(engine, what, panic.as_ref()))
         .ok()
+}
+
+#[cold]
+fn note_half_changed(engine: &Engine, what: &str, panic: &(dyn Any + Send)) {
+    note_panic(what, panic);
+    engine.switches.half_changed.store(true, Ordering::Release);
 }
 
 /// The error of a command that panicked.

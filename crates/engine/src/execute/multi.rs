@@ -99,7 +99,7 @@ fn unwatch_one(locked: &mut Locked<'_>, session: &Session, watched: &WatchedKey,
 /// Runs EXEC under the locks of `lock_for`.
 pub fn exec(
     execution: &mut Execution<'_, '_>,
-    _: Call<'_>,
+    _: &Call<'_>,
     locked: &mut Locked<'_>,
 ) -> CommandResult {
     let engine = execution.engine;
@@ -151,7 +151,7 @@ fn run_queue(
             keys: &keys,
             mode: Mode::Transaction,
         };
-        go_on(index, execution.nested(call, locked))?;
+        go_on(index, execution.nested(&call, locked))?;
     }
     Ok(())
 }

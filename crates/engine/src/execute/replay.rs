@@ -38,7 +38,7 @@ impl Execution<'_, '_> {
             ));
         }
         let mut keys = Vec::new();
-        locate(self.engine, command, request, &mut keys);
+        locate(self.engine, command, &request, &mut keys);
         let call = Call {
             command,
             args,
@@ -46,7 +46,7 @@ impl Execution<'_, '_> {
             mode: Mode::Direct,
         };
         self.begin();
-        let result = self.call(call, locked);
+        let result = self.call(&call, locked);
         self.commit(locked, super::Touched::Keys(&keys));
         // Blocked clients are served when the whole file has been read.
         self.exec.ready.clear();

@@ -1,32 +1,27 @@
 //! Reading and executing: the staged look-ahead.
 //!
 //! Memory latency is the cost of a request on real data. So requests are not run one by one: up to
-//! [`BATCH_REQUESTS`] are parsed, looked up and hashed while the buckets of their keys are
-//! prefetched; then their entries are prefetched; then they are executed in order. The batch
+//! [32](super::parse) are parsed, looked up and hashed; then the buckets of their keys are
+//! prefetched, then their entries; then they are executed in order. The batch
 //! reaches over the pipeline of one connection and over all connections that are ready.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use keyspace::{KeyHash, ValueRef};
-use resp::{Args, Limits, Output, OwnedArgs, Progress, ProtocolError, Reply, Span};
-use smallvec::SmallVec;
-use values::hash_seed::{Ahead, hash_of};
+use resp::{Output, ProtocolError, Reply};
 
+use super::ahead;
 use super::busy;
 use super::limits;
-use super::worker::Worker;
+use super::parse::{self, Parsed};
+use super::round::{Batch, Bytes, Pending, Source};
+use super::worker::{Worker, connection_of};
 use crate::server::Server;
 use crate::transport::connection::{Connection, READ_BYTES};
 use engine::config::P;
 use engine::execute::{Execution, Held, Request, Verdict};
-use engine::table::{Command, KeyPlan, Resolved};
+use engine::table::{Command, Resolved};
 use engine::wait::Block;
-
-/// Requests that are looked ahead over. Enough to overlap the memory accesses of a core's line-fill
-/// buffers several times over, small enough that the prefetched lines stay in the first-level
-/// cache.
-const BATCH_REQUESTS: usize = 32;
 
 /// Bytes read in one round over all ready connections; further bytes wait for the next round.
 const ARENA_BYTES: usize = 1024 * 1024;
@@ -49,139 +44,8 @@ const NOTED_REPLY_BYTES: usize = 1024 * 1024;
 /// Input buffers that one turn fills: as many big arguments as arrive at once wait for the next.
 const INPUT_BYTES_PER_TURN: usize = 64 * 1024 * 1024;
 
-/// Bytes of one connection that are being consumed.
-struct Source {
-    token: usize,
-    bytes: Bytes,
-    /// Consumed so far.
-    position: usize,
-    /// Parsed so far; >= position.
-    parsed: usize,
-    /// Requests of it wait for the next turn.
-    is_cut: bool,
-    /// It is at a request that has to run without other connections in the round.
-    waits: bool,
-}
-
-enum Bytes {
-    /// A range of the arena: the usual case, the connection had nothing left over.
-    Arena(usize, usize),
-    /// The connection's own buffer, taken out of it for the round.
-    Own(Vec<u8>),
-}
-
-impl Bytes {
-    fn slice<'a>(&'a self, arena: &'a [u8]) -> &'a [u8] {
-        match self {
-            Self::Arena(start, end) => arena.get(*start..*end).unwrap_or_default(),
-            Self::Own(bytes) => bytes,
-        }
-    }
-}
-
-enum What {
-    /// A request: spans relative to `start`.
-    Spans(usize, usize),
-    Inline(OwnedArgs),
-    Broken(ProtocolError),
-}
-
-/// One request of the batch.
-struct Pending {
-    source: usize,
-    /// Offsets of the request in its source.
-    start: usize,
-    end: usize,
-    what: What,
-    command: Resolved,
-    hash: Option<KeyHash>,
-    db: u32,
-    /// Hash of the member that is looked for in a large collection.
-    member: Option<u64>,
-}
-
-impl Pending {
-    /// Where the member stands that a command on one key looks for.
-    fn member_place(&self) -> Option<usize> {
-        self.hash?;
-        self.command.found()?.member
-    }
-
-    /// Its arguments; `bytes` are those of its source.
-    #[inline]
-    fn args<'a>(&'a self, bytes: &'a [u8], spans: &'a [Span]) -> Result<Args<'a>, ProtocolError> {
-        match &self.what {
-            What::Spans(first, count) => Ok(Args::new(
-                bytes.get(self.start..self.end).unwrap_or_default(),
-                spans.get(*first..first + count).unwrap_or_default(),
-            )),
-            What::Inline(args) => Ok(args.as_args()),
-            What::Broken(error) => Err(*error),
-        }
-    }
-
-    fn is_for_collection(&self) -> bool {
-        use engine::command::Group::{Geo, Hash, List, Set, SortedSet, Stream};
-        let group = self.command.found().map(|entry| entry.spec.group);
-        matches!(group, Some(Geo | Hash | List | Set | SortedSet | Stream))
-    }
-}
-
-/// Buffers that are reused from round to round.
-#[derive(Default)]
-pub(super) struct Batch {
-    arena: Vec<u8>,
-    sources: Vec<Source>,
-    pending: Vec<Pending>,
-    spans: Vec<Span>,
-    /// Input buffers between two big requests.
-    pub(super) spares: Spares,
-    /// Requests of the last round, as an estimate for the next one.
-    requests: usize,
-    /// Bytes of replies that this turn has written. Above [`REPLY_BYTES_PER_TURN`] the rest of the
-    /// requests waits for the next turn.
-    reply_bytes: usize,
-    /// The last command that was looked up, by its name as the client wrote it: pipelines repeat
-    /// it.
-    last: Option<(SmallVec<[u8; 16]>, &'static Command)>,
-}
-
 /// Arguments of ordinary requests that a worker keeps room for, 64 KiB.
 const SPANS_KEEP: usize = 4096;
-
-/// Empty input buffers for the next connection that needs one: allocating and touching a fresh one
-/// for every big argument would cost more than reading it. Freed once a second.
-#[derive(Default)]
-pub(super) struct Spares {
-    buffers: Vec<Vec<u8>>,
-    /// Sum of their capacities.
-    bytes: usize,
-}
-
-/// Bytes that spare buffers may hold: some hundred kilobytes for each of fifty busy clients would
-/// be more than the second-level cache serves anyway.
-const SPARE_BYTES_MAX: usize = 8 * 1024 * 1024;
-
-impl Spares {
-    fn take(&mut self) -> Vec<u8> {
-        let buffer = self.buffers.pop().unwrap_or_default();
-        self.bytes -= buffer.capacity();
-        buffer
-    }
-
-    fn keep(&mut self, buffer: Vec<u8>) {
-        let capacity = buffer.capacity();
-        if capacity > 0 && self.bytes + capacity <= SPARE_BYTES_MAX {
-            self.bytes += capacity;
-            self.buffers.push(buffer);
-        }
-    }
-
-    /// Frees all of them.
-    pub(super) fn clear(&mut self) {
-        *self = Self::default();
-    }
-}
 
 impl Worker {
     /// Reads from all runnable connections and executes what came.
@@ -316,62 +180,17 @@ impl Worker {
             let Some(source) = batch.sources.get_mut(index) else {
                 return;
             };
-            let Some(connection) = self.connection(source.token) else {
+            let Some(connection) = connection_of(&mut self.connections, source.token) else {
                 return;
             };
             let is_empty = source.bytes.slice(&batch.arena).len() <= source.parsed;
             if is_empty || must_wait(source, connection, batch.reply_bytes) {
                 return;
             }
-            let input = source.bytes.slice(&batch.arena);
-            let input = input.get(source.parsed..).unwrap_or_default();
-            if is_client_hello(input) {
-                return self.abort_handshake(batch, index);
-            }
-            let limits = request_limits(server, connection);
-            let first_span = batch.spans.len();
-            let start = source.parsed;
-            let (end, what) = match connection.parser.parse(input, &limits, &mut batch.spans) {
-                Ok(Progress::NeedMore { hint }) => {
-                    connection.missing = hint;
-                    return;
-                }
-                Ok(Progress::Empty { consumed }) => {
-                    source.parsed += consumed;
-                    match batch.pending.last_mut() {
-                        Some(last) if last.source == index => last.end = source.parsed,
-                        _ => source.position = source.parsed,
-                    }
-                    continue;
-                }
-                Ok(Progress::Request { consumed, args }) => {
-                    (start + consumed, What::Spans(first_span, args))
-                }
-                Ok(Progress::Inline { consumed, args }) => (start + consumed, What::Inline(args)),
-                Err(error) => (start + input.len(), What::Broken(error)),
-            };
-            connection.missing = 0;
-            source.parsed = end;
-            let broken = matches!(what, What::Broken(_));
-            let mut pending = Pending {
-                source: index,
-                start,
-                end,
-                what,
-                command: Resolved::Unknown,
-                hash: None,
-                db: connection.session.db,
-                member: None,
-            };
-            look_up(server, batch, &mut pending, held);
-            batch.pending.push(pending);
-            // An AUTH changes the limits of the requests behind it.
-            let run_now = !connection.session.is_authenticated();
-            if run_now || batch.pending.len() >= BATCH_REQUESTS {
-                self.run_batch(server, batch, held);
-            }
-            if broken {
-                return;
+            match parse::until_full(server, batch, (index, connection)) {
+                Parsed::All => return,
+                Parsed::Full => self.run_batch(server, batch, held),
+                Parsed::Handshake => return self.abort_handshake(batch, index),
             }
         }
     }
@@ -403,21 +222,16 @@ impl Worker {
     /// Second and third stage: prefetch the entries, then execute in order.
     fn run_batch<'k>(&mut self, server: &'k Server, batch: &mut Batch, held: &mut Held<'k>) {
         if batch.pending.len() > 1 {
-            for pending in &batch.pending {
-                match (pending.hash, &held) {
-                    (Some(hash), Some(locked)) => locked.prefetch_entry(pending.db, hash),
-                    (Some(hash), None) => server.engine.keyspace.prefetch_entry(pending.db, hash),
-                    (None, _) => {}
-                }
-            }
-            look_into_collections(server, batch, held);
+            ahead::look(server, batch, held);
         }
         batch.requests += batch.pending.len();
         let mut queue = std::mem::take(&mut batch.pending);
-        for pending in queue.drain(..) {
+        for pending in &queue {
             self.run_one(server, batch, pending, held);
         }
+        queue.clear();
         batch.pending = queue;
+        batch.inline.clear();
         batch.spans.clear();
         // A request with a hundred thousand arguments must not pin the room for them.
         batch.spans.shrink_to(SPANS_KEEP);
@@ -427,7 +241,7 @@ impl Worker {
         &mut self,
         server: &'k Server,
         batch: &mut Batch,
-        pending: Pending,
+        pending: &Pending,
         held: &mut Held<'k>,
     ) {
         let may_wait = batch.sources.len() > 1 && !self.exec.is_busy;
@@ -435,13 +249,14 @@ impl Worker {
             return;
         };
         let token = source.token;
-        let Some(connection) = super::worker::connection_of(&mut self.connections, token) else {
+        let Some(connection) = connection_of(&mut self.connections, token) else {
             return;
         };
         if must_wait(source, connection, batch.reply_bytes) {
             return;
         }
-        if may_wait && busy::may_run_long(&connection.session, pending.command) {
+        let takes_long = busy::may_run_long(&connection.session, pending.command);
+        if takes_long && may_wait {
             (source.waits, source.is_cut) = (true, true);
             connection.parser.reset();
             self.alone.push(token);
@@ -452,14 +267,9 @@ impl Worker {
             connection.queued_write = true;
             self.writable.push(token);
         }
-        let bytes = source.bytes.slice(&batch.arena);
-        let args = match pending.args(bytes, &batch.spans) {
+        let args = match pending.args(batch) {
             Ok(args) => args,
-            Err(error) => {
-                refuse(server, connection, error, bytes);
-                source.position = pending.end;
-                return;
-            }
+            Err(error) => return refuse(server, batch, connection, (pending, error)),
         };
         if pending.command == Resolved::Unknown && is_web_request(args.arg(0)) {
             let logged_ms = &mut self.web_request_logged_ms;
@@ -470,42 +280,10 @@ impl Worker {
             command: pending.command,
             hash: pending.hash,
         };
-        let verdict = self.execute(server, token, request, held);
-        let Some(connection) = super::worker::connection_of(&mut self.connections, token) else {
-            return;
-        };
-        connection.reply_offset = connection.reply_offset.max(self.exec.reply_offset);
-        if connection.session.shared.has_mail() {
-            // Messages that the command itself has caused stand right behind its reply.
-            connection.collect_outbox();
-        }
-        if verdict == Verdict::Postponed {
-            connection.set_postponed(&server.engine, true);
-            connection.parser.reset();
-            self.postponed.push(token);
-            return;
-        }
-        source.position = pending.end;
-        batch.reply_bytes += connection.output.len().saturating_sub(waiting);
-        if verdict == Verdict::Blocked {
-            self.blocked(token);
-        }
-        self.after_command(server, token, request.command);
-    }
-
-    fn execute<'k>(
-        &mut self,
-        server: &'k Server,
-        token: usize,
-        request: Request<'_>,
-        held: &mut Held<'k>,
-    ) -> Verdict {
         self.exec.reply_offset = 0;
-        let Some(connection) = super::worker::connection_of(&mut self.connections, token) else {
-            return Verdict::Done;
-        };
-        if busy::may_run_long(&connection.session, request.command) {
-            return self.run_script(server, token, request, held);
+        if takes_long {
+            let verdict = self.run_script(server, token, &request, held);
+            return self.ran(server, batch, pending, (&verdict, waiting));
         }
         let mut execution = Execution {
             exec: &mut self.exec,
@@ -515,12 +293,47 @@ impl Worker {
             right: None,
             turn: None,
         };
-        execution.request(request, held)
+        let verdict = execution.request(&request, held);
+        self.ran(server, batch, pending, (&verdict, waiting));
+    }
+
+    /// Behind a request: `waiting` bytes of output waited before it.
+    fn ran(
+        &mut self,
+        server: &Server,
+        batch: &mut Batch,
+        pending: &Pending,
+        (verdict, waiting): (&Verdict, usize),
+    ) {
+        let Some(source) = batch.sources.get_mut(pending.source) else {
+            return;
+        };
+        let token = source.token;
+        let Some(connection) = connection_of(&mut self.connections, token) else {
+            return;
+        };
+        connection.reply_offset = connection.reply_offset.max(self.exec.reply_offset);
+        if connection.session.shared.has_mail() {
+            // Messages that the command itself has caused stand right behind its reply.
+            connection.collect_outbox();
+        }
+        if *verdict == Verdict::Postponed {
+            connection.set_postponed(&server.engine, true);
+            connection.parser.reset();
+            self.postponed.push(token);
+            return;
+        }
+        source.position = pending.end;
+        batch.reply_bytes += connection.output.len().saturating_sub(waiting);
+        if *verdict == Verdict::Blocked {
+            self.blocked(token);
+        }
+        self.after_command(server, token, pending.command);
     }
 
     fn after_command(&mut self, server: &Server, token: usize, command: Resolved) {
         let steady_ms = self.exec.steady_ms;
-        let Some(connection) = self.connection(token) else {
+        let Some(connection) = connection_of(&mut self.connections, token) else {
             return;
         };
         connection.recent_commands = connection.recent_commands.saturating_add(1);
@@ -531,9 +344,17 @@ impl Worker {
             server.engine.clients.admit(&connection.session.shared);
         }
         let is_large = limits::counted_output(server, connection) > 0;
-        if !is_large && !connection.output.is_given_up() {
-            return;
+        if is_large || connection.output.is_given_up() {
+            self.after_large_reply(server, token);
         }
+    }
+
+    #[cold]
+    fn after_large_reply(&mut self, server: &Server, token: usize) {
+        let steady_ms = self.exec.steady_ms;
+        let Some(connection) = self.connection(token) else {
+            return;
+        };
         if limits::output_exceeded(server, connection, steady_ms) {
             connection.session.close_after_reply = true;
             connection.output = Output::new();
@@ -659,144 +480,6 @@ fn read(connection: &mut Connection, arena: &mut [u8], used: &mut usize) -> Byte
     Bytes::Own(std::mem::take(&mut connection.input))
 }
 
-/// First stage: the command, the hash of its key, and its bucket on the way into the cache.
-fn look_up(server: &Server, batch: &mut Batch, pending: &mut Pending, held: &Held<'_>) {
-    let place = (pending.source, pending.start, pending.end);
-    let Some(args) = arguments(
-        &batch.sources,
-        &batch.arena,
-        &batch.spans,
-        place,
-        &pending.what,
-    ) else {
-        return;
-    };
-    pending.command = match &batch.last {
-        Some((name, entry)) if name.as_slice() == args.arg(0) => Resolved::Command(entry),
-        _ => server.engine.commands.resolve(args),
-    };
-    if let Some(entry) = pending.command.found()
-        && let KeyPlan::One(position) = entry.plan
-        && let Some(key) = args.get(position.index)
-    {
-        let hash = server.engine.keyspace.hash(key);
-        match held {
-            Some(locked) => locked.prefetch_bucket(pending.db, hash),
-            None => server.engine.keyspace.prefetch_bucket(pending.db, hash),
-        }
-        pending.hash = Some(hash);
-        if entry.parent.is_none() && batch.last.as_ref().is_none_or(|(_, last)| *last != entry) {
-            // No subcommand: the name alone means this entry.
-            batch.last = Some((SmallVec::from_slice(args.arg(0)), entry));
-        }
-    }
-}
-
-/// The arguments of a request (source, first and last byte in it), unless it is broken.
-fn arguments<'a>(
-    sources: &'a [Source],
-    arena: &'a [u8],
-    spans: &'a [Span],
-    (source, start, end): (usize, usize, usize),
-    what: &'a What,
-) -> Option<Args<'a>> {
-    match what {
-        What::Spans(first, count) => {
-            let bytes = sources.get(source)?.bytes.slice(arena);
-            let spans = spans.get(*first..first + count)?;
-            Some(Args::new(bytes.get(start..end)?, spans))
-        }
-        What::Inline(args) => Some(args.as_args()),
-        What::Broken(_) => None,
-    }
-}
-
-/// Prefetches collections, which lie one pointer further, and the slot of the member in the table
-/// of a large one.
-fn look_into_collections(server: &Server, batch: &mut Batch, held: &Held<'_>) {
-    let mut large = false;
-    for pending in batch.pending.iter().filter(|it| it.is_for_collection()) {
-        let has_index = match (pending.hash, held) {
-            (Some(hash), Some(locked)) => locked.prefetch_value(pending.db, hash),
-            (Some(hash), None) => server.engine.keyspace.prefetch_value(pending.db, hash),
-            (None, _) => false,
-        };
-        large |= has_index && pending.member_place().is_some();
-    }
-    if !large {
-        return;
-    }
-    large = false;
-    let mut queue = std::mem::take(&mut batch.pending);
-    for pending in &mut queue {
-        let Some(place) = pending.member_place() else {
-            continue;
-        };
-        let bytes = (pending.source, pending.start, pending.end);
-        let args = arguments(
-            &batch.sources,
-            &batch.arena,
-            &batch.spans,
-            bytes,
-            &pending.what,
-        );
-        let member = args.and_then(|args| args.get(place));
-        let mut found = None;
-        glance(server, pending, held, |value| {
-            if let (Some(member), true) = (member, pays_to_look_ahead(value)) {
-                let hash = *found.get_or_insert_with(|| hash_of(member));
-                look_ahead(value, hash, Ahead::Bucket);
-            }
-        });
-        pending.member = found;
-        large |= found.is_some();
-    }
-    batch.pending = queue;
-    for pending in batch.pending.iter().filter(|_| large) {
-        if let Some(hash) = pending.member {
-            glance(server, pending, held, |value| {
-                look_ahead(value, hash, Ahead::Elements);
-            });
-        }
-    }
-}
-
-fn glance(server: &Server, pending: &Pending, held: &Held<'_>, look: impl FnMut(ValueRef<'_>)) {
-    match (pending.hash, held) {
-        (Some(hash), Some(locked)) => locked.glance(pending.db, hash, look),
-        (Some(hash), None) => server.engine.keyspace.glance(pending.db, hash, look),
-        (None, _) => {}
-    }
-}
-
-fn pays_to_look_ahead(value: ValueRef<'_>) -> bool {
-    match value {
-        ValueRef::Set(set) => set.pays_to_look_ahead(),
-        ValueRef::ZSet(set) => set.pays_to_look_ahead(),
-        ValueRef::Hash(hash) => hash.pays_to_look_ahead(),
-        _ => false,
-    }
-}
-
-fn look_ahead(value: ValueRef<'_>, hash: u64, step: Ahead) {
-    match value {
-        ValueRef::Set(set) => set.look_ahead(hash, step),
-        ValueRef::ZSet(set) => set.look_ahead(hash, step),
-        ValueRef::Hash(map) => map.look_ahead(hash, step),
-        _ => {}
-    }
-}
-
-fn request_limits(server: &Server, connection: &Connection) -> Limits {
-    if !connection.session.is_authenticated() {
-        return Limits::UNAUTHENTICATED;
-    }
-    Limits {
-        max_bulk: server.engine.config.int(P::ProtoMaxBulkLen).max(0) as usize,
-        ..Limits::default()
-    }
-}
-
 /// A web browser that was talked into sending a request here ends each line as inline requests end:
 /// the parts of the request that its author controls would be commands.
 fn is_web_request(name: &[u8]) -> bool {
@@ -818,13 +501,19 @@ fn abort_web_request(connection: &mut Connection, logged_ms: &mut u64, steady_ms
     connection.output.clear();
 }
 
-/// The beginning of the first record of TLS: a handshake, of a version 3.x. No command begins so.
-fn is_client_hello(bytes: &[u8]) -> bool {
-    bytes.starts_with(&[0x16, 0x03])
-}
-
 /// Answers a violation of the protocol with an error and disconnects the client.
-fn refuse(server: &Server, connection: &mut Connection, error: ProtocolError, bytes: &[u8]) {
+#[cold]
+fn refuse(
+    server: &Server,
+    batch: &mut Batch,
+    connection: &mut Connection,
+    (pending, error): (&Pending, ProtocolError),
+) {
+    let Some(source) = batch.sources.get_mut(pending.source) else {
+        return;
+    };
+    let bytes = source.bytes.slice(&batch.arena);
+    source.position = pending.end;
     let shown = if server.engine.config.bool(P::HideUserDataFromLog) {
         "*redacted*".to_owned()
     } else {

@@ -14,7 +14,7 @@ use crate::transport::mailbox::Message;
 use engine::command::Locks;
 use engine::execute::{BusyTurn, Execution, Executor, Held, Request, Verdict};
 use engine::session::Session;
-use engine::table::Resolved;
+use engine::table::{Command, Resolved};
 
 /// Time between two turns, in milliseconds, and more with many clients: a turn reads from each of
 /// them.
@@ -27,9 +27,13 @@ const CLIENTS_PER_MS: usize = 100;
 /// True for a request that runs a script, or a transaction with one.
 #[inline]
 pub(super) fn may_run_long(session: &Session, command: Resolved) -> bool {
-    let Some(command) = command.found() else {
-        return false;
-    };
+    match command.found() {
+        Some(command) => !command.is_on_keys && takes_long(session, command),
+        None => false,
+    }
+}
+
+fn takes_long(session: &Session, command: &Command) -> bool {
     match command.spec.locks {
         Locks::Script(_) => true,
         Locks::Queued => session
@@ -57,7 +61,7 @@ impl Worker {
         &mut self,
         server: &'k Server,
         token: usize,
-        request: Request<'_>,
+        request: &Request<'_>,
         held: &mut Held<'k>,
     ) -> Verdict {
         let slot = self.connections.get_mut(token);

@@ -1,5 +1,6 @@
 //! Event loops: workers execute the commands of their clients.
 
+mod ahead;
 pub(crate) mod balance;
 mod batch;
 mod blocked;
@@ -9,7 +10,9 @@ pub(crate) mod event_loop;
 mod figures;
 pub(crate) mod handshakes;
 mod limits;
+mod parse;
 mod port;
+mod round;
 #[cfg(test)]
 mod tests;
 pub(crate) mod worker;

@@ -107,7 +107,7 @@ pub(crate) struct Worker {
     pub(crate) deadlines: BTreeSet<(u64, u64)>,
     /// Connections that CLIENT PAUSE, or the end of loading that is near, postponed.
     pub(super) postponed: Vec<usize>,
-    pub(super) batch: super::batch::Batch,
+    pub(super) batch: super::round::Batch,
     messages: Vec<Message>,
     next_idle_check_ms: u64,
     /// When the log last had a line about a web request.
@@ -151,7 +151,7 @@ impl Worker {
             held: Vec::new(),
             deadlines: BTreeSet::new(),
             postponed: Vec::new(),
-            batch: super::batch::Batch::default(),
+            batch: super::round::Batch::default(),
             messages: Vec::new(),
             next_idle_check_ms: 0,
             web_request_logged_ms: 0,

@@ -50,7 +50,7 @@ const LOAD: CommandSpec = CommandSpec::nested("load", -3, load)
         Arg::flag("replace", "REPLACE"),
         Arg::string("function-code"),
     ]);
-fn load(execution: &mut Execution<'_, '_>, call: Call<'_>, _: &mut Locked<'_>) -> CommandResult {
+fn load(execution: &mut Execution<'_, '_>, call: &Call<'_>, _: &mut Locked<'_>) -> CommandResult {
     let args = call.args;
     let options = args.take(args.len() - 1).skip(2);
     let is_replace = |word: &[u8]| word.eq_ignore_ascii_case(b"replace");
@@ -163,7 +163,11 @@ impl Policy {
     }
 }
 
-fn restore(execution: &mut Execution<'_, '_>, call: Call<'_>, _: &mut Locked<'_>) -> CommandResult {
+fn restore(
+    execution: &mut Execution<'_, '_>,
+    call: &Call<'_>,
+    _: &mut Locked<'_>,
+) -> CommandResult {
     let args = call.args;
     if args.len() > 4 {
         return Err(CommandError::line(

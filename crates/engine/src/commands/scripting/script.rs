@@ -32,7 +32,7 @@ const LOAD: CommandSpec = CommandSpec::nested("load", 3, load)
     .complexity("O(N) in the length of the script")
     .hints(&["request_policy:all_nodes", "response_policy:all_succeeded"])
     .args(&[Arg::string("script")]);
-fn load(execution: &mut Execution<'_, '_>, call: Call<'_>, _: &mut Locked<'_>) -> CommandResult {
+fn load(execution: &mut Execution<'_, '_>, call: &Call<'_>, _: &mut Locked<'_>) -> CommandResult {
     let body = call.args.arg(2);
     let known = execution
         .engine

@@ -242,7 +242,7 @@ fn run_again(
         execution.write_error(&error);
         return Ran::Refused;
     }
-    let outcome = execution.call(call, locked);
+    let outcome = execution.call(&call, locked);
     engine.faults.reach(Stage::Serve);
     // Committed also when the client goes on waiting: the command may have removed expired keys.
     execution.commit(locked, Touched::Keys(call.keys));

@@ -63,7 +63,7 @@ impl<'a, 'e, 'k, 'l> Caller<'a, 'e, 'k, 'l> {
     pub(super) fn new(
         execution: &'a mut Execution<'e, 'k>,
         locked: &'a mut Locked<'l>,
-        (call, target): (Call<'a>, &'a Target),
+        (call, target): (&Call<'a>, &'a Target),
         declared: Args<'a>,
         savepoint: Option<&'a Savepoint>,
     ) -> Self {
@@ -114,7 +114,7 @@ impl<'a, 'e, 'k, 'l> Caller<'a, 'e, 'k, 'l> {
             keys: &keys,
             mode: Mode::Script,
         };
-        self.hold(call)?;
+        self.hold(&call)?;
         let writes = command.spec.flags.has(Flags::WRITE);
         if writes {
             self.interruption.run.note_write();
@@ -132,7 +132,7 @@ impl<'a, 'e, 'k, 'l> Caller<'a, 'e, 'k, 'l> {
             turn: None,
         };
         // The error stands in the reply.
-        let _ = execution.run_nested(call, self.locked);
+        let _ = execution.run_nested(&call, self.locked);
         self.session.protocol = outer;
         // CLIENT LIST counts them beside the command that runs the script.
         let count = &self.session.shared.figures.commands;
@@ -150,7 +150,7 @@ impl<'a, 'e, 'k, 'l> Caller<'a, 'e, 'k, 'l> {
     }
 
     /// Locks the shards of a command that are not locked yet.
-    fn hold(&mut self, call: Call<'_>) -> Result<(), CommandError> {
+    fn hold(&mut self, call: &Call<'_>) -> Result<(), CommandError> {
         let locks = call.locks();
         if self.declared_only {
             self.check_declared(call, locks)?;
@@ -189,7 +189,7 @@ impl<'a, 'e, 'k, 'l> Caller<'a, 'e, 'k, 'l> {
 
     /// `script-undeclared-keys deny`
     #[cold]
-    fn check_declared(&self, call: Call<'_>, locks: Locks) -> Result<(), CommandError> {
+    fn check_declared(&self, call: &Call<'_>, locks: Locks) -> Result<(), CommandError> {
         if matches!(locks, Locks::All) {
             return Err(CommandError::owned(format!(
                 "ERR Script attempted to call '{}', which works on all keys, and script-undeclared-keys is deny",
@@ -241,7 +241,7 @@ impl<'a, 'e, 'k, 'l> Caller<'a, 'e, 'k, 'l> {
 const AFTER_PANIC: CommandError = CommandError::line("ERR an earlier command of the script failed");
 
 /// True for a script that must not write.
-pub(super) fn reads_only(call: Call<'_>, target: &Target) -> bool {
+pub(super) fn reads_only(call: &Call<'_>, target: &Target) -> bool {
     let flags = target.flags();
     call.command.spec.flags.has(Flags::READONLY)
         || flags.is_some_and(|flags| flags.contains(script::header::Flags::NO_WRITES))

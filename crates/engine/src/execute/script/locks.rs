@@ -43,7 +43,7 @@ fn profile(execution: &Execution<'_, '_>, target: Option<&Target>) -> Profile {
 /// Locks what a script needs to begin with.
 pub(in crate::execute) fn lock_script<'k>(
     execution: &mut Execution<'_, 'k>,
-    call: Call<'_>,
+    call: &Call<'_>,
 ) -> Result<Locked<'k>, NotLocked> {
     let profile = profile(execution, execution.exec.target.as_ref());
     match profile {

@@ -66,7 +66,7 @@ impl<'a> Invocation<'a> {
 /// Runs EVAL, EVALSHA, FCALL and their read-only forms, under the locks of `lock_script`.
 pub fn run_script(
     execution: &mut Execution<'_, '_>,
-    call: Call<'_>,
+    call: &Call<'_>,
     locked: &mut Locked<'_>,
 ) -> CommandResult {
     execution.note_caller(call);
@@ -111,7 +111,7 @@ pub const NO_SCRIPT: CommandError = CommandError::line("NOSCRIPT No matching scr
 /// Runs a script in the interpreter of this thread. One that is ended leaves nothing behind.
 fn run(
     execution: &mut Execution<'_, '_>,
-    call: Call<'_>,
+    call: &Call<'_>,
     target: &Target,
     invocation: &Invocation<'_>,
     locked: &mut Locked<'_>,
@@ -185,7 +185,7 @@ fn interpret(
 /// Keeps what a script has done, or undoes it.
 fn end(
     execution: &mut Execution<'_, '_>,
-    call: Call<'_>,
+    call: &Call<'_>,
     result: std::thread::Result<Result<(), Failure>>,
     savepoint: Option<Savepoint>,
     locked: &mut Locked<'_>,

@@ -68,7 +68,7 @@ impl<'a, 'k> Replay<'a, 'k> {
         if let Some(locked) = self.sink.held() {
             return execution.replay(args, locked);
         }
-        match execution.request(Request::new(&server.engine, args), &mut None) {
+        match execution.request(&Request::new(&server.engine, args), &mut None) {
             Verdict::Failed(error) => Err(String::from_utf8_lossy(&error.text()).into_owned()),
             _ => Ok(()),
         }
