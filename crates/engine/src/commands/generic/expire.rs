@@ -144,21 +144,28 @@ fn set_deadline(ctx: &mut Context<'_, '_>, base_ms: u64, seconds: bool) -> Comma
     let conditions = Conditions::parse(ctx.args.skip(3).iter())?;
     let deadline = requested(ctx, base_ms, seconds)?;
     let key = ctx.key(1);
+    let is_past = ctx.data.is_past(deadline);
     let allowed = match ctx.data.lookup_mut(key) {
         None => false,
-        Some(entry) => conditions.allow(entry.deadline(), deadline),
+        Some(mut entry) => {
+            let allowed = conditions.allow(entry.deadline(), deadline);
+            if allowed && !is_past {
+                entry.set_deadline(Some(deadline));
+            }
+            allowed
+        }
     };
     ctx.reply.integer(i64::from(allowed));
     if !allowed {
         return Ok(Outcome::Done);
     }
-    if ctx.data.is_past(deadline) {
+    if is_past {
         delete_expired(ctx, key);
         return Ok(Outcome::Done);
     }
-    ctx.data.set_deadline(key, Some(deadline));
+    ctx.data.note_deadline(key, deadline);
     ctx.data.changed(key, EventClass::Generic, "expire");
-    if seconds || base_ms != 0 {
+    if (seconds || base_ms != 0) && ctx.data.effects.is_enabled() {
         let mut digits = itoa::Buffer::new();
         let mut argv: SmallVec<[&[u8]; 5]> =
             SmallVec::from_slice(&[b"PEXPIREAT", key.bytes, digits.format(deadline).as_bytes()]);

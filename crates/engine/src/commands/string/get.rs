@@ -73,8 +73,10 @@ pub(super) fn getex(ctx: &mut Context<'_, '_>) -> CommandResult {
     } else if let Some(at) = deadline {
         ctx.data.set_deadline(key, Some(at));
         ctx.data.changed(key, EventClass::Generic, "expire");
-        let mut digits = itoa::Buffer::new();
-        ctx.propagate(&[b"PEXPIREAT", key.bytes, digits.format(at).as_bytes()]);
+        if ctx.data.effects.is_enabled() {
+            let mut digits = itoa::Buffer::new();
+            ctx.propagate(&[b"PEXPIREAT", key.bytes, digits.format(at).as_bytes()]);
+        }
     } else if matches!(options.lifetime, Lifetime::Persist) && ctx.data.deadline(key).is_some() {
         ctx.data.set_deadline(key, None);
         ctx.data.changed(key, EventClass::Generic, "persist");

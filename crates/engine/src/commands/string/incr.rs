@@ -69,7 +69,10 @@ fn add(ctx: &mut Context<'_, '_>, increment: i64) -> CommandResult {
     let key = ctx.key(1);
     let value = match ctx.data.lookup_mut(key) {
         Some(mut entry) => {
-            let old = integer_of(entry.string())?;
+            let old = match entry.integer() {
+                Some(old) => old,
+                None => integer_of(entry.string())?,
+            };
             let value = old.checked_add(increment).ok_or(CommandError::Overflow)?;
             entry.set_integer(value);
             value

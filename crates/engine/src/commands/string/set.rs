@@ -67,6 +67,16 @@ fn key_flags(args: Args<'_>) -> KeyFlags {
 }
 
 pub(super) fn set(ctx: &mut Context<'_, '_>) -> CommandResult {
+    if ctx.args.len() > 3 {
+        return set_with_options(ctx);
+    }
+    ctx.reply.ok();
+    let (key, value) = (ctx.key(1), ctx.arg(2));
+    write(ctx, key, value, Expiry::Clear);
+    Ok(Outcome::Done)
+}
+
+fn set_with_options(ctx: &mut Context<'_, '_>) -> CommandResult {
     let options = Options::parse(ctx.args.skip(3), ACCEPTED)?;
     let deadline = options.deadline(ctx.data.now_ms, "set")?;
     let key = ctx.key(1);
@@ -163,6 +173,9 @@ pub(super) fn write(ctx: &mut Context<'_, '_>, key: Key<'_>, value: &[u8], expir
 /// Logs a SET that was carried out. Times become absolute, and options for the client alone are
 /// left out (GET, and comparisons, which not every reader of the log supports).
 fn propagate_set(ctx: &mut Context<'_, '_>, options: &Options<'_>, deadline: Option<u64>) {
+    if !ctx.data.effects.is_enabled() {
+        return;
+    }
     let (name, key, value) = (ctx.arg(0), ctx.arg(1), ctx.arg(2));
     if let Some(deadline) = deadline {
         let verbatim = matches!(
