@@ -55,11 +55,12 @@ fn place(kind: Type, size: usize) -> u16 {
 /// Type, elements, and bytes of an entry.
 #[inline]
 fn measure(block: Block) -> Measured {
-    let (elements, heap_bytes) = block.value().measures();
+    let (value, capacity) = block.value_and_capacity();
+    let (elements, heap_bytes) = value.measures();
     Measured {
         kind: block.value_type(),
         elements,
-        bytes: block.capacity() + heap_bytes,
+        bytes: capacity + heap_bytes,
     }
 }
 
@@ -175,6 +176,13 @@ impl Sizes {
 
     #[inline(never)]
     fn reclassed(&mut self, (before, after): (Class, Class), hash: KeyHash, block: Block) {
+        let kind = block.value_type();
+        if before == after
+            && let Some(big) = &mut self.big
+            && big.changed_within_bin(kind)
+        {
+            return;
+        }
         if before != after {
             self.count(before, u64::MAX);
             self.count(after, 1);

@@ -509,15 +509,32 @@ impl Block {
         unsafe { self.value_for() }
     }
 
+    /// The value, and the bytes of the allocation.
+    #[inline]
+    pub(crate) fn value_and_capacity(&self) -> (ValueRef<'_>, usize) {
+        let shape = self.shape();
+        // SAFETY: this copy is in use during the borrow, so the block is neither changed nor freed.
+        (unsafe { self.value_at(&shape) }, self.capacity_of(&shape))
+    }
+
     /// The value, with a lifetime that the caller chooses.
     ///
     /// # Safety
     /// The block is neither changed nor freed during `'a`.
     #[inline]
     pub(super) unsafe fn value_for<'a>(self) -> ValueRef<'a> {
-        let shape = self.shape();
+        // SAFETY: the caller's promise.
+        unsafe { self.value_at(&self.shape()) }
+    }
+
+    /// The value of a block of this shape.
+    ///
+    /// # Safety
+    /// The block is neither changed nor freed during `'a`.
+    #[inline(always)]
+    unsafe fn value_at<'a>(self, shape: &Shape) -> ValueRef<'a> {
         match shape.storage() {
-            Storage::Int => ValueRef::Int(self.int(&shape)),
+            Storage::Int => ValueRef::Int(self.int(shape)),
             Storage::Inline => {
                 // SAFETY: the value lies inside the block, which stays as it is during `'a`.
                 ValueRef::Bytes(unsafe {

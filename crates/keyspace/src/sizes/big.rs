@@ -185,6 +185,18 @@ impl Big {
         }
     }
 
+    /// An entry of this type has changed within its bin. True when its size does not matter, because
+    /// no entry of the type was ever dropped.
+    pub(super) fn changed_within_bin(&mut self, kind: Type) -> bool {
+        let tops = [&mut self.by_bytes, &mut self.by_elements];
+        let mut tops = tops.map(|tops| &mut tops[kind as usize]);
+        let all_are_kept = tops.iter().all(|top| top.unlisted == 0);
+        if all_are_kept {
+            tops.iter_mut().for_each(|top| top.is_stale = true);
+        }
+        all_are_kept
+    }
+
     pub(super) fn remove(&mut self, hash: KeyHash) {
         for top in self.by_bytes.iter_mut().chain(&mut self.by_elements) {
             top.remove(hash);
