@@ -256,7 +256,7 @@ fn a_log_that_cannot_be_loaded_again_stays_as_it_is() {
     client.check(&[("SET a 1", "+OK")]);
     let file = server.dir().join("appendonlydir/appendonly.aof.1.incr.aof");
     let good = std::fs::read(&file).expect("an increment");
-    let broken = [&good[..], b"*1\r\nbroken"].concat();
+    let broken = [&good[..], b"*1\r\nbroken\r\n"].concat();
     std::fs::write(&file, &broken).expect("written");
     assert!(
         client
