@@ -726,3 +726,37 @@ fn replicaof_survives_a_rewrite_of_the_configuration() {
     let text = std::fs::read_to_string(&file).unwrap();
     assert!(!text.contains("replicaof 127"), "{text}");
 }
+
+#[test]
+fn a_replica_that_sends_other_commands_is_disconnected() {
+    let server = primary(&["--logfile", "server.log"]);
+    let log = || std::fs::read_to_string(server.dir().join("server.log")).unwrap();
+    for (command, name, error) in [
+        ("PING", "ping", None),
+        ("SLOWLOG GET", "slowlog|get", None),
+        ("GET x", "get", Some("can't interact with the keyspace")),
+        ("NONSENSE", "<unknown>", Some("ERR unknown command")),
+    ] {
+        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, server.port())).unwrap();
+        stream
+            .set_read_timeout(Some(Duration::from_secs(20)))
+            .unwrap();
+        write!(stream, "PSYNC ? -1\r\n{command}\r\n").unwrap();
+        // A reply in the stream would be taken for a part of it.
+        let mut sent = Vec::new();
+        stream.read_to_end(&mut sent).unwrap();
+        assert!(!sent.windows(5).any(|word| word == b"+PONG"));
+        let text = log();
+        let line = format!("Replica generated a reply to command '{name}', disconnecting it: id=");
+        assert!(text.contains(&line), "{text}");
+        if let Some(error) = error {
+            let line = format!("{error}' after processing the command '{name}'");
+            assert!(text.contains(&line), "{text}");
+        }
+    }
+    assert_eq!(
+        server.connect().line("PSYNC id offset"),
+        "-ERR value is not an integer or out of range"
+    );
+    assert!(log().contains("asks for synchronization but with a wrong offset"));
+}

@@ -64,7 +64,10 @@ fn psync(ctx: &mut Context<'_, '_>) -> CommandResult {
         );
         crate::replication::promote(&server);
     }
-    let offset = ctx.integer(2)?;
+    let offset = ctx.integer(2).inspect_err(|_| {
+        let address = &ctx.session.shared.addr;
+        log::warn!("Replica {address} asks for synchronization but with a wrong offset");
+    })?;
     // A replica that has nothing asks for offset -1.
     let resume = u64::try_from(offset).ok();
     let resume = resume.map(|offset| (ctx.arg(1).to_vec(), offset));

@@ -300,10 +300,10 @@ impl Feeder {
     }
 
     fn hear(&mut self, token: usize, steady_ms: u64) -> bool {
-        let Some(link) = self.link(token) else {
+        let Some(link) = self.links.get_mut(token).and_then(Option::as_mut) else {
             return false;
         };
-        match link.hear(steady_ms) {
+        match link.hear(&self.server.engine.commands, steady_ms) {
             Ok(heard) => heard,
             Err(error) => {
                 self.close(token, &error.to_string());

@@ -11,7 +11,9 @@ use resp::{Args, Limits, Progress, Span};
 
 use crate::state::{SnapshotFile, random_id};
 use crate::transport::connection::{Connection, Written};
+use engine::command::Flags;
 use engine::replicas::{Replica, SyncRequest, SyncState};
+use engine::table::CommandTable;
 
 /// Bytes of a snapshot that are read at once.
 const FILE_PIECE: usize = 256 * 1024;
@@ -119,6 +121,9 @@ pub(super) enum LinkError {
     /// It sends something else than requests.
     #[error("it broke the protocol")]
     Protocol,
+    /// It sent a command that is to be answered; the stream has no place for that.
+    #[error("it sent a command that has a reply")]
+    Replied,
 }
 
 /// A replica.
@@ -426,7 +431,11 @@ impl Link {
     }
 
     /// Reads what the replica says. Returns true when it has acknowledged anything.
-    pub(super) fn hear(&mut self, steady_ms: u64) -> Result<bool, LinkError> {
+    pub(super) fn hear(
+        &mut self,
+        commands: &CommandTable,
+        steady_ms: u64,
+    ) -> Result<bool, LinkError> {
         let connection = &mut *self.connection;
         loop {
             let got = connection
@@ -446,11 +455,11 @@ impl Link {
                 break;
             }
         }
-        self.understand(steady_ms)
+        self.understand(commands, steady_ms)
     }
 
     /// Goes through the requests that have arrived.
-    fn understand(&mut self, steady_ms: u64) -> Result<bool, LinkError> {
+    fn understand(&mut self, commands: &CommandTable, steady_ms: u64) -> Result<bool, LinkError> {
         let mut input = std::mem::take(&mut self.connection.input);
         let mut spans: Vec<Span> = Vec::new();
         let (mut start, mut heard) = (0, false);
@@ -473,12 +482,18 @@ impl Link {
                 }
                 Ok(Progress::Request { consumed, .. }) => {
                     let request = bytes.get(..consumed).unwrap_or_default();
-                    heard |= self.take(Args::new(request, &spans), steady_ms);
                     start += consumed;
+                    match self.take(commands, Args::new(request, &spans), steady_ms) {
+                        Ok(has_acknowledged) => heard |= has_acknowledged,
+                        Err(error) => break Err(error),
+                    }
                 }
                 Ok(Progress::Inline { consumed, args }) => {
-                    heard |= self.take(args.as_args(), steady_ms);
                     start += consumed;
+                    match self.take(commands, args.as_args(), steady_ms) {
+                        Ok(has_acknowledged) => heard |= has_acknowledged,
+                        Err(error) => break Err(error),
+                    }
                 }
                 Err(_) => break Err(LinkError::Protocol),
             }
@@ -488,8 +503,13 @@ impl Link {
         result
     }
 
-    /// `REPLCONF ACK offset [FACK offset]`; a replica sends nothing else that is to be answered.
-    fn take(&mut self, args: Args<'_>, steady_ms: u64) -> bool {
+    /// `REPLCONF ACK offset [FACK offset]`. Returns true when that is it.
+    fn take(
+        &mut self,
+        commands: &CommandTable,
+        args: Args<'_>,
+        steady_ms: u64,
+    ) -> Result<bool, LinkError> {
         let is = |index: usize, word: &str| {
             args.get(index)
                 .is_some_and(|arg| arg.eq_ignore_ascii_case(word.as_bytes()))
@@ -498,11 +518,15 @@ impl Link {
             let number = resp::number::parse_i64(args.get(index)?)?;
             u64::try_from(number).ok()
         };
-        if !is(0, "replconf") || !is(1, "ack") {
-            return false;
+        if !is(0, "replconf") {
+            self.log_replied(commands, args);
+            return Err(LinkError::Replied);
+        }
+        if !is(1, "ack") {
+            return Ok(false);
         }
         let Some(offset) = number(2) else {
-            return false;
+            return Ok(false);
         };
         let durable = if is(3, "fack") { number(4) } else { None };
         self.replica.acknowledge(offset, durable, steady_ms);
@@ -512,9 +536,37 @@ impl Link {
             self.feed = Feed::Stream(cursor);
             self.replica.set_state(SyncState::Online);
         }
-        true
+        Ok(true)
+    }
+
+    /// The lines of the log about a command that a replica must not send, in Redis's words.
+    fn log_replied(&self, commands: &CommandTable, args: Args<'_>) {
+        let command = commands.resolve(args).found();
+        let name = command.map_or("<unknown>", |command| command.full_name);
+        let error = match command {
+            None => Some("ERR unknown command"),
+            Some(command) if command.spec.flags.any(KEYSPACE_FLAGS) => {
+                Some("ERR Replica can't interact with the keyspace")
+            }
+            Some(_) => None,
+        };
+        if let Some(error) = error {
+            log::error!(
+                "== CRITICAL == This primary is sending an error to its replica: '-{error}' after processing the command '{name}'"
+            );
+        }
+        let client = &self.replica.client;
+        log::warn!(
+            "Replica generated a reply to command '{name}', disconnecting it: id={} addr={} laddr={}",
+            client.id,
+            client.addr,
+            client.laddr
+        );
     }
 }
+
+/// Commands that replicas must not send because they read or change data.
+const KEYSPACE_FLAGS: Flags = Flags::WRITE.or(Flags::READONLY).or(Flags::MAY_REPLICATE);
 
 /// Reads the next piece of a snapshot.
 fn fill(file: &dyn File, offset: u64, piece: &mut Vec<u8>) -> io::Result<()> {
