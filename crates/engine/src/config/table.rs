@@ -462,7 +462,7 @@ parameters! {
     RdbCompression = "rdbcompression": Kind::Bool, "yes";
     RdbChecksum = "rdbchecksum": Kind::Bool, "yes", IMMUTABLE;
     RdbVersion = "rdb-version": Kind::RdbVersions, "11 80";
-    RdbDelSyncFiles = "rdb-del-sync-files": Kind::Bool, "no", LATER;
+    RdbDelSyncFiles = "rdb-del-sync-files": Kind::Bool, "no";
     RdbSaveIncrementalFsync = "rdb-save-incremental-fsync": Kind::Bool, "yes";
     RdbModuleValues = "rdb-module-values": choice::<RdbModuleValues>(), "refuse";
     RdbVersionCheck = "rdb-version-check": choice::<RdbVersionCheck>(), "strict";

@@ -451,6 +451,11 @@ impl Feeder {
         if self.syncing.is_some() || server.shutdown.is_requested() {
             return;
         }
+        // What is there is not the data of any history.
+        let lacks_data = server.replication.lacks_data.load(Ordering::Acquire);
+        if lacks_data || server.engine.loading.is_active() {
+            return;
+        }
         let waiting = |link: &&Link| matches!(link.feed, Feed::Waits);
         let Some(first) = self.links.iter().flatten().find(waiting) else {
             return;

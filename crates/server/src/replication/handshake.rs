@@ -1,5 +1,7 @@
 //! The beginning of a connection to a primary.
 
+use std::sync::atomic::Ordering;
+
 use super::failover;
 use super::follow::{FollowError, PrimaryLink, Wire};
 use super::roles::announced;
@@ -154,7 +156,8 @@ fn understand(link: &PrimaryLink, reply: &[u8], own: &str) -> Result<Answer, Fol
 /// The data here has a name and an offset that a primary may know: it was copied from one, or its
 /// changes were counted all the time.
 fn has_history(server: &Server) -> bool {
-    server.engine.log.is_enabled() || server.engine.log.stream_range().is_some()
+    let lacks_data = server.replication.lacks_data.load(Ordering::Acquire);
+    !lacks_data && (server.engine.log.is_enabled() || server.engine.log.stream_range().is_some())
 }
 
 /// The primary goes on with our history under another name.

@@ -125,7 +125,7 @@ impl<'a> Applier<'a> {
 
     fn acknowledge(&self, wire: &mut Wire) -> Result<(), FollowError> {
         let log = &self.link.server.engine.log;
-        let offset = log.stream_offset().to_string();
+        let offset = self.safe_offset().to_string();
         // Before its base is written, the file is of no use after a crash.
         if !log.is_enabled() || log.status().waits_for_base {
             return wire.send(&[b"REPLCONF", b"ACK", offset.as_bytes()]);
@@ -138,6 +138,17 @@ impl<'a> Applier<'a> {
             b"FACK",
             durable.as_bytes(),
         ])
+    }
+
+    /// What the primary may count on: a kill of this process does not take it away.
+    fn safe_offset(&self) -> u64 {
+        let server = &*self.link.server;
+        let log = &server.engine.log;
+        match () {
+            () if server.awaits_base() => 0,
+            () if log.is_enabled() && log.trouble().is_some() => log.synced_offset(),
+            () => log.stream_offset(),
+        }
     }
 
     /// Applies some of the input. Returns how many bytes, and whether an answer is asked for.

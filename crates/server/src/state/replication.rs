@@ -134,6 +134,11 @@ pub struct Replication {
     primary_socket: Mutex<Option<(Arc<ClientShared>, TcpStream)>>,
     /// The role is being handed over to a replica.
     pub failover: FailoverState,
+    /// The data was removed for a full synchronization that has not succeeded: the files have what
+    /// was there before, with its place in the history, and memory has nothing.
+    pub lacks_data: AtomicBool,
+    /// The data of a full synchronization is not in the log yet, see `Server::awaits_base`.
+    pub awaits_base: AtomicBool,
     /// Grows with every change of role: a thread that follows an earlier primary ends.
     pub generation: AtomicU64,
     /// Commands of a primary's stream that failed here.
