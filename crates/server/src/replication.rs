@@ -12,6 +12,7 @@
 //! neither writers nor the snapshot, and replicas that ask at the same time share one.
 
 mod diskless;
+mod dual_channel;
 mod failover;
 mod feeder;
 mod follow;
@@ -32,6 +33,7 @@ use crate::server::Server;
 use crate::state::Mail;
 use crate::transport::connection::Connection;
 use engine::config::P;
+use engine::replicas::ReplicaSetup;
 
 /// Takes a connection that has asked for the data.
 pub(crate) fn adopt(server: &Arc<Server>, connection: Box<Connection>) {
@@ -72,6 +74,16 @@ fn sendable(server: &Server) -> u64 {
         persist::FsyncPolicy::Always if log.is_enabled() => log.synced_offset(),
         _ => log.stream_offset(),
     }
+}
+
+/// Whether a replica can go on where it is; the reason is in the log when it cannot.
+pub(crate) fn can_continue(
+    server: &Server,
+    setup: &ReplicaSetup,
+    address: &str,
+    resume: Option<&(Vec<u8>, u64)>,
+) -> bool {
+    feeder::continuation(server, setup, address, resume).is_some()
 }
 
 impl Server {

@@ -250,11 +250,8 @@ fn a_snapshot_that_cannot_take_its_place_leaves_the_old_data() {
 #[test]
 fn a_synchronization_that_breaks_off_leaves_the_files_of_before() {
     let head = "+FULLRESYNC 0123456789012345678901234567890123456789 7000\r\n";
-    let answer = format!(
-        "{head}$EOF:{}\r\nREDIS0011\x7f{}",
-        "m".repeat(40),
-        "x".repeat(40)
-    );
+    let mark = "m".repeat(40);
+    let answer = format!("{head}$EOF:{mark}\r\nREDIS0011\x7f\x01k{}", "x".repeat(28));
     let port = false_primary(answer.leak().as_bytes());
     let more = ["--repl-diskless-load", "flush-before-load"];
     let mut server = TestServer::start_with(&[LOG, &more].concat());
@@ -287,8 +284,9 @@ fn a_synchronization_that_breaks_off_leaves_the_files_of_before() {
     });
     assert_eq!(replication(&server, "second_repl_offset"), "-1");
     wait_until("the log has its base", || {
-        persistence(&mut own, "aof_enabled") == "1"
-            && persistence(&mut own, "aof_rewrite_in_progress") == "0"
+        ["aof_rewrite_scheduled", "aof_rewrite_in_progress"]
+            .iter()
+            .all(|name| persistence(&mut own, name) == "0")
     });
     server.kill();
     server.restart();

@@ -7,9 +7,9 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use mio::{Events, Poll, Token, Waker};
-use persist::ReplicationId;
 use persist::rdb::Version;
 use persist::storage::File;
+use persist::{ReplicationId, StreamCursor};
 
 use super::link::{Fed, Feed, KeptFeed, Link, LinkError};
 use super::sendable;
@@ -49,6 +49,7 @@ pub(super) fn start(server: &Arc<Server>) -> io::Result<()> {
     let mut feeder = Feeder {
         poll,
         links: Vec::new(),
+        parked: Vec::new(),
         syncing: None,
         next_tick_ms: 0,
         pinged_ms: server.engine.steady_ms(),
@@ -63,6 +64,19 @@ pub(super) fn start(server: &Arc<Server>) -> io::Result<()> {
     Ok(())
 }
 
+/// After a snapshot was sent on a connection of its own that has ended, the stream behind it is kept
+/// for so long, as in Valkey.
+const GRACE_MS: u64 = 60_000;
+
+/// The stream behind a snapshot, which nobody reads yet.
+struct Parked {
+    /// The client id of the connection that the snapshot was sent on.
+    id: u64,
+    /// Keeps it in memory.
+    _cursor: StreamCursor,
+    until_ms: u64,
+}
+
 /// A snapshot for replicas that is under way.
 struct Syncing {
     /// Tokens of the replicas that share it.
@@ -73,6 +87,7 @@ struct Feeder {
     server: Arc<Server>,
     poll: Poll,
     links: Vec<Option<Link>>,
+    parked: Vec<Parked>,
     syncing: Option<Syncing>,
     next_tick_ms: u64,
     /// When the last PING was sent: a change of its period holds at once.
@@ -153,7 +168,11 @@ impl Feeder {
     fn receive(&mut self, mail: Mail, steady_ms: u64) {
         match mail {
             Mail::Adopt(connection) => self.adopt(connection, steady_ms),
-            Mail::Begun { offset, cursors } => {
+            Mail::Begun {
+                offset,
+                stream_db,
+                cursors,
+            } => {
                 let id = self.server.replication.histories().id;
                 for (token, cursor) in cursors {
                     if let Some(link) = self.link(token) {
@@ -170,9 +189,7 @@ impl Feeder {
                     }
                     link.replica.set_state(SyncState::SnapshotRuns);
                     link.since_ms = steady_ms;
-                    if !link.request.is_old {
-                        link.line(&format!("+FULLRESYNC {id} {offset}\r\n"));
-                    }
+                    link.begin_snapshot(&id, offset, stream_db);
                 }
             }
             Mail::Growing(file) => self.send_growing(&file, steady_ms),
@@ -220,6 +237,10 @@ impl Feeder {
         server.engine.replicas.add(&replica);
         self.alone_since_ms = None;
         let mut link = Link::new(connection, replica, *request, steady_ms);
+        if link.replica.setup.rdb_channel {
+            let id = link.replica.client.id;
+            server.replication.add_rdb_client(id);
+        }
         if !self.resume(&mut link) {
             server.replication.full.fetch_add(1, Ordering::Relaxed);
             if link
@@ -239,55 +260,33 @@ impl Feeder {
     }
 
     /// Lets a replica go on where it was. False when it needs everything.
-    fn resume(&self, link: &mut Link) -> bool {
-        let server = &self.server;
-        let Some((id, next)) = link.request.resume.clone() else {
+    fn resume(&mut self, link: &mut Link) -> bool {
+        let server = Arc::clone(&self.server);
+        let (setup, address) = (&link.replica.setup, &link.replica.client.addr);
+        let resume = link.request.resume.as_ref();
+        let Some((feed, next)) = continuation(&server, setup, address, resume) else {
             return false;
         };
-        let histories = server.replication.histories();
-        let known = match &histories.before {
-            _ if id == histories.id.as_bytes() => true,
-            Some((before, until)) => id == before.as_bytes() && next <= until + 1,
-            None => false,
-        };
-        // Offsets in requests count from 1.
-        let Some(offset) = next.checked_sub(1).filter(|_| known) else {
-            log::info!(
-                "Partial resynchronization not accepted: Replication ID mismatch (Replica {} asked for '{}')",
-                link.replica.client.addr,
-                String::from_utf8_lossy(&id)
-            );
-            return false;
-        };
-        if link.replica.setup.is_foreign() && !server.engine.replicas.is_plain_from(offset) {
-            log::info!(
-                "Partial resynchronization not accepted: the stream holds commands that only Lodestore understands (Replica {}).",
-                link.replica.client.addr
-            );
-            return false;
-        }
-        let limit = server.replica_lag_max();
-        let cursor = server.engine.log.stream_cursor(offset, limit);
-        let feed = cursor.map(Feed::Stream);
-        let Some(feed) = feed.or_else(|| kept_feed(server, offset, limit)) else {
-            log::info!(
-                "Unable to partial resync with replica {} for lack of backlog (Replica request was: {next}).",
-                link.replica.client.addr
-            );
-            return false;
-        };
-        let line = match link.replica.setup.psync2 {
-            true => format!("+CONTINUE {}\r\n", histories.id),
+        let id = server.replication.histories().id;
+        let line = match setup.psync2 {
+            true => format!("+CONTINUE {id}\r\n"),
             false => "+CONTINUE\r\n".to_owned(),
         };
+        log::info!(
+            "Partial resynchronization request from {address} accepted. Sending bytes of backlog starting from offset {next}."
+        );
+        let apart = setup.rdb_client;
+        let loads_apart = apart.is_some_and(|id| server.replication.is_rdb_client(id));
         link.line(&line);
         link.feed = feed;
-        link.replica.set_state(SyncState::Online);
+        link.replica.set_state(match loads_apart {
+            true => SyncState::LoadsApart,
+            false => SyncState::Online,
+        });
+        if let Some(apart) = apart {
+            self.unpark(apart);
+        }
         server.replication.partial.fetch_add(1, Ordering::Relaxed);
-        log::info!(
-            "Partial resynchronization request from {} accepted. Sending bytes of backlog starting from offset {next}.",
-            link.replica.client.addr
-        );
         true
     }
 
@@ -324,6 +323,7 @@ impl Feeder {
             log::debug!("Deregistering a replica: {error}");
         }
         self.server.engine.replicas.remove(&link.replica);
+        self.park(&mut link);
         self.server.end(link.connection);
         super::hasten_shutdown(&self.server);
     }
@@ -334,9 +334,56 @@ impl Feeder {
         }
     }
 
+    /// Any replica is sent the stream.
     fn has_online(&self) -> bool {
         let mut links = self.links.iter().flatten();
-        links.any(|link| link.replica.state() == SyncState::Online)
+        links.any(|link| {
+            matches!(
+                link.replica.state(),
+                SyncState::Online | SyncState::LoadsApart
+            )
+        })
+    }
+
+    // ---- snapshots on a connection of their own ----------------------------------------------
+
+    /// The connection of a snapshot has ended. When all of it was sent, the stream behind it stays
+    /// for a while.
+    fn park(&mut self, link: &mut Link) {
+        let id = link.replica.client.id;
+        if !link.replica.setup.rdb_channel || !self.server.replication.is_rdb_client(id) {
+            return;
+        }
+        let is_sent = matches!(link.feed, Feed::SentApart(_));
+        match link.take_kept().filter(|_| is_sent) {
+            Some(cursor) => self.parked.push(Parked {
+                id,
+                _cursor: cursor,
+                until_ms: self.server.engine.steady_ms() + GRACE_MS,
+            }),
+            None => self.server.replication.remove_rdb_client(id),
+        }
+    }
+
+    /// The stream behind a snapshot is followed, or not kept any more.
+    fn unpark(&mut self, id: u64) {
+        self.server.replication.remove_rdb_client(id);
+        self.parked.retain(|parked| parked.id != id);
+        let mut links = self.links.iter_mut().flatten();
+        if let Some(link) = links.find(|link| link.replica.client.id == id) {
+            drop(link.take_kept());
+        }
+    }
+
+    fn expire_parked(&mut self, steady_ms: u64) {
+        let over = self.parked.iter().find(|it| it.until_ms <= steady_ms);
+        if let Some(id) = over.map(|parked| parked.id) {
+            log::warn!(
+                "Dual channel replication: Replica main channel failed to establish PSYNC within the grace period ({} seconds). Freeing RDB client {id}.",
+                GRACE_MS / 1000
+            );
+            self.unpark(id);
+        }
     }
 
     /// Sends to every replica what its socket takes. Returns whether there is more.
@@ -397,6 +444,7 @@ impl Feeder {
         }
         super::failover::check(&self.server, steady_ms);
         self.check_links(steady_ms, period_ms);
+        self.expire_parked(steady_ms);
         self.begin_snapshot(steady_ms);
         self.drop_backlog(steady_ms);
     }
@@ -481,7 +529,7 @@ impl Feeder {
         };
         let followers = group
             .iter()
-            .filter(|(_, link)| !link.replica.setup.rdb_only)
+            .filter(|(_, link)| link.replica.setup.gets_stream())
             .map(|(token, _)| *token)
             .collect();
         let tokens = group.iter().map(|(token, _)| *token).collect();
@@ -502,13 +550,12 @@ impl Feeder {
     /// With `repl-diskless-sync` replicas that find the end by a mark get the snapshot while it is
     /// being written.
     fn send_growing(&mut self, file: &Arc<dyn File>, steady_ms: u64) {
-        if !self.server.engine.config.bool(P::ReplDisklessSync) {
-            return;
-        }
+        let is_diskless = self.server.engine.config.bool(P::ReplDisklessSync);
         let tokens = self.syncing.as_ref().map(|it| it.tokens.clone());
         for token in tokens.unwrap_or_default() {
             if let Some(link) = self.link(token)
                 && link.replica.setup.eof
+                && (is_diskless || link.replica.setup.rdb_channel)
             {
                 link.begin_growing(Arc::clone(file), steady_ms);
             }
@@ -581,6 +628,47 @@ impl Feeder {
         });
         !is_behind || steady_ms - since_ms >= patience_ms
     }
+}
+
+/// The stream from where a replica is on, and the offset of the next byte that it asked for; `None`,
+/// with the reason in the log, when it needs everything.
+pub(super) fn continuation(
+    server: &Server,
+    setup: &ReplicaSetup,
+    address: &str,
+    resume: Option<&(Vec<u8>, u64)>,
+) -> Option<(Feed, u64)> {
+    let (id, next) = resume?;
+    let histories = server.replication.histories();
+    let known = match &histories.before {
+        _ if *id == *histories.id.as_bytes() => true,
+        Some((before, until)) => *id == *before.as_bytes() && *next <= until + 1,
+        None => false,
+    };
+    // Offsets in requests count from 1.
+    let Some(offset) = next.checked_sub(1).filter(|_| known) else {
+        log::info!(
+            "Partial resynchronization not accepted: Replication ID mismatch (Replica {address} asked for '{}')",
+            String::from_utf8_lossy(id)
+        );
+        return None;
+    };
+    if setup.is_foreign() && !server.engine.replicas.is_plain_from(offset) {
+        log::info!(
+            "Partial resynchronization not accepted: the stream holds commands that only Lodestore understands (Replica {address})."
+        );
+        return None;
+    }
+    let limit = server.replica_lag_max();
+    let cursor = server.engine.log.stream_cursor(offset, limit);
+    let feed = cursor.map(Feed::Stream);
+    let feed = feed.or_else(|| kept_feed(server, offset, limit));
+    if feed.is_none() {
+        log::info!(
+            "Unable to partial resync with replica {address} for lack of backlog (Replica request was: {next})."
+        );
+    }
+    Some((feed?, *next))
 }
 
 /// The stream from this offset on, as the files of the log have it, up to what memory has.

@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::stream::Applier;
-use super::{handshake, receive};
+use super::{dual_channel, handshake, receive};
 use crate::os::os_text;
 use crate::server::Server;
 use crate::state::{FEEDER, LinkState};
@@ -147,9 +147,15 @@ impl PrimaryLink {
         self.note(LinkState::Handshake);
         log::info!("PRIMARY <-> REPLICA sync started");
         let answer = handshake::run(self, &mut wire)?;
-        if let handshake::Answer::Full { id, offset } = answer {
-            self.note(LinkState::Sync);
-            receive::run(self, &mut wire, &id, offset)?;
+        match answer {
+            handshake::Answer::Continue => {}
+            handshake::Answer::Full { id, offset } => {
+                self.note(LinkState::Sync);
+                receive::run(self, &mut wire, &id, offset)?;
+            }
+            handshake::Answer::Apart => {
+                dual_channel::run(self, &mut wire, (&host, port))?;
+            }
         }
         self.check()?;
         self.server.engine.role.set_linked(true);
@@ -184,7 +190,8 @@ impl Drop for Listed {
 }
 
 impl Wire {
-    fn connect(link: &PrimaryLink, host: &str, port: u16) -> Result<Self, FollowError> {
+    /// Connects to a primary.
+    pub(super) fn connect(link: &PrimaryLink, host: &str, port: u16) -> Result<Self, FollowError> {
         let config = &link.server.engine.config;
         let timeout = Duration::from_secs(config.int(P::ReplTimeout).max(1) as u64);
         let no_tls = || FollowError::Refused("TLS is not configured".to_owned());
@@ -282,6 +289,11 @@ impl Wire {
             client,
         });
         Ok(())
+    }
+
+    /// Another handle of the socket, to end the connection from another thread.
+    pub(super) fn handle(&self) -> Result<TcpStream, FollowError> {
+        Ok(self.socket.socket().try_clone()?)
     }
 
     /// CLIENT KILL has ended the connection.

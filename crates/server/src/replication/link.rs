@@ -54,6 +54,9 @@ pub(super) enum Feed {
     /// Nothing before the replica has loaded what ends with a mark: it looks for the mark at the
     /// end of all that it has read.
     AwaitsAck(StreamCursor),
+    /// The snapshot has left on a connection of its own. The stream behind it is kept until the
+    /// other connection of the replica asks for it.
+    SentApart(Option<StreamCursor>),
     /// The stream from the files of the log.
     Kept(Box<KeptFeed>),
     /// The stream.
@@ -242,6 +245,7 @@ impl Link {
             Feed::Stream(cursor) | Feed::AwaitsAck(cursor) => Some(cursor),
             Feed::Kept(feed) => Some(&feed.then),
             Feed::Snapshot(cursor) | Feed::File { then: cursor, .. } => cursor.as_ref(),
+            Feed::SentApart(cursor) => cursor.as_ref(),
             Feed::Waits | Feed::Done => None,
         };
         cursor.map_or(0, |cursor| end.saturating_sub(cursor.offset()))
@@ -263,7 +267,9 @@ impl Link {
                 return Ok(Fed::More);
             }
             let sent = match &self.feed {
-                Feed::Waits | Feed::Snapshot(_) | Feed::AwaitsAck(_) => return Ok(Fed::All),
+                Feed::Waits | Feed::Snapshot(_) | Feed::AwaitsAck(_) | Feed::SentApart(_) => {
+                    return Ok(Fed::All);
+                }
                 Feed::Done => return Ok(Fed::Close),
                 Feed::File { .. } => self.send_file(),
                 Feed::Kept(_) => self.send_kept()?,
@@ -336,6 +342,7 @@ impl Link {
             self.replica.client.addr
         );
         self.feed = match then {
+            then if self.replica.setup.rdb_channel => Feed::SentApart(then),
             Some(cursor) if self.ends_with_mark => Feed::AwaitsAck(cursor),
             Some(cursor) => {
                 self.replica.set_state(SyncState::Online);
@@ -371,6 +378,29 @@ impl Link {
             feed.sent += left;
             Some(left)
         }))
+    }
+
+    /// The line in front of a snapshot: the place that it stands for.
+    pub(super) fn begin_snapshot(&mut self, id: &str, offset: u64, stream_db: Option<u32>) {
+        if self.replica.setup.rdb_channel {
+            let db = stream_db.map_or(-1, i64::from);
+            let client = self.replica.client.id;
+            log::info!(
+                "Dual channel replication: Sending to replica {} RDB end offset {offset} and client-id {client}",
+                self.replica.client.addr
+            );
+            self.line(&format!("$ENDOFF:{offset} {id} {db} {client}\r\n"));
+        } else if !self.request.is_old {
+            self.line(&format!("+FULLRESYNC {id} {offset}\r\n"));
+        }
+    }
+
+    /// Takes the stream behind a snapshot that this connection alone does not get.
+    pub(super) fn take_kept(&mut self) -> Option<StreamCursor> {
+        match &mut self.feed {
+            Feed::Snapshot(then) | Feed::File { then, .. } | Feed::SentApart(then) => then.take(),
+            _ => None,
+        }
     }
 
     /// It has been sent the stream up to this offset.
@@ -530,6 +560,9 @@ impl Link {
         };
         let durable = if is(3, "fack") { number(4) } else { None };
         self.replica.acknowledge(offset, durable, steady_ms);
+        if self.replica.state() == SyncState::LoadsApart {
+            self.replica.set_state(SyncState::Online);
+        }
         if matches!(self.feed, Feed::AwaitsAck(_))
             && let Feed::AwaitsAck(cursor) = std::mem::replace(&mut self.feed, Feed::Done)
         {

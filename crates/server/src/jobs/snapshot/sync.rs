@@ -47,7 +47,11 @@ pub(crate) fn for_replicas(
         None => whole(server, job, wanted, send),
         Some(filter) => {
             let (offset, cursors) = follow(server, wanted);
-            send(Mail::Begun { offset, cursors });
+            send(Mail::Begun {
+                offset,
+                stream_db: None,
+                cursors,
+            });
             parts(server, wanted, filter)
         }
     };
@@ -77,7 +81,11 @@ fn whole(
         (walk, options, start, place)
     };
     let (offset, cursors) = start;
-    send(Mail::Begun { offset, cursors });
+    send(Mail::Begun {
+        offset,
+        stream_db: place.db,
+        cursors,
+    });
     let dir = config.dir();
     let head = Head {
         log_offset: Some(offset),
