@@ -124,11 +124,20 @@ fn the_base_of_a_replica_of_a_replica_has_its_place_too() {
 
 #[test]
 fn without_rdb_in_the_log_a_base_of_commands_comes_before_the_link() {
+    a_base_comes_before_the_link(&["--aof-use-rdb-preamble", "no"]);
+}
+
+#[test]
+fn a_file_of_a_version_that_is_not_written_here_is_no_base() {
+    a_base_comes_before_the_link(&["--rdb-version", "12"]);
+}
+
+fn a_base_comes_before_the_link(more: &[&str]) {
     let primary = filled_primary();
     let mut client = primary.connect();
     for way in WAYS {
-        let more = ["--repl-diskless-load", way, "--aof-use-rdb-preamble", "no"];
-        let mut replica = follower(&primary, &[&more[..], SLOW].concat());
+        let loads = ["--repl-diskless-load", way];
+        let mut replica = follower(&primary, &[&loads[..], more, SLOW].concat());
         let mut own = replica.connect();
         wait_until("a base is being written", || {
             persistence(&mut own, "aof_rewrite_in_progress") == "1"

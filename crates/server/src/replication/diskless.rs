@@ -220,7 +220,7 @@ fn load<'h>(
             let received = Received {
                 history,
                 stream_db: figures.stream_db,
-                base: arriving.whole_base(bytes, kept::fits(figures, history.1)),
+                base: arriving.whole_base(bytes, kept::fits(server, figures, history.1)),
             };
             (staged, received)
         }),

@@ -19,7 +19,7 @@ use crate::server::Server;
 use crate::state::{FEEDER, Job, Mail, Purpose, SnapshotFile};
 use crate::transport::connection::Connection;
 use engine::client::flag;
-use engine::config::{ClientClass, P};
+use engine::config::{ClientClass, Config, P};
 use engine::execute::{blocking, panic_text};
 use engine::replicas::{Replica, ReplicaSetup, SnapshotFilter, SyncState};
 
@@ -508,11 +508,12 @@ impl Feeder {
         let Some(first) = self.links.iter().flatten().find(waiting) else {
             return;
         };
-        let wanted = requirements(&first.replica.setup);
+        let config = &server.engine.config;
+        let wanted = requirements(config, &first.replica.setup);
         let foreign = first.replica.setup.is_foreign();
         let fits = |link: &Link| {
             matches!(link.feed, Feed::Waits)
-                && requirements(&link.replica.setup) == wanted
+                && requirements(config, &link.replica.setup) == wanted
                 && link.replica.setup.is_foreign() == foreign
         };
         let group: Vec<(usize, &Link)> = (0..)
@@ -701,11 +702,16 @@ fn kept_feed(server: &Server, offset: u64, limit: u64) -> Option<Feed> {
 }
 
 /// Which versions of the format a replica reads, in order of preference, and which parts it wants.
-fn requirements(setup: &ReplicaSetup) -> (Vec<Version>, Option<SnapshotFilter>) {
+fn requirements(config: &Config, setup: &ReplicaSetup) -> (Vec<Version>, Option<SnapshotFilter>) {
     /// Valkey 9.0.0
     const VALKEY_9: u32 = 0x0009_0000;
     let versions = match setup.version {
-        _ if setup.is_lodestore => vec![Version::V80],
+        // It reads all of them, and keeps the file as the base of its log, which others may read.
+        _ if setup.is_lodestore => {
+            let mut versions = config.rdb_versions();
+            versions.push(Version::V80);
+            versions
+        }
         VALKEY_9.. => vec![Version::V80],
         _ => vec![Version::V11, Version::V12],
     };

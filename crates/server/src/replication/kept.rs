@@ -84,9 +84,14 @@ pub(super) fn base(server: &Server) -> Option<ReceivedBase> {
 }
 
 /// Whether a snapshot that stands for this offset, loaded with these figures, makes the same data
-/// again as a base: a field of its own must not say another offset, and nothing was left out.
-pub(super) fn fits(figures: &Figures, offset: u64) -> bool {
-    figures.of_modules == 0 && figures.log_offset.is_none_or(|it| it == offset)
+/// again as a base: a field of its own must not say another offset, nothing was left out, and its
+/// version is one of `rdb-version`, where that was set.
+pub(super) fn fits(server: &Server, figures: &Figures, offset: u64) -> bool {
+    let config = &server.engine.config;
+    let is_set = config.was_given(P::RdbVersion) || !config.is_default(P::RdbVersion);
+    figures.of_modules == 0
+        && figures.log_offset.is_none_or(|it| it == offset)
+        && (!is_set || config.rdb_versions().contains(&figures.version))
 }
 
 /// A file of the working directory, which goes away unless it is the snapshot of the server.

@@ -176,7 +176,9 @@ fn load(link: &PrimaryLink, mut kept: Kept, id: &str, offset: u64) -> Result<(),
     let received = loaded.map(|figures: Figures| Received {
         history: (id, offset),
         stream_db: figures.stream_db,
-        base: kept.into_base().filter(|_| kept::fits(&figures, offset)),
+        base: kept
+            .into_base()
+            .filter(|_| kept::fits(server, &figures, offset)),
     });
     let adopted = finish_replacing(link, received, |_| {})?;
     if let Some(name) = adopted {

@@ -65,6 +65,8 @@ pub(crate) struct Figures {
     pub stream_db: Option<u32>,
     /// The replication id of the data and the stream offset that it stands for.
     pub history: Option<(ReplicationId, u64)>,
+    /// The version of its format.
+    pub version: Version,
     /// The stream offset that a base of this file would stand for, when it says so.
     pub log_offset: Option<u64>,
 }
@@ -252,6 +254,7 @@ impl<'a, 'k> RdbSink<'a, 'k> {
             of_modules,
             stream_db: _,
             history: _,
+            version: _,
             log_offset: _,
         } = self.figures;
         let mut skipped = String::new();
@@ -425,6 +428,7 @@ impl Sink for RdbSink<'_, '_> {
 
     fn version(&mut self, version: Version) {
         self.writer.version = version;
+        self.figures.version = version;
     }
 
     fn progress(&mut self, bytes: u64) {
