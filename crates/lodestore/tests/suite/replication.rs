@@ -890,3 +890,27 @@ fn a_replica_without_its_second_connection_begins_anew() {
     let refused = "-ERR Unrecognized RDB client id 12345";
     other.check(&[("REPLCONF set-rdb-client-id 12345", refused)]);
 }
+
+#[test]
+fn a_snapshot_that_no_replica_waits_for_is_cancelled() {
+    for diskless in ["yes", "no"] {
+        let more = ["--enable-debug-command", "yes", "--repl-diskless-sync"];
+        let primary = primary(&[&more[..], &[diskless]].concat());
+        let mut client = primary.connect();
+        client.line("DEBUG POPULATE 300 key");
+        client.line("CONFIG SET rdb-key-save-delay 1000000");
+        let replica = TestServer::start_with(PROMPT);
+        let line = format!("REPLICAOF 127.0.0.1 {}", primary.port());
+        replica.connect().line(&line);
+        let mut runs = |expected: &str| {
+            field(&mut client, "persistence", "rdb_bgsave_in_progress") == expected
+        };
+        wait_until("the snapshot is being written", || runs("1"));
+        replica.connect().line("REPLICAOF NO ONE");
+        wait_until("it is cancelled", || runs("0"));
+        client.line("CONFIG SET rdb-key-save-delay 0");
+        replica.connect().line(&line);
+        wait_for_link(&replica);
+        assert_same(&primary, &replica);
+    }
+}

@@ -325,7 +325,23 @@ impl Feeder {
         self.server.engine.replicas.remove(&link.replica);
         self.park(&mut link);
         self.server.end(link.connection);
+        self.end_useless_snapshot();
         super::hasten_shutdown(&self.server);
+    }
+
+    /// A snapshot ends when the last replica that it is written for has gone.
+    fn end_useless_snapshot(&self) {
+        let Some(syncing) = &self.syncing else { return };
+        let is_there = |token: &usize| self.links.get(*token).is_some_and(Option::is_some);
+        if syncing.tokens.iter().any(is_there) {
+            return;
+        }
+        if let Some(job) = self.server.snapshots.current()
+            && job.purpose == Purpose::Sync
+        {
+            log::info!("The last replica that waits for the snapshot has gone: it is cancelled");
+            job.cancel();
+        }
     }
 
     fn close_all(&mut self, reason: &str) {
