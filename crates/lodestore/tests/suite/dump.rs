@@ -343,7 +343,7 @@ fn how_often_it_was_used() {
         restore(&mut client, "a", "0", &bytes, &["IDLETIME", "1000"]),
         "+OK"
     );
-    assert!((1000..1010).contains(&client.integer("OBJECT IDLETIME a")));
+    assert!((1000..1060).contains(&client.integer("OBJECT IDLETIME a")));
     client.line("CONFIG SET maxmemory-policy allkeys-lfu");
     assert_eq!(
         restore(&mut client, "b", "0", &bytes, &["FREQ", "100"]),
