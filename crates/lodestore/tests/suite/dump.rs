@@ -438,7 +438,7 @@ fn deadlines_of_elements() {
     client.line("CONFIG SET rdb-version 80");
     client.check(&[
         ("HSET short f v", ":1"),
-        ("HPEXPIRE short 300 FIELDS 1 f", "[:1]"),
+        ("HPEXPIRE short 2000 FIELDS 1 f", "[:1]"),
     ]);
     let bytes = payload(&mut client, "short");
     assert_eq!(restore(&mut client, "late", "0", &bytes, &[]), "+OK");
