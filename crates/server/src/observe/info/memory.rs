@@ -1,6 +1,7 @@
 //! Where the memory is: INFO memory, MEMORY STATS and MEMORY DOCTOR.
 
 use engine::engine::Engine;
+use engine::scripts::Kind;
 use keyspace::memory::{self, AllocatorStats};
 
 use super::KeyspaceTotals;
@@ -28,8 +29,10 @@ pub(crate) struct DatabaseOverhead {
 
 /// What scripts and functions take, in bytes as far as nothing else is said.
 pub(crate) struct ScriptMemory {
-    /// Heaps of the interpreters of all threads.
-    pub heaps: u64,
+    /// Heaps of the interpreters of scripts of all threads.
+    pub script_heaps: u64,
+    /// Heaps of the interpreters of functions of all threads.
+    pub function_heaps: u64,
     /// Scripts in the cache.
     pub cached_scripts: u64,
     /// Their texts.
@@ -47,14 +50,21 @@ impl ScriptMemory {
     pub(crate) fn of(engine: &Engine) -> Self {
         let cached = engine.scripts.cache().cached();
         let libraries = engine.scripts.libraries();
+        let heaps = |kind| engine.runs.iter().map(|run| run.memory(kind) as u64).sum();
         Self {
-            heaps: engine.runs.iter().map(|run| run.memory() as u64).sum(),
+            script_heaps: heaps(Kind::Eval),
+            function_heaps: heaps(Kind::Function),
             cached_scripts: cached.scripts as u64,
             script_bytes: cached.bytes as u64,
             libraries: libraries.iter().len() as u64,
             functions: libraries.function_count() as u64,
             library_bytes: libraries.memory() as u64,
         }
+    }
+
+    /// Heaps of all interpreters.
+    pub(crate) fn heaps(&self) -> u64 {
+        self.script_heaps + self.function_heaps
     }
 
     /// Texts of scripts and libraries.
@@ -113,7 +123,7 @@ impl MemoryReport {
         let tables: u64 = databases.iter().map(|db| db.main + db.expires).sum();
         let scripts = ScriptMemory::of(&server.engine);
         let overhead =
-            startup + clients_normal + aof_buffer + tables + scripts.heaps + scripts.texts();
+            startup + clients_normal + aof_buffer + tables + scripts.heaps() + scripts.texts();
         Self {
             used,
             peak: memory::peak().max(used),

@@ -224,17 +224,16 @@ fn memory(facts: &Facts<'_>, text: &mut String) {
 fn script_memory(facts: &Facts<'_>, text: &mut String) {
     let scripts = ScriptMemory::of(&facts.server.engine);
     fields!(text,
-        "used_memory_lua": scripts.heaps,
-        "used_memory_vm_eval": scripts.heaps,
-        "used_memory_lua_human": human_bytes(scripts.heaps),
+        "used_memory_lua": scripts.script_heaps,
+        "used_memory_vm_eval": scripts.script_heaps,
+        "used_memory_lua_human": human_bytes(scripts.script_heaps),
         "used_memory_scripts_eval": scripts.script_bytes,
         "number_of_cached_scripts": scripts.cached_scripts,
         "number_of_functions": scripts.functions,
         "number_of_libraries": scripts.libraries,
-        // One heap of a thread serves both.
-        "used_memory_vm_functions": 0,
-        "used_memory_vm_total": scripts.heaps,
-        "used_memory_vm_total_human": human_bytes(scripts.heaps),
+        "used_memory_vm_functions": scripts.function_heaps,
+        "used_memory_vm_total": scripts.heaps(),
+        "used_memory_vm_total_human": human_bytes(scripts.heaps()),
         "used_memory_functions": scripts.library_bytes,
         "used_memory_scripts": scripts.texts(),
         "used_memory_scripts_human": human_bytes(scripts.texts()),
@@ -711,7 +710,7 @@ fn latency_stats(facts: &Facts<'_>, text: &mut String) {
 }
 
 fn scripting_engines(facts: &Facts<'_>, text: &mut String) {
-    let heaps = ScriptMemory::of(&facts.server.engine).heaps;
+    let heaps = ScriptMemory::of(&facts.server.engine).heaps();
     text.push_str("# Scripting Engines\r\n");
     fields!(text,
         "engines_count": 1,
