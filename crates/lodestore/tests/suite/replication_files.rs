@@ -1,4 +1,5 @@
-//! What a full synchronization leaves on the disk: a replica that is killed has what it acknowledged.
+//! What a full synchronization leaves on the disk: a replica that is killed has what it has
+//! acknowledged.
 
 use super::harness::{Client, TestServer};
 use super::pubsub::wait_until;

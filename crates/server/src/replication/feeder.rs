@@ -64,11 +64,11 @@ pub(super) fn start(server: &Arc<Server>) -> io::Result<()> {
     Ok(())
 }
 
-/// After a snapshot was sent on a connection of its own that has ended, the stream behind it is kept
-/// for so long, as in Valkey.
+/// After a snapshot was sent on a connection of its own that has ended, the stream behind it is
+/// kept for so long, as in Valkey.
 const GRACE_MS: u64 = 60_000;
 
-/// The stream behind a snapshot, which nobody reads yet.
+/// The stream behind a snapshot, which the replica has not asked for yet.
 struct Parked {
     /// The client id of the connection that the snapshot was sent on.
     id: u64,
@@ -647,8 +647,8 @@ impl Feeder {
     }
 }
 
-/// The stream from where a replica is on, and the offset of the next byte that it asked for; `None`,
-/// with the reason in the log, when it needs everything.
+/// The stream from where a replica is on, and the offset of the next byte that it asked for;
+/// `None`, with the reason in the log, when it needs everything.
 pub(super) fn continuation(
     server: &Server,
     setup: &ReplicaSetup,

@@ -4,7 +4,7 @@
 //! | `appendonly` | `aof-use-rdb-preamble` | the snapshot that was received |
 //! | --- | --- | --- |
 //! | yes | yes | is the base of the log, whichever way it is loaded |
-//! | yes | no | goes when it is loaded; a base of commands is written before the replica is online |
+//! | yes | no | goes when it is loaded; a base of commands comes before the replica is online |
 //! | no | any | takes the place of `dbfilename` before it is loaded, if it goes to a file at all |
 
 use std::io;
