@@ -20,6 +20,9 @@ use engine::execute::panic_text;
 
 /// Time between two attempts to connect.
 const RETRY: Duration = Duration::from_secs(1);
+/// While files cannot be written that time doubles so often: every attempt costs the primary a
+/// snapshot.
+const DOUBLINGS_MAX: u32 = 5;
 /// A read waits so long at most before the thread looks at its timers.
 const READ_WAIT: Duration = Duration::from_millis(100);
 /// Bytes read from the primary at once.
@@ -31,6 +34,9 @@ pub(super) enum FollowError {
     /// The socket failed, or nothing came for `repl-timeout`.
     #[error("{}", os_text(.0))]
     Io(#[from] io::Error),
+    /// A file of this server cannot be written.
+    #[error("{0}")]
+    Disk(String),
     /// The primary has closed the connection.
     #[error("Connection with primary lost.")]
     Closed,
@@ -73,6 +79,7 @@ pub(super) struct PrimaryLink {
 
 impl PrimaryLink {
     fn run(&mut self) {
+        let mut disk_failures: u32 = 0;
         while self.is_current() {
             let result = catch_unwind(AssertUnwindSafe(|| self.follow_once()));
             self.note(LinkState::Connect);
@@ -80,6 +87,10 @@ impl PrimaryLink {
             if self.is_current() {
                 role.set_linked(false);
             }
+            disk_failures = match result {
+                Ok(Err(FollowError::Disk(_))) => disk_failures.saturating_add(1),
+                _ => 0,
+            };
             match result {
                 Ok(Err(FollowError::Replaced)) => break,
                 Ok(Err(error)) => log::warn!("The link to the primary ended: {error}"),
@@ -98,7 +109,8 @@ impl PrimaryLink {
             let steady_ms = self.server.engine.steady_ms();
             let replication = &self.server.replication;
             replication.update_following(self.generation, |it| it.down_since_ms = steady_ms);
-            self.pause(RETRY);
+            let doublings = disk_failures.saturating_sub(1).min(DOUBLINGS_MAX);
+            self.pause(RETRY * (1 << doublings));
         }
     }
 

@@ -34,23 +34,31 @@ impl Kept {
     pub(super) fn create(server: &Arc<Server>) -> Result<Self, FollowError> {
         match base(server) {
             Some(base) => Ok(Self::Base(base)),
-            None => Ok(Self::Dump(Dump::create(server)?)),
+            None => match Dump::create(server) {
+                Ok(dump) => Ok(Self::Dump(dump)),
+                Err(error) => Err(failed("Opening the temp file needed for", &error)),
+            },
         }
     }
 
-    pub(super) fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
-        match self {
+    pub(super) fn append(&mut self, bytes: &[u8]) -> Result<(), FollowError> {
+        let appended = match self {
             Self::Base(base) => base.append(bytes),
             Self::Dump(dump) => dump.append(bytes),
-        }
+        };
+        appended.map_err(|error| {
+            let what = "Write error or short write writing to the DB dump file needed for";
+            failed(what, &error)
+        })
     }
 
     /// All of its bytes are there, and durable afterwards.
-    pub(super) fn finish(&mut self, len: u64) -> io::Result<()> {
-        match self {
+    pub(super) fn finish(&mut self, len: u64) -> Result<(), FollowError> {
+        let finished = match self {
             Self::Base(base) => base.finish(len),
             Self::Dump(dump) => dump.file.sync_data(),
-        }
+        };
+        finished.map_err(|error| failed("Failed trying to sync the temp DB to disk in", &error))
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -67,6 +75,14 @@ impl Kept {
             Self::Dump(_) => None,
         }
     }
+}
+
+/// The error of a file, in Redis's words.
+fn failed(what: &str, error: &io::Error) -> FollowError {
+    let reason = os_text(error);
+    FollowError::Disk(format!(
+        "{what} PRIMARY <-> REPLICA synchronization: {reason}"
+    ))
 }
 
 /// A file for a snapshot that becomes the base of the log; `None` when there is to be no such base,
@@ -137,19 +153,15 @@ impl Dump {
         };
         let storage: &dyn Storage = &*self.server.snapshots.storage;
         if let Err(error) = storage.rename(&self.path, &path) {
-            return Err(FollowError::Refused(format!(
-                "Failed trying to rename the temp DB into {} in PRIMARY <-> REPLICA synchronization: {}",
-                config.text(P::DbFileName),
-                os_text(&error)
-            )));
+            let name = config.text(P::DbFileName);
+            let what = format!("Failed trying to rename the temp DB into {name} in");
+            return Err(failed(&what, &error));
         }
         (self.path, self.is_snapshot) = (path, true);
         storage.sync_dir(&config.dir()).map_err(|error| {
-            FollowError::Refused(format!(
-                "Failed trying to sync DB directory {} in PRIMARY <-> REPLICA synchronization: {}",
-                config.dir().display(),
-                os_text(&error)
-            ))
+            let dir = config.dir();
+            let what = format!("Failed trying to sync DB directory {} in", dir.display());
+            failed(&what, &error)
         })
     }
 
