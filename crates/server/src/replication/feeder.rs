@@ -242,6 +242,9 @@ impl Feeder {
             server.replication.add_rdb_client(id);
         }
         if !self.resume(&mut link) {
+            if self.syncing.is_some() {
+                log::info!("Current BGSAVE has socket target. Waiting for next BGSAVE for SYNC");
+            }
             server.replication.full.fetch_add(1, Ordering::Relaxed);
             if link
                 .request
@@ -582,7 +585,7 @@ impl Feeder {
     fn written(&mut self, result: Result<SnapshotFile, String>, steady_ms: u64) {
         let tokens = self.syncing.take().map(|it| it.tokens).unwrap_or_default();
         if let Err(reason) = &result {
-            log::warn!("The snapshot for replicas failed: {reason}");
+            log::warn!("Background RDB transfer error: the snapshot for replicas failed: {reason}");
         }
         for token in tokens {
             match &result {

@@ -1,5 +1,8 @@
 //! Where the memory is: INFO memory, MEMORY STATS and MEMORY DOCTOR.
 
+use std::sync::atomic::Ordering;
+
+use engine::config::P;
 use engine::engine::Engine;
 use engine::scripts::Kind;
 use keyspace::memory::{self, AllocatorStats};
@@ -82,6 +85,11 @@ pub(crate) struct MemoryReport {
     pub startup: u64,
     pub clients_normal: u64,
     pub aof_buffer: u64,
+    /// The part of the stream in memory that `repl-backlog-size` asks for.
+    pub backlog: u64,
+    /// What else there is of it: replicas have not read it, or it waits for the end of a full
+    /// synchronization here.
+    pub replica_buffers: u64,
     pub script_bytes: u64,
     pub library_bytes: u64,
     pub databases: Vec<DatabaseOverhead>,
@@ -103,6 +111,15 @@ fn difference(large: u64, small: u64) -> i64 {
     large.wrapping_sub(small) as i64
 }
 
+/// The backlog, and what else there is of the stream. Replicas and the backlog share one ring.
+fn stream_memory(server: &Server) -> (u64, u64) {
+    let size = server.engine.config.int(P::ReplBacklogSize).max(0) as u64;
+    let stream = server.engine.log.stream_range();
+    let bytes = stream.map_or(0, |it| it.end - it.start);
+    let waits = server.replication.buffered.load(Ordering::Relaxed);
+    (bytes.min(size), bytes.saturating_sub(size) + waits)
+}
+
 impl MemoryReport {
     /// Reads the present figures.
     pub(crate) fn gather(server: &Server, keyspace: &KeyspaceTotals) -> Self {
@@ -122,8 +139,15 @@ impl MemoryReport {
             .collect();
         let tables: u64 = databases.iter().map(|db| db.main + db.expires).sum();
         let scripts = ScriptMemory::of(&server.engine);
-        let overhead =
-            startup + clients_normal + aof_buffer + tables + scripts.heaps() + scripts.texts();
+        let (backlog, replica_buffers) = stream_memory(server);
+        let overhead = startup
+            + clients_normal
+            + aof_buffer
+            + backlog
+            + replica_buffers
+            + tables
+            + scripts.heaps()
+            + scripts.texts();
         Self {
             used,
             peak: memory::peak().max(used),
@@ -131,6 +155,8 @@ impl MemoryReport {
             startup,
             clients_normal,
             aof_buffer,
+            backlog,
+            replica_buffers,
             script_bytes: scripts.script_bytes,
             library_bytes: scripts.library_bytes,
             databases,

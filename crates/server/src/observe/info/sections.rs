@@ -244,10 +244,6 @@ fn memory_limits(facts: &Facts<'_>, report: &MemoryReport, text: &mut String) {
     let config = &facts.server.engine.config;
     let limit = config.int(P::Maxmemory).cast_unsigned();
     let policy: MaxmemoryPolicy = config.choice(P::MaxmemoryPolicy);
-    // Replicas and the backlog share one ring.
-    let stream = facts.server.engine.log.stream_range();
-    let stream_bytes = stream.map_or(0, |it| it.end - it.start);
-    let backlog_size = config.int(P::ReplBacklogSize).max(0) as u64;
     let (frag_ratio, frag_bytes) = report.allocator_fragmentation();
     let (allocator_rss_ratio, allocator_rss_bytes) = report.allocator_rss();
     let (overhead_ratio, overhead_bytes) = report.rss_overhead();
@@ -265,9 +261,9 @@ fn memory_limits(facts: &Facts<'_>, report: &MemoryReport, text: &mut String) {
         "mem_fragmentation_ratio": format_args!("{total_ratio:.2}"),
         "mem_fragmentation_bytes": total_bytes,
         "mem_not_counted_for_evict": report.aof_buffer,
-        "mem_replication_backlog": stream_bytes.min(backlog_size),
-        "mem_total_replication_buffers": stream_bytes,
-        "mem_replicas_repl_buffer": stream_bytes.saturating_sub(backlog_size),
+        "mem_replication_backlog": report.backlog,
+        "mem_total_replication_buffers": report.backlog + report.replica_buffers,
+        "mem_replicas_repl_buffer": report.replica_buffers,
         "mem_clients_slaves": 0,
         "mem_clients_normal": report.clients_normal,
         "mem_cluster_links": 0,
