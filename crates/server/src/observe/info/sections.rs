@@ -521,6 +521,7 @@ fn primary(facts: &Facts<'_>, following: &Following, text: &mut String) {
     let ago_s = steady_ms.saturating_sub(following.heard_ms) / 1000;
     let syncs = following.state == LinkState::Sync;
     let offset = engine.log.stream_offset();
+    let replication = &facts.server.replication;
     fields!(text,
         "role": "slave",
         "master_host": following.host,
@@ -530,6 +531,8 @@ fn primary(facts: &Facts<'_>, following: &Following, text: &mut String) {
         "master_sync_in_progress": i64::from(syncs),
         "slave_read_repl_offset": offset,
         "slave_repl_offset": offset,
+        "replicas_repl_buffer_size": replication.buffered.load(Ordering::Relaxed),
+        "replicas_repl_buffer_peak": replication.buffered_peak.load(Ordering::Relaxed),
     );
     if syncs {
         let total = following.total.map_or(-1, |total| total as i64);
@@ -580,19 +583,21 @@ fn replication(facts: &Facts<'_>, text: &mut String) {
             SyncState::Online => replica.lag_s(steady_ms),
             _ => 0,
         };
+        let kind = match replica.state() {
+            _ if replica.setup.rdb_channel => "rdb-channel",
+            SyncState::LoadsApart => "main-channel",
+            _ => "replica",
+        };
         // Writing to a string does not fail.
         let _ = write!(
             text,
-            "slave{number}:ip={},port={},state={},offset={},lag={lag_s},type=replica\r\n",
+            "slave{number}:ip={},port={},state={},offset={},lag={lag_s},type={kind}\r\n",
             replica.ip(),
             replica.setup.port,
             replica.state().word(),
             replica.acknowledged(),
         );
     }
-    let waiting = replicas
-        .iter()
-        .filter(|replica| replica.state() != SyncState::Online);
     let offset = engine.log.stream_offset();
     let (before, until) = match histories.before {
         Some((id, until)) => (id, until as i64 + 1),
@@ -601,7 +606,7 @@ fn replication(facts: &Facts<'_>, text: &mut String) {
     let backlog = engine.log.stream_range();
     let kept = backlog.as_ref().map_or(0, |range| range.end - range.start);
     fields!(text,
-        "replicas_waiting_psync": waiting.count(),
+        "replicas_waiting_psync": server.replication.rdb_clients(),
         "master_failover_state": server.replication.failover.word(),
         "master_replid": histories.id,
         "master_replid2": before,
