@@ -203,6 +203,7 @@ fn memory(facts: &Facts<'_>, text: &mut String) {
         "used_memory_rss_human": human_bytes(report.rss),
         "used_memory_peak": report.peak,
         "used_memory_peak_human": human_bytes(report.peak),
+        "used_memory_peak_time": facts.server.metrics.peak_time_s(&facts.server.engine),
         "used_memory_peak_perc": format_args!("{:.2}%", report.peak_percent()),
         "used_memory_overhead": report.overhead,
         "used_memory_startup": report.startup,
@@ -429,6 +430,8 @@ fn stats(facts: &Facts<'_>, text: &mut String) {
         "sync_partial_err": synced(&replication.refused),
         "expired_keys": totals.expired_keys,
         "expired_fields": totals.expired_fields,
+        // The name in Redis.
+        "expired_subkeys": totals.expired_fields,
         // Expiry is exact here: there is no stale part, and no cycle that runs out of time.
         "expired_stale_perc": "0.00",
         "expired_keys_with_volatile_items_stale_perc": "0.00",
