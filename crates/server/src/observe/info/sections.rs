@@ -398,18 +398,21 @@ fn threads(facts: &Facts<'_>, text: &mut String) {
 }
 
 fn stats(facts: &Facts<'_>, text: &mut String) {
-    let pubsub = &facts.server.engine.pubsub;
-    let tracking = &facts.server.engine.tracking;
+    text.push_str("# Stats\r\n");
+    traffic(facts, text);
+    data_stats(facts, text);
+    loop_stats(facts, text);
+}
+
+fn traffic(facts: &Facts<'_>, text: &mut String) {
     let totals = &facts.totals;
     let rates = facts.server.metrics.averages();
     let kib = |bytes: u64| format!("{:.2}", bytes as f64 / 1024.0);
-    let engine = &facts.server.engine;
-    let excess_ms = engine.memory_excess.milliseconds(&engine.clock);
     let replication = &facts.server.replication;
+    let replicas = &facts.server.engine.replicas;
     let synced = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-    let repl_input = synced(&engine.replicas.net_input_bytes);
-    let repl_output = synced(&engine.replicas.net_output_bytes);
-    text.push_str("# Stats\r\n");
+    let repl_input = synced(&replicas.net_input_bytes);
+    let repl_output = synced(&replicas.net_output_bytes);
     fields!(text,
         "total_connections_received": totals.connections_received,
         "total_commands_processed": totals.commands_processed,
@@ -428,6 +431,17 @@ fn stats(facts: &Facts<'_>, text: &mut String) {
         "sync_full": synced(&replication.full),
         "sync_partial_ok": synced(&replication.partial),
         "sync_partial_err": synced(&replication.refused),
+    );
+}
+
+fn data_stats(facts: &Facts<'_>, text: &mut String) {
+    let pubsub = &facts.server.engine.pubsub;
+    let tracking = &facts.server.engine.tracking;
+    let totals = &facts.totals;
+    let engine = &facts.server.engine;
+    let excess_ms = engine.memory_excess.milliseconds(&engine.clock);
+    let unapplied = &facts.server.replication.unapplied;
+    fields!(text,
         "expired_keys": totals.expired_keys,
         "expired_fields": totals.expired_fields,
         // The name in Redis.
@@ -461,13 +475,12 @@ fn stats(facts: &Facts<'_>, text: &mut String) {
         "tracking_total_keys": tracking.key_count(),
         "tracking_total_items": tracking.item_count(),
         "tracking_total_prefixes": tracking.prefixes.count(),
-        "unexpected_error_replies": synced(&replication.unapplied),
+        "unexpected_error_replies": unapplied.load(Ordering::Relaxed),
         "total_error_replies": totals.error_replies,
         "dump_payload_sanitizations": totals.payload_checks,
         "total_reads_processed": totals.reads_processed,
         "total_writes_processed": totals.writes_processed,
     );
-    loop_stats(facts, text);
 }
 
 fn loop_stats(facts: &Facts<'_>, text: &mut String) {
