@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """Drives the console in a real Chromium, over WebDriver.
 
-    conformance/console.py [--binary target/release/lodestore] [--screenshots DIR]
+    conformance/console.py [--binary target/release/lodestore] [--screenshots DIR] [--axe axe.min.js]
 
 Starts a server with data of every type, and checks that the page logs in, shows live figures under load, finds keys and
 pages their values, keeps markup in keys as text, refuses changes until they are allowed, works on a phone and with the
-keyboard, and survives a lost connection. Without chromedriver and Chromium nothing is tried, a line says so, and the exit
+keyboard, survives a lost connection, and finds one of a million keys. With axe-core (`npm pack axe-core`) every view is
+checked for accessibility, too. Without chromedriver and Chromium nothing is tried, a line says so, and the exit
 code is 77.
 """
 
@@ -176,7 +177,7 @@ class Server:
     def start(self):
         self.process = subprocess.Popen(
             [self.binary, "--port", str(self.port), "--http-port", str(self.http), "--dir", self.directory,
-             "--requirepass", "secret", "--hash-seed", "console", "--loglevel", "warning"],
+             "--requirepass", "secret", "--enable-debug-command", "local", "--hash-seed", "console", "--loglevel", "warning"],
             stdout=subprocess.DEVNULL)
 
     def stop(self):
@@ -318,6 +319,40 @@ def fits_screens(browser, directory):
     browser.media("light", 1280)
 
 
+def is_accessible(browser, axe):
+    """Runs axe-core over every view, light and dark."""
+    with open(axe, encoding="utf-8") as file:
+        browser.js(file.read() + "; window.axe = axe")
+    violations = []
+    for scheme in ["light", "dark"]:
+        browser.media(scheme, 1280)
+        for tab in ["overview", "commands", "memory", "clients", "durability", "slow", "heavy", "keys", "line"]:
+            browser.tab(tab)
+            time.sleep(0.5)
+            found = browser.call("POST", "/execute/async", {"script": """const done = arguments[0];
+                axe.run(document).then((all) => done(all.violations.map((one) => `${one.id} (${one.impact}): ${one.nodes.slice(0, 3).map((node) => node.html).join(' ')}`)),
+                    (error) => done([String(error)]))""", "args": []})
+            violations += [f"{tab}, {scheme}: {one}" for one in found]
+    browser.media("light", 1280)
+    assert violations == [], "\n".join(violations)
+
+
+def one_of_a_million_is_found(browser, client):
+    client.run("DEBUG", "POPULATE", "1000000", "million", "10")
+    browser.tab("keys")
+    for pattern, key in [("million:777777", "million:777777"), ("*on:777?77", "million:777777"), ("*", None)]:
+        browser.js("document.getElementById('kind').value = ''; document.getElementById('pattern').value = arguments[0]", pattern)
+        browser.click("form button")
+        if key:
+            # A pattern looks at all keys, some seconds for each click.
+            listed = "return [...document.querySelectorAll('#key-list button')].some((one) => one.textContent === arguments[0])"
+            browser.wait("the key", "const more = document.getElementById('key-more'); if (more && !more.hidden && !more.disabled) more.click(); " + listed, key)
+            browser.choose(key)
+        else:
+            browser.wait("keys", "return document.querySelectorAll('#key-list button').length > 50")
+    assert browser.js("return document.querySelectorAll('#key-list button').length") < 2000
+
+
 def lost_connections_come_back(browser, server):
     browser.tab("overview")
     server.stop()
@@ -331,6 +366,7 @@ def main():
     root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     parser.add_argument("--binary", default=os.path.join(root, "target/release/lodestore"))
     parser.add_argument("--screenshots")
+    parser.add_argument("--axe")
     options = parser.parse_args()
     driver = shutil.which("chromedriver")
     chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -358,8 +394,13 @@ def main():
                 ("commands run, with hints, changes when they are allowed", lambda: commands_run(browser, client)),
                 ("the keyboard is enough", lambda: keyboard_is_enough(browser)),
                 ("phone, desk and wall, light and dark", lambda: fits_screens(browser, options.screenshots)),
+                ("one of a million keys is found", lambda: one_of_a_million_is_found(browser, client)),
                 ("a lost connection comes back", lambda: lost_connections_come_back(browser, server)),
             ]
+            if options.axe:
+                steps.insert(-2, ("every view is accessible", lambda: is_accessible(browser, options.axe)))
+            else:
+                print("SKIPPED: accessibility needs --axe axe.min.js (npm pack axe-core)")
             for name, step in steps:
                 step()
                 print(f"ok       {name}", flush=True)

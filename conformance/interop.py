@@ -374,7 +374,34 @@ def failover(run, primary, replica):
         raise AssertionError("a full synchronization after a failover")
 
 
-SCENARIOS = [full, partial, restarted_replica, restarted_primary, chained, promoted, failover]
+def two_channels(run, primary, replica):
+    """The snapshot on a connection of its own, and the stream beside it. Redis has none of it."""
+    one = primary()
+    run.writer.write(one, 1500)
+    for way in ["disabled", "swapdb", "flush-before-load"]:
+        other = replica()
+        try:
+            for server in (one, other):
+                server.call("CONFIG", "SET", "dual-channel-replication-enabled", "yes")
+            other.call("CONFIG", "SET", "repl-diskless-load", way)
+        except ReplyError:
+            return
+        one.call("CONFIG", "SET", "rdb-key-save-delay", 2000)
+        before = int(one.info("stats", "sync_partial_ok"))
+        other.call("REPLICAOF", "127.0.0.1", one.port)
+        wait("the stream comes beside the snapshot",
+             lambda: int(one.info("stats", "sync_partial_ok")) > before)
+        run.writer.write(one, 500)
+        one.call("CONFIG", "SET", "rdb-key-save-delay", 0)
+        wait("the link is up", other.is_linked)
+        assert_same(one, other)
+        run.writer.write(one, 300)
+        assert_same(one, other)
+        other.call("REPLICAOF", "NO", "ONE")
+
+
+SCENARIOS = [full, partial, restarted_replica, restarted_primary, chained, promoted, failover,
+             two_channels]
 
 
 class Run:

@@ -10,6 +10,7 @@ the primary every noted element. The seed is printed, and taken back by --seed.
 """
 
 import argparse
+import os
 import random
 import select
 import shutil
@@ -114,6 +115,8 @@ class Group:
     def __init__(self, run):
         self.run = run
         more = ["--appendonly", "yes", "--repl-timeout", "5", "--min-replicas-to-write", "0"]
+        for name, value in (it.split("=", 1) for it in run.options.set):
+            more += ["--" + name, value]
         self.servers = [run.server(more) for _ in range(2)]
         self.proxies = [Proxy(run.next_port(), run.chance.random()) for _ in self.servers]
         for proxy, server in zip(self.proxies, self.servers):
@@ -180,6 +183,17 @@ class Group:
         self.replica.start()
         self.follow()
 
+    def fresh_replica(self):
+        """The replica loses its files, gets everything, takes over at once and is killed: what
+        WAIT has confirmed since is on its disk."""
+        self.replica.kill()
+        shutil.rmtree(self.replica.dir)
+        os.mkdir(self.replica.dir)
+        self.replica.start()
+        self.follow()
+        self.replace_primary()
+        self.kill_primary()
+
 
 class Run:
     def __init__(self, options):
@@ -203,7 +217,8 @@ class Run:
         for writer in writers:
             writer.start()
         faults = [self.chance.choice([group.cut, group.kill_replica, group.kill_primary,
-                                      group.fail_over, group.replace_primary])
+                                      group.fail_over, group.replace_primary,
+                                      group.fresh_replica])
                   for _ in range(self.chance.randrange(1, 4))]
         for fault in faults:
             time.sleep(self.chance.random() / 2)
@@ -232,6 +247,8 @@ def main():
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--port", type=int, default=22900)
     parser.add_argument("--dir", default=None)
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE",
+                        help="a parameter of the servers; may be repeated")
     parser.add_argument("--seed", type=int, default=random.randrange(1 << 32))
     options = parser.parse_args()
     print("seed", options.seed)

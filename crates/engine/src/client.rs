@@ -408,6 +408,8 @@ pub struct ClientRegistry {
     memory: AtomicUsize,
     /// Memory of clients that were evicted and whose workers have not closed them yet.
     leaving: AtomicUsize,
+    /// Held by the worker that evicts clients: each sees what those before it have evicted.
+    evicting: Mutex<()>,
     /// Clients that have not authenticated yet.
     strangers: Mutex<Strangers>,
 }
@@ -525,24 +527,16 @@ impl ClientRegistry {
     /// Removes the largest clients until the rest is within `limit` bytes. Their workers have to
     /// close them.
     pub(crate) fn evict_largest(&self, limit: usize) -> Vec<Arc<ClientShared>> {
-        let mut used = self.memory();
-        if used <= limit {
+        if self.memory() <= limit {
             return Vec::new();
         }
+        let _evicting = self.evicting.lock().unwrap_or_else(PoisonError::into_inner);
         let memory = |client: &ClientShared| client.figures.memory.load(Ordering::Relaxed);
         let mut clients = self.all();
         clients.retain(|client| client.flags() & flag::NO_EVICT == 0);
         // Keys are read once: the figures move while this sorts.
         clients.sort_by_cached_key(|client| std::cmp::Reverse(memory(client)));
-        clients.retain(|client| {
-            let is_over = used > limit;
-            let bytes = memory(client);
-            let is_evicted = is_over && self.evict(client);
-            if is_evicted {
-                used = used.saturating_sub(bytes);
-            }
-            is_evicted
-        });
+        clients.retain(|client| self.memory() > limit && self.evict(client));
         clients
     }
 
@@ -585,16 +579,44 @@ impl ClientRegistry {
 mod tests {
     use super::*;
 
+    fn connect(registry: &ClientRegistry, address: &str) -> Arc<ClientShared> {
+        let peer = Peer::Tcp(address.parse().expect("an address"));
+        let id = registry.next_id();
+        let client = Arc::new(ClientShared::new(id, peer, &Peer::None, -1, 0, 0));
+        registry.add(Arc::clone(&client));
+        client
+    }
+
+    #[test]
+    fn workers_that_evict_at_once_evict_no_more_than_one_would() {
+        const WORKERS: usize = 4;
+        for _ in 0..200 {
+            let registry = ClientRegistry::default();
+            let small = connect(&registry, "192.0.2.1:1");
+            registry.set_memory(&small, 10);
+            for _ in 0..20 {
+                registry.set_memory(&connect(&registry, "192.0.2.1:2"), 1_000);
+            }
+            let start = std::sync::Barrier::new(WORKERS);
+            let evicted = std::thread::scope(|scope| {
+                let workers = [(); WORKERS].map(|()| {
+                    scope.spawn(|| {
+                        start.wait();
+                        registry.evict_largest(4_500).len()
+                    })
+                });
+                workers.map(|worker| worker.join().expect("no panic"))
+            });
+            assert_eq!(evicted.iter().sum::<usize>(), 16, "{evicted:?}");
+            assert_eq!(registry.memory(), 4_010);
+            assert!(registry.get(small.id).is_some());
+        }
+    }
+
     #[test]
     fn a_stranger_too_many_closes_the_oldest_of_its_address() {
         let registry = ClientRegistry::default();
-        let connect = |address: &str| {
-            let peer = Peer::Tcp(address.parse().expect("an address"));
-            let id = registry.next_id();
-            let client = Arc::new(ClientShared::new(id, peer, &Peer::None, -1, 0, 0));
-            registry.add(Arc::clone(&client));
-            client
-        };
+        let connect = |address: &str| connect(&registry, address);
         let neighbour = connect("192.0.2.1:1");
         assert!(registry.add_stranger(&neighbour).is_none());
         let clients: Vec<_> = (0..=strangers::STRANGERS_PER_ADDRESS)

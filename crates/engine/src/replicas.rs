@@ -15,6 +15,8 @@ pub enum SyncState {
     SnapshotRuns,
     /// It is being sent the snapshot.
     ReceivesSnapshot,
+    /// It is sent the stream behind a snapshot that it gets on a connection of its own.
+    LoadsApart,
     /// It follows the stream.
     Online,
 }
@@ -25,6 +27,7 @@ impl SyncState {
         match self {
             Self::WaitsForSnapshot | Self::SnapshotRuns => "wait_bgsave",
             Self::ReceivesSnapshot => "send_bulk",
+            Self::LoadsApart => "bg_transfer",
             Self::Online => "online",
         }
     }
@@ -49,12 +52,23 @@ pub struct ReplicaSetup {
     pub rdb_only: bool,
     /// Which parts of the snapshot it wants (`rdb-filter-only`); `None`: all.
     pub filter: Option<SnapshotFilter>,
+    /// It can receive the snapshot on a connection of its own.
+    pub dual_channel: bool,
+    /// This is that connection.
+    pub rdb_channel: bool,
+    /// This is the other one, which gets the stream: the client id of that for the snapshot.
+    pub rdb_client: Option<u64>,
 }
 
 impl ReplicaSetup {
     /// It is a server of another product, and follows the stream.
     pub fn is_foreign(&self) -> bool {
-        !self.is_lodestore && !self.rdb_only
+        !self.is_lodestore && self.gets_stream()
+    }
+
+    /// The stream follows, on this connection or on another one.
+    pub fn gets_stream(&self) -> bool {
+        !self.rdb_only || self.rdb_channel
     }
 }
 
@@ -113,6 +127,7 @@ impl Replica {
             0 => SyncState::WaitsForSnapshot,
             1 => SyncState::SnapshotRuns,
             2 => SyncState::ReceivesSnapshot,
+            3 => SyncState::LoadsApart,
             _ => SyncState::Online,
         }
     }

@@ -85,6 +85,11 @@ impl BaseJob {
         self.form
     }
 
+    /// The data is in this file, in the requested form; nothing has been written to the job.
+    pub(crate) fn take_file(&mut self, path: PathBuf, file: Fresh) {
+        (self.temporary, self.file) = (path, Some(file));
+    }
+
     fn write_out(&mut self) -> io::Result<()> {
         let file = match &mut self.file {
             Some(file) => file,
@@ -264,7 +269,11 @@ impl Log {
 }
 
 impl Shared {
-    fn open_directory(&self) -> Result<Arc<Directory>, LogError> {
+    /// The directory of a log that is off.
+    pub(crate) fn open_directory(&self) -> Result<Arc<Directory>, LogError> {
+        if let Some(directory) = lock(&self.lent).upgrade() {
+            return Ok(directory);
+        }
         let storage = self.storage.clone();
         let directory = Directory::open(storage, &self.options, self.retention.clone())?;
         Ok(Arc::new(directory))

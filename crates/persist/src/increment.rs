@@ -25,6 +25,15 @@ impl Fresh {
         })
     }
 
+    /// A file of `len` bytes that no checksum line covers.
+    pub(crate) fn written(file: Arc<dyn File>, len: u64) -> Self {
+        Self {
+            file,
+            len,
+            checksum: Checksum::new(),
+        }
+    }
+
     pub(crate) fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
         append_all(&*self.file, bytes).map_err(|(_, error)| error)?;
         self.len += bytes.len() as u64;

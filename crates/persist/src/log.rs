@@ -50,6 +50,7 @@ impl Log {
             storage,
             buffer: Mutex::default(),
             opened: Mutex::default(),
+            lent: Mutex::default(),
             writer: Mutex::default(),
             sync_turn: Mutex::default(),
             schedule: Mutex::default(),

@@ -12,7 +12,7 @@ use crate::writer::Writer;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 /// Time between two attempts to recover a broken log, and between two syncs of `everysec`.
@@ -28,6 +28,8 @@ pub(crate) struct Shared {
     pub(crate) buffer: Mutex<Buffer>,
     /// The directory, opened for a base that comes next, while the log is not enabled.
     pub(crate) opened: Mutex<Option<Arc<Directory>>>,
+    /// The directory that a base is being received in.
+    pub(crate) lent: Mutex<Weak<Directory>>,
     /// `None` while the log is not enabled.
     pub(crate) writer: Mutex<Option<Writer>>,
     /// Held during a sync and while files change hands: a second sync must not succeed where the

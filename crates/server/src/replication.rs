@@ -12,10 +12,12 @@
 //! neither writers nor the snapshot, and replicas that ask at the same time share one.
 
 mod diskless;
+mod dual_channel;
 mod failover;
 mod feeder;
 mod follow;
 mod handshake;
+mod kept;
 mod link;
 mod receive;
 mod roles;
@@ -25,10 +27,13 @@ pub(crate) use failover::{abort as abort_failover, begin as begin_failover, repl
 pub(crate) use roles::{begin, follow_primary, promote};
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use crate::server::Server;
 use crate::state::Mail;
 use crate::transport::connection::Connection;
+use engine::config::P;
+use engine::replicas::ReplicaSetup;
 
 /// Takes a connection that has asked for the data.
 pub(crate) fn adopt(server: &Arc<Server>, connection: Box<Connection>) {
@@ -68,6 +73,32 @@ fn sendable(server: &Server) -> u64 {
     match log.policy() {
         persist::FsyncPolicy::Always if log.is_enabled() => log.synced_offset(),
         _ => log.stream_offset(),
+    }
+}
+
+/// Whether a replica can go on where it is; the reason is in the log when it cannot.
+pub(crate) fn can_continue(
+    server: &Server,
+    setup: &ReplicaSetup,
+    address: &str,
+    resume: Option<&(Vec<u8>, u64)>,
+) -> bool {
+    feeder::continuation(server, setup, address, resume).is_some()
+}
+
+impl Server {
+    /// The data of a full synchronization is in no file yet although `appendonly` promises that: a
+    /// crash would bring back what was there before.
+    fn awaits_base(&self) -> bool {
+        let awaits = &self.replication.awaits_base;
+        if !awaits.load(Ordering::Acquire) {
+            return false;
+        }
+        let log = &self.engine.log;
+        let is_there = log.is_enabled() && !log.status().waits_for_base;
+        let is_over = is_there || !self.engine.config.bool(P::AppendOnly);
+        awaits.store(!is_over, Ordering::Release);
+        !is_over
     }
 }
 

@@ -462,7 +462,7 @@ parameters! {
     RdbCompression = "rdbcompression": Kind::Bool, "yes";
     RdbChecksum = "rdbchecksum": Kind::Bool, "yes", IMMUTABLE;
     RdbVersion = "rdb-version": Kind::RdbVersions, "11 80";
-    RdbDelSyncFiles = "rdb-del-sync-files": Kind::Bool, "no", LATER;
+    RdbDelSyncFiles = "rdb-del-sync-files": Kind::Bool, "no";
     RdbSaveIncrementalFsync = "rdb-save-incremental-fsync": Kind::Bool, "yes";
     RdbModuleValues = "rdb-module-values": choice::<RdbModuleValues>(), "refuse";
     RdbVersionCheck = "rdb-version-check": choice::<RdbVersionCheck>(), "strict";
@@ -523,9 +523,9 @@ parameters! {
     ReplDisklessSyncDelay = "repl-diskless-sync-delay": int(0, INT_MAX), "5";
     ReplDisklessSyncMaxReplicas = "repl-diskless-sync-max-replicas": int(0, INT_MAX), "0";
     ReplDisklessLoad = "repl-diskless-load": choice::<ReplDisklessLoad>(), "disabled", DENY_LOADING;
-    DualChannelReplicationEnabled = "dual-channel-replication-enabled": Kind::Bool, "no", LATER;
+    DualChannelReplicationEnabled = "dual-channel-replication-enabled": Kind::Bool, "no";
     ReplRdbChannel = "repl-rdb-channel": Kind::Bool, "no", HIDDEN, LATER;
-    ReplicaFullSyncBufferLimit = "replica-full-sync-buffer-limit": memory(0, MAX), "0", LATER;
+    ReplicaFullSyncBufferLimit = "replica-full-sync-buffer-limit": memory(0, MAX), "0";
 
     // Cluster.
     ClusterEnabled = "cluster-enabled": Kind::Bool, "no", IMMUTABLE, LATER, REFUSED;

@@ -63,7 +63,9 @@ pub use multi::{discard, exec, unwatch};
 pub use replay::session as replay_session;
 pub(crate) use rights::{Refusal, log_refusal};
 pub use rights::{log_certificate, log_denied, log_failed_login, log_login};
-pub use script::{LibraryError, NO_SCRIPT, read_library, run_library, run_script};
+pub use script::{
+    LibraryError, NO_SCRIPT, drop_interpreter, read_library, run_library, run_script,
+};
 
 use accounting::stats;
 use admission::Admission;

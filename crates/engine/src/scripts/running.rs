@@ -50,8 +50,8 @@ pub struct Run {
     flags: AtomicU32,
     /// Set while it is slow.
     what: Mutex<Option<Running>>,
-    /// Bytes of the interpreter's heap.
-    memory: AtomicUsize,
+    /// Bytes of the heaps of the interpreters of scripts and of functions.
+    memory: [AtomicUsize; 2],
 }
 
 impl Run {
@@ -132,14 +132,15 @@ impl Run {
         }
     }
 
-    /// Bytes of the heap of the thread's interpreter.
-    pub fn memory(&self) -> usize {
-        self.memory.load(Ordering::Relaxed)
+    /// Bytes of the heap of the thread's interpreter of a kind.
+    pub fn memory(&self, kind: Kind) -> usize {
+        self.memory[kind as usize].load(Ordering::Relaxed)
     }
 
-    /// Publishes the bytes of the interpreter's heap.
-    pub fn set_memory(&self, bytes: usize) {
-        self.memory.store(bytes, Ordering::Relaxed);
+    /// Publishes the bytes of the heap of the thread's interpreter of a kind.
+    #[inline]
+    pub fn set_memory(&self, kind: Kind, bytes: usize) {
+        self.memory[kind as usize].store(bytes, Ordering::Relaxed);
     }
 
     fn what(&self) -> MutexGuard<'_, Option<Running>> {

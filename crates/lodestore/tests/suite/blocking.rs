@@ -524,7 +524,7 @@ fn a_pause_holds_the_feeder_and_not_the_clock() {
     let server = TestServer::start();
     let mut feeder = server.connect();
     let mut admin = server.connect();
-    let mut short = blocked(&server, "BLPOP k 0.1");
+    let mut short = blocked(&server, "BLPOP k 2");
     let mut long = blocked(&server, "BLPOP k 0");
     admin.check(&[("CLIENT PAUSE 100000 WRITE", "+OK")]);
     send(&mut feeder, "RPUSH k x");

@@ -474,7 +474,7 @@ fn watched_keys_change_with_their_elements() {
         let mut client = server.connect();
         client.line("FLUSHALL");
         client.line(kind.make);
-        kind.run(&mut client, "@PEXPIRE k 20 LIST 1 a");
+        kind.run(&mut client, "@PEXPIRE k 1000 LIST 1 a");
         client.check(&[("WATCH k", "+OK")]);
         wait_for(&mut server.connect(), &kind.words("LEN k"), ":2");
         client.check(&[("MULTI", "+OK"), ("PING", "+QUEUED"), ("EXEC", "nil-array")]);

@@ -303,10 +303,11 @@ fn hot_keys_are_found() {
             bytes
         );
         if sample == 1 {
-            // 3.2 % of the commands each have one of the hot keys; the figures are estimates.
+            // 4 % of the commands have the same hot key. Most of them are drawn by chance, one of
+            // 64, so the largest figure of 20 is half as much again now and then.
             let (key, most) = &keys(&mut client, "by-net-bytes")[0];
             assert!(
-                *most > bytes / 50 && *most < bytes / 18,
+                *most > bytes / 50 && *most < bytes / 10,
                 "{key}: {most} of {bytes}"
             );
         }

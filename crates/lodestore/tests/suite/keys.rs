@@ -394,7 +394,6 @@ fn objects() {
         ("OBJECT ENCODING none", "nil"),
         ("OBJECT REFCOUNT short", ":1"),
         ("OBJECT REFCOUNT none", "nil"),
-        ("OBJECT IDLETIME short", ":0"),
         ("OBJECT FREQ none", "nil"),
         (
             "OBJECT ENCODING",

@@ -36,6 +36,7 @@ mod protection;
 mod pubsub;
 mod random;
 mod replication;
+mod replication_files;
 mod replication_partners;
 mod rewrites;
 mod scripts;

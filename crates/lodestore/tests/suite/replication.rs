@@ -726,3 +726,191 @@ fn replicaof_survives_a_rewrite_of_the_configuration() {
     let text = std::fs::read_to_string(&file).unwrap();
     assert!(!text.contains("replicaof 127"), "{text}");
 }
+
+#[test]
+fn a_replica_that_sends_other_commands_is_disconnected() {
+    let server = primary(&["--logfile", "server.log"]);
+    let log = || std::fs::read_to_string(server.dir().join("server.log")).unwrap();
+    for (command, name, error) in [
+        ("PING", "ping", None),
+        ("SLOWLOG GET", "slowlog|get", None),
+        ("GET x", "get", Some("can't interact with the keyspace")),
+        ("NONSENSE", "<unknown>", Some("ERR unknown command")),
+    ] {
+        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, server.port())).unwrap();
+        stream
+            .set_read_timeout(Some(Duration::from_secs(20)))
+            .unwrap();
+        write!(stream, "PSYNC ? -1\r\n{command}\r\n").unwrap();
+        // A reply in the stream would be taken for a part of it.
+        let mut sent = Vec::new();
+        stream.read_to_end(&mut sent).unwrap();
+        assert!(!sent.windows(5).any(|word| word == b"+PONG"));
+        let text = log();
+        let line = format!("Replica generated a reply to command '{name}', disconnecting it: id=");
+        assert!(text.contains(&line), "{text}");
+        if let Some(error) = error {
+            let line = format!("{error}' after processing the command '{name}'");
+            assert!(text.contains(&line), "{text}");
+        }
+    }
+    assert_eq!(
+        server.connect().line("PSYNC id offset"),
+        "-ERR value is not an integer or out of range"
+    );
+    assert!(log().contains("asks for synchronization but with a wrong offset"));
+}
+
+const DUAL: &[&str] = &["--dual-channel-replication-enabled", "yes"];
+
+#[test]
+fn a_snapshot_may_come_on_a_connection_of_its_own() {
+    for way in ["disabled", "flush-before-load", "swapdb"] {
+        let primary = primary(&[DUAL, &["--enable-debug-command", "yes"]].concat());
+        let mut client = primary.connect();
+        fill(&mut client);
+        client.line("DEBUG POPULATE 200 key 1000");
+        client.line("CONFIG SET rdb-key-save-delay 20000");
+        let port = primary.port().to_string();
+        let more = [
+            "--repl-diskless-load",
+            way,
+            "--replicaof",
+            "127.0.0.1",
+            &port,
+        ];
+        let replica = TestServer::start_with(&[PROMPT, DUAL, &more].concat());
+        wait_until("the stream comes beside the snapshot", || {
+            field(&mut client, "stats", "sync_partial_ok") == "1"
+        });
+        let rows = [
+            replication(&primary, "slave0"),
+            replication(&primary, "slave1"),
+        ];
+        let has = |word: &str| rows.iter().any(|row| row.contains(word));
+        assert!(
+            has("type=rdb-channel") && has("state=bg_transfer,"),
+            "{rows:?}"
+        );
+        assert!(has("type=main-channel"), "{rows:?}");
+        client.check(&[("SELECT 3", "+OK"), ("SET beside 1", "+OK")]);
+        client.line("SETRANGE big 3000000 x");
+        wait_until("the stream waits at the replica", || {
+            replication(&replica, "replicas_repl_buffer_size")
+                .parse::<u64>()
+                .is_ok_and(|bytes| bytes > 0)
+        });
+        assert_eq!(client.line("WAIT 1 100"), ":0");
+        client.line("CONFIG SET rdb-key-save-delay 0");
+        wait_for_link(&replica);
+        assert_same(&primary, &replica);
+        assert_eq!(client.line("WAIT 1 0"), ":1");
+        wait_until("the other connection has ended", || {
+            replication(&primary, "connected_slaves") == "1"
+                && replication(&primary, "replicas_waiting_psync") == "0"
+        });
+        assert!(replication(&primary, "slave0").contains("state=online,"));
+        assert!(replication(&primary, "slave0").contains("type=replica"));
+        assert_eq!(replication(&replica, "replicas_repl_buffer_size"), "0");
+        assert_eq!(field(&mut client, "stats", "sync_full"), "1");
+    }
+}
+
+#[test]
+fn a_stream_beyond_the_limit_waits_at_the_primary() {
+    let primary = primary(&[DUAL, &["--enable-debug-command", "yes"]].concat());
+    let mut client = primary.connect();
+    client.line("DEBUG POPULATE 200 key 1000");
+    client.line("CONFIG SET rdb-key-save-delay 20000");
+    let port = primary.port().to_string();
+    let more = [
+        "--replica-full-sync-buffer-limit",
+        "1000",
+        "--replicaof",
+        "127.0.0.1",
+        &port,
+    ];
+    let log = ["--logfile", "server.log"];
+    let replica = TestServer::start_with(&[PROMPT, DUAL, &more, &log].concat());
+    wait_until("the stream comes beside the snapshot", || {
+        field(&mut client, "stats", "sync_partial_ok") == "1"
+    });
+    let value = "v".repeat(10_000);
+    for number in 0..100 {
+        client.run(&["SET", &format!("beside:{number}"), &value]);
+    }
+    wait_until("the limit is reached", || {
+        let log = std::fs::read_to_string(replica.dir().join("server.log")).unwrap();
+        log.contains("Replication buffer limit reached (1000 bytes)")
+    });
+    client.line("CONFIG SET rdb-key-save-delay 0");
+    wait_for_link(&replica);
+    assert_same(&primary, &replica);
+}
+
+#[test]
+fn a_replica_without_its_second_connection_begins_anew() {
+    let primary = primary(&[DUAL, &["--enable-debug-command", "yes"]].concat());
+    let mut client = primary.connect();
+    client.line("DEBUG POPULATE 200 key 1000");
+    let port = primary.port().to_string();
+    let replica = TestServer::start_with(&[PROMPT, DUAL].concat());
+    for kind in ["rdb-channel", "main-channel"] {
+        client.line("CONFIG SET rdb-key-save-delay 100000");
+        let before = field(&mut client, "stats", "sync_partial_ok");
+        replica
+            .connect()
+            .line(&format!("REPLICAOF 127.0.0.1 {port}"));
+        wait_until("the stream comes beside the snapshot", || {
+            field(&mut client, "stats", "sync_partial_ok") != before
+        });
+        let rows = client.line("CLIENT LIST TYPE replica");
+        let apart = ["slave0", "slave1"]
+            .map(|name| replication(&primary, name))
+            .into_iter()
+            .position(|row| row.ends_with(&format!("type={kind}")))
+            .unwrap();
+        let ids: Vec<&str> = rows
+            .split("id=")
+            .skip(1)
+            .filter_map(|row| row.split(' ').next())
+            .collect();
+        // Rows of both lists stand in the order of their connections.
+        client.line(&format!("CLIENT KILL ID {}", ids[apart]));
+        client.line("CONFIG SET rdb-key-save-delay 0");
+        wait_for_link(&replica);
+        assert_same(&primary, &replica);
+        assert_eq!(replica.connect().line("REPLICAOF NO ONE"), "+OK");
+        replica.connect().line("SET own 1");
+        client.line("CONFIG SET repl-backlog-size 16384");
+        client.line("DEBUG POPULATE 50 more 1000");
+    }
+    // An unknown connection.
+    let mut other = primary.connect();
+    let refused = "-ERR Unrecognized RDB client id 12345";
+    other.check(&[("REPLCONF set-rdb-client-id 12345", refused)]);
+}
+
+#[test]
+fn a_snapshot_that_no_replica_waits_for_is_cancelled() {
+    for diskless in ["yes", "no"] {
+        let more = ["--enable-debug-command", "yes", "--repl-diskless-sync"];
+        let primary = primary(&[&more[..], &[diskless]].concat());
+        let mut client = primary.connect();
+        client.line("DEBUG POPULATE 300 key");
+        client.line("CONFIG SET rdb-key-save-delay 1000000");
+        let replica = TestServer::start_with(PROMPT);
+        let line = format!("REPLICAOF 127.0.0.1 {}", primary.port());
+        replica.connect().line(&line);
+        let mut runs = |expected: &str| {
+            field(&mut client, "persistence", "rdb_bgsave_in_progress") == expected
+        };
+        wait_until("the snapshot is being written", || runs("1"));
+        replica.connect().line("REPLICAOF NO ONE");
+        wait_until("it is cancelled", || runs("0"));
+        client.line("CONFIG SET rdb-key-save-delay 0");
+        replica.connect().line(&line);
+        wait_for_link(&replica);
+        assert_same(&primary, &replica);
+    }
+}

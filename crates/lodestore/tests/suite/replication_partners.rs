@@ -159,8 +159,8 @@ fn a_writable_replica_removes_what_its_clients_let_expire() {
     let replica = replica_of(&primary, &["--replica-read-only", "no"]);
     let mut own = replica.connect();
     own.check(&[
-        ("SET own 1 PX 20", "+OK"),
-        ("SET later 1 PX 20", "+OK"),
+        ("SET own 1 PX 3000", "+OK"),
+        ("SET later 1 PX 3000", "+OK"),
         ("PEXPIRE later 100000000", ":1"),
     ]);
     wait_until("the key is removed", || own.line("DBSIZE") == ":1");

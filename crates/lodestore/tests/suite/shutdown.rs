@@ -13,6 +13,24 @@ fn log_of(server: &TestServer) -> String {
     std::fs::read_to_string(server.dir().join("server.log")).unwrap()
 }
 
+/// Stops the process. The signal takes its time on a machine under load, and threads run meanwhile.
+fn stop(server: &TestServer) {
+    signal(server, "STOP");
+    let tasks = format!("/proc/{}/task", server.pid());
+    wait_until("all threads are stopped", || {
+        let Ok(tasks) = std::fs::read_dir(&tasks) else {
+            return true;
+        };
+        tasks.flatten().all(|task| {
+            let stat = std::fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+            // The state is behind the name, which may hold spaces.
+            stat.rsplit(") ")
+                .next()
+                .is_none_or(|rest| rest.starts_with('T'))
+        })
+    });
+}
+
 /// A primary with a replica that is stopped, and has not got the last write.
 fn lagging(args: &[&str]) -> (TestServer, TestServer) {
     let primary = primary(args);
@@ -21,7 +39,7 @@ fn lagging(args: &[&str]) -> (TestServer, TestServer) {
     wait_until("the replica has the key", || {
         replica.connect().line("GET key") == "\"1\""
     });
-    signal(&replica, "STOP");
+    stop(&replica);
     assert_eq!(primary.connect().line("SET key 2"), "+OK");
     (primary, replica)
 }

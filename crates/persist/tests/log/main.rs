@@ -12,5 +12,6 @@ mod faults;
 mod files;
 mod history;
 mod loading;
+mod received;
 mod scopes;
 mod support;

@@ -167,11 +167,6 @@ fn functions_run() {
         ),
         ":2\r\n"
     );
-    vm.forget_libraries();
-    assert_eq!(
-        call(&mut vm, 2, code, "f"),
-        "*3\r\n$2\r\nk1\r\n$2\r\na2\r\n:1\r\n"
-    );
 }
 
 #[test]

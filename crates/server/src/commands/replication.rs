@@ -1,8 +1,11 @@
 //! Commands between servers that replicate: SYNC, PSYNC, REPLCONF; and ROLE.
 
+use std::sync::atomic::Ordering;
+
 use crate::server::Server;
 use crate::state::LinkState;
 use engine::command::{Arg, Categories, Flags, Group, Locks};
+use engine::config::P;
 use engine::context::Context;
 use engine::error::CommandError;
 use engine::execute::{CommandResult, CommandSpec, Outcome};
@@ -64,7 +67,10 @@ fn psync(ctx: &mut Context<'_, '_>) -> CommandResult {
         );
         crate::replication::promote(&server);
     }
-    let offset = ctx.integer(2)?;
+    let offset = ctx.integer(2).inspect_err(|_| {
+        let address = &ctx.session.shared.addr;
+        log::warn!("Replica {address} asks for synchronization but with a wrong offset");
+    })?;
     // A replica that has nothing asks for offset -1.
     let resume = u64::try_from(offset).ok();
     let resume = resume.map(|offset| (ctx.arg(1).to_vec(), offset));
@@ -97,8 +103,33 @@ fn synchronize(
             "ERR Filtered replica requires EOF capability",
         ));
     }
+    if !is_old && begins_apart(ctx, &*Server::of(ctx)?, resume.as_ref()) {
+        ctx.reply.simple("DUALCHANNELSYNC");
+        return Ok(Outcome::Done);
+    }
     ctx.session.sync = Some(Box::new(SyncRequest { resume, is_old }));
     Ok(Outcome::Block(Block::Leaves))
+}
+
+/// Whether the replica is to ask for a snapshot on a connection of its own: it can, and it needs
+/// one. This connection stays one of a client until it asks for the stream behind that.
+fn begins_apart(ctx: &Context<'_, '_>, server: &Server, resume: Option<&(Vec<u8>, u64)>) -> bool {
+    let config = &server.engine.config;
+    let is_on = config.bool(P::DualChannelReplicationEnabled) && config.bool(P::ReplDisklessSync);
+    let Some(setup) = ctx.session.replica.as_deref().filter(|it| it.dual_channel) else {
+        return false;
+    };
+    let address = &ctx.session.shared.addr;
+    if !is_on || crate::replication::can_continue(server, setup, address, resume) {
+        return false;
+    }
+    if resume.is_some() {
+        server.replication.refused.fetch_add(1, Ordering::Relaxed);
+    }
+    log::info!(
+        "Dual channel replication: Replica {address} is capable of dual channel synchronization, and partial sync isn't possible. Full sync will continue with dedicated RDB channel."
+    );
+    true
 }
 
 const REPLICAOF_BASE: CommandSpec = CommandSpec::BASE
@@ -203,6 +234,7 @@ fn set_up(ctx: &Context<'_, '_>, setup: &mut ReplicaSetup) -> Result<bool, Comma
                 b"eof" => setup.eof = true,
                 b"psync2" => setup.psync2 = true,
                 b"lodestore" => setup.is_lodestore = true,
+                b"dual-channel" => setup.dual_channel = true,
                 // What is not understood here is not used.
                 _ => {}
             },
@@ -211,13 +243,8 @@ fn set_up(ctx: &Context<'_, '_>, setup: &mut ReplicaSetup) -> Result<bool, Comma
             b"rdb-only" => setup.rdb_only = switch(ctx, index + 1)?,
             b"rdb-filter-only" => setup.filter = Some(filter(value)?),
             b"version" => setup.version = version(value)?,
-            b"rdb-channel" => {
-                if switch(ctx, index + 1)? {
-                    return Err(CommandError::line(
-                        "ERR Snapshots on a connection of their own are not supported",
-                    ));
-                }
-            }
+            b"rdb-channel" => setup.rdb_channel = switch(ctx, index + 1)?,
+            b"set-rdb-client-id" => setup.rdb_client = Some(rdb_client(ctx, index + 1)?),
             b"set-cluster-node-id" => {
                 return Err(CommandError::line(
                     "ERR This instance has cluster support disabled",
@@ -242,6 +269,16 @@ fn switch(ctx: &Context<'_, '_>, index: usize) -> Result<bool, CommandError> {
             "ERR value is out of range, value must between 0 and 1",
         )),
     }
+}
+
+/// The connection that the snapshot is sent on.
+fn rdb_client(ctx: &Context<'_, '_>, index: usize) -> Result<u64, CommandError> {
+    let id = ctx.integer(index)?;
+    let known = u64::try_from(id).ok();
+    let server = Server::of(ctx)?;
+    known
+        .filter(|id| server.replication.is_rdb_client(*id))
+        .ok_or_else(|| CommandError::owned(format!("ERR Unrecognized RDB client id {id}")))
 }
 
 /// The value of `rdb-filter-only`: words for the parts that are wanted.

@@ -119,6 +119,8 @@ pub(crate) fn is_missing(server: &Server) -> bool {
     let log = &server.engine.log;
     server.engine.config.bool(P::AppendOnly)
         && !server.engine.loading.is_active()
+        // The files have what was there before the synchronization that failed.
+        && !server.replication.lacks_data.load(Ordering::Acquire)
         && (!log.is_enabled() || log.status().waits_for_base)
 }
 

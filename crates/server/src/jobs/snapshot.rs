@@ -43,8 +43,8 @@ pub(crate) use file::{
     Head, ORIGIN_AUX, REPL_ID_AUX, REPL_OFFSET_AUX, STREAM_DB_AUX, begin_file, remove_interrupted,
 };
 pub(crate) use save::{
-    Save, after_flush_all, background, cancel, copy, finish_stopped, note_loaded, save,
-    save_before_stop, sizes, stop_running, tick, write_entries,
+    Save, after_flush_all, background, cancel, cancel_save, copy, finish_stopped, note_loaded,
+    save, save_before_stop, sizes, stop_running, tick, write_entries,
 };
 pub(crate) use sync::{ForReplicas, for_replicas};
 pub use walk::{Walk, begin};

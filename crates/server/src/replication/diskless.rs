@@ -10,14 +10,21 @@
 //!
 //! With swapdb clients are served the old data meanwhile when it is an earlier state of the same
 //! history, and get -LOADING when it is not.
+//!
+//! What is parsed also goes to a file, the next base of the log: to write the data again after it
+//! was loaded would cost more.
 
 use std::io::{self, Read};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use persist::ReceivedBase;
+
 use super::follow::{FollowError, PrimaryLink, Wire};
-use super::receive::{self, End, MARK_BYTES, RULES};
+use super::kept;
+use super::receive::{self, End, MARK_BYTES, RULES, Received};
 use crate::jobs::loading::{self, SIGNATURE_BYTES, Staged};
+use crate::os::os_text;
 use crate::server::Server;
 use engine::config::{P, ReplDisklessLoad};
 use engine::port::Port;
@@ -88,19 +95,29 @@ fn replace(
         );
         return Err(FollowError::Refused(text));
     }
-    let _without = receive::without_rewrites(server)?;
-    receive::begin_replacing(link)?;
-    match load(link, wire, end, None) {
-        Ok(staged) => {
-            let (libraries, stream_db) = (staged.libraries(server), staged.figures.stream_db);
-            receive::finish_replacing(link, history, Ok(stream_db), |server| {
+    let without = receive::without_rewrites(server)?;
+    receive::begin_replacing(link, None)?;
+    let loaded = load(link, wire, end, None, history);
+    drop(without);
+    receive::signalling(wire, || match loaded {
+        Ok((staged, received)) => {
+            let libraries = staged.libraries(server);
+            let adopted = receive::finish_replacing(link, Ok(received), |server| {
                 staged.take_over(server, libraries);
-            })
+            })?;
+            log_base(adopted);
+            Ok(())
         }
         Err(error) => {
             log::info!("PRIMARY <-> REPLICA sync: Discarding the half-loaded data");
-            receive::finish_replacing(link, history, Err(error), |_| {})
+            receive::finish_replacing(link, Err(error), |_| {}).map(|_| ())
         }
+    })
+}
+
+fn log_base(adopted: Option<String>) {
+    if let Some(name) = adopted {
+        log::info!("The snapshot of the primary is the AOF base file: {name}");
     }
 }
 
@@ -113,7 +130,8 @@ fn swap(
     let (server, engine) = (&*link.server, &link.server.engine);
     let beside = Arc::new(engine.keyspace.sibling());
     // The old data is an earlier state of the same history.
-    let is_same = server.replication.histories().id == history.0;
+    let lacks_data = server.replication.lacks_data.load(Ordering::Acquire);
+    let is_same = server.replication.histories().id == history.0 && !lacks_data;
     {
         let _locked = engine.keyspace.lock_all();
         link.check()?;
@@ -124,8 +142,15 @@ fn swap(
         // A command that was admitted before looks again.
         engine.admission_epoch.fetch_add(1, Ordering::AcqRel);
     }
-    let loaded = load(link, wire, end, Some(&beside));
-    let result = loaded.and_then(|staged| exchange(link, &beside, staged, history));
+    let loaded = load(link, wire, end, Some(&beside), history);
+    let result = receive::signalling(wire, || {
+        let result =
+            loaded.and_then(|(staged, received)| exchange(link, &beside, staged, received));
+        if result.is_ok() {
+            receive::write_base(server);
+        }
+        result
+    });
     engine.loading.end();
     server.resume();
     match &result {
@@ -148,7 +173,7 @@ fn exchange(
     link: &PrimaryLink,
     beside: &Keyspace,
     staged: Staged,
-    (id, offset): (&str, u64),
+    received: Received<'_>,
 ) -> Result<(), FollowError> {
     let (server, engine) = (&*link.server, &link.server.engine);
     let _without = receive::without_rewrites(server)?;
@@ -165,21 +190,22 @@ fn exchange(
             }
         }
     });
-    let stream_db = staged.figures.stream_db;
     staged.take_over(server, libraries);
-    receive::take_over(server, id, offset, stream_db);
+    log_base(receive::take_over(server, received));
     engine.next_expiry_ms.store(0, Ordering::Release);
     engine.outboxes.port.get().wake_timers();
     Ok(())
 }
 
-/// Loads the snapshot as it arrives, up to its end.
-fn load(
+/// Loads the snapshot as it arrives, up to its end, and keeps it as a file when the log can take it
+/// as its base.
+fn load<'h>(
     link: &PrimaryLink,
     wire: &mut Wire,
     end: &End,
     beside: Option<&Arc<Keyspace>>,
-) -> Result<Staged, FollowError> {
+    history: (&'h str, u64),
+) -> Result<(Staged, Received<'h>), FollowError> {
     let server = &*link.server;
     log::info!("PRIMARY <-> REPLICA sync: Loading DB in memory");
     let mut arriving = Arriving::new(link, wire, end);
@@ -189,7 +215,15 @@ fn load(
         .set_total(arriving.left.unwrap_or_default());
     let loaded = loading::load_stream(server, &mut arriving, beside.cloned(), RULES);
     let result = match loaded {
-        Ok((staged, bytes)) => arriving.finish(bytes, end).map(|()| staged),
+        Ok((staged, bytes)) => arriving.finish(bytes, end).map(|()| {
+            let figures = &staged.figures;
+            let received = Received {
+                history,
+                stream_db: figures.stream_db,
+                base: arriving.whole_base(bytes, kept::fits(server, figures, history.1)),
+            };
+            (staged, received)
+        }),
         Err(error) => Err(arriving
             .failed
             .take()
@@ -215,6 +249,8 @@ struct Arriving<'a> {
     /// Why there are no more bytes.
     failed: Option<FollowError>,
     next_sign_ms: u64,
+    /// Where the bytes are kept.
+    base: Option<ReceivedBase>,
 }
 
 impl<'a> Arriving<'a> {
@@ -233,6 +269,7 @@ impl<'a> Arriving<'a> {
             last: Vec::new(),
             failed: None,
             next_sign_ms,
+            base: kept::base(&link.server),
         }
     }
 
@@ -246,6 +283,7 @@ impl<'a> Arriving<'a> {
 
     fn note(&mut self, bytes: &[u8]) {
         self.given += bytes.len() as u64;
+        self.keep(bytes);
         if let Some(left) = &mut self.left {
             *left -= bytes.len() as u64;
         }
@@ -264,6 +302,31 @@ impl<'a> Arriving<'a> {
             self.next_sign_ms = steady_ms + SIGN_MS;
             self.wire.sign_of_life();
         }
+    }
+
+    /// A disk that fails does not end the synchronization: a base is written later.
+    fn keep(&mut self, bytes: &[u8]) {
+        let Some(base) = &mut self.base else { return };
+        if let Err(error) = base.append(bytes) {
+            self.lose_base(&error);
+        }
+    }
+
+    /// The first `bytes` of what was kept, durable. Nothing, when it does not fit the log.
+    fn whole_base(&mut self, bytes: u64, fits: bool) -> Option<ReceivedBase> {
+        let mut base = self.base.take().filter(|_| fits)?;
+        let finished = receive::signalling(self.wire, || base.finish(bytes));
+        if let Err(error) = finished {
+            self.lose_base(&error);
+            return None;
+        }
+        Some(base)
+    }
+
+    fn lose_base(&mut self, error: &io::Error) {
+        let text = os_text(error);
+        log::warn!("The snapshot of the primary cannot become the AOF base file: {text}");
+        self.base = None;
     }
 
     /// The snapshot had so many bytes: what else was read is its mark, and the rest of it comes.

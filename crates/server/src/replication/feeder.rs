@@ -7,9 +7,9 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use mio::{Events, Poll, Token, Waker};
-use persist::ReplicationId;
 use persist::rdb::Version;
 use persist::storage::File;
+use persist::{ReplicationId, StreamCursor};
 
 use super::link::{Fed, Feed, KeptFeed, Link, LinkError};
 use super::sendable;
@@ -19,7 +19,7 @@ use crate::server::Server;
 use crate::state::{FEEDER, Job, Mail, Purpose, SnapshotFile};
 use crate::transport::connection::Connection;
 use engine::client::flag;
-use engine::config::{ClientClass, P};
+use engine::config::{ClientClass, Config, P};
 use engine::execute::{blocking, panic_text};
 use engine::replicas::{Replica, ReplicaSetup, SnapshotFilter, SyncState};
 
@@ -49,6 +49,7 @@ pub(super) fn start(server: &Arc<Server>) -> io::Result<()> {
     let mut feeder = Feeder {
         poll,
         links: Vec::new(),
+        parked: Vec::new(),
         syncing: None,
         next_tick_ms: 0,
         pinged_ms: server.engine.steady_ms(),
@@ -63,6 +64,19 @@ pub(super) fn start(server: &Arc<Server>) -> io::Result<()> {
     Ok(())
 }
 
+/// After a snapshot was sent on a connection of its own that has ended, the stream behind it is
+/// kept for so long, as in Valkey.
+const GRACE_MS: u64 = 60_000;
+
+/// The stream behind a snapshot, which the replica has not asked for yet.
+struct Parked {
+    /// The client id of the connection that the snapshot was sent on.
+    id: u64,
+    /// Keeps it in memory.
+    _cursor: StreamCursor,
+    until_ms: u64,
+}
+
 /// A snapshot for replicas that is under way.
 struct Syncing {
     /// Tokens of the replicas that share it.
@@ -73,6 +87,7 @@ struct Feeder {
     server: Arc<Server>,
     poll: Poll,
     links: Vec<Option<Link>>,
+    parked: Vec<Parked>,
     syncing: Option<Syncing>,
     next_tick_ms: u64,
     /// When the last PING was sent: a change of its period holds at once.
@@ -153,7 +168,11 @@ impl Feeder {
     fn receive(&mut self, mail: Mail, steady_ms: u64) {
         match mail {
             Mail::Adopt(connection) => self.adopt(connection, steady_ms),
-            Mail::Begun { offset, cursors } => {
+            Mail::Begun {
+                offset,
+                stream_db,
+                cursors,
+            } => {
                 let id = self.server.replication.histories().id;
                 for (token, cursor) in cursors {
                     if let Some(link) = self.link(token) {
@@ -170,9 +189,7 @@ impl Feeder {
                     }
                     link.replica.set_state(SyncState::SnapshotRuns);
                     link.since_ms = steady_ms;
-                    if !link.request.is_old {
-                        link.line(&format!("+FULLRESYNC {id} {offset}\r\n"));
-                    }
+                    link.begin_snapshot(&id, offset, stream_db);
                 }
             }
             Mail::Growing(file) => self.send_growing(&file, steady_ms),
@@ -220,7 +237,14 @@ impl Feeder {
         server.engine.replicas.add(&replica);
         self.alone_since_ms = None;
         let mut link = Link::new(connection, replica, *request, steady_ms);
+        if link.replica.setup.rdb_channel {
+            let id = link.replica.client.id;
+            server.replication.add_rdb_client(id);
+        }
         if !self.resume(&mut link) {
+            if self.syncing.is_some() {
+                log::info!("Current BGSAVE has socket target. Waiting for next BGSAVE for SYNC");
+            }
             server.replication.full.fetch_add(1, Ordering::Relaxed);
             if link
                 .request
@@ -239,55 +263,33 @@ impl Feeder {
     }
 
     /// Lets a replica go on where it was. False when it needs everything.
-    fn resume(&self, link: &mut Link) -> bool {
-        let server = &self.server;
-        let Some((id, next)) = link.request.resume.clone() else {
+    fn resume(&mut self, link: &mut Link) -> bool {
+        let server = Arc::clone(&self.server);
+        let (setup, address) = (&link.replica.setup, &link.replica.client.addr);
+        let resume = link.request.resume.as_ref();
+        let Some((feed, next)) = continuation(&server, setup, address, resume) else {
             return false;
         };
-        let histories = server.replication.histories();
-        let known = match &histories.before {
-            _ if id == histories.id.as_bytes() => true,
-            Some((before, until)) => id == before.as_bytes() && next <= until + 1,
-            None => false,
-        };
-        // Offsets in requests count from 1.
-        let Some(offset) = next.checked_sub(1).filter(|_| known) else {
-            log::info!(
-                "Partial resynchronization not accepted: Replication ID mismatch (Replica {} asked for '{}')",
-                link.replica.client.addr,
-                String::from_utf8_lossy(&id)
-            );
-            return false;
-        };
-        if link.replica.setup.is_foreign() && !server.engine.replicas.is_plain_from(offset) {
-            log::info!(
-                "Partial resynchronization not accepted: the stream holds commands that only Lodestore understands (Replica {}).",
-                link.replica.client.addr
-            );
-            return false;
-        }
-        let limit = server.replica_lag_max();
-        let cursor = server.engine.log.stream_cursor(offset, limit);
-        let feed = cursor.map(Feed::Stream);
-        let Some(feed) = feed.or_else(|| kept_feed(server, offset, limit)) else {
-            log::info!(
-                "Unable to partial resync with replica {} for lack of backlog (Replica request was: {next}).",
-                link.replica.client.addr
-            );
-            return false;
-        };
-        let line = match link.replica.setup.psync2 {
-            true => format!("+CONTINUE {}\r\n", histories.id),
+        let id = server.replication.histories().id;
+        let line = match setup.psync2 {
+            true => format!("+CONTINUE {id}\r\n"),
             false => "+CONTINUE\r\n".to_owned(),
         };
+        log::info!(
+            "Partial resynchronization request from {address} accepted. Sending bytes of backlog starting from offset {next}."
+        );
+        let apart = setup.rdb_client;
+        let loads_apart = apart.is_some_and(|id| server.replication.is_rdb_client(id));
         link.line(&line);
         link.feed = feed;
-        link.replica.set_state(SyncState::Online);
+        link.replica.set_state(match loads_apart {
+            true => SyncState::LoadsApart,
+            false => SyncState::Online,
+        });
+        if let Some(apart) = apart {
+            self.unpark(apart);
+        }
         server.replication.partial.fetch_add(1, Ordering::Relaxed);
-        log::info!(
-            "Partial resynchronization request from {} accepted. Sending bytes of backlog starting from offset {next}.",
-            link.replica.client.addr
-        );
         true
     }
 
@@ -300,10 +302,10 @@ impl Feeder {
     }
 
     fn hear(&mut self, token: usize, steady_ms: u64) -> bool {
-        let Some(link) = self.link(token) else {
+        let Some(link) = self.links.get_mut(token).and_then(Option::as_mut) else {
             return false;
         };
-        match link.hear(steady_ms) {
+        match link.hear(&self.server.engine.commands, steady_ms) {
             Ok(heard) => heard,
             Err(error) => {
                 self.close(token, &error.to_string());
@@ -324,8 +326,25 @@ impl Feeder {
             log::debug!("Deregistering a replica: {error}");
         }
         self.server.engine.replicas.remove(&link.replica);
+        self.park(&mut link);
         self.server.end(link.connection);
+        self.end_useless_snapshot();
         super::hasten_shutdown(&self.server);
+    }
+
+    /// A snapshot ends when the last replica that it is written for has gone.
+    fn end_useless_snapshot(&self) {
+        let Some(syncing) = &self.syncing else { return };
+        let is_there = |token: &usize| self.links.get(*token).is_some_and(Option::is_some);
+        if syncing.tokens.iter().any(is_there) {
+            return;
+        }
+        if let Some(job) = self.server.snapshots.current()
+            && job.purpose == Purpose::Sync
+        {
+            log::info!("The last replica that waits for the snapshot has gone: it is cancelled");
+            job.cancel();
+        }
     }
 
     fn close_all(&mut self, reason: &str) {
@@ -334,9 +353,56 @@ impl Feeder {
         }
     }
 
+    /// Any replica is sent the stream.
     fn has_online(&self) -> bool {
         let mut links = self.links.iter().flatten();
-        links.any(|link| link.replica.state() == SyncState::Online)
+        links.any(|link| {
+            matches!(
+                link.replica.state(),
+                SyncState::Online | SyncState::LoadsApart
+            )
+        })
+    }
+
+    // ---- snapshots on a connection of their own ----------------------------------------------
+
+    /// The connection of a snapshot has ended. When all of it was sent, the stream behind it stays
+    /// for a while.
+    fn park(&mut self, link: &mut Link) {
+        let id = link.replica.client.id;
+        if !link.replica.setup.rdb_channel || !self.server.replication.is_rdb_client(id) {
+            return;
+        }
+        let is_sent = matches!(link.feed, Feed::SentApart(_));
+        match link.take_kept().filter(|_| is_sent) {
+            Some(cursor) => self.parked.push(Parked {
+                id,
+                _cursor: cursor,
+                until_ms: self.server.engine.steady_ms() + GRACE_MS,
+            }),
+            None => self.server.replication.remove_rdb_client(id),
+        }
+    }
+
+    /// The stream behind a snapshot is followed, or not kept any more.
+    fn unpark(&mut self, id: u64) {
+        self.server.replication.remove_rdb_client(id);
+        self.parked.retain(|parked| parked.id != id);
+        let mut links = self.links.iter_mut().flatten();
+        if let Some(link) = links.find(|link| link.replica.client.id == id) {
+            drop(link.take_kept());
+        }
+    }
+
+    fn expire_parked(&mut self, steady_ms: u64) {
+        let over = self.parked.iter().find(|it| it.until_ms <= steady_ms);
+        if let Some(id) = over.map(|parked| parked.id) {
+            log::warn!(
+                "Dual channel replication: Replica main channel failed to establish PSYNC within the grace period ({} seconds). Freeing RDB client {id}.",
+                GRACE_MS / 1000
+            );
+            self.unpark(id);
+        }
     }
 
     /// Sends to every replica what its socket takes. Returns whether there is more.
@@ -397,6 +463,7 @@ impl Feeder {
         }
         super::failover::check(&self.server, steady_ms);
         self.check_links(steady_ms, period_ms);
+        self.expire_parked(steady_ms);
         self.begin_snapshot(steady_ms);
         self.drop_backlog(steady_ms);
     }
@@ -451,15 +518,21 @@ impl Feeder {
         if self.syncing.is_some() || server.shutdown.is_requested() {
             return;
         }
+        // What is there is not the data of any history.
+        let lacks_data = server.replication.lacks_data.load(Ordering::Acquire);
+        if lacks_data || server.engine.loading.is_active() {
+            return;
+        }
         let waiting = |link: &&Link| matches!(link.feed, Feed::Waits);
         let Some(first) = self.links.iter().flatten().find(waiting) else {
             return;
         };
-        let wanted = requirements(&first.replica.setup);
+        let config = &server.engine.config;
+        let wanted = requirements(config, &first.replica.setup);
         let foreign = first.replica.setup.is_foreign();
         let fits = |link: &Link| {
             matches!(link.feed, Feed::Waits)
-                && requirements(&link.replica.setup) == wanted
+                && requirements(config, &link.replica.setup) == wanted
                 && link.replica.setup.is_foreign() == foreign
         };
         let group: Vec<(usize, &Link)> = (0..)
@@ -476,7 +549,7 @@ impl Feeder {
         };
         let followers = group
             .iter()
-            .filter(|(_, link)| !link.replica.setup.rdb_only)
+            .filter(|(_, link)| link.replica.setup.gets_stream())
             .map(|(token, _)| *token)
             .collect();
         let tokens = group.iter().map(|(token, _)| *token).collect();
@@ -497,13 +570,12 @@ impl Feeder {
     /// With `repl-diskless-sync` replicas that find the end by a mark get the snapshot while it is
     /// being written.
     fn send_growing(&mut self, file: &Arc<dyn File>, steady_ms: u64) {
-        if !self.server.engine.config.bool(P::ReplDisklessSync) {
-            return;
-        }
+        let is_diskless = self.server.engine.config.bool(P::ReplDisklessSync);
         let tokens = self.syncing.as_ref().map(|it| it.tokens.clone());
         for token in tokens.unwrap_or_default() {
             if let Some(link) = self.link(token)
                 && link.replica.setup.eof
+                && (is_diskless || link.replica.setup.rdb_channel)
             {
                 link.begin_growing(Arc::clone(file), steady_ms);
             }
@@ -513,7 +585,7 @@ impl Feeder {
     fn written(&mut self, result: Result<SnapshotFile, String>, steady_ms: u64) {
         let tokens = self.syncing.take().map(|it| it.tokens).unwrap_or_default();
         if let Err(reason) = &result {
-            log::warn!("The snapshot for replicas failed: {reason}");
+            log::warn!("Background RDB transfer error: the snapshot for replicas failed: {reason}");
         }
         for token in tokens {
             match &result {
@@ -578,6 +650,47 @@ impl Feeder {
     }
 }
 
+/// The stream from where a replica is on, and the offset of the next byte that it asked for;
+/// `None`, with the reason in the log, when it needs everything.
+pub(super) fn continuation(
+    server: &Server,
+    setup: &ReplicaSetup,
+    address: &str,
+    resume: Option<&(Vec<u8>, u64)>,
+) -> Option<(Feed, u64)> {
+    let (id, next) = resume?;
+    let histories = server.replication.histories();
+    let known = match &histories.before {
+        _ if *id == *histories.id.as_bytes() => true,
+        Some((before, until)) => *id == *before.as_bytes() && *next <= until + 1,
+        None => false,
+    };
+    // Offsets in requests count from 1.
+    let Some(offset) = next.checked_sub(1).filter(|_| known) else {
+        log::info!(
+            "Partial resynchronization not accepted: Replication ID mismatch (Replica {address} asked for '{}')",
+            String::from_utf8_lossy(id)
+        );
+        return None;
+    };
+    if setup.is_foreign() && !server.engine.replicas.is_plain_from(offset) {
+        log::info!(
+            "Partial resynchronization not accepted: the stream holds commands that only Lodestore understands (Replica {address})."
+        );
+        return None;
+    }
+    let limit = server.replica_lag_max();
+    let cursor = server.engine.log.stream_cursor(offset, limit);
+    let feed = cursor.map(Feed::Stream);
+    let feed = feed.or_else(|| kept_feed(server, offset, limit));
+    if feed.is_none() {
+        log::info!(
+            "Unable to partial resync with replica {address} for lack of backlog (Replica request was: {next})."
+        );
+    }
+    Some((feed?, *next))
+}
+
 /// The stream from this offset on, as the files of the log have it, up to what memory has.
 fn kept_feed(server: &Server, offset: u64, limit: u64) -> Option<Feed> {
     let log = &server.engine.log;
@@ -608,11 +721,16 @@ fn kept_feed(server: &Server, offset: u64, limit: u64) -> Option<Feed> {
 }
 
 /// Which versions of the format a replica reads, in order of preference, and which parts it wants.
-fn requirements(setup: &ReplicaSetup) -> (Vec<Version>, Option<SnapshotFilter>) {
+fn requirements(config: &Config, setup: &ReplicaSetup) -> (Vec<Version>, Option<SnapshotFilter>) {
     /// Valkey 9.0.0
     const VALKEY_9: u32 = 0x0009_0000;
     let versions = match setup.version {
-        _ if setup.is_lodestore => vec![Version::V80],
+        // It reads all of them, and keeps the file as the base of its log, which others may read.
+        _ if setup.is_lodestore => {
+            let mut versions = config.rdb_versions();
+            versions.push(Version::V80);
+            versions
+        }
         VALKEY_9.. => vec![Version::V80],
         _ => vec![Version::V11, Version::V12],
     };

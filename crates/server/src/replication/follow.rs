@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::stream::Applier;
-use super::{handshake, receive};
+use super::{dual_channel, handshake, receive};
 use crate::os::os_text;
 use crate::server::Server;
 use crate::state::{FEEDER, LinkState};
@@ -20,6 +20,9 @@ use engine::execute::panic_text;
 
 /// Time between two attempts to connect.
 const RETRY: Duration = Duration::from_secs(1);
+/// While files cannot be written that time doubles so often: every attempt costs the primary a
+/// snapshot.
+const DOUBLINGS_MAX: u32 = 5;
 /// A read waits so long at most before the thread looks at its timers.
 const READ_WAIT: Duration = Duration::from_millis(100);
 /// Bytes read from the primary at once.
@@ -31,6 +34,9 @@ pub(super) enum FollowError {
     /// The socket failed, or nothing came for `repl-timeout`.
     #[error("{}", os_text(.0))]
     Io(#[from] io::Error),
+    /// A file of this server cannot be written.
+    #[error("{0}")]
+    Disk(String),
     /// The primary has closed the connection.
     #[error("Connection with primary lost.")]
     Closed,
@@ -73,6 +79,7 @@ pub(super) struct PrimaryLink {
 
 impl PrimaryLink {
     fn run(&mut self) {
+        let mut disk_failures: u32 = 0;
         while self.is_current() {
             let result = catch_unwind(AssertUnwindSafe(|| self.follow_once()));
             self.note(LinkState::Connect);
@@ -80,6 +87,10 @@ impl PrimaryLink {
             if self.is_current() {
                 role.set_linked(false);
             }
+            disk_failures = match result {
+                Ok(Err(FollowError::Disk(_))) => disk_failures.saturating_add(1),
+                _ => 0,
+            };
             match result {
                 Ok(Err(FollowError::Replaced)) => break,
                 Ok(Err(error)) => log::warn!("The link to the primary ended: {error}"),
@@ -98,7 +109,8 @@ impl PrimaryLink {
             let steady_ms = self.server.engine.steady_ms();
             let replication = &self.server.replication;
             replication.update_following(self.generation, |it| it.down_since_ms = steady_ms);
-            self.pause(RETRY);
+            let doublings = disk_failures.saturating_sub(1).min(DOUBLINGS_MAX);
+            self.pause(RETRY * (1 << doublings));
         }
     }
 
@@ -147,9 +159,15 @@ impl PrimaryLink {
         self.note(LinkState::Handshake);
         log::info!("PRIMARY <-> REPLICA sync started");
         let answer = handshake::run(self, &mut wire)?;
-        if let handshake::Answer::Full { id, offset } = answer {
-            self.note(LinkState::Sync);
-            receive::run(self, &mut wire, &id, offset)?;
+        match answer {
+            handshake::Answer::Continue => {}
+            handshake::Answer::Full { id, offset } => {
+                self.note(LinkState::Sync);
+                receive::run(self, &mut wire, &id, offset)?;
+            }
+            handshake::Answer::Apart => {
+                dual_channel::run(self, &mut wire, (&host, port))?;
+            }
         }
         self.check()?;
         self.server.engine.role.set_linked(true);
@@ -184,7 +202,8 @@ impl Drop for Listed {
 }
 
 impl Wire {
-    fn connect(link: &PrimaryLink, host: &str, port: u16) -> Result<Self, FollowError> {
+    /// Connects to a primary.
+    pub(super) fn connect(link: &PrimaryLink, host: &str, port: u16) -> Result<Self, FollowError> {
         let config = &link.server.engine.config;
         let timeout = Duration::from_secs(config.int(P::ReplTimeout).max(1) as u64);
         let no_tls = || FollowError::Refused("TLS is not configured".to_owned());
@@ -282,6 +301,11 @@ impl Wire {
             client,
         });
         Ok(())
+    }
+
+    /// Another handle of the socket, to end the connection from another thread.
+    pub(super) fn handle(&self) -> Result<TcpStream, FollowError> {
+        Ok(self.socket.socket().try_clone()?)
     }
 
     /// CLIENT KILL has ended the connection.

@@ -1,5 +1,7 @@
 //! The beginning of a connection to a primary.
 
+use std::sync::atomic::Ordering;
+
 use super::failover;
 use super::follow::{FollowError, PrimaryLink, Wire};
 use super::roles::announced;
@@ -20,12 +22,12 @@ pub(super) enum Answer {
     },
     /// The stream follows from where we are.
     Continue,
+    /// A snapshot is to be asked for on a connection of its own.
+    Apart,
 }
 
 /// Gets to know the primary, and asks for what is missing here.
 pub(super) fn run(link: &PrimaryLink, wire: &mut Wire) -> Result<Answer, FollowError> {
-    let server = &*link.server;
-    let config = &server.engine.config;
     let reply = ask(link, wire, &[b"PING"])?;
     let is_alive = reply.starts_with(b"+")
         || reply.starts_with(b"-NOAUTH")
@@ -35,20 +37,28 @@ pub(super) fn run(link: &PrimaryLink, wire: &mut Wire) -> Result<Answer, FollowE
         return Err(refusal("PING", &reply));
     }
     log::info!("Primary replied to PING, replication can continue...");
-    let (user, password) = (config.bytes(P::PrimaryUser), config.bytes(P::PrimaryAuth));
-    if !password.is_empty() {
-        let reply = match user.is_empty() {
-            true => ask(link, wire, &[b"AUTH", &password])?,
-            false => ask(link, wire, &[b"AUTH", &user, &password])?,
-        };
-        if reply.starts_with(b"-") {
-            let reply = String::from_utf8_lossy(&reply);
-            let text = format!("Unable to AUTH to PRIMARY: {reply}");
-            return Err(FollowError::Refused(text));
-        }
-    }
+    authenticate(link, wire)?;
     introduce(link, wire)?;
     synchronize(link, wire)
+}
+
+/// Logs in, when the configuration has a password for that.
+pub(super) fn authenticate(link: &PrimaryLink, wire: &mut Wire) -> Result<(), FollowError> {
+    let config = &link.server.engine.config;
+    let (user, password) = (config.bytes(P::PrimaryUser), config.bytes(P::PrimaryAuth));
+    if password.is_empty() {
+        return Ok(());
+    }
+    let reply = match user.is_empty() {
+        true => ask(link, wire, &[b"AUTH", &password])?,
+        false => ask(link, wire, &[b"AUTH", &user, &password])?,
+    };
+    if reply.starts_with(b"-") {
+        let reply = String::from_utf8_lossy(&reply);
+        let text = format!("Unable to AUTH to PRIMARY: {reply}");
+        return Err(FollowError::Refused(text));
+    }
+    Ok(())
 }
 
 /// Tells the primary what this server is. A primary that does not understand it goes on all the
@@ -60,15 +70,16 @@ fn introduce(link: &PrimaryLink, wire: &mut Wire) -> Result<(), FollowError> {
     if let Some(host) = &host {
         requests.push(vec![b"REPLCONF", b"ip-address", host.as_bytes()]);
     }
-    requests.push(vec![
-        b"REPLCONF",
-        b"capa",
-        b"eof",
-        b"capa",
-        b"psync2",
-        b"capa",
-        b"lodestore",
-    ]);
+    let mut capabilities: Vec<&[u8]> = vec![b"REPLCONF"];
+    let config = &link.server.engine.config;
+    let apart: &[&[u8]] = match config.bool(P::DualChannelReplicationEnabled) {
+        true => &[b"dual-channel"],
+        false => &[],
+    };
+    for capability in [&[b"eof".as_slice(), b"psync2", b"lodestore"][..], apart].concat() {
+        capabilities.extend([b"capa", capability]);
+    }
+    requests.push(capabilities);
     requests.push(vec![b"REPLCONF", b"version", VALKEY_VERSION.as_bytes()]);
     for request in requests {
         let reply = ask(link, wire, &request)?;
@@ -140,6 +151,10 @@ fn understand(link: &PrimaryLink, reply: &[u8], own: &str) -> Result<Answer, Fol
             let id = id.to_ascii_lowercase();
             Ok(Answer::Full { id, offset })
         }
+        Some("+DUALCHANNELSYNC") => {
+            log::info!("Dual channel replication: PSYNC is not possible, initialize RDB channel.");
+            Ok(Answer::Apart)
+        }
         Some("+CONTINUE") => {
             log::info!("Successful partial resynchronization with primary.");
             if let Some(id) = words.next().filter(|id| id.len() == 40 && *id != own) {
@@ -154,7 +169,8 @@ fn understand(link: &PrimaryLink, reply: &[u8], own: &str) -> Result<Answer, Fol
 /// The data here has a name and an offset that a primary may know: it was copied from one, or its
 /// changes were counted all the time.
 fn has_history(server: &Server) -> bool {
-    server.engine.log.is_enabled() || server.engine.log.stream_range().is_some()
+    let lacks_data = server.replication.lacks_data.load(Ordering::Acquire);
+    !lacks_data && (server.engine.log.is_enabled() || server.engine.log.stream_range().is_some())
 }
 
 /// The primary goes on with our history under another name.
@@ -176,12 +192,16 @@ fn continue_as(link: &PrimaryLink, id: &str) -> Result<(), FollowError> {
     Ok(())
 }
 
-fn ask(link: &PrimaryLink, wire: &mut Wire, request: &[&[u8]]) -> Result<Vec<u8>, FollowError> {
+pub(super) fn ask(
+    link: &PrimaryLink,
+    wire: &mut Wire,
+    request: &[&[u8]],
+) -> Result<Vec<u8>, FollowError> {
     wire.send(request)?;
     wire.line(link)
 }
 
-fn refusal(what: &str, reply: &[u8]) -> FollowError {
+pub(super) fn refusal(what: &str, reply: &[u8]) -> FollowError {
     let reply = String::from_utf8_lossy(reply);
     FollowError::Refused(format!("Error reply to {what} from primary: '{reply}'"))
 }

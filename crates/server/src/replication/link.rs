@@ -11,7 +11,9 @@ use resp::{Args, Limits, Progress, Span};
 
 use crate::state::{SnapshotFile, random_id};
 use crate::transport::connection::{Connection, Written};
+use engine::command::Flags;
 use engine::replicas::{Replica, SyncRequest, SyncState};
+use engine::table::CommandTable;
 
 /// Bytes of a snapshot that are read at once.
 const FILE_PIECE: usize = 256 * 1024;
@@ -52,6 +54,9 @@ pub(super) enum Feed {
     /// Nothing before the replica has loaded what ends with a mark: it looks for the mark at the
     /// end of all that it has read.
     AwaitsAck(StreamCursor),
+    /// The snapshot has left on a connection of its own. The stream behind it is kept until the
+    /// other connection of the replica asks for it.
+    SentApart(Option<StreamCursor>),
     /// The stream from the files of the log.
     Kept(Box<KeptFeed>),
     /// The stream.
@@ -119,6 +124,9 @@ pub(super) enum LinkError {
     /// It sends something else than requests.
     #[error("it broke the protocol")]
     Protocol,
+    /// It sent a command that is to be answered; the stream has no place for that.
+    #[error("it sent a command that has a reply")]
+    Replied,
 }
 
 /// A replica.
@@ -237,6 +245,7 @@ impl Link {
             Feed::Stream(cursor) | Feed::AwaitsAck(cursor) => Some(cursor),
             Feed::Kept(feed) => Some(&feed.then),
             Feed::Snapshot(cursor) | Feed::File { then: cursor, .. } => cursor.as_ref(),
+            Feed::SentApart(cursor) => cursor.as_ref(),
             Feed::Waits | Feed::Done => None,
         };
         cursor.map_or(0, |cursor| end.saturating_sub(cursor.offset()))
@@ -258,7 +267,9 @@ impl Link {
                 return Ok(Fed::More);
             }
             let sent = match &self.feed {
-                Feed::Waits | Feed::Snapshot(_) | Feed::AwaitsAck(_) => return Ok(Fed::All),
+                Feed::Waits | Feed::Snapshot(_) | Feed::AwaitsAck(_) | Feed::SentApart(_) => {
+                    return Ok(Fed::All);
+                }
                 Feed::Done => return Ok(Fed::Close),
                 Feed::File { .. } => self.send_file(),
                 Feed::Kept(_) => self.send_kept()?,
@@ -331,6 +342,7 @@ impl Link {
             self.replica.client.addr
         );
         self.feed = match then {
+            then if self.replica.setup.rdb_channel => Feed::SentApart(then),
             Some(cursor) if self.ends_with_mark => Feed::AwaitsAck(cursor),
             Some(cursor) => {
                 self.replica.set_state(SyncState::Online);
@@ -366,6 +378,29 @@ impl Link {
             feed.sent += left;
             Some(left)
         }))
+    }
+
+    /// The line in front of a snapshot: the place that it stands for.
+    pub(super) fn begin_snapshot(&mut self, id: &str, offset: u64, stream_db: Option<u32>) {
+        if self.replica.setup.rdb_channel {
+            let db = stream_db.map_or(-1, i64::from);
+            let client = self.replica.client.id;
+            log::info!(
+                "Dual channel replication: Sending to replica {} RDB end offset {offset} and client-id {client}",
+                self.replica.client.addr
+            );
+            self.line(&format!("$ENDOFF:{offset} {id} {db} {client}\r\n"));
+        } else if !self.request.is_old {
+            self.line(&format!("+FULLRESYNC {id} {offset}\r\n"));
+        }
+    }
+
+    /// Takes the stream behind a snapshot that this connection alone does not get.
+    pub(super) fn take_kept(&mut self) -> Option<StreamCursor> {
+        match &mut self.feed {
+            Feed::Snapshot(then) | Feed::File { then, .. } | Feed::SentApart(then) => then.take(),
+            _ => None,
+        }
     }
 
     /// It has been sent the stream up to this offset.
@@ -426,7 +461,11 @@ impl Link {
     }
 
     /// Reads what the replica says. Returns true when it has acknowledged anything.
-    pub(super) fn hear(&mut self, steady_ms: u64) -> Result<bool, LinkError> {
+    pub(super) fn hear(
+        &mut self,
+        commands: &CommandTable,
+        steady_ms: u64,
+    ) -> Result<bool, LinkError> {
         let connection = &mut *self.connection;
         loop {
             let got = connection
@@ -446,11 +485,11 @@ impl Link {
                 break;
             }
         }
-        self.understand(steady_ms)
+        self.understand(commands, steady_ms)
     }
 
     /// Goes through the requests that have arrived.
-    fn understand(&mut self, steady_ms: u64) -> Result<bool, LinkError> {
+    fn understand(&mut self, commands: &CommandTable, steady_ms: u64) -> Result<bool, LinkError> {
         let mut input = std::mem::take(&mut self.connection.input);
         let mut spans: Vec<Span> = Vec::new();
         let (mut start, mut heard) = (0, false);
@@ -473,12 +512,18 @@ impl Link {
                 }
                 Ok(Progress::Request { consumed, .. }) => {
                     let request = bytes.get(..consumed).unwrap_or_default();
-                    heard |= self.take(Args::new(request, &spans), steady_ms);
                     start += consumed;
+                    match self.take(commands, Args::new(request, &spans), steady_ms) {
+                        Ok(has_acknowledged) => heard |= has_acknowledged,
+                        Err(error) => break Err(error),
+                    }
                 }
                 Ok(Progress::Inline { consumed, args }) => {
-                    heard |= self.take(args.as_args(), steady_ms);
                     start += consumed;
+                    match self.take(commands, args.as_args(), steady_ms) {
+                        Ok(has_acknowledged) => heard |= has_acknowledged,
+                        Err(error) => break Err(error),
+                    }
                 }
                 Err(_) => break Err(LinkError::Protocol),
             }
@@ -488,8 +533,13 @@ impl Link {
         result
     }
 
-    /// `REPLCONF ACK offset [FACK offset]`; a replica sends nothing else that is to be answered.
-    fn take(&mut self, args: Args<'_>, steady_ms: u64) -> bool {
+    /// `REPLCONF ACK offset [FACK offset]`. Returns true when that is it.
+    fn take(
+        &mut self,
+        commands: &CommandTable,
+        args: Args<'_>,
+        steady_ms: u64,
+    ) -> Result<bool, LinkError> {
         let is = |index: usize, word: &str| {
             args.get(index)
                 .is_some_and(|arg| arg.eq_ignore_ascii_case(word.as_bytes()))
@@ -498,23 +548,58 @@ impl Link {
             let number = resp::number::parse_i64(args.get(index)?)?;
             u64::try_from(number).ok()
         };
-        if !is(0, "replconf") || !is(1, "ack") {
-            return false;
+        if !is(0, "replconf") {
+            self.log_replied(commands, args);
+            return Err(LinkError::Replied);
+        }
+        if !is(1, "ack") {
+            return Ok(false);
         }
         let Some(offset) = number(2) else {
-            return false;
+            return Ok(false);
         };
         let durable = if is(3, "fack") { number(4) } else { None };
         self.replica.acknowledge(offset, durable, steady_ms);
+        if self.replica.state() == SyncState::LoadsApart {
+            self.replica.set_state(SyncState::Online);
+        }
         if matches!(self.feed, Feed::AwaitsAck(_))
             && let Feed::AwaitsAck(cursor) = std::mem::replace(&mut self.feed, Feed::Done)
         {
             self.feed = Feed::Stream(cursor);
             self.replica.set_state(SyncState::Online);
         }
-        true
+        Ok(true)
+    }
+
+    /// The lines of the log about a command that a replica must not send, in Redis's words.
+    fn log_replied(&self, commands: &CommandTable, args: Args<'_>) {
+        let command = commands.resolve(args).found();
+        let name = command.map_or("<unknown>", |command| command.full_name);
+        let error = match command {
+            None => Some("ERR unknown command"),
+            Some(command) if command.spec.flags.any(KEYSPACE_FLAGS) => {
+                Some("ERR Replica can't interact with the keyspace")
+            }
+            Some(_) => None,
+        };
+        if let Some(error) = error {
+            log::error!(
+                "== CRITICAL == This primary is sending an error to its replica: '-{error}' after processing the command '{name}'"
+            );
+        }
+        let client = &self.replica.client;
+        log::warn!(
+            "Replica generated a reply to command '{name}', disconnecting it: id={} addr={} laddr={}",
+            client.id,
+            client.addr,
+            client.laddr
+        );
     }
 }
+
+/// Commands that replicas must not send because they read or change data.
+const KEYSPACE_FLAGS: Flags = Flags::WRITE.or(Flags::READONLY).or(Flags::MAY_REPLICATE);
 
 /// Reads the next piece of a snapshot.
 fn fill(file: &dyn File, offset: u64, piece: &mut Vec<u8>) -> io::Result<()> {

@@ -1,21 +1,22 @@
 //! A full synchronization, as the replica sees it: the snapshot goes to a file, and from there into
 //! memory, or with `repl-diskless-load` straight into memory.
+//!
+//! The log has the new data before the first acknowledgement leaves: what the primary counts as
+//! being here, a crash does not take away.
 
-use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
-use persist::ReplicationId;
-use persist::storage::{File, OpenMode};
+use persist::{ReceivedBase, ReplicationId};
 use resp::Output;
 
 use super::diskless;
 use super::follow::{FollowError, PrimaryLink, Wire};
-use crate::jobs::loading::{self, Present, Rules};
-use crate::jobs::rewrite;
-use crate::os::os_text;
+use super::kept::{self, Kept};
+use crate::jobs::loading::{self, Figures, Present, Rules};
+use crate::jobs::{rewrite, snapshot};
 use crate::server::Server;
-use crate::state::{Following, random_u64};
+use crate::state::Following;
 use engine::config::P;
 use engine::execute::{Execution, Executor, NO_WORKER, primary_session};
 use engine::scripts::Libraries;
@@ -25,9 +26,13 @@ use engine::shard_tables::Locked;
 pub(super) const MARK_BYTES: usize = 40;
 
 /// Time between two looks whether the snapshot has been loaded.
-const NAP: std::time::Duration = std::time::Duration::from_millis(10);
+const NAP: Duration = Duration::from_millis(10);
 /// The primary hears of this server every second while it loads.
 const NAPS_PER_SIGN: u32 = 100;
+/// Another snapshot that is under way is waited for so long before a base is written.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// So often a snapshot of the old data is cancelled before a synchronization fails for it.
+const CANCELS_MAX: u32 = 10;
 
 /// How the end of the snapshot is found.
 pub(super) enum End {
@@ -37,18 +42,14 @@ pub(super) enum End {
     Mark(Vec<u8>),
 }
 
-/// A file that goes away when it is not needed any more.
-struct Received {
-    server: Arc<Server>,
-    path: PathBuf,
-}
-
-impl Drop for Received {
-    fn drop(&mut self) {
-        if let Err(error) = self.server.snapshots.storage.remove(&self.path) {
-            log::warn!("Removing {}: {}", self.path.display(), os_text(&error));
-        }
-    }
+/// What is loaded, and the place that it stands for.
+pub(super) struct Received<'a> {
+    /// Replication id and stream offset.
+    pub(super) history: (&'a str, u64),
+    /// The database that is selected in the stream there, when it is known.
+    pub(super) stream_db: Option<u32>,
+    /// The same data as a file, which becomes the base of the log.
+    pub(super) base: Option<ReceivedBase>,
 }
 
 /// Receives and loads the snapshot that stands for this offset of this history.
@@ -63,23 +64,27 @@ pub(super) fn run(
     if let Some(way) = way {
         return diskless::run(link, wire, &end, way, (id, offset));
     }
-    let name = format!("temp-{}-{}.rdb", link.server.identity.pid, random_u64());
-    let received = Received {
-        server: Arc::clone(&link.server),
-        path: link.server.engine.config.dir().join(name),
-    };
-    save(link, wire, &end, &received)?;
+    let mut kept = Kept::create(&link.server)?;
+    let len = save(link, wire, &end, &mut kept)?;
+    signalling(wire, || {
+        kept.finish(len)?;
+        load(link, kept, id, offset)
+    })
+}
+
+/// Does what takes long, while the primary hears that this server is busy and not gone.
+pub(super) fn signalling<T: Send>(wire: &mut Wire, work: impl FnOnce() -> T + Send) -> T {
     std::thread::scope(|scope| {
-        let loading = scope.spawn(|| load(link, &received, id, offset));
+        let working = scope.spawn(work);
         let mut naps = 0;
-        while !loading.is_finished() {
+        while !working.is_finished() {
             std::thread::sleep(NAP);
             naps += 1;
             if naps % NAPS_PER_SIGN == 0 {
                 wire.sign_of_life();
             }
         }
-        match loading.join() {
+        match working.join() {
             Ok(result) => result,
             Err(panic) => std::panic::resume_unwind(panic),
         }
@@ -110,15 +115,13 @@ fn announced_end(link: &PrimaryLink, wire: &mut Wire, to: &str) -> Result<End, F
     Ok(End::Length(len))
 }
 
-/// Writes the snapshot into its file.
+/// Writes the snapshot into its file. Returns its length in bytes.
 fn save(
     link: &PrimaryLink,
     wire: &mut Wire,
     end: &End,
-    received: &Received,
-) -> Result<(), FollowError> {
-    let storage = &link.server.snapshots.storage;
-    let file = storage.open(&received.path, OpenMode::Create)?;
+    kept: &mut Kept,
+) -> Result<u64, FollowError> {
     let replication = &link.server.replication;
     let total = match end {
         End::Length(len) => Some(*len),
@@ -137,7 +140,7 @@ fn save(
             // The mark may have come in part.
             End::Mark(_) => wire.input.len().saturating_sub(MARK_BYTES),
         };
-        append(&*file, wire.input.get(..ready).unwrap_or_default())?;
+        kept.append(wire.input.get(..ready).unwrap_or_default())?;
         wire.input.drain(..ready);
         written += ready as u64;
         progress(written);
@@ -150,37 +153,38 @@ fn save(
             if let End::Mark(_) = end {
                 wire.input.clear();
             }
-            return Ok(());
+            return Ok(written);
         }
         wire.read(link)?;
     }
 }
 
-fn append(file: &dyn File, mut bytes: &[u8]) -> Result<(), FollowError> {
-    while !bytes.is_empty() {
-        let taken = file.append(bytes)?;
-        if taken == 0 {
-            return Err(FollowError::Io(std::io::ErrorKind::WriteZero.into()));
-        }
-        bytes = bytes.get(taken..).unwrap_or_default();
-    }
-    Ok(())
-}
-
 /// Replaces the data by that of the file. Commands on data are refused meanwhile.
-fn load(link: &PrimaryLink, received: &Received, id: &str, offset: u64) -> Result<(), FollowError> {
+fn load(link: &PrimaryLink, mut kept: Kept, id: &str, offset: u64) -> Result<(), FollowError> {
     let server = &*link.server;
-    let head = loading::check_head(server, &received.path);
+    let head = loading::check_head(server, kept.path());
     head.map_err(|error| FollowError::Refused(format!("the snapshot is not readable: {error}")))?;
-    let _without = without_rewrites(server)?;
-    begin_replacing(link)?;
+    let without = without_rewrites(server)?;
+    begin_replacing(link, Some(&mut kept))?;
     log::info!("PRIMARY <-> REPLICA sync: Loading DB in memory");
-    let loaded = loading::load_snapshot(server, &received.path, None, RULES);
-    let loaded = loaded.map(|figures| figures.stream_db).map_err(|error| {
+    let loaded = loading::load_snapshot(server, kept.path(), None, RULES);
+    let loaded = loaded.map_err(|error| {
         let reason = format!("Failed trying to load the PRIMARY synchronization DB: {error}");
         FollowError::Refused(reason)
     });
-    finish_replacing(link, (id, offset), loaded, |_| {})
+    drop(without);
+    let received = loaded.map(|figures: Figures| Received {
+        history: (id, offset),
+        stream_db: figures.stream_db,
+        base: kept
+            .into_base()
+            .filter(|_| kept::fits(server, &figures, offset)),
+    });
+    let adopted = finish_replacing(link, received, |_| {})?;
+    if let Some(name) = adopted {
+        log::info!("Reused RDB file from primary sync as AOF base file: {name}");
+    }
+    Ok(())
 }
 
 /// How the snapshot of a primary is loaded.
@@ -201,17 +205,50 @@ pub(super) fn without_rewrites(
     })
 }
 
-/// Removes all data. Commands on data are refused from now on.
-pub(super) fn begin_replacing(link: &PrimaryLink) -> Result<(), FollowError> {
+/// Removes all data. Commands on data are refused from now on. Without a log the file takes the
+/// place of the snapshot of the server before.
+pub(super) fn begin_replacing(
+    link: &PrimaryLink,
+    kept: Option<&mut Kept>,
+) -> Result<(), FollowError> {
     let engine = &link.server.engine;
+    let mut locked = match kept {
+        Some(Kept::Dump(dump)) => {
+            let locked = without_saves(&link.server)?;
+            link.check()?;
+            dump.replace_snapshot()?;
+            locked
+        }
+        _ => engine.keyspace.lock_all(),
+    };
     log::info!("PRIMARY <-> REPLICA sync: Flushing old data");
-    let mut locked = engine.keyspace.lock_all();
     link.check()?;
     engine.loading.begin(&engine.clock);
+    let lacks_data = &link.server.replication.lacks_data;
+    lacks_data.store(true, Ordering::Release);
     leave_history(&link.server);
     empty(&link.server, &mut locked);
     engine.scripts.set_libraries(Libraries::default());
     Ok(())
+}
+
+/// Locks all data while no snapshot of it is being written to `dbfilename`, which would take the
+/// place of the file that was received.
+fn without_saves(server: &Server) -> Result<Locked<'_>, FollowError> {
+    for _ in 0..CANCELS_MAX {
+        let locked = server.engine.keyspace.lock_all();
+        if !snapshot::cancel_save(server) {
+            return Ok(locked);
+        }
+        drop(locked);
+        log::info!(
+            "Replica is about to load the RDB file received from the primary, but there is a pending snapshot. Cancelling it."
+        );
+        server.snapshots.wait_for_end(PATIENCE);
+    }
+    Err(FollowError::Refused(
+        "a snapshot of the old data does not end".to_owned(),
+    ))
 }
 
 /// What is in the files is not what is in memory any more. Called under the locks of all data.
@@ -223,22 +260,21 @@ pub(super) fn leave_history(server: &Server) {
     engine.log.close_stream();
 }
 
-/// The data is loaded, and stands for this offset of this history, with the selected database of
-/// the stream; or it is not loaded, and removed.
+/// The data is loaded, or it is not, and removed. Returns the name of the base of the log, when
+/// the received file is that now.
 pub(super) fn finish_replacing(
     link: &PrimaryLink,
-    (id, offset): (&str, u64),
-    loaded: Result<Option<u32>, FollowError>,
+    received: Result<Received<'_>, FollowError>,
     then: impl FnOnce(&Server),
-) -> Result<(), FollowError> {
+) -> Result<Option<String>, FollowError> {
     let server = &*link.server;
     let mut locked = server.engine.keyspace.lock_all();
-    let result = match (loaded, link.check()) {
+    let result = match (received, link.check()) {
         (_, Err(error)) => Err(error),
-        (Ok(stream_db), Ok(())) => {
-            take_over(server, id, offset, stream_db);
+        (Ok(received), Ok(())) => {
+            let adopted = take_over(server, received);
             then(server);
-            Ok(())
+            Ok(adopted)
         }
         (Err(error), Ok(())) => {
             empty(server, &mut locked);
@@ -246,21 +282,61 @@ pub(super) fn finish_replacing(
         }
     };
     drop(locked);
+    if result.is_ok() {
+        write_base(server);
+    }
     server.engine.loading.end();
-    crate::jobs::snapshot::note_loaded(server);
-    result.inspect(|()| log::info!("PRIMARY <-> REPLICA sync: Finished with success"))
+    snapshot::note_loaded(server);
+    result.inspect(|_| log::info!("PRIMARY <-> REPLICA sync: Finished with success"))
 }
 
-/// The data is that of the primary at this offset. A log begins anew by the timers, as after
-/// CONFIG SET appendonly yes.
-pub(super) fn take_over(server: &Server, id: &str, offset: u64, stream_db: Option<u32>) {
-    let log = &server.engine.log;
-    log.set_stream_offset(offset, stream_db);
+/// The data is that of the primary at this place, and the log goes on behind it. Returns the name
+/// of its base, when the received file is that now. Called under the locks of all data.
+pub(super) fn take_over(server: &Server, received: Received<'_>) -> Option<String> {
+    let (log, config) = (&server.engine.log, &server.engine.config);
+    let (id, offset) = received.history;
+    log.set_stream_offset(offset, received.stream_db);
     server.replication.join_history(id, None);
     if let Some(id) = ReplicationId::parse(id.as_bytes()) {
         log.set_replication_id(id);
     }
-    log.open_stream(server.engine.config.int(P::ReplBacklogSize).max(0) as u64);
+    // The parameter may have changed since the file was begun.
+    let is_logged = config.bool(P::AppendOnly);
+    let adopted = received.base.filter(|_| is_logged).and_then(|base| {
+        let adopted = log.adopt_base(base);
+        adopted
+            .inspect_err(|error| {
+                log::warn!("The snapshot of the primary is not the AOF base file: {error}");
+            })
+            .ok()
+    });
+    let replication = &server.replication;
+    let awaits_base = is_logged && adopted.is_none();
+    replication
+        .awaits_base
+        .store(awaits_base, Ordering::Release);
+    replication.lacks_data.store(false, Ordering::Release);
+    log.open_stream(config.int(P::ReplBacklogSize).max(0) as u64);
+    adopted
+}
+
+/// Writes a base when the received file is none. When that fails, the timers try again, and nothing
+/// is acknowledged before ([`Server::awaits_base`]). Called without locks; clients are refused
+/// still, so that no promotion comes between.
+pub(super) fn write_base(server: &Server) {
+    if !server.awaits_base() {
+        return;
+    }
+    let mut written = rewrite::new_base(server);
+    if written.is_err() && server.snapshots.is_busy() {
+        server.snapshots.wait_for_end(PATIENCE);
+        written = rewrite::new_base(server);
+    }
+    if let Err(reason) = written {
+        log::warn!(
+            "The AOF has no base with the data of the primary yet: {reason}. This replica acknowledges nothing before."
+        );
+    }
 }
 
 /// Removes everything, and announces that.

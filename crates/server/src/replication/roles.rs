@@ -65,14 +65,11 @@ pub(crate) fn promote(server: &Server) {
     }
     replication.generation.fetch_add(1, Ordering::AcqRel);
     replication.set_following(None);
-    let offset = engine.log.stream_offset();
-    let old = replication.histories().id;
-    let histories = replication.begin_history(Some((old.clone(), offset)));
-    log::info!(
-        "Setting secondary replication ID to {old}, valid up to offset: {}. New replication ID is {}",
-        offset + 1,
-        histories.id
-    );
+    // Data that was removed for a synchronization does not go on with the history that it had.
+    match replication.lacks_data.swap(false, Ordering::AcqRel) {
+        true => drop(replication.begin_history(None)),
+        false => shift_history(server),
+    }
     engine.log.set_stream_is_copy(false);
     if let Some(id) = replication.log_id() {
         engine.log.set_replication_id(id);
@@ -84,6 +81,19 @@ pub(crate) fn promote(server: &Server) {
     engine.next_expiry_ms.store(0, Ordering::Release);
     engine.outboxes.port.get().wake_timers();
     replication.send(Mail::Disconnect);
+}
+
+/// The history goes on under a new name.
+fn shift_history(server: &Server) {
+    let replication = &server.replication;
+    let offset = server.engine.log.stream_offset();
+    let old = replication.histories().id;
+    let histories = replication.begin_history(Some((old.clone(), offset)));
+    log::info!(
+        "Setting secondary replication ID to {old}, valid up to offset: {}. New replication ID is {}",
+        offset + 1,
+        histories.id
+    );
 }
 
 /// Goes on, at the start, with the history that the log names: as a replica of the primary of the

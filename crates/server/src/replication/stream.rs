@@ -18,6 +18,12 @@ const BATCH_NS: u64 = 500_000;
 /// Time between two acknowledgements that were not asked for, in milliseconds.
 const ACK_MS: u64 = 1_000;
 
+/// The log is written after so many bytes: behind a full synchronization hundreds of megabytes may
+/// have arrived.
+const FLUSH_BYTES: usize = 1024 * 1024;
+/// An empty input buffer is not kept when it is larger, in bytes.
+const INPUT_KEPT: usize = 4 * 1024 * 1024;
+
 /// One request of the stream, or all requests of one transaction.
 #[derive(Default)]
 struct Unit {
@@ -100,15 +106,7 @@ impl<'a> Applier<'a> {
     /// Follows the stream until the connection ends or the role changes.
     pub(super) fn run(&mut self, wire: &mut Wire) -> Result<(), FollowError> {
         loop {
-            let mut asked = false;
-            while !wire.input.is_empty() {
-                let (consumed, asks) = self.batch(&wire.input)?;
-                asked |= asks;
-                if consumed == 0 {
-                    break;
-                }
-                wire.input.drain(..consumed);
-            }
+            let asked = self.apply_all(wire)?;
             let engine = &self.link.server.engine;
             engine::durability::flush(engine);
             if engine.replicas.count() > 0 {
@@ -123,9 +121,35 @@ impl<'a> Applier<'a> {
         }
     }
 
+    /// Applies what has arrived. Returns whether an answer is asked for.
+    fn apply_all(&mut self, wire: &mut Wire) -> Result<bool, FollowError> {
+        let (mut start, mut flushed, mut asked) = (0, 0, false);
+        loop {
+            let rest = wire.input.get(start..).unwrap_or_default();
+            if rest.is_empty() {
+                break;
+            }
+            let (consumed, asks) = self.batch(rest)?;
+            asked |= asks;
+            if consumed == 0 {
+                break;
+            }
+            start += consumed;
+            if start - flushed >= FLUSH_BYTES {
+                flushed = start;
+                engine::durability::flush(&self.link.server.engine);
+            }
+        }
+        wire.input.drain(..start);
+        if wire.input.is_empty() && wire.input.capacity() > INPUT_KEPT {
+            wire.input = Vec::new();
+        }
+        Ok(asked)
+    }
+
     fn acknowledge(&self, wire: &mut Wire) -> Result<(), FollowError> {
         let log = &self.link.server.engine.log;
-        let offset = log.stream_offset().to_string();
+        let offset = self.safe_offset().to_string();
         // Before its base is written, the file is of no use after a crash.
         if !log.is_enabled() || log.status().waits_for_base {
             return wire.send(&[b"REPLCONF", b"ACK", offset.as_bytes()]);
@@ -138,6 +162,17 @@ impl<'a> Applier<'a> {
             b"FACK",
             durable.as_bytes(),
         ])
+    }
+
+    /// What the primary may count on: a kill of this process does not take it away.
+    fn safe_offset(&self) -> u64 {
+        let server = &*self.link.server;
+        let log = &server.engine.log;
+        match () {
+            () if server.awaits_base() => 0,
+            () if log.is_enabled() && log.trouble().is_some() => log.synced_offset(),
+            () => log.stream_offset(),
+        }
     }
 
     /// Applies some of the input. Returns how many bytes, and whether an answer is asked for.

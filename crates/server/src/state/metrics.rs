@@ -74,6 +74,8 @@ pub struct InstantMetrics {
     rates: Mutex<Rates>,
     /// Memory in use before there was any data, in bytes.
     startup_memory: AtomicU64,
+    /// The peak of memory that was seen last, and when it was first seen, in Unix seconds.
+    peak: [AtomicU64; 2],
     /// Processor time of the first worker in the kernel and in the program, in microseconds.
     main_thread_us: [AtomicU64; 2],
 }
@@ -88,6 +90,16 @@ impl InstantMetrics {
     /// Memory in use before there was any data, in bytes.
     pub fn startup_memory(&self) -> u64 {
         self.startup_memory.load(Ordering::Relaxed)
+    }
+
+    /// When the peak of memory was reached, in Unix seconds, a tenth of a second late at most.
+    pub fn peak_time_s(&self, engine: &Engine) -> u64 {
+        let [seen, time_s] = &self.peak;
+        let peak = keyspace::memory::peak();
+        if seen.swap(peak, Ordering::Relaxed) != peak {
+            time_s.store(engine.clock.unix_ms() / 1000, Ordering::Relaxed);
+        }
+        time_s.load(Ordering::Relaxed)
     }
 
     /// Records the processor time of the first worker: in the kernel and in the program.
@@ -123,6 +135,7 @@ impl InstantMetrics {
 
     /// Takes a sample of the counters; the timers call this every 100 ms.
     pub fn sample(&self, engine: &Engine) {
+        self.peak_time_s(engine);
         let now_ms = engine.clock.monotonic_ns() / 1_000_000;
         self.add(&engine.totals(), now_ms);
         let replicas = &engine.replicas;

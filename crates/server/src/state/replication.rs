@@ -33,6 +33,8 @@ pub enum Mail {
     Begun {
         /// Stream offset of the snapshot.
         offset: u64,
+        /// The database that is selected in the stream there; `None`: a SELECT follows.
+        stream_db: Option<u32>,
         /// What each replica reads from there on.
         cursors: Vec<(usize, StreamCursor)>,
     },
@@ -127,6 +129,14 @@ pub struct Replication {
     /// Stream offset that the thread was last told of.
     announced: AtomicU64,
     following: Mutex<Option<Following>>,
+    /// Client ids of connections that carry a snapshot alone, as long as the stream behind it is
+    /// kept.
+    rdb_clients: Mutex<Vec<u64>>,
+    /// Bytes of the stream that wait here for the end of a full synchronization on another
+    /// connection.
+    pub buffered: AtomicU64,
+    /// The most that there have been.
+    pub buffered_peak: AtomicU64,
     stopped_until_ms: AtomicU64,
     /// Keys that a snapshot of the start had, and that have expired: replicas are told.
     left_out: Mutex<Vec<DbKey>>,
@@ -134,6 +144,11 @@ pub struct Replication {
     primary_socket: Mutex<Option<(Arc<ClientShared>, TcpStream)>>,
     /// The role is being handed over to a replica.
     pub failover: FailoverState,
+    /// The data was removed for a full synchronization that has not succeeded: the files have what
+    /// was there before, with its place in the history, and memory has nothing.
+    pub lacks_data: AtomicBool,
+    /// The data of a full synchronization is not in the log yet, see `Server::awaits_base`.
+    pub awaits_base: AtomicBool,
     /// Grows with every change of role: a thread that follows an earlier primary ends.
     pub generation: AtomicU64,
     /// Commands of a primary's stream that failed here.
@@ -175,6 +190,31 @@ impl Replication {
             id: id.to_owned(),
             before,
         });
+    }
+
+    /// A connection carries a snapshot alone from now on, and the stream behind it is kept.
+    pub fn add_rdb_client(&self, id: u64) {
+        self.lock_rdb_clients().push(id);
+    }
+
+    /// The stream behind that snapshot is not kept any more, or followed.
+    pub fn remove_rdb_client(&self, id: u64) {
+        self.lock_rdb_clients().retain(|known| *known != id);
+    }
+
+    /// Whether the stream behind the snapshot of this connection can be asked for.
+    pub fn is_rdb_client(&self, id: u64) -> bool {
+        self.lock_rdb_clients().contains(&id)
+    }
+
+    /// How many of these connections there are.
+    pub fn rdb_clients(&self) -> usize {
+        self.lock_rdb_clients().len()
+    }
+
+    fn lock_rdb_clients(&self) -> MutexGuard<'_, Vec<u64>> {
+        let clients = self.rdb_clients.lock();
+        clients.unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Sets the socket to the primary, as long as its stream is followed.

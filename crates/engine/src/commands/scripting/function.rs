@@ -9,7 +9,9 @@ use super::{Arg, CommandSpec, FLUSH_TYPE, Flags, check_flush_mode, payload};
 use crate::command::{Group, Locks};
 use crate::context::Context;
 use crate::error::CommandError;
-use crate::execute::{Call, CommandResult, Execution, Outcome, read_library, run_library};
+use crate::execute::{
+    Call, CommandResult, Execution, Outcome, drop_interpreter, read_library, run_library,
+};
 use crate::scripts::{Kind, Libraries, Library};
 use crate::session::Origin;
 use crate::shard_tables::Locked;
@@ -74,7 +76,9 @@ fn load(execution: &mut Execution<'_, '_>, call: &Call<'_>, _: &mut Locked<'_>) 
         let text = format!("Library '{}' already exists", library.name);
         return Err(refused(text.into_bytes()));
     }
-    run_library(engine, &mut library, is_client).map_err(refused)?;
+    let heap_bytes = run_library(engine, &mut library, is_client).map_err(refused)?;
+    let run = engine.runs.of(execution.exec.worker);
+    run.set_memory(Kind::Function, heap_bytes);
     let name = library.name.clone();
     let replace = |all: &mut Libraries| all.replace(Arc::new(library));
     engine.scripts.change_libraries(replace).map_err(refused)?;
@@ -109,6 +113,7 @@ fn flush(ctx: &mut Context<'_, '_>) -> CommandResult {
     }
     check_flush_mode(ctx, "ERR FUNCTION FLUSH only supports SYNC|ASYNC option")?;
     ctx.engine.scripts.flush_libraries();
+    drop_interpreter(ctx.engine, ctx.worker, Kind::Function);
     ctx.data.effects.add_dirty(1);
     ctx.reply.ok();
     Ok(Outcome::Done)
@@ -185,7 +190,9 @@ fn restore(
             let text = format!("Library '{}' already exists", library.name);
             return Err(refused(text.into_bytes()));
         }
-        run_library(engine, &mut library, false).map_err(refused)?;
+        let heap_bytes = run_library(engine, &mut library, false).map_err(refused)?;
+        let run = engine.runs.of(execution.exec.worker);
+        run.set_memory(Kind::Function, heap_bytes);
         restored.push(library);
     }
     let mut libraries = match policy {

@@ -8,7 +8,7 @@ use super::{Arg, CommandSpec, FLUSH_TYPE, Flags, check_flush_mode};
 use crate::command::Group;
 use crate::context::Context;
 use crate::error::CommandError;
-use crate::execute::{Call, CommandResult, Execution, NO_SCRIPT, Outcome};
+use crate::execute::{Call, CommandResult, Execution, NO_SCRIPT, Outcome, drop_interpreter};
 use crate::scripts::Kind;
 use crate::shard_tables::Locked;
 
@@ -96,6 +96,7 @@ const FLUSH: CommandSpec = BASE
 fn flush(ctx: &mut Context<'_, '_>) -> CommandResult {
     check_flush_mode(ctx, "ERR SCRIPT FLUSH only support SYNC|ASYNC option")?;
     ctx.engine.scripts.flush();
+    drop_interpreter(ctx.engine, ctx.worker, Kind::Eval);
     ctx.reply.ok();
     Ok(Outcome::Done)
 }

@@ -6,7 +6,7 @@ use script::{AclVerdict, Host, LogLevel, Replication, Stop, header};
 use super::caller::log_line;
 use super::vm;
 use crate::engine::Engine;
-use crate::scripts::{Library, is_name};
+use crate::scripts::{Kind, Library, is_name};
 
 /// How long the code of a library may run when it is loaded, as in Redis.
 const LOAD_MS_MAX: u64 = 500;
@@ -33,6 +33,7 @@ pub fn read_library(code: &[u8]) -> Result<Library, LibraryError> {
 }
 
 /// Runs the code of a library, which registers its functions. `limited`: for half a second at most.
+/// Returns the bytes of the heap of the interpreter that ran it.
 ///
 /// # Errors
 /// The code fails, or registers no functions, or one with a name that is none.
@@ -40,15 +41,16 @@ pub fn run_library(
     engine: &Engine,
     library: &mut Library,
     limited: bool,
-) -> Result<(), LibraryError> {
+) -> Result<usize, LibraryError> {
     let mut host = Loader {
         engine,
         ends_ns: limited.then(|| engine.clock.monotonic_ns() + LOAD_MS_MAX * 1_000_000),
     };
-    let mut vm = vm::take(engine).map_err(|error| error.text().into_owned())?;
+    let mut vm = vm::take(engine, Kind::Function).map_err(|error| error.text().into_owned())?;
     let loaded = vm.load_library(library.body(), &mut host);
-    vm::put(vm);
-    library.register(loaded?)
+    let heap_bytes = vm::put(vm);
+    library.register(loaded?)?;
+    Ok(heap_bytes)
 }
 
 /// A library as an interpreter knows it.

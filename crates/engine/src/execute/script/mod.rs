@@ -34,6 +34,7 @@ use crate::shard_tables::Locked;
 pub(super) use callee::{Target, flags_of_new};
 pub use library::{LibraryError, read_library, run_library};
 pub(super) use locks::{lock_script, script_locks};
+pub use vm::drop_interpreter;
 
 use caller::Caller;
 
@@ -117,8 +118,8 @@ fn run(
     locked: &mut Locked<'_>,
 ) -> CommandResult {
     let engine = execution.engine;
-    let mut vm = vm::take(engine)?;
-    vm.forget(&mut execution.exec.flushes, engine.scripts.flushes());
+    vm::forget_flushed(&mut execution.exec.flushes, engine.scripts.flushes());
+    let mut vm = vm::take(engine, target.kind())?;
     let run = engine.runs.of(execution.exec.worker);
     let now_ns = engine.clock.monotonic_ns();
     let is_client = execution.session.is_client();
@@ -146,7 +147,7 @@ fn run(
     execution.exec.effects.set_scope(Some(Scope::Both));
     // An interpreter that panicked is not used again.
     if result.is_ok() {
-        run.set_memory(vm::put(vm));
+        run.set_memory(target.kind(), vm::put(vm));
     }
     execution.exec.was_slow |= engine.runs.end(run);
     end(execution, call, result, savepoint, locked)

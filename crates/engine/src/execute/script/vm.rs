@@ -1,4 +1,5 @@
-//! The interpreter of a thread: made when the thread runs its first script, and kept.
+//! The interpreters of a thread: one for scripts and one for functions, each made for the first run
+//! and kept until a flush.
 
 use std::cell::Cell;
 
@@ -7,38 +8,16 @@ use script::{Identity, Limits, Script as Source, Vm};
 use crate::config::P;
 use crate::engine::Engine;
 use crate::error::CommandError;
-use crate::scripts::{Flushes, Script};
+use crate::scripts::{Flushes, Kind, Script};
 use crate::version::VALKEY_VERSION;
 
 /// An interpreter, and the memory limit that it was made with.
 pub(super) struct ThreadVm {
     vm: Vm,
+    kind: Kind,
     memory: usize,
     /// Bytes of the heap after the last full collection.
     collected: usize,
-}
-
-impl ThreadVm {
-    /// Drops what was compiled of scripts and libraries that were flushed since the last run.
-    #[inline]
-    pub(super) fn forget(&mut self, seen: &mut Flushes, now: Flushes) {
-        if *seen != now {
-            self.forget_flushed(seen, now);
-        }
-    }
-
-    /// A flush gives memory back, so the garbage is collected at once.
-    #[cold]
-    fn forget_flushed(&mut self, seen: &mut Flushes, now: Flushes) {
-        if seen.scripts != now.scripts {
-            self.vm.forget_scripts();
-        }
-        if seen.libraries != now.libraries {
-            self.vm.forget_libraries();
-        }
-        self.collected = self.vm.collect();
-        *seen = now;
-    }
 }
 
 impl std::ops::Deref for ThreadVm {
@@ -55,17 +34,57 @@ impl std::ops::DerefMut for ThreadVm {
     }
 }
 
+type Kept = Cell<Option<Box<ThreadVm>>>;
+
 thread_local! {
-    /// An interpreter stays on its thread. It has no data of an engine: scripts are known to it by
-    /// their digests, and libraries by versions that are unique in the process.
-    static VM: Cell<Option<Box<ThreadVm>>> = const { Cell::new(None) };
+    /// The interpreter of scripts, and that of functions. They stay on their thread, and have no
+    /// data of an engine: scripts are known to them by their digests, and libraries by versions
+    /// that are unique in the process.
+    static VMS: [Kept; 2] = const { [Kept::new(None), Kept::new(None)] };
 }
 
-/// Takes the interpreter of this thread for a run. One that is not put back, because the run ended
-/// in a panic, is made again for the next one.
-pub(super) fn take(engine: &Engine) -> Result<Box<ThreadVm>, CommandError> {
+/// The kept interpreter of a kind; none is kept afterwards.
+#[inline]
+fn kept(kind: Kind) -> Option<Box<ThreadVm>> {
+    VMS.with(|vms| vms[kind as usize].take())
+}
+
+fn keep(vm: Box<ThreadVm>) {
+    VMS.with(|vms| vms[vm.kind as usize].set(Some(vm)));
+}
+
+/// Drops the interpreters of this thread whose scripts or libraries were flushed since its last
+/// run.
+#[inline]
+pub(super) fn forget_flushed(seen: &mut Flushes, now: Flushes) {
+    if *seen != now {
+        drop_flushed(*seen, now);
+        *seen = now;
+    }
+}
+
+#[cold]
+fn drop_flushed(seen: Flushes, now: Flushes) {
+    if seen.scripts != now.scripts {
+        drop(kept(Kind::Eval));
+    }
+    if seen.libraries != now.libraries {
+        drop(kept(Kind::Function));
+    }
+}
+
+/// Drops the interpreter of this thread: SCRIPT FLUSH and FUNCTION FLUSH. Other threads do it
+/// before their next run.
+pub fn drop_interpreter(engine: &Engine, worker: usize, kind: Kind) {
+    drop(kept(kind));
+    engine.runs.of(worker).set_memory(kind, 0);
+}
+
+/// Takes the interpreter of this thread for a run of a kind. One that is not put back, because the
+/// run ended in a panic, is made again for the next one.
+pub(super) fn take(engine: &Engine, kind: Kind) -> Result<Box<ThreadVm>, CommandError> {
     let memory = engine.config.size(P::ScriptMaxMemory);
-    if let Some(vm) = VM.take().filter(|vm| vm.memory == memory) {
+    if let Some(vm) = kept(kind).filter(|vm| vm.memory == memory) {
         return Ok(vm);
     }
     let limits = Limits {
@@ -79,6 +98,7 @@ pub(super) fn take(engine: &Engine) -> Result<Box<ThreadVm>, CommandError> {
     let vm = Vm::new(limits).map_err(|error| CommandError::owned(format!("ERR {error}")))?;
     Ok(Box::new(ThreadVm {
         vm,
+        kind,
         memory,
         collected: 0,
     }))
@@ -92,7 +112,7 @@ pub(super) fn put(mut vm: Box<ThreadVm>) -> usize {
         bytes = vm.collect();
         vm.collected = bytes;
     }
-    VM.set(Some(vm));
+    keep(vm);
     bytes
 }
 
@@ -101,9 +121,9 @@ const HEAP_GROWTH_MAX: usize = 8 * 1024 * 1024;
 
 /// Drops what the interpreter of this thread has compiled for EVAL.
 pub(super) fn forget_scripts() {
-    if let Some(mut vm) = VM.take() {
+    if let Some(mut vm) = kept(Kind::Eval) {
         vm.forget_scripts();
-        VM.set(Some(vm));
+        keep(vm);
     }
 }
 
@@ -112,7 +132,7 @@ pub(super) fn forget_scripts() {
 /// # Errors
 /// Its text has an error.
 pub(super) fn compile(engine: &Engine, script: &Script) -> Result<(), CommandError> {
-    let mut vm = take(engine)?;
+    let mut vm = take(engine, Kind::Eval)?;
     let source = Source {
         sha: &script.sha,
         code: script.code(),

@@ -8,6 +8,7 @@ mod users;
 
 use super::harness::{Client, TestServer, show};
 use super::pubsub;
+use super::replication::field;
 
 fn wait_until(done: impl FnMut() -> bool) {
     pubsub::wait_until("the script is where it should be", done);
@@ -308,7 +309,42 @@ fn the_cache_keeps_what_was_loaded() {
     let info = client.line("INFO everything");
     assert!(info.contains("number_of_cached_scripts:0\\r\\n"), "{info}");
     assert!(info.contains("evicted_scripts:0\\r\\n"), "{info}");
-    assert!(!info.contains("used_memory_vm_eval:0\\r\\n"), "{info}");
+}
+
+#[test]
+fn a_flush_gives_the_heap_of_its_interpreter_back() {
+    let server = TestServer::start_with(&["--threads", "1"]);
+    let mut client = server.connect();
+    let heaps = |client: &mut Client| {
+        ["eval", "functions", "total"].map(|kind| {
+            let bytes = field(client, "memory", &format!("used_memory_vm_{kind}"));
+            bytes.parse::<u64>().expect("a number")
+        })
+    };
+    assert_eq!(heaps(&mut client), [0, 0, 0]);
+    eval(&mut client, "return 1", &[], &[]);
+    let [first, none, total] = heaps(&mut client);
+    assert!(first > 0 && none == 0 && total == first);
+    for number in 0..1000 {
+        eval(&mut client, &format!("return {number}"), &[], &[]);
+    }
+    let many = heaps(&mut client)[0];
+    assert!(many > first, "{many} {first}");
+    for number in 0..60 {
+        let code = format!(
+            "#!lua name=l{number}\nserver.register_function('f{number}', function() return 1 end)"
+        );
+        client.run(&["FUNCTION", "LOAD", &code]);
+    }
+    let [scripts, functions, total] = heaps(&mut client);
+    assert!(functions > 0 && total == scripts + functions);
+    client.check(&[("FCALL f7 0", ":1"), ("FUNCTION FLUSH", "+OK")]);
+    assert_eq!(heaps(&mut client), [scripts, 0, scripts]);
+    client.check(&[("SCRIPT FLUSH", "+OK")]);
+    assert_eq!(heaps(&mut client), [0, 0, 0]);
+    // A flush leaves an interpreter that works.
+    assert_eq!(eval(&mut client, "return 1", &[], &[]), ":1");
+    assert_eq!(heaps(&mut client)[0], first);
 }
 
 #[test]

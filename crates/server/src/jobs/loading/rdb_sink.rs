@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use keyspace::{NewValue, Value};
-use persist::ReplicationId;
 use persist::rdb::{LoadOptions, LoadedEntry, Sink, Skipped, Version};
+use persist::{LOG_OFFSET_AUX, ReplicationId};
 
 use super::batch::{Batch, Duplicate, Incoming, Inserter, Present};
 use super::loader_threads::{LoadIssue, LoaderThreads, thread_count};
@@ -65,6 +65,10 @@ pub(crate) struct Figures {
     pub stream_db: Option<u32>,
     /// The replication id of the data and the stream offset that it stands for.
     pub history: Option<(ReplicationId, u64)>,
+    /// The version of its format.
+    pub version: Version,
+    /// The stream offset that a base of this file would stand for, when it says so.
+    pub log_offset: Option<u64>,
 }
 
 /// What a file has besides its keys.
@@ -250,6 +254,8 @@ impl<'a, 'k> RdbSink<'a, 'k> {
             of_modules,
             stream_db: _,
             history: _,
+            version: _,
+            log_offset: _,
         } = self.figures;
         let mut skipped = String::new();
         if empty > 0 {
@@ -375,9 +381,12 @@ impl Sink for RdbSink<'_, '_> {
         if name == REPL_ID_AUX.as_bytes() {
             self.repl_id = ReplicationId::parse(value);
         }
+        let offset = || resp::number::parse_i64(value).and_then(|it| u64::try_from(it).ok());
         if name == REPL_OFFSET_AUX.as_bytes() {
-            let offset = resp::number::parse_i64(value).and_then(|it| u64::try_from(it).ok());
-            self.figures.history = self.repl_id.zip(offset);
+            self.figures.history = self.repl_id.zip(offset());
+        }
+        if name == LOG_OFFSET_AUX.as_bytes() {
+            self.figures.log_offset = offset();
         }
         if name == STREAM_DB_AUX.as_bytes() {
             let db = resp::number::parse_i64(value).and_then(|db| u32::try_from(db).ok());
@@ -419,6 +428,7 @@ impl Sink for RdbSink<'_, '_> {
 
     fn version(&mut self, version: Version) {
         self.writer.version = version;
+        self.figures.version = version;
     }
 
     fn progress(&mut self, bytes: u64) {

@@ -377,14 +377,21 @@ pub(crate) fn cancel(server: &Server) -> Result<&'static str, CommandError> {
     ))
 }
 
+/// Ends a snapshot that is being written to `dbfilename`. Whether there is one.
+pub(crate) fn cancel_save(server: &Server) -> bool {
+    match server.snapshots.current() {
+        Some(job) if job.purpose == Purpose::Save => {
+            job.cancel();
+            true
+        }
+        _ => false,
+    }
+}
+
 /// FLUSHALL has emptied the server: a running snapshot of the old data is cancelled, and with save
 /// points the file is emptied, too, so that the data does not come back with a restart.
 pub(crate) fn after_flush_all(server: &Server, locked: &Locked<'_>, unlogged: u64) {
-    if let Some(job) = server.snapshots.current()
-        && job.purpose == Purpose::Save
-    {
-        job.cancel();
-    }
+    cancel_save(server);
     if !server.engine.config.save_points().is_empty() {
         // A failure has been logged, and does not fail the command.
         let _ = save(server, locked, unlogged);

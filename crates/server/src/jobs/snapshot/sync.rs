@@ -47,7 +47,11 @@ pub(crate) fn for_replicas(
         None => whole(server, job, wanted, send),
         Some(filter) => {
             let (offset, cursors) = follow(server, wanted);
-            send(Mail::Begun { offset, cursors });
+            send(Mail::Begun {
+                offset,
+                stream_db: None,
+                cursors,
+            });
             parts(server, wanted, filter)
         }
     };
@@ -61,7 +65,7 @@ fn whole(
     send: &dyn Fn(Mail),
 ) -> Result<SnapshotFile, FileError> {
     let config = &server.engine.config;
-    let (walk, options, start, stream_db) = {
+    let (walk, options, start, place) = {
         let mut locked = server.engine.keyspace.lock_all();
         if wanted.foreign && has_own_data(&locked) {
             return Err(FileError::Failed(REFUSED.to_owned()));
@@ -72,15 +76,22 @@ fn whole(
         let walk = super::begin(server, &mut locked, Form::Rdb(options), job);
         // A copy of a primary's stream gets no SELECT of our own.
         let is_copy = server.engine.role.is_replica();
-        let stream_db = server.engine.log.stream_db().filter(|_| is_copy);
-        (walk, options, start, stream_db)
+        let mut place = StreamPlace::now(server);
+        place.db = place.db.filter(|_| is_copy);
+        (walk, options, start, place)
     };
     let (offset, cursors) = start;
-    send(Mail::Begun { offset, cursors });
+    send(Mail::Begun {
+        offset,
+        stream_db: place.db,
+        cursors,
+    });
     let dir = config.dir();
     let head = Head {
         log_offset: Some(offset),
-        stream_db,
+        // A replica without a log keeps the file, and starts with it.
+        history: place.id.map(|id| (id, offset)),
+        stream_db: place.db,
         ..Head::default()
     };
     let file = DumpFile::create_with(server, dir, |sink| {

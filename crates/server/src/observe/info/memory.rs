@@ -1,6 +1,10 @@
 //! Where the memory is: INFO memory, MEMORY STATS and MEMORY DOCTOR.
 
+use std::sync::atomic::Ordering;
+
+use engine::config::P;
 use engine::engine::Engine;
+use engine::scripts::Kind;
 use keyspace::memory::{self, AllocatorStats};
 
 use super::KeyspaceTotals;
@@ -28,8 +32,10 @@ pub(crate) struct DatabaseOverhead {
 
 /// What scripts and functions take, in bytes as far as nothing else is said.
 pub(crate) struct ScriptMemory {
-    /// Heaps of the interpreters of all threads.
-    pub heaps: u64,
+    /// Heaps of the interpreters of scripts of all threads.
+    pub script_heaps: u64,
+    /// Heaps of the interpreters of functions of all threads.
+    pub function_heaps: u64,
     /// Scripts in the cache.
     pub cached_scripts: u64,
     /// Their texts.
@@ -47,14 +53,21 @@ impl ScriptMemory {
     pub(crate) fn of(engine: &Engine) -> Self {
         let cached = engine.scripts.cache().cached();
         let libraries = engine.scripts.libraries();
+        let heaps = |kind| engine.runs.iter().map(|run| run.memory(kind) as u64).sum();
         Self {
-            heaps: engine.runs.iter().map(|run| run.memory() as u64).sum(),
+            script_heaps: heaps(Kind::Eval),
+            function_heaps: heaps(Kind::Function),
             cached_scripts: cached.scripts as u64,
             script_bytes: cached.bytes as u64,
             libraries: libraries.iter().len() as u64,
             functions: libraries.function_count() as u64,
             library_bytes: libraries.memory() as u64,
         }
+    }
+
+    /// Heaps of all interpreters.
+    pub(crate) fn heaps(&self) -> u64 {
+        self.script_heaps + self.function_heaps
     }
 
     /// Texts of scripts and libraries.
@@ -72,6 +85,11 @@ pub(crate) struct MemoryReport {
     pub startup: u64,
     pub clients_normal: u64,
     pub aof_buffer: u64,
+    /// The part of the stream in memory that `repl-backlog-size` asks for.
+    pub backlog: u64,
+    /// What else there is of it: replicas have not read it, or it waits for the end of a full
+    /// synchronization here.
+    pub replica_buffers: u64,
     pub script_bytes: u64,
     pub library_bytes: u64,
     pub databases: Vec<DatabaseOverhead>,
@@ -93,6 +111,15 @@ fn difference(large: u64, small: u64) -> i64 {
     large.wrapping_sub(small) as i64
 }
 
+/// The backlog, and what else there is of the stream. Replicas and the backlog share one ring.
+fn stream_memory(server: &Server) -> (u64, u64) {
+    let size = server.engine.config.int(P::ReplBacklogSize).max(0) as u64;
+    let stream = server.engine.log.stream_range();
+    let bytes = stream.map_or(0, |it| it.end - it.start);
+    let waits = server.replication.buffered.load(Ordering::Relaxed);
+    (bytes.min(size), bytes.saturating_sub(size) + waits)
+}
+
 impl MemoryReport {
     /// Reads the present figures.
     pub(crate) fn gather(server: &Server, keyspace: &KeyspaceTotals) -> Self {
@@ -112,8 +139,15 @@ impl MemoryReport {
             .collect();
         let tables: u64 = databases.iter().map(|db| db.main + db.expires).sum();
         let scripts = ScriptMemory::of(&server.engine);
-        let overhead =
-            startup + clients_normal + aof_buffer + tables + scripts.heaps + scripts.texts();
+        let (backlog, replica_buffers) = stream_memory(server);
+        let overhead = startup
+            + clients_normal
+            + aof_buffer
+            + backlog
+            + replica_buffers
+            + tables
+            + scripts.heaps()
+            + scripts.texts();
         Self {
             used,
             peak: memory::peak().max(used),
@@ -121,6 +155,8 @@ impl MemoryReport {
             startup,
             clients_normal,
             aof_buffer,
+            backlog,
+            replica_buffers,
             script_bytes: scripts.script_bytes,
             library_bytes: scripts.library_bytes,
             databases,

@@ -203,6 +203,7 @@ fn memory(facts: &Facts<'_>, text: &mut String) {
         "used_memory_rss_human": human_bytes(report.rss),
         "used_memory_peak": report.peak,
         "used_memory_peak_human": human_bytes(report.peak),
+        "used_memory_peak_time": facts.server.metrics.peak_time_s(&facts.server.engine),
         "used_memory_peak_perc": format_args!("{:.2}%", report.peak_percent()),
         "used_memory_overhead": report.overhead,
         "used_memory_startup": report.startup,
@@ -224,17 +225,16 @@ fn memory(facts: &Facts<'_>, text: &mut String) {
 fn script_memory(facts: &Facts<'_>, text: &mut String) {
     let scripts = ScriptMemory::of(&facts.server.engine);
     fields!(text,
-        "used_memory_lua": scripts.heaps,
-        "used_memory_vm_eval": scripts.heaps,
-        "used_memory_lua_human": human_bytes(scripts.heaps),
+        "used_memory_lua": scripts.script_heaps,
+        "used_memory_vm_eval": scripts.script_heaps,
+        "used_memory_lua_human": human_bytes(scripts.script_heaps),
         "used_memory_scripts_eval": scripts.script_bytes,
         "number_of_cached_scripts": scripts.cached_scripts,
         "number_of_functions": scripts.functions,
         "number_of_libraries": scripts.libraries,
-        // One heap of a thread serves both.
-        "used_memory_vm_functions": 0,
-        "used_memory_vm_total": scripts.heaps,
-        "used_memory_vm_total_human": human_bytes(scripts.heaps),
+        "used_memory_vm_functions": scripts.function_heaps,
+        "used_memory_vm_total": scripts.heaps(),
+        "used_memory_vm_total_human": human_bytes(scripts.heaps()),
         "used_memory_functions": scripts.library_bytes,
         "used_memory_scripts": scripts.texts(),
         "used_memory_scripts_human": human_bytes(scripts.texts()),
@@ -245,10 +245,6 @@ fn memory_limits(facts: &Facts<'_>, report: &MemoryReport, text: &mut String) {
     let config = &facts.server.engine.config;
     let limit = config.int(P::Maxmemory).cast_unsigned();
     let policy: MaxmemoryPolicy = config.choice(P::MaxmemoryPolicy);
-    // Replicas and the backlog share one ring.
-    let stream = facts.server.engine.log.stream_range();
-    let stream_bytes = stream.map_or(0, |it| it.end - it.start);
-    let backlog_size = config.int(P::ReplBacklogSize).max(0) as u64;
     let (frag_ratio, frag_bytes) = report.allocator_fragmentation();
     let (allocator_rss_ratio, allocator_rss_bytes) = report.allocator_rss();
     let (overhead_ratio, overhead_bytes) = report.rss_overhead();
@@ -266,9 +262,9 @@ fn memory_limits(facts: &Facts<'_>, report: &MemoryReport, text: &mut String) {
         "mem_fragmentation_ratio": format_args!("{total_ratio:.2}"),
         "mem_fragmentation_bytes": total_bytes,
         "mem_not_counted_for_evict": report.aof_buffer,
-        "mem_replication_backlog": stream_bytes.min(backlog_size),
-        "mem_total_replication_buffers": stream_bytes,
-        "mem_replicas_repl_buffer": stream_bytes.saturating_sub(backlog_size),
+        "mem_replication_backlog": report.backlog,
+        "mem_total_replication_buffers": report.backlog + report.replica_buffers,
+        "mem_replicas_repl_buffer": report.replica_buffers,
         "mem_clients_slaves": 0,
         "mem_clients_normal": report.clients_normal,
         "mem_cluster_links": 0,
@@ -402,18 +398,21 @@ fn threads(facts: &Facts<'_>, text: &mut String) {
 }
 
 fn stats(facts: &Facts<'_>, text: &mut String) {
-    let pubsub = &facts.server.engine.pubsub;
-    let tracking = &facts.server.engine.tracking;
+    text.push_str("# Stats\r\n");
+    traffic(facts, text);
+    data_stats(facts, text);
+    loop_stats(facts, text);
+}
+
+fn traffic(facts: &Facts<'_>, text: &mut String) {
     let totals = &facts.totals;
     let rates = facts.server.metrics.averages();
     let kib = |bytes: u64| format!("{:.2}", bytes as f64 / 1024.0);
-    let engine = &facts.server.engine;
-    let excess_ms = engine.memory_excess.milliseconds(&engine.clock);
     let replication = &facts.server.replication;
+    let replicas = &facts.server.engine.replicas;
     let synced = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-    let repl_input = synced(&engine.replicas.net_input_bytes);
-    let repl_output = synced(&engine.replicas.net_output_bytes);
-    text.push_str("# Stats\r\n");
+    let repl_input = synced(&replicas.net_input_bytes);
+    let repl_output = synced(&replicas.net_output_bytes);
     fields!(text,
         "total_connections_received": totals.connections_received,
         "total_commands_processed": totals.commands_processed,
@@ -432,8 +431,21 @@ fn stats(facts: &Facts<'_>, text: &mut String) {
         "sync_full": synced(&replication.full),
         "sync_partial_ok": synced(&replication.partial),
         "sync_partial_err": synced(&replication.refused),
+    );
+}
+
+fn data_stats(facts: &Facts<'_>, text: &mut String) {
+    let pubsub = &facts.server.engine.pubsub;
+    let tracking = &facts.server.engine.tracking;
+    let totals = &facts.totals;
+    let engine = &facts.server.engine;
+    let excess_ms = engine.memory_excess.milliseconds(&engine.clock);
+    let unapplied = &facts.server.replication.unapplied;
+    fields!(text,
         "expired_keys": totals.expired_keys,
         "expired_fields": totals.expired_fields,
+        // The name in Redis.
+        "expired_subkeys": totals.expired_fields,
         // Expiry is exact here: there is no stale part, and no cycle that runs out of time.
         "expired_stale_perc": "0.00",
         "expired_keys_with_volatile_items_stale_perc": "0.00",
@@ -463,13 +475,12 @@ fn stats(facts: &Facts<'_>, text: &mut String) {
         "tracking_total_keys": tracking.key_count(),
         "tracking_total_items": tracking.item_count(),
         "tracking_total_prefixes": tracking.prefixes.count(),
-        "unexpected_error_replies": synced(&replication.unapplied),
+        "unexpected_error_replies": unapplied.load(Ordering::Relaxed),
         "total_error_replies": totals.error_replies,
         "dump_payload_sanitizations": totals.payload_checks,
         "total_reads_processed": totals.reads_processed,
         "total_writes_processed": totals.writes_processed,
     );
-    loop_stats(facts, text);
 }
 
 fn loop_stats(facts: &Facts<'_>, text: &mut String) {
@@ -519,6 +530,7 @@ fn primary(facts: &Facts<'_>, following: &Following, text: &mut String) {
     let ago_s = steady_ms.saturating_sub(following.heard_ms) / 1000;
     let syncs = following.state == LinkState::Sync;
     let offset = engine.log.stream_offset();
+    let replication = &facts.server.replication;
     fields!(text,
         "role": "slave",
         "master_host": following.host,
@@ -528,6 +540,8 @@ fn primary(facts: &Facts<'_>, following: &Following, text: &mut String) {
         "master_sync_in_progress": i64::from(syncs),
         "slave_read_repl_offset": offset,
         "slave_repl_offset": offset,
+        "replicas_repl_buffer_size": replication.buffered.load(Ordering::Relaxed),
+        "replicas_repl_buffer_peak": replication.buffered_peak.load(Ordering::Relaxed),
     );
     if syncs {
         let total = following.total.map_or(-1, |total| total as i64);
@@ -578,19 +592,21 @@ fn replication(facts: &Facts<'_>, text: &mut String) {
             SyncState::Online => replica.lag_s(steady_ms),
             _ => 0,
         };
+        let kind = match replica.state() {
+            _ if replica.setup.rdb_channel => "rdb-channel",
+            SyncState::LoadsApart => "main-channel",
+            _ => "replica",
+        };
         // Writing to a string does not fail.
         let _ = write!(
             text,
-            "slave{number}:ip={},port={},state={},offset={},lag={lag_s},type=replica\r\n",
+            "slave{number}:ip={},port={},state={},offset={},lag={lag_s},type={kind}\r\n",
             replica.ip(),
             replica.setup.port,
             replica.state().word(),
             replica.acknowledged(),
         );
     }
-    let waiting = replicas
-        .iter()
-        .filter(|replica| replica.state() != SyncState::Online);
     let offset = engine.log.stream_offset();
     let (before, until) = match histories.before {
         Some((id, until)) => (id, until as i64 + 1),
@@ -599,7 +615,7 @@ fn replication(facts: &Facts<'_>, text: &mut String) {
     let backlog = engine.log.stream_range();
     let kept = backlog.as_ref().map_or(0, |range| range.end - range.start);
     fields!(text,
-        "replicas_waiting_psync": waiting.count(),
+        "replicas_waiting_psync": server.replication.rdb_clients(),
         "master_failover_state": server.replication.failover.word(),
         "master_replid": histories.id,
         "master_replid2": before,
@@ -706,7 +722,7 @@ fn latency_stats(facts: &Facts<'_>, text: &mut String) {
 }
 
 fn scripting_engines(facts: &Facts<'_>, text: &mut String) {
-    let heaps = ScriptMemory::of(&facts.server.engine).heaps;
+    let heaps = ScriptMemory::of(&facts.server.engine).heaps();
     text.push_str("# Scripting Engines\r\n");
     fields!(text,
         "engines_count": 1,

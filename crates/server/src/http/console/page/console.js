@@ -3,6 +3,8 @@
 
 const STRING_PAGE = 16384;
 const PAGE = 100;
+/** How long one click looks for keys, in milliseconds. */
+const FIND_MS = 3000;
 const session = { auth: null, db: 0, last: null, rates: [], names: null, docs: new Map() };
 const $ = (id) => document.getElementById(id);
 
@@ -37,7 +39,8 @@ function table(heads, rows) {
     return made;
   }));
   const body = rows.map((row) => el("tr", {}, row.map((value, at) => cell("td", value, at))));
-  return el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Table" },
+  // A group and no region: a page has many tables, and landmarks have names of their own.
+  return el("div", { class: "scroll", tabindex: "0", role: "group", "aria-label": heads[0].replace("#", "") + " table" },
     el("table", {}, el("thead", {}, head), el("tbody", {}, body)));
 }
 
@@ -351,7 +354,7 @@ async function heavy() {
 
 // ---- Keys ------------------------------------------------------------------------------------------
 
-const browser = { pattern: "*", kind: "", cursor: "0", keys: [], key: null, done: false };
+const browser = { pattern: "*", kind: "", cursor: "0", keys: [], key: null, done: false, search: null };
 
 function openKey(name, db) {
   if (db !== undefined) { session.db = db; $("db").value = String(db); }
@@ -359,20 +362,44 @@ function openKey(name, db) {
   attempt(() => showKey(name));
 }
 
+/** Looks for keys, from the beginning or for more of them. A new search ends the one before. */
 async function findKeys(more) {
+  if (more && browser.search) return;
+  const search = Symbol("search");
   if (!more) Object.assign(browser, { cursor: "0", keys: [], done: false });
+  browser.search = search;
+  try {
+    await (browser.pattern && !/[*?[\\]/.test(browser.pattern) ? findKey(search) : scanKeys(search));
+    if (browser.search === search) drawKeys();
+  } finally {
+    if (browser.search === search) browser.search = null;
+  }
+}
+
+async function scanKeys(search) {
   const wanted = browser.keys.length + PAGE;
-  // Few matches among many keys: some steps, then the button again.
-  for (let step = 0; step < 20 && browser.keys.length < wanted && !browser.done; step += 1) {
+  // Few matches among many keys: some seconds, then the button again.
+  const end = performance.now() + FIND_MS;
+  while (performance.now() < end && browser.keys.length < wanted && !browser.done) {
     const words = ["SCAN", browser.cursor, "MATCH", browser.pattern || "*", "COUNT", "1000"];
     if (browser.kind) words.push("TYPE", browser.kind);
     const [reply] = await run([words]);
+    if (browser.search !== search) return;
     if (isError(reply)) throw new Error(show(reply));
     browser.cursor = reply[0];
     browser.keys.push(...reply[1]);
     browser.done = reply[0] === "0";
   }
-  drawKeys();
+}
+
+/** A pattern without wildcards is the name of a key, which needs no scan. */
+async function findKey(search) {
+  const name = browser.pattern;
+  const [kind] = await run([["TYPE", name]]);
+  if (browser.search !== search) return;
+  if (isError(kind)) throw new Error(show(kind));
+  const fits = show(kind) !== "none" && (!browser.kind || browser.kind === show(kind));
+  Object.assign(browser, { keys: fits ? [name] : [], done: true });
 }
 
 function drawKeys() {
