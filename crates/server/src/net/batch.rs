@@ -15,9 +15,10 @@ use values::hash_seed::{Ahead, hash_of};
 
 use super::busy;
 use super::limits;
+use super::spares::{BIG_REQUEST, Spares};
 use super::worker::Worker;
 use crate::server::Server;
-use crate::transport::connection::{Connection, READ_BYTES};
+use crate::transport::connection::{Connection, READ_BEHIND, READ_BYTES, READ_BYTES_BIG};
 use engine::config::P;
 use engine::execute::{Execution, Held, Request, Verdict};
 use engine::table::{Command, KeyPlan, Resolved};
@@ -53,6 +54,8 @@ const INPUT_BYTES_PER_TURN: usize = 64 * 1024 * 1024;
 struct Source {
     token: usize,
     bytes: Bytes,
+    /// Length of the longest request in a buffer that values may share; 0 without one.
+    longest: usize,
     /// Consumed so far.
     position: usize,
     /// Parsed so far; >= position.
@@ -68,6 +71,8 @@ enum Bytes {
     Arena(usize, usize),
     /// The connection's own buffer, taken out of it for the round.
     Own(Vec<u8>),
+    /// The same, with room for a big request: a value may keep it.
+    Shared(Arc<Vec<u8>>),
 }
 
 impl Bytes {
@@ -75,7 +80,29 @@ impl Bytes {
         match self {
             Self::Arena(start, end) => arena.get(*start..*end).unwrap_or_default(),
             Self::Own(bytes) => bytes,
+            Self::Shared(bytes) => bytes,
         }
+    }
+}
+
+impl From<Vec<u8>> for Bytes {
+    fn from(buffer: Vec<u8>) -> Self {
+        match buffer.len() > BIG_REQUEST {
+            true => Self::Shared(Arc::new(buffer)),
+            false => Self::Own(buffer),
+        }
+    }
+}
+
+impl Source {
+    /// The buffer of a big request, for values that stay in it.
+    fn lend(&mut self, request: &Pending) -> Option<Arc<Vec<u8>>> {
+        let Bytes::Shared(buffer) = &self.bytes else {
+            return None;
+        };
+        let len = request.end - request.start;
+        self.longest = self.longest.max(len);
+        (len > BIG_REQUEST).then(|| buffer.clone())
     }
 }
 
@@ -148,40 +175,6 @@ pub(super) struct Batch {
 
 /// Arguments of ordinary requests that a worker keeps room for, 64 KiB.
 const SPANS_KEEP: usize = 4096;
-
-/// Empty input buffers for the next connection that needs one: allocating and touching a fresh one
-/// for every big argument would cost more than reading it. Freed once a second.
-#[derive(Default)]
-pub(super) struct Spares {
-    buffers: Vec<Vec<u8>>,
-    /// Sum of their capacities.
-    bytes: usize,
-}
-
-/// Bytes that spare buffers may hold: some hundred kilobytes for each of fifty busy clients would
-/// be more than the second-level cache serves anyway.
-const SPARE_BYTES_MAX: usize = 8 * 1024 * 1024;
-
-impl Spares {
-    fn take(&mut self) -> Vec<u8> {
-        let buffer = self.buffers.pop().unwrap_or_default();
-        self.bytes -= buffer.capacity();
-        buffer
-    }
-
-    fn keep(&mut self, buffer: Vec<u8>) {
-        let capacity = buffer.capacity();
-        if capacity > 0 && self.bytes + capacity <= SPARE_BYTES_MAX {
-            self.bytes += capacity;
-            self.buffers.push(buffer);
-        }
-    }
-
-    /// Frees all of them.
-    pub(super) fn clear(&mut self) {
-        *self = Self::default();
-    }
-}
 
 impl Worker {
     /// Reads from all runnable connections and executes what came.
@@ -264,9 +257,9 @@ impl Worker {
             }
             let output_max = limits::output_max(server, connection);
             connection.output.set_limit(output_max);
-            let bytes = read(connection, &mut batch.arena, &mut used);
-            if let Bytes::Own(bytes) = &bytes {
-                own_bytes += bytes.len();
+            let bytes = read(connection, &mut batch.arena, &mut used, &mut batch.spares);
+            if !matches!(bytes, Bytes::Arena(..)) {
+                own_bytes += bytes.slice(&batch.arena).len();
             }
             connection.in_round = true;
             if let Some(handle) = server.workers.get(self.index) {
@@ -275,6 +268,7 @@ impl Worker {
             batch.sources.push(Source {
                 token,
                 bytes,
+                longest: 0,
                 position: 0,
                 parsed: 0,
                 is_cut: false,
@@ -452,6 +446,7 @@ impl Worker {
             connection.queued_write = true;
             self.writable.push(token);
         }
+        let lent = source.lend(&pending);
         let bytes = source.bytes.slice(&batch.arena);
         let args = match pending.args(bytes, &batch.spans) {
             Ok(args) => args,
@@ -470,10 +465,17 @@ impl Worker {
             command: pending.command,
             hash: pending.hash,
         };
+        let is_lent = lent.is_some();
+        if is_lent {
+            connection.session.received = lent;
+        }
         let verdict = self.execute(server, token, request, held);
         let Some(connection) = super::worker::connection_of(&mut self.connections, token) else {
             return;
         };
+        if is_lent {
+            connection.session.received = None;
+        }
         connection.reply_offset = connection.reply_offset.max(self.exec.reply_offset);
         if connection.session.shared.has_mail() {
             // Messages that the command itself has caused stand right behind its reply.
@@ -577,14 +579,30 @@ impl Worker {
         match source.bytes {
             Bytes::Arena(start, end) => {
                 let rest = arena.get(start + source.position..end).unwrap_or_default();
-                if !rest.is_empty() {
-                    connection.input = batch.spares.take();
-                    connection.input.extend_from_slice(rest);
-                }
+                keep_rest(connection, &mut batch.spares, rest);
             }
             Bytes::Own(bytes) => {
+                if source.position > 0 {
+                    connection.expected = 0;
+                }
                 connection.input = bytes;
                 batch.spares.keep(connection.trim_input(source.position));
+            }
+            Bytes::Shared(bytes) => {
+                if source.position > 0 {
+                    let is_big = source.longest > BIG_REQUEST;
+                    connection.expected = if is_big { source.longest } else { 0 };
+                }
+                match Arc::try_unwrap(bytes) {
+                    Ok(bytes) => {
+                        connection.input = bytes;
+                        batch.spares.keep(connection.trim_input(source.position));
+                    }
+                    Err(kept) => {
+                        let rest = kept.get(source.position..).unwrap_or_default();
+                        keep_rest(connection, &mut batch.spares, rest);
+                    }
+                }
             }
         }
         connection.publish_input(server);
@@ -636,9 +654,30 @@ fn must_wait(source: &mut Source, connection: &mut Connection, reply_bytes: usiz
     true
 }
 
-/// Reads once: into the arena when nothing is left over, behind the rest otherwise.
-fn read(connection: &mut Connection, arena: &mut [u8], used: &mut usize) -> Bytes {
-    if connection.input.is_empty() {
+/// Keeps the beginning of a request, with room for the next read.
+fn keep_rest(connection: &mut Connection, spares: &mut Spares, rest: &[u8]) {
+    if rest.is_empty() {
+        return;
+    }
+    let room = match connection.missing > READ_BYTES && connection.readable {
+        true => connection.missing.min(READ_BYTES_BIG) + READ_BEHIND,
+        false => 0,
+    };
+    connection.input = spares.take(rest.len() + room);
+    connection.input.extend_from_slice(rest);
+}
+
+/// Reads once: into the arena when nothing is left over and no big request is expected, else into
+/// the connection's own buffer.
+fn read(
+    connection: &mut Connection,
+    arena: &mut [u8],
+    used: &mut usize,
+    spares: &mut Spares,
+) -> Bytes {
+    if connection.input.is_empty() && connection.readable && connection.expected > 0 {
+        connection.input = spares.take(connection.read_size());
+    } else if connection.input.is_empty() {
         let start = *used;
         if !connection.readable {
             return Bytes::Arena(start, start);
@@ -656,7 +695,7 @@ fn read(connection: &mut Connection, arena: &mut [u8], used: &mut usize) -> Byte
         let result = connection.stream.read_behind(&mut connection.input, asked);
         connection.note_read(asked, result);
     }
-    Bytes::Own(std::mem::take(&mut connection.input))
+    Bytes::from(std::mem::take(&mut connection.input))
 }
 
 /// First stage: the command, the hash of its key, and its bucket on the way into the cache.

@@ -10,6 +10,7 @@ mod figures;
 pub(crate) mod handshakes;
 mod limits;
 mod port;
+mod spares;
 #[cfg(test)]
 mod tests;
 pub(crate) mod worker;
