@@ -12,6 +12,7 @@ use keyspace::{KeyHash, ValueRef};
 use resp::{Args, Limits, Output, OwnedArgs, Progress, ProtocolError, Reply, Span};
 use smallvec::SmallVec;
 use values::hash_seed::{Ahead, hash_of};
+use values::stream::AheadOfAppend;
 
 use super::busy;
 use super::limits;
@@ -19,6 +20,7 @@ use super::spares::{BIG_REQUEST, Spares};
 use super::worker::Worker;
 use crate::server::Server;
 use crate::transport::connection::{Connection, READ_BEHIND, READ_BYTES, READ_BYTES_BIG};
+use engine::command::{Flags, Group};
 use engine::config::P;
 use engine::execute::{Execution, Held, Request, Verdict};
 use engine::table::{Command, KeyPlan, Resolved};
@@ -148,9 +150,16 @@ impl Pending {
     }
 
     fn is_for_collection(&self) -> bool {
-        use engine::command::Group::{Geo, Hash, List, Set, SortedSet, Stream};
+        use Group::{Geo, Hash, List, Set, SortedSet, Stream};
         let group = self.command.found().map(|entry| entry.spec.group);
         matches!(group, Some(Geo | Hash | List | Set | SortedSet | Stream))
+    }
+
+    /// A command that may append to a stream.
+    fn may_append(&self) -> bool {
+        self.command.found().is_some_and(|entry| {
+            entry.spec.group == Group::Stream && entry.spec.flags.has(Flags::WRITE)
+        })
     }
 }
 
@@ -753,7 +762,7 @@ fn arguments<'a>(
 /// Prefetches collections, which lie one pointer further, and the slot of the member in the table
 /// of a large one.
 fn look_into_collections(server: &Server, batch: &mut Batch, held: &Held<'_>) {
-    let mut large = false;
+    let (mut large, mut streams) = (false, false);
     for pending in batch.pending.iter().filter(|it| it.is_for_collection()) {
         match (pending.hash, held) {
             (Some(hash), Some(locked)) => locked.prefetch_value(pending.db, hash),
@@ -761,6 +770,10 @@ fn look_into_collections(server: &Server, batch: &mut Batch, held: &Held<'_>) {
             (None, _) => {}
         }
         large |= pending.member_place().is_some();
+        streams |= pending.may_append();
+    }
+    if streams {
+        look_at_ends_of_streams(server, batch, held);
     }
     if !large {
         return;
@@ -795,6 +808,19 @@ fn look_into_collections(server: &Server, batch: &mut Batch, held: &Held<'_>) {
         if let Some(hash) = pending.member {
             glance(server, pending, held, |value| {
                 look_ahead(value, hash, Ahead::Elements);
+            });
+        }
+    }
+}
+
+/// Prefetches what an entry at the end of a stream needs, three pointers behind its value.
+fn look_at_ends_of_streams(server: &Server, batch: &Batch, held: &Held<'_>) {
+    for step in AheadOfAppend::ALL {
+        for pending in batch.pending.iter().filter(|it| it.may_append()) {
+            glance(server, pending, held, |value| {
+                if let ValueRef::Stream(stream) = value {
+                    stream.look_ahead(step);
+                }
             });
         }
     }
