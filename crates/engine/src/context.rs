@@ -5,9 +5,12 @@
 //! wall clock. The data side stands in a field of its own ([`Data`]), so that a value borrowed from
 //! the keyspace can be written into the reply without a copy.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use keyspace::{EntryMut, EntryRef, NewValue, StringRef, Type, Value, ValueMut, ValueRef};
+use keyspace::{
+    BigString, EntryMut, EntryRef, INLINE_MAX, NewValue, StringRef, Type, Value, ValueMut, ValueRef,
+};
 use persist::rdb::Access;
 use resp::{Args, Reply};
 use smallvec::SmallVec;
@@ -145,6 +148,20 @@ impl<'c, 'k> Context<'c, 'k> {
     #[inline]
     pub fn arg(&self, index: usize) -> &'c [u8] {
         self.args.arg(index)
+    }
+
+    /// An argument as the value of a string: a long one stays in the buffer that it was received
+    /// in, where that holds little else.
+    #[inline]
+    pub fn string_value(&self, bytes: &'c [u8]) -> NewValue<'c> {
+        if bytes.len() <= INLINE_MAX {
+            return NewValue::Bytes(bytes);
+        }
+        let buffer = self.session.received.as_ref();
+        match buffer.and_then(|buffer| BigString::part_of(buffer, bytes)) {
+            Some(part) => NewValue::Big(Arc::new(part)),
+            None => NewValue::Bytes(bytes),
+        }
     }
 
     /// The key at argument `index`.

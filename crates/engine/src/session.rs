@@ -143,6 +143,8 @@ pub struct Session {
     pub look_again_ms: Option<u64>,
     /// Import mode source (CLIENT IMPORT-SOURCE).
     pub import_source: bool,
+    /// The buffer that the present request lies in, when it is a long one: a value may stay there.
+    pub received: Option<Arc<Vec<u8>>>,
     /// What a replica has said of itself (REPLCONF); `None` for other clients.
     pub replica: Option<Box<ReplicaSetup>>,
     /// What a replica has asked for (PSYNC).
@@ -183,6 +185,7 @@ impl Session {
             run_again: None,
             look_again_ms: None,
             import_source: false,
+            received: None,
             replica: None,
             sync: None,
             capabilities: SmallVec::new(),

@@ -135,9 +135,14 @@ fn start(config: Config) -> Result<Instance, StartError> {
     server::handle_signals()?;
     server::report_crashes(config.bool(P::CrashLogEnabled));
     server::take_title(&config);
+    let in_background = config.bool(P::BackgroundHugePages);
     if config.bool(P::DisableThp) {
-        server::disable_huge_pages();
+        server::disable_huge_pages(in_background);
     }
     server::limit_clients(&config).map_err(StartError::Config)?;
-    Instance::start(config, lodestore::BUILD)
+    let instance = Instance::start(config, lodestore::BUILD)?;
+    if in_background {
+        server::make_huge_pages(instance.server());
+    }
+    Ok(instance)
 }

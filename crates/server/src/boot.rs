@@ -226,6 +226,7 @@ pub(crate) fn build(
         replication: Default::default(),
         shutdown: Default::default(),
         identity,
+        huge_page_bytes: AtomicU64::new(0),
         last_save_s: AtomicU64::new(now_s),
         me: me.clone(),
         handlers,

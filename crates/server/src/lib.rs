@@ -42,6 +42,7 @@ pub use local::{CallError, LocalClient, close, connect};
 pub use observe::info::memory::allocator;
 pub use observe::logging::start as start_logging;
 pub use os::{daemonize, disable_huge_pages, report_crashes, take_title};
+pub use process::huge_pages::make_huge_pages;
 pub use process::listen::ListenError;
 pub use process::signals::handle_signals;
 pub use server::Server;

@@ -87,6 +87,8 @@ pub struct Server {
     pub shutdown: Shutdown,
     /// The identity of this process.
     pub identity: Identity,
+    /// Bytes of the process in huge pages, as last counted.
+    pub huge_page_bytes: AtomicU64,
     /// When data was last saved, Unix seconds.
     pub last_save_s: AtomicU64,
     /// The way back to the shared pointer, for jobs on other threads.

@@ -5,129 +5,213 @@
 //! (`Arc::make_mut`). Growth follows the dynamic strings of Redis: appending doubles the capacity
 //! up to 1 MiB and adds 1 MiB beyond, so that repeated APPEND and SETRANGE take amortised constant
 //! time and a long string wastes little.
+//!
+//! A string that has just been received may stay in the buffer that the socket was read into:
+//!
+//! ```text
+//! buffer   *3\r\n$3\r\nSET\r\n$3\r\nkey\r\n$100000\r\n | 100000 bytes | \r\n
+//!                                                     ^start         ^start + len
+//! ```
+//!
+//! The first change moves it out of there.
 
 use std::fmt;
+use std::sync::Arc;
 
 /// Bytes up to which growing doubles, and which growing adds beyond.
 const MAX_SPARE: usize = 1024 * 1024;
 
+/// A part stays in its buffer when at most this share of the buffer's memory is not its own: an
+/// eighth. Size classes of allocators waste as much.
+const UNUSED_SHARE: usize = 8;
+
 /// The string. Limits on its length (proto-max-bulk-len) are the commands' business.
-#[derive(Default, PartialEq, Eq)]
 pub struct BigString {
-    bytes: Vec<u8>,
+    place: Place,
+}
+
+enum Place {
+    /// Memory of its own.
+    Own(Vec<u8>),
+    /// A part of a buffer: `start + len <= buffer.len()`.
+    Part {
+        buffer: Arc<Vec<u8>>,
+        start: usize,
+        len: usize,
+    },
 }
 
 impl BigString {
     /// An empty string without memory.
     pub const fn new() -> BigString {
-        BigString { bytes: Vec::new() }
+        BigString {
+            place: Place::Own(Vec::new()),
+        }
     }
 
     /// A copy of the bytes, without spare capacity.
     pub fn from_slice(bytes: &[u8]) -> BigString {
-        BigString {
-            bytes: bytes.to_vec(),
+        BigString::from(bytes.to_vec())
+    }
+
+    /// The string `bytes`, which stays where it is. `None` when `bytes` is no part of the buffer,
+    /// or when more than an eighth of the buffer's memory would be kept for nothing.
+    pub fn part_of(buffer: &Arc<Vec<u8>>, bytes: &[u8]) -> Option<BigString> {
+        let start = bytes.as_ptr().addr().checked_sub(buffer.as_ptr().addr())?;
+        let end = start.checked_add(bytes.len())?;
+        if end > buffer.len() {
+            return None;
         }
+        let unused = buffer.capacity() - bytes.len();
+        (unused <= buffer.capacity() / UNUSED_SHARE).then(|| BigString {
+            place: Place::Part {
+                buffer: buffer.clone(),
+                start,
+                len: bytes.len(),
+            },
+        })
     }
 
     /// A string of zero bytes, without spare capacity.
     pub fn zeroed(len: usize) -> BigString {
-        BigString {
-            bytes: vec![0; len],
-        }
+        BigString::from(vec![0; len])
     }
 
     /// Number of bytes.
     pub fn len(&self) -> usize {
-        self.bytes.len()
+        match &self.place {
+            Place::Own(bytes) => bytes.len(),
+            Place::Part { len, .. } => *len,
+        }
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.bytes.is_empty()
+        self.len() == 0
     }
 
     /// Bytes the string can hold without growing.
     pub fn capacity(&self) -> usize {
-        self.bytes.capacity()
+        match &self.place {
+            Place::Own(bytes) => bytes.capacity(),
+            Place::Part { buffer, .. } => buffer.capacity(),
+        }
     }
 
     /// Bytes allocated, with this header.
     pub fn memory_usage(&self) -> usize {
-        size_of::<BigString>() + self.bytes.capacity()
+        let shared = match &self.place {
+            Place::Own(_) => 0,
+            // Two reference counts stand in front of the buffer.
+            Place::Part { .. } => size_of::<Vec<u8>>() + 2 * size_of::<usize>(),
+        };
+        size_of::<BigString>() + shared + self.capacity()
     }
 
     /// The bytes.
     pub fn as_slice(&self) -> &[u8] {
-        &self.bytes
+        match &self.place {
+            Place::Own(bytes) => bytes,
+            Place::Part { buffer, start, len } => &buffer[*start..start + len],
+        }
     }
 
     /// The bytes, to change in place.
     pub fn as_mut_slice(&mut self) -> &mut [u8] {
-        &mut self.bytes
+        self.own()
     }
 
-    /// The bytes as a vector, without copying.
-    pub fn into_vec(self) -> Vec<u8> {
-        self.bytes
+    /// The bytes as a vector, without copying those that have memory of their own.
+    pub fn into_vec(mut self) -> Vec<u8> {
+        std::mem::take(self.own())
     }
 
     /// Adds bytes at the end. Returns the new length.
     pub fn append(&mut self, bytes: &[u8]) -> usize {
-        self.reserve(bytes.len());
-        self.bytes.extend_from_slice(bytes);
-        self.bytes.len()
+        let own = self.own();
+        reserve(own, bytes.len());
+        own.extend_from_slice(bytes);
+        own.len()
     }
 
     /// Overwrites from `offset` on, growing as needed; a gap after the old end is filled with zero
     /// bytes. Writing nothing changes nothing, wherever. Returns the new length.
     pub fn set_range(&mut self, offset: usize, bytes: &[u8]) -> usize {
         if bytes.is_empty() {
-            return self.bytes.len();
+            return self.len();
         }
-        if offset > self.bytes.len() {
+        let own = self.own();
+        if offset > own.len() {
             // Room for both parts at once.
-            let gap = offset - self.bytes.len();
-            self.reserve(gap.saturating_add(bytes.len()));
-            self.bytes.resize(offset, 0);
+            let gap = offset - own.len();
+            reserve(own, gap.saturating_add(bytes.len()));
+            own.resize(offset, 0);
         }
-        let inside = bytes.len().min(self.bytes.len() - offset);
+        let inside = bytes.len().min(own.len() - offset);
         let (over, beyond) = bytes.split_at(inside);
-        self.bytes[offset..offset + inside].copy_from_slice(over);
+        own[offset..offset + inside].copy_from_slice(over);
         self.append(beyond)
     }
 
     /// Lengthens with zero bytes to at least `len` (as SETBIT and BITFIELD do).
     pub fn grow_zeroed(&mut self, len: usize) {
-        if len > self.bytes.len() {
-            self.reserve(len - self.bytes.len());
-            self.bytes.resize(len, 0);
+        let own = self.own();
+        if len > own.len() {
+            reserve(own, len - own.len());
+            own.resize(len, 0);
         }
     }
 
     /// Drops the bytes from `len` on, and capacity that became excessive with them.
     pub fn truncate(&mut self, len: usize) {
-        self.bytes.truncate(len);
+        self.own().truncate(len);
         self.shrink();
     }
 
     /// Gives spare capacity back when it is more than a tenth of the length.
     pub fn shrink(&mut self) {
-        if self.bytes.capacity() - self.bytes.len() > self.bytes.len() / 10 {
-            self.bytes.shrink_to_fit();
+        if self.capacity() - self.len() > self.len() / 10 {
+            self.own().shrink_to_fit();
         }
     }
 
-    /// Room for `additional` bytes, with the spare capacity of the growth policy when there is not
-    /// enough yet.
-    fn reserve(&mut self, additional: usize) {
-        if additional <= self.bytes.capacity() - self.bytes.len() {
-            return;
+    /// The vector that holds the bytes, and nothing else, from now on.
+    fn own(&mut self) -> &mut Vec<u8> {
+        if let Place::Part { buffer, start, len } = &mut self.place {
+            let (start, end) = (*start, *start + *len);
+            let bytes = match Arc::get_mut(buffer) {
+                Some(alone) => {
+                    let mut bytes = std::mem::take(alone);
+                    bytes.truncate(end);
+                    bytes.drain(..start);
+                    bytes
+                }
+                None => buffer[start..end].to_vec(),
+            };
+            self.place = Place::Own(bytes);
         }
-        // Saturating: a length beyond the address space makes Vec panic and not wrap.
-        let needed = self.bytes.len().saturating_add(additional);
-        let spare = needed.min(MAX_SPARE);
-        self.bytes.reserve_exact(additional.saturating_add(spare));
+        match &mut self.place {
+            Place::Own(bytes) => bytes,
+            Place::Part { .. } => unreachable!("it has just been moved out"),
+        }
+    }
+}
+
+/// Room for `additional` bytes, with the spare capacity of the growth policy when there is not
+/// enough yet.
+fn reserve(bytes: &mut Vec<u8>, additional: usize) {
+    if additional <= bytes.capacity() - bytes.len() {
+        return;
+    }
+    // Saturating: a length beyond the address space makes Vec panic and not wrap.
+    let needed = bytes.len().saturating_add(additional);
+    let spare = needed.min(MAX_SPARE);
+    bytes.reserve_exact(additional.saturating_add(spare));
+}
+
+impl Default for BigString {
+    fn default() -> BigString {
+        BigString::new()
     }
 }
 
@@ -138,22 +222,33 @@ impl Clone for BigString {
     }
 }
 
+impl PartialEq for BigString {
+    fn eq(&self, other: &BigString) -> bool {
+        self.as_slice() == other.as_slice()
+    }
+}
+
+impl Eq for BigString {}
+
 impl AsRef<[u8]> for BigString {
     fn as_ref(&self) -> &[u8] {
-        &self.bytes
+        self.as_slice()
     }
 }
 
 impl From<Vec<u8>> for BigString {
     fn from(bytes: Vec<u8>) -> BigString {
-        BigString { bytes }
+        BigString {
+            place: Place::Own(bytes),
+        }
     }
 }
 
 /// Length and beginning: contents may be huge and need not be text.
 impl fmt::Debug for BigString {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let beginning = &self.bytes[..self.bytes.len().min(32)];
+        let bytes = self.as_slice();
+        let beginning = &bytes[..bytes.len().min(32)];
         write!(
             f,
             "BigString({} bytes: \"{}\")",
@@ -165,8 +260,6 @@ impl fmt::Debug for BigString {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
 
     #[test]
@@ -222,6 +315,41 @@ mod tests {
         assert_eq!(string.memory_usage(), 50 + size_of::<BigString>());
         string.truncate(48);
         assert_eq!(string.capacity(), 50);
+    }
+
+    #[test]
+    fn a_part_stays_in_its_buffer_until_it_changes() {
+        let buffer = Arc::new([b"head".as_slice(), &[b'v'; 100], b"\r\n"].concat());
+        let value = BigString::part_of(&buffer, &buffer[4..104]).expect("most of the buffer");
+        assert_eq!(value.as_slice(), [b'v'; 100]);
+        assert_eq!(value.as_slice().as_ptr(), buffer[4..].as_ptr());
+        assert_eq!((value.len(), value.capacity()), (100, 106));
+        // While the buffer has another user, a change copies.
+        let mut copied = BigString::part_of(&buffer, &buffer[4..104]).expect("the same again");
+        assert_eq!(copied.append(b"!"), 101);
+        assert_eq!(buffer[4..104], [b'v'; 100]);
+        assert_eq!(copied.as_slice(), [[b'v'; 100].as_slice(), b"!"].concat());
+        // The last user moves its bytes to the front.
+        drop(buffer);
+        let mut alone = value;
+        alone.as_mut_slice()[0] = b'V';
+        assert_eq!(alone.capacity(), 106);
+        assert_eq!(alone.set_range(99, b"end"), 102);
+        let expected = [b"V".as_slice(), &[b'v'; 98], b"end"].concat();
+        assert_eq!(alone.into_vec(), expected);
+    }
+
+    #[test]
+    fn a_part_is_most_of_its_buffer() {
+        let buffer = Arc::new(vec![b'x'; 800]);
+        assert!(BigString::part_of(&buffer, &buffer[..700]).is_some());
+        assert!(BigString::part_of(&buffer, &buffer[100..]).is_some());
+        assert!(BigString::part_of(&buffer, &buffer[..699]).is_none());
+        assert!(BigString::part_of(&buffer, &[b'x'; 800]).is_none());
+        let mut shrunk = BigString::part_of(&buffer, &buffer[..700]).expect("a part");
+        shrunk.truncate(10);
+        assert_eq!((shrunk.len(), shrunk.capacity()), (10, 10));
+        assert_eq!(shrunk, BigString::from_slice(&[b'x'; 10]));
     }
 
     #[test]

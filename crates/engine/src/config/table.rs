@@ -350,6 +350,7 @@ parameters! {
     HashSeed = "hash-seed": optional(check::hash_seed), "", IMMUTABLE;
     Hz = "hz": int(0, INT_MAX), "10";
     DisableThp = "disable-thp": Kind::Bool, "yes", IMMUTABLE;
+    BackgroundHugePages = "background-huge-pages": Kind::Bool, "yes", IMMUTABLE, OWN;
     OomScoreAdj = "oom-score-adj": choice::<OomScoreAdj>(), "no";
     OomScoreAdjValues = "oom-score-adj-values": Kind::OomScores, "0 200 800";
     ShutdownTimeout = "shutdown-timeout": int(0, INT_MAX), "10";

@@ -202,6 +202,8 @@ pub enum NewValue<'a> {
     Bytes(&'a [u8]),
     /// A string that stays a raw string: the result of APPEND, SETRANGE and the like.
     Raw(&'a [u8]),
+    /// A string longer than [`INLINE_MAX`] with memory of its own.
+    Big(Arc<BigString>),
     /// A value that was taken out of another entry, or built elsewhere; stored as it is.
     Owned(Value),
 }
@@ -220,6 +222,7 @@ impl<'a> NewValue<'a> {
             },
             NewValue::Raw(bytes) if bytes.len() > INLINE_MAX => Payload::big(bytes),
             NewValue::Raw(bytes) => Payload::Inline { bytes, raw: true },
+            NewValue::Big(big) => Payload::OutOfLine(Value::Big(big)),
             NewValue::Owned(value) => Payload::from_value(value, key_len),
         }
     }
@@ -678,7 +681,8 @@ impl<'a> ValueRef<'a> {
         self.out_of_line().map_or(0, |value| value.heap_bytes())
     }
 
-    /// True for a collection whose members have an index of their own. Does not read the collection.
+    /// True for a collection whose members have an index of their own. Does not read the
+    /// collection.
     #[inline]
     pub(crate) fn has_index(&self) -> bool {
         match self {

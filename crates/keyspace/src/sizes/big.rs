@@ -185,8 +185,8 @@ impl Big {
         }
     }
 
-    /// An entry of this type has changed within its bin. True when its size does not matter, because
-    /// no entry of the type was ever dropped.
+    /// An entry of this type has changed within its bin. True when its size does not matter,
+    /// because no entry of the type was ever dropped.
     pub(super) fn changed_within_bin(&mut self, kind: Type) -> bool {
         let tops = [&mut self.by_bytes, &mut self.by_elements];
         let mut tops = tops.map(|tops| &mut tops[kind as usize]);

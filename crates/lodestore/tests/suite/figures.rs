@@ -77,6 +77,8 @@ const OF_THE_MOMENT: &[&str] = &[
     "maxmemory",
     "mem_aof_buffer",
     "mem_fragmentation_bytes",
+    // So little data gets none.
+    "mem_huge_pages",
     "mem_not_counted_for_evict",
     "migrate_cached_sockets",
     "paused_timeout_milliseconds",

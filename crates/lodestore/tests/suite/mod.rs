@@ -1,6 +1,7 @@
 mod acl;
 mod backup;
 mod big_keys;
+mod big_values;
 mod bitmaps;
 mod blocking;
 mod clients;

@@ -2,6 +2,7 @@
 
 use keyspace::ValueRef;
 use values::hash_seed::{Ahead, hash_of};
+use values::stream::AheadOfAppend;
 
 use super::round::{Batch, Pending};
 use crate::server::Server;
@@ -35,7 +36,7 @@ pub(super) fn look(server: &Server, batch: &mut Batch, held: &Held<'_>) {
 /// Prefetches collections, which lie one pointer further, and the slot of the member in the table
 /// of a large one.
 fn look_into_collections(server: &Server, batch: &mut Batch, held: &Held<'_>) {
-    let mut indexed = false;
+    let (mut indexed, mut streams) = (false, false);
     for pending in &mut batch.pending {
         if !pending.is_for_collection() {
             continue;
@@ -46,6 +47,10 @@ fn look_into_collections(server: &Server, batch: &mut Batch, held: &Held<'_>) {
             (None, _) => false,
         };
         indexed |= pending.has_index;
+        streams |= pending.may_append();
+    }
+    if streams {
+        look_at_ends_of_streams(server, batch, held);
     }
     if !indexed {
         return;
@@ -73,6 +78,19 @@ fn look_into_collections(server: &Server, batch: &mut Batch, held: &Held<'_>) {
         if let Some(hash) = pending.member {
             glance(server, pending, held, |value| {
                 look_ahead(value, hash, Ahead::Elements);
+            });
+        }
+    }
+}
+
+/// Prefetches what an entry at the end of a stream needs, three pointers behind its value.
+fn look_at_ends_of_streams(server: &Server, batch: &Batch, held: &Held<'_>) {
+    for step in AheadOfAppend::ALL {
+        for pending in batch.pending.iter().filter(|it| it.may_append()) {
+            glance(server, pending, held, |value| {
+                if let ValueRef::Stream(stream) = value {
+                    stream.look_ahead(step);
+                }
             });
         }
     }

@@ -15,9 +15,10 @@ use super::busy;
 use super::limits;
 use super::parse::{self, Parsed};
 use super::round::{Batch, Bytes, Pending, Source};
+use super::spares::{BIG_REQUEST, Spares};
 use super::worker::{Worker, connection_of};
 use crate::server::Server;
-use crate::transport::connection::{Connection, READ_BYTES};
+use crate::transport::connection::{Connection, READ_BEHIND, READ_BYTES, READ_BYTES_BIG};
 use engine::config::P;
 use engine::execute::{Execution, Held, Request, Verdict};
 use engine::table::{Command, Resolved};
@@ -128,9 +129,9 @@ impl Worker {
             }
             let output_max = limits::output_max(server, connection);
             connection.output.set_limit(output_max);
-            let bytes = read(connection, &mut batch.arena, &mut used);
-            if let Bytes::Own(bytes) = &bytes {
-                own_bytes += bytes.len();
+            let bytes = read(connection, &mut batch.arena, &mut used, &mut batch.spares);
+            if !matches!(bytes, Bytes::Arena(..)) {
+                own_bytes += bytes.slice(&batch.arena).len();
             }
             connection.in_round = true;
             if let Some(handle) = server.workers.get(self.index) {
@@ -139,6 +140,7 @@ impl Worker {
             batch.sources.push(Source {
                 token,
                 bytes,
+                longest: 0,
                 position: 0,
                 parsed: 0,
                 is_cut: false,
@@ -267,6 +269,7 @@ impl Worker {
             connection.queued_write = true;
             self.writable.push(token);
         }
+        let lent = source.lend(pending);
         let args = match pending.args(batch) {
             Ok(args) => args,
             Err(error) => return refuse(server, batch, connection, (pending, error)),
@@ -280,6 +283,9 @@ impl Worker {
             command: pending.command,
             hash: pending.hash,
         };
+        if lent.is_some() {
+            connection.session.received = lent;
+        }
         self.exec.reply_offset = 0;
         if takes_long {
             let verdict = self.run_script(server, token, &request, held);
@@ -312,6 +318,9 @@ impl Worker {
         let Some(connection) = connection_of(&mut self.connections, token) else {
             return;
         };
+        if let Bytes::Shared(_) = source.bytes {
+            connection.session.received = None;
+        }
         connection.reply_offset = connection.reply_offset.max(self.exec.reply_offset);
         if connection.session.shared.has_mail() {
             // Messages that the command itself has caused stand right behind its reply.
@@ -393,21 +402,9 @@ impl Worker {
             return;
         };
         connection.in_round = false;
-        let arena = &batch.arena;
-        let total = source.bytes.slice(arena).len();
-        match source.bytes {
-            Bytes::Arena(start, end) => {
-                let rest = arena.get(start + source.position..end).unwrap_or_default();
-                if !rest.is_empty() {
-                    connection.input = batch.spares.take();
-                    connection.input.extend_from_slice(rest);
-                }
-            }
-            Bytes::Own(bytes) => {
-                connection.input = bytes;
-                batch.spares.keep(connection.trim_input(source.position));
-            }
-        }
+        let total = source.bytes.slice(&batch.arena).len();
+        let is_cut = source.is_cut;
+        return_bytes(connection, batch, source);
         connection.publish_input(server);
         let leaves = matches!(connection.session.blocked, Some(Block::Leaves));
         if let Some(handle) = server.workers.get(self.index) {
@@ -439,7 +436,7 @@ impl Worker {
         }
         // A blocked client is read from as well, to notice that it hangs up.
         let waits = connection.session.blocked.is_some();
-        if source.is_cut || connection.readable && (waits || !connection.is_stopped()) {
+        if is_cut || connection.readable && (waits || !connection.is_stopped()) {
             self.want_run(token);
         }
     }
@@ -457,9 +454,66 @@ fn must_wait(source: &mut Source, connection: &mut Connection, reply_bytes: usiz
     true
 }
 
-/// Reads once: into the arena when nothing is left over, behind the rest otherwise.
-fn read(connection: &mut Connection, arena: &mut [u8], used: &mut usize) -> Bytes {
-    if connection.input.is_empty() {
+/// Gives the connection the bytes that were not consumed, and a buffer back that no value keeps.
+fn return_bytes(connection: &mut Connection, batch: &mut Batch, source: Source) {
+    match source.bytes {
+        Bytes::Arena(start, end) => {
+            let rest = batch
+                .arena
+                .get(start + source.position..end)
+                .unwrap_or_default();
+            keep_rest(connection, &mut batch.spares, rest);
+        }
+        Bytes::Own(bytes) => {
+            if source.position > 0 {
+                connection.expected = 0;
+            }
+            connection.input = bytes;
+            batch.spares.keep(connection.trim_input(source.position));
+        }
+        Bytes::Shared(bytes) => {
+            if source.position > 0 {
+                let is_big = source.longest > BIG_REQUEST;
+                connection.expected = if is_big { source.longest } else { 0 };
+            }
+            match Arc::try_unwrap(bytes) {
+                Ok(bytes) => {
+                    connection.input = bytes;
+                    batch.spares.keep(connection.trim_input(source.position));
+                }
+                Err(kept) => {
+                    let rest = kept.get(source.position..).unwrap_or_default();
+                    keep_rest(connection, &mut batch.spares, rest);
+                }
+            }
+        }
+    }
+}
+
+/// Keeps the beginning of a request, with room for the next read.
+fn keep_rest(connection: &mut Connection, spares: &mut Spares, rest: &[u8]) {
+    if rest.is_empty() {
+        return;
+    }
+    let room = match connection.missing > READ_BYTES && connection.readable {
+        true => connection.missing.min(READ_BYTES_BIG) + READ_BEHIND,
+        false => 0,
+    };
+    connection.input = spares.take(rest.len() + room);
+    connection.input.extend_from_slice(rest);
+}
+
+/// Reads once: into the arena when nothing is left over and no big request is expected, else into
+/// the connection's own buffer.
+fn read(
+    connection: &mut Connection,
+    arena: &mut [u8],
+    used: &mut usize,
+    spares: &mut Spares,
+) -> Bytes {
+    if connection.input.is_empty() && connection.readable && connection.expected > 0 {
+        connection.input = spares.take(connection.read_size());
+    } else if connection.input.is_empty() {
         let start = *used;
         if !connection.readable {
             return Bytes::Arena(start, start);
@@ -477,7 +531,7 @@ fn read(connection: &mut Connection, arena: &mut [u8], used: &mut usize) -> Byte
         let result = connection.stream.read_behind(&mut connection.input, asked);
         connection.note_read(asked, result);
     }
-    Bytes::Own(std::mem::take(&mut connection.input))
+    Bytes::from(std::mem::take(&mut connection.input))
 }
 
 /// A web browser that was talked into sending a request here ends each line as inline requests end:

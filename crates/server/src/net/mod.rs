@@ -13,6 +13,7 @@ mod limits;
 mod parse;
 mod port;
 mod round;
+mod spares;
 #[cfg(test)]
 mod tests;
 pub(crate) mod worker;

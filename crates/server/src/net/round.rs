@@ -1,8 +1,12 @@
 //! What a worker executes in one round: bytes of its connections, and requests among them.
 
+use std::sync::Arc;
+
 use keyspace::KeyHash;
 use resp::{Args, OwnedArgs, ProtocolError, Span};
 
+use super::spares::{BIG_REQUEST, Spares};
+use engine::command::{Flags, Group};
 use engine::table::{Command, Resolved};
 
 /// Buffers that are reused from round to round.
@@ -18,8 +22,8 @@ pub(super) struct Batch {
     pub(super) spares: Spares,
     /// Requests of the last round, as an estimate for the next one.
     pub(super) requests: usize,
-    /// Bytes of replies that this turn has written. Above a limit the rest of the requests waits for
-    /// the next turn.
+    /// Bytes of replies that this turn has written. Above a limit the rest of the requests waits
+    /// for the next turn.
     pub(super) reply_bytes: usize,
     /// The last command that was looked up: pipelines repeat it.
     pub(super) last: Option<LastCommand>,
@@ -29,6 +33,8 @@ pub(super) struct Batch {
 pub(super) struct Source {
     pub(super) token: usize,
     pub(super) bytes: Bytes,
+    /// Length of the longest request in a buffer that values may share; 0 without one.
+    pub(super) longest: usize,
     /// Consumed so far.
     pub(super) position: usize,
     /// Parsed so far; >= position.
@@ -44,6 +50,8 @@ pub(super) enum Bytes {
     Arena(usize, usize),
     /// The connection's own buffer, taken out of it for the round.
     Own(Vec<u8>),
+    /// The same, with room for a big request: a value may keep it.
+    Shared(Arc<Vec<u8>>),
 }
 
 impl Bytes {
@@ -52,7 +60,30 @@ impl Bytes {
         match self {
             Self::Arena(start, end) => arena.get(*start..*end).unwrap_or_default(),
             Self::Own(bytes) => bytes,
+            Self::Shared(bytes) => bytes,
         }
+    }
+}
+
+impl From<Vec<u8>> for Bytes {
+    fn from(buffer: Vec<u8>) -> Self {
+        match buffer.len() > BIG_REQUEST {
+            true => Self::Shared(Arc::new(buffer)),
+            false => Self::Own(buffer),
+        }
+    }
+}
+
+impl Source {
+    /// The buffer of a big request, for values that stay in it.
+    #[inline]
+    pub(super) fn lend(&mut self, request: &Pending) -> Option<Arc<Vec<u8>>> {
+        let Bytes::Shared(buffer) = &self.bytes else {
+            return None;
+        };
+        let len = request.end - request.start;
+        self.longest = self.longest.max(len);
+        (len > BIG_REQUEST).then(|| buffer.clone())
     }
 }
 
@@ -110,6 +141,13 @@ impl Pending {
         }
     }
 
+    /// A command that may append to a stream.
+    pub(super) fn may_append(&self) -> bool {
+        self.command.found().is_some_and(|entry| {
+            entry.spec.group == Group::Stream && entry.spec.flags.has(Flags::WRITE)
+        })
+    }
+
     pub(super) fn is_for_collection(&self) -> bool {
         let command = self.command.found();
         command.is_some_and(|command| command.is_for_collection)
@@ -133,39 +171,5 @@ impl LastCommand {
     #[inline]
     pub(super) fn is(&self, args: Args<'_>) -> bool {
         args.short(0) == Some(self.name)
-    }
-}
-
-/// Empty input buffers for the next connection that needs one: allocating and touching a fresh one
-/// for every big argument would cost more than reading it. Freed once a second.
-#[derive(Default)]
-pub(super) struct Spares {
-    buffers: Vec<Vec<u8>>,
-    /// Sum of their capacities.
-    bytes: usize,
-}
-
-/// Bytes that spare buffers may hold: some hundred kilobytes for each of fifty busy clients would
-/// be more than the second-level cache serves anyway.
-const SPARE_BYTES_MAX: usize = 8 * 1024 * 1024;
-
-impl Spares {
-    pub(super) fn take(&mut self) -> Vec<u8> {
-        let buffer = self.buffers.pop().unwrap_or_default();
-        self.bytes -= buffer.capacity();
-        buffer
-    }
-
-    pub(super) fn keep(&mut self, buffer: Vec<u8>) {
-        let capacity = buffer.capacity();
-        if capacity > 0 && self.bytes + capacity <= SPARE_BYTES_MAX {
-            self.bytes += capacity;
-            self.buffers.push(buffer);
-        }
-    }
-
-    /// Frees all of them.
-    pub(super) fn clear(&mut self) {
-        *self = Self::default();
     }
 }

@@ -2,6 +2,7 @@
 //! background.
 
 pub(crate) mod crash;
+pub(crate) mod huge_pages;
 mod oom_score;
 mod open_files;
 mod pid_file;
@@ -80,10 +81,19 @@ pub(crate) fn set_socket_owner(path: &Path, permissions: u32, group: &str) -> Re
     Ok(())
 }
 
-/// Turns transparent huge pages off for this process (`disable-thp`): they make copies and freed
-/// memory cost more.
-pub fn disable_huge_pages() {
-    if let Err(error) = sys::disable_huge_pages() {
+/// Turns transparent huge pages off for this process (`disable-thp`): they make page faults and
+/// freed memory cost more. With `but_requested` those stay possible that the process requests for
+/// memory that is full; where the kernel cannot tell these apart, nothing is switched off unless
+/// page faults would make huge pages.
+pub fn disable_huge_pages(but_requested: bool) {
+    let mut result = sys::disable_huge_pages(but_requested);
+    if but_requested && result.is_err() {
+        result = match huge_pages::are_made_by_faults() {
+            true => sys::disable_huge_pages(false),
+            false => Ok(()),
+        };
+    }
+    if let Err(error) = result {
         log::warn!(
             "Failed to disable transparent huge pages: {}",
             os_text(&error)

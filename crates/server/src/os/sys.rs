@@ -126,16 +126,41 @@ pub(super) fn group_id(name: &str) -> Option<u32> {
     }
 }
 
+/// Turns huge pages off for this process: all, or all but those that are requested (since Linux
+/// 6.18).
 #[cfg(target_os = "linux")]
-pub(super) fn disable_huge_pages() -> io::Result<()> {
+pub(super) fn disable_huge_pages(but_requested: bool) -> io::Result<()> {
+    /// PR_THP_DISABLE_EXCEPT_ADVISED
+    const BUT_REQUESTED: libc::c_ulong = 1 << 1;
     let (on, unused): (libc::c_ulong, libc::c_ulong) = (1, 0);
+    let flags = if but_requested { BUT_REQUESTED } else { 0 };
     // SAFETY: this operation takes plain numbers.
-    check(unsafe { libc::prctl(libc::PR_SET_THP_DISABLE, on, unused, unused, unused) }).map(drop)
+    check(unsafe { libc::prctl(libc::PR_SET_THP_DISABLE, on, flags, unused, unused) }).map(drop)
 }
 
 #[cfg(not(target_os = "linux"))]
-pub(super) fn disable_huge_pages() -> io::Result<()> {
+pub(super) fn disable_huge_pages(_but_requested: bool) -> io::Result<()> {
     Ok(())
+}
+
+/// Requests the kernel to put this range into huge pages.
+#[cfg(target_os = "linux")]
+pub(super) fn collapse(address: u64, len: u64) -> io::Result<()> {
+    let address = std::ptr::without_provenance_mut(address as usize);
+    // SAFETY: this advice changes which physical pages hold the bytes, never the bytes; for a range
+    // that is not mapped it is an error.
+    check(unsafe { libc::madvise(address, len as usize, libc::MADV_COLLAPSE) }).map(drop)
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(super) fn collapse(_address: u64, _len: u64) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// Bytes of a page.
+pub(super) fn page_size() -> u64 {
+    // SAFETY: takes no pointers.
+    u64::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(0)
 }
 
 /// Waits up to `milliseconds` until `fd` can be written to.

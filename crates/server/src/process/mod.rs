@@ -4,6 +4,7 @@
 pub(crate) mod apply;
 pub(crate) mod cron;
 pub(crate) mod hints;
+pub(crate) mod huge_pages;
 pub(crate) mod listen;
 pub(crate) mod log_options;
 pub(crate) mod shutdown;

@@ -21,7 +21,11 @@ use engine::waiters::Waiter;
 pub(crate) const READ_BYTES: usize = 16 * 1024;
 
 /// Read size while a big argument arrives, in bytes: fewer system calls, still a bounded turn.
-const READ_BYTES_BIG: usize = 1024 * 1024;
+pub(crate) const READ_BYTES_BIG: usize = 1024 * 1024;
+
+/// A big argument is read with so many bytes of room behind it: a read that does not fill them has
+/// emptied the socket, so no other one is needed to find that out.
+pub(crate) const READ_BEHIND: usize = 64;
 
 /// Most pieces of one vectored write; more than this do not make a call cheaper.
 const WRITE_PIECES: usize = 64;
@@ -67,6 +71,9 @@ pub struct Connection {
     pub parser: RequestParser,
     /// Bytes that the current request still misses, as far as known: sizes the next read.
     pub missing: usize,
+    /// Length of the last request when it was a big one, 0 otherwise: the next one is received into
+    /// a buffer of this size at once.
+    pub expected: usize,
     /// There may be bytes to read.
     pub readable: bool,
     /// An event said that the end of the stream (or an error) stands behind the bytes in the
@@ -116,6 +123,7 @@ impl Connection {
             input: Vec::new(),
             parser: RequestParser::new(),
             missing: 0,
+            expected: 0,
             readable: true,
             end_announced: false,
             hung_up: false,
@@ -159,9 +167,13 @@ impl Connection {
 
     /// How many bytes the next read asks for.
     pub fn read_size(&self) -> usize {
-        if self.missing > READ_BYTES {
+        let wanted = match self.input.is_empty() {
+            true => self.expected,
+            false => self.missing,
+        };
+        if wanted > READ_BYTES {
             // The claim is the client's: no more than this is reserved before it has arrived.
-            self.missing.min(READ_BYTES_BIG)
+            wanted.min(READ_BYTES_BIG) + READ_BEHIND
         } else {
             READ_BYTES
         }

@@ -23,6 +23,7 @@ use crate::alloc::{ALIGN, size_class};
 use crate::element::Element;
 use crate::malformed::Malformed;
 use crate::owner::Form;
+use crate::table::prefetch;
 use format::{END, HEADER};
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error, realloc};
 use std::fmt;
@@ -97,6 +98,21 @@ impl Listpack {
         // SAFETY: the block has at least that many bytes.
         unsafe { *pack.at(HEADER) = END };
         pack
+    }
+
+    /// Starts bringing the header into the cache, with the entries at the front.
+    #[inline]
+    pub(crate) fn prefetch_head(&self) {
+        prefetch(self.block.as_ptr());
+    }
+
+    /// Starts bringing the end mark into the cache, with the line in front of it. Reads the header.
+    #[inline]
+    pub(crate) fn prefetch_end(&self) {
+        const LINE_BYTES: usize = 64;
+        let end = self.block.as_ptr().wrapping_add(self.len() - 1);
+        prefetch(end);
+        prefetch(end.wrapping_sub(LINE_BYTES));
     }
 
     /// Takes bytes from outside, after checking all of them.

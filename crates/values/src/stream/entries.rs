@@ -4,6 +4,7 @@ use super::StreamId;
 use super::node::{Backward, Entry, Forward, Found, NODE_BYTES_MAX, Node, Place};
 use crate::journal;
 use crate::malformed::Malformed;
+use crate::table::prefetch;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
@@ -33,6 +34,23 @@ pub enum AppendError {
     NotAfterLast,
     /// It has more bytes than a node can have.
     TooLarge,
+}
+
+/// The next prefetch for an entry that is to be appended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AheadOfAppend {
+    /// The header of the last node.
+    Node,
+    /// The beginning of its listpack.
+    Head,
+    /// The end of its listpack, whose place is known from its beginning.
+    End,
+}
+
+impl AheadOfAppend {
+    /// All steps in order.
+    pub const ALL: [AheadOfAppend; 3] =
+        [AheadOfAppend::Node, AheadOfAppend::Head, AheadOfAppend::End];
 }
 
 /// The entries that a trim keeps.
@@ -150,6 +168,16 @@ impl Entries {
 }
 
 impl Entries {
+    /// See [`super::Stream::look_ahead`].
+    #[inline]
+    pub(super) fn look_ahead(&self, step: AheadOfAppend) {
+        match (self.nodes.back(), step) {
+            (Some(node), AheadOfAppend::Node) => prefetch(std::ptr::from_ref(node)),
+            (Some(node), AheadOfAppend::Head | AheadOfAppend::End) => node.look_ahead(step),
+            (None, _) => {}
+        }
+    }
+
     /// Number of entries.
     #[inline]
     pub fn len(&self) -> u64 {

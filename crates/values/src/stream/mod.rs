@@ -20,9 +20,10 @@ mod tests;
 use crate::alloc::size_class;
 use crate::journal;
 use crate::malformed::Malformed;
+use crate::table::prefetch;
 use std::fmt;
 
-pub use entries::{AppendError, Entries, Keep, NodeLimits, Range, RangeBack};
+pub use entries::{AheadOfAppend, AppendError, Entries, Keep, NodeLimits, Range, RangeBack};
 pub use group::{Consumer, ConsumerId, Group, Groups, Pending, PendingRange};
 pub use id::{ID_TEXT, IdText, StreamId};
 pub use idempotence::{Idempotence, IdempotenceLimits};
@@ -77,6 +78,22 @@ impl Had {
 impl Clone for Journal {
     fn clone(&self) -> Self {
         Journal(None)
+    }
+}
+
+impl Stream {
+    /// A prefetch for an entry that is to be appended. The steps follow each other; between two of
+    /// them the caller runs those of other streams.
+    #[inline]
+    pub fn look_ahead(&self, step: AheadOfAppend) {
+        if step == AheadOfAppend::Node {
+            // The first two lines are there: the look-ahead for a value brings them.
+            let body = std::ptr::from_ref(&*self.body).cast::<u8>();
+            for at in (128..size_of::<Body>()).step_by(64) {
+                prefetch(body.wrapping_add(at));
+            }
+        }
+        self.body.entries.look_ahead(step);
     }
 }
 

@@ -2,6 +2,7 @@
 //! takes a denser form, in which entries can still be marked as deleted.
 
 use super::StreamId;
+use super::entries::AheadOfAppend;
 use super::packed::{Head, Packed};
 use super::rows::{self, Elements, Rows};
 use crate::element::Element;
@@ -150,6 +151,14 @@ impl<'a> Backward<'a> {
 }
 
 impl Node {
+    /// See [`super::Stream::look_ahead`].
+    #[inline]
+    pub(super) fn look_ahead(&self, step: AheadOfAppend) {
+        if let Form::Packed(packed) = &self.form {
+            packed.look_ahead(step);
+        }
+    }
+
     /// A node with this first entry. `None` when it would be too large.
     pub(super) fn new<'e>(
         id: StreamId,

@@ -14,6 +14,7 @@
 //! The format is Redis's, byte for byte, as it stands in DUMP payloads and in RDB files.
 
 use super::StreamId;
+use super::entries::AheadOfAppend;
 use super::node::{Entry, Fields, Found};
 use crate::element::Element;
 use crate::listpack::{BYTES_MAX, Iter, Listpack, Position, View};
@@ -123,6 +124,16 @@ pub(super) struct Packed {
 }
 
 impl Packed {
+    /// See [`super::Stream::look_ahead`].
+    #[inline]
+    pub(super) fn look_ahead(&self, step: AheadOfAppend) {
+        match step {
+            AheadOfAppend::Node => {}
+            AheadOfAppend::Head => self.pack.prefetch_head(),
+            AheadOfAppend::End => self.pack.prefetch_end(),
+        }
+    }
+
     /// A node with this first entry. `None` when it would be too large.
     pub(super) fn new<'e>(
         id: StreamId,

@@ -50,6 +50,10 @@ fn reloaded(stream: &Stream) -> Result<Stream, Malformed> {
 }
 
 fn check(stream: &Stream, model: &BTreeMap<StreamId, Pairs>) {
+    // Reads what an append will read, in every state.
+    for step in AheadOfAppend::ALL {
+        stream.look_ahead(step);
+    }
     let entries = stream.entries();
     assert_eq!(entries.len(), model.len() as u64);
     let all: Vec<_> = model

@@ -1,6 +1,5 @@
 //! Commands that write a whole string: SET, SETNX, SETEX, PSETEX, GETSET.
 
-use keyspace::NewValue;
 use resp::Args;
 
 use super::options::{Accepted, Condition, Lifetime, Options, Unit};
@@ -157,8 +156,9 @@ fn condition_holds(
 }
 
 /// Stores a string as SET does, with the events of SET.
-pub(super) fn write(ctx: &mut Context<'_, '_>, key: Key<'_>, value: &[u8], expiry: Expiry) {
-    if ctx.data.overwrite(key, NewValue::Bytes(value), expiry) {
+pub(super) fn write<'c>(ctx: &mut Context<'c, '_>, key: Key<'_>, value: &'c [u8], expiry: Expiry) {
+    let value = ctx.string_value(value);
+    if ctx.data.overwrite(key, value, expiry) {
         // Clients that are blocked on a stream here learn that it is gone.
         ctx.data.signal_ready(key);
     } else {

@@ -208,6 +208,7 @@ fn elements(value: &NewValue<'_>) -> Vec<String> {
     let value = match value {
         NewValue::Int(number) => return vec![number.to_string()],
         NewValue::Bytes(bytes) | NewValue::Raw(bytes) => return vec![text(bytes)],
+        NewValue::Big(big) => return vec![text(big.as_slice())],
         NewValue::Owned(value) => value.as_value_ref(),
     };
     let mut elements = Vec::new();

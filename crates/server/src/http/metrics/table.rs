@@ -319,6 +319,12 @@ pub(super) const FIELDS: &[Field] = &[
         "Buffers of the cluster bus.",
     ),
     row(
+        "mem_huge_pages",
+        "mem_huge_pages_bytes",
+        Gauge,
+        "Bytes in pages of 2 MB.",
+    ),
+    row(
         "mem_aof_buffer",
         "mem_aof_buffer_bytes",
         Gauge,

@@ -85,6 +85,7 @@ impl Batch {
             NewValue::Int(value) => Content::Int(value),
             NewValue::Bytes(bytes) => self.string(bytes, Content::Bytes),
             NewValue::Raw(bytes) => self.string(bytes, Content::Raw),
+            NewValue::Big(big) => Content::Owned(Value::Big(big)),
             NewValue::Owned(value) => Content::Owned(value),
         };
         self.items.push(Item {

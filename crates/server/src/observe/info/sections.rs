@@ -272,6 +272,7 @@ fn memory_limits(facts: &Facts<'_>, report: &MemoryReport, text: &mut String) {
         "mem_cluster_slot_export": 0,
         "mem_aof_buffer": report.aof_buffer,
         "mem_allocator": allocator(),
+        "mem_huge_pages": facts.server.huge_page_bytes.load(Ordering::Relaxed),
         "mem_overhead_db_hashtable_rehashing": 0,
         "active_defrag_running": 0,
         "lazyfree_pending_objects": facts.server.engine.lazy.pending(),
