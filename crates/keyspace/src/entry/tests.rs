@@ -1,7 +1,8 @@
 use super::*;
 use crate::edit::StringError;
 use crate::tests::{DB, one_shard};
-use values::{End, FieldDeadline, Hash, List, Set, SortedSet, Thresholds};
+use std::sync::Arc;
+use values::{BigString, End, FieldDeadline, Hash, List, Set, SortedSet, Thresholds};
 
 fn owned(key: &[u8], value: NewValue<'_>, deadline: Option<u64>) -> OwnedBlock {
     let block = Block::create(key, value.into_payload(key.len()), deadline, 0x00ab_cdef);
@@ -53,6 +54,9 @@ fn every_width_of_key_value_and_integer_reads_back() {
         values.push(NewValue::Bytes(&long[..len]));
         values.push(NewValue::Raw(&long[..len]));
     }
+    let buffer = Arc::new(long.clone());
+    let part = BigString::part_of(&buffer, &buffer[..INLINE_MAX + 1]);
+    values.push(NewValue::Big(Arc::new(part.unwrap())));
     for key_len in [0, 1, 2, 3, 255, 256, 65_535, 65_536, 70_000] {
         for deadline in [None, Some(0), Some(u64::MAX)] {
             for value in &values {
@@ -60,6 +64,7 @@ fn every_width_of_key_value_and_integer_reads_back() {
                     NewValue::Int(value) => (NewValue::Int(*value), value.to_string().into_bytes()),
                     NewValue::Raw(bytes) => (NewValue::Raw(bytes), bytes.to_vec()),
                     NewValue::Bytes(bytes) => (NewValue::Bytes(bytes), bytes.to_vec()),
+                    NewValue::Big(big) => (NewValue::Big(big.clone()), big.as_slice().to_vec()),
                     NewValue::Owned(_) => unreachable!(),
                 };
                 if key_len > 300 && text.len() > 300 && deadline.is_none() {

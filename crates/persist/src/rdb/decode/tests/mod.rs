@@ -55,6 +55,7 @@ impl Sink for Keeper {
                 NewValue::Int(value) => Value::Int(value),
                 NewValue::Bytes(bytes) => Value::Bytes(bytes.into()),
                 NewValue::Raw(bytes) => Value::Raw(bytes.into()),
+                NewValue::Big(big) => Value::Big(big),
                 NewValue::Owned(value) => value,
             },
             deadline: entry.deadline,
