@@ -1,4 +1,7 @@
 //! The thread that moves full memory into huge pages (`background-huge-pages`).
+//!
+//! Its priority is that of the workers: a call holds a lock of the kernel for a moment, for which
+//! page faults of workers wait, and a thread of lower priority could lose its processor then.
 
 use std::io;
 use std::sync::atomic::Ordering;
@@ -6,7 +9,7 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use crate::os::huge_pages::{Memory, Walk};
-use crate::os::{lower_thread_priority, os_text};
+use crate::os::os_text;
 use crate::server::Server;
 
 /// Less memory than this is within reach of the processor's own tables of addresses.
@@ -36,7 +39,6 @@ fn work(server: &Weak<Server>) {
     let Some(mut memory) = Memory::open() else {
         return;
     };
-    lower_thread_priority();
     let mut rest = PERIOD;
     while sleep(server, rest) {
         rest = PERIOD;
