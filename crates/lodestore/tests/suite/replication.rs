@@ -914,3 +914,31 @@ fn a_snapshot_that_no_replica_waits_for_is_cancelled() {
         assert_same(&primary, &replica);
     }
 }
+
+#[test]
+fn the_place_of_a_replica_that_left_is_another_ones() {
+    let primary = primary(&["--enable-debug-command", "yes"]);
+    let mut client = primary.connect();
+    client.line("DEBUG POPULATE 300 key");
+    client.line("CONFIG SET repl-diskless-sync-delay 1 rdb-key-save-delay 10000");
+    let ask = |count: &str| {
+        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, primary.port())).unwrap();
+        write!(stream, "REPLCONF capa eof\r\nPSYNC ? -1\r\n").unwrap();
+        wait_until("it is there", || {
+            replication(&primary, "connected_slaves") == count
+        });
+        stream
+    };
+    // They share a snapshot, which goes on without the first one.
+    let (first, _second) = (ask("1"), ask("2"));
+    wait_until("the snapshot is being written", || {
+        field(&mut client, "persistence", "rdb_bgsave_in_progress") == "1"
+    });
+    drop(first);
+    wait_until("it has left", || {
+        replication(&primary, "connected_slaves") == "1"
+    });
+    let replica = replica_of(&primary, &[]);
+    assert_same(&primary, &replica);
+    assert_eq!(field(&mut client, "stats", "sync_full"), "3");
+}

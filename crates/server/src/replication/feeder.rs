@@ -174,13 +174,16 @@ impl Feeder {
                 cursors,
             } => {
                 let id = self.server.replication.histories().id;
+                let tokens = self.syncing.as_ref().map(|it| it.tokens.clone());
+                let tokens = tokens.unwrap_or_default();
                 for (token, cursor) in cursors {
-                    if let Some(link) = self.link(token) {
+                    if tokens.contains(&token)
+                        && let Some(link) = self.link(token)
+                    {
                         link.feed = Feed::Snapshot(Some(cursor));
                     }
                 }
-                let tokens = self.syncing.as_ref().map(|it| it.tokens.clone());
-                for token in tokens.unwrap_or_default() {
+                for token in tokens {
                     let Some(link) = self.link(token) else {
                         continue;
                     };
@@ -328,15 +331,18 @@ impl Feeder {
         self.server.engine.replicas.remove(&link.replica);
         self.park(&mut link);
         self.server.end(link.connection);
-        self.end_useless_snapshot();
+        self.leave_snapshot(token);
         super::hasten_shutdown(&self.server);
     }
 
-    /// A snapshot ends when the last replica that it is written for has gone.
-    fn end_useless_snapshot(&self) {
-        let Some(syncing) = &self.syncing else { return };
-        let is_there = |token: &usize| self.links.get(*token).is_some_and(Option::is_some);
-        if syncing.tokens.iter().any(is_there) {
+    /// The link has gone, and another one may get its place: the snapshot under way is not for
+    /// that. It ends when the last replica that it is written for has gone.
+    fn leave_snapshot(&mut self, token: usize) {
+        let Some(syncing) = &mut self.syncing else {
+            return;
+        };
+        syncing.tokens.retain(|its| *its != token);
+        if !syncing.tokens.is_empty() {
             return;
         }
         if let Some(job) = self.server.snapshots.current()
