@@ -20,9 +20,9 @@ impl std::error::Error for UnbalancedQuotes {}
 /// Splits a line into arguments the way a shell user expects.
 ///
 /// White space separates. Inside double quotes `\n`, `\r`, `\t`, `\b`, `\a` and `\xHH` are escapes
-/// and any other escaped byte stands for itself; inside single quotes only `\'` is one. Quoted and
-/// bare parts that touch are one argument: `a"b"'c'` is `abc`. A NUL byte ends the line, as the end
-/// of a C string.
+/// and any other escaped byte stands for itself; inside single quotes only `\'` is one. A bare
+/// part in front of a quoted one belongs to the same argument, which the closing quote ends: `a"b"`
+/// is `ab`, and `"a"b` is an error. A NUL byte ends the line, as the end of a C string.
 pub fn split_args(line: &[u8]) -> Result<OwnedArgs, UnbalancedQuotes> {
     let mut args = OwnedArgs::new();
     let mut at = 0;

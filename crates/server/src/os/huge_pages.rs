@@ -233,25 +233,20 @@ mod tests {
     #[test]
     fn full_memory_gets_huge_pages() {
         let Some(mut memory) = Memory::open() else {
-            // Nothing to test where there are none: `Memory::open` has said so.
+            println!("skipped: this machine makes no huge pages");
             return;
         };
-        let before = memory.covered().expect("a count");
         let held = vec![1_u8; 16 * HUGE as usize];
-        let mut walks = [0; 2];
-        let mut walk = |rests: &mut usize| {
-            let count = |_: &Rest| {
-                *rests += 1;
-                true
-            };
-            memory.walk(count).expect("a walk")
-        };
-        let [first, second] = &mut walks;
-        // Other tests use memory meanwhile, and the kernel leaves out what it works on.
-        if walk(first) == Walk::Done && walk(second) == Walk::Done {
-            let covered = memory.covered().expect("a count");
-            assert!(covered > before, "{before} {covered}");
-            assert!(walks[1] <= walks[0], "{walks:?}");
+        let walk = memory.walk(|_| true).expect("a walk");
+        if walk == Walk::Done {
+            // The kernel leaves out what it works on at the moment.
+            let start = held.as_ptr() as u64;
+            let numbers = start.div_ceil(HUGE)..(start + held.len() as u64) / HUGE;
+            let is_huge = numbers.clone().any(|number| memory.huge.contains(&number));
+            assert!(is_huge, "{numbers:?}");
+            assert!(memory.covered().expect("a count") >= HUGE);
+        } else {
+            println!("skipped: the walk over the memory ended with {walk:?}");
         }
         assert!(held.iter().all(|byte| *byte == 1));
     }
